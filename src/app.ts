@@ -1,0 +1,138 @@
+/** createApp: builds the rooms and mounts every URL. The only place that knows them all. */
+import { randomBytes } from "node:crypto";
+import express, { type ErrorRequestHandler, type Express } from "express";
+import type { Logger } from "pino";
+import { authorizationRoutes } from "./authorization/routes.ts";
+import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
+import { createClients } from "./clients/find-client.ts";
+import { registrationRoutes } from "./clients/routes.ts";
+import type { Config } from "./config.ts";
+import { bodyError, jsonErrors } from "./http/error-handler.ts";
+import { healthRoutes } from "./http/health.ts";
+import { homePage } from "./http/home.ts";
+import { metadataRoutes } from "./http/metadata.ts";
+import { securityHeaders } from "./http/pages.ts";
+import { requestLog } from "./http/request-log.ts";
+import { bearerAuth } from "./mcp/bearer-auth.ts";
+import type { Tool } from "./mcp/define-tool.ts";
+import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
+import { Client } from "./oauth/client-metadata.ts";
+import { OAuthError } from "./oauth/errors.ts";
+import { union } from "./oauth/scope.ts";
+import { encryptedStore } from "./storage/encrypted.ts";
+import { createSealer } from "./storage/sealer.ts";
+import type { Records } from "./storage/store.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { verifyAccessToken } from "./tokens/access-token.ts";
+import { createGrants, Grant } from "./tokens/grant.ts";
+import { tokenRoutes } from "./tokens/routes.ts";
+import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
+import type { IdentityProvider } from "./upstream/identity-provider.ts";
+
+export interface AppOptions {
+  config: Config;
+  tools: readonly Tool[];
+  records: Records;
+  identityProvider: IdentityProvider;
+  log: Logger;
+  /** Seconds since the epoch. Default: the system's clock. */
+  now?: () => number;
+}
+
+/** The version that MCP clients are told. */
+const VERSION = "0.1.0";
+
+/**
+ * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
+ * @throws Error if two tools have one name
+ */
+export function createApp({
+  config,
+  tools,
+  records,
+  identityProvider,
+  log,
+  now = systemClock,
+}: AppOptions): Express {
+  const surroundings: Surroundings = { now, randomBytes, log };
+  const { lifetimes, resource, upstream } = config;
+  const scopes = union(...tools.map((tool) => tool.scopes));
+  const sealer = createSealer(config.secretKeys);
+  const storing = { records, sealer, log };
+
+  const clients = createClients(
+    encryptedStore({ ...storing, kind: "client", schema: Client }),
+    lifetimes.clientSeconds,
+  );
+  const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
+  const grants = createGrants(
+    encryptedStore({ ...storing, kind: "grant", schema: Grant }),
+    lifetimes,
+    surroundings,
+  );
+  const { timeoutSeconds } = upstream;
+  const upstreamRefresh = createUpstreamRefresh({
+    ...surroundings,
+    grants,
+    identityProvider,
+    records,
+    timeoutSeconds,
+  });
+  const rooms = {
+    ...surroundings,
+    config,
+    clients,
+    logins,
+    grants,
+    identityProvider,
+    upstreamRefresh,
+    sealer,
+  };
+
+  const app = express();
+  app.disable("x-powered-by");
+  app.set("etag", false);
+  app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
+  app.use(requestLog(log), securityHeaders);
+  app.use(healthRoutes(records));
+  app.use(metadataRoutes({ issuer: config.baseUrl, resource, scopes, name: config.name }));
+  app.get("/", homePage(config.name, resource, tools));
+  app.use(registrationRoutes(rooms));
+  app.use(authorizationRoutes({ ...rooms, scopes, toolsByScope: groupByScope(scopes, tools) }));
+  app.use(tokenRoutes(rooms));
+  app.all(
+    "/mcp",
+    bearerAuth({ verify: (token) => verifyAccessToken(token, { grants, resource, now }), resource, scopes }),
+    ...mcpEndpoint({ tools, name: config.name, version: VERSION, resource, log }),
+    mcpErrors,
+  );
+  app.use((req) => {
+    throw new OAuthError("invalid_request", `There is nothing at ${req.method} on this path.`, {
+      reason: "unknown_path",
+      status: 404,
+    });
+  });
+  app.use(jsonErrors(log));
+  return app;
+}
+
+/** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */
+const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
+  const unreadable = bodyError(error);
+  if (unreadable === undefined) return next(error);
+  res.locals.reason = unreadable.reason;
+  answerParseError(res, unreadable.status);
+};
+
+function groupByScope(scopes: readonly string[], tools: readonly Tool[]): Map<string, string[]> {
+  return new Map(
+    scopes.map((scope) => [
+      scope,
+      tools.filter((tool) => tool.scopes.includes(scope)).map(({ name }) => name),
+    ]),
+  );
+}
+
+function systemClock(): number {
+  return Math.floor(Date.now() / 1000);
+}

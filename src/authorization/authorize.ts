@@ -1,0 +1,128 @@
+/** GET /authorize: is this a request that a user may be asked about? (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707) */
+import type { Clients } from "../clients/find-client.ts";
+import type { Client } from "../oauth/client-metadata.ts";
+import { AuthorizationError, OAuthError, type OAuthErrorCode } from "../oauth/errors.ts";
+import { CodeChallenge } from "../oauth/pkce.ts";
+import { matchRedirectUri, type ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import type { AuthorizeParameters } from "../oauth/requests.ts";
+import { namesResource } from "../oauth/resource.ts";
+import { intersect, parseScope } from "../oauth/scope.ts";
+import type { AuthorizationRequest } from "./transaction.ts";
+
+export interface AuthorizeRules {
+  clients: Clients;
+  resource: string;
+  /** The scopes that tools need. */
+  scopes: readonly string[];
+}
+
+/** Scopes that clients send by habit. They are the identity provider's business and not shown or granted here. */
+const ACCEPTED_AND_IGNORED = ["openid", "profile", "email", "offline_access"];
+
+/**
+ * Validates an authorization request.
+ * @throws OAuthError while the redirect URI is not established, AuthorizationError after that (RFC 6749 §4.1.2.1)
+ */
+export async function validateAuthorizationRequest(
+  parameters: AuthorizeParameters,
+  { clients, resource, scopes }: AuthorizeRules,
+): Promise<{ client: Client; request: AuthorizationRequest }> {
+  const client = await findClient(parameters.client_id, clients);
+  const redirectUri = chooseRedirectUri(client, parameters.redirect_uri);
+  const refuse = (code: OAuthErrorCode, description: string, reason: string) =>
+    new AuthorizationError(code, description, { redirectUri, state: parameters.state }, { reason });
+
+  if (parameters.request !== undefined)
+    throw refuse("request_not_supported", "Request objects are not supported.", "request_object");
+  if (parameters.request_uri !== undefined)
+    throw refuse("request_uri_not_supported", "Request objects are not supported.", "request_object");
+  if (parameters.response_type === undefined)
+    throw refuse(
+      "invalid_request",
+      "The parameter response_type is missing: use code.",
+      "missing_response_type",
+    );
+  if (parameters.response_type !== "code")
+    throw refuse(
+      "unsupported_response_type",
+      "Only response_type=code is supported.",
+      "unsupported_response_type",
+    );
+  if (parameters.response_mode !== undefined && parameters.response_mode !== "query")
+    throw refuse("invalid_request", "Only response_mode=query is supported.", "unsupported_response_mode");
+  if (parameters.code_challenge === undefined)
+    throw refuse(
+      "invalid_request",
+      "PKCE is required: send code_challenge with code_challenge_method=S256.",
+      "missing_pkce",
+    );
+  // RFC 7636 §4.3: without a method it would mean "plain", which protects nothing.
+  if (
+    parameters.code_challenge_method !== "S256" ||
+    !CodeChallenge.safeParse(parameters.code_challenge).success
+  )
+    throw refuse(
+      "invalid_request",
+      "PKCE must use code_challenge_method=S256 with a SHA-256 challenge.",
+      "unsupported_pkce",
+    );
+  if (!namesResource(parameters.resource, resource))
+    throw refuse("invalid_target", `This server protects the resource ${resource} only.`, "foreign_resource");
+  const requested = requestedScopes(parameters.scope, scopes);
+  if (requested === undefined)
+    throw refuse("invalid_scope", `This server knows the scopes: ${scopes.join(" ")}`, "unknown_scope");
+
+  const state = parameters.state === undefined ? {} : { state: parameters.state };
+  return {
+    client,
+    request: {
+      clientId: client.client_id,
+      redirectUri,
+      ...state,
+      codeChallenge: parameters.code_challenge,
+      resource,
+      scopes: requested,
+    },
+  };
+}
+
+async function findClient(clientId: string | undefined, clients: Clients): Promise<Client> {
+  if (clientId === undefined)
+    throw new OAuthError("invalid_request", "The parameter client_id is missing.", {
+      reason: "no_client_id",
+    });
+  const client = await clients.find(clientId);
+  if (client !== undefined) return client;
+  throw new OAuthError(
+    "invalid_client",
+    "This application is not registered here: it was registered elsewhere, or its registration expired. Remove this server in your application and add it again.",
+    { reason: "unknown_client", status: 400 },
+  );
+}
+
+function chooseRedirectUri(client: Client, requested: string | undefined): ValidatedRedirectUri {
+  const redirectUri = matchRedirectUri(client.redirect_uris, requested);
+  if (redirectUri !== undefined) return redirectUri;
+  throw requested === undefined
+    ? new OAuthError(
+        "invalid_request",
+        "The parameter redirect_uri is missing, and the application registered several.",
+        {
+          reason: "no_redirect_uri",
+        },
+      )
+    : new OAuthError(
+        "invalid_request",
+        "The redirect_uri is not one that this application registered. Nothing was sent there.",
+        { reason: "unregistered_redirect_uri" },
+      );
+}
+
+/** None asked for means all (RFC 6749 §3.3). Unknown ones are left out, unless nothing would remain. */
+function requestedScopes(scope: string | undefined, known: readonly string[]): string[] | undefined {
+  if (scope === undefined) return [...known];
+  const asked = parseScope(scope);
+  if (asked === undefined) return undefined;
+  const understood = intersect(asked, [...known, ...ACCEPTED_AND_IGNORED]);
+  return understood.length === 0 && asked.length > 0 ? undefined : intersect(asked, known);
+}

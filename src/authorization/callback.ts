@@ -1,0 +1,95 @@
+/** GET /auth/callback: the one redirect URI registered at the identity provider. Login done, code issued. */
+import { AuthorizationError, OAuthError, type OAuthErrorCode, UnavailableError } from "../oauth/errors.ts";
+import { intersect } from "../oauth/scope.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Grants } from "../tokens/grant.ts";
+import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
+import type { BrowserHash } from "./browser.ts";
+import type { AwaitingLogin, Logins } from "./transaction.ts";
+
+interface Rooms {
+  identityProvider: IdentityProvider;
+  logins: Logins;
+  grants: Grants;
+  callbackUrl: string;
+  /** Whether the request comes from the browser that a hash was made for. */
+  isSameBrowser: (hash: BrowserHash) => boolean;
+}
+
+/** Where to send the browser: the client's redirect URI and the code for it. */
+export interface Completed {
+  login: AwaitingLogin;
+  code: string;
+}
+
+/**
+ * Finishes the login that `state` names.
+ * @throws OAuthError if the login is unknown or another browser's; AuthorizationError if the provider refused;
+ * UnavailableError on an outage, after which the same callback may be tried again
+ */
+export async function finishAuthorization(
+  parameters: URLSearchParams,
+  rooms: Surroundings & Rooms,
+): Promise<Completed> {
+  const { identityProvider, logins, grants, callbackUrl, isSameBrowser, now, log } = rooms;
+  const state = parameters.get("state") ?? "";
+  // Looked at before it is taken: somebody else's browser must not be able to use it up.
+  const found = await logins.find(state);
+  if (found === undefined || found.expiresAt <= now()) throw expired();
+  if (!isSameBrowser(found.browser))
+    throw new OAuthError(
+      "access_denied",
+      "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
+      { reason: "another_browser" },
+    );
+  const login = await logins.take(state);
+  if (login === undefined) throw expired();
+
+  const { nonce, codeVerifier, request } = login;
+  const upstreamRequest = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes: request.scopes };
+  let user: UpstreamLogin;
+  try {
+    user = await identityProvider.finishLogin(parameters, upstreamRequest);
+  } catch (error) {
+    if (error instanceof UpstreamRefusal) throw refused(error, login);
+    // Nothing is lost to an outage: the page can be loaded again.
+    if (error instanceof UnavailableError)
+      await logins.put(state, login, Math.max(1, login.expiresAt - now()));
+    throw error;
+  }
+  // Consented, and really theirs.
+  const scopes = intersect(request.scopes, user.scopes);
+  const code = await grants.open({ ...request, scopes }, user);
+  log.info(
+    { subject: user.subject, clientId: request.clientId, asked: request.scopes, granted: scopes },
+    "Signed in",
+  );
+  return { login, code };
+}
+
+/** What a provider's error means to the client; anything else is not the client's to act on. */
+const MEANING: Record<string, OAuthErrorCode> = {
+  access_denied: "access_denied",
+  account_selection_required: "access_denied",
+  consent_required: "access_denied",
+  interaction_required: "access_denied",
+  login_required: "access_denied",
+  temporarily_unavailable: "temporarily_unavailable",
+};
+
+function refused(refusal: UpstreamRefusal, { request }: AwaitingLogin): AuthorizationError {
+  const code = MEANING[refusal.code] ?? "server_error";
+  const description =
+    code === "access_denied"
+      ? "The identity provider did not sign the user in."
+      : "Signing in at the identity provider failed. This server's log says why.";
+  return new AuthorizationError(code, description, request, { reason: "upstream_refused", cause: refusal });
+}
+
+function expired(): OAuthError {
+  return new OAuthError(
+    "invalid_request",
+    "This sign-in is not under way any more: it was finished, or it took too long. Start it again in your application.",
+    { reason: "unknown_state" },
+  );
+}

@@ -1,0 +1,104 @@
+/**
+ * The consent page, and what happens when it is answered. Every client can register itself here, and the identity
+ * provider knows only us: without this page a stranger's client could ride on the user's login (confused deputy).
+ */
+import { html } from "hono/html";
+import type { Html } from "../http/pages.ts";
+import type { Client } from "../oauth/client-metadata.ts";
+import { AuthorizationError } from "../oauth/errors.ts";
+import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { AwaitingConsent, AwaitingLogin, Logins } from "./transaction.ts";
+
+export interface ConsentPage {
+  client: Client;
+  transaction: AwaitingConsent;
+  /** The transaction, sealed. */
+  form: string;
+  serverName: string;
+  action: string;
+  /** Which tools each scope opens. */
+  toolsByScope: ReadonlyMap<string, readonly string[]>;
+}
+
+export function consentPage({
+  client,
+  transaction,
+  form,
+  serverName,
+  action,
+  toolsByScope,
+}: ConsentPage): Html {
+  const { redirectUri, scopes } = transaction.request;
+  return html`
+<p><strong>${client.client_name ?? "An application without a name"}</strong> wants to use <strong>${serverName}</strong> in your name.</p>
+<p class="soft">It registered itself under this name; nobody verified it.</p>
+<h2>Afterwards you are sent to</h2>
+<p><code>${destination(redirectUri)}</code></p>
+${isThisComputer(redirectUri) ? html`<p class="warn">This address is on your own computer. Go on only if you started the sign-in yourself just now.</p>` : ""}
+<h2>It may</h2>
+<ul>
+<li>know who you are</li>
+${scopes.map((scope) => html`<li><code>${scope}</code>: use ${(toolsByScope.get(scope) ?? []).join(", ")}</li>`)}
+</ul>
+<form method="post" action="${action}">
+<input type="hidden" name="request" value="${form}">
+<div class="buttons">
+<button name="decision" value="deny">Deny</button>
+<button class="main" name="decision" value="approve">Approve</button>
+</div>
+</form>`;
+}
+
+function destination(redirectUri: string): string {
+  const url = new URL(redirectUri);
+  return url.host === "" ? url.protocol : `${url.protocol}//${url.host}`;
+}
+
+function isThisComputer(redirectUri: string): boolean {
+  return isLoopbackHost(new URL(redirectUri).hostname);
+}
+
+/** The user said no: the client is told so (RFC 6749 §4.1.2.1). */
+export function denied({ request }: AwaitingConsent): AuthorizationError {
+  return new AuthorizationError("access_denied", "The user did not approve the request.", request, {
+    reason: "user_denied",
+  });
+}
+
+interface Rooms {
+  identityProvider: IdentityProvider;
+  logins: Logins;
+  callbackUrl: string;
+  transactionSeconds: number;
+}
+
+/**
+ * The user said yes: from here on the flow is a record, bound to this browser, and the browser goes upstream.
+ * @throws UnavailableError if the provider cannot be reached; the form can be sent again
+ */
+export async function approve(
+  { request, browser }: AwaitingConsent,
+  { identityProvider, logins, callbackUrl, transactionSeconds, now, randomBytes }: Surroundings & Rooms,
+): Promise<URL> {
+  const state = randomBytes(32).toString("base64url");
+  const login: AwaitingLogin = {
+    step: "login",
+    request,
+    browser,
+    nonce: randomBytes(32).toString("base64url"),
+    codeVerifier: randomBytes(32).toString("base64url"),
+    expiresAt: now() + transactionSeconds,
+  };
+  const { nonce, codeVerifier } = login;
+  const url = await identityProvider.authorizationUrl({
+    redirectUri: callbackUrl,
+    state,
+    nonce,
+    codeVerifier,
+    scopes: request.scopes,
+  });
+  await logins.put(state, login, transactionSeconds);
+  return url;
+}

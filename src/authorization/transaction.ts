@@ -1,0 +1,71 @@
+/**
+ * An authorization in progress. Until the user approves, it travels sealed inside the consent form and nothing is
+ * stored: a link that is prefetched, or opened a thousand times, leaves no trace. After that it is a record, taken once.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import type { Sealer } from "../storage/sealer.ts";
+import type { Store } from "../storage/store.ts";
+import { BrowserHash } from "./browser.ts";
+
+/** A request that passed every check of /authorize. */
+export const AuthorizationRequest = z.object({
+  clientId: z.string(),
+  redirectUri: ValidatedRedirectUri,
+  state: z.string().optional(),
+  codeChallenge: z.string(),
+  resource: z.string(),
+  scopes: z.array(z.string()),
+});
+export type AuthorizationRequest = z.infer<typeof AuthorizationRequest>;
+
+const AwaitingConsent = z.object({
+  step: z.literal("consent"),
+  request: AuthorizationRequest,
+  browser: BrowserHash,
+  /** Seconds since the epoch. */
+  expiresAt: z.number(),
+});
+
+/** The user approved; the browser is at the identity provider. All that the callback accepts. */
+export const AwaitingLogin = z.object({
+  step: z.literal("login"),
+  request: AuthorizationRequest,
+  browser: BrowserHash,
+  nonce: z.string(),
+  codeVerifier: z.string(),
+  expiresAt: z.number(),
+});
+
+export type AwaitingConsent = z.infer<typeof AwaitingConsent>;
+export type AwaitingLogin = z.infer<typeof AwaitingLogin>;
+
+const CONSENT_FORM = "consent form";
+
+export function sealConsent(transaction: AwaitingConsent, sealer: Sealer): string {
+  return sealer.seal(JSON.stringify(transaction), CONSENT_FORM);
+}
+
+/** What the form carries, or undefined if it is not a form of ours or its time is over. */
+export function openConsent(form: string, sealer: Sealer, now: number): AwaitingConsent | undefined {
+  const text = sealer.open(form, CONSENT_FORM);
+  const parsed = text === undefined ? undefined : AwaitingConsent.safeParse(JSON.parse(text));
+  return parsed?.success && parsed.data.expiresAt > now ? parsed.data : undefined;
+}
+
+/** Logins by the `state` that went upstream. Only its hash is stored: a dump of the store cannot finish a login. */
+export interface Logins {
+  put(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
+  find(state: string): Promise<AwaitingLogin | undefined>;
+  take(state: string): Promise<AwaitingLogin | undefined>;
+}
+
+export function createLogins(store: Store<AwaitingLogin>): Logins {
+  const keyOf = (state: string) => createHash("sha256").update(state).digest("base64url");
+  return {
+    put: (state, login, ttlSeconds) => store.put(keyOf(state), login, ttlSeconds),
+    find: (state) => store.get(keyOf(state)),
+    take: (state) => store.take(keyOf(state)),
+  };
+}

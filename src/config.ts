@@ -1,0 +1,288 @@
+/** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
+import { z } from "zod";
+import { isLoopbackHost } from "./oauth/redirect-uri.ts";
+import { isScopeToken } from "./oauth/scope.ts";
+
+export interface UpstreamConfig {
+  /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
+  preset: "auth0" | "oidc";
+  issuer: string;
+  clientId: string;
+  clientSecret: string;
+  audience?: string;
+  /** Asked for at every sign-in, beside what the tools need. */
+  scopes: readonly string[];
+  timeoutSeconds: number;
+}
+
+export interface Lifetimes {
+  accessTokenSeconds: number;
+  /** A grant ends when it was not used for this long … */
+  grantIdleSeconds: number;
+  /** … and in any case after this long. */
+  grantSeconds: number;
+  /** Consent and login must be finished within this time. */
+  transactionSeconds: number;
+  authorizationCodeSeconds: number;
+  /** How long a client may repeat a refresh whose answer it did not receive. */
+  refreshGraceSeconds: number;
+  /** A registration that was not used for this long is forgotten. */
+  clientSeconds: number;
+}
+
+export interface Config {
+  /** The public URL without a trailing slash; also the issuer. */
+  baseUrl: string;
+  /** `baseUrl/mcp`: what tokens are issued for. */
+  resource: string;
+  name: string;
+  host: string;
+  port: number;
+  upstream: UpstreamConfig;
+  store: { kind: "redis"; url: string; keyPrefix: string; commandTimeoutMs: number } | { kind: "memory" };
+  /** The first encrypts; all decrypt. */
+  secretKeys: readonly string[];
+  lifetimes: Lifetimes;
+  shutdownSeconds: number;
+  logLevel: string;
+  weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
+}
+
+/** Everything that is wrong with the environment, each line with its remedy. */
+export class ConfigError extends Error {
+  constructor(problems: readonly string[]) {
+    super(
+      [
+        `mcp-oidc-proxy cannot start: ${problems.length} setting${problems.length === 1 ? "" : "s"} to fix.`,
+        ...problems.map((problem) => `  - ${problem}`),
+        "Every setting is explained in .env.example.",
+      ].join("\n"),
+    );
+    this.name = "ConfigError";
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** @throws ConfigError listing every missing or bad setting. */
+export function loadConfig(environment: Environment): Config {
+  const settings = new Settings(environment);
+  const baseUrl = settings.publicUrl(
+    "BASE_URL",
+    "the public URL of this server, such as https://mcp.example.com",
+  );
+  const config: Config = {
+    baseUrl,
+    resource: `${baseUrl}/mcp`,
+    name: settings.text("SERVER_NAME", "MCP server"),
+    host: settings.text("HOST", "0.0.0.0"),
+    port: settings.integer("PORT", 3000, 1, 65_535),
+    upstream: upstream(settings),
+    store: store(settings),
+    secretKeys: secretKeys(settings),
+    lifetimes: lifetimes(settings),
+    shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 20, 1, 600),
+    logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
+    weather: {
+      geocodingUrl: settings.url(
+        "OPEN_METEO_GEOCODING_URL",
+        "https://geocoding-api.open-meteo.com/v1/search",
+      ),
+      forecastUrl: settings.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com/v1/forecast"),
+      timeoutSeconds: settings.integer("OPEN_METEO_TIMEOUT_SECONDS", 10, 1, 60),
+    },
+  };
+  if (settings.problems.length > 0) throw new ConfigError(settings.problems);
+  return Object.freeze(config);
+}
+
+function upstream(settings: Settings): UpstreamConfig {
+  const scopes = settings.scopes("OIDC_SCOPES", "openid profile email offline_access");
+  const timeoutSeconds = settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60);
+  const domain = settings.optional("AUTH0_DOMAIN");
+  if (domain !== undefined) return auth0(settings, domain, scopes, timeoutSeconds);
+  const audience = settings.optional("OIDC_AUDIENCE");
+  return {
+    preset: "oidc",
+    issuer: settings.issuer("OIDC_ISSUER", "the issuer of your identity provider (or set AUTH0_DOMAIN)"),
+    clientId: settings.required("OIDC_CLIENT_ID", "the client id your identity provider gave this server"),
+    clientSecret: settings.required(
+      "OIDC_CLIENT_SECRET",
+      "the client secret your identity provider gave this server",
+    ),
+    ...(audience !== undefined && { audience }),
+    scopes,
+    timeoutSeconds,
+  };
+}
+
+function auth0(settings: Settings, domain: string, scopes: string[], timeoutSeconds: number): UpstreamConfig {
+  if (settings.optional("OIDC_ISSUER") !== undefined)
+    settings.problem("OIDC_ISSUER and AUTH0_DOMAIN are both set: remove one of them");
+  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
+    settings.problem(
+      'AUTH0_DOMAIN must be a host name such as "tenant.eu.auth0.com", without https:// and slashes',
+    );
+  return {
+    preset: "auth0",
+    issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
+    clientId: settings.required("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
+    clientSecret: settings.required(
+      "AUTH0_CLIENT_SECRET",
+      "the client secret of your Regular Web Application",
+    ),
+    audience: settings.required(
+      "AUTH0_AUDIENCE",
+      "the identifier of your Auth0 API; without it tokens are opaque",
+    ),
+    scopes,
+    timeoutSeconds,
+  };
+}
+
+function store(settings: Settings): Config["store"] {
+  const url = settings.optional("REDIS_URL");
+  const kind = settings.optional("STORE");
+  if (kind !== undefined && kind !== "memory" && kind !== "redis")
+    settings.problem('STORE must be "redis" or "memory"');
+  if (kind === "memory") {
+    if (url !== undefined) settings.problem("STORE=memory and REDIS_URL are both set: remove one of them");
+    return { kind: "memory" };
+  }
+  const redisUrl = settings.required(
+    "REDIS_URL",
+    "where registrations and tokens are kept, such as redis://localhost:6379 (STORE=memory for a trial: a restart signs everybody out)",
+  );
+  if (redisUrl !== "" && !/^rediss?:\/\//.test(redisUrl))
+    settings.problem("REDIS_URL must start with redis:// or rediss://");
+  return {
+    kind: "redis",
+    url: redisUrl,
+    keyPrefix: settings.text("REDIS_KEY_PREFIX", "mcp-oidc-proxy"),
+    commandTimeoutMs: settings.integer("REDIS_TIMEOUT_MS", 2_000, 50, 60_000),
+  };
+}
+
+function secretKeys(settings: Settings): string[] {
+  const make = "make one with: openssl rand -base64 48";
+  const keys = settings
+    .required("SECRET_KEY", `encrypts what is stored; ${make}`)
+    .split(",")
+    .map((key) => key.trim())
+    .filter((key) => key !== "");
+  for (const [index, key] of keys.entries())
+    if (Buffer.byteLength(key) < 32)
+      settings.problem(`SECRET_KEY: key ${index + 1} has fewer than 32 bytes; ${make}`);
+    else if (new Set(key).size < 10) settings.problem(`SECRET_KEY: key ${index + 1} is not random; ${make}`);
+  return keys;
+}
+
+function lifetimes(settings: Settings): Lifetimes {
+  const day = 86_400;
+  const seconds: Lifetimes = {
+    accessTokenSeconds: settings.integer("ACCESS_TOKEN_SECONDS", 3_600, 30, day),
+    grantIdleSeconds: settings.integer("GRANT_IDLE_SECONDS", 30 * day, 60, 400 * day),
+    grantSeconds: settings.integer("GRANT_SECONDS", 90 * day, 60, 400 * day),
+    transactionSeconds: settings.integer("TRANSACTION_SECONDS", 600, 30, 3_600),
+    authorizationCodeSeconds: settings.integer("AUTHORIZATION_CODE_SECONDS", 60, 5, 600),
+    refreshGraceSeconds: settings.integer("REFRESH_GRACE_SECONDS", 120, 0, 600),
+    clientSeconds: settings.integer("CLIENT_SECONDS", 90 * day, 600, 800 * day),
+  };
+  if (seconds.clientSeconds < seconds.grantIdleSeconds)
+    settings.problem(
+      "CLIENT_SECONDS must not be less than GRANT_IDLE_SECONDS: a client would be forgotten before its grants",
+    );
+  return seconds;
+}
+
+/** Reads settings one by one and collects what is wrong, so that a person fixes everything in one go. */
+class Settings {
+  readonly problems: string[] = [];
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  problem(problem: string): void {
+    this.problems.push(problem);
+  }
+
+  /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
+  optional(name: string): string | undefined {
+    return this.#environment[name]?.trim() || undefined;
+  }
+
+  text(name: string, fallback: string): string {
+    return this.optional(name) ?? fallback;
+  }
+
+  required(name: string, meaning: string): string {
+    const value = this.optional(name);
+    if (value === undefined) this.problem(`${name} is missing: ${meaning}`);
+    return value ?? "";
+  }
+
+  integer(name: string, fallback: number, least: number, most: number): number {
+    const value = this.optional(name);
+    if (value === undefined) return fallback;
+    const parsed = z
+      .string()
+      .regex(/^\d+$/)
+      .transform(Number)
+      .pipe(z.number().min(least).max(most))
+      .safeParse(value);
+    if (!parsed.success) this.problem(`${name} must be a whole number from ${least} to ${most}`);
+    return parsed.data ?? fallback;
+  }
+
+  oneOf(name: string, choices: readonly [string, ...string[]]): string {
+    const value = this.text(name, choices[0]);
+    if (!choices.includes(value)) this.problem(`${name} must be one of ${choices.join(", ")}`);
+    return value;
+  }
+
+  scopes(name: string, fallback: string): string[] {
+    const scopes = this.text(name, fallback).split(/\s+/);
+    if (!scopes.every(isScopeToken))
+      this.problem(`${name} has a scope with illegal characters (RFC 6749 §3.3)`);
+    if (!scopes.includes("openid"))
+      this.problem(`${name} must contain openid: without it there is no ID token`);
+    return scopes;
+  }
+
+  url(name: string, fallback: string): string {
+    const value = this.text(name, fallback);
+    if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
+      this.problem(`${name} must be a http(s) URL`);
+    return value;
+  }
+
+  /** Our own public URL, without a trailing slash: the issuer must be the same byte for byte everywhere. */
+  publicUrl(name: string, meaning: string): string {
+    const value = this.required(name, meaning).replace(/\/+$/, "");
+    if (value === "") return value;
+    const problem = originProblem(value);
+    if (problem !== undefined) this.problem(`${name} ${problem}`);
+    return problem === undefined ? new URL(value).href.replace(/\/+$/, "") : value;
+  }
+
+  /** The provider's issuer: kept exactly as written, because it must equal what discovery says. */
+  issuer(name: string, meaning: string): string {
+    const value = this.required(name, meaning);
+    if (value === "") return value;
+    const problem = originProblem(value);
+    if (problem !== undefined) this.problem(`${name} ${problem}`);
+    return value;
+  }
+}
+
+function originProblem(value: string): string | undefined {
+  if (!URL.canParse(value)) return `is not a URL: write it with https://, such as https://mcp.example.com`;
+  const url = new URL(value);
+  if (url.search !== "" || url.hash !== "" || url.username !== "")
+    return "must have no query, fragment or user name";
+  if (url.protocol === "https:") return undefined;
+  if (url.protocol === "http:" && isLoopbackHost(url.hostname)) return undefined;
+  return "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only";
+}

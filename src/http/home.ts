@@ -1,0 +1,21 @@
+/** GET /: what this server is, for a person who opens its URL in a browser. */
+import type { RequestHandler } from "express";
+import { html } from "hono/html";
+import type { Tool } from "../mcp/define-tool.ts";
+import { sendPage } from "./pages.ts";
+
+export function homePage(name: string, resource: string, tools: readonly Tool[]): RequestHandler {
+  const body = html`
+<p>This is an MCP server. Add this address to your MCP client; it will open a browser for you to sign in.</p>
+<pre><code>${resource}</code></pre>
+<h2>Tools</h2>
+<ul>${tools.map(
+    ({ listing, scopes }) =>
+      html`<li><strong>${listing.name}</strong>: ${listing.description ?? ""}${
+        scopes.length > 0 ? html` <span class="soft">(needs ${scopes.join(", ")})</span>` : ""
+      }</li>`,
+  )}</ul>
+<h2>Claude Code</h2>
+<pre><code>claude mcp add --transport http ${new URL(resource).hostname} ${resource}</code></pre>`;
+  return (_req, res) => sendPage(res, 200, name, body);
+}

@@ -1,0 +1,34 @@
+/** One log line a request: method, path, status, duration, and why it was refused. Never a query, header or body. */
+import { randomUUID } from "node:crypto";
+import type { RequestHandler } from "express";
+import type { Logger } from "pino";
+import { causes } from "../oauth/errors.ts";
+
+const PROBES = new Set(["/healthz", "/readyz"]);
+
+/** Does not wrap the response, so streaming is left as it is. */
+export function requestLog(log: Logger): RequestHandler {
+  return (req, res, next) => {
+    const started = performance.now();
+    const requestId = randomUUID();
+    const { path, method } = req;
+    res.locals.requestId = requestId;
+    res.set("X-Request-Id", requestId);
+    res.once("close", () => {
+      const { requestId: _, cause, ...fields } = res.locals;
+      const line = {
+        requestId,
+        method,
+        path,
+        status: res.statusCode,
+        durationMs: Math.round(performance.now() - started),
+        ...fields,
+        ...(cause instanceof Error && { cause: causes(cause) }),
+        ...(!res.writableFinished && { aborted: true }),
+      };
+      const level = res.statusCode >= 500 ? "error" : PROBES.has(path) ? "debug" : "info";
+      log[level](line, "request");
+    });
+    next();
+  };
+}

@@ -1,0 +1,109 @@
+/** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
+import type { AuthInfo } from "@modelcontextprotocol/sdk/server/auth/types.js";
+import type { Request, RequestHandler, Response } from "express";
+import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { AccessToken, Verification } from "../tokens/access-token.ts";
+import { withAccessToken } from "./access-token-context.ts";
+
+export interface BearerAuthOptions {
+  verify(token: string): Promise<Verification>;
+  resource: string;
+  /** What basic use needs; named in the challenge so that a client asks for it at sign-in. */
+  scopes: readonly string[];
+}
+
+/** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
+const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
+
+/**
+ * Puts the verified token where tools find it (`getAccessToken()`) and where the MCP SDKs look for it (`req.auth`).
+ * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
+ */
+export function bearerAuth({ verify, resource, scopes }: BearerAuthOptions): RequestHandler {
+  const metadata = { resource_metadata: resourceMetadataUrl(resource) };
+  const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
+
+  return async (req, res, next) => {
+    const header = req.get("authorization");
+    if (req.query.access_token !== undefined)
+      return refuse(res, 400, "token_in_query", {
+        error: "invalid_request",
+        error_description: "Send the access token in the Authorization header: in a URL it ends up in logs.",
+        ...metadata,
+      });
+    // RFC 6750 §3.1: without a token there is no error to report, only where to get one.
+    if (header === undefined || !/^Bearer( |$)/i.test(header))
+      return refuse(res, 401, "no_token", { ...metadata, ...scope });
+    const presented = BEARER.exec(header)?.[1];
+    if (presented === undefined)
+      return refuse(res, 400, "malformed_authorization_header", {
+        error: "invalid_request",
+        error_description: "The Authorization header is not of the form: Bearer <access token>.",
+        ...metadata,
+      });
+    const verification = await verify(presented);
+    if ("refused" in verification)
+      return refuse(res, 401, verification.refused, {
+        error: "invalid_token",
+        error_description: "The access token is unknown, expired or revoked. Refresh it, or sign in again.",
+        ...metadata,
+        ...scope,
+      });
+    const { token } = verification;
+    Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
+    Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
+    withAccessToken(token, next);
+  };
+}
+
+/**
+ * Answers HTTP 403 `insufficient_scope` (RFC 6750 §3.1). The challenge names everything granted and everything this
+ * call needs: a client that asks for exactly the challenge's scope must not lose what it had.
+ */
+export function insufficientScope(
+  res: Response,
+  resource: string,
+  scopes: readonly string[],
+  missing: readonly string[],
+): void {
+  refuse(res, 403, "insufficient_scope", {
+    error: "insufficient_scope",
+    error_description: `This needs the scope ${missing.join(" ")}, which was not granted.`,
+    resource_metadata: resourceMetadataUrl(resource),
+    scope: scopes.join(" "),
+  });
+}
+
+type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };
+
+function refuse(res: Response, status: number, reason: string, challenge: Challenge): void {
+  res.locals.reason = reason;
+  const parameters = Object.entries(challenge).map(
+    ([name, value]) => `${name}="${value.replace(/["\\]/g, "\\$&")}"`,
+  );
+  res
+    .status(status)
+    .set("WWW-Authenticate", `Bearer ${parameters.join(", ")}`)
+    .json({
+      error: challenge.error ?? "unauthorized",
+      error_description:
+        challenge.error_description ?? `Sign in first: ${challenge.resource_metadata} says where.`,
+    });
+}
+
+/** The form in which both generations of the MCP SDK pass a caller to their handlers. */
+function authInfo(token: AccessToken, metadataUrl: string): AuthInfo & { resourceMetadataUrl: string } {
+  return {
+    // Handlers never see the bearer token itself, so that none can send it anywhere; the grant's id is no credential.
+    token: token.grantId,
+    clientId: token.clientId,
+    scopes: [...token.scopes],
+    expiresAt: token.expiresAt,
+    resource: new URL(token.resource),
+    resourceMetadataUrl: metadataUrl,
+    extra: { subject: token.subject, claims: token.claims },
+  };
+}
+
+/** A request that passed the bearer check. */
+export type AuthenticatedRequest = Request & { auth: AuthInfo };

@@ -1,0 +1,104 @@
+/** How tools are written: one declaration from which the list, the scope check and the metadata follow. */
+import type { CallToolResult, Tool as ListedTool } from "@modelcontextprotocol/server";
+import { z } from "zod";
+import { isScopeToken } from "../oauth/scope.ts";
+
+/** What `run` is given beside its input. Who is calling comes from `getAccessToken()`. */
+export interface ToolCall {
+  /** Aborted when the client goes away or cancels. */
+  signal: AbortSignal;
+}
+
+interface Declaration<Input extends z.ZodObject> {
+  /** Unique among the tools: letters, digits, `_`, `-`, `.`; at most 128 characters. */
+  name: string;
+  title?: string;
+  description: string;
+  /** All of these must be granted; without them the tool is not listed and a call is answered with HTTP 403. */
+  scopes?: readonly string[];
+  input?: Input;
+  annotations?: ListedTool["annotations"];
+}
+
+interface WithOutput<Input extends z.ZodObject, Output extends z.ZodObject> extends Declaration<Input> {
+  /** The shape of the answer: validated, sent as structured content and as JSON text. */
+  output: Output;
+  run(input: z.output<Input>, call: ToolCall): z.input<Output> | Promise<z.input<Output>>;
+}
+
+interface WithoutOutput<Input extends z.ZodObject> extends Declaration<Input> {
+  output?: undefined;
+  /** Text, or a complete MCP result. */
+  run(input: z.output<Input>, call: ToolCall): string | CallToolResult | Promise<string | CallToolResult>;
+}
+
+/** A declared tool, its schemas converted once. */
+export interface Tool {
+  readonly name: string;
+  readonly scopes: readonly string[];
+  /** What `tools/list` shows. */
+  readonly listing: ListedTool;
+  /** Validates the arguments, runs the tool, and turns what it returns into an MCP result. */
+  call(args: unknown, call: ToolCall): Promise<CallToolResult>;
+}
+
+/** Throw this in `run` to tell the caller what went wrong; any other error is logged and its text is withheld. */
+export class ToolError extends Error {
+  override readonly name = "ToolError";
+}
+
+const TOOL_NAME = /^[A-Za-z0-9_.-]{1,128}$/;
+
+/**
+ * Declares a tool.
+ * @throws Error for an illegal name or scope: at start-up, not when somebody calls it.
+ */
+export function defineTool<Input extends z.ZodObject, Output extends z.ZodObject>(
+  tool: WithOutput<Input, Output>,
+): Tool;
+export function defineTool<Input extends z.ZodObject>(tool: WithoutOutput<Input>): Tool;
+export function defineTool(tool: WithOutput<z.ZodObject, z.ZodObject> | WithoutOutput<z.ZodObject>): Tool {
+  const { name, title, description, scopes = [], annotations } = tool;
+  if (!TOOL_NAME.test(name))
+    throw new Error(`Tool name "${name}": use 1 to 128 letters, digits, "_", "-" and "."`);
+  const illegal = scopes.find((scope) => !isScopeToken(scope));
+  if (illegal !== undefined)
+    throw new Error(`Tool "${name}": the scope "${illegal}" has illegal characters (RFC 6749 §3.3)`);
+  const input = tool.input ?? z.object({});
+
+  return {
+    name,
+    scopes,
+    listing: {
+      name,
+      description,
+      inputSchema: z.toJSONSchema(input, { io: "input" }) as ListedTool["inputSchema"],
+      ...(title !== undefined && { title }),
+      ...(annotations !== undefined && { annotations }),
+      ...(tool.output && { outputSchema: z.toJSONSchema(tool.output) as ListedTool["inputSchema"] }),
+    },
+    async call(args, call) {
+      const parsed = await input.safeParseAsync(args ?? {});
+      if (!parsed.success)
+        throw new ToolError(`Invalid arguments for ${name}: ${z.prettifyError(parsed.error)}`);
+      if (tool.output === undefined) return asResult(await tool.run(parsed.data, call));
+      const structuredContent = await tool.output.parseAsync(await tool.run(parsed.data, call));
+      return { content: [{ type: "text", text: JSON.stringify(structuredContent) }], structuredContent };
+    },
+  };
+}
+
+function asResult(returned: string | CallToolResult): CallToolResult {
+  return typeof returned === "string" ? { content: [{ type: "text", text: returned }] } : returned;
+}
+
+/** @throws Error naming two tools of one name. */
+export function toolsByName(tools: readonly Tool[]): ReadonlyMap<string, Tool> {
+  const byName = new Map<string, Tool>();
+  for (const tool of tools) {
+    if (byName.has(tool.name))
+      throw new Error(`Two tools are named "${tool.name}": give one of them another name.`);
+    byName.set(tool.name, tool);
+  }
+  return byName;
+}

@@ -1,0 +1,112 @@
+/** Client metadata (RFC 7591 §2, OpenID Connect Registration §2): what a client says of itself, checked. */
+import { OAuthClientMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
+import { z } from "zod";
+import { OAuthError } from "./errors.ts";
+import { redirectUriProblem } from "./redirect-uri.ts";
+
+export const AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"] as const;
+export const GRANT_TYPES = ["authorization_code", "refresh_token"] as const;
+
+const MAX_REDIRECT_URIS = 20;
+const ShortText = z.string().max(512);
+
+/** A client as this server knows it: the metadata it was registered with, after defaults (RFC 7591 §3.2.1). */
+export const Client = z.object({
+  client_id: z.string(),
+  client_id_issued_at: z.number(),
+  client_name: z.string().optional(),
+  client_uri: z.string().optional(),
+  logo_uri: z.string().optional(),
+  application_type: z.enum(["native", "web"]).optional(),
+  redirect_uris: z.array(z.string()),
+  grant_types: z.array(z.enum(GRANT_TYPES)),
+  response_types: z.array(z.literal("code")),
+  token_endpoint_auth_method: z.enum(AUTH_METHODS),
+  scope: z.string().optional(),
+  /** SHA-256 of the client secret; a random 256-bit secret needs no slower hash. */
+  secretHash: z.string().optional(),
+});
+export type Client = z.infer<typeof Client>;
+
+/** What a client may ask to be registered with. The SDK's schema drops `application_type`, so it is added back. */
+const RegistrationRequest = z.object({
+  ...OAuthClientMetadataSchema.shape,
+  redirect_uris: z.array(z.string()).min(1).max(MAX_REDIRECT_URIS),
+  client_name: ShortText.optional(),
+  token_endpoint_auth_method: z.enum(AUTH_METHODS).default("client_secret_basic"),
+  grant_types: z.array(z.string()).default([...GRANT_TYPES]),
+  response_types: z.array(z.string()).default(["code"]),
+  application_type: z.enum(["native", "web"]).optional(),
+  scope: ShortText.optional(),
+});
+
+type Metadata = Omit<Client, "client_id" | "client_id_issued_at" | "secretHash">;
+
+/**
+ * Checks a registration request (RFC 7591 §3.1).
+ * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`, saying which field and why (§3.2.2).
+ */
+export function parseClientMetadata(body: unknown): Metadata {
+  const result = RegistrationRequest.safeParse(body);
+  if (!result.success) throw metadataError(result.error);
+  const asked = result.data;
+  for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri);
+  if (!asked.grant_types.includes("authorization_code") || !asked.response_types.includes("code"))
+    throw invalidMetadata(
+      "This server offers the authorization code grant: register grant_types with authorization_code and response_types with code.",
+      "unsupported_grant_type",
+    );
+  return {
+    redirect_uris: asked.redirect_uris,
+    grant_types: GRANT_TYPES.filter((type) => asked.grant_types.includes(type)),
+    response_types: ["code"],
+    token_endpoint_auth_method: asked.token_endpoint_auth_method,
+    ...definedOnly({
+      client_name: asked.client_name,
+      client_uri: asked.client_uri,
+      logo_uri: asked.logo_uri,
+      application_type: asked.application_type,
+      scope: asked.scope,
+    }),
+  };
+}
+
+function refuseBadRedirectUri(uri: string): void {
+  const problem = redirectUriProblem(uri);
+  if (problem === undefined) return;
+  throw new OAuthError("invalid_redirect_uri", `A redirect URI ${problem}.`, {
+    reason: "invalid_redirect_uri",
+  });
+}
+
+function metadataError(error: z.ZodError): OAuthError {
+  const issue = error.issues[0];
+  const field = String(issue?.path[0] ?? "");
+  if (field === "redirect_uris")
+    return new OAuthError(
+      "invalid_redirect_uri",
+      `redirect_uris must be a list of 1 to ${MAX_REDIRECT_URIS} absolute URIs.`,
+      { reason: "invalid_redirect_uri" },
+    );
+  if (field === "token_endpoint_auth_method")
+    return invalidMetadata(
+      `token_endpoint_auth_method must be one of ${AUTH_METHODS.join(", ")}.`,
+      "unknown_auth_method",
+    );
+  if (field === "")
+    return invalidMetadata("The body must be a JSON object of client metadata.", "not_an_object");
+  return invalidMetadata(
+    `The field ${field in RegistrationRequest.shape ? field : "sent"} is not valid.`,
+    "invalid_field",
+  );
+}
+
+function invalidMetadata(description: string, reason: string): OAuthError {
+  return new OAuthError("invalid_client_metadata", description, { reason });
+}
+
+function definedOnly<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

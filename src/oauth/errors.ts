@@ -1,0 +1,87 @@
+/**
+ * Every error this server answers with, and the HTTP status of each code. A description goes on the wire; the
+ * reason code and the cause go to the log only.
+ */
+import type { ValidatedRedirectUri } from "./redirect-uri.ts";
+
+/** Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2, and their HTTP status. */
+const STATUS = {
+  access_denied: 403,
+  insufficient_scope: 403,
+  invalid_client: 401,
+  invalid_client_metadata: 400,
+  invalid_grant: 400,
+  invalid_redirect_uri: 400,
+  invalid_request: 400,
+  invalid_scope: 400,
+  invalid_target: 400,
+  invalid_token: 401,
+  request_not_supported: 400,
+  request_uri_not_supported: 400,
+  server_error: 500,
+  temporarily_unavailable: 503,
+  unauthorized_client: 400,
+  unsupported_grant_type: 400,
+  unsupported_response_type: 400,
+} as const;
+
+export type OAuthErrorCode = keyof typeof STATUS;
+
+export interface ErrorDetail {
+  /** A stable snake_case code for the log: which check refused. */
+  reason: string;
+  cause?: unknown;
+  /** Overrides the code's usual HTTP status (405, 413, 415). */
+  status?: number;
+}
+
+export class OAuthError extends Error {
+  readonly code: OAuthErrorCode;
+  readonly reason: string;
+  readonly status: number;
+
+  constructor(code: OAuthErrorCode, description: string, detail: ErrorDetail) {
+    super(description, { cause: detail.cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.reason = detail.reason;
+    this.status = detail.status ?? STATUS[code];
+  }
+}
+
+/** An error that may be sent to the client through the browser, because its redirect URI was validated. */
+export class AuthorizationError extends OAuthError {
+  readonly redirectUri: ValidatedRedirectUri;
+  readonly state: string | undefined;
+
+  constructor(
+    code: OAuthErrorCode,
+    description: string,
+    to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
+    detail: ErrorDetail,
+  ) {
+    super(code, description, detail);
+    this.redirectUri = to.redirectUri;
+    this.state = to.state;
+  }
+}
+
+/** Something we depend on is out of reach: always 503 with `Retry-After`, and nothing was consumed. */
+export class UnavailableError extends OAuthError {
+  readonly retryAfterSeconds = 5;
+
+  constructor(what: "storage" | "identity provider", detail: { reason: string; cause?: unknown }) {
+    super(
+      "temporarily_unavailable",
+      `The ${what} cannot be reached right now. Try again in a moment.`,
+      detail,
+    );
+  }
+}
+
+/** An error and what caused it in one line, for the log. */
+export function causes(error: unknown): string {
+  const messages: string[] = [];
+  for (let cause = error; cause instanceof Error; cause = cause.cause) messages.push(cause.message);
+  return messages.join(": ");
+}

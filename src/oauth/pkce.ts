@@ -1,0 +1,20 @@
+/** Proof Key for Code Exchange, S256 only (RFC 7636; OAuth 2.1 §4.1.1). */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { z } from "zod";
+
+/** 43 to 128 unreserved characters (RFC 7636 §4.1). */
+export const CodeVerifier = z.string().regex(/^[A-Za-z0-9\-._~]{43,128}$/);
+
+/** An S256 challenge is always 43 base64url characters (RFC 7636 §4.2). */
+export const CodeChallenge = z.string().regex(/^[A-Za-z0-9_-]{43}$/);
+
+/** BASE64URL(SHA256(verifier)). */
+export function codeChallengeOf(verifier: string): string {
+  return createHash("sha256").update(verifier, "ascii").digest("base64url");
+}
+
+export function verifierMatches(verifier: string, challenge: string): boolean {
+  const expected = Buffer.from(challenge);
+  const actual = Buffer.from(codeChallengeOf(verifier));
+  return expected.length === actual.length && timingSafeEqual(expected, actual);
+}

@@ -1,0 +1,78 @@
+/**
+ * Redirect URIs: which may be registered, and which registered one a request means. Nothing is ever redirected to
+ * a string that did not pass through here.
+ */
+import { z } from "zod";
+
+/** A redirect URI that was found valid for the client it belongs to. */
+export const ValidatedRedirectUri = z.string().brand<"ValidatedRedirectUri">();
+export type ValidatedRedirectUri = z.infer<typeof ValidatedRedirectUri>;
+
+const MAX_LENGTH = 2048;
+
+// Schemes a browser acts on by itself; none of them can be a native application's own (RFC 8252 §7.1).
+const DANGEROUS_SCHEMES = new Set(
+  "about blob chrome chrome-extension data file filesystem ftp ftps gopher intent jar javascript mailto ms-msdt search search-ms sms ssh tel vbscript view-source ws wss".split(
+    " ",
+  ),
+);
+
+const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])$/;
+
+/** Scheme and host of a loopback URI, an optional port, and the rest: the port is free (RFC 8252 §7.3). */
+const LOOPBACK_URI = /^(http:\/\/(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d{1,5})?((?:[/?].*)?)$/s;
+
+/** True where `http` is acceptable: this computer only, by its three names. */
+export function isLoopbackHost(hostname: string): boolean {
+  return LOOPBACK_HOST.test(hostname);
+}
+
+/**
+ * Why a URI may not be registered, or undefined if it may: https anywhere, http on loopback, or a native
+ * application's private-use scheme (OAuth 2.1 §2.3.1, RFC 8252 §7).
+ */
+export function redirectUriProblem(uri: string): string | undefined {
+  if (uri.length > MAX_LENGTH) return `is longer than ${MAX_LENGTH} characters`;
+  // Browsers drop or rewrite these before they resolve a URI, so what was checked would not be where they go.
+  if (/[^\x21-\x7e]|\\/.test(uri)) return "contains spaces, backslashes, control or non-ASCII characters";
+  if (uri.includes("#")) return "has a fragment";
+  if (!URL.canParse(uri)) return "is not an absolute URI";
+  const url = new URL(uri);
+  const scheme = url.protocol.slice(0, -1);
+  if (DANGEROUS_SCHEMES.has(scheme)) return `uses the scheme "${scheme}:", which no application can own`;
+  if (url.username !== "" || url.password !== "") return "carries a user name or password";
+  if (url.hostname.includes("*")) return "has a wildcard in its host";
+  if (/(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i.test(uri.slice(scheme.length + 1).split("?")[0] ?? ""))
+    return "has dot segments in its path";
+  if (scheme === "http" && !LOOPBACK_URI.test(uri))
+    return "is http on a host that is not this computer: use https";
+  if ((scheme === "https" || scheme === "http") && !/^https?:\/\/[^/]/i.test(uri)) return "names no host";
+  return undefined;
+}
+
+/**
+ * The registered redirect URI that a request means: exact string comparison, except for the port of a loopback URI
+ * (OAuth 2.1 §4.1.3, RFC 8252 §7.3). With none requested, the only registered one.
+ */
+export function matchRedirectUri(
+  registered: readonly string[],
+  requested: string | undefined,
+): ValidatedRedirectUri | undefined {
+  if (requested === undefined) {
+    const [only, ...others] = registered;
+    return only !== undefined && others.length === 0 ? valid(only) : undefined;
+  }
+  return registered.some((uri) => sameRedirectUri(uri, requested)) ? valid(requested) : undefined;
+}
+
+function sameRedirectUri(registered: string, requested: string): boolean {
+  if (registered === requested) return true;
+  const [, ourOrigin, ourRest] = LOOPBACK_URI.exec(registered) ?? [];
+  const [, theirOrigin, theirRest] = LOOPBACK_URI.exec(requested) ?? [];
+  return ourOrigin !== undefined && ourOrigin === theirOrigin && ourRest === theirRest;
+}
+
+// A URI registered before the policy became stricter is judged again, by today's rules.
+function valid(uri: string): ValidatedRedirectUri | undefined {
+  return redirectUriProblem(uri) === undefined ? ValidatedRedirectUri.parse(uri) : undefined;
+}

@@ -1,0 +1,112 @@
+/** The parameters of each endpoint, parsed once at the edge into what the rules work with. */
+import { z } from "zod";
+import { OAuthError } from "./errors.ts";
+import { CodeVerifier } from "./pkce.ts";
+
+// Long enough for any real value; short enough that nothing absurd is stored or echoed.
+const Text = z.string().max(4096);
+
+/** `resource` alone may be repeated (RFC 8707 §2). */
+const Resource = z
+  .union([Text, z.array(Text)])
+  .optional()
+  .transform((value) => (value === undefined ? [] : [value].flat()));
+
+/** GET or POST /authorize (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1). */
+export const AuthorizeParameters = z.object({
+  client_id: Text.optional(),
+  redirect_uri: Text.optional(),
+  response_type: Text.optional(),
+  response_mode: Text.optional(),
+  scope: Text.optional(),
+  state: Text.optional(),
+  code_challenge: Text.optional(),
+  code_challenge_method: Text.optional(),
+  resource: Resource,
+  request: Text.optional(),
+  request_uri: Text.optional(),
+});
+export type AuthorizeParameters = z.infer<typeof AuthorizeParameters>;
+
+/** POST /token (RFC 6749 §4.1.3 and §6, RFC 7636 §4.5). */
+export const TokenRequest = z.discriminatedUnion("grant_type", [
+  z.object({
+    grant_type: z.literal("authorization_code"),
+    code: Text,
+    code_verifier: CodeVerifier,
+    redirect_uri: Text.optional(),
+    resource: Resource,
+  }),
+  z.object({
+    grant_type: z.literal("refresh_token"),
+    refresh_token: Text,
+    scope: Text.optional(),
+    resource: Resource,
+  }),
+]);
+export type AuthorizationCodeRequest = Extract<
+  z.infer<typeof TokenRequest>,
+  { grant_type: "authorization_code" }
+>;
+export type RefreshTokenRequest = Extract<z.infer<typeof TokenRequest>, { grant_type: "refresh_token" }>;
+
+/** POST /revoke (RFC 7009 §2.1). */
+export const RevocationRequest = z.object({ token: Text, token_type_hint: Text.optional() });
+
+/** The login half of GET /auth/callback (RFC 6749 §4.1.2, RFC 9207). */
+export const CallbackParameters = z.object({
+  state: Text.optional(),
+  code: Text.optional(),
+  error: Text.optional(),
+  error_description: Text.optional(),
+  iss: Text.optional(),
+});
+
+/** POST /consent: what our own page sends. */
+export const ConsentForm = z.object({
+  request: z.string().max(16_384),
+  decision: z.enum(["approve", "deny"]),
+});
+
+/**
+ * Parses request parameters, or throws `invalid_request` naming the parameter. An empty value counts as omitted and a
+ * repeated one is refused (RFC 6749 §3.1).
+ */
+export function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  parameters: unknown,
+  mayRepeat: readonly string[] = ["resource"],
+): z.infer<Schema> {
+  const present = Object.entries(parameters ?? {}).filter(([, value]) => value !== "");
+  const repeated = present.find(([name, value]) => Array.isArray(value) && !mayRepeat.includes(name));
+  if (repeated)
+    throw new OAuthError(
+      "invalid_request",
+      `The parameter "${printable(repeated[0])}" is sent more than once.`,
+      {
+        reason: "repeated_parameter",
+      },
+    );
+  const result = schema.safeParse(Object.fromEntries(present));
+  if (result.success) return result.data;
+  throw problemWith(result.error, Object.fromEntries(present));
+}
+
+function problemWith(error: z.ZodError, sent: Record<string, unknown>): OAuthError {
+  const name = String(error.issues[0]?.path[0] ?? "");
+  if (name === "grant_type" && typeof sent.grant_type === "string")
+    return new OAuthError(
+      "unsupported_grant_type",
+      "This server offers the grant types authorization_code and refresh_token.",
+      { reason: "unsupported_grant_type" },
+    );
+  const what = sent[name] === undefined ? "is missing" : "is not valid";
+  return new OAuthError("invalid_request", `The parameter "${printable(name)}" ${what}.`, {
+    reason: sent[name] === undefined ? "missing_parameter" : "invalid_parameter",
+  });
+}
+
+/** RFC 6749 §5.2 allows only these characters in a description. */
+function printable(name: string): string {
+  return name.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "?").slice(0, 64);
+}

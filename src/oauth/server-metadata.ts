@@ -1,0 +1,48 @@
+/** The two metadata documents that lead a client from a 401 to a token (RFC 9728, RFC 8414). */
+import { AUTH_METHODS, GRANT_TYPES } from "./client-metadata.ts";
+
+export interface MetadataSettings {
+  /** The public base URL without a trailing slash: the issuer, byte for byte. */
+  issuer: string;
+  resource: string;
+  /** What the tools need, in the order they were declared. */
+  scopes: readonly string[];
+  name: string;
+}
+
+/** Where the protected resource metadata lives: inserted before the path of the resource (RFC 9728 §3.1). */
+export function resourceMetadataUrl(resource: string): string {
+  const { origin, pathname } = new URL(resource);
+  return `${origin}/.well-known/oauth-protected-resource${pathname === "/" ? "" : pathname}`;
+}
+
+/** RFC 9728 §2. `offline_access` is the authorization server's business and is not named here. */
+export function protectedResourceMetadata({ issuer, resource, scopes, name }: MetadataSettings) {
+  return {
+    resource,
+    authorization_servers: [issuer],
+    scopes_supported: scopes,
+    bearer_methods_supported: ["header"],
+    resource_name: name,
+  };
+}
+
+/** RFC 8414 §2, with RFC 9207's `iss` parameter announced. */
+export function authorizationServerMetadata({ issuer, scopes, resource }: MetadataSettings) {
+  return {
+    issuer,
+    authorization_endpoint: `${issuer}/authorize`,
+    token_endpoint: `${issuer}/token`,
+    registration_endpoint: `${issuer}/register`,
+    revocation_endpoint: `${issuer}/revoke`,
+    scopes_supported: [...scopes, "offline_access"],
+    response_types_supported: ["code"],
+    response_modes_supported: ["query"],
+    grant_types_supported: GRANT_TYPES,
+    token_endpoint_auth_methods_supported: AUTH_METHODS,
+    revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+    code_challenge_methods_supported: ["S256"],
+    authorization_response_iss_parameter_supported: true,
+    protected_resources: [resource],
+  };
+}

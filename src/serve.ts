@@ -1,0 +1,90 @@
+/** Runs the server until it is told to stop: listen, say what matters, drain, close. */
+import { randomBytes } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Logger } from "pino";
+import { createApp } from "./app.ts";
+import type { Config } from "./config.ts";
+import type { Tool } from "./mcp/define-tool.ts";
+import { causes } from "./oauth/errors.ts";
+import { memoryRecords } from "./storage/memory.ts";
+import { redisRecords } from "./storage/redis.ts";
+import type { Records } from "./storage/store.ts";
+import type { IdentityProvider } from "./upstream/identity-provider.ts";
+import { createOidcProvider } from "./upstream/oidc.ts";
+
+export interface RunningServer {
+  port: number;
+  /** Stops accepting, finishes what is in flight, closes the store. */
+  stop(): Promise<void>;
+}
+
+// A client that sends its headers byte by byte must not hold a connection for ever.
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+
+/** Starts listening even while Redis or the identity provider are out of reach: it says so, and recovers by itself. */
+export async function serve(config: Config, tools: readonly Tool[], log: Logger): Promise<RunningServer> {
+  const records = createRecords(config, log);
+  const surroundings = { now: () => Math.floor(Date.now() / 1000), randomBytes, log };
+  const identityProvider = createOidcProvider(config.upstream, surroundings);
+  const server = createServer(createApp({ config, tools, records, identityProvider, log }));
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  await listen(server, config);
+  const { port } = server.address() as AddressInfo;
+  const announcing = announce(identityProvider, config, log);
+  return {
+    port,
+    async stop() {
+      announcing.cancel();
+      await drain(server, config.shutdownSeconds);
+      await records.close();
+    },
+  };
+}
+
+function createRecords({ store }: Config, log: Logger): Records {
+  if (store.kind === "redis") return redisRecords({ ...store, log });
+  log.warn("STORE=memory: a restart forgets every registration and signs everybody out");
+  return memoryRecords();
+}
+
+function listen(server: Server, { host, port }: Config): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/** Tries discovery until it works, so that the log says early whether people can sign in. */
+function announce(identityProvider: IdentityProvider, { upstream }: Config, log: Logger): { cancel(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  const attempt = (delayMs: number): void => {
+    timer = undefined;
+    identityProvider.ready().then(
+      () => log.info({ issuer: upstream.issuer }, "The identity provider is reachable"),
+      (error: unknown) => {
+        log.error(
+          { reason: "discovery_failed", issuer: upstream.issuer, cause: causes(error) },
+          "The identity provider cannot be reached: nobody can sign in until it can. Is its issuer right? Retrying",
+        );
+        timer = setTimeout(attempt, delayMs, Math.min(delayMs * 2, 60_000)).unref();
+      },
+    );
+  };
+  attempt(2_000);
+  return { cancel: () => clearTimeout(timer) };
+}
+
+/** Requests in flight may finish; what is still open after the time limit is cut. */
+async function drain(server: Server, seconds: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const limit = setTimeout(() => server.closeAllConnections(), seconds * 1000);
+  await closed;
+  clearTimeout(limit);
+}

@@ -1,0 +1,60 @@
+/** Turns text records into a typed store: validated by a schema, encrypted at rest, bound to their key. */
+import type { Logger } from "pino";
+import type { z } from "zod";
+import type { Sealer } from "./sealer.ts";
+import type { Records, Store } from "./store.ts";
+
+export interface EncryptedStoreOptions<T> {
+  records: Records;
+  sealer: Sealer;
+  log: Logger;
+  /** Names the kind of record; part of every key and of what the encryption is bound to. */
+  kind: string;
+  schema: z.ZodType<T>;
+}
+
+/** A record that cannot be opened or parsed (another SECRET_KEY, an older version) counts as absent, and is logged. */
+export function encryptedStore<T>({
+  records,
+  sealer,
+  log,
+  kind,
+  schema,
+}: EncryptedStoreOptions<T>): Store<T> {
+  const keyOf = (key: string) => `${kind}:${key}`;
+  const seal = (key: string, value: T) => sealer.seal(JSON.stringify(value), keyOf(key));
+
+  function open(key: string, record: string): T | undefined {
+    const text = sealer.open(record, keyOf(key));
+    const parsed = text === undefined ? undefined : schema.safeParse(JSON.parse(text));
+    if (parsed?.success) return parsed.data;
+    log.warn(
+      { reason: text === undefined ? "record_not_decryptable" : "record_of_unknown_shape", kind },
+      "A stored record is unreadable and is treated as absent",
+    );
+    return undefined;
+  }
+
+  async function get(key: string): Promise<T | undefined> {
+    const record = await records.get(keyOf(key));
+    return record === undefined ? undefined : open(key, record);
+  }
+
+  return {
+    get,
+    put: (key, value, ttlSeconds) => records.put(keyOf(key), seal(key, value), ttlSeconds),
+    async take(key) {
+      const value = await get(key);
+      return value !== undefined && (await records.delete(keyOf(key))) ? value : undefined;
+    },
+    async update(key, decide) {
+      for (;;) {
+        const record = await records.get(keyOf(key));
+        const { write, result, ...rest } = decide(record === undefined ? undefined : open(key, record));
+        if (write === undefined || !("ttlSeconds" in rest)) return result;
+        if (await records.replace(keyOf(key), record, seal(key, write), rest.ttlSeconds)) return result;
+      }
+    },
+    delete: (key) => records.delete(keyOf(key)),
+  };
+}

@@ -1,0 +1,41 @@
+/** Records in this process's memory: for the demo, for tests, and for whoever says STORE=memory out loud. */
+import { Keyv } from "keyv";
+import type { Records } from "./store.ts";
+
+interface Entry {
+  value: string;
+  expires?: number | undefined;
+}
+
+const SWEEP_MILLISECONDS = 60_000;
+
+export function memoryRecords(): Records {
+  const entries = new Map<string, Entry>();
+  const keyv = new Keyv<string>({ store: entries, useKeyPrefix: false, throwOnErrors: true });
+  // Entries stay objects, so that compare-and-set can look at them without parsing.
+  keyv.serialize = undefined;
+  keyv.deserialize = undefined;
+  const live = (key: string) => {
+    const entry = entries.get(key);
+    return entry?.expires !== undefined && entry.expires <= Date.now() ? undefined : entry;
+  };
+  // Keyv removes an expired entry only when it is read; abandoned ones would stay for ever.
+  const sweep = setInterval(() => {
+    for (const key of entries.keys()) if (live(key) === undefined) entries.delete(key);
+  }, SWEEP_MILLISECONDS).unref();
+
+  return {
+    get: async (key) => (live(key) === undefined ? undefined : keyv.get(key)),
+    put: async (key, record, ttlSeconds) => void (await keyv.set(key, record, ttlSeconds * 1000)),
+    // Keyv has no compare-and-set; without an await in between, this one is atomic.
+    replace: async (key, expected, record, ttlSeconds) => {
+      if (live(key)?.value !== expected) return false;
+      entries.set(key, { value: record, expires: Date.now() + ttlSeconds * 1000 });
+      return true;
+    },
+    delete: async (key) => live(key) !== undefined && keyv.delete(key),
+    deleteIf: async (key, expected) => live(key)?.value === expected && entries.delete(key),
+    ping: async () => {},
+    close: async () => clearInterval(sweep),
+  };
+}

@@ -1,0 +1,117 @@
+/** Records in Redis: keyv for the plain verbs, the same client for the one that keyv lacks (compare-and-set). */
+import KeyvRedis, { type RedisClientType } from "@keyv/redis";
+import { Keyv } from "keyv";
+import type { Logger } from "pino";
+import { UnavailableError } from "../oauth/errors.ts";
+import type { Records } from "./store.ts";
+
+export interface RedisOptions {
+  /** `redis://` or `rediss://`. */
+  url: string;
+  /** Comes before every key, so that several deployments can share one Redis. */
+  keyPrefix: string;
+  commandTimeoutMs: number;
+  log: Logger;
+}
+
+// Both act only if the value still is what the caller read.
+const REPLACE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0`;
+const DELETE_IF =
+  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+const MAX_QUEUED_COMMANDS = 10_000;
+const MAX_RECONNECT_DELAY_MS = 1_000;
+
+/** Connects in the background and reconnects for ever; until Redis answers, every call throws UnavailableError. */
+export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOptions): Records {
+  const adapter = new KeyvRedis<string>(
+    {
+      url,
+      // Fail at once while disconnected: a queue would answer minutes later, to nobody.
+      disableOfflineQueue: true,
+      commandsQueueMaxLength: MAX_QUEUED_COMMANDS,
+      socket: {
+        connectTimeout: commandTimeoutMs,
+        reconnectStrategy: (attempt: number) => Math.min(50 * 2 ** attempt, MAX_RECONNECT_DELAY_MS),
+      },
+    },
+    { throwOnErrors: true, keyPrefixSeparator: ":" },
+  );
+  const client = adapter.client as RedisClientType;
+  logConnection(client, log);
+  const keyv = new Keyv<string>({
+    store: adapter,
+    namespace: keyPrefix,
+    useKeyPrefix: false, // the adapter adds it
+    throwOnErrors: true,
+    // Redis itself expires records, and compare-and-set needs the text as it was written: no envelope.
+    serialize: ({ value }) => String(value),
+    deserialize: <Value>(text: string) => ({ value: text as Value }),
+  });
+  keyv.on("error", () => {}); // thrown to the caller and logged by the client's own events
+  // Settles only when the client is closed; its failures are events.
+  client.connect().catch(() => {});
+
+  async function answer<T>(command: () => Promise<T>): Promise<T> {
+    try {
+      return await withTimeout(command(), commandTimeoutMs);
+    } catch (cause) {
+      throw new UnavailableError("storage", { reason: "redis_unavailable", cause });
+    }
+  }
+
+  async function evaluate(script: string, key: string, ...args: string[]): Promise<boolean> {
+    const keys = [adapter.createKeyPrefix(key, keyPrefix)];
+    return (await answer(() => client.eval(script, { keys, arguments: args }))) === 1;
+  }
+
+  async function putIfAbsent(key: string, record: string, ttlSeconds: number): Promise<boolean> {
+    const redisKey = adapter.createKeyPrefix(key, keyPrefix);
+    const reply = await answer(() => client.set(redisKey, record, { PX: ttlSeconds * 1000, NX: true }));
+    return reply !== null;
+  }
+
+  return {
+    get: (key) => answer(() => keyv.get(key)),
+    put: async (key, record, ttlSeconds) =>
+      void (await answer(() => keyv.set(key, record, ttlSeconds * 1000))),
+    replace: (key, expected, record, ttlSeconds) =>
+      expected === undefined
+        ? putIfAbsent(key, record, ttlSeconds)
+        : evaluate(REPLACE, key, expected, record, String(ttlSeconds * 1000)),
+    delete: (key) => answer(() => keyv.delete(key)),
+    deleteIf: (key, expected) => evaluate(DELETE_IF, key, expected),
+    ping: async () => void (await answer(() => client.ping())),
+    async close() {
+      if (client.isReady) await client.close();
+      else client.destroy();
+    },
+  };
+}
+
+/** One line when the connection is lost and one when it is back, not one for every attempt. */
+function logConnection(client: RedisClientType, log: Logger): void {
+  let lost = false;
+  client.on("error", (error: Error) => {
+    if (!lost)
+      log.error({ reason: "redis_unavailable", cause: error.message }, "Redis cannot be reached; retrying");
+    lost = true;
+  });
+  client.on("ready", () => {
+    log.info(lost ? "Redis is reachable again" : "Connected to Redis");
+    lost = false;
+  });
+}
+
+async function withTimeout<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,42 @@
+/** What the rooms ask of storage, and the guarantees they rely on. */
+
+/**
+ * Text records by key, as a database keeps them. Every call either does what it says or throws
+ * {@link ../oauth/errors.ts UnavailableError}: an outage never looks like "not found".
+ */
+export interface Records {
+  get(key: string): Promise<string | undefined>;
+  put(key: string, record: string, ttlSeconds: number): Promise<void>;
+  /**
+   * Writes only if the record still is `expected` (undefined: only if there is none).
+   * Of concurrent callers, on any replicas, one gets true.
+   */
+  replace(key: string, expected: string | undefined, record: string, ttlSeconds: number): Promise<boolean>;
+  /** True for the caller whose call removed the record; false for everybody else. */
+  delete(key: string): Promise<boolean>;
+  /** Removes the record only if it still is `expected`. */
+  deleteIf(key: string, expected: string): Promise<boolean>;
+  /** Resolves if the database answers. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a {@link Store.update} decided: a new value to write, or nothing; and what to tell the caller. */
+export type Change<T, Result> =
+  | { write: T; ttlSeconds: number; result: Result }
+  | { write?: undefined; result: Result };
+
+/** Values of one kind by key. */
+export interface Store<T> {
+  get(key: string): Promise<T | undefined>;
+  put(key: string, value: T, ttlSeconds: number): Promise<void>;
+  /** Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value. */
+  take(key: string): Promise<T | undefined>;
+  /**
+   * Reads, decides, and writes only if nobody wrote in between; otherwise decides again on what is there then.
+   * `decide` must be free of side effects: it may run several times.
+   */
+  update<Result>(key: string, decide: (current: T | undefined) => Change<T, Result>): Promise<Result>;
+  /** True for the caller whose call removed it. */
+  delete(key: string): Promise<boolean>;
+}

@@ -1,0 +1,46 @@
+/** Is this access token good, and whose is it? Asked for every request to the protected resource. */
+import type { Surroundings } from "../surroundings.ts";
+import type { Grants } from "./grant.ts";
+import { readToken } from "./opaque-token.ts";
+
+/** Who is calling, through which client, and what they may do. Immutable. */
+export interface AccessToken {
+  /** The user's `sub` at the identity provider. */
+  readonly subject: string;
+  readonly clientId: string;
+  readonly scopes: readonly string[];
+  /** What the identity provider says of the user: ID token, userinfo and access token claims, in this order. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+  readonly resource: string;
+  readonly grantId: string;
+}
+
+export type Verification = { token: AccessToken } | { refused: string };
+
+/** Verifies an access token for `resource`; a refusal is a reason code for the log. One look-up. */
+export async function verifyAccessToken(
+  value: string,
+  { grants, resource, now }: Pick<Surroundings, "now"> & { grants: Grants; resource: string },
+): Promise<Verification> {
+  const presented = readToken("access", value);
+  if (presented === undefined) return { refused: "malformed_access_token" };
+  const grant = await grants.find(presented.grantId);
+  if (grant === undefined) return { refused: "grant_ended" };
+  const issued = grant.accessTokens.find(({ hash }) => hash === presented.hash);
+  if (issued === undefined) return { refused: "unknown_access_token" };
+  if (issued.expiresAt <= now()) return { refused: "expired_access_token" };
+  if (grant.resource !== resource) return { refused: "access_token_for_another_resource" };
+  return {
+    token: Object.freeze({
+      subject: grant.subject,
+      clientId: grant.clientId,
+      scopes: issued.scopes,
+      claims: grant.claims,
+      expiresAt: issued.expiresAt,
+      resource: grant.resource,
+      grantId: grant.id,
+    }),
+  };
+}

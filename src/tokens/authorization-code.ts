@@ -1,0 +1,102 @@
+/** grant_type=authorization_code: a code becomes tokens, once (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 8707 §2.2). */
+import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
+import type { Lifetimes } from "../config.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import { verifierMatches } from "../oauth/pkce.ts";
+import type { AuthorizationCodeRequest } from "../oauth/requests.ts";
+import { namesResource } from "../oauth/resource.ts";
+import type { Surroundings } from "../surroundings.ts";
+import {
+  addTokens,
+  type Grant,
+  type GrantChange,
+  type Grants,
+  type IssuedTokens,
+  mintTokens,
+} from "./grant.ts";
+import { type PresentedToken, readToken } from "./opaque-token.ts";
+import { type TokenResponse, tokenResponse } from "./token-response.ts";
+
+type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: true } | { refused: OAuthError };
+
+/**
+ * @throws OAuthError `invalid_grant` or `invalid_target`. A refused attempt leaves the code usable for its rightful
+ * client; a second redemption ends what the first one issued.
+ */
+export async function redeemCode(
+  client: AuthenticatedClient,
+  request: AuthorizationCodeRequest,
+  { grants, lifetimes, now, randomBytes, log }: Surroundings & { grants: Grants; lifetimes: Lifetimes },
+): Promise<TokenResponse> {
+  const presented = readToken("code", request.code);
+  if (presented === undefined) throw notValid("malformed_code");
+
+  const redemption = await grants.update<Redemption>(presented.grantId, (grant): GrantChange<Redemption> => {
+    if (grant === undefined || grant.code.hash !== presented.hash) return refuse(notValid("unknown_code"));
+    const problem = problemWith(grant, client, request, now());
+    if (problem !== undefined) return refuse(problem);
+    if (grant.code.redeemed) return { result: { replayed: true } };
+    const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
+    const added = addTokens(grant, tokens, grant.scopes, lifetimes, now());
+    return { write: { ...added.grant, code: { ...grant.code, redeemed: true } }, result: added };
+  });
+
+  if ("refused" in redemption) throw redemption.refused;
+  if ("replayed" in redemption) return await endReplayed(presented, client, grants, log);
+  const { grant, issued } = redemption;
+  log.info(
+    { clientId: client.client_id, subject: grant.subject, grantId: grant.id, scopes: issued.scopes },
+    "Grant issued",
+  );
+  return tokenResponse(issued, now());
+}
+
+function problemWith(
+  grant: Grant,
+  client: AuthenticatedClient,
+  request: AuthorizationCodeRequest,
+  now: number,
+): OAuthError | undefined {
+  const { code } = grant;
+  if (grant.clientId !== client.client_id) return notValid("code_of_another_client");
+  if (!verifierMatches(request.code_verifier, code.codeChallenge))
+    return new OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.", {
+      reason: "wrong_code_verifier",
+    });
+  if (request.redirect_uri !== undefined && request.redirect_uri !== code.redirectUri)
+    return new OAuthError("invalid_grant", "The redirect_uri is not the one the code was sent to.", {
+      reason: "wrong_redirect_uri",
+    });
+  if (!namesResource(request.resource, grant.resource))
+    return new OAuthError("invalid_target", `This code is for the resource ${grant.resource}.`, {
+      reason: "foreign_resource",
+    });
+  return !code.redeemed && code.expiresAt <= now ? notValid("expired_code") : undefined;
+}
+
+// RFC 6749 §4.1.2, RFC 9700 §4.5: a code that comes twice was stolen; neither side keeps anything.
+async function endReplayed(
+  { grantId }: PresentedToken,
+  client: AuthenticatedClient,
+  grants: Grants,
+  log: Surroundings["log"],
+): Promise<never> {
+  await grants.end(grantId);
+  log.warn(
+    { reason: "code_replayed", grantId, clientId: client.client_id },
+    "Grant ended: its code was redeemed twice",
+  );
+  throw notValid("code_replayed");
+}
+
+function refuse(error: OAuthError): GrantChange<Redemption> {
+  return { result: { refused: error } };
+}
+
+function notValid(reason: string): OAuthError {
+  return new OAuthError(
+    "invalid_grant",
+    "The authorization code is not valid: it is unknown, expired, or was used before. Start the sign-in again.",
+    { reason },
+  );
+}

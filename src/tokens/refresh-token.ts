@@ -1,0 +1,170 @@
+/** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
+import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
+import type { Lifetimes } from "../config.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import type { RefreshTokenRequest } from "../oauth/requests.ts";
+import { namesResource } from "../oauth/resource.ts";
+import { missingScopes, parseScope } from "../oauth/scope.ts";
+import type { Surroundings } from "../surroundings.ts";
+import { UpstreamRefusal } from "../upstream/identity-provider.ts";
+import {
+  addTokens,
+  type Grant,
+  type GrantChange,
+  type Grants,
+  type IssuedTokens,
+  mintTokens,
+  rememberReplaced,
+} from "./grant.ts";
+import { belongsToFamily, type PresentedToken, readToken } from "./opaque-token.ts";
+import { type TokenResponse, tokenResponse } from "./token-response.ts";
+import type { UpstreamRefresh } from "./upstream-refresh.ts";
+
+interface Rooms {
+  grants: Grants;
+  upstreamRefresh: UpstreamRefresh;
+  lifetimes: Lifetimes;
+}
+
+/** What a presented refresh token is to its grant at this moment. */
+type Standing =
+  | { is: "current"; grant: Grant }
+  | { is: "replaced"; answer: IssuedTokens }
+  | { is: "reused"; grant: Grant }
+  | { is: "refused"; error: OAuthError };
+
+/**
+ * @throws OAuthError `invalid_grant`, `invalid_scope`, `invalid_target`; UnavailableError during an outage, in which
+ * case the same refresh token works later.
+ */
+export async function rotateRefreshToken(
+  client: AuthenticatedClient,
+  request: RefreshTokenRequest,
+  rooms: Surroundings & Rooms,
+): Promise<TokenResponse> {
+  const presented = readToken("refresh", request.refresh_token);
+  if (presented === undefined) throw notValid("malformed_refresh_token");
+  const { grants, lifetimes, now, randomBytes } = rooms;
+  const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, now());
+
+  const before = standingIn(await grants.find(presented.grantId));
+  if (before.is !== "current") return await conclude(before, presented, rooms);
+  await keepUpstreamFresh(before.grant, rooms);
+
+  const after = await grants.update<Standing>(presented.grantId, (grant): GrantChange<Standing> => {
+    const found = standingIn(grant);
+    if (found.is !== "current") return { result: found };
+    const scopes = requestedScopes(request, found.grant);
+    const added = addTokens(
+      found.grant,
+      mintTokens(found.grant, true, randomBytes),
+      scopes,
+      lifetimes,
+      now(),
+    );
+    const until = now() + lifetimes.refreshGraceSeconds;
+    return {
+      write: rememberReplaced(added.grant, presented.hash, added.issued, until, now()),
+      result: { is: "replaced", answer: added.issued },
+    };
+  });
+  return await conclude(after, presented, rooms);
+}
+
+function standing(
+  grant: Grant | undefined,
+  presented: PresentedToken,
+  client: AuthenticatedClient,
+  request: RefreshTokenRequest,
+  now: number,
+): Standing {
+  if (grant === undefined || grant.expiresAt <= now)
+    return { is: "refused", error: notValid("unknown_grant") };
+  // A stranger learns nothing and changes nothing, whatever it presents.
+  if (grant.clientId !== client.client_id)
+    return { is: "refused", error: notValid("refresh_token_of_another_client") };
+  if (!namesResource(request.resource, grant.resource))
+    return {
+      is: "refused",
+      error: new OAuthError("invalid_target", `This refresh token is for the resource ${grant.resource}.`, {
+        reason: "foreign_resource",
+      }),
+    };
+  const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
+  if (replaced !== undefined && now < replaced.until) return { is: "replaced", answer: replaced.answer };
+  if (grant.refreshToken !== presented.hash)
+    return belongsToFamily(presented.value, grant.familyKey)
+      ? { is: "reused", grant }
+      : { is: "refused", error: notValid("unknown_refresh_token") };
+  const widened = missingScopes(requestedScopes(request, grant), grant.scopes);
+  return widened.length === 0
+    ? { is: "current", grant }
+    : {
+        is: "refused",
+        error: new OAuthError(
+          "invalid_scope",
+          `The user did not grant: ${widened.join(" ")}. Ask for it with /authorize.`,
+          {
+            reason: "scope_widened",
+          },
+        ),
+      };
+}
+
+/** RFC 6749 §6: none means all that were granted; fewer may be asked for. */
+function requestedScopes(request: RefreshTokenRequest, grant: Grant): string[] {
+  if (request.scope === undefined) return grant.scopes;
+  const scopes = parseScope(request.scope);
+  if (scopes === undefined)
+    throw new OAuthError("invalid_scope", "The scope has illegal characters.", { reason: "malformed_scope" });
+  // Not ours to grant or refuse: clients send it along out of habit.
+  return scopes.filter((scope) => scope !== "offline_access");
+}
+
+/** A definite "no" upstream ends the grant; an outage throws and changes nothing. */
+async function keepUpstreamFresh(
+  grant: Grant,
+  { grants, upstreamRefresh, lifetimes, now, log }: Surroundings & Rooms,
+) {
+  try {
+    await upstreamRefresh.ensureFreshUntil(grant.id, now() + lifetimes.accessTokenSeconds);
+  } catch (cause) {
+    if (!(cause instanceof UpstreamRefusal)) throw cause;
+    await grants.end(grant.id);
+    log.warn(
+      { reason: "upstream_refused", grantId: grant.id, subject: grant.subject, upstreamError: cause.code },
+      "Grant ended: the identity provider refused to renew it",
+    );
+    throw notValid("upstream_refused", cause);
+  }
+}
+
+async function conclude(
+  found: Standing,
+  presented: PresentedToken,
+  { grants, now, log }: Surroundings & Rooms,
+): Promise<TokenResponse> {
+  switch (found.is) {
+    case "replaced":
+      return tokenResponse(found.answer, now());
+    case "refused":
+      throw found.error;
+    case "reused":
+      // RFC 9700 §4.14.2: reuse means theft, and nobody can tell which of the two is the thief.
+      await grants.end(presented.grantId);
+      log.warn(
+        { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
+        "Grant ended: a replaced refresh token was used again",
+      );
+      throw notValid("refresh_token_reused");
+    case "current":
+      throw new Error("unreachable: a current refresh token was rotated before");
+  }
+}
+
+function notValid(reason: string, cause?: unknown): OAuthError {
+  return new OAuthError("invalid_grant", "The refresh token is not valid any more. Sign in again.", {
+    reason,
+    cause,
+  });
+}

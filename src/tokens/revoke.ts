@@ -1,0 +1,52 @@
+/** POST /revoke (RFC 7009): either token of a family ends the grant. */
+import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { Grant, Grants } from "./grant.ts";
+import { belongsToFamily, readToken } from "./opaque-token.ts";
+
+/** An unknown token and somebody else's token change nothing and look the same (RFC 7009 §2.2). */
+export async function revokeToken(
+  client: AuthenticatedClient,
+  token: string,
+  { grants, identityProvider, log }: Surroundings & { grants: Grants; identityProvider: IdentityProvider },
+): Promise<void> {
+  const presented = readToken("refresh", token) ?? readToken("access", token);
+  const grant = presented && (await grants.find(presented.grantId));
+  if (grant === undefined || grant.clientId !== client.client_id || !isTokenOf(grant, token)) {
+    log.info(
+      { reason: "nothing_to_revoke", clientId: client.client_id },
+      "Revocation of a token that is not this client's",
+    );
+    return;
+  }
+  await grants.end(grant.id);
+  log.info(
+    { clientId: client.client_id, subject: grant.subject, grantId: grant.id },
+    "Grant ended: revoked by its client",
+  );
+  await revokeUpstream(grant, identityProvider, log);
+}
+
+function isTokenOf(grant: Grant, token: string): boolean {
+  if (readToken("refresh", token) !== undefined) return belongsToFamily(token, grant.familyKey);
+  const hash = readToken("access", token)?.hash;
+  return grant.accessTokens.some((issued) => issued.hash === hash);
+}
+
+/** Our own tokens are dead by now whatever the provider answers, so its failure is logged and not the client's. */
+async function revokeUpstream(
+  grant: Grant,
+  identityProvider: IdentityProvider,
+  log: Surroundings["log"],
+): Promise<void> {
+  if (grant.upstream.refreshToken === undefined) return;
+  try {
+    await identityProvider.revoke(grant.upstream.refreshToken);
+  } catch (error) {
+    log.warn(
+      { reason: "upstream_revocation_failed", grantId: grant.id, err: error },
+      "The provider still holds its refresh token",
+    );
+  }
+}

@@ -1,0 +1,73 @@
+/** The back channel: POST /token (RFC 6749 §3.2) and POST /revoke (RFC 7009). */
+import { type Request, type RequestHandler, Router, urlencoded } from "express";
+import { type AuthenticatedClient, authenticateClient } from "../clients/authenticate-client.ts";
+import type { Clients } from "../clients/find-client.ts";
+import type { Config } from "../config.ts";
+import { jsonErrors } from "../http/error-handler.ts";
+import { refuseOtherMethods } from "../http/methods.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import { parse, RevocationRequest, TokenRequest } from "../oauth/requests.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import { redeemCode } from "./authorization-code.ts";
+import type { Grants } from "./grant.ts";
+import { rotateRefreshToken } from "./refresh-token.ts";
+import { revokeToken } from "./revoke.ts";
+import type { TokenResponse } from "./token-response.ts";
+import type { UpstreamRefresh } from "./upstream-refresh.ts";
+
+export interface TokenRooms {
+  config: Config;
+  clients: Clients;
+  grants: Grants;
+  upstreamRefresh: UpstreamRefresh;
+  identityProvider: IdentityProvider;
+}
+
+export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
+  const { clients, config, log } = rooms;
+  const { lifetimes } = config;
+  const router = Router();
+  const form: RequestHandler[] = [urlencoded({ extended: false, limit: "64kb" }), requireForm];
+
+  const authenticated = (req: Request) => authenticateClient(req.get("authorization"), req.body, clients);
+
+  function answer(client: AuthenticatedClient, body: unknown): Promise<TokenResponse> {
+    const request = parse(TokenRequest, body);
+    switch (request.grant_type) {
+      case "authorization_code":
+        return redeemCode(client, request, { ...rooms, lifetimes });
+      case "refresh_token":
+        return rotateRefreshToken(client, request, { ...rooms, lifetimes });
+    }
+  }
+
+  router.post("/token", ...form, async (req, res) => {
+    res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
+    const client = await authenticated(req);
+    Object.assign(res.locals, { clientId: client.client_id, grantType: req.body.grant_type });
+    // In use: it must not be forgotten before the grants it holds. Renewed first, because nothing may fail after a
+    // code was redeemed.
+    await clients.keep(client);
+    res.json(await answer(client, req.body));
+  });
+
+  router.post("/revoke", ...form, async (req, res) => {
+    const client = await authenticated(req);
+    const { token } = parse(RevocationRequest, req.body);
+    await revokeToken(client, token, rooms);
+    res.status(200).json({});
+  });
+
+  router.all(["/token", "/revoke"], refuseOtherMethods("POST"));
+  router.use(["/token", "/revoke"], jsonErrors(log));
+  return router;
+}
+
+const requireForm: RequestHandler = (req, _res, next) => {
+  if (req.body === undefined || req.is("application/x-www-form-urlencoded") === false)
+    throw new OAuthError("invalid_request", "Send the parameters as application/x-www-form-urlencoded.", {
+      reason: "wrong_content_type",
+    });
+  next();
+};

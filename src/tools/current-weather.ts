@@ -1,0 +1,38 @@
+/** current_weather: a tool that needs a scope and calls somebody else's API. */
+import { z } from "zod";
+import { getAccessToken } from "../mcp/access-token-context.ts";
+import { defineTool, ToolError } from "../mcp/define-tool.ts";
+import { type OpenMeteo, WeatherError } from "./open-meteo.ts";
+
+const CurrentWeather = z.object({
+  city: z.string(),
+  country: z.string().optional(),
+  conditions: z.string(),
+  temperatureCelsius: z.number(),
+  windSpeedKmh: z.number().optional(),
+  humidityPercent: z.number().optional(),
+  observedAt: z.string().describe("UTC"),
+  source: z.string(),
+  requestedBy: z.string().describe("The signed-in user's subject"),
+});
+
+/** @param source names where the weather comes from; it is part of every answer */
+export function currentWeather(weather: OpenMeteo, source: string) {
+  return defineTool({
+    name: "current_weather",
+    title: "Current weather",
+    description: "Current weather for a city",
+    scopes: ["weather:read"],
+    annotations: { readOnlyHint: true, openWorldHint: true },
+    input: z.object({ city: z.string().min(1).max(100) }),
+    output: CurrentWeather,
+    async run({ city }, { signal }) {
+      const { subject } = getAccessToken();
+      try {
+        return { ...(await weather.current(city, { signal })), source, requestedBy: subject };
+      } catch (error) {
+        throw error instanceof WeatherError ? new ToolError(error.message, { cause: error }) : error;
+      }
+    },
+  });
+}

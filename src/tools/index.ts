@@ -1,0 +1,14 @@
+/** The tools this server offers. Adding one is a file beside this one and a line below. */
+import type { Tool } from "../mcp/define-tool.ts";
+import { currentWeather } from "./current-weather.ts";
+import { createOpenMeteo, type WeatherSettings } from "./open-meteo.ts";
+import { sayHello } from "./say-hello.ts";
+import { whoami } from "./whoami.ts";
+
+export interface ToolSettings {
+  weather: WeatherSettings & { source: string };
+}
+
+export function createTools({ weather }: ToolSettings): Tool[] {
+  return [whoami, sayHello, currentWeather(createOpenMeteo(weather), weather.source)];
+}

@@ -1,0 +1,16 @@
+/** say_hello: the smallest tool there is. */
+import { z } from "zod";
+import { getAccessToken } from "../mcp/access-token-context.ts";
+import { defineTool } from "../mcp/define-tool.ts";
+
+export const sayHello = defineTool({
+  name: "say_hello",
+  title: "Say hello",
+  description: "Says hello to somebody, or to whoever is signed in",
+  annotations: { readOnlyHint: true },
+  input: z.object({ name: z.string().min(1).max(100).optional() }),
+  run({ name }) {
+    const { claims, subject } = getAccessToken();
+    return `Hello, ${name ?? (typeof claims.name === "string" ? claims.name : subject)}!`;
+  },
+});

@@ -1,0 +1,65 @@
+/** What the rooms ask of the identity provider of which we are the confidential client. */
+import { z } from "zod";
+
+/** What the provider gave us for one user. Never leaves this process except encrypted. */
+export const UpstreamTokens = z.object({
+  accessToken: z.string(),
+  refreshToken: z.string().optional(),
+  idToken: z.string().optional(),
+  /** Seconds since the epoch. */
+  obtainedAt: z.number(),
+  /** Seconds since the epoch; absent if the provider did not say. */
+  expiresAt: z.number().optional(),
+});
+export type UpstreamTokens = z.infer<typeof UpstreamTokens>;
+
+/** A finished login: who it was, what the provider says of them, and which scopes they really have. */
+export interface UpstreamLogin {
+  subject: string;
+  claims: Record<string, unknown>;
+  scopes: string[];
+  tokens: UpstreamTokens;
+}
+
+export interface LoginRequest {
+  redirectUri: string;
+  state: string;
+  nonce: string;
+  codeVerifier: string;
+  /** Scopes of our tools that the client asked for. */
+  scopes: readonly string[];
+}
+
+/** Thrown on a definite "no": what was presented will never be accepted. Everything else is UnavailableError. */
+export class UpstreamRefusal extends Error {
+  /** The provider's OAuth error code. */
+  readonly code: string;
+
+  constructor(code: string, options?: { cause?: unknown }) {
+    super(`The identity provider refused: ${code}`, options);
+    this.name = "UpstreamRefusal";
+    this.code = code;
+  }
+}
+
+/**
+ * @throws every method throws UnavailableError when the provider cannot be reached or does not answer sensibly.
+ */
+export interface IdentityProvider {
+  /** Where to send the browser. */
+  authorizationUrl(request: LoginRequest): Promise<URL>;
+  /**
+   * Exchanges the code of a callback and validates everything that came with it.
+   * @throws UpstreamRefusal
+   */
+  finishLogin(callbackParameters: URLSearchParams, request: LoginRequest): Promise<UpstreamLogin>;
+  /**
+   * Spends the refresh token and validates what comes back.
+   * @throws UpstreamRefusal when the refresh token is no longer good
+   */
+  refresh(refreshToken: string): Promise<UpstreamTokens>;
+  /** Revokes the refresh token where the provider can. */
+  revoke(refreshToken: string): Promise<void>;
+  /** Resolves once discovery succeeded. */
+  ready(): Promise<void>;
+}

@@ -1,0 +1,291 @@
+/** Any OpenID Connect provider, through openid-client; access tokens that are JWTs are verified with jose. */
+import { createRemoteJWKSet, type JWTPayload, errors as jose, jwtVerify } from "jose";
+import * as oidc from "openid-client";
+import type { UpstreamConfig } from "../config.ts";
+import { causes, UnavailableError } from "../oauth/errors.ts";
+import { union } from "../oauth/scope.ts";
+import type { Surroundings } from "../surroundings.ts";
+import { grantedScopes } from "./granted-scopes.ts";
+import {
+  type IdentityProvider,
+  type LoginRequest,
+  type UpstreamLogin,
+  UpstreamRefusal,
+  type UpstreamTokens,
+} from "./identity-provider.ts";
+import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
+
+const CLOCK_TOLERANCE_SECONDS = 30;
+const DISCOVERY_SECONDS = 3_600;
+const DISCOVERY_RETRY_SECONDS = 1;
+
+// Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
+const ACCESS_TOKEN_ALGORITHMS = [
+  "RS256",
+  "PS256",
+  "ES256",
+  "RS384",
+  "PS384",
+  "ES384",
+  "RS512",
+  "PS512",
+  "ES512",
+  "EdDSA",
+];
+
+/** What discovery found, and what is built on it. */
+interface Discovered {
+  configuration: oidc.Configuration;
+  jwks: ReturnType<typeof createRemoteJWKSet> | undefined;
+}
+
+/** A confidential client of one provider. Nothing is fetched before the first use. */
+export function createOidcProvider(config: UpstreamConfig, surroundings: Surroundings): IdentityProvider {
+  const { now, log } = surroundings;
+  const discovered = cachedDiscovery(config, surroundings);
+
+  function scopesToAsk({ configuration }: Discovered, toolScopes: readonly string[]): string[] {
+    const offered = configuration.serverMetadata().scopes_supported;
+    // Auth0 does not list the scopes of its APIs; elsewhere an unknown scope may fail the whole request.
+    const known =
+      config.preset === "auth0" || offered === undefined
+        ? toolScopes
+        : toolScopes.filter((scope) => offered.includes(scope));
+    return union(config.scopes, known);
+  }
+
+  return {
+    async authorizationUrl(request) {
+      const found = await discovered();
+      return oidc.buildAuthorizationUrl(found.configuration, {
+        redirect_uri: request.redirectUri,
+        scope: scopesToAsk(found, request.scopes).join(" "),
+        state: request.state,
+        nonce: request.nonce,
+        code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
+        code_challenge_method: "S256",
+        ...(config.audience !== undefined && { audience: config.audience }),
+      });
+    },
+
+    async finishLogin(callbackParameters, request) {
+      const found = await discovered();
+      const response = await answer(exchangeCode(found.configuration, callbackParameters, request));
+      const idClaims = response.claims();
+      // openid-client required and validated the ID token; this tells the type checker.
+      if (idClaims === undefined) throw new UpstreamRefusal("no_id_token");
+      const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
+      const userInfo =
+        accessClaims === undefined ? await fetchUserInfo(found, response, idClaims.sub, log) : {};
+      return {
+        subject: idClaims.sub,
+        claims: withoutProtocolClaims({ ...idClaims, ...userInfo, ...accessClaims }),
+        scopes: grantedScopes({
+          responseScope: response.scope,
+          requested: scopesToAsk(found, request.scopes),
+          claims: accessClaims,
+        }),
+        tokens: tokensOf(response, now(), accessClaims),
+      } satisfies UpstreamLogin;
+    },
+
+    async refresh(refreshToken) {
+      const { configuration } = await discovered();
+      const response = await answer(oidc.refreshTokenGrant(configuration, refreshToken));
+      const tokens = tokensOf(response, now());
+      // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
+      return { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken };
+    },
+
+    async revoke(refreshToken) {
+      const { configuration } = await discovered();
+      if (configuration.serverMetadata().revocation_endpoint === undefined) return;
+      await answer(oidc.tokenRevocation(configuration, refreshToken, { token_type_hint: "refresh_token" }));
+    },
+
+    ready: async () => void (await discovered()),
+  };
+}
+
+/** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
+function cachedDiscovery(config: UpstreamConfig, { now, log }: Surroundings): () => Promise<Discovered> {
+  let current: Discovered | undefined;
+  let freshUntil = 0;
+  let failure: unknown;
+  let retryAt = 0;
+  let attempt: Promise<Discovered> | undefined;
+
+  async function attemptDiscovery(): Promise<Discovered> {
+    try {
+      current = await discover(config);
+      freshUntil = now() + DISCOVERY_SECONDS;
+      return current;
+    } catch (cause) {
+      failure = cause;
+      retryAt = now() + DISCOVERY_RETRY_SECONDS;
+      log.warn(
+        { reason: "discovery_failed", issuer: config.issuer, cause: causes(cause) },
+        "Discovery failed",
+      );
+      if (current !== undefined) return current;
+      throw new UnavailableError("identity provider", { reason: "discovery_failed", cause });
+    } finally {
+      attempt = undefined;
+    }
+  }
+
+  return async () => {
+    if (current !== undefined && (now() < freshUntil || now() < retryAt)) return current;
+    if (now() < retryAt)
+      throw new UnavailableError("identity provider", { reason: "discovery_failed", cause: failure });
+    attempt ??= attemptDiscovery();
+    return attempt;
+  };
+}
+
+async function discover(config: UpstreamConfig): Promise<Discovered> {
+  const issuer = new URL(config.issuer);
+  const configuration = await oidc.discovery(
+    issuer,
+    config.clientId,
+    { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS },
+    // Some providers do not percent-decode Basic credentials; the body form is unambiguous.
+    oidc.ClientSecretPost(config.clientSecret),
+    {
+      timeout: config.timeoutSeconds,
+      [oidc.customFetch]: tokenEndpointFetch,
+      // The configuration allows http for loopback hosts only.
+      execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
+    },
+  );
+  // Without this openid-client trusts TLS alone for ID tokens of the token endpoint.
+  oidc.enableNonRepudiationChecks(configuration);
+  const { jwks_uri: jwksUri } = configuration.serverMetadata();
+  return {
+    configuration,
+    jwks:
+      jwksUri === undefined
+        ? undefined
+        : createRemoteJWKSet(new URL(jwksUri), {
+            timeoutDuration: config.timeoutSeconds * 1000,
+            cooldownDuration: 5_000,
+          }),
+  };
+}
+
+function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchParams, request: LoginRequest) {
+  const callback = new URL(request.redirectUri);
+  callback.search = parameters.toString();
+  return oidc.authorizationCodeGrant(configuration, callback, {
+    expectedState: request.state,
+    expectedNonce: request.nonce,
+    pkceCodeVerifier: request.codeVerifier,
+    idTokenExpected: true,
+  });
+}
+
+/**
+ * The verified claims of an access token that is a JWT for us; undefined for one that is opaque to us.
+ * @throws UpstreamRefusal if it is meant for our audience and does not verify.
+ */
+async function verifyAccessToken(
+  { configuration, jwks }: Discovered,
+  { audience }: UpstreamConfig,
+  accessToken: string,
+  log: Surroundings["log"],
+): Promise<JWTPayload | undefined> {
+  if (accessToken.split(".").length !== 3 || jwks === undefined) return undefined;
+  try {
+    const { payload } = await jwtVerify(accessToken, jwks, {
+      issuer: configuration.serverMetadata().issuer,
+      algorithms: ACCESS_TOKEN_ALGORITHMS,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      ...(audience !== undefined && { audience }),
+    });
+    return payload;
+  } catch (cause) {
+    if (!isJwtProblem(cause)) throw cause;
+    if (audience !== undefined) throw new UpstreamRefusal("invalid_access_token", { cause });
+    // Asked for no audience, so this token is for somebody else (Entra's Graph tokens do not even verify).
+    log.debug({ reason: "access_token_not_for_us", cause: causes(cause) }, "Access token treated as opaque");
+    return undefined;
+  }
+}
+
+function isJwtProblem(error: unknown): boolean {
+  return (
+    error instanceof jose.JOSEError && error.code !== "ERR_JWKS_TIMEOUT" && error.code !== "ERR_JOSE_GENERIC"
+  );
+}
+
+/** More about the user, where the provider has it. Signing in does not depend on it. */
+async function fetchUserInfo(
+  { configuration }: Discovered,
+  response: oidc.TokenEndpointResponse,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Record<string, unknown>> {
+  if (configuration.serverMetadata().userinfo_endpoint === undefined) return {};
+  try {
+    return await oidc.fetchUserInfo(configuration, response.access_token, subject);
+  } catch (cause) {
+    log.warn({ reason: "userinfo_failed", cause: causes(cause) }, "The claims come from the ID token alone");
+    return {};
+  }
+}
+
+function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JWTPayload): UpstreamTokens {
+  const expiresAt = response.expires_in === undefined ? claims?.exp : now + response.expires_in;
+  return {
+    accessToken: response.access_token,
+    obtainedAt: now,
+    ...(response.refresh_token !== undefined && { refreshToken: response.refresh_token }),
+    ...(response.id_token !== undefined && { idToken: response.id_token }),
+    ...(expiresAt !== undefined && { expiresAt }),
+  };
+}
+
+/** Drops what belongs to one message of the protocol and says nothing of the person. */
+function withoutProtocolClaims(claims: Record<string, unknown>): Record<string, unknown> {
+  const { nonce, at_hash, c_hash, s_hash, jti, nbf, ...rest } = claims;
+  return rest;
+}
+
+/** Sorts every failure into a definite refusal or an outage; an unknown one is an outage, so that nobody is signed out. */
+async function answer<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (cause) {
+    if (cause instanceof UpstreamRefusal) throw cause;
+    const refusal = refusalCode(cause);
+    if (refusal !== undefined) throw new UpstreamRefusal(refusal, { cause });
+    throw new UnavailableError("identity provider", { reason: "identity_provider_failed", cause });
+  }
+}
+
+// What the provider says when the fault is on its side or in our own settings: no user's session ends for that.
+const NOT_DEFINITE = new Set([
+  "server_error",
+  "temporarily_unavailable",
+  "slow_down",
+  "invalid_client",
+  "unauthorized_client",
+]);
+
+const INVALID_MESSAGE = new Set([
+  "OAUTH_JWT_CLAIM_COMPARISON_FAILED",
+  "OAUTH_JWT_TIMESTAMP_CHECK_FAILED",
+  "OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED",
+  "OAUTH_INVALID_RESPONSE",
+]);
+
+function refusalCode(error: unknown): string | undefined {
+  if (error instanceof oidc.ResponseBodyError) {
+    return error.status >= 500 || NOT_DEFINITE.has(error.error) ? undefined : error.error;
+  }
+  if (error instanceof oidc.AuthorizationResponseError) return error.error;
+  if (!(error instanceof oidc.ClientError)) return undefined;
+  if (INVALID_MESSAGE.has(error.code ?? "")) return "invalid_response";
+  // Some providers refuse a refresh token with 400 and an empty body.
+  return error.cause instanceof Response && error.cause.status === 400 ? "invalid_grant" : undefined;
+}

@@ -1,0 +1,34 @@
+/**
+ * The fetch that openid-client uses. It mends what real token endpoints send and a strict parser would refuse: by
+ * then a rotating refresh token is already spent, and refusing the answer would lose the session.
+ */
+import type { CustomFetch } from "openid-client";
+
+export const tokenEndpointFetch: CustomFetch = async (url, options) => {
+  const response = await fetch(url, options as RequestInit);
+  const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
+  return grantType === null || response.status !== 200 ? response : mend(response, grantType);
+};
+
+async function mend(response: Response, grantType: string): Promise<Response> {
+  const text = await response.text();
+  const body = parseObject(text);
+  if (body !== undefined) {
+    const seconds = Number(body.expires_in);
+    // Missing, zero, negative or no number at all: unknown, which is what leaving it out means.
+    if (Number.isFinite(seconds) && seconds > 0) body.expires_in = Math.floor(seconds);
+    else delete body.expires_in;
+    // Who the user is was settled at sign-in; an ID token that does not verify must not cost the refresh token.
+    if (grantType === "refresh_token") delete body.id_token;
+  }
+  return new Response(body === undefined ? text : JSON.stringify(body), response);
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
+  } catch {
+    return undefined;
+  }
+}
