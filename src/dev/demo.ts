@@ -13,7 +13,12 @@ import { startWeatherStandIn } from "./weather-stand-in.ts";
 
 const USERS: DemoUser[] = [
   { subject: "alice", name: "Alice Example", email: "alice@example.com", permissions: ["weather:read"] },
-  { subject: "bob", name: "Bob Example (may not read the weather)", email: "bob@example.com", permissions: [] },
+  {
+    subject: "bob",
+    name: "Bob Example (may not read the weather)",
+    email: "bob@example.com",
+    permissions: [],
+  },
 ];
 
 const port = Number(process.env.PORT ?? 3000);

@@ -1,0 +1,194 @@
+/** Turns a character into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
+import type { AdapterFactory, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
+import { errors } from "oidc-provider";
+import type { Character } from "./identity-provider-character.ts";
+import { errorPage, logoutPage, show, signedOutPage } from "./identity-provider-pages.ts";
+import { claimsOf, type Directory } from "./identity-provider-users.ts";
+
+export const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
+
+export interface Settings {
+  client: {
+    id: string;
+    secret: string;
+    redirectUris: readonly string[];
+    postLogoutRedirectUris?: readonly string[];
+    backchannelLogoutUri?: string;
+  };
+  audience: string;
+  scopes: readonly string[];
+  directory: Directory;
+  character: Required<Character>;
+}
+
+interface Surroundings {
+  adapter: AdapterFactory;
+  signingKey: JWK;
+  cookieKey: string;
+  /** Browsers share the cookies of all ports of a host, so the port has to be in their names. */
+  port: number;
+}
+
+const day = 24 * 60 * 60;
+
+export function configure(settings: Settings, around: Surroundings): Configuration {
+  const { character, directory } = settings;
+  const opaque = character.accessTokens === "opaque";
+  return {
+    adapter: around.adapter,
+    jwks: { keys: [around.signingKey] },
+    cookies: {
+      keys: [around.cookieKey],
+      names: {
+        session: `idp_session_${around.port}`,
+        interaction: `idp_interaction_${around.port}`,
+        resume: `idp_resume_${around.port}`,
+      },
+    },
+    clients: [clientMetadata(settings.client)],
+    clientBasedCORS: () => false,
+    responseTypes: ["code"],
+    clientAuthMethods: ["client_secret_basic", "client_secret_post"],
+    // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
+    scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
+    claims: {
+      openid: ["sub", ...directory.listed.flatMap((user) => Object.keys(user.claims ?? {}))],
+      profile: ["name"],
+      email: ["email", "email_verified"],
+    },
+    // Auth0 puts the claims of `profile` and `email` into the ID token too, not only into userinfo.
+    conformIdTokenClaims: false,
+    extraParams: { audience: refuseUnknown(settings) },
+    features: {
+      devInteractions: { enabled: false },
+      dPoP: { enabled: false },
+      pushedAuthorizationRequests: { enabled: false },
+      backchannelLogout: { enabled: true },
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
+      },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: async (ctx, form) => show(ctx, await logoutPage(form)),
+        postLogoutSuccessSource: async (ctx) => show(ctx, await signedOutPage()),
+      },
+      resourceIndicators: {
+        enabled: true,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => apiOf(settings, resource),
+      },
+    },
+    formats: { customizers: { jwt: (_ctx, _token, { payload }) => writeJwt(settings, payload) } },
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    findAccount(ctx, subject) {
+      forgetResourceOfTokenRequest(settings, ctx);
+      return { accountId: subject, claims: () => claimsOf(directory.find(subject)) };
+    },
+    loadExistingGrant: (ctx) => grantEverythingAllowed(settings, ctx),
+    // Otherwise a second sign-in of the same browser would end what the first was given.
+    expiresWithSession: () => false,
+    rotateRefreshToken: character.refreshTokens !== "static",
+    issueRefreshToken: (_ctx, _client, code) =>
+      character.refreshTokens !== "never" && (code.scope?.split(" ").includes("offline_access") ?? false),
+    renderError: async (ctx, out) => show(ctx, await errorPage(out.error, out.error_description)),
+    // oidc-provider refuses to call loopback addresses, which is where the demo's back-channel logout is.
+    fetch: (url, init) => fetch(url, withoutDispatcher(init)),
+    ttl: {
+      AccessToken: character.accessTokenSeconds,
+      AuthorizationCode: 60,
+      Grant: 14 * day,
+      IdToken: 3600,
+      Interaction: 3600,
+      RefreshToken: 14 * day,
+      Session: day,
+    },
+  };
+}
+
+function clientMetadata(client: Settings["client"]) {
+  return {
+    client_id: client.id,
+    client_secret: client.secret,
+    redirect_uris: [...client.redirectUris],
+    grant_types: ["authorization_code", "refresh_token"],
+    post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
+    ...(client.backchannelLogoutUri && {
+      backchannel_logout_uri: client.backchannelLogoutUri,
+      backchannel_logout_session_required: true,
+    }),
+  };
+}
+
+/** A check of every authorization request, hung on Auth0's own parameter. */
+function refuseUnknown({ audience, scopes, character }: Settings) {
+  return (ctx: KoaContextWithOIDC, asked: string | undefined): void => {
+    if (asked !== undefined && asked !== audience)
+      throw new errors.AccessDenied(`Service not found: ${asked}`);
+    if (character.unknownScopes === "ignored") return;
+    const known = new Set<string>([...oidcScopes, ...scopes]);
+    // `ctx.oidc.params` already lacks what oidc-provider does not know.
+    const unknown = String(ctx.query.scope ?? "")
+      .split(" ")
+      .find((scope) => scope && !known.has(scope));
+    if (unknown) throw new errors.InvalidScope("requested scope is not known", unknown);
+  };
+}
+
+function apiOf({ audience, scopes, character }: Settings, resource: string) {
+  if (resource !== audience) throw new errors.InvalidTarget(`unknown resource: ${resource}`);
+  return {
+    audience,
+    scope: [...oidcScopes, ...scopes].join(" "),
+    accessTokenFormat: "jwt" as const,
+    accessTokenTTL: character.accessTokenSeconds,
+  };
+}
+
+function writeJwt({ directory, character }: Settings, payload: Record<string, unknown>): void {
+  if (character.permissionsClaim) payload.permissions = [...directory.find(String(payload.sub)).permissions];
+  if (character.scopeClaim === "scope") return;
+  if (character.scopeClaim === "scp")
+    payload.scp = String(payload.scope ?? "")
+      .split(" ")
+      .filter(Boolean);
+  delete payload.scope;
+}
+
+/**
+ * The token's audience is the one that was authorized, whatever the token request says. Called from
+ * `findAccount` because oidc-provider offers no other place between reading a token request and
+ * choosing its resource.
+ */
+function forgetResourceOfTokenRequest({ audience, character }: Settings, ctx: KoaContextWithOIDC): void {
+  const { params, route } = ctx.oidc;
+  if (route !== "token" || !params) return;
+  const strange = [params.resource].flat().some((resource) => resource && resource !== audience);
+  if (!strange || character.unknownResource === "ignored") params.resource = undefined;
+}
+
+/**
+ * Grants what was asked as far as the user's permissions go, and a new grant each time: one application's
+ * revocation or reused refresh token does not end another sign-in of the same browser.
+ */
+async function grantEverythingAllowed({ audience, scopes, directory }: Settings, ctx: KoaContextWithOIDC) {
+  const { provider, client, session } = ctx.oidc;
+  if (!client || !session?.accountId) return undefined;
+  const { permissions } = directory.find(session.accountId);
+  const allowed = scopes.filter((scope) => permissions.includes(scope));
+  const denied = scopes.filter((scope) => !permissions.includes(scope));
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
+  grant.addOIDCScope([...oidcScopes, ...allowed].join(" "));
+  grant.addResourceScope(audience, [...oidcScopes, ...allowed].join(" "));
+  if (denied.length > 0) {
+    grant.rejectOIDCScope(denied.join(" "));
+    grant.rejectResourceScope(audience, denied.join(" "));
+  }
+  await grant.save();
+  return grant;
+}
+
+function withoutDispatcher(init: (RequestInit & { dispatcher?: unknown }) | undefined): RequestInit {
+  const { dispatcher: _, ...rest } = init ?? {};
+  return rest as RequestInit;
+}

@@ -1,0 +1,78 @@
+/** Auth0's habits that oidc-provider has no setting for: what happens around its own endpoints. */
+import { createLocalJWKSet, jwtVerify } from "jose";
+import type { JWK, KoaContextWithOIDC } from "oidc-provider";
+import { oidcScopes, type Settings } from "./identity-provider-configuration.ts";
+import { claimsOf } from "./identity-provider-users.ts";
+
+type Middleware = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void>;
+
+/** `audience` selects the API as `resource` does; `offline_access` needs no consent prompt. */
+export function readAuthorizationRequests(settings: Settings): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path === "/auth") {
+      const query = new URLSearchParams(ctx.querystring);
+      selectResource(settings, query);
+      if (settings.character.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
+      ctx.querystring = query.toString();
+    }
+    await next();
+  };
+}
+
+function selectResource({ audience, character }: Settings, query: URLSearchParams): void {
+  const asked = query.getAll("resource");
+  query.delete("resource");
+  const known = asked.includes(audience) || query.get("audience") === audience;
+  if (character.accessTokens === "jwt" || (character.accessTokens === "jwt-when-audience" && known)) {
+    query.append("resource", audience);
+  }
+  if (character.unknownResource === "refused") {
+    for (const resource of asked) if (resource !== audience) query.append("resource", resource);
+  }
+}
+
+function allowOfflineAccess(query: URLSearchParams): void {
+  const prompts = query.get("prompt")?.split(" ") ?? [];
+  const wanted = query.get("scope")?.split(" ").includes("offline_access");
+  // OpenID Connect Core §11 has oidc-provider drop `offline_access` without this prompt.
+  if (wanted && !prompts.includes("none"))
+    query.set("prompt", [...new Set([...prompts, "consent"])].join(" "));
+}
+
+/** What is advertised, and that a refresh does not repeat a refresh token which stays the same. */
+export function writeAnswers({ scopes, character }: Settings): Middleware {
+  return async (ctx, next) => {
+    await next();
+    if (!ctx.oidc || !isRecord(ctx.body)) return;
+    if (ctx.oidc.route === "discovery") {
+      ctx.body.scopes_supported = character.advertisesApiScopes
+        ? [...oidcScopes, ...scopes]
+        : [...oidcScopes];
+    }
+    const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
+    if (refreshed && character.refreshTokens === "static") delete ctx.body.refresh_token;
+  };
+}
+
+/** At Auth0 an access token for an API opens userinfo as well; at oidc-provider only one without audience does. */
+export function acceptJwtAtUserinfo({ directory }: Settings, issuer: string, signingKey: JWK): Middleware {
+  const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
+  return async (ctx, next) => {
+    const token = /^Bearer (\S+\.\S+\.\S+)$/i.exec(ctx.get("authorization"))?.[1];
+    const verified =
+      ctx.path === "/me" && token
+        ? await jwtVerify(token, keys, { issuer }).catch(() => undefined)
+        : undefined;
+    if (!verified?.payload.sub) return next();
+    ctx.set("Cache-Control", "no-store");
+    ctx.body = claimsOf(directory.find(verified.payload.sub));
+  };
+}
+
+function publicPart({ kty, n, e, kid, alg, use }: JWK) {
+  return { kty, n, e, kid, alg, use } as Parameters<typeof createLocalJWKSet>[0]["keys"][number];
+}
+
+function isRecord(body: unknown): body is Record<string, unknown> {
+  return typeof body === "object" && body !== null;
+}

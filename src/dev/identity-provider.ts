@@ -1,0 +1,107 @@
+/**
+ * The OpenID provider of the demo and of the tests: a certified implementation (oidc-provider) with the
+ * habits of Auth0, or of other providers where a test asks for them.
+ */
+import { generateKeyPair as generateKeyPairCallback, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { promisify } from "node:util";
+import { type JWK, Provider } from "oidc-provider";
+import { type Character, completeCharacter } from "./identity-provider-character.ts";
+import { configure, type Settings } from "./identity-provider-configuration.ts";
+import { acceptJwtAtUserinfo, readAuthorizationRequests, writeAnswers } from "./identity-provider-habits.ts";
+import { interact } from "./identity-provider-login.ts";
+import { createProviderStorage } from "./identity-provider-storage.ts";
+import { createDirectory, type DemoUser } from "./identity-provider-users.ts";
+
+export type { Character, DemoUser };
+
+export interface IdentityProviderOptions {
+  /** 0 takes any free port. */
+  port: number;
+  /** The address to listen on; 127.0.0.1 unless said otherwise. */
+  host?: string;
+  /** The name used in the issuer's URL; `localhost` unless said otherwise. */
+  issuerHost?: string;
+  /** The one confidential client; it may authenticate by `client_secret_basic` or `client_secret_post`. */
+  client: Settings["client"];
+  /** The API's identifier: Auth0's `audience` and RFC 8707's `resource` both select it. */
+  audience: string;
+  /** The API's scopes. */
+  scopes: readonly string[];
+  /** Who the login page lists. */
+  users: readonly DemoUser[];
+  character?: Character;
+}
+
+export interface RunningIdentityProvider {
+  issuer: string;
+  port: number;
+  /** A new signing key under a new `kid`; the old one is gone from the JWKS. Sessions and tokens stay. */
+  rotateKeys(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startIdentityProvider(
+  options: IdentityProviderOptions,
+): Promise<RunningIdentityProvider> {
+  const settings: Settings = {
+    client: options.client,
+    audience: options.audience,
+    scopes: options.scopes,
+    directory: createDirectory(options.users),
+    character: completeCharacter(options.character),
+  };
+  let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
+  const server = createServer((req, res) => answer(req, res));
+  server.listen(options.port, options.host ?? "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const slash = settings.character.trailingSlashIssuer ? "/" : "";
+  const issuer = `http://${options.issuerHost ?? "localhost"}:${port}${slash}`;
+  const kept = { adapter: createProviderStorage(), cookieKey: randomBytes(32).toString("base64url"), port };
+
+  // oidc-provider takes its keys once, so new keys mean a new provider over the same storage.
+  async function rotateKeys(): Promise<void> {
+    answer = createProvider(issuer, settings, kept, await createSigningKey()).callback();
+  }
+
+  await rotateKeys();
+  return {
+    issuer,
+    port,
+    rotateKeys,
+    async close() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+}
+
+function createProvider(
+  issuer: string,
+  settings: Settings,
+  kept: Omit<Parameters<typeof configure>[1], "signingKey">,
+  signingKey: JWK,
+): Provider {
+  const provider = new Provider(issuer, configure(settings, { ...kept, signingKey }));
+  // Auth0 puts `sid` into every ID token, oidc-provider only into those of back-channel logout clients.
+  provider.Client.prototype.includeSid = () => true;
+  provider.use(readAuthorizationRequests(settings));
+  provider.use(writeAnswers(settings));
+  provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
+  provider.use(interact(provider, settings.directory));
+  // Without a listener oidc-provider answers `server_error` and tells nobody why.
+  provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
+  return provider;
+}
+
+const generateKeyPair = promisify(generateKeyPairCallback);
+
+async function createSigningKey(): Promise<JWK> {
+  const { privateKey } = await generateKeyPair("rsa", { modulusLength: 2048 });
+  const kid = randomBytes(8).toString("base64url");
+  return { ...privateKey.export({ format: "jwk" }), kid, use: "sig", alg: "RS256" } as JWK;
+}

@@ -1,0 +1,83 @@
+/** Reads the forms of a server-rendered page the way a browser fills them in. For our own tidy HTML only. */
+
+interface Control {
+  name: string;
+  value: string;
+}
+
+interface Button extends Control {
+  label: string;
+}
+
+export interface HtmlForm {
+  action: string;
+  method: string;
+  /** Hidden and text inputs with the values they have in the page. */
+  inputs: Control[];
+  buttons: Button[];
+}
+
+export function findForms(html: string): HtmlForm[] {
+  return [...html.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gis)].map(([, tag = "", content = ""]) => {
+    const form = attributesOf(tag);
+    return {
+      action: form.get("action") ?? "",
+      method: (form.get("method") ?? "get").toUpperCase(),
+      inputs: inputsOf(content),
+      buttons: buttonsOf(content),
+    };
+  });
+}
+
+export function hasField(form: HtmlForm, name: string): boolean {
+  return form.inputs.some((input) => input.name === name);
+}
+
+function inputsOf(content: string): Control[] {
+  return [...content.matchAll(/<input\b([^>]*)>/gis)]
+    .map(([, tag = ""]) => attributesOf(tag))
+    .filter((input) => {
+      const type = input.get("type") ?? "text";
+      if (type === "submit" || !input.get("name")) return false;
+      return (type !== "checkbox" && type !== "radio") || input.has("checked");
+    })
+    .map((input) => ({ name: input.get("name") ?? "", value: input.get("value") ?? "" }));
+}
+
+function buttonsOf(content: string): Button[] {
+  const buttons = [...content.matchAll(/<button\b([^>]*)>(.*?)<\/button>/gis)].map(
+    ([, tag = "", label = ""]) => ({
+      attributes: attributesOf(tag),
+      label: unescapeEntities(label.replaceAll(/<[^>]*>/g, " "))
+        .replaceAll(/\s+/g, " ")
+        .trim(),
+    }),
+  );
+  return buttons
+    .filter(({ attributes }) => (attributes.get("type") ?? "submit") === "submit")
+    .map(({ attributes, label }) => ({
+      name: attributes.get("name") ?? "",
+      value: attributes.get("value") ?? "",
+      label,
+    }));
+}
+
+function attributesOf(tag: string): Map<string, string> {
+  const attributes = tag.matchAll(/([\w:.-]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g);
+  return new Map(
+    [...attributes].map(([, name = "", double, single, bare]) => [
+      name.toLowerCase(),
+      unescapeEntities(double ?? single ?? bare ?? ""),
+    ]),
+  );
+}
+
+const entities: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: " " };
+
+function unescapeEntities(text: string): string {
+  return text.replaceAll(/&(?:#x([\da-f]+)|#(\d+)|(\w+));/gi, (whole, hex, decimal, name) => {
+    if (hex) return String.fromCodePoint(Number.parseInt(hex, 16));
+    if (decimal) return String.fromCodePoint(Number(decimal));
+    return entities[name] ?? whole;
+  });
+}

@@ -1,0 +1,199 @@
+/** An MCP client's OAuth side, by hand: what the flow tests speak with. */
+import { createHash, randomBytes } from "node:crypto";
+import { Browser, signIn } from "./browser.ts";
+
+export const REDIRECT_URI = "http://127.0.0.1:33418/callback";
+
+export interface Registered {
+  client_id: string;
+  client_secret?: string;
+  redirect_uris: string[];
+  [field: string]: unknown;
+}
+
+export interface Tokens {
+  access_token: string;
+  token_type: string;
+  expires_in: number;
+  refresh_token: string;
+  scope: string;
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  body: any;
+}
+
+export async function register(baseUrl: string, metadata: Record<string, unknown> = {}): Promise<Registered> {
+  const answer = await postJson(`${baseUrl}/register`, {
+    client_name: "Test client",
+    redirect_uris: [REDIRECT_URI],
+    token_endpoint_auth_method: "none",
+    ...metadata,
+  });
+  if (answer.status !== 201)
+    throw new Error(`Registration answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+  return answer.body;
+}
+
+export const VERIFIER = randomBytes(32).toString("base64url");
+
+/** The URL that starts a flow; `undefined` leaves a parameter out. */
+export function authorizeUrl(
+  baseUrl: string,
+  client: Pick<Registered, "client_id">,
+  parameters: Record<string, string | undefined> = {},
+): string {
+  const all = {
+    response_type: "code",
+    client_id: client.client_id,
+    redirect_uri: REDIRECT_URI,
+    code_challenge: createHash("sha256").update(VERIFIER).digest("base64url"),
+    code_challenge_method: "S256",
+    state: "the-state",
+    resource: `${baseUrl}/mcp`,
+    ...parameters,
+  };
+  const present = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return `${baseUrl}/authorize?${new URLSearchParams(present)}`;
+}
+
+/** A browser that stops where a client would take over. */
+export function newBrowser(redirectUri = REDIRECT_URI): Browser {
+  return new Browser({ stopAt: (url) => url.href.startsWith(redirectUri) });
+}
+
+/** Signs in from /authorize on; the parameters that the client's redirect URI receives. */
+export async function authorize(
+  baseUrl: string,
+  client: Registered,
+  { login = "alice", approve = true, browser = newBrowser(), ...parameters }: AuthorizeOptions = {},
+): Promise<URLSearchParams> {
+  const callback = await signIn(browser, authorizeUrl(baseUrl, client, parameters.parameters), {
+    login,
+    approve,
+  });
+  return callback.searchParams;
+}
+
+interface AuthorizeOptions {
+  login?: string;
+  approve?: boolean;
+  browser?: Browser;
+  parameters?: Record<string, string | undefined>;
+}
+
+export function redeem(
+  baseUrl: string,
+  client: Registered,
+  code: string | null,
+  parameters: Record<string, string> = {},
+): Promise<Answer> {
+  return postForm(`${baseUrl}/token`, {
+    grant_type: "authorization_code",
+    code: code ?? "",
+    code_verifier: VERIFIER,
+    redirect_uri: REDIRECT_URI,
+    client_id: client.client_id,
+    ...parameters,
+  });
+}
+
+/** The whole way from /authorize to tokens. */
+export async function signInForTokens(
+  baseUrl: string,
+  client: Registered,
+  options?: AuthorizeOptions,
+): Promise<Tokens> {
+  const parameters = await authorize(baseUrl, client, options);
+  const answer = await redeem(baseUrl, client, parameters.get("code"));
+  if (answer.status !== 200)
+    throw new Error(`/token answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+  return answer.body;
+}
+
+export function refresh(
+  baseUrl: string,
+  client: Registered,
+  refreshToken: string,
+  parameters: Record<string, string> = {},
+): Promise<Answer> {
+  return postForm(`${baseUrl}/token`, {
+    grant_type: "refresh_token",
+    refresh_token: refreshToken,
+    client_id: client.client_id,
+    ...parameters,
+  });
+}
+
+export function revoke(baseUrl: string, client: Registered, token: string): Promise<Answer> {
+  return postForm(`${baseUrl}/revoke`, { token, client_id: client.client_id });
+}
+
+/** One JSON-RPC request of the 2025 protocol, statelessly. */
+export function rpc(
+  url: string,
+  accessToken: string | undefined,
+  method: string,
+  params: object = {},
+): Promise<Answer> {
+  return postJson(
+    url,
+    { jsonrpc: "2.0", id: 1, method, params },
+    {
+      accept: "application/json, text/event-stream",
+      "mcp-protocol-version": "2025-06-18",
+      ...(accessToken !== undefined && { authorization: `Bearer ${accessToken}` }),
+    },
+  );
+}
+
+export function callTool(url: string, accessToken: string, name: string, args: object = {}): Promise<Answer> {
+  return rpc(url, accessToken, "tools/call", { name, arguments: args });
+}
+
+export async function toolNames(url: string, accessToken: string): Promise<string[]> {
+  const { body } = await rpc(url, accessToken, "tools/list");
+  return body.result.tools.map((tool: { name: string }) => tool.name);
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: tests look into documents of every shape
+export async function getJson(url: string): Promise<any> {
+  return (await fetch(url)).json();
+}
+
+export function postForm(
+  url: string,
+  fields: Record<string, string>,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  return send(url, new URLSearchParams(fields), headers);
+}
+
+export function postJson(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  return send(url, JSON.stringify(body), { "content-type": "application/json", ...headers });
+}
+
+async function send(
+  url: string,
+  body: string | URLSearchParams,
+  headers: Record<string, string>,
+): Promise<Answer> {
+  const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
+  return { status: response.status, headers: response.headers, body: parseBody(await response.text()) };
+}
+
+/** JSON, or the last message of an event stream, or the text itself. */
+function parseBody(text: string): unknown {
+  const data = text
+    .split("\n")
+    .filter((line) => line.startsWith("data: "))
+    .at(-1);
+  try {
+    return JSON.parse(data === undefined ? text : data.slice("data: ".length));
+  } catch {
+    return text;
+  }
+}

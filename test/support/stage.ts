@@ -1,0 +1,161 @@
+/** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pino } from "pino";
+import { createApp } from "../../src/app.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
+import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import type { Tool } from "../../src/mcp/define-tool.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+import { redisRecords } from "../../src/storage/redis.ts";
+import type { Records } from "../../src/storage/store.ts";
+import { createTools } from "../../src/tools/index.ts";
+import { createOidcProvider } from "../../src/upstream/oidc.ts";
+
+export const ALICE: DemoUser = {
+  subject: "alice",
+  name: "Alice Example",
+  email: "alice@example.com",
+  permissions: ["weather:read"],
+};
+export const BOB: DemoUser = { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] };
+export const SECRET_KEY = "test-secret-key-with-more-than-32-bytes-0123456789";
+export const AUDIENCE = "https://weather.example.com";
+
+export interface StageOptions {
+  redisUrl?: string;
+  character?: Character;
+  /** Beside the three of src/tools. */
+  tools?: readonly Tool[];
+  /** Settings by their names in the environment. */
+  environment?: Record<string, string>;
+  /** Instead of the embedded identity provider's issuer: to put something in between, or nothing at all. */
+  issuer?: (real: string) => string;
+}
+
+export interface Stage {
+  baseUrl: string;
+  /** The MCP endpoint. */
+  url: string;
+  config: Config;
+  records: Records;
+  identityProvider: Awaited<ReturnType<typeof startIdentityProvider>>;
+  /** Everything logged so far, one object a line. */
+  log: Array<Record<string, unknown>>;
+  /** Seconds by which the server's clock is ahead. */
+  clock: { ahead: number };
+  /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
+  replica(): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function startStage(options: StageOptions = {}): Promise<Stage> {
+  const servers: Server[] = [];
+  const server = await listen(servers);
+  const baseUrl = `http://localhost:${portOf(server)}`;
+  const identityProvider = await startIdentityProvider({
+    port: 0,
+    client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${baseUrl}/auth/callback`] },
+    audience: AUDIENCE,
+    scopes: ["weather:read"],
+    users: [ALICE, BOB],
+    character: { advertisesApiScopes: true, ...options.character },
+  });
+  const weather = await startWeatherStandIn({ port: 0 });
+  const config = loadConfig({
+    BASE_URL: baseUrl,
+    SERVER_NAME: "Test server",
+    SECRET_KEY,
+    OIDC_ISSUER: options.issuer?.(identityProvider.issuer) ?? identityProvider.issuer,
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_AUDIENCE: AUDIENCE,
+    UPSTREAM_TIMEOUT_SECONDS: "2",
+    OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
+    OPEN_METEO_FORECAST_URL: weather.forecastUrl,
+    ...(options.redisUrl === undefined
+      ? { STORE: "memory" }
+      : { REDIS_URL: options.redisUrl, REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}` }),
+    ...options.environment,
+  });
+  const log: Stage["log"] = [];
+  const logger = pino(
+    { level: "debug", base: null },
+    { write: (line: string) => void log.push(JSON.parse(line)) },
+  );
+  const clock = { ahead: 0 };
+  const now = () => Math.floor(Date.now() / 1000) + clock.ahead;
+  const tools = [
+    ...createTools({ weather: { ...config.weather, source: "stand-in" } }),
+    ...(options.tools ?? []),
+  ];
+  const allRecords: Records[] = [];
+
+  function newApp() {
+    const records =
+      config.store.kind === "redis"
+        ? redisRecords({ ...config.store, log: logger })
+        : (allRecords[0] ?? memoryRecords());
+    allRecords.push(records);
+    const { upstream } = config;
+    const provider = createOidcProvider(upstream, {
+      now,
+      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
+      log: logger,
+    });
+    return createApp({ config, tools, records, identityProvider: provider, log: logger, now });
+  }
+
+  server.on("request", newApp());
+  const records = allRecords[0] as Records;
+  await untilReady(records);
+  return {
+    baseUrl,
+    url: `${baseUrl}/mcp`,
+    config,
+    records,
+    identityProvider,
+    log,
+    clock,
+    async replica() {
+      const another = await listen(servers);
+      another.on("request", newApp());
+      await untilReady(allRecords.at(-1) as Records);
+      return `http://localhost:${portOf(another)}`;
+    },
+    async close() {
+      for (const each of servers) {
+        each.closeAllConnections();
+        await new Promise((resolve) => each.close(resolve));
+      }
+      await Promise.all(allRecords.map((each) => each.close()));
+      await identityProvider.close();
+      await weather.close();
+    },
+  };
+}
+
+async function listen(servers: Server[]): Promise<Server> {
+  const server = createServer();
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** The Redis connection is made in the background; a test that is not about that waits for it. */
+async function untilReady(records: Records): Promise<void> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const ready = await records.ping().then(
+      () => true,
+      () => false,
+    );
+    if (ready) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error("The store did not become ready within 2 s");
+}
