@@ -22,8 +22,8 @@ export interface IdentityProviderOptions {
   port: number;
   /** The address to listen on; 127.0.0.1 unless said otherwise. */
   host?: string;
-  /** The name used in the issuer's URL; `localhost` unless said otherwise. */
-  issuerHost?: string;
+  /** Where browsers and clients reach it, if that is not `http://localhost:PORT`: behind a proxy. No trailing slash. */
+  publicUrl?: string;
   /** The one confidential client; it may authenticate by `client_secret_basic` or `client_secret_post`. */
   client: Settings["client"];
   /** The API's identifier: Auth0's `audience` and RFC 8707's `resource` both select it. */
@@ -59,7 +59,7 @@ export async function startIdentityProvider(
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const slash = settings.character.trailingSlashIssuer ? "/" : "";
-  const issuer = `http://${options.issuerHost ?? "localhost"}:${port}${slash}`;
+  const issuer = `${options.publicUrl ?? `http://localhost:${port}`}${slash}`;
   const kept = { adapter: createProviderStorage(), cookieKey: randomBytes(32).toString("base64url"), port };
 
   // oidc-provider takes its keys once, so new keys mean a new provider over the same storage.

@@ -12,6 +12,7 @@ import { redisRecords } from "../../src/storage/redis.ts";
 import type { Records } from "../../src/storage/store.ts";
 import { createTools } from "../../src/tools/index.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
+import type { FaultyProxy } from "./faulty-proxy.ts";
 
 export const ALICE: DemoUser = {
   subject: "alice",
@@ -30,8 +31,10 @@ export interface StageOptions {
   tools?: readonly Tool[];
   /** Settings by their names in the environment. */
   environment?: Record<string, string>;
-  /** Instead of the embedded identity provider's issuer: to put something in between, or nothing at all. */
-  issuer?: (real: string) => string;
+  /** Stands between the server and the identity provider. */
+  throughProxy?: FaultyProxy;
+  /** Instead of the embedded identity provider's: to have none at all. */
+  issuer?: string;
 }
 
 export interface Stage {
@@ -56,18 +59,20 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const baseUrl = `http://localhost:${portOf(server)}`;
   const identityProvider = await startIdentityProvider({
     port: 0,
+    ...(options.throughProxy && { publicUrl: `http://localhost:${options.throughProxy.port}` }),
     client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${baseUrl}/auth/callback`] },
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE, BOB],
     character: { advertisesApiScopes: true, ...options.character },
   });
+  if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });
   const config = loadConfig({
     BASE_URL: baseUrl,
     SERVER_NAME: "Test server",
     SECRET_KEY,
-    OIDC_ISSUER: options.issuer?.(identityProvider.issuer) ?? identityProvider.issuer,
+    OIDC_ISSUER: options.issuer ?? identityProvider.issuer,
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,

@@ -1,0 +1,139 @@
+/** Rotation: never lost to a race or a hiccup, and reuse is theft. Two replicas on one real Redis. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  callTool,
+  type Registered,
+  refresh,
+  register,
+  revoke,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+describe("refresh on two replicas", { skip: redis.skip }, () => {
+  let stage: Stage;
+  let upstream: FaultyProxy;
+  let other: string;
+  let client: Registered;
+  before(async () => {
+    upstream = await startFaultyProxy();
+    stage = await startStage({
+      ...(redis.url !== undefined && { redisUrl: redis.url }),
+      // Shorter than our own tokens, so that every refresh has to ask the provider.
+      character: { accessTokenSeconds: 300 },
+      throughProxy: upstream,
+    });
+    other = await stage.replica();
+    client = await register(stage.baseUrl);
+  });
+  after(async () => {
+    await stage.close();
+    await upstream.close();
+  });
+
+  test("ten concurrent refreshes give ten usable equal answers and one refresh upstream (invariant 6)", async () => {
+    for (let round = 0; round < 5; round++) {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200; // past half the life of the upstream token
+      upstream.seen.length = 0;
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, (_, i) =>
+          refresh(i % 2 ? stage.baseUrl : other, client, tokens.refresh_token),
+        ),
+      );
+      assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+      assert.equal(new Set(answers.map(({ body }) => body.refresh_token)).size, 1, "one successor family");
+      assert.equal((await callTool(stage.url, answers[0]?.body.access_token, "whoami")).status, 200);
+      assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
+      assert.equal((await refresh(other, client, answers[9]?.body.refresh_token)).status, 200);
+    }
+  });
+
+  test("a client that lost the answer gets the same one again within the grace, and not after", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const first = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    stage.clock.ahead += 119;
+    const again = await refresh(other, client, tokens.refresh_token);
+    assert.equal(again.body.access_token, first.body.access_token);
+    assert.equal(again.body.refresh_token, first.body.refresh_token);
+    stage.clock.ahead += 2;
+    const reused = await refresh(other, client, tokens.refresh_token);
+    assert.equal(reused.body.error, "invalid_grant");
+    const successor = await refresh(stage.baseUrl, client, first.body.refresh_token);
+    assert.equal(successor.body.error, "invalid_grant", "the whole family is gone (invariant 3)");
+    assert.ok(stage.log.some(({ reason }) => reason === "refresh_token_reused"));
+  });
+
+  test("a refresh token replaced many rotations ago still counts as reuse", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    let current = tokens.refresh_token;
+    for (let i = 0; i < 20; i++) {
+      stage.clock.ahead += 130;
+      current = (await refresh(stage.baseUrl, client, current)).body.refresh_token;
+    }
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).body.error, "invalid_grant");
+    assert.equal((await refresh(stage.baseUrl, client, current)).body.error, "invalid_grant");
+  });
+
+  test("a made-up refresh token of a known grant ends nothing", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const forged = tokens.refresh_token.slice(0, 40) + "A".repeat(tokens.refresh_token.length - 40);
+    assert.equal((await refresh(stage.baseUrl, client, forged)).body.error, "invalid_grant");
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+  });
+
+  for (const fault of ["reset", "timeout", "500", "html"] as const) {
+    test(`an identity provider that answers with ${fault} costs nobody a session (invariant 7)`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      upstream.fault = fault;
+      const during = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      upstream.fault = undefined;
+      assert.equal(during.status, 503);
+      assert.equal(during.body.error, "temporarily_unavailable");
+      assert.ok(Number(during.headers.get("retry-after")) > 0);
+      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    });
+  }
+
+  for (const fault of ["invalid_grant", "empty 400"] as const) {
+    test(`a definite no (${fault}) upstream ends the grant`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      upstream.fault = fault;
+      const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      upstream.fault = undefined;
+      assert.equal(refused.status, 400);
+      assert.equal(refused.body.error, "invalid_grant");
+      assert.doesNotMatch(
+        JSON.stringify(refused.body),
+        /upstream says/,
+        "no upstream text reaches the client",
+      );
+      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    });
+  }
+
+  test("a revocation on one replica is one on the other, and reaches the provider", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    upstream.seen.length = 0;
+    assert.equal((await revoke(other, client, tokens.access_token)).status, 200);
+    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).body.error, "invalid_grant");
+    assert.ok(upstream.seen.some(({ path }) => path.endsWith("/revocation")));
+  });
+
+  test("somebody else's token is left alone", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const stranger = await register(stage.baseUrl);
+    assert.equal((await revoke(stage.baseUrl, stranger, tokens.refresh_token)).status, 200);
+    assert.equal((await refresh(stage.baseUrl, stranger, tokens.refresh_token)).body.error, "invalid_grant");
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+  });
+});

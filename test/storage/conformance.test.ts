@@ -1,0 +1,213 @@
+/** What every store promises, run on every store there is. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import { z } from "zod";
+import { UnavailableError } from "../../src/oauth/errors.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+import { redisRecords } from "../../src/storage/redis.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
+import type { Records, Store } from "../../src/storage/store.ts";
+import { redisForTests, skipWithoutRedisServer, startRedis } from "../support/redis.ts";
+
+const log = pino({ level: "silent" });
+const redis = await redisForTests();
+after(() => redis.stop());
+
+const Counter = z.object({ count: z.number() });
+const KEY = "a-secret-key-of-at-least-32-bytes-1";
+
+function storeOn(records: Records, secretKeys = [KEY], kind = "counter"): Store<{ count: number }> {
+  return encryptedStore({ records, sealer: createSealer(secretKeys), log, kind, schema: Counter });
+}
+
+const stores: Array<{ name: string; skip: string | false; connect: () => Records }> = [
+  { name: "memory", skip: false, connect: oneMemory() },
+  {
+    name: "redis",
+    skip: redis.skip,
+    // Every call is another process's worth of connection to the same deployment.
+    connect: () => redisRecords({ url: redis.url ?? "", keyPrefix, commandTimeoutMs: 2_000, log }),
+  },
+];
+const keyPrefix = `conformance-${randomBytes(6).toString("hex")}`;
+
+function oneMemory(): () => Records {
+  const records = memoryRecords();
+  return () => records;
+}
+
+for (const { name, skip, connect } of stores) {
+  describe(`${name} store`, { skip }, () => {
+    let here: Records;
+    let elsewhere: Records;
+    before(async () => {
+      here = connect();
+      elsewhere = connect();
+      await ready(here);
+      await ready(elsewhere);
+    });
+    after(async () => {
+      await here.close();
+      if (elsewhere !== here) await elsewhere.close();
+    });
+
+    test("what was put is got, from another process too", async () => {
+      await storeOn(here).put("a", { count: 1 }, 60);
+      assert.deepEqual(await storeOn(elsewhere).get("a"), { count: 1 });
+      assert.equal(await storeOn(here).get("never put"), undefined);
+    });
+
+    test("an expired record is absent for every verb", async () => {
+      const store = storeOn(here);
+      await store.put("short", { count: 1 }, 1);
+      await delay(1_100);
+      assert.equal(await store.get("short"), undefined);
+      assert.equal(await store.take("short"), undefined);
+      assert.equal(await store.delete("short"), false);
+      assert.equal(await here.replace("counter:short", undefined, "x", 60), true, "the key is free again");
+    });
+
+    test("of many concurrent takers on two processes, one gets the value (invariant 2)", async () => {
+      for (let round = 0; round < 50; round++) {
+        await storeOn(here).put(`race ${round}`, { count: round }, 60);
+        const takers = Array.from({ length: 10 }, (_, i) =>
+          storeOn(i % 2 ? here : elsewhere).take(`race ${round}`),
+        );
+        const taken = (await Promise.all(takers)).filter((value) => value !== undefined);
+        assert.deepEqual(taken, [{ count: round }]);
+      }
+    });
+
+    test("of many concurrent updates on two processes, none is lost", async () => {
+      await storeOn(here).put("sum", { count: 0 }, 60);
+      const increments = Array.from({ length: 40 }, (_, i) =>
+        storeOn(i % 2 ? here : elsewhere).update("sum", (current) => ({
+          write: { count: (current?.count ?? 0) + 1 },
+          ttlSeconds: 60,
+          result: undefined,
+        })),
+      );
+      await Promise.all(increments);
+      assert.deepEqual(await storeOn(here).get("sum"), { count: 40 });
+    });
+
+    test("an update that decides to write nothing leaves the record as it is", async () => {
+      await storeOn(here).put("kept", { count: 7 }, 60);
+      assert.equal(await storeOn(here).update("kept", (current) => ({ result: current?.count })), 7);
+      assert.deepEqual(await storeOn(here).get("kept"), { count: 7 });
+    });
+
+    test("of many who put where nothing is, one succeeds", async () => {
+      const attempts = Array.from({ length: 10 }, (_, i) =>
+        (i % 2 ? here : elsewhere).replace("lock", undefined, `${i}`, 60),
+      );
+      const won = (await Promise.all(attempts)).indexOf(true);
+      assert.equal((await Promise.all(attempts)).filter(Boolean).length, 1);
+      assert.equal(await here.deleteIf("lock", "somebody else"), false);
+      assert.equal(await here.deleteIf("lock", `${won}`), true);
+    });
+
+    test("only the first delete says that it deleted", async () => {
+      await storeOn(here).put("gone", { count: 1 }, 60);
+      const deleted = await Promise.all([storeOn(here).delete("gone"), storeOn(elsewhere).delete("gone")]);
+      assert.deepEqual(deleted.sort(), [false, true]);
+    });
+
+    test("nothing readable is at rest", async () => {
+      await storeOn(here).put("hidden", { count: 123_456_789 }, 60);
+      const record = (await here.get("counter:hidden")) ?? "";
+      assert.doesNotMatch(record, /123456789|count/);
+    });
+
+    test("a ciphertext moved to another key or kind does not open", async () => {
+      await storeOn(here).put("mine", { count: 1 }, 60);
+      const record = (await here.get("counter:mine")) ?? "";
+      await here.put("counter:yours", record, 60);
+      await here.put("other:mine", record, 60);
+      assert.equal(await storeOn(here).get("yours"), undefined);
+      assert.equal(await storeOn(here, [KEY], "other").get("mine"), undefined);
+    });
+
+    test("a rotated key still opens, a foreign one does not, a tampered record does not", async () => {
+      const newKey = "another-secret-key-of-at-least-32-bytes";
+      await storeOn(here).put("rotated", { count: 1 }, 60);
+      assert.deepEqual(await storeOn(here, [newKey, KEY]).get("rotated"), { count: 1 });
+      assert.equal(await storeOn(here, [newKey]).get("rotated"), undefined);
+      const record = (await here.get("counter:rotated")) ?? "";
+      await here.put("counter:rotated", `${record.slice(0, -3)}AAA`, 60);
+      assert.equal(await storeOn(here).get("rotated"), undefined);
+    });
+
+    test("a record of another shape counts as absent", async () => {
+      const sealer = createSealer([KEY]);
+      await here.put("counter:old", sealer.seal('{"amount":1}', "counter:old"), 60);
+      assert.equal(await storeOn(here).get("old"), undefined);
+    });
+  });
+}
+
+describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
+  test("is an error, never 'not found', and ends by itself", async () => {
+    const server = await startRedis();
+    const records = redisRecords({ url: server.url, keyPrefix, commandTimeoutMs: 500, log });
+    try {
+      await ready(records);
+      await records.put("k", "v", 60);
+      await server.kill();
+      const verbs = [
+        () => records.get("k"),
+        () => records.put("k", "w", 60),
+        () => records.replace("k", "v", "w", 60),
+        () => records.replace("new", undefined, "w", 60),
+        () => records.delete("k"),
+        () => records.deleteIf("k", "v"),
+        () => records.ping(),
+      ];
+      for (const verb of verbs) await assert.rejects(verb(), UnavailableError);
+      await server.restart();
+      await ready(records);
+      await records.put("k", "v", 60);
+      assert.equal(await records.get("k"), "v");
+    } finally {
+      await records.close();
+      await server.stop();
+    }
+  });
+
+  test("a Redis that hangs is an outage too", async () => {
+    const server = await startRedis({ args: ["--enable-debug-command", "yes"] });
+    const records = redisRecords({ url: server.url, keyPrefix, commandTimeoutMs: 200, log });
+    const other = redisRecords({ url: server.url, keyPrefix, commandTimeoutMs: 5_000, log });
+    try {
+      await ready(records);
+      await ready(other);
+      const { createClient } = await import("@keyv/redis");
+      const client = await createClient({ url: server.url }).connect();
+      const sleeping = client.sendCommand(["DEBUG", "SLEEP", "1"]);
+      await assert.rejects(records.get("k"), UnavailableError);
+      await sleeping;
+      await client.close();
+      assert.equal(await records.get("k"), undefined);
+    } finally {
+      await records.close();
+      await other.close();
+      await server.stop();
+    }
+  });
+});
+
+/** Connections are made in the background. */
+async function ready(records: Records): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await records.ping();
+    } catch (error) {
+      if (attempt === 150) throw error;
+      await delay(20);
+    }
+  }
+}

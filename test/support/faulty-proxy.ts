@@ -1,0 +1,68 @@
+/**
+ * A reverse proxy between the server under test and the real identity provider. It notes what passes and, when told,
+ * fails in one of the ways in which networks and providers fail. Only back-channel POSTs fail: discovery and the
+ * browser's own way stay intact.
+ */
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+
+export type Fault = "reset" | "timeout" | "500" | "html" | "invalid_grant" | "empty 400";
+
+export interface FaultyProxy {
+  /** Where the real provider listens; set once it is known. */
+  target: number;
+  port: number;
+  fault: Fault | undefined;
+  seen: Array<{ method: string; path: string; grantType: string | null }>;
+  close(): Promise<void>;
+}
+
+export async function startFaultyProxy(): Promise<FaultyProxy> {
+  const server = createServer(async (req, res) => {
+    const body = await text(req);
+    const grantType = new URLSearchParams(body).get("grant_type");
+    proxy.seen.push({ method: req.method ?? "", path: req.url ?? "", grantType });
+    if (proxy.fault !== undefined && req.method === "POST" && grantType !== null) {
+      switch (proxy.fault) {
+        case "reset":
+          return void req.socket.destroy();
+        case "timeout":
+          return; // never answered; the caller gives up
+        case "500":
+          return void res.writeHead(500).end("upstream says: broken");
+        case "html":
+          return void res
+            .writeHead(200, { "content-type": "text/html" })
+            .end("<p>upstream says: maintenance</p>");
+        case "invalid_grant":
+          return void res
+            .writeHead(400, { "content-type": "application/json" })
+            .end('{"error":"invalid_grant","error_description":"upstream says: gone"}');
+        case "empty 400":
+          return void res.writeHead(400).end();
+      }
+    }
+    const forwarded = request(
+      { port: proxy.target, host: "127.0.0.1", method: req.method, path: req.url, headers: req.headers },
+      (answer) => {
+        res.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(res);
+      },
+    );
+    forwarded.on("error", () => res.destroy());
+    forwarded.end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const proxy: FaultyProxy = {
+    target: 0,
+    port: (server.address() as AddressInfo).port,
+    fault: undefined,
+    seen: [],
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return proxy;
+}
