@@ -1,0 +1,101 @@
+/** The environment: everything wrong is said at once, in words that help. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { ConfigError, loadConfig } from "../src/config.ts";
+
+const GOOD = {
+  BASE_URL: "https://mcp.example.com",
+  OIDC_ISSUER: "https://login.example.com/realms/main",
+  OIDC_CLIENT_ID: "id",
+  OIDC_CLIENT_SECRET: "secret",
+  REDIS_URL: "redis://localhost:6379",
+  SECRET_KEY: "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL",
+};
+
+function problemsOf(environment: Record<string, string | undefined>): string {
+  try {
+    loadConfig({ ...GOOD, ...environment });
+  } catch (error) {
+    assert.ok(error instanceof ConfigError);
+    return error.message;
+  }
+  return "";
+}
+
+describe("configuration", () => {
+  test("the smallest good environment gives the defaults", () => {
+    const config = loadConfig(GOOD);
+    assert.equal(config.resource, "https://mcp.example.com/mcp");
+    assert.deepEqual(config.upstream.scopes, ["openid", "profile", "email", "offline_access"]);
+    assert.equal(config.upstream.audience, undefined);
+    assert.deepEqual(config.store, {
+      kind: "redis",
+      url: "redis://localhost:6379",
+      keyPrefix: "mcp-oidc-proxy",
+      commandTimeoutMs: 2000,
+    });
+  });
+
+  test("an empty environment names every required setting in one message", () => {
+    const nothing = Object.fromEntries(Object.keys(GOOD).map((name) => [name, undefined]));
+    const message = problemsOf(nothing);
+    for (const name of Object.keys(GOOD)) assert.match(message, new RegExp(`- ${name} is missing: `));
+    assert.match(message, /6 settings to fix/);
+  });
+
+  test("the Auth0 preset speaks Auth0's names", () => {
+    const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, ...rest } = GOOD;
+    const { upstream } = loadConfig({
+      ...rest,
+      AUTH0_DOMAIN: "tenant.eu.auth0.com",
+      AUTH0_CLIENT_ID: "a",
+      AUTH0_CLIENT_SECRET: "b",
+      AUTH0_AUDIENCE: "https://api.example.com",
+    });
+    assert.equal(upstream.preset, "auth0");
+    assert.equal(upstream.issuer, "https://tenant.eu.auth0.com/");
+    assert.equal(upstream.audience, "https://api.example.com");
+  });
+
+  const bad: Array<[string, Record<string, string>, RegExp]> = [
+    ["http on a public host", { BASE_URL: "http://mcp.example.com" }, /BASE_URL must be https/],
+    ["a look-alike of localhost", { BASE_URL: "http://localhost.evil.example" }, /BASE_URL must be https/],
+    ["no URL at all", { BASE_URL: "mcp.example.com" }, /BASE_URL is not a URL/],
+    ["a query in the base URL", { BASE_URL: "https://a.example/?x=1" }, /BASE_URL must have no query/],
+    ["an issuer over http", { OIDC_ISSUER: "http://login.example.com" }, /OIDC_ISSUER must be https/],
+    ["a short key", { SECRET_KEY: "short" }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
+    ["a short second key", { SECRET_KEY: `${GOOD.SECRET_KEY},short` }, /SECRET_KEY: key 2 has fewer/],
+    ["a key of one letter", { SECRET_KEY: "a".repeat(40) }, /SECRET_KEY: key 1 is not random/],
+    ["Redis by another scheme", { REDIS_URL: "http://localhost:6379" }, /REDIS_URL must start with redis/],
+    ["two stores", { STORE: "memory" }, /STORE=memory and REDIS_URL are both set/],
+    ["a store nobody knows", { STORE: "disk" }, /STORE must be/],
+    ["a port out of range", { PORT: "70000" }, /PORT must be a whole number from 1 to 65535/],
+    [
+      "a lifetime that is no number",
+      { ACCESS_TOKEN_SECONDS: "1h" },
+      /ACCESS_TOKEN_SECONDS must be a whole number/,
+    ],
+    ["scopes without openid", { OIDC_SCOPES: "profile" }, /OIDC_SCOPES must contain openid/],
+    ["a log level nobody knows", { LOG_LEVEL: "loud" }, /LOG_LEVEL must be one of/],
+    ["clients that end before their grants", { CLIENT_SECONDS: "600" }, /CLIENT_SECONDS must not be less/],
+    ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER and AUTH0_DOMAIN are both set/],
+  ];
+  for (const [name, environment, expected] of bad)
+    test(`refuses ${name}`, () => assert.match(problemsOf(environment), expected));
+
+  test("accepts http on the three names of this computer, and drops a trailing slash", () => {
+    for (const host of ["localhost", "127.0.0.1", "[::1]"])
+      assert.equal(loadConfig({ ...GOOD, BASE_URL: `http://${host}:3000/` }).baseUrl, `http://${host}:3000`);
+  });
+
+  test("keeps the issuer byte for byte", () => {
+    assert.equal(
+      loadConfig({ ...GOOD, OIDC_ISSUER: "https://a.example/" }).upstream.issuer,
+      "https://a.example/",
+    );
+  });
+
+  test("no problem message repeats a secret", () => {
+    assert.doesNotMatch(problemsOf({ SECRET_KEY: "hunter2", BASE_URL: "x" }), /hunter2/);
+  });
+});

@@ -1,0 +1,182 @@
+/** `npm start` as an operator meets it: says what is missing, waits for what is down, drains when told to stop. */
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { authorizeUrl, register, rpc } from "../support/oauth-client.ts";
+import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
+import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+
+const root = new URL("../..", import.meta.url).pathname;
+const children: ChildProcess[] = [];
+
+describe("npm start", () => {
+  let elsewhere: string; // a folder without .env
+  before(async () => {
+    elsewhere = await mkdtemp(join(tmpdir(), "mcp-oidc-proxy-"));
+    await promisify(execFile)("npm", ["run", "build"], { cwd: root });
+  });
+  after(() => {
+    for (const child of children) child.kill("SIGKILL");
+  });
+
+  function start(environment: Record<string, string>) {
+    const child = spawn(process.execPath, [join(root, "dist/main.js")], {
+      cwd: elsewhere,
+      env: { PATH: process.env.PATH, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    children.push(child);
+    const output = { text: "" };
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => {
+        output.text += chunk.toString();
+      });
+    return { child, output };
+  }
+
+  test("refuses an empty environment with one message and no stack trace", async () => {
+    const { child, output } = start({});
+    const [code] = await once(child, "close");
+    assert.equal(code, 1);
+    for (const name of [
+      "BASE_URL",
+      "OIDC_ISSUER",
+      "OIDC_CLIENT_ID",
+      "OIDC_CLIENT_SECRET",
+      "REDIS_URL",
+      "SECRET_KEY",
+    ])
+      assert.match(output.text, new RegExp(`${name} is missing`));
+    assert.doesNotMatch(output.text, /^\s+at /m);
+  });
+
+  test("a port in use is said in words", async () => {
+    const blocker = createServer().listen(0, "127.0.0.1");
+    await once(blocker, "listening");
+    const port = (blocker.address() as { port: number }).port;
+    const { child, output } = start({ ...environment(port, "http://localhost:9", ""), STORE: "memory" });
+    const [code] = await once(child, "close");
+    blocker.close();
+    assert.equal(code, 1);
+    assert.match(output.text, /PORT is in use/);
+    assert.doesNotMatch(output.text, /^\s+at /m);
+  });
+
+  test("starts without Redis and identity provider, says so, and recovers; drains on SIGTERM", {
+    skip: skipWithoutRedisServer(),
+  }, async () => {
+    const redis = await startRedis();
+    await redis.kill();
+    const [port, issuerPort] = [await freePort(), await freePort()];
+    const baseUrl = `http://localhost:${port}`;
+    const { child, output } = start(environment(port, `http://localhost:${issuerPort}`, redis.url));
+    await until(() => output.text.includes("Listening"));
+    assert.match(output.text, new RegExp(`register at the identity provider: ${baseUrl}/auth/callback`));
+    await until(() => output.text.includes("discovery_failed") && output.text.includes("redis_unavailable"));
+
+    assert.equal((await fetch(`${baseUrl}/healthz`)).status, 200);
+    assert.equal((await fetch(`${baseUrl}/readyz`)).status, 503);
+    const token = `mcp_at_${"A".repeat(65)}`;
+    const undecided = await rpc(`${baseUrl}/mcp`, token, "tools/list");
+    assert.equal(undecided.status, 503, "an outage is never a 401 (invariant 7)");
+    assert.ok(Number(undecided.headers.get("retry-after")) > 0);
+
+    await redis.restart();
+    await until(async () => (await fetch(`${baseUrl}/readyz`)).status === 200);
+    assert.equal((await rpc(`${baseUrl}/mcp`, token, "tools/list")).status, 401);
+
+    // Sign-in needs the provider: the consent form survives its absence.
+    const client = await register(baseUrl);
+    const { Browser } = await import("../support/browser.ts");
+    const browser = new Browser();
+    const consent = await browser.get(authorizeUrl(baseUrl, client));
+    const away = await browser.submit(consent, {}, { button: "approve" });
+    assert.equal(away.status, 503);
+    assert.match(away.body, /identity provider cannot be reached/);
+    const identityProvider = await startIdentityProvider({
+      port: issuerPort,
+      client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${baseUrl}/auth/callback`] },
+      audience: AUDIENCE,
+      scopes: ["weather:read"],
+      users: [ALICE],
+    });
+    await until(async () =>
+      (await browser.submit(consent, {}, { button: "approve" })).body.includes('name="login"'),
+    );
+
+    const slow = await slowRequest(port);
+    child.kill("SIGTERM");
+    await until(() => output.text.includes("Stopping"));
+    await assert.rejects(fetch(`${baseUrl}/healthz`), "it accepts nothing new");
+    assert.match(await slow.finish(), /^HTTP\/1\.1 201 /, "what was in flight is finished");
+    const [code] = await once(child, "close");
+    assert.equal(code, 0);
+    assert.match(output.text, /Stopped/);
+    await identityProvider.close();
+    await redis.stop();
+  });
+});
+
+function environment(port: number, issuer: string, redisUrl: string): Record<string, string> {
+  return {
+    BASE_URL: `http://localhost:${port}`,
+    PORT: String(port),
+    HOST: "127.0.0.1",
+    OIDC_ISSUER: issuer,
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_AUDIENCE: AUDIENCE,
+    SECRET_KEY,
+    REDIS_URL: redisUrl,
+    REDIS_TIMEOUT_MS: "500",
+    SHUTDOWN_SECONDS: "5",
+  };
+}
+
+/** A registration whose body is only half sent: it is in flight until `finish`. */
+async function slowRequest(port: number): Promise<{ finish(): Promise<string> }> {
+  const body = JSON.stringify({
+    redirect_uris: ["https://client.example/cb"],
+    token_endpoint_auth_method: "none",
+  });
+  const socket = connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  socket.write(
+    `POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`,
+  );
+  socket.write(body.slice(0, 10));
+  await delay(100);
+  return {
+    async finish() {
+      socket.write(body.slice(10));
+      let answer = "";
+      for await (const chunk of socket) answer += chunk;
+      return answer;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let attempt = 0; attempt < 400; attempt++) {
+    if (await condition()) return;
+    await delay(50);
+  }
+  throw new Error("What was waited for did not happen within 20 s");
+}
