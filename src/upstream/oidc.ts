@@ -1,5 +1,5 @@
 /** Any OpenID Connect provider, through openid-client; access tokens that are JWTs are verified with jose. */
-import { createRemoteJWKSet, type JWTPayload, errors as jose, jwtVerify } from "jose";
+import { compactVerify, createRemoteJWKSet, type JWTPayload, errors as jose, jwtVerify } from "jose";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
@@ -18,25 +18,16 @@ import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 const CLOCK_TOLERANCE_SECONDS = 30;
 const DISCOVERY_SECONDS = 3_600;
 const DISCOVERY_RETRY_SECONDS = 1;
+// Unknown keys come only in tokens that the provider itself handed to us: nobody can make us ask often.
+const JWKS_COOLDOWN_MS = 1_000;
 
 // Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
-const ACCESS_TOKEN_ALGORITHMS = [
-  "RS256",
-  "PS256",
-  "ES256",
-  "RS384",
-  "PS384",
-  "ES384",
-  "RS512",
-  "PS512",
-  "ES512",
-  "EdDSA",
-];
+const ALGORITHMS = ["RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "EdDSA"];
 
 /** What discovery found, and what is built on it. */
 interface Discovered {
   configuration: oidc.Configuration;
-  jwks: ReturnType<typeof createRemoteJWKSet> | undefined;
+  jwks: ReturnType<typeof createRemoteJWKSet>;
 }
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
@@ -72,8 +63,9 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const found = await discovered();
       const response = await answer(exchangeCode(found.configuration, callbackParameters, request));
       const idClaims = response.claims();
-      // openid-client required and validated the ID token; this tells the type checker.
-      if (idClaims === undefined) throw new UpstreamRefusal("no_id_token");
+      // openid-client required an ID token and validated its claims; its signature is for us to check.
+      if (idClaims === undefined || response.id_token === undefined) throw new UpstreamRefusal("no_id_token");
+      await answer(verifySignature(response.id_token, found));
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
         accessClaims === undefined ? await fetchUserInfo(found, response, idClaims.sub, log) : {};
@@ -158,19 +150,13 @@ async function discover(config: UpstreamConfig): Promise<Discovered> {
       execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
     },
   );
-  // Without this openid-client trusts TLS alone for ID tokens of the token endpoint.
-  oidc.enableNonRepudiationChecks(configuration);
   const { jwks_uri: jwksUri } = configuration.serverMetadata();
-  return {
-    configuration,
-    jwks:
-      jwksUri === undefined
-        ? undefined
-        : createRemoteJWKSet(new URL(jwksUri), {
-            timeoutDuration: config.timeoutSeconds * 1000,
-            cooldownDuration: 5_000,
-          }),
-  };
+  if (jwksUri === undefined) throw new Error("The provider's discovery document names no jwks_uri");
+  const jwks = createRemoteJWKSet(new URL(jwksUri), {
+    timeoutDuration: config.timeoutSeconds * 1000,
+    cooldownDuration: JWKS_COOLDOWN_MS,
+  });
+  return { configuration, jwks };
 }
 
 function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchParams, request: LoginRequest) {
@@ -185,6 +171,18 @@ function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchPa
 }
 
 /**
+ * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute.
+ * @throws UpstreamRefusal
+ */
+async function verifySignature(idToken: string, { jwks }: Discovered): Promise<void> {
+  try {
+    await compactVerify(idToken, jwks, { algorithms: ALGORITHMS });
+  } catch (cause) {
+    throw isJwtProblem(cause) ? new UpstreamRefusal("invalid_id_token", { cause }) : cause;
+  }
+}
+
+/**
  * The verified claims of an access token that is a JWT for us; undefined for one that is opaque to us.
  * @throws UpstreamRefusal if it is meant for our audience and does not verify.
  */
@@ -194,11 +192,11 @@ async function verifyAccessToken(
   accessToken: string,
   log: Surroundings["log"],
 ): Promise<JWTPayload | undefined> {
-  if (accessToken.split(".").length !== 3 || jwks === undefined) return undefined;
+  if (accessToken.split(".").length !== 3) return undefined;
   try {
     const { payload } = await jwtVerify(accessToken, jwks, {
       issuer: configuration.serverMetadata().issuer,
-      algorithms: ACCESS_TOKEN_ALGORITHMS,
+      algorithms: ALGORITHMS,
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       ...(audience !== undefined && { audience }),
     });
