@@ -10,8 +10,8 @@ export interface UpstreamConfig {
   clientId: string;
   clientSecret: string;
   audience?: string;
-  /** Asked for at every sign-in, beside what the tools need. */
-  scopes: readonly string[];
+  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
+  scopes?: readonly string[];
   timeoutSeconds: number;
 }
 
@@ -97,10 +97,13 @@ export function loadConfig(environment: Environment): Config {
 }
 
 function upstream(settings: Settings): UpstreamConfig {
-  const scopes = settings.scopes("OIDC_SCOPES", "openid profile email offline_access");
-  const timeoutSeconds = settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60);
+  const scopes = settings.scopes("OIDC_SCOPES");
+  const shared = {
+    ...(scopes !== undefined && { scopes }),
+    timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
+  };
   const domain = settings.optional("AUTH0_DOMAIN");
-  if (domain !== undefined) return auth0(settings, domain, scopes, timeoutSeconds);
+  if (domain !== undefined) return { ...auth0(settings, domain), ...shared };
   const audience = settings.optional("OIDC_AUDIENCE");
   return {
     preset: "oidc",
@@ -111,12 +114,11 @@ function upstream(settings: Settings): UpstreamConfig {
       "the client secret your identity provider gave this server",
     ),
     ...(audience !== undefined && { audience }),
-    scopes,
-    timeoutSeconds,
+    ...shared,
   };
 }
 
-function auth0(settings: Settings, domain: string, scopes: string[], timeoutSeconds: number): UpstreamConfig {
+function auth0(settings: Settings, domain: string): Omit<UpstreamConfig, "scopes" | "timeoutSeconds"> {
   if (settings.optional("OIDC_ISSUER") !== undefined)
     settings.problem("OIDC_ISSUER and AUTH0_DOMAIN are both set: remove one of them");
   if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
@@ -135,8 +137,6 @@ function auth0(settings: Settings, domain: string, scopes: string[], timeoutSeco
       "AUTH0_AUDIENCE",
       "the identifier of your Auth0 API; without it tokens are opaque",
     ),
-    scopes,
-    timeoutSeconds,
   };
 }
 
@@ -242,8 +242,9 @@ class Settings {
     return value;
   }
 
-  scopes(name: string, fallback: string): string[] {
-    const scopes = this.text(name, fallback).split(/\s+/);
+  scopes(name: string): string[] | undefined {
+    const scopes = this.optional(name)?.split(/\s+/);
+    if (scopes === undefined) return undefined;
     if (!scopes.every(isScopeToken))
       this.problem(`${name} has a scope with illegal characters (RFC 6749 §3.3)`);
     if (!scopes.includes("openid"))

@@ -26,7 +26,7 @@ describe("configuration", () => {
   test("the smallest good environment gives the defaults", () => {
     const config = loadConfig(GOOD);
     assert.equal(config.resource, "https://mcp.example.com/mcp");
-    assert.deepEqual(config.upstream.scopes, ["openid", "profile", "email", "offline_access"]);
+    assert.equal(config.upstream.scopes, undefined);
     assert.equal(config.upstream.audience, undefined);
     assert.deepEqual(config.store, {
       kind: "redis",

@@ -15,6 +15,9 @@ import {
 } from "./identity-provider.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 
+// offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
+const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
+
 const CLOCK_TOLERANCE_SECONDS = 30;
 const DISCOVERY_SECONDS = 3_600;
 const DISCOVERY_RETRY_SECONDS = 1;
@@ -35,14 +38,13 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
   const { now, log } = surroundings;
   const discovered = cachedDiscovery(config, surroundings);
 
+  /** An unknown scope may fail the whole request (Google), so only what discovery lists is asked for unbidden. */
   function scopesToAsk({ configuration }: Discovered, toolScopes: readonly string[]): string[] {
     const offered = configuration.serverMetadata().scopes_supported;
-    // Auth0 does not list the scopes of its APIs; elsewhere an unknown scope may fail the whole request.
-    const known =
-      config.preset === "auth0" || offered === undefined
-        ? toolScopes
-        : toolScopes.filter((scope) => offered.includes(scope));
-    return union(config.scopes, known);
+    const offers = (scope: string) => offered === undefined || offered.includes(scope);
+    // Auth0 does not list the scopes of its APIs.
+    const known = config.preset === "auth0" ? toolScopes : toolScopes.filter(offers);
+    return union(config.scopes ?? USUAL_SCOPES.filter(offers), known);
   }
 
   return {
@@ -71,7 +73,8 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
         accessClaims === undefined ? await fetchUserInfo(found, response, idClaims.sub, log) : {};
       return {
         subject: idClaims.sub,
-        claims: withoutProtocolClaims({ ...idClaims, ...userInfo, ...accessClaims }),
+        // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
+        claims: withoutProtocolClaims({ ...idClaims, ...userInfo, ...accessClaims, sub: idClaims.sub }),
         scopes: grantedScopes({
           responseScope: response.scope,
           requested: scopesToAsk(found, request.scopes),
