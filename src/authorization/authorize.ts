@@ -6,7 +6,7 @@ import { CodeChallenge } from "../oauth/pkce.ts";
 import { matchRedirectUri, type ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import type { AuthorizeParameters } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
-import { intersect, parseScope } from "../oauth/scope.ts";
+import { intersect, parseRequestedScope } from "../oauth/scope.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
 
 export interface AuthorizeRules {
@@ -15,9 +15,6 @@ export interface AuthorizeRules {
   /** The scopes that tools need. */
   scopes: readonly string[];
 }
-
-/** Scopes that clients send by habit. They are the identity provider's business and not shown or granted here. */
-const ACCEPTED_AND_IGNORED = ["openid", "profile", "email", "offline_access"];
 
 /**
  * Validates an authorization request.
@@ -121,8 +118,8 @@ function chooseRedirectUri(client: Client, requested: string | undefined): Valid
 /** None asked for means all (RFC 6749 §3.3). Unknown ones are left out, unless nothing would remain. */
 function requestedScopes(scope: string | undefined, known: readonly string[]): string[] | undefined {
   if (scope === undefined) return [...known];
-  const asked = parseScope(scope);
+  const asked = parseRequestedScope(scope);
   if (asked === undefined) return undefined;
-  const understood = intersect(asked, [...known, ...ACCEPTED_AND_IGNORED]);
-  return understood.length === 0 && asked.length > 0 ? undefined : intersect(asked, known);
+  const understood = intersect(asked, known);
+  return understood.length === 0 && asked.length > 0 ? undefined : understood;
 }

@@ -2,6 +2,7 @@
 import { timingSafeEqual } from "node:crypto";
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import { ClientCredentials, parse } from "../oauth/requests.ts";
 import type { Clients } from "./find-client.ts";
 import { hashClientSecret } from "./register.ts";
 
@@ -46,9 +47,9 @@ function readCredentials(
   authorization: string | undefined,
   body: Readonly<Record<string, unknown>>,
 ): Credentials {
-  const { client_id: clientId, client_secret: secret } = body;
+  const { client_id: clientId, client_secret: secret } = parse(ClientCredentials, body);
   if (authorization !== undefined) return readBasic(authorization, clientId, secret);
-  if (typeof clientId !== "string" || clientId === "")
+  if (clientId === undefined)
     throw new OAuthError(
       "invalid_client",
       "No client identified itself: send client_id, or HTTP Basic credentials.",
@@ -56,13 +57,17 @@ function readCredentials(
         reason: "no_client_id",
       },
     );
-  return typeof secret === "string" && secret !== ""
+  return secret !== undefined
     ? { method: "client_secret_post", clientId, secret }
     : { method: "none", clientId };
 }
 
 /** HTTP Basic, with both halves form-encoded as RFC 6749 §2.3.1 asks. */
-function readBasic(authorization: string, bodyClientId: unknown, bodySecret: unknown): Credentials {
+function readBasic(
+  authorization: string,
+  bodyClientId: string | undefined,
+  bodySecret: string | undefined,
+): Credentials {
   const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(authorization)?.[1];
   const [, id, secret] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded ?? "", "base64").toString("utf8")) ?? [];
   if (id === undefined || secret === undefined)

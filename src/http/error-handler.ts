@@ -7,10 +7,12 @@ import { sendPage } from "./pages.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
 export function jsonErrors(log: Logger): ErrorRequestHandler {
-  return (thrown, _req, res, next) => {
+  return (thrown, req, res, next) => {
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
-    if (error.code === "invalid_client") res.set("WWW-Authenticate", 'Basic realm="mcp-oidc-proxy"');
+    // RFC 6749 §5.2: only a client that tried the header is asked to use it properly.
+    if (error.code === "invalid_client" && req.get("authorization") !== undefined)
+      res.set("WWW-Authenticate", 'Basic realm="mcp-oidc-proxy"');
     res
       .status(error.status)
       .set("Cache-Control", "no-store")

@@ -31,8 +31,9 @@ export function bearerAuth({ verify, resource, scopes }: BearerAuthOptions): Req
         error_description: "Send the access token in the Authorization header: in a URL it ends up in logs.",
         ...metadata,
       });
-    // RFC 6750 §3.1: without a token there is no error to report, only where to get one.
-    if (header === undefined || !/^Bearer( |$)/i.test(header))
+    // RFC 6750 §3.1: without a token there is no error to report, only where to get one. A client that kept an empty
+    // token is in the same position.
+    if (header === undefined || !/^Bearer +\S/i.test(header))
       return refuse(res, 401, "no_token", { ...metadata, ...scope });
     const presented = BEARER.exec(header)?.[1];
     if (presented === undefined)

@@ -47,7 +47,7 @@ type Metadata = Omit<Client, "client_id" | "client_id_issued_at" | "secretHash">
  * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`, saying which field and why (§3.2.2).
  */
 export function parseClientMetadata(body: unknown): Metadata {
-  const result = RegistrationRequest.safeParse(body);
+  const result = RegistrationRequest.safeParse(withoutNulls(body));
   if (!result.success) throw metadataError(result.error);
   const asked = result.data;
   for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri);
@@ -69,6 +69,12 @@ export function parseClientMetadata(body: unknown): Metadata {
       scope: asked.scope,
     }),
   };
+}
+
+/** Some clients write null for what they leave out. */
+function withoutNulls(body: unknown): unknown {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
 }
 
 function refuseBadRedirectUri(uri: string): void {

@@ -50,6 +50,9 @@ export type AuthorizationCodeRequest = Extract<
 >;
 export type RefreshTokenRequest = Extract<z.infer<typeof TokenRequest>, { grant_type: "refresh_token" }>;
 
+/** How a client names itself in a body (RFC 6749 §2.3.1). */
+export const ClientCredentials = z.object({ client_id: Text.optional(), client_secret: Text.optional() });
+
 /** POST /revoke (RFC 7009 §2.1). */
 export const RevocationRequest = z.object({ token: Text, token_type_hint: Text.optional() });
 

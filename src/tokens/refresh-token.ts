@@ -4,7 +4,7 @@ import type { Lifetimes } from "../config.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { RefreshTokenRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
-import { missingScopes, parseScope } from "../oauth/scope.ts";
+import { missingScopes, parseRequestedScope } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { UpstreamRefusal } from "../upstream/identity-provider.ts";
 import {
@@ -113,12 +113,10 @@ function standing(
 
 /** RFC 6749 §6: none means all that were granted; fewer may be asked for. */
 function requestedScopes(request: RefreshTokenRequest, grant: Grant): string[] {
-  if (request.scope === undefined) return grant.scopes;
-  const scopes = parseScope(request.scope);
+  const scopes = parseRequestedScope(request.scope ?? "");
   if (scopes === undefined)
     throw new OAuthError("invalid_scope", "The scope has illegal characters.", { reason: "malformed_scope" });
-  // Not ours to grant or refuse: clients send it along out of habit.
-  return scopes.filter((scope) => scope !== "offline_access");
+  return scopes.length === 0 ? grant.scopes : scopes;
 }
 
 /** A definite "no" upstream ends the grant; an outage throws and changes nothing. */

@@ -11,7 +11,7 @@ const CurrentWeather = z.object({
   temperatureCelsius: z.number(),
   windSpeedKmh: z.number().optional(),
   humidityPercent: z.number().optional(),
-  observedAt: z.string().describe("UTC"),
+  observedAt: z.string().describe("UTC, ISO 8601"),
   source: z.string(),
   requestedBy: z.string().describe("The signed-in user's subject"),
 });
@@ -24,12 +24,13 @@ export function currentWeather(weather: OpenMeteo, source: string) {
     description: "Current weather for a city",
     scopes: ["weather:read"],
     annotations: { readOnlyHint: true, openWorldHint: true },
-    input: z.object({ city: z.string().min(1).max(100) }),
+    input: z.strictObject({ city: z.string().min(1).max(100) }),
     output: CurrentWeather,
     async run({ city }, { signal }) {
       const { subject } = getAccessToken();
       try {
-        return { ...(await weather.current(city, { signal })), source, requestedBy: subject };
+        const conditions = await weather.current(city, { signal });
+        return { ...conditions, observedAt: `${conditions.observedAt}Z`, source, requestedBy: subject };
       } catch (error) {
         throw error instanceof WeatherError ? new ToolError(error.message, { cause: error }) : error;
       }

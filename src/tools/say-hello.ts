@@ -8,7 +8,8 @@ export const sayHello = defineTool({
   title: "Say hello",
   description: "Says hello to somebody, or to whoever is signed in",
   annotations: { readOnlyHint: true },
-  input: z.object({ name: z.string().min(1).max(100).optional() }),
+  // Strict: a misspelt argument is better refused than ignored.
+  input: z.strictObject({ name: z.string().min(1).max(100).optional() }),
   run({ name }) {
     const { claims, subject } = getAccessToken();
     return `Hello, ${name ?? (typeof claims.name === "string" ? claims.name : subject)}!`;

@@ -14,7 +14,7 @@ export const whoami = defineTool({
     email: z.string().optional(),
     clientId: z.string(),
     scopes: z.array(z.string()),
-    expiresAt: z.iso.datetime(),
+    expiresAt: z.string().describe("UTC, ISO 8601"),
   }),
   run() {
     const { subject, clientId, scopes, claims, expiresAt } = getAccessToken();

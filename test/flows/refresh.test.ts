@@ -81,6 +81,27 @@ describe("refresh on two replicas", { skip: redis.skip }, () => {
     assert.equal((await refresh(stage.baseUrl, client, current)).body.error, "invalid_grant");
   });
 
+  test("scopes: fewer may be asked for, more may not, habitual ones mean nothing", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const habitual = await refresh(stage.baseUrl, client, tokens.refresh_token, {
+      scope: "openid offline_access",
+    });
+    assert.equal(habitual.body.scope, "weather:read");
+    const again = await refresh(stage.baseUrl, client, habitual.body.refresh_token, {
+      scope: "weather:read offline_access",
+    });
+    assert.equal(again.body.scope, "weather:read");
+    const wider = await refresh(stage.baseUrl, client, again.body.refresh_token, {
+      scope: "weather:read admin",
+    });
+    assert.equal(wider.body.error, "invalid_scope");
+    assert.equal(
+      (await refresh(stage.baseUrl, client, again.body.refresh_token)).status,
+      200,
+      "nothing was consumed",
+    );
+  });
+
   test("a made-up refresh token of a known grant ends nothing", async () => {
     const tokens = await signInForTokens(stage.baseUrl, client);
     const forged = tokens.refresh_token.slice(0, 40) + "A".repeat(tokens.refresh_token.length - 40);

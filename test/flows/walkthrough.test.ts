@@ -1,0 +1,257 @@
+/** `npm run walkthrough` against the demo, and against servers that are wrong: it must say so, and exit accordingly. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { Browser, signIn } from "../support/browser.ts";
+
+interface Run {
+  exitCode: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+const HOPS = [
+  "Knock without a token",
+  "Ask the resource who issues its tokens",
+  "Ask the authorization server what it offers",
+  "Register as a client",
+  "Send the browser: consent, login, and back",
+  "Read the answer the browser brought",
+  "Exchange the code for tokens",
+  "Initialize MCP",
+  "List the tools",
+  "Discover and list",
+  "Call the tools",
+  "Refresh the tokens",
+  "Use the replaced refresh token once more",
+  "Sign out: revoke, and knock again",
+];
+
+const children: ChildProcess[] = [];
+
+// No PATH to find a browser on: nothing may open on the screen of whoever runs the tests.
+function start(script: string, env: Record<string, string>): ChildProcess {
+  const child = spawn(process.execPath, ["--import", "tsx", script], {
+    env: { PATH: "/nonexistent", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  children.push(child);
+  return child;
+}
+
+async function finish(child: ChildProcess): Promise<Run> {
+  const exit = once(child, "exit") as Promise<[number | null]>;
+  const [stdout, stderr, [exitCode]] = await Promise.all([text(child.stdout!), text(child.stderr!), exit]);
+  return { exitCode, stdout, stderr };
+}
+
+function walkThrough(url: string, env: Record<string, string> = {}): Promise<Run> {
+  return finish(start("src/dev/walkthrough.ts", { URL: url, ...env }));
+}
+
+/** Reads on until the output matches; what was read before stays read. */
+async function waitFor(child: ChildProcess, pattern: RegExp): Promise<string> {
+  let read = "";
+  for await (const chunk of child.stdout!.iterator({ destroyOnReturn: false })) {
+    read += String(chunk);
+    const found = pattern.exec(read);
+    if (found) return found[0];
+  }
+  throw new Error(`the output ended without ${pattern}: ${read}`);
+}
+
+async function listening(server: Server, port: number): Promise<Server> {
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** The demo needs a port and the one after it. */
+async function freePortPair(): Promise<number> {
+  for (;;) {
+    const first = await listening(createServer(), 0);
+    const port = portOf(first);
+    const second = await listening(createServer(), port + 1).catch(() => undefined);
+    first.close();
+    second?.close();
+    if (second !== undefined) return port;
+  }
+}
+
+function assertNoStackTrace({ stdout, stderr }: Run): void {
+  assert.doesNotMatch(stdout + stderr, /^\s+at .*:\d+:\d+\)?$/m);
+}
+
+after(async () => {
+  const running = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
+  await Promise.all(
+    running.map((child) => {
+      child.kill("SIGKILL");
+      return once(child, "exit");
+    }),
+  );
+});
+
+describe("walkthrough against the demo", () => {
+  let url: string;
+  let alice: Run;
+  let bob: Run;
+
+  before(async () => {
+    const port = await freePortPair();
+    const demo = start("src/dev/demo.ts", { PORT: String(port), LOG_LEVEL: "error" });
+    demo.stderr!.resume();
+    await waitFor(demo, /demo is running/);
+    demo.stdout!.resume();
+    url = `http://localhost:${port}`;
+    // By the base URL and by the /mcp URL.
+    [alice, bob] = await Promise.all([walkThrough(url), walkThrough(`${url}/mcp`, { LOGIN: "bob" })]);
+  });
+
+  test("every hop succeeds, in order, and the tools answer", () => {
+    assert.equal(alice.exitCode, 0, alice.stdout + alice.stderr);
+    const titles = [...alice.stdout.matchAll(/^ ?(\d+)\. (.*)$/gm)].map(([, number, title]) => [
+      number,
+      title,
+    ]);
+    assert.equal(titles.length, HOPS.length);
+    for (const [index, hop] of HOPS.entries()) {
+      assert.equal(titles[index]?.[0], String(index + 1));
+      assert.ok(titles[index]?.[1]?.startsWith(hop), `${titles[index]?.[1]} is not "${hop}"`);
+    }
+    assert.match(alice.stdout, /→ subject: alice$/m);
+    assert.match(alice.stdout, /→ Hello, Alice Example!$/m);
+    assert.match(alice.stdout, /→ city: Berlin$/m);
+    assert.match(alice.stdout, /→ the same answer again/);
+    assert.match(alice.stdout, /✓ All 14 hops succeeded\.$/m);
+    assert.equal(alice.stderr, "");
+  });
+
+  test("a user without the scope is refused the weather with 403, which is a success", () => {
+    assert.equal(bob.exitCode, 0, bob.stdout + bob.stderr);
+    assert.match(bob.stdout, /→ subject: bob$/m);
+    assert.match(bob.stdout, /→ tools: whoami, say_hello$/m);
+    assert.match(bob.stdout, /← 403 Forbidden\n +WWW-Authenticate +Bearer error="insufficient_scope"/);
+    assert.match(bob.stdout, /→ refused as it must be: ask for "weather:read"/);
+    assert.doesNotMatch(bob.stdout, /city: Berlin/);
+  });
+
+  test("no token, code, verifier, challenge or state is printed in full", () => {
+    for (const { stdout } of [alice, bob]) {
+      assert.match(stdout, /mcp_at_\S{3}…/);
+      // All of them are at least 43 base64url characters long; nothing else in the trace is.
+      assert.doesNotMatch(stdout, /mcp_(at|rt|ac)_[\w-]{20,}/);
+      assert.doesNotMatch(stdout, /[\w-]{43,}/);
+    }
+  });
+
+  test("no colours where no terminal reads along", () => {
+    assert.ok(!alice.stdout.includes("\x1b"));
+  });
+
+  test("a person can sign in, and can say no", async () => {
+    for (const approve of [true, false]) {
+      const child = start("src/dev/walkthrough.ts", { URL: url, AUTO: "0" });
+      const address = await waitFor(child, /http:\S+\/authorize\?\S+(?=\n)/);
+      const browser = new Browser({ stopAt: ({ hostname }) => hostname === "127.0.0.1" });
+      const answer = await signIn(browser, address, { approve });
+      assert.equal((await fetch(answer)).status, 200);
+      const { exitCode, stderr } = await finish(child);
+      assert.equal(exitCode, approve ? 0 : 1, stderr);
+      if (!approve) assert.match(stderr, /Hop 6 failed.*error=access_denied.*hint /s);
+    }
+  });
+
+  test("a server called by another name than its own is found out", async () => {
+    const run = await walkThrough(url.replace("localhost", "127.0.0.1"));
+    assert.equal(run.exitCode, 1);
+    assert.match(run.stderr, /Hop 2 failed/);
+    assert.ok(run.stderr.includes(`Call the server by its own name (URL=${url}/mcp)`), run.stderr);
+    assertNoStackTrace(run);
+  });
+});
+
+describe("walkthrough without the demo", () => {
+  test("nobody answers: it says how to start a server", async () => {
+    const port = await freePortPair();
+    const run = await walkThrough(`http://localhost:${port}/mcp`);
+    assert.equal(run.exitCode, 1);
+    assert.ok(run.stderr.includes(`No server answers at http://localhost:${port}/mcp`), run.stderr);
+    assert.match(run.stderr, /Start it with `PORT=\d+ npm run demo`/);
+    assertNoStackTrace(run);
+  });
+
+  test("an address that is none: it says what one looks like", async () => {
+    const run = await walkThrough("localhost:3000");
+    assert.equal(run.exitCode, 1);
+    assert.match(run.stderr, /cannot start.*URL=http:\/\/localhost:3000\/mcp npm run walkthrough/s);
+    assertNoStackTrace(run);
+  });
+
+  test("servers that break a rule are refused at the hop that shows it", async () => {
+    await Promise.all([
+      refused({ challengeStatus: 200 }, /Hop 1 failed.*expected +401/s),
+      refused({ issuerSuffix: "/" }, /Hop 3 failed.*byte for byte/s),
+      refused({ challengeMethods: ["plain"] }, /Hop 3 failed.*S256/s),
+    ]);
+  });
+});
+
+interface Mistakes {
+  challengeStatus?: number;
+  issuerSuffix?: string;
+  challengeMethods?: string[];
+}
+
+/** Runs the walkthrough against a stand-in that answers the first three hops, with a mistake. */
+async function refused(mistakes: Mistakes, complaint: RegExp): Promise<void> {
+  const server = await listening(createServer(), 0);
+  try {
+    const issuer = `http://127.0.0.1:${portOf(server)}`;
+    answerWith(server, issuer, mistakes);
+    const run = await walkThrough(issuer);
+    assert.equal(run.exitCode, 1, run.stdout);
+    assert.match(run.stderr, complaint);
+    assertNoStackTrace(run);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+function answerWith(server: Server, issuer: string, mistakes: Mistakes): void {
+  const { challengeStatus = 401, issuerSuffix = "", challengeMethods = ["S256"] } = mistakes;
+  const documents: Record<string, object> = {
+    "/.well-known/oauth-protected-resource/mcp": {
+      resource: `${issuer}/mcp`,
+      authorization_servers: [issuer],
+    },
+    "/.well-known/oauth-authorization-server": {
+      issuer: issuer + issuerSuffix,
+      authorization_endpoint: `${issuer}/authorize`,
+      token_endpoint: `${issuer}/token`,
+      registration_endpoint: `${issuer}/register`,
+      revocation_endpoint: `${issuer}/revoke`,
+      response_types_supported: ["code"],
+      grant_types_supported: ["authorization_code", "refresh_token"],
+      code_challenge_methods_supported: challengeMethods,
+      token_endpoint_auth_methods_supported: ["none"],
+      authorization_response_iss_parameter_supported: true,
+    },
+  };
+  server.on("request", (req, res) => {
+    const document = documents[req.url ?? ""];
+    const metadata = `${issuer}/.well-known/oauth-protected-resource/mcp`;
+    if (document === undefined)
+      res.writeHead(challengeStatus, { "www-authenticate": `Bearer resource_metadata="${metadata}"` }).end();
+    else res.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(document));
+  });
+}
