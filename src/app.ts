@@ -7,18 +7,19 @@ import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
 import { createClients } from "./clients/find-client.ts";
 import { registrationRoutes } from "./clients/routes.ts";
 import type { Config } from "./config.ts";
+import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors } from "./http/error-handler.ts";
 import { healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
-import { securityHeaders } from "./http/pages.ts";
+import { createPages } from "./http/pages.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import type { Tool } from "./mcp/define-tool.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
-import { union } from "./oauth/scope.ts";
+import { type ScopeDeclarations, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
@@ -32,6 +33,8 @@ import type { IdentityProvider } from "./upstream/identity-provider.ts";
 export interface AppOptions {
   config: Config;
   tools: readonly Tool[];
+  /** Every scope that a tool needs, described for the consent page. */
+  scopes: ScopeDeclarations;
   records: Records;
   identityProvider: IdentityProvider;
   log: Logger;
@@ -44,19 +47,15 @@ const VERSION = "0.1.0";
 
 /**
  * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
- * @throws Error if two tools have one name
+ * @throws Error if two tools have one name, or a tool needs a scope that is not declared
  */
-export function createApp({
-  config,
-  tools,
-  records,
-  identityProvider,
-  log,
-  now = systemClock,
-}: AppOptions): Express {
+export function createApp(options: AppOptions): Express {
+  const { config, tools, records, identityProvider, log, now = systemClock } = options;
   const surroundings: Surroundings = { now, randomBytes, log };
-  const { lifetimes, resource, upstream } = config;
-  const scopes = union(...tools.map((tool) => tool.scopes));
+  const { baseUrl, resource, brand, lifetimes, upstream } = config;
+  const catalogue = scopeCatalogue(options.scopes, tools);
+  const scopes = catalogue.names;
+  const pages = createPages(brand);
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log };
 
@@ -93,19 +92,22 @@ export function createApp({
   app.disable("x-powered-by");
   app.set("etag", false);
   app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
-  app.use(requestLog(log), securityHeaders);
+  app.set("trust proxy", config.trustedProxies);
+  app.use(requestLog(log), pages.headers);
   app.use(healthRoutes(records));
-  app.use(metadataRoutes({ issuer: config.baseUrl, resource, scopes, name: config.name }));
-  app.get("/", homePage(config.name, resource, tools));
-  app.use(registrationRoutes(rooms));
-  app.use(authorizationRoutes({ ...rooms, scopes, toolsByScope: groupByScope(scopes, tools) }));
-  app.use(tokenRoutes(rooms));
+  app.get("/", homePage(pages, resource, tools));
+  app.use(authorizationRoutes({ ...rooms, catalogue, pages }));
+  app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
     bearerAuth({ verify: (token) => verifyAccessToken(token, { grants, resource, now }), resource, scopes }),
-    ...mcpEndpoint({ tools, name: config.name, version: VERSION, resource, log }),
+    ...mcpEndpoint({ tools, name: brand.name, version: VERSION, resource, log }),
     mcpErrors,
   );
+  app.use(openToAllOrigins);
+  app.use(metadataRoutes({ issuer: baseUrl, resource, scopes, name: brand.name }));
+  app.use(registrationRoutes(rooms));
+  app.use(tokenRoutes(rooms));
   app.use((req) => {
     throw new OAuthError("invalid_request", `There is nothing at ${req.method} on this path.`, {
       reason: "unknown_path",
@@ -123,15 +125,6 @@ const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
   res.locals.reason = unreadable.reason;
   answerParseError(res, unreadable.status);
 };
-
-function groupByScope(scopes: readonly string[], tools: readonly Tool[]): Map<string, string[]> {
-  return new Map(
-    scopes.map((scope) => [
-      scope,
-      tools.filter((tool) => tool.scopes.includes(scope)).map(({ name }) => name),
-    ]),
-  );
-}
 
 function systemClock(): number {
   return Math.floor(Date.now() / 1000);

@@ -1,4 +1,5 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
+import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { isLoopbackHost } from "./oauth/redirect-uri.ts";
 import { isScopeToken } from "./oauth/scope.ts";
@@ -13,6 +14,15 @@ export interface UpstreamConfig {
   /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
   scopes?: readonly string[];
   timeoutSeconds: number;
+}
+
+/** How the pages look. */
+export interface Brand {
+  name: string;
+  /** https, or http on a loopback host. */
+  logoUrl?: string;
+  /** `#rrggbb`. */
+  color?: string;
 }
 
 export interface Lifetimes {
@@ -35,7 +45,12 @@ export interface Config {
   baseUrl: string;
   /** `baseUrl/mcp`: what tokens are issued for. */
   resource: string;
-  name: string;
+  /** What people see on the pages. */
+  brand: Brand;
+  /** Addresses and ranges of reverse proxies whose `X-Forwarded-*` headers are believed. */
+  trustedProxies: readonly string[];
+  /** Browser origins that may call `/mcp`, beside our own and those on this computer. */
+  allowedOrigins: readonly string[];
   host: string;
   port: number;
   upstream: UpstreamConfig;
@@ -53,7 +68,7 @@ export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
     super(
       [
-        `mcp-oidc-proxy cannot start: ${problems.length} setting${problems.length === 1 ? "" : "s"} to fix.`,
+        `${problems.length} setting${problems.length === 1 ? "" : "s"} to fix.`,
         ...problems.map((problem) => `  - ${problem}`),
         "Every setting is explained in .env.example.",
       ].join("\n"),
@@ -74,14 +89,20 @@ export function loadConfig(environment: Environment): Config {
   const config: Config = {
     baseUrl,
     resource: `${baseUrl}/mcp`,
-    name: settings.text("SERVER_NAME", "MCP server"),
+    brand: brand(settings),
+    trustedProxies: settings.list(
+      "TRUSTED_PROXIES",
+      isAddressRange,
+      "addresses or ranges such as 10.0.0.0/8",
+    ),
+    allowedOrigins: settings.list("ALLOWED_ORIGINS", isOrigin, "origins such as https://app.example.com"),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
     upstream: upstream(settings),
     store: store(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),
-    shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 20, 1, 600),
+    shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
     weather: {
       geocodingUrl: settings.url(
@@ -96,14 +117,30 @@ export function loadConfig(environment: Environment): Config {
   return Object.freeze(config);
 }
 
+function brand(settings: Settings): Brand {
+  const logoUrl = settings.optional("SERVER_LOGO_URL");
+  const color = settings.optional("SERVER_COLOR");
+  if (logoUrl !== undefined) {
+    const problem = originProblem(logoUrl);
+    if (problem !== undefined) settings.problem(`SERVER_LOGO_URL ${problem}`);
+  }
+  if (color !== undefined && !/^#[0-9a-f]{6}$/i.test(color))
+    settings.problem('SERVER_COLOR must be written like "#1f5fd6"');
+  return {
+    name: settings.text("SERVER_NAME", "MCP server"),
+    ...(logoUrl !== undefined && { logoUrl }),
+    ...(color !== undefined && { color }),
+  };
+}
+
 function upstream(settings: Settings): UpstreamConfig {
   const scopes = settings.scopes("OIDC_SCOPES");
   const shared = {
     ...(scopes !== undefined && { scopes }),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
-  const domain = settings.optional("AUTH0_DOMAIN");
-  if (domain !== undefined) return { ...auth0(settings, domain), ...shared };
+  const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
+  if (isAuth0) return { ...auth0(settings), ...shared };
   const audience = settings.optional("OIDC_AUDIENCE");
   return {
     preset: "oidc",
@@ -118,10 +155,15 @@ function upstream(settings: Settings): UpstreamConfig {
   };
 }
 
-function auth0(settings: Settings, domain: string): Omit<UpstreamConfig, "scopes" | "timeoutSeconds"> {
-  if (settings.optional("OIDC_ISSUER") !== undefined)
-    settings.problem("OIDC_ISSUER and AUTH0_DOMAIN are both set: remove one of them");
-  if (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
+const AUTH0_NAMES = ["AUTH0_DOMAIN", "AUTH0_CLIENT_ID", "AUTH0_CLIENT_SECRET", "AUTH0_AUDIENCE"];
+const OIDC_NAMES = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE"];
+
+function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "timeoutSeconds"> {
+  const both = OIDC_NAMES.filter((name) => settings.optional(name) !== undefined);
+  if (both.length > 0)
+    settings.problem(`${both.join(", ")} cannot be used together with AUTH0_… settings: remove one kind`);
+  const domain = settings.required("AUTH0_DOMAIN", 'your tenant, such as "tenant.eu.auth0.com"');
+  if (domain !== "" && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
     settings.problem(
       'AUTH0_DOMAIN must be a host name such as "tenant.eu.auth0.com", without https:// and slashes',
     );
@@ -153,8 +195,10 @@ function store(settings: Settings): Config["store"] {
     "REDIS_URL",
     "where registrations and tokens are kept, such as redis://localhost:6379 (STORE=memory for a trial: a restart signs everybody out)",
   );
-  if (redisUrl !== "" && !/^rediss?:\/\//.test(redisUrl))
-    settings.problem("REDIS_URL must start with redis:// or rediss://");
+  if (redisUrl !== "" && !isRedisUrl(redisUrl))
+    settings.problem(
+      "REDIS_URL must be like redis://user:password@host:6379 or rediss://…, with special characters of the password percent-encoded",
+    );
   return {
     kind: "redis",
     url: redisUrl,
@@ -165,11 +209,9 @@ function store(settings: Settings): Config["store"] {
 
 function secretKeys(settings: Settings): string[] {
   const make = "make one with: openssl rand -base64 48";
-  const keys = settings
-    .required("SECRET_KEY", `encrypts what is stored; ${make}`)
-    .split(",")
-    .map((key) => key.trim())
-    .filter((key) => key !== "");
+  const text = settings.required("SECRET_KEY", `encrypts what is stored; ${make}`);
+  const keys = text.split(",").map((key) => key.trim());
+  if (text === "") return [];
   for (const [index, key] of keys.entries())
     if (Buffer.byteLength(key) < 32)
       settings.problem(`SECRET_KEY: key ${index + 1} has fewer than 32 bytes; ${make}`);
@@ -252,6 +294,13 @@ class Settings {
     return scopes;
   }
 
+  list(name: string, isValid: (entry: string) => boolean, form: string): string[] {
+    const entries = (this.optional(name) ?? "").split(",").map((entry) => entry.trim());
+    const present = entries.filter((entry) => entry !== "");
+    if (!present.every(isValid)) this.problem(`${name} must be a comma-separated list of ${form}`);
+    return present;
+  }
+
   url(name: string, fallback: string): string {
     const value = this.text(name, fallback);
     if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
@@ -265,6 +314,7 @@ class Settings {
     if (value === "") return value;
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);
+    else if (value.endsWith("/mcp")) this.problem(`${name} must not end with /mcp: that is added to it`);
     return problem === undefined ? new URL(value).href.replace(/\/+$/, "") : value;
   }
 
@@ -276,6 +326,18 @@ class Settings {
     if (problem !== undefined) this.problem(`${name} ${problem}`);
     return value;
   }
+}
+
+function isRedisUrl(value: string): boolean {
+  return /^rediss?:\/\//.test(value) && URL.canParse(value) && new URL(value).hostname !== "";
+}
+
+function isAddressRange(entry: string): boolean {
+  return ipaddr.isValid(entry) || ipaddr.isValidCIDR(entry);
+}
+
+function isOrigin(entry: string): boolean {
+  return URL.canParse(entry) && new URL(entry).origin === entry;
 }
 
 function originProblem(value: string): string | undefined {

@@ -1,41 +1,68 @@
 /** The production entry: environment in, server out. The only reader of process.env. */
 import { existsSync } from "node:fs";
 import { pino } from "pino";
-import { ConfigError, loadConfig } from "./config.ts";
+import { loadConfig } from "./config.ts";
 import { serve } from "./serve.ts";
-import { createTools } from "./tools/index.ts";
+import { createTools, scopes } from "./tools/index.ts";
 
 try {
-  if (existsSync(".env")) process.loadEnvFile(".env");
+  await start();
+} catch (error) {
+  process.stderr.write(`mcp-oidc-proxy cannot start: ${startUpProblem(error)}\n`);
+  process.exitCode = 1;
+}
+
+async function start(): Promise<void> {
+  readEnvFile();
   const config = loadConfig(process.env);
   const log = pino({ level: config.logLevel, base: null });
   const tools = createTools({ weather: { ...config.weather, source: "Open-Meteo (open-meteo.com)" } });
-  const server = await serve(config, tools, log);
+  const server = await serve(config, { tools, scopes }, log);
+  const callbackUrl = `${config.baseUrl}/auth/callback`;
   log.info(
-    { url: config.resource, port: server.port, registerThisCallbackUrl: `${config.baseUrl}/auth/callback` },
-    `Listening. The one callback URL to register at the identity provider: ${config.baseUrl}/auth/callback`,
+    { url: config.resource, port: server.port, callbackUrl },
+    `Listening. The one callback URL to register at the identity provider: ${callbackUrl}`,
   );
-  const stop = (signal: string) => {
+
+  let stopping = false;
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
     log.info({ signal }, "Stopping: finishing requests in flight");
-    void server.stop().then(() => {
-      log.info("Stopped");
-      process.exitCode = 0;
-    });
+    try {
+      await server.stop();
+    } catch (error) {
+      log.warn({ reason: "unclean_stop", err: error }, "Something did not close cleanly");
+    }
+    log.info("Stopped");
+    process.exit(0);
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
-} catch (error) {
-  process.stderr.write(`${startUpProblem(error)}\n`);
-  process.exitCode = 1;
+  process.on("SIGTERM", (signal) => void stop(signal));
+  process.on("SIGINT", (signal) => void stop(signal));
+}
+
+/** What is in the environment already wins over the file. */
+function readEnvFile(): void {
+  if (!existsSync(".env")) return;
+  try {
+    process.loadEnvFile(".env");
+  } catch {
+    throw new Error("the file .env is there but cannot be read.");
+  }
 }
 
 /** A person reads this in a terminal: what to do, no stack trace. */
 function startUpProblem(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === "EADDRINUSE")
-    return "mcp-oidc-proxy cannot start: PORT is in use by another program. Set another PORT.";
-  if (code === "EACCES")
-    return "mcp-oidc-proxy cannot start: PORT needs more rights than this user has. Use one above 1023.";
-  return `mcp-oidc-proxy cannot start: ${message}`;
+  switch (code) {
+    case "EADDRINUSE":
+      return "PORT is in use by another program. Set another PORT.";
+    case "EACCES":
+      return "PORT needs more rights than this user has. Use one above 1023.";
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return "HOST is not an address of this machine. Use 0.0.0.0 or 127.0.0.1.";
+    default:
+      return message;
+  }
 }

@@ -3,10 +3,8 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import { createApp } from "./app.ts";
+import { type AppOptions, createApp } from "./app.ts";
 import type { Config } from "./config.ts";
-import type { Tool } from "./mcp/define-tool.ts";
-import { causes } from "./oauth/errors.ts";
 import { memoryRecords } from "./storage/memory.ts";
 import { redisRecords } from "./storage/redis.ts";
 import type { Records } from "./storage/store.ts";
@@ -22,13 +20,19 @@ export interface RunningServer {
 // A client that sends its headers byte by byte must not hold a connection for ever.
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+const FIRST_ANNOUNCE_DELAY_MS = 2_000;
+const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
 /** Starts listening even while Redis or the identity provider are out of reach: it says so, and recovers by itself. */
-export async function serve(config: Config, tools: readonly Tool[], log: Logger): Promise<RunningServer> {
+export async function serve(
+  config: Config,
+  { tools, scopes }: Pick<AppOptions, "tools" | "scopes">,
+  log: Logger,
+): Promise<RunningServer> {
   const records = createRecords(config, log);
   const surroundings = { now: () => Math.floor(Date.now() / 1000), randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
-  const server = createServer(createApp({ config, tools, records, identityProvider, log }));
+  const server = createServer(createApp({ config, tools, scopes, records, identityProvider, log }));
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   await listen(server, config);
@@ -60,24 +64,27 @@ function listen(server: Server, { host, port }: Config): Promise<void> {
   });
 }
 
-/** Tries discovery until it works, so that the log says early whether people can sign in. */
+/** Tries discovery until it works, so that the log says early, and not at the first sign-in, what is wrong. */
 function announce(identityProvider: IdentityProvider, { upstream }: Config, log: Logger): { cancel(): void } {
   let timer: NodeJS.Timeout | undefined;
-  const attempt = (delayMs: number): void => {
-    timer = undefined;
-    identityProvider.ready().then(
-      () => log.info({ issuer: upstream.issuer }, "The identity provider is reachable"),
-      (error: unknown) => {
-        log.error(
-          { reason: "discovery_failed", issuer: upstream.issuer, cause: causes(error) },
-          "The identity provider cannot be reached: nobody can sign in until it can. Is its issuer right? Retrying",
-        );
-        timer = setTimeout(attempt, delayMs, Math.min(delayMs * 2, 60_000)).unref();
-      },
-    );
+  let cancelled = false;
+  const attempt = async (delayMs: number): Promise<void> => {
+    try {
+      await identityProvider.ready();
+      log.info({ issuer: upstream.issuer }, "The identity provider is reachable");
+    } catch {
+      // The provider logged why.
+      if (!cancelled)
+        timer = setTimeout(attempt, delayMs, Math.min(delayMs * 2, MAX_ANNOUNCE_DELAY_MS)).unref();
+    }
   };
-  attempt(2_000);
-  return { cancel: () => clearTimeout(timer) };
+  void attempt(FIRST_ANNOUNCE_DELAY_MS);
+  return {
+    cancel() {
+      cancelled = true;
+      clearTimeout(timer);
+    },
+  };
 }
 
 /** Requests in flight may finish; what is still open after the time limit is cut. */

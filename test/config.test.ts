@@ -66,7 +66,7 @@ describe("configuration", () => {
     ["a short key", { SECRET_KEY: "short" }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
     ["a short second key", { SECRET_KEY: `${GOOD.SECRET_KEY},short` }, /SECRET_KEY: key 2 has fewer/],
     ["a key of one letter", { SECRET_KEY: "a".repeat(40) }, /SECRET_KEY: key 1 is not random/],
-    ["Redis by another scheme", { REDIS_URL: "http://localhost:6379" }, /REDIS_URL must start with redis/],
+    ["Redis by another scheme", { REDIS_URL: "http://localhost:6379" }, /REDIS_URL must be like redis/],
     ["two stores", { STORE: "memory" }, /STORE=memory and REDIS_URL are both set/],
     ["a store nobody knows", { STORE: "disk" }, /STORE must be/],
     ["a port out of range", { PORT: "70000" }, /PORT must be a whole number from 1 to 65535/],
@@ -78,7 +78,15 @@ describe("configuration", () => {
     ["scopes without openid", { OIDC_SCOPES: "profile" }, /OIDC_SCOPES must contain openid/],
     ["a log level nobody knows", { LOG_LEVEL: "loud" }, /LOG_LEVEL must be one of/],
     ["clients that end before their grants", { CLIENT_SECONDS: "600" }, /CLIENT_SECONDS must not be less/],
-    ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER and AUTH0_DOMAIN are both set/],
+    ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER, .* cannot be used together with AUTH0_/],
+    ["Auth0 without its domain", { AUTH0_CLIENT_ID: "x" }, /AUTH0_DOMAIN is missing/],
+    ["the endpoint as base URL", { BASE_URL: "https://a.example/mcp" }, /BASE_URL must not end with \/mcp/],
+    ["a key list without keys", { SECRET_KEY: "," }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
+    ["a Redis password that breaks the URL", { REDIS_URL: "redis://u:pa#ss@h:1" }, /percent-encoded/],
+    ["a proxy that is no address", { TRUSTED_PROXIES: "nginx" }, /TRUSTED_PROXIES must be/],
+    ["an origin with a path", { ALLOWED_ORIGINS: "https://a.example/x" }, /ALLOWED_ORIGINS must be/],
+    ["a colour by name", { SERVER_COLOR: "red" }, /SERVER_COLOR must be written like/],
+    ["a logo over http", { SERVER_LOGO_URL: "http://a.example/l.png" }, /SERVER_LOGO_URL must be https/],
   ];
   for (const [name, environment, expected] of bad)
     test(`refuses ${name}`, () => assert.match(problemsOf(environment), expected));

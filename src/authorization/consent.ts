@@ -7,6 +7,8 @@ import type { Html } from "../http/pages.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError } from "../oauth/errors.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+import { intersect } from "../oauth/scope.ts";
+import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import type { AwaitingConsent, AwaitingLogin, Logins } from "./transaction.ts";
@@ -16,39 +18,57 @@ export interface ConsentPage {
   transaction: AwaitingConsent;
   /** The transaction, sealed. */
   form: string;
-  serverName: string;
   action: string;
-  /** Which tools each scope opens. */
-  toolsByScope: ReadonlyMap<string, readonly string[]>;
+  serverName: string;
+  identityProviderHost: string;
+  scopes: readonly DeclaredScope[];
 }
 
-export function consentPage({
-  client,
-  transaction,
-  form,
-  serverName,
-  action,
-  toolsByScope,
-}: ConsentPage): Html {
-  const { redirectUri, scopes } = transaction.request;
+export function consentPage(page: ConsentPage): Html {
+  const { client, transaction, form, action, serverName, identityProviderHost, scopes } = page;
+  const { redirectUri } = transaction.request;
   return html`
 <p><strong>${client.client_name ?? "An application without a name"}</strong> wants to use <strong>${serverName}</strong> in your name.</p>
 <p class="soft">It registered itself under this name; nobody verified it.</p>
 <h2>Afterwards you are sent to</h2>
-<p><code>${destination(redirectUri)}</code></p>
-${isThisComputer(redirectUri) ? html`<p class="warn">This address is on your own computer. Go on only if you started the sign-in yourself just now.</p>` : ""}
-<h2>It may</h2>
-<ul>
-<li>know who you are</li>
-${scopes.map((scope) => html`<li><code>${scope}</code>: use ${(toolsByScope.get(scope) ?? []).join(", ")}</li>`)}
-</ul>
+<p class="address">${destination(redirectUri)}</p>
+${
+  isThisComputer(redirectUri)
+    ? html`<p class="warn">This address is on your own computer. Go on only if you started the sign-in yourself just now.</p>`
+    : ""
+}
 <form method="post" action="${action}">
 <input type="hidden" name="request" value="${form}">
+<fieldset>
+<legend>It may</legend>
+<label class="scope"><input type="checkbox" checked disabled> <span>Know who you are</span></label>
+${scopes.map(scopeChoice)}
+</fieldset>
+<p class="soft">You sign in at <strong>${identityProviderHost}</strong>. It learns that you use ${serverName}, not what you do with it.</p>
 <div class="buttons">
 <button name="decision" value="deny">Deny</button>
 <button class="main" name="decision" value="approve">Approve</button>
 </div>
 </form>`;
+}
+
+/** A disabled box is not sent by browsers; what is required is added when the answer comes. */
+function scopeChoice({ name, description, required }: DeclaredScope): Html {
+  return html`<label class="scope"><input type="checkbox" name="scope" value="${name}" checked ${
+    required ? "disabled" : ""
+  }> <span>${description} <code class="soft">${name}</code></span></label>`;
+}
+
+/** What the user left ticked, and what cannot be unticked. */
+export function withConsentedScopes(
+  transaction: AwaitingConsent,
+  ticked: readonly string[],
+  catalogue: ScopeCatalogue,
+): AwaitingConsent {
+  const { request } = transaction;
+  const required = catalogue.pick(request.scopes).filter((scope) => scope.required);
+  const allowed = [...ticked, ...required.map(({ name }) => name)];
+  return { ...transaction, request: { ...request, scopes: intersect(request.scopes, allowed) } };
 }
 
 function destination(redirectUri: string): string {

@@ -7,7 +7,7 @@ import { pino } from "pino";
 import pretty from "pino-pretty";
 import { loadConfig } from "../config.ts";
 import { serve } from "../serve.ts";
-import { createTools } from "../tools/index.ts";
+import { createTools, scopes } from "../tools/index.ts";
 import { type DemoUser, startIdentityProvider } from "./identity-provider.ts";
 import { startWeatherStandIn } from "./weather-stand-in.ts";
 
@@ -22,6 +22,8 @@ const USERS: DemoUser[] = [
 ];
 
 const port = Number(process.env.PORT ?? 3000);
+// In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
+const host = process.env.DEMO_HOST || "127.0.0.1";
 const baseUrl = `http://localhost:${port}`;
 const audience = "https://weather.example.com";
 const client = { id: "mcp-oidc-proxy", secret: randomBytes(32).toString("base64url") };
@@ -41,6 +43,7 @@ try {
 async function start(): Promise<void> {
   const identityProvider = await startIdentityProvider({
     port: port + 1,
+    host,
     client: { ...client, redirectUris: [`${baseUrl}/auth/callback`] },
     audience,
     scopes: ["weather:read"],
@@ -51,7 +54,7 @@ async function start(): Promise<void> {
   const config = loadConfig({
     BASE_URL: baseUrl,
     PORT: String(port),
-    HOST: "127.0.0.1",
+    HOST: host,
     SERVER_NAME: "mcp-oidc-proxy demo",
     STORE: "memory",
     SECRET_KEY: randomBytes(48).toString("base64url"),
@@ -65,7 +68,8 @@ async function start(): Promise<void> {
   });
   const log = pino({ level: config.logLevel, base: null }, pretty({ ignore: "requestId,cause", sync: true }));
   const source = "local stand-in of the demo: not real weather";
-  const server = await serve(config, createTools({ weather: { ...config.weather, source } }), log);
+  const tools = createTools({ weather: { ...config.weather, source } });
+  const server = await serve(config, { tools, scopes }, log);
   console.log(instructions(config.resource, identityProvider.issuer));
 
   const stop = async () => {

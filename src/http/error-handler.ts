@@ -3,7 +3,7 @@ import type { ErrorRequestHandler, Response } from "express";
 import { html } from "hono/html";
 import type { Logger } from "pino";
 import { AuthorizationError, OAuthError, UnavailableError } from "../oauth/errors.ts";
-import { sendPage } from "./pages.ts";
+import type { Pages } from "./pages.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
 export function jsonErrors(log: Logger): ErrorRequestHandler {
@@ -21,7 +21,7 @@ export function jsonErrors(log: Logger): ErrorRequestHandler {
 }
 
 /** For endpoints that people see: back to the client where that is safe, otherwise a page (JSON for a program). */
-export function pageErrors(log: Logger, issuer: string): ErrorRequestHandler {
+export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequestHandler {
   return async (thrown, req, res, next) => {
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
@@ -34,7 +34,7 @@ export function pageErrors(log: Logger, issuer: string): ErrorRequestHandler {
     }
     if (req.accepts(["html", "json"]) === "json")
       return void res.status(error.status).json({ error: error.code, error_description: error.message });
-    await sendPage(
+    await pages.send(
       res,
       error.status,
       error instanceof UnavailableError ? "Not available right now" : "This cannot go on",

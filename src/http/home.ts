@@ -2,9 +2,9 @@
 import type { RequestHandler } from "express";
 import { html } from "hono/html";
 import type { Tool } from "../mcp/define-tool.ts";
-import { sendPage } from "./pages.ts";
+import type { Pages } from "./pages.ts";
 
-export function homePage(name: string, resource: string, tools: readonly Tool[]): RequestHandler {
+export function homePage(pages: Pages, resource: string, tools: readonly Tool[]): RequestHandler {
   const body = html`
 <p>This is an MCP server. Add this address to your MCP client; it will open a browser for you to sign in.</p>
 <pre><code>${resource}</code></pre>
@@ -17,5 +17,5 @@ export function homePage(name: string, resource: string, tools: readonly Tool[])
   )}</ul>
 <h2>Claude Code</h2>
 <pre><code>claude mcp add --transport http ${new URL(resource).hostname} ${resource}</code></pre>`;
-  return (_req, res) => sendPage(res, 200, name, body);
+  return (_req, res) => pages.send(res, 200, pages.brand.name, body);
 }

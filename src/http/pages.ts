@@ -1,10 +1,74 @@
 /** Pages for people: server-rendered, no script, every value escaped by the template itself. */
 import { createHash } from "node:crypto";
-import type { Response } from "express";
+import type { RequestHandler, Response } from "express";
 import helmet from "helmet";
 import { html, raw } from "hono/html";
+import type { Brand } from "../config.ts";
 
 export type Html = ReturnType<typeof html>;
+
+export interface Pages {
+  brand: Brand;
+  /** Security headers of every answer. */
+  headers: RequestHandler;
+  /** Sends a page; no cache keeps it. */
+  send(res: Response, status: number, title: string, body: Html): Promise<void>;
+}
+
+export function createPages(brand: Brand): Pages {
+  const style = STYLE + brandStyle(brand);
+  const logo =
+    brand.logoUrl === undefined ? "" : html`<img class="logo" src="${brand.logoUrl}" alt="${brand.name}">`;
+  return {
+    brand,
+    headers: securityHeaders(style, brand),
+    async send(res, status, title, body) {
+      const page = await html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>${title} · ${brand.name}</title>
+<style>${raw(style)}</style>
+</head>
+<body><main>
+${logo}
+<h1>${title}</h1>
+${body}
+</main></body>
+</html>`;
+      res.status(status).set("Cache-Control", "no-store").type("html").send(page.toString());
+    },
+  };
+}
+
+/**
+ * There is no `form-action`: browsers apply it to the redirects that follow a form, and the consent form leads to the
+ * identity provider, wherever that leads, and back to any client's redirect URI.
+ */
+function securityHeaders(style: string, { logoUrl }: Brand): RequestHandler {
+  const styleHash = `'sha256-${createHash("sha256").update(style).digest("base64")}'`;
+  return helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        styleSrc: [styleHash],
+        ...(logoUrl !== undefined && { imgSrc: [new URL(logoUrl).origin] }),
+        baseUri: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    frameguard: { action: "deny" },
+    // Same-origin keeps the Origin header of our own forms; nobody else learns the URL, which carries OAuth parameters.
+    referrerPolicy: { policy: "same-origin" },
+    // Pop-ups of web clients must be able to talk to their opener after they come back to it.
+    crossOriginOpenerPolicy: false,
+    // Metadata and token endpoints are read by clients on other origins.
+    crossOriginResourcePolicy: false,
+  });
+}
 
 const STYLE = `
 :root { color-scheme: light dark; --text: #1a1c20; --soft: #565b66; --line: #d9dce3; --back: #f5f6f8; --card: #fff; --accent: #1f5fd6; --on-accent: #fff; --warn: #8a4b00; --warn-back: #fff4e0 }
@@ -17,8 +81,13 @@ h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 1rem }
 h2 { font-size: 1rem; margin: 1.5rem 0 .4rem }
 p { margin: .6rem 0 }
 ul { padding-left: 1.2rem; margin: .4rem 0 }
-code { font: .92em ui-monospace, monospace; overflow-wrap: anywhere }
+code, .address { font: .92em ui-monospace, monospace; overflow-wrap: anywhere }
 pre { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; overflow: auto }
+fieldset { border: 0; padding: 0; margin: 0 }
+legend { font-weight: 700; padding: 0; margin: 1.5rem 0 .4rem }
+.scope { display: flex; gap: .7rem; align-items: baseline; padding: .35rem 0 }
+.scope input { accent-color: var(--accent); width: 1.1rem; height: 1.1rem; flex: none; align-self: center }
+.logo { display: block; max-height: 3rem; max-width: 12rem; margin-bottom: 1.2rem }
 .soft { color: var(--soft) }
 .warn { color: var(--warn); background: var(--warn-back); border-radius: 8px; padding: .6rem .8rem }
 .buttons { display: flex; gap: .8rem; margin-top: 1.6rem }
@@ -28,46 +97,17 @@ button:focus-visible, a:focus-visible { outline: 3px solid var(--accent); outlin
 a { color: var(--accent) }
 `;
 
-const STYLE_HASH = `'sha256-${createHash("sha256").update(STYLE).digest("base64")}'`;
+/** The configured colour replaces the accent; what stands on it is black or white, whichever is easier to read. */
+function brandStyle({ color }: Brand): string {
+  if (color === undefined) return "";
+  const onColor = luminance(color) > 0.179 ? "#000" : "#fff";
+  return `button.main { background: ${color}; border-color: ${color}; color: ${onColor} }\n`;
+}
 
-/**
- * Security headers of every answer. There is no `form-action`: browsers apply it to the redirects that follow a form,
- * and the consent form leads to the identity provider, wherever that leads, and back to any client's redirect URI.
- */
-export const securityHeaders = helmet({
-  contentSecurityPolicy: {
-    useDefaults: false,
-    directives: {
-      defaultSrc: ["'none'"],
-      styleSrc: [STYLE_HASH],
-      baseUri: ["'none'"],
-      frameAncestors: ["'none'"],
-    },
-  },
-  frameguard: { action: "deny" },
-  // Same-origin keeps the Origin header of our own forms; nobody else learns the URL, which carries OAuth parameters.
-  referrerPolicy: { policy: "same-origin" },
-  // Pop-ups of web clients must be able to talk to their opener after they come back to it.
-  crossOriginOpenerPolicy: false,
-  // Metadata and token endpoints are read by clients on other origins.
-  crossOriginResourcePolicy: false,
-});
-
-/** Sends a page; no shared or private cache keeps it. */
-export async function sendPage(res: Response, status: number, title: string, body: Html): Promise<void> {
-  const page = await html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>${title}</title>
-<style>${raw(STYLE)}</style>
-</head>
-<body><main>
-<h1>${title}</h1>
-${body}
-</main></body>
-</html>`;
-  res.status(status).set("Cache-Control", "no-store").type("html").send(page.toString());
+/** Relative luminance (WCAG 2.2); above 0.179 black has more contrast than white. */
+function luminance(color: string): number {
+  const [red = 0, green = 0, blue = 0] = [1, 3, 5]
+    .map((at) => Number.parseInt(color.slice(at, at + 2), 16) / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }

@@ -6,8 +6,8 @@ import { CodeVerifier } from "./pkce.ts";
 // Long enough for any real value; short enough that nothing absurd is stored or echoed.
 const Text = z.string().max(4096);
 
-/** `resource` alone may be repeated (RFC 8707 §2). */
-const Resource = z
+/** None, one or several of a parameter that may be repeated. */
+const Repeatable = z
   .union([Text, z.array(Text)])
   .optional()
   .transform((value) => (value === undefined ? [] : [value].flat()));
@@ -22,7 +22,7 @@ export const AuthorizeParameters = z.object({
   state: Text.optional(),
   code_challenge: Text.optional(),
   code_challenge_method: Text.optional(),
-  resource: Resource,
+  resource: Repeatable,
   request: Text.optional(),
   request_uri: Text.optional(),
 });
@@ -35,13 +35,13 @@ export const TokenRequest = z.discriminatedUnion("grant_type", [
     code: Text,
     code_verifier: CodeVerifier,
     redirect_uri: Text.optional(),
-    resource: Resource,
+    resource: Repeatable,
   }),
   z.object({
     grant_type: z.literal("refresh_token"),
     refresh_token: Text,
     scope: Text.optional(),
-    resource: Resource,
+    resource: Repeatable,
   }),
 ]);
 export type AuthorizationCodeRequest = Extract<
@@ -69,6 +69,8 @@ export const CallbackParameters = z.object({
 export const ConsentForm = z.object({
   request: z.string().max(16_384),
   decision: z.enum(["approve", "deny"]),
+  /** The boxes that were left ticked. */
+  scope: Repeatable,
 });
 
 /**
@@ -78,6 +80,7 @@ export const ConsentForm = z.object({
 export function parse<Schema extends z.ZodType>(
   schema: Schema,
   parameters: unknown,
+  /** By default `resource` alone (RFC 8707 §2). */
   mayRepeat: readonly string[] = ["resource"],
 ): z.infer<Schema> {
   const present = Object.entries(parameters ?? {}).filter(([, value]) => value !== "");

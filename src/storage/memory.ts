@@ -1,5 +1,7 @@
 /** Records in this process's memory: for the demo, for tests, and for whoever says STORE=memory out loud. */
 import { Keyv } from "keyv";
+import { RateLimiterMemory } from "rate-limiter-flexible";
+import { rateLimits } from "./rate-limits.ts";
 import type { Records } from "./store.ts";
 
 interface Entry {
@@ -35,6 +37,9 @@ export function memoryRecords(): Records {
     },
     delete: async (key) => live(key) !== undefined && keyv.delete(key),
     deleteIf: async (key, expected) => live(key)?.value === expected && entries.delete(key),
+    rateLimits: rateLimits(
+      ({ name, points, seconds }) => new RateLimiterMemory({ keyPrefix: name, points, duration: seconds }),
+    ),
     ping: async () => {},
     close: async () => clearInterval(sweep),
   };

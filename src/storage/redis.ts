@@ -2,7 +2,9 @@
 import KeyvRedis, { type RedisClientType } from "@keyv/redis";
 import { Keyv } from "keyv";
 import type { Logger } from "pino";
+import { RateLimiterRedis } from "rate-limiter-flexible";
 import { UnavailableError } from "../oauth/errors.ts";
+import { rateLimits } from "./rate-limits.ts";
 import type { Records } from "./store.ts";
 
 export interface RedisOptions {
@@ -72,6 +74,17 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
     return reply !== null;
   }
 
+  const limits = rateLimits(
+    ({ name, points, seconds }) =>
+      new RateLimiterRedis({
+        storeClient: client,
+        useRedisPackage: true,
+        keyPrefix: `${keyPrefix}:limit:${name}`,
+        points,
+        duration: seconds,
+      }),
+  );
+
   return {
     get: (key) => answer(() => keyv.get(key)),
     put: async (key, record, ttlSeconds) =>
@@ -82,6 +95,7 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
         : evaluate(REPLACE, key, expected, record, String(ttlSeconds * 1000)),
     delete: (key) => answer(() => keyv.delete(key)),
     deleteIf: (key, expected) => evaluate(DELETE_IF, key, expected),
+    rateLimits: { count: (limit, key) => answer(() => limits.count(limit, key)) },
     ping: async () => void (await answer(() => client.ping())),
     async close() {
       if (client.isReady) await client.close();

@@ -1,4 +1,5 @@
 /** What the rooms ask of storage, and the guarantees they rely on. */
+import type { RateLimits } from "./rate-limits.ts";
 
 /**
  * Text records by key, as a database keeps them. Every call either does what it says or throws
@@ -16,6 +17,8 @@ export interface Records {
   delete(key: string): Promise<boolean>;
   /** Removes the record only if it still is `expected`. */
   deleteIf(key: string, expected: string): Promise<boolean>;
+  /** Shared by all replicas. */
+  readonly rateLimits: RateLimits;
   /** Resolves if the database answers. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -9,6 +9,11 @@ export interface ToolSettings {
   weather: WeatherSettings & { source: string };
 }
 
+/** What the scopes mean to a person; shown when the user is asked for consent. */
+export const scopes = {
+  "weather:read": "Read the current weather",
+};
+
 export function createTools({ weather }: ToolSettings): Tool[] {
   return [whoami, sayHello, currentWeather(createOpenMeteo(weather), weather.source)];
 }

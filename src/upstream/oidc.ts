@@ -118,9 +118,9 @@ function cachedDiscovery(config: UpstreamConfig, { now, log }: Surroundings): ()
     } catch (cause) {
       failure = cause;
       retryAt = now() + DISCOVERY_RETRY_SECONDS;
-      log.warn(
+      log.error(
         { reason: "discovery_failed", issuer: config.issuer, cause: causes(cause) },
-        "Discovery failed",
+        "Discovery failed: nobody can sign in until the identity provider answers. Is its issuer right?",
       );
       if (current !== undefined) return current;
       throw new UnavailableError("identity provider", { reason: "discovery_failed", cause });

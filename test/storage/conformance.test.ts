@@ -117,6 +117,15 @@ for (const { name, skip, connect } of stores) {
       assert.deepEqual(deleted.sort(), [false, true]);
     });
 
+    test("a limit is shared by processes, per key, and says how long to wait", async () => {
+      const limit = { name: `test-${randomBytes(4).toString("hex")}`, points: 3, seconds: 60 };
+      const counted = [];
+      for (let i = 0; i < 5; i++) counted.push(await (i % 2 ? here : elsewhere).rateLimits.count(limit, "a"));
+      assert.deepEqual(counted.slice(0, 3), [0, 0, 0]);
+      assert.ok(counted.slice(3).every((seconds) => seconds > 0 && seconds <= 60));
+      assert.equal(await here.rateLimits.count(limit, "b"), 0);
+    });
+
     test("nothing readable is at rest", async () => {
       await storeOn(here).put("hidden", { count: 123_456_789 }, 60);
       const record = (await here.get("counter:hidden")) ?? "";

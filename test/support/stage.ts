@@ -7,10 +7,11 @@ import { type Config, loadConfig } from "../../src/config.ts";
 import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
 import type { Tool } from "../../src/mcp/define-tool.ts";
+import type { ScopeDeclarations } from "../../src/oauth/scope-catalogue.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
 import type { Records } from "../../src/storage/store.ts";
-import { createTools } from "../../src/tools/index.ts";
+import { createTools, scopes } from "../../src/tools/index.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import type { FaultyProxy } from "./faulty-proxy.ts";
 
@@ -29,6 +30,8 @@ export interface StageOptions {
   character?: Character;
   /** Beside the three of src/tools. */
   tools?: readonly Tool[];
+  /** Beside those of src/tools. */
+  scopes?: ScopeDeclarations;
   /** Settings by their names in the environment. */
   environment?: Record<string, string>;
   /** Stands between the server and the identity provider. */
@@ -109,7 +112,15 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
       log: logger,
     });
-    return createApp({ config, tools, records, identityProvider: provider, log: logger, now });
+    return createApp({
+      config,
+      tools,
+      scopes: { ...scopes, ...options.scopes },
+      records,
+      identityProvider: provider,
+      log: logger,
+      now,
+    });
   }
 
   server.on("request", newApp());

@@ -1,0 +1,43 @@
+# Node 26 is the LTS line since October 2026, until April 2029. The major is pinned; each build takes its newest patch.
+FROM node:26-slim AS base
+WORKDIR /app
+
+FROM base AS dependencies
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+
+FROM base AS production-dependencies
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --omit=dev
+
+FROM dependencies AS build
+COPY tsconfig.json tsconfig.build.json ./
+COPY src ./src
+RUN npm run build
+
+# The server with its embedded identity provider, where anybody signs in as anybody: for one computer, never deployed.
+FROM dependencies AS demo
+COPY src ./src
+# Published ports arrive at the container's own address; the URLs in browser and server both say localhost.
+ENV DEMO_HOST=0.0.0.0
+ENV PORT=3100
+USER 1000:1000
+EXPOSE 3100 3101
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "--import", "tsx", "src/dev/demo.ts"]
+
+# The last stage is what `docker build .` makes.
+FROM base AS production
+ENV NODE_ENV=production
+COPY package.json ./
+COPY --from=production-dependencies /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+# The image's user `node`, by number: Kubernetes' runAsNonRoot cannot check a name. It may read these files, not write.
+USER 1000:1000
+EXPOSE 3000
+# Alive, not ready: a Redis outage must not get the server killed. For routing decisions ask /readyz.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+# node itself, so that SIGTERM reaches it: npm and a shell would keep it for themselves.
+CMD ["node", "dist/main.js"]

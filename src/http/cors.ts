@@ -1,0 +1,34 @@
+/** Which web pages may call us from a browser (Fetch standard, CORS; MCP transport: Origin must be validated). */
+import cors from "cors";
+import type { RequestHandler } from "express";
+import { OAuthError } from "../oauth/errors.ts";
+import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+
+const EXPOSED = ["WWW-Authenticate", "MCP-Protocol-Version", "Mcp-Session-Id", "Retry-After", "X-Request-Id"];
+const PREFLIGHT_SECONDS = 600;
+
+/** Metadata, registration and tokens are for every client, in browsers too; no cookie opens anything there. */
+export const openToAllOrigins: RequestHandler = cors({ exposedHeaders: EXPOSED, maxAge: PREFLIGHT_SECONDS });
+
+/**
+ * `/mcp` answers pages of its own origin, of this computer (the MCP Inspector), and those that are configured; any
+ * other page gets 403, so that a name rebound to this address cannot reach in. Programs send no Origin.
+ */
+export function allowedOriginsOnly(baseUrl: string, allowedOrigins: readonly string[]): RequestHandler[] {
+  const known = new Set([new URL(baseUrl).origin, ...allowedOrigins]);
+  const isAllowed = (origin: string) =>
+    known.has(origin) || (URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname));
+
+  return [
+    (req, _res, next) => {
+      const origin = req.get("origin");
+      if (origin === undefined || isAllowed(origin)) return next();
+      throw new OAuthError(
+        "invalid_request",
+        "Web pages of this origin may not call this server: its operator can add the origin to ALLOWED_ORIGINS.",
+        { reason: "foreign_origin", status: 403 },
+      );
+    },
+    cors({ origin: true, exposedHeaders: EXPOSED, maxAge: PREFLIGHT_SECONDS }),
+  ];
+}

@@ -1,0 +1,182 @@
+/** The files that people copy and deploy say what the code says. None of these checks needs a container engine. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { parseEnv } from "node:util";
+import { type Config, loadConfig } from "../../src/config.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+const example = read(".env.example");
+const settings = [...example.matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)].map(([, name]) => name ?? "");
+const filledIn = {
+  oidc: {
+    BASE_URL: "https://mcp.example.com",
+    OIDC_ISSUER: "https://login.example.com/realms/main",
+    OIDC_CLIENT_ID: "id",
+    OIDC_CLIENT_SECRET: "secret",
+    SECRET_KEY: "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL",
+  },
+  auth0: {
+    BASE_URL: "https://mcp.example.com",
+    AUTH0_DOMAIN: "tenant.eu.auth0.com",
+    AUTH0_CLIENT_ID: "id",
+    AUTH0_CLIENT_SECRET: "secret",
+    AUTH0_AUDIENCE: "https://api.example.com",
+    SECRET_KEY: "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL",
+  },
+};
+const dockerfile = read("Dockerfile");
+const compose = read("compose.yaml");
+
+describe(".env.example", () => {
+  test("explains every setting that the code reads, once, and no other", () => {
+    const used = [...read("src/config.ts").matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"/g)].map(
+      ([, name]) => name ?? "",
+    );
+    assert.ok(used.length > 20, "the settings were found in src/config.ts");
+    assert.deepEqual([...settings].sort(), [...new Set(used)].sort());
+  });
+
+  test("gives each setting its own line of explanation", () => {
+    const lines = example.split("\n");
+    for (const [index, line] of lines.entries())
+      if (/^(?:# )?[A-Z][A-Z0-9_]+=/.test(line))
+        assert.match(lines[index - 1] ?? "", /^# \S.*\s/, `a comment above ${line}`);
+  });
+
+  for (const [preset, values] of Object.entries(filledIn)) {
+    test(`is a working .env once its empty lines for ${preset} are filled in`, () => {
+      const config = loadConfig(parseEnv(fill(example, values)));
+      assert.equal(config.upstream.preset, preset);
+      assert.equal(config.resource, "https://mcp.example.com/mcp");
+      assert.equal(config.store.kind, "redis");
+    });
+  }
+
+  test("shows the defaults that the code has", () => {
+    const copied = fill(example, filledIn.oidc);
+    const uncommented = copied.replaceAll(/^# (?=[A-Z][A-Z0-9_]+=)/gm, "");
+    assert.notEqual(uncommented, copied);
+    // OIDC_SCOPES written out is asked for as it is; left out, only as far as the provider knows those scopes.
+    assert.deepEqual(withoutScopes(loadConfig(parseEnv(uncommented))), loadConfig(parseEnv(copied)));
+  });
+});
+
+describe("Dockerfile", () => {
+  test("what `docker build .` makes runs as nobody special, says how it is, and gets SIGTERM itself", () => {
+    const production = stages(dockerfile).at(-1);
+    assert.equal(production?.name, "production");
+    const instructions = production.instructions;
+    assert.match(only(instructions, "USER"), /^[1-9]\d*(?::[1-9]\d*)?$/, "a number that is not root's");
+    assert.match(only(instructions, "HEALTHCHECK"), /CMD \["node", .*process\.env\.PORT.*\/healthz/);
+    assert.deepEqual(JSON.parse(only(instructions, "CMD")), ["node", "dist/main.js"]);
+    assert.ok(instructions.some(({ verb, rest }) => verb === "ENV" && rest === "NODE_ENV=production"));
+    assert.deepEqual(
+      instructions.filter(({ verb }) => verb === "COPY").map(({ rest }) => rest.split(" ").at(-1)),
+      ["./", "./node_modules", "./dist"],
+      "no sources, no development dependencies",
+    );
+  });
+
+  test("starts from a base image of a pinned major version", () => {
+    const names = new Set(stages(dockerfile).map(({ name }) => name));
+    const foreign = stages(dockerfile).filter(({ from }) => !names.has(from));
+    for (const { from } of foreign) assert.match(from, /^node:\d+-slim$/);
+    assert.ok(foreign.length > 0);
+  });
+
+  test("copies only what .dockerignore lets in", () => {
+    const [everything, ...exceptions] = read(".dockerignore")
+      .split("\n")
+      .filter((line) => line !== "" && !line.startsWith("#"));
+    assert.equal(everything, "*");
+    const copied = stages(dockerfile)
+      .flatMap(({ instructions }) => instructions)
+      .filter(({ verb, rest }) => verb === "COPY" && !rest.startsWith("--from="))
+      .flatMap(({ rest }) => rest.split(" ").slice(0, -1));
+    assert.deepEqual([...new Set(copied)].sort(), exceptions.map((line) => line.slice(1)).sort());
+  });
+});
+
+describe("compose.yaml", () => {
+  test("hands every setting to the server", () => {
+    const server = compose.slice(compose.indexOf("\n  server:"), compose.indexOf("\n  redis:"));
+    const handed = [...server.matchAll(/^ {6}([A-Z][A-Z0-9_]+):/gm)].map(([, name]) => name ?? "");
+    assert.deepEqual(handed.sort(), [...settings].sort());
+  });
+
+  test("gives the server longer to stop than the server takes by default", () => {
+    const grace = Number(/server:[\s\S]*?stop_grace_period: (\d+)s/.exec(compose)?.[1]);
+    const { shutdownSeconds } = loadConfig(parseEnv(fill(example, filledIn.oidc)));
+    assert.ok(grace > shutdownSeconds, `${grace} > ${shutdownSeconds}`);
+  });
+
+  test("is valid, with and without the demo, and needs no .env to be so", (t) => {
+    const command = composeCommand();
+    if (command === undefined)
+      return t.diagnostic("left out: neither docker compose nor docker-compose is here");
+    const [program, ...args] = command;
+    const empty = mkdtempSync(join(tmpdir(), "compose-"));
+    t.after(() => rmSync(empty, { recursive: true }));
+    writeFileSync(join(empty, "compose.yaml"), compose);
+    for (const profile of [[], ["--profile", "demo"]]) {
+      const result = spawnSync(program, [...args, ...profile, "config", "-q"], {
+        cwd: empty,
+        encoding: "utf8",
+      });
+      assert.equal(result.status, 0, result.stderr);
+    }
+  });
+});
+
+/** The file as a person leaves it who wrote each value behind its name. */
+function fill(file: string, values: Record<string, string>): string {
+  return Object.entries(values).reduce((text, [name, value]) => {
+    const empty = new RegExp(`^${name}=$`, "m");
+    assert.match(text, empty, `${name} is there to be filled in`);
+    return text.replace(empty, `${name}=${value}`);
+  }, file);
+}
+
+function withoutScopes({ upstream: { scopes: _, ...upstream }, ...config }: Config) {
+  return { ...config, upstream };
+}
+
+interface Instruction {
+  verb: string;
+  rest: string;
+}
+
+interface Stage {
+  name: string;
+  from: string;
+  instructions: Instruction[];
+}
+
+function stages(file: string): Stage[] {
+  const found: Stage[] = [];
+  const lines = file.replaceAll(/^#.*\n/gm, "").replaceAll(/\\\n\s*/g, "");
+  for (const [, verb = "", rest = ""] of lines.matchAll(/^([A-Z]+) (.+)$/gm))
+    if (verb === "FROM") {
+      const [from = "", , name = ""] = rest.split(" ");
+      found.push({ name, from, instructions: [] });
+    } else found.at(-1)?.instructions.push({ verb, rest });
+  return found;
+}
+
+function only(instructions: readonly Instruction[], verb: string): string {
+  const found = instructions.filter((instruction) => instruction.verb === verb);
+  assert.equal(found.length, 1, `one ${verb}`);
+  return found[0]?.rest ?? "";
+}
+
+function composeCommand(): [string, ...string[]] | undefined {
+  const commands: Array<[string, ...string[]]> = [["docker", "compose"], ["docker-compose"]];
+  return commands.find(([program, ...args]) => spawnSync(program, [...args, "version"]).status === 0);
+}
