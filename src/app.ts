@@ -2,9 +2,11 @@
 import { randomBytes } from "node:crypto";
 import express, { type ErrorRequestHandler, type Express } from "express";
 import type { Logger } from "pino";
+import { Approval, createApprovals } from "./authorization/approvals.ts";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
 import { createClients } from "./clients/find-client.ts";
+import { createRegistrations } from "./clients/register.ts";
 import { registrationRoutes } from "./clients/routes.ts";
 import type { Config } from "./config.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
@@ -19,6 +21,7 @@ import type { Tool } from "./mcp/define-tool.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
+import { redirectUriPolicy } from "./oauth/redirect-uri.ts";
 import { type ScopeDeclarations, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
@@ -61,8 +64,14 @@ export function createApp(options: AppOptions): Express {
 
   const clients = createClients(
     encryptedStore({ ...storing, kind: "client", schema: Client }),
-    lifetimes.clientSeconds,
+    config.clients,
+    lifetimes,
+    now,
   );
+  const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
+  const registrations = createRegistrations({ ...surroundings, clients, policy: redirectUris, baseUrl });
+  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
+  const approvals = createApprovals(approvalStore, config.consent.rememberSeconds);
   const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
   const grants = createGrants(
     encryptedStore({ ...storing, kind: "grant", schema: Grant }),
@@ -96,7 +105,7 @@ export function createApp(options: AppOptions): Express {
   app.use(requestLog(log), pages.headers);
   app.use(healthRoutes(records));
   app.get("/", homePage(pages, resource, tools));
-  app.use(authorizationRoutes({ ...rooms, catalogue, pages }));
+  app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, catalogue, pages }));
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
@@ -106,7 +115,14 @@ export function createApp(options: AppOptions): Express {
   );
   app.use(openToAllOrigins);
   app.use(metadataRoutes({ issuer: baseUrl, resource, scopes, name: brand.name }));
-  app.use(registrationRoutes(rooms));
+  app.use(
+    registrationRoutes({
+      ...surroundings,
+      registrations,
+      registration: config.registration,
+      rateLimits: records.rateLimits,
+    }),
+  );
   app.use(tokenRoutes(rooms));
   app.use((req) => {
     throw new OAuthError("invalid_request", `There is nothing at ${req.method} on this path.`, {

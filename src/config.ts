@@ -1,7 +1,10 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
+import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
+import { RENEWAL_SECONDS } from "./clients/find-client.ts";
 import { isLoopbackHost } from "./oauth/redirect-uri.ts";
+import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
 import { isScopeToken } from "./oauth/scope.ts";
 
 export interface UpstreamConfig {
@@ -14,6 +17,21 @@ export interface UpstreamConfig {
   /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
   scopes?: readonly string[];
   timeoutSeconds: number;
+}
+
+/** Who may register a client (RFC 7591), and how often. */
+export interface Registration {
+  mode: "open" | "token" | "off";
+  /** Initial access tokens; any of them permits. */
+  tokens: readonly string[];
+  perAddressPerHour: number;
+  perHour: number;
+}
+
+/** When a user is asked, and for how long a "do not ask again" holds. */
+export interface ConsentConfig {
+  mode: "always" | "remember" | "never";
+  rememberSeconds: number;
 }
 
 /** How the pages look. */
@@ -36,8 +54,10 @@ export interface Lifetimes {
   authorizationCodeSeconds: number;
   /** How long a client may repeat a refresh whose answer it did not receive. */
   refreshGraceSeconds: number;
-  /** A registration that was not used for this long is forgotten. */
+  /** A registration that was not used for this long is forgotten … */
   clientSeconds: number;
+  /** … and one that never was, after this long. */
+  unusedClientSeconds: number;
 }
 
 export interface Config {
@@ -47,6 +67,12 @@ export interface Config {
   resource: string;
   /** What people see on the pages. */
   brand: Brand;
+  registration: Registration;
+  /** Clients that the operator registered. */
+  clients: readonly ConfiguredClient[];
+  /** Redirect URIs that clients may use; none listed: all that the rules allow. */
+  redirectUriPatterns: readonly RedirectUriPattern[];
+  consent: ConsentConfig;
   /** Addresses and ranges of reverse proxies whose `X-Forwarded-*` headers are believed. */
   trustedProxies: readonly string[];
   /** Browser origins that may call `/mcp`, beside our own and those on this computer. */
@@ -62,6 +88,8 @@ export interface Config {
   logLevel: string;
   weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
 }
+
+const DAY = 86_400;
 
 /** Everything that is wrong with the environment, each line with its remedy. */
 export class ConfigError extends Error {
@@ -90,6 +118,10 @@ export function loadConfig(environment: Environment): Config {
     baseUrl,
     resource: `${baseUrl}/mcp`,
     brand: brand(settings),
+    registration: registration(settings),
+    clients: configuredClients(settings),
+    redirectUriPatterns: redirectUriPatterns(settings),
+    consent: consent(settings),
     trustedProxies: settings.list(
       "TRUSTED_PROXIES",
       isAddressRange,
@@ -113,8 +145,60 @@ export function loadConfig(environment: Environment): Config {
       timeoutSeconds: settings.integer("OPEN_METEO_TIMEOUT_SECONDS", 10, 1, 60),
     },
   };
+  refuseUnaskedStrangers(config, settings);
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);
+}
+
+function registration(settings: Settings): Registration {
+  const mode = settings.oneOf("REGISTRATION", ["open", "token", "off"]);
+  const tokens = settings.list(
+    "REGISTRATION_TOKENS",
+    (token) => token.length >= 16,
+    "tokens of at least 16 characters",
+  );
+  if (mode === "token" && tokens.length === 0)
+    settings.problem("REGISTRATION=token needs REGISTRATION_TOKENS: the tokens that permit registration");
+  if (mode !== "token" && tokens.length > 0)
+    settings.problem("REGISTRATION_TOKENS is set but not asked for: set REGISTRATION=token");
+  return {
+    mode,
+    tokens,
+    perAddressPerHour: settings.integer("REGISTRATIONS_PER_ADDRESS_PER_HOUR", 300, 1, 1_000_000),
+    perHour: settings.integer("REGISTRATIONS_PER_HOUR", 2_000, 1, 1_000_000),
+  };
+}
+
+function configuredClients(settings: Settings): ConfiguredClient[] {
+  const text = settings.optional("CLIENTS");
+  if (text === undefined) return [];
+  try {
+    return parseConfiguredClients(text);
+  } catch (error) {
+    settings.problem(`CLIENTS ${error instanceof Error ? error.message : "is not valid"}`);
+    return [];
+  }
+}
+
+function redirectUriPatterns(settings: Settings): RedirectUriPattern[] {
+  const form =
+    "redirect URIs such as https://app.example.com/callback, https://*.example.com/oauth/* or http://localhost/*";
+  return settings
+    .list("ALLOWED_REDIRECT_URIS", (text) => parseRedirectUriPattern(text) !== undefined, form)
+    .flatMap((text) => parseRedirectUriPattern(text) ?? []);
+}
+
+function consent(settings: Settings): ConsentConfig {
+  return {
+    mode: settings.oneOf("CONSENT", ["always", "remember", "never"]),
+    rememberSeconds: settings.integer("CONSENT_REMEMBER_SECONDS", 30 * DAY, 60, 400 * DAY),
+  };
+}
+
+/** Without consent, whoever can register a client could ride on the login of everybody who follows a link. */
+function refuseUnaskedStrangers({ consent, registration }: Config, settings: Settings): void {
+  if (consent.mode === "never" && registration.mode !== "off")
+    settings.problem("CONSENT=never needs REGISTRATION=off: only clients in CLIENTS may go unasked");
 }
 
 function brand(settings: Settings): Brand {
@@ -220,19 +304,19 @@ function secretKeys(settings: Settings): string[] {
 }
 
 function lifetimes(settings: Settings): Lifetimes {
-  const day = 86_400;
   const seconds: Lifetimes = {
-    accessTokenSeconds: settings.integer("ACCESS_TOKEN_SECONDS", 3_600, 30, day),
-    grantIdleSeconds: settings.integer("GRANT_IDLE_SECONDS", 30 * day, 60, 400 * day),
-    grantSeconds: settings.integer("GRANT_SECONDS", 90 * day, 60, 400 * day),
+    accessTokenSeconds: settings.integer("ACCESS_TOKEN_SECONDS", 3_600, 30, DAY),
+    grantIdleSeconds: settings.integer("GRANT_IDLE_SECONDS", 30 * DAY, 60, 400 * DAY),
+    grantSeconds: settings.integer("GRANT_SECONDS", 90 * DAY, 60, 400 * DAY),
     transactionSeconds: settings.integer("TRANSACTION_SECONDS", 600, 30, 3_600),
     authorizationCodeSeconds: settings.integer("AUTHORIZATION_CODE_SECONDS", 60, 5, 600),
     refreshGraceSeconds: settings.integer("REFRESH_GRACE_SECONDS", 120, 0, 600),
-    clientSeconds: settings.integer("CLIENT_SECONDS", 90 * day, 600, 800 * day),
+    clientSeconds: settings.integer("CLIENT_SECONDS", 90 * DAY, 600, 800 * DAY),
+    unusedClientSeconds: settings.integer("UNUSED_CLIENT_SECONDS", 3 * DAY, 600, 90 * DAY),
   };
-  if (seconds.clientSeconds < seconds.grantIdleSeconds)
+  if (seconds.clientSeconds < seconds.grantIdleSeconds + RENEWAL_SECONDS)
     settings.problem(
-      "CLIENT_SECONDS must not be less than GRANT_IDLE_SECONDS: a client would be forgotten before its grants",
+      "CLIENT_SECONDS must exceed GRANT_IDLE_SECONDS by a day: a client would be forgotten before its grants",
     );
   return seconds;
 }
@@ -278,10 +362,12 @@ class Settings {
     return parsed.data ?? fallback;
   }
 
-  oneOf(name: string, choices: readonly [string, ...string[]]): string {
+  /** The first choice is the default. */
+  oneOf<Choice extends string>(name: string, choices: readonly [Choice, ...Choice[]]): Choice {
     const value = this.text(name, choices[0]);
-    if (!choices.includes(value)) this.problem(`${name} must be one of ${choices.join(", ")}`);
-    return value;
+    const choice = choices.find((each) => each === value);
+    if (choice === undefined) this.problem(`${name} must be one of ${choices.join(", ")}`);
+    return choice ?? choices[0];
   }
 
   scopes(name: string): string[] | undefined {

@@ -3,7 +3,11 @@ import type { Clients } from "../clients/find-client.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError, OAuthError, type OAuthErrorCode } from "../oauth/errors.ts";
 import { CodeChallenge } from "../oauth/pkce.ts";
-import { matchRedirectUri, type ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import {
+  matchRedirectUri,
+  type RedirectUriPolicy,
+  type ValidatedRedirectUri,
+} from "../oauth/redirect-uri.ts";
 import type { AuthorizeParameters } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import { intersect, parseRequestedScope } from "../oauth/scope.ts";
@@ -11,6 +15,9 @@ import type { AuthorizationRequest } from "./transaction.ts";
 
 export interface AuthorizeRules {
   clients: Clients;
+  redirectUris: RedirectUriPolicy;
+  /** Our own client id at the identity provider: a frequent mix-up. */
+  upstreamClientId: string;
   resource: string;
   /** The scopes that tools need. */
   scopes: readonly string[];
@@ -22,10 +29,11 @@ export interface AuthorizeRules {
  */
 export async function validateAuthorizationRequest(
   parameters: AuthorizeParameters,
-  { clients, resource, scopes }: AuthorizeRules,
+  rules: AuthorizeRules,
 ): Promise<{ client: Client; request: AuthorizationRequest }> {
-  const client = await findClient(parameters.client_id, clients);
-  const redirectUri = chooseRedirectUri(client, parameters.redirect_uri);
+  const { resource, scopes } = rules;
+  const client = await findClient(parameters.client_id, rules);
+  const redirectUri = chooseRedirectUri(client, parameters.redirect_uri, rules.redirectUris);
   const refuse = (code: OAuthErrorCode, description: string, reason: string) =>
     new AuthorizationError(code, description, { redirectUri, state: parameters.state }, { reason });
 
@@ -65,7 +73,7 @@ export async function validateAuthorizationRequest(
     );
   if (!namesResource(parameters.resource, resource))
     throw refuse("invalid_target", `This server protects the resource ${resource} only.`, "foreign_resource");
-  const requested = requestedScopes(parameters.scope, scopes);
+  const requested = requestedScopes(parameters.scope, scopesFor(client, scopes));
   if (requested === undefined)
     throw refuse("invalid_scope", `This server knows the scopes: ${scopes.join(" ")}`, "unknown_scope");
 
@@ -83,13 +91,22 @@ export async function validateAuthorizationRequest(
   };
 }
 
-async function findClient(clientId: string | undefined, clients: Clients): Promise<Client> {
+async function findClient(
+  clientId: string | undefined,
+  { clients, upstreamClientId }: AuthorizeRules,
+): Promise<Client> {
   if (clientId === undefined)
     throw new OAuthError("invalid_request", "The parameter client_id is missing.", {
       reason: "no_client_id",
     });
   const client = await clients.find(clientId);
   if (client !== undefined) return client;
+  if (clientId === upstreamClientId)
+    throw new OAuthError(
+      "invalid_client",
+      "This is the client id by which this server itself signs in at the identity provider. Leave the client id empty in your application: it registers itself here.",
+      { reason: "upstream_client_id", status: 400 },
+    );
   throw new OAuthError(
     "invalid_client",
     "This application is not registered here: it was registered elsewhere, or its registration expired. Remove this server in your application and add it again.",
@@ -97,8 +114,12 @@ async function findClient(clientId: string | undefined, clients: Clients): Promi
   );
 }
 
-function chooseRedirectUri(client: Client, requested: string | undefined): ValidatedRedirectUri {
-  const redirectUri = matchRedirectUri(client.redirect_uris, requested);
+function chooseRedirectUri(
+  client: Client,
+  requested: string | undefined,
+  policy: RedirectUriPolicy,
+): ValidatedRedirectUri {
+  const redirectUri = matchRedirectUri(client.redirect_uris, requested, policy);
   if (redirectUri !== undefined) return redirectUri;
   throw requested === undefined
     ? new OAuthError(
@@ -113,6 +134,11 @@ function chooseRedirectUri(client: Client, requested: string | undefined): Valid
         "The redirect_uri is not one that this application registered. Nothing was sent there.",
         { reason: "unregistered_redirect_uri" },
       );
+}
+
+/** The operator restricts clients of the configuration by their `scope`; what others registered is a wish only. */
+function scopesFor({ provenance, scope }: Client, known: readonly string[]): readonly string[] {
+  return provenance === "configured" && scope !== undefined ? intersect(known, scope.split(" ")) : known;
 }
 
 /** None asked for means all (RFC 6749 §3.3). Unknown ones are left out, unless nothing would remain. */

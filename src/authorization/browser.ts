@@ -11,6 +11,8 @@ export type BrowserHash = z.infer<typeof BrowserHash>;
 export interface BrowserCookies {
   /** The browser's identity for this flow; a new one is set where the browser has none. */
   identify(req: Request, res: Response): BrowserHash;
+  /** The browser that has been here before, or undefined. */
+  recognize(req: Request): BrowserHash | undefined;
   /** True if the request comes from the browser that `hash` was made for. */
   isSame(req: Request, hash: BrowserHash): boolean;
 }
@@ -44,6 +46,10 @@ export function browserCookies(
         maxAge: lifetimeSeconds * 1000,
       });
       return hashOf(value);
+    },
+    recognize(req) {
+      const value = read(req);
+      return value === undefined ? undefined : hashOf(value);
     },
     isSame(req, hash) {
       const value = read(req);

@@ -22,14 +22,16 @@ export interface ConsentPage {
   serverName: string;
   identityProviderHost: string;
   scopes: readonly DeclaredScope[];
+  /** Offers not to be asked again. */
+  canRemember: boolean;
 }
 
 export function consentPage(page: ConsentPage): Html {
-  const { client, transaction, form, action, serverName, identityProviderHost, scopes } = page;
+  const { client, transaction, form, action, serverName, identityProviderHost, scopes, canRemember } = page;
   const { redirectUri } = transaction.request;
   return html`
 <p><strong>${client.client_name ?? "An application without a name"}</strong> wants to use <strong>${serverName}</strong> in your name.</p>
-<p class="soft">It registered itself under this name; nobody verified it.</p>
+<p class="soft">${PROVENANCE[client.provenance]}</p>
 <h2>Afterwards you are sent to</h2>
 <p class="address">${destination(redirectUri)}</p>
 ${
@@ -44,6 +46,7 @@ ${
 <label class="scope"><input type="checkbox" checked disabled> <span>Know who you are</span></label>
 ${scopes.map(scopeChoice)}
 </fieldset>
+${canRemember ? html`<label class="scope"><input type="checkbox" name="remember" value="yes"> <span>Do not ask again on this browser</span></label>` : ""}
 <p class="soft">You sign in at <strong>${identityProviderHost}</strong>. It learns that you use ${serverName}, not what you do with it.</p>
 <div class="buttons">
 <button name="decision" value="deny">Deny</button>
@@ -51,6 +54,11 @@ ${scopes.map(scopeChoice)}
 </div>
 </form>`;
 }
+
+const PROVENANCE: Record<Client["provenance"], string> = {
+  configured: "The operator of this server registered it.",
+  registered: "It registered itself under this name; nobody verified it.",
+};
 
 /** A disabled box is not sent by browsers; what is required is added when the answer comes. */
 function scopeChoice({ name, description, required }: DeclaredScope): Html {

@@ -4,23 +4,34 @@ import type { Clients } from "../clients/find-client.ts";
 import type { Config } from "../config.ts";
 import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
-import type { Pages } from "../http/pages.ts";
+import type { Html, Pages } from "../http/pages.ts";
+import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { AuthorizeParameters, CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grant.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import { type Approvals, isOwnNavigation } from "./approvals.ts";
 import { validateAuthorizationRequest } from "./authorize.ts";
-import { browserCookies } from "./browser.ts";
+import { type BrowserHash, browserCookies } from "./browser.ts";
 import { finishAuthorization } from "./callback.ts";
 import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
-import { type AwaitingConsent, type Logins, openConsent, sealConsent } from "./transaction.ts";
+import {
+  type AuthorizationRequest,
+  type AwaitingConsent,
+  type Logins,
+  openConsent,
+  sealConsent,
+} from "./transaction.ts";
 
 export interface AuthorizationRooms {
   config: Config;
   clients: Clients;
+  redirectUris: RedirectUriPolicy;
+  approvals: Approvals;
   grants: Grants;
   logins: Logins;
   identityProvider: IdentityProvider;
@@ -30,44 +41,75 @@ export interface AuthorizationRooms {
 }
 
 export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): Router {
-  const { config, clients, identityProvider, sealer, catalogue, pages, now, log } = rooms;
-  const { baseUrl, resource, lifetimes } = config;
+  const { config, clients, redirectUris, approvals, sealer, catalogue, pages, now, log } = rooms;
+  const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
   const callbackUrl = `${baseUrl}/auth/callback`;
-  const browsers = browserCookies(baseUrl, transactionSeconds, rooms.randomBytes);
+  const cookieSeconds = consent.mode === "remember" ? consent.rememberSeconds : transactionSeconds;
+  const browsers = browserCookies(baseUrl, cookieSeconds, rooms.randomBytes);
+  const rules = {
+    clients,
+    redirectUris,
+    resource,
+    scopes: catalogue.names,
+    upstreamClientId: upstream.clientId,
+  };
   const router = Router();
   const form = urlencoded({ extended: false, limit: "64kb" });
 
-  async function askConsent(parameters: unknown, req: Request, res: Response): Promise<void> {
+  async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
     const asked = parse(AuthorizeParameters, parameters);
-    const { client, request } = await validateAuthorizationRequest(asked, {
-      clients,
-      resource,
-      scopes: catalogue.names,
-    });
+    const { client, request } = await validateAuthorizationRequest(asked, rules);
+    const known = browsers.recognize(req);
     const transaction: AwaitingConsent = {
       step: "consent",
       request,
       browser: browsers.identify(req, res),
       expiresAt: now() + transactionSeconds,
     };
-    const body = consentPage({
+    const granted = await unaskedScopes(req, request, known, asked.prompt);
+    if (granted === undefined) await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
+    else await goUpstream({ ...transaction, request: { ...request, scopes: granted } }, res);
+  }
+
+  /** The scopes to grant without asking, or undefined if the user must be asked. */
+  async function unaskedScopes(
+    req: Request,
+    request: AuthorizationRequest,
+    known: BrowserHash | undefined,
+    prompt: string | undefined,
+  ): Promise<string[] | undefined> {
+    if (consent.mode === "never") return request.scopes;
+    const mayBeSilent =
+      consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
+    return mayBeSilent && known !== undefined ? approvals.find(known, request) : undefined;
+  }
+
+  function askingPage(client: Client, transaction: AwaitingConsent): Html {
+    return consentPage({
       client,
       transaction,
       form: sealConsent(transaction, sealer),
       action: `${baseUrl}/consent`,
       serverName: config.brand.name,
-      identityProviderHost: new URL(config.upstream.issuer).host,
-      scopes: catalogue.pick(request.scopes),
+      identityProviderHost: new URL(upstream.issuer).host,
+      scopes: catalogue.pick(transaction.request.scopes),
+      canRemember: consent.mode === "remember",
     });
-    await pages.send(res, 200, "Allow access?", body);
   }
 
-  router.get("/authorize", (req, res) => askConsent(req.query, req, res));
-  router.post("/authorize", form, (req, res) => askConsent(req.body, req, res));
+  async function goUpstream(approved: AwaitingConsent, res: Response): Promise<void> {
+    const url = await approve(approved, { ...rooms, callbackUrl, transactionSeconds });
+    const { clientId, scopes } = approved.request;
+    log.info({ clientId, scopes }, "Consent given");
+    res.set("Cache-Control", "no-store").redirect(303, url.href);
+  }
+
+  router.get("/authorize", (req, res) => authorize(req.query, req, res));
+  router.post("/authorize", form, (req, res) => authorize(req.body, req, res));
 
   router.post("/consent", form, async (req, res) => {
-    const { request, decision, scope } = parse(ConsentForm, req.body, ["scope"]);
+    const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, now());
     if (asked === undefined)
       throw new OAuthError(
@@ -85,10 +127,10 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
         { reason: "another_browser" },
       );
     if (decision === "deny") throw denied(asked);
-    const transaction = withConsentedScopes(asked, scope, catalogue);
-    const url = await approve(transaction, { ...rooms, callbackUrl, transactionSeconds });
-    log.info({ clientId: transaction.request.clientId, scopes: transaction.request.scopes }, "Consent given");
-    res.set("Cache-Control", "no-store").redirect(303, url.href);
+    const approved = withConsentedScopes(asked, scope, catalogue);
+    if (remember !== undefined && consent.mode === "remember")
+      await approvals.remember(asked.browser, asked.request, approved.request.scopes);
+    await goUpstream(approved, res);
   });
 
   router.get("/auth/callback", async (req, res) => {
@@ -97,7 +139,6 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const isSameBrowser = browsers.isSame.bind(undefined, req);
     const { login, code } = await finishAuthorization(parameters, {
       ...rooms,
-      identityProvider,
       callbackUrl,
       isSameBrowser,
     });

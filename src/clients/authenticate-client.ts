@@ -1,10 +1,9 @@
 /** Who is calling the token and revocation endpoints (RFC 6749 §2.3). */
-import { timingSafeEqual } from "node:crypto";
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ClientCredentials, parse } from "../oauth/requests.ts";
 import type { Clients } from "./find-client.ts";
-import { hashClientSecret } from "./register.ts";
+import { matchesHash } from "./register.ts";
 
 declare const proof: unique symbol;
 
@@ -38,7 +37,7 @@ export async function authenticateClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
       "wrong_auth_method",
     );
-  if (client.secretHash !== undefined && !secretMatches(credentials.secret ?? "", client.secretHash))
+  if (client.secretHash !== undefined && !matchesHash(credentials.secret ?? "", client.secretHash))
     throw invalidClient("The client secret is wrong.", "wrong_client_secret");
   return client as AuthenticatedClient;
 }
@@ -87,10 +86,6 @@ function formDecode(value: string): string {
   } catch {
     throw invalidClient("The HTTP Basic credentials are not percent-encoded correctly.", "malformed_basic");
   }
-}
-
-function secretMatches(secret: string, hash: string): boolean {
-  return timingSafeEqual(Buffer.from(hashClientSecret(secret)), Buffer.from(hash));
 }
 
 function invalidClient(description: string, reason: string): OAuthError {

@@ -1,18 +1,46 @@
-/** Finds the client that a request names. Registrations are the one source today. */
-import { type Client, Client as ClientSchema } from "../oauth/client-metadata.ts";
+/** The clients that may ask: those in the configuration, and those that registered themselves. */
+import type { Client } from "../oauth/client-metadata.ts";
 import type { Store } from "../storage/store.ts";
 
 export interface Clients {
   find(clientId: string): Promise<Client | undefined>;
-  /** Stores a new registration, or renews an existing one for another full lifetime. */
-  keep(client: Client): Promise<void>;
+  /** Stores a registration that nobody has used yet; it is soon forgotten if that stays so. */
+  add(client: Client): Promise<void>;
+  /** Stores changed metadata. */
+  change(client: Client): Promise<void>;
+  /** The client holds a grant: its registration must outlive that. */
+  keepAlive(client: Client): Promise<void>;
+  remove(clientId: string): Promise<void>;
 }
 
-export const ClientRecord = ClientSchema;
+export interface ClientLifetimes {
+  clientSeconds: number;
+  unusedClientSeconds: number;
+}
 
-export function createClients(store: Store<Client>, clientSeconds: number): Clients {
+/** How often the use of a registration is written down. The configuration makes lifetimes longer by this. */
+export const RENEWAL_SECONDS = 86_400;
+
+export function createClients(
+  store: Store<Client>,
+  configured: readonly Client[],
+  { clientSeconds, unusedClientSeconds }: ClientLifetimes,
+  now: () => number,
+): Clients {
+  const fixed = new Map(configured.map((client) => [client.client_id, client]));
+  const hasBeenUsed = (client: Client) => client.usedAt > client.client_id_issued_at;
+  const put = (client: Client) =>
+    store.put(client.client_id, client, hasBeenUsed(client) ? clientSeconds : unusedClientSeconds);
+
   return {
-    find: (clientId) => store.get(clientId),
-    keep: (client) => store.put(client.client_id, client, clientSeconds),
+    find: async (clientId) => fixed.get(clientId) ?? store.get(clientId),
+    add: put,
+    change: put,
+    async keepAlive(client) {
+      const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;
+      if (client.provenance === "registered" && !isRecent)
+        await put({ ...client, usedAt: Math.max(now(), client.client_id_issued_at + 1) });
+    },
+    remove: async (clientId) => void (await store.delete(clientId)),
   };
 }

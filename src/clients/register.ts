@@ -1,47 +1,135 @@
-/** POST /register: dynamic client registration (RFC 7591). */
-import { createHash } from "node:crypto";
-import { type Client, parseClientMetadata } from "../oauth/client-metadata.ts";
+/** Dynamic client registration (RFC 7591) and its management by the client itself (RFC 7592). */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { type Client, type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Clients } from "./find-client.ts";
 
-/** The answer to a registration (RFC 7591 §3.2.1): all metadata as registered, after defaults. */
-export type ClientInformation = Omit<Client, "secretHash"> & {
+/** The answer to a registration (RFC 7591 §3.2.1, RFC 7592 §3): all metadata as registered, after defaults. */
+export type ClientInformation = ClientMetadata & {
+  client_id: string;
+  client_id_issued_at: number;
   client_secret?: string;
   client_secret_expires_at?: number;
+  registration_access_token?: string;
+  registration_client_uri: string;
 };
 
-/**
- * Registers a client and tells it what it was given, above all which authentication method.
- * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`.
- */
-export async function registerClient(
-  body: unknown,
-  { clients, now, randomBytes, log }: Surroundings & { clients: Clients },
-): Promise<ClientInformation> {
-  const metadata = parseClientMetadata(body);
-  const information = {
-    client_id: randomBytes(16).toString("base64url"),
-    client_id_issued_at: now(),
-    ...metadata,
-  };
-  if (metadata.token_endpoint_auth_method === "none") {
-    await clients.keep(information);
-  } else {
-    const secret = randomBytes(32).toString("base64url");
-    await clients.keep({ ...information, secretHash: hashClientSecret(secret) });
-    Object.assign(information, { client_secret: secret, client_secret_expires_at: 0 });
-  }
-  log.info(
-    {
-      clientId: information.client_id,
-      clientName: metadata.client_name,
-      redirectUris: metadata.redirect_uris,
-    },
-    "Client registered",
-  );
-  return information;
+export interface Registrations {
+  /** @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata` */
+  register(body: unknown): Promise<ClientInformation>;
+  /** @throws OAuthError `invalid_token` */
+  read(clientId: string, registrationToken: string): Promise<ClientInformation>;
+  /** @throws OAuthError `invalid_token`, `invalid_redirect_uri` or `invalid_client_metadata` */
+  update(clientId: string, registrationToken: string, body: unknown): Promise<ClientInformation>;
+  /** @throws OAuthError `invalid_token` */
+  remove(clientId: string, registrationToken: string): Promise<void>;
 }
 
-export function hashClientSecret(secret: string): string {
+const SECRET_BYTES = 32;
+
+export function createRegistrations({
+  clients,
+  policy,
+  baseUrl,
+  now,
+  randomBytes,
+  log,
+}: Surroundings & { clients: Clients; policy: RedirectUriPolicy; baseUrl: string }): Registrations {
+  const newSecret = () => randomBytes(SECRET_BYTES).toString("base64url");
+
+  async function managed(clientId: string, registrationToken: string): Promise<Client> {
+    const client = await clients.find(clientId);
+    if (
+      client?.registrationTokenHash !== undefined &&
+      matchesHash(registrationToken, client.registrationTokenHash)
+    )
+      return client;
+    throw new OAuthError("invalid_token", "The registration access token is not one of this client.", {
+      reason: "wrong_registration_token",
+    });
+  }
+
+  return {
+    async register(body) {
+      const metadata = parseClientMetadata(body, policy);
+      const registrationToken = newSecret();
+      const { client, secret } = withSecret(
+        {
+          client_id: randomBytes(16).toString("base64url"),
+          client_id_issued_at: now(),
+          ...metadata,
+          registrationTokenHash: hashSecret(registrationToken),
+          provenance: "registered",
+          usedAt: 0,
+        },
+        newSecret,
+      );
+      await clients.add(client);
+      log.info(
+        { clientId: client.client_id, clientName: client.client_name, redirectUris: client.redirect_uris },
+        "Client registered",
+      );
+      return { ...information(client, baseUrl, secret), registration_access_token: registrationToken };
+    },
+    read: async (clientId, registrationToken) =>
+      information(await managed(clientId, registrationToken), baseUrl),
+    async update(clientId, registrationToken, body) {
+      const known = await managed(clientId, registrationToken);
+      // RFC 7592 §2.2: the metadata replace what was there; what we gave out stays.
+      const { client_id_issued_at, registrationTokenHash, provenance, usedAt, secretHash } = known;
+      const kept = {
+        client_id: clientId,
+        client_id_issued_at,
+        registrationTokenHash,
+        provenance,
+        usedAt,
+        secretHash,
+      };
+      const { client, secret } = withSecret(
+        definedOnly({ ...parseClientMetadata(body, policy), ...kept }),
+        newSecret,
+      );
+      await clients.change(client);
+      log.info({ clientId, redirectUris: client.redirect_uris }, "Client changed its registration");
+      return information(client, baseUrl, secret);
+    },
+    async remove(clientId, registrationToken) {
+      await managed(clientId, registrationToken);
+      await clients.remove(clientId);
+      log.info({ clientId }, "Client removed its registration");
+    },
+  };
+}
+
+/** Gives a secret to a client that needs one and has none, and takes it from one that is public. */
+function withSecret(client: Client, newSecret: () => string): { client: Client; secret?: string } {
+  const { secretHash, ...rest } = client;
+  if (client.token_endpoint_auth_method === "none") return { client: rest };
+  if (secretHash !== undefined) return { client };
+  const secret = newSecret();
+  return { client: { ...rest, secretHash: hashSecret(secret) }, secret };
+}
+
+function information(client: Client, baseUrl: string, secret?: string): ClientInformation {
+  const { secretHash, registrationTokenHash, provenance, usedAt, ...metadata } = client;
+  return {
+    ...metadata,
+    ...(secret !== undefined && { client_secret: secret, client_secret_expires_at: 0 }),
+    registration_client_uri: `${baseUrl}/register/${client.client_id}`,
+  };
+}
+
+function definedOnly(client: { [K in keyof Client]: Client[K] | undefined }): Client {
+  return Object.fromEntries(Object.entries(client).filter(([, value]) => value !== undefined)) as Client;
+}
+
+/** SHA-256: what is hashed here is random, so it needs no slower hash. */
+export function hashSecret(secret: string): string {
   return createHash("sha256").update(secret).digest("base64url");
+}
+
+export function matchesHash(secret: string, hash: string): boolean {
+  return timingSafeEqual(Buffer.from(hashSecret(secret)), Buffer.from(hash));
 }

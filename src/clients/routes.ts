@@ -1,27 +1,102 @@
-/** POST /register (RFC 7591 §3). */
-import { json, type RequestHandler, Router } from "express";
+/** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
+import { json, type Request, type RequestHandler, Router } from "express";
+import type { Registration } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
-import { OAuthError } from "../oauth/errors.ts";
+import { OAuthError, TooManyRequestsError } from "../oauth/errors.ts";
+import type { RateLimit, RateLimits } from "../storage/rate-limits.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { Clients } from "./find-client.ts";
-import { registerClient } from "./register.ts";
+import { hashSecret, matchesHash, type Registrations } from "./register.ts";
 
-export function registrationRoutes(rooms: Surroundings & { clients: Clients }): Router {
+interface Rooms {
+  registrations: Registrations;
+  registration: Registration;
+  rateLimits: RateLimits;
+}
+
+export function registrationRoutes({
+  registrations,
+  registration,
+  rateLimits,
+  log,
+}: Surroundings & Rooms): Router {
   const router = Router();
+  const body = [json({ limit: "64kb", type: "application/json" }), requireJson];
+  const noStore: RequestHandler = (_req, res, next) => {
+    res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
+    next();
+  };
+  router.use("/register", noStore);
+
   router.post(
     "/register",
-    json({ limit: "64kb", type: "application/json" }),
-    requireJson,
+    requirePermission(registration),
+    limitRate(registration, rateLimits),
+    ...body,
     async (req, res) => {
-      const information = await registerClient(req.body, rooms);
+      const information = await registrations.register(req.body);
       res.locals.clientId = information.client_id;
-      res.status(201).set({ "Cache-Control": "no-store", Pragma: "no-cache" }).json(information);
+      res.status(201).json(information);
     },
   );
   router.all("/register", refuseOtherMethods("POST"));
-  router.use("/register", jsonErrors(rooms.log));
+
+  router.get("/register/:clientId", async (req, res) => {
+    res.json(await registrations.read(req.params.clientId, bearerToken(req)));
+  });
+  router.put("/register/:clientId", ...body, async (req: Request<{ clientId: string }>, res) => {
+    res.json(await registrations.update(req.params.clientId, bearerToken(req), req.body));
+  });
+  router.delete("/register/:clientId", async (req, res) => {
+    await registrations.remove(req.params.clientId, bearerToken(req));
+    res.status(204).end();
+  });
+  router.all("/register/:clientId", refuseOtherMethods("GET", "PUT", "DELETE"));
+  router.use("/register", jsonErrors(log));
   return router;
+}
+
+/** Open to all, to holders of an initial access token (RFC 7591 §3), or to nobody. */
+function requirePermission({ mode, tokens }: Registration): RequestHandler {
+  const hashes = tokens.map(hashSecret);
+  return (req, _res, next) => {
+    if (mode === "off")
+      throw new OAuthError(
+        "access_denied",
+        "Registration is switched off here: ask the operator for a client id.",
+        {
+          reason: "registration_off",
+        },
+      );
+    if (mode === "token" && !hashes.some((hash) => matchesHash(bearerToken(req), hash)))
+      throw new OAuthError(
+        "invalid_token",
+        "Registration needs an initial access token: ask the operator for one.",
+        {
+          reason: "no_initial_access_token",
+        },
+      );
+    next();
+  };
+}
+
+const HOUR = 3_600;
+
+/** Hosted clients register everybody from a few shared addresses, so the limit per address is generous. */
+function limitRate({ perAddressPerHour, perHour }: Registration, rateLimits: RateLimits): RequestHandler {
+  const perAddress: RateLimit = { name: "register-address", points: perAddressPerHour, seconds: HOUR };
+  const overall: RateLimit = { name: "register", points: perHour, seconds: HOUR };
+  return async (req, _res, next) => {
+    // The address first: one flooder must not use up what is meant for all.
+    const seconds =
+      (await rateLimits.count(perAddress, req.ip ?? "")) || (await rateLimits.count(overall, "all"));
+    if (seconds > 0) throw new TooManyRequestsError(seconds, "registration_rate");
+    next();
+  };
+}
+
+function bearerToken(req: Request<object>): string {
+  return /^Bearer +(\S+)$/i.exec(req.get("authorization") ?? "")?.[1] ?? "";
 }
 
 const requireJson: RequestHandler = (req, _res, next) => {

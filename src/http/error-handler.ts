@@ -2,7 +2,7 @@
 import type { ErrorRequestHandler, Response } from "express";
 import { html } from "hono/html";
 import type { Logger } from "pino";
-import { AuthorizationError, OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { AuthorizationError, OAuthError, TooManyRequestsError, UnavailableError } from "../oauth/errors.ts";
 import type { Pages } from "./pages.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
@@ -13,6 +13,7 @@ export function jsonErrors(log: Logger): ErrorRequestHandler {
     // RFC 6749 §5.2: only a client that tried the header is asked to use it properly.
     if (error.code === "invalid_client" && req.get("authorization") !== undefined)
       res.set("WWW-Authenticate", 'Basic realm="mcp-oidc-proxy"');
+    if (error.code === "invalid_token") res.set("WWW-Authenticate", 'Bearer error="invalid_token"');
     res
       .status(error.status)
       .set("Cache-Control", "no-store")
@@ -59,7 +60,8 @@ function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
   const error = thrown instanceof OAuthError ? thrown : (bodyError(thrown) ?? unexpected(thrown, log));
   res.locals.reason = error.reason;
   res.locals.cause = error.cause;
-  if (error instanceof UnavailableError) res.set("Retry-After", String(error.retryAfterSeconds));
+  if (error instanceof UnavailableError || error instanceof TooManyRequestsError)
+    res.set("Retry-After", String(error.retryAfterSeconds));
   return error;
 }
 

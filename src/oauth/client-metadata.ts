@@ -2,7 +2,7 @@
 import { OAuthClientMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
-import { redirectUriProblem } from "./redirect-uri.ts";
+import type { RedirectUriPolicy } from "./redirect-uri.ts";
 
 export const AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"] as const;
 export const GRANT_TYPES = ["authorization_code", "refresh_token"] as const;
@@ -25,6 +25,12 @@ export const Client = z.object({
   scope: z.string().optional(),
   /** SHA-256 of the client secret; a random 256-bit secret needs no slower hash. */
   secretHash: z.string().optional(),
+  /** SHA-256 of the token that manages this registration (RFC 7592). */
+  registrationTokenHash: z.string().optional(),
+  /** Who vouches for what the client says of itself: nobody, or the operator. */
+  provenance: z.enum(["registered", "configured"]),
+  /** When it was last known to be in use, seconds since the epoch. */
+  usedAt: z.number(),
 });
 export type Client = z.infer<typeof Client>;
 
@@ -40,17 +46,21 @@ const RegistrationRequest = z.object({
   scope: ShortText.optional(),
 });
 
-type Metadata = Omit<Client, "client_id" | "client_id_issued_at" | "secretHash">;
+/** What a client says of itself (RFC 7591 §2). */
+export type ClientMetadata = Omit<
+  Client,
+  "client_id" | "client_id_issued_at" | "secretHash" | "registrationTokenHash" | "provenance" | "usedAt"
+>;
 
 /**
  * Checks a registration request (RFC 7591 §3.1).
  * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`, saying which field and why (§3.2.2).
  */
-export function parseClientMetadata(body: unknown): Metadata {
+export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): ClientMetadata {
   const result = RegistrationRequest.safeParse(withoutNulls(body));
   if (!result.success) throw metadataError(result.error);
   const asked = result.data;
-  for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri);
+  for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri, asked.application_type, policy);
   if (!asked.grant_types.includes("authorization_code") || !asked.response_types.includes("code"))
     throw invalidMetadata(
       "This server offers the authorization code grant: register grant_types with authorization_code and response_types with code.",
@@ -77,12 +87,23 @@ function withoutNulls(body: unknown): unknown {
   return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
 }
 
-function refuseBadRedirectUri(uri: string): void {
-  const problem = redirectUriProblem(uri);
+function refuseBadRedirectUri(
+  uri: string,
+  applicationType: string | undefined,
+  policy: RedirectUriPolicy,
+): void {
+  const problem = policy(uri) ?? problemForType(new URL(uri), applicationType);
   if (problem === undefined) return;
   throw new OAuthError("invalid_redirect_uri", `A redirect URI ${problem}.`, {
     reason: "invalid_redirect_uri",
   });
+}
+
+/** What a client says it is binds it (OpenID Connect Registration §2): a web application lives at an https address. */
+function problemForType({ protocol }: URL, applicationType: string | undefined): string | undefined {
+  return applicationType === "web" && protocol !== "https:"
+    ? 'is not https, although application_type is "web": register as "native"'
+    : undefined;
 }
 
 function metadataError(error: z.ZodError): OAuthError {

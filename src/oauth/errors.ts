@@ -66,11 +66,27 @@ export class AuthorizationError extends OAuthError {
   }
 }
 
+/** Somebody asks too often: 429 with `Retry-After` (RFC 6585 §4). */
+export class TooManyRequestsError extends OAuthError {
+  readonly retryAfterSeconds: number;
+
+  constructor(retryAfterSeconds: number, reason: string) {
+    super("temporarily_unavailable", `Too many requests. Try again in ${retryAfterSeconds} seconds.`, {
+      reason,
+      status: 429,
+    });
+    this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
 /** Something we depend on is out of reach: always 503 with `Retry-After`, and nothing was consumed. */
 export class UnavailableError extends OAuthError {
   readonly retryAfterSeconds = 5;
 
-  constructor(what: "storage" | "identity provider", detail: { reason: string; cause?: unknown }) {
+  constructor(
+    what: "storage" | "identity provider" | "application's web site",
+    detail: { reason: string; cause?: unknown },
+  ) {
     super(
       "temporarily_unavailable",
       `The ${what} cannot be reached right now. Try again in a moment.`,

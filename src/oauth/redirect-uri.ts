@@ -50,6 +50,19 @@ export function redirectUriProblem(uri: string): string | undefined {
   return undefined;
 }
 
+/** Why a redirect URI may not be used here, or undefined if it may. */
+export type RedirectUriPolicy = (uri: string) => string | undefined;
+
+/** The rules for all, and where the operator listed what clients may use, that list. */
+export function redirectUriPolicy(allowed: ReadonlyArray<(uri: string) => boolean>): RedirectUriPolicy {
+  return (uri) => {
+    const problem = redirectUriProblem(uri);
+    if (problem !== undefined || allowed.length === 0 || allowed.some((matches) => matches(uri)))
+      return problem;
+    return "is not among those that the operator of this server allows";
+  };
+}
+
 /**
  * The registered redirect URI that a request means: exact string comparison, except for the port of a loopback URI
  * (OAuth 2.1 §4.1.3, RFC 8252 §7.3). With none requested, the only registered one.
@@ -57,12 +70,13 @@ export function redirectUriProblem(uri: string): string | undefined {
 export function matchRedirectUri(
   registered: readonly string[],
   requested: string | undefined,
+  policy: RedirectUriPolicy,
 ): ValidatedRedirectUri | undefined {
-  if (requested === undefined) {
-    const [only, ...others] = registered;
-    return only !== undefined && others.length === 0 ? valid(only) : undefined;
-  }
-  return registered.some((uri) => sameRedirectUri(uri, requested)) ? valid(requested) : undefined;
+  const [only, ...others] = registered;
+  const meant = requested ?? (others.length === 0 ? only : undefined);
+  if (meant === undefined || !registered.some((uri) => sameRedirectUri(uri, meant))) return undefined;
+  // A URI registered before the policy became stricter is judged again, by today's rules.
+  return policy(meant) === undefined ? ValidatedRedirectUri.parse(meant) : undefined;
 }
 
 function sameRedirectUri(registered: string, requested: string): boolean {
@@ -70,9 +84,4 @@ function sameRedirectUri(registered: string, requested: string): boolean {
   const [, ourOrigin, ourRest] = LOOPBACK_URI.exec(registered) ?? [];
   const [, theirOrigin, theirRest] = LOOPBACK_URI.exec(requested) ?? [];
   return ourOrigin !== undefined && ourOrigin === theirOrigin && ourRest === theirRest;
-}
-
-// A URI registered before the policy became stricter is judged again, by today's rules.
-function valid(uri: string): ValidatedRedirectUri | undefined {
-  return redirectUriProblem(uri) === undefined ? ValidatedRedirectUri.parse(uri) : undefined;
 }

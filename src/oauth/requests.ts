@@ -23,6 +23,7 @@ export const AuthorizeParameters = z.object({
   code_challenge: Text.optional(),
   code_challenge_method: Text.optional(),
   resource: Repeatable,
+  prompt: Text.optional(),
   request: Text.optional(),
   request_uri: Text.optional(),
 });
@@ -71,6 +72,8 @@ export const ConsentForm = z.object({
   decision: z.enum(["approve", "deny"]),
   /** The boxes that were left ticked. */
   scope: Repeatable,
+  /** "Do not ask again" was ticked. */
+  remember: z.literal("yes").optional(),
 });
 
 /**

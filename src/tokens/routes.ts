@@ -48,7 +48,7 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     Object.assign(res.locals, { clientId: client.client_id, grantType: req.body.grant_type });
     // In use: it must not be forgotten before the grants it holds. Renewed first, because nothing may fail after a
     // code was redeemed.
-    await clients.keep(client);
+    await clients.keepAlive(client);
     res.json(await answer(client, req.body));
   });
 
