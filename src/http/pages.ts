@@ -82,7 +82,7 @@ h2 { font-size: 1rem; margin: 1.5rem 0 .4rem }
 p { margin: .6rem 0 }
 ul { padding-left: 1.2rem; margin: .4rem 0 }
 code, .address { font: .92em ui-monospace, monospace; overflow-wrap: anywhere }
-pre { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; overflow: auto }
+pre { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; white-space: pre-wrap }
 fieldset { border: 0; padding: 0; margin: 0 }
 legend { font-weight: 700; padding: 0; margin: 1.5rem 0 .4rem }
 .scope { display: flex; gap: .7rem; align-items: baseline; padding: .35rem 0 }

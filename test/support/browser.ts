@@ -69,6 +69,11 @@ export class Browser {
     return this.#navigate({ method: "GET", url, from: page });
   }
 
+  /** What this browser would send to an address: for requests that a test makes by hand. */
+  cookieHeader(url: string | URL): string {
+    return this.#jar.header(new URL(url)) ?? "";
+  }
+
   async #navigate(start: Navigation): Promise<Page> {
     let next = start;
     const visited: URL[] = [];

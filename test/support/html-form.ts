@@ -12,8 +12,10 @@ interface Button extends Control {
 export interface HtmlForm {
   action: string;
   method: string;
-  /** Hidden and text inputs with the values they have in the page. */
+  /** What would be sent: hidden and text inputs with their values, ticked boxes; nothing that is disabled. */
   inputs: Control[];
+  /** Every control's name, ticked or not. */
+  names: string[];
   buttons: Button[];
 }
 
@@ -24,13 +26,14 @@ export function findForms(html: string): HtmlForm[] {
       action: form.get("action") ?? "",
       method: (form.get("method") ?? "get").toUpperCase(),
       inputs: inputsOf(content),
+      names: [...content.matchAll(/\bname="([^"]+)"/g)].map(([, name = ""]) => name),
       buttons: buttonsOf(content),
     };
   });
 }
 
 export function hasField(form: HtmlForm, name: string): boolean {
-  return form.inputs.some((input) => input.name === name);
+  return form.names.includes(name);
 }
 
 function inputsOf(content: string): Control[] {
@@ -38,7 +41,7 @@ function inputsOf(content: string): Control[] {
     .map(([, tag = ""]) => attributesOf(tag))
     .filter((input) => {
       const type = input.get("type") ?? "text";
-      if (type === "submit" || !input.get("name")) return false;
+      if (type === "submit" || input.has("disabled") || !input.get("name")) return false;
       return (type !== "checkbox" && type !== "radio") || input.has("checked");
     })
     .map((input) => ({ name: input.get("name") ?? "", value: input.get("value") ?? "" }));

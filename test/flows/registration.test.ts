@@ -1,0 +1,186 @@
+/** Registrations: who may make them, how they are managed, how long they live, how many there may be. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { createClient } from "@keyv/redis";
+import {
+  authorizeUrl,
+  newBrowser,
+  postJson,
+  redeem,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+const METADATA = { redirect_uris: ["https://client.example/cb"], token_endpoint_auth_method: "none" };
+
+function manage(method: string, uri: unknown, token: unknown, body?: object) {
+  return fetch(String(uri), {
+    method,
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+}
+
+describe("a registration", () => {
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage();
+  });
+  after(() => stage.close());
+
+  test("is read, changed and removed with its own token (RFC 7592)", async () => {
+    const client = await register(stage.baseUrl, { client_name: "Before" });
+    const { registration_client_uri: uri, registration_access_token: token } = client;
+    assert.equal(uri, `${stage.baseUrl}/register/${client.client_id}`);
+    assert.equal(
+      ((await (await manage("GET", uri, token)).json()) as { client_name: string }).client_name,
+      "Before",
+    );
+
+    const changed = await manage("PUT", uri, token, { ...METADATA, client_name: "After" });
+    assert.equal(changed.status, 200);
+    assert.deepEqual(
+      ((await changed.json()) as { redirect_uris: string[] }).redirect_uris,
+      METADATA.redirect_uris,
+    );
+    const old = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
+    assert.match(old.body, /not one that this application registered/);
+    assert.equal((await manage("PUT", uri, token, { redirect_uris: ["javascript:alert(1)"] })).status, 400);
+
+    for (const wrong of ["", "x", (await register(stage.baseUrl)).registration_access_token])
+      for (const method of ["GET", "PUT", "DELETE"]) {
+        const refused = await manage(method, uri, wrong, method === "PUT" ? METADATA : undefined);
+        assert.equal(refused.status, 401);
+        assert.match(refused.headers.get("www-authenticate") ?? "", /invalid_token/);
+      }
+
+    assert.equal((await manage("DELETE", uri, token)).status, 204);
+    assert.equal((await manage("GET", uri, token)).status, 401);
+    assert.equal((await redeem(stage.baseUrl, client, "x")).status, 401);
+  });
+
+  test("gains a secret when it becomes confidential, and loses it when it becomes public", async () => {
+    const client = await register(stage.baseUrl);
+    const { registration_client_uri: uri, registration_access_token: token } = client;
+    const put = async (method: string) =>
+      (await (
+        await manage("PUT", uri, token, { ...METADATA, token_endpoint_auth_method: method })
+      ).json()) as {
+        client_secret?: string;
+      };
+    assert.equal(typeof (await put("client_secret_post")).client_secret, "string");
+    assert.equal((await put("client_secret_post")).client_secret, undefined, "the secret it has stays");
+    assert.equal((await put("none")).client_secret, undefined);
+  });
+
+  test("names no hash and no internal field", async () => {
+    const client = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+    assert.deepEqual(
+      Object.keys(client).filter((field) => /hash|provenance|usedAt/i.test(field)),
+      [],
+    );
+  });
+
+  test("a web application needs https, a native one does not", async () => {
+    const web = await postJson(`${stage.baseUrl}/register`, {
+      redirect_uris: ["http://localhost:1/cb"],
+      application_type: "web",
+    });
+    assert.equal(web.body.error, "invalid_redirect_uri");
+    assert.equal((await register(stage.baseUrl, { application_type: "native" })).application_type, "native");
+  });
+
+  test("the upstream's own client id, sent by mistake, gets a page that says so", async () => {
+    const page = await newBrowser().get(authorizeUrl(stage.baseUrl, { client_id: "proxy" }));
+    assert.match(page.body, /Leave the client id empty/);
+  });
+});
+
+describe("registration policies", () => {
+  test("by initial access token", async () => {
+    const stage = await startStage({
+      environment: { REGISTRATION: "token", REGISTRATION_TOKENS: "first-initial-token,second-initial-token" },
+    });
+    try {
+      const attempt = (token?: string) =>
+        postJson(
+          `${stage.baseUrl}/register`,
+          METADATA,
+          token === undefined ? {} : { authorization: `Bearer ${token}` },
+        );
+      assert.equal((await attempt()).status, 401);
+      assert.equal((await attempt("third-initial-token")).status, 401);
+      assert.equal((await attempt("second-initial-token")).status, 201);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("at most so many an hour from one address, wherever they claim to come from", async () => {
+    const stage = await startStage({ environment: { REGISTRATIONS_PER_ADDRESS_PER_HOUR: "3" } });
+    try {
+      const statuses = [];
+      for (let i = 0; i < 5; i++) {
+        const answer = await postJson(`${stage.baseUrl}/register`, METADATA, {
+          "x-forwarded-for": `203.0.113.${i}`,
+        });
+        statuses.push(answer.status);
+        if (answer.status === 429) assert.ok(Number(answer.headers.get("retry-after")) > 0);
+      }
+      assert.deepEqual(statuses, [201, 201, 201, 429, 429]);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("behind a trusted proxy the address is the one it names", async () => {
+    const stage = await startStage({
+      environment: { REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1", TRUSTED_PROXIES: "127.0.0.0/8" },
+    });
+    try {
+      const from = (address: string) =>
+        postJson(`${stage.baseUrl}/register`, METADATA, { "x-forwarded-for": address });
+      assert.equal((await from("203.0.113.1")).status, 201);
+      assert.equal((await from("203.0.113.2")).status, 201);
+      assert.equal((await from("203.0.113.1")).status, 429);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("redirect URIs from the operator's list only, at registration and at authorization", async () => {
+    const stage = await startStage({
+      environment: { ALLOWED_REDIRECT_URIS: "http://127.0.0.1/*, https://*.example.com/oauth/*" },
+    });
+    try {
+      const refused = await postJson(`${stage.baseUrl}/register`, METADATA);
+      assert.equal(refused.body.error, "invalid_redirect_uri");
+      assert.match(refused.body.error_description, /operator/);
+      await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("one that nobody uses is forgotten soon, one in use is not", { skip: redis.skip }, async () => {
+    const stage = await startStage(redis.url === undefined ? {} : { redisUrl: redis.url });
+    const client = await createClient({ url: redis.url ?? "" }).connect();
+    const secondsLeft = (id: string) =>
+      client.ttl(`${stage.config.store.kind === "redis" ? stage.config.store.keyPrefix : ""}:client:${id}`);
+    try {
+      const used = await register(stage.baseUrl);
+      await signInForTokens(stage.baseUrl, used);
+      assert.ok((await secondsLeft(used.client_id)) > 80 * 86_400);
+      const unused = await secondsLeft((await register(stage.baseUrl)).client_id);
+      assert.ok(unused > 0 && unused <= 3 * 86_400);
+    } finally {
+      await client.close();
+      await stage.close();
+    }
+  });
+});
