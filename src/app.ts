@@ -10,10 +10,11 @@ import { createRegistrations } from "./clients/register.ts";
 import { registrationRoutes } from "./clients/routes.ts";
 import type { Config } from "./config.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
-import { bodyError, jsonErrors } from "./http/error-handler.ts";
+import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
+import { refuseOtherMethods } from "./http/methods.ts";
 import { createPages } from "./http/pages.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
@@ -105,6 +106,7 @@ export function createApp(options: AppOptions): Express {
   app.use(requestLog(log), pages.headers);
   app.use(healthRoutes(records));
   app.get("/", homePage(pages, resource, tools));
+  app.all("/", refuseOtherMethods("GET"));
   app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, catalogue, pages }));
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
@@ -124,13 +126,16 @@ export function createApp(options: AppOptions): Express {
     }),
   );
   app.use(tokenRoutes(rooms));
-  app.use((req) => {
-    throw new OAuthError("invalid_request", `There is nothing at ${req.method} on this path.`, {
-      reason: "unknown_path",
-      status: 404,
-    });
+  app.use(() => {
+    const page = `There is nothing here. The MCP endpoint is ${resource}.`;
+    throw new OAuthError("invalid_request", page, { reason: "unknown_path", status: 404 });
   });
-  app.use(jsonErrors(log));
+  const toPeople = pageErrors(log, baseUrl, pages);
+  const toPrograms = jsonErrors(log);
+  app.use(((error, req, res, next) => {
+    const isPerson = req.get("accept")?.includes("text/html");
+    return isPerson ? toPeople(error, req, res, next) : toPrograms(error, req, res, next);
+  }) satisfies ErrorRequestHandler);
   return app;
 }
 

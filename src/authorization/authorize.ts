@@ -8,7 +8,7 @@ import {
   type RedirectUriPolicy,
   type ValidatedRedirectUri,
 } from "../oauth/redirect-uri.ts";
-import type { AuthorizeParameters } from "../oauth/requests.ts";
+import { AuthorizeParameters, ClientAndRedirect, parse } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import { intersect, parseRequestedScope } from "../oauth/scope.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
@@ -28,12 +28,14 @@ export interface AuthorizeRules {
  * @throws OAuthError while the redirect URI is not established, AuthorizationError after that (RFC 6749 §4.1.2.1)
  */
 export async function validateAuthorizationRequest(
-  parameters: AuthorizeParameters,
+  sent: unknown,
   rules: AuthorizeRules,
-): Promise<{ client: Client; request: AuthorizationRequest }> {
+): Promise<{ client: Client; request: AuthorizationRequest; prompt: string | undefined }> {
   const { resource, scopes } = rules;
-  const client = await findClient(parameters.client_id, rules);
-  const redirectUri = chooseRedirectUri(client, parameters.redirect_uri, rules.redirectUris);
+  const { client_id, redirect_uri } = parse(ClientAndRedirect, pick(sent, ["client_id", "redirect_uri"]), []);
+  const client = await findClient(client_id, rules);
+  const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
+  const parameters = parseForClient(sent, redirectUri);
   const refuse = (code: OAuthErrorCode, description: string, reason: string) =>
     new AuthorizationError(code, description, { redirectUri, state: parameters.state }, { reason });
 
@@ -80,6 +82,7 @@ export async function validateAuthorizationRequest(
   const state = parameters.state === undefined ? {} : { state: parameters.state };
   return {
     client,
+    prompt: parameters.prompt,
     request: {
       clientId: client.client_id,
       redirectUri,
@@ -89,6 +92,22 @@ export async function validateAuthorizationRequest(
       scopes: requested,
     },
   };
+}
+
+/** From here on the client can be told what is wrong; with its `state`, if that is not what is wrong. */
+function parseForClient(sent: unknown, redirectUri: ValidatedRedirectUri): AuthorizeParameters {
+  try {
+    return parse(AuthorizeParameters, sent);
+  } catch (error) {
+    if (!(error instanceof OAuthError)) throw error;
+    const { state } = pick(sent, ["state"]);
+    const to = { redirectUri, state: typeof state === "string" && state.length <= 4096 ? state : undefined };
+    throw new AuthorizationError(error.code, error.message, to, { reason: error.reason });
+  }
+}
+
+function pick(sent: unknown, names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(sent ?? {}).filter(([name]) => names.includes(name)));
 }
 
 async function findClient(

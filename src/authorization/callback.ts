@@ -1,5 +1,11 @@
 /** GET /auth/callback: the one redirect URI registered at the identity provider. Login done, code issued. */
-import { AuthorizationError, OAuthError, type OAuthErrorCode, UnavailableError } from "../oauth/errors.ts";
+import {
+  AuthorizationError,
+  LoginFailedError,
+  OAuthError,
+  type OAuthErrorCode,
+  UnavailableError,
+} from "../oauth/errors.ts";
 import { intersect } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grant.ts";
@@ -68,22 +74,27 @@ export async function finishAuthorization(
 }
 
 /** What a provider's error means to the client; anything else is not the client's to act on. */
-const MEANING: Record<string, OAuthErrorCode> = {
-  access_denied: "access_denied",
-  account_selection_required: "access_denied",
-  consent_required: "access_denied",
-  interaction_required: "access_denied",
-  login_required: "access_denied",
-  temporarily_unavailable: "temporarily_unavailable",
-};
+const MEANING = new Map<string, OAuthErrorCode>([
+  ["access_denied", "access_denied"],
+  ["account_selection_required", "access_denied"],
+  ["consent_required", "access_denied"],
+  ["interaction_required", "access_denied"],
+  ["login_required", "access_denied"],
+  ["temporarily_unavailable", "temporarily_unavailable"],
+]);
 
+/** A user who said no goes back to the client. Anything else is a fault, and shown to the person it happened to. */
 function refused(refusal: UpstreamRefusal, { request }: AwaitingLogin): AuthorizationError {
-  const code = MEANING[refusal.code] ?? "server_error";
-  const description =
-    code === "access_denied"
-      ? "The identity provider did not sign the user in."
-      : "Signing in at the identity provider failed. This server's log says why.";
-  return new AuthorizationError(code, description, request, { reason: "upstream_refused", cause: refusal });
+  const code = MEANING.get(refusal.code) ?? "server_error";
+  const detail = { reason: "upstream_refused", cause: refusal };
+  if (code === "access_denied")
+    return new AuthorizationError(code, "The identity provider did not sign the user in.", request, detail);
+  const description = "Signing in at the identity provider failed. This server's log says why.";
+  return new LoginFailedError(code, description, request, {
+    ...detail,
+    said: refusal,
+    ...(code === "server_error" && { status: 400 }), // foreseeable, and not ours to repair
+  });
 }
 
 function expired(): OAuthError {

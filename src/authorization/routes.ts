@@ -8,7 +8,7 @@ import type { Html, Pages } from "../http/pages.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
-import { AuthorizeParameters, CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
+import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -55,11 +55,10 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     upstreamClientId: upstream.clientId,
   };
   const router = Router();
-  const form = urlencoded({ extended: false, limit: "64kb" });
+  const form = (limit: string) => urlencoded({ extended: false, limit });
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
-    const asked = parse(AuthorizeParameters, parameters);
-    const { client, request } = await validateAuthorizationRequest(asked, rules);
+    const { client, request, prompt } = await validateAuthorizationRequest(parameters, rules);
     const known = browsers.recognize(req);
     const transaction: AwaitingConsent = {
       step: "consent",
@@ -67,7 +66,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
       browser: browsers.identify(req, res),
       expiresAt: now() + transactionSeconds,
     };
-    const granted = await unaskedScopes(req, request, known, asked.prompt);
+    const granted = await unaskedScopes(req, request, known, prompt);
     if (granted === undefined) await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
     else await goUpstream({ ...transaction, request: { ...request, scopes: granted } }, res);
   }
@@ -106,9 +105,17 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   }
 
   router.get("/authorize", (req, res) => authorize(req.query, req, res));
-  router.post("/authorize", form, (req, res) => authorize(req.body, req, res));
+  // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
+  // brings the cookie, it is the same request.
+  router.post("/authorize", form("64kb"), async (req, res) => {
+    await validateAuthorizationRequest(req.body, rules);
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries<string | string[]>(req.body))
+      for (const each of [value].flat()) query.append(name, each);
+    res.set("Cache-Control", "no-store").redirect(303, `${baseUrl}/authorize?${query}`);
+  });
 
-  router.post("/consent", form, async (req, res) => {
+  router.post("/consent", form("96kb"), async (req, res) => {
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, now());
     if (asked === undefined)
@@ -130,9 +137,13 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const approved = withConsentedScopes(asked, scope, catalogue);
     if (remember !== undefined && consent.mode === "remember")
       await approvals.remember(asked.browser, asked.request, approved.request.scopes);
+    // The login has as much time again, and its cookie must last as long.
+    browsers.identify(req, res);
     await goUpstream(approved, res);
   });
 
+  // Express would answer HEAD with the handler of GET, which uses the login up.
+  router.head("/auth/callback", refuseOtherMethods("GET"));
   router.get("/auth/callback", async (req, res) => {
     parse(CallbackParameters, req.query, []);
     const parameters = new URLSearchParams(req.query as Record<string, string>);

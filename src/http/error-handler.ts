@@ -2,8 +2,14 @@
 import type { ErrorRequestHandler, Response } from "express";
 import { html } from "hono/html";
 import type { Logger } from "pino";
-import { AuthorizationError, OAuthError, TooManyRequestsError, UnavailableError } from "../oauth/errors.ts";
-import type { Pages } from "./pages.ts";
+import {
+  AuthorizationError,
+  LoginFailedError,
+  OAuthError,
+  TooManyRequestsError,
+  UnavailableError,
+} from "../oauth/errors.ts";
+import type { Html, Pages } from "./pages.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
 export function jsonErrors(log: Logger): ErrorRequestHandler {
@@ -17,8 +23,17 @@ export function jsonErrors(log: Logger): ErrorRequestHandler {
     res
       .status(error.status)
       .set("Cache-Control", "no-store")
-      .json({ error: error.code, error_description: error.message });
+      .json({ error: error.code, error_description: onTheWire(error) });
   };
+}
+
+/** RFC 6749 §5.2 and §4.1.2.1 leave quotes, backslashes and everything beyond ASCII out of a description. */
+function onTheWire(error: OAuthError): string {
+  return error.message.replaceAll('"', "'").replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "?");
+}
+
+function clientAnswer(error: AuthorizationError, issuer: string): Record<string, string | undefined> {
+  return { error: error.code, error_description: onTheWire(error), state: error.state, iss: issuer };
 }
 
 /** For endpoints that people see: back to the client where that is safe, otherwise a page (JSON for a program). */
@@ -26,22 +41,36 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
   return async (thrown, req, res, next) => {
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
-    if (error instanceof AuthorizationError) {
-      const answer = { error: error.code, error_description: error.message, state: error.state, iss: issuer };
+    res.set("Cache-Control", "no-store");
+    if (error instanceof AuthorizationError && !(error instanceof LoginFailedError)) {
+      const answer = clientAnswer(error, issuer);
       return res.redirect(
         req.method === "POST" ? 303 : 302,
         authorizationResponse(error.redirectUri, answer),
       );
     }
     if (req.accepts(["html", "json"]) === "json")
-      return void res.status(error.status).json({ error: error.code, error_description: error.message });
-    await pages.send(
-      res,
-      error.status,
-      error instanceof UnavailableError ? "Not available right now" : "This cannot go on",
-      html`<p>${error.message}</p><p class="soft">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${res.locals.requestId}</code></p>`,
-    );
+      return void res.status(error.status).json({ error: error.code, error_description: onTheWire(error) });
+    const { title, body } = errorPage(error, issuer, res.locals.requestId);
+    await pages.send(res, error.status, title, body);
   };
+}
+
+function errorPage(error: OAuthError, issuer: string, requestId: string): { title: string; body: Html } {
+  const codes = html`<p class="soft">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
+  if (error instanceof LoginFailedError) {
+    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
+    return {
+      title: "Signing in failed",
+      body: html`<p>The identity provider said:</p>
+<p class="warn"><code>${error.said.code}</code> ${error.said.description ?? ""}</p>
+<p>If this does not help you, the operator of this server can look up the request in its log.</p>
+${codes}
+<p><a href="${back}">Back to your application</a></p>`,
+    };
+  }
+  const title = error.status === 503 ? "Not available right now" : "This cannot go on";
+  return { title, body: html`<p>${error.message}</p>${codes}` };
 }
 
 /** A redirect URI with the authorization response added to its query (RFC 6749 §4.1.2). The URI stays as registered. */
@@ -65,14 +94,14 @@ function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
   return error;
 }
 
-/** What express's body parsers throw: a body that is too large, cut off, or not what its type says. */
+/** What express's body parsers throw (its text quotes the body, so it goes nowhere): a body that is too large, cut off, or not what its type says. */
 export function bodyError(thrown: unknown): OAuthError | undefined {
   const status =
-    thrown instanceof Error && "status" in thrown && "type" in thrown ? Number(thrown.status) : 0;
+    thrown instanceof Error && "status" in thrown && "expose" in thrown ? Number(thrown.status) : 0;
   if (status < 400 || status > 499) return undefined;
   const description =
     status === 413 ? "The body is too large." : "The body is not what its content type says.";
-  return new OAuthError("invalid_request", description, { reason: "unreadable_body", status, cause: thrown });
+  return new OAuthError("invalid_request", description, { reason: "unreadable_body", status });
 }
 
 function unexpected(thrown: unknown, log: Logger): OAuthError {

@@ -1,6 +1,7 @@
 /** For orchestrators: is the process alive, and should it be sent requests? */
 import { Router } from "express";
 import type { Records } from "../storage/store.ts";
+import { refuseOtherMethods } from "./methods.ts";
 
 /** `/readyz` asks the store, without which nothing can be decided; existing sessions outlast the identity provider. */
 export function healthRoutes(records: Records): Router {
@@ -13,5 +14,6 @@ export function healthRoutes(records: Records): Router {
     );
     res.status(store === "ok" ? 200 : 503).json({ status: store === "ok" ? "ok" : "unavailable", store });
   });
+  router.all(["/healthz", "/readyz"], refuseOtherMethods("GET"));
   return router;
 }

@@ -3,12 +3,14 @@ import { toNodeHandler } from "@modelcontextprotocol/node";
 import {
   type CallToolResult,
   createMcpHandler,
+  isJsonContentType,
   ProtocolError,
   ProtocolErrorCode,
   Server,
 } from "@modelcontextprotocol/server";
 import { json, type RequestHandler, type Response } from "express";
 import type { Logger } from "pino";
+import { OAuthError } from "../oauth/errors.ts";
 import { missingScopes, union } from "../oauth/scope.ts";
 import type { AccessToken } from "../tokens/access-token.ts";
 import { getAccessToken } from "./access-token-context.ts";
@@ -38,12 +40,29 @@ export function mcpEndpoint({ tools, name, version, resource, log }: McpEndpoint
     onerror: (error) => log.error({ reason: "mcp_handler_failed", err: error }, "MCP handler failed"),
   });
   return [
-    json({ limit: MAX_BODY, type: "application/json" }),
+    json({ limit: MAX_BODY, type: (req) => isJsonContentType(req.headers["content-type"]) }),
+    requireParsedBody,
     describeForLog,
     scopeGate(byName, resource),
-    (req, res) => serve(req, res, req.body),
+    async (req, res) => {
+      await serve(req, res, req.body);
+      if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
+    },
   ];
 }
+
+/**
+ * Without a body of ours the SDK would read the request itself, behind the scope gate: what this server did not parse,
+ * by whichever disagreement over content types or ends of requests, goes no further.
+ */
+const requireParsedBody: RequestHandler = (req, _res, next) => {
+  if (req.method === "POST" && req.body === undefined)
+    throw new OAuthError("invalid_request", "Send one JSON-RPC message as application/json.", {
+      reason: "no_json_body",
+      status: 415,
+    });
+  next();
+};
 
 /**
  * Answers a call that lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for
@@ -101,7 +120,8 @@ function newServer(
   }));
   server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
     const tool = byName.get(params.name);
-    if (tool === undefined)
+    // The gate in front answers what lacks a scope; nothing that slipped past it finds a tool here.
+    if (tool === undefined || !isAllowed(tool, getAccessToken()))
       throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool named ${params.name}.`);
     return callTool(tool, params.arguments, mcpReq.signal, log);
   });

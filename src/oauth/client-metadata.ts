@@ -72,13 +72,18 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
     response_types: ["code"],
     token_endpoint_auth_method: asked.token_endpoint_auth_method,
     ...definedOnly({
-      client_name: asked.client_name,
+      client_name: readableName(asked.client_name),
       client_uri: asked.client_uri,
       logo_uri: asked.logo_uri,
       application_type: asked.application_type,
       scope: asked.scope,
     }),
   };
+}
+
+/** Without characters that hide, reorder or fake what a person reads; nothing left counts as no name. */
+function readableName(name: string | undefined): string | undefined {
+  return name?.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "").trim() || undefined;
 }
 
 /** Some clients write null for what they leave out. */

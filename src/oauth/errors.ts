@@ -66,6 +66,21 @@ export class AuthorizationError extends OAuthError {
   }
 }
 
+/** The identity provider refused a login: a person is told what it said, and may then go back to the client. */
+export class LoginFailedError extends AuthorizationError {
+  readonly said: { code: string; description?: string | undefined };
+
+  constructor(
+    code: OAuthErrorCode,
+    description: string,
+    to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
+    detail: ErrorDetail & { said: { code: string; description?: string | undefined } },
+  ) {
+    super(code, description, to, detail);
+    this.said = detail.said;
+  }
+}
+
 /** Somebody asks too often: 429 with `Retry-After` (RFC 6585 §4). */
 export class TooManyRequestsError extends OAuthError {
   readonly retryAfterSeconds: number;

@@ -12,6 +12,12 @@ const Repeatable = z
   .optional()
   .transform((value) => (value === undefined ? [] : [value].flat()));
 
+/** What must be right before anything can be told to the client (RFC 6749 §4.1.2.1). */
+export const ClientAndRedirect = z.object({
+  client_id: Text.optional(),
+  redirect_uri: Text.optional(),
+});
+
 /** GET or POST /authorize (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1). */
 export const AuthorizeParameters = z.object({
   client_id: Text.optional(),
@@ -68,7 +74,7 @@ export const CallbackParameters = z.object({
 
 /** POST /consent: what our own page sends. */
 export const ConsentForm = z.object({
-  request: z.string().max(16_384),
+  request: z.string().max(65_536),
   decision: z.enum(["approve", "deny"]),
   /** The boxes that were left ticked. */
   scope: Repeatable,
@@ -91,7 +97,7 @@ export function parse<Schema extends z.ZodType>(
   if (repeated)
     throw new OAuthError(
       "invalid_request",
-      `The parameter "${printable(repeated[0])}" is sent more than once.`,
+      `The parameter ${printable(repeated[0])} is sent more than once.`,
       {
         reason: "repeated_parameter",
       },
@@ -110,7 +116,7 @@ function problemWith(error: z.ZodError, sent: Record<string, unknown>): OAuthErr
       { reason: "unsupported_grant_type" },
     );
   const what = sent[name] === undefined ? "is missing" : "is not valid";
-  return new OAuthError("invalid_request", `The parameter "${printable(name)}" ${what}.`, {
+  return new OAuthError("invalid_request", `The parameter ${printable(name)} ${what}.`, {
     reason: sent[name] === undefined ? "missing_parameter" : "invalid_parameter",
   });
 }

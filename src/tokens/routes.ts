@@ -45,7 +45,10 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
     const client = await authenticated(req);
-    Object.assign(res.locals, { clientId: client.client_id, grantType: req.body.grant_type });
+    Object.assign(res.locals, {
+      clientId: client.client_id,
+      grantType: String(req.body.grant_type).slice(0, 32),
+    });
     // In use: it must not be forgotten before the grants it holds. Renewed first, because nothing may fail after a
     // code was redeemed.
     await clients.keepAlive(client);

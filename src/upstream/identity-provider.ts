@@ -34,11 +34,14 @@ export interface LoginRequest {
 export class UpstreamRefusal extends Error {
   /** The provider's OAuth error code. */
   readonly code: string;
+  /** What the provider added to it. */
+  readonly description: string | undefined;
 
-  constructor(code: string, options?: { cause?: unknown }) {
-    super(`The identity provider refused: ${code}`, options);
+  constructor(code: string, options: { description?: string | undefined; cause?: unknown } = {}) {
+    super(`The identity provider refused: ${code}`, { cause: options.cause });
     this.name = "UpstreamRefusal";
     this.code = code;
+    this.description = options.description;
   }
 }
 

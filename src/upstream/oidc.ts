@@ -258,10 +258,16 @@ async function answer<T>(call: Promise<T>): Promise<T> {
     return await call;
   } catch (cause) {
     if (cause instanceof UpstreamRefusal) throw cause;
-    const refusal = refusalCode(cause);
-    if (refusal !== undefined) throw new UpstreamRefusal(refusal, { cause });
+    const code = refusalCode(cause);
+    if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
     throw new UnavailableError("identity provider", { reason: "identity_provider_failed", cause });
   }
+}
+
+function descriptionOf(error: unknown): string | undefined {
+  const isAnswer =
+    error instanceof oidc.ResponseBodyError || error instanceof oidc.AuthorizationResponseError;
+  return isAnswer ? error.error_description : undefined;
 }
 
 // What the provider says when the fault is on its side or in our own settings: no user's session ends for that.

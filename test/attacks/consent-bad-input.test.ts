@@ -1,0 +1,285 @@
+/** Bad input at /consent: the form works only in the browser it was shown to, unchanged, and in time. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { createSealer } from "../../src/storage/sealer.ts";
+import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
+import { SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import {
+  assertPage,
+  assertRefused,
+  assertRefusedPage,
+  assertRefusedRedirect,
+  knock,
+  PERSON,
+  PROGRAM,
+  reasonOf,
+  Secrets,
+} from "./support.ts";
+
+/** A consent page as one browser was shown it. */
+interface Shown {
+  /** The sealed transaction in the form. */
+  request: string;
+  cookie: string;
+}
+
+describe("bad input at /consent", () => {
+  const secrets = new Secrets();
+  let stage: Stage;
+  let client: Registered;
+  before(async () => {
+    stage = await startStage();
+    client = await register(stage.baseUrl);
+  });
+  after(() => stage.close());
+
+  async function show(cookie?: string): Promise<Shown> {
+    const page = await knock(authorizeUrl(stage.baseUrl, client), {
+      headers: { ...PERSON, ...(cookie !== undefined && { cookie }) },
+    });
+    assert.equal(page.status, 200);
+    const request = /name="request" value="([^"]+)"/.exec(page.text)?.[1] ?? "";
+    const set = page.headers.getSetCookie()[0]?.split(";")[0] ?? "";
+    assert.ok(request !== "" && set !== "");
+    secrets.keep(request);
+    secrets.keep(set.split("=")[1]);
+    return { request, cookie: set };
+  }
+
+  const answer = (form: Record<string, string>, cookie?: string, headers: Record<string, string> = PERSON) =>
+    knock(`${stage.baseUrl}/consent`, {
+      form,
+      headers: { ...headers, ...(cookie !== undefined && { cookie }) },
+    });
+
+  /** The browser was sent to the identity provider: this consent counted. */
+  async function assertApproved({ request, cookie }: Shown): Promise<URL> {
+    const reply = await answer({ request, decision: "approve" }, cookie);
+    assert.equal(reply.status, 303, reply.text);
+    assert.equal(reply.headers.get("cache-control"), "no-store");
+    assert.equal(reply.location?.origin, new URL(stage.identityProvider.issuer).origin);
+    secrets.keep(reply.location.searchParams.get("state"));
+    return reply.location;
+  }
+
+  const anotherBrowser = {
+    status: 403,
+    error: "access_denied",
+    reason: "another_browser",
+    says: /another browser, or this browser refuses cookies. Start the sign-in again/,
+  };
+  const tooOld = {
+    status: 400,
+    error: "invalid_request",
+    reason: "consent_form_expired",
+    says: /Start the sign-in again in your application/,
+  };
+
+  test("without the cookie nobody consents, and the rightful browser still can", async () => {
+    const shown = await show();
+    for (const decision of ["approve", "deny"]) {
+      const form = { request: shown.request, decision };
+      await assertRefusedPage(stage, await answer(form), anotherBrowser);
+      await assertRefusedPage(stage, await answer(form, "mcp-browser="), anotherBrowser);
+      await assertRefusedPage(stage, await answer(form, `mcp-browser=${"A".repeat(43)}`), anotherBrowser);
+      await assertRefused(stage, await answer(form, undefined, PROGRAM), anotherBrowser);
+    }
+    await assertApproved(shown);
+  });
+
+  test("one browser's form is worthless with another browser's cookie (invariant 1)", async () => {
+    const attacker = await show();
+    const victim = await show();
+    assert.notEqual(attacker.cookie, victim.cookie);
+    const forged = await answer({ request: attacker.request, decision: "approve" }, victim.cookie);
+    await assertRefusedPage(stage, forged, anotherBrowser);
+    await assertApproved(attacker);
+    await assertApproved(victim);
+  });
+
+  test("two pages in one browser: either can be answered", async () => {
+    const first = await show();
+    const second = await show(first.cookie);
+    assert.equal(second.cookie, first.cookie);
+    await assertApproved(first);
+    await assertApproved(second);
+  });
+
+  test("a form that was changed anywhere is not one of ours", async () => {
+    const { request, cookie } = await show();
+    const [format, keyId, body = ""] = request.split(".");
+    const flipped = (at: number) => body.slice(0, at) + (body[at] === "A" ? "B" : "A") + body.slice(at + 1);
+    const changed = [
+      ...[0, 10, 20, Math.floor(body.length / 2), body.length - 20].map(
+        (at) => `${format}.${keyId}.${flipped(at)}`,
+      ),
+      `${format}.${keyId}.${body.slice(0, -24)}`,
+      `${format}.${keyId}.`,
+      `${format}.AAAAAAAA.${body}`,
+      `2.${keyId}.${body}`,
+      body,
+      "garbage",
+      "..",
+      "__proto__.__proto__.__proto__",
+      JSON.stringify({ step: "consent" }),
+    ];
+    for (const forged of changed) {
+      assert.notEqual(forged, request);
+      await assertRefusedPage(stage, await answer({ request: forged, decision: "approve" }, cookie), tooOld);
+    }
+    await assertApproved({ request, cookie });
+  });
+
+  test("what our own key sealed for another purpose, or another key for this one, is refused", async () => {
+    const { request, cookie } = await show();
+    const ours = createSealer([SECRET_KEY]);
+    const text = ours.open(request, "consent form");
+    assert.ok(text !== undefined, "this test no longer knows the context of the seal");
+    const forged = [
+      ours.seal(text, "client:x"),
+      ours.seal(text, "login:x"),
+      createSealer(["another-key-0123456789-abcdefghijklmnop"]).seal(text, "consent form"),
+      ours.seal("{}", "consent form"),
+      ours.seal(JSON.stringify({ ...JSON.parse(text), step: "login" }), "consent form"),
+    ];
+    for (const request of forged)
+      await assertRefusedPage(stage, await answer({ request, decision: "approve" }, cookie), tooOld);
+  });
+
+  test("a page older than its time says so; a second before it still works", async () => {
+    const shown = await show();
+    try {
+      stage.clock.ahead = 598;
+      await assertApproved(shown);
+      stage.clock.ahead = 600;
+      await assertRefusedPage(
+        stage,
+        await answer({ request: shown.request, decision: "approve" }, shown.cookie),
+        tooOld,
+      );
+    } finally {
+      stage.clock.ahead = 0;
+    }
+  });
+
+  test("no decision, an unknown one, or both at once: nothing is decided", async () => {
+    const shown = await show();
+    const { request, cookie } = shown;
+    const url = `${stage.baseUrl}/consent`;
+    const refusals: Array<[ReadonlyArray<readonly [string, string]>, string]> = [
+      [[["request", request]], "missing_parameter"],
+      [
+        [
+          ["request", request],
+          ["decision", ""],
+        ],
+        "missing_parameter",
+      ],
+      [
+        [
+          ["request", request],
+          ["decision", "APPROVE"],
+        ],
+        "invalid_parameter",
+      ],
+      [
+        [
+          ["request", request],
+          ["decision", "deny"],
+          ["decision", "approve"],
+        ],
+        "repeated_parameter",
+      ],
+      [
+        [
+          ["request", request],
+          ["request", request],
+          ["decision", "approve"],
+        ],
+        "repeated_parameter",
+      ],
+      [[["decision", "approve"]], "missing_parameter"],
+      [[], "missing_parameter"],
+    ];
+    for (const [form, reason] of refusals)
+      await assertRefusedPage(stage, await knock(url, { form, headers: { ...PERSON, cookie } }), {
+        status: 400,
+        error: "invalid_request",
+        reason,
+      });
+    await assertApproved(shown);
+  });
+
+  test("fields beside the sealed request change nothing about it", async () => {
+    const { request, cookie } = await show();
+    const reply = await answer(
+      { request, decision: "deny", redirect_uri: "https://evil.example/", state: "evil", client_id: "evil" },
+      cookie,
+    );
+    await assertRefusedRedirect(stage, reply, {
+      status: 303,
+      to: `${REDIRECT_URI}?`,
+      error: "access_denied",
+      reason: "user_denied",
+      says: /user did not approve/,
+    });
+  });
+
+  test("posting twice starts two logins, each with a state of its own", async () => {
+    const shown = await show();
+    const [first, second] = [await assertApproved(shown), await assertApproved(shown)];
+    for (const name of ["state", "nonce", "code_challenge"])
+      assert.notEqual(first.searchParams.get(name), second.searchParams.get(name), name);
+  });
+
+  test("a refused consent names no place to go: the upstream state is made after approval only (A41)", async () => {
+    const page = await knock(authorizeUrl(stage.baseUrl, client), { headers: PERSON });
+    assert.ok(!page.text.includes(stage.identityProvider.issuer));
+    const { request } = await show();
+    const reply = await answer({ request, decision: "approve" });
+    assert.equal(reply.location, undefined);
+    assert.ok(!reply.text.includes(stage.identityProvider.issuer));
+  });
+
+  test("wrong method, wrong content type, too much of it", async () => {
+    const { request, cookie } = await show();
+    const url = `${stage.baseUrl}/consent`;
+    for (const method of ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]) {
+      const reply = await knock(`${url}?${new URLSearchParams({ request, decision: "approve" })}`, {
+        method,
+        headers: { ...PERSON, cookie },
+      });
+      assert.equal(reply.status, 405);
+      assert.equal(reply.headers.get("allow"), "POST");
+      assert.equal(await reasonOf(stage, reply), "wrong_method");
+      assert.match(reply.headers.get("content-type") ?? "", /^text\/html/);
+    }
+    const json = await knock(url, { json: { request, decision: "approve" }, headers: { ...PERSON, cookie } });
+    assert.ok(json.status === 400 || json.status === 415);
+    assertPage(json);
+    const huge = await knock(url, { form: { request: "x".repeat(100_000) }, headers: { ...PERSON, cookie } });
+    assert.equal(huge.status, 413);
+    assertPage(huge);
+  });
+
+  test("approval prolongs the cookie that the callback will ask for", async () => {
+    const { request, cookie } = await show();
+    const reply = await answer({ request, decision: "approve" }, cookie);
+    assert.equal(reply.headers.getSetCookie()[0]?.split(";")[0], cookie);
+  });
+
+  test("the cookie is HttpOnly, Lax, for the whole site, and as short-lived as the flow", async () => {
+    const page = await knock(authorizeUrl(stage.baseUrl, client));
+    const [cookie = ""] = page.headers.getSetCookie();
+    assert.match(cookie, /; HttpOnly/);
+    assert.match(cookie, /; SameSite=Lax/);
+    assert.match(cookie, /; Path=\/(;|$)/);
+    assert.match(cookie, /; Max-Age=600/);
+    assert.doesNotMatch(cookie, /Domain=/);
+  });
+
+  test("no secret is in the log, and no code was issued by any of this", async () => {
+    assert.equal((await redeem(stage.baseUrl, client, "mcp_ac_nothing")).body.error, "invalid_grant");
+    secrets.assertNotLogged(stage);
+  });
+});

@@ -1,0 +1,226 @@
+/** Bad input to everything else: where clients look for metadata, what is not there, and the headers of every answer. */
+import assert from "node:assert/strict";
+import { request } from "node:http";
+import { after, before, describe, test } from "node:test";
+import { authorizeUrl, register, signInForTokens } from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+import {
+  assertPage,
+  assertRefused,
+  assertRefusedPage,
+  knock,
+  PERSON,
+  PROGRAM,
+  reasonOf,
+  Secrets,
+} from "./support.ts";
+
+describe("bad input over HTTP", () => {
+  const secrets = new Secrets();
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage();
+  });
+  after(() => stage.close());
+
+  const RESOURCE_METADATA = [
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/mcp",
+    "/mcp/.well-known/oauth-protected-resource",
+  ];
+  const SERVER_METADATA = [
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/oauth-authorization-server/mcp",
+    "/mcp/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/mcp",
+    "/mcp/.well-known/openid-configuration",
+  ];
+
+  for (const [paths, name] of [
+    [RESOURCE_METADATA, "the protected resource's metadata"],
+    [SERVER_METADATA, "the authorization server's metadata"],
+  ] as const)
+    test(`${name} is the same document at every place where clients look`, async () => {
+      const [first = ""] = paths;
+      const { text } = await knock(stage.baseUrl + first);
+      for (const path of paths) {
+        const reply = await knock(stage.baseUrl + path);
+        assert.equal(reply.status, 200, path);
+        assert.match(reply.headers.get("content-type") ?? "", /^application\/json/);
+        assert.match(reply.headers.get("cache-control") ?? "", /max-age=\d+/);
+        assert.equal(reply.text, text);
+        const head = await knock(stage.baseUrl + path, { method: "HEAD" });
+        assert.equal(head.status, 200);
+        assert.equal(head.text, "");
+        assert.equal((await knock(`${stage.baseUrl}${path}?ignored=1&ignored=2`)).text, text);
+        for (const method of ["POST", "PUT", "DELETE"]) {
+          const refused = await knock(stage.baseUrl + path, { method });
+          await assertRefused(stage, refused, {
+            status: 405,
+            error: "invalid_request",
+            reason: "wrong_method",
+            says: new RegExp(`${method} is not offered here: use GET`),
+          });
+          assert.equal(refused.headers.get("allow"), "GET");
+        }
+      }
+    });
+
+  test("issuer and resource are the configured ones, whatever Host or X-Forwarded-* says", async () => {
+    const headers = {
+      "x-forwarded-host": "evil.example",
+      "x-forwarded-proto": "https",
+      forwarded: "host=evil.example",
+    };
+    const { json } = await knock(`${stage.baseUrl}/.well-known/oauth-authorization-server`, { headers });
+    assert.equal(json.issuer, stage.baseUrl);
+    const host = await rawGet("/.well-known/oauth-protected-resource", { host: "evil.example" });
+    assert.ok(!host.includes("evil.example"));
+    const challenge = await knock(stage.url, { headers });
+    assert.ok(!challenge.headers.get("www-authenticate")?.includes("evil.example"));
+    assert.ok(!(await rawGet("/authorize?client_id=x", { host: "evil.example" })).includes("evil.example"));
+  });
+
+  test("what is not there is 404 with a reason, not a stack trace", async () => {
+    const paths = [
+      "/nothing",
+      "/mcp/nothing",
+      "/token/x",
+      "/authorize/x",
+      "/.env",
+      "/.git/config",
+      "/.well-known/oauth-authorization-server/other",
+      "/.well-known/jwks.json",
+      "/%ff",
+      "/%00",
+      "/%2e%2e/%2e%2e/etc/passwd",
+      "//evil.example/",
+      "/__proto__",
+      "/constructor",
+      `/${"x".repeat(8000)}`,
+    ];
+    for (const path of paths) {
+      const reply = await knock(stage.baseUrl + path, { headers: PROGRAM });
+      await assertRefused(stage, reply, {
+        status: 404,
+        error: "invalid_request",
+        reason: "unknown_path",
+        says: /There is nothing/,
+      });
+      assert.ok(!reply.text.includes("node_modules"));
+    }
+    for (const method of ["POST", "PUT", "DELETE", "PATCH"])
+      assert.equal((await knock(`${stage.baseUrl}/nothing`, { method })).status, 404);
+  });
+
+  test("a person who opens what is not there sees a page", async () => {
+    const reply = await knock(`${stage.baseUrl}/nothing`, { headers: PERSON });
+    await assertRefusedPage(stage, reply, { status: 404, error: "invalid_request", reason: "unknown_path" });
+  });
+
+  test("the page for people and the probes know their methods too", async () => {
+    for (const path of ["/", "/healthz", "/readyz"]) {
+      const reply = await knock(stage.baseUrl + path, { method: "POST" });
+      assert.equal(reply.status, 405, path);
+      assert.ok(reply.headers.get("allow"));
+    }
+  });
+
+  test("strange methods and targets end in a 4xx", async () => {
+    const attempts: Array<[string, string]> = [
+      ["TRACE", "/"],
+      ["PROPFIND", "/mcp"],
+      ["OPTIONS", "*"],
+      ["GET", "http://evil.example/authorize"],
+      ["GET", "/\\evil.example"],
+      ["GET", "/?%"],
+      ["GET", "/authorize?%=%&%ff=%fe"],
+      ["GET", "/authorize?client_id[]=x&client_id[a]=b&__proto__[x]=y&constructor=z"],
+      ["GET", `/authorize?${"a&".repeat(3000)}`],
+    ];
+    for (const [method, path] of attempts) {
+      const status = await rawStatus(method, path);
+      assert.ok(status >= 200 && status < 500, `${method} ${path}: ${status}`);
+    }
+  });
+
+  test("every page may not be framed, sniffed, kept or scripted", async () => {
+    const client = await register(stage.baseUrl);
+    const pages = [
+      "/",
+      "/authorize",
+      "/auth/callback",
+      "/consent",
+      authorizeUrl(stage.baseUrl, client).slice(stage.baseUrl.length),
+    ];
+    for (const path of pages) {
+      const reply = await knock(stage.baseUrl + path, { headers: PERSON });
+      assertPage(reply);
+      assert.doesNotMatch(reply.text, / on[a-z]+=|javascript:/i);
+    }
+  });
+
+  test("every answer to a program says what it is and hides what made it", async () => {
+    const paths = [
+      ...RESOURCE_METADATA,
+      ...SERVER_METADATA,
+      "/mcp",
+      "/token",
+      "/register",
+      "/revoke",
+      "/healthz",
+      "/x",
+    ];
+    for (const path of paths) {
+      const { headers } = await knock(stage.baseUrl + path, { headers: PROGRAM });
+      assert.match(headers.get("content-type") ?? "", /^application\/json; ?charset=utf-8$/i, path);
+      assert.equal(headers.get("x-content-type-options"), "nosniff");
+      assert.match(headers.get("content-security-policy") ?? "", /frame-ancestors 'none'/);
+      assert.equal(headers.get("x-powered-by"), null);
+      assert.equal(headers.get("server"), null);
+      assert.ok(headers.get("x-request-id"));
+    }
+  });
+
+  test("no cache keeps an error of the browser's way, in any of its forms", async () => {
+    const client = await register(stage.baseUrl);
+    for (const knocked of [
+      knock(`${stage.baseUrl}/authorize`, { headers: PROGRAM }),
+      knock(authorizeUrl(stage.baseUrl, client, { response_type: "token" })),
+    ])
+      assert.equal((await knocked).headers.get("cache-control"), "no-store");
+  });
+
+  test("a secret in a path or a query that nobody asked for does not reach the log by the query", async () => {
+    const client = await register(stage.baseUrl);
+    const { access_token } = secrets.keepTokens(await signInForTokens(stage.baseUrl, client));
+    for (const path of ["/mcp", "/nothing", "/token", "/revoke", "/authorize", "/auth/callback", "/"])
+      await reasonOf(
+        stage,
+        await knock(`${stage.baseUrl}${path}?token=${access_token}&code=${access_token}`),
+      );
+  });
+
+  test("no secret is in the log", () => secrets.assertNotLogged(stage));
+
+  function raw(method: string, path: string, headers: Record<string, string> = {}) {
+    const { port } = new URL(stage.baseUrl);
+    return new Promise<{ status: number; text: string }>((resolve, reject) => {
+      request({ host: "127.0.0.1", port, method, path, headers: { ...PERSON, ...headers } }, (response) => {
+        const chunks: Buffer[] = [];
+        response
+          .on("data", (chunk) => chunks.push(chunk))
+          .on("end", () => {
+            const head = JSON.stringify(response.headers);
+            resolve({ status: response.statusCode ?? 0, text: head + Buffer.concat(chunks) });
+          });
+      })
+        .on("error", reject)
+        .end();
+    });
+  }
+  const rawStatus = async (method: string, path: string) => (await raw(method, path)).status;
+  const rawGet = async (path: string, headers: Record<string, string>) =>
+    (await raw("GET", path, headers)).text;
+});
