@@ -1,0 +1,219 @@
+/**
+ * Property-based fuzzing of everything a stranger can reach in the browser leg: whatever comes, no 5xx, and no
+ * redirect to a place that was not validated. FUZZ_RUNS scales it (1 = the 10,000 requests of a normal run).
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import fc from "fast-check";
+import { matchRedirectUri, redirectUriProblem } from "../../src/oauth/redirect-uri.ts";
+import {
+  authorizeUrl,
+  newBrowser,
+  REDIRECT_URI,
+  type Registered,
+  register,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
+const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
+
+/** Text as attackers write it: from plain to binary, with the characters that parsers disagree about. */
+const nasty = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 60 }),
+  fc.string({ unit: fc.constantFrom(..."/\\@:?#%&=.*<>\"'\0\r\n\t 0aé".split("")), maxLength: 40 }),
+  fc.constantFrom(
+    "",
+    "__proto__",
+    "constructor",
+    "[]",
+    "null",
+    "javascript:alert(1)",
+    "//evil.example",
+    "%2e%2e%2f",
+  ),
+  fc.integer({ min: 1, max: 6_000 }).map((length) => "x".repeat(length)),
+);
+
+describe("fuzz", () => {
+  let stage: Stage;
+  let client: Registered;
+  let form: string;
+  let cookie: string;
+  before(async () => {
+    stage = await startStage({
+      environment: {
+        REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
+        REGISTRATIONS_PER_HOUR: "1000000",
+        LOG_LEVEL: "silent",
+      },
+    });
+    client = await register(stage.baseUrl, { redirect_uris: [REDIRECT_URI, "https://client.example/cb"] });
+    const browser = newBrowser();
+    const page = await browser.get(authorizeUrl(stage.baseUrl, client));
+    form = /name="request" value="([^"]+)"/.exec(page.body)?.[1] ?? "";
+    cookie = browser.cookieHeader(stage.baseUrl);
+  });
+  after(() => stage.close());
+
+  async function knock(path: string, init: RequestInit = {}): Promise<Response> {
+    const response = await fetch(stage.baseUrl + path, { redirect: "manual", ...init });
+    await response.arrayBuffer();
+    assert.ok(response.status < 500, `${response.status} for ${path.slice(0, 300)}`);
+    const location = response.headers.get("location");
+    if (location !== null)
+      assert.ok(
+        [
+          `${REDIRECT_URI}?`,
+          "https://client.example/cb?",
+          `${stage.baseUrl}/authorize?`,
+          stage.identityProvider.issuer,
+        ].some((start) => location.startsWith(start)),
+        `redirected to ${location}`,
+      );
+    return response;
+  }
+
+  /** Mostly right, so that the deeper checks are reached: some parameters replaced, doubled or dropped. */
+  const mutations = (names: readonly string[]) =>
+    fc.array(fc.tuple(fc.constantFrom(...names), fc.constantFrom("set", "append", "delete"), nasty), {
+      maxLength: 3,
+    });
+
+  function mutate(query: URLSearchParams, changes: ReadonlyArray<readonly [string, string, string]>): void {
+    for (const [name, how, value] of changes) {
+      if (how === "set") query.set(name, value);
+      else if (how === "append") query.append(name, value);
+      else query.delete(name);
+    }
+  }
+
+  const AUTHORIZE = [
+    ..."client_id redirect_uri response_type response_mode scope state code_challenge code_challenge_method".split(
+      " ",
+    ),
+    ..."resource prompt request request_uri __proto__ constructor".split(" "),
+  ];
+
+  test("/authorize", () =>
+    fc.assert(
+      fc.asyncProperty(mutations(AUTHORIZE), fc.boolean(), async (changes, byPost) => {
+        const { search } = new URL(authorizeUrl(stage.baseUrl, client));
+        const query = new URLSearchParams(search);
+        mutate(query, changes);
+        await (byPost ? knock("/authorize", { method: "POST", body: query }) : knock(`/authorize?${query}`));
+      }),
+      runs(3_000),
+    ));
+
+  test("/authorize with a query that nobody would write", () =>
+    fc.assert(
+      fc.asyncProperty(
+        nasty,
+        async (text) => void (await knock(`/authorize?${encodeURI(Buffer.from(text).toString())}`)),
+      ),
+      runs(500),
+    ));
+
+  test("/consent", () =>
+    fc.assert(
+      fc.asyncProperty(
+        mutations(["request", "decision", "scope", "remember"]),
+        fc.boolean(),
+        async (changes, asBrowser) => {
+          const body = new URLSearchParams({ request: form, decision: "approve", scope: "weather:read" });
+          mutate(body, changes);
+          const headers = { accept: "text/html", ...(asBrowser && { cookie }) };
+          const response = await knock("/consent", { method: "POST", body, headers });
+          if (!asBrowser)
+            assert.equal(response.headers.get("location"), null, "nothing happens without the cookie");
+        },
+      ),
+      runs(2_500),
+    ));
+
+  test("/auth/callback", () =>
+    fc.assert(
+      fc.asyncProperty(mutations(["state", "code", "iss", "error", "error_description"]), async (changes) => {
+        const query = new URLSearchParams({
+          state: "s".repeat(43),
+          code: "c",
+          iss: stage.identityProvider.issuer,
+        });
+        mutate(query, changes);
+        const response = await knock(`/auth/callback?${query}`, { headers: { cookie } });
+        assert.ok(response.status >= 400, "no made-up state finishes a login");
+      }),
+      runs(2_000),
+    ));
+
+  const anyJson = fc.oneof(fc.jsonValue({ maxDepth: 2 }), nasty, fc.array(nasty, { maxLength: 4 }));
+  const METADATA = [
+    ..."redirect_uris client_name client_uri logo_uri scope grant_types response_types".split(" "),
+    ..."token_endpoint_auth_method application_type jwks jwks_uri contacts __proto__".split(" "),
+  ];
+
+  test("/register", () =>
+    fc.assert(
+      fc.asyncProperty(fc.dictionary(fc.constantFrom(...METADATA), anyJson), async (changes) => {
+        const body = JSON.stringify({
+          redirect_uris: [REDIRECT_URI],
+          token_endpoint_auth_method: "none",
+          ...changes,
+        });
+        const headers = { "content-type": "application/json" };
+        await knock("/register", { method: "POST", headers, body });
+      }),
+      runs(2_000),
+    ));
+});
+
+describe("fuzz of redirect URIs", () => {
+  const scheme = fc.constantFrom("https:", "http:", "HTTPS:", "javascript:", "cursor:", "data:", "", "//");
+  const host = fc.constantFrom(
+    "client.example",
+    "evil.example",
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    "localhost.evil.example",
+    "good@evil.example",
+  );
+  const uri = fc.oneof(
+    nasty,
+    fc.tuple(scheme, fc.constantFrom("//", "/", "\\\\", ""), host, nasty).map((parts) => parts.join("")),
+    fc
+      .tuple(fc.constantFrom("https://client.example/cb", "http://localhost:1/cb"), nasty)
+      .map((parts) => parts.join("")),
+  );
+  const registered = ["https://client.example/cb", "http://localhost:1/cb", "http://[::1]/cb"];
+
+  test("what is matched is a registered one, but for the port of this computer", () =>
+    fc.assert(
+      fc.property(uri, (requested) => {
+        const match = matchRedirectUri(registered, requested, redirectUriProblem);
+        if (match === undefined) return;
+        assert.equal(match, requested);
+        const { protocol, hostname, pathname, search, hash, username } = new URL(match);
+        const parts = `${protocol}//${hostname}${pathname}${search}${hash}${username}`;
+        assert.ok(
+          ["https://client.example/cb", "http://localhost/cb", "http://[::1]/cb"].includes(parts),
+          parts,
+        );
+      }),
+      runs(20_000),
+    ));
+
+  test("what may be registered can be resolved in one way only", () =>
+    fc.assert(
+      fc.property(uri, (requested) => {
+        if (redirectUriProblem(requested) !== undefined) return;
+        const url = new URL(requested);
+        assert.equal(url.username + url.password + url.hash, "");
+        assert.match(requested, /^[\x21-\x7e]+$/);
+        if (url.protocol === "http:") assert.match(url.hostname, /^(localhost|127\.0\.0\.1|\[::1\])$/);
+        assert.ok(!["javascript:", "data:", "file:", "vbscript:", "blob:"].includes(url.protocol));
+      }),
+      runs(20_000),
+    ));
+});
