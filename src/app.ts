@@ -5,9 +5,14 @@ import type { Logger } from "pino";
 import { Approval, createApprovals } from "./authorization/approvals.ts";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
+import type { ClientAuthentication } from "./clients/authenticate-client.ts";
+import { createFetchJwks } from "./clients/cimd-jwks.ts";
+import { ASSERTION_ALGORITHMS, verifyClientAssertion } from "./clients/client-assertion.ts";
+import { type ClientIdMetadata, createClientIdMetadata } from "./clients/client-id-metadata.ts";
 import { createClients } from "./clients/find-client.ts";
 import { createRegistrations } from "./clients/register.ts";
 import { registrationRoutes } from "./clients/routes.ts";
+import { createSafeFetch } from "./clients/safe-fetch.ts";
 import type { Config } from "./config.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
@@ -22,7 +27,7 @@ import type { Tool } from "./mcp/define-tool.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
-import { redirectUriPolicy } from "./oauth/redirect-uri.ts";
+import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
 import { type ScopeDeclarations, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
@@ -42,6 +47,8 @@ export interface AppOptions {
   records: Records;
   identityProvider: IdentityProvider;
   log: Logger;
+  /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
+  safeFetch?: typeof createSafeFetch;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
 }
@@ -63,13 +70,15 @@ export function createApp(options: AppOptions): Express {
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log };
 
+  const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
+  const { documents, verifyAssertion } = clientIdMetadataRooms(options, surroundings, redirectUris);
   const clients = createClients(
     encryptedStore({ ...storing, kind: "client", schema: Client }),
     config.clients,
+    documents,
     lifetimes,
     now,
   );
-  const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const registrations = createRegistrations({ ...surroundings, clients, policy: redirectUris, baseUrl });
   const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
   const approvals = createApprovals(approvalStore, config.consent.rememberSeconds);
@@ -91,6 +100,7 @@ export function createApp(options: AppOptions): Express {
     ...surroundings,
     config,
     clients,
+    verifyAssertion,
     logins,
     grants,
     identityProvider,
@@ -116,7 +126,16 @@ export function createApp(options: AppOptions): Express {
     mcpErrors,
   );
   app.use(openToAllOrigins);
-  app.use(metadataRoutes({ issuer: baseUrl, resource, scopes, name: brand.name }));
+  app.use(
+    metadataRoutes({
+      issuer: baseUrl,
+      resource,
+      scopes,
+      name: brand.name,
+      clientIdMetadata: documents !== undefined,
+      assertionAlgorithms: ASSERTION_ALGORITHMS,
+    }),
+  );
   app.use(
     registrationRoutes({
       ...surroundings,
@@ -137,6 +156,27 @@ export function createApp(options: AppOptions): Express {
     return isPerson ? toPeople(error, req, res, next) : toPrograms(error, req, res, next);
   }) satisfies ErrorRequestHandler);
   return app;
+}
+
+const MAX_JWKS_BYTES = 65_536;
+
+/** What clients with a metadata document need: their document, and a check of what they sign. */
+function clientIdMetadataRooms(
+  { config, records, safeFetch = createSafeFetch }: AppOptions,
+  { now, log }: Surroundings,
+  redirectUriPolicy: RedirectUriPolicy,
+): { documents: ClientIdMetadata | undefined; verifyAssertion: ClientAuthentication["verifyAssertion"] } {
+  const { baseUrl, clientIdMetadata } = config;
+  const { domains } = clientIdMetadata;
+  const fetchJwks = createFetchJwks({ fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }), now, log });
+  const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, fetchJwks, records, now };
+  return {
+    documents: clientIdMetadata.enabled
+      ? createClientIdMetadata({ fetch: safeFetch(), domains, redirectUriPolicy, now, log })
+      : undefined,
+    verifyAssertion: (assertion, assertionType, client) =>
+      verifyClientAssertion(assertion, assertionType, client, rules),
+  };
 }
 
 /** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */

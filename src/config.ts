@@ -1,6 +1,7 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
+import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-policy.ts";
 import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { RENEWAL_SECONDS } from "./clients/find-client.ts";
 import { isLoopbackHost } from "./oauth/redirect-uri.ts";
@@ -17,6 +18,12 @@ export interface UpstreamConfig {
   /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
   scopes?: readonly string[];
   timeoutSeconds: number;
+}
+
+/** Clients that bring their metadata along as a document (Client ID Metadata Documents). */
+export interface ClientIdMetadataConfig {
+  enabled: boolean;
+  domains: DomainPolicy;
 }
 
 /** Who may register a client (RFC 7591), and how often. */
@@ -68,6 +75,7 @@ export interface Config {
   /** What people see on the pages. */
   brand: Brand;
   registration: Registration;
+  clientIdMetadata: ClientIdMetadataConfig;
   /** Clients that the operator registered. */
   clients: readonly ConfiguredClient[];
   /** Redirect URIs that clients may use; none listed: all that the rules allow. */
@@ -119,6 +127,7 @@ export function loadConfig(environment: Environment): Config {
     resource: `${baseUrl}/mcp`,
     brand: brand(settings),
     registration: registration(settings),
+    clientIdMetadata: clientIdMetadata(settings),
     clients: configuredClients(settings),
     redirectUriPatterns: redirectUriPatterns(settings),
     consent: consent(settings),
@@ -169,6 +178,24 @@ function registration(settings: Settings): Registration {
   };
 }
 
+function clientIdMetadata(settings: Settings): ClientIdMetadataConfig {
+  const isPattern = (text: string) => "pattern" in parseDomainPattern(text);
+  const form = "host names such as app.example.com or *.example.com";
+  const allowed = settings.list("CLIENT_DOMAINS_ALLOWED", isPattern, form);
+  return {
+    enabled: settings.oneOf("CLIENT_ID_METADATA", ["on", "off"]) === "on",
+    domains: {
+      allow: allowed.length === 0 ? "any" : allowed.flatMap(domainPattern),
+      deny: settings.list("CLIENT_DOMAINS_DENIED", isPattern, form).flatMap(domainPattern),
+    },
+  };
+}
+
+function domainPattern(text: string): string[] {
+  const parsed = parseDomainPattern(text);
+  return "pattern" in parsed ? [parsed.pattern] : [];
+}
+
 function configuredClients(settings: Settings): ConfiguredClient[] {
   const text = settings.optional("CLIENTS");
   if (text === undefined) return [];
@@ -196,9 +223,14 @@ function consent(settings: Settings): ConsentConfig {
 }
 
 /** Without consent, whoever can register a client could ride on the login of everybody who follows a link. */
-function refuseUnaskedStrangers({ consent, registration }: Config, settings: Settings): void {
-  if (consent.mode === "never" && registration.mode !== "off")
-    settings.problem("CONSENT=never needs REGISTRATION=off: only clients in CLIENTS may go unasked");
+function refuseUnaskedStrangers(
+  { consent, registration, clientIdMetadata }: Config,
+  settings: Settings,
+): void {
+  if (consent.mode === "never" && (registration.mode !== "off" || clientIdMetadata.enabled))
+    settings.problem(
+      "CONSENT=never needs REGISTRATION=off and CLIENT_ID_METADATA=off: only clients in CLIENTS may go unasked",
+    );
 }
 
 function brand(settings: Settings): Brand {

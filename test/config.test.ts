@@ -85,12 +85,34 @@ describe("configuration", () => {
     ["a Redis password that breaks the URL", { REDIS_URL: "redis://u:pa#ss@h:1" }, /percent-encoded/],
     ["a proxy that is no address", { TRUSTED_PROXIES: "nginx" }, /TRUSTED_PROXIES must be/],
     ["an origin with a path", { ALLOWED_ORIGINS: "https://a.example/x" }, /ALLOWED_ORIGINS must be/],
-    ["no consent with open registration", { CONSENT: "never" }, /CONSENT=never needs REGISTRATION=off/],
-    ["registration tokens that nobody asks for", { REGISTRATION_TOKENS: "a".repeat(20) }, /set REGISTRATION=token/],
+    ["no consent with open registration", { CONSENT: "never" }, /CONSENT=never needs REGISTRATION=off and/],
+    [
+      "no consent with metadata documents",
+      { CONSENT: "never", REGISTRATION: "off" },
+      /and CLIENT_ID_METADATA=off/,
+    ],
+    [
+      "a domain that is a URL",
+      { CLIENT_DOMAINS_DENIED: "https://evil.example" },
+      /CLIENT_DOMAINS_DENIED must be/,
+    ],
+    [
+      "registration tokens that nobody asks for",
+      { REGISTRATION_TOKENS: "a".repeat(20) },
+      /set REGISTRATION=token/,
+    ],
     ["registration by token without tokens", { REGISTRATION: "token" }, /needs REGISTRATION_TOKENS/],
-    ["a pattern for half the world", { ALLOWED_REDIRECT_URIS: "https://*.com/*" }, /ALLOWED_REDIRECT_URIS must be/],
+    [
+      "a pattern for half the world",
+      { ALLOWED_REDIRECT_URIS: "https://*.com/*" },
+      /ALLOWED_REDIRECT_URIS must be/,
+    ],
     ["clients that are no JSON", { CLIENTS: "{" }, /CLIENTS must be a JSON array/],
-    ["a client without redirect URIs", { CLIENTS: '[{"client_id":"a"}]' }, /CLIENTS is not valid at 0.redirect_uris/],
+    [
+      "a client without redirect URIs",
+      { CLIENTS: '[{"client_id":"a"}]' },
+      /CLIENTS is not valid at 0.redirect_uris/,
+    ],
     [
       "a client with a dangerous redirect URI",
       { CLIENTS: '[{"client_id":"a","redirect_uris":["javascript:alert(1)"]}]' },

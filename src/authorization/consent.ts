@@ -31,7 +31,7 @@ export function consentPage(page: ConsentPage): Html {
   const { redirectUri } = transaction.request;
   return html`
 <p><strong>${client.client_name ?? "An application without a name"}</strong> wants to use <strong>${serverName}</strong> in your name.</p>
-<p class="soft">${PROVENANCE[client.provenance]}</p>
+<p class="soft">${provenance(client)}</p>
 <h2>Afterwards you are sent to</h2>
 <p class="address">${destination(redirectUri)}</p>
 ${
@@ -55,10 +55,16 @@ ${canRemember ? html`<label class="scope"><input type="checkbox" name="remember"
 </form>`;
 }
 
-const PROVENANCE: Record<Client["provenance"], string> = {
-  configured: "The operator of this server registered it.",
-  registered: "It registered itself under this name; nobody verified it.",
-};
+function provenance(client: Client): Html | string {
+  switch (client.provenance) {
+    case "configured":
+      return "The operator of this server registered it.";
+    case "document":
+      return html`The web site <strong>${new URL(client.client_id).host}</strong> vouches for this name.`;
+    case "registered":
+      return "It registered itself under this name; nobody verified it.";
+  }
+}
 
 /** A disabled box is not sent by browsers; what is required is added when the answer comes. */
 function scopeChoice({ name, description, required }: DeclaredScope): Html {

@@ -2,6 +2,8 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ClientCredentials, parse } from "../oauth/requests.ts";
+import { claimedClientId } from "./client-assertion.ts";
+import { atTokenEndpoint } from "./client-id-metadata.ts";
 import type { Clients } from "./find-client.ts";
 import { matchesHash } from "./register.ts";
 
@@ -10,71 +12,84 @@ declare const proof: unique symbol;
 /** A client that proved who it is by the method it registered; only `authenticateClient` makes one. */
 export type AuthenticatedClient = Client & { readonly [proof]: true };
 
-interface Credentials {
-  method: Client["token_endpoint_auth_method"];
-  clientId: string;
-  secret?: string;
+type Credentials = { clientId: string } & (
+  | { method: "none" }
+  | { method: "client_secret_basic" | "client_secret_post"; secret: string }
+  | { method: "private_key_jwt"; assertion: string; assertionType: string | undefined }
+);
+
+export interface ClientAuthentication {
+  clients: Clients;
+  /** Checks a signed assertion of a client. */
+  verifyAssertion(assertion: string, assertionType: string | undefined, client: Client): Promise<void>;
 }
 
 /**
  * @throws OAuthError `invalid_client`: 401 also for an unknown client, so that it registers again instead of giving
- * up (RFC 6749 §5.2).
+ * up (RFC 6749 §5.2); UnavailableError if its metadata or keys cannot be fetched now
  */
 export async function authenticateClient(
   authorization: string | undefined,
-  body: Readonly<Record<string, unknown>>,
-  clients: Clients,
+  body: unknown,
+  { clients, verifyAssertion }: ClientAuthentication,
 ): Promise<AuthenticatedClient> {
-  const credentials = readCredentials(authorization, body);
-  const client = await clients.find(credentials.clientId);
-  if (client === undefined)
-    throw invalidClient(
-      "This client is not registered here, or its registration expired: register again.",
-      "unknown_client",
-    );
+  const credentials = readCredentials(authorization, parse(ClientCredentials, body));
+  const client = await findClient(credentials.clientId, clients);
   if (credentials.method !== client.token_endpoint_auth_method)
     throw invalidClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
       "wrong_auth_method",
     );
-  if (client.secretHash !== undefined && !matchesHash(credentials.secret ?? "", client.secretHash))
+  if ("secret" in credentials && !matchesHash(credentials.secret, client.secretHash ?? ""))
     throw invalidClient("The client secret is wrong.", "wrong_client_secret");
+  if ("assertion" in credentials)
+    await verifyAssertion(credentials.assertion, credentials.assertionType, client);
   return client as AuthenticatedClient;
 }
 
-function readCredentials(
-  authorization: string | undefined,
-  body: Readonly<Record<string, unknown>>,
-): Credentials {
-  const { client_id: clientId, client_secret: secret } = parse(ClientCredentials, body);
-  if (authorization !== undefined) return readBasic(authorization, clientId, secret);
+async function findClient(clientId: string, clients: Clients): Promise<Client> {
+  try {
+    const client = await clients.find(clientId);
+    if (client !== undefined) return client;
+  } catch (error) {
+    throw atTokenEndpoint(error);
+  }
+  throw invalidClient(
+    "This client is not registered here, or its registration expired: register again.",
+    "unknown_client",
+  );
+}
+
+/** RFC 6749 §2.3: one method per request. */
+function readCredentials(authorization: string | undefined, body: ClientCredentials): Credentials {
+  const { client_assertion: assertion, client_assertion_type: assertionType, client_secret: secret } = body;
+  const methods = [authorization, assertion, secret].filter((credential) => credential !== undefined);
+  if (methods.length > 1)
+    throw new OAuthError("invalid_request", "Credentials were sent in more than one way: use one.", {
+      reason: "two_auth_methods",
+    });
+  if (authorization !== undefined) return readBasic(authorization, body.client_id);
+  const clientId = body.client_id ?? (assertion && claimedClientId(assertion));
   if (clientId === undefined)
-    throw new OAuthError(
-      "invalid_client",
+    throw invalidClient(
       "No client identified itself: send client_id, or HTTP Basic credentials.",
-      {
-        reason: "no_client_id",
-      },
+      "no_client_id",
     );
+  if (assertion !== undefined) return { method: "private_key_jwt", clientId, assertion, assertionType };
   return secret !== undefined
     ? { method: "client_secret_post", clientId, secret }
     : { method: "none", clientId };
 }
 
 /** HTTP Basic, with both halves form-encoded as RFC 6749 §2.3.1 asks. */
-function readBasic(
-  authorization: string,
-  bodyClientId: string | undefined,
-  bodySecret: string | undefined,
-): Credentials {
+function readBasic(authorization: string, bodyClientId: string | undefined): Credentials {
   const encoded = /^Basic +([A-Za-z0-9+/_-]+=*) *$/i.exec(authorization)?.[1];
   const [, id, secret] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded ?? "", "base64").toString("utf8")) ?? [];
   if (id === undefined || secret === undefined)
     throw invalidClient("The Authorization header is not valid HTTP Basic.", "malformed_basic");
   const clientId = formDecode(id);
-  // RFC 6749 §2.3: one method per request.
-  if (bodySecret !== undefined || (bodyClientId !== undefined && bodyClientId !== clientId))
-    throw new OAuthError("invalid_request", "Credentials were sent in the header and in the body: use one.", {
+  if (bodyClientId !== undefined && bodyClientId !== clientId)
+    throw new OAuthError("invalid_request", "The header and the body name different clients: use one.", {
       reason: "two_auth_methods",
     });
   return { method: "client_secret_basic", clientId, secret: formDecode(secret) };

@@ -1,8 +1,10 @@
-/** The clients that may ask: those in the configuration, and those that registered themselves. */
+/** The clients that may ask: those in the configuration, those with a metadata document, and those that registered. */
 import type { Client } from "../oauth/client-metadata.ts";
 import type { Store } from "../storage/store.ts";
+import type { ClientIdMetadata } from "./client-id-metadata.ts";
 
 export interface Clients {
+  /** @throws ClientMetadataError if the client's document cannot be used */
   find(clientId: string): Promise<Client | undefined>;
   /** Stores a registration that nobody has used yet; it is soon forgotten if that stays so. */
   add(client: Client): Promise<void>;
@@ -24,6 +26,7 @@ export const RENEWAL_SECONDS = 86_400;
 export function createClients(
   store: Store<Client>,
   configured: readonly Client[],
+  documents: ClientIdMetadata | undefined,
   { clientSeconds, unusedClientSeconds }: ClientLifetimes,
   now: () => number,
 ): Clients {
@@ -33,7 +36,14 @@ export function createClients(
     store.put(client.client_id, client, hasBeenUsed(client) ? clientSeconds : unusedClientSeconds);
 
   return {
-    find: async (clientId) => fixed.get(clientId) ?? store.get(clientId),
+    async find(clientId) {
+      const client = fixed.get(clientId);
+      if (client !== undefined) return client;
+      // By its beginning alone: what is wrong with a URL is for its own room to say.
+      return documents !== undefined && clientId.startsWith("https://")
+        ? documents.find(clientId)
+        : store.get(clientId);
+    },
     add: put,
     change: put,
     async keepAlive(client) {

@@ -131,5 +131,6 @@ export function hashSecret(secret: string): string {
 }
 
 export function matchesHash(secret: string, hash: string): boolean {
-  return timingSafeEqual(Buffer.from(hashSecret(secret)), Buffer.from(hash));
+  const [actual, expected] = [Buffer.from(hashSecret(secret)), Buffer.from(hash)];
+  return actual.length === expected.length && timingSafeEqual(actual, expected);
 }

@@ -1,9 +1,11 @@
 /** Client metadata (RFC 7591 §2, OpenID Connect Registration §2): what a client says of itself, checked. */
 import { OAuthClientMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
+import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
 import type { RedirectUriPolicy } from "./redirect-uri.ts";
 
+/** What a client may register; clients with a metadata document may also use `private_key_jwt`. */
 export const AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"] as const;
 export const GRANT_TYPES = ["authorization_code", "refresh_token"] as const;
 
@@ -21,14 +23,18 @@ export const Client = z.object({
   redirect_uris: z.array(z.string()),
   grant_types: z.array(z.enum(GRANT_TYPES)),
   response_types: z.array(z.literal("code")),
-  token_endpoint_auth_method: z.enum(AUTH_METHODS),
+  token_endpoint_auth_method: z.enum([...AUTH_METHODS, "private_key_jwt"]),
+  /** With `private_key_jwt`: one of the two, and perhaps the only algorithm it uses. */
+  jwks: z.custom<JSONWebKeySet>().optional(),
+  jwks_uri: z.string().optional(),
+  token_endpoint_auth_signing_alg: z.string().optional(),
   scope: z.string().optional(),
   /** SHA-256 of the client secret; a random 256-bit secret needs no slower hash. */
   secretHash: z.string().optional(),
   /** SHA-256 of the token that manages this registration (RFC 7592). */
   registrationTokenHash: z.string().optional(),
-  /** Who vouches for what the client says of itself: nobody, or the operator. */
-  provenance: z.enum(["registered", "configured"]),
+  /** Who vouches for what the client says of itself: nobody, the operator, or the web site of its metadata document. */
+  provenance: z.enum(["registered", "configured", "document"]),
   /** When it was last known to be in use, seconds since the epoch. */
   usedAt: z.number(),
 });
@@ -49,7 +55,15 @@ const RegistrationRequest = z.object({
 /** What a client says of itself (RFC 7591 §2). */
 export type ClientMetadata = Omit<
   Client,
-  "client_id" | "client_id_issued_at" | "secretHash" | "registrationTokenHash" | "provenance" | "usedAt"
+  | "client_id"
+  | "client_id_issued_at"
+  | "jwks"
+  | "jwks_uri"
+  | "token_endpoint_auth_signing_alg"
+  | "secretHash"
+  | "registrationTokenHash"
+  | "provenance"
+  | "usedAt"
 >;
 
 /**

@@ -57,8 +57,14 @@ export type AuthorizationCodeRequest = Extract<
 >;
 export type RefreshTokenRequest = Extract<z.infer<typeof TokenRequest>, { grant_type: "refresh_token" }>;
 
-/** How a client names itself in a body (RFC 6749 §2.3.1). */
-export const ClientCredentials = z.object({ client_id: Text.optional(), client_secret: Text.optional() });
+/** How a client names itself in a body (RFC 6749 §2.3.1, RFC 7523 §2.2). */
+export const ClientCredentials = z.object({
+  client_id: Text.optional(),
+  client_secret: Text.optional(),
+  client_assertion: z.string().max(16_384).optional(),
+  client_assertion_type: Text.optional(),
+});
+export type ClientCredentials = z.infer<typeof ClientCredentials>;
 
 /** POST /revoke (RFC 7009 §2.1). */
 export const RevocationRequest = z.object({ token: Text, token_type_hint: Text.optional() });

@@ -8,6 +8,9 @@ export interface MetadataSettings {
   /** What the tools need, in the order they were declared. */
   scopes: readonly string[];
   name: string;
+  /** Client ID Metadata Documents are accepted; with them, clients may sign instead of sharing a secret. */
+  clientIdMetadata: boolean;
+  assertionAlgorithms: readonly string[];
 }
 
 /** Where the protected resource metadata lives: inserted before the path of the resource (RFC 9728 §3.1). */
@@ -28,7 +31,9 @@ export function protectedResourceMetadata({ issuer, resource, scopes, name }: Me
 }
 
 /** RFC 8414 §2, with RFC 9207's `iss` parameter announced. */
-export function authorizationServerMetadata({ issuer, scopes, resource }: MetadataSettings) {
+export function authorizationServerMetadata(settings: MetadataSettings) {
+  const { issuer, scopes, resource, clientIdMetadata, assertionAlgorithms } = settings;
+  const authMethods = clientIdMetadata ? [...AUTH_METHODS, "private_key_jwt"] : AUTH_METHODS;
   return {
     issuer,
     authorization_endpoint: `${issuer}/authorize`,
@@ -39,8 +44,13 @@ export function authorizationServerMetadata({ issuer, scopes, resource }: Metada
     response_types_supported: ["code"],
     response_modes_supported: ["query"],
     grant_types_supported: GRANT_TYPES,
-    token_endpoint_auth_methods_supported: AUTH_METHODS,
-    revocation_endpoint_auth_methods_supported: AUTH_METHODS,
+    token_endpoint_auth_methods_supported: authMethods,
+    revocation_endpoint_auth_methods_supported: authMethods,
+    ...(clientIdMetadata && {
+      client_id_metadata_document_supported: true,
+      token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+      revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    }),
     code_challenge_methods_supported: ["S256"],
     authorization_response_iss_parameter_supported: true,
     protected_resources: [resource],

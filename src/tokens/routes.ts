@@ -1,7 +1,10 @@
 /** The back channel: POST /token (RFC 6749 §3.2) and POST /revoke (RFC 7009). */
 import { type Request, type RequestHandler, Router, urlencoded } from "express";
-import { type AuthenticatedClient, authenticateClient } from "../clients/authenticate-client.ts";
-import type { Clients } from "../clients/find-client.ts";
+import {
+  type AuthenticatedClient,
+  authenticateClient,
+  type ClientAuthentication,
+} from "../clients/authenticate-client.ts";
 import type { Config } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
@@ -16,9 +19,8 @@ import { revokeToken } from "./revoke.ts";
 import type { TokenResponse } from "./token-response.ts";
 import type { UpstreamRefresh } from "./upstream-refresh.ts";
 
-export interface TokenRooms {
+export interface TokenRooms extends ClientAuthentication {
   config: Config;
-  clients: Clients;
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;
@@ -30,7 +32,7 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
   const router = Router();
   const form: RequestHandler[] = [urlencoded({ extended: false, limit: "64kb" }), requireForm];
 
-  const authenticated = (req: Request) => authenticateClient(req.get("authorization"), req.body, clients);
+  const authenticated = (req: Request) => authenticateClient(req.get("authorization"), req.body, rooms);
 
   function answer(client: AuthenticatedClient, body: unknown): Promise<TokenResponse> {
     const request = parse(TokenRequest, body);

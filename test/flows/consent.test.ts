@@ -74,7 +74,7 @@ describe("the consent page", () => {
     const page = await browser.get(authorizeUrl(stage.baseUrl, client, { scope: "weather:write" }));
     await browser.submit(page, { scope: "weather:read" }, { button: "approve" });
     const consent = stage.log.findLast(({ msg }) => msg === "Consent given");
-    assert.equal((consent?.scopes as string[]).includes("weather:read"), false);
+    assert.doesNotMatch(String(consent?.scopes), /weather:read/);
   });
 
   test("two tabs, a page rendered twice, many abandoned flows: all work, with one cookie", async () => {
@@ -162,6 +162,7 @@ describe("no consent, in a closed deployment", () => {
       environment: {
         CONSENT: "never",
         REGISTRATION: "off",
+        CLIENT_ID_METADATA: "off",
         CLIENTS: JSON.stringify([
           { client_id: "internal", client_name: "Internal", redirect_uris: [REDIRECT_URI], scope: "" },
         ]),

@@ -12,6 +12,8 @@ const settings = {
   resource: "https://mcp.example/mcp",
   scopes: ["weather:read", "mail:send"],
   name: "Example",
+  clientIdMetadata: true,
+  assertionAlgorithms: ["ES256"],
 };
 
 describe("the metadata documents", () => {
@@ -36,6 +38,15 @@ describe("the metadata documents", () => {
 
   test("A19 A21 PKCE is S256 and nothing else", () =>
     assert.deepEqual(server.code_challenge_methods_supported, ["S256"]));
+
+  test("A27 metadata documents are advertised, with signing instead of secrets, only where they are accepted", () => {
+    assert.equal(server.client_id_metadata_document_supported, true);
+    assert.match(server.token_endpoint_auth_methods_supported.join(" "), /private_key_jwt/);
+    assert.deepEqual(server.token_endpoint_auth_signing_alg_values_supported, ["ES256"]);
+    const without = authorizationServerMetadata({ ...settings, clientIdMetadata: false });
+    assert.equal("client_id_metadata_document_supported" in without, false);
+    assert.doesNotMatch(without.token_endpoint_auth_methods_supported.join(" "), /private_key_jwt/);
+  });
 
   test("A26 iss is announced", () =>
     assert.equal(server.authorization_response_iss_parameter_supported, true));

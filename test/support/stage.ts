@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
-import { createApp } from "../../src/app.ts";
+import { type AppOptions, createApp } from "../../src/app.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
@@ -36,6 +36,8 @@ export interface StageOptions {
   environment?: Record<string, string>;
   /** Stands between the server and the identity provider. */
   throughProxy?: FaultyProxy;
+  /** Lets the server fetch clients' documents from this computer. */
+  safeFetch?: AppOptions["safeFetch"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -116,6 +118,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       config,
       tools,
       scopes: { ...scopes, ...options.scopes },
+      ...(options.safeFetch && { safeFetch: options.safeFetch }),
       records,
       identityProvider: provider,
       log: logger,

@@ -1,0 +1,172 @@
+/** Clients that prove who they are with a signed JWT: private_key_jwt (RFC 7523 §3, OpenID Connect Core §9). */
+import { createHash } from "node:crypto";
+import { createLocalJWKSet, decodeJwt, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
+import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import type { Records } from "../storage/store.ts";
+import { unavailable } from "./cimd-document-cache.ts";
+import type { FetchJwks } from "./cimd-jwks.ts";
+
+/** For `token_endpoint_auth_signing_alg_values_supported`: signatures that only the holder of a private key makes. */
+export const ASSERTION_ALGORITHMS: readonly string[] = [
+  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
+  ...["PS256", "PS384", "PS512", "RS256", "RS384", "RS512"],
+];
+
+/** The `client_assertion_type` of a JWT (RFC 7523 §2.2). */
+export const JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+export interface AssertingClient {
+  client_id: string;
+  jwks?: JSONWebKeySet | undefined;
+  jwks_uri?: string | undefined;
+  token_endpoint_auth_signing_alg?: string | undefined;
+}
+
+export interface AssertionRules {
+  issuer: string;
+  tokenEndpoint: string;
+  fetchJwks: FetchJwks;
+  /** Remembers every assertion until it expires, for all replicas. */
+  records: Records;
+  now: () => number;
+}
+
+/** An assertion that could be used for longer is refused: the client can make a new one at any time. */
+const MAX_LIFETIME_SECONDS = 300;
+const CLOCK_TOLERANCE_SECONDS = 30;
+/** A key set older than this is fetched again for a key that it lacks: the client may have rotated. */
+const UNKNOWN_KEY_SECONDS = 30;
+
+/**
+ * Verifies a client assertion and uses it up.
+ * @throws OAuthError `invalid_client`; UnavailableError when the keys or the storage are out of reach
+ */
+export async function verifyClientAssertion(
+  assertion: string,
+  assertionType: string | undefined,
+  client: AssertingClient,
+  rules: AssertionRules,
+): Promise<void> {
+  if (assertionType !== JWT_BEARER)
+    throw invalidAssertion(`use client_assertion_type ${JWT_BEARER}`, "unknown_assertion_type");
+  const claims = await verifySignature(assertion, client, rules);
+  checkAudience(claims.aud, rules);
+  const expiresAt = checkLifetime(claims, rules.now());
+  // Last of all: only who holds the key may use up an identifier.
+  await useUp(client.client_id, claims.jti, expiresAt, rules);
+}
+
+/** The client that an assertion claims to be of, unverified: `client_id` may be left out beside it (RFC 7521 §4.2). */
+export function claimedClientId(assertion: string): string | undefined {
+  try {
+    const { sub }: { sub?: unknown } = decodeJwt(assertion);
+    return typeof sub === "string" ? sub : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Signature, `iss`, `sub`, and the times as far as jose judges them (RFC 7523 §3). */
+async function verifySignature(
+  assertion: string,
+  client: AssertingClient,
+  { fetchJwks, now }: AssertionRules,
+): Promise<JWTPayload> {
+  const verify = async (jwks: JSONWebKeySet) => {
+    const { payload } = await jwtVerify(assertion, createLocalJWKSet(jwks), {
+      algorithms: [client.token_endpoint_auth_signing_alg ?? ASSERTION_ALGORITHMS].flat(),
+      issuer: client.client_id,
+      subject: client.client_id,
+      requiredClaims: ["exp", "aud", "jti"],
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      currentDate: new Date(now() * 1000),
+    });
+    return payload;
+  };
+  const uri = client.jwks_uri;
+  const jwks = client.jwks ?? (uri === undefined ? { keys: [] } : await keysAt(uri, fetchJwks));
+  try {
+    return await verify(jwks);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSNoMatchingKey) || uri === undefined) throw refusal(error);
+  }
+  const newer = await keysAt(uri, fetchJwks, { maxAgeSeconds: UNKNOWN_KEY_SECONDS });
+  return verify(newer).catch((error: unknown) => {
+    throw refusal(error);
+  });
+}
+
+/** Whatever keeps us from the keys says nothing about the client: never `invalid_client`. */
+async function keysAt(
+  uri: string,
+  fetchJwks: FetchJwks,
+  options?: { maxAgeSeconds: number },
+): Promise<JSONWebKeySet> {
+  try {
+    return await fetchJwks(uri, options);
+  } catch (error) {
+    throw error instanceof UnavailableError ? error : unavailable("jwks_unavailable", error);
+  }
+}
+
+/** Every audience must be us: one for another server too could be presented by that one, or was meant for it. */
+function checkAudience(audience: JWTPayload["aud"], { issuer, tokenEndpoint }: AssertionRules): void {
+  const audiences = [audience ?? []].flat();
+  if (audiences.length === 0 || !audiences.every((value) => value === issuer || value === tokenEndpoint))
+    throw invalidAssertion(`its aud must be ${issuer}`, "assertion_wrong_audience");
+}
+
+function checkLifetime({ exp = 0, iat }: JWTPayload, now: number): number {
+  if (exp > now + MAX_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS)
+    throw invalidAssertion(
+      `it must expire within ${MAX_LIFETIME_SECONDS} seconds`,
+      "assertion_lifetime_too_long",
+    );
+  if (iat !== undefined && iat > now + CLOCK_TOLERANCE_SECONDS)
+    throw invalidAssertion("its iat is in the future", "assertion_issued_in_future");
+  return exp;
+}
+
+/** RFC 7523 §3: the server that first takes an identifier takes it for all of them, until the assertion expires. */
+async function useUp(
+  clientId: string,
+  jti: unknown,
+  expiresAt: number,
+  { records, now }: AssertionRules,
+): Promise<void> {
+  if (typeof jti !== "string" || jti === "")
+    throw invalidAssertion("its jti must be a string of its own", "assertion_without_jti");
+  const hash = createHash("sha256")
+    .update(JSON.stringify([clientId, jti]))
+    .digest("base64url");
+  // It is accepted for the tolerance longer, by a clock that may be as far behind.
+  const seconds = Math.ceil(expiresAt - now()) + 2 * CLOCK_TOLERANCE_SECONDS;
+  if (!(await records.replace(`client-assertion:${hash}`, undefined, "used", seconds)))
+    throw invalidAssertion("it was used before: make a new one for each request", "assertion_replayed");
+}
+
+function refusal(error: unknown): OAuthError {
+  const [why, reason] = explain(error);
+  return invalidAssertion(why, reason, error);
+}
+
+function explain(error: unknown): [why: string, reason: string] {
+  if (error instanceof errors.JWTExpired) return ["it has expired", "assertion_expired"];
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return [`its claim ${error.claim} is missing or wrong`, `assertion_bad_${error.claim}`];
+  if (error instanceof errors.JOSEAlgNotAllowed)
+    return ["its signature algorithm is not accepted", "assertion_algorithm"];
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return ["its signature is wrong", "assertion_signature"];
+  if (error instanceof errors.JWKSNoMatchingKey)
+    return ["no key that the client publishes fits it", "assertion_unknown_key"];
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
+    return ["several keys fit it: name one with kid", "assertion_ambiguous_key"];
+  if (error instanceof errors.JOSEError) return ["it is not a valid signed JWT", "assertion_malformed"];
+  // What the platform's cryptography says of a key that is no key, or is too short.
+  return ["the key that the client publishes for it cannot be used", "assertion_unusable_key"];
+}
+
+function invalidAssertion(why: string, reason: string, cause?: unknown): OAuthError {
+  return new OAuthError("invalid_client", `The client assertion was refused: ${why}.`, { reason, cause });
+}

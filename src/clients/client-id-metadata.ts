@@ -1,0 +1,112 @@
+/**
+ * Clients whose client_id is the URL of a document about them (draft-ietf-oauth-client-id-metadata-document-03,
+ * whose sections are cited here): no registration, the document is fetched when the client comes.
+ */
+import type { Logger } from "pino";
+import { causes, OAuthError } from "../oauth/errors.ts";
+import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
+import {
+  ClientMetadataError,
+  type DocumentClient,
+  parseClientIdMetadata,
+  unusable,
+} from "./cimd-document.ts";
+import { type CacheLimits, createDocumentCache, isDefinite, unavailable } from "./cimd-document-cache.ts";
+import { type DomainPolicy, domainRefusal } from "./cimd-domain-policy.ts";
+import { type SafeFetch, SafeFetchError } from "./safe-fetch.ts";
+
+export { ClientMetadataError, type DocumentClient } from "./cimd-document.ts";
+
+export interface ClientIdMetadata {
+  /**
+   * The client of this URL, from its document.
+   * @throws ClientMetadataError, or UnavailableError when too many documents are being fetched
+   */
+  find(clientId: string): Promise<DocumentClient>;
+}
+
+const MAX_URL_LENGTH = 2_048;
+
+export function createClientIdMetadata(rooms: {
+  fetch: SafeFetch;
+  /** From which domains clients are welcome. */
+  domains: DomainPolicy;
+  redirectUriPolicy: RedirectUriPolicy;
+  now: () => number;
+  log: Logger;
+  limits?: Partial<CacheLimits>;
+}): ClientIdMetadata {
+  const { domains, redirectUriPolicy, now, log } = rooms;
+  const documents = createDocumentCache({
+    ...rooms,
+    parse: (body, clientId) => parseClientIdMetadata(body, clientId, { redirectUriPolicy, now: now() }),
+  });
+
+  return {
+    async find(clientId) {
+      const problem = clientIdUrlProblem(clientId);
+      if (problem !== undefined)
+        throw new ClientMetadataError(`The application's client_id is a URL that ${problem}.`, {
+          reason: "invalid_client_id_url",
+        });
+      refuseDomain(new URL(clientId).hostname, domains);
+      try {
+        return await documents.get(clientId);
+      } catch (error) {
+        if (!(error instanceof SafeFetchError)) throw error;
+        log.warn(
+          { reason: error.reason, clientId, cause: causes(error) },
+          "A client's metadata document cannot be fetched",
+        );
+        throw unusable(clientId, error.message, outwardReason(error), {
+          temporary: !isDefinite(error),
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
+/** True for a client_id that is the URL of a metadata document (§3). */
+export function isClientIdUrl(clientId: string): boolean {
+  return clientIdUrlProblem(clientId) === undefined;
+}
+
+/**
+ * The error as the token endpoint answers it: 401 for what is wrong with the client, 503 for what is only out of
+ * reach, so that a hiccup of a client's web site signs nobody out.
+ */
+export function atTokenEndpoint(error: unknown): unknown {
+  if (!(error instanceof ClientMetadataError)) return error;
+  return error.temporary
+    ? unavailable(error.reason, error)
+    : new OAuthError("invalid_client", error.message, { reason: error.reason, cause: error });
+}
+
+function clientIdUrlProblem(clientId: string): string | undefined {
+  if (clientId.length > MAX_URL_LENGTH) return `is longer than ${MAX_URL_LENGTH} characters`;
+  if (!URL.canParse(clientId) || !clientId.startsWith("https://")) return "does not start with https://";
+  if (clientId.includes("#")) return "has a fragment";
+  const url = new URL(clientId);
+  if (url.username !== "" || url.password !== "") return "carries a user name or password";
+  // What is compared and shown is exactly what is fetched. This is also the rule against dot segments, however
+  // encoded: resolving a URL removes them.
+  if (url.href !== clientId || clientId.includes("\\"))
+    return "is not in its normal form (lower-case host, no default port, no dot segments, a path)";
+  if (url.pathname === "/") return "has no path";
+  return undefined;
+}
+
+function refuseDomain(hostname: string, domains: DomainPolicy): void {
+  const refusal = domainRefusal(hostname, domains);
+  if (refusal !== undefined)
+    throw new ClientMetadataError(
+      `Applications of ${hostname} are not accepted here. Whoever runs this server can allow them.`,
+      { reason: refusal },
+    );
+}
+
+/** A stranger must not learn which internal names exist: no address and a refused one look the same outside. */
+function outwardReason({ reason }: SafeFetchError): string {
+  return reason === "address_refused" ? "unreachable" : reason;
+}

@@ -1,0 +1,128 @@
+/** A client without registration: its client_id is the URL of a document on its own https site. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
+import {
+  authorize,
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  postForm,
+  REDIRECT_URI,
+  redeem,
+  refresh,
+  revoke,
+  VERIFIER,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+describe("a client with a metadata document", () => {
+  let stage: Stage;
+  let site: Site;
+  const keys = generateKeyPair("ES256");
+  const documents = new Map<string, object>();
+  before(async () => {
+    site = await startSite((req, res) => {
+      const document = documents.get(req.url ?? "");
+      if (document === undefined) res.writeHead(404).end();
+      else sendJson(res, document);
+    });
+    stage = await startStage({
+      // Only the network is different: names resolve to this computer, whose certificate is trusted.
+      safeFetch: (options) => fetchFrom(site.ca, options),
+      environment: { CLIENT_DOMAINS_DENIED: "denied.example" },
+    });
+  });
+  after(async () => {
+    await stage.close();
+    await site.close();
+  });
+
+  function publish(path: string, more: Record<string, unknown> = {}) {
+    const client_id = site.url(path);
+    documents.set(path, {
+      client_id,
+      client_name: "Document client",
+      redirect_uris: [REDIRECT_URI],
+      ...more,
+    });
+    return { client_id, redirect_uris: [REDIRECT_URI] };
+  }
+
+  test("signs in, refreshes and revokes without ever registering", async () => {
+    const client = publish("/public.json");
+    const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
+    assert.match(
+      page.body,
+      new RegExp(`The web site <strong>${new URL(client.client_id).host}</strong> vouches`),
+    );
+    const response = await authorize(stage.baseUrl, client);
+    const tokens = (await redeem(stage.baseUrl, client, response.get("code"))).body;
+    const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    assert.equal(me.clientId, client.client_id);
+    const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(refreshed.status, 200);
+    assert.equal((await revoke(stage.baseUrl, client, refreshed.body.refresh_token)).status, 200);
+    assert.equal((await callTool(stage.url, refreshed.body.access_token, "whoami")).status, 401);
+  });
+
+  test("proves itself with a signature, once", async () => {
+    const { privateKey, publicKey } = await keys;
+    const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: "1", alg: "ES256" }] };
+    const client = publish("/signing.json", { token_endpoint_auth_method: "private_key_jwt", jwks });
+    const assertion = (jti: string) =>
+      new SignJWT({ jti })
+        .setProtectedHeader({ alg: "ES256", kid: "1" })
+        .setIssuer(client.client_id)
+        .setSubject(client.client_id)
+        .setAudience(stage.baseUrl)
+        .setIssuedAt()
+        .setExpirationTime("2m")
+        .sign(privateKey);
+    const code = (await authorize(stage.baseUrl, client)).get("code") ?? "";
+    const attempt = (client_assertion: string) =>
+      postForm(`${stage.baseUrl}/token`, {
+        grant_type: "authorization_code",
+        code,
+        code_verifier: VERIFIER,
+        client_assertion,
+        client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+      });
+    assert.equal((await redeem(stage.baseUrl, client, code)).status, 401, "the id alone is not enough");
+    const signed = await assertion("first");
+    assert.equal((await attempt(signed)).status, 200);
+    const replayed = await attempt(signed);
+    assert.equal(replayed.status, 401);
+    assert.equal(replayed.body.error, "invalid_client");
+  });
+
+  test("a document that does not fit gets a page that says why", async () => {
+    const mismatch = publish("/mismatch.json", { client_id: "https://somebody.else/" });
+    const secret = publish("/secret.json", { client_secret: "x" });
+    const missing = { client_id: site.url("/missing.json") };
+    const denied = { client_id: "https://denied.example/client.json" };
+    const dotted = { client_id: site.url("/a/../public.json") };
+    for (const client of [mismatch, secret, missing, denied, dotted]) {
+      const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
+      assert.equal(page.status, 400);
+      assert.match(page.body, /<h1>This cannot go on<\/h1>/);
+      assert.match(page.body, /application|domain/i);
+    }
+  });
+
+  test("an address inside is refused by the rules that production uses", async () => {
+    const strict = await startStage();
+    try {
+      for (const host of ["127.0.0.1", "169.254.169.254", "[::1]", "localhost"]) {
+        const page = await newBrowser().get(
+          authorizeUrl(strict.baseUrl, { client_id: `https://${host}/client.json` }),
+        );
+        assert.equal(page.status, 400);
+        assert.ok(strict.log.some(({ reason }) => reason === "address_refused" || reason === "unreachable"));
+      }
+    } finally {
+      await strict.close();
+    }
+  });
+});
