@@ -33,8 +33,9 @@ import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { verifyAccessToken } from "./tokens/access-token.ts";
-import { createGrants, Grant } from "./tokens/grant.ts";
+import { upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
+import { Grant } from "./tokens/grant.ts";
+import { createGrants } from "./tokens/grants.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
@@ -83,11 +84,13 @@ export function createApp(options: AppOptions): Express {
   const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
   const approvals = createApprovals(approvalStore, config.consent.rememberSeconds);
   const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
-  const grants = createGrants(
-    encryptedStore({ ...storing, kind: "grant", schema: Grant }),
+  const grants = createGrants({
+    ...surroundings,
+    store: encryptedStore({ ...storing, kind: "grant", schema: Grant }),
+    indexes: records.indexes,
     lifetimes,
-    surroundings,
-  );
+    limits: config.grantLimits,
+  });
   const { timeoutSeconds } = upstream;
   const upstreamRefresh = createUpstreamRefresh({
     ...surroundings,
@@ -103,6 +106,7 @@ export function createApp(options: AppOptions): Express {
     verifyAssertion,
     logins,
     grants,
+    records,
     identityProvider,
     upstreamRefresh,
     sealer,
@@ -121,7 +125,12 @@ export function createApp(options: AppOptions): Express {
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
-    bearerAuth({ verify: (token) => verifyAccessToken(token, { grants, resource, now }), resource, scopes }),
+    bearerAuth({
+      verify: (token) => verifyAccessToken(token, { grants, resource, now }),
+      upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
+      resource,
+      scopes,
+    }),
     ...mcpEndpoint({ tools, name: brand.name, version: VERSION, resource, log }),
     mcpErrors,
   );

@@ -20,6 +20,12 @@ export interface UpstreamConfig {
   timeoutSeconds: number;
 }
 
+/** How many live grants a user may have; the oldest end first. */
+export interface GrantLimits {
+  perUser: number;
+  perUserAndClient: number;
+}
+
 /** Clients that bring their metadata along as a document (Client ID Metadata Documents). */
 export interface ClientIdMetadataConfig {
   enabled: boolean;
@@ -92,6 +98,7 @@ export interface Config {
   /** The first encrypts; all decrypt. */
   secretKeys: readonly string[];
   lifetimes: Lifetimes;
+  grantLimits: GrantLimits;
   shutdownSeconds: number;
   logLevel: string;
   weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
@@ -143,6 +150,10 @@ export function loadConfig(environment: Environment): Config {
     store: store(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),
+    grantLimits: {
+      perUser: settings.integer("MAX_GRANTS_PER_USER", 100, 1, 10_000),
+      perUserAndClient: settings.integer("MAX_GRANTS_PER_USER_AND_CLIENT", 20, 1, 10_000),
+    },
     shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
     weather: {

@@ -1,7 +1,7 @@
 /** The library's public face. */
 export { type AppOptions, createApp } from "./app.ts";
 export { type Config, ConfigError, loadConfig } from "./config.ts";
-export { getAccessToken } from "./mcp/access-token-context.ts";
+export { getAccessToken, getUpstreamAccessToken } from "./mcp/access-token-context.ts";
 export { defineTool, type Tool, type ToolCall, ToolError } from "./mcp/define-tool.ts";
 export type { ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { memoryRecords } from "./storage/memory.ts";

@@ -5,8 +5,11 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { type AppOptions, createApp } from "./app.ts";
 import type { Config } from "./config.ts";
+import { causes } from "./oauth/errors.ts";
 import { memoryRecords } from "./storage/memory.ts";
 import { redisRecords } from "./storage/redis.ts";
+import { reencrypt } from "./storage/reencrypt.ts";
+import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 import { createOidcProvider } from "./upstream/oidc.ts";
@@ -37,6 +40,7 @@ export async function serve(
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   await listen(server, config);
   const { port } = server.address() as AddressInfo;
+  void reencryptOldRecords(config, records, log);
   const announcing = announce(identityProvider, config, log);
   return {
     port,
@@ -46,6 +50,20 @@ export async function serve(
       await records.close();
     },
   };
+}
+
+/** After SECRET_KEY got a new first key: says when the older ones are not needed any more. */
+async function reencryptOldRecords({ secretKeys }: Config, records: Records, log: Logger): Promise<void> {
+  if (secretKeys.length < 2) return;
+  try {
+    const count = await reencrypt(records, createSealer(secretKeys));
+    log.info(count, "Every record is under the first SECRET_KEY; the others can be removed");
+  } catch (error) {
+    log.warn(
+      { reason: "reencryption_failed", cause: causes(error) },
+      "Records could not be brought under the first SECRET_KEY: keep the others until a restart could",
+    );
+  }
 }
 
 function createRecords({ store }: Config, log: Logger): Records {

@@ -13,6 +13,8 @@ export interface BrowserCookies {
   identify(req: Request, res: Response): BrowserHash;
   /** The browser that has been here before, or undefined. */
   recognize(req: Request): BrowserHash | undefined;
+  /** Takes the browser's identity from it, and with it everything that was remembered for it. */
+  forget(res: Response): void;
   /** True if the request comes from the browser that `hash` was made for. */
   isSame(req: Request, hash: BrowserHash): boolean;
 }
@@ -51,6 +53,7 @@ export function browserCookies(
       const value = read(req);
       return value === undefined ? undefined : hashOf(value);
     },
+    forget: (res) => void res.clearCookie(name, { httpOnly: true, secure, sameSite: "lax", path: "/" }),
     isSame(req, hash) {
       const value = read(req);
       return value !== undefined && timingSafeEqual(Buffer.from(hashOf(value)), Buffer.from(hash));

@@ -8,7 +8,7 @@ import {
 } from "../oauth/errors.ts";
 import { intersect } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { Grants } from "../tokens/grant.ts";
+import type { Grants } from "../tokens/grants.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AwaitingLogin, Logins } from "./transaction.ts";

@@ -12,13 +12,14 @@ import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { Grants } from "../tokens/grant.ts";
+import type { Grants } from "../tokens/grants.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { type Approvals, isOwnNavigation } from "./approvals.ts";
 import { validateAuthorizationRequest } from "./authorize.ts";
 import { type BrowserHash, browserCookies } from "./browser.ts";
 import { finishAuthorization } from "./callback.ts";
 import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
+import { logoutRoutes } from "./logout.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
@@ -159,6 +160,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
       .redirect(302, authorizationResponse(redirectUri, { code, state, iss: baseUrl }));
   });
 
+  router.use(logoutRoutes({ ...rooms, baseUrl, browsers }));
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));
   router.all("/auth/callback", refuseOtherMethods("GET"));

@@ -3,10 +3,12 @@ import type { AuthInfo } from "@modelcontextprotocol/sdk/server/auth/types.js";
 import type { Request, RequestHandler, Response } from "express";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken, Verification } from "../tokens/access-token.ts";
-import { withAccessToken } from "./access-token-context.ts";
+import { withCaller } from "./access-token-context.ts";
 
 export interface BearerAuthOptions {
   verify(token: string): Promise<Verification>;
+  /** The user's own access token at the identity provider. */
+  upstreamAccessToken(token: AccessToken): Promise<string>;
   resource: string;
   /** What basic use needs; named in the challenge so that a client asks for it at sign-in. */
   scopes: readonly string[];
@@ -19,7 +21,12 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
  * Puts the verified token where tools find it (`getAccessToken()`) and where the MCP SDKs look for it (`req.auth`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
-export function bearerAuth({ verify, resource, scopes }: BearerAuthOptions): RequestHandler {
+export function bearerAuth({
+  verify,
+  upstreamAccessToken,
+  resource,
+  scopes,
+}: BearerAuthOptions): RequestHandler {
   const metadata = { resource_metadata: resourceMetadataUrl(resource) };
   const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
 
@@ -53,7 +60,7 @@ export function bearerAuth({ verify, resource, scopes }: BearerAuthOptions): Req
     const { token } = verification;
     Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
     Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
-    withAccessToken(token, next);
+    withCaller({ token, upstreamAccessToken: () => upstreamAccessToken(token) }, next);
   };
 }
 

@@ -142,7 +142,8 @@ async function callTool(
   try {
     return await tool.call(args, { signal });
   } catch (error) {
-    if (error instanceof ToolError) return toolError(error.message);
+    // Ours are written for people as well: an outage, a sign-in that has ended.
+    if (error instanceof ToolError || error instanceof OAuthError) return toolError(error.message);
     log.error({ reason: "tool_failed", tool: tool.name, err: error }, "A tool threw an unexpected error");
     return toolError(`${tool.name} failed unexpectedly. The server's log says why.`);
   }

@@ -113,6 +113,8 @@ export class UnavailableError extends OAuthError {
 /** An error and what caused it in one line, for the log. */
 export function causes(error: unknown): string {
   const messages: string[] = [];
-  for (let cause = error; cause instanceof Error; cause = cause.cause) messages.push(cause.message);
+  let cause = error;
+  for (; cause instanceof Error; cause = cause.cause) messages.push(cause.message);
+  if (cause instanceof Response) messages.push(`HTTP ${cause.status}`);
   return messages.join(": ");
 }

@@ -69,6 +69,12 @@ export type ClientCredentials = z.infer<typeof ClientCredentials>;
 /** POST /revoke (RFC 7009 §2.1). */
 export const RevocationRequest = z.object({ token: Text, token_type_hint: Text.optional() });
 
+/** POST /introspect (RFC 7662 §2.1). */
+export const IntrospectionRequest = RevocationRequest;
+
+/** POST /auth/backchannel-logout (OpenID Connect Back-Channel Logout §2.5). */
+export const BackchannelLogout = z.object({ logout_token: z.string().max(16_384) });
+
 /** The login half of GET /auth/callback (RFC 6749 §4.1.2, RFC 9207). */
 export const CallbackParameters = z.object({
   state: Text.optional(),

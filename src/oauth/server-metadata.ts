@@ -46,10 +46,13 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
     grant_types_supported: GRANT_TYPES,
     token_endpoint_auth_methods_supported: authMethods,
     revocation_endpoint_auth_methods_supported: authMethods,
+    introspection_endpoint: `${issuer}/introspect`,
+    introspection_endpoint_auth_methods_supported: authMethods.filter((method) => method !== "none"),
     ...(clientIdMetadata && {
       client_id_metadata_document_supported: true,
       token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
       revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+      introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     }),
     code_challenge_methods_supported: ["S256"],
     authorization_response_iss_parameter_supported: true,

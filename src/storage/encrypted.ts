@@ -1,6 +1,7 @@
 /** Turns text records into a typed store: validated by a schema, encrypted at rest, bound to their key. */
 import type { Logger } from "pino";
 import type { z } from "zod";
+import type { EncryptedKind } from "./reencrypt.ts";
 import type { Sealer } from "./sealer.ts";
 import type { Records, Store } from "./store.ts";
 
@@ -9,7 +10,7 @@ export interface EncryptedStoreOptions<T> {
   sealer: Sealer;
   log: Logger;
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
-  kind: string;
+  kind: EncryptedKind;
   schema: z.ZodType<T>;
 }
 

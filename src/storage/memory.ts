@@ -13,6 +13,7 @@ const SWEEP_MILLISECONDS = 60_000;
 
 export function memoryRecords(): Records {
   const entries = new Map<string, Entry>();
+  const indexes = new Map<string, Map<string, number>>();
   const keyv = new Keyv<string>({ store: entries, useKeyPrefix: false, throwOnErrors: true });
   // Entries stay objects, so that compare-and-set can look at them without parsing.
   keyv.serialize = undefined;
@@ -35,8 +36,29 @@ export function memoryRecords(): Records {
       entries.set(key, { value: record, expires: Date.now() + ttlSeconds * 1000 });
       return true;
     },
+    rewrite: async (key, expected, record) => {
+      const entry = live(key);
+      if (entry?.value !== expected) return false;
+      entry.value = record;
+      return true;
+    },
+    async *keys(prefix) {
+      for (const key of [...entries.keys()]) if (key.startsWith(prefix) && live(key) !== undefined) yield key;
+    },
     delete: async (key) => live(key) !== undefined && keyv.delete(key),
     deleteIf: async (key, expected) => live(key)?.value === expected && entries.delete(key),
+    indexes: {
+      add: async (index, member, score) => {
+        const scores = indexes.get(index) ?? new Map<string, number>();
+        indexes.set(index, scores.set(member, score));
+      },
+      remove: async (index, member) => {
+        indexes.get(index)?.delete(member);
+        if (indexes.get(index)?.size === 0) indexes.delete(index);
+      },
+      members: async (index) =>
+        [...(indexes.get(index) ?? [])].sort(([, one], [, other]) => one - other).map(([member]) => member),
+    },
     rateLimits: rateLimits(
       ({ name, points, seconds }) => new RateLimiterMemory({ keyPrefix: name, points, duration: seconds }),
     ),

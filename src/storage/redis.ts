@@ -19,6 +19,11 @@ export interface RedisOptions {
 // Both act only if the value still is what the caller read.
 const REPLACE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0`;
+const REWRITE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0`;
+// An index lives as long as its longest-lived member may.
+const INDEX_ADD = `redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end return 1`;
 const DELETE_IF =
   "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
@@ -63,14 +68,17 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
     }
   }
 
+  const redisKeyOf = (key: string) => adapter.createKeyPrefix(key, keyPrefix);
+
   async function evaluate(script: string, key: string, ...args: string[]): Promise<boolean> {
-    const keys = [adapter.createKeyPrefix(key, keyPrefix)];
+    const keys = [redisKeyOf(key)];
     return (await answer(() => client.eval(script, { keys, arguments: args }))) === 1;
   }
 
   async function putIfAbsent(key: string, record: string, ttlSeconds: number): Promise<boolean> {
-    const redisKey = adapter.createKeyPrefix(key, keyPrefix);
-    const reply = await answer(() => client.set(redisKey, record, { PX: ttlSeconds * 1000, NX: true }));
+    const reply = await answer(() =>
+      client.set(redisKeyOf(key), record, { PX: ttlSeconds * 1000, NX: true }),
+    );
     return reply !== null;
   }
 
@@ -93,8 +101,23 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
       expected === undefined
         ? putIfAbsent(key, record, ttlSeconds)
         : evaluate(REPLACE, key, expected, record, String(ttlSeconds * 1000)),
+    rewrite: (key, expected, record) => evaluate(REWRITE, key, expected, record),
+    async *keys(prefix) {
+      const start = redisKeyOf(prefix);
+      // A prefix is ours and has no pattern characters, except perhaps in what the operator chose.
+      const MATCH = `${start.replace(/[\\*?[\]]/g, "\\$&")}*`;
+      for await (const batch of client.scanIterator({ MATCH, COUNT: 500 }))
+        for (const key of batch) yield prefix + key.slice(start.length);
+    },
     delete: (key) => answer(() => keyv.delete(key)),
     deleteIf: (key, expected) => evaluate(DELETE_IF, key, expected),
+    indexes: {
+      add: async (index, member, score, ttlSeconds) =>
+        void (await evaluate(INDEX_ADD, `index:${index}`, String(score), member, String(ttlSeconds * 1000))),
+      remove: async (index, member) =>
+        void (await answer(() => client.zRem(redisKeyOf(`index:${index}`), member))),
+      members: (index) => answer(() => client.zRange(redisKeyOf(`index:${index}`), 0, -1)),
+    },
     rateLimits: { count: (limit, key) => answer(() => limits.count(limit, key)) },
     ping: async () => void (await answer(() => client.ping())),
     async close() {

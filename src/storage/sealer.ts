@@ -7,6 +7,8 @@ import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } f
 export interface Sealer {
   /** Encrypts and authenticates `text`, bound to `context`. */
   seal(text: string, context: string): string;
+  /** True if it was sealed with the first of the keys. */
+  isCurrent(sealed: string): boolean;
   /** The text, or undefined if it was not sealed for this context under one of the keys. */
   open(sealed: string, context: string): string | undefined;
 }
@@ -33,6 +35,7 @@ export function createSealer(secretKeys: readonly string[]): Sealer {
       const body = Buffer.concat([iv, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
       return `${FORMAT}.${current.id}.${body.toString("base64url")}`;
     },
+    isCurrent: (sealed) => sealed.startsWith(`${FORMAT}.${current.id}.`),
     open(sealed, context) {
       const [format, keyId, body] = sealed.split(".");
       const key = keys.find(({ id }) => id === keyId);

@@ -13,15 +13,32 @@ export interface Records {
    * Of concurrent callers, on any replicas, one gets true.
    */
   replace(key: string, expected: string | undefined, record: string, ttlSeconds: number): Promise<boolean>;
+  /** Like {@link replace}, with the record's time to live left as it is. */
+  rewrite(key: string, expected: string, record: string): Promise<boolean>;
+  /** The keys that begin with `prefix`; one that comes or goes meanwhile may be missed. */
+  keys(prefix: string): AsyncIterable<string>;
   /** True for the caller whose call removed the record; false for everybody else. */
   delete(key: string): Promise<boolean>;
   /** Removes the record only if it still is `expected`. */
   deleteIf(key: string, expected: string): Promise<boolean>;
+  readonly indexes: Indexes;
   /** Shared by all replicas. */
   readonly rateLimits: RateLimits;
   /** Resolves if the database answers. */
   ping(): Promise<void>;
   close(): Promise<void>;
+}
+
+/**
+ * Which records belong to whom. A member may outlive the record that it names, because records end by themselves;
+ * a record is never without its member.
+ */
+export interface Indexes {
+  /** `score` orders the members; the index itself lives at least `ttlSeconds` from now. */
+  add(index: string, member: string, score: number, ttlSeconds: number): Promise<void>;
+  remove(index: string, member: string): Promise<void>;
+  /** Lowest score first. */
+  members(index: string): Promise<string[]>;
 }
 
 /** What a {@link Store.update} decided: a new value to write, or nothing; and what to tell the caller. */

@@ -1,7 +1,9 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
+import { OAuthError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { Grants } from "./grant.ts";
+import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
+import type { UpstreamRefresh } from "./upstream-refresh.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
@@ -43,4 +45,25 @@ export async function verifyAccessToken(
       grantId: grant.id,
     }),
   };
+}
+
+// Enough for a request that is made right away; the provider's clock may be a little off.
+const UPSTREAM_MARGIN_SECONDS = 60;
+
+/**
+ * The user's own access token at the identity provider, good for at least a minute where the provider can renew it.
+ * @throws OAuthError `invalid_grant` if the grant has ended, here or there; UnavailableError on an outage
+ */
+export async function upstreamAccessToken(
+  { grantId }: AccessToken,
+  {
+    grants,
+    upstreamRefresh,
+    now,
+  }: Pick<Surroundings, "now"> & { grants: Grants; upstreamRefresh: UpstreamRefresh },
+): Promise<string> {
+  const grant = await grants.find(grantId);
+  if (grant === undefined)
+    throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "grant_ended" });
+  return (await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS)).accessToken;
 }

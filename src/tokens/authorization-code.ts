@@ -6,14 +6,8 @@ import { verifierMatches } from "../oauth/pkce.ts";
 import type { AuthorizationCodeRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import type { Surroundings } from "../surroundings.ts";
-import {
-  addTokens,
-  type Grant,
-  type GrantChange,
-  type Grants,
-  type IssuedTokens,
-  mintTokens,
-} from "./grant.ts";
+import { addTokens, type Grant, type IssuedTokens, mintTokens } from "./grant.ts";
+import type { GrantChange, Grants } from "./grants.ts";
 import { type PresentedToken, readToken } from "./opaque-token.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
 

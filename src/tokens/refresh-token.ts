@@ -6,16 +6,8 @@ import type { RefreshTokenRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import { missingScopes, parseRequestedScope } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { UpstreamRefusal } from "../upstream/identity-provider.ts";
-import {
-  addTokens,
-  type Grant,
-  type GrantChange,
-  type Grants,
-  type IssuedTokens,
-  mintTokens,
-  rememberReplaced,
-} from "./grant.ts";
+import { addTokens, type Grant, type IssuedTokens, mintTokens, rememberReplaced } from "./grant.ts";
+import type { GrantChange, Grants } from "./grants.ts";
 import { belongsToFamily, type PresentedToken, readToken } from "./opaque-token.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
 import type { UpstreamRefresh } from "./upstream-refresh.ts";
@@ -44,12 +36,12 @@ export async function rotateRefreshToken(
 ): Promise<TokenResponse> {
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { grants, lifetimes, now, randomBytes } = rooms;
+  const { grants, upstreamRefresh, lifetimes, now, randomBytes } = rooms;
   const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, now());
 
   const before = standingIn(await grants.find(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, rooms);
-  await keepUpstreamFresh(before.grant, rooms);
+  await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 
   const after = await grants.update<Standing>(presented.grantId, (grant): GrantChange<Standing> => {
     const found = standingIn(grant);
@@ -119,24 +111,6 @@ function requestedScopes(request: RefreshTokenRequest, grant: Grant): string[] {
   return scopes.length === 0 ? grant.scopes : scopes;
 }
 
-/** A definite "no" upstream ends the grant; an outage throws and changes nothing. */
-async function keepUpstreamFresh(
-  grant: Grant,
-  { grants, upstreamRefresh, lifetimes, now, log }: Surroundings & Rooms,
-) {
-  try {
-    await upstreamRefresh.ensureFreshUntil(grant.id, now() + lifetimes.accessTokenSeconds);
-  } catch (cause) {
-    if (!(cause instanceof UpstreamRefusal)) throw cause;
-    await grants.end(grant.id);
-    log.warn(
-      { reason: "upstream_refused", grantId: grant.id, subject: grant.subject, upstreamError: cause.code },
-      "Grant ended: the identity provider refused to renew it",
-    );
-    throw notValid("upstream_refused", cause);
-  }
-}
-
 async function conclude(
   found: Standing,
   presented: PresentedToken,
@@ -160,9 +134,8 @@ async function conclude(
   }
 }
 
-function notValid(reason: string, cause?: unknown): OAuthError {
+function notValid(reason: string): OAuthError {
   return new OAuthError("invalid_grant", "The refresh token is not valid any more. Sign in again.", {
     reason,
-    cause,
   });
 }

@@ -2,7 +2,8 @@
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
-import type { Grant, Grants } from "./grant.ts";
+import type { Grant } from "./grant.ts";
+import type { Grants } from "./grants.ts";
 import { belongsToFamily, readToken } from "./opaque-token.ts";
 
 /** An unknown token and somebody else's token change nothing and look the same (RFC 7009 §2.2). */

@@ -1,4 +1,4 @@
-/** The back channel: POST /token (RFC 6749 §3.2) and POST /revoke (RFC 7009). */
+/** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
 import { type Request, type RequestHandler, Router, urlencoded } from "express";
 import {
   type AuthenticatedClient,
@@ -9,11 +9,20 @@ import type { Config } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { OAuthError } from "../oauth/errors.ts";
-import { parse, RevocationRequest, TokenRequest } from "../oauth/requests.ts";
+import {
+  BackchannelLogout,
+  IntrospectionRequest,
+  parse,
+  RevocationRequest,
+  TokenRequest,
+} from "../oauth/requests.ts";
+import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { redeemCode } from "./authorization-code.ts";
-import type { Grants } from "./grant.ts";
+import { endGrantsOfLogout } from "./backchannel-logout.ts";
+import type { Grants } from "./grants.ts";
+import { introspectToken } from "./introspect.ts";
 import { rotateRefreshToken } from "./refresh-token.ts";
 import { revokeToken } from "./revoke.ts";
 import type { TokenResponse } from "./token-response.ts";
@@ -24,6 +33,7 @@ export interface TokenRooms extends ClientAuthentication {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;
+  records: Records;
 }
 
 export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
@@ -64,8 +74,23 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     res.status(200).json({});
   });
 
-  router.all(["/token", "/revoke"], refuseOtherMethods("POST"));
-  router.use(["/token", "/revoke"], jsonErrors(log));
+  router.post("/introspect", ...form, async (req, res) => {
+    res.set("Cache-Control", "no-store");
+    const client = await authenticated(req);
+    const { token } = parse(IntrospectionRequest, req.body);
+    res.json(await introspectToken(client, token, { ...rooms, issuer: config.baseUrl }));
+  });
+
+  router.post("/auth/backchannel-logout", ...form, async (req, res) => {
+    res.set("Cache-Control", "no-store");
+    const { logout_token: logoutToken } = parse(BackchannelLogout, req.body);
+    await endGrantsOfLogout(logoutToken, rooms);
+    res.status(200).end();
+  });
+
+  const paths = ["/token", "/revoke", "/introspect", "/auth/backchannel-logout"];
+  router.all(paths, refuseOtherMethods("POST"));
+  router.use(paths, jsonErrors(log));
   return router;
 }
 

@@ -21,6 +21,13 @@ export interface UpstreamLogin {
   tokens: UpstreamTokens;
 }
 
+/** Who signed out, or which login session ended: at least one of the two. */
+export interface LogoutToken {
+  jti: string;
+  subject?: string;
+  sid?: string;
+}
+
 export interface LoginRequest {
   redirectUri: string;
   state: string;
@@ -38,11 +45,21 @@ export class UpstreamRefusal extends Error {
   readonly description: string | undefined;
 
   constructor(code: string, options: { description?: string | undefined; cause?: unknown } = {}) {
-    super(`The identity provider refused: ${code}`, { cause: options.cause });
+    super(`The identity provider refused: ${redacted(`${code} ${options.description ?? ""}`)}`, {
+      cause: options.cause,
+    });
     this.name = "UpstreamRefusal";
     this.code = code;
     this.description = options.description;
   }
+}
+
+/** Providers quote what they were sent; anything that could be a token stays out of the log. */
+function redacted(text: string): string {
+  return text
+    .trim()
+    .slice(0, 500)
+    .replace(/[\w.~+/-]{24,}/g, "[redacted]");
 }
 
 /**
@@ -63,6 +80,13 @@ export interface IdentityProvider {
   refresh(refreshToken: string): Promise<UpstreamTokens>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
+  /**
+   * Verifies a logout token (OpenID Connect Back-Channel Logout §2.6).
+   * @throws UpstreamRefusal if it is not a genuine, fresh one
+   */
+  verifyLogoutToken(token: string): Promise<LogoutToken>;
+  /** Where to send a browser that wants to sign out there too; undefined if the provider has no such place. */
+  endSessionUrl(): Promise<URL | undefined>;
   /** Resolves once discovery succeeded. */
   ready(): Promise<void>;
 }

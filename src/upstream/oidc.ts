@@ -1,6 +1,7 @@
 /** Any OpenID Connect provider, through openid-client; access tokens that are JWTs are verified with jose. */
 import { compactVerify, createRemoteJWKSet, type JWTPayload, errors as jose, jwtVerify } from "jose";
 import * as oidc from "openid-client";
+import { z } from "zod";
 import type { UpstreamConfig } from "../config.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
@@ -9,6 +10,7 @@ import { grantedScopes } from "./granted-scopes.ts";
 import {
   type IdentityProvider,
   type LoginRequest,
+  type LogoutToken,
   type UpstreamLogin,
   UpstreamRefusal,
   type UpstreamTokens,
@@ -96,6 +98,23 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const { configuration } = await discovered();
       if (configuration.serverMetadata().revocation_endpoint === undefined) return;
       await answer(oidc.tokenRevocation(configuration, refreshToken, { token_type_hint: "refresh_token" }));
+    },
+
+    async verifyLogoutToken(token) {
+      const found = await discovered();
+      return await answer(verifyLogoutToken(token, found, config.clientId));
+    },
+
+    async endSessionUrl() {
+      const { configuration } = await discovered();
+      const { end_session_endpoint: endpoint } = configuration.serverMetadata();
+      // Auth0 names its endpoint only in tenants that switched that on; this older one always works.
+      const url =
+        endpoint ?? (config.preset === "auth0" ? new URL("/v2/logout", config.issuer).href : undefined);
+      if (url === undefined) return undefined;
+      const target = new URL(url);
+      target.searchParams.set("client_id", config.clientId);
+      return target;
     },
 
     ready: async () => void (await discovered()),
@@ -212,6 +231,50 @@ async function verifyAccessToken(
     return undefined;
   }
 }
+
+const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
+const MAX_LOGOUT_TOKEN_AGE_SECONDS = 300;
+
+/** OpenID Connect Back-Channel Logout §2.4 and §2.6. */
+async function verifyLogoutToken(
+  token: string,
+  { configuration, jwks }: Discovered,
+  clientId: string,
+): Promise<LogoutToken> {
+  try {
+    const { payload } = await jwtVerify(token, jwks, {
+      issuer: configuration.serverMetadata().issuer,
+      audience: clientId,
+      algorithms: ALGORITHMS,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      maxTokenAge: MAX_LOGOUT_TOKEN_AGE_SECONDS,
+      requiredClaims: ["jti", "iat"],
+    });
+    return LogoutClaims.parse(payload);
+  } catch (cause) {
+    if (isJwtProblem(cause) || cause instanceof z.ZodError)
+      throw new UpstreamRefusal("invalid_logout_token", { cause });
+    throw cause;
+  }
+}
+
+/** An ID token must not pass for a logout token: it has no event, and a logout token has no nonce. */
+const LogoutClaims = z
+  .object({
+    jti: z.string(),
+    sub: z.string().optional(),
+    sid: z.string().optional(),
+    nonce: z.never().optional(),
+    events: z.object({ [LOGOUT_EVENT]: z.object({}) }),
+  })
+  .refine(({ sub, sid }) => sub !== undefined || sid !== undefined, "names neither a user nor a session")
+  .transform(
+    ({ jti, sub, sid }): LogoutToken => ({
+      jti,
+      ...(sub !== undefined && { subject: sub }),
+      ...(sid !== undefined && { sid }),
+    }),
+  );
 
 function isJwtProblem(error: unknown): boolean {
   return (

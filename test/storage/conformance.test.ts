@@ -9,6 +9,7 @@ import { UnavailableError } from "../../src/oauth/errors.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
+import { type EncryptedKind, reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { Records, Store } from "../../src/storage/store.ts";
 import { redisForTests, skipWithoutRedisServer, startRedis } from "../support/redis.ts";
@@ -20,7 +21,11 @@ after(() => redis.stop());
 const Counter = z.object({ count: z.number() });
 const KEY = "a-secret-key-of-at-least-32-bytes-1";
 
-function storeOn(records: Records, secretKeys = [KEY], kind = "counter"): Store<{ count: number }> {
+function storeOn(
+  records: Records,
+  secretKeys = [KEY],
+  kind: EncryptedKind = "client",
+): Store<{ count: number }> {
   return encryptedStore({ records, sealer: createSealer(secretKeys), log, kind, schema: Counter });
 }
 
@@ -68,7 +73,7 @@ for (const { name, skip, connect } of stores) {
       assert.equal(await store.get("short"), undefined);
       assert.equal(await store.take("short"), undefined);
       assert.equal(await store.delete("short"), false);
-      assert.equal(await here.replace("counter:short", undefined, "x", 60), true, "the key is free again");
+      assert.equal(await here.replace("client:short", undefined, "x", 60), true, "the key is free again");
     });
 
     test("of many concurrent takers on two processes, one gets the value (invariant 2)", async () => {
@@ -117,6 +122,33 @@ for (const { name, skip, connect } of stores) {
       assert.deepEqual(deleted.sort(), [false, true]);
     });
 
+    test("an index keeps its members in order, for every process, until they are removed", async () => {
+      for (const [member, score] of [
+        ["c", 3],
+        ["a", 1],
+        ["b", 2],
+      ] as const)
+        await (score === 2 ? elsewhere : here).indexes.add("letters", member, score, 60);
+      assert.deepEqual(await elsewhere.indexes.members("letters"), ["a", "b", "c"]);
+      await elsewhere.indexes.remove("letters", "b");
+      await here.indexes.remove("letters", "never there");
+      assert.deepEqual(await here.indexes.members("letters"), ["a", "c"]);
+      assert.deepEqual(await here.indexes.members("nothing"), []);
+    });
+
+    test("everything is brought under the first key while it is in use, and lives as long as before", async () => {
+      const newKey = "a-newer-secret-key-of-at-least-32-bytes";
+      await storeOn(here).put("kept for an hour", { count: 1 }, 3_600);
+      await storeOn(here).put("kept for a second", { count: 1 }, 1);
+      await here.put("client:unreadable", createSealer(["x".repeat(40)]).seal("{}", "client:unreadable"), 60);
+      const { reencrypted, unreadable } = await reencrypt(elsewhere, createSealer([newKey, KEY]));
+      assert.ok(reencrypted >= 2 && unreadable >= 1);
+      assert.deepEqual(await storeOn(here, [newKey]).get("kept for an hour"), { count: 1 });
+      await delay(1_100);
+      assert.equal(await storeOn(here, [newKey]).get("kept for a second"), undefined);
+      assert.equal((await reencrypt(here, createSealer([newKey, KEY]))).reencrypted, 0);
+    });
+
     test("a limit is shared by processes, per key, and says how long to wait", async () => {
       const limit = { name: `test-${randomBytes(4).toString("hex")}`, points: 3, seconds: 60 };
       const counted = [];
@@ -128,17 +160,17 @@ for (const { name, skip, connect } of stores) {
 
     test("nothing readable is at rest", async () => {
       await storeOn(here).put("hidden", { count: 123_456_789 }, 60);
-      const record = (await here.get("counter:hidden")) ?? "";
+      const record = (await here.get("client:hidden")) ?? "";
       assert.doesNotMatch(record, /123456789|count/);
     });
 
     test("a ciphertext moved to another key or kind does not open", async () => {
       await storeOn(here).put("mine", { count: 1 }, 60);
-      const record = (await here.get("counter:mine")) ?? "";
-      await here.put("counter:yours", record, 60);
-      await here.put("other:mine", record, 60);
+      const record = (await here.get("client:mine")) ?? "";
+      await here.put("client:yours", record, 60);
+      await here.put("grant:mine", record, 60);
       assert.equal(await storeOn(here).get("yours"), undefined);
-      assert.equal(await storeOn(here, [KEY], "other").get("mine"), undefined);
+      assert.equal(await storeOn(here, [KEY], "grant").get("mine"), undefined);
     });
 
     test("a rotated key still opens, a foreign one does not, a tampered record does not", async () => {
@@ -146,14 +178,14 @@ for (const { name, skip, connect } of stores) {
       await storeOn(here).put("rotated", { count: 1 }, 60);
       assert.deepEqual(await storeOn(here, [newKey, KEY]).get("rotated"), { count: 1 });
       assert.equal(await storeOn(here, [newKey]).get("rotated"), undefined);
-      const record = (await here.get("counter:rotated")) ?? "";
-      await here.put("counter:rotated", `${record.slice(0, -3)}AAA`, 60);
+      const record = (await here.get("client:rotated")) ?? "";
+      await here.put("client:rotated", `${record.slice(0, -3)}AAA`, 60);
       assert.equal(await storeOn(here).get("rotated"), undefined);
     });
 
     test("a record of another shape counts as absent", async () => {
       const sealer = createSealer([KEY]);
-      await here.put("counter:old", sealer.seal('{"amount":1}', "counter:old"), 60);
+      await here.put("client:old", sealer.seal('{"amount":1}', "client:old"), 60);
       assert.equal(await storeOn(here).get("old"), undefined);
     });
   });

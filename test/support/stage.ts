@@ -8,9 +8,14 @@ import { type Character, type DemoUser, startIdentityProvider } from "../../src/
 import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
 import type { Tool } from "../../src/mcp/define-tool.ts";
 import type { ScopeDeclarations } from "../../src/oauth/scope-catalogue.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
+import { reencrypt } from "../../src/storage/reencrypt.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
 import type { Records } from "../../src/storage/store.ts";
+import { Grant } from "../../src/tokens/grant.ts";
+import { readToken } from "../../src/tokens/opaque-token.ts";
 import { createTools, scopes } from "../../src/tools/index.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import type { FaultyProxy } from "./faulty-proxy.ts";
@@ -36,6 +41,8 @@ export interface StageOptions {
   environment?: Record<string, string>;
   /** Stands between the server and the identity provider. */
   throughProxy?: FaultyProxy;
+  /** Where the identity provider reports sign-outs, if not to the server itself. */
+  backchannelLogoutUri?: string;
   /** Lets the server fetch clients' documents from this computer. */
   safeFetch?: AppOptions["safeFetch"];
   /** Instead of the embedded identity provider's: to have none at all. */
@@ -53,6 +60,9 @@ export interface Stage {
   log: Array<Record<string, unknown>>;
   /** Seconds by which the server's clock is ahead. */
   clock: { ahead: number };
+  /** The grant that an access token belongs to, as it is stored. */
+  grantOf(accessToken: string): Promise<Grant | undefined>;
+  reencrypt(): Promise<unknown>;
   /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
   replica(): Promise<string>;
   close(): Promise<void>;
@@ -65,7 +75,12 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const identityProvider = await startIdentityProvider({
     port: 0,
     ...(options.throughProxy && { publicUrl: `http://localhost:${options.throughProxy.port}` }),
-    client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${baseUrl}/auth/callback`] },
+    client: {
+      id: "proxy",
+      secret: "proxy-secret",
+      redirectUris: [`${baseUrl}/auth/callback`],
+      backchannelLogoutUri: options.backchannelLogoutUri ?? `${baseUrl}/auth/backchannel-logout`,
+    },
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE, BOB],
@@ -137,6 +152,15 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     identityProvider,
     log,
     clock,
+    grantOf: (accessToken) =>
+      encryptedStore({
+        records,
+        sealer: createSealer(config.secretKeys),
+        log: logger,
+        kind: "grant",
+        schema: Grant,
+      }).get(readToken("access", accessToken)?.grantId ?? ""),
+    reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
     async replica() {
       const another = await listen(servers);
       another.on("request", newApp());

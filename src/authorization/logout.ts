@@ -1,0 +1,46 @@
+/** /logout: this browser forgets what it remembers, and may sign out at the identity provider too. */
+import { Router } from "express";
+import { html } from "hono/html";
+import { pageErrors } from "../http/error-handler.ts";
+import { refuseOtherMethods } from "../http/methods.ts";
+import type { Pages } from "../http/pages.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { BrowserCookies } from "./browser.ts";
+
+interface Rooms {
+  baseUrl: string;
+  browsers: BrowserCookies;
+  pages: Pages;
+  identityProvider: IdentityProvider;
+}
+
+/** Asked before it is done, so that no link and no image of another site signs anybody out. */
+export function logoutRoutes({
+  baseUrl,
+  browsers,
+  pages,
+  identityProvider,
+  log,
+}: Surroundings & Rooms): Router {
+  const router = Router();
+
+  router.get("/logout", async (_req, res) => {
+    const body = html`
+<p>This browser forgets every "do not ask again", and you are signed out at the identity provider.</p>
+<p class="soft">Applications that are connected stay connected until they sign out themselves.</p>
+<form method="post" action="${baseUrl}/logout"><div class="buttons"><button class="main">Sign out</button></div></form>`;
+    await pages.send(res, 200, "Sign out?", body);
+  });
+
+  router.post("/logout", async (_req, res) => {
+    browsers.forget(res);
+    const url = await identityProvider.endSessionUrl();
+    if (url !== undefined) return res.set("Cache-Control", "no-store").redirect(303, url.href);
+    await pages.send(res, 200, "Signed out", html`<p>This browser has forgotten what it remembered.</p>`);
+  });
+
+  router.all("/logout", refuseOtherMethods("GET", "POST"));
+  router.use("/logout", pageErrors(log, baseUrl, pages));
+  return router;
+}

@@ -1,0 +1,27 @@
+/** Brings every record under the first SECRET_KEY, so that the older ones can be taken out of the list. */
+import type { Sealer } from "./sealer.ts";
+import type { Records } from "./store.ts";
+
+/** The kinds of record that are encrypted. */
+export const ENCRYPTED_KINDS = ["client", "login", "grant", "approval"] as const;
+export type EncryptedKind = (typeof ENCRYPTED_KINDS)[number];
+
+/**
+ * Safe while the server runs: a record that changes meanwhile was written under the first key anyway.
+ * @returns how many records were re-encrypted, and how many none of the keys opens
+ */
+export async function reencrypt(
+  records: Records,
+  sealer: Sealer,
+): Promise<{ reencrypted: number; unreadable: number }> {
+  const count = { reencrypted: 0, unreadable: 0 };
+  for (const kind of ENCRYPTED_KINDS)
+    for await (const key of records.keys(`${kind}:`)) {
+      const record = await records.get(key);
+      if (record === undefined || sealer.isCurrent(record)) continue;
+      const text = sealer.open(record, key);
+      if (text === undefined) count.unreadable++;
+      else if (await records.rewrite(key, record, sealer.seal(text, key))) count.reencrypted++;
+    }
+  return count;
+}

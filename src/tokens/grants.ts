@@ -1,0 +1,163 @@
+/**
+ * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
+ * not, and deleting the record ends everything at once. Indexes tell which grants a user, or a login session, has.
+ */
+import { createHash } from "node:crypto";
+import type { GrantLimits, Lifetimes } from "../config.ts";
+import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import type { Indexes, Store } from "../storage/store.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
+import type { Grant } from "./grant.ts";
+import { GRANT_ID_BYTES, hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
+
+/** What the user approved, ready to become a grant. */
+export interface ApprovedRequest {
+  clientId: string;
+  redirectUri: ValidatedRedirectUri;
+  codeChallenge: string;
+  resource: string;
+  scopes: readonly string[];
+}
+
+export interface Grants {
+  /**
+   * Makes the grant of a finished login and returns the authorization code that stands for it. Beyond the limits of
+   * live grants the user's oldest ones end.
+   */
+  open(request: ApprovedRequest, login: UpstreamLogin): Promise<string>;
+  find(id: string): Promise<Grant | undefined>;
+  /** See {@link Store.update}. */
+  update<Result>(id: string, decide: (grant: Grant | undefined) => GrantChange<Result>): Promise<Result>;
+  /** Ends the grant and every token of it, everywhere. The grant as it was, for the caller who ended it. */
+  end(id: string): Promise<Grant | undefined>;
+  /** The live grants of a user, oldest first. */
+  ofSubject(subject: string): Promise<Grant[]>;
+  /** The live grants that came from one login session at the identity provider (its `sid`). */
+  ofSession(sid: string): Promise<Grant[]>;
+}
+
+export type GrantChange<Result> = { write?: Grant; result: Result };
+
+interface Rooms {
+  store: Store<Grant>;
+  indexes: Indexes;
+  lifetimes: Lifetimes;
+  limits: GrantLimits;
+}
+
+export function createGrants({
+  store,
+  indexes,
+  lifetimes,
+  limits,
+  now,
+  randomBytes,
+  log,
+}: Surroundings & Rooms): Grants {
+  /** A grant lives as long as its code, then as long as it is used, and never beyond its end. */
+  function ttlSeconds(grant: Grant): number {
+    const idleEnd = grant.code.redeemed ? now() + lifetimes.grantIdleSeconds : grant.code.expiresAt;
+    return Math.max(1, Math.min(idleEnd, grant.expiresAt) - now());
+  }
+
+  async function live(index: string): Promise<Grant[]> {
+    const members = await indexes.members(index);
+    const found = await Promise.all(members.map((id) => store.get(id)));
+    const stale = members.filter((_, i) => found[i] === undefined);
+    await Promise.all(stale.map((id) => indexes.remove(index, id)));
+    return found.filter((grant) => grant !== undefined);
+  }
+
+  async function end(id: string): Promise<Grant | undefined> {
+    const grant = await store.take(id);
+    if (grant !== undefined) await Promise.all(indexesOf(grant).map((index) => indexes.remove(index, id)));
+    return grant;
+  }
+
+  async function keepWithinLimits({ subject, clientId }: Grant): Promise<void> {
+    const index = subjectIndex(subject);
+    if ((await indexes.members(index)).length <= Math.min(limits.perUser, limits.perUserAndClient)) return;
+    const grants = await live(index);
+    const ofClient = grants.filter((grant) => grant.clientId === clientId);
+    const surplus = new Set([
+      ...oldest(grants, limits.perUser),
+      ...oldest(ofClient, limits.perUserAndClient),
+    ]);
+    for (const { id } of surplus) {
+      await end(id);
+      log.info({ reason: "too_many_grants", grantId: id, subject }, "Grant ended: the user has newer ones");
+    }
+  }
+
+  return {
+    async open(request, login) {
+      const id = randomBytes(GRANT_ID_BYTES).toString("base64url");
+      const code = mintToken("code", id, randomBytes(SECRET_BYTES));
+      const grant: Grant = {
+        version: 1,
+        id,
+        clientId: request.clientId,
+        subject: login.subject,
+        resource: request.resource,
+        scopes: [...request.scopes],
+        claims: login.claims,
+        createdAt: now(),
+        expiresAt: grantEnd(login.tokens, now() + lifetimes.grantSeconds),
+        familyKey: randomBytes(SECRET_BYTES).toString("base64url"),
+        code: {
+          hash: hashToken(code),
+          redirectUri: request.redirectUri,
+          codeChallenge: request.codeChallenge,
+          expiresAt: now() + lifetimes.authorizationCodeSeconds,
+          redeemed: false,
+        },
+        accessTokens: [],
+        replaced: [],
+        upstream: login.tokens,
+      };
+      // Indexed first: a grant that no index names could not be ended by its user.
+      const longest = Math.max(1, grant.expiresAt - now());
+      await Promise.all(indexesOf(grant).map((index) => indexes.add(index, id, grant.createdAt, longest)));
+      await store.put(id, grant, ttlSeconds(grant));
+      await keepWithinLimits(grant);
+      return code;
+    },
+    find: (id) => store.get(id),
+    update: (id, decide) =>
+      store.update(id, (grant) => {
+        const { write, result } = decide(grant);
+        return write === undefined ? { result } : { write, ttlSeconds: ttlSeconds(write), result };
+      }),
+    end,
+    ofSubject: (subject) => live(subjectIndex(subject)),
+    ofSession: (sid) => live(sessionIndex(sid)),
+  };
+}
+
+/** All but the newest `keep`. */
+function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
+  return grants.slice(0, Math.max(0, grants.length - keep));
+}
+
+function indexesOf({ subject, claims }: Grant): string[] {
+  return [subjectIndex(subject), ...(typeof claims.sid === "string" ? [sessionIndex(claims.sid)] : [])];
+}
+
+// Hashed: names of people do not belong into keys.
+function subjectIndex(subject: string): string {
+  return `subject:${hashed(subject)}`;
+}
+
+function sessionIndex(sid: string): string {
+  return `session:${hashed(sid)}`;
+}
+
+function hashed(text: string): string {
+  return createHash("sha256").update(text).digest("base64url");
+}
+
+/** Without a refresh token upstream there is no way to learn that the user lost access: the grant ends with theirs. */
+function grantEnd(upstream: UpstreamTokens, latest: number): number {
+  return upstream.refreshToken === undefined ? Math.min(latest, upstream.expiresAt ?? latest) : latest;
+}

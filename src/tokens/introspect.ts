@@ -1,0 +1,69 @@
+/** POST /introspect (RFC 7662): another resource server asks whether one of our tokens is good. */
+import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Grant } from "./grant.ts";
+import type { Grants } from "./grants.ts";
+import { readToken } from "./opaque-token.ts";
+
+/** RFC 7662 §2.2. */
+export type Introspection =
+  | { active: false }
+  | {
+      active: true;
+      token_type: "Bearer" | "refresh_token";
+      scope: string;
+      client_id: string;
+      sub: string;
+      aud: string;
+      iss: string;
+      iat: number;
+      exp: number;
+    };
+
+interface Rooms {
+  grants: Grants;
+  issuer: string;
+}
+
+/**
+ * A client of the configuration may ask about every token, one that registered itself about its own only: otherwise
+ * anybody could register and learn what a token that they found is good for (RFC 7662 §4).
+ * @throws OAuthError `unauthorized_client` for a public client, which proved nothing
+ */
+export async function introspectToken(
+  client: AuthenticatedClient,
+  token: string,
+  { grants, issuer, now }: Surroundings & Rooms,
+): Promise<Introspection> {
+  if (client.token_endpoint_auth_method === "none")
+    throw new OAuthError("unauthorized_client", "Introspection is for clients that authenticate.", {
+      reason: "public_client_introspects",
+      status: 403,
+    });
+  const presented = readToken("access", token) ?? readToken("refresh", token);
+  const grant = presented && (await grants.find(presented.grantId));
+  if (grant === undefined) return { active: false };
+  if (client.provenance !== "configured" && grant.clientId !== client.client_id) return { active: false };
+  const found = liveToken(grant, presented?.hash, now());
+  if (found === undefined) return { active: false };
+  return {
+    active: true,
+    token_type: found.type,
+    scope: found.scopes.join(" "),
+    client_id: grant.clientId,
+    sub: grant.subject,
+    aud: grant.resource,
+    iss: issuer,
+    iat: grant.createdAt,
+    exp: found.expiresAt,
+  };
+}
+
+function liveToken(grant: Grant, hash: string | undefined, now: number) {
+  if (grant.expiresAt <= now) return undefined;
+  if (grant.refreshToken === hash)
+    return { type: "refresh_token" as const, scopes: grant.scopes, expiresAt: grant.expiresAt };
+  const access = grant.accessTokens.find((token) => token.hash === hash && token.expiresAt > now);
+  return access && { type: "Bearer" as const, scopes: access.scopes, expiresAt: access.expiresAt };
+}

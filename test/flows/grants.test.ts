@@ -1,0 +1,123 @@
+/** How long grants live, how many there may be, and that keys are rotated without losing one. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { defineTool, getUpstreamAccessToken } from "../../src/index.ts";
+import { startFaultyProxy } from "../support/faulty-proxy.ts";
+import { callTool, refresh, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { SECRET_KEY, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+describe("grants", () => {
+  test("the oldest ends first, per client and per user", async () => {
+    const stage = await startStage({
+      environment: { MAX_GRANTS_PER_USER: "4", MAX_GRANTS_PER_USER_AND_CLIENT: "3" },
+    });
+    try {
+      const [one, other] = [await register(stage.baseUrl), await register(stage.baseUrl)];
+      const grants = [];
+      for (const client of [one, one, one, one, other, other]) {
+        stage.clock.ahead += 1;
+        grants.push((await signInForTokens(stage.baseUrl, client)).access_token);
+      }
+      const bob = await signInForTokens(stage.baseUrl, one, { login: "bob" });
+      const alive = [];
+      for (const token of grants) alive.push((await callTool(stage.url, token, "whoami")).status === 200);
+      assert.deepEqual(alive, [false, false, true, true, true, true]);
+      assert.equal((await callTool(stage.url, bob.access_token, "whoami")).status, 200);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("an unused one ends, and a used one ends in the end", async () => {
+    const stage = await startStage({
+      environment: { GRANT_IDLE_SECONDS: "1000", GRANT_SECONDS: "2500", ACCESS_TOKEN_SECONDS: "600" },
+      character: { accessTokenSeconds: 100_000 },
+    });
+    try {
+      const client = await register(stage.baseUrl);
+      let { refresh_token } = await signInForTokens(stage.baseUrl, client);
+      for (let i = 0; i < 3; i++) {
+        stage.clock.ahead += 800;
+        const answer = await refresh(stage.baseUrl, client, refresh_token);
+        assert.equal(answer.status, 200);
+        refresh_token = answer.body.refresh_token;
+      }
+      stage.clock.ahead += 200;
+      assert.equal((await refresh(stage.baseUrl, client, refresh_token)).body.error, "invalid_grant");
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("SECRET_KEY is rotated without losing a session", { skip: redis.skip }, async () => {
+    const NEW_KEY = "another-test-secret-key-with-more-than-32-bytes";
+    const REDIS_KEY_PREFIX = `rotation-${Date.now()}`;
+    const withKeys = (SECRET_KEYS: string) =>
+      startStage({
+        ...(redis.url && { redisUrl: redis.url }),
+        environment: { SECRET_KEY: SECRET_KEYS, REDIS_KEY_PREFIX },
+      });
+
+    let stage = await withKeys(SECRET_KEY);
+    const client = await register(stage.baseUrl);
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    await stage.close();
+
+    stage = await withKeys(`${NEW_KEY},${SECRET_KEY}`);
+    // The stage's address, and with it the resource, differs from run to run; the records are what is asked about.
+    assert.ok(await stage.grantOf(tokens.access_token), "the old key still opens");
+    await stage.reencrypt();
+    await stage.close();
+
+    stage = await withKeys(NEW_KEY);
+    assert.ok(await stage.grantOf(tokens.access_token), "re-encrypted, the new key alone opens");
+    await stage.close();
+
+    stage = await withKeys(SECRET_KEY);
+    assert.equal(await stage.grantOf(tokens.access_token), undefined, "the old key alone does not");
+    await stage.close();
+  });
+});
+
+describe("a tool that acts with the user's own upstream token", () => {
+  const spy = defineTool({
+    name: "upstream_token",
+    description: "Shows what a backend would be sent; a real tool never returns it",
+    run: async () => await getUpstreamAccessToken(),
+  });
+
+  test("gets a fresh one, renewed once, and an ended sign-in is a tool error", async () => {
+    const upstream = await startFaultyProxy();
+    const stage = await startStage({
+      throughProxy: upstream,
+      tools: [spy],
+      character: { accessTokenSeconds: 600 },
+      environment: { ACCESS_TOKEN_SECONDS: "86400" },
+    });
+    try {
+      const client = await register(stage.baseUrl);
+      const { access_token } = await signInForTokens(stage.baseUrl, client);
+      const ask = async () => (await callTool(stage.url, access_token, "upstream_token")).body.result;
+      const first = (await ask()).content[0].text;
+      assert.equal(first.split(".").length, 3, "a JWT of the provider");
+      assert.equal((await ask()).content[0].text, first);
+      stage.clock.ahead += 560;
+      upstream.seen.length = 0;
+      const renewed = await Promise.all(Array.from({ length: 5 }, ask));
+      assert.equal(new Set(renewed.map(({ content }) => content[0].text)).size, 1);
+      assert.notEqual(renewed[0].content[0].text, first);
+      assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
+      assert.equal((await revoke(stage.baseUrl, client, access_token)).status, 200);
+    } finally {
+      await stage.close();
+      await upstream.close();
+    }
+  });
+
+  test("outside of a request there is none", () =>
+    assert.rejects(getUpstreamAccessToken(), /outside of an authenticated request/));
+});

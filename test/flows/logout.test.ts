@@ -1,0 +1,136 @@
+/** Signing out at the identity provider ends what it stood for; forged reports of it end nothing. */
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import type { Browser } from "../support/browser.ts";
+import {
+  authorizeUrl,
+  callTool,
+  getJson,
+  newBrowser,
+  postForm,
+  type Registered,
+  refresh,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+describe("logout", () => {
+  let stage: Stage;
+  let client: Registered;
+  /** Stands between the provider and the server, and keeps what passes. */
+  let relay: Server;
+  const logoutTokens: string[] = [];
+  before(async () => {
+    relay = createServer(async (req, res) => {
+      const token = new URLSearchParams(await text(req)).get("logout_token") ?? "";
+      const answer = await report(token);
+      logoutTokens.push(token);
+      res.writeHead(answer.status).end();
+    });
+    await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
+    stage = await startStage({
+      backchannelLogoutUri: `http://127.0.0.1:${(relay.address() as AddressInfo).port}/logout`,
+      environment: { CONSENT: "remember" },
+    });
+    client = await register(stage.baseUrl);
+  });
+  after(async () => {
+    relay.close();
+    await stage.close();
+  });
+
+  function report(logout_token: string) {
+    return postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+  }
+
+  async function signOutAtProvider(browser: Browser): Promise<void> {
+    const { end_session_endpoint } = await getJson(
+      `${stage.identityProvider.issuer}/.well-known/openid-configuration`,
+    );
+    const page = await browser.get(end_session_endpoint);
+    await browser.submit(page, { logout: "yes" });
+    for (let i = 0; i < 100 && logoutTokens.length === 0; i++) await delay(20);
+  }
+
+  async function isAlive(accessToken: string): Promise<boolean> {
+    return (await callTool(stage.url, accessToken, "whoami")).status === 200;
+  }
+
+  test("ends the grants of that login session, and of no other", async () => {
+    logoutTokens.length = 0;
+    const browser = newBrowser();
+    const first = await signInForTokens(stage.baseUrl, client, { browser });
+    const second = await signInForTokens(stage.baseUrl, client, { browser });
+    const elsewhere = await signInForTokens(stage.baseUrl, client);
+    await signOutAtProvider(browser);
+    assert.equal(await isAlive(first.access_token), false);
+    assert.equal(await isAlive(second.access_token), false);
+    assert.equal((await refresh(stage.baseUrl, client, first.refresh_token)).body.error, "invalid_grant");
+    assert.equal(await isAlive(elsewhere.access_token), true);
+    assert.ok(stage.log.some(({ reason }) => reason === "backchannel_logout"));
+
+    const replayed = await report(logoutTokens[0] ?? "");
+    assert.equal(replayed.status, 400);
+    assert.ok(stage.log.some(({ reason }) => reason === "logout_token_replayed"));
+  });
+
+  test("a forged report ends nothing", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const { privateKey } = await generateKeyPair("RS256");
+    const claims = {
+      jti: "forged",
+      sub: "alice",
+      events: { "http://schemas.openid.net/event/backchannel-logout": {} },
+    };
+    const signed = (more: object = {}, alg = "RS256", key: Parameters<SignJWT["sign"]>[0] = privateKey) =>
+      new SignJWT({ ...claims, ...more })
+        .setProtectedHeader({ alg, typ: "logout+jwt" })
+        .setIssuer(stage.identityProvider.issuer)
+        .setAudience("proxy")
+        .setIssuedAt()
+        .setExpirationTime("2m")
+        .sign(key);
+    const forgeries = [
+      await signed(),
+      await signed({}, "HS256", new TextEncoder().encode("proxy-secret".padEnd(32, "x"))),
+      new UnsecuredJWT(claims)
+        .setIssuer(stage.identityProvider.issuer)
+        .setAudience("proxy")
+        .setIssuedAt()
+        .encode(),
+      "not a token",
+      "a.b.c",
+    ];
+    for (const forgery of forgeries) {
+      const answer = await report(forgery);
+      assert.equal(answer.status, 400);
+      assert.equal(answer.body.error, "invalid_request");
+    }
+    assert.equal((await postForm(`${stage.baseUrl}/auth/backchannel-logout`, {})).status, 400);
+    assert.equal(await isAlive(tokens.access_token), true);
+  });
+
+  test("/logout asks, then makes this browser forget, and goes on to the provider", async () => {
+    const browser = newBrowser();
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
+    await browser.submit(login, { login: "alice" });
+    assert.ok((await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo, "remembered");
+
+    const question = await browser.get(`${stage.baseUrl}/logout`);
+    assert.match(question.body, /Sign out\?/);
+    assert.ok(
+      (await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo,
+      "asking alone changes nothing",
+    );
+    const away = await browser.submit(question, {}, { button: "Sign out" });
+    assert.equal(away.url.origin, new URL(stage.identityProvider.issuer).origin);
+    assert.match((await browser.get(authorizeUrl(stage.baseUrl, client))).body, /Allow access/);
+  });
+});
