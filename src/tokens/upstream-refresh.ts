@@ -2,6 +2,7 @@
  * Keeps the user's tokens at the provider fresh. A refresh token upstream is spent by one process at a time, and
  * what comes back is stored before anything else can fail.
  */
+import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import type { Records } from "../storage/store.ts";
@@ -12,7 +13,7 @@ import {
   type UpstreamTokens,
 } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
-import type { Grants } from "./grants.ts";
+import type { GrantChange, Grants } from "./grants.ts";
 
 export interface UpstreamRefresh {
   /**
@@ -30,11 +31,14 @@ interface Rooms {
   identityProvider: IdentityProvider;
   /** Keeps the locks. */
   records: Records;
-  /** How long one refresh may take; the lock outlives it. */
+  /** How long somebody who asks is kept waiting. */
   timeoutSeconds: number;
 }
 
 const POLL_MS = 50;
+const LEAST_LOCK_SECONDS = 10;
+const STORE_ATTEMPTS = 60;
+const STORE_RETRY_MS = 500;
 
 export function createUpstreamRefresh({
   grants,
@@ -45,7 +49,8 @@ export function createUpstreamRefresh({
   randomBytes,
   log,
 }: Surroundings & Rooms): UpstreamRefresh {
-  const lockSeconds = timeoutSeconds * 2;
+  // Prolonged while its holder lives; after its death others wait this long. A busy process must not lose it.
+  const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
 
   /** The refresh token to spend, or undefined if nothing needs to be or can be done. */
   function dueRefreshToken({ upstream }: Grant, until: number): string | undefined {
@@ -60,9 +65,12 @@ export function createUpstreamRefresh({
     throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "unknown_grant" });
   }
 
-  async function refreshOnce(grant: Grant, until: number): Promise<UpstreamTokens> {
-    const refreshToken = dueRefreshToken(grant, until);
-    if (refreshToken === undefined) return grant.upstream; // whoever held the lock before has done it
+  /** What somebody else did while we waited counts as ours. */
+  function renewedMeanwhile(seen: Grant, now: Grant): boolean {
+    return seen.upstream.accessToken !== now.upstream.accessToken;
+  }
+
+  async function refreshOnce(grant: Grant, refreshToken: string): Promise<UpstreamTokens> {
     try {
       const upstream = await identityProvider.refresh(refreshToken);
       await store(grant.id, refreshToken, upstream);
@@ -72,13 +80,23 @@ export function createUpstreamRefresh({
     }
   }
 
-  /** Writes only over what was spent: a grant that ended or moved on in between is left alone. */
+  /**
+   * Writes only over what was spent: a grant that ended or moved on in between is left alone. A store that is out of
+   * reach is waited for: nobody else has these tokens.
+   */
   async function store(grantId: string, spent: string, upstream: UpstreamTokens): Promise<void> {
-    await grants.update(grantId, (grant) =>
+    const overwriteSpent = (grant: Grant | undefined): GrantChange<undefined> =>
       grant?.upstream.refreshToken === spent
         ? { write: { ...grant, upstream }, result: undefined }
-        : { result: undefined },
-    );
+        : { result: undefined };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await grants.update(grantId, overwriteSpent);
+      } catch (error) {
+        if (!(error instanceof UnavailableError) || attempt === STORE_ATTEMPTS) throw error;
+        await delay(STORE_RETRY_MS);
+      }
+    }
   }
 
   async function ended({ id, subject }: Grant, cause: UpstreamRefusal): Promise<OAuthError> {
@@ -93,24 +111,67 @@ export function createUpstreamRefresh({
     });
   }
 
+  /** Renews under the lock, unless somebody else did while we waited for it. */
+  async function renew(grant: Grant, until: number, lock: Lock): Promise<UpstreamTokens> {
+    const keepingLock = setInterval(
+      () => void lock.prolong().catch(() => {}),
+      (lockSeconds * 1000) / 2,
+    ).unref();
+    try {
+      const latest = await current(grant.id);
+      const refreshToken = dueRefreshToken(latest, until);
+      if (refreshToken === undefined || renewedMeanwhile(grant, latest)) return latest.upstream;
+      return await refreshOnce(latest, refreshToken);
+    } finally {
+      clearInterval(keepingLock);
+      await lock.release();
+    }
+  }
+
+  /** The lock of a grant, if nobody has it. One whose holder died ends by itself. */
+  async function acquire(grantId: string): Promise<Lock | undefined> {
+    const key = `lock:upstream:${grantId}`;
+    const holder = randomBytes(16).toString("base64url");
+    if (!(await records.replace(key, undefined, holder, lockSeconds))) return undefined;
+    return {
+      prolong: () => records.replace(key, holder, holder, lockSeconds),
+      release: () => records.deleteIf(key, holder),
+    };
+  }
+
+  async function renewedByAnybody(
+    grant: Grant,
+    until: number,
+    givenUp: AbortSignal,
+  ): Promise<UpstreamTokens> {
+    for (;;) {
+      const lock = await acquire(grant.id);
+      if (lock !== undefined) return await renew(grant, until, lock);
+      await delay(POLL_MS, undefined, { signal: givenUp });
+      const latest = await current(grant.id);
+      if (renewedMeanwhile(grant, latest)) return latest.upstream;
+    }
+  }
+
   return {
     async ensureFreshUntil(grant, until) {
-      const lock = `lock:upstream:${grant.id}`;
-      const holder = randomBytes(16).toString("base64url");
-      let seen = grant;
-      for (let waited = 0; waited < lockSeconds * 1000; waited += POLL_MS) {
-        if (dueRefreshToken(seen, until) === undefined) return seen.upstream;
-        if (await records.replace(lock, undefined, holder, lockSeconds)) {
-          try {
-            return await refreshOnce(await current(grant.id), until);
-          } finally {
-            await records.deleteIf(lock, holder);
-          }
-        }
-        await delay(POLL_MS);
-        seen = await current(grant.id);
-      }
-      throw new UnavailableError("identity provider", { reason: "upstream_refresh_busy" });
+      if (dueRefreshToken(grant, until) === undefined) return grant.upstream;
+      const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
+      const renewal = renewedByAnybody(grant, until, givenUp);
+      // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
+      // token already, and only its late answer has the new one.
+      renewal.catch(() => {});
+      return await Promise.race([renewal, busyAfter(givenUp)]);
     },
   };
+}
+
+interface Lock {
+  prolong(): Promise<boolean>;
+  release(): Promise<boolean>;
+}
+
+async function busyAfter(givenUp: AbortSignal): Promise<never> {
+  await once(givenUp, "abort");
+  throw new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
 }

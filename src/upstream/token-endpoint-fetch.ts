@@ -4,9 +4,13 @@
  */
 import type { CustomFetch } from "openid-client";
 
+const REFRESH_PATIENCE_MS = 20_000;
+
 export const tokenEndpointFetch: CustomFetch = async (url, options) => {
-  const response = await fetch(url, options as RequestInit);
   const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
+  // A refresh that is given up may have been answered all the same, with a refresh token that nobody then has.
+  const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
+  const response = await fetch(url, { ...(options as RequestInit), ...patience });
   return grantType === null || response.status !== 200 ? response : mend(response, grantType);
 };
 

@@ -1,6 +1,7 @@
 /** Rotation: never lost to a race or a hiccup, and reuse is theft. Two replicas on one real Redis. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   callTool,
@@ -119,9 +120,25 @@ describe("refresh on two replicas", { skip: redis.skip }, () => {
       assert.equal(during.status, 503);
       assert.equal(during.body.error, "temporarily_unavailable");
       assert.ok(Number(during.headers.get("retry-after")) > 0);
+      upstream.dropUnanswered();
+      await delay(fault === "timeout" ? 200 : 0); // the server learns that the connection is gone
       assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
     });
   }
+
+  test("a provider that answers late: who asked is told to come back, and the new refresh token is not lost", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    stage.clock.ahead += 200;
+    upstream.seen.length = 0;
+    upstream.fault = "late";
+    const during = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    upstream.fault = undefined;
+    assert.equal(during.status, 503);
+    await delay(2_000);
+    assert.equal((await refresh(other, client, tokens.refresh_token)).status, 200);
+    const spent = upstream.seen.filter(({ grantType }) => grantType === "refresh_token");
+    assert.equal(spent.length, 1, "the late answer was used");
+  });
 
   for (const fault of ["invalid_grant", "empty 400"] as const) {
     test(`a definite no (${fault}) upstream ends the grant`, async () => {

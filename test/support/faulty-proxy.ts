@@ -4,31 +4,40 @@
  * browser's own way stay intact.
  */
 import { createServer, request } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
 
-export type Fault = "reset" | "timeout" | "500" | "html" | "invalid_grant" | "empty 400";
+export type Fault = "reset" | "timeout" | "late" | "500" | "html" | "invalid_grant" | "empty 400";
 
 export interface FaultyProxy {
   /** Where the real provider listens; set once it is known. */
   target: number;
   port: number;
   fault: Fault | undefined;
-  seen: Array<{ method: string; path: string; grantType: string | null }>;
+  /** Breaks the connections of a "timeout", as the network does in the end. */
+  dropUnanswered(): void;
+  seen: Array<{ method: string; path: string; grantType: string | null; refreshToken: string | null }>;
   close(): Promise<void>;
 }
 
 export async function startFaultyProxy(): Promise<FaultyProxy> {
+  const unanswered = new Set<Socket>();
   const server = createServer(async (req, res) => {
     const body = await text(req);
-    const grantType = new URLSearchParams(body).get("grant_type");
-    proxy.seen.push({ method: req.method ?? "", path: req.url ?? "", grantType });
+    const fields = new URLSearchParams(body);
+    const grantType = fields.get("grant_type");
+    const refreshToken = fields.get("refresh_token");
+    proxy.seen.push({ method: req.method ?? "", path: req.url ?? "", grantType, refreshToken });
     if (proxy.fault !== undefined && req.method === "POST" && grantType !== null) {
       switch (proxy.fault) {
         case "reset":
           return void req.socket.destroy();
         case "timeout":
-          return; // never answered; the caller gives up
+          return void unanswered.add(req.socket);
+        case "late":
+          await delay(3_000); // longer than the tests' servers wait, and then passed on
+          break;
         case "500":
           return void res.writeHead(500).end("upstream says: broken");
         case "html":
@@ -58,6 +67,10 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     target: 0,
     port: (server.address() as AddressInfo).port,
     fault: undefined,
+    dropUnanswered() {
+      for (const socket of unanswered) socket.destroy();
+      unanswered.clear();
+    },
     seen: [],
     async close() {
       server.closeAllConnections();
