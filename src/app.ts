@@ -28,6 +28,7 @@ import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
 import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
+import { parseScope } from "./oauth/scope.ts";
 import { type ScopeDeclarations, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
@@ -65,7 +66,10 @@ export function createApp(options: AppOptions): Express {
   const { config, tools, records, identityProvider, log, now = systemClock } = options;
   const surroundings: Surroundings = { now, randomBytes, log };
   const { baseUrl, resource, brand, lifetimes, upstream } = config;
-  const catalogue = scopeCatalogue(options.scopes, tools);
+  const catalogue = scopeCatalogue(options.scopes, [
+    ...uses(tools, "tool"),
+    ...uses(config.clients, "client"),
+  ]);
   const scopes = catalogue.names;
   const pages = createPages(brand);
   const sealer = createSealer(config.secretKeys);
@@ -198,4 +202,16 @@ const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
 
 function systemClock(): number {
   return Math.floor(Date.now() / 1000);
+}
+
+/** Who names which scopes, for the message about one that is not declared. */
+function uses(
+  users: ReadonlyArray<Tool | Client>,
+  kind: "tool" | "client",
+): Array<{ name: string; scopes: readonly string[] }> {
+  return users.map((user) =>
+    "client_id" in user
+      ? { name: `${kind} ${user.client_id}`, scopes: parseScope(user.scope ?? "") ?? [] }
+      : { name: `${kind} ${user.name}`, scopes: user.scopes },
+  );
 }

@@ -433,7 +433,7 @@ class Settings {
   url(name: string, fallback: string): string {
     const value = this.text(name, fallback);
     if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
-      this.problem(`${name} must be a http(s) URL`);
+      this.problem(`${name} must be an http(s) URL`);
     return value;
   }
 
@@ -444,6 +444,8 @@ class Settings {
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);
     else if (value.endsWith("/mcp")) this.problem(`${name} must not end with /mcp: that is added to it`);
+    else if (new URL(value).pathname !== "/")
+      this.problem(`${name} must have no path: give this server a host name of its own`);
     return problem === undefined ? new URL(value).href.replace(/\/+$/, "") : value;
   }
 
@@ -470,7 +472,7 @@ function isOrigin(entry: string): boolean {
 }
 
 function originProblem(value: string): string | undefined {
-  if (!URL.canParse(value)) return `is not a URL: write it with https://, such as https://mcp.example.com`;
+  if (!URL.canParse(value)) return "is not a URL: write it in full, beginning with https://";
   const url = new URL(value);
   if (url.search !== "" || url.hash !== "" || url.username !== "")
     return "must have no query, fragment or user name";

@@ -3,19 +3,20 @@ import { existsSync } from "node:fs";
 import { pino } from "pino";
 import { loadConfig } from "./config.ts";
 import { serve } from "./serve.ts";
-import { createTools, scopes } from "./tools/index.ts";
 
 try {
   await start();
 } catch (error) {
   process.stderr.write(`mcp-oidc-proxy cannot start: ${startUpProblem(error)}\n`);
-  process.exitCode = 1;
+  process.exit(1); // an open connection to the store would keep the process alive
 }
 
 async function start(): Promise<void> {
   readEnvFile();
   const config = loadConfig(process.env);
   const log = pino({ level: config.logLevel, base: null });
+  // Imported here, so that a mistake in the declaration of a tool is told like every other start-up problem.
+  const { createTools, scopes } = await import("./tools/index.ts");
   const tools = createTools({ weather: { ...config.weather, source: "Open-Meteo (open-meteo.com)" } });
   const server = await serve(config, { tools, scopes }, log);
   const callbackUrl = `${config.baseUrl}/auth/callback`;
@@ -53,10 +54,10 @@ function readEnvFile(): void {
 
 /** A person reads this in a terminal: what to do, no stack trace. */
 function startUpProblem(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code, message, port } = error as NodeJS.ErrnoException & { port?: number };
   switch (code) {
     case "EADDRINUSE":
-      return "PORT is in use by another program. Set another PORT.";
+      return `port ${port} is in use by another program: set another PORT (and BASE_URL, if it names the port).`;
     case "EACCES":
       return "PORT needs more rights than this user has. Use one above 1023.";
     case "EADDRNOTAVAIL":

@@ -81,6 +81,15 @@ describe("configuration", () => {
     ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER, .* cannot be used together with AUTH0_/],
     ["Auth0 without its domain", { AUTH0_CLIENT_ID: "x" }, /AUTH0_DOMAIN is missing/],
     ["the endpoint as base URL", { BASE_URL: "https://a.example/mcp" }, /BASE_URL must not end with \/mcp/],
+    ["a path in the base URL", { BASE_URL: "https://a.example/tools" }, /BASE_URL must have no path/],
+    [
+      "one client twice",
+      {
+        CLIENTS:
+          '[{"client_id":"a","redirect_uris":["https://a.example/"]},{"client_id":"a","redirect_uris":["https://a.example/"]}]',
+      },
+      /CLIENTS names a twice/,
+    ],
     ["a key list without keys", { SECRET_KEY: "," }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
     ["a Redis password that breaks the URL", { REDIS_URL: "redis://u:pa#ss@h:1" }, /percent-encoded/],
     ["a proxy that is no address", { TRUSTED_PROXIES: "nginx" }, /TRUSTED_PROXIES must be/],

@@ -87,7 +87,8 @@ const MEANING = new Map<string, OAuthErrorCode>([
 function refused(refusal: UpstreamRefusal, { request }: AwaitingLogin): AuthorizationError {
   const code = MEANING.get(refusal.code) ?? "server_error";
   const detail = { reason: "upstream_refused", cause: refusal };
-  if (code === "access_denied")
+  // Auth0 says "access_denied: Service not found" of a wrong audience; that was not the user.
+  if (code === "access_denied" && !refusal.description?.startsWith("Service not"))
     return new AuthorizationError(code, "The identity provider did not sign the user in.", request, detail);
   const description = "Signing in at the identity provider failed. This server's log says why.";
   return new LoginFailedError(code, description, request, {

@@ -46,7 +46,7 @@ ${
 <label class="scope"><input type="checkbox" checked disabled> <span>Know who you are</span></label>
 ${scopes.map(scopeChoice)}
 </fieldset>
-${canRemember ? html`<label class="scope"><input type="checkbox" name="remember" value="yes"> <span>Do not ask again on this browser</span></label>` : ""}
+${canRemember ? html`<label class="scope remember"><input type="checkbox" name="remember" value="yes"> <span>Do not ask again on this browser</span></label>` : ""}
 <p class="soft">You sign in at <strong>${identityProviderHost}</strong>. It learns that you use ${serverName}, not what you do with it.</p>
 <div class="buttons">
 <button name="decision" value="deny">Deny</button>

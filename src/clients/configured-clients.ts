@@ -27,6 +27,9 @@ export function parseConfiguredClients(text: string): ConfiguredClient[] {
     const issue = parsed.error.issues[0];
     throw new Error(`is not valid at ${issue?.path.join(".") || "its top"}: ${issue?.message}`);
   }
+  const ids = parsed.data.map(({ client_id }) => client_id);
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+  if (twice !== undefined) throw new Error(`names ${twice} twice`);
   return parsed.data.map(configuredClient);
 }
 

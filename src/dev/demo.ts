@@ -12,22 +12,26 @@ import { type DemoUser, startIdentityProvider } from "./identity-provider.ts";
 import { startWeatherStandIn } from "./weather-stand-in.ts";
 
 const USERS: DemoUser[] = [
-  { subject: "alice", name: "Alice Example", email: "alice@example.com", permissions: ["weather:read"] },
+  { subject: "alice", name: "Alice Example", email: "alice@example.com", permissions: Object.keys(scopes) },
   {
     subject: "bob",
-    name: "Bob Example (may not read the weather)",
+    name: "Bob Example",
     email: "bob@example.com",
     permissions: [],
   },
 ];
 
-const port = Number(process.env.PORT ?? 3000);
+const port = Number(process.env.PORT || 3000);
 // In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
 const host = process.env.DEMO_HOST || "127.0.0.1";
 const baseUrl = `http://localhost:${port}`;
 const audience = "https://weather.example.com";
 const client = { id: "mcp-oidc-proxy", secret: randomBytes(32).toString("base64url") };
 
+if (!Number.isInteger(port) || port < 1 || port > 65_534) {
+  console.error("PORT must be a number from 1 to 65534: the identity provider takes the next one.");
+  process.exit(1);
+}
 try {
   await start();
 } catch (error) {
@@ -46,7 +50,7 @@ async function start(): Promise<void> {
     host,
     client: { ...client, redirectUris: [`${baseUrl}/auth/callback`] },
     audience,
-    scopes: ["weather:read"],
+    scopes: Object.keys(scopes),
     users: USERS,
     character: { advertisesApiScopes: true },
   });

@@ -93,7 +93,7 @@ const style = `
     :root { --ink: #efedf6; --soft: #b3b0c2; --line: #454253; --ground: #16141d; --card: #211f2b; --accent: #b9a2ff; --on-accent: #1c1233; }
   }
   * { box-sizing: border-box; }
-  body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem; background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+  body { margin: 0; min-height: 100vh; display: grid; grid-template-columns: minmax(0, 26rem); place-content: center; padding: 1rem; background: var(--ground); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
   main { width: 100%; max-width: 26rem; padding: 2rem; background: var(--card); border: 1px solid var(--line); border-top: 4px solid var(--accent); border-radius: 12px; }
   h1 { margin: .25rem 0 .5rem; font-size: 1.5rem; }
   p { margin: 0 0 1rem; overflow-wrap: anywhere; }

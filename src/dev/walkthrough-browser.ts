@@ -12,8 +12,8 @@ export interface Page {
 
 export interface Form {
   action: URL;
-  /** Inputs with the values they have in the page. */
-  fields: Map<string, string>;
+  /** What a browser would send: a name as often as it is ticked, nothing that is disabled or unticked. */
+  fields: URLSearchParams;
 }
 
 interface Cookie {
@@ -49,7 +49,7 @@ export class Browser {
 
   /** Sends a form with `filled` over the values it came with. */
   submit(page: Page, form: Form, filled: Readonly<Record<string, string>>): Promise<Page> {
-    const body = new URLSearchParams([...form.fields]);
+    const body = new URLSearchParams(form.fields);
     for (const [name, value] of Object.entries(filled)) body.set(name, value);
     return this.#navigate({ method: "POST", url: form.action, body, from: page.url });
   }
@@ -156,15 +156,19 @@ export function textOf({ html }: Page): string {
 function formsOf(html: string, base: URL): Form[] {
   return [...html.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gis)].map(([, tag = "", content = ""]) => ({
     action: new URL(attributesOf(tag).get("action") || base.href, base),
-    fields: new Map(
+    fields: new URLSearchParams(
       [...content.matchAll(/<input\b([^>]*)>/gis)]
         .map(([, input = ""]) => attributesOf(input))
-        .flatMap((input): Array<[string, string]> => {
-          const name = input.get("name");
-          return name ? [[name, input.get("value") ?? ""]] : [];
-        }),
+        .filter(isSent)
+        .map((input): [string, string] => [input.get("name") ?? "", input.get("value") ?? ""]),
     ),
   }));
+}
+
+/** HTML, "constructing the entry list": unnamed, disabled and unticked controls are left out. */
+function isSent(input: ReadonlyMap<string, string>): boolean {
+  const isBox = ["checkbox", "radio"].includes(input.get("type") ?? "");
+  return input.has("name") && !input.has("disabled") && (!isBox || input.has("checked"));
 }
 
 function attributesOf(tag: string): Map<string, string> {

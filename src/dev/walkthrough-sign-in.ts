@@ -224,7 +224,7 @@ export function checkRedirect(
     came: `error=${error}: ${came.get("error_description") ?? "no description"}`,
     hint:
       error === "access_denied"
-        ? "The user or the identity provider said no. Run the walkthrough again and approve."
+        ? "The user or the identity provider said no. Run the walkthrough again and approve; if you did, the server's log has the provider's words."
         : "The server's log says why.",
   });
   const code = came.get("code");

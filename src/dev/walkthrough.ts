@@ -11,7 +11,8 @@ import { checkRedirect, newAuthorization, redeemCode, register, signIn } from ".
 import { callTools, discover, listTools, shakeHands } from "./walkthrough-tools.ts";
 import { createTrace, HopFailure, type Trace } from "./walkthrough-trace.ts";
 
-const DEFAULT_URL = "http://localhost:3000/mcp";
+const PORT = process.env.PORT || "3000";
+const DEFAULT_URL = `http://localhost:${PORT}/mcp`;
 
 interface Settings {
   url: string;

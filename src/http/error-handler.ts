@@ -56,6 +56,12 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
   };
 }
 
+const TITLES = new Map([
+  [404, "Page not found"],
+  [429, "Too many requests"],
+  [503, "Not available right now"],
+]);
+
 function errorPage(error: OAuthError, issuer: string, requestId: string): { title: string; body: Html } {
   const codes = html`<p class="soft">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
   if (error instanceof LoginFailedError) {
@@ -69,7 +75,7 @@ ${codes}
 <p><a href="${back}">Back to your application</a></p>`,
     };
   }
-  const title = error.status === 503 ? "Not available right now" : "This cannot go on";
+  const title = TITLES.get(error.status) ?? "This cannot go on";
   return { title, body: html`<p>${error.message}</p>${codes}` };
 }
 

@@ -12,6 +12,7 @@ export function healthRoutes(records: Records): Router {
       () => "ok",
       () => "unreachable",
     );
+    if (store !== "ok") res.locals.reason = "store_unreachable";
     res.status(store === "ok" ? 200 : 503).json({ status: store === "ok" ? "ok" : "unavailable", store });
   });
   router.all(["/healthz", "/readyz"], refuseOtherMethods("GET"));

@@ -16,6 +16,11 @@ export function homePage(pages: Pages, resource: string, tools: readonly Tool[])
       }</li>`,
   )}</ul>
 <h2>Claude Code</h2>
-<pre><code>claude mcp add --transport http ${new URL(resource).hostname} ${resource}</code></pre>`;
+<pre><code>claude mcp add --transport http ${nameFor(resource)} ${resource}</code></pre>`;
   return (_req, res) => pages.send(res, 200, pages.brand.name, body);
+}
+
+/** A name that clients accept: letters, digits, hyphens. */
+function nameFor(resource: string): string {
+  return new URL(resource).hostname.replace(/[^A-Za-z0-9]+/g, "-");
 }

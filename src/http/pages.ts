@@ -60,6 +60,8 @@ function securityHeaders(style: string, { logoUrl }: Brand): RequestHandler {
         frameAncestors: ["'none'"],
       },
     },
+    // Other hosts of the domain are not ours to decide about.
+    strictTransportSecurity: { maxAge: 31_536_000, includeSubDomains: false },
     frameguard: { action: "deny" },
     // Same-origin keeps the Origin header of our own forms; nobody else learns the URL, which carries OAuth parameters.
     referrerPolicy: { policy: "same-origin" },
@@ -85,6 +87,7 @@ code, .address { font: .92em ui-monospace, monospace; overflow-wrap: anywhere }
 pre { background: var(--back); border: 1px solid var(--line); border-radius: 8px; padding: .7rem; white-space: pre-wrap }
 fieldset { border: 0; padding: 0; margin: 0 }
 legend { font-weight: 700; padding: 0; margin: 1.5rem 0 .4rem }
+.remember { border-top: 1px solid var(--line); margin-top: .6rem; padding-top: .6rem }
 .scope { display: flex; gap: .7rem; align-items: baseline; padding: .35rem 0 }
 .scope input { accent-color: var(--accent); width: 1.1rem; height: 1.1rem; flex: none; align-self: center }
 .logo { display: block; max-height: 3rem; max-width: 12rem; margin-bottom: 1.2rem }

@@ -26,7 +26,7 @@ export function requestLog(log: Logger): RequestHandler {
         ...(cause instanceof Error && { cause: causes(cause) }),
         ...(!res.writableFinished && { aborted: true }),
       };
-      const level = res.statusCode >= 500 ? "error" : PROBES.has(path) ? "debug" : "info";
+      const level = PROBES.has(path) ? "debug" : res.statusCode >= 500 ? "error" : "info";
       log[level](line, "request");
     });
     next();

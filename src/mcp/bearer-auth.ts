@@ -1,6 +1,6 @@
 /** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
 import type { AuthInfo } from "@modelcontextprotocol/sdk/server/auth/types.js";
-import type { Request, RequestHandler, Response } from "express";
+import type { RequestHandler, Response } from "express";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken, Verification } from "../tokens/access-token.ts";
 import { withCaller } from "./access-token-context.ts";
@@ -10,7 +10,7 @@ export interface BearerAuthOptions {
   /** The user's own access token at the identity provider. */
   upstreamAccessToken(token: AccessToken): Promise<string>;
   resource: string;
-  /** What basic use needs; named in the challenge so that a client asks for it at sign-in. */
+  /** What the tools need altogether; named in the challenge so that a client asks for it at sign-in. */
   scopes: readonly string[];
 }
 
@@ -71,14 +71,14 @@ export function bearerAuth({
 export function insufficientScope(
   res: Response,
   resource: string,
-  scopes: readonly string[],
+  scopesToAskFor: readonly string[],
   missing: readonly string[],
 ): void {
   refuse(res, 403, "insufficient_scope", {
     error: "insufficient_scope",
     error_description: `This needs the scope ${missing.join(" ")}, which was not granted.`,
     resource_metadata: resourceMetadataUrl(resource),
-    scope: scopes.join(" "),
+    scope: scopesToAskFor.join(" "),
   });
 }
 
@@ -112,6 +112,3 @@ function authInfo(token: AccessToken, metadataUrl: string): AuthInfo & { resourc
     extra: { subject: token.subject, claims: token.claims },
   };
 }
-
-/** A request that passed the bearer check. */
-export type AuthenticatedRequest = Request & { auth: AuthInfo };

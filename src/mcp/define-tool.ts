@@ -10,7 +10,7 @@ export interface ToolCall {
 }
 
 interface Declaration<Input extends z.ZodObject> {
-  /** Unique among the tools: letters, digits, `_`, `-`, `.`; at most 128 characters. */
+  /** Unique among the tools: letters, digits, `_` and `-`, at most 64: what every client accepts. */
   name: string;
   title?: string;
   description: string;
@@ -47,7 +47,7 @@ export class ToolError extends Error {
   override readonly name = "ToolError";
 }
 
-const TOOL_NAME = /^[A-Za-z0-9_.-]{1,128}$/;
+const TOOL_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
  * Declares a tool.
@@ -59,8 +59,7 @@ export function defineTool<Input extends z.ZodObject, Output extends z.ZodObject
 export function defineTool<Input extends z.ZodObject>(tool: WithoutOutput<Input>): Tool;
 export function defineTool(tool: WithOutput<z.ZodObject, z.ZodObject> | WithoutOutput<z.ZodObject>): Tool {
   const { name, title, description, scopes = [], annotations } = tool;
-  if (!TOOL_NAME.test(name))
-    throw new Error(`Tool name "${name}": use 1 to 128 letters, digits, "_", "-" and "."`);
+  if (!TOOL_NAME.test(name)) throw new Error(`Tool name "${name}": use 1 to 64 letters, digits, "_" and "-"`);
   const illegal = scopes.find((scope) => !isScopeToken(scope));
   if (illegal !== undefined)
     throw new Error(`Tool "${name}": the scope "${illegal}" has illegal characters (RFC 6749 §3.3)`);
@@ -72,10 +71,10 @@ export function defineTool(tool: WithOutput<z.ZodObject, z.ZodObject> | WithoutO
     listing: {
       name,
       description,
-      inputSchema: z.toJSONSchema(input, { io: "input" }) as ListedTool["inputSchema"],
+      inputSchema: describeSchema(input, "input", name),
       ...(title !== undefined && { title }),
       ...(annotations !== undefined && { annotations }),
-      ...(tool.output && { outputSchema: z.toJSONSchema(tool.output) as ListedTool["inputSchema"] }),
+      ...(tool.output && { outputSchema: describeSchema(tool.output, "output", name) }),
     },
     async call(args, call) {
       const parsed = await input.safeParseAsync(args ?? {});
@@ -86,6 +85,21 @@ export function defineTool(tool: WithOutput<z.ZodObject, z.ZodObject> | WithoutO
       return { content: [{ type: "text", text: JSON.stringify(structuredContent) }], structuredContent };
     },
   };
+}
+
+function describeSchema(
+  schema: z.ZodObject,
+  io: "input" | "output",
+  tool: string,
+): ListedTool["inputSchema"] {
+  try {
+    return z.toJSONSchema(schema, { io }) as ListedTool["inputSchema"];
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`Tool "${tool}": its ${io} has no JSON Schema: ${why}. For dates use z.iso.datetime().`, {
+      cause,
+    });
+  }
 }
 
 function asResult(returned: string | CallToolResult): CallToolResult {

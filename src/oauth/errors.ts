@@ -100,13 +100,10 @@ export class UnavailableError extends OAuthError {
 
   constructor(
     what: "storage" | "identity provider" | "application's web site",
-    detail: { reason: string; cause?: unknown },
+    detail: { reason: string; cause?: unknown; description?: string },
   ) {
-    super(
-      "temporarily_unavailable",
-      `The ${what} cannot be reached right now. Try again in a moment.`,
-      detail,
-    );
+    const outOfReach = `The ${what} cannot be reached right now. Try again in a moment.`;
+    super("temporarily_unavailable", detail.description ?? outOfReach, detail);
   }
 }
 

@@ -39,7 +39,7 @@ export function scopeCatalogue(
     for (const scope of scopes)
       if (!names.includes(scope))
         throw new Error(
-          `The tool "${name}" needs the scope "${scope}", which is not declared: describe it in scopes.`,
+          `The ${name} names the scope "${scope}", which is not declared: describe it in scopes (src/tools/index.ts).`,
         );
   return { names, pick: (wanted) => declared.filter(({ name }) => wanted.includes(name)) };
 }

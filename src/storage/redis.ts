@@ -3,7 +3,7 @@ import KeyvRedis, { type RedisClientType } from "@keyv/redis";
 import { Keyv } from "keyv";
 import type { Logger } from "pino";
 import { RateLimiterRedis } from "rate-limiter-flexible";
-import { UnavailableError } from "../oauth/errors.ts";
+import { causes, UnavailableError } from "../oauth/errors.ts";
 import { rateLimits } from "./rate-limits.ts";
 import type { Records } from "./store.ts";
 
@@ -136,8 +136,19 @@ function logConnection(client: RedisClientType, log: Logger): void {
     lost = true;
   });
   client.on("ready", () => {
-    log.info(lost ? "Redis is reachable again" : "Connected to Redis");
-    lost = false;
+    // A Redis that wants a password accepts the connection and then refuses every command.
+    client.ping().then(
+      () => {
+        log.info(lost ? "Redis is reachable again" : "Connected to Redis");
+        lost = false;
+      },
+      (error: unknown) => {
+        log.error(
+          { reason: "redis_unavailable", cause: causes(error) },
+          "Redis answers, but refuses this server",
+        );
+      },
+    );
   });
 }
 

@@ -25,6 +25,9 @@ type Standing =
   | { is: "reused"; grant: Grant }
   | { is: "refused"; error: OAuthError };
 
+/** All but "current", which is what there is to act on. */
+type Settled = Exclude<Standing, { is: "current" }>;
+
 /**
  * @throws OAuthError `invalid_grant`, `invalid_scope`, `invalid_target`; UnavailableError during an outage, in which
  * case the same refresh token works later.
@@ -43,7 +46,7 @@ export async function rotateRefreshToken(
   if (before.is !== "current") return await conclude(before, presented, rooms);
   await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 
-  const after = await grants.update<Standing>(presented.grantId, (grant): GrantChange<Standing> => {
+  const after = await grants.update<Settled>(presented.grantId, (grant): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
     const scopes = requestedScopes(request, found.grant);
@@ -112,7 +115,7 @@ function requestedScopes(request: RefreshTokenRequest, grant: Grant): string[] {
 }
 
 async function conclude(
-  found: Standing,
+  found: Settled,
   presented: PresentedToken,
   { grants, now, log }: Surroundings & Rooms,
 ): Promise<TokenResponse> {
@@ -129,8 +132,6 @@ async function conclude(
         "Grant ended: a replaced refresh token was used again",
       );
       throw notValid("refresh_token_reused");
-    case "current":
-      throw new Error("unreachable: a current refresh token was rotated before");
   }
 }
 

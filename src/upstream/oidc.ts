@@ -323,6 +323,13 @@ async function answer<T>(call: Promise<T>): Promise<T> {
     if (cause instanceof UpstreamRefusal) throw cause;
     const code = refusalCode(cause);
     if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
+    if (cause instanceof oidc.ResponseBodyError && REJECTS_US.has(cause.error))
+      throw new UnavailableError("identity provider", {
+        reason: "client_credentials_rejected",
+        cause: new Error("the provider rejects this server's client id or secret: check them", { cause }),
+        description:
+          "This server is not set up correctly at its identity provider. Its operator has to repair that.",
+      });
     throw new UnavailableError("identity provider", { reason: "identity_provider_failed", cause });
   }
 }
@@ -334,13 +341,8 @@ function descriptionOf(error: unknown): string | undefined {
 }
 
 // What the provider says when the fault is on its side or in our own settings: no user's session ends for that.
-const NOT_DEFINITE = new Set([
-  "server_error",
-  "temporarily_unavailable",
-  "slow_down",
-  "invalid_client",
-  "unauthorized_client",
-]);
+const REJECTS_US = new Set(["invalid_client", "unauthorized_client"]);
+const NOT_DEFINITE = new Set([...REJECTS_US, "server_error", "temporarily_unavailable", "slow_down"]);
 
 const INVALID_MESSAGE = new Set([
   "OAUTH_JWT_CLAIM_COMPARISON_FAILED",

@@ -16,7 +16,10 @@ import { createSealer } from "../../src/storage/sealer.ts";
 import type { Records } from "../../src/storage/store.ts";
 import { Grant } from "../../src/tokens/grant.ts";
 import { readToken } from "../../src/tokens/opaque-token.ts";
-import { createTools, scopes } from "../../src/tools/index.ts";
+import { currentWeather } from "../../src/tools/current-weather.ts";
+import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
+import { sayHello } from "../../src/tools/say-hello.ts";
+import { whoami } from "../../src/tools/whoami.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import type { FaultyProxy } from "./faulty-proxy.ts";
 
@@ -33,7 +36,7 @@ export const AUDIENCE = "https://weather.example.com";
 export interface StageOptions {
   redisUrl?: string;
   character?: Character;
-  /** Beside the three of src/tools. */
+  /** Beside three of src/tools, whatever else is there. */
   tools?: readonly Tool[];
   /** Beside those of src/tools. */
   scopes?: ScopeDeclarations;
@@ -112,7 +115,9 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const clock = { ahead: 0 };
   const now = () => Math.floor(Date.now() / 1000) + clock.ahead;
   const tools = [
-    ...createTools({ weather: { ...config.weather, source: "stand-in" } }),
+    whoami,
+    sayHello,
+    currentWeather(createOpenMeteo(config.weather), "stand-in"),
     ...(options.tools ?? []),
   ];
   const allRecords: Records[] = [];
@@ -132,7 +137,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     return createApp({
       config,
       tools,
-      scopes: { ...scopes, ...options.scopes },
+      scopes: { "weather:read": "Read the current weather", ...options.scopes },
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
       records,
       identityProvider: provider,
