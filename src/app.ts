@@ -84,7 +84,6 @@ export function createApp(options: AppOptions): Express {
     lifetimes,
     now,
   );
-  const registrations = createRegistrations({ ...surroundings, clients, policy: redirectUris, baseUrl });
   const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
   const approvals = createApprovals(approvalStore, config.consent.rememberSeconds);
   const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
@@ -94,6 +93,15 @@ export function createApp(options: AppOptions): Express {
     indexes: records.indexes,
     lifetimes,
     limits: config.grantLimits,
+  });
+  const registrations = createRegistrations({
+    ...surroundings,
+    clients,
+    policy: redirectUris,
+    baseUrl,
+    async endGrantsOf(clientId) {
+      for (const { id } of await grants.ofClient(clientId)) await grants.end(id);
+    },
   });
   const { timeoutSeconds } = upstream;
   const upstreamRefresh = createUpstreamRefresh({

@@ -9,28 +9,34 @@ import type { Store } from "../storage/store.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
 
-export const Approval = z.object({ asked: z.array(z.string()), granted: z.array(z.string()) });
+export const Approval = z.object({
+  /** Who approved. Another user of the same browser is asked for themselves. */
+  subject: z.string(),
+  asked: z.array(z.string()),
+  granted: z.array(z.string()),
+});
 export type Approval = z.infer<typeof Approval>;
 
+/** What is approved: this client, this redirect URI, these scopes. */
+export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
+
 export interface Approvals {
-  remember(browser: BrowserHash, request: AuthorizationRequest, granted: readonly string[]): Promise<void>;
-  /** The scopes that were granted to an unchanged request before; undefined if the user must be asked. */
-  find(browser: BrowserHash, request: AuthorizationRequest): Promise<string[] | undefined>;
+  remember(browser: BrowserHash, asked: Approvable, approved: Omit<Approval, "asked">): Promise<void>;
+  /** What was approved of an unchanged request before; undefined if the user must be asked. */
+  find(browser: BrowserHash, request: Approvable): Promise<Approval | undefined>;
 }
 
 export function createApprovals(store: Store<Approval>, seconds: number): Approvals {
-  const keyOf = (browser: BrowserHash, { clientId, redirectUri }: AuthorizationRequest) =>
+  const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
     createHash("sha256")
       .update(JSON.stringify([browser, clientId, redirectUri]))
       .digest("base64url");
   return {
-    remember: (browser, request, granted) =>
-      store.put(keyOf(browser, request), { asked: request.scopes, granted: [...granted] }, seconds),
+    remember: (browser, asked, approved) =>
+      store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes }, seconds),
     async find(browser, request) {
       const approval = await store.get(keyOf(browser, request));
-      return approval !== undefined && sameScopes(approval.asked, request.scopes)
-        ? approval.granted
-        : undefined;
+      return approval !== undefined && sameScopes(approval.asked, request.scopes) ? approval : undefined;
     },
   };
 }

@@ -10,6 +10,7 @@ import { intersect } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
+import type { Approvals } from "./approvals.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AwaitingLogin, Logins } from "./transaction.ts";
 
@@ -17,16 +18,14 @@ interface Rooms {
   identityProvider: IdentityProvider;
   logins: Logins;
   grants: Grants;
+  approvals: Approvals;
   callbackUrl: string;
   /** Whether the request comes from the browser that a hash was made for. */
   isSameBrowser: (hash: BrowserHash) => boolean;
 }
 
-/** Where to send the browser: the client's redirect URI and the code for it. */
-export interface Completed {
-  login: AwaitingLogin;
-  code: string;
-}
+/** Where to send the browser: to the client, with a code; or back to be asked, because somebody else had approved. */
+export type Completed = { login: AwaitingLogin; code: string } | { login: AwaitingLogin; askAgain: true };
 
 /**
  * Finishes the login that `state` names.
@@ -37,7 +36,7 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   rooms: Surroundings & Rooms,
 ): Promise<Completed> {
-  const { identityProvider, logins, grants, callbackUrl, isSameBrowser, now, log } = rooms;
+  const { identityProvider, logins, grants, approvals, callbackUrl, isSameBrowser, now, log } = rooms;
   const state = parameters.get("state") ?? "";
   // Looked at before it is taken: somebody else's browser must not be able to use it up.
   const found = await logins.find(state);
@@ -63,9 +62,20 @@ export async function finishAuthorization(
       await logins.put(state, login, Math.max(1, login.expiresAt - now()));
     throw error;
   }
+  if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
+    log.info(
+      { reason: "approved_by_another_user", subject: user.subject },
+      "The user is asked for consent after all",
+    );
+    return { login, askAgain: true };
+  }
   // Consented, and really theirs.
   const scopes = intersect(request.scopes, user.scopes);
   const code = await grants.open({ ...request, scopes }, user);
+  if (login.remember !== undefined) {
+    const approved = { subject: user.subject, granted: request.scopes };
+    await approvals.remember(login.browser, { ...request, scopes: login.remember }, approved);
+  }
   log.info(
     { subject: user.subject, clientId: request.clientId, asked: request.scopes, granted: scopes },
     "Signed in",

@@ -114,6 +114,7 @@ interface Rooms {
  */
 export async function approve(
   { request, browser }: AwaitingConsent,
+  approval: Pick<AwaitingLogin, "remember" | "approvedBy">,
   { identityProvider, logins, callbackUrl, transactionSeconds, now, randomBytes }: Surroundings & Rooms,
 ): Promise<URL> {
   const state = randomBytes(32).toString("base64url");
@@ -121,6 +122,7 @@ export async function approve(
     step: "login",
     request,
     browser,
+    ...approval,
     nonce: randomBytes(32).toString("base64url"),
     codeVerifier: randomBytes(32).toString("base64url"),
     expiresAt: now() + transactionSeconds,

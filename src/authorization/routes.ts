@@ -6,7 +6,7 @@ import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import type { Html, Pages } from "../http/pages.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { OAuthError } from "../oauth/errors.ts";
+import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -23,6 +23,8 @@ import { logoutRoutes } from "./logout.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
+  type AwaitingLogin,
+  authorizationRequestUrl,
   type Logins,
   openConsent,
   sealConsent,
@@ -67,29 +69,38 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
       browser: browsers.identify(req, res),
       expiresAt: now() + transactionSeconds,
     };
-    const granted = await unaskedScopes(req, request, known, prompt);
-    if (granted === undefined) await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
-    else await goUpstream({ ...transaction, request: { ...request, scopes: granted } }, res);
+    const unasked = await approvedBefore(req, request, known, prompt);
+    if (unasked !== undefined) {
+      const { scopes, ...approval } = unasked;
+      return await goUpstream({ ...transaction, request: { ...request, scopes } }, approval, res);
+    }
+    // OpenID Connect Core §3.1.2.1: "none" means that no page may be shown.
+    if (prompt?.split(" ").includes("none"))
+      throw new AuthorizationError("interaction_required", "The user has to be asked for consent.", request, {
+        reason: "prompt_none",
+      });
+    await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
 
-  /** The scopes to grant without asking, or undefined if the user must be asked. */
-  async function unaskedScopes(
+  /** What may be granted without asking, and on whose word; undefined if the user must be asked. */
+  async function approvedBefore(
     req: Request,
     request: AuthorizationRequest,
     known: BrowserHash | undefined,
     prompt: string | undefined,
-  ): Promise<string[] | undefined> {
-    if (consent.mode === "never") return request.scopes;
+  ): Promise<{ scopes: string[]; approvedBy?: string } | undefined> {
+    if (consent.mode === "never") return { scopes: request.scopes };
     const mayBeSilent =
       consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
-    return mayBeSilent && known !== undefined ? approvals.find(known, request) : undefined;
+    const approval = mayBeSilent && known !== undefined ? await approvals.find(known, request) : undefined;
+    return approval && { scopes: approval.granted, approvedBy: approval.subject };
   }
 
   function askingPage(client: Client, transaction: AwaitingConsent): Html {
     return consentPage({
       client,
       transaction,
-      form: sealConsent(transaction, sealer),
+      form: sealConsent(transaction, sealer, baseUrl),
       action: `${baseUrl}/consent`,
       serverName: config.brand.name,
       identityProviderHost: new URL(upstream.issuer).host,
@@ -98,8 +109,12 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     });
   }
 
-  async function goUpstream(approved: AwaitingConsent, res: Response): Promise<void> {
-    const url = await approve(approved, { ...rooms, callbackUrl, transactionSeconds });
+  async function goUpstream(
+    approved: AwaitingConsent,
+    approval: Pick<AwaitingLogin, "remember" | "approvedBy">,
+    res: Response,
+  ): Promise<void> {
+    const url = await approve(approved, approval, { ...rooms, callbackUrl, transactionSeconds });
     const { clientId, scopes } = approved.request;
     log.info({ clientId, scopes }, "Consent given");
     res.set("Cache-Control", "no-store").redirect(303, url.href);
@@ -118,7 +133,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
 
   router.post("/consent", form("96kb"), async (req, res) => {
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
-    const asked = openConsent(request, sealer, now());
+    const asked = openConsent(request, sealer, baseUrl, now());
     if (asked === undefined)
       throw new OAuthError(
         "invalid_request",
@@ -136,11 +151,10 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
       );
     if (decision === "deny") throw denied(asked);
     const approved = withConsentedScopes(asked, scope, catalogue);
-    if (remember !== undefined && consent.mode === "remember")
-      await approvals.remember(asked.browser, asked.request, approved.request.scopes);
+    const remembering = remember !== undefined && consent.mode === "remember";
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);
-    await goUpstream(approved, res);
+    await goUpstream(approved, remembering ? { remember: asked.request.scopes } : {}, res);
   });
 
   // Express would answer HEAD with the handler of GET, which uses the login up.
@@ -149,15 +163,12 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     parse(CallbackParameters, req.query, []);
     const parameters = new URLSearchParams(req.query as Record<string, string>);
     const isSameBrowser = browsers.isSame.bind(undefined, req);
-    const { login, code } = await finishAuthorization(parameters, {
-      ...rooms,
-      callbackUrl,
-      isSameBrowser,
-    });
-    const { redirectUri, state } = login.request;
-    res
-      .set("Cache-Control", "no-store")
-      .redirect(302, authorizationResponse(redirectUri, { code, state, iss: baseUrl }));
+    const completed = await finishAuthorization(parameters, { ...rooms, callbackUrl, isSameBrowser });
+    const { request } = completed.login;
+    res.set("Cache-Control", "no-store");
+    if ("askAgain" in completed) return res.redirect(302, authorizationRequestUrl(baseUrl, request));
+    const { redirectUri, state } = request;
+    res.redirect(302, authorizationResponse(redirectUri, { code: completed.code, state, iss: baseUrl }));
   });
 
   router.use(logoutRoutes({ ...rooms, baseUrl, browsers }));

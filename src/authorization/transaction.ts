@@ -20,6 +20,22 @@ export const AuthorizationRequest = z.object({
 });
 export type AuthorizationRequest = z.infer<typeof AuthorizationRequest>;
 
+/** The request as the client sent it, asking for consent: for a browser that has to be asked after all. */
+export function authorizationRequestUrl(issuer: string, request: AuthorizationRequest): string {
+  const parameters = new URLSearchParams({
+    response_type: "code",
+    client_id: request.clientId,
+    redirect_uri: request.redirectUri,
+    code_challenge: request.codeChallenge,
+    code_challenge_method: "S256",
+    resource: request.resource,
+    scope: request.scopes.join(" "),
+    prompt: "consent",
+    ...(request.state !== undefined && { state: request.state }),
+  });
+  return `${issuer}/authorize?${parameters}`;
+}
+
 const AwaitingConsent = z.object({
   step: z.literal("consent"),
   request: AuthorizationRequest,
@@ -36,6 +52,10 @@ export const AwaitingLogin = z.object({
   nonce: z.string(),
   codeVerifier: z.string(),
   expiresAt: z.number(),
+  /** The scopes that were asked for, if the user ticked "do not ask again": remembered when we know who it was. */
+  remember: z.array(z.string()).optional(),
+  /** Nobody was asked, because this user approved before. Anybody else must be. */
+  approvedBy: z.string().optional(),
 });
 
 export type AwaitingConsent = z.infer<typeof AwaitingConsent>;
@@ -43,13 +63,19 @@ export type AwaitingLogin = z.infer<typeof AwaitingLogin>;
 
 const CONSENT_FORM = "consent form";
 
-export function sealConsent(transaction: AwaitingConsent, sealer: Sealer): string {
-  return sealer.seal(JSON.stringify(transaction), CONSENT_FORM);
+/** `issuer` keeps deployments apart that share a SECRET_KEY. */
+export function sealConsent(transaction: AwaitingConsent, sealer: Sealer, issuer: string): string {
+  return sealer.seal(JSON.stringify(transaction), `${CONSENT_FORM} ${issuer}`);
 }
 
 /** What the form carries, or undefined if it is not a form of ours or its time is over. */
-export function openConsent(form: string, sealer: Sealer, now: number): AwaitingConsent | undefined {
-  const text = sealer.open(form, CONSENT_FORM);
+export function openConsent(
+  form: string,
+  sealer: Sealer,
+  issuer: string,
+  now: number,
+): AwaitingConsent | undefined {
+  const text = sealer.open(form, `${CONSENT_FORM} ${issuer}`);
   const parsed = text === undefined ? undefined : AwaitingConsent.safeParse(JSON.parse(text));
   return parsed?.success && parsed.data.expiresAt > now ? parsed.data : undefined;
 }

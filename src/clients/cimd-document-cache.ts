@@ -29,6 +29,8 @@ export interface CacheLimits {
   /** The least recently used copy makes room. */
   maxCopies: number;
   maxFetches: number;
+  /** … and this many from one host. */
+  maxFetchesPerHost: number;
 }
 
 export interface DocumentCache<T> {
@@ -58,6 +60,7 @@ const LIMITS: CacheLimits = {
   retrySeconds: 30,
   maxCopies: 1_000,
   maxFetches: 20,
+  maxFetchesPerHost: 3,
 };
 
 export function createDocumentCache<T>(options: DocumentCacheOptions<T>): DocumentCache<T> {
@@ -65,6 +68,12 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
   const limits = { ...LIMITS, ...options.limits };
   const copies = new Map<string, Copy<T>>();
   const fetching = new Map<string, Promise<T>>();
+
+  /** One slow web site must not take every place. */
+  function fetchesFrom(url: string): number {
+    const { host } = new URL(url);
+    return [...fetching.keys()].filter((each) => new URL(each).host === host).length;
+  }
 
   /** Makes it the most recently used; a Map remembers the order. */
   function keep(url: string, copy: Copy<T>): void {
@@ -78,7 +87,8 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
 
   async function refresh(url: string, copy: Copy<T> | undefined): Promise<T> {
     try {
-      if (fetching.size >= limits.maxFetches) throw unavailable("too_many_fetches");
+      if (fetching.size >= limits.maxFetches || fetchesFrom(url) >= limits.maxFetchesPerHost)
+        throw unavailable("too_many_fetches");
       const response = await fetch(new URL(url), copy === undefined ? {} : validators(url, copy.policy));
       return accept(url, response, copy);
     } catch (error) {

@@ -64,6 +64,8 @@ export function parseClientIdMetadata(
       },
       redirectUriPolicy,
     );
+    if (metadata.client_name === undefined)
+      throw refuse("it has no client_name that can be read", "no_client_name");
     return {
       ...metadata,
       ...authentication,
@@ -71,7 +73,7 @@ export function parseClientIdMetadata(
       client_id_issued_at: now,
       usedAt: now,
       provenance: "document",
-      client_name: name,
+      client_name: metadata.client_name,
     };
   } catch (error) {
     if (!(error instanceof OAuthError)) throw error;

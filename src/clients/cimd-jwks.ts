@@ -12,6 +12,8 @@ export type FetchJwks = (uri: string, options?: { maxAgeSeconds?: number }) => P
 const MAX_KEYS = 20;
 /** How long a key set is used at least: bounds what a stranger's bad assertions can make us fetch. */
 const LEAST_SECONDS = 30;
+// Key sets are large, and strangers choose them.
+const MAX_COPIES = 100;
 
 const KeySet = z.object({
   keys: z
@@ -36,7 +38,7 @@ export function createFetchJwks(rooms: { fetch: SafeFetch; now: () => number; lo
   const cache = createDocumentCache({
     ...rooms,
     parse: parseKeySet,
-    limits: { leastSeconds: LEAST_SECONDS },
+    limits: { leastSeconds: LEAST_SECONDS, maxCopies: MAX_COPIES },
   });
   return (uri, options) => cache.get(uri, options);
 }

@@ -32,8 +32,16 @@ export function createClients(
 ): Clients {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
   const hasBeenUsed = (client: Client) => client.usedAt > client.client_id_issued_at;
-  const put = (client: Client) =>
-    store.put(client.client_id, client, hasBeenUsed(client) ? clientSeconds : unusedClientSeconds);
+  const ttlSeconds = (client: Client) => (hasBeenUsed(client) ? clientSeconds : unusedClientSeconds);
+
+  /** Only what is still there is changed: a registration that was removed meanwhile stays removed. */
+  async function change(clientId: string, changed: (current: Client) => Client): Promise<void> {
+    await store.update(clientId, (current) => {
+      if (current === undefined) return { result: undefined };
+      const write = changed(current);
+      return { write, ttlSeconds: ttlSeconds(write), result: undefined };
+    });
+  }
 
   return {
     async find(clientId) {
@@ -44,12 +52,13 @@ export function createClients(
         ? documents.find(clientId)
         : store.get(clientId);
     },
-    add: put,
-    change: put,
+    add: (client) => store.put(client.client_id, client, ttlSeconds(client)),
+    change: (client) => change(client.client_id, ({ usedAt }) => ({ ...client, usedAt })),
     async keepAlive(client) {
       const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;
-      if (client.provenance === "registered" && !isRecent)
-        await put({ ...client, usedAt: Math.max(now(), client.client_id_issued_at + 1) });
+      if (client.provenance !== "registered" || isRecent) return;
+      const usedAt = Math.max(now(), client.client_id_issued_at + 1);
+      await change(client.client_id, (current) => ({ ...current, usedAt }));
     },
     remove: async (clientId) => void (await store.delete(clientId)),
   };

@@ -29,14 +29,23 @@ export interface Registrations {
 
 const SECRET_BYTES = 32;
 
+interface Rooms {
+  clients: Clients;
+  policy: RedirectUriPolicy;
+  baseUrl: string;
+  /** Ends every grant that a client holds. */
+  endGrantsOf(clientId: string): Promise<void>;
+}
+
 export function createRegistrations({
   clients,
   policy,
   baseUrl,
+  endGrantsOf,
   now,
   randomBytes,
   log,
-}: Surroundings & { clients: Clients; policy: RedirectUriPolicy; baseUrl: string }): Registrations {
+}: Surroundings & Rooms): Registrations {
   const newSecret = () => randomBytes(SECRET_BYTES).toString("base64url");
 
   async function managed(clientId: string, registrationToken: string): Promise<Client> {
@@ -77,6 +86,14 @@ export function createRegistrations({
       information(await managed(clientId, registrationToken), baseUrl),
     async update(clientId, registrationToken, body) {
       const known = await managed(clientId, registrationToken);
+      if (isNamed(body) && body.client_id !== clientId)
+        throw new OAuthError(
+          "invalid_client_metadata",
+          "The client_id is not the one of this registration.",
+          {
+            reason: "client_id_mismatch",
+          },
+        );
       // RFC 7592 §2.2: the metadata replace what was there; what we gave out stays.
       const { client_id_issued_at, registrationTokenHash, provenance, usedAt, secretHash } = known;
       const kept = {
@@ -98,9 +115,14 @@ export function createRegistrations({
     async remove(clientId, registrationToken) {
       await managed(clientId, registrationToken);
       await clients.remove(clientId);
+      await endGrantsOf(clientId); // RFC 7592 §2.3
       log.info({ clientId }, "Client removed its registration");
     },
   };
+}
+
+function isNamed(body: unknown): body is { client_id: unknown } {
+  return typeof body === "object" && body !== null && "client_id" in body;
 }
 
 /** Gives a secret to a client that needs one and has none, and takes it from one that is public. */

@@ -1,5 +1,7 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
+
 import { json, type Request, type RequestHandler, Router } from "express";
+import ipaddr from "ipaddr.js";
 import type { Registration } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
@@ -89,10 +91,18 @@ function limitRate({ perAddressPerHour, perHour }: Registration, rateLimits: Rat
   return async (req, _res, next) => {
     // The address first: one flooder must not use up what is meant for all.
     const seconds =
-      (await rateLimits.count(perAddress, req.ip ?? "")) || (await rateLimits.count(overall, "all"));
+      (await rateLimits.count(perAddress, networkOf(req.ip ?? ""))) ||
+      (await rateLimits.count(overall, "all"));
     if (seconds > 0) throw new TooManyRequestsError(seconds, "registration_rate");
     next();
   };
+}
+
+/** One household or machine has a whole /64 of IPv6 addresses. */
+function networkOf(address: string): string {
+  if (!ipaddr.isValid(address)) return address;
+  const parsed = ipaddr.process(address);
+  return parsed.kind() === "ipv6" ? parsed.toByteArray().slice(0, 8).join(".") : parsed.toString();
 }
 
 function bearerToken(req: Request<object>): string {

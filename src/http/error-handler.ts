@@ -102,8 +102,8 @@ function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
 
 /** What express's body parsers throw (its text quotes the body, so it goes nowhere): a body that is too large, cut off, or not what its type says. */
 export function bodyError(thrown: unknown): OAuthError | undefined {
-  const status =
-    thrown instanceof Error && "status" in thrown && "expose" in thrown ? Number(thrown.status) : 0;
+  const isOfRequest = thrown instanceof Error && ("expose" in thrown || thrown instanceof URIError);
+  const status = isOfRequest && "status" in thrown ? Number(thrown.status) : 0;
   if (status < 400 || status > 499) return undefined;
   const description =
     status === 413 ? "The body is too large." : "The body is not what its content type says.";

@@ -27,6 +27,7 @@ export interface McpEndpointOptions {
 
 const MAX_BODY = "4mb";
 const LIST_TTL_MS = 60_000;
+const MAX_DEPTH = 100;
 
 /** The handlers behind the bearer check, in order. */
 export function mcpEndpoint({ tools, name, version, resource, log }: McpEndpointOptions): RequestHandler[] {
@@ -61,8 +62,18 @@ const requireParsedBody: RequestHandler = (req, _res, next) => {
       reason: "no_json_body",
       status: 415,
     });
+  if (isDeeperThan(req.body, MAX_DEPTH))
+    throw new OAuthError("invalid_request", `The message is nested deeper than ${MAX_DEPTH} levels.`, {
+      reason: "nested_too_deeply",
+    });
   next();
 };
+
+/** The SDK serializes what it was given, and overflows the stack on what JSON.parse still reads. */
+function isDeeperThan(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((each) => isDeeperThan(each, levels - 1));
+}
 
 /**
  * Answers a call that lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for

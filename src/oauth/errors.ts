@@ -8,6 +8,7 @@ import type { ValidatedRedirectUri } from "./redirect-uri.ts";
 const STATUS = {
   access_denied: 403,
   insufficient_scope: 403,
+  interaction_required: 400,
   invalid_client: 401,
   invalid_client_metadata: 400,
   invalid_grant: 400,

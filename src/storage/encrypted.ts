@@ -41,6 +41,21 @@ export function encryptedStore<T>({
     return record === undefined ? undefined : open(key, record);
   }
 
+  /** If the answer to a write is lost, the record tells whether it was made: no two ciphertexts are alike. */
+  async function replaced(
+    key: string,
+    expected: string | undefined,
+    sealed: string,
+    ttl: number,
+  ): Promise<boolean> {
+    try {
+      return await records.replace(key, expected, sealed, ttl);
+    } catch (error) {
+      if ((await records.get(key)) === sealed) return true;
+      throw error;
+    }
+  }
+
   return {
     get,
     put: (key, value, ttlSeconds) => records.put(keyOf(key), seal(key, value), ttlSeconds),
@@ -53,7 +68,7 @@ export function encryptedStore<T>({
         const record = await records.get(keyOf(key));
         const { write, result, ...rest } = decide(record === undefined ? undefined : open(key, record));
         if (write === undefined || !("ttlSeconds" in rest)) return result;
-        if (await records.replace(keyOf(key), record, seal(key, write), rest.ttlSeconds)) return result;
+        if (await replaced(keyOf(key), record, seal(key, write), rest.ttlSeconds)) return result;
       }
     },
     delete: (key) => records.delete(keyOf(key)),

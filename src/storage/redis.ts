@@ -60,10 +60,24 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
   // Settles only when the client is closed; its failures are events.
   client.connect().catch(() => {});
 
+  let answeredAt = Date.now();
+
+  /** A connection that swallows everything is never given up by itself: our own writes look like life. */
+  function reconnectIfSilent(): void {
+    if (!client.isReady || Date.now() - answeredAt < 2 * commandTimeoutMs) return;
+    log.error({ reason: "redis_silent" }, "Redis does not answer on this connection; connecting anew");
+    answeredAt = Date.now();
+    client.destroy();
+    client.connect().catch(() => {});
+  }
+
   async function answer<T>(command: () => Promise<T>): Promise<T> {
     try {
-      return await withTimeout(command(), commandTimeoutMs);
+      const reply = await withTimeout(command(), commandTimeoutMs);
+      answeredAt = Date.now();
+      return reply;
     } catch (cause) {
+      reconnectIfSilent();
       throw new UnavailableError("storage", { reason: "redis_unavailable", cause });
     }
   }
@@ -121,7 +135,8 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
     rateLimits: { count: (limit, key) => answer(() => limits.count(limit, key)) },
     ping: async () => void (await answer(() => client.ping())),
     async close() {
-      if (client.isReady) await client.close();
+      // close() waits for the replies that are due, which a silent connection never brings.
+      if (client.isReady) await withTimeout(client.close(), commandTimeoutMs).catch(() => client.destroy());
       else client.destroy();
     },
   };

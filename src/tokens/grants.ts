@@ -33,6 +33,8 @@ export interface Grants {
   end(id: string): Promise<Grant | undefined>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
+  /** The live grants that a client holds, of all users. */
+  ofClient(clientId: string): Promise<Grant[]>;
   /** The live grants that came from one login session at the identity provider (its `sid`). */
   ofSession(sid: string): Promise<Grant[]>;
 }
@@ -131,6 +133,7 @@ export function createGrants({
       }),
     end,
     ofSubject: (subject) => live(subjectIndex(subject)),
+    ofClient: (clientId) => live(clientIndex(clientId)),
     ofSession: (sid) => live(sessionIndex(sid)),
   };
 }
@@ -140,13 +143,21 @@ function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
   return grants.slice(0, Math.max(0, grants.length - keep));
 }
 
-function indexesOf({ subject, claims }: Grant): string[] {
-  return [subjectIndex(subject), ...(typeof claims.sid === "string" ? [sessionIndex(claims.sid)] : [])];
+function indexesOf({ subject, clientId, claims }: Grant): string[] {
+  return [
+    subjectIndex(subject),
+    clientIndex(clientId),
+    ...(typeof claims.sid === "string" ? [sessionIndex(claims.sid)] : []),
+  ];
 }
 
 // Hashed: names of people do not belong into keys.
 function subjectIndex(subject: string): string {
   return `subject:${hashed(subject)}`;
+}
+
+function clientIndex(clientId: string): string {
+  return `client:${hashed(clientId)}`;
 }
 
 function sessionIndex(sid: string): string {

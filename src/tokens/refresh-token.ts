@@ -37,12 +37,25 @@ export async function rotateRefreshToken(
   request: RefreshTokenRequest,
   rooms: Surroundings & Rooms,
 ): Promise<TokenResponse> {
+  if (!client.grant_types.includes("refresh_token"))
+    throw new OAuthError(
+      "unauthorized_client",
+      "This client is not registered for the refresh_token grant.",
+      {
+        reason: "grant_type_not_registered",
+      },
+    );
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
   const { grants, upstreamRefresh, lifetimes, now, randomBytes } = rooms;
   const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, now());
 
   const before = standingIn(await grants.find(presented.grantId));
+  if (before.is === "replaced")
+    rooms.log.info(
+      { reason: "refresh_repeated", grantId: presented.grantId },
+      "The same refresh again, within the grace",
+    );
   if (before.is !== "current") return await conclude(before, presented, rooms);
   await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 

@@ -8,7 +8,7 @@ import {
 import type { Config } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
-import { OAuthError } from "../oauth/errors.ts";
+import { causes, OAuthError } from "../oauth/errors.ts";
 import {
   BackchannelLogout,
   IntrospectionRequest,
@@ -54,6 +54,18 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     }
   }
 
+  /** In use: it must not be forgotten before the grants it holds. But nothing may fail after a code was redeemed. */
+  async function keepAlive(client: AuthenticatedClient): Promise<void> {
+    try {
+      await clients.keepAlive(client);
+    } catch (cause) {
+      log.warn(
+        { reason: "client_not_renewed", clientId: client.client_id, cause: causes(cause) },
+        "Renewed next time",
+      );
+    }
+  }
+
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
     const client = await authenticated(req);
@@ -61,10 +73,9 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
       clientId: client.client_id,
       grantType: String(req.body.grant_type).slice(0, 32),
     });
-    // In use: it must not be forgotten before the grants it holds. Renewed first, because nothing may fail after a
-    // code was redeemed.
-    await clients.keepAlive(client);
-    res.json(await answer(client, req.body));
+    const tokens = await answer(client, req.body);
+    await keepAlive(client);
+    res.json(tokens);
   });
 
   router.post("/revoke", ...form, async (req, res) => {

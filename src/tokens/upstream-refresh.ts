@@ -5,11 +5,13 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { intersect } from "../oauth/scope.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import {
   type IdentityProvider,
   UpstreamRefusal,
+  type UpstreamRenewal,
   type UpstreamTokens,
 } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
@@ -72,23 +74,28 @@ export function createUpstreamRefresh({
 
   async function refreshOnce(grant: Grant, refreshToken: string): Promise<UpstreamTokens> {
     try {
-      const upstream = await identityProvider.refresh(refreshToken);
-      await store(grant.id, refreshToken, upstream);
-      return upstream;
+      const renewal = await identityProvider.refresh(refreshToken);
+      await store(grant.id, refreshToken, renewal);
+      return renewal.tokens;
     } catch (cause) {
-      throw cause instanceof UpstreamRefusal ? await ended(grant, cause) : cause;
+      if (!(cause instanceof UpstreamRefusal)) throw cause;
+      // Refused because somebody else spent it is no reason to end what they got for it.
+      const latest = await current(grant.id);
+      if (latest.upstream.refreshToken !== refreshToken) return latest.upstream;
+      throw await ended(grant, cause);
     }
   }
 
   /**
    * Writes only over what was spent: a grant that ended or moved on in between is left alone. A store that is out of
-   * reach is waited for: nobody else has these tokens.
+   * reach is waited for: nobody else has these tokens. A scope that the user lost at the provider is lost here.
    */
-  async function store(grantId: string, spent: string, upstream: UpstreamTokens): Promise<void> {
-    const overwriteSpent = (grant: Grant | undefined): GrantChange<undefined> =>
-      grant?.upstream.refreshToken === spent
-        ? { write: { ...grant, upstream }, result: undefined }
-        : { result: undefined };
+  async function store(grantId: string, spent: string, { tokens, scopes }: UpstreamRenewal): Promise<void> {
+    const overwriteSpent = (grant: Grant | undefined): GrantChange<undefined> => {
+      if (grant?.upstream.refreshToken !== spent) return { result: undefined };
+      const kept = scopes === undefined ? grant.scopes : intersect(grant.scopes, scopes);
+      return { write: { ...grant, upstream: tokens, scopes: kept }, result: undefined };
+    };
     for (let attempt = 1; ; attempt++) {
       try {
         return await grants.update(grantId, overwriteSpent);

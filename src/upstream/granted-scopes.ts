@@ -3,7 +3,8 @@
 interface Evidence {
   /** `scope` of the token response; absent means "as requested" (RFC 6749 §5.1). */
   responseScope: string | undefined;
-  requested: readonly string[];
+  /** What silence means; undefined where it means nothing. */
+  requested: readonly string[] | undefined;
   /** Verified claims of the access token, if it is a JWT. */
   claims: Readonly<Record<string, unknown>> | undefined;
 }
@@ -14,11 +15,14 @@ const SCOPE_CLAIMS = ["scope", "scp", "permissions"] as const;
 /**
  * The union of what the provider named. Only where it named nothing at all does its silence mean what was requested.
  */
-export function grantedScopes({ responseScope, requested, claims }: Evidence): string[] {
+export function grantedScopes(evidence: Evidence & { requested: readonly string[] }): string[];
+export function grantedScopes(evidence: Evidence): string[] | undefined;
+export function grantedScopes({ responseScope, requested, claims }: Evidence): string[] | undefined {
   const named = [responseScope, ...SCOPE_CLAIMS.map((name) => claims?.[name])].filter(
     (value) => value !== undefined && value !== null,
   );
-  return [...new Set(named.length === 0 ? requested : named.flatMap(scopesOf))];
+  if (named.length === 0) return requested && [...requested];
+  return [...new Set(named.flatMap(scopesOf))];
 }
 
 /** Providers send a space-delimited string or an array; anything else grants nothing. */

@@ -21,6 +21,12 @@ export interface UpstreamLogin {
   tokens: UpstreamTokens;
 }
 
+/** Renewed tokens, and the scopes the user still has, if the provider said so. */
+export interface UpstreamRenewal {
+  tokens: UpstreamTokens;
+  scopes: string[] | undefined;
+}
+
 /** Who signed out, or which login session ended: at least one of the two. */
 export interface LogoutToken {
   jti: string;
@@ -77,7 +83,7 @@ export interface IdentityProvider {
    * Spends the refresh token and validates what comes back.
    * @throws UpstreamRefusal when the refresh token is no longer good
    */
-  refresh(refreshToken: string): Promise<UpstreamTokens>;
+  refresh(refreshToken: string): Promise<UpstreamRenewal>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
   /**

@@ -1,5 +1,12 @@
 /** Any OpenID Connect provider, through openid-client; access tokens that are JWTs are verified with jose. */
-import { compactVerify, createRemoteJWKSet, type JWTPayload, errors as jose, jwtVerify } from "jose";
+import {
+  compactVerify,
+  createRemoteJWKSet,
+  decodeJwt,
+  type JWTPayload,
+  errors as jose,
+  jwtVerify,
+} from "jose";
 import * as oidc from "openid-client";
 import { z } from "zod";
 import type { UpstreamConfig } from "../config.ts";
@@ -88,10 +95,14 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
 
     async refresh(refreshToken) {
       const { configuration } = await discovered();
-      const response = await answer(oidc.refreshTokenGrant(configuration, refreshToken));
-      const tokens = tokensOf(response, now());
-      // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
-      return { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken };
+      const response = await onlyDefinite(answer(oidc.refreshTokenGrant(configuration, refreshToken)));
+      const claims = decodedClaims(response.access_token);
+      const tokens = tokensOf(response, now(), claims);
+      return {
+        // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
+        tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken },
+        scopes: grantedScopes({ responseScope: response.scope, requested: undefined, claims }),
+      };
     },
 
     async revoke(refreshToken) {
@@ -149,7 +160,11 @@ function cachedDiscovery(config: UpstreamConfig, { now, log }: Surroundings): ()
   }
 
   return async () => {
-    if (current !== undefined && (now() < freshUntil || now() < retryAt)) return current;
+    if (current !== undefined) {
+      // Nobody waits for a renewal; what is known serves on meanwhile.
+      if (now() >= freshUntil && now() >= retryAt) attempt ??= attemptDiscovery();
+      return current;
+    }
     if (now() < retryAt)
       throw new UnavailableError("identity provider", { reason: "discovery_failed", cause: failure });
     attempt ??= attemptDiscovery();
@@ -298,14 +313,27 @@ async function fetchUserInfo(
   }
 }
 
+/** Not verified: it came from the provider itself, and is used to take something away only. */
+function decodedClaims(accessToken: string): JWTPayload | undefined {
+  try {
+    return decodeJwt(accessToken);
+  } catch {
+    return undefined;
+  }
+}
+
+// What is assumed of a provider that does not say: it is asked again after an hour.
+const ASSUMED_LIFETIME_SECONDS = 3_600;
+
 function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JWTPayload): UpstreamTokens {
-  const expiresAt = response.expires_in === undefined ? claims?.exp : now + response.expires_in;
+  const said = response.expires_in === undefined ? claims?.exp : now + response.expires_in;
+  const expiresAt = Math.floor(said ?? now + ASSUMED_LIFETIME_SECONDS);
   return {
     accessToken: response.access_token,
     obtainedAt: now,
     ...(response.refresh_token !== undefined && { refreshToken: response.refresh_token }),
     ...(response.id_token !== undefined && { idToken: response.id_token }),
-    ...(expiresAt !== undefined && { expiresAt }),
+    expiresAt,
   };
 }
 
@@ -340,6 +368,24 @@ function descriptionOf(error: unknown): string | undefined {
   return isAnswer ? error.error_description : undefined;
 }
 
+/** What ends a grant for good; a provider says many other things when it is throttled, patched or misconfigured. */
+const ENDS_A_GRANT = new Set([
+  "invalid_grant",
+  "access_denied",
+  "consent_required",
+  "interaction_required",
+  "login_required",
+]);
+
+async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
+  try {
+    return await refreshed;
+  } catch (cause) {
+    if (!(cause instanceof UpstreamRefusal) || ENDS_A_GRANT.has(cause.code)) throw cause;
+    throw new UnavailableError("identity provider", { reason: "upstream_refresh_failed", cause });
+  }
+}
+
 // What the provider says when the fault is on its side or in our own settings: no user's session ends for that.
 const REJECTS_US = new Set(["invalid_client", "unauthorized_client"]);
 const NOT_DEFINITE = new Set([...REJECTS_US, "server_error", "temporarily_unavailable", "slow_down"]);
@@ -353,11 +399,11 @@ const INVALID_MESSAGE = new Set([
 
 function refusalCode(error: unknown): string | undefined {
   if (error instanceof oidc.ResponseBodyError) {
-    return error.status >= 500 || NOT_DEFINITE.has(error.error) ? undefined : error.error;
+    return error.status >= 500 || error.status === 429 || NOT_DEFINITE.has(error.error)
+      ? undefined
+      : error.error;
   }
   if (error instanceof oidc.AuthorizationResponseError) return error.error;
   if (!(error instanceof oidc.ClientError)) return undefined;
-  if (INVALID_MESSAGE.has(error.code ?? "")) return "invalid_response";
-  // Some providers refuse a refresh token with 400 and an empty body.
-  return error.cause instanceof Response && error.cause.status === 400 ? "invalid_grant" : undefined;
+  return INVALID_MESSAGE.has(error.code ?? "") ? "invalid_response" : undefined;
 }

@@ -11,21 +11,34 @@ export const tokenEndpointFetch: CustomFetch = async (url, options) => {
   // A refresh that is given up may have been answered all the same, with a refresh token that nobody then has.
   const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
   const response = await fetch(url, { ...(options as RequestInit), ...patience });
-  return grantType === null || response.status !== 200 ? response : mend(response, grantType);
+  if (grantType === null) return response;
+  if (response.status === 200) return mend(response, grantType);
+  return response.status === 400 ? nameRefusal(response) : response;
 };
 
+/** What real providers send in a good answer, and a strict parser would take for a bad one. */
 async function mend(response: Response, grantType: string): Promise<Response> {
   const text = await response.text();
   const body = parseObject(text);
-  if (body !== undefined) {
-    const seconds = Number(body.expires_in);
-    // Missing, zero, negative or no number at all: unknown, which is what leaving it out means.
-    if (Number.isFinite(seconds) && seconds > 0) body.expires_in = Math.floor(seconds);
-    else delete body.expires_in;
-    // Who the user is was settled at sign-in; an ID token that does not verify must not cost the refresh token.
-    if (grantType === "refresh_token") delete body.id_token;
-  }
-  return new Response(body === undefined ? text : JSON.stringify(body), response);
+  if (body === undefined) return new Response(text, response);
+  for (const name of ["refresh_token", "id_token", "scope"]) if (body[name] === null) delete body[name];
+  if (body.refresh_token === "") delete body.refresh_token;
+  if (Array.isArray(body.scope)) body.scope = body.scope.join(" ");
+  body.token_type ??= "bearer";
+  const seconds = Number(body.expires_in);
+  // Missing, zero, negative or no number at all: unknown, which is what leaving it out means.
+  if (Number.isFinite(seconds) && seconds > 0) body.expires_in = Math.floor(seconds);
+  else delete body.expires_in;
+  // Who the user is was settled at sign-in; an ID token that does not verify must not cost the refresh token.
+  if (grantType === "refresh_token") delete body.id_token;
+  return new Response(JSON.stringify(body), response);
+}
+
+/** Some providers refuse a token with 400 and nothing else. */
+async function nameRefusal(response: Response): Promise<Response> {
+  const text = await response.text();
+  if (text.trim() !== "") return new Response(text, response);
+  return Response.json({ error: "invalid_grant" }, { status: 400 });
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
