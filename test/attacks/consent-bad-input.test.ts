@@ -133,14 +133,14 @@ describe("bad input at /consent", () => {
   test("what our own key sealed for another purpose, or another key for this one, is refused", async () => {
     const { request, cookie } = await show();
     const ours = createSealer([SECRET_KEY]);
-    const text = ours.open(request, "consent form");
+    const text = ours.open(request, `consent form ${stage.baseUrl}`);
     assert.ok(text !== undefined, "this test no longer knows the context of the seal");
     const forged = [
       ours.seal(text, "client:x"),
       ours.seal(text, "login:x"),
-      createSealer(["another-key-0123456789-abcdefghijklmnop"]).seal(text, "consent form"),
-      ours.seal("{}", "consent form"),
-      ours.seal(JSON.stringify({ ...JSON.parse(text), step: "login" }), "consent form"),
+      createSealer(["another-key-0123456789-abcdefghijklmnop"]).seal(text, `consent form ${stage.baseUrl}`),
+      ours.seal("{}", `consent form ${stage.baseUrl}`),
+      ours.seal(JSON.stringify({ ...JSON.parse(text), step: "login" }), `consent form ${stage.baseUrl}`),
     ];
     for (const request of forged)
       await assertRefusedPage(stage, await answer({ request, decision: "approve" }, cookie), tooOld);

@@ -15,6 +15,10 @@ export interface FaultyProxy {
   target: number;
   port: number;
   fault: Fault | undefined;
+  /** Instead of the provider's answer to a grant: another status and body. */
+  answer: { status: number; type?: string; body: string } | undefined;
+  /** Changes the provider's own answer to a grant. */
+  rewrite: ((body: Record<string, unknown>) => Record<string, unknown>) | undefined;
   /** Breaks the connections of a "timeout", as the network does in the end. */
   dropUnanswered(): void;
   seen: Array<{ method: string; path: string; grantType: string | null; refreshToken: string | null }>;
@@ -52,9 +56,19 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
           return void res.writeHead(400).end();
       }
     }
+    if (proxy.answer !== undefined && grantType !== null) {
+      const { status, type = "application/json", body: text } = proxy.answer;
+      return void res.writeHead(status, { "content-type": type }).end(text);
+    }
     const forwarded = request(
       { port: proxy.target, host: "127.0.0.1", method: req.method, path: req.url, headers: req.headers },
       (answer) => {
+        const { rewrite } = proxy;
+        if (rewrite !== undefined && grantType !== null && answer.statusCode === 200)
+          return void text(answer).then((original) => {
+            const { "content-length": _, ...headers } = answer.headers;
+            res.writeHead(200, headers).end(JSON.stringify(rewrite(JSON.parse(original))));
+          });
         res.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(res);
       },
@@ -67,6 +81,8 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     target: 0,
     port: (server.address() as AddressInfo).port,
     fault: undefined,
+    answer: undefined,
+    rewrite: undefined,
     dropUnanswered() {
       for (const socket of unanswered) socket.destroy();
       unanswered.clear();

@@ -1,0 +1,290 @@
+/** What an identity provider may answer, and what comes of it: the real one, with its answers bent on the way. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { signIn } from "../support/browser.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  authorize,
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  postForm,
+  type Registered,
+  redeem,
+  refresh,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { ALICE, type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+describe("what the identity provider answers", () => {
+  let stage: Stage;
+  let upstream: FaultyProxy;
+  let client: Registered;
+  before(async () => {
+    upstream = await startFaultyProxy();
+    stage = await startStage({
+      throughProxy: upstream,
+      character: { accessTokenSeconds: 300, refreshTokens: "static" },
+    });
+    client = await register(stage.baseUrl);
+  });
+  afterEach(() => {
+    Object.assign(upstream, { fault: undefined, answer: undefined, rewrite: undefined });
+  });
+  after(async () => {
+    await stage.close();
+    await upstream.close();
+  });
+
+  const notDefinite: Array<[string, { status: number; type?: string; body: string }]> = [
+    ["429 of a throttled tenant", { status: 429, body: '{"error":"too_many_requests"}' }],
+    ["429 that says invalid_grant", { status: 429, body: '{"error":"invalid_grant"}' }],
+    ["403 of a gateway", { status: 403, body: '{"error":"Forbidden"}' }],
+    ["404 of an application server", { status: 404, body: '{"status":404,"error":"Not Found"}' }],
+    ["400 invalid_request", { status: 400, body: '{"error":"invalid_request"}' }],
+    ["400 of a web server", { status: 400, type: "text/html", body: "<h1>400 Bad Request</h1>" }],
+    ["401 invalid_client: our own secret is wrong", { status: 401, body: '{"error":"invalid_client"}' }],
+    ["200 without an access token", { status: 200, body: "{}" }],
+  ];
+  for (const [name, answer] of notDefinite)
+    test(`a refresh answered with ${name} costs nobody a session (invariant 7)`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      upstream.answer = answer;
+      const during = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      upstream.answer = undefined;
+      assert.equal(during.status, 503);
+      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    });
+
+  const odd: Array<[string, Record<string, unknown>]> = [
+    ["refresh_token: null", { refresh_token: null }],
+    ['refresh_token: ""', { refresh_token: "" }],
+    ["scope: null", { scope: null }],
+    ["scope as an array", { scope: ["openid", "weather:read"] }],
+    ["no token_type", { token_type: undefined }],
+    ["expires_in: 0", { expires_in: 0 }],
+    ["expires_in as text", { expires_in: "300" }],
+    ["expires_in: nonsense", { expires_in: "soon" }],
+    ["no expires_in", { expires_in: undefined }],
+    ["an ID token that is none", { id_token: "a.b.c" }],
+  ];
+  for (const [name, change] of odd)
+    test(`a good refresh with ${name} is a good refresh`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      upstream.rewrite = (body) => ({ ...body, ...change });
+      const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.equal(refreshed.status, 200);
+      assert.equal(refreshed.body.scope, "weather:read");
+      stage.clock.ahead += 4_000;
+      assert.equal(
+        (await refresh(stage.baseUrl, client, refreshed.body.refresh_token)).status,
+        200,
+        "and once more",
+      );
+    });
+
+  test("a provider that never says how long is asked again after an hour", async () => {
+    upstream.rewrite = ({ expires_in: _, ...body }) => ({ ...body, access_token: "opaque" });
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    upstream.seen.length = 0;
+    stage.clock.ahead += 3_000;
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
+  });
+
+  test("ours never outlives the provider's own access token", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    assert.ok(tokens.expires_in <= 300);
+  });
+
+  test("a permission that was withdrawn at the provider is withdrawn here", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    stage.clock.ahead += 200;
+    upstream.rewrite = (body) => ({
+      ...body,
+      scope: "openid profile email offline_access",
+      access_token: "opaque",
+    });
+    const narrowed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(narrowed.body.scope, "");
+    assert.equal(
+      (await callTool(stage.url, narrowed.body.access_token, "current_weather", { city: "Berlin" })).status,
+      403,
+    );
+  });
+
+  const forged: Array<[string, (body: Record<string, string>) => Record<string, unknown>]> = [
+    [
+      "an ID token whose signature does not fit",
+      (body) => ({ ...body, id_token: `${body.id_token?.slice(0, -8)}AAAAAAAA` }),
+    ],
+    [
+      "an ID token without a signature",
+      ({ id_token = "", ...body }) => ({ ...body, id_token: unsigned(id_token) }),
+    ],
+    ["no ID token", ({ id_token: _, ...body }) => body],
+    ["an access token for another audience", (body) => ({ ...body, access_token: body.id_token })],
+    [
+      "an access token whose signature does not fit",
+      (body) => ({ ...body, access_token: `${body.access_token?.slice(0, -8)}AAAAAAAA` }),
+    ],
+  ];
+  for (const [name, change] of forged)
+    test(`${name}: nobody is signed in`, async () => {
+      upstream.rewrite = change as FaultyProxy["rewrite"];
+      await assert.rejects(authorize(stage.baseUrl, client), /Signing in failed/);
+    });
+
+  test("an outage during the callback loses nothing: the same page, loaded again, signs in", async () => {
+    const browser = newBrowser();
+    upstream.fault = "reset";
+    await assert.rejects(signIn(browser, authorizeUrl(stage.baseUrl, client), { login: "alice" }), /503/);
+    upstream.fault = undefined;
+    const callback = browser.history.findLast(({ url }) => url.includes("/auth/callback"));
+    const page = await browser.get(callback?.url ?? "");
+    const code = page.redirectedTo?.searchParams.get("code") ?? null;
+    assert.equal((await redeem(stage.baseUrl, client, code)).status, 200);
+  });
+
+  test("no upstream text in an answer, all of it in the log", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    stage.clock.ahead += 200;
+    upstream.answer = {
+      status: 400,
+      body: '{"error":"invalid_grant","error_description":"tenant 42: user blocked"}',
+    };
+    const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(refused.body.error, "invalid_grant");
+    assert.doesNotMatch(JSON.stringify(refused.body), /tenant 42/);
+    assert.ok(
+      stage.log.some(({ upstreamError }) => String(upstreamError).includes("tenant 42: user blocked")),
+    );
+  });
+});
+
+describe("between deployments, users and registrations", () => {
+  test("a token of one deployment opens nothing at another on the same store and key", {
+    skip: redis.skip,
+  }, async () => {
+    const shared = {
+      ...(redis.url !== undefined && { redisUrl: redis.url }),
+      environment: { REDIS_KEY_PREFIX: `shared-${Date.now()}` },
+    };
+    const [one, other] = [await startStage(shared), await startStage(shared)];
+    try {
+      const tokens = await signInForTokens(one.baseUrl, await register(one.baseUrl));
+      const refused = await callTool(other.url, tokens.access_token, "whoami");
+      assert.equal(refused.status, 401);
+      assert.ok(other.log.some(({ reason }) => reason === "access_token_for_another_resource"));
+    } finally {
+      await one.close();
+      await other.close();
+    }
+  });
+
+  test("what one user approved for good is not approved by the next user of the browser", async () => {
+    const stage = await startStage({ environment: { CONSENT: "remember" } });
+    try {
+      const client = await register(stage.baseUrl);
+      const browser = newBrowser();
+      const page = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const login = await browser.submit(page, { remember: "yes" }, { button: "approve" });
+      const abandoned = await browser.get(authorizeUrl(stage.baseUrl, client));
+      assert.match(abandoned.body, /Allow access/, "approving without signing in is remembered of nobody");
+      await browser.submit(login, { login: ALICE.subject });
+
+      const providerUrl = new URL(stage.identityProvider.issuer).origin;
+      const left = await browser.get(`${providerUrl}/session/end`);
+      await browser.submit(left, { logout: "yes" });
+      const asBob = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const afterLogin = await browser.submit(asBob, { login: "bob" });
+      assert.equal(afterLogin.redirectedTo, undefined);
+      assert.match(afterLogin.body, /Allow access/, "bob is asked himself");
+      const approved = await browser.submit(afterLogin, {}, { button: "approve" });
+      assert.ok(approved.redirectedTo?.searchParams.get("code"));
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("a removed registration takes its grants along, and no request in flight brings it back", async () => {
+    const stage = await startStage();
+    try {
+      const client = await register(stage.baseUrl);
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 90_000; // its use would be written down again
+      const [removed] = await Promise.all([
+        fetch(String(client.registration_client_uri), {
+          method: "DELETE",
+          headers: { authorization: `Bearer ${client.registration_access_token}` },
+        }),
+        refresh(stage.baseUrl, client, tokens.refresh_token),
+      ]);
+      assert.equal(removed.status, 204);
+      const later = await postForm(`${stage.baseUrl}/token`, {
+        grant_type: "refresh_token",
+        refresh_token: "x",
+        client_id: client.client_id,
+      });
+      assert.equal(later.body.error, "invalid_client");
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("a removed registration's access tokens end at once (RFC 7592 §2.3)", async () => {
+    const stage = await startStage();
+    try {
+      const client = await register(stage.baseUrl);
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      await fetch(String(client.registration_client_uri), {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${client.registration_access_token}` },
+      });
+      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("an address that is not percent-encoded, and a message nested out of all measure, are bad requests", async () => {
+    const stage = await startStage();
+    try {
+      assert.equal((await fetch(`${stage.baseUrl}/register/%ff`)).status, 400);
+      const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+      const nested = `${"[".repeat(5_000)}${"]".repeat(5_000)}`;
+      const answer = await fetch(stage.url, {
+        method: "POST",
+        headers: { authorization: `Bearer ${access_token}`, "content-type": "application/json" },
+        body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{"x":${nested}}}}`,
+      });
+      assert.equal(answer.status, 400);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("prompt=none never shows a page", async () => {
+    const stage = await startStage();
+    try {
+      const client = await register(stage.baseUrl);
+      const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client, { prompt: "none" }));
+      assert.equal(page.redirectedTo?.searchParams.get("error"), "interaction_required");
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+/** The same claims under `alg: none`. */
+function unsigned(token: string): string {
+  const header = Buffer.from(JSON.stringify({ alg: "none" })).toString("base64url");
+  return `${header}.${token.split(".")[1]}.`;
+}
