@@ -32,6 +32,7 @@ interface Count {
   answers: number;
   lostSessions: number;
   splitFamilies: number;
+  uselessAnswers: number;
   upstreamRefreshes: number;
   reusedUpstream: number;
   kills: number;
@@ -48,6 +49,7 @@ describe("races", { skip: skipWithoutRedisServer() }, () => {
     t.diagnostic(JSON.stringify(count));
     assert.equal(count.lostSessions, 0);
     assert.equal(count.splitFamilies, 0, "one successor family a round");
+    assert.equal(count.uselessAnswers, 0, "what was answered works");
     assert.equal(count.reusedUpstream, 0, "no refresh token of the provider is spent twice");
     assert.ok(count.upstreamRefreshes <= count.rounds, "at most one refresh upstream a round");
     assert.ok(count.upstreamRefreshes > 0);
@@ -61,6 +63,7 @@ describe("races", { skip: skipWithoutRedisServer() }, () => {
     t.diagnostic(JSON.stringify(count));
     assert.equal(count.lostSessions, 0);
     assert.equal(count.splitFamilies, 0, "one successor family a round");
+    assert.equal(count.uselessAnswers, 0, "what was answered works");
     assert.ok(count.kills > 0);
   });
 });
@@ -74,6 +77,7 @@ async function race(
     answers: 0,
     lostSessions: 0,
     splitFamilies: 0,
+    uselessAnswers: 0,
     upstreamRefreshes: 0,
     reusedUpstream: 0,
     kills: 0,
@@ -84,32 +88,38 @@ async function race(
   let ended = false;
   const killer = kill ? killAtRandom(servers, () => ended, count) : Promise.resolve();
 
-  await Promise.all(
-    Array.from({ length: SESSIONS }, async (_, session) => {
-      let { refresh_token } = await persistently(servers, session, (url) => signInForTokens(url, client, {}));
-      for (let round = session; round < rounds; round += SESSIONS) {
-        await delay((UPSTREAM_SECONDS * 1000) / 2 + randomInt(200));
-        const answers = await Promise.all(
-          Array.from({ length: CONCURRENT }, (_, i) =>
-            refreshPersistently(servers, i, client, refresh_token),
-          ),
+  try {
+    await Promise.all(
+      Array.from({ length: SESSIONS }, async (_, session) => {
+        let { refresh_token } = await persistently(servers, session, (url) =>
+          signInForTokens(url, client, {}),
         );
-        count.rounds++;
-        const good = answers.filter(({ status }) => status === 200);
-        count.answers += good.length;
-        const successors = new Set(good.map(({ body }) => body.refresh_token));
-        if (good.length < CONCURRENT) count.lostSessions++;
-        if (successors.size !== 1) count.splitFamilies++;
-        refresh_token = good[0]?.body.refresh_token ?? refresh_token;
-        const used = await persistently(servers, session, (url) =>
-          callTool(`${url}/mcp`, good[0]?.body.access_token ?? "", "whoami"),
-        );
-        if (used.status !== 200 && used.status !== 401) throw new Error(`whoami answered ${used.status}`);
-      }
-    }),
-  );
-  ended = true;
-  await killer;
+        for (let round = session; round < rounds; round += SESSIONS) {
+          await delay((UPSTREAM_SECONDS * 1000) / 2 + randomInt(200));
+          const answers = await Promise.all(
+            Array.from({ length: CONCURRENT }, (_, i) =>
+              refreshPersistently(servers, i, client, refresh_token),
+            ),
+          );
+          count.rounds++;
+          const good = answers.filter(({ status }) => status === 200);
+          count.answers += good.length;
+          const successors = new Set(good.map(({ body }) => body.refresh_token));
+          if (good.length < CONCURRENT) count.lostSessions++;
+          if (successors.size !== 1) count.splitFamilies++;
+          refresh_token = good[0]?.body.refresh_token ?? refresh_token;
+          const accessToken = good[0]?.body.access_token ?? "";
+          const used = await persistently(servers, session, async (url) =>
+            unlessUnavailable(await callTool(`${url}/mcp`, accessToken, "whoami")),
+          );
+          if (used.status !== 200) count.uselessAnswers++;
+        }
+      }),
+    );
+  } finally {
+    ended = true;
+    await killer;
+  }
   const spent = upstream.seen.filter(({ grantType }) => grantType === "refresh_token");
   count.upstreamRefreshes = spent.length;
   if (refreshTokens === "rotating")
@@ -128,10 +138,13 @@ async function refreshPersistently(
   refreshToken: string,
 ): Promise<Answer> {
   return await persistently(servers, start, async (url) => {
-    const answer = await refresh(url, client, refreshToken);
-    if (answer.status === 503) throw new Error("unavailable");
-    return answer;
+    return unlessUnavailable(await refresh(url, client, refreshToken));
   });
+}
+
+function unlessUnavailable(answer: Answer): Answer {
+  if (answer.status === 503) throw new Error("told to come back later");
+  return answer;
 }
 
 async function persistently<T>(
