@@ -1,12 +1,10 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
 import ipaddr from "ipaddr.js";
-import { z } from "zod";
 import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-policy.ts";
 import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { RENEWAL_SECONDS } from "./clients/find-client.ts";
-import { isLoopbackHost } from "./oauth/redirect-uri.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
-import { isScopeToken } from "./oauth/scope.ts";
+import { type Environment, originProblem, Settings } from "./settings.ts";
 
 export interface UpstreamConfig {
   /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
@@ -119,8 +117,6 @@ export class ConfigError extends Error {
     this.name = "ConfigError";
   }
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** @throws ConfigError listing every missing or bad setting. */
 export function loadConfig(environment: Environment): Config {
@@ -364,101 +360,6 @@ function lifetimes(settings: Settings): Lifetimes {
   return seconds;
 }
 
-/** Reads settings one by one and collects what is wrong, so that a person fixes everything in one go. */
-class Settings {
-  readonly problems: string[] = [];
-  readonly #environment: Environment;
-
-  constructor(environment: Environment) {
-    this.#environment = environment;
-  }
-
-  problem(problem: string): void {
-    this.problems.push(problem);
-  }
-
-  /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
-  optional(name: string): string | undefined {
-    return this.#environment[name]?.trim() || undefined;
-  }
-
-  text(name: string, fallback: string): string {
-    return this.optional(name) ?? fallback;
-  }
-
-  required(name: string, meaning: string): string {
-    const value = this.optional(name);
-    if (value === undefined) this.problem(`${name} is missing: ${meaning}`);
-    return value ?? "";
-  }
-
-  integer(name: string, fallback: number, least: number, most: number): number {
-    const value = this.optional(name);
-    if (value === undefined) return fallback;
-    const parsed = z
-      .string()
-      .regex(/^\d+$/)
-      .transform(Number)
-      .pipe(z.number().min(least).max(most))
-      .safeParse(value);
-    if (!parsed.success) this.problem(`${name} must be a whole number from ${least} to ${most}`);
-    return parsed.data ?? fallback;
-  }
-
-  /** The first choice is the default. */
-  oneOf<Choice extends string>(name: string, choices: readonly [Choice, ...Choice[]]): Choice {
-    const value = this.text(name, choices[0]);
-    const choice = choices.find((each) => each === value);
-    if (choice === undefined) this.problem(`${name} must be one of ${choices.join(", ")}`);
-    return choice ?? choices[0];
-  }
-
-  scopes(name: string): string[] | undefined {
-    const scopes = this.optional(name)?.split(/\s+/);
-    if (scopes === undefined) return undefined;
-    if (!scopes.every(isScopeToken))
-      this.problem(`${name} has a scope with illegal characters (RFC 6749 §3.3)`);
-    if (!scopes.includes("openid"))
-      this.problem(`${name} must contain openid: without it there is no ID token`);
-    return scopes;
-  }
-
-  list(name: string, isValid: (entry: string) => boolean, form: string): string[] {
-    const entries = (this.optional(name) ?? "").split(",").map((entry) => entry.trim());
-    const present = entries.filter((entry) => entry !== "");
-    if (!present.every(isValid)) this.problem(`${name} must be a comma-separated list of ${form}`);
-    return present;
-  }
-
-  url(name: string, fallback: string): string {
-    const value = this.text(name, fallback);
-    if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
-      this.problem(`${name} must be an http(s) URL`);
-    return value;
-  }
-
-  /** Our own public URL, without a trailing slash: the issuer must be the same byte for byte everywhere. */
-  publicUrl(name: string, meaning: string): string {
-    const value = this.required(name, meaning).replace(/\/+$/, "");
-    if (value === "") return value;
-    const problem = originProblem(value);
-    if (problem !== undefined) this.problem(`${name} ${problem}`);
-    else if (value.endsWith("/mcp")) this.problem(`${name} must not end with /mcp: that is added to it`);
-    else if (new URL(value).pathname !== "/")
-      this.problem(`${name} must have no path: give this server a host name of its own`);
-    return problem === undefined ? new URL(value).href.replace(/\/+$/, "") : value;
-  }
-
-  /** The provider's issuer: kept exactly as written, because it must equal what discovery says. */
-  issuer(name: string, meaning: string): string {
-    const value = this.required(name, meaning);
-    if (value === "") return value;
-    const problem = originProblem(value);
-    if (problem !== undefined) this.problem(`${name} ${problem}`);
-    return value;
-  }
-}
-
 function isRedisUrl(value: string): boolean {
   return /^rediss?:\/\//.test(value) && URL.canParse(value) && new URL(value).hostname !== "";
 }
@@ -469,14 +370,4 @@ function isAddressRange(entry: string): boolean {
 
 function isOrigin(entry: string): boolean {
   return URL.canParse(entry) && new URL(entry).origin === entry;
-}
-
-function originProblem(value: string): string | undefined {
-  if (!URL.canParse(value)) return "is not a URL: write it in full, beginning with https://";
-  const url = new URL(value);
-  if (url.search !== "" || url.hash !== "" || url.username !== "")
-    return "must have no query, fragment or user name";
-  if (url.protocol === "https:") return undefined;
-  if (url.protocol === "http:" && isLoopbackHost(url.hostname)) return undefined;
-  return "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only";
 }

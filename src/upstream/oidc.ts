@@ -1,46 +1,29 @@
-/** Any OpenID Connect provider, through openid-client; access tokens that are JWTs are verified with jose. */
-import {
-  compactVerify,
-  createRemoteJWKSet,
-  decodeJwt,
-  type JWTPayload,
-  errors as jose,
-  jwtVerify,
-} from "jose";
+/** Any OpenID Connect provider, through openid-client. */
+import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
-import { z } from "zod";
 import type { UpstreamConfig } from "../config.ts";
-import { causes, UnavailableError } from "../oauth/errors.ts";
+import { causes } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { answer, onlyDefinite } from "./answers.ts";
+import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { grantedScopes } from "./granted-scopes.ts";
 import {
   type IdentityProvider,
   type LoginRequest,
-  type LogoutToken,
   type UpstreamLogin,
   UpstreamRefusal,
   type UpstreamTokens,
 } from "./identity-provider.ts";
-import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
+import {
+  decodedClaims,
+  verifyAccessToken,
+  verifyLogoutToken,
+  verifySignature,
+} from "./token-verification.ts";
 
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
-
-const CLOCK_TOLERANCE_SECONDS = 30;
-const DISCOVERY_SECONDS = 3_600;
-const DISCOVERY_RETRY_SECONDS = 1;
-// Unknown keys come only in tokens that the provider itself handed to us: nobody can make us ask often.
-const JWKS_COOLDOWN_MS = 1_000;
-
-// Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
-const ALGORITHMS = ["RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "EdDSA"];
-
-/** What discovery found, and what is built on it. */
-interface Discovered {
-  configuration: oidc.Configuration;
-  jwks: ReturnType<typeof createRemoteJWKSet>;
-}
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: UpstreamConfig, surroundings: Surroundings): IdentityProvider {
@@ -132,70 +115,6 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
   };
 }
 
-/** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
-function cachedDiscovery(config: UpstreamConfig, { now, log }: Surroundings): () => Promise<Discovered> {
-  let current: Discovered | undefined;
-  let freshUntil = 0;
-  let failure: unknown;
-  let retryAt = 0;
-  let attempt: Promise<Discovered> | undefined;
-
-  async function attemptDiscovery(): Promise<Discovered> {
-    try {
-      current = await discover(config);
-      freshUntil = now() + DISCOVERY_SECONDS;
-      return current;
-    } catch (cause) {
-      failure = cause;
-      retryAt = now() + DISCOVERY_RETRY_SECONDS;
-      log.error(
-        { reason: "discovery_failed", issuer: config.issuer, cause: causes(cause) },
-        "Discovery failed: nobody can sign in until the identity provider answers. Is its issuer right?",
-      );
-      if (current !== undefined) return current;
-      throw new UnavailableError("identity provider", { reason: "discovery_failed", cause });
-    } finally {
-      attempt = undefined;
-    }
-  }
-
-  return async () => {
-    if (current !== undefined) {
-      // Nobody waits for a renewal; what is known serves on meanwhile.
-      if (now() >= freshUntil && now() >= retryAt) attempt ??= attemptDiscovery();
-      return current;
-    }
-    if (now() < retryAt)
-      throw new UnavailableError("identity provider", { reason: "discovery_failed", cause: failure });
-    attempt ??= attemptDiscovery();
-    return attempt;
-  };
-}
-
-async function discover(config: UpstreamConfig): Promise<Discovered> {
-  const issuer = new URL(config.issuer);
-  const configuration = await oidc.discovery(
-    issuer,
-    config.clientId,
-    { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS },
-    // Some providers do not percent-decode Basic credentials; the body form is unambiguous.
-    oidc.ClientSecretPost(config.clientSecret),
-    {
-      timeout: config.timeoutSeconds,
-      [oidc.customFetch]: tokenEndpointFetch,
-      // The configuration allows http for loopback hosts only.
-      execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
-    },
-  );
-  const { jwks_uri: jwksUri } = configuration.serverMetadata();
-  if (jwksUri === undefined) throw new Error("The provider's discovery document names no jwks_uri");
-  const jwks = createRemoteJWKSet(new URL(jwksUri), {
-    timeoutDuration: config.timeoutSeconds * 1000,
-    cooldownDuration: JWKS_COOLDOWN_MS,
-  });
-  return { configuration, jwks };
-}
-
 function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchParams, request: LoginRequest) {
   const callback = new URL(request.redirectUri);
   callback.search = parameters.toString();
@@ -205,96 +124,6 @@ function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchPa
     pkceCodeVerifier: request.codeVerifier,
     idTokenExpected: true,
   });
-}
-
-/**
- * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute.
- * @throws UpstreamRefusal
- */
-async function verifySignature(idToken: string, { jwks }: Discovered): Promise<void> {
-  try {
-    await compactVerify(idToken, jwks, { algorithms: ALGORITHMS });
-  } catch (cause) {
-    throw isJwtProblem(cause) ? new UpstreamRefusal("invalid_id_token", { cause }) : cause;
-  }
-}
-
-/**
- * The verified claims of an access token that is a JWT for us; undefined for one that is opaque to us.
- * @throws UpstreamRefusal if it is meant for our audience and does not verify.
- */
-async function verifyAccessToken(
-  { configuration, jwks }: Discovered,
-  { audience }: UpstreamConfig,
-  accessToken: string,
-  log: Surroundings["log"],
-): Promise<JWTPayload | undefined> {
-  if (accessToken.split(".").length !== 3) return undefined;
-  try {
-    const { payload } = await jwtVerify(accessToken, jwks, {
-      issuer: configuration.serverMetadata().issuer,
-      algorithms: ALGORITHMS,
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      ...(audience !== undefined && { audience }),
-    });
-    return payload;
-  } catch (cause) {
-    if (!isJwtProblem(cause)) throw cause;
-    if (audience !== undefined) throw new UpstreamRefusal("invalid_access_token", { cause });
-    // Asked for no audience, so this token is for somebody else (Entra's Graph tokens do not even verify).
-    log.debug({ reason: "access_token_not_for_us", cause: causes(cause) }, "Access token treated as opaque");
-    return undefined;
-  }
-}
-
-const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
-const MAX_LOGOUT_TOKEN_AGE_SECONDS = 300;
-
-/** OpenID Connect Back-Channel Logout §2.4 and §2.6. */
-async function verifyLogoutToken(
-  token: string,
-  { configuration, jwks }: Discovered,
-  clientId: string,
-): Promise<LogoutToken> {
-  try {
-    const { payload } = await jwtVerify(token, jwks, {
-      issuer: configuration.serverMetadata().issuer,
-      audience: clientId,
-      algorithms: ALGORITHMS,
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      maxTokenAge: MAX_LOGOUT_TOKEN_AGE_SECONDS,
-      requiredClaims: ["jti", "iat"],
-    });
-    return LogoutClaims.parse(payload);
-  } catch (cause) {
-    if (isJwtProblem(cause) || cause instanceof z.ZodError)
-      throw new UpstreamRefusal("invalid_logout_token", { cause });
-    throw cause;
-  }
-}
-
-/** An ID token must not pass for a logout token: it has no event, and a logout token has no nonce. */
-const LogoutClaims = z
-  .object({
-    jti: z.string(),
-    sub: z.string().optional(),
-    sid: z.string().optional(),
-    nonce: z.never().optional(),
-    events: z.object({ [LOGOUT_EVENT]: z.object({}) }),
-  })
-  .refine(({ sub, sid }) => sub !== undefined || sid !== undefined, "names neither a user nor a session")
-  .transform(
-    ({ jti, sub, sid }): LogoutToken => ({
-      jti,
-      ...(sub !== undefined && { subject: sub }),
-      ...(sid !== undefined && { sid }),
-    }),
-  );
-
-function isJwtProblem(error: unknown): boolean {
-  return (
-    error instanceof jose.JOSEError && error.code !== "ERR_JWKS_TIMEOUT" && error.code !== "ERR_JOSE_GENERIC"
-  );
 }
 
 /** More about the user, where the provider has it. Signing in does not depend on it. */
@@ -310,15 +139,6 @@ async function fetchUserInfo(
   } catch (cause) {
     log.warn({ reason: "userinfo_failed", cause: causes(cause) }, "The claims come from the ID token alone");
     return {};
-  }
-}
-
-/** Not verified: it came from the provider itself, and is used to take something away only. */
-function decodedClaims(accessToken: string): JWTPayload | undefined {
-  try {
-    return decodeJwt(accessToken);
-  } catch {
-    return undefined;
   }
 }
 
@@ -341,69 +161,4 @@ function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JW
 function withoutProtocolClaims(claims: Record<string, unknown>): Record<string, unknown> {
   const { nonce, at_hash, c_hash, s_hash, jti, nbf, ...rest } = claims;
   return rest;
-}
-
-/** Sorts every failure into a definite refusal or an outage; an unknown one is an outage, so that nobody is signed out. */
-async function answer<T>(call: Promise<T>): Promise<T> {
-  try {
-    return await call;
-  } catch (cause) {
-    if (cause instanceof UpstreamRefusal) throw cause;
-    const code = refusalCode(cause);
-    if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
-    if (cause instanceof oidc.ResponseBodyError && REJECTS_US.has(cause.error))
-      throw new UnavailableError("identity provider", {
-        reason: "client_credentials_rejected",
-        cause: new Error("the provider rejects this server's client id or secret: check them", { cause }),
-        description:
-          "This server is not set up correctly at its identity provider. Its operator has to repair that.",
-      });
-    throw new UnavailableError("identity provider", { reason: "identity_provider_failed", cause });
-  }
-}
-
-function descriptionOf(error: unknown): string | undefined {
-  const isAnswer =
-    error instanceof oidc.ResponseBodyError || error instanceof oidc.AuthorizationResponseError;
-  return isAnswer ? error.error_description : undefined;
-}
-
-/** What ends a grant for good; a provider says many other things when it is throttled, patched or misconfigured. */
-const ENDS_A_GRANT = new Set([
-  "invalid_grant",
-  "access_denied",
-  "consent_required",
-  "interaction_required",
-  "login_required",
-]);
-
-async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
-  try {
-    return await refreshed;
-  } catch (cause) {
-    if (!(cause instanceof UpstreamRefusal) || ENDS_A_GRANT.has(cause.code)) throw cause;
-    throw new UnavailableError("identity provider", { reason: "upstream_refresh_failed", cause });
-  }
-}
-
-// What the provider says when the fault is on its side or in our own settings: no user's session ends for that.
-const REJECTS_US = new Set(["invalid_client", "unauthorized_client"]);
-const NOT_DEFINITE = new Set([...REJECTS_US, "server_error", "temporarily_unavailable", "slow_down"]);
-
-const INVALID_MESSAGE = new Set([
-  "OAUTH_JWT_CLAIM_COMPARISON_FAILED",
-  "OAUTH_JWT_TIMESTAMP_CHECK_FAILED",
-  "OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED",
-  "OAUTH_INVALID_RESPONSE",
-]);
-
-function refusalCode(error: unknown): string | undefined {
-  if (error instanceof oidc.ResponseBodyError) {
-    return error.status >= 500 || error.status === 429 || NOT_DEFINITE.has(error.error)
-      ? undefined
-      : error.error;
-  }
-  if (error instanceof oidc.AuthorizationResponseError) return error.error;
-  if (!(error instanceof oidc.ClientError)) return undefined;
-  return INVALID_MESSAGE.has(error.code ?? "") ? "invalid_response" : undefined;
 }

@@ -1,5 +1,6 @@
 /** What an identity provider may answer, and what comes of it: the real one, with its answers bent on the way. */
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { after, afterEach, before, describe, test } from "node:test";
 import { signIn } from "../support/browser.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -129,6 +130,10 @@ describe("what the identity provider answers", () => {
       "an ID token without a signature",
       ({ id_token = "", ...body }) => ({ ...body, id_token: unsigned(id_token) }),
     ],
+    [
+      "an ID token signed with our secret as the key",
+      (body) => ({ ...body, id_token: hs256(body.id_token ?? "") }),
+    ],
     ["no ID token", ({ id_token: _, ...body }) => body],
     ["an access token for another audience", (body) => ({ ...body, access_token: body.id_token })],
     [
@@ -141,6 +146,14 @@ describe("what the identity provider answers", () => {
       upstream.rewrite = change as FaultyProxy["rewrite"];
       await assert.rejects(authorize(stage.baseUrl, client), /Signing in failed/);
     });
+
+  test("an encrypted access token is opaque: the claims come from the ID token, the scopes from the response", async () => {
+    upstream.rewrite = (body) => ({ ...body, access_token: "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d" });
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    assert.equal(tokens.scope, "weather:read");
+    const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    assert.equal(me.email, "alice@example.com");
+  });
 
   test("an outage during the callback loses nothing: the same page, loaded again, signs in", async () => {
     const browser = newBrowser();
@@ -166,6 +179,29 @@ describe("what the identity provider answers", () => {
     assert.ok(
       stage.log.some(({ upstreamError }) => String(upstreamError).includes("tenant 42: user blocked")),
     );
+  });
+});
+
+describe("discovery", () => {
+  test("that names another issuer than the configured one is not believed: a page says so, the log says why", async () => {
+    const real = await startStage();
+    const stage = await startStage({
+      issuer: real.identityProvider.issuer.replace("localhost", "127.0.0.1"),
+    });
+    try {
+      const client = await register(stage.baseUrl);
+      const browser = newBrowser();
+      const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const page = await browser.submit(consent, {}, { button: "approve" });
+      assert.equal(page.status, 503);
+      const line = stage.log.find(
+        ({ reason, issuer }) => reason === "discovery_failed" && issuer !== undefined,
+      );
+      assert.match(String(line?.cause), /issuer does not match/);
+    } finally {
+      await stage.close();
+      await real.close();
+    }
   });
 });
 
@@ -282,6 +318,13 @@ describe("between deployments, users and registrations", () => {
     }
   });
 });
+
+/** The same claims, signed symmetrically. */
+function hs256(token: string): string {
+  const header = Buffer.from(JSON.stringify({ alg: "HS256" })).toString("base64url");
+  const input = `${header}.${token.split(".")[1]}`;
+  return `${input}.${createHmac("sha256", "proxy-secret").update(input).digest("base64url")}`;
+}
 
 /** The same claims under `alg: none`. */
 function unsigned(token: string): string {

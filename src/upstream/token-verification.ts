@@ -1,0 +1,112 @@
+/** Are the provider's tokens genuine, and for us? Signatures by jose against its keys. */
+import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
+import { z } from "zod";
+import type { UpstreamConfig } from "../config.ts";
+import { causes } from "../oauth/errors.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Discovered } from "./discovery.ts";
+import { type LogoutToken, UpstreamRefusal } from "./identity-provider.ts";
+
+export const CLOCK_TOLERANCE_SECONDS = 30;
+
+// Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
+const ALGORITHMS = ["RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "EdDSA"];
+
+/**
+ * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute.
+ * @throws UpstreamRefusal
+ */
+export async function verifySignature(idToken: string, { jwks }: Discovered): Promise<void> {
+  try {
+    await compactVerify(idToken, jwks, { algorithms: ALGORITHMS });
+  } catch (cause) {
+    throw isJwtProblem(cause) ? new UpstreamRefusal("invalid_id_token", { cause }) : cause;
+  }
+}
+
+/**
+ * The verified claims of an access token that is a JWT for us; undefined for one that is opaque to us.
+ * @throws UpstreamRefusal if it is meant for our audience and does not verify.
+ */
+export async function verifyAccessToken(
+  { configuration, jwks }: Discovered,
+  { audience }: UpstreamConfig,
+  accessToken: string,
+  log: Surroundings["log"],
+): Promise<JWTPayload | undefined> {
+  if (accessToken.split(".").length !== 3) return undefined;
+  try {
+    const { payload } = await jwtVerify(accessToken, jwks, {
+      issuer: configuration.serverMetadata().issuer,
+      algorithms: ALGORITHMS,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      ...(audience !== undefined && { audience }),
+    });
+    return payload;
+  } catch (cause) {
+    if (!isJwtProblem(cause)) throw cause;
+    if (audience !== undefined) throw new UpstreamRefusal("invalid_access_token", { cause });
+    // Asked for no audience, so this token is for somebody else (Entra's Graph tokens do not even verify).
+    log.debug({ reason: "access_token_not_for_us", cause: causes(cause) }, "Access token treated as opaque");
+    return undefined;
+  }
+}
+
+const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
+const MAX_LOGOUT_TOKEN_AGE_SECONDS = 300;
+
+/** OpenID Connect Back-Channel Logout §2.4 and §2.6. */
+export async function verifyLogoutToken(
+  token: string,
+  { configuration, jwks }: Discovered,
+  clientId: string,
+): Promise<LogoutToken> {
+  try {
+    const { payload } = await jwtVerify(token, jwks, {
+      issuer: configuration.serverMetadata().issuer,
+      audience: clientId,
+      algorithms: ALGORITHMS,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      maxTokenAge: MAX_LOGOUT_TOKEN_AGE_SECONDS,
+      requiredClaims: ["jti", "iat"],
+    });
+    return LogoutClaims.parse(payload);
+  } catch (cause) {
+    if (isJwtProblem(cause) || cause instanceof z.ZodError)
+      throw new UpstreamRefusal("invalid_logout_token", { cause });
+    throw cause;
+  }
+}
+
+/** An ID token must not pass for a logout token: it has no event, and a logout token has no nonce. */
+const LogoutClaims = z
+  .object({
+    jti: z.string(),
+    sub: z.string().optional(),
+    sid: z.string().optional(),
+    nonce: z.never().optional(),
+    events: z.object({ [LOGOUT_EVENT]: z.object({}) }),
+  })
+  .refine(({ sub, sid }) => sub !== undefined || sid !== undefined, "names neither a user nor a session")
+  .transform(
+    ({ jti, sub, sid }): LogoutToken => ({
+      jti,
+      ...(sub !== undefined && { subject: sub }),
+      ...(sid !== undefined && { sid }),
+    }),
+  );
+
+function isJwtProblem(error: unknown): boolean {
+  return (
+    error instanceof jose.JOSEError && error.code !== "ERR_JWKS_TIMEOUT" && error.code !== "ERR_JOSE_GENERIC"
+  );
+}
+
+/** Not verified: it came from the provider itself, and is used to take something away only. */
+export function decodedClaims(accessToken: string): JWTPayload | undefined {
+  try {
+    return decodeJwt(accessToken);
+  } catch {
+    return undefined;
+  }
+}
