@@ -85,6 +85,8 @@ export interface Config {
   /** Redirect URIs that clients may use; none listed: all that the rules allow. */
   redirectUriPatterns: readonly RedirectUriPattern[];
   consent: ConsentConfig;
+  /** How many sign-ins one address may start in an hour. */
+  signInsPerAddressPerHour: number;
   /** Addresses and ranges of reverse proxies whose `X-Forwarded-*` headers are believed. */
   trustedProxies: readonly string[];
   /** Browser origins that may call `/mcp`, beside our own and those on this computer. */
@@ -134,6 +136,7 @@ export function loadConfig(environment: Environment): Config {
     clients: configuredClients(settings),
     redirectUriPatterns: redirectUriPatterns(settings),
     consent: consent(settings),
+    signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
     trustedProxies: settings.list(
       "TRUSTED_PROXIES",
       isAddressRange,

@@ -5,12 +5,14 @@ import type { Config } from "../config.ts";
 import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import type { Html, Pages } from "../http/pages.ts";
+import { limitPerAddress } from "../http/rate-limit.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Sealer } from "../storage/sealer.ts";
+import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
@@ -37,6 +39,7 @@ export interface AuthorizationRooms {
   approvals: Approvals;
   grants: Grants;
   logins: Logins;
+  records: Records;
   identityProvider: IdentityProvider;
   sealer: Sealer;
   catalogue: ScopeCatalogue;
@@ -44,7 +47,7 @@ export interface AuthorizationRooms {
 }
 
 export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): Router {
-  const { config, clients, redirectUris, approvals, sealer, catalogue, pages, now, log } = rooms;
+  const { config, clients, redirectUris, approvals, sealer, catalogue, pages, records, now, log } = rooms;
   const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
   const callbackUrl = `${baseUrl}/auth/callback`;
@@ -57,6 +60,12 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     scopes: catalogue.names,
     upstreamClientId: upstream.clientId,
   };
+  const perAddress = { name: "sign_ins", points: config.signInsPerAddressPerHour, seconds: 3_600 };
+  // A page costs nothing, unless a stranger's document has to be fetched for it.
+  const fetchesDocument = ({ query, body }: Request) =>
+    String(query.client_id ?? body?.client_id).startsWith("https://");
+  const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
+  const limitSignIns = limitPerAddress(records.rateLimits, perAddress);
   const router = Router();
   const form = (limit: string) => urlencoded({ extended: false, limit });
 
@@ -120,10 +129,10 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
-  router.get("/authorize", (req, res) => authorize(req.query, req, res));
+  router.get("/authorize", limitFetches, (req, res) => authorize(req.query, req, res));
   // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
   // brings the cookie, it is the same request.
-  router.post("/authorize", form("64kb"), async (req, res) => {
+  router.post("/authorize", form("64kb"), limitFetches, async (req, res) => {
     await validateAuthorizationRequest(req.body, rules);
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries<string | string[]>(req.body))
@@ -131,7 +140,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res.set("Cache-Control", "no-store").redirect(303, `${baseUrl}/authorize?${query}`);
   });
 
-  router.post("/consent", form("96kb"), async (req, res) => {
+  router.post("/consent", limitSignIns, form("96kb"), async (req, res) => {
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, baseUrl, now());
     if (asked === undefined)

@@ -1,14 +1,16 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
 
 import { json, type Request, type RequestHandler, Router } from "express";
-import ipaddr from "ipaddr.js";
 import type { Registration } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
-import { OAuthError, TooManyRequestsError } from "../oauth/errors.ts";
-import type { RateLimit, RateLimits } from "../storage/rate-limits.ts";
+import { limitOverall, limitPerAddress } from "../http/rate-limit.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import type { RateLimits } from "../storage/rate-limits.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { hashSecret, matchesHash, type Registrations } from "./register.ts";
+
+const HOUR = 3_600;
 
 interface Rooms {
   registrations: Registrations;
@@ -22,6 +24,7 @@ export function registrationRoutes({
   rateLimits,
   log,
 }: Surroundings & Rooms): Router {
+  const { perAddressPerHour, perHour } = registration;
   const router = Router();
   const body = [json({ limit: "64kb", type: "application/json" }), requireJson];
   const noStore: RequestHandler = (_req, res, next) => {
@@ -33,7 +36,14 @@ export function registrationRoutes({
   router.post(
     "/register",
     requirePermission(registration),
-    limitRate(registration, rateLimits),
+    // Hosted clients register everybody from a few shared addresses, so that limit is generous. It comes first: one
+    // flooder must not use up what is meant for all.
+    limitPerAddress(rateLimits, {
+      name: "registrations_of_address",
+      points: perAddressPerHour,
+      seconds: HOUR,
+    }),
+    limitOverall(rateLimits, { name: "registrations", points: perHour, seconds: HOUR }),
     ...body,
     async (req, res) => {
       const information = await registrations.register(req.body);
@@ -80,29 +90,6 @@ function requirePermission({ mode, tokens }: Registration): RequestHandler {
       );
     next();
   };
-}
-
-const HOUR = 3_600;
-
-/** Hosted clients register everybody from a few shared addresses, so the limit per address is generous. */
-function limitRate({ perAddressPerHour, perHour }: Registration, rateLimits: RateLimits): RequestHandler {
-  const perAddress: RateLimit = { name: "register-address", points: perAddressPerHour, seconds: HOUR };
-  const overall: RateLimit = { name: "register", points: perHour, seconds: HOUR };
-  return async (req, _res, next) => {
-    // The address first: one flooder must not use up what is meant for all.
-    const seconds =
-      (await rateLimits.count(perAddress, networkOf(req.ip ?? ""))) ||
-      (await rateLimits.count(overall, "all"));
-    if (seconds > 0) throw new TooManyRequestsError(seconds, "registration_rate");
-    next();
-  };
-}
-
-/** One household or machine has a whole /64 of IPv6 addresses. */
-function networkOf(address: string): string {
-  if (!ipaddr.isValid(address)) return address;
-  const parsed = ipaddr.process(address);
-  return parsed.kind() === "ipv6" ? parsed.toByteArray().slice(0, 8).join(".") : parsed.toString();
 }
 
 function bearerToken(req: Request<object>): string {

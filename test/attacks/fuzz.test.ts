@@ -45,6 +45,7 @@ describe("fuzz", () => {
       environment: {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
         REGISTRATIONS_PER_HOUR: "1000000",
+        SIGN_INS_PER_ADDRESS_PER_HOUR: "1000000",
         LOG_LEVEL: "silent",
       },
     });

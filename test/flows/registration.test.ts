@@ -5,6 +5,7 @@ import { createClient } from "@keyv/redis";
 import {
   authorizeUrl,
   newBrowser,
+  postForm,
   postJson,
   redeem,
   register,
@@ -148,6 +149,32 @@ describe("registration policies", () => {
       assert.equal((await from("203.0.113.1")).status, 201);
       assert.equal((await from("203.0.113.2")).status, 201);
       assert.equal((await from("203.0.113.1")).status, 429);
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("at most so many sign-ins an hour from one address, with a page that says when to come back", async () => {
+    const stage = await startStage({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "2" } });
+    try {
+      const client = await register(stage.baseUrl);
+      const browser = newBrowser();
+      const statuses = [];
+      for (let i = 0; i < 3; i++) {
+        const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+        assert.equal(consent.status, 200, "the page itself costs nothing");
+        statuses.push((await browser.submit(consent, {}, { button: "approve" })).status);
+      }
+      assert.deepEqual(statuses, [200, 200, 429]);
+      const document = await browser.get(
+        authorizeUrl(stage.baseUrl, { client_id: "https://client.example/c.json" }),
+      );
+      assert.equal(document.status, 429, "no fetch for who is over the limit");
+      const byPost = await postForm(`${stage.baseUrl}/authorize`, {
+        client_id: "https://client.example/c.json",
+      });
+      assert.equal(byPost.status, 429);
+      assert.match(document.body, /Try again in \d+ seconds/);
     } finally {
       await stage.close();
     }
