@@ -131,7 +131,7 @@ export function createUpstreamRefresh({
       return await refreshOnce(latest, refreshToken);
     } finally {
       clearInterval(keepingLock);
-      await lock.release();
+      await lock.release().catch(() => {}); // it ends by itself
     }
   }
 
@@ -154,7 +154,8 @@ export function createUpstreamRefresh({
     for (;;) {
       const lock = await acquire(grant.id);
       if (lock !== undefined) return await renew(grant, until, lock);
-      await delay(POLL_MS, undefined, { signal: givenUp });
+      if (givenUp.aborted) throw slow();
+      await delay(POLL_MS);
       const latest = await current(grant.id);
       if (renewedMeanwhile(grant, latest)) return latest.upstream;
     }
@@ -180,5 +181,9 @@ interface Lock {
 
 async function busyAfter(givenUp: AbortSignal): Promise<never> {
   await once(givenUp, "abort");
-  throw new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
+  throw slow();
+}
+
+function slow(): UnavailableError {
+  return new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
 }
