@@ -29,7 +29,7 @@ export function authorizationRequestUrl(issuer: string, request: AuthorizationRe
     code_challenge: request.codeChallenge,
     code_challenge_method: "S256",
     resource: request.resource,
-    scope: request.scopes.join(" "),
+    scope: request.scopes.join(" ") || "openid", // an empty scope would mean every scope
     prompt: "consent",
     ...(request.state !== undefined && { state: request.state }),
   });
