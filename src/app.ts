@@ -208,7 +208,8 @@ const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
   answerParseError(res, unreadable.status);
 };
 
-function systemClock(): number {
+/** Seconds since the epoch. */
+export function systemClock(): number {
   return Math.floor(Date.now() / 1000);
 }
 

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import { type AppOptions, createApp } from "./app.ts";
+import { type AppOptions, createApp, systemClock } from "./app.ts";
 import type { Config } from "./config.ts";
 import { causes } from "./oauth/errors.ts";
 import { memoryRecords } from "./storage/memory.ts";
@@ -33,7 +33,7 @@ export async function serve(
   log: Logger,
 ): Promise<RunningServer> {
   const records = createRecords(config, log);
-  const surroundings = { now: () => Math.floor(Date.now() / 1000), randomBytes, log };
+  const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
   const server = createServer(createApp({ config, tools, scopes, records, identityProvider, log }));
   server.headersTimeout = HEADERS_TIMEOUT_MS;

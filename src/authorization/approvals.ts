@@ -2,9 +2,9 @@
  * What a user approved for good, on one browser: this client, this redirect URI, these scopes. Kept on the server;
  * the browser holds nothing but its one cookie.
  */
-import { createHash } from "node:crypto";
 import type { Request } from "express";
 import { z } from "zod";
+import { sha256 } from "../oauth/sha256.ts";
 import type { Store } from "../storage/store.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
@@ -28,9 +28,7 @@ export interface Approvals {
 
 export function createApprovals(store: Store<Approval>, seconds: number): Approvals {
   const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
-    createHash("sha256")
-      .update(JSON.stringify([browser, clientId, redirectUri]))
-      .digest("base64url");
+    sha256(JSON.stringify([browser, clientId, redirectUri]));
   return {
     remember: (browser, asked, approved) =>
       store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes }, seconds),

@@ -1,8 +1,9 @@
 /** The one cookie that ties consent, login and callback to the same browser, however many flows it has open. */
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { parseCookie } from "cookie";
 import type { Request, Response } from "express";
 import { z } from "zod";
+import { sha256 } from "../oauth/sha256.ts";
 
 /** SHA-256 of a browser's cookie: what forms and transactions carry, so that none of them reveals the cookie. */
 export const BrowserHash = z.string().brand<"BrowserHash">();
@@ -62,5 +63,5 @@ export function browserCookies(
 }
 
 function hashOf(value: string): BrowserHash {
-  return BrowserHash.parse(createHash("sha256").update(value).digest("base64url"));
+  return BrowserHash.parse(sha256(value));
 }

@@ -2,9 +2,9 @@
  * An authorization in progress. Until the user approves, it travels sealed inside the consent form and nothing is
  * stored: a link that is prefetched, or opened a thousand times, leaves no trace. After that it is a record, taken once.
  */
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Store } from "../storage/store.ts";
 import { BrowserHash } from "./browser.ts";
@@ -88,10 +88,9 @@ export interface Logins {
 }
 
 export function createLogins(store: Store<AwaitingLogin>): Logins {
-  const keyOf = (state: string) => createHash("sha256").update(state).digest("base64url");
   return {
-    put: (state, login, ttlSeconds) => store.put(keyOf(state), login, ttlSeconds),
-    find: (state) => store.get(keyOf(state)),
-    take: (state) => store.take(keyOf(state)),
+    put: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
+    find: (state) => store.get(sha256(state)),
+    take: (state) => store.take(sha256(state)),
   };
 }

@@ -1,7 +1,7 @@
 /** Clients that prove who they are with a signed JWT: private_key_jwt (RFC 7523 §3, OpenID Connect Core §9). */
-import { createHash } from "node:crypto";
 import { createLocalJWKSet, decodeJwt, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
 import { unavailable } from "./cimd-document-cache.ts";
 import type { FetchJwks } from "./cimd-jwks.ts";
@@ -136,9 +136,7 @@ async function useUp(
 ): Promise<void> {
   if (typeof jti !== "string" || jti === "")
     throw invalidAssertion("its jti must be a string of its own", "assertion_without_jti");
-  const hash = createHash("sha256")
-    .update(JSON.stringify([clientId, jti]))
-    .digest("base64url");
+  const hash = sha256(JSON.stringify([clientId, jti]));
   // It is accepted for the tolerance longer, by a clock that may be as far behind.
   const seconds = Math.ceil(expiresAt - now()) + 2 * CLOCK_TOLERANCE_SECONDS;
   if (!(await records.replace(`client-assertion:${hash}`, undefined, "used", seconds)))

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { AUTH_METHODS, type Client, GRANT_TYPES } from "../oauth/client-metadata.ts";
 import { redirectUriProblem } from "../oauth/redirect-uri.ts";
-import { hashSecret } from "./register.ts";
+import { sha256 } from "../oauth/sha256.ts";
 
 /** A client as in the store; its secret is hashed at once, so that the configuration does not carry it around. */
 export type ConfiguredClient = Client & { provenance: "configured" };
@@ -59,7 +59,7 @@ function configuredClient(entry: z.infer<typeof Entry>): ConfiguredClient {
     client_id_issued_at: 0,
     ...(client_name !== undefined && { client_name }),
     ...(scope !== undefined && { scope }),
-    ...(client_secret !== undefined && { secretHash: hashSecret(client_secret) }),
+    ...(client_secret !== undefined && { secretHash: sha256(client_secret) }),
     grant_types: [...GRANT_TYPES],
     response_types: ["code"],
     token_endpoint_auth_method: method,

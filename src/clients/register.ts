@@ -1,8 +1,9 @@
 /** Dynamic client registration (RFC 7591) and its management by the client itself (RFC 7592). */
-import { createHash, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { type Client, type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Clients } from "./find-client.ts";
 
@@ -69,7 +70,7 @@ export function createRegistrations({
           client_id: randomBytes(16).toString("base64url"),
           client_id_issued_at: now(),
           ...metadata,
-          registrationTokenHash: hashSecret(registrationToken),
+          registrationTokenHash: sha256(registrationToken),
           provenance: "registered",
           usedAt: 0,
         },
@@ -131,7 +132,7 @@ function withSecret(client: Client, newSecret: () => string): { client: Client; 
   if (client.token_endpoint_auth_method === "none") return { client: rest };
   if (secretHash !== undefined) return { client };
   const secret = newSecret();
-  return { client: { ...rest, secretHash: hashSecret(secret) }, secret };
+  return { client: { ...rest, secretHash: sha256(secret) }, secret };
 }
 
 function information(client: Client, baseUrl: string, secret?: string): ClientInformation {
@@ -147,12 +148,8 @@ function definedOnly(client: { [K in keyof Client]: Client[K] | undefined }): Cl
   return Object.fromEntries(Object.entries(client).filter(([, value]) => value !== undefined)) as Client;
 }
 
-/** SHA-256: what is hashed here is random, so it needs no slower hash. */
-export function hashSecret(secret: string): string {
-  return createHash("sha256").update(secret).digest("base64url");
-}
-
+/** True if `hash` is the SHA-256 of `secret`; compared in constant time. */
 export function matchesHash(secret: string, hash: string): boolean {
-  const [actual, expected] = [Buffer.from(hashSecret(secret)), Buffer.from(hash)];
+  const [actual, expected] = [Buffer.from(sha256(secret)), Buffer.from(hash)];
   return actual.length === expected.length && timingSafeEqual(actual, expected);
 }

@@ -6,9 +6,10 @@ import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitOverall, limitPerAddress } from "../http/rate-limit.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import type { RateLimits } from "../storage/rate-limits.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { hashSecret, matchesHash, type Registrations } from "./register.ts";
+import { matchesHash, type Registrations } from "./register.ts";
 
 const HOUR = 3_600;
 
@@ -70,7 +71,7 @@ export function registrationRoutes({
 
 /** Open to all, to holders of an initial access token (RFC 7591 §3), or to nobody. */
 function requirePermission({ mode, tokens }: Registration): RequestHandler {
-  const hashes = tokens.map(hashSecret);
+  const hashes = tokens.map(sha256);
   return (req, _res, next) => {
     if (mode === "off")
       throw new OAuthError(

@@ -1,6 +1,6 @@
 /** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
-import { createHash } from "node:crypto";
 import { OAuthError } from "../oauth/errors.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../upstream/identity-provider.ts";
@@ -26,8 +26,7 @@ export async function endGrantsOfLogout(
   { grants, identityProvider, records, log }: Surroundings & Rooms,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
-  const id = createHash("sha256").update(logout.jti).digest("base64url");
-  if (!(await records.replace(`logout:${id}`, undefined, "used", REPLAY_SECONDS)))
+  if (!(await records.replace(`logout:${sha256(logout.jti)}`, undefined, "used", REPLAY_SECONDS)))
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
     });

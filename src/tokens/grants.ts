@@ -2,9 +2,9 @@
  * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
  * not, and deleting the record ends everything at once. Indexes tell which grants a user, or a login session, has.
  */
-import { createHash } from "node:crypto";
 import type { GrantLimits, Lifetimes } from "../config.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import type { Indexes, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
@@ -153,19 +153,15 @@ function indexesOf({ subject, clientId, claims }: Grant): string[] {
 
 // Hashed: names of people do not belong into keys.
 function subjectIndex(subject: string): string {
-  return `subject:${hashed(subject)}`;
+  return `subject:${sha256(subject)}`;
 }
 
 function clientIndex(clientId: string): string {
-  return `client:${hashed(clientId)}`;
+  return `client:${sha256(clientId)}`;
 }
 
 function sessionIndex(sid: string): string {
-  return `session:${hashed(sid)}`;
-}
-
-function hashed(text: string): string {
-  return createHash("sha256").update(text).digest("base64url");
+  return `session:${sha256(sid)}`;
 }
 
 /** Without a refresh token upstream there is no way to learn that the user lost access: the grant ends with theirs. */

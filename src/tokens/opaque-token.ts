@@ -2,8 +2,9 @@
  * Our tokens on the wire: a prefix that tells the kind, the id of the grant, and a random secret. Only the hash is
  * ever stored. The grant's id is what makes one look-up enough; knowing it opens nothing.
  */
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
+import { sha256 } from "../oauth/sha256.ts";
 
 const PREFIX = { code: "mcp_ac_", access: "mcp_at_", refresh: "mcp_rt_" } as const;
 
@@ -60,5 +61,5 @@ export function readToken(kind: TokenKind, value: string): PresentedToken | unde
 }
 
 export function hashToken(value: string): TokenHash {
-  return TokenHash.parse(createHash("sha256").update(value).digest("base64url"));
+  return TokenHash.parse(sha256(value));
 }

@@ -1,5 +1,6 @@
 /** POST /revoke (RFC 7009): either token of a family ends the grant. */
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
+import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
@@ -14,7 +15,11 @@ export async function revokeToken(
 ): Promise<void> {
   const presented = readToken("refresh", token) ?? readToken("access", token);
   const grant = presented && (await grants.find(presented.grantId));
-  if (grant === undefined || grant.clientId !== client.client_id || !isTokenOf(grant, token)) {
+  if (
+    grant === undefined ||
+    grant.clientId !== client.client_id ||
+    !isTokenOf(grant, token, presented?.hash)
+  ) {
     log.info(
       { reason: "nothing_to_revoke", clientId: client.client_id },
       "Revocation of a token that is not this client's",
@@ -29,9 +34,8 @@ export async function revokeToken(
   await revokeUpstream(grant, identityProvider, log);
 }
 
-function isTokenOf(grant: Grant, token: string): boolean {
+function isTokenOf(grant: Grant, token: string, hash: string | undefined): boolean {
   if (readToken("refresh", token) !== undefined) return belongsToFamily(token, grant.familyKey);
-  const hash = readToken("access", token)?.hash;
   return grant.accessTokens.some((issued) => issued.hash === hash);
 }
 
@@ -46,7 +50,7 @@ async function revokeUpstream(
     await identityProvider.revoke(grant.upstream.refreshToken);
   } catch (error) {
     log.warn(
-      { reason: "upstream_revocation_failed", grantId: grant.id, err: error },
+      { reason: "upstream_revocation_failed", grantId: grant.id, cause: causes(error) },
       "The provider still holds its refresh token",
     );
   }

@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register, rpc } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
@@ -170,15 +171,6 @@ async function slowRequest(port: number): Promise<{ finish(): Promise<string> }>
       return answer;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {

@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
+import { freePort } from "../support/free-port.ts";
 import {
   type Answer,
   callTool,
@@ -239,13 +239,4 @@ async function spawn(environment: Record<string, string>): Promise<ChildProcess>
   });
   await once(child, "message");
   return child;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
