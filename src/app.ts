@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import express, { type ErrorRequestHandler, type Express } from "express";
 import type { Logger } from "pino";
+import { type AuditStream, createAudit } from "./audit.ts";
 import { Approval, createApprovals } from "./authorization/approvals.ts";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
@@ -23,13 +24,16 @@ import { refuseOtherMethods } from "./http/methods.ts";
 import { createPages } from "./http/pages.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
-import type { Tool } from "./mcp/define-tool.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
+import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
 import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
 import { parseScope } from "./oauth/scope.ts";
-import { type ScopeDeclarations, scopeCatalogue } from "./oauth/scope-catalogue.ts";
+import { type ScopeDeclarations, type ScopeUse, scopeCatalogue } from "./oauth/scope-catalogue.ts";
+import { requiredScopes } from "./oauth/scope-requirement.ts";
+import { createPermissions } from "./policy/permissions.ts";
+import { allowEverything, type Policy } from "./policy/policy.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
@@ -41,11 +45,14 @@ import { tokenRoutes } from "./tokens/routes.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
-export interface AppOptions {
+export interface AppOptions extends Features {
   config: Config;
-  tools: readonly Tool[];
-  /** Every scope that a tool needs, described for the consent page. */
+  /** Every scope that a tool, resource or prompt needs, described for the consent page. */
   scopes: ScopeDeclarations;
+  /** Who may do what beyond the scopes. Default: nothing is denied. */
+  policy?: Policy;
+  /** Gets every audit line, beside the log. */
+  auditStream?: AuditStream;
   records: Records;
   identityProvider: IdentityProvider;
   log: Logger;
@@ -60,17 +67,17 @@ const VERSION = "0.1.0";
 
 /**
  * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
- * @throws Error if two tools have one name, or a tool needs a scope that is not declared
+ * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
 export function createApp(options: AppOptions): Express {
-  const { config, tools, records, identityProvider, log, now = systemClock } = options;
+  const { config, records, identityProvider, log, now = systemClock } = options;
   const surroundings: Surroundings = { now, randomBytes, log };
   const { baseUrl, resource, brand, lifetimes, upstream } = config;
-  const catalogue = scopeCatalogue(options.scopes, [
-    ...uses(tools, "tool"),
-    ...uses(config.clients, "client"),
-  ]);
-  const scopes = catalogue.names;
+  const audit = createAudit(log, options.auditStream);
+  const features = featureTable(options);
+  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config.clients));
+  const { policy = allowEverything } = options;
+  const permissions = createPermissions({ policy, catalogue, membership: config.membership });
   const pages = createPages(brand);
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log };
@@ -93,6 +100,7 @@ export function createApp(options: AppOptions): Express {
     indexes: records.indexes,
     lifetimes,
     limits: config.grantLimits,
+    audit,
   });
   const registrations = createRegistrations({
     ...surroundings,
@@ -100,8 +108,9 @@ export function createApp(options: AppOptions): Express {
     policy: redirectUris,
     baseUrl,
     async endGrantsOf(clientId) {
-      for (const { id } of await grants.ofClient(clientId)) await grants.end(id);
+      for (const { id } of await grants.ofClient(clientId)) await grants.end(id, "client_removed");
     },
+    audit,
   });
   const { timeoutSeconds } = upstream;
   const upstreamRefresh = createUpstreamRefresh({
@@ -109,6 +118,7 @@ export function createApp(options: AppOptions): Express {
     grants,
     identityProvider,
     records,
+    catalogue,
     timeoutSeconds,
   });
   const rooms = {
@@ -121,7 +131,10 @@ export function createApp(options: AppOptions): Express {
     records,
     identityProvider,
     upstreamRefresh,
+    permissions,
+    catalogue,
     sealer,
+    audit,
   };
 
   const app = express();
@@ -131,19 +144,30 @@ export function createApp(options: AppOptions): Express {
   app.set("trust proxy", config.trustedProxies);
   app.use(requestLog(log), pages.headers);
   app.use(healthRoutes(records));
-  app.get("/", homePage(pages, resource, tools));
+  app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));
-  app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, catalogue, pages }));
+  app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, pages }));
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
     bearerAuth({
-      verify: (token) => verifyAccessToken(token, { grants, resource, now }),
+      verify: (token) => verifyAccessToken(token, { ...rooms, resource }),
       upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
+      permissions,
       resource,
-      scopes,
+      scopes: catalogue.usual,
+      audit,
     }),
-    ...mcpEndpoint({ tools, name: brand.name, version: VERSION, resource, log }),
+    ...mcpEndpoint({
+      features,
+      name: brand.name,
+      version: VERSION,
+      resource,
+      listAll: config.listed === "all",
+      auditArguments: config.audit.arguments,
+      audit,
+      log,
+    }),
     mcpErrors,
   );
   app.use(openToAllOrigins);
@@ -151,7 +175,8 @@ export function createApp(options: AppOptions): Express {
     metadataRoutes({
       issuer: baseUrl,
       resource,
-      scopes,
+      scopes: catalogue.names,
+      usualScopes: catalogue.usual,
       name: brand.name,
       clientIdMetadata: documents !== undefined,
       assertionAlgorithms: ASSERTION_ALGORITHMS,
@@ -214,13 +239,15 @@ export function systemClock(): number {
 }
 
 /** Who names which scopes, for the message about one that is not declared. */
-function uses(
-  users: ReadonlyArray<Tool | Client>,
-  kind: "tool" | "client",
-): Array<{ name: string; scopes: readonly string[] }> {
-  return users.map((user) =>
-    "client_id" in user
-      ? { name: `${kind} ${user.client_id}`, scopes: parseScope(user.scope ?? "") ?? [] }
-      : { name: `${kind} ${user.name}`, scopes: user.scopes },
-  );
+function scopeUses({ tools, resources, prompts }: FeatureTable, clients: readonly Client[]): ScopeUse[] {
+  return [
+    ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
+      name: `${kind} ${name}`,
+      scopes,
+    })),
+    ...clients.map(({ client_id, scope = "" }) => ({
+      name: `client ${client_id}`,
+      scopes: requiredScopes(parseScope(scope) ?? [], `Client ${client_id}`),
+    })),
+  ];
 }

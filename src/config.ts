@@ -4,7 +4,14 @@ import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-pol
 import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { RENEWAL_SECONDS } from "./clients/find-client.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
+import type { Membership } from "./policy/membership.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
+import {
+  parseScopeClaimMap,
+  type ScopeClaim,
+  type ScopeSources,
+  TOKEN_SOURCES,
+} from "./upstream/scope-sources.ts";
 
 export interface UpstreamConfig {
   /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
@@ -15,6 +22,10 @@ export interface UpstreamConfig {
   audience?: string;
   /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
   scopes?: readonly string[];
+  /** Who is believed about the scopes that a user has. */
+  scopeSources: ScopeSources;
+  /** Auth0's: sign-in is for members of it. */
+  organization?: string;
   timeoutSeconds: number;
 }
 
@@ -43,6 +54,14 @@ export interface Registration {
 export interface ConsentConfig {
   mode: "always" | "remember" | "never";
   rememberSeconds: number;
+}
+
+/** Where the audit log goes beside the log. */
+export interface AuditConfig {
+  /** A file's path, `stdout` or `stderr`. */
+  destination?: string;
+  /** Whether it has the arguments of calls. */
+  arguments: boolean;
 }
 
 /** How the pages look. */
@@ -94,11 +113,18 @@ export interface Config {
   host: string;
   port: number;
   upstream: UpstreamConfig;
+  /** Who may come in at all. */
+  membership: Membership;
   store: { kind: "redis"; url: string; keyPrefix: string; commandTimeoutMs: number } | { kind: "memory" };
   /** The first encrypts; all decrypt. */
   secretKeys: readonly string[];
   lifetimes: Lifetimes;
   grantLimits: GrantLimits;
+  /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
+  listed: "granted" | "all";
+  /** Who may do what beyond the scopes: the path of a file. */
+  policyFile?: string;
+  audit: AuditConfig;
   shutdownSeconds: number;
   logLevel: string;
   weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
@@ -127,6 +153,8 @@ export function loadConfig(environment: Environment): Config {
     "BASE_URL",
     "the public URL of this server, such as https://mcp.example.com",
   );
+  const provider = upstream(settings);
+  const policyFile = settings.optional("POLICY_FILE");
   const config: Config = {
     baseUrl,
     resource: `${baseUrl}/mcp`,
@@ -145,7 +173,8 @@ export function loadConfig(environment: Environment): Config {
     allowedOrigins: settings.list("ALLOWED_ORIGINS", isOrigin, "origins such as https://app.example.com"),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
-    upstream: upstream(settings),
+    upstream: provider,
+    membership: membership(settings, provider),
     store: store(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),
@@ -153,6 +182,9 @@ export function loadConfig(environment: Environment): Config {
       perUser: settings.integer("MAX_GRANTS_PER_USER", 100, 1, 10_000),
       perUserAndClient: settings.integer("MAX_GRANTS_PER_USER_AND_CLIENT", 20, 1, 10_000),
     },
+    listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
+    ...(policyFile !== undefined && { policyFile }),
+    audit: audit(settings),
     shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
     weather: {
@@ -167,6 +199,14 @@ export function loadConfig(environment: Environment): Config {
   refuseUnaskedStrangers(config, settings);
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);
+}
+
+function audit(settings: Settings): AuditConfig {
+  const destination = settings.optional("AUDIT_LOG");
+  return {
+    ...(destination !== undefined && { destination }),
+    arguments: settings.oneOf("AUDIT_ARGUMENTS", ["off", "on"]) === "on",
+  };
 }
 
 function registration(settings: Settings): Registration {
@@ -263,6 +303,7 @@ function upstream(settings: Settings): UpstreamConfig {
   const scopes = settings.scopes("OIDC_SCOPES");
   const shared = {
     ...(scopes !== undefined && { scopes }),
+    scopeSources: scopeSources(settings),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
@@ -281,10 +322,16 @@ function upstream(settings: Settings): UpstreamConfig {
   };
 }
 
-const AUTH0_NAMES = ["AUTH0_DOMAIN", "AUTH0_CLIENT_ID", "AUTH0_CLIENT_SECRET", "AUTH0_AUDIENCE"];
+const AUTH0_NAMES = [
+  "AUTH0_DOMAIN",
+  "AUTH0_CLIENT_ID",
+  "AUTH0_CLIENT_SECRET",
+  "AUTH0_AUDIENCE",
+  "AUTH0_ORGANIZATION",
+];
 const OIDC_NAMES = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE"];
 
-function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "timeoutSeconds"> {
+function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "scopeSources" | "timeoutSeconds"> {
   const both = OIDC_NAMES.filter((name) => settings.optional(name) !== undefined);
   if (both.length > 0)
     settings.problem(`${both.join(", ")} cannot be used together with AUTH0_… settings: remove one kind`);
@@ -293,6 +340,9 @@ function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "timeoutSeco
     settings.problem(
       'AUTH0_DOMAIN must be a host name such as "tenant.eu.auth0.com", without https:// and slashes',
     );
+  const organization = settings.optional("AUTH0_ORGANIZATION");
+  if (organization !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(organization))
+    settings.problem('AUTH0_ORGANIZATION must be the id of one organization, such as "org_abc", or its name');
   return {
     preset: "auth0",
     issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
@@ -305,6 +355,73 @@ function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "timeoutSeco
       "AUTH0_AUDIENCE",
       "the identifier of your Auth0 API; without it tokens are opaque",
     ),
+    ...(organization !== undefined && { organization }),
+  };
+}
+
+function scopeSources(settings: Settings): ScopeSources {
+  const all: readonly string[] = [...TOKEN_SOURCES, "claim", "consent"];
+  const form = `sources among ${all.slice(0, -1).join(", ")}, or consent alone`;
+  const listed = settings.list("SCOPES_FROM", (entry) => all.includes(entry), form);
+  const from: readonly string[] = listed.length === 0 ? TOKEN_SOURCES : listed;
+  const claim = scopeClaim(settings, from.includes("claim"));
+  if (from.includes("consent")) {
+    if (from.length > 1)
+      settings.problem(
+        "SCOPES_FROM=consent stands alone: beside it nothing that the provider says would count",
+      );
+    return { kind: "consent" };
+  }
+  return {
+    kind: "provider",
+    tokens: TOKEN_SOURCES.filter((source) => from.includes(source)),
+    ...(claim !== undefined && { claim }),
+  };
+}
+
+function scopeClaim(settings: Settings, isSource: boolean): ScopeClaim | undefined {
+  const path = settings.optional("SCOPE_CLAIM");
+  const map = scopeClaimMap(settings);
+  if (!isSource) {
+    if (path !== undefined || map !== undefined)
+      settings.problem("SCOPE_CLAIM and SCOPE_CLAIM_MAP count only with claim in SCOPES_FROM: add it there");
+    return undefined;
+  }
+  if (path === undefined)
+    settings.problem(
+      "SCOPE_CLAIM is missing: with claim in SCOPES_FROM it names that claim, such as roles, realm_access.roles or https://example.com/roles",
+    );
+  return { path: path ?? "", ...(map !== undefined && { map }) };
+}
+
+function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
+  const text = settings.optional("SCOPE_CLAIM_MAP");
+  if (text === undefined) return undefined;
+  try {
+    return parseScopeClaimMap(text);
+  } catch (error) {
+    settings.problem(`SCOPE_CLAIM_MAP ${error instanceof Error ? error.message : "is not valid"}`);
+    return new Map();
+  }
+}
+
+const USUAL_ORGANIZATION_CLAIM = "org_id";
+
+function membership(settings: Settings, { organization }: UpstreamConfig): Membership {
+  const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
+  const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
+  if (organizations.length === 0 && organizationClaim !== USUAL_ORGANIZATION_CLAIM)
+    settings.problem("ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS: list them");
+  const emailDomains = settings.list(
+    "ALLOWED_EMAIL_DOMAINS",
+    isHostName,
+    "host names such as example.com, without @ and without wildcards",
+  );
+  return {
+    organizations,
+    organizationClaim,
+    emailDomains: emailDomains.map((domain) => domain.toLowerCase()),
+    ...(organization !== undefined && { auth0Organization: organization }),
   };
 }
 
@@ -369,6 +486,12 @@ function isRedisUrl(value: string): boolean {
 
 function isAddressRange(entry: string): boolean {
   return ipaddr.isValid(entry) || ipaddr.isValidCIDR(entry);
+}
+
+/** ASCII: an international domain in its `xn--` form. */
+function isHostName(entry: string): boolean {
+  const label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
+  return new RegExp(`^${label}(\\.${label})*$`, "i").test(entry);
 }
 
 function isOrigin(entry: string): boolean {

@@ -1,9 +1,13 @@
 /** The library's public face. */
 export { type AppOptions, createApp } from "./app.ts";
+export type { AuditEvent, AuditStream } from "./audit.ts";
 export { type Config, ConfigError, loadConfig } from "./config.ts";
-export { getAccessToken, getUpstreamAccessToken } from "./mcp/access-token-context.ts";
-export { defineTool, type Tool, type ToolCall, ToolError } from "./mcp/define-tool.ts";
-export type { ScopeDeclarations } from "./oauth/scope-catalogue.ts";
+export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./mcp/access-token-context.ts";
+export { definePrompt, type Prompt } from "./mcp/define-prompt.ts";
+export { defineResource, type Resource } from "./mcp/define-resource.ts";
+export { type Call, defineTool, type Tool, ToolError } from "./mcp/define-tool.ts";
+export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
+export { anyOf } from "./oauth/scope-requirement.ts";
 export { memoryRecords } from "./storage/memory.ts";
 export { redisRecords } from "./storage/redis.ts";
 export type { Records } from "./storage/store.ts";

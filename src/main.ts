@@ -16,9 +16,9 @@ async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const log = pino({ level: config.logLevel, base: null });
   // Imported here, so that a mistake in the declaration of a tool is told like every other start-up problem.
-  const { createTools, scopes } = await import("./tools/index.ts");
+  const { createTools, ...declared } = await import("./tools/index.ts");
   const tools = createTools({ weather: { ...config.weather, source: "Open-Meteo (open-meteo.com)" } });
-  const server = await serve(config, { tools, scopes }, log);
+  const server = await serve(config, { ...declared, tools }, log);
   const callbackUrl = `${config.baseUrl}/auth/callback`;
   log.info(
     { url: config.resource, port: server.port, callbackUrl },

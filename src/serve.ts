@@ -4,8 +4,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { type AppOptions, createApp, systemClock } from "./app.ts";
+import { type Audit, createAudit, openAuditStream } from "./audit.ts";
 import type { Config } from "./config.ts";
+import { type Features, knownNames } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
+import { type LivePolicy, watchPolicy } from "./policy/live-policy.ts";
 import { memoryRecords } from "./storage/memory.ts";
 import { redisRecords } from "./storage/redis.ts";
 import { reencrypt } from "./storage/reencrypt.ts";
@@ -29,13 +32,25 @@ const MAX_ANNOUNCE_DELAY_MS = 60_000;
 /** Starts listening even while Redis or the identity provider are out of reach: it says so, and recovers by itself. */
 export async function serve(
   config: Config,
-  { tools, scopes }: Pick<AppOptions, "tools" | "scopes">,
+  features: Features & Pick<AppOptions, "scopes">,
   log: Logger,
 ): Promise<RunningServer> {
+  const auditStream = openAuditStream(config.audit, log);
+  const policy = watchPolicyFile(config, features, createAudit(log, auditStream), log);
   const records = createRecords(config, log);
   const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
-  const server = createServer(createApp({ config, tools, scopes, records, identityProvider, log }));
+  const server = createServer(
+    createApp({
+      ...features,
+      config,
+      records,
+      identityProvider,
+      log,
+      ...(policy && { policy: policy.policy }),
+      ...(auditStream && { auditStream }),
+    }),
+  );
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   await listen(server, config);
@@ -46,10 +61,33 @@ export async function serve(
     port,
     async stop() {
       announcing.cancel();
+      policy?.close();
       await drain(server, config.shutdownSeconds);
       await records.close();
     },
   };
+}
+
+/** Every change of the policy is written down, and so is one that was not taken. */
+function watchPolicyFile(
+  { policyFile: path }: Config,
+  features: Features & Pick<AppOptions, "scopes">,
+  audit: Audit,
+  log: Logger,
+): LivePolicy | undefined {
+  if (path === undefined) return undefined;
+  return watchPolicy({
+    path,
+    known: knownNames(features, features.scopes),
+    onChange: ({ rules, sha256 }) => {
+      audit({ event: "policy_change", decision: "allow", sha256 });
+      log.info({ path, rules, sha256 }, "The policy changed");
+    },
+    onRefused(problem) {
+      audit({ event: "policy_change", decision: "deny", reason: "invalid_policy" });
+      log.error({ reason: "invalid_policy", path, problem }, "The policy stays as it was: the file is wrong");
+    },
+  });
 }
 
 /** After SECRET_KEY got a new first key: says when the older ones are not needed any more. */

@@ -12,6 +12,8 @@ const GOOD = {
   SECRET_KEY: "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL",
 };
 
+const mapped = (map: string) => ({ SCOPES_FROM: "claim", SCOPE_CLAIM: "roles", SCOPE_CLAIM_MAP: map });
+
 function problemsOf(environment: Record<string, string | undefined>): string {
   try {
     loadConfig({ ...GOOD, ...environment });
@@ -129,9 +131,125 @@ describe("configuration", () => {
     ],
     ["a colour by name", { SERVER_COLOR: "red" }, /SERVER_COLOR must be written like/],
     ["a logo over http", { SERVER_LOGO_URL: "http://a.example/l.png" }, /SERVER_LOGO_URL must be https/],
+    ["a source of scopes nobody knows", { SCOPES_FROM: "roles" }, /SCOPES_FROM must be .* or consent alone/],
+    [
+      "consent beside what the provider says",
+      { SCOPES_FROM: "consent,scope" },
+      /SCOPES_FROM=consent stands alone/,
+    ],
+    [
+      "a claim without its name",
+      { SCOPES_FROM: "scope,claim" },
+      /SCOPE_CLAIM is missing: .*realm_access.roles/,
+    ],
+    ["a claim that nobody asks for", { SCOPE_CLAIM: "roles" }, /count only with claim in SCOPES_FROM/],
+    ["a map that nobody asks for", { SCOPE_CLAIM_MAP: "{}" }, /count only with claim in SCOPES_FROM/],
+    [
+      "a map that is no JSON",
+      mapped("forecaster=weather:read"),
+      /SCOPE_CLAIM_MAP must be a JSON object such as/,
+    ],
+    ["a map that is a list", mapped('["a"]'), /SCOPE_CLAIM_MAP must be a JSON object such as/],
+    [
+      "a map to a text",
+      mapped('{"a":"weather:read"}'),
+      /SCOPE_CLAIM_MAP gives "a" something that is no list/,
+    ],
+    ["a map to two scopes in one", mapped('{"a":["x y"]}'), /SCOPE_CLAIM_MAP gives "a" something that is no/],
+    [
+      "a map to a number",
+      mapped('{"ok":["x"],"b":[1]}'),
+      /SCOPE_CLAIM_MAP gives "b" something that is no list/,
+    ],
+    [
+      "an e-mail domain with an @",
+      { ALLOWED_EMAIL_DOMAINS: "@example.com" },
+      /ALLOWED_EMAIL_DOMAINS must be/,
+    ],
+    [
+      "e-mail domains by wildcard",
+      { ALLOWED_EMAIL_DOMAINS: "*.example.com" },
+      /ALLOWED_EMAIL_DOMAINS must be/,
+    ],
+    [
+      "an e-mail domain with a look-alike",
+      { ALLOWED_EMAIL_DOMAINS: "ex\u0430mple.com" },
+      /must be .*host names/,
+    ],
+    [
+      "a claim of organizations without organizations",
+      { ORGANIZATION_CLAIM: "hd" },
+      /ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS/,
+    ],
+    ["an organization without Auth0", { AUTH0_ORGANIZATION: "org_a" }, /AUTH0_DOMAIN is missing/],
+    [
+      "a list of Auth0 organizations",
+      { AUTH0_ORGANIZATION: "org_a,org_b" },
+      /AUTH0_ORGANIZATION must be the id of one organization/,
+    ],
   ];
   for (const [name, environment, expected] of bad)
     test(`refuses ${name}`, () => assert.match(problemsOf(environment), expected));
+
+  test("scopes come from everything that a provider names them in, unless somebody chooses", () => {
+    const sources = (environment: Record<string, string>) =>
+      loadConfig({ ...GOOD, ...environment }).upstream.scopeSources;
+    const all = ["response", "scope", "scp", "permissions"];
+    assert.deepEqual(sources({}), { kind: "provider", tokens: all });
+    assert.deepEqual(sources({ SCOPES_FROM: all.join(" , ") }), { kind: "provider", tokens: all });
+    assert.deepEqual(sources({ SCOPES_FROM: "consent" }), { kind: "consent" });
+    assert.deepEqual(
+      sources({
+        SCOPES_FROM: "claim,scp",
+        SCOPE_CLAIM: "roles",
+        SCOPE_CLAIM_MAP: '{"a b":["x","y"],"c":[]}',
+      }),
+      {
+        kind: "provider",
+        tokens: ["scp"],
+        claim: {
+          path: "roles",
+          map: new Map([
+            ["a b", ["x", "y"]],
+            ["c", []],
+          ]),
+        },
+      },
+    );
+  });
+
+  test("membership: nobody is kept out unless somebody says so, and domains have no case", () => {
+    assert.deepEqual(loadConfig(GOOD).membership, {
+      organizations: [],
+      organizationClaim: "org_id",
+      emailDomains: [],
+    });
+    const { membership } = loadConfig({
+      ...GOOD,
+      ALLOWED_ORGANIZATIONS: "Acme, other",
+      ORGANIZATION_CLAIM: "https://example.com/org",
+      ALLOWED_EMAIL_DOMAINS: "Example.com",
+    });
+    assert.deepEqual(membership, {
+      organizations: ["Acme", "other"],
+      organizationClaim: "https://example.com/org",
+      emailDomains: ["example.com"],
+    });
+  });
+
+  test("Auth0's organization is asked for upstream, and required of who comes back", () => {
+    const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, ...rest } = GOOD;
+    const config = loadConfig({
+      ...rest,
+      AUTH0_DOMAIN: "tenant.eu.auth0.com",
+      AUTH0_CLIENT_ID: "a",
+      AUTH0_CLIENT_SECRET: "b",
+      AUTH0_AUDIENCE: "https://api.example.com",
+      AUTH0_ORGANIZATION: "org_a",
+    });
+    assert.equal(config.upstream.organization, "org_a");
+    assert.equal(config.membership.auth0Organization, "org_a");
+  });
 
   test("accepts http on the three names of this computer, and drops a trailing slash", () => {
     for (const host of ["localhost", "127.0.0.1", "[::1]"])

@@ -11,6 +11,7 @@ import {
 import { AuthorizeParameters, ClientAndRedirect, parse } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import { intersect, parseRequestedScope } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
 
 export interface AuthorizeRules {
@@ -19,8 +20,7 @@ export interface AuthorizeRules {
   /** Our own client id at the identity provider: a frequent mix-up. */
   upstreamClientId: string;
   resource: string;
-  /** The scopes that tools need. */
-  scopes: readonly string[];
+  catalogue: ScopeCatalogue;
 }
 
 /**
@@ -31,7 +31,7 @@ export async function validateAuthorizationRequest(
   sent: unknown,
   rules: AuthorizeRules,
 ): Promise<{ client: Client; request: AuthorizationRequest; prompt: string | undefined }> {
-  const { resource, scopes } = rules;
+  const { resource, catalogue } = rules;
   const { client_id, redirect_uri } = parse(ClientAndRedirect, pick(sent, ["client_id", "redirect_uri"]), []);
   const client = await findClient(client_id, rules);
   const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
@@ -75,9 +75,13 @@ export async function validateAuthorizationRequest(
     );
   if (!namesResource(parameters.resource, resource))
     throw refuse("invalid_target", `This server protects the resource ${resource} only.`, "foreign_resource");
-  const requested = requestedScopes(parameters.scope, scopesFor(client, scopes));
+  const requested = requestedScopes(parameters.scope, client, catalogue);
   if (requested === undefined)
-    throw refuse("invalid_scope", `This server knows the scopes: ${scopes.join(" ")}`, "unknown_scope");
+    throw refuse(
+      "invalid_scope",
+      `This server knows the scopes: ${catalogue.names.join(" ")}`,
+      "unknown_scope",
+    );
 
   const state = parameters.state === undefined ? {} : { state: parameters.state };
   return {
@@ -155,16 +159,20 @@ function chooseRedirectUri(
       );
 }
 
-/** The operator restricts clients of the configuration by their `scope`; what others registered is a wish only. */
-function scopesFor({ provenance, scope }: Client, known: readonly string[]): readonly string[] {
-  return provenance === "configured" && scope !== undefined ? intersect(known, scope.split(" ")) : known;
-}
-
-/** None asked for means all (RFC 6749 §3.3). Unknown ones are left out, unless nothing would remain. */
-function requestedScopes(scope: string | undefined, known: readonly string[]): string[] | undefined {
-  if (scope === undefined) return [...known];
+/**
+ * None asked for means the usual ones (RFC 6749 §3.3). Unknown ones are left out, unless nothing would remain. The
+ * operator restricts clients of the configuration by their `scope`; what others registered is a wish only.
+ */
+function requestedScopes(
+  scope: string | undefined,
+  client: Client,
+  catalogue: ScopeCatalogue,
+): string[] | undefined {
+  const isRestricted = client.provenance === "configured" && client.scope !== undefined;
+  const allowed = isRestricted ? (client.scope ?? "").split(" ") : catalogue.names;
+  if (scope === undefined) return catalogue.narrow(catalogue.usual, allowed);
   const asked = parseRequestedScope(scope);
   if (asked === undefined) return undefined;
-  const understood = intersect(asked, known);
+  const understood = catalogue.narrow(intersect(asked, catalogue.names), allowed);
   return understood.length === 0 && asked.length > 0 ? undefined : understood;
 }

@@ -1,12 +1,16 @@
 /** GET /auth/callback: the one redirect URI registered at the identity provider. Login done, code issued. */
+import type { Audit } from "../audit.ts";
 import {
   AuthorizationError,
   LoginFailedError,
+  NotAdmittedError,
   OAuthError,
   type OAuthErrorCode,
   UnavailableError,
 } from "../oauth/errors.ts";
-import { intersect } from "../oauth/scope.ts";
+import { missingScopes } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
@@ -19,6 +23,9 @@ interface Rooms {
   logins: Logins;
   grants: Grants;
   approvals: Approvals;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  audit: Audit;
   callbackUrl: string;
   /** Whether the request comes from the browser that a hash was made for. */
   isSameBrowser: (hash: BrowserHash) => boolean;
@@ -36,7 +43,8 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   rooms: Surroundings & Rooms,
 ): Promise<Completed> {
-  const { identityProvider, logins, grants, approvals, callbackUrl, isSameBrowser, now, log } = rooms;
+  const { identityProvider, logins, grants, approvals, permissions, catalogue, audit } = rooms;
+  const { callbackUrl, isSameBrowser, now, log } = rooms;
   const state = parameters.get("state") ?? "";
   // Looked at before it is taken: somebody else's browser must not be able to use it up.
   const found = await logins.find(state);
@@ -56,7 +64,11 @@ export async function finishAuthorization(
   try {
     user = await identityProvider.finishLogin(parameters, upstreamRequest);
   } catch (error) {
-    if (error instanceof UpstreamRefusal) throw refused(error, login);
+    if (error instanceof UpstreamRefusal) {
+      const { clientId } = request;
+      audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
+      throw refused(error, login);
+    }
     // Nothing is lost to an outage: the page can be loaded again.
     if (error instanceof UnavailableError)
       await logins.put(state, login, Math.max(1, login.expiresAt - now()));
@@ -69,17 +81,27 @@ export async function finishAuthorization(
     );
     return { login, askAgain: true };
   }
-  // Consented, and really theirs.
-  const scopes = intersect(request.scopes, user.scopes);
-  const code = await grants.open({ ...request, scopes }, user);
+  const { subject, claims } = user;
+  const { clientId, redirectUri } = request;
+  const asker = { subject, claims, clientId, redirectUri };
+  const notAdmitted = permissions.refusal(asker);
+  if (notAdmitted !== undefined) {
+    const { message, reason } = notAdmitted;
+    audit({ event: "sign_in", decision: "deny", reason, subject, clientId });
+    throw new NotAdmittedError("access_denied", message, request, { reason });
+  }
+  // Consented, really theirs, and not denied here.
+  const scopes = permissions.permitted(asker, catalogue.narrow(request.scopes, user.scopes));
+  const { code, earlier } = await grants.open({ ...request, scopes }, user);
   if (login.remember !== undefined) {
-    const approved = { subject: user.subject, granted: request.scopes };
+    const approved = { subject, granted: request.scopes };
     await approvals.remember(login.browser, { ...request, scopes: login.remember }, approved);
   }
-  log.info(
-    { subject: user.subject, clientId: request.clientId, asked: request.scopes, granted: scopes },
-    "Signed in",
-  );
+  audit({ event: "sign_in", decision: "allow", subject, clientId, asked: request.scopes, scopes });
+  const before = catalogue.expand(earlier.flatMap((grant) => grant.scopes));
+  const added = missingScopes(scopes, before);
+  if (earlier.length > 0 && added.length > 0)
+    audit({ event: "elevation", decision: "allow", subject, clientId, scopes: added });
   return { login, code };
 }
 

@@ -7,7 +7,7 @@ import type { Html } from "../http/pages.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError } from "../oauth/errors.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
-import { intersect } from "../oauth/scope.ts";
+import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
@@ -67,13 +67,15 @@ function provenance(client: Client): Html | string {
 }
 
 /** A disabled box is not sent by browsers; what is required is added when the answer comes. */
-function scopeChoice({ name, description, required }: DeclaredScope): Html {
+function scopeChoice({ name, description, required, includes }: DeclaredScope): Html {
   return html`<label class="scope"><input type="checkbox" name="scope" value="${name}" checked ${
     required ? "disabled" : ""
-  }> <span>${description} <code class="soft">${name}</code></span></label>`;
+  }> <span>${description} <code class="soft">${name}</code>${
+    includes.length > 0 ? html` <span class="soft">with ${includes.join(", ")}</span>` : ""
+  }</span></label>`;
 }
 
-/** What the user left ticked, and what cannot be unticked. */
+/** What the user left ticked, and what cannot be unticked. Who unticks a part does not allow the whole. */
 export function withConsentedScopes(
   transaction: AwaitingConsent,
   ticked: readonly string[],
@@ -81,8 +83,10 @@ export function withConsentedScopes(
 ): AwaitingConsent {
   const { request } = transaction;
   const required = catalogue.pick(request.scopes).filter((scope) => scope.required);
-  const allowed = [...ticked, ...required.map(({ name }) => name)];
-  return { ...transaction, request: { ...request, scopes: intersect(request.scopes, allowed) } };
+  const allowed = [...ticked, ...catalogue.expand(required.map(({ name }) => name))];
+  // With a whole go its parts, except those that were ticked for themselves.
+  const refused = missingScopes(catalogue.expand(missingScopes(request.scopes, allowed)), allowed);
+  return { ...transaction, request: { ...request, scopes: catalogue.without(request.scopes, refused) } };
 }
 
 function destination(redirectUri: string): string {

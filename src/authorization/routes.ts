@@ -1,5 +1,6 @@
 /** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 import { type Request, type Response, Router, urlencoded } from "express";
+import type { Audit } from "../audit.ts";
 import type { Clients } from "../clients/find-client.ts";
 import type { Config } from "../config.ts";
 import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
@@ -11,6 +12,7 @@ import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -43,11 +45,14 @@ export interface AuthorizationRooms {
   identityProvider: IdentityProvider;
   sealer: Sealer;
   catalogue: ScopeCatalogue;
+  permissions: Permissions;
   pages: Pages;
+  audit: Audit;
 }
 
 export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): Router {
-  const { config, clients, redirectUris, approvals, sealer, catalogue, pages, records, now, log } = rooms;
+  const { config, clients, redirectUris, approvals, sealer, catalogue, pages, records, audit, now, log } =
+    rooms;
   const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
   const callbackUrl = `${baseUrl}/auth/callback`;
@@ -57,7 +62,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     clients,
     redirectUris,
     resource,
-    scopes: catalogue.names,
+    catalogue,
     upstreamClientId: upstream.clientId,
   };
   const perAddress = { name: "sign_ins", points: config.signInsPerAddressPerHour, seconds: 3_600 };
@@ -125,7 +130,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   ): Promise<void> {
     const url = await approve(approved, approval, { ...rooms, callbackUrl, transactionSeconds });
     const { clientId, scopes } = approved.request;
-    log.info({ clientId, scopes }, "Consent given");
+    audit({ event: "consent", decision: "allow", clientId, scopes });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
@@ -158,7 +163,11 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
         "This page was opened in another browser, or this browser refuses cookies. Start the sign-in again here.",
         { reason: "another_browser" },
       );
-    if (decision === "deny") throw denied(asked);
+    if (decision === "deny") {
+      const { clientId, scopes } = asked.request;
+      audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
+      throw denied(asked);
+    }
     const approved = withConsentedScopes(asked, scope, catalogue);
     const remembering = remember !== undefined && consent.mode === "remember";
     // The login has as much time again, and its cookie must last as long.

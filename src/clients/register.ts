@@ -1,5 +1,7 @@
 /** Dynamic client registration (RFC 7591) and its management by the client itself (RFC 7592). */
+
 import { timingSafeEqual } from "node:crypto";
+import type { Audit } from "../audit.ts";
 import { type Client, type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
@@ -36,6 +38,7 @@ interface Rooms {
   baseUrl: string;
   /** Ends every grant that a client holds. */
   endGrantsOf(clientId: string): Promise<void>;
+  audit: Audit;
 }
 
 export function createRegistrations({
@@ -45,7 +48,7 @@ export function createRegistrations({
   endGrantsOf,
   now,
   randomBytes,
-  log,
+  audit,
 }: Surroundings & Rooms): Registrations {
   const newSecret = () => randomBytes(SECRET_BYTES).toString("base64url");
 
@@ -77,10 +80,7 @@ export function createRegistrations({
         newSecret,
       );
       await clients.add(client);
-      log.info(
-        { clientId: client.client_id, clientName: client.client_name, redirectUris: client.redirect_uris },
-        "Client registered",
-      );
+      audit({ event: "client_registered", decision: "allow", ...auditOf(client) });
       return { ...information(client, baseUrl, secret), registration_access_token: registrationToken };
     },
     read: async (clientId, registrationToken) =>
@@ -110,16 +110,20 @@ export function createRegistrations({
         newSecret,
       );
       await clients.change(client);
-      log.info({ clientId, redirectUris: client.redirect_uris }, "Client changed its registration");
+      audit({ event: "client_changed", decision: "allow", ...auditOf(client) });
       return information(client, baseUrl, secret);
     },
     async remove(clientId, registrationToken) {
       await managed(clientId, registrationToken);
       await clients.remove(clientId);
       await endGrantsOf(clientId); // RFC 7592 §2.3
-      log.info({ clientId }, "Client removed its registration");
+      audit({ event: "client_removed", decision: "revoke", clientId });
     },
   };
+}
+
+function auditOf({ client_id, client_name, redirect_uris }: Client) {
+  return { clientId: client_id, clientName: client_name, redirectUris: redirect_uris };
 }
 
 function isNamed(body: unknown): body is { client_id: unknown } {

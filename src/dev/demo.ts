@@ -7,7 +7,7 @@ import { pino } from "pino";
 import pretty from "pino-pretty";
 import { loadConfig } from "../config.ts";
 import { serve } from "../serve.ts";
-import { createTools, scopes } from "../tools/index.ts";
+import { createTools, prompts, resources, scopes } from "../tools/index.ts";
 import { type DemoUser, startIdentityProvider } from "./identity-provider.ts";
 import { startWeatherStandIn } from "./weather-stand-in.ts";
 
@@ -73,7 +73,7 @@ async function start(): Promise<void> {
   const log = pino({ level: config.logLevel, base: null }, pretty({ ignore: "requestId,cause", sync: true }));
   const source = "local stand-in of the demo: not real weather";
   const tools = createTools({ weather: { ...config.weather, source } });
-  const server = await serve(config, { tools, scopes }, log);
+  const server = await serve(config, { tools, resources, prompts, scopes }, log);
   console.log(instructions(config.resource, identityProvider.issuer));
 
   const stop = async () => {

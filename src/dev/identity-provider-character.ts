@@ -16,7 +16,22 @@ export interface Character {
   accessTokenSeconds?: number;
   /** Whether `scopes_supported` also lists the API's scopes. */
   advertisesApiScopes?: boolean;
+  /** `unknown`: there is no API here, and nobody can be granted its scopes. */
+  apiScopes?: "known" | "unknown";
+  /** Whether JWT access tokens carry a user's further claims too. */
+  claimsInAccessToken?: boolean;
+  /** What becomes of Auth0's `organization` parameter: it selects the one that the ID token names, or nothing. */
+  organizations?: "honoured" | "ignored";
 }
+
+/** Google knows no scopes but its own, refuses a request that names any other, and gives opaque access tokens. */
+export const GOOGLE: Character = {
+  accessTokens: "opaque",
+  apiScopes: "unknown",
+  unknownScopes: "refused",
+  advertisesApiScopes: false,
+  organizations: "ignored",
+};
 
 const auth0: Required<Character> = {
   accessTokens: "jwt-when-audience",
@@ -28,6 +43,9 @@ const auth0: Required<Character> = {
   unknownScopes: "ignored",
   accessTokenSeconds: 3600,
   advertisesApiScopes: false,
+  apiScopes: "known",
+  claimsInAccessToken: false,
+  organizations: "honoured",
 };
 
 /** Fills in Auth0's habits where nothing else was asked for. */

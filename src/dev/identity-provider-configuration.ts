@@ -3,7 +3,7 @@ import type { AdapterFactory, Configuration, JWK, KoaContextWithOIDC } from "oid
 import { errors } from "oidc-provider";
 import type { Character } from "./identity-provider-character.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./identity-provider-pages.ts";
-import { claimsOf, type Directory } from "./identity-provider-users.ts";
+import { claimsOf, type DemoUser, type Directory } from "./identity-provider-users.ts";
 
 export const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
@@ -19,6 +19,8 @@ export interface Settings {
   scopes: readonly string[];
   directory: Directory;
   character: Required<Character>;
+  /** The organization that each sign-in was for, by the id of its grant. */
+  organizations: Map<string, NonNullable<DemoUser["organization"]>>;
 }
 
 interface Surroundings {
@@ -52,13 +54,18 @@ export function configure(settings: Settings, around: Surroundings): Configurati
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
     scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
     claims: {
-      openid: ["sub", ...directory.listed.flatMap((user) => Object.keys(user.claims ?? {}))],
+      openid: [
+        "sub",
+        "org_id",
+        "org_name",
+        ...directory.listed.flatMap((user) => Object.keys(user.claims ?? {})),
+      ],
       profile: ["name"],
       email: ["email", "email_verified"],
     },
     // Auth0 puts the claims of `profile` and `email` into the ID token too, not only into userinfo.
     conformIdTokenClaims: false,
-    extraParams: { audience: refuseUnknown(settings) },
+    extraParams: { audience: refuseUnknown(settings), organization: null },
     features: {
       devInteractions: { enabled: false },
       dPoP: { enabled: false },
@@ -81,9 +88,12 @@ export function configure(settings: Settings, around: Surroundings): Configurati
     },
     formats: { customizers: { jwt: (_ctx, _token, { payload }) => writeJwt(settings, payload) } },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    findAccount(ctx, subject) {
+    findAccount(ctx, subject, token) {
       forgetResourceOfTokenRequest(settings, ctx);
-      return { accountId: subject, claims: () => claimsOf(directory.find(subject)) };
+      withholdLostPermissions(settings, ctx, directory.find(subject));
+      const organization = settings.organizations.get(token?.grantId ?? "");
+      const named = organization && { org_id: organization.id, org_name: organization.name };
+      return { accountId: subject, claims: () => ({ ...claimsOf(directory.find(subject)), ...named }) };
     },
     loadExistingGrant: (ctx) => grantEverythingAllowed(settings, ctx),
     // Otherwise a second sign-in of the same browser would end what the first was given.
@@ -146,7 +156,9 @@ function apiOf({ audience, scopes, character }: Settings, resource: string) {
 }
 
 function writeJwt({ directory, character }: Settings, payload: Record<string, unknown>): void {
-  if (character.permissionsClaim) payload.permissions = [...directory.find(String(payload.sub)).permissions];
+  const user = directory.find(String(payload.sub));
+  if (character.claimsInAccessToken) Object.assign(payload, user.claims);
+  if (character.permissionsClaim) payload.permissions = [...user.permissions];
   if (character.scopeClaim === "scope") return;
   if (character.scopeClaim === "scp")
     payload.scp = String(payload.scope ?? "")
@@ -171,10 +183,13 @@ function forgetResourceOfTokenRequest({ audience, character }: Settings, ctx: Ko
  * Grants what was asked as far as the user's permissions go, and a new grant each time: one application's
  * revocation or reused refresh token does not end another sign-in of the same browser.
  */
-async function grantEverythingAllowed({ audience, scopes, directory }: Settings, ctx: KoaContextWithOIDC) {
+async function grantEverythingAllowed(settings: Settings, ctx: KoaContextWithOIDC) {
+  const { audience, scopes, directory, organizations } = settings;
   const { provider, client, session } = ctx.oidc;
   if (!client || !session?.accountId) return undefined;
-  const { permissions } = directory.find(session.accountId);
+  const user = directory.find(session.accountId);
+  const organization = chosenOrganization(settings, ctx, user);
+  const { permissions } = user;
   const allowed = scopes.filter((scope) => permissions.includes(scope));
   const denied = scopes.filter((scope) => !permissions.includes(scope));
   const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
@@ -184,8 +199,31 @@ async function grantEverythingAllowed({ audience, scopes, directory }: Settings,
     grant.rejectOIDCScope(denied.join(" "));
     grant.rejectResourceScope(audience, denied.join(" "));
   }
-  await grant.save();
+  const grantId = await grant.save();
+  if (organization) organizations.set(grantId, organization);
   return grant;
+}
+
+/** Auth0 takes the id of an organization, or its name in any case, and lets nobody in who is no member. */
+function chosenOrganization({ character }: Settings, ctx: KoaContextWithOIDC, user: DemoUser) {
+  const asked = ctx.oidc.params?.organization;
+  if (typeof asked !== "string" || character.organizations === "ignored") return undefined;
+  const { organization } = user;
+  if (asked === organization?.id || asked.toLowerCase() === organization?.name) return organization;
+  throw new errors.AccessDenied(`user ${user.subject} is not part of the ${asked} organization`);
+}
+
+/** At a refresh Auth0 looks again at what the user may do; oidc-provider grants what it granted. */
+function withholdLostPermissions(
+  { audience, scopes }: Settings,
+  ctx: KoaContextWithOIDC,
+  user: DemoUser,
+): void {
+  const grant = ctx.oidc.route === "token" ? ctx.oidc.entities.Grant : undefined;
+  const lost = scopes.filter((scope) => !user.permissions.includes(scope)).join(" ");
+  if (!grant || lost === "") return;
+  grant.rejectOIDCScope(lost);
+  grant.rejectResourceScope(audience, lost);
 }
 
 function withoutDispatcher(init: (RequestInit & { dispatcher?: unknown }) | undefined): RequestInit {

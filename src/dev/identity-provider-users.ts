@@ -9,18 +9,29 @@ export interface DemoUser {
   permissions: readonly string[];
   /** Further claims of the ID token and of userinfo. */
   claims?: Record<string, unknown>;
+  /** Where the user is a member, as Auth0 knows organizations. */
+  organization?: { id: string; name: string };
 }
 
 export interface Directory {
   listed: readonly DemoUser[];
   /** An unlisted name is a user of that name with the permissions of the first listed one. */
   find(subject: string): DemoUser;
+  /** Changes what is known of a listed user; `subject` stays. */
+  change(subject: string, change: Partial<DemoUser>): void;
 }
 
-export function createDirectory(listed: readonly DemoUser[]): Directory {
+export function createDirectory(users: readonly DemoUser[]): Directory {
+  const listed = [...users];
   return {
     listed,
     find: (subject) => listed.find((user) => user.subject === subject) ?? stranger(subject, listed[0]),
+    change(subject, change) {
+      const index = listed.findIndex((user) => user.subject === subject);
+      const user = listed[index];
+      if (user === undefined) throw new Error(`${subject} is not listed`);
+      listed[index] = { ...user, ...change, subject };
+    },
   };
 }
 
@@ -33,7 +44,7 @@ function stranger(subject: string, model: DemoUser | undefined): DemoUser {
   };
 }
 
-/** Everything the ID token and userinfo may tell about a user. */
+/** Everything the ID token and userinfo may tell about a user; `claims` may say otherwise of the e-mail address. */
 export function claimsOf(user: DemoUser): { sub: string; [claim: string]: unknown } {
-  return { ...user.claims, sub: user.subject, name: user.name, email: user.email, email_verified: true };
+  return { name: user.name, email: user.email, email_verified: true, ...user.claims, sub: user.subject };
 }

@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type JWK, Provider } from "oidc-provider";
-import { type Character, completeCharacter } from "./identity-provider-character.ts";
+import { type Character, completeCharacter, GOOGLE } from "./identity-provider-character.ts";
 import { configure, type Settings } from "./identity-provider-configuration.ts";
 import { acceptJwtAtUserinfo, readAuthorizationRequests, writeAnswers } from "./identity-provider-habits.ts";
 import { interact } from "./identity-provider-login.ts";
@@ -16,6 +16,7 @@ import { createProviderStorage } from "./identity-provider-storage.ts";
 import { createDirectory, type DemoUser } from "./identity-provider-users.ts";
 
 export type { Character, DemoUser };
+export { GOOGLE };
 
 export interface IdentityProviderOptions {
   /** 0 takes any free port. */
@@ -40,18 +41,22 @@ export interface RunningIdentityProvider {
   port: number;
   /** A new signing key under a new `kid`; the old one is gone from the JWKS. Sessions and tokens stay. */
   rotateKeys(): Promise<void>;
+  /** Changes what is known of a listed user; their tokens say so from the next refresh on. */
+  changeUser(subject: string, change: Partial<DemoUser>): void;
   close(): Promise<void>;
 }
 
 export async function startIdentityProvider(
   options: IdentityProviderOptions,
 ): Promise<RunningIdentityProvider> {
+  const character = completeCharacter(options.character);
   const settings: Settings = {
     client: options.client,
     audience: options.audience,
-    scopes: options.scopes,
+    scopes: character.apiScopes === "known" ? options.scopes : [],
     directory: createDirectory(options.users),
-    character: completeCharacter(options.character),
+    character,
+    organizations: new Map(),
   };
   let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
   const server = createServer((req, res) => answer(req, res));
@@ -62,9 +67,15 @@ export async function startIdentityProvider(
   const issuer = `${options.publicUrl ?? `http://localhost:${port}`}${slash}`;
   const kept = { adapter: createProviderStorage(), cookieKey: randomBytes(32).toString("base64url"), port };
 
-  // oidc-provider takes its keys once, so new keys mean a new provider over the same storage.
+  // oidc-provider takes its keys and the names of claims once, so new ones mean a new provider over the same storage.
+  let signingKey: JWK;
+  function restart(): void {
+    answer = createProvider(issuer, settings, kept, signingKey).callback();
+  }
+
   async function rotateKeys(): Promise<void> {
-    answer = createProvider(issuer, settings, kept, await createSigningKey()).callback();
+    signingKey = await createSigningKey();
+    restart();
   }
 
   await rotateKeys();
@@ -72,6 +83,10 @@ export async function startIdentityProvider(
     issuer,
     port,
     rotateKeys,
+    changeUser(subject, change) {
+      settings.directory.change(subject, change);
+      restart();
+    },
     async close() {
       server.close();
       server.closeAllConnections();

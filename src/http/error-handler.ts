@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import {
   AuthorizationError,
   LoginFailedError,
+  NotAdmittedError,
   OAuthError,
   TooManyRequestsError,
   UnavailableError,
@@ -42,7 +43,8 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
     res.set("Cache-Control", "no-store");
-    if (error instanceof AuthorizationError && !(error instanceof LoginFailedError)) {
+    const isForPerson = error instanceof LoginFailedError || error instanceof NotAdmittedError;
+    if (error instanceof AuthorizationError && !isForPerson) {
       const answer = clientAnswer(error, issuer);
       return res.redirect(
         req.method === "POST" ? 303 : 302,
@@ -71,6 +73,16 @@ function errorPage(error: OAuthError, issuer: string, requestId: string): { titl
       body: html`<p>The identity provider said:</p>
 <p class="warn"><code>${error.said.code}</code> ${error.said.description ?? ""}</p>
 <p>If this does not help you, the operator of this server can look up the request in its log.</p>
+${codes}
+<p><a href="${back}">Back to your application</a></p>`,
+    };
+  }
+  if (error instanceof NotAdmittedError) {
+    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
+    return {
+      title: "This server is not open to you",
+      body: html`<p>${error.message}</p>
+<p>To use another account, <a href="${issuer}/logout">sign out</a> first and start again in your application.</p>
 ${codes}
 <p><a href="${back}">Back to your application</a></p>`,
     };

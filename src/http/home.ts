@@ -2,6 +2,7 @@
 import type { RequestHandler } from "express";
 import { html } from "hono/html";
 import type { Tool } from "../mcp/define-tool.ts";
+import { describeRequirement } from "../oauth/scope-requirement.ts";
 import type { Pages } from "./pages.ts";
 
 export function homePage(pages: Pages, resource: string, tools: readonly Tool[]): RequestHandler {
@@ -12,7 +13,7 @@ export function homePage(pages: Pages, resource: string, tools: readonly Tool[])
 <ul>${tools.map(
     ({ listing, scopes }) =>
       html`<li><strong>${listing.name}</strong>: ${listing.description ?? ""}${
-        scopes.length > 0 ? html` <span class="soft">(needs ${scopes.join(", ")})</span>` : ""
+        scopes.length > 0 ? html` <span class="soft">(needs ${describeRequirement(scopes)})</span>` : ""
       }</li>`,
   )}</ul>
 <h2>Claude Code</h2>

@@ -3,13 +3,14 @@ import { randomUUID } from "node:crypto";
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
+import { withRequest } from "./current-request.ts";
 
 const PROBES = new Set(["/healthz", "/readyz"]);
 
 /** Does not wrap the response, so streaming is left as it is. */
 export function requestLog(log: Logger): RequestHandler {
   return (req, res, next) => {
-    const started = performance.now();
+    const startedAt = performance.now();
     const requestId = randomUUID();
     const { path, method } = req;
     res.locals.requestId = requestId;
@@ -21,7 +22,7 @@ export function requestLog(log: Logger): RequestHandler {
         method,
         path,
         status: res.statusCode,
-        durationMs: Math.round(performance.now() - started),
+        durationMs: Math.round(performance.now() - startedAt),
         ...fields,
         ...(cause instanceof Error && { cause: causes(cause) }),
         ...(!res.writableFinished && { aborted: true }),
@@ -29,6 +30,6 @@ export function requestLog(log: Logger): RequestHandler {
       const level = PROBES.has(path) ? "debug" : res.statusCode >= 500 ? "error" : "info";
       log[level](line, "request");
     });
-    next();
+    withRequest({ id: requestId, startedAt }, next);
   };
 }

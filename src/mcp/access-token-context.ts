@@ -1,11 +1,39 @@
-/** Who is calling, for whoever is asked to act: set by the bearer check, read by tool handlers. */
+/** Who is calling, for whoever is asked to act: set by the bearer check, read by tools, resources and prompts. */
 import { AsyncLocalStorage } from "node:async_hooks";
+import {
+  describeRequirement,
+  type RequiredScopes,
+  requiredScopes,
+  type ScopeRequirement,
+} from "../oauth/scope-requirement.ts";
+import type { Decision, Protected } from "../policy/permissions.ts";
 import type { AccessToken } from "../tokens/access-token.ts";
 
 export interface Caller {
-  token: AccessToken;
+  readonly token: AccessToken;
   /** The user's own access token at the identity provider, renewed if need be. */
   upstreamAccessToken(): Promise<string>;
+  /** Whether the caller may use this tool, resource or prompt. */
+  may(feature: Protected): Decision;
+  /** Whether the caller may do what needs these scopes. */
+  holds(required: RequiredScopes): Decision;
+  /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
+  lacking?: readonly string[];
+}
+
+/** Thrown by {@link requireScopes}. */
+export class InsufficientScopeError extends Error {
+  override readonly name = "InsufficientScopeError";
+  readonly decision: Exclude<Decision, { allowed: true }>;
+
+  constructor(required: RequiredScopes, decision: Exclude<Decision, { allowed: true }>) {
+    super(
+      decision.because === "scopes"
+        ? `This needs the scope ${describeRequirement(required)}, which was not granted.`
+        : `This needs the scope ${describeRequirement(required)}, which this server's policy does not give you (rule "${decision.rule.name}").`,
+    );
+    this.decision = decision;
+  }
 }
 
 const callers = new AsyncLocalStorage<Caller>();
@@ -15,7 +43,7 @@ const callers = new AsyncLocalStorage<Caller>();
  * @throws Error outside of an authenticated request, so that no code path can mistake "nobody" for somebody.
  */
 export function getAccessToken(): AccessToken {
-  return caller("getAccessToken").token;
+  return currentCaller("getAccessToken").token;
 }
 
 /**
@@ -25,10 +53,23 @@ export function getAccessToken(): AccessToken {
  * of an authenticated request
  */
 export async function getUpstreamAccessToken(): Promise<string> {
-  return await caller("getUpstreamAccessToken").upstreamAccessToken();
+  return await currentCaller("getUpstreamAccessToken").upstreamAccessToken();
 }
 
-function caller(asked: string): Caller {
+/**
+ * For what depends on arguments: goes on only if the caller holds every one of these scopes. Call it before anything is
+ * sent: the client is then answered with HTTP 403 and a challenge (RFC 6750 §3.1), asks the user, and calls again; later
+ * it is told in the result.
+ * @throws InsufficientScopeError: let it pass; Error outside of an authenticated request
+ */
+export function requireScopes(...scopes: ScopeRequirement): void {
+  const required = requiredScopes(scopes, "requireScopes()");
+  const decision = currentCaller("requireScopes").holds(required);
+  if (!decision.allowed) throw new InsufficientScopeError(required, decision);
+}
+
+/** @throws Error outside of an authenticated request */
+export function currentCaller(asked: string): Caller {
   const found = callers.getStore();
   if (found === undefined)
     throw new Error(

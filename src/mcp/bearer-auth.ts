@@ -1,7 +1,9 @@
 /** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
 import type { AuthInfo } from "@modelcontextprotocol/sdk/server/auth/types.js";
 import type { RequestHandler, Response } from "express";
+import type { Audit } from "../audit.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { AccessToken, Verification } from "../tokens/access-token.ts";
 import { withCaller } from "./access-token-context.ts";
 
@@ -9,9 +11,11 @@ export interface BearerAuthOptions {
   verify(token: string): Promise<Verification>;
   /** The user's own access token at the identity provider. */
   upstreamAccessToken(token: AccessToken): Promise<string>;
+  permissions: Permissions;
   resource: string;
-  /** What the tools need altogether; named in the challenge so that a client asks for it at sign-in. */
+  /** What a sign-in usually asks for; named in the challenge so that a client does. */
   scopes: readonly string[];
+  audit: Audit;
 }
 
 /** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
@@ -24,8 +28,10 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
 export function bearerAuth({
   verify,
   upstreamAccessToken,
+  permissions,
   resource,
   scopes,
+  audit,
 }: BearerAuthOptions): RequestHandler {
   const metadata = { resource_metadata: resourceMetadataUrl(resource) };
   const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
@@ -50,17 +56,28 @@ export function bearerAuth({
         ...metadata,
       });
     const verification = await verify(presented);
-    if ("refused" in verification)
+    if ("refused" in verification) {
+      const { refused: reason, grant } = verification;
+      audit({ event: "access_refused", decision: "deny", reason, ...grant });
       return refuse(res, 401, verification.refused, {
         error: "invalid_token",
         error_description: "The access token is unknown, expired or revoked. Refresh it, or sign in again.",
         ...metadata,
         ...scope,
       });
+    }
     const { token } = verification;
     Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
     Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
-    withCaller({ token, upstreamAccessToken: () => upstreamAccessToken(token) }, next);
+    withCaller(
+      {
+        token,
+        upstreamAccessToken: () => upstreamAccessToken(token),
+        may: (feature) => permissions.decide(token, token.scopes, feature),
+        holds: (required) => permissions.decideScopes(token, token.scopes, required),
+      },
+      next,
+    );
   };
 }
 

@@ -1,12 +1,14 @@
 /** How tools are written: one declaration from which the list, the scope check and the metadata follow. */
 import type { CallToolResult, Tool as ListedTool } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { isScopeToken } from "../oauth/scope.ts";
+import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 
-/** What `run` is given beside its input. Who is calling comes from `getAccessToken()`. */
-export interface ToolCall {
+/** What a tool, resource or prompt is given beside its input. Who is calling comes from `getAccessToken()`. */
+export interface Call {
   /** Aborted when the client goes away or cancels. */
   signal: AbortSignal;
+  /** Tells a client that wants to know how far the call is: `done` of `total`, growing. */
+  progress(done: number, total?: number, message?: string): Promise<void>;
 }
 
 interface Declaration<Input extends z.ZodObject> {
@@ -14,8 +16,11 @@ interface Declaration<Input extends z.ZodObject> {
   name: string;
   title?: string;
   description: string;
-  /** All of these must be granted; without them the tool is not listed and a call is answered with HTTP 403. */
-  scopes?: readonly string[];
+  /**
+   * All of these must be granted (of `anyOf(…)` one); without them the tool is not listed and a call is answered with
+   * HTTP 403.
+   */
+  scopes?: ScopeRequirement;
   input?: Input;
   annotations?: ListedTool["annotations"];
 }
@@ -23,23 +28,24 @@ interface Declaration<Input extends z.ZodObject> {
 interface WithOutput<Input extends z.ZodObject, Output extends z.ZodObject> extends Declaration<Input> {
   /** The shape of the answer: validated, sent as structured content and as JSON text. */
   output: Output;
-  run(input: z.output<Input>, call: ToolCall): z.input<Output> | Promise<z.input<Output>>;
+  run(input: z.output<Input>, call: Call): z.input<Output> | Promise<z.input<Output>>;
 }
 
 interface WithoutOutput<Input extends z.ZodObject> extends Declaration<Input> {
   output?: undefined;
   /** Text, or a complete MCP result. */
-  run(input: z.output<Input>, call: ToolCall): string | CallToolResult | Promise<string | CallToolResult>;
+  run(input: z.output<Input>, call: Call): string | CallToolResult | Promise<string | CallToolResult>;
 }
 
 /** A declared tool, its schemas converted once. */
 export interface Tool {
+  readonly kind: "tool";
   readonly name: string;
-  readonly scopes: readonly string[];
+  readonly scopes: RequiredScopes;
   /** What `tools/list` shows. */
   readonly listing: ListedTool;
   /** Validates the arguments, runs the tool, and turns what it returns into an MCP result. */
-  call(args: unknown, call: ToolCall): Promise<CallToolResult>;
+  call(args: unknown, call: Call): Promise<CallToolResult>;
 }
 
 /** Throw this in `run` to tell the caller what went wrong; any other error is logged and its text is withheld. */
@@ -58,16 +64,14 @@ export function defineTool<Input extends z.ZodObject, Output extends z.ZodObject
 ): Tool;
 export function defineTool<Input extends z.ZodObject>(tool: WithoutOutput<Input>): Tool;
 export function defineTool(tool: WithOutput<z.ZodObject, z.ZodObject> | WithoutOutput<z.ZodObject>): Tool {
-  const { name, title, description, scopes = [], annotations } = tool;
+  const { name, title, description, annotations } = tool;
   if (!TOOL_NAME.test(name)) throw new Error(`Tool name "${name}": use 1 to 64 letters, digits, "_" and "-"`);
-  const illegal = scopes.find((scope) => !isScopeToken(scope));
-  if (illegal !== undefined)
-    throw new Error(`Tool "${name}": the scope "${illegal}" has illegal characters (RFC 6749 §3.3)`);
   const input = tool.input ?? z.object({});
 
   return {
+    kind: "tool",
     name,
-    scopes,
+    scopes: requiredScopes(tool.scopes ?? [], `Tool "${name}"`),
     listing: {
       name,
       description,
@@ -104,15 +108,4 @@ function describeSchema(
 
 function asResult(returned: string | CallToolResult): CallToolResult {
   return typeof returned === "string" ? { content: [{ type: "text", text: returned }] } : returned;
-}
-
-/** @throws Error naming two tools of one name. */
-export function toolsByName(tools: readonly Tool[]): ReadonlyMap<string, Tool> {
-  const byName = new Map<string, Tool>();
-  for (const tool of tools) {
-    if (byName.has(tool.name))
-      throw new Error(`Two tools are named "${tool.name}": give one of them another name.`);
-    byName.set(tool.name, tool);
-  }
-  return byName;
 }

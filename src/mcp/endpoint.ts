@@ -1,55 +1,58 @@
-/** /mcp: both protocol generations, stateless, from one table of tools (MCP TypeScript SDK v2). */
-import { toNodeHandler } from "@modelcontextprotocol/node";
-import {
-  type CallToolResult,
-  createMcpHandler,
-  isJsonContentType,
-  ProtocolError,
-  ProtocolErrorCode,
-  Server,
-} from "@modelcontextprotocol/server";
-import { json, type RequestHandler, type Response } from "express";
-import type { Logger } from "pino";
+/** /mcp: both protocol generations, stateless, behind a gate that answers what lacks a scope (MCP TypeScript SDK v2). */
+import { toWebRequest } from "@modelcontextprotocol/node";
+import { createMcpHandler, isJsonContentType } from "@modelcontextprotocol/server";
+import { json, type Request, type RequestHandler, type Response } from "express";
 import { OAuthError } from "../oauth/errors.ts";
-import { missingScopes, union } from "../oauth/scope.ts";
-import type { AccessToken } from "../tokens/access-token.ts";
-import { getAccessToken } from "./access-token-context.ts";
+import { union } from "../oauth/scope.ts";
+import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
-import { type Tool, ToolError, toolsByName } from "./define-tool.ts";
+import type { FeatureTable, Message } from "./features.ts";
+import { auditOf, createServerFactory, denial, type McpServerOptions } from "./server.ts";
+import { sendWebResponse } from "./web-response.ts";
 
-export interface McpEndpointOptions {
-  tools: readonly Tool[];
-  name: string;
-  version: string;
+export interface McpEndpointOptions extends McpServerOptions {
   resource: string;
-  log: Logger;
 }
 
 const MAX_BODY = "4mb";
-const LIST_TTL_MS = 60_000;
 const MAX_DEPTH = 100;
 
 /** The handlers behind the bearer check, in order. */
-export function mcpEndpoint({ tools, name, version, resource, log }: McpEndpointOptions): RequestHandler[] {
-  const byName = toolsByName(tools);
-  const handler = createMcpHandler(() => newServer(tools, byName, { name, version }, log), {
+export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
+  const { features, log } = options;
+  const handler = createMcpHandler(createServerFactory(options), {
     legacy: "stateless",
     onerror: (error) =>
       log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected"),
   });
-  const serve = toNodeHandler(handler, {
-    onerror: (error) => log.error({ reason: "mcp_handler_failed", err: error }, "MCP handler failed"),
-  });
   return [
     json({ limit: MAX_BODY, type: (req) => isJsonContentType(req.headers["content-type"]) }),
     requireParsedBody,
-    describeForLog,
-    scopeGate(byName, resource),
+    describeForLog(features),
+    scopeGate(options),
     async (req, res) => {
-      await serve(req, res, req.body);
+      const caller = currentCaller("mcp");
+      const gone = abortedBy(res);
+      const response = await handler.fetch(await toWebRequest(req, req.body, { signal: gone }), {
+        parsedBody: req.body,
+        ...("auth" in req && { authInfo: req.auth as never }),
+      });
+      await sendWebResponse(response, res, gone, () => {
+        if (caller.lacking !== undefined) challenge(res, caller, caller.lacking, options.resource);
+        return caller.lacking !== undefined;
+      });
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
+}
+
+/** Aborts what is running for a client that went away. */
+function abortedBy(res: Response): AbortSignal {
+  const gone = new AbortController();
+  res.once("close", () => {
+    if (!res.writableFinished) gone.abort();
+  });
+  return gone.signal;
 }
 
 /**
@@ -76,92 +79,46 @@ function isDeeperThan(value: unknown, levels: number): boolean {
 }
 
 /**
- * Answers a call that lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for
- * a tool that the list does not show as well.
+ * Answers what lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for what the
+ * lists do not show as well. The SDK is handed this same parsed body, so it cannot see another one.
  */
-function scopeGate(byName: ReadonlyMap<string, Tool>, resource: string): RequestHandler {
+function scopeGate({ features, resource, audit }: McpEndpointOptions): RequestHandler {
   return (req, res, next) => {
-    const token = getAccessToken();
-    const required = union(...calledTools(req.body, byName).map(({ scopes }) => scopes));
-    const missing = missingScopes(required, token.scopes);
+    const caller = currentCaller("gate");
+    const missing: string[] = [];
+    for (const message of messages(req.body)) {
+      const feature = features.addressedBy(message);
+      const decision = feature && caller.may(feature);
+      if (feature === undefined || decision?.allowed !== false || decision.because !== "scopes") continue;
+      audit({ ...auditOf(feature, caller), ...denial(decision) });
+      missing.push(...decision.missing);
+    }
     if (missing.length === 0) next();
-    else insufficientScope(res, resource, union(token.scopes, required), missing);
+    else challenge(res, caller, missing, resource);
   };
 }
 
-/** Every tool that a body calls. The SDK is handed this same parsed body, so it cannot see another one. */
-function calledTools(body: unknown, byName: ReadonlyMap<string, Tool>): Tool[] {
-  return messages(body).flatMap(({ method, params }) => {
-    const tool =
-      method === "tools/call" && typeof params?.name === "string" ? byName.get(params.name) : undefined;
-    return tool === undefined ? [] : [tool];
-  });
-}
-
-interface Message {
-  method?: unknown;
-  params?: { name?: unknown };
+/**
+ * Names everything granted and everything that is needed: a client that asks for exactly the challenge's scope must not
+ * lose what it had.
+ */
+function challenge(res: Response, { token }: Caller, missing: readonly string[], resource: string): void {
+  insufficientScope(res, resource, union(token.scopes, missing), missing);
 }
 
 function messages(body: unknown): Message[] {
   return [body].flat().filter((message) => typeof message === "object" && message !== null) as Message[];
 }
 
-const describeForLog: RequestHandler = (req, res, next) => {
-  const [message] = messages(req.body);
-  if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
-  if (typeof message?.params?.name === "string") res.locals.tool = message.params.name.slice(0, 128);
-  next();
-};
-
-/** A server for one request: cheap, because schemas were converted when the tools were declared. */
-function newServer(
-  tools: readonly Tool[],
-  byName: ReadonlyMap<string, Tool>,
-  identity: { name: string; version: string },
-  log: Logger,
-): Server {
-  const server = new Server(identity, {
-    capabilities: { tools: {} },
-    // What a list shows depends on the caller's scopes.
-    cacheHints: { "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "private" } },
-  });
-  server.setRequestHandler("tools/list", () => ({
-    tools: tools.filter((tool) => isAllowed(tool, getAccessToken())).map(({ listing }) => listing),
-  }));
-  server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
-    const tool = byName.get(params.name);
-    // The gate in front answers what lacks a scope; nothing that slipped past it finds a tool here.
-    if (tool === undefined || !isAllowed(tool, getAccessToken()))
-      throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool named ${params.name}.`);
-    return callTool(tool, params.arguments, mcpReq.signal, log);
-  });
-  return server;
-}
-
-function isAllowed(tool: Tool, token: AccessToken): boolean {
-  return missingScopes(tool.scopes, token.scopes).length === 0;
-}
-
-/** What a tool throws becomes a result that the model can read; what was not meant for it goes to the log only. */
-async function callTool(
-  tool: Tool,
-  args: unknown,
-  signal: AbortSignal,
-  log: Logger,
-): Promise<CallToolResult> {
-  try {
-    return await tool.call(args, { signal });
-  } catch (error) {
-    // Ours are written for people as well: an outage, a sign-in that has ended.
-    if (error instanceof ToolError || error instanceof OAuthError) return toolError(error.message);
-    log.error({ reason: "tool_failed", tool: tool.name, err: error }, "A tool threw an unexpected error");
-    return toolError(`${tool.name} failed unexpectedly. The server's log says why.`);
-  }
-}
-
-function toolError(text: string): CallToolResult {
-  return { content: [{ type: "text", text }], isError: true };
+function describeForLog(features: FeatureTable): RequestHandler {
+  return (req: Request, res, next) => {
+    const [message] = messages(req.body);
+    if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
+    if (typeof message?.params?.name === "string") res.locals.tool = message.params.name.slice(0, 128);
+    const feature = message && features.addressedBy(message);
+    if (feature?.kind === "resource") res.locals.resource = feature.name;
+    next();
+  };
 }
 
 /** The body of /mcp could not be parsed: JSON-RPC's own error (JSON-RPC 2.0 §5.1). */

@@ -82,6 +82,9 @@ export class LoginFailedError extends AuthorizationError {
   }
 }
 
+/** The user is who they say, and this server is not for them: they are told so, and may then go back to the client. */
+export class NotAdmittedError extends AuthorizationError {}
+
 /** Somebody asks too often: 429 with `Retry-After` (RFC 6585 §4). */
 export class TooManyRequestsError extends OAuthError {
   readonly retryAfterSeconds: number;

@@ -5,8 +5,10 @@ export interface MetadataSettings {
   /** The public base URL without a trailing slash: the issuer, byte for byte. */
   issuer: string;
   resource: string;
-  /** What the tools need, in the order they were declared. */
+  /** Every scope, in the order of declaration … */
   scopes: readonly string[];
+  /** … and those that basic use needs: what a client should ask for at first. */
+  usualScopes: readonly string[];
   name: string;
   /** Client ID Metadata Documents are accepted; with them, clients may sign instead of sharing a secret. */
   clientIdMetadata: boolean;
@@ -20,11 +22,11 @@ export function resourceMetadataUrl(resource: string): string {
 }
 
 /** RFC 9728 §2. `offline_access` is the authorization server's business and is not named here. */
-export function protectedResourceMetadata({ issuer, resource, scopes, name }: MetadataSettings) {
+export function protectedResourceMetadata({ issuer, resource, usualScopes, name }: MetadataSettings) {
   return {
     resource,
     authorization_servers: [issuer],
-    scopes_supported: scopes,
+    scopes_supported: usualScopes,
     bearer_methods_supported: ["header"],
     resource_name: name,
   };

@@ -1,6 +1,9 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 import { OAuthError } from "../oauth/errors.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { askerOf, whose } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
 import type { UpstreamRefresh } from "./upstream-refresh.ts";
@@ -10,6 +13,7 @@ export interface AccessToken {
   /** The user's `sub` at the identity provider. */
   readonly subject: string;
   readonly clientId: string;
+  /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
   /** What the identity provider says of the user: ID token, userinfo and access token claims, in this order. */
   readonly claims: Readonly<Record<string, unknown>>;
@@ -17,14 +21,26 @@ export interface AccessToken {
   readonly expiresAt: number;
   readonly resource: string;
   readonly grantId: string;
+  /** Where the client receives its codes: what tells clients apart that registered themselves. */
+  readonly redirectUri: string;
 }
 
-export type Verification = { token: AccessToken } | { refused: string };
+/** A refusal is a reason code for the log, and whose token it was, if it was one. */
+export type Verification =
+  | { token: AccessToken }
+  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId"> };
 
-/** Verifies an access token for `resource`; a refusal is a reason code for the log. One look-up. */
+interface Rooms extends Pick<Surroundings, "now"> {
+  grants: Grants;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  resource: string;
+}
+
+/** Verifies an access token for `resource`. One look-up. */
 export async function verifyAccessToken(
   value: string,
-  { grants, resource, now }: Pick<Surroundings, "now"> & { grants: Grants; resource: string },
+  { grants, permissions, catalogue, resource, now }: Rooms,
 ): Promise<Verification> {
   const presented = readToken("access", value);
   if (presented === undefined) return { refused: "malformed_access_token" };
@@ -32,17 +48,20 @@ export async function verifyAccessToken(
   if (grant === undefined) return { refused: "grant_ended" };
   const issued = grant.accessTokens.find(({ hash }) => hash === presented.hash);
   if (issued === undefined) return { refused: "unknown_access_token" };
-  if (issued.expiresAt <= now()) return { refused: "expired_access_token" };
-  if (grant.resource !== resource) return { refused: "access_token_for_another_resource" };
+  if (issued.expiresAt <= now()) return { refused: "expired_access_token", grant: whose(grant) };
+  if (grant.resource !== resource)
+    return { refused: "access_token_for_another_resource", grant: whose(grant) };
+  const asker = askerOf(grant);
+  const notAdmitted = permissions.refusal(asker);
+  if (notAdmitted !== undefined) return { refused: notAdmitted.reason, grant: whose(grant) };
   return {
     token: Object.freeze({
-      subject: grant.subject,
-      clientId: grant.clientId,
-      scopes: issued.scopes,
+      ...whose(grant),
+      scopes: catalogue.expand(permissions.permitted(asker, issued.scopes)),
       claims: grant.claims,
       expiresAt: issued.expiresAt,
       resource: grant.resource,
-      grantId: grant.id,
+      redirectUri: grant.code.redirectUri,
     }),
   };
 }

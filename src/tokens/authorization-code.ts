@@ -1,15 +1,24 @@
 /** grant_type=authorization_code: a code becomes tokens, once (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 8707 §2.2). */
+import type { Audit } from "../audit.ts";
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Lifetimes } from "../config.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { verifierMatches } from "../oauth/pkce.ts";
 import type { AuthorizationCodeRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { addTokens, type Grant, type IssuedTokens, mintTokens } from "./grant.ts";
+import { addTokens, askerOf, type Grant, type IssuedTokens, mintTokens, whose } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import { type PresentedToken, readToken } from "./opaque-token.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
+
+interface Rooms {
+  grants: Grants;
+  permissions: Permissions;
+  lifetimes: Lifetimes;
+  audit: Audit;
+}
 
 type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: true } | { refused: OAuthError };
 
@@ -20,7 +29,7 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: true } | 
 export async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  { grants, lifetimes, now, randomBytes, log }: Surroundings & { grants: Grants; lifetimes: Lifetimes },
+  { grants, permissions, lifetimes, audit, now, randomBytes, log }: Surroundings & Rooms,
 ): Promise<TokenResponse> {
   const presented = readToken("code", request.code);
   if (presented === undefined) throw notValid("malformed_code");
@@ -31,17 +40,15 @@ export async function redeemCode(
     if (problem !== undefined) return refuse(problem);
     if (grant.code.redeemed) return { result: { replayed: true } };
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
-    const added = addTokens(grant, tokens, grant.scopes, lifetimes, now());
+    const scopes = permissions.permitted(askerOf(grant), grant.scopes);
+    const added = addTokens(grant, tokens, scopes, lifetimes, now());
     return { write: { ...added.grant, code: { ...grant.code, redeemed: true } }, result: added };
   });
 
   if ("refused" in redemption) throw redemption.refused;
   if ("replayed" in redemption) return await endReplayed(presented, client, grants, log);
   const { grant, issued } = redemption;
-  log.info(
-    { clientId: client.client_id, subject: grant.subject, grantId: grant.id, scopes: issued.scopes },
-    "Grant issued",
-  );
+  audit({ event: "token_issued", decision: "allow", ...whose(grant), scopes: issued.scopes });
   return tokenResponse(issued, now());
 }
 
@@ -75,7 +82,7 @@ async function endReplayed(
   grants: Grants,
   log: Surroundings["log"],
 ): Promise<never> {
-  await grants.end(grantId);
+  await grants.end(grantId, "code_replayed");
   log.warn(
     { reason: "code_replayed", grantId, clientId: client.client_id },
     "Grant ended: its code was redeemed twice",

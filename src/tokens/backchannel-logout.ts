@@ -31,10 +31,10 @@ export async function endGrantsOfLogout(
       reason: "logout_token_replayed",
     });
   const ended = await grantsOf(logout, grants);
-  for (const { id } of ended) await grants.end(id);
+  for (const { id } of ended) await grants.end(id, "backchannel_logout");
   log.info(
-    { reason: "backchannel_logout", subject: logout.subject, grants: ended.map(({ id }) => id) },
-    "Grants ended: the user signed out at the identity provider",
+    { reason: "backchannel_logout", subject: logout.subject, grants: ended.length },
+    "The user signed out at the identity provider",
   );
 }
 

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import type { Lifetimes } from "../config.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { UpstreamTokens } from "../upstream/identity-provider.ts";
 import { hashToken, mintRefreshToken, mintToken, SECRET_BYTES, TokenHash } from "./opaque-token.ts";
@@ -47,6 +48,20 @@ export const Grant = z.object({
   upstream: UpstreamTokens,
 });
 export type Grant = z.infer<typeof Grant>;
+
+/** For the log and the audit log. */
+export function whose({ id, subject, clientId }: Grant): {
+  grantId: string;
+  subject: string;
+  clientId: string;
+} {
+  return { grantId: id, subject, clientId };
+}
+
+/** Who a grant speaks for, to the policy. */
+export function askerOf({ subject, claims, clientId, code }: Grant): Asker {
+  return { subject, claims, clientId, redirectUri: code.redirectUri };
+}
 
 // An access token stays good when it is refreshed early; a client that refreshes all the time keeps the newest few.
 const MAX_ACCESS_TOKENS = 8;

@@ -2,6 +2,7 @@
  * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
  * not, and deleting the record ends everything at once. Indexes tell which grants a user, or a login session, has.
  */
+import type { Audit } from "../audit.ts";
 import type { GrantLimits, Lifetimes } from "../config.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
@@ -22,15 +23,18 @@ export interface ApprovedRequest {
 
 export interface Grants {
   /**
-   * Makes the grant of a finished login and returns the authorization code that stands for it. Beyond the limits of
-   * live grants the user's oldest ones end.
+   * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
+   * @returns the authorization code that stands for it, and the other live grants of this user and client
    */
-  open(request: ApprovedRequest, login: UpstreamLogin): Promise<string>;
+  open(request: ApprovedRequest, login: UpstreamLogin): Promise<{ code: string; earlier: Grant[] }>;
   find(id: string): Promise<Grant | undefined>;
   /** See {@link Store.update}. */
   update<Result>(id: string, decide: (grant: Grant | undefined) => GrantChange<Result>): Promise<Result>;
-  /** Ends the grant and every token of it, everywhere. The grant as it was, for the caller who ended it. */
-  end(id: string): Promise<Grant | undefined>;
+  /**
+   * Ends the grant and every token of it, everywhere. `reason` is a code for the audit log. The grant as it was, for
+   * the caller who ended it.
+   */
+  end(id: string, reason: GrantEnd): Promise<Grant | undefined>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
   /** The live grants that a client holds, of all users. */
@@ -39,6 +43,15 @@ export interface Grants {
   ofSession(sid: string): Promise<Grant[]>;
 }
 
+export type GrantEnd =
+  | "revoked_by_client"
+  | "code_replayed"
+  | "refresh_token_reused"
+  | "upstream_refused"
+  | "backchannel_logout"
+  | "too_many_grants"
+  | "client_removed";
+
 export type GrantChange<Result> = { write?: Grant; result: Result };
 
 interface Rooms {
@@ -46,6 +59,7 @@ interface Rooms {
   indexes: Indexes;
   lifetimes: Lifetimes;
   limits: GrantLimits;
+  audit: Audit;
 }
 
 export function createGrants({
@@ -55,7 +69,7 @@ export function createGrants({
   limits,
   now,
   randomBytes,
-  log,
+  audit,
 }: Surroundings & Rooms): Grants {
   /** A grant lives as long as its code, then as long as it is used, and never beyond its end. */
   function ttlSeconds(grant: Grant): number {
@@ -71,25 +85,25 @@ export function createGrants({
     return found.filter((grant) => grant !== undefined);
   }
 
-  async function end(id: string): Promise<Grant | undefined> {
+  async function end(id: string, reason: GrantEnd): Promise<Grant | undefined> {
     const grant = await store.take(id);
-    if (grant !== undefined) await Promise.all(indexesOf(grant).map((index) => indexes.remove(index, id)));
+    if (grant === undefined) return undefined;
+    const { subject, clientId, scopes } = grant;
+    audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
+    await Promise.all(indexesOf(grant).map((index) => indexes.remove(index, id)));
     return grant;
   }
 
-  async function keepWithinLimits({ subject, clientId }: Grant): Promise<void> {
-    const index = subjectIndex(subject);
-    if ((await indexes.members(index)).length <= Math.min(limits.perUser, limits.perUserAndClient)) return;
-    const grants = await live(index);
+  /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
+  async function keepWithinLimits({ id: newest, subject, clientId }: Grant): Promise<Grant[]> {
+    const grants = await live(subjectIndex(subject));
     const ofClient = grants.filter((grant) => grant.clientId === clientId);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
       ...oldest(ofClient, limits.perUserAndClient),
     ]);
-    for (const { id } of surplus) {
-      await end(id);
-      log.info({ reason: "too_many_grants", grantId: id, subject }, "Grant ended: the user has newer ones");
-    }
+    for (const { id } of surplus) await end(id, "too_many_grants");
+    return ofClient.filter((grant) => grant.id !== newest && !surplus.has(grant));
   }
 
   return {
@@ -122,8 +136,7 @@ export function createGrants({
       const longest = Math.max(1, grant.expiresAt - now());
       await Promise.all(indexesOf(grant).map((index) => indexes.add(index, id, grant.createdAt, longest)));
       await store.put(id, grant, ttlSeconds(grant));
-      await keepWithinLimits(grant);
-      return code;
+      return { code, earlier: await keepWithinLimits(grant) };
     },
     find: (id) => store.get(id),
     update: (id, decide) =>

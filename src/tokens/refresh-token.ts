@@ -1,12 +1,23 @@
 /** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
+import type { Audit } from "../audit.ts";
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Lifetimes } from "../config.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { RefreshTokenRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import { missingScopes, parseRequestedScope } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { addTokens, type Grant, type IssuedTokens, mintTokens, rememberReplaced } from "./grant.ts";
+import {
+  addTokens,
+  askerOf,
+  type Grant,
+  type IssuedTokens,
+  mintTokens,
+  rememberReplaced,
+  whose,
+} from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import { belongsToFamily, type PresentedToken, readToken } from "./opaque-token.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
@@ -15,13 +26,16 @@ import type { UpstreamRefresh } from "./upstream-refresh.ts";
 interface Rooms {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
   lifetimes: Lifetimes;
+  audit: Audit;
 }
 
 /** What a presented refresh token is to its grant at this moment. */
 type Standing =
   | { is: "current"; grant: Grant }
-  | { is: "replaced"; answer: IssuedTokens }
+  | { is: "replaced"; answer: IssuedTokens; grant: Grant }
   | { is: "reused"; grant: Grant }
   | { is: "refused"; error: OAuthError };
 
@@ -47,22 +61,17 @@ export async function rotateRefreshToken(
     );
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { grants, upstreamRefresh, lifetimes, now, randomBytes } = rooms;
-  const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, now());
+  const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = rooms;
+  const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, rooms);
 
   const before = standingIn(await grants.find(presented.grantId));
-  if (before.is === "replaced")
-    rooms.log.info(
-      { reason: "refresh_repeated", grantId: presented.grantId },
-      "The same refresh again, within the grace",
-    );
-  if (before.is !== "current") return await conclude(before, presented, rooms);
+  if (before.is !== "current") return await conclude(before, presented, rooms, "refresh_repeated");
   await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 
   const after = await grants.update<Settled>(presented.grantId, (grant): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
-    const scopes = requestedScopes(request, found.grant);
+    const scopes = permissions.permitted(askerOf(found.grant), requestedScopes(request, found.grant));
     const added = addTokens(
       found.grant,
       mintTokens(found.grant, true, randomBytes),
@@ -73,7 +82,7 @@ export async function rotateRefreshToken(
     const until = now() + lifetimes.refreshGraceSeconds;
     return {
       write: rememberReplaced(added.grant, presented.hash, added.issued, until, now()),
-      result: { is: "replaced", answer: added.issued },
+      result: { is: "replaced", answer: added.issued, grant: added.grant },
     };
   });
   return await conclude(after, presented, rooms);
@@ -84,9 +93,9 @@ function standing(
   presented: PresentedToken,
   client: AuthenticatedClient,
   request: RefreshTokenRequest,
-  now: number,
+  { permissions, catalogue, now }: Surroundings & Rooms,
 ): Standing {
-  if (grant === undefined || grant.expiresAt <= now)
+  if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
   // A stranger learns nothing and changes nothing, whatever it presents.
   if (grant.clientId !== client.client_id)
@@ -99,24 +108,27 @@ function standing(
       }),
     };
   const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
-  if (replaced !== undefined && now < replaced.until) return { is: "replaced", answer: replaced.answer };
+  if (replaced !== undefined && now() < replaced.until)
+    return { is: "replaced", answer: replaced.answer, grant };
   if (grant.refreshToken !== presented.hash)
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
       : { is: "refused", error: notValid("unknown_refresh_token") };
-  const widened = missingScopes(requestedScopes(request, grant), grant.scopes);
-  return widened.length === 0
-    ? { is: "current", grant }
-    : {
-        is: "refused",
-        error: new OAuthError(
-          "invalid_scope",
-          `The user did not grant: ${widened.join(" ")}. Ask for it with /authorize.`,
-          {
-            reason: "scope_widened",
-          },
-        ),
-      };
+  const widened = missingScopes(requestedScopes(request, grant), catalogue.expand(grant.scopes));
+  if (widened.length > 0)
+    return {
+      is: "refused",
+      error: new OAuthError(
+        "invalid_scope",
+        `The user did not grant: ${widened.join(" ")}. Ask for it with /authorize.`,
+        { reason: "scope_widened" },
+      ),
+    };
+  // The grant stays: what the policy says today may be otherwise tomorrow.
+  const notAdmitted = permissions.refusal(askerOf(grant));
+  if (notAdmitted === undefined) return { is: "current", grant };
+  const { message, reason } = notAdmitted;
+  return { is: "refused", error: new OAuthError("invalid_grant", message, { reason }) };
 }
 
 /** RFC 6749 §6: none means all that were granted; fewer may be asked for. */
@@ -130,16 +142,24 @@ function requestedScopes(request: RefreshTokenRequest, grant: Grant): string[] {
 async function conclude(
   found: Settled,
   presented: PresentedToken,
-  { grants, now, log }: Surroundings & Rooms,
+  { grants, audit, now, log }: Surroundings & Rooms,
+  reason?: string,
 ): Promise<TokenResponse> {
   switch (found.is) {
     case "replaced":
+      audit({
+        event: "token_refreshed",
+        decision: "allow",
+        reason,
+        ...whose(found.grant),
+        scopes: found.answer.scopes,
+      });
       return tokenResponse(found.answer, now());
     case "refused":
       throw found.error;
     case "reused":
       // RFC 9700 §4.14.2: reuse means theft, and nobody can tell which of the two is the thief.
-      await grants.end(presented.grantId);
+      await grants.end(presented.grantId, "refresh_token_reused");
       log.warn(
         { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
         "Grant ended: a replaced refresh token was used again",

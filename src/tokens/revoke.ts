@@ -26,11 +26,7 @@ export async function revokeToken(
     );
     return;
   }
-  await grants.end(grant.id);
-  log.info(
-    { clientId: client.client_id, subject: grant.subject, grantId: grant.id },
-    "Grant ended: revoked by its client",
-  );
+  await grants.end(grant.id, "revoked_by_client");
   await revokeUpstream(grant, identityProvider, log);
 }
 

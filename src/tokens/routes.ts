@@ -1,5 +1,6 @@
 /** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
-import { type Request, type RequestHandler, Router, urlencoded } from "express";
+import { type ErrorRequestHandler, type Request, type RequestHandler, Router, urlencoded } from "express";
+import type { Audit } from "../audit.ts";
 import {
   type AuthenticatedClient,
   authenticateClient,
@@ -16,6 +17,8 @@ import {
   RevocationRequest,
   TokenRequest,
 } from "../oauth/requests.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
@@ -34,10 +37,13 @@ export interface TokenRooms extends ClientAuthentication {
   upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;
   records: Records;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  audit: Audit;
 }
 
 export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
-  const { clients, config, log } = rooms;
+  const { clients, config, audit, log } = rooms;
   const { lifetimes } = config;
   const router = Router();
   const form: RequestHandler[] = [urlencoded({ extended: false, limit: "64kb" }), requireForm];
@@ -101,8 +107,20 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
 
   const paths = ["/token", "/revoke", "/introspect", "/auth/backchannel-logout"];
   router.all(paths, refuseOtherMethods("POST"));
+  router.use("/token", auditRefusals(audit));
   router.use(paths, jsonErrors(log));
   return router;
+}
+
+/** An outage is no decision. */
+function auditRefusals(audit: Audit): ErrorRequestHandler {
+  return (error, _req, res, next) => {
+    if (error instanceof OAuthError && error.status < 500) {
+      const { clientId } = res.locals;
+      audit({ event: "token_refused", decision: "deny", reason: error.reason, clientId });
+    }
+    next(error);
+  };
 }
 
 const requireForm: RequestHandler = (req, _res, next) => {

@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
-import { intersect } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import {
@@ -14,6 +14,7 @@ import {
   type UpstreamRenewal,
   type UpstreamTokens,
 } from "../upstream/identity-provider.ts";
+import { mergeClaims } from "../upstream/user-claims.ts";
 import type { Grant } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 
@@ -33,6 +34,7 @@ interface Rooms {
   identityProvider: IdentityProvider;
   /** Keeps the locks. */
   records: Records;
+  catalogue: ScopeCatalogue;
   /** How long somebody who asks is kept waiting. */
   timeoutSeconds: number;
 }
@@ -46,6 +48,7 @@ export function createUpstreamRefresh({
   grants,
   identityProvider,
   records,
+  catalogue,
   timeoutSeconds,
   now,
   randomBytes,
@@ -74,7 +77,7 @@ export function createUpstreamRefresh({
 
   async function refreshOnce(grant: Grant, refreshToken: string): Promise<UpstreamTokens> {
     try {
-      const renewal = await identityProvider.refresh(refreshToken);
+      const renewal = await identityProvider.refresh(refreshToken, grant.subject);
       await store(grant.id, refreshToken, renewal);
       return renewal.tokens;
     } catch (cause) {
@@ -90,11 +93,16 @@ export function createUpstreamRefresh({
    * Writes only over what was spent: a grant that ended or moved on in between is left alone. A store that is out of
    * reach is waited for: nobody else has these tokens. A scope that the user lost at the provider is lost here.
    */
-  async function store(grantId: string, spent: string, { tokens, scopes }: UpstreamRenewal): Promise<void> {
+  async function store(
+    grantId: string,
+    spent: string,
+    { tokens, scopes, claims: renewed }: UpstreamRenewal,
+  ): Promise<void> {
     const overwriteSpent = (grant: Grant | undefined): GrantChange<undefined> => {
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
-      const kept = scopes === undefined ? grant.scopes : intersect(grant.scopes, scopes);
-      return { write: { ...grant, upstream: tokens, scopes: kept }, result: undefined };
+      const kept = scopes === undefined ? grant.scopes : catalogue.narrow(grant.scopes, scopes);
+      const claims = renewed === undefined ? grant.claims : mergeClaims(grant.claims, renewed);
+      return { write: { ...grant, upstream: tokens, scopes: kept, claims }, result: undefined };
     };
     for (let attempt = 1; ; attempt++) {
       try {
@@ -107,7 +115,7 @@ export function createUpstreamRefresh({
   }
 
   async function ended({ id, subject }: Grant, cause: UpstreamRefusal): Promise<OAuthError> {
-    await grants.end(id);
+    await grants.end(id, "upstream_refused");
     log.warn(
       { reason: "upstream_refused", grantId: id, subject, upstreamError: cause.message },
       "Grant ended: the identity provider refused to renew it",

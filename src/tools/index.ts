@@ -1,8 +1,10 @@
-/** The tools this server offers. Adding one is a file beside this one and a line below. */
+/** What this server offers. Adding a tool is a file beside this one and a line below. */
 import type { Tool } from "../mcp/define-tool.ts";
 import { currentWeather } from "./current-weather.ts";
 import { createOpenMeteo, type WeatherSettings } from "./open-meteo.ts";
 import { sayHello } from "./say-hello.ts";
+import { weatherConditions } from "./weather-conditions.ts";
+import { whatToWear } from "./what-to-wear.ts";
 import { whoami } from "./whoami.ts";
 
 export interface ToolSettings {
@@ -17,3 +19,7 @@ export const scopes = {
 export function createTools({ weather }: ToolSettings): Tool[] {
   return [whoami, sayHello, currentWeather(createOpenMeteo(weather), weather.source)];
 }
+
+export const resources = [weatherConditions];
+
+export const prompts = [whatToWear];

@@ -167,3 +167,6 @@ const conditionsByWeatherCode: Record<number, string> = {
   96: "thunderstorm with light hail",
   99: "thunderstorm with heavy hail",
 };
+
+/** Every word for the conditions, the clearest sky first. */
+export const conditionWords: readonly string[] = Object.values(conditionsByWeatherCode);

@@ -1,32 +1,77 @@
-/** Which scopes a user really has at the provider, by everything the provider said about it. */
+/** Which scopes a user really has, by what the operator believes about it (`ScopeSources`). Pure. */
+import { union } from "../oauth/scope.ts";
+import { claimAt, strings } from "../policy/claims.ts";
+import type { ScopeClaim, ScopeSources, TokenSource } from "./scope-sources.ts";
 
+type Claims = Readonly<Record<string, unknown>>;
+
+/** What came with a token response. */
 interface Evidence {
   /** `scope` of the token response; absent means "as requested" (RFC 6749 §5.1). */
   responseScope: string | undefined;
-  /** What silence means; undefined where it means nothing. */
-  requested: readonly string[] | undefined;
-  /** Verified claims of the access token, if it is a JWT. */
-  claims: Readonly<Record<string, unknown>> | undefined;
+  /** Claims of the access token, if it is a JWT. */
+  accessClaims: Claims | undefined;
 }
 
-// `scope` is RFC 9068's; `scp` is Entra's and Okta's; `permissions` is Auth0's (RBAC).
-const SCOPE_CLAIMS = ["scope", "scp", "permissions"] as const;
+interface SignInEvidence extends Evidence {
+  /** Everything that the provider says of the user. */
+  claims: Claims;
+  /** Scopes of our tools that the client asked for. */
+  wanted: readonly string[];
+  /** What the provider was asked for. */
+  asked: readonly string[];
+}
+
+interface RenewalEvidence extends Evidence {
+  /** As far as it was learned anew; undefined if it was not. */
+  claims: Claims | undefined;
+}
 
 /**
- * The union of what the provider named. Only where it named nothing at all does its silence mean what was requested.
+ * The union of what the sources name. Where none of them names anything, silence means what was asked for: but only
+ * that of the token response does, and never where a claim decides, because a user without roles has no such claim.
  */
-export function grantedScopes(evidence: Evidence & { requested: readonly string[] }): string[];
-export function grantedScopes(evidence: Evidence): string[] | undefined;
-export function grantedScopes({ responseScope, requested, claims }: Evidence): string[] | undefined {
-  const named = [responseScope, ...SCOPE_CLAIMS.map((name) => claims?.[name])].filter(
-    (value) => value !== undefined && value !== null,
-  );
-  if (named.length === 0) return requested && [...requested];
-  return [...new Set(named.flatMap(scopesOf))];
+export function scopesAtSignIn(sources: ScopeSources, evidence: SignInEvidence): string[] {
+  if (sources.kind === "consent") return [...evidence.wanted];
+  const named = namedScopes(sources.tokens, evidence);
+  if (sources.claim !== undefined)
+    return union(...named, claimedScopes(claimAt(evidence.claims, sources.claim.path), sources.claim));
+  if (named.length === 0 && sources.tokens.includes("response")) return [...evidence.asked];
+  return union(...named);
+}
+
+/**
+ * The scopes that the user still has, or undefined if the provider did not say. A claim that decides is unknown too
+ * where the renewed claims lack it: it may come in ID tokens only, and those of a refresh are not read. Providers that
+ * leave a role claim out, instead of sending an empty one, therefore take the last role away at the next sign-in only.
+ */
+export function scopesAtRenewal(sources: ScopeSources, evidence: RenewalEvidence): string[] | undefined {
+  if (sources.kind === "consent") return undefined;
+  const named = namedScopes(sources.tokens, evidence);
+  if (sources.claim !== undefined) {
+    const value = evidence.claims && claimAt(evidence.claims, sources.claim.path);
+    return value === undefined ? undefined : union(...named, claimedScopes(value, sources.claim));
+  }
+  const silenceMeansNothing = sources.tokens.includes("response") || evidence.accessClaims === undefined;
+  if (named.length === 0 && silenceMeansNothing) return undefined;
+  return union(...named);
+}
+
+/** One list for each source that names anything at all. */
+function namedScopes(tokens: readonly TokenSource[], { responseScope, accessClaims }: Evidence): string[][] {
+  return tokens
+    .map((source) => (source === "response" ? responseScope : accessClaims?.[source]))
+    .filter((value) => value !== undefined && value !== null)
+    .map(spaceDelimited);
+}
+
+function claimedScopes(value: unknown, { map }: ScopeClaim): string[] {
+  if (map === undefined) return spaceDelimited(value);
+  // A text is one value: the name of a role may contain spaces.
+  return strings(value).flatMap((each) => map.get(each) ?? []);
 }
 
 /** Providers send a space-delimited string or an array; anything else grants nothing. */
-function scopesOf(value: unknown): string[] {
-  if (typeof value === "string") return value.split(" ").filter((scope) => scope !== "");
-  return Array.isArray(value) ? value.filter((scope) => typeof scope === "string") : [];
+function spaceDelimited(value: unknown): string[] {
+  return typeof value === "string" ? value.split(" ").filter((scope) => scope !== "") : strings(value);
 }

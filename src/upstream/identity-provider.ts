@@ -21,10 +21,19 @@ export interface UpstreamLogin {
   tokens: UpstreamTokens;
 }
 
-/** Renewed tokens, and the scopes the user still has, if the provider said so. */
+/** Renewed tokens, and what was learned of the user by the way. */
 export interface UpstreamRenewal {
   tokens: UpstreamTokens;
+  /**
+   * The scopes the user still has; undefined if the provider did not say. It did not where scopes come from a claim
+   * and this time that claim was not to be seen: not at all, or only in an ID token.
+   */
   scopes: string[] | undefined;
+  /**
+   * What the provider says of the user now, to be laid over what it said before (`mergeClaims`); `sub` is the sign-in's,
+   * and `sid` is left out. Undefined if it could not be learned, and then nothing has changed.
+   */
+  claims: Record<string, unknown> | undefined;
 }
 
 /** Who signed out, or which login session ended: at least one of the two. */
@@ -81,9 +90,10 @@ export interface IdentityProvider {
   finishLogin(callbackParameters: URLSearchParams, request: LoginRequest): Promise<UpstreamLogin>;
   /**
    * Spends the refresh token and validates what comes back.
+   * @param subject whose it is
    * @throws UpstreamRefusal when the refresh token is no longer good
    */
-  refresh(refreshToken: string): Promise<UpstreamRenewal>;
+  refresh(refreshToken: string, subject: string): Promise<UpstreamRenewal>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
   /**
@@ -93,6 +103,8 @@ export interface IdentityProvider {
   verifyLogoutToken(token: string): Promise<LogoutToken>;
   /** Where to send a browser that wants to sign out there too; undefined if the provider has no such place. */
   endSessionUrl(): Promise<URL | undefined>;
+  /** All scopes that the provider offers; undefined where it does not say, as Auth0 does not of those of its APIs. */
+  offeredScopes(): Promise<readonly string[] | undefined>;
   /** Resolves once discovery succeeded. */
   ready(): Promise<void>;
 }

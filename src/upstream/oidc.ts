@@ -2,12 +2,11 @@
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config.ts";
-import { causes } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { answer, onlyDefinite } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
-import { grantedScopes } from "./granted-scopes.ts";
+import { scopesAtRenewal, scopesAtSignIn } from "./granted-scopes.ts";
 import {
   type IdentityProvider,
   type LoginRequest,
@@ -21,6 +20,7 @@ import {
   verifyLogoutToken,
   verifySignature,
 } from "./token-verification.ts";
+import { fetchUserInfo, mergeClaims, renewedClaims, withoutProtocolClaims } from "./user-claims.ts";
 
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
@@ -31,12 +31,13 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
   const discovered = cachedDiscovery(config, surroundings);
 
   /** An unknown scope may fail the whole request (Google), so only what discovery lists is asked for unbidden. */
-  function scopesToAsk({ configuration }: Discovered, toolScopes: readonly string[]): string[] {
-    const offered = configuration.serverMetadata().scopes_supported;
+  function scopesToAsk(found: Discovered, toolScopes: readonly string[]): string[] {
+    const offered = listedScopes(found);
     const offers = (scope: string) => offered === undefined || offered.includes(scope);
+    const usual = config.scopes ?? USUAL_SCOPES.filter(offers);
+    if (config.scopeSources.kind === "consent") return [...usual];
     // Auth0 does not list the scopes of its APIs.
-    const known = config.preset === "auth0" ? toolScopes : toolScopes.filter(offers);
-    return union(config.scopes ?? USUAL_SCOPES.filter(offers), known);
+    return union(usual, config.preset === "auth0" ? toolScopes : toolScopes.filter(offers));
   }
 
   return {
@@ -50,6 +51,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
         code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
         code_challenge_method: "S256",
         ...(config.audience !== undefined && { audience: config.audience }),
+        ...(config.organization !== undefined && { organization: config.organization }),
       });
     },
 
@@ -62,29 +64,37 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       await answer(verifySignature(response.id_token, found));
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
-        accessClaims === undefined ? await fetchUserInfo(found, response, idClaims.sub, log) : {};
+        accessClaims === undefined
+          ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
+          : undefined;
+      // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
+      const claims = { ...mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), sub: idClaims.sub };
       return {
         subject: idClaims.sub,
-        // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
-        claims: withoutProtocolClaims({ ...idClaims, ...userInfo, ...accessClaims, sub: idClaims.sub }),
-        scopes: grantedScopes({
+        claims: withoutProtocolClaims(claims),
+        scopes: scopesAtSignIn(config.scopeSources, {
           responseScope: response.scope,
-          requested: scopesToAsk(found, request.scopes),
-          claims: accessClaims,
+          accessClaims,
+          claims,
+          wanted: request.scopes,
+          asked: scopesToAsk(found, request.scopes),
         }),
         tokens: tokensOf(response, now(), accessClaims),
       } satisfies UpstreamLogin;
     },
 
-    async refresh(refreshToken) {
-      const { configuration } = await discovered();
-      const response = await onlyDefinite(answer(oidc.refreshTokenGrant(configuration, refreshToken)));
-      const claims = decodedClaims(response.access_token);
-      const tokens = tokensOf(response, now(), claims);
+    async refresh(refreshToken, subject) {
+      const found = await discovered();
+      const response = await onlyDefinite(answer(oidc.refreshTokenGrant(found.configuration, refreshToken)));
+      const accessClaims = decodedClaims(response.access_token);
+      const tokens = tokensOf(response, now(), accessClaims);
+      // Nothing below can throw: the old refresh token may be spent by now.
+      const claims = await renewedClaims(found, config, response.access_token, subject, log);
       return {
         // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
         tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken },
-        scopes: grantedScopes({ responseScope: response.scope, requested: undefined, claims }),
+        scopes: scopesAtRenewal(config.scopeSources, { responseScope: response.scope, accessClaims, claims }),
+        claims,
       };
     },
 
@@ -111,6 +121,8 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       return target;
     },
 
+    offeredScopes: async () => (config.preset === "auth0" ? undefined : listedScopes(await discovered())),
+
     ready: async () => void (await discovered()),
   };
 }
@@ -126,20 +138,10 @@ function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchPa
   });
 }
 
-/** More about the user, where the provider has it. Signing in does not depend on it. */
-async function fetchUserInfo(
-  { configuration }: Discovered,
-  response: oidc.TokenEndpointResponse,
-  subject: string,
-  log: Surroundings["log"],
-): Promise<Record<string, unknown>> {
-  if (configuration.serverMetadata().userinfo_endpoint === undefined) return {};
-  try {
-    return await oidc.fetchUserInfo(configuration, response.access_token, subject);
-  } catch (cause) {
-    log.warn({ reason: "userinfo_failed", cause: causes(cause) }, "The claims come from the ID token alone");
-    return {};
-  }
+/** What discovery says is offered, if it says so. */
+function listedScopes({ configuration }: Discovered): readonly string[] | undefined {
+  const { scopes_supported: listed } = configuration.serverMetadata();
+  return Array.isArray(listed) ? listed : undefined;
 }
 
 // What is assumed of a provider that does not say: it is asked again after an hour.
@@ -155,10 +157,4 @@ function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JW
     ...(response.id_token !== undefined && { idToken: response.id_token }),
     expiresAt,
   };
-}
-
-/** Drops what belongs to one message of the protocol and says nothing of the person. */
-function withoutProtocolClaims(claims: Record<string, unknown>): Record<string, unknown> {
-  const { nonce, at_hash, c_hash, s_hash, jti, nbf, ...rest } = claims;
-  return rest;
 }

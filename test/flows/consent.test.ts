@@ -64,7 +64,7 @@ describe("the consent page", () => {
       (await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" })).status,
       403,
     );
-    const consent = stage.log.findLast(({ msg }) => msg === "Consent given");
+    const consent = stage.log.findLast(({ audit }) => audit === "consent");
     assert.deepEqual(consent?.scopes, ["weather:write", "weather:base"]);
   });
 
@@ -73,7 +73,7 @@ describe("the consent page", () => {
     const browser = newBrowser();
     const page = await browser.get(authorizeUrl(stage.baseUrl, client, { scope: "weather:write" }));
     await browser.submit(page, { scope: "weather:read" }, { button: "approve" });
-    const consent = stage.log.findLast(({ msg }) => msg === "Consent given");
+    const consent = stage.log.findLast(({ audit }) => audit === "consent");
     assert.doesNotMatch(String(consent?.scopes), /weather:read/);
   });
 

@@ -10,7 +10,8 @@ import {
 const settings = {
   issuer: "https://mcp.example",
   resource: "https://mcp.example/mcp",
-  scopes: ["weather:read", "mail:send"],
+  scopes: ["weather:read", "mail:send", "mail:delete"],
+  usualScopes: ["weather:read", "mail:send"],
   name: "Example",
   clientIdMetadata: true,
   assertionAlgorithms: ["ES256"],
@@ -30,7 +31,7 @@ describe("the metadata documents", () => {
 
   test("A4 A5 the resource lists what its tools need and nothing else; A25 the server adds offline_access", () => {
     assert.deepEqual(resource.scopes_supported, ["weather:read", "mail:send"]);
-    assert.deepEqual(server.scopes_supported, ["weather:read", "mail:send", "offline_access"]);
+    assert.deepEqual(server.scopes_supported, ["weather:read", "mail:send", "mail:delete", "offline_access"]);
   });
 
   test("A12 the token goes into the header only", () =>

@@ -52,13 +52,19 @@ export class Browser {
   }
 
   /**
-   * Submits a form of the page: its inputs, overridden by `fields`, and the button whose value or label is
-   * `button`. Takes the first form that has that button and those fields.
+   * Submits a form of the page: its inputs, overridden by `fields` and without the checkboxes whose values are in
+   * `untick`, and the button whose value or label is `button`. Takes the first form that has that button and those
+   * fields.
    */
-  submit(page: Page, fields: Record<string, string> = {}, press: { button?: string } = {}): Promise<Page> {
+  submit(
+    page: Page,
+    fields: Record<string, string> = {},
+    press: { button?: string; untick?: readonly string[] } = {},
+  ): Promise<Page> {
     const form = chooseForm(page, fields, press.button);
     const filled = new URLSearchParams();
-    for (const { name, value } of form.inputs) if (!(name in fields)) filled.append(name, value);
+    for (const { name, value } of form.inputs)
+      if (!(name in fields) && !press.untick?.includes(value)) filled.append(name, value);
     for (const [name, value] of Object.entries(fields)) filled.append(name, value);
     const button = findButton(form, press.button);
     if (button?.name) filled.append(button.name, button.value);
@@ -111,6 +117,13 @@ export class Browser {
   }
 }
 
+export interface SignIn {
+  approve?: boolean;
+  login?: string;
+  /** Scopes that the user does not allow. */
+  untick?: readonly string[];
+}
+
 /**
  * Goes the user's whole way: the proxy's consent page, the identity provider's login page where it is shown,
  * and answers where the client's redirect URI would have been opened.
@@ -118,14 +131,14 @@ export class Browser {
 export async function signIn(
   browser: Browser,
   authorizeUrl: string | URL,
-  { approve = true, login = "alice" }: { approve?: boolean; login?: string } = {},
+  { approve = true, login = "alice", untick = [] }: SignIn = {},
 ): Promise<URL> {
   let page = await browser.get(authorizeUrl);
   for (let step = 0; step < 10; step++) {
     if (page.redirectedTo) return page.redirectedTo;
     const forms = findForms(page.body);
     if (forms.some((form) => new URL(form.action, page.url).pathname.endsWith("/consent"))) {
-      page = await browser.submit(page, {}, { button: approve ? "approve" : "deny" });
+      page = await browser.submit(page, {}, { button: approve ? "approve" : "deny", untick });
     } else if (forms.some((form) => hasField(form, "login"))) {
       page = await browser.submit(page, { login });
     } else {

@@ -3,11 +3,15 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { type AppOptions, createApp } from "../../src/app.ts";
+import type { AuditStream } from "../../src/audit.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import type { Prompt } from "../../src/mcp/define-prompt.ts";
+import type { Resource } from "../../src/mcp/define-resource.ts";
 import type { Tool } from "../../src/mcp/define-tool.ts";
 import type { ScopeDeclarations } from "../../src/oauth/scope-catalogue.ts";
+import type { Policy } from "../../src/policy/policy.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
@@ -36,12 +40,22 @@ export const AUDIENCE = "https://weather.example.com";
 export interface StageOptions {
   redisUrl?: string;
   character?: Character;
+  /** Who may sign in at the identity provider, if not ALICE and BOB. */
+  users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
   tools?: readonly Tool[];
+  resources?: readonly Resource[];
+  prompts?: readonly Prompt[];
   /** Beside those of src/tools. */
   scopes?: ScopeDeclarations;
+  /** The scopes that the identity provider knows of our API. */
+  apiScopes?: readonly string[];
+  policy?: Policy;
+  auditStream?: AuditStream;
   /** Settings by their names in the environment. */
   environment?: Record<string, string>;
+  /** What the environment cannot say of a provider on http://localhost: Auth0's preset. */
+  adjust?: (config: Config) => Config;
   /** Stands between the server and the identity provider. */
   throughProxy?: FaultyProxy;
   /** Where the identity provider reports sign-outs, if not to the server itself. */
@@ -85,13 +99,13 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       backchannelLogoutUri: options.backchannelLogoutUri ?? `${baseUrl}/auth/backchannel-logout`,
     },
     audience: AUDIENCE,
-    scopes: ["weather:read"],
-    users: [ALICE, BOB],
+    scopes: ["weather:read", ...(options.apiScopes ?? [])],
+    users: options.users ?? [ALICE, BOB],
     character: { advertisesApiScopes: true, ...options.character },
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });
-  const config = loadConfig({
+  const loaded = loadConfig({
     BASE_URL: baseUrl,
     SERVER_NAME: "Test server",
     SECRET_KEY,
@@ -107,6 +121,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       : { REDIS_URL: options.redisUrl, REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}` }),
     ...options.environment,
   });
+  const config = options.adjust?.(loaded) ?? loaded;
   const log: Stage["log"] = [];
   const logger = pino(
     { level: "debug", base: null },
@@ -137,6 +152,10 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     return createApp({
       config,
       tools,
+      ...(options.resources && { resources: options.resources }),
+      ...(options.prompts && { prompts: options.prompts }),
+      ...(options.policy && { policy: options.policy }),
+      ...(options.auditStream && { auditStream: options.auditStream }),
       scopes: { "weather:read": "Read the current weather", ...options.scopes },
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
       records,

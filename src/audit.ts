@@ -1,0 +1,93 @@
+/** Who was allowed what, and why not: one structured line a decision, in the log and, where asked for, in its own place. */
+
+import type { Logger } from "pino";
+import { pino } from "pino";
+import type { AuditConfig } from "./config.ts";
+import { currentRequest } from "./http/current-request.ts";
+import { causes } from "./oauth/errors.ts";
+
+/** Tokens, codes and secrets have no field here; a tool's arguments only where the operator switched them on. */
+export interface AuditEvent {
+  event:
+    | "sign_in"
+    | "elevation"
+    | "consent"
+    | "token_issued"
+    | "token_refreshed"
+    | "token_refused"
+    | "access_refused"
+    | "grant_ended"
+    | "tool_call"
+    | "resource_read"
+    | "prompt_get"
+    | "client_registered"
+    | "client_changed"
+    | "client_removed"
+    | "policy_change";
+  decision: "allow" | "deny" | "revoke";
+  /** The same codes as in the log. */
+  reason?: string | undefined;
+  subject?: string | undefined;
+  clientId?: string | undefined;
+  clientName?: string | undefined;
+  redirectUris?: readonly string[] | undefined;
+  grantId?: string | undefined;
+  tool?: string | undefined;
+  resource?: string | undefined;
+  prompt?: string | undefined;
+  /** What was granted, used or, with "deny", missing. */
+  scopes?: readonly string[] | undefined;
+  /** What the client asked for. */
+  asked?: readonly string[] | undefined;
+  /** Of the policy. */
+  rule?: string | undefined;
+  /** Of a call that was allowed: whether the tool itself succeeded. */
+  outcome?: "ok" | "error" | undefined;
+  arguments?: unknown;
+  /** Of a policy file, to tell which one decided. */
+  sha256?: string | undefined;
+}
+
+export type Audit = (event: AuditEvent) => void;
+
+/** Gets every line as JSON. */
+export type AuditStream = { write(line: string): unknown };
+
+/** @param stream beside the log, whatever the log's level is */
+export function createAudit(log: Logger, stream?: AuditStream): Audit {
+  return ({ event, ...fields }) => {
+    const request = currentRequest();
+    const line = {
+      ...fields,
+      ...(request && {
+        requestId: request.id,
+        durationMs: Math.round(performance.now() - request.startedAt),
+      }),
+    };
+    log.info({ audit: event, ...line }, "audit");
+    stream?.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...line })}\n`);
+  };
+}
+
+/**
+ * Opens the audit log's own place.
+ * @throws Error that says what to do if it cannot be written
+ */
+export function openAuditStream({ destination }: AuditConfig, log: Logger): AuditStream | undefined {
+  if (destination === undefined) return undefined;
+  if (destination === "stdout") return process.stdout;
+  if (destination === "stderr") return process.stderr;
+  try {
+    // Synchronous: a line that is not on the disk when the process is killed would be a decision nobody can look up.
+    const file = pino.destination({ dest: destination, append: true, sync: true });
+    file.on("error", (error) =>
+      log.error({ reason: "audit_log_failed", err: error }, "The audit log cannot be written"),
+    );
+    return file;
+  } catch (cause) {
+    throw new Error(
+      `AUDIT_LOG cannot be written: ${causes(cause)}. Name a file in a directory that exists.`,
+      { cause },
+    );
+  }
+}

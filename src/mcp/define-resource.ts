@@ -1,0 +1,108 @@
+/** How resources are written: something to read at a URI, or at every URI of a template, with the scopes it needs. */
+import {
+  type Resource as ListedResource,
+  type ResourceTemplateType as ListedTemplate,
+  type ReadResourceResult,
+  UriTemplate,
+} from "@modelcontextprotocol/server";
+import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
+import type { Call } from "./define-tool.ts";
+
+interface Declaration {
+  /** For programs; unique is better. */
+  name: string;
+  title?: string;
+  description: string;
+  /** Of what text is returned; `text/plain` if not said. */
+  mimeType?: string;
+  /** As for tools: without them the resource is not listed and reading it is answered with HTTP 403. */
+  scopes?: ScopeRequirement;
+}
+
+/** What to return: text, or a complete MCP result. */
+type Content = string | ReadResourceResult;
+
+interface FixedDeclaration extends Declaration {
+  /** Such as `weather://conditions`. */
+  uri: string;
+  read(call: Call): Content | Promise<Content>;
+}
+
+interface TemplateDeclaration extends Declaration {
+  /** RFC 6570, such as `orders://{id}`. */
+  uriTemplate: string;
+  read(variables: Readonly<Record<string, string>>, call: Call & { uri: string }): Content | Promise<Content>;
+}
+
+/** A declared resource. */
+export interface Resource {
+  readonly kind: "resource";
+  /** The URI, or the template: what identifies it in policies and in the audit log. */
+  readonly name: string;
+  readonly scopes: RequiredScopes;
+  /** What `resources/list` or `resources/templates/list` shows. */
+  readonly listing: { fixed: ListedResource } | { template: ListedTemplate };
+  /** How to read `uri`, if it is one of this resource. */
+  reader(uri: string): ((call: Call) => Promise<ReadResourceResult>) | undefined;
+}
+
+/**
+ * Declares a resource.
+ * @throws Error for an illegal URI, template or scope: at start-up, not when somebody reads it.
+ */
+export function defineResource(resource: FixedDeclaration): Resource;
+export function defineResource(resource: TemplateDeclaration): Resource;
+export function defineResource(resource: FixedDeclaration | TemplateDeclaration): Resource {
+  const { name, title, description, mimeType = "text/plain" } = resource;
+  const identity = "uri" in resource ? resource.uri : resource.uriTemplate;
+  const shown = { name, description, mimeType, ...(title !== undefined && { title }) };
+  const scopes = requiredScopes(resource.scopes ?? [], `Resource "${identity}"`);
+  const asResult = (uri: string, content: Content): ReadResourceResult =>
+    typeof content === "string" ? { contents: [{ uri, mimeType, text: content }] } : content;
+
+  if ("uri" in resource) {
+    if (!URL.canParse(resource.uri)) throw new Error(`Resource "${identity}": its uri is not a URI.`);
+    return {
+      kind: "resource",
+      name: identity,
+      scopes,
+      listing: { fixed: { ...shown, uri: identity } },
+      reader: (uri) =>
+        uri === identity ? async (call) => asResult(uri, await resource.read(call)) : undefined,
+    };
+  }
+  const template = parseTemplate(identity);
+  return {
+    kind: "resource",
+    name: identity,
+    scopes,
+    listing: { template: { ...shown, uriTemplate: identity } },
+    reader(uri) {
+      const variables = matchTemplate(template, uri);
+      return variables && (async (call) => asResult(uri, await resource.read(variables, { ...call, uri })));
+    },
+  };
+}
+
+function parseTemplate(text: string): UriTemplate {
+  try {
+    const template = new UriTemplate(text);
+    if (template.variableNames.length > 0) return template;
+  } catch (cause) {
+    throw new Error(`Resource "${text}": its uriTemplate is not one (RFC 6570).`, { cause });
+  }
+  throw new Error(`Resource "${text}": its uriTemplate has no {variable}: give it as uri.`);
+}
+
+/** The variables, percent-decoded; undefined for a URI that is not of this template. */
+function matchTemplate(template: UriTemplate, uri: string): Record<string, string> | undefined {
+  try {
+    const found = template.match(uri);
+    if (found === null) return undefined;
+    return Object.fromEntries(
+      Object.entries(found).map(([name, value]) => [name, decodeURIComponent(String(value))]),
+    );
+  } catch {
+    return undefined; // longer than the SDK reads, or not percent-encoded
+  }
+}

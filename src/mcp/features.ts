@@ -1,0 +1,87 @@
+/** Everything that this server offers, and which of it a message is about. MCP calls them server features. */
+
+import type { ReadResourceResult } from "@modelcontextprotocol/server";
+import type { ScopeDeclarations } from "../oauth/scope-catalogue.ts";
+import type { KnownNames } from "../policy/policy-file.ts";
+import type { Prompt } from "./define-prompt.ts";
+import type { Resource } from "./define-resource.ts";
+import type { Call, Tool } from "./define-tool.ts";
+
+export interface Features {
+  readonly tools: readonly Tool[];
+  readonly resources?: readonly Resource[];
+  readonly prompts?: readonly Prompt[];
+}
+
+export type Feature = Tool | Resource | Prompt;
+
+export interface FeatureTable extends Required<Features> {
+  tool(name: string): Tool | undefined;
+  prompt(name: string): Prompt | undefined;
+  /** The resource that `uri` belongs to, and how to read it there. */
+  resource(uri: string): { resource: Resource; read(call: Call): Promise<ReadResourceResult> } | undefined;
+  /** What a JSON-RPC message wants to use, if anything. */
+  addressedBy(message: Message): Feature | undefined;
+}
+
+/** A JSON-RPC message as it came, not validated. */
+export interface Message {
+  method?: unknown;
+  params?: { name?: unknown; uri?: unknown } | null;
+}
+
+/** @throws Error naming two of one kind that have the same name */
+export function featureTable({ tools, resources = [], prompts = [] }: Features): FeatureTable {
+  const toolsByName = byName(tools);
+  const promptsByName = byName(prompts);
+  byName(resources);
+
+  const table: FeatureTable = {
+    tools,
+    resources,
+    prompts,
+    tool: (name) => toolsByName.get(name),
+    prompt: (name) => promptsByName.get(name),
+    resource(uri) {
+      // A fixed URI before any template that would match it too.
+      for (const fixedFirst of [true, false])
+        for (const resource of resources) {
+          const read = "fixed" in resource.listing === fixedFirst ? resource.reader(uri) : undefined;
+          if (read !== undefined) return { resource, read };
+        }
+      return undefined;
+    },
+    addressedBy({ method, params }) {
+      const named = typeof params?.name === "string" ? params.name : "";
+      if (method === "tools/call") return table.tool(named);
+      if (method === "prompts/get") return table.prompt(named);
+      if (method !== "resources/read" || typeof params?.uri !== "string") return undefined;
+      return table.resource(params.uri)?.resource;
+    },
+  };
+  return table;
+}
+
+/** What a policy can speak of. */
+export function knownNames(
+  { tools, resources = [], prompts = [] }: Features,
+  scopes: ScopeDeclarations,
+): KnownNames {
+  const names = (features: readonly Feature[]) => features.map(({ name }) => name);
+  return {
+    scopes: Object.keys(scopes),
+    tools: names(tools),
+    resources: names(resources),
+    prompts: names(prompts),
+  };
+}
+
+function byName<Each extends Feature>(features: readonly Each[]): ReadonlyMap<string, Each> {
+  const found = new Map<string, Each>();
+  for (const feature of features) {
+    if (found.has(feature.name))
+      throw new Error(`Two ${feature.kind}s are named "${feature.name}": give one of them another name.`);
+    found.set(feature.name, feature);
+  }
+  return found;
+}

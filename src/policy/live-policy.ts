@@ -1,0 +1,110 @@
+/** The policy that is in force now: read at the start, and again whenever its file changes. */
+import { readFileSync, statSync } from "node:fs";
+import { sha256 } from "../oauth/sha256.ts";
+import { createPolicy, type Policy } from "./policy.ts";
+import { type KnownNames, PolicyError, parsePolicy } from "./policy-file.ts";
+
+export interface WatchOptions {
+  path: string;
+  known: KnownNames;
+  /** How often the file is looked at; one second. What is new counts when it was seen twice. */
+  intervalMs?: number;
+  /** Other rules are in force; or after a refusal, the file is right again. */
+  onChange(change: { rules: number; sha256: string }): void;
+  /** The last good policy stays in force. Called once per wrong content, until the file is right again. */
+  onRefused(problem: string): void;
+}
+
+export interface LivePolicy {
+  /** Always decides by what is in force. */
+  policy: Policy;
+  close(): void;
+}
+
+interface Reading {
+  policy: Policy;
+  rules: number;
+  sha256: string;
+}
+
+// Longer than any policy that a person can answer for.
+const MAX_BYTES = 1024 * 1024;
+
+/**
+ * The content itself is compared: a timestamp or an event can be missed, and a ConfigMap of Kubernetes changes by a
+ * link far from the file.
+ * @throws PolicyError if the file cannot be read or is wrong now
+ */
+export function watchPolicy(options: WatchOptions): LivePolicy {
+  const { path, known, intervalMs = 1_000, onChange, onRefused } = options;
+  let current = read(readText(path), path, known);
+  let seen = current.sha256;
+  const refused = new Set<string>();
+
+  function look(): void {
+    const found = attempt(() => readText(path));
+    const key = "problem" in found ? found.problem : sha256(found.value);
+    // Seen twice before it counts: half of a file that is being written is often a policy that denies less.
+    const isSettled = key === seen;
+    seen = key;
+    if (!isSettled || refused.has(key) || (key === current.sha256 && refused.size === 0)) return;
+    const next = "problem" in found ? found : attempt(() => read(found.value, path, known));
+    if ("problem" in next) {
+      refused.add(key);
+      onRefused(next.problem);
+      return;
+    }
+    refused.clear();
+    current = next.value;
+    onChange({ rules: current.rules, sha256: current.sha256 });
+  }
+
+  const timer = setInterval(look, intervalMs).unref();
+  return { policy: delegating(() => current.policy), close: () => clearInterval(timer) };
+}
+
+function read(text: string, path: string, known: KnownNames): Reading {
+  const document = parsePolicy(text, path, known);
+  return { policy: createPolicy(document), rules: document.rules.length, sha256: sha256(text) };
+}
+
+function attempt<T>(action: () => T): { value: T } | { problem: string } {
+  try {
+    return { value: action() };
+  } catch (error) {
+    return { problem: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function readText(path: string): string {
+  try {
+    const file = statSync(path);
+    // A pipe would be waited for.
+    if (!file.isFile()) throw new PolicyError([`${path} is no file: name the policy file itself`]);
+    if (file.size > MAX_BYTES)
+      throw new PolicyError([`${path} is larger than 1 MB: is this the right file?`]);
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
+  } catch (error) {
+    if (error instanceof PolicyError) throw error;
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
+    throw new PolicyError([`${path} ${REASONS[code] ?? `cannot be read (${code})`}`], { cause: error });
+  }
+}
+
+const REASONS: Record<string, string> = {
+  ENOENT: "does not exist: create it, or correct the path",
+  EACCES: "may not be read by this process: change its permissions",
+  // A name in another encoding would never match, and its rule deny nothing.
+  ERR_ENCODING_INVALID_ENCODED_DATA: "is not UTF-8: save it as UTF-8",
+};
+
+function delegating(current: () => Policy): Policy {
+  return {
+    admits: (asker) => current().admits(asker),
+    scope: (asker, scope) => current().scope(asker, scope),
+    feature: (asker, feature) => current().feature(asker, feature),
+    explain: (asker, feature) => current().explain(asker, feature),
+    groupsOf: (claims) => current().groupsOf(claims),
+    organizationOf: (claims) => current().organizationOf(claims),
+  };
+}

@@ -1,0 +1,131 @@
+/** YAML read with care: its value, what is wrong with it as YAML, and on which line everything is. */
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  Parser,
+  parseDocument,
+  Scalar,
+  visit,
+  type YAMLError,
+  type YAMLMap,
+} from "yaml";
+
+export interface Problem {
+  readonly line: number;
+  readonly text: string;
+}
+
+export type Path = readonly PropertyKey[];
+
+export interface YamlText {
+  /** Undefined if the text is no YAML at all; null if it is empty. */
+  readonly value: unknown;
+  readonly problems: readonly Problem[];
+  /** The line of what is at a path, or of the nearest thing around it. */
+  lineOf(path: Path): number;
+}
+
+// A policy needs eight. The parser recurses: a file of thousands would take minutes, or the whole process with it.
+const MAX_DEPTH = 32;
+// As in the library's own default; what more aliases would unfold to is no policy.
+const MAX_ALIASES = 100;
+// Errors after which the rest still means what it says; an alias without a name is explained where it stands.
+const HARMLESS: ReadonlySet<string> = new Set(["MULTIPLE_DOCS", "BAD_ALIAS"]);
+
+/** Goes on after a mistake where it can, so that a person fixes everything in one go. */
+export function readYaml(text: string): YamlText {
+  const lines = new LineCounter();
+  const lineAt = (offset = 0) => lines.linePos(offset).line || 1;
+  const tooDeep = depthProblem(text);
+  if (tooDeep !== undefined) return { value: undefined, problems: [tooDeep], lineOf: () => 1 };
+  // Keys given twice are found below: the library compares every key of a map with every other.
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    stringKeys: true,
+    resolveKnownTags: false,
+    uniqueKeys: false,
+  });
+  const problems = [...document.errors, ...document.warnings]
+    .filter(({ code, pos }) => code !== "BAD_ALIAS" || text[pos[0]] !== "*") // explained below
+    .map((error) => ({ line: lineAt(error.pos[0]), text: explained(error) }));
+  const anchors = new Set<unknown>();
+  visit(document, {
+    Node(_, node) {
+      if (isAlias(node)) {
+        if (anchors.has(node.source)) return undefined;
+        const meant = new Scalar(`*${node.source}`);
+        meant.range = node.range ?? null;
+        problems.push({ line: lineAt(node.range?.[0]), text: unquoted(meant.value) });
+        return meant;
+      }
+      anchors.add(node.anchor);
+      for (const { range, value } of isMap(node) ? keysGivenTwice(node) : [])
+        problems.push({ line: lineAt(range?.[0]), text: `has the key "${value}" twice: keep one of them` });
+      return undefined;
+    },
+  });
+  const lineOf = (path: Path) => lineAt(offsetOf(document, path));
+  if (document.errors.some(({ code }) => !HARMLESS.has(code))) return { value: undefined, problems, lineOf };
+  try {
+    return { value: document.toJS({ maxAliasCount: MAX_ALIASES }), problems, lineOf };
+  } catch {
+    const unfolds = `repeats too much by aliases (*name): write it out, or at most ${MAX_ALIASES} times`;
+    return { value: undefined, problems: [...problems, { line: 1, text: unfolds }], lineOf };
+  }
+}
+
+/** The first step of parsing does not recurse, so here it is safe to stop. */
+function depthProblem(text: string): Problem | undefined {
+  const parser = new Parser();
+  let line = 1;
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _ of parser.next(lexeme));
+    if (parser.stack.length > MAX_DEPTH)
+      return { line, text: "is nested far deeper than a policy: is this the right file?" };
+    line += lexeme.split("\n").length - 1;
+  }
+  return undefined;
+}
+
+function explained({ code, message }: YAMLError): string {
+  if (code === "MULTIPLE_DOCS")
+    return "begins a second document: one file is one policy, so remove the --- or ...";
+  if (code === "TAG_RESOLVE_FAILED") return `has a tag, which means nothing here: remove it (${message})`;
+  return `is not YAML, here or just above: ${message}`;
+}
+
+/** By far the likeliest reason for an alias without an anchor, in a file full of wildcards. */
+function unquoted(text: string): string {
+  return `has ${text} without quotes, which YAML needs around what begins with *: write "${text}"`;
+}
+
+function keysGivenTwice({ items }: YAMLMap): Scalar[] {
+  const seen = new Set<unknown>();
+  const keys = items.map(({ key }) => key).filter(isScalar);
+  return keys.filter(({ value }) => seen.size === seen.add(value).size);
+}
+
+function offsetOf(document: Document, path: Path): number {
+  let node: unknown = document.contents;
+  let offset = 0;
+  for (const step of path) {
+    const collection = isAlias(node) ? node.resolve(document) : node;
+    if (isMap(collection)) {
+      const pair = collection.items.findLast(({ key }) => isScalar(key) && key.value === step);
+      if (!isScalar(pair?.key)) return offset;
+      offset = pair.key.range?.[0] ?? offset;
+      node = pair.value;
+    } else if (isSeq(collection)) {
+      node = collection.items[Number(step)];
+      offset = (isNode(node) && node.range?.[0]) || offset;
+    } else return offset;
+  }
+  return offset;
+}

@@ -1,0 +1,93 @@
+/** What the provider says of the user, from several places, in one picture. */
+import { setTimeout as delay } from "node:timers/promises";
+import * as oidc from "openid-client";
+import type { UpstreamConfig } from "../config.ts";
+import { causes } from "../oauth/errors.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Discovered } from "./discovery.ts";
+import { verifyAccessToken } from "./token-verification.ts";
+
+type Claims = Record<string, unknown>;
+
+/**
+ * Of several sources the later ones win. `email_verified` speaks of the e-mail address beside it: what one source
+ * verified does not vouch for the address that another one names.
+ */
+export function mergeClaims(...sources: ReadonlyArray<Readonly<Claims>>): Claims {
+  return sources.reduce<Claims>((merged, source) => {
+    const { email_verified: _, ...others } = merged;
+    const sameEmail = source.email === undefined || source.email === merged.email;
+    return { ...(sameEmail ? merged : others), ...source };
+  }, {});
+}
+
+/** Drops what belongs to one message of the protocol and says nothing of the person. */
+export function withoutProtocolClaims(claims: Readonly<Claims>): Claims {
+  const { nonce, at_hash, c_hash, s_hash, jti, nbf, ...rest } = claims;
+  return rest;
+}
+
+/** More about the user; undefined where the provider has no userinfo, or does not answer. Never throws. */
+export async function fetchUserInfo(
+  { configuration }: Discovered,
+  accessToken: string,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Claims | undefined> {
+  if (configuration.serverMetadata().userinfo_endpoint === undefined) return undefined;
+  try {
+    return await oidc.fetchUserInfo(configuration, accessToken, subject);
+  } catch (cause) {
+    log.warn({ reason: "userinfo_failed", cause: causes(cause) }, "Going on without the claims of userinfo");
+    return undefined;
+  }
+}
+
+// While this is waited for, a new refresh token is nowhere but in this process.
+const RENEWAL_PATIENCE_MS = 3_000;
+
+/**
+ * What the provider says of the user after a refresh, by the access token if that is a JWT for us, otherwise by
+ * userinfo; undefined if that cannot be learned soon. Never throws: the tokens of the refresh must be kept.
+ */
+export async function renewedClaims(
+  found: Discovered,
+  config: UpstreamConfig,
+  accessToken: string,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Claims | undefined> {
+  const timeout = new AbortController();
+  const late = delay(RENEWAL_PATIENCE_MS, undefined, { signal: timeout.signal }).then(() => {
+    log.warn({ reason: "renewed_claims_late", subject }, "Going on with the claims that were known before");
+    return undefined;
+  });
+  try {
+    return await Promise.race([readClaims(found, config, accessToken, subject, log), late]);
+  } catch (cause) {
+    log.warn(
+      { reason: "renewed_claims_failed", subject, cause: causes(cause) },
+      "Going on with the claims that were known before",
+    );
+    return undefined;
+  } finally {
+    timeout.abort();
+  }
+}
+
+async function readClaims(
+  found: Discovered,
+  config: UpstreamConfig,
+  accessToken: string,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Claims | undefined> {
+  // Verified, unlike the scopes of a refresh: a claim may also permit what was not permitted before.
+  const claims =
+    (await verifyAccessToken(found, config, accessToken, log)) ??
+    (await fetchUserInfo(found, accessToken, subject, log));
+  if (claims === undefined) return undefined;
+  // Who the user is, and in which login session, was settled at sign-in.
+  const { sid, ...rest } = withoutProtocolClaims(claims);
+  return { ...rest, sub: subject };
+}

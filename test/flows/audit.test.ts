@@ -1,0 +1,154 @@
+/** The audit log: one line a decision, in the log and in a file, without arguments, tokens or codes. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { pino } from "pino";
+import { createAudit, openAuditStream } from "../../src/audit.ts";
+import {
+  authorize,
+  callTool,
+  newBrowser,
+  redeem,
+  refresh,
+  register,
+  revoke,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+type Line = Record<string, unknown>;
+
+describe("the audit log", () => {
+  const lines: Line[] = [];
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
+  });
+  after(() => stage.close());
+
+  /** What was written while `work` ran, in its own place; the log has the same. */
+  async function during(work: () => Promise<unknown>): Promise<Line[]> {
+    const [from, fromLog] = [lines.length, stage.log.length];
+    await work();
+    const written = lines.slice(from);
+    const logged = stage.log.slice(fromLog).filter(({ audit }) => audit !== undefined);
+    assert.deepEqual(
+      logged.map(({ audit, decision, reason }) => [audit, decision, reason]),
+      written.map(({ event, decision, reason }) => [event, decision, reason]),
+    );
+    return written;
+  }
+
+  const names = (written: Line[]) =>
+    written.map(({ event, decision, reason }) => [event, decision, ...(reason ? [reason] : [])].join(" "));
+
+  test("a whole session, decision by decision", async () => {
+    const written = await during(async () => {
+      const client = await register(stage.baseUrl);
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      await callTool(stage.url, tokens.access_token, "current_weather", { town: "Secret City" });
+      await rpc(stage.url, tokens.access_token, "tools/list");
+      const { body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      await refresh(stage.baseUrl, client, tokens.refresh_token);
+      await revoke(stage.baseUrl, client, body.refresh_token);
+      await callTool(stage.url, body.access_token, "whoami");
+      await refresh(stage.baseUrl, client, body.refresh_token);
+    });
+    assert.deepEqual(names(written), [
+      "client_registered allow",
+      "consent allow",
+      "sign_in allow",
+      "token_issued allow",
+      "tool_call allow",
+      "tool_call allow",
+      "token_refreshed allow",
+      "token_refreshed allow refresh_repeated",
+      "grant_ended revoke revoked_by_client",
+      "access_refused deny grant_ended",
+      "token_refused deny unknown_grant",
+    ]);
+    const call = written[4];
+    assert.equal(call?.subject, "alice");
+    assert.equal(call?.tool, "current_weather");
+    assert.equal(call?.outcome, "ok");
+    assert.deepEqual(call?.scopes, ["weather:read"]);
+    assert.match(String(call?.requestId), /^[0-9a-f-]{36}$/);
+    assert.equal(typeof call?.durationMs, "number");
+    assert.ok(!Number.isNaN(Date.parse(String(call?.time))));
+    assert.equal(written[5]?.outcome, "error");
+    assert.equal(written[8]?.subject, "alice");
+    const text = JSON.stringify(written);
+    assert.doesNotMatch(text, /Berlin|Secret City|mcp_at_|mcp_rt_|mcp_ac_/);
+  });
+
+  test("refusals: no consent, no scope, a replayed code, a sign-in that the provider refused", async () => {
+    const client = await register(stage.baseUrl);
+    const denied = await during(() => authorize(stage.baseUrl, client, { approve: false }));
+    assert.deepEqual(names(denied), ["consent deny user_denied"]);
+
+    const bob = await signInForTokens(stage.baseUrl, client, { login: "bob" });
+    const lacking = await during(() =>
+      callTool(stage.url, bob.access_token, "current_weather", { city: "B" }),
+    );
+    assert.deepEqual(names(lacking), ["tool_call deny insufficient_scope"]);
+    assert.deepEqual(lacking[0]?.scopes, ["weather:read"]);
+    assert.equal(lacking[0]?.subject, "bob");
+
+    const code = (await authorize(stage.baseUrl, client, { browser: newBrowser() })).get("code");
+    const replayed = await during(async () => {
+      await redeem(stage.baseUrl, client, code);
+      await redeem(stage.baseUrl, client, code);
+    });
+    assert.deepEqual(names(replayed), [
+      "token_issued allow",
+      "grant_ended revoke code_replayed",
+      "token_refused deny code_replayed",
+    ]);
+    const strangers = await during(() => redeem(stage.baseUrl, { client_id: "x", redirect_uris: [] }, code));
+    assert.deepEqual(names(strangers), ["token_refused deny unknown_client"]);
+  });
+});
+
+describe("AUDIT_ARGUMENTS=on", () => {
+  test("adds the arguments of calls, and nothing else that is secret", async () => {
+    const stage = await startStage({ environment: { AUDIT_ARGUMENTS: "on" } });
+    try {
+      const tokens = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+      await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      const call = stage.log.find(({ audit }) => audit === "tool_call");
+      assert.deepEqual(call?.arguments, { city: "Berlin" });
+      assert.ok(!JSON.stringify(stage.log).includes(tokens.access_token));
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+describe("AUDIT_LOG", () => {
+  const silent = pino({ level: "silent" });
+  const directory = mkdtempSync(join(tmpdir(), "audit-"));
+
+  test("a file is appended to, one JSON object a line", () => {
+    const destination = join(directory, "audit.jsonl");
+    for (const subject of ["one", "two"]) {
+      const audit = createAudit(silent, openAuditStream({ destination, arguments: false }, silent));
+      audit({ event: "sign_in", decision: "allow", subject });
+    }
+    const written = readFileSync(destination, "utf8").trim().split("\n");
+    assert.deepEqual(
+      written.map((line) => JSON.parse(line).subject),
+      ["one", "two"],
+    );
+  });
+
+  test("a file that cannot be written is a start-up error that says so", () =>
+    assert.throws(
+      () =>
+        openAuditStream({ destination: join(directory, "missing", "audit.jsonl"), arguments: false }, silent),
+      /AUDIT_LOG cannot be written.*directory that exists/,
+    ));
+});

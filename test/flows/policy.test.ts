@@ -1,0 +1,299 @@
+/** A policy file over HTTP: at issue and at call, also for tokens that were issued before it changed. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { z } from "zod";
+import { requireScopes } from "../../src/mcp/access-token-context.ts";
+import { definePrompt } from "../../src/mcp/define-prompt.ts";
+import { defineResource } from "../../src/mcp/define-resource.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { type LivePolicy, watchPolicy } from "../../src/policy/live-policy.ts";
+import { signIn } from "../support/browser.ts";
+import {
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  type Registered,
+  refresh,
+  register,
+  rpc,
+  signInForTokens,
+  toolNames,
+} from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { ALICE, BOB, SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+const tools = [
+  defineTool({ name: "place_order", description: "x", scopes: ["orders:write"], run: () => "placed" }),
+  defineTool({
+    name: "orders",
+    description: "x",
+    input: z.object({}),
+    run() {
+      requireScopes("orders:write");
+      return "done";
+    },
+  }),
+];
+const resources = [
+  defineResource({ uri: "orders://help", name: "help", description: "x", read: () => "help" }),
+];
+const prompts = [definePrompt({ name: "greet", description: "x", run: () => "Hello." })];
+const known = {
+  scopes: ["weather:read", "orders:write"],
+  tools: ["whoami", "say_hello", "current_weather", "place_order", "orders"],
+  resources: ["orders://help"],
+  prompts: ["greet"],
+};
+
+describe("a policy file", () => {
+  const path = join(mkdtempSync(join(tmpdir(), "policy-")), "policy.yaml");
+  let changes = 0;
+  const refused: string[] = [];
+  let live: LivePolicy;
+  let stage: Stage;
+  let client: Registered;
+  let other: Registered;
+
+  before(async () => {
+    writeFileSync(path, "");
+    live = watchPolicy({
+      path,
+      known,
+      intervalMs: 10,
+      onChange: () => void changes++,
+      onRefused: (problem) => void refused.push(problem),
+    });
+    stage = await startStage({
+      tools,
+      resources,
+      prompts,
+      scopes: { "orders:write": "Place orders" },
+      apiScopes: ["orders:write"],
+      users: [
+        { ...ALICE, permissions: ["weather:read", "orders:write"], claims: { groups: ["staff"] } },
+        BOB,
+      ],
+      policy: live.policy,
+    });
+    client = await register(stage.baseUrl);
+    other = await register(stage.baseUrl);
+  });
+  after(async () => {
+    live.close();
+    await stage.close();
+  });
+
+  async function policy(text: string): Promise<void> {
+    const before = changes;
+    writeFileSync(path, `# ${crypto.randomUUID()}\n${text}`);
+    while (changes === before) await delay(5);
+  }
+  const signInWith = (who: Registered) =>
+    signInForTokens(stage.baseUrl, who, { parameters: { scope: undefined } });
+  const textOf = (answer: { body: { result: { content: Array<{ text: string }> } } }) =>
+    answer.body.result.content[0]?.text ?? "";
+
+  test("this user with this client may read but not write; with another client they may", async () => {
+    await policy(`
+rules:
+  - name: no orders through that client
+    for: { users: [alice], clients: [${client.client_id}] }
+    deny: { scopes: ["orders:*"] }`);
+    const restricted = await signInWith(client);
+    assert.equal(restricted.scope, "weather:read");
+    assert.ok(!(await toolNames(stage.url, restricted.access_token)).includes("place_order"));
+    assert.equal(
+      (await callTool(stage.url, restricted.access_token, "current_weather", { city: "Berlin" })).status,
+      200,
+    );
+
+    const free = await signInWith(other);
+    assert.equal(free.scope, "weather:read orders:write");
+    assert.equal(textOf(await callTool(stage.url, free.access_token, "place_order")), "placed");
+  });
+
+  test("what policy denies is no 403, which would send the client around in circles, but says which rule", async () => {
+    const { access_token: token } = await signInWith(client);
+    for (const name of ["place_order", "orders"]) {
+      const answer = await callTool(stage.url, token, name);
+      assert.equal(answer.status, 200);
+      assert.equal(answer.body.result.isError, true);
+      assert.match(textOf(answer), /no orders through that client/);
+    }
+    const denied = stage.log.findLast(({ audit }) => audit === "tool_call");
+    assert.equal(denied?.reason, "denied_by_policy");
+    assert.equal(denied?.rule, "no orders through that client");
+  });
+
+  test("a changed policy counts at the next call, also for tokens issued before; wrong ones change nothing", async () => {
+    await policy("rules: []");
+    const { access_token: token } = await signInWith(client);
+    assert.equal(textOf(await callTool(stage.url, token, "place_order")), "placed");
+    await policy(`
+rules:
+  - name: staff may not order
+    for: { groups: [staff] }
+    deny: { tools: [place_order], resources: ["orders://help"], prompts: [greet] }`);
+    assert.match(textOf(await callTool(stage.url, token, "place_order")), /staff may not order/);
+    const read = await rpc(stage.url, token, "resources/read", { uri: "orders://help" });
+    assert.match(read.body.error.message, /staff may not order/);
+    const got = await rpc(stage.url, token, "prompts/get", { name: "greet" });
+    assert.match(got.body.error.message, /staff may not order/);
+    assert.deepEqual((await rpc(stage.url, token, "prompts/list")).body.result.prompts, []);
+
+    writeFileSync(path, "rules:\n  - name: x\n    deny: { tools: [no_such_tool] }\n");
+    while (refused.length === 0) await delay(5);
+    assert.match(refused[0] ?? "", /policy\.yaml:3: .*no_such_tool/);
+    assert.match(textOf(await callTool(stage.url, token, "place_order")), /staff may not order/);
+
+    await policy("rules: []");
+    assert.equal(textOf(await callTool(stage.url, token, "place_order")), "placed");
+  });
+
+  test("who may not come in is told so on a page, and what they had stops; a change of mind brings it back", async () => {
+    await policy("rules: []");
+    const tokens = await signInWith(client);
+    await policy("rules: [{ name: alice is out, for: { users: [alice] }, deny: everything }]");
+
+    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    const refusal = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.deepEqual([refusal.status, refusal.body.error], [400, "invalid_grant"]);
+    await assert.rejects(
+      signIn(newBrowser(), authorizeUrl(stage.baseUrl, client), { login: "alice" }),
+      /403.*not open to you.*policy of this server/s,
+    );
+    const denied = stage.log.findLast(({ audit }) => audit === "sign_in");
+    assert.deepEqual([denied?.decision, denied?.reason], ["deny", "denied_by_policy"]);
+
+    await policy("rules: []");
+    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+  });
+
+  test("with default deny only what is allowed is", async () => {
+    await policy(`
+default: deny
+rules:
+  - name: staff may read the weather and say who they are
+    for: { groups: [staff] }
+    allow: { scopes: ["weather:read"], tools: [whoami] }`);
+    const { access_token: token, scope } = await signInWith(client);
+    assert.equal(scope, "weather:read");
+    assert.deepEqual(await toolNames(stage.url, token), ["whoami", "current_weather"]);
+    await assert.rejects(
+      signIn(newBrowser(), authorizeUrl(stage.baseUrl, client), { login: "bob" }),
+      /not open to you/,
+    );
+  });
+});
+
+describe("ALLOWED_EMAIL_DOMAINS", () => {
+  test("others see a page, get no code, and old tokens of theirs stop", async () => {
+    const stage = await startStage({
+      users: [ALICE, { ...BOB, email: "bob@other.example" }],
+      environment: { ALLOWED_EMAIL_DOMAINS: "example.com" },
+    });
+    try {
+      const client = await register(stage.baseUrl);
+      await signInForTokens(stage.baseUrl, client);
+      await assert.rejects(
+        signIn(newBrowser(), authorizeUrl(stage.baseUrl, client), { login: "bob" }),
+        /403.*not open to you.*bob@other\.example.*sign out/s,
+      );
+      const denied = stage.log.findLast(({ audit }) => audit === "sign_in");
+      assert.deepEqual(
+        [denied?.decision, denied?.reason, denied?.subject],
+        ["deny", "wrong_email_domain", "bob"],
+      );
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+describe("npm run admin -- policy explain", () => {
+  const directory = mkdtempSync(join(tmpdir(), "explain-"));
+  const policyFile = join(directory, "policy.yaml");
+  writeFileSync(
+    policyFile,
+    'rules:\n  - name: contractors see no weather\n    for: { groups: [contractors] }\n    deny: { scopes: ["weather:*"] }\n',
+  );
+  const run = promisify(execFile);
+  const admin = async (env: Record<string, string>, ...args: string[]) =>
+    run(process.execPath, ["--import", "tsx", "src/admin.ts", "policy", "explain", ...args], {
+      env: {
+        PATH: process.env.PATH,
+        BASE_URL: "http://localhost:1",
+        OIDC_ISSUER: "http://localhost:2",
+        OIDC_CLIENT_ID: "x",
+        OIDC_CLIENT_SECRET: "y",
+        SECRET_KEY,
+        POLICY_FILE: policyFile,
+        ...env,
+      },
+    });
+
+  test("knows the groups of a session in Redis, and prints the decision and the rule", redis, async () => {
+    const stage = await startStage({
+      redisUrl: redis.url ?? "",
+      users: [{ ...ALICE, claims: { groups: ["contractors"] } }],
+    });
+    try {
+      const client = await register(stage.baseUrl);
+      await signInForTokens(stage.baseUrl, client);
+      const { store } = stage.config;
+      const prefix = store.kind === "redis" ? store.keyPrefix : "";
+      const { stdout } = await admin(
+        { REDIS_URL: redis.url ?? "", REDIS_KEY_PREFIX: prefix },
+        ...["--user", "alice", "--client", client.client_id, "--tool", "current_weather"],
+      );
+      assert.match(stdout, /^DENY {2}tool current_weather for alice/);
+      assert.match(stdout, /contractors see no weather.*policy\.yaml:2/);
+      assert.match(stdout, new RegExp(`session with ${client.client_id}`));
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("works with what it is told, where sessions cannot be seen; as JSON too", async () => {
+    const memory = { STORE: "memory" };
+    const { stdout } = await admin(memory, "--user", "bob", "--tool", "current_weather");
+    assert.match(stdout, /^ALLOW/);
+    assert.match(stdout, /Sessions cannot be seen/);
+    const json = await admin(
+      memory,
+      ...["--user", "bob", "--tool", "current_weather", "--group", "contractors", "--json"],
+    );
+    assert.equal(JSON.parse(json.stdout).verdict.rule.name, "contractors see no weather");
+  });
+
+  test("mistakes are told in a line", async () => {
+    const memory = { STORE: "memory" };
+    const failing = (args: string[], env = {}) =>
+      admin({ ...memory, ...env }, ...args).then(
+        () => assert.fail("it succeeded"),
+        ({ stderr }: { stderr: string }) => stderr,
+      );
+    assert.match(await failing(["--user", "bob", "--tool", "nope"]), /There is no nope here: known are/);
+    assert.match(await failing(["--user", "bob"]), /Name one of --tool/);
+    assert.match(await failing(["--tool", "whoami"]), /--user/);
+    assert.match(
+      await failing(["--user", "b", "--tool", "whoami"], { POLICY_FILE: "" }),
+      /POLICY_FILE is not set/,
+    );
+    const broken = join(directory, "broken.yaml");
+    writeFileSync(broken, "rules:\n  - name: x\n");
+    const said = await failing(["--user", "b", "--tool", "whoami"], { POLICY_FILE: broken });
+    assert.match(said, /broken\.yaml:2/);
+    assert.doesNotMatch(said, /\n\s+at /);
+  });
+});

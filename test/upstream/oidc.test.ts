@@ -1,0 +1,198 @@
+/** The confidential client itself, against a real provider: what a sign-in and a refresh tell of the user. */
+import assert from "node:assert/strict";
+import { createServer, request, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { after, describe, test } from "node:test";
+import { pino } from "pino";
+import { loadConfig, type UpstreamConfig } from "../../src/config.ts";
+import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { createOidcProvider } from "../../src/upstream/oidc.ts";
+import { Browser, signIn } from "../support/browser.ts";
+
+const AUDIENCE = "https://weather.example.com";
+const REDIRECT_URI = "http://localhost:9/auth/callback";
+const closers: Array<() => Promise<unknown>> = [];
+after(() => Promise.all(closers.map((close) => close())));
+
+interface House {
+  character?: Character;
+  user?: Partial<DemoUser>;
+  environment?: Record<string, string>;
+  adjust?: Partial<UpstreamConfig>;
+}
+
+/** A provider whose userinfo can be broken, and a client of it. */
+async function start({ character = {}, user = {}, environment = {}, adjust = {} }: House = {}) {
+  const fault: { userinfo?: "500" | "hang" | "another user" | "another address" } = {};
+  const json = (body: string) => (res: ServerResponse) =>
+    res.writeHead(200, { "content-type": "application/json" }).end(body);
+  const broken: Record<NonNullable<typeof fault.userinfo>, (res: ServerResponse) => void> = {
+    "500": (res) => res.writeHead(500).end(),
+    hang: () => {},
+    "another user": json('{"sub":"mallory","roles":["admin"]}'),
+    "another address": json('{"sub":"alice","email":"boss@example.com"}'),
+  };
+  const front = createServer((req, res) => {
+    if (req.url === "/me" && fault.userinfo !== undefined) return broken[fault.userinfo](res);
+    const { method, url, headers } = req;
+    const forwarded = request(
+      { port: provider.port, host: "127.0.0.1", method, path: url, headers },
+      (answer) => {
+        res.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(res);
+      },
+    );
+    req.pipe(forwarded);
+  });
+  await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
+  const provider = await startIdentityProvider({
+    port: 0,
+    publicUrl: `http://localhost:${(front.address() as AddressInfo).port}`,
+    client: { id: "proxy", secret: "proxy-secret", redirectUris: [REDIRECT_URI] },
+    audience: AUDIENCE,
+    scopes: ["weather:read"],
+    users: [
+      { subject: "alice", name: "Alice", email: "alice@example.com", permissions: ["weather:read"], ...user },
+    ],
+    character: { advertisesApiScopes: true, ...character },
+  });
+  closers.push(async () => {
+    front.closeAllConnections();
+    front.close();
+    await provider.close();
+  });
+  const { upstream } = loadConfig({
+    BASE_URL: "http://localhost:9",
+    STORE: "memory",
+    SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",
+    OIDC_ISSUER: provider.issuer,
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_AUDIENCE: AUDIENCE,
+    ...environment,
+  });
+  const client = createOidcProvider(
+    { ...upstream, ...adjust },
+    {
+      now: () => Math.floor(Date.now() / 1000),
+      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
+      log: pino({ level: "silent" }),
+    },
+  );
+  async function login() {
+    const asked = {
+      redirectUri: REDIRECT_URI,
+      state: "state",
+      nonce: "nonce",
+      codeVerifier: "v".repeat(43),
+      scopes: ["weather:read"],
+    };
+    const url = await client.authorizationUrl(asked);
+    const callback = await signIn(new Browser({ stopAt: ({ href }) => href.startsWith(REDIRECT_URI) }), url);
+    const { tokens, ...user } = await client.finishLogin(callback.searchParams, asked);
+    return { ...user, tokens, refreshToken: tokens.refreshToken ?? "", url };
+  }
+  return { provider, client, fault, login };
+}
+
+describe("a refresh tells of the user", () => {
+  const ways: Array<[string, Character]> = [
+    ["by the claims of a JWT access token", { claimsInAccessToken: true }],
+    ["by userinfo where the access token is opaque", { accessTokens: "opaque" }],
+  ];
+  for (const [name, character] of ways)
+    test(name, async () => {
+      const { provider, client, login } = await start({ character, user: { claims: { roles: ["chief"] } } });
+      const { claims, refreshToken } = await login();
+      assert.deepEqual(claims.roles, ["chief"]);
+      provider.changeUser("alice", { claims: { roles: ["reader"], dept: "sales" } });
+      const renewed = await client.refresh(refreshToken, "alice");
+      assert.deepEqual([renewed.claims?.roles, renewed.claims?.dept], [["reader"], "sales"]);
+      assert.equal(renewed.claims?.sub, "alice");
+    });
+
+  test("but never who it is, and not the login session: those are the sign-in's", async () => {
+    const { client, provider, login } = await start({ character: { claimsInAccessToken: true } });
+    const { refreshToken } = await login();
+    provider.changeUser("alice", { claims: { sid: "another", jti: "x", nbf: 1, dept: "sales" } });
+    const { claims } = await client.refresh(refreshToken, "the-user-of-the-sign-in");
+    assert.equal(claims?.sub, "the-user-of-the-sign-in");
+    assert.equal(claims?.dept, "sales");
+    for (const name of ["sid", "jti", "nbf", "nonce"]) assert.equal(claims?.[name], undefined, name);
+  });
+
+  for (const userinfo of ["500", "another user", "hang"] as const)
+    test(`or not at all, if userinfo answers: ${userinfo}. The new tokens are kept`, async () => {
+      const { client, fault, login } = await start({
+        character: { accessTokens: "opaque" },
+        environment: { UPSTREAM_TIMEOUT_SECONDS: "30", SCOPES_FROM: "claim", SCOPE_CLAIM: "roles" },
+        user: { claims: { roles: ["weather:read"] } },
+      });
+      const { refreshToken, scopes } = await login();
+      assert.deepEqual(scopes, ["weather:read"]);
+      fault.userinfo = userinfo;
+      const began = performance.now();
+      const renewed = await client.refresh(refreshToken, "alice");
+      assert.ok(performance.now() - began < 5_000, "and does not keep them waiting for long");
+      assert.equal(renewed.claims, undefined);
+      assert.equal(renewed.scopes, undefined, "nobody loses a role because a server is down");
+      assert.notEqual(renewed.tokens.refreshToken, refreshToken);
+      delete fault.userinfo;
+      const next = await client.refresh(renewed.tokens.refreshToken ?? "", "alice");
+      assert.deepEqual(next.claims?.roles, ["weather:read"]);
+    });
+
+  test("or not at all, if the access token is not for us", async () => {
+    const { client, provider, login } = await start({ character: { claimsInAccessToken: true } });
+    const { refreshToken } = await login();
+    provider.changeUser("alice", { claims: { aud: "https://somebody.example", roles: ["admin"] } });
+    const renewed = await client.refresh(refreshToken, "alice");
+    assert.equal(renewed.claims, undefined);
+    assert.notEqual(renewed.tokens.refreshToken, refreshToken);
+  });
+});
+
+describe("a sign-in", () => {
+  test("does not take the ID token's verification for the address that userinfo names", async () => {
+    const { fault, login } = await start({ character: { accessTokens: "opaque" } });
+    assert.equal((await login()).claims.email_verified, true);
+    fault.userinfo = "another address";
+    const { claims } = await login();
+    assert.deepEqual([claims.email, claims.email_verified], ["boss@example.com", undefined]);
+  });
+
+  test("for an Auth0 organization says which, and comes back with it", async () => {
+    const user = { organization: { id: "org_1", name: "acme" } };
+    for (const organization of ["org_1", "ACME"]) {
+      const { login } = await start({ user, adjust: { preset: "auth0", organization } });
+      const { url, claims } = await login();
+      assert.equal(url.searchParams.get("organization"), organization);
+      assert.deepEqual([claims.org_id, claims.org_name], ["org_1", "acme"]);
+    }
+  });
+
+  test("without one says nothing of it", async () => {
+    const { login } = await start({ user: { organization: { id: "org_1", name: "acme" } } });
+    const { url, claims } = await login();
+    assert.equal(url.searchParams.has("organization"), false);
+    assert.equal(claims.org_id, undefined);
+  });
+});
+
+describe("the scopes that a provider offers", () => {
+  test("are those that discovery lists", async () => {
+    const { client } = await start();
+    assert.deepEqual(await client.offeredScopes(), [
+      "openid",
+      "profile",
+      "email",
+      "offline_access",
+      "weather:read",
+    ]);
+  });
+
+  test("are not known of Auth0, which does not list those of its APIs", async () => {
+    const { client } = await start({ adjust: { preset: "auth0" } });
+    assert.equal(await client.offeredScopes(), undefined);
+  });
+});
