@@ -127,7 +127,7 @@ function inWords(
       : "  no rule denies it, and the default is to allow"
     : `  by the rule "${verdict.rule.name}"${place(verdict.rule.line)}`;
   return [
-    `${verdict.allowed ? "ALLOW" : "DENY "}  ${feature.kind} ${feature.name} for ${who}`,
+    `${verdict.allowed ? "ALLOW" : "DENY"} ${feature.kind} ${feature.name} for ${who}`,
     ...(because === "" ? [] : [because]),
     "Rules that speak of it:",
     ...matched.map(({ name, line, effect, says }) => `  ${effect} ${says}: "${name}"${place(line)}`),
