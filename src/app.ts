@@ -75,7 +75,7 @@ export function createApp(options: AppOptions): Express {
   const { baseUrl, resource, brand, lifetimes, upstream } = config;
   const audit = createAudit(log, options.auditStream);
   const features = featureTable(options);
-  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config.clients));
+  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
   const permissions = createPermissions({ policy, catalogue, membership: config.membership });
   const pages = createPages(brand);
@@ -239,12 +239,16 @@ export function systemClock(): number {
 }
 
 /** Who names which scopes, for the message about one that is not declared. */
-function scopeUses({ tools, resources, prompts }: FeatureTable, clients: readonly Client[]): ScopeUse[] {
+function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
+  const { scopeSources } = upstream;
+  const mapped =
+    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
   return [
     ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
       name: `${kind} ${name}`,
       scopes,
     })),
+    { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
     ...clients.map(({ client_id, scope = "" }) => ({
       name: `client ${client_id}`,
       scopes: requiredScopes(parseScope(scope) ?? [], `Client ${client_id}`),

@@ -5,9 +5,10 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { type AppOptions, createApp, systemClock } from "./app.ts";
 import { type Audit, createAudit, openAuditStream } from "./audit.ts";
-import type { Config } from "./config.ts";
+import type { Config, UpstreamConfig } from "./config.ts";
 import { type Features, knownNames } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
+import { missingScopes } from "./oauth/scope.ts";
 import { type LivePolicy, watchPolicy } from "./policy/live-policy.ts";
 import { memoryRecords } from "./storage/memory.ts";
 import { redisRecords } from "./storage/redis.ts";
@@ -56,7 +57,7 @@ export async function serve(
   await listen(server, config);
   const { port } = server.address() as AddressInfo;
   void reencryptOldRecords(config, records, log);
-  const announcing = announce(identityProvider, config, log);
+  const announcing = announce(identityProvider, config, Object.keys(features.scopes), log);
   return {
     port,
     async stop() {
@@ -121,13 +122,19 @@ function listen(server: Server, { host, port }: Config): Promise<void> {
 }
 
 /** Tries discovery until it works, so that the log says early, and not at the first sign-in, what is wrong. */
-function announce(identityProvider: IdentityProvider, { upstream }: Config, log: Logger): { cancel(): void } {
+function announce(
+  identityProvider: IdentityProvider,
+  { upstream }: Config,
+  scopes: readonly string[],
+  log: Logger,
+): { cancel(): void } {
   let timer: NodeJS.Timeout | undefined;
   let cancelled = false;
   const attempt = async (delayMs: number): Promise<void> => {
     try {
       await identityProvider.ready();
       log.info({ issuer: upstream.issuer }, "The identity provider is reachable");
+      await warnOfUnofferedScopes(identityProvider, upstream, scopes, log);
     } catch {
       // The provider logged why.
       if (!cancelled)
@@ -141,6 +148,23 @@ function announce(identityProvider: IdentityProvider, { upstream }: Config, log:
       clearTimeout(timer);
     },
   };
+}
+
+/** Said early: users would sign in, be given nothing, and nobody would know why. */
+async function warnOfUnofferedScopes(
+  identityProvider: IdentityProvider,
+  { scopeSources }: UpstreamConfig,
+  scopes: readonly string[],
+  log: Logger,
+): Promise<void> {
+  if (scopeSources.kind === "consent" || scopeSources.claim !== undefined) return;
+  const offered = await identityProvider.offeredScopes();
+  const unoffered = missingScopes(scopes, offered ?? scopes);
+  if (unoffered.length > 0)
+    log.warn(
+      { reason: "scopes_not_offered", scopes: unoffered },
+      "The identity provider does not list these scopes. If it does not know them, nobody is given them: see SCOPES_FROM",
+    );
 }
 
 /** Requests in flight may finish; what is still open after the time limit is cut. */

@@ -26,7 +26,7 @@ export function manifestOf({
         plain({
           title,
           description,
-          scopes: describeRequirement(needs),
+          scopes: describeRequirement(needs) || undefined,
           annotations,
           inputSchema: hash(listing.inputSchema),
           outputSchema: listing.outputSchema && hash(listing.outputSchema),
@@ -36,13 +36,16 @@ export function manifestOf({
     resources: sorted(
       resources.map(({ name, scopes: needs, listing }) => {
         const { title, description, mimeType } = "fixed" in listing ? listing.fixed : listing.template;
-        return [name, plain({ title, description, mimeType, scopes: describeRequirement(needs) })];
+        return [
+          name,
+          plain({ title, description, mimeType, scopes: describeRequirement(needs) || undefined }),
+        ];
       }),
     ),
     prompts: sorted(
       prompts.map(({ name, scopes: needs, listing: { title, description, arguments: args } }) => [
         name,
-        plain({ title, description, arguments: hash(args), scopes: describeRequirement(needs) }),
+        plain({ title, description, arguments: hash(args), scopes: describeRequirement(needs) || undefined }),
       ]),
     ),
   };

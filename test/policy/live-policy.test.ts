@@ -153,6 +153,14 @@ describe("a policy file that changes", () => {
     assert.deepEqual(changes, []);
   });
 
+  test("does not keep the process running", () => {
+    const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length;
+    writeFileSync(path, ALLOW);
+    const before = timers();
+    watch();
+    assert.equal(timers(), before);
+  });
+
   const unreadable: Array<[what: string, prepare: () => void, problem: string]> = [
     ["is missing", () => {}, "does not exist: create it, or correct the path"],
     ["is a folder", () => mkdirSync(path), "is no file: name the policy file itself"],
@@ -189,6 +197,11 @@ describe("a policy file that changes", () => {
   });
 });
 
+/** Gives up in the end, so that a test that would wait for ever fails instead. */
 async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await setTimeout(5);
+  for (let looks = 0; looks < 4_000; looks++) {
+    if (condition()) return;
+    await setTimeout(5);
+  }
+  assert.fail(`It never came true: ${condition}`);
 }

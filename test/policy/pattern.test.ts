@@ -73,6 +73,7 @@ const refused: Array<[Parse, string]> = [
   [uriPattern, "claude.ai"],
   [uriPattern, "*"],
   [uriPattern, "https://claude.ai*"],
+  [uriPattern, "https://claude ai/*"],
   // Nothing could ever match these, so a rule that denies would deny nothing.
   [uriPattern, "https://Claude.ai/*"],
   [uriPattern, "https://claude.ai:443/*"],

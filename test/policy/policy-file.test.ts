@@ -179,11 +179,12 @@ rules:
     deny: everything
     deny: { tools: [list_orders] }
     for: { groups: [a], groups: [b] }
-default: allow
+default: perhaps
 `,
     'policy.yaml:5: has the key "deny" twice: keep one of them',
     'policy.yaml:6: has the key "groups" twice: keep one of them',
     'policy.yaml:7: has the key "default" twice: keep one of them',
+    "policy.yaml:7: default must be one of allow, deny",
   ],
   [
     "a second document, of which nothing would be read",

@@ -42,6 +42,7 @@ describe("denying, where everything else is allowed", () => {
   const features: Array<[Feature, boolean]> = [
     [tool("list_orders"), true],
     [tool("get_weather"), false],
+    [tool("get_weather", ["orders:read"]), false],
     [{ kind: "resource", name: "get_weather", scopes: [] }, true],
     [{ kind: "resource", name: "weather://codes", scopes: [] }, false],
     [{ kind: "prompt", name: "weather://codes", scopes: [] }, true],
@@ -79,6 +80,9 @@ rules:
     allow: { scopes: ["orders:write"] }
   - name: nobody deletes
     deny: { scopes: [orders:write] }
+  - name: no prompt in sales
+    for: { groups: [sales] }
+    deny: { prompts: ["*"] }
   - name: admins
     for: { groups: [admins] }
     allow: everything
@@ -111,7 +115,7 @@ rules:
     [tool("list_orders", ["orders:read"], []), "default"],
     [tool("list_orders", ["x", "orders:read"], ["weather:read"]), undefined],
     [tool("list_orders", ["orders:read"], ["x"]), "default"],
-    [{ kind: "prompt", name: "what_to_wear", scopes: [] }, undefined],
+    [{ kind: "prompt", name: "what_to_wear", scopes: [["orders:read"]] }, "no prompt in sales"],
     [{ kind: "resource", name: "what_to_wear", scopes: [] }, "default"],
   ];
   for (const [feature, rule] of features)
