@@ -15,6 +15,7 @@ import { createRegistrations } from "./clients/register.ts";
 import { registrationRoutes } from "./clients/routes.ts";
 import { createSafeFetch } from "./clients/safe-fetch.ts";
 import type { Config } from "./config.ts";
+import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { healthRoutes } from "./http/health.ts";
@@ -142,7 +143,7 @@ export function createApp(options: AppOptions): Express {
   app.set("etag", false);
   app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
   app.set("trust proxy", config.trustedProxies);
-  app.use(requestLog(log), pages.headers);
+  app.use(withoutBasePath(baseUrl), requestLog(log), pages.headers);
   app.use(healthRoutes(records));
   app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));

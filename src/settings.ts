@@ -5,6 +5,9 @@ import { isScopeToken } from "./oauth/scope.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+// Plain segments only: what proxies decode, normalize or join differently could name another place for each of them.
+const BASE_PATH = /^(\/|(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$/;
+
 /** Reads settings one by one and collects what is wrong, so that a person fixes everything in one go. */
 export class Settings {
   readonly problems: string[] = [];
@@ -85,8 +88,10 @@ export class Settings {
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);
     else if (value.endsWith("/mcp")) this.problem(`${name} must not end with /mcp: that is added to it`);
-    else if (new URL(value).pathname !== "/")
-      this.problem(`${name} must have no path: give this server a host name of its own`);
+    else if (!BASE_PATH.test(new URL(value).pathname))
+      this.problem(
+        `${name} has a path with other characters than letters, digits, ".", "_", "~", "-" and "/"`,
+      );
     return problem === undefined ? new URL(value).href.replace(/\/+$/, "") : value;
   }
 

@@ -5,33 +5,34 @@ import {
   type MetadataSettings,
   protectedResourceMetadata,
 } from "../oauth/server-metadata.ts";
+import { pathOf } from "./base-path.ts";
 import { refuseOtherMethods } from "./methods.ts";
 
-const PROTECTED_RESOURCE = [
-  "/.well-known/oauth-protected-resource",
-  "/.well-known/oauth-protected-resource/mcp",
-  "/mcp/.well-known/oauth-protected-resource",
-];
+const PROTECTED_RESOURCE = ["oauth-protected-resource"];
+// OpenID Connect's location serves clients that look there only.
+const AUTHORIZATION_SERVER = ["oauth-authorization-server", "openid-configuration"];
 
-// OpenID Connect's location serves clients that look there only; the path forms come from older MCP revisions.
-const AUTHORIZATION_SERVER = [
-  "/.well-known/oauth-authorization-server",
-  "/.well-known/oauth-authorization-server/mcp",
-  "/mcp/.well-known/oauth-authorization-server",
-  "/.well-known/openid-configuration",
-  "/.well-known/openid-configuration/mcp",
-  "/mcp/.well-known/openid-configuration",
-];
+/**
+ * Where a document is looked for. The specifications insert `.well-known` before the path of the issuer or resource;
+ * clients of older MCP revisions append it.
+ */
+function locations(document: string, basePath: string): string[] {
+  const inserted = ["", "/mcp"].map((path) => `/.well-known/${document}${path}`);
+  const underPath = ["", "/mcp"].map((path) => `/.well-known/${document}${basePath}${path}`);
+  return [...new Set([...inserted, ...underPath, `/mcp/.well-known/${document}`])];
+}
 
 const CACHE_SECONDS = 300;
 
 export function metadataRoutes(settings: MetadataSettings): Router {
   const router = Router();
+  const basePath = pathOf(settings.issuer);
   const documents: Array<[string[], object]> = [
     [PROTECTED_RESOURCE, protectedResourceMetadata(settings)],
     [AUTHORIZATION_SERVER, authorizationServerMetadata(settings)],
   ];
-  for (const [paths, document] of documents) {
+  for (const [names, document] of documents) {
+    const paths = names.flatMap((name) => locations(name, basePath));
     router.get(
       paths,
       (_req, res) => void res.set("Cache-Control", `public, max-age=${CACHE_SECONDS}`).json(document),

@@ -28,7 +28,7 @@ interface Reading {
 }
 
 // Longer than any policy that a person can answer for.
-const MAX_BYTES = 1024 * 1024;
+const MAX_BYTES = 256 * 1024;
 
 /**
  * The content itself is compared: a timestamp or an event can be missed, and a ConfigMap of Kubernetes changes by a
@@ -82,7 +82,7 @@ function readText(path: string): string {
     // A pipe would be waited for.
     if (!file.isFile()) throw new PolicyError([`${path} is no file: name the policy file itself`]);
     if (file.size > MAX_BYTES)
-      throw new PolicyError([`${path} is larger than 1 MB: is this the right file?`]);
+      throw new PolicyError([`${path} is larger than 256 KB: is this the right file?`]);
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (error) {
     if (error instanceof PolicyError) throw error;
@@ -104,7 +104,5 @@ function delegating(current: () => Policy): Policy {
     scope: (asker, scope) => current().scope(asker, scope),
     feature: (asker, feature) => current().feature(asker, feature),
     explain: (asker, feature) => current().explain(asker, feature),
-    groupsOf: (claims) => current().groupsOf(claims),
-    organizationOf: (claims) => current().organizationOf(claims),
   };
 }

@@ -2,7 +2,6 @@
  * What the operator's policy decides about who asks: whether they may come in, which scopes they may be given, which
  * tools, resources and prompts they may use. Deny wins. Everything here is pure; policy-file.ts reads the rules.
  */
-import { claimAt, strings } from "./claims.ts";
 import {
   type Asker,
   type ClaimNames,
@@ -42,8 +41,6 @@ export interface Policy {
   scope(asker: Asker, scope: string): Verdict;
   feature(asker: Asker, feature: Feature): Verdict;
   explain(asker: Asker, feature: Feature): Explanation;
-  groupsOf(claims: Asker["claims"]): string[];
-  organizationOf(claims: Asker["claims"]): string[];
 }
 
 export const DEFAULT_CLAIMS: ClaimNames = { groups: "groups", organization: "org_id" };
@@ -99,8 +96,6 @@ export function createPolicy(document: PolicyDocument): Policy {
       });
       return { verdict: verdict(featureRefusal(rules, feature)), matched, default: document.default };
     },
-    groupsOf: (claims) => strings(claimAt(claims, claimNames.groups)),
-    organizationOf: (claims) => strings(claimAt(claims, claimNames.organization)),
   };
 }
 

@@ -220,12 +220,16 @@ test("a group with the name of a prototype's property is a group like any other"
 });
 
 test("where groups and organization are said can be configured", () => {
-  const policy = policyOf("claims: { groups: realm_access.roles, organization: 'https://x.example/org' }");
-  const claims = { realm_access: { roles: ["a", 1, "b"] }, "https://x.example/org": "o", groups: ["no"] };
-  assert.deepEqual(policy.groupsOf(claims), ["a", "b"]);
-  assert.deepEqual(policy.organizationOf(claims), ["o"]);
-  assert.deepEqual(allowEverything.groupsOf({ groups: "g", org_id: ["o"] }), ["g"]);
-  assert.deepEqual(allowEverything.organizationOf({ groups: "g", org_id: ["o"] }), ["o"]);
+  const policy = policyOf(`
+claims: { groups: realm_access.roles, organization: 'https://x.example/org' }
+rules:
+  - { name: roles, for: { groups: [b] }, deny: { scopes: ["orders:write"] } }
+  - { name: organizations, for: { organizations: [o] }, deny: { scopes: ["orders:read"] } }`);
+  const denied = (claims: Asker["claims"]) =>
+    ["orders:write", "orders:read"].filter((scope) => !policy.scope({ ...asker(), claims }, scope).allowed);
+  assert.deepEqual(denied({ realm_access: { roles: ["a", 1, "b"] } }), ["orders:write"]);
+  assert.deepEqual(denied({ "https://x.example/org": "o" }), ["orders:read"]);
+  assert.deepEqual(denied({ groups: ["b"], org_id: "o" }), []);
 });
 
 test("an explanation lists every rule that matched and speaks of the feature, in the file's words and order", () => {

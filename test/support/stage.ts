@@ -1,5 +1,5 @@
 /** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { type AppOptions, createApp } from "../../src/app.ts";
@@ -56,6 +56,10 @@ export interface StageOptions {
   environment?: Record<string, string>;
   /** What the environment cannot say of a provider on http://localhost: Auth0's preset. */
   adjust?: (config: Config) => Config;
+  /** The path of BASE_URL, such as `/tools`. */
+  basePath?: string;
+  /** Does what a proxy does that strips `basePath`. */
+  stripsBasePath?: boolean;
   /** Stands between the server and the identity provider. */
   throughProxy?: FaultyProxy;
   /** Where the identity provider reports sign-outs, if not to the server itself. */
@@ -88,7 +92,8 @@ export interface Stage {
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const servers: Server[] = [];
   const server = await listen(servers);
-  const baseUrl = `http://localhost:${portOf(server)}`;
+  const { basePath = "" } = options;
+  const baseUrl = `http://localhost:${portOf(server)}${basePath}`;
   const identityProvider = await startIdentityProvider({
     port: 0,
     ...(options.throughProxy && { publicUrl: `http://localhost:${options.throughProxy.port}` }),
@@ -165,7 +170,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     });
   }
 
-  server.on("request", newApp());
+  const app = newApp();
+  server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
   const records = allRecords[0] as Records;
   await untilReady(records);
   return {
@@ -208,6 +214,14 @@ async function listen(servers: Server[]): Promise<Server> {
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return server;
+}
+
+function strippedOf(basePath: string, app: RequestListener): RequestListener {
+  return (req, res) => {
+    const url = req.url ?? "/";
+    if (url === basePath || url.startsWith(`${basePath}/`)) req.url = url.slice(basePath.length) || "/";
+    app(req, res);
+  };
 }
 
 function portOf(server: Server): number {

@@ -1,0 +1,18 @@
+/** BASE_URL may have a path (`https://example.com/tools`), and a proxy in front may strip it or keep it. */
+import type { RequestHandler } from "express";
+
+/** The path of a base URL without a trailing slash: "" if it has none. */
+export function pathOf(baseUrl: string): string {
+  return new URL(baseUrl).pathname.replace(/\/$/, "");
+}
+
+/** Whichever the proxy does, routes see the path below BASE_URL. Metadata documents at the host's root stay there. */
+export function withoutBasePath(baseUrl: string): RequestHandler {
+  const basePath = pathOf(baseUrl);
+  return (req, _res, next) => {
+    const rest = req.url.slice(basePath.length);
+    if (basePath !== "" && req.url.startsWith(basePath) && /^([/?]|$)/.test(rest))
+      req.url = rest.startsWith("/") ? rest : `/${rest}`;
+    next();
+  };
+}

@@ -1,0 +1,103 @@
+/** A BASE_URL with a path, behind a proxy that keeps the path and behind one that strips it. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
+import { signIn } from "../support/browser.ts";
+import {
+  callTool,
+  getJson,
+  newBrowser,
+  REDIRECT_URI,
+  refresh,
+  register,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+for (const stripsBasePath of [false, true])
+  describe(`https://host/tools behind a proxy that ${stripsBasePath ? "strips" : "keeps"} the path`, () => {
+    let stage: Stage;
+    let origin: string;
+    before(async () => {
+      stage = await startStage({ basePath: "/deep/tools", stripsBasePath });
+      origin = new URL(stage.baseUrl).origin;
+    });
+    after(() => stage.close());
+
+    test("A19 RFC 8414 §3.1 and RFC 9728 §3.1: the documents are where the specifications insert them", async () => {
+      const server = await getJson(`${origin}/.well-known/oauth-authorization-server/deep/tools`);
+      assert.equal(server.issuer, `${origin}/deep/tools`);
+      assert.equal(server.token_endpoint, `${origin}/deep/tools/token`);
+      const resource = await getJson(`${origin}/.well-known/oauth-protected-resource/deep/tools/mcp`);
+      assert.equal(resource.resource, `${origin}/deep/tools/mcp`);
+      assert.deepEqual(resource.authorization_servers, [server.issuer]);
+      for (const path of [
+        "/.well-known/openid-configuration/deep/tools",
+        "/deep/tools/.well-known/openid-configuration",
+        "/deep/tools/.well-known/oauth-authorization-server",
+        "/deep/tools/mcp/.well-known/oauth-protected-resource",
+      ])
+        assert.equal((await fetch(origin + path)).status, 200, path);
+    });
+
+    test("the challenge points to the inserted document", async () => {
+      const answer = await rpc(stage.url, undefined, "tools/list");
+      assert.equal(answer.status, 401);
+      assert.ok(
+        answer.headers
+          .get("www-authenticate")
+          ?.includes(`resource_metadata="${origin}/.well-known/oauth-protected-resource/deep/tools/mcp"`),
+      );
+    });
+
+    test("a whole session, pages, cookies and callback included", async () => {
+      const client = await register(stage.baseUrl);
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      const answer = await callTool(stage.url, tokens.access_token, "whoami");
+      assert.equal(answer.body.result.structuredContent.subject, "alice");
+      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+      assert.equal((await fetch(stage.baseUrl)).status, 200);
+      assert.equal((await fetch(`${stage.baseUrl}/healthz`)).status, 200);
+    });
+
+    test("the official client finds its way", async () => {
+      const kept: Record<string, unknown> = {};
+      const keep = (name: string) => (value: unknown) => {
+        kept[name] = value;
+      };
+      const authProvider = {
+        redirectUrl: REDIRECT_URI,
+        clientMetadata: {
+          client_name: "c",
+          redirect_uris: [REDIRECT_URI],
+          token_endpoint_auth_method: "none",
+        },
+        clientInformation: () => kept.client as never,
+        saveClientInformation: keep("client"),
+        tokens: () => kept.tokens as never,
+        saveTokens: keep("tokens"),
+        codeVerifier: () => kept.verifier as never,
+        saveCodeVerifier: keep("verifier"),
+        redirectToAuthorization: keep("authorizationUrl"),
+      };
+      const connect = () => new StreamableHTTPClientTransport(new URL(stage.url), { authProvider });
+      const first = connect();
+      await assert.rejects(new Client({ name: "c", version: "1" }).connect(first), UnauthorizedError);
+      const callback = await signIn(newBrowser(), String(kept.authorizationUrl), { login: "alice" });
+      await first.finishAuth(callback.searchParams);
+      const client = new Client({ name: "c", version: "1" });
+      await client.connect(connect());
+      assert.equal((await client.listTools()).tools.length, 3);
+      await client.close();
+    });
+
+    test("what lies beside the path is not there", async () => {
+      for (const path of [
+        "/deep/toolsmcp",
+        "/deep",
+        "/.well-known/oauth-authorization-server/other",
+      ])
+        assert.equal((await fetch(origin + path)).status, 404, path);
+    });
+  });
