@@ -41,6 +41,7 @@ import type { Records } from "./storage/store.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
 import { Grant } from "./tokens/grant.ts";
+import { createGrantCache } from "./tokens/grant-cache.ts";
 import { createGrants } from "./tokens/grants.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
@@ -103,6 +104,7 @@ export function createApp(options: AppOptions): Express {
     limits: config.grantLimits,
     audit,
   });
+  const grantCache = createGrantCache({ ...config.grantCache, grants, records, now });
   const registrations = createRegistrations({
     ...surroundings,
     clients,
@@ -152,7 +154,7 @@ export function createApp(options: AppOptions): Express {
   app.all(
     "/mcp",
     bearerAuth({
-      verify: (token) => verifyAccessToken(token, { ...rooms, resource }),
+      verify: (token) => verifyAccessToken(token, { ...rooms, grants: grantCache, resource }),
       upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
       permissions,
       resource,

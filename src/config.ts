@@ -35,6 +35,16 @@ export interface GrantLimits {
   perUserAndClient: number;
 }
 
+/** What each replica keeps of grants that are in use. */
+export interface GrantCacheConfig {
+  /** At most so many; 0 keeps none. */
+  entries: number;
+  /** Asked for anew after this long, in case the word of a change was lost. */
+  seconds: number;
+  /** While the store is out of reach, a grant that was seen this long ago still counts. */
+  outageSeconds: number;
+}
+
 /** Clients that bring their metadata along as a document (Client ID Metadata Documents). */
 export interface ClientIdMetadataConfig {
   enabled: boolean;
@@ -120,6 +130,7 @@ export interface Config {
   secretKeys: readonly string[];
   lifetimes: Lifetimes;
   grantLimits: GrantLimits;
+  grantCache: GrantCacheConfig;
   /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
   listed: "granted" | "all";
   /** Who may do what beyond the scopes: the path of a file. */
@@ -181,6 +192,11 @@ export function loadConfig(environment: Environment): Config {
     grantLimits: {
       perUser: settings.integer("MAX_GRANTS_PER_USER", 100, 1, 10_000),
       perUserAndClient: settings.integer("MAX_GRANTS_PER_USER_AND_CLIENT", 20, 1, 10_000),
+    },
+    grantCache: {
+      entries: settings.integer("GRANT_CACHE_ENTRIES", 10_000, 0, 10_000_000),
+      seconds: settings.integer("GRANT_CACHE_SECONDS", 10, 1, 300),
+      outageSeconds: settings.integer("STORE_OUTAGE_SECONDS", 60, 0, 3_600),
     },
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
     ...(policyFile !== undefined && { policyFile }),

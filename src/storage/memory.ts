@@ -1,8 +1,9 @@
 /** Records in this process's memory: for the demo, for tests, and for whoever says STORE=memory out loud. */
+import { EventEmitter } from "node:events";
 import { Keyv } from "keyv";
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import { rateLimits } from "./rate-limits.ts";
-import type { Records } from "./store.ts";
+import { kindOf, type Records } from "./store.ts";
 
 interface Entry {
   value: string;
@@ -18,6 +19,9 @@ export function memoryRecords(): Records {
   // Entries stay objects, so that compare-and-set can look at them without parsing.
   keyv.serialize = undefined;
   keyv.deserialize = undefined;
+  const changes = new EventEmitter();
+  changes.setMaxListeners(0);
+  const tell = (key: string) => changes.emit(kindOf(key), key);
   const live = (key: string) => {
     const entry = entries.get(key);
     return entry?.expires !== undefined && entry.expires <= Date.now() ? undefined : entry;
@@ -29,11 +33,15 @@ export function memoryRecords(): Records {
 
   return {
     get: async (key) => (live(key) === undefined ? undefined : keyv.get(key)),
-    put: async (key, record, ttlSeconds) => void (await keyv.set(key, record, ttlSeconds * 1000)),
+    async put(key, record, ttlSeconds) {
+      await keyv.set(key, record, ttlSeconds * 1000);
+      tell(key);
+    },
     // Keyv has no compare-and-set; without an await in between, this one is atomic.
     replace: async (key, expected, record, ttlSeconds) => {
       if (live(key)?.value !== expected) return false;
       entries.set(key, { value: record, expires: Date.now() + ttlSeconds * 1000 });
+      tell(key);
       return true;
     },
     rewrite: async (key, expected, record) => {
@@ -45,8 +53,20 @@ export function memoryRecords(): Records {
     async *keys(prefix) {
       for (const key of [...entries.keys()]) if (key.startsWith(prefix) && live(key) !== undefined) yield key;
     },
-    delete: async (key) => live(key) !== undefined && keyv.delete(key),
-    deleteIf: async (key, expected) => live(key)?.value === expected && entries.delete(key),
+    async delete(key) {
+      const removed = live(key) !== undefined && (await keyv.delete(key));
+      if (removed) tell(key);
+      return removed;
+    },
+    async deleteIf(key, expected) {
+      const removed = live(key)?.value === expected && entries.delete(key);
+      if (removed) tell(key);
+      return removed;
+    },
+    watch(kind, changed) {
+      changes.on(kind, changed);
+      return { epoch: 0, close: () => void changes.off(kind, changed) };
+    },
     indexes: {
       add: async (index, member, score) => {
         const scores = indexes.get(index) ?? new Map<string, number>();

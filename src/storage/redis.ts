@@ -5,7 +5,8 @@ import type { Logger } from "pino";
 import { RateLimiterRedis } from "rate-limiter-flexible";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { rateLimits } from "./rate-limits.ts";
-import type { Records } from "./store.ts";
+import { createRedisWatch, type Subscriber } from "./redis-watch.ts";
+import { isTold, type Records } from "./store.ts";
 
 export interface RedisOptions {
   /** `redis://` or `rediss://`. */
@@ -16,9 +17,14 @@ export interface RedisOptions {
   log: Logger;
 }
 
+// The last two arguments are the channel and the message that tell other replicas; in the same step as the change, so
+// that none is ever made without being told.
+const TELL = "if ARGV[#ARGV] ~= '' then redis.call('PUBLISH', ARGV[#ARGV - 1], ARGV[#ARGV]) end";
+const PUT = `redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) ${TELL} return 1`;
+const DELETE = `if redis.call('DEL', KEYS[1]) == 0 then return 0 end ${TELL} return 1`;
 // Both act only if the value still is what the caller read.
 const REPLACE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1 end return 0`;
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) ${TELL} return 1 end return 0`;
 const REWRITE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0`;
 // An index lives as long as its longest-lived member may.
@@ -82,11 +88,14 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
     }
   }
 
+  const channel = `${keyPrefix}:changes`;
+  const watching = createRedisWatch(client.duplicate() as Subscriber, channel, commandTimeoutMs);
   const redisKeyOf = (key: string) => adapter.createKeyPrefix(key, keyPrefix);
 
   async function evaluate(script: string, key: string, ...args: string[]): Promise<boolean> {
     const keys = [redisKeyOf(key)];
-    return (await answer(() => client.eval(script, { keys, arguments: args }))) === 1;
+    const told = [channel, isTold(key) ? key : ""];
+    return (await answer(() => client.eval(script, { keys, arguments: [...args, ...told] }))) === 1;
   }
 
   async function putIfAbsent(key: string, record: string, ttlSeconds: number): Promise<boolean> {
@@ -109,8 +118,10 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
 
   return {
     get: (key) => answer(() => keyv.get(key)),
-    put: async (key, record, ttlSeconds) =>
-      void (await answer(() => keyv.set(key, record, ttlSeconds * 1000))),
+    async put(key, record, ttlSeconds) {
+      if (isTold(key)) await evaluate(PUT, key, record, String(ttlSeconds * 1000));
+      else await answer(() => keyv.set(key, record, ttlSeconds * 1000));
+    },
     replace: (key, expected, record, ttlSeconds) =>
       expected === undefined
         ? putIfAbsent(key, record, ttlSeconds)
@@ -123,8 +134,9 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
       for await (const batch of client.scanIterator({ MATCH, COUNT: 500 }))
         for (const key of batch) yield prefix + key.slice(start.length);
     },
-    delete: (key) => answer(() => keyv.delete(key)),
+    delete: (key) => (isTold(key) ? evaluate(DELETE, key) : answer(() => keyv.delete(key))),
     deleteIf: (key, expected) => evaluate(DELETE_IF, key, expected),
+    watch: watching.watch,
     indexes: {
       add: async (index, member, score, ttlSeconds) =>
         void (await evaluate(INDEX_ADD, `index:${index}`, String(score), member, String(ttlSeconds * 1000))),
@@ -135,6 +147,7 @@ export function redisRecords({ url, keyPrefix, commandTimeoutMs, log }: RedisOpt
     rateLimits: { count: (limit, key) => answer(() => limits.count(limit, key)) },
     ping: async () => void (await answer(() => client.ping())),
     async close() {
+      watching.close();
       // close() waits for the replies that are due, which a silent connection never brings.
       if (client.isReady) await withTimeout(client.close(), commandTimeoutMs).catch(() => client.destroy());
       else client.destroy();

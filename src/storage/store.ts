@@ -21,12 +21,26 @@ export interface Records {
   delete(key: string): Promise<boolean>;
   /** Removes the record only if it still is `expected`. */
   deleteIf(key: string, expected: string): Promise<boolean>;
+  /**
+   * Calls `changed` with the key of every record of this kind (`grant` for `grant:…`, see {@link isTold}) that any
+   * replica writes or removes, soon after. A record that ends by itself is not told.
+   */
+  watch(kind: string, changed: (key: string) => void): Watch;
   readonly indexes: Indexes;
   /** Shared by all replicas. */
   readonly rateLimits: RateLimits;
   /** Resolves if the database answers. */
   ping(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Watch {
+  /**
+   * Changes whenever some may have gone untold: what was kept under another value is not to be trusted. Undefined
+   * while that is so.
+   */
+  readonly epoch: number | undefined;
+  close(): void;
 }
 
 /**
@@ -59,4 +73,16 @@ export interface Store<T> {
   update<Result>(key: string, decide: (current: T | undefined) => Change<T, Result>): Promise<Result>;
   /** True for the caller whose call removed it. */
   delete(key: string): Promise<boolean>;
+}
+
+/** `grant` of `grant:…`. */
+export function kindOf(key: string): string {
+  return key.slice(0, key.indexOf(":"));
+}
+
+/** Kinds of which somebody keeps copies: their changes are told to every replica. */
+const TOLD_KINDS = new Set(["grant"]);
+
+export function isTold(key: string): boolean {
+  return TOLD_KINDS.has(kindOf(key));
 }

@@ -4,6 +4,7 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { askerOf, whose } from "./grant.ts";
+import type { GrantCache } from "./grant-cache.ts";
 import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
 import type { UpstreamRefresh } from "./upstream-refresh.ts";
@@ -31,13 +32,13 @@ export type Verification =
   | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId"> };
 
 interface Rooms extends Pick<Surroundings, "now"> {
-  grants: Grants;
+  grants: GrantCache;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   resource: string;
 }
 
-/** Verifies an access token for `resource`. One look-up. */
+/** Verifies an access token for `resource`. One look-up, and none for a grant that was seen a moment ago. */
 export async function verifyAccessToken(
   value: string,
   { grants, permissions, catalogue, resource, now }: Rooms,

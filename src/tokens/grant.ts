@@ -50,7 +50,7 @@ export const Grant = z.object({
 export type Grant = z.infer<typeof Grant>;
 
 /** For the log and the audit log. */
-export function whose({ id, subject, clientId }: Grant): {
+export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | "clientId">): {
   grantId: string;
   subject: string;
   clientId: string;
@@ -59,7 +59,12 @@ export function whose({ id, subject, clientId }: Grant): {
 }
 
 /** Who a grant speaks for, to the policy. */
-export function askerOf({ subject, claims, clientId, code }: Grant): Asker {
+export function askerOf({
+  subject,
+  claims,
+  clientId,
+  code,
+}: Pick<Grant, "subject" | "claims" | "clientId" | "code">): Asker {
   return { subject, claims, clientId, redirectUri: code.redirectUri };
 }
 

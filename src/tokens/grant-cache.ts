@@ -1,0 +1,109 @@
+/**
+ * Grants that are in use, kept in this process: a request of a session that was seen a moment ago needs no store. Other
+ * replicas tell when a grant changes or ends; what they say counts within milliseconds. Only the look-up is saved:
+ * expiry, resource, kind and policy are checked at every request.
+ */
+import type { GrantCacheConfig } from "../config.ts";
+import { UnavailableError } from "../oauth/errors.ts";
+import type { Records } from "../storage/store.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Grant } from "./grant.ts";
+import type { Grants } from "./grants.ts";
+
+/** What a request needs of a grant; the provider's tokens stay in the store. */
+export type CachedGrant = Omit<Grant, "upstream" | "replaced" | "familyKey">;
+
+export interface GrantCache {
+  /** @throws UnavailableError if the store is out of reach and the grant was not seen lately */
+  find(id: string): Promise<CachedGrant | undefined>;
+}
+
+/** How a look-up went: `stale` is an answer during an outage of the store. */
+export type Lookup = "hit" | "miss" | "stale";
+
+interface Options extends GrantCacheConfig, Pick<Surroundings, "now"> {
+  grants: Pick<Grants, "find">;
+  records: Pick<Records, "watch">;
+  onLookup?: (lookup: Lookup) => void;
+}
+
+interface Entry {
+  grant: CachedGrant;
+  fetchedAt: number;
+  /** Of the watch; see there. */
+  epoch: number | undefined;
+}
+
+const KIND = "grant";
+
+export function createGrantCache({
+  entries: limit,
+  seconds,
+  outageSeconds,
+  grants,
+  records,
+  now,
+  onLookup = () => {},
+}: Options): GrantCache {
+  if (limit === 0) return grants;
+  // In the order of their last use: the first is the next to go.
+  const entries = new Map<string, Entry>();
+  const fetching = new Map<string, Promise<CachedGrant | undefined>>();
+
+  const watch = records.watch(KIND, (key) => {
+    const id = key.slice(KIND.length + 1);
+    entries.delete(id);
+    // What is on its way may have been read before the change: whoever waits for it may have it, nobody after them.
+    fetching.delete(id);
+  });
+
+  function keep(id: string, entry: Entry): void {
+    entries.delete(id);
+    entries.set(id, entry);
+    const [oldest] = entries.keys();
+    if (entries.size > limit && oldest !== undefined) entries.delete(oldest);
+  }
+
+  function fetch(id: string): Promise<CachedGrant | undefined> {
+    const found = load(id).finally(() => {
+      if (fetching.get(id) === found) fetching.delete(id);
+    });
+    fetching.set(id, found);
+    return found;
+
+    async function load(id: string): Promise<CachedGrant | undefined> {
+      const [fetchedAt, { epoch }] = [now(), watch];
+      const grant = await grants.find(id);
+      const isCurrent = fetching.get(id) === found;
+      if (grant === undefined) entries.delete(id);
+      else if (isCurrent) keep(id, { grant: inUse(grant), fetchedAt, epoch });
+      return grant;
+    }
+  }
+
+  return {
+    async find(id) {
+      const entry = entries.get(id);
+      const isTold = watch.epoch !== undefined && entry?.epoch === watch.epoch;
+      if (entry !== undefined && isTold && now() < entry.fetchedAt + seconds) {
+        onLookup("hit");
+        keep(id, entry);
+        return entry.grant;
+      }
+      try {
+        onLookup("miss");
+        return await (fetching.get(id) ?? fetch(id));
+      } catch (error) {
+        const kept = entries.get(id);
+        const isLate = kept === undefined || now() >= kept.fetchedAt + outageSeconds;
+        if (!(error instanceof UnavailableError) || isLate) throw error;
+        onLookup("stale");
+        return kept.grant;
+      }
+    },
+  };
+}
+
+function inUse({ upstream, replaced, familyKey, ...rest }: Grant): CachedGrant {
+  return rest;
+}
