@@ -83,7 +83,11 @@ describe("configuration", () => {
     ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER, .* cannot be used together with AUTH0_/],
     ["Auth0 without its domain", { AUTH0_CLIENT_ID: "x" }, /AUTH0_DOMAIN is missing/],
     ["the endpoint as base URL", { BASE_URL: "https://a.example/mcp" }, /BASE_URL must not end with \/mcp/],
-    ["an odd path in the base URL", { BASE_URL: "https://a.example/to%2fols" }, /BASE_URL has a path with other/],
+    [
+      "an odd path in the base URL",
+      { BASE_URL: "https://a.example/to%2fols" },
+      /BASE_URL has a path with other/,
+    ],
     [
       "one client twice",
       {

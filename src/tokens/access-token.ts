@@ -4,7 +4,7 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { askerOf, whose } from "./grant.ts";
-import type { GrantCache } from "./grant-cache.ts";
+import type { CachedGrant, GrantCache } from "./grant-cache.ts";
 import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
 import type { UpstreamRefresh } from "./upstream-refresh.ts";
@@ -45,9 +45,11 @@ export async function verifyAccessToken(
 ): Promise<Verification> {
   const presented = readToken("access", value);
   if (presented === undefined) return { refused: "malformed_access_token" };
-  const grant = await grants.find(presented.grantId);
+  const issuedBy = ({ accessTokens }: CachedGrant) =>
+    accessTokens.find(({ hash }) => hash === presented.hash);
+  const grant = await grants.find(presented.grantId, (found) => issuedBy(found) !== undefined);
   if (grant === undefined) return { refused: "grant_ended" };
-  const issued = grant.accessTokens.find(({ hash }) => hash === presented.hash);
+  const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
   if (issued.expiresAt <= now()) return { refused: "expired_access_token", grant: whose(grant) };
   if (grant.resource !== resource)

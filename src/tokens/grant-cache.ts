@@ -14,8 +14,12 @@ import type { Grants } from "./grants.ts";
 export type CachedGrant = Omit<Grant, "upstream" | "replaced" | "familyKey">;
 
 export interface GrantCache {
-  /** @throws UnavailableError if the store is out of reach and the grant was not seen lately */
-  find(id: string): Promise<CachedGrant | undefined>;
+  /**
+   * What is kept counts only if it `suffices`: a token that another replica issued a moment ago must not be refused
+   * because the word of it is still on its way.
+   * @throws UnavailableError if the store is out of reach and the grant was not seen lately
+   */
+  find(id: string, suffices: (grant: CachedGrant) => boolean): Promise<CachedGrant | undefined>;
 }
 
 /** How a look-up went: `stale` is an answer during an outage of the store. */
@@ -82,21 +86,23 @@ export function createGrantCache({
   }
 
   return {
-    async find(id) {
+    async find(id, suffices) {
       const entry = entries.get(id);
       const isTold = watch.epoch !== undefined && entry?.epoch === watch.epoch;
-      if (entry !== undefined && isTold && now() < entry.fetchedAt + seconds) {
+      if (entry !== undefined && isTold && now() < entry.fetchedAt + seconds && suffices(entry.grant)) {
         onLookup("hit");
         keep(id, entry);
         return entry.grant;
       }
       try {
         onLookup("miss");
-        return await (fetching.get(id) ?? fetch(id));
+        const onItsWay = fetching.get(id);
+        const found = onItsWay && (await onItsWay);
+        return found !== undefined && suffices(found) ? found : await fetch(id);
       } catch (error) {
         const kept = entries.get(id);
         const isLate = kept === undefined || now() >= kept.fetchedAt + outageSeconds;
-        if (!(error instanceof UnavailableError) || isLate) throw error;
+        if (!(error instanceof UnavailableError) || isLate || !suffices(kept.grant)) throw error;
         onLookup("stale");
         return kept.grant;
       }

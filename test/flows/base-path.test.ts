@@ -93,11 +93,7 @@ for (const stripsBasePath of [false, true])
     });
 
     test("what lies beside the path is not there", async () => {
-      for (const path of [
-        "/deep/toolsmcp",
-        "/deep",
-        "/.well-known/oauth-authorization-server/other",
-      ])
+      for (const path of ["/deep/toolsmcp", "/deep", "/.well-known/oauth-authorization-server/other"])
         assert.equal((await fetch(origin + path)).status, 404, path);
     });
   });

@@ -3,9 +3,7 @@
  * counted. RACE_ROUNDS sets how many rounds of ten concurrent refreshes; a tenth of `npm run test:races` by default.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, fork } from "node:child_process";
 import { randomInt } from "node:crypto";
-import { once } from "node:events";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
@@ -20,6 +18,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
+import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
 
 const ROUNDS = Number(process.env.RACE_ROUNDS ?? 100);
@@ -124,7 +123,7 @@ async function race(
   count.upstreamRefreshes = spent.length;
   if (refreshTokens === "rotating")
     count.reusedUpstream = spent.length - new Set(spent.map(({ refreshToken }) => refreshToken)).size;
-  for (const server of servers) server.stop();
+  for (const server of servers) await server.kill();
   await issuer.close();
   await upstream.close();
   return count;
@@ -174,12 +173,6 @@ async function killAtRandom(
   }
 }
 
-interface ServerProcess {
-  url: string;
-  killAndRestart(): Promise<void>;
-  stop(): void;
-}
-
 async function startServers(refreshTokens: "rotating" | "static") {
   const redis = await startRedis();
   cleanUp.push(() => redis.stop());
@@ -198,7 +191,7 @@ async function startServers(refreshTokens: "rotating" | "static") {
   upstream.target = issuer.port;
   const servers = await Promise.all(
     ports.map((port) =>
-      startServer({
+      startServerProcess({
         BASE_URL: baseUrl,
         PORT: String(port),
         HOST: "127.0.0.1",
@@ -215,28 +208,6 @@ async function startServers(refreshTokens: "rotating" | "static") {
       }),
     ),
   );
+  for (const server of servers) cleanUp.push(() => server.kill());
   return { servers, upstream, issuer };
-}
-
-async function startServer(environment: Record<string, string>): Promise<ServerProcess> {
-  let child = await spawn(environment);
-  cleanUp.push(() => child.kill("SIGKILL"));
-  return {
-    url: `http://localhost:${environment.PORT}`,
-    async killAndRestart() {
-      child.kill("SIGKILL");
-      await once(child, "exit");
-      child = await spawn(environment);
-    },
-    stop: () => void child.kill("SIGKILL"),
-  };
-}
-
-async function spawn(environment: Record<string, string>): Promise<ChildProcess> {
-  const child = fork(new URL("./server.ts", import.meta.url), {
-    env: { PATH: process.env.PATH, ...environment },
-    execArgv: ["--import", "tsx"],
-  });
-  await once(child, "message");
-  return child;
 }

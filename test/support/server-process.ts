@@ -1,0 +1,51 @@
+/** A server process of its own, as in production: configured by its environment, stopped politely or killed. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+
+export interface ServerProcess {
+  url: string;
+  /** Without notice, and up again on the same port. */
+  killAndRestart(): Promise<void>;
+  /** SIGTERM; resolves with the exit code when it is gone. */
+  stop(): Promise<number | null>;
+  /** Starts it again after it was stopped or killed. */
+  start(): Promise<void>;
+  kill(): Promise<void>;
+  pid(): number;
+}
+
+/** Resolves when it listens. The environment is all that it sees. */
+export async function startServerProcess(environment: Record<string, string>): Promise<ServerProcess> {
+  let child = await spawn(environment);
+  const end = async (signal: NodeJS.Signals): Promise<number | null> => {
+    if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    const [code] = await exited;
+    return code;
+  };
+  return {
+    url: `http://localhost:${environment.PORT}`,
+    async killAndRestart() {
+      await end("SIGKILL");
+      child = await spawn(environment);
+    },
+    stop: () => end("SIGTERM"),
+    async start() {
+      child = await spawn(environment);
+    },
+    async kill() {
+      await end("SIGKILL");
+    },
+    pid: () => child.pid ?? 0,
+  };
+}
+
+async function spawn(environment: Record<string, string>): Promise<ChildProcess> {
+  const child = fork(new URL("./server.ts", import.meta.url), {
+    env: { PATH: process.env.PATH, ...environment },
+    execArgv: ["--import", "tsx"],
+  });
+  await once(child, "message");
+  return child;
+}
