@@ -1,7 +1,8 @@
 /** `npm run admin`: the operator's command line. Reads the same environment as the server. */
-import { existsSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { explainPolicy } from "./admin/policy-explain.ts";
+import { type ExplainOptions, explainPolicy, explanationInWords } from "./admin/policy-explain.ts";
+import { loadConfig } from "./config.ts";
+import { readEnvironment } from "./environment.ts";
 import { causes } from "./oauth/errors.ts";
 
 const program = new Command("admin")
@@ -9,7 +10,7 @@ const program = new Command("admin")
   .exitOverride()
   .showHelpAfterError();
 
-const collect = (value: string, values: string[]) => [...values, value];
+const collect = (value: string, values: string[] = []) => [...values, value];
 
 program
   .command("policy")
@@ -17,28 +18,36 @@ program
   .command("explain")
   .description("what the policy says of one person, one client and one tool, and by which rule")
   .requiredOption("--user <subject>", "the user's sub at the identity provider")
-  .option("--client <id>", "the client's id; left out: that of their latest session")
+  .option("--client <id>", "the client's id (as in the log); left out: that of their latest session")
   .option("--tool <name>", "the tool …")
   .option("--resource <uri>", "… or the resource …")
   .option("--prompt <name>", "… or the prompt")
-  .option(
-    "--group <name>",
-    "take them to be in this group, whatever the session says (repeatable)",
-    collect,
-    [],
-  )
-  .option("--organization <id>", "take them to be of this organization (repeatable)", collect, [])
+  .option("--group <name>", "take them to be in this group, whatever the session says (repeatable)", collect)
+  .option("--organization <id>", "take them to be of this organization (repeatable)", collect)
   .option("--email <address>", "take this to be their verified e-mail address")
   .option("--redirect-uri <uri>", "where the client receives its codes")
-  .option("--json", "for programs", false)
-  .action(explainPolicy);
+  .option("--json", "for programs")
+  .action(
+    async ({ json, group = [], organization = [], ...rest }: Partial<ExplainOptions> & { json?: true }) => {
+      const config = loadConfig(readEnvironment());
+      // Imported here, so that a mistake in the declaration of a tool is told like every other problem.
+      const { createTools, ...declared } = await import("./tools/index.ts");
+      const offered = { ...declared, tools: createTools({ weather: { ...config.weather, source: "" } }) };
+      const options = { ...(rest as ExplainOptions), group, organization };
+      const answer = await explainPolicy(options, config, offered);
+      print(json ? JSON.stringify(answer) : explanationInWords(answer, config.policyFile ?? ""));
+    },
+  );
 
 try {
-  if (existsSync(".env")) process.loadEnvFile(".env");
   await program.parseAsync();
   process.exit(0); // a connection to the store that never came about would keep the process alive
 } catch (error) {
   // Commander has said what is wrong with the command line.
   if (!(error instanceof CommanderError)) process.stderr.write(`${causes(error)}\n`);
   process.exit(error instanceof CommanderError ? error.exitCode : 1);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
 }

@@ -31,7 +31,7 @@ import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
 import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
 import { parseScope } from "./oauth/scope.ts";
-import { type ScopeDeclarations, type ScopeUse, scopeCatalogue } from "./oauth/scope-catalogue.ts";
+import { type ScopeUse, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { requiredScopes } from "./oauth/scope-requirement.ts";
 import { createPermissions } from "./policy/permissions.ts";
 import { allowEverything, type Policy } from "./policy/policy.ts";
@@ -39,6 +39,15 @@ import { encryptedStore } from "./storage/encrypted.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { countDecisions } from "./telemetry/decision-metrics.ts";
+import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { metricsRoutes } from "./telemetry/metrics-endpoint.ts";
+import { observedFeatures } from "./telemetry/observed-features.ts";
+import { observedIdentityProvider } from "./telemetry/observed-identity-provider.ts";
+import { observedRecords } from "./telemetry/observed-records.ts";
+import { type Observe, timeOperations } from "./telemetry/operation.ts";
+import { measureRequests } from "./telemetry/request-metrics.ts";
+import { traceOperations, traceRequests } from "./telemetry/spans.ts";
 import { upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
 import { Grant } from "./tokens/grant.ts";
 import { createGrantCache } from "./tokens/grant-cache.ts";
@@ -49,12 +58,12 @@ import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
 export interface AppOptions extends Features {
   config: Config;
-  /** Every scope that a tool, resource or prompt needs, described for the consent page. */
-  scopes: ScopeDeclarations;
   /** Who may do what beyond the scopes. Default: nothing is denied. */
   policy?: Policy;
   /** Gets every audit line, beside the log. */
   auditStream?: AuditStream;
+  /** Where everything is counted and timed. Default: metrics of its own. */
+  metrics?: Metrics;
   records: Records;
   identityProvider: IdentityProvider;
   log: Logger;
@@ -72,11 +81,18 @@ const VERSION = "0.1.0";
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
 export function createApp(options: AppOptions): Express {
-  const { config, records, identityProvider, log, now = systemClock } = options;
+  const { config, log, now = systemClock, metrics = createMetrics() } = options;
+  const observe = observing(metrics);
+  const records = observedRecords(options.records, observe);
+  const identityProvider = observedIdentityProvider(options.identityProvider, observe);
   const surroundings: Surroundings = { now, randomBytes, log };
   const { baseUrl, resource, brand, lifetimes, upstream } = config;
-  const audit = createAudit(log, options.auditStream);
-  const features = featureTable(options);
+  if (config.policyFile !== undefined && options.policy === undefined)
+    throw new Error(
+      "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
+    );
+  const audit = createAudit(log, options.auditStream, countDecisions(metrics));
+  const features = featureTable(observedFeatures(options, observe));
   const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
   const permissions = createPermissions({ policy, catalogue, membership: config.membership });
@@ -85,7 +101,11 @@ export function createApp(options: AppOptions): Express {
   const storing = { records, sealer, log };
 
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
-  const { documents, verifyAssertion } = clientIdMetadataRooms(options, surroundings, redirectUris);
+  const { documents, verifyAssertion } = clientIdMetadataRooms(
+    { ...options, records },
+    surroundings,
+    redirectUris,
+  );
   const clients = createClients(
     encryptedStore({ ...storing, kind: "client", schema: Client }),
     config.clients,
@@ -104,7 +124,13 @@ export function createApp(options: AppOptions): Express {
     limits: config.grantLimits,
     audit,
   });
-  const grantCache = createGrantCache({ ...config.grantCache, grants, records, now });
+  const grantCache = createGrantCache({
+    ...config.grantCache,
+    grants,
+    records,
+    now,
+    onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
+  });
   const registrations = createRegistrations({
     ...surroundings,
     clients,
@@ -145,8 +171,8 @@ export function createApp(options: AppOptions): Express {
   app.set("etag", false);
   app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
   app.set("trust proxy", config.trustedProxies);
-  app.use(withoutBasePath(baseUrl), requestLog(log), pages.headers);
-  app.use(healthRoutes(records));
+  app.use(withoutBasePath(baseUrl), traceRequests, measureRequests(metrics), requestLog(log), pages.headers);
+  app.use(healthRoutes(records), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));
   app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, pages }));
@@ -226,6 +252,12 @@ function clientIdMetadataRooms(
     verifyAssertion: (assertion, assertionType, client) =>
       verifyClientAssertion(assertion, assertionType, client, rules),
   };
+}
+
+/** Every operation is timed, and where there is a trace, it is part of it. */
+function observing(metrics: Metrics): Observe {
+  const time = timeOperations(metrics);
+  return (operation, work) => time(operation, () => traceOperations(operation, work));
 }
 
 /** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */

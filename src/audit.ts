@@ -53,9 +53,13 @@ export type Audit = (event: AuditEvent) => void;
 /** Gets every line as JSON. */
 export type AuditStream = { write(line: string): unknown };
 
-/** @param stream beside the log, whatever the log's level is */
-export function createAudit(log: Logger, stream?: AuditStream): Audit {
-  return ({ event, ...fields }) => {
+/**
+ * @param stream beside the log, whatever the log's level is
+ * @param listener is told everything as well
+ */
+export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit): Audit {
+  return (told) => {
+    const { event, ...fields } = told;
     const request = currentRequest();
     const line = {
       ...fields,
@@ -66,6 +70,7 @@ export function createAudit(log: Logger, stream?: AuditStream): Audit {
     };
     log.info({ audit: event, ...line }, "audit");
     stream?.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...line })}\n`);
+    listener?.(told);
   };
 }
 

@@ -74,6 +74,14 @@ export interface AuditConfig {
   arguments: boolean;
 }
 
+/** Who may see how the server is doing. */
+export interface TelemetryConfig {
+  /** The bearer token that opens `/metrics`. */
+  metricsToken?: string;
+  /** The OpenTelemetry collector's URL, without `/v1/traces`. */
+  traceEndpoint?: string;
+}
+
 /** How the pages look. */
 export interface Brand {
   name: string;
@@ -136,6 +144,7 @@ export interface Config {
   /** Who may do what beyond the scopes: the path of a file. */
   policyFile?: string;
   audit: AuditConfig;
+  telemetry: TelemetryConfig;
   shutdownSeconds: number;
   logLevel: string;
   weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
@@ -201,6 +210,7 @@ export function loadConfig(environment: Environment): Config {
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
     ...(policyFile !== undefined && { policyFile }),
     audit: audit(settings),
+    telemetry: telemetry(settings),
     shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
     weather: {
@@ -222,6 +232,17 @@ function audit(settings: Settings): AuditConfig {
   return {
     ...(destination !== undefined && { destination }),
     arguments: settings.oneOf("AUDIT_ARGUMENTS", ["off", "on"]) === "on",
+  };
+}
+
+function telemetry(settings: Settings): TelemetryConfig {
+  const metricsToken = settings.optional("METRICS_TOKEN");
+  if (metricsToken !== undefined && !/^\S{16,}$/.test(metricsToken))
+    settings.problem("METRICS_TOKEN must have at least 16 characters, and no space");
+  const traces = settings.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
+  return {
+    ...(metricsToken !== undefined && { metricsToken }),
+    ...(traces !== undefined && { traceEndpoint: settings.url("OTEL_EXPORTER_OTLP_ENDPOINT", traces) }),
   };
 }
 

@@ -6,8 +6,11 @@ export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./mcp/acc
 export { definePrompt, type Prompt } from "./mcp/define-prompt.ts";
 export { defineResource, type Resource } from "./mcp/define-resource.ts";
 export { type Call, defineTool, type Tool, ToolError } from "./mcp/define-tool.ts";
+export { knownNames } from "./mcp/features.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
+export { scopeCatalogue } from "./oauth/scope-catalogue.ts";
 export { anyOf } from "./oauth/scope-requirement.ts";
+export { watchPolicy } from "./policy/live-policy.ts";
 export { memoryRecords } from "./storage/memory.ts";
 export { redisRecords } from "./storage/redis.ts";
 export type { Records } from "./storage/store.ts";

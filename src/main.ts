@@ -1,7 +1,8 @@
-/** The production entry: environment in, server out. The only reader of process.env. */
-import { existsSync } from "node:fs";
+/** The production entry: environment in, server out. */
 import { pino } from "pino";
 import { loadConfig } from "./config.ts";
+import { readEnvironment } from "./environment.ts";
+import { requestFields } from "./http/current-request.ts";
 import { serve } from "./serve.ts";
 
 try {
@@ -12,9 +13,8 @@ try {
 }
 
 async function start(): Promise<void> {
-  readEnvFile();
-  const config = loadConfig(process.env);
-  const log = pino({ level: config.logLevel, base: null });
+  const config = loadConfig(readEnvironment());
+  const log = pino({ level: config.logLevel, base: null, mixin: requestFields });
   // Imported here, so that a mistake in the declaration of a tool is told like every other start-up problem.
   const { createTools, ...declared } = await import("./tools/index.ts");
   const tools = createTools({ weather: { ...config.weather, source: "Open-Meteo (open-meteo.com)" } });
@@ -40,16 +40,6 @@ async function start(): Promise<void> {
   };
   process.on("SIGTERM", (signal) => void stop(signal));
   process.on("SIGINT", (signal) => void stop(signal));
-}
-
-/** What is in the environment already wins over the file. */
-function readEnvFile(): void {
-  if (!existsSync(".env")) return;
-  try {
-    process.loadEnvFile(".env");
-  } catch {
-    throw new Error("the file .env is there but cannot be read.");
-  }
 }
 
 /** A person reads this in a terminal: what to do, no stack trace. */

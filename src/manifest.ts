@@ -3,11 +3,12 @@
  * scopes that the identity provider does not offer.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { systemClock } from "./app.ts";
 import { type Config, loadConfig } from "./config.ts";
+import { readEnvironment } from "./environment.ts";
 import { differences, type Manifest, manifestOf } from "./mcp/manifest.ts";
 import { missingScopes } from "./oauth/scope.ts";
 import { createTools, prompts, resources, scopes } from "./tools/index.ts";
@@ -64,9 +65,8 @@ async function warnOfUnofferedScopes(): Promise<void> {
 }
 
 function configured(): Config | undefined {
-  if (existsSync(".env")) process.loadEnvFile(".env");
   try {
-    return loadConfig(process.env);
+    return loadConfig(readEnvironment());
   } catch {
     return undefined;
   }

@@ -3,18 +3,22 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import { type AppOptions, createApp, systemClock } from "./app.ts";
+import { createApp, systemClock } from "./app.ts";
 import { type Audit, createAudit, openAuditStream } from "./audit.ts";
 import type { Config, UpstreamConfig } from "./config.ts";
 import { type Features, knownNames } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
 import { missingScopes } from "./oauth/scope.ts";
+import { scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { type LivePolicy, watchPolicy } from "./policy/live-policy.ts";
 import { memoryRecords } from "./storage/memory.ts";
 import { redisRecords } from "./storage/redis.ts";
 import { reencrypt } from "./storage/reencrypt.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
+import { countDecisions } from "./telemetry/decision-metrics.ts";
+import { collectProcessMetrics, createMetrics } from "./telemetry/metrics.ts";
+import type { Tracing } from "./telemetry/tracing.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 import { createOidcProvider } from "./upstream/oidc.ts";
 
@@ -31,13 +35,13 @@ const FIRST_ANNOUNCE_DELAY_MS = 2_000;
 const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
 /** Starts listening even while Redis or the identity provider are out of reach: it says so, and recovers by itself. */
-export async function serve(
-  config: Config,
-  features: Features & Pick<AppOptions, "scopes">,
-  log: Logger,
-): Promise<RunningServer> {
+export async function serve(config: Config, features: Features, log: Logger): Promise<RunningServer> {
+  const metrics = createMetrics();
+  collectProcessMetrics(metrics);
+  const tracing = await traceIfAsked(config, log);
   const auditStream = openAuditStream(config.audit, log);
-  const policy = watchPolicyFile(config, features, createAudit(log, auditStream), log);
+  const audit = createAudit(log, auditStream, countDecisions(metrics));
+  const policy = watchPolicyFile(config, features, audit, log);
   const records = createRecords(config, log);
   const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
@@ -45,6 +49,7 @@ export async function serve(
     createApp({
       ...features,
       config,
+      metrics,
       records,
       identityProvider,
       log,
@@ -64,22 +69,30 @@ export async function serve(
       announcing.cancel();
       policy?.close();
       await drain(server, config.shutdownSeconds);
-      await records.close();
+      await Promise.all([records.close(), tracing?.stop()]);
     },
   };
+}
+
+/** The SDK is loaded for those who want it; the others start faster without. */
+async function traceIfAsked({ telemetry }: Config, log: Logger): Promise<Tracing | undefined> {
+  if (telemetry.traceEndpoint === undefined) return undefined;
+  const { startTracing } = await import("./telemetry/tracing.ts");
+  return startTracing(telemetry.traceEndpoint, log);
 }
 
 /** Every change of the policy is written down, and so is one that was not taken. */
 function watchPolicyFile(
   { policyFile: path }: Config,
-  features: Features & Pick<AppOptions, "scopes">,
+  features: Features,
   audit: Audit,
   log: Logger,
 ): LivePolicy | undefined {
   if (path === undefined) return undefined;
   return watchPolicy({
     path,
-    known: knownNames(features, features.scopes),
+    known: knownNames(features),
+    hierarchy: scopeCatalogue(features.scopes, []),
     onChange: ({ rules, sha256 }) => {
       audit({ event: "policy_change", decision: "allow", sha256 });
       log.info({ path, rules, sha256 }, "The policy changed");

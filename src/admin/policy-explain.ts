@@ -1,18 +1,12 @@
 /** `admin policy explain`: what the policy says of one person, one client and one tool, and by which rule. */
-import { readFileSync } from "node:fs";
-import { type Config, loadConfig } from "../config.ts";
-import { type Feature, type FeatureTable, featureTable, knownNames } from "../mcp/features.ts";
+import type { Config } from "../config.ts";
+import { type Feature, type Features, type FeatureTable, featureTable, knownNames } from "../mcp/features.ts";
 import { UnavailableError } from "../oauth/errors.ts";
-import {
-  type Asker,
-  createPolicy,
-  type Explanation,
-  type Policy,
-  type PolicyDocument,
-} from "../policy/policy.ts";
-import { parsePolicy } from "../policy/policy-file.ts";
+import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { readPolicy } from "../policy/live-policy.ts";
+import { createPermissions, type Decision, type NotAdmitted } from "../policy/permissions.ts";
+import { type Asker, createPolicy, type Explanation, type PolicyDocument } from "../policy/policy.ts";
 import { askerOf, type Grant } from "../tokens/grant.ts";
-import * as offered from "../tools/index.ts";
 import { withGrants } from "./grants-of-deployment.ts";
 
 export interface ExplainOptions {
@@ -25,40 +19,63 @@ export interface ExplainOptions {
   organization: string[];
   email?: string;
   redirectUri?: string;
-  json: boolean;
+}
+
+/** The same decision as the server's, and everything that went into it. */
+export interface PolicyAnswer {
+  decision: Decision | ({ allowed: false; because: "admission" } & NotAdmitted);
+  feature: Feature;
+  asker: Asker;
+  explanation: Explanation;
+  /** What to know before trusting it. */
+  notes: string[];
 }
 
 /** @throws Error that says what to do: no policy, an unknown tool, a broken file */
-export async function explainPolicy(options: ExplainOptions): Promise<void> {
-  const config = loadConfig(process.env);
-  const { policyFile } = config;
+export async function explainPolicy(
+  options: ExplainOptions,
+  config: Config,
+  offered: Features,
+): Promise<PolicyAnswer> {
+  const { policyFile, membership } = config;
   if (policyFile === undefined) throw new Error("POLICY_FILE is not set: there is no policy to explain.");
-  const weather = { ...config.weather, source: "" };
-  const features = featureTable({ ...offered, tools: offered.createTools({ weather }) });
-  const feature = namedFeature(options, features);
-  const text = readFileSync(policyFile, "utf8");
-  const document = parsePolicy(text, policyFile, knownNames(features, offered.scopes));
+  const feature = namedFeature(options, featureTable(offered));
+  const document = readPolicy(policyFile, knownNames(offered));
   const { grant, note } = await latestSession(options, config);
   const asker = askerFor(options, grant, document);
-  const answer = explain(createPolicy(document), asker, feature);
-  if (options.json) return print(JSON.stringify({ ...answer, asker, session: note }));
-  print(inWords(answer, asker, feature, policyFile));
-  print(note);
+
+  const catalogue = scopeCatalogue(offered.scopes, []);
+  const policy = createPolicy(document, catalogue);
+  const permissions = createPermissions({ policy, catalogue, membership });
+  const notAdmitted = permissions.refusal(asker);
+  return {
+    decision:
+      notAdmitted === undefined
+        ? permissions.decide(asker, catalogue.names, feature) // as if every scope had been granted
+        : { allowed: false, because: "admission", ...notAdmitted },
+    feature,
+    asker,
+    explanation: policy.explain(asker, feature),
+    notes: [note, ...whatIsUnknown(asker, policy.unansweredBy(asker.claims), document)],
+  };
 }
 
 function namedFeature({ tool, resource, prompt }: ExplainOptions, features: FeatureTable): Feature {
-  const named = [tool, resource, prompt].filter((name) => name !== undefined);
-  if (named.length !== 1) throw new Error("Name one of --tool, --resource and --prompt.");
-  const found =
-    tool !== undefined
-      ? features.tool(tool)
-      : resource !== undefined
-        ? features.resource(resource)?.resource
-        : features.prompt(prompt ?? "");
-  if (found !== undefined) return found;
+  const [named, ...others] = [
+    ...(tool === undefined ? [] : [{ kind: "tool", name: tool, found: features.tool(tool) }]),
+    ...(resource === undefined
+      ? []
+      : [{ kind: "resource", name: resource, found: features.resource(resource)?.resource }]),
+    ...(prompt === undefined ? [] : [{ kind: "prompt", name: prompt, found: features.prompt(prompt) }]),
+  ];
+  if (named === undefined || others.length > 0)
+    throw new Error("Name one of --tool, --resource and --prompt.");
+  if (named.found !== undefined) return named.found;
   const all = [...features.tools, ...features.resources, ...features.prompts];
+  const known = all.filter(({ kind }) => kind === named.kind).map(({ name }) => name);
+  const hint = named.kind === "resource" ? " (give its URI)" : "";
   throw new Error(
-    `There is no ${named[0]} here: known are ${all.map(({ kind, name }) => `${kind} ${name}`).join(", ")}.`,
+    `There is no ${named.kind} ${named.name} here${hint}: known are ${known.join(", ") || "none"}.`,
   );
 }
 
@@ -67,12 +84,14 @@ async function latestSession(
   { user, client }: ExplainOptions,
   config: Config,
 ): Promise<{ grant?: Grant; note: string }> {
+  const onlyGiven = "groups, organization and e-mail are only those you gave.";
+  if (config.store.kind === "memory")
+    return { note: `With STORE=memory sessions cannot be seen from here: ${onlyGiven}` };
   try {
     return await withGrants(config, async (grants) => {
       const all = await grants.ofSubject(user);
       const grant = all.findLast(({ clientId }) => client === undefined || clientId === client) ?? all.at(-1);
-      if (grant === undefined)
-        return { note: `${user} has no session here: groups and organization are only those you gave.` };
+      if (grant === undefined) return { note: `${user} has no session here: ${onlyGiven}` };
       const since = new Date(grant.createdAt * 1000).toISOString();
       return {
         grant,
@@ -80,10 +99,12 @@ async function latestSession(
       };
     });
   } catch (error) {
-    if (!(error instanceof UnavailableError) && config.store.kind !== "memory") throw error;
-    return { note: "Sessions cannot be seen from here: groups and organization are only those you gave." };
+    if (!(error instanceof UnavailableError)) throw error;
+    return { note: `Redis cannot be reached, so sessions cannot be seen: ${onlyGiven}` };
   }
 }
+
+const UNKNOWN = "about:blank";
 
 function askerFor(
   { user, client, group, organization, email, redirectUri }: ExplainOptions,
@@ -96,7 +117,7 @@ function askerFor(
     subject: user,
     clientId: client ?? known?.clientId ?? "",
     // Another client's redirect URI would say something of that one.
-    redirectUri: redirectUri ?? (isSameClient ? known?.redirectUri : undefined) ?? "about:blank",
+    redirectUri: redirectUri ?? (isSameClient ? known?.redirectUri : undefined) ?? UNKNOWN,
     claims: {
       ...known?.claims,
       ...(group.length > 0 && { [names.groups]: group }),
@@ -106,40 +127,51 @@ function askerFor(
   };
 }
 
-/** Whoever may not come in at all may not use anything either. */
-function explain(policy: Policy, asker: Asker, feature: Feature): Explanation {
-  const admission = policy.admits(asker);
-  const explanation = policy.explain(asker, feature);
-  return admission.allowed ? explanation : { ...explanation, verdict: admission };
+/** Rules that could not match for want of knowledge: an answer without them is not the server's. */
+function whatIsUnknown(asker: Asker, claims: readonly string[], { rules }: PolicyDocument): string[] {
+  const asks = (key: keyof (typeof rules)[number]["for"]) =>
+    rules.some((rule) => rule.for[key] !== undefined);
+  return [
+    ...claims.map((claim) => `The claim ${claim} is unknown: rules that ask for it were not counted.`),
+    ...(asker.redirectUri === UNKNOWN && asks("redirect_uris")
+      ? ["The redirect URI is unknown: rules with redirect_uris were not counted (--redirect-uri)."]
+      : []),
+    ...(asker.clientId === "" && asks("clients")
+      ? ["The client is unknown: rules with clients were not counted (--client)."]
+      : []),
+    ...(asker.claims.email === undefined && asks("emails")
+      ? ["The e-mail address is unknown: rules with emails were not counted (--email)."]
+      : []),
+  ];
 }
 
-function inWords(
-  { verdict, matched, default: fallback }: Explanation,
-  asker: Asker,
-  feature: Feature,
+export function explanationInWords(
+  { decision, feature, asker, explanation, notes }: PolicyAnswer,
   file: string,
-) {
-  const who = `${asker.subject} with the client ${asker.clientId || "(none)"}`;
+): string {
   const place = (line: number | undefined) => (line === undefined ? "" : ` (${file}:${line})`);
-  const because = verdict.allowed
-    ? matched.some(({ effect }) => effect === "allow")
-      ? ""
-      : "  no rule denies it, and the default is to allow"
-    : `  by the rule "${verdict.rule.name}"${place(verdict.rule.line)}`;
+  const { kind, name, scopes } = feature;
+  const { matched, default: fallback } = explanation;
   return [
-    `${verdict.allowed ? "ALLOW" : "DENY"} ${feature.kind} ${feature.name} for ${who}`,
-    ...(because === "" ? [] : [because]),
-    "Rules that speak of it:",
-    ...matched.map(({ name, line, effect, says }) => `  ${effect} ${says}: "${name}"${place(line)}`),
+    `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name} for ${asker.subject} with the client ${asker.clientId || "(none)"}`,
+    ...reasons(decision, place),
+    "Rules about them that speak of it:",
+    ...matched.map((rule) => `  ${rule.effect} ${rule.says}: "${rule.name}"${place(rule.line)}`),
     `  default: ${fallback}`,
-    ...(feature.scopes.length > 0
-      ? [
-          `Beside the policy it needs the scopes: ${feature.scopes.map((each) => each.join(" or ")).join(", ")}`,
-        ]
+    ...(scopes.length > 0
+      ? [`Beside the policy it needs the scopes: ${scopes.map((each) => each.join(" or ")).join(", ")}`]
       : []),
+    ...notes,
   ].join("\n");
 }
 
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
+function reasons(decision: PolicyAnswer["decision"], place: (line?: number) => string): string[] {
+  if (decision.allowed) return [];
+  if (decision.because === "scopes") return [];
+  const { rule } = decision;
+  return [
+    ...(decision.because === "admission" ? [`  they may not come in at all: ${decision.reason}`] : []),
+    ...(rule === undefined ? [] : [`  by the rule "${rule.name}"${place(rule.line)}`]),
+    ...(rule?.name === "default" ? ["  because no rule allows it, or a scope that it needs"] : []),
+  ];
 }

@@ -81,28 +81,40 @@ export async function finishAuthorization(
     );
     return { login, askAgain: true };
   }
+  noteUnanswered(user.claims, rooms);
   const { subject, claims } = user;
   const { clientId, redirectUri } = request;
   const asker = { subject, claims, clientId, redirectUri };
   const notAdmitted = permissions.refusal(asker);
   if (notAdmitted !== undefined) {
-    const { message, reason } = notAdmitted;
-    audit({ event: "sign_in", decision: "deny", reason, subject, clientId });
+    const { message, reason, rule } = notAdmitted;
+    audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
     throw new NotAdmittedError("access_denied", message, request, { reason });
   }
-  // Consented, really theirs, and not denied here.
-  const scopes = permissions.permitted(asker, catalogue.narrow(request.scopes, user.scopes));
+  // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
+  const scopes = catalogue.narrow(request.scopes, user.scopes);
   const { code, earlier } = await grants.open({ ...request, scopes }, user);
   if (login.remember !== undefined) {
     const approved = { subject, granted: request.scopes };
     await approvals.remember(login.browser, { ...request, scopes: login.remember }, approved);
   }
-  audit({ event: "sign_in", decision: "allow", subject, clientId, asked: request.scopes, scopes });
+  const permitted = permissions.permitted(asker, scopes);
+  audit({ event: "sign_in", decision: "allow", subject, clientId, asked: request.scopes, scopes: permitted });
   const before = catalogue.expand(earlier.flatMap((grant) => grant.scopes));
-  const added = missingScopes(scopes, before);
+  const added = missingScopes(permitted, before);
   if (earlier.length > 0 && added.length > 0)
     audit({ event: "elevation", decision: "allow", subject, clientId, scopes: added });
   return { login, code };
+}
+
+/** A rule about groups matches nobody if the provider sends none: an operator who does not know denies nothing. */
+function noteUnanswered(claims: UpstreamLogin["claims"], { permissions, log }: Surroundings & Rooms): void {
+  const unanswered = permissions.unansweredBy(claims);
+  if (unanswered.length > 0)
+    log.warn(
+      { reason: "policy_claim_missing", claims: unanswered },
+      "The policy asks for claims that the identity provider did not send: those rules match nobody",
+    );
 }
 
 /** What a provider's error means to the client; anything else is not the client's to act on. */

@@ -68,6 +68,11 @@ async function start(): Promise<void> {
     OIDC_AUDIENCE: audience,
     OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
     OPEN_METEO_FORECAST_URL: weather.forecastUrl,
+    // What can be tried without a configuration: docs/access.md.
+    POLICY_FILE: process.env.POLICY_FILE,
+    TOOLS_LISTED: process.env.TOOLS_LISTED,
+    AUDIT_LOG: process.env.AUDIT_LOG,
+    AUDIT_ARGUMENTS: process.env.AUDIT_ARGUMENTS,
     LOG_LEVEL: process.env.LOG_LEVEL,
   });
   const log = pino({ level: config.logLevel, base: null }, pretty({ ignore: "requestId,cause", sync: true }));

@@ -5,7 +5,12 @@ import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
 import { withRequest } from "./current-request.ts";
 
-const PROBES = new Set(["/healthz", "/readyz"]);
+const PROBES = new Set(["/healthz", "/readyz", "/metrics"]);
+
+/** Asked by machines every few seconds. */
+export function isProbe(path: string): boolean {
+  return PROBES.has(path);
+}
 
 /** Does not wrap the response, so streaming is left as it is. */
 export function requestLog(log: Logger): RequestHandler {
@@ -27,7 +32,7 @@ export function requestLog(log: Logger): RequestHandler {
         ...(cause instanceof Error && { cause: causes(cause) }),
         ...(!res.writableFinished && { aborted: true }),
       };
-      const level = PROBES.has(path) ? "debug" : res.statusCode >= 500 ? "error" : "info";
+      const level = isProbe(path) ? "debug" : res.statusCode >= 500 ? "error" : "info";
       log[level](line, "request");
     });
     withRequest({ id: requestId, startedAt }, next);

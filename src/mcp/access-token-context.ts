@@ -6,7 +6,8 @@ import {
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import type { Decision, Protected } from "../policy/permissions.ts";
+import type { Decision, Denial } from "../policy/permissions.ts";
+import type { Feature } from "../policy/policy.ts";
 import type { AccessToken } from "../tokens/access-token.ts";
 
 export interface Caller {
@@ -14,7 +15,7 @@ export interface Caller {
   /** The user's own access token at the identity provider, renewed if need be. */
   upstreamAccessToken(): Promise<string>;
   /** Whether the caller may use this tool, resource or prompt. */
-  may(feature: Protected): Decision;
+  may(feature: Feature): Decision;
   /** Whether the caller may do what needs these scopes. */
   holds(required: RequiredScopes): Decision;
   /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
@@ -24,9 +25,9 @@ export interface Caller {
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {
   override readonly name = "InsufficientScopeError";
-  readonly decision: Exclude<Decision, { allowed: true }>;
+  readonly decision: Denial;
 
-  constructor(required: RequiredScopes, decision: Exclude<Decision, { allowed: true }>) {
+  constructor(required: RequiredScopes, decision: Denial) {
     super(
       decision.because === "scopes"
         ? `This needs the scope ${describeRequirement(required)}, which was not granted.`

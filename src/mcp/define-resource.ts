@@ -28,11 +28,16 @@ interface FixedDeclaration extends Declaration {
   read(call: Call): Content | Promise<Content>;
 }
 
-interface TemplateDeclaration extends Declaration {
-  /** RFC 6570, such as `orders://{id}`. */
-  uriTemplate: string;
-  read(variables: Readonly<Record<string, string>>, call: Call & { uri: string }): Content | Promise<Content>;
+interface TemplateDeclaration<Template extends string> extends Declaration {
+  /** RFC 6570, such as `orders://order/{id}`. */
+  uriTemplate: Template;
+  read(variables: VariablesOf<Template>, call: Call & { uri: string }): Content | Promise<Content>;
 }
+
+/** `{ id: string }` for `orders://order/{id}`. */
+type VariablesOf<Template extends string> = Template extends `${string}{${infer Name}}${infer Rest}`
+  ? { readonly [Key in Name]: string } & VariablesOf<Rest>
+  : unknown;
 
 /** A declared resource. */
 export interface Resource {
@@ -51,8 +56,8 @@ export interface Resource {
  * @throws Error for an illegal URI, template or scope: at start-up, not when somebody reads it.
  */
 export function defineResource(resource: FixedDeclaration): Resource;
-export function defineResource(resource: TemplateDeclaration): Resource;
-export function defineResource(resource: FixedDeclaration | TemplateDeclaration): Resource {
+export function defineResource<Template extends string>(resource: TemplateDeclaration<Template>): Resource;
+export function defineResource(resource: FixedDeclaration | TemplateDeclaration<string>): Resource {
   const { name, title, description, mimeType = "text/plain" } = resource;
   const identity = "uri" in resource ? resource.uri : resource.uriTemplate;
   const shown = { name, description, mimeType, ...(title !== undefined && { title }) };

@@ -38,8 +38,10 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         ...("auth" in req && { authInfo: req.auth as never }),
       });
       await sendWebResponse(response, res, gone, () => {
-        if (caller.lacking !== undefined) challenge(res, caller, caller.lacking, options.resource);
-        return caller.lacking !== undefined;
+        // Of several calls at once the others have results, which a challenge would lose.
+        if (caller.lacking === undefined || Array.isArray(req.body)) return false;
+        challenge(res, caller, caller.lacking, options.resource);
+        return true;
       });
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
@@ -114,9 +116,10 @@ function describeForLog(features: FeatureTable): RequestHandler {
   return (req: Request, res, next) => {
     const [message] = messages(req.body);
     if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
-    if (typeof message?.params?.name === "string") res.locals.tool = message.params.name.slice(0, 128);
+    const { name } = message?.params ?? {};
+    if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
     const feature = message && features.addressedBy(message);
-    if (feature?.kind === "resource") res.locals.resource = feature.name;
+    if (feature !== undefined) res.locals[feature.kind] = feature.name;
     next();
   };
 }

@@ -11,11 +11,13 @@ export interface Features {
   readonly tools: readonly Tool[];
   readonly resources?: readonly Resource[];
   readonly prompts?: readonly Prompt[];
+  /** Every scope that they need, in words for the consent page. */
+  readonly scopes: ScopeDeclarations;
 }
 
 export type Feature = Tool | Resource | Prompt;
 
-export interface FeatureTable extends Required<Features> {
+export interface FeatureTable extends Required<Omit<Features, "scopes">> {
   tool(name: string): Tool | undefined;
   prompt(name: string): Prompt | undefined;
   /** The resource that `uri` belongs to, and how to read it there. */
@@ -31,7 +33,11 @@ export interface Message {
 }
 
 /** @throws Error naming two of one kind that have the same name */
-export function featureTable({ tools, resources = [], prompts = [] }: Features): FeatureTable {
+export function featureTable({
+  tools,
+  resources = [],
+  prompts = [],
+}: Omit<Features, "scopes">): FeatureTable {
   const toolsByName = byName(tools);
   const promptsByName = byName(prompts);
   byName(resources);
@@ -63,10 +69,7 @@ export function featureTable({ tools, resources = [], prompts = [] }: Features):
 }
 
 /** What a policy can speak of. */
-export function knownNames(
-  { tools, resources = [], prompts = [] }: Features,
-  scopes: ScopeDeclarations,
-): KnownNames {
+export function knownNames({ tools, resources = [], prompts = [], scopes }: Features): KnownNames {
   const names = (features: readonly Feature[]) => features.map(({ name }) => name);
   return {
     scopes: Object.keys(scopes),

@@ -1,5 +1,4 @@
 /** What this server offers, as a document that can be committed, published and compared. */
-import type { ScopeDeclarations } from "../oauth/scope-catalogue.ts";
 import { describeRequirement } from "../oauth/scope-requirement.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Features } from "./features.ts";
@@ -7,12 +6,7 @@ import type { Features } from "./features.ts";
 export type Manifest = { [key: string]: string | boolean | Manifest };
 
 /** Everything by its name, in alphabetical order, so that the order of declarations makes no difference. */
-export function manifestOf({
-  tools,
-  resources = [],
-  prompts = [],
-  scopes,
-}: Features & { scopes: ScopeDeclarations }): Manifest {
+export function manifestOf({ tools, resources = [], prompts = [], scopes }: Features): Manifest {
   return {
     scopes: sorted(
       Object.entries(scopes).map(([name, scope]) => [

@@ -10,7 +10,7 @@ import {
 import type { Logger } from "pino";
 import type { Audit } from "../audit.ts";
 import { OAuthError } from "../oauth/errors.ts";
-import type { Decision } from "../policy/permissions.ts";
+import type { Denial } from "../policy/permissions.ts";
 import { type Caller, currentCaller, InsufficientScopeError } from "./access-token-context.ts";
 import { type Call, ToolError } from "./define-tool.ts";
 import type { Feature, FeatureTable } from "./features.ts";
@@ -137,7 +137,7 @@ async function use<Result extends object>(
     ...auditOf(feature, caller),
     ...(auditArguments && { arguments: args }),
   };
-  const refuse = (decision: Exclude<Decision, { allowed: true }>, words: string): Used<Result> => {
+  const refuse = (decision: Denial, words: string): Used<Result> => {
     audit({ ...about, ...denial(decision) });
     return { failed: words };
   };
@@ -173,13 +173,13 @@ export function auditOf(feature: Feature, { token }: Caller) {
   return { event: EVENTS[feature.kind], subject, clientId, grantId, scopes, [feature.kind]: feature.name };
 }
 
-export function denial(decision: Exclude<Decision, { allowed: true }>) {
+export function denial(decision: Denial) {
   return decision.because === "policy"
     ? { decision: "deny" as const, reason: "denied_by_policy", rule: decision.rule.name }
     : { decision: "deny" as const, reason: "insufficient_scope", scopes: decision.missing };
 }
 
-function inWords(decision: Exclude<Decision, { allowed: true }>, { kind, name }: Feature): string {
+function inWords(decision: Denial, { kind, name }: Feature): string {
   return decision.because === "policy"
     ? `This server's policy does not let you use the ${kind} ${name} with this application (rule "${decision.rule.name}"). Its operator can change that.`
     : `The ${kind} ${name} needs the scope ${decision.missing.join(" ")}, which was not granted.`;

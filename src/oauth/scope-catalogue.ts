@@ -24,7 +24,7 @@ export interface DeclaredScope {
   includes: readonly string[];
 }
 
-export interface ScopeCatalogue {
+export interface ScopeCatalogue extends ScopeHierarchy {
   /** In the order of their declaration. */
   readonly names: readonly string[];
   /** What a sign-in asks for when a client names nothing. */
@@ -40,6 +40,13 @@ export interface ScopeCatalogue {
   without(scopes: readonly string[], refused: readonly string[]): string[];
   /** What somebody who holds `held` gets of what is `wanted`. */
   narrow(wanted: readonly string[], held: readonly string[]): string[];
+}
+
+export interface ScopeHierarchy {
+  /** Everything that it includes. */
+  partsOf(scope: string): readonly string[];
+  /** Everything that includes it. */
+  wholesOf(scope: string): readonly string[];
 }
 
 /** Somebody who needs scopes, for the message about one that is not declared. */
@@ -84,6 +91,8 @@ export function scopeCatalogue(declarations: ScopeDeclarations, uses: readonly S
 
   return {
     names,
+    partsOf,
+    wholesOf: (scope) => names.filter((whole) => partsOf(whole).includes(scope)),
     usual: declared.filter(({ whenNeeded }) => whenNeeded !== true).map(({ name }) => name),
     pick: (wanted) =>
       declared

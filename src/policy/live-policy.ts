@@ -1,12 +1,14 @@
 /** The policy that is in force now: read at the start, and again whenever its file changes. */
 import { readFileSync, statSync } from "node:fs";
+import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import { createPolicy, type Policy } from "./policy.ts";
+import { createPolicy, type Policy, type PolicyDocument } from "./policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "./policy-file.ts";
 
 export interface WatchOptions {
   path: string;
   known: KnownNames;
+  hierarchy: ScopeHierarchy;
   /** How often the file is looked at; one second. What is new counts when it was seen twice. */
   intervalMs?: number;
   /** Other rules are in force; or after a refusal, the file is right again. */
@@ -36,8 +38,8 @@ const MAX_BYTES = 256 * 1024;
  * @throws PolicyError if the file cannot be read or is wrong now
  */
 export function watchPolicy(options: WatchOptions): LivePolicy {
-  const { path, known, intervalMs = 1_000, onChange, onRefused } = options;
-  let current = read(readText(path), path, known);
+  const { path, intervalMs = 1_000, onChange, onRefused } = options;
+  let current = read(readText(path), options);
   let seen = current.sha256;
   const refused = new Set<string>();
 
@@ -48,7 +50,7 @@ export function watchPolicy(options: WatchOptions): LivePolicy {
     const isSettled = key === seen;
     seen = key;
     if (!isSettled || refused.has(key) || (key === current.sha256 && refused.size === 0)) return;
-    const next = "problem" in found ? found : attempt(() => read(found.value, path, known));
+    const next = "problem" in found ? found : attempt(() => read(found.value, options));
     if ("problem" in next) {
       refused.add(key);
       onRefused(next.problem);
@@ -63,9 +65,14 @@ export function watchPolicy(options: WatchOptions): LivePolicy {
   return { policy: delegating(() => current.policy), close: () => clearInterval(timer) };
 }
 
-function read(text: string, path: string, known: KnownNames): Reading {
+function read(text: string, { path, known, hierarchy }: WatchOptions): Reading {
   const document = parsePolicy(text, path, known);
-  return { policy: createPolicy(document), rules: document.rules.length, sha256: sha256(text) };
+  return { policy: createPolicy(document, hierarchy), rules: document.rules.length, sha256: sha256(text) };
+}
+
+/** @throws PolicyError if the file cannot be read or is wrong */
+export function readPolicy(path: string, known: KnownNames): PolicyDocument {
+  return parsePolicy(readText(path), path, known);
 }
 
 function attempt<T>(action: () => T): { value: T } | { problem: string } {
@@ -104,5 +111,6 @@ function delegating(current: () => Policy): Policy {
     scope: (asker, scope) => current().scope(asker, scope),
     feature: (asker, feature) => current().feature(asker, feature),
     explain: (asker, feature) => current().explain(asker, feature),
+    unansweredBy: (claims) => current().unansweredBy(claims),
   };
 }

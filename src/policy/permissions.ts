@@ -4,34 +4,37 @@
  */
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { type RequiredScopes, unmetScopes } from "../oauth/scope-requirement.ts";
-import { type Membership, membershipProblem } from "./membership.ts";
+import { type Membership, type MembershipProblem, membershipProblem } from "./membership.ts";
 import type { Asker, Feature, Policy, RuleName } from "./policy.ts";
-
-/** Something that a caller may use: a tool, a resource, a prompt. */
-export interface Protected extends Feature {
-  readonly scopes: RequiredScopes;
-}
 
 /** Why somebody may not come in at all. The message is for them. */
 export interface NotAdmitted {
-  reason: string;
+  reason: MembershipProblem["reason"] | "denied_by_policy";
   message: string;
+  /** Of the policy. */
+  rule?: RuleName;
 }
 
-export type Decision =
-  | { allowed: true }
+export type Denial =
   | { allowed: false; because: "policy"; rule: RuleName }
   /** `missing`: what a client has to ask for. */
   | { allowed: false; because: "scopes"; missing: string[] };
 
+export type Decision = { allowed: true } | Denial;
+
 export interface Permissions {
   /** Undefined if this person may come in through this client. */
   refusal(asker: Asker): NotAdmitted | undefined;
+  /** See {@link Policy.unansweredBy}. */
+  unansweredBy(claims: Asker["claims"]): string[];
   /** `scopes` without what the policy denies. */
   permitted(asker: Asker, scopes: readonly string[]): string[];
   /** Whether somebody who holds `held`, with everything that it includes, may use `feature`. */
-  decide(asker: Asker, held: readonly string[], feature: Protected): Decision;
-  /** The same for scopes that only turn out to be needed on the way. */
+  decide(asker: Asker, held: readonly string[], feature: Feature): Decision;
+  /**
+   * The same for scopes that only turn out to be needed on the way.
+   * @throws Error if one is not declared: a client that is told to ask for it would ask in vain
+   */
   decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision;
 }
 
@@ -42,27 +45,15 @@ interface Rooms {
 }
 
 export function createPermissions({ policy, catalogue, membership }: Rooms): Permissions {
-  /** The rule that takes this scope, or something that it includes. */
-  function denyingRule(asker: Asker, scope: string): RuleName | undefined {
-    for (const part of catalogue.expand([scope])) {
-      const verdict = policy.scope(asker, part);
-      if (!verdict.allowed) return verdict.rule;
-    }
-    return undefined;
-  }
-
   function decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision {
     const missing: string[] = [];
     for (const alternatives of unmetScopes(required, held)) {
-      const toAskFor = alternatives.find((scope) => denyingRule(asker, scope) === undefined);
+      const toAskFor = alternatives.find((scope) => policy.scope(asker, scope).allowed);
+      const verdict = policy.scope(asker, alternatives[0]);
       // Asking for what the policy denies would only lead a client around in circles.
-      if (toAskFor === undefined)
-        return {
-          allowed: false,
-          because: "policy",
-          rule: denyingRule(asker, alternatives[0]) ?? { name: "default" },
-        };
-      missing.push(toAskFor);
+      if (toAskFor === undefined && !verdict.allowed)
+        return { allowed: false, because: "policy", rule: verdict.rule };
+      missing.push(toAskFor ?? alternatives[0]);
     }
     return missing.length === 0 ? { allowed: true } : { allowed: false, because: "scopes", missing };
   }
@@ -71,12 +62,15 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
     refusal(asker) {
       const problem = membershipProblem(asker.claims, membership);
       if (problem !== undefined) return problem;
-      if (policy.admits(asker).allowed) return undefined;
+      const verdict = policy.admits(asker);
+      if (verdict.allowed) return undefined;
       return {
         reason: "denied_by_policy",
         message: "The policy of this server does not let you in with this application. Ask its operator.",
+        rule: verdict.rule,
       };
     },
+    unansweredBy: policy.unansweredBy,
     permitted(asker, scopes) {
       const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(asker, scope).allowed);
       return catalogue.without(scopes, denied);
@@ -87,6 +81,11 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
         ? decideScopes(asker, held, feature.scopes)
         : { allowed: false, because: "policy", rule: verdict.rule };
     },
-    decideScopes,
+    decideScopes(asker, held, required) {
+      const undeclared = required.flat().find((scope) => !catalogue.names.includes(scope));
+      if (undeclared !== undefined)
+        throw new Error(`requireScopes() names the scope "${undeclared}", which is not declared in scopes.`);
+      return decideScopes(asker, held, required);
+    },
   };
 }

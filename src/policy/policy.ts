@@ -2,6 +2,8 @@
  * What the operator's policy decides about who asks: whether they may come in, which scopes they may be given, which
  * tools, resources and prompts they may use. Deny wins. Everything here is pure; policy-file.ts reads the rules.
  */
+import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
+import { claimAt } from "./claims.ts";
 import {
   type Asker,
   type ClaimNames,
@@ -14,7 +16,7 @@ import {
   whatItSays,
 } from "./rule.ts";
 
-export type { Asker, Feature, FeatureKind, RuleName } from "./rule.ts";
+export type { Asker, Feature, RuleName } from "./rule.ts";
 
 /** A policy file, validated and ready to decide. */
 export interface PolicyDocument {
@@ -38,20 +40,43 @@ export interface Explanation {
 export interface Policy {
   /** Whether they may have anything to do with this server. */
   admits(asker: Asker): Verdict;
+  /** Whether they may be given this scope, with everything that it includes. */
   scope(asker: Asker, scope: string): Verdict;
+  /** Whether they may use this tool, resource or prompt, provided that they hold its scopes. */
   feature(asker: Asker, feature: Feature): Verdict;
+  /** Every rule that has a say in that. */
   explain(asker: Asker, feature: Feature): Explanation;
+  /** The claims that rules ask for and the identity provider did not send: such rules match nobody. */
+  unansweredBy(claims: Asker["claims"]): string[];
 }
 
 export const DEFAULT_CLAIMS: ClaimNames = { groups: "groups", organization: "org_id" };
 
-export function createPolicy(document: PolicyDocument): Policy {
+const FLAT: ScopeHierarchy = { partsOf: () => [], wholesOf: () => [] };
+
+/**
+ * Decides by the rules of a file. Without a part there is no whole, so denying a scope denies what includes it; who may
+ * have a whole may have its parts, so allowing a scope allows what it includes.
+ */
+export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy = FLAT): Policy {
   const { claims: claimNames, defaultLine } = document;
   const byDefault: RuleName = {
     name: "default",
     ...(defaultLine !== undefined && { line: defaultLine }),
   };
-  const rulesFor = (asker: Asker) => document.rules.filter((rule) => isFor(rule, asker, claimNames));
+  // A list asks for many features on behalf of one asker.
+  const known = new WeakMap<Asker, readonly Rule[]>();
+  function rulesFor(asker: Asker): readonly Rule[] {
+    const rules = known.get(asker) ?? document.rules.filter((rule) => isFor(rule, asker, claimNames));
+    known.set(asker, rules);
+    return rules;
+  }
+
+  /** The scopes by which a rule can speak of this one. */
+  const heard = ({ effect }: Rule, scope: string) => [
+    scope,
+    ...(effect === "deny" ? hierarchy.partsOf(scope) : hierarchy.wholesOf(scope)),
+  ];
 
   /** The rule that refuses what `speaks` picks out, or undefined: the first that denies, or the silence of all. */
   function refusal(rules: readonly Rule[], speaks: (rule: Rule) => boolean): RuleName | undefined {
@@ -62,7 +87,7 @@ export function createPolicy(document: PolicyDocument): Policy {
   }
 
   function scopeRefusal(rules: readonly Rule[], scope: string): RuleName | undefined {
-    return refusal(rules, (rule) => speaksOfScope(rule, scope));
+    return refusal(rules, (rule) => heard(rule, scope).some((each) => speaksOfScope(rule, each)));
   }
 
   /** A scope is needed that cannot be given: the refusal of the first alternative. */
@@ -79,8 +104,7 @@ export function createPolicy(document: PolicyDocument): Policy {
       .find((each) => each !== undefined);
     if (unmet !== undefined) return unmet;
     // What no rule names is allowed by the scopes it needs, now known to be allowed; and by nothing if it needs none.
-    const needsAllowedScopes = feature.scopes.length > 0 && feature.scopes.every(({ length }) => length > 0);
-    return needsAllowedScopes ? undefined : byName;
+    return feature.scopes.length > 0 ? undefined : byName;
   }
 
   return {
@@ -88,10 +112,21 @@ export function createPolicy(document: PolicyDocument): Policy {
       verdict(refusal(rulesFor(asker), ({ effect, about }) => effect === "allow" || about === "everything")),
     scope: (asker, scope) => verdict(scopeRefusal(rulesFor(asker), scope)),
     feature: (asker, feature) => verdict(featureRefusal(rulesFor(asker), feature)),
+    unansweredBy(claims) {
+      const asked = (key: "groups" | "organizations") =>
+        document.rules.some((rule) => rule.for[key] !== undefined);
+      return [
+        ...(asked("groups") ? [claimNames.groups] : []),
+        ...(asked("organizations") ? [claimNames.organization] : []),
+      ].filter((name) => claimAt(claims, name) === undefined);
+    },
     explain(asker, feature) {
       const rules = rulesFor(asker);
       const matched = rules.flatMap((rule) => {
-        const says = whatItSays(rule, feature);
+        const scopes = feature.scopes.map((alternatives) =>
+          alternatives.flatMap((each) => heard(rule, each)),
+        );
+        const says = whatItSays(rule, { ...feature, scopes });
         return says === undefined ? [] : [{ ...nameOf(rule), effect: rule.effect, says }];
       });
       return { verdict: verdict(featureRefusal(rules, feature)), matched, default: document.default };

@@ -1,4 +1,5 @@
 /** One rule of the policy: whom it is for, and what it speaks of. */
+import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { claimAt, strings } from "./claims.ts";
 import type { Pattern } from "./pattern.ts";
 
@@ -10,13 +11,11 @@ export interface Asker {
   readonly redirectUri: string;
 }
 
-export type FeatureKind = "tool" | "resource" | "prompt";
-
-/** `scopes`: every entry must be met, by any of its alternatives. */
+/** Something that a caller may use: a tool, a resource, a prompt. */
 export interface Feature {
-  readonly kind: FeatureKind;
+  readonly kind: "tool" | "resource" | "prompt";
   readonly name: string;
-  readonly scopes: ReadonlyArray<readonly string[]>;
+  readonly scopes: RequiredScopes;
 }
 
 /** A rule of the file, or its default where no rule speaks. */
@@ -44,6 +43,7 @@ export interface ClaimNames {
   readonly organization: string;
 }
 
+/** Whether all that a rule says of whom it is for is true of the asker. */
 export function isFor({ effect, for: conditions }: Rule, asker: Asker, claimNames: ClaimNames): boolean {
   const { subject, claims, clientId, redirectUri } = asker;
   const values: Record<ConditionKey, () => string[]> = {
@@ -82,7 +82,10 @@ export function namesFeature({ about }: Rule, { kind, name }: Feature): boolean 
 }
 
 /** What a rule says about a feature or a scope it needs, as it is written in the file; undefined: nothing. */
-export function whatItSays({ about }: Rule, { kind, name, scopes }: Feature): string | undefined {
+export function whatItSays(
+  { about }: Rule,
+  { kind, name, scopes }: Omit<Feature, "scopes"> & { scopes: ReadonlyArray<readonly string[]> },
+): string | undefined {
   if (about === "everything") return "everything";
   const named = matching(about[`${kind}s`], name);
   const needed = matching(about.scopes, ...scopes.flat());

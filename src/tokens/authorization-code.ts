@@ -40,8 +40,9 @@ export async function redeemCode(
     if (problem !== undefined) return refuse(problem);
     if (grant.code.redeemed) return { result: { replayed: true } };
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
-    const scopes = permissions.permitted(askerOf(grant), grant.scopes);
-    const added = addTokens(grant, tokens, scopes, lifetimes, now());
+    const { scopes } = grant;
+    const permitted = permissions.permitted(askerOf(grant), scopes);
+    const added = addTokens(grant, tokens, { scopes, permitted }, lifetimes, now());
     return { write: { ...added.grant, code: { ...grant.code, redeemed: true } }, result: added };
   });
 

@@ -91,11 +91,15 @@ export function mintTokens(
   };
 }
 
-/** The grant with new tokens added, and the answer that carries them. Pure: everything is an argument. */
+/**
+ * The grant with new tokens added, and the answer that carries them. Pure: everything is an argument.
+ * @param scopes what the token keeps, so that a policy that changes its mind can give back; `permitted` is what it is
+ * worth today, and what the client is told
+ */
 export function addTokens(
   grant: Grant,
   tokens: NewTokens,
-  scopes: readonly string[],
+  { scopes, permitted }: { scopes: readonly string[]; permitted: readonly string[] },
   lifetimes: Lifetimes,
   now: number,
 ): { grant: Grant; issued: IssuedTokens } {
@@ -108,7 +112,7 @@ export function addTokens(
   const issued: IssuedTokens = {
     accessToken: tokens.accessToken,
     ...(tokens.refreshToken !== undefined && { refreshToken: tokens.refreshToken }),
-    scopes: [...scopes],
+    scopes: [...permitted],
     expiresAt,
   };
   const accessTokens = [

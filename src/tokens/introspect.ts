@@ -1,8 +1,10 @@
 /** POST /introspect (RFC 7662): another resource server asks whether one of our tokens is good. */
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { Grant } from "./grant.ts";
+import { askerOf, type Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
 
@@ -23,6 +25,8 @@ export type Introspection =
 
 interface Rooms {
   grants: Grants;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
   issuer: string;
 }
 
@@ -34,7 +38,7 @@ interface Rooms {
 export async function introspectToken(
   client: AuthenticatedClient,
   token: string,
-  { grants, issuer, now }: Surroundings & Rooms,
+  { grants, permissions, catalogue, issuer, now }: Surroundings & Rooms,
 ): Promise<Introspection> {
   if (client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", "Introspection is for clients that authenticate.", {
@@ -46,11 +50,13 @@ export async function introspectToken(
   if (grant === undefined) return { active: false };
   if (client.provenance !== "configured" && grant.clientId !== client.client_id) return { active: false };
   const found = liveToken(grant, presented?.hash, now());
-  if (found === undefined) return { active: false };
+  // What is said here is what holds at /mcp: whom the policy turns away there has no active token.
+  const asker = askerOf(grant);
+  if (found === undefined || permissions.refusal(asker) !== undefined) return { active: false };
   return {
     active: true,
     token_type: found.type,
-    scope: found.scopes.join(" "),
+    scope: catalogue.expand(permissions.permitted(asker, found.scopes)).join(" "),
     client_id: grant.clientId,
     sub: grant.subject,
     aud: grant.resource,

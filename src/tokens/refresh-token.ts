@@ -71,11 +71,12 @@ export async function rotateRefreshToken(
   const after = await grants.update<Settled>(presented.grantId, (grant): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
-    const scopes = permissions.permitted(askerOf(found.grant), requestedScopes(request, found.grant));
+    const scopes = requestedScopes(request, found.grant);
+    const permitted = permissions.permitted(askerOf(found.grant), scopes);
     const added = addTokens(
       found.grant,
       mintTokens(found.grant, true, randomBytes),
-      scopes,
+      { scopes, permitted },
       lifetimes,
       now(),
     );

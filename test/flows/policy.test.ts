@@ -12,13 +12,17 @@ import { requireScopes } from "../../src/mcp/access-token-context.ts";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
+import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { type LivePolicy, watchPolicy } from "../../src/policy/live-policy.ts";
 import { signIn } from "../support/browser.ts";
 import {
+  authorize,
   authorizeUrl,
   callTool,
   newBrowser,
+  postForm,
   type Registered,
+  redeem,
   refresh,
   register,
   rpc,
@@ -43,13 +47,21 @@ const tools = [
     },
   }),
 ];
+const misspelt = defineTool({
+  name: "misspelt",
+  description: "x",
+  run() {
+    requireScopes("orders:wirte");
+    return "never";
+  },
+});
 const resources = [
   defineResource({ uri: "orders://help", name: "help", description: "x", read: () => "help" }),
 ];
 const prompts = [definePrompt({ name: "greet", description: "x", run: () => "Hello." })];
 const known = {
   scopes: ["weather:read", "orders:write"],
-  tools: ["whoami", "say_hello", "current_weather", "place_order", "orders"],
+  tools: ["whoami", "say_hello", "current_weather", "place_order", "orders", "misspelt"],
   resources: ["orders://help"],
   prompts: ["greet"],
 };
@@ -68,12 +80,13 @@ describe("a policy file", () => {
     live = watchPolicy({
       path,
       known,
+      hierarchy: scopeCatalogue({}, []),
       intervalMs: 10,
       onChange: () => void changes++,
       onRefused: (problem) => void refused.push(problem),
     });
     stage = await startStage({
-      tools,
+      tools: [...tools, misspelt],
       resources,
       prompts,
       scopes: { "orders:write": "Place orders" },
@@ -157,6 +170,75 @@ rules:
 
     await policy("rules: []");
     assert.equal(textOf(await callTool(stage.url, token, "place_order")), "placed");
+  });
+
+  test("a rule that is withdrawn gives back at once, also to tokens that were issued under it", async () => {
+    await policy('rules: [{ name: no orders, deny: { scopes: ["orders:write"] } }]');
+    const tokens = await signInWith(client);
+    assert.equal(tokens.scope, "weather:read");
+    await policy("rules: []");
+    assert.equal(textOf(await callTool(stage.url, tokens.access_token, "place_order")), "placed");
+    const { body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(body.scope, "weather:read orders:write");
+  });
+
+  test("introspection says what holds at /mcp", async () => {
+    await policy("rules: []");
+    const confidential = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+    const code = (await authorize(stage.baseUrl, confidential)).get("code");
+    const secret = { client_secret: confidential.client_secret ?? "" };
+    const tokens = (await redeem(stage.baseUrl, confidential, code, secret)).body;
+    const introspect = async () =>
+      (
+        await postForm(`${stage.baseUrl}/introspect`, {
+          token: tokens.access_token,
+          client_id: confidential.client_id,
+          ...secret,
+        })
+      ).body;
+    assert.equal((await introspect()).scope, "weather:read orders:write");
+    await policy('rules: [{ name: x, for: { users: [alice] }, deny: { scopes: ["orders:*"] } }]');
+    assert.equal((await introspect()).scope, "weather:read");
+    await policy("rules: [{ name: x, for: { users: [alice] }, deny: everything }]");
+    assert.deepEqual(await introspect(), { active: false });
+  });
+
+  test("requireScopes() with a misspelt scope is a fault of the tool, not a challenge for the client", async () => {
+    await policy("rules: []");
+    const { access_token: token } = await signInWith(client);
+    const answer = await callTool(stage.url, token, "misspelt");
+    assert.equal(answer.status, 200);
+    assert.match(textOf(answer), /failed unexpectedly/);
+    assert.match(
+      JSON.stringify(stage.log.findLast(({ reason }) => reason === "tool_failed")),
+      /orders:wirte/,
+    );
+  });
+
+  test("in a batch, a call that lacks a scope on the way does not cost the others their results", async () => {
+    const { access_token: token } = await signInForTokens(stage.baseUrl, client, {
+      parameters: { scope: "weather:read" },
+    });
+    const call = (id: number, name: string) => ({
+      jsonrpc: "2.0",
+      id,
+      method: "tools/call",
+      params: { name },
+    });
+    const response = await fetch(stage.url, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        authorization: `Bearer ${token}`,
+        "mcp-protocol-version": "2025-03-26",
+      },
+      body: JSON.stringify([call(1, "say_hello"), call(2, "orders")]),
+    });
+    const text = await response.text();
+    assert.equal(response.status, 200, text);
+    assert.match(text, /Hello, Alice/);
+    assert.match(text, /orders:write/);
   });
 
   test("who may not come in is told so on a page, and what they had stops; a change of mind brings it back", async () => {
@@ -268,12 +350,13 @@ describe("npm run admin -- policy explain", () => {
     const memory = { STORE: "memory" };
     const { stdout } = await admin(memory, "--user", "bob", "--tool", "current_weather");
     assert.match(stdout, /^ALLOW/);
-    assert.match(stdout, /Sessions cannot be seen/);
+    assert.match(stdout, /sessions cannot be seen/);
+    assert.match(stdout, /claim groups is unknown/);
     const json = await admin(
       memory,
       ...["--user", "bob", "--tool", "current_weather", "--group", "contractors", "--json"],
     );
-    assert.equal(JSON.parse(json.stdout).verdict.rule.name, "contractors see no weather");
+    assert.equal(JSON.parse(json.stdout).decision.rule.name, "contractors see no weather");
   });
 
   test("mistakes are told in a line", async () => {
@@ -283,7 +366,10 @@ describe("npm run admin -- policy explain", () => {
         () => assert.fail("it succeeded"),
         ({ stderr }: { stderr: string }) => stderr,
       );
-    assert.match(await failing(["--user", "bob", "--tool", "nope"]), /There is no nope here: known are/);
+    assert.match(
+      await failing(["--user", "bob", "--tool", "nope"]),
+      /There is no tool nope here: known are whoami/,
+    );
     assert.match(await failing(["--user", "bob"]), /Name one of --tool/);
     assert.match(await failing(["--tool", "whoami"]), /--user/);
     assert.match(

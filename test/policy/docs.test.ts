@@ -9,6 +9,6 @@ import { createTools, prompts, resources, scopes } from "../../src/tools/index.t
 test("docs/access.md", () => {
   const [, example] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/access.md", "utf8")) ?? [];
   const weather = { geocodingUrl: "", forecastUrl: "", timeoutSeconds: 1, source: "" };
-  const known = knownNames({ tools: createTools({ weather }), resources, prompts }, scopes);
+  const known = knownNames({ tools: createTools({ weather }), resources, prompts, scopes });
   assert.equal(parsePolicy(example ?? "", "access.md", known).rules.length, 3);
 });

@@ -35,9 +35,12 @@ const request = fc.record({ claims: anyClaims, clientId: text, redirectUri: fc.o
 const feature = fc.record({
   kind: fc.constantFrom("tool" as const, "resource" as const, "prompt" as const),
   name: fc.oneof(fc.constantFrom(...known.tools), text),
-  scopes: fc.array(fc.array(fc.oneof(fc.constantFrom(...known.scopes), text), { maxLength: 3 }), {
-    maxLength: 3,
-  }),
+  scopes: fc.array(
+    fc
+      .array(fc.oneof(fc.constantFrom(...known.scopes), text), { minLength: 1, maxLength: 3 })
+      .map((alternatives) => alternatives as [string, ...string[]]),
+    { maxLength: 3 },
+  ),
 });
 
 const RULES = `

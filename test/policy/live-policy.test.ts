@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
 import { type LivePolicy, watchPolicy } from "../../src/policy/live-policy.ts";
 import { asker, known } from "./support.ts";
@@ -37,6 +38,7 @@ describe("a policy file that changes", () => {
     live = watchPolicy({
       path,
       known,
+      hierarchy: scopeCatalogue({}, []),
       intervalMs,
       onChange: (change) => changes.push(change),
       onRefused: (problem) => refusals.push(problem),

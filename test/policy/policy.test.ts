@@ -1,10 +1,22 @@
 /** The rules as an operator reads them: deny wins, all conditions must match, and silence means the default. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type Asker, allowEverything, type Feature, type Verdict } from "../../src/policy/policy.ts";
-import { asker, policyOf } from "./support.ts";
+import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
+import {
+  type Asker,
+  allowEverything,
+  createPolicy,
+  type Feature,
+  type Verdict,
+} from "../../src/policy/policy.ts";
+import { parsePolicy } from "../../src/policy/policy-file.ts";
+import { asker, known, policyOf } from "./support.ts";
 
-const tool = (name: string, ...scopes: string[][]): Feature => ({ kind: "tool", name, scopes });
+const tool = (name: string, ...scopes: Array<[string, ...string[]]>): Feature => ({
+  kind: "tool",
+  name,
+  scopes,
+});
 const ruleOf = (verdict: Verdict) => (verdict.allowed ? undefined : verdict.rule.name);
 
 const CONTRACTORS = `
@@ -50,8 +62,6 @@ describe("denying, where everything else is allowed", () => {
     [tool("delete_order", ["orders:write"]), false],
     [tool("delete_order", ["orders:read", "orders:write"]), true],
     [tool("delete_order", ["orders:read"], ["orders:write"]), false],
-    [tool("delete_order", [], ["orders:write"]), false],
-    [tool("delete_order", []), true],
   ];
   for (const [feature, allowed] of features)
     test(`${feature.kind} ${feature.name} ${JSON.stringify(feature.scopes)}: ${allowed ? "allowed" : "denied"}`, () =>
@@ -105,14 +115,11 @@ rules:
 
   const features: Array<[Feature, string | undefined]> = [
     [tool("delete_order"), undefined],
-    [tool("delete_order", []), undefined],
     [tool("delete_order", ["orders:read"]), undefined],
     [tool("delete_order", ["orders:write"]), "nobody deletes"],
     [tool("delete_order", ["orders:delete"]), "default"],
     [tool("list_orders"), "default"],
-    [tool("list_orders", []), "default"],
     [tool("list_orders", ["orders:read"]), undefined],
-    [tool("list_orders", ["orders:read"], []), "default"],
     [tool("list_orders", ["x", "orders:read"], ["weather:read"]), undefined],
     [tool("list_orders", ["orders:read"], ["x"]), "default"],
     [{ kind: "prompt", name: "what_to_wear", scopes: [["orders:read"]] }, "no prompt in sales"],
@@ -260,5 +267,49 @@ rules:
 test("without a file everything is allowed", () => {
   assert.deepEqual(allowEverything.admits(asker()), { allowed: true });
   assert.deepEqual(allowEverything.scope(asker(), "any"), { allowed: true });
-  assert.deepEqual(allowEverything.feature(asker(), tool("any", ["x"], [])), { allowed: true });
+  assert.deepEqual(allowEverything.feature(asker(), tool("any", ["x"])), { allowed: true });
+});
+
+describe("scopes that include others", () => {
+  const hierarchy = scopeCatalogue(
+    {
+      "orders:read": "r",
+      "orders:write": "w",
+      orders: { description: "all", includes: ["orders:read", "orders:write"] },
+    },
+    [],
+  );
+  const here = { ...known, scopes: hierarchy.names };
+  const decide = (text: string) => {
+    const policy = createPolicy(parsePolicy(text, "policy.yaml", here), hierarchy);
+    return ["orders", "orders:read", "orders:write"].filter((scope) => policy.scope(asker(), scope).allowed);
+  };
+  test("without a part there is no whole", () =>
+    assert.deepEqual(decide('rules: [{ name: x, deny: { scopes: ["orders:write"] } }]'), ["orders:read"]));
+  test("who is allowed a whole is allowed its parts", () => {
+    const all = ["orders", "orders:read", "orders:write"];
+    assert.deepEqual(decide("default: deny\nrules: [{ name: x, allow: { scopes: [orders] } }]"), all);
+    assert.deepEqual(decide('default: deny\nrules: [{ name: x, allow: { scopes: ["orders:read"] } }]'), [
+      "orders:read",
+    ]);
+  });
+  test("a feature that needs the whole is denied with a part, and the explanation names the rule", () => {
+    const policy = createPolicy(
+      parsePolicy('rules: [{ name: x, deny: { scopes: ["orders:read"] } }]', "policy.yaml", here),
+      hierarchy,
+    );
+    const { verdict, matched } = policy.explain(asker(), tool("list_orders", ["orders"]));
+    assert.equal(ruleOf(verdict), "x");
+    assert.deepEqual(
+      matched.map(({ name }) => name),
+      ["x"],
+    );
+  });
+});
+
+test("claims that rules ask for and the provider did not send are known by name", () => {
+  const policy = policyOf("rules: [{ name: x, for: { groups: [a], organizations: [o] }, deny: everything }]");
+  assert.deepEqual(policy.unansweredBy({}), ["groups", "org_id"]);
+  assert.deepEqual(policy.unansweredBy({ groups: [], org_id: "o" }), []);
+  assert.deepEqual(policyOf("rules: [{ name: x, deny: everything }]").unansweredBy({}), []);
 });

@@ -1,0 +1,17 @@
+/** The environment of a command: process.env, completed by a file .env. */
+import { existsSync } from "node:fs";
+import type { Environment } from "./settings.ts";
+
+/**
+ * What is in the environment already wins over the file.
+ * @throws Error if the file is there and cannot be read
+ */
+export function readEnvironment(): Environment {
+  if (existsSync(".env"))
+    try {
+      process.loadEnvFile(".env");
+    } catch {
+      throw new Error("the file .env is there but cannot be read.");
+    }
+  return process.env;
+}

@@ -1,0 +1,26 @@
+/** Counts what the audit log is told: decisions, calls, ends of sessions, codes that were issued. */
+import type { Audit } from "../audit.ts";
+import type { Metrics } from "./metrics.ts";
+
+export function countDecisions(metrics: Metrics): Audit {
+  const { decisions, grantsEnded, signInSteps, calls, reasonLabel } = metrics;
+  return ({ event, decision, tool, resource, prompt, ...rest }) => {
+    const reason = reasonLabel(rest.reason);
+    decisions.inc({ event, decision, reason });
+    const outcome = decision === "deny" ? "denied" : (rest.outcome ?? "ok");
+    switch (event) {
+      case "tool_call":
+        return calls.inc({ kind: "tool", tool: tool ?? "", outcome, reason });
+      case "resource_read":
+        return calls.inc({ kind: "resource", tool: resource ?? "", outcome, reason });
+      case "prompt_get":
+        return calls.inc({ kind: "prompt", tool: prompt ?? "", outcome, reason });
+      case "grant_ended":
+        return grantsEnded.inc({ reason });
+      case "consent":
+        return signInSteps.inc({ step: "consent", outcome: decision === "allow" ? "ok" : "refused", reason });
+      case "sign_in":
+        if (decision === "allow") signInSteps.inc({ step: "code", outcome: "ok", reason });
+    }
+  };
+}

@@ -1,0 +1,30 @@
+/** What may become the value of a label. */
+
+const METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
+const MAX_REASONS = 300;
+
+/** Reason codes are written in the code. Should one ever be made of what somebody sent, it becomes "other" here. */
+export function reasonLabels(): (reason: unknown) => string {
+  const known = new Set<string>();
+  return (reason) => {
+    if (reason === undefined) return "";
+    if (typeof reason !== "string" || !/^[a-z][a-z0-9_]{0,63}$/.test(reason)) return "other";
+    if (known.size < MAX_REASONS) known.add(reason);
+    return known.has(reason) ? reason : "other";
+  };
+}
+
+export function methodLabel(method: string): string {
+  return METHODS.has(method) ? method : "other";
+}
+
+/**
+ * The path that a route was declared with, such as `/register/:clientId`; "other" if no route matched.
+ * @param route express's `req.route`
+ */
+export function routeLabel(route: unknown, path: string): string {
+  const declared = (route as { path?: unknown } | undefined)?.path;
+  if (typeof declared === "string") return declared;
+  if (!Array.isArray(declared)) return "other";
+  return declared.includes(path) ? path : String(declared[0]);
+}

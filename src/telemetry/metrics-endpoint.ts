@@ -1,0 +1,42 @@
+/** GET /metrics, for Prometheus. How many people sign in is nobody else's business. */
+import { timingSafeEqual } from "node:crypto";
+import { type RequestHandler, Router } from "express";
+import { refuseOtherMethods } from "../http/methods.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+import { sha256 } from "../oauth/sha256.ts";
+import type { Metrics } from "./metrics.ts";
+
+/**
+ * Open without a token only where BASE_URL is on this computer; a public server without one has no such page. Where a
+ * request comes from decides nothing: behind a reverse proxy the whole world comes from a private address.
+ */
+export function metricsRoutes({ registry }: Metrics, baseUrl: string, token: string | undefined): Router {
+  const router = Router();
+  if (token === undefined && !isLoopbackHost(new URL(baseUrl).hostname)) return router;
+  router.get("/metrics", requireToken(token), async (_req, res) => {
+    res
+      .set("Cache-Control", "no-store")
+      .type(registry.contentType)
+      .send(await registry.metrics());
+  });
+  router.all("/metrics", refuseOtherMethods("GET"));
+  return router;
+}
+
+function requireToken(token: string | undefined): RequestHandler {
+  return (req, _res, next) => {
+    const presented = /^Bearer +(\S+)$/i.exec(req.get("authorization") ?? "")?.[1] ?? "";
+    // Hashes are of one length, and comparing them tells nothing of how much was right.
+    const isRight = token === undefined || timingSafeEqual(bytesOf(presented), bytesOf(token));
+    if (!isRight)
+      throw new OAuthError("invalid_token", "Send the METRICS_TOKEN of this server as a bearer token.", {
+        reason: "no_metrics_token",
+      });
+    next();
+  };
+}
+
+function bytesOf(secret: string): Buffer {
+  return Buffer.from(sha256(secret));
+}

@@ -1,0 +1,18 @@
+/** The identity provider, with an eye on how long it takes and what it refuses. */
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { Observe } from "./operation.ts";
+
+export function observedIdentityProvider(provider: IdentityProvider, observe: Observe): IdentityProvider {
+  const watched = <T>(name: string, work: () => Promise<T>) => observe({ of: "upstream", name }, work);
+  return {
+    authorizationUrl: (request) => watched("authorization_url", () => provider.authorizationUrl(request)),
+    finishLogin: (parameters, request) =>
+      watched("finish_login", () => provider.finishLogin(parameters, request)),
+    refresh: (refreshToken, subject) => watched("refresh", () => provider.refresh(refreshToken, subject)),
+    revoke: (refreshToken) => watched("revoke", () => provider.revoke(refreshToken)),
+    verifyLogoutToken: (token) => watched("verify_logout_token", () => provider.verifyLogoutToken(token)),
+    endSessionUrl: () => watched("end_session_url", () => provider.endSessionUrl()),
+    offeredScopes: () => watched("offered_scopes", () => provider.offeredScopes()),
+    ready: () => watched("discovery", () => provider.ready()),
+  };
+}

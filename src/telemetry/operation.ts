@@ -1,0 +1,44 @@
+/** Watching what this server waits for: its store, the identity provider, and what tools, resources and prompts do. */
+import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { UpstreamRefusal } from "../upstream/identity-provider.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface Operation {
+  of: "store" | "upstream" | "tool" | "resource" | "prompt";
+  /** One that is written in the code or declared by the operator. */
+  name: string;
+}
+
+/** Runs `work` and looks on; what it returns or throws is passed on as it is. */
+export type Observe = <T>(operation: Operation, work: () => Promise<T>) => Promise<T>;
+
+export function timeOperations({ store, upstream, callSeconds }: Metrics): Observe {
+  function record({ of, name }: Operation, outcome: string, seconds: number): void {
+    if (of === "store") store.observe({ operation: name, outcome }, seconds);
+    else if (of === "upstream") upstream.observe({ operation: name, outcome }, seconds);
+    else callSeconds.observe({ kind: of, tool: name }, seconds);
+  }
+  return async (operation, work) => {
+    const startedAt = performance.now();
+    let outcome = "ok";
+    try {
+      return await work();
+    } catch (error) {
+      outcome = outcomeOf(error);
+      throw error;
+    } finally {
+      record(operation, outcome, (performance.now() - startedAt) / 1000);
+    }
+  };
+}
+
+function outcomeOf(error: unknown): "refused" | "unavailable" | "failed" {
+  if (error instanceof UpstreamRefusal) return "refused";
+  return error instanceof UnavailableError ? "unavailable" : "failed";
+}
+
+/** What went wrong, without a word of what was said: a message may quote what was sent. */
+export function errorType(error: unknown): string {
+  if (error instanceof OAuthError) return error.reason;
+  return error instanceof Error ? error.name : "unknown";
+}

@@ -1,0 +1,62 @@
+/** Times every HTTP request, and counts those that are steps of a sign-in or ask for tokens. */
+import type { Request, RequestHandler, Response } from "express";
+import { methodLabel, routeLabel } from "./labels.ts";
+import type { Metrics } from "./metrics.ts";
+
+const GRANT_TYPES = new Set(["authorization_code", "refresh_token"]);
+
+export function measureRequests(metrics: Metrics): RequestHandler {
+  return (req, res, next) => {
+    const startedAt = performance.now();
+    const { path } = req;
+    res.once("close", () => {
+      const seconds = (performance.now() - startedAt) / 1000;
+      const answer = answerOf(res, metrics);
+      const [method, route] = [methodLabel(req.method), routeLabel(req.route, path)];
+      metrics.requests.observe({ method, route, status: answer.status }, seconds);
+      countStep(`${method} ${route}`, req, answer, metrics);
+    });
+    next();
+  };
+}
+
+interface Answer {
+  status: string;
+  outcome: "ok" | "refused" | "unavailable" | "failed" | "aborted";
+  reason: string;
+}
+
+/** An error that is sent to the client through the browser is a redirect: only its reason tells. */
+function answerOf({ statusCode, headersSent, locals }: Response, { reasonLabel }: Metrics): Answer {
+  const reason = reasonLabel(locals.reason);
+  if (!headersSent) return { status: "aborted", outcome: "aborted", reason };
+  const status = String(statusCode);
+  if (statusCode >= 500) return { status, outcome: statusCode === 503 ? "unavailable" : "failed", reason };
+  return { status, outcome: statusCode >= 400 || reason !== "" ? "refused" : "ok", reason };
+}
+
+function countStep(
+  request: string,
+  { body }: Request,
+  { outcome, reason }: Answer,
+  { signInSteps, tokenRequests }: Metrics,
+): void {
+  switch (request) {
+    case "GET /authorize":
+      signInSteps.inc({ step: "authorize", outcome, reason });
+      break;
+    case "POST /consent":
+      // What the user decided is counted as a decision, also where nobody had to be asked.
+      if (outcome !== "ok" && reason !== "user_denied") signInSteps.inc({ step: "consent", outcome, reason });
+      break;
+    case "GET /auth/callback":
+      signInSteps.inc({ step: "login", outcome, reason });
+      break;
+    case "POST /token": {
+      const asked: unknown = body?.grant_type;
+      const grant_type = typeof asked === "string" && GRANT_TYPES.has(asked) ? asked : "other";
+      tokenRequests.inc({ grant_type, outcome, reason });
+      if (grant_type === "authorization_code") signInSteps.inc({ step: "token", outcome, reason });
+    }
+  }
+}

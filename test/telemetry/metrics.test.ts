@@ -1,0 +1,293 @@
+/** /metrics: what is counted, that nobody can make it grow, and who may read it. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { definePrompt } from "../../src/mcp/define-prompt.ts";
+import { defineResource } from "../../src/mcp/define-resource.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { reasonLabels } from "../../src/telemetry/labels.ts";
+import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
+import { Browser, signIn } from "../support/browser.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  authorize,
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  postForm,
+  redeem,
+  refresh,
+  register,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+import { read, type Scrape, scrape } from "./scrape.ts";
+
+const broken = defineTool({
+  name: "broken",
+  description: "Fails",
+  run() {
+    throw new Error("as it must");
+  },
+});
+const order = defineResource({
+  name: "order",
+  uriTemplate: "orders://{id}",
+  description: "An order",
+  read: ({ id }) => `Order ${id}`,
+});
+const reorder = definePrompt({
+  name: "reorder",
+  description: "Order again",
+  args: z.object({ id: z.string() }),
+  run: ({ id }) => `Order ${id} again`,
+});
+
+describe("/metrics", () => {
+  let stage: Stage;
+  let proxy: FaultyProxy;
+  before(async () => {
+    proxy = await startFaultyProxy();
+    stage = await startStage({
+      throughProxy: proxy,
+      tools: [broken],
+      resources: [order],
+      prompts: [reorder],
+    });
+  });
+  after(async () => {
+    await stage.close();
+    await proxy.close();
+  });
+
+  /** How much a counter grew while `work` ran. */
+  async function during(work: () => Promise<unknown>) {
+    const before = await scrape(stage.baseUrl);
+    await work();
+    const after = await scrape(stage.baseUrl);
+    return (name: string, labels: Record<string, string> = {}) =>
+      after.sum(name, labels) - before.sum(name, labels);
+  }
+
+  test("a sign-in, step by step, and what it got", async () => {
+    const grew = await during(async () => {
+      const client = await register(stage.baseUrl);
+      await signInForTokens(stage.baseUrl, client);
+    });
+    for (const step of ["authorize", "consent", "login", "code", "token"]) {
+      assert.equal(grew("mcp_sign_in_steps_total", { step }), 1, step);
+      assert.equal(grew("mcp_sign_in_steps_total", { step, outcome: "ok", reason: "" }), 1, step);
+    }
+    assert.equal(grew("mcp_token_requests_total", { grant_type: "authorization_code", outcome: "ok" }), 1);
+    assert.equal(grew("mcp_decisions_total", { event: "client_registered", decision: "allow" }), 1);
+    const finished = { operation: "finish_login", outcome: "ok" };
+    assert.equal(grew("mcp_upstream_seconds_count", finished), 1);
+    assert.ok(grew("mcp_upstream_seconds_sum", finished) > 0);
+    assert.ok(grew("mcp_store_seconds_count", { operation: "replace", outcome: "ok" }) >= 1);
+    assert.equal(
+      grew("mcp_http_request_seconds_count", { route: "/token", method: "POST", status: "200" }),
+      1,
+    );
+  });
+
+  test("where sign-ins end that do not get through", async () => {
+    const client = await register(stage.baseUrl);
+    const steps = (outcome: string, step: string, reason: string) => ({ outcome, step, reason });
+    const name = "mcp_sign_in_steps_total";
+
+    const denied = await during(() => authorize(stage.baseUrl, client, { approve: false }));
+    assert.equal(denied(name, steps("refused", "consent", "user_denied")), 1);
+    assert.equal(denied(name, { step: "consent" }), 1);
+
+    const lost = await during(async () => {
+      await fetch(`${stage.baseUrl}/authorize?client_id=nobody`);
+      await postForm(`${stage.baseUrl}/consent`, { request: "x", decision: "approve" });
+      await fetch(`${stage.baseUrl}/auth/callback?state=nobodys&code=x`);
+    });
+    assert.equal(lost(name, steps("refused", "authorize", "unknown_client")), 1);
+    assert.equal(lost(name, steps("refused", "consent", "consent_form_expired")), 1);
+    assert.equal(lost(name, steps("refused", "login", "unknown_state")), 1);
+
+    const outage = await during(async () => {
+      proxy.fault = "500";
+      await authorize(stage.baseUrl, client).catch(() => {}); // it ends at our page that says 503
+      proxy.fault = undefined;
+    });
+    assert.equal(outage(name, { step: "login", outcome: "unavailable" }), 1);
+    assert.equal(
+      outage("mcp_upstream_seconds_count", { operation: "finish_login", outcome: "unavailable" }),
+      1,
+    );
+
+    const refused = await during(async () => {
+      proxy.fault = "invalid_grant";
+      await authorize(stage.baseUrl, client).catch(() => {});
+      proxy.fault = undefined;
+    });
+    assert.equal(refused(name, steps("refused", "login", "upstream_refused")), 1);
+    assert.equal(refused("mcp_upstream_seconds_count", { operation: "finish_login", outcome: "refused" }), 1);
+  });
+
+  test("/token by grant and result, and sessions that end because of theft", async () => {
+    const client = await register(stage.baseUrl);
+    const code = (await authorize(stage.baseUrl, client, { browser: newBrowser() })).get("code");
+    const grew = await during(async () => {
+      await redeem(stage.baseUrl, client, code, { code_verifier: "x".repeat(43) });
+      const { body } = await redeem(stage.baseUrl, client, code);
+      await refresh(stage.baseUrl, client, body.refresh_token);
+      stage.clock.ahead += 600; // beyond the grace
+      await refresh(stage.baseUrl, client, body.refresh_token);
+      await postForm(`${stage.baseUrl}/token`, { grant_type: "made-up", client_id: client.client_id });
+      stage.clock.ahead = 0;
+    });
+    const name = "mcp_token_requests_total";
+    const byCode = { grant_type: "authorization_code" };
+    assert.equal(grew(name, { ...byCode, outcome: "refused", reason: "wrong_code_verifier" }), 1);
+    assert.equal(grew(name, { ...byCode, outcome: "ok", reason: "" }), 1);
+    assert.equal(grew(name, { grant_type: "refresh_token", outcome: "ok" }), 1);
+    assert.equal(
+      grew(name, { grant_type: "refresh_token", outcome: "refused", reason: "refresh_token_reused" }),
+      1,
+    );
+    assert.equal(grew(name, { grant_type: "other", outcome: "refused" }), 1);
+    assert.equal(grew("mcp_grants_ended_total", { reason: "refresh_token_reused" }), 1);
+  });
+
+  test("calls by tool, resource and prompt, how they ended and what they took", async () => {
+    const alice = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const bob = await signInForTokens(stage.baseUrl, await register(stage.baseUrl), { login: "bob" });
+    const grew = await during(async () => {
+      await callTool(stage.url, alice.access_token, "current_weather", { city: "Berlin" });
+      await callTool(stage.url, bob.access_token, "current_weather", { city: "Berlin" });
+      await callTool(stage.url, alice.access_token, "broken");
+      await callTool(stage.url, alice.access_token, "made-up-tool");
+      await rpc(stage.url, alice.access_token, "resources/read", { uri: "orders://secret-order" });
+      await rpc(stage.url, alice.access_token, "prompts/get", { name: "reorder", arguments: { id: "1" } });
+    });
+    const [name, tool] = ["mcp_tool_calls_total", "current_weather"];
+    assert.equal(grew(name, { kind: "tool", tool, outcome: "ok" }), 1);
+    assert.equal(grew(name, { kind: "tool", tool, outcome: "denied", reason: "insufficient_scope" }), 1);
+    assert.equal(grew(name, { kind: "tool", tool: "broken", outcome: "error" }), 1);
+    assert.equal(grew(name, { kind: "resource", tool: "orders://{id}", outcome: "ok" }), 1);
+    assert.equal(grew(name, { kind: "prompt", tool: "reorder", outcome: "ok" }), 1);
+    assert.equal(grew(name), 5);
+    assert.equal(grew("mcp_tool_call_seconds_count", { kind: "tool", tool }), 1, "only what ran");
+    assert.ok(grew("mcp_tool_call_seconds_sum", { kind: "tool", tool }) > 0);
+    assert.equal(grew("mcp_tool_call_seconds_count", { kind: "resource", tool: "orders://{id}" }), 1);
+    assert.equal(grew("mcp_tool_call_seconds_count", { kind: "prompt", tool: "reorder" }), 1);
+    assert.ok(grew("mcp_grant_cache_total") >= 5, "a look-up for each request");
+  });
+
+  test("nothing that a client chooses becomes a label", async () => {
+    const client = await register(stage.baseUrl, { client_name: "Chosen-Name" });
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    await callTool(stage.url, access_token, "chosen-tool");
+    await rpc(stage.url, access_token, "resources/read", { uri: "orders://chosen-order" });
+    await postForm(`${stage.baseUrl}/token`, { grant_type: "chosen-grant", client_id: "chosen-client" });
+    await fetch(`${stage.baseUrl}/chosen/path?chosen=query`);
+    await fetch(`${stage.baseUrl}/register/chosen-registration`);
+    await fetch(`${stage.baseUrl}/chosen`, { method: "PROPFIND" });
+    const found = await scrape(stage.baseUrl);
+    assert.doesNotMatch(found.text, /chosen/i);
+    for (const id of [client.client_id, "alice", access_token]) assert.ok(!found.text.includes(id));
+    assert.ok(found.values("mcp_http_request_seconds_count", "method").includes("other"));
+    const routes = found.values("mcp_http_request_seconds_count", "route");
+    assert.ok(routes.includes("other"));
+    assert.ok(routes.includes("/register/:clientId"));
+  });
+
+  test("metadata has one route a document, not one a place", async () => {
+    for (const path of ["", "/mcp"])
+      await fetch(`${stage.baseUrl}/.well-known/oauth-protected-resource${path}`);
+    const routes = (await scrape(stage.baseUrl)).values("mcp_http_request_seconds_count", "route");
+    assert.ok(routes.includes("/.well-known/oauth-protected-resource"));
+  });
+
+  test("a request that its client gave up is neither a success nor a failure of ours", async () => {
+    proxy.fault = "timeout";
+    const client = await register(stage.baseUrl);
+    const browser = new Browser({ stopAt: ({ pathname }) => pathname === "/auth/callback" });
+    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
+    const grew = await during(async () => {
+      const cookie = browser.cookieHeader(callback);
+      const signal = AbortSignal.timeout(200);
+      await assert.rejects(fetch(callback, { headers: { cookie }, signal }), { name: "TimeoutError" });
+      await delay(100); // until the server has noticed
+    });
+    proxy.fault = undefined;
+    proxy.dropUnanswered();
+    assert.equal(grew("mcp_sign_in_steps_total", { step: "login", outcome: "aborted" }), 1);
+  });
+});
+
+describe("reason labels", () => {
+  test("are codes, and of a limited number, whatever becomes of the code that makes them", () => {
+    const label = reasonLabels();
+    assert.equal(label(undefined), "");
+    assert.equal(label("code_replayed"), "code_replayed");
+    for (const odd of ["mcp_at_AbC", "a b", "", "x".repeat(65), 7, null]) assert.equal(label(odd), "other");
+    for (let i = 0; i < 1_000; i++) label(`reason_${i}`);
+    assert.equal(label("reason_999"), "other");
+    assert.equal(label("code_replayed"), "code_replayed");
+  });
+});
+
+describe("who may read /metrics", () => {
+  const PUBLIC = { BASE_URL: "https://mcp.example.com" };
+  const METRICS_TOKEN = "0123456789abcdef";
+  const statusOf = async (stage: Stage, headers: Record<string, string> = {}) =>
+    (await fetch(`${stage.baseUrl}/metrics`, { headers })).status;
+
+  async function on(environment: Record<string, string>, work: (stage: Stage) => Promise<void>) {
+    const stage = await startStage({ environment });
+    try {
+      await work(stage);
+    } finally {
+      await stage.close();
+    }
+  }
+
+  test("a public server without a token has no such page, wherever a request comes from", () =>
+    on(PUBLIC, async (stage) => {
+      // A reverse proxy on the same machine looks like this, whatever headers it adds or leaves out.
+      assert.equal(await statusOf(stage), 404);
+      assert.equal(await statusOf(stage, { authorization: "Bearer " }), 404);
+      assert.equal(await statusOf(stage, { "x-forwarded-for": "127.0.0.1" }), 404);
+    }));
+
+  for (const [where, environment] of [
+    ["a public server", { ...PUBLIC, METRICS_TOKEN }],
+    ["a server on localhost", { METRICS_TOKEN }],
+  ] as const)
+    test(`${where} with a token wants it`, () =>
+      on(environment, async (stage) => {
+        assert.equal(await statusOf(stage), 401);
+        for (const wrong of [
+          "Bearer wrong",
+          `Bearer ${METRICS_TOKEN}x`,
+          `Basic ${METRICS_TOKEN}`,
+          METRICS_TOKEN,
+        ])
+          assert.equal(await statusOf(stage, { authorization: wrong }), 401);
+        assert.equal(await statusOf(stage, { authorization: `Bearer ${METRICS_TOKEN}` }), 200);
+      }));
+
+  test("no web page can read it from a browser", () =>
+    on({}, async (stage) => {
+      const origin = "https://evil.example";
+      const { headers } = await fetch(`${stage.baseUrl}/metrics`, { headers: { origin } });
+      assert.equal(headers.get("access-control-allow-origin"), null);
+    }));
+});
+
+describe("the metrics of the process", () => {
+  test("are there, in a registry of its own", async () => {
+    const [one, other] = [createMetrics(), createMetrics()];
+    collectProcessMetrics(one);
+    const names = async ({ registry }: typeof one): Promise<Scrape> => read(await registry.metrics());
+    assert.ok((await names(one)).sum("process_resident_memory_bytes") > 0);
+    assert.equal((await names(other)).sum("process_resident_memory_bytes"), 0);
+  });
+});
