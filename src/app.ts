@@ -18,12 +18,13 @@ import type { Config } from "./config.ts";
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
-import { healthRoutes } from "./http/health.ts";
+import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { refuseOtherMethods } from "./http/methods.ts";
 import { createPages } from "./http/pages.ts";
 import { requestLog } from "./http/request-log.ts";
+import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
 import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
@@ -69,6 +70,8 @@ export interface AppOptions extends Features {
   log: Logger;
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
   safeFetch?: typeof createSafeFetch;
+  /** Told when the process is about to end. Default: never. */
+  lifecycle?: Lifecycle;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
 }
@@ -82,6 +85,7 @@ const VERSION = "0.1.0";
  */
 export function createApp(options: AppOptions): Express {
   const { config, log, now = systemClock, metrics = createMetrics() } = options;
+  const { lifecycle = createLifecycle() } = options;
   const observe = observing(metrics);
   const records = observedRecords(options.records, observe);
   const identityProvider = observedIdentityProvider(options.identityProvider, observe);
@@ -148,6 +152,7 @@ export function createApp(options: AppOptions): Express {
     identityProvider,
     records,
     catalogue,
+    lifecycle,
     timeoutSeconds,
   });
   const rooms = {
@@ -171,8 +176,15 @@ export function createApp(options: AppOptions): Express {
   app.set("etag", false);
   app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
   app.set("trust proxy", config.trustedProxies);
-  app.use(withoutBasePath(baseUrl), traceRequests, measureRequests(metrics), requestLog(log), pages.headers);
-  app.use(healthRoutes(records), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.use(
+    closingWhenStopping(lifecycle),
+    withoutBasePath(baseUrl),
+    traceRequests,
+    measureRequests(metrics),
+    requestLog(log),
+    pages.headers,
+  );
+  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));
   app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, pages }));

@@ -124,6 +124,8 @@ export interface Config {
   consent: ConsentConfig;
   /** How many sign-ins one address may start in an hour. */
   signInsPerAddressPerHour: number;
+  /** To /token, /revoke and /introspect. */
+  tokenRequestsPerMinute: { perAddress: number; perClient: number };
   /** Addresses and ranges of reverse proxies whose `X-Forwarded-*` headers are believed. */
   trustedProxies: readonly string[];
   /** Browser origins that may call `/mcp`, beside our own and those on this computer. */
@@ -145,6 +147,8 @@ export interface Config {
   policyFile?: string;
   audit: AuditConfig;
   telemetry: TelemetryConfig;
+  /** How long requests are still taken after readiness went off. */
+  shutdownDelaySeconds: number;
   shutdownSeconds: number;
   logLevel: string;
   weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
@@ -185,6 +189,10 @@ export function loadConfig(environment: Environment): Config {
     redirectUriPatterns: redirectUriPatterns(settings),
     consent: consent(settings),
     signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
+    tokenRequestsPerMinute: {
+      perAddress: settings.integer("TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE", 3_000, 1, 10_000_000),
+      perClient: settings.integer("TOKEN_REQUESTS_PER_CLIENT_PER_MINUTE", 3_000, 1, 10_000_000),
+    },
     trustedProxies: settings.list(
       "TRUSTED_PROXIES",
       isAddressRange,
@@ -211,6 +219,7 @@ export function loadConfig(environment: Environment): Config {
     ...(policyFile !== undefined && { policyFile }),
     audit: audit(settings),
     telemetry: telemetry(settings),
+    shutdownDelaySeconds: settings.integer("SHUTDOWN_DELAY_SECONDS", 0, 0, 600),
     shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
     weather: {

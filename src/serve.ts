@@ -2,10 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { createApp, systemClock } from "./app.ts";
 import { type Audit, createAudit, openAuditStream } from "./audit.ts";
 import type { Config, UpstreamConfig } from "./config.ts";
+import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { type Features, knownNames } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
 import { missingScopes } from "./oauth/scope.ts";
@@ -45,6 +47,7 @@ export async function serve(config: Config, features: Features, log: Logger): Pr
   const records = createRecords(config, log);
   const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
+  const lifecycle = createLifecycle();
   const server = createServer(
     createApp({
       ...features,
@@ -52,6 +55,7 @@ export async function serve(config: Config, features: Features, log: Logger): Pr
       metrics,
       records,
       identityProvider,
+      lifecycle,
       log,
       ...(policy && { policy: policy.policy }),
       ...(auditStream && { auditStream }),
@@ -67,8 +71,11 @@ export async function serve(config: Config, features: Features, log: Logger): Pr
     port,
     async stop() {
       announcing.cancel();
+      lifecycle.stop();
+      // Whoever sends requests here has to notice first; until then all are answered.
+      await delay(config.shutdownDelaySeconds * 1000);
       policy?.close();
-      await drain(server, config.shutdownSeconds);
+      await drain(server, lifecycle, config.shutdownSeconds);
       await Promise.all([records.close(), tracing?.stop()]);
     },
   };
@@ -180,11 +187,19 @@ async function warnOfUnofferedScopes(
     );
 }
 
-/** Requests in flight may finish; what is still open after the time limit is cut. */
-async function drain(server: Server, seconds: number): Promise<void> {
+/**
+ * Requests in flight, streams and renewals at the provider may finish; what is still open after the time limit is cut.
+ * A renewal that is cut could lose the refresh token that the provider has just replaced.
+ */
+async function drain(server: Server, lifecycle: Lifecycle, seconds: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
-  const limit = setTimeout(() => server.closeAllConnections(), seconds * 1000);
+  const limit = new AbortController();
+  const cut = delay(seconds * 1000, undefined, { signal: limit.signal }).then(
+    () => server.closeAllConnections(),
+    () => {},
+  );
+  await Promise.race([Promise.all([closed, lifecycle.finished()]), cut]);
+  limit.abort();
   await closed;
-  clearTimeout(limit);
 }

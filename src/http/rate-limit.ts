@@ -24,7 +24,8 @@ export function limitOverall(rateLimits: RateLimits, limit: RateLimit): RequestH
   };
 }
 
-async function count(rateLimits: RateLimits, limit: RateLimit, key: string): Promise<void> {
+/** @throws TooManyRequestsError */
+export async function count(rateLimits: RateLimits, limit: RateLimit, key: string): Promise<void> {
   const seconds = await rateLimits.count(limit, key);
   if (seconds > 0) throw new TooManyRequestsError(seconds, `too_many_${limit.name}`);
 }

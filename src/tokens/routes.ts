@@ -9,6 +9,7 @@ import {
 import type { Config } from "../config.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
+import { count, limitPerAddress } from "../http/rate-limit.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import {
   BackchannelLogout,
@@ -43,12 +44,25 @@ export interface TokenRooms extends ClientAuthentication {
 }
 
 export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
-  const { clients, config, audit, log } = rooms;
+  const { clients, config, records, audit, log } = rooms;
   const { lifetimes } = config;
   const router = Router();
-  const form: RequestHandler[] = [urlencoded({ extended: false, limit: "64kb" }), requireForm];
+  const { perAddress, perClient } = config.tokenRequestsPerMinute;
+  const limitAddress = limitPerAddress(records.rateLimits, {
+    name: "token_requests_of_address",
+    points: perAddress,
+    seconds: 60,
+  });
+  const form: RequestHandler[] = [limitAddress, urlencoded({ extended: false, limit: "64kb" }), requireForm];
 
-  const authenticated = (req: Request) => authenticateClient(req.get("authorization"), req.body, rooms);
+  /** Counted for who proved to be that client: nobody uses up another's share. */
+  async function authenticated(req: Request): Promise<AuthenticatedClient> {
+    const client = await authenticateClient(req.get("authorization"), req.body, rooms);
+    const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 };
+    if (client.token_endpoint_auth_method !== "none")
+      await count(records.rateLimits, limit, client.client_id);
+    return client;
+  }
 
   function answer(client: AuthenticatedClient, body: unknown): Promise<TokenResponse> {
     const request = parse(TokenRequest, body);

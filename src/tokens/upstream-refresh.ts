@@ -4,6 +4,7 @@
  */
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Lifecycle } from "../lifecycle.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
@@ -35,6 +36,8 @@ interface Rooms {
   /** Keeps the locks. */
   records: Records;
   catalogue: ScopeCatalogue;
+  /** Waits for what was begun. */
+  lifecycle: Pick<Lifecycle, "track">;
   /** How long somebody who asks is kept waiting. */
   timeoutSeconds: number;
 }
@@ -49,6 +52,7 @@ export function createUpstreamRefresh({
   identityProvider,
   records,
   catalogue,
+  lifecycle,
   timeoutSeconds,
   now,
   randomBytes,
@@ -177,6 +181,7 @@ export function createUpstreamRefresh({
       // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
       // token already, and only its late answer has the new one.
       renewal.catch(() => {});
+      lifecycle.track(renewal);
       return await Promise.race([renewal, busyAfter(givenUp)]);
     },
   };

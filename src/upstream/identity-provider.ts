@@ -65,11 +65,11 @@ export class UpstreamRefusal extends Error {
     });
     this.name = "UpstreamRefusal";
     this.code = code;
-    this.description = options.description;
+    this.description = options.description && redacted(options.description);
   }
 }
 
-/** Providers quote what they were sent; anything that could be a token stays out of the log. */
+/** Providers quote what they were sent; anything that could be a token or secret stays out of logs and pages. */
 function redacted(text: string): string {
   return text
     .trim()

@@ -34,7 +34,9 @@ export function parseScopeClaimMap(text: string): Map<string, string[]> {
   if (parsed.success) return new Map(Object.entries(parsed.data));
   const [value] = parsed.error.issues[0]?.path ?? [];
   if (value === undefined) throw notAnObject();
-  throw new Error(`gives "${String(value)}" something that is no list of scopes: write {"${String(value)}":["weather:read"]}`);
+  throw new Error(
+    `gives "${String(value)}" something that is no list of scopes: write {"${String(value)}":["weather:read"]}`,
+  );
 }
 
 function parseJson(text: string): unknown {

@@ -1,0 +1,82 @@
+/** Several server processes behind a load balancer, with one Redis and one identity provider: a deployment in small. */
+import { type Character, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { type Balancer, startBalancer } from "./balancer.ts";
+import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
+import { freePort } from "./free-port.ts";
+import { startRedis, type TestRedis } from "./redis.ts";
+import { type ServerProcess, startServerProcess } from "./server-process.ts";
+import { ALICE, AUDIENCE, BOB, SECRET_KEY } from "./stage.ts";
+
+export interface Cluster {
+  /** BASE_URL: the load balancer. */
+  baseUrl: string;
+  /** The MCP endpoint there. */
+  url: string;
+  balancer: Balancer;
+  servers: ServerProcess[];
+  ports: number[];
+  redis: TestRedis;
+  /** Between the servers and the identity provider. */
+  upstream: FaultyProxy;
+  close(): Promise<void>;
+}
+
+export async function startCluster(
+  count: number,
+  environment: Record<string, string> = {},
+  character: Character = {},
+): Promise<Cluster> {
+  const redis = await startRedis();
+  const balancer = await startBalancer();
+  const upstream = await startFaultyProxy();
+  const issuer = await startIdentityProvider({
+    port: 0,
+    publicUrl: `http://localhost:${upstream.port}`,
+    client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${balancer.url}/auth/callback`] },
+    audience: AUDIENCE,
+    scopes: ["weather:read"],
+    users: [ALICE, BOB],
+    character: { advertisesApiScopes: true, ...character },
+  });
+  upstream.target = issuer.port;
+  const ports: number[] = [];
+  while (ports.length < count) ports.push(await freePort());
+  const servers = await Promise.all(
+    ports.map((port) =>
+      startServerProcess({
+        BASE_URL: balancer.url,
+        PORT: String(port),
+        HOST: "127.0.0.1",
+        TRUSTED_PROXIES: "127.0.0.1",
+        OIDC_ISSUER: issuer.issuer,
+        OIDC_CLIENT_ID: "proxy",
+        OIDC_CLIENT_SECRET: "proxy-secret",
+        OIDC_AUDIENCE: AUDIENCE,
+        REDIS_URL: redis.url,
+        SECRET_KEY,
+        UPSTREAM_TIMEOUT_SECONDS: "2",
+        MAX_GRANTS_PER_USER: "10000",
+        MAX_GRANTS_PER_USER_AND_CLIENT: "10000",
+        LOG_LEVEL: "silent",
+        ...environment,
+      }),
+    ),
+  );
+  balancer.targets = [...ports];
+  return {
+    baseUrl: balancer.url,
+    url: `${balancer.url}/mcp`,
+    balancer,
+    servers,
+    ports,
+    redis,
+    upstream,
+    async close() {
+      await Promise.all(servers.map((server) => server.kill()));
+      await issuer.close();
+      await upstream.close();
+      await balancer.close();
+      await redis.stop();
+    },
+  };
+}
