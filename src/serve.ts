@@ -30,6 +30,9 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
+// Longer than load balancers keep an idle connection (60 s is usual): the other way round, one that is just being closed
+// here is used there once more.
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 // A client that sends its headers byte by byte must not hold a connection for ever.
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
@@ -61,6 +64,7 @@ export async function serve(config: Config, features: Features, log: Logger): Pr
       ...(auditStream && { auditStream }),
     }),
   );
+  server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   await listen(server, config);

@@ -22,13 +22,25 @@ export async function sendWebResponse(
     res.writeHead(response.status, Object.fromEntries(response.headers));
     for (; chunk !== undefined && !chunk.done; chunk = await reader?.read()) {
       if (gone.aborted) return;
-      if (!res.write(chunk.value)) await once(res, "drain", { signal: gone });
+      if (!res.write(chunk.value)) await drained(res, gone);
     }
     res.end();
   } catch (error) {
-    // The client went away while it was being sent to.
-    if (!gone.aborted) throw error;
+    // The client went away while it was being sent to, or takes nothing any more.
+    if (!gone.aborted && !res.destroyed) throw error;
   } finally {
     await reader?.cancel().catch(() => {});
+  }
+}
+
+// A client that does not read holds what waits for it in memory.
+const STALL_MS = 60_000;
+
+async function drained(res: ExpressResponse, gone: AbortSignal): Promise<void> {
+  const stalled = setTimeout(() => res.destroy(), STALL_MS);
+  try {
+    await once(res, "drain", { signal: gone });
+  } finally {
+    clearTimeout(stalled);
   }
 }
