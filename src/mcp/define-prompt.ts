@@ -2,7 +2,7 @@
 import type { GetPromptResult, Prompt as ListedPrompt } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
-import { type Call, ToolError } from "./define-tool.ts";
+import { type Call, ToolError } from "./call.ts";
 
 interface Declaration<Arguments extends z.ZodObject> {
   /** Unique among the prompts: letters, digits, `_` and `-`, at most 64. */

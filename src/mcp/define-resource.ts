@@ -6,7 +6,7 @@ import {
   UriTemplate,
 } from "@modelcontextprotocol/server";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
-import type { Call } from "./define-tool.ts";
+import type { Call } from "./call.ts";
 
 interface Declaration {
   /** For programs; unique is better. */

@@ -2,14 +2,7 @@
 import type { CallToolResult, Tool as ListedTool } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
-
-/** What a tool, resource or prompt is given beside its input. Who is calling comes from `getAccessToken()`. */
-export interface Call {
-  /** Aborted when the client goes away or cancels. */
-  signal: AbortSignal;
-  /** Tells a client that wants to know how far the call is: `done` of `total`, growing. */
-  progress(done: number, total?: number, message?: string): Promise<void>;
-}
+import { type Call, ToolError } from "./call.ts";
 
 interface Declaration<Input extends z.ZodObject> {
   /** Unique among the tools: letters, digits, `_` and `-`, at most 64: what every client accepts. */
@@ -46,11 +39,6 @@ export interface Tool {
   readonly listing: ListedTool;
   /** Validates the arguments, runs the tool, and turns what it returns into an MCP result. */
   call(args: unknown, call: Call): Promise<CallToolResult>;
-}
-
-/** Throw this in `run` to tell the caller what went wrong; any other error is logged and its text is withheld. */
-export class ToolError extends Error {
-  override readonly name = "ToolError";
 }
 
 const TOOL_NAME = /^[A-Za-z0-9_-]{1,64}$/;

@@ -7,7 +7,8 @@ import { union } from "../oauth/scope.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
 import type { FeatureTable, Message } from "./features.ts";
-import { auditOf, createServerFactory, denial, type McpServerOptions } from "./server.ts";
+import { createServerFactory, type McpServerOptions } from "./server.ts";
+import { auditOf, denial } from "./use-feature.ts";
 import { sendWebResponse } from "./web-response.ts";
 
 export interface McpEndpointOptions extends McpServerOptions {

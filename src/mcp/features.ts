@@ -3,9 +3,10 @@
 import type { ReadResourceResult } from "@modelcontextprotocol/server";
 import type { ScopeDeclarations } from "../oauth/scope-catalogue.ts";
 import type { KnownNames } from "../policy/policy-file.ts";
+import type { Call } from "./call.ts";
 import type { Prompt } from "./define-prompt.ts";
 import type { Resource } from "./define-resource.ts";
-import type { Call, Tool } from "./define-tool.ts";
+import type { Tool } from "./define-tool.ts";
 
 export interface Features {
   readonly tools: readonly Tool[];

@@ -7,24 +7,17 @@ import {
   Server,
   type ServerContext,
 } from "@modelcontextprotocol/server";
-import type { Logger } from "pino";
-import type { Audit } from "../audit.ts";
-import { OAuthError } from "../oauth/errors.ts";
-import type { Denial } from "../policy/permissions.ts";
-import { type Caller, currentCaller, InsufficientScopeError } from "./access-token-context.ts";
-import { type Call, ToolError } from "./define-tool.ts";
+import { currentCaller } from "./access-token-context.ts";
+import type { Call } from "./call.ts";
 import type { Feature, FeatureTable } from "./features.ts";
+import { type Used, type UseOptions, useFeature } from "./use-feature.ts";
 
-export interface McpServerOptions {
+export interface McpServerOptions extends UseOptions {
   features: FeatureTable;
   name: string;
   version: string;
   /** Lists everything that the policy allows, also what lacks a scope. */
   listAll: boolean;
-  /** Puts the arguments of calls into the audit log. */
-  auditArguments: boolean;
-  log: Logger;
-  audit: Audit;
 }
 
 const LIST_TTL_MS = 60_000;
@@ -67,7 +60,7 @@ export function createServerFactory(options: McpServerOptions): () => Server {
     server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
-      const used = await use(tool, params.arguments, options, () =>
+      const used = await useFeature(tool, params.arguments, options, () =>
         tool.call(params.arguments, callOf(mcpReq)),
       );
       return "failed" in used ? toolError(used.failed) : used.result;
@@ -84,7 +77,7 @@ export function createServerFactory(options: McpServerOptions): () => Server {
       server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
         const found = features.resource(uri);
         if (found === undefined) throw new ResourceNotFoundError(uri);
-        return orThrow(await use(found.resource, { uri }, options, () => found.read(callOf(mcpReq))));
+        return orThrow(await useFeature(found.resource, { uri }, options, () => found.read(callOf(mcpReq))));
       });
     }
     if (prompts.length > 0) {
@@ -95,7 +88,9 @@ export function createServerFactory(options: McpServerOptions): () => Server {
         const prompt = features.prompt(params.name);
         if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
         return orThrow(
-          await use(prompt, params.arguments, options, () => prompt.get(params.arguments, callOf(mcpReq))),
+          await useFeature(prompt, params.arguments, options, () =>
+            prompt.get(params.arguments, callOf(mcpReq)),
+          ),
         );
       });
     }
@@ -118,71 +113,6 @@ function callOf({ signal, notify, _meta }: ServerContext["mcpReq"]): Call {
       await notify({ method: "notifications/progress", params });
     },
   };
-}
-
-type Used<Result> = { result: Result } | { failed: string };
-
-/**
- * Runs a feature for the caller, and writes down that it did. What it throws becomes words that the model can read;
- * what was not meant for it goes to the log only.
- */
-async function use<Result extends object>(
-  feature: Feature,
-  args: unknown,
-  { log, audit, auditArguments }: McpServerOptions,
-  run: () => Promise<Result>,
-): Promise<Used<Result>> {
-  const caller = currentCaller("use");
-  const about = {
-    ...auditOf(feature, caller),
-    ...(auditArguments && { arguments: args }),
-  };
-  const refuse = (decision: Denial, words: string): Used<Result> => {
-    audit({ ...about, ...denial(decision) });
-    return { failed: words };
-  };
-  // The gate answers what lacks a scope before this; whatever slipped past it stops here.
-  const decision = caller.may(feature);
-  if (!decision.allowed) return refuse(decision, inWords(decision, feature));
-  try {
-    const result = await run();
-    const outcome = (result as CallToolResult).isError === true ? "error" : "ok";
-    audit({ ...about, decision: "allow", outcome });
-    return { result };
-  } catch (error) {
-    if (error instanceof InsufficientScopeError) {
-      if (error.decision.because === "scopes") caller.lacking = error.decision.missing;
-      return refuse(error.decision, error.message);
-    }
-    audit({ ...about, decision: "allow", outcome: "error" });
-    // Ours are written for people as well: an outage, a sign-in that has ended.
-    if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
-    log.error(
-      { reason: `${feature.kind}_failed`, [feature.kind]: feature.name, err: error },
-      `A ${feature.kind} threw an unexpected error`,
-    );
-    return { failed: `${feature.name} failed unexpectedly. The server's log says why.` };
-  }
-}
-
-const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_get" } as const;
-
-/** What the audit log says of a feature and whoever wants to use it. */
-export function auditOf(feature: Feature, { token }: Caller) {
-  const { subject, clientId, grantId, scopes } = token;
-  return { event: EVENTS[feature.kind], subject, clientId, grantId, scopes, [feature.kind]: feature.name };
-}
-
-export function denial(decision: Denial) {
-  return decision.because === "policy"
-    ? { decision: "deny" as const, reason: "denied_by_policy", rule: decision.rule.name }
-    : { decision: "deny" as const, reason: "insufficient_scope", scopes: decision.missing };
-}
-
-function inWords(decision: Denial, { kind, name }: Feature): string {
-  return decision.because === "policy"
-    ? `This server's policy does not let you use the ${kind} ${name} with this application (rule "${decision.rule.name}"). Its operator can change that.`
-    : `The ${kind} ${name} needs the scope ${decision.missing.join(" ")}, which was not granted.`;
 }
 
 function orThrow<Result>(used: Used<Result>): Result {

@@ -1,7 +1,8 @@
 /** current_weather: a tool that needs a scope and calls somebody else's API. */
 import { z } from "zod";
 import { getAccessToken } from "../mcp/access-token-context.ts";
-import { defineTool, ToolError } from "../mcp/define-tool.ts";
+import { ToolError } from "../mcp/call.ts";
+import { defineTool } from "../mcp/define-tool.ts";
 import { type OpenMeteo, WeatherError } from "./open-meteo.ts";
 
 const CurrentWeather = z.object({
