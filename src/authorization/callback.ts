@@ -11,6 +11,7 @@ import {
 import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
+import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
@@ -43,9 +44,24 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   rooms: Surroundings & Rooms,
 ): Promise<Completed> {
-  const { identityProvider, logins, grants, approvals, permissions, catalogue, audit } = rooms;
-  const { callbackUrl, isSameBrowser, now, log } = rooms;
   const state = parameters.get("state") ?? "";
+  const login = await takeLogin(state, rooms);
+  const user = await signIn(parameters, state, login, rooms);
+  if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
+    rooms.log.info(
+      { reason: "approved_by_another_user", subject: user.subject },
+      "The user is asked for consent after all",
+    );
+    return { login, askAgain: true };
+  }
+  admit(user, login, rooms);
+  return { login, code: await openGrant(user, login, rooms) };
+}
+
+async function takeLogin(
+  state: string,
+  { logins, isSameBrowser, now }: Surroundings & Rooms,
+): Promise<AwaitingLogin> {
   // Looked at before it is taken: somebody else's browser must not be able to use it up.
   const found = await logins.find(state);
   if (found === undefined || found.expiresAt <= now()) throw expired();
@@ -57,15 +73,22 @@ export async function finishAuthorization(
     );
   const login = await logins.take(state);
   if (login === undefined) throw expired();
+  return login;
+}
 
+async function signIn(
+  parameters: URLSearchParams,
+  state: string,
+  login: AwaitingLogin,
+  { identityProvider, logins, callbackUrl, audit, now }: Surroundings & Rooms,
+): Promise<UpstreamLogin> {
   const { nonce, codeVerifier, request } = login;
-  const upstreamRequest = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes: request.scopes };
-  let user: UpstreamLogin;
+  const { clientId, scopes } = request;
   try {
-    user = await identityProvider.finishLogin(parameters, upstreamRequest);
+    const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes };
+    return await identityProvider.finishLogin(parameters, sent);
   } catch (error) {
     if (error instanceof UpstreamRefusal) {
-      const { clientId } = request;
       audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
       throw refused(error, login);
     }
@@ -74,23 +97,32 @@ export async function finishAuthorization(
       await logins.put(state, login, Math.max(1, login.expiresAt - now()));
     throw error;
   }
-  if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
-    log.info(
-      { reason: "approved_by_another_user", subject: user.subject },
-      "The user is asked for consent after all",
-    );
-    return { login, askAgain: true };
-  }
+}
+
+function askerOf({ subject, claims }: UpstreamLogin, { request }: AwaitingLogin): Asker {
+  return { subject, claims, clientId: request.clientId, redirectUri: request.redirectUri };
+}
+
+/** @throws NotAdmittedError */
+function admit(user: UpstreamLogin, login: AwaitingLogin, rooms: Surroundings & Rooms): void {
   noteUnanswered(user.claims, rooms);
-  const { subject, claims } = user;
-  const { clientId, redirectUri } = request;
-  const asker = { subject, claims, clientId, redirectUri };
-  const notAdmitted = permissions.refusal(asker);
-  if (notAdmitted !== undefined) {
-    const { message, reason, rule } = notAdmitted;
-    audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
-    throw new NotAdmittedError("access_denied", message, request, { reason });
-  }
+  const asker = askerOf(user, login);
+  const notAdmitted = rooms.permissions.refusal(asker);
+  if (notAdmitted === undefined) return;
+  const { message, reason, rule } = notAdmitted;
+  const { subject, clientId } = asker;
+  rooms.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
+  throw new NotAdmittedError("access_denied", message, login.request, { reason });
+}
+
+/** @returns the code */
+async function openGrant(
+  user: UpstreamLogin,
+  login: AwaitingLogin,
+  { grants, approvals, permissions, catalogue, audit }: Surroundings & Rooms,
+): Promise<string> {
+  const { request } = login;
+  const { subject } = user;
   // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
   const scopes = catalogue.narrow(request.scopes, user.scopes);
   const { code, earlier } = await grants.open({ ...request, scopes }, user);
@@ -98,13 +130,13 @@ export async function finishAuthorization(
     const approved = { subject, granted: request.scopes };
     await approvals.remember(login.browser, { ...request, scopes: login.remember }, approved);
   }
-  const permitted = permissions.permitted(asker, scopes);
-  audit({ event: "sign_in", decision: "allow", subject, clientId, asked: request.scopes, scopes: permitted });
-  const before = catalogue.expand(earlier.flatMap((grant) => grant.scopes));
-  const added = missingScopes(permitted, before);
+  const who = { subject, clientId: request.clientId };
+  const permitted = permissions.permitted(askerOf(user, login), scopes);
+  audit({ event: "sign_in", decision: "allow", ...who, asked: request.scopes, scopes: permitted });
+  const added = missingScopes(permitted, catalogue.expand(earlier.flatMap((grant) => grant.scopes)));
   if (earlier.length > 0 && added.length > 0)
-    audit({ event: "elevation", decision: "allow", subject, clientId, scopes: added });
-  return { login, code };
+    audit({ event: "elevation", decision: "allow", ...who, scopes: added });
+  return code;
 }
 
 /** A rule about groups matches nobody if the provider sends none: an operator who does not know denies nothing. */
