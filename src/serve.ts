@@ -36,6 +36,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 // A client that sends its headers byte by byte must not hold a connection for ever.
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+const CHECK_INTERVAL_MS = 2_000;
 const FIRST_ANNOUNCE_DELAY_MS = 2_000;
 const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
@@ -52,6 +53,7 @@ export async function serve(config: Config, features: Features, log: Logger): Pr
   const identityProvider = createOidcProvider(config.upstream, surroundings);
   const lifecycle = createLifecycle();
   const server = createServer(
+    { connectionsCheckingInterval: CHECK_INTERVAL_MS },
     createApp({
       ...features,
       config,

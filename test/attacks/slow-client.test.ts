@@ -1,0 +1,41 @@
+/** A client that sends byte by byte does not hold a connection for ever. */
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { freePort } from "../support/free-port.ts";
+import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
+import { SECRET_KEY } from "../support/stage.ts";
+
+describe("a slow client", () => {
+  let server: ServerProcess;
+  let port: number;
+  before(async () => {
+    port = await freePort();
+    server = await startServerProcess({
+      BASE_URL: `http://localhost:${port}`,
+      PORT: String(port),
+      HOST: "127.0.0.1",
+      OIDC_ISSUER: "http://localhost:1",
+      OIDC_CLIENT_ID: "x",
+      OIDC_CLIENT_SECRET: "y",
+      STORE: "memory",
+      SECRET_KEY,
+      LOG_LEVEL: "silent",
+    });
+  });
+  after(() => server.kill());
+
+  test("whose headers never end is answered 408 and cut, while others are served", async () => {
+    const socket = connect(port, "127.0.0.1");
+    socket.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\n");
+    const drip = setInterval(() => socket.write("X-A: b\r\n"), 500);
+    try {
+      assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
+      assert.match(await text(socket), /^HTTP\/1\.1 408 /);
+    } finally {
+      clearInterval(drip);
+      socket.destroy();
+    }
+  });
+});
