@@ -1,7 +1,7 @@
 /** Who was allowed what, and why not: one structured line a decision, in the log and, where asked for, in its own place. */
 
+import { constants, openSync, writeSync } from "node:fs";
 import type { Logger } from "pino";
-import { pino } from "pino";
 import type { AuditConfig } from "./config.ts";
 import { currentRequest } from "./http/current-request.ts";
 import { causes } from "./oauth/errors.ts";
@@ -82,17 +82,39 @@ export function openAuditStream({ destination }: AuditConfig, log: Logger): Audi
   if (destination === undefined) return undefined;
   if (destination === "stdout") return process.stdout;
   if (destination === "stderr") return process.stderr;
+  return appendTo(openFile(destination), log);
+}
+
+// Without waiting for somebody who reads, should it be a pipe.
+const FLAGS = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
+
+function openFile(path: string): number {
   try {
-    // Synchronous: a line that is not on the disk when the process is killed would be a decision nobody can look up.
-    const file = pino.destination({ dest: destination, append: true, sync: true });
-    file.on("error", (error) =>
-      log.error({ reason: "audit_log_failed", err: error }, "The audit log cannot be written"),
-    );
-    return file;
+    return openSync(path, FLAGS, 0o640);
   } catch (cause) {
     throw new Error(
       `AUDIT_LOG cannot be written: ${causes(cause)}. Name a file in a directory that exists.`,
       { cause },
     );
   }
+}
+
+/**
+ * Synchronous: a line that is not on the disk when the process is killed would be a decision nobody can look up. What
+ * cannot be written, on a full disk, is in the log alone; it is not kept in memory.
+ */
+function appendTo(file: number, log: Logger): AuditStream {
+  let failing = false;
+  return {
+    write(line) {
+      try {
+        for (let rest = Buffer.from(line); rest.length > 0; ) rest = rest.subarray(writeSync(file, rest));
+        failing = false;
+      } catch (error) {
+        if (!failing)
+          log.error({ reason: "audit_log_failed", err: error }, "The audit log cannot be written");
+        failing = true;
+      }
+    },
+  };
 }

@@ -2,6 +2,7 @@
 export { type AppOptions, createApp } from "./app.ts";
 export type { AuditEvent, AuditStream } from "./audit.ts";
 export { type Config, ConfigError, loadConfig } from "./config.ts";
+export { requestFields } from "./http/current-request.ts";
 export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./mcp/access-token-context.ts";
 export { type Call, ToolError } from "./mcp/call.ts";
 export { definePrompt, type Prompt } from "./mcp/define-prompt.ts";
@@ -15,6 +16,7 @@ export { watchPolicy } from "./policy/live-policy.ts";
 export { memoryRecords } from "./storage/memory.ts";
 export { redisRecords } from "./storage/redis.ts";
 export type { Records } from "./storage/store.ts";
+export { collectProcessMetrics, createMetrics, type Metrics } from "./telemetry/metrics.ts";
 export type { AccessToken } from "./tokens/access-token.ts";
 export type { IdentityProvider } from "./upstream/identity-provider.ts";
 export { createOidcProvider } from "./upstream/oidc.ts";

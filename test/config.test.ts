@@ -186,6 +186,13 @@ describe("configuration", () => {
       /ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS/,
     ],
     ["an organization without Auth0", { AUTH0_ORGANIZATION: "org_a" }, /AUTH0_DOMAIN is missing/],
+    ["a short token for /metrics", { METRICS_TOKEN: "guessable" }, /METRICS_TOKEN must have at least 16/],
+    ["a token in two parts", { METRICS_TOKEN: "0123456789 abcdef" }, /METRICS_TOKEN must have .* no space/],
+    [
+      "a trace collector without its scheme",
+      { OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4318" },
+      /OTEL_EXPORTER_OTLP_ENDPOINT must be an http\(s\) URL/,
+    ],
     [
       "a list of Auth0 organizations",
       { AUTH0_ORGANIZATION: "org_a,org_b" },

@@ -84,8 +84,9 @@ export function withConsentedScopes(
   const { request } = transaction;
   const required = catalogue.pick(request.scopes).filter((scope) => scope.required);
   const allowed = [...ticked, ...catalogue.expand(required.map(({ name }) => name))];
-  // With a whole go its parts, except those that were ticked for themselves.
-  const refused = missingScopes(catalogue.expand(missingScopes(request.scopes, allowed)), allowed);
+  const unticked = missingScopes(request.scopes, allowed);
+  // With a whole go its parts, except those that something ticked has as well.
+  const refused = [...unticked, ...missingScopes(catalogue.expand(unticked), catalogue.expand(allowed))];
   return { ...transaction, request: { ...request, scopes: catalogue.without(request.scopes, refused) } };
 }
 

@@ -57,8 +57,8 @@ export function bearerAuth({
       });
     const verification = await verify(presented);
     if ("refused" in verification) {
-      const { refused: reason, grant } = verification;
-      audit({ event: "access_refused", decision: "deny", reason, ...grant });
+      const { refused: reason, grant, rule } = verification;
+      audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
       return refuse(res, 401, verification.refused, {
         error: "invalid_token",
         error_description: "The access token is unknown, expired or revoked. Refresh it, or sign in again.",

@@ -99,14 +99,22 @@ function parseTemplate(text: string): UriTemplate {
   throw new Error(`Resource "${text}": its uriTemplate has no {variable}: give it as uri.`);
 }
 
-/** The variables, percent-decoded; undefined for a URI that is not of this template. */
+// The SDK's matching takes time with the square of the length.
+const MAX_URI_LENGTH = 2_048;
+
+/**
+ * The variables, percent-decoded; undefined for a URI that is not of this template, or is written in another way than
+ * the template would write it: what a fixed URI protects must not be read under another spelling of it.
+ */
 function matchTemplate(template: UriTemplate, uri: string): Record<string, string> | undefined {
+  if (uri.length > MAX_URI_LENGTH) return undefined;
   try {
     const found = template.match(uri);
     if (found === null) return undefined;
-    return Object.fromEntries(
+    const variables = Object.fromEntries(
       Object.entries(found).map(([name, value]) => [name, decodeURIComponent(String(value))]),
     );
+    return template.expand(variables) === uri ? variables : undefined;
   } catch {
     return undefined; // longer than the SDK reads, or not percent-encoded
   }

@@ -34,7 +34,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
     async (req, res) => {
       const caller = currentCaller("mcp");
       const gone = abortedBy(res);
-      const response = await handler.fetch(await toWebRequest(req, req.body, { signal: gone }), {
+      const response = await handler.fetch(await webRequest(req, gone), {
         parsedBody: req.body,
         ...("auth" in req && { authInfo: req.auth as never }),
       });
@@ -47,6 +47,18 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
+}
+
+/** @throws OAuthError for what HTTP allows and a web `Request` does not: odd methods, a Host that is none */
+async function webRequest(req: Request, gone: AbortSignal): Promise<globalThis.Request> {
+  try {
+    return await toWebRequest(req, req.body, { signal: gone });
+  } catch (cause) {
+    throw new OAuthError("invalid_request", "The request line or the Host header is malformed.", {
+      reason: "malformed_request",
+      cause,
+    });
+  }
 }
 
 /** Aborts what is running for a client that went away. */

@@ -60,7 +60,7 @@ export function createServerFactory(options: McpServerOptions): () => Server {
     server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
-      const used = await useFeature(tool, params.arguments, options, () =>
+      const used = await useFeature(tool, params.arguments, mcpReq.signal, options, () =>
         tool.call(params.arguments, callOf(mcpReq)),
       );
       return "failed" in used ? toolError(used.failed) : used.result;
@@ -77,7 +77,9 @@ export function createServerFactory(options: McpServerOptions): () => Server {
       server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
         const found = features.resource(uri);
         if (found === undefined) throw new ResourceNotFoundError(uri);
-        return orThrow(await useFeature(found.resource, { uri }, options, () => found.read(callOf(mcpReq))));
+        return orThrow(
+          await useFeature(found.resource, { uri }, mcpReq.signal, options, () => found.read(callOf(mcpReq))),
+        );
       });
     }
     if (prompts.length > 0) {
@@ -88,7 +90,7 @@ export function createServerFactory(options: McpServerOptions): () => Server {
         const prompt = features.prompt(params.name);
         if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
         return orThrow(
-          await useFeature(prompt, params.arguments, options, () =>
+          await useFeature(prompt, params.arguments, mcpReq.signal, options, () =>
             prompt.get(params.arguments, callOf(mcpReq)),
           ),
         );

@@ -1,7 +1,7 @@
 /** Runs a tool, resource or prompt for the caller, if they may, and writes down what became of it. */
 import type { CallToolResult } from "@modelcontextprotocol/server";
 import type { Logger } from "pino";
-import type { Audit } from "../audit.ts";
+import type { Audit, AuditEvent } from "../audit.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { Denial } from "../policy/permissions.ts";
 import { type Caller, currentCaller, InsufficientScopeError } from "./access-token-context.ts";
@@ -24,6 +24,7 @@ export type Used<Result> = { result: Result } | { failed: string };
 export async function useFeature<Result extends object>(
   feature: Feature,
   args: unknown,
+  signal: AbortSignal,
   { log, audit, auditArguments }: UseOptions,
   run: () => Promise<Result>,
 ): Promise<Used<Result>> {
@@ -32,24 +33,32 @@ export async function useFeature<Result extends object>(
     ...auditOf(feature, caller),
     ...(auditArguments && { arguments: args }),
   };
+  let isNoted = false;
+  const note = (outcome: Pick<AuditEvent, "decision" | "outcome" | "reason" | "rule" | "scopes">): void => {
+    if (!isNoted) audit({ ...about, ...outcome });
+    isNoted = true;
+  };
   const refuse = (decision: Denial, words: string): Used<Result> => {
-    audit({ ...about, ...denial(decision) });
+    note(denial(decision));
     return { failed: words };
   };
   // The gate answers what lacks a scope before this; whatever slipped past it stops here.
   const decision = caller.may(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
+  // A client that goes away leaves a call that may never end.
+  const noteGone = () => note({ decision: "allow", outcome: "error", reason: "client_gone" });
+  signal.addEventListener("abort", noteGone, { once: true });
   try {
     const result = await run();
     const outcome = (result as CallToolResult).isError === true ? "error" : "ok";
-    audit({ ...about, decision: "allow", outcome });
+    note({ decision: "allow", outcome });
     return { result };
   } catch (error) {
     if (error instanceof InsufficientScopeError) {
       if (error.decision.because === "scopes") caller.lacking = error.decision.missing;
       return refuse(error.decision, error.message);
     }
-    audit({ ...about, decision: "allow", outcome: "error" });
+    note({ decision: "allow", outcome: "error" });
     // Ours are written for people as well: an outage, a sign-in that has ended.
     if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
     log.error(
@@ -57,6 +66,8 @@ export async function useFeature<Result extends object>(
       `A ${feature.kind} threw an unexpected error`,
     );
     return { failed: `${feature.name} failed unexpectedly. The server's log says why.` };
+  } finally {
+    signal.removeEventListener("abort", noteGone);
   }
 }
 

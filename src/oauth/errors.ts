@@ -34,12 +34,15 @@ export interface ErrorDetail {
   cause?: unknown;
   /** Overrides the code's usual HTTP status (405, 413, 415). */
   status?: number;
+  /** Whom it is about, for the audit log. */
+  about?: { subject?: string; grantId?: string; rule?: string | undefined };
 }
 
 export class OAuthError extends Error {
   readonly code: OAuthErrorCode;
   readonly reason: string;
   readonly status: number;
+  readonly about: NonNullable<ErrorDetail["about"]>;
 
   constructor(code: OAuthErrorCode, description: string, detail: ErrorDetail) {
     super(description, { cause: detail.cause });
@@ -47,6 +50,7 @@ export class OAuthError extends Error {
     this.code = code;
     this.reason = detail.reason;
     this.status = detail.status ?? STATUS[code];
+    this.about = detail.about ?? {};
   }
 }
 

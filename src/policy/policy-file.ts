@@ -26,7 +26,7 @@ export class PolicyError extends Error {
 const MAX_PROBLEMS = 100;
 
 /**
- * An empty file is an empty policy.
+ * An empty file is refused: a write that failed would allow everything.
  * @param file what the messages call it
  * @throws PolicyError listing every mistake as `policy.yaml:12: …`
  */
@@ -34,6 +34,8 @@ export function parsePolicy(text: string, file: string, known: KnownNames): Poli
   const yaml = readYaml(text);
   if (yaml.value === undefined) throw refusal(yaml.problems, file);
   const content = yaml.value ?? {};
+  if (yaml.value === null && yaml.problems.length === 0)
+    throw refusal([{ line: 1, text: "the file is empty: write rules: [] if nothing is to be denied" }], file);
   const parsed = policySchema(known).safeParse(content, { error: plainWords });
   const mistakes = [...(parsed.error?.issues.flatMap(mistakesOf) ?? []), ...ruleMistakes(content)];
   const problems = [

@@ -118,7 +118,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
       return [
         ...(asked("groups") ? [claimNames.groups] : []),
         ...(asked("organizations") ? [claimNames.organization] : []),
-      ].filter((name) => claimAt(claims, name) === undefined);
+      ].filter((name) => !isAnswer(claimAt(claims, name)));
     },
     explain(asker, feature) {
       const rules = rulesFor(asker);
@@ -132,6 +132,13 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
       return { verdict: verdict(featureRefusal(rules, feature)), matched, default: document.default };
     },
   };
+}
+
+/** A text or a list of texts: what rules can match. */
+function isAnswer(claim: unknown): boolean {
+  return (
+    typeof claim === "string" || (Array.isArray(claim) && claim.every((each) => typeof each === "string"))
+  );
 }
 
 function verdict(refusal: RuleName | undefined): Verdict {

@@ -29,7 +29,7 @@ export interface AccessToken {
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
   | { token: AccessToken }
-  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId"> };
+  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 
 interface Rooms extends Pick<Surroundings, "now"> {
   grants: GrantCache;
@@ -56,11 +56,15 @@ export async function verifyAccessToken(
     return { refused: "access_token_for_another_resource", grant: whose(grant) };
   const asker = askerOf(grant);
   const notAdmitted = permissions.refusal(asker);
-  if (notAdmitted !== undefined) return { refused: notAdmitted.reason, grant: whose(grant) };
+  if (notAdmitted !== undefined) {
+    const { reason, rule } = notAdmitted;
+    return { refused: reason, grant: whose(grant), ...(rule && { rule: rule.name }) };
+  }
   return {
     token: Object.freeze({
       ...whose(grant),
-      scopes: catalogue.expand(permissions.permitted(asker, issued.scopes)),
+      // What the provider took away since is gone from older tokens as well.
+      scopes: catalogue.expand(permissions.permitted(asker, catalogue.narrow(issued.scopes, grant.scopes))),
       claims: grant.claims,
       expiresAt: issued.expiresAt,
       resource: grant.resource,

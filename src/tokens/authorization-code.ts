@@ -8,7 +8,7 @@ import type { AuthorizationCodeRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { addTokens, askerOf, type Grant, type IssuedTokens, mintTokens, whose } from "./grant.ts";
+import { addTokens, askerOf, type Grant, type IssuedTokens, mintTokens, turnedAway, whose } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import { type PresentedToken, readToken } from "./opaque-token.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
@@ -39,6 +39,8 @@ export async function redeemCode(
     const problem = problemWith(grant, client, request, now());
     if (problem !== undefined) return refuse(problem);
     if (grant.code.redeemed) return { result: { replayed: true } };
+    const notAdmitted = permissions.refusal(askerOf(grant));
+    if (notAdmitted !== undefined) return refuse(turnedAway(notAdmitted, grant));
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
     const { scopes } = grant;
     const permitted = permissions.permitted(askerOf(grant), scopes);

@@ -4,7 +4,9 @@
  */
 import { z } from "zod";
 import type { Lifetimes } from "../config.ts";
+import { OAuthError } from "../oauth/errors.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import type { NotAdmitted } from "../policy/permissions.ts";
 import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { UpstreamTokens } from "../upstream/identity-provider.ts";
@@ -28,6 +30,8 @@ export const Grant = z.object({
   resource: z.string(),
   scopes: z.array(z.string()),
   claims: z.record(z.string(), z.unknown()),
+  /** See UpstreamLogin. */
+  renewable: z.array(z.string()).default([]),
   createdAt: z.number(),
   /** Seconds since the epoch; no use of the grant moves it. */
   expiresAt: z.number(),
@@ -56,6 +60,12 @@ export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | 
   clientId: string;
 } {
   return { grantId: id, subject, clientId };
+}
+
+/** The answer of the token endpoint to somebody who may not come in, by now. */
+export function turnedAway({ message, reason, rule }: NotAdmitted, { id, subject }: Grant): OAuthError {
+  const about = { subject, grantId: id, rule: rule?.name };
+  return new OAuthError("invalid_grant", message, { reason, about });
 }
 
 /** Who a grant speaks for, to the policy. */

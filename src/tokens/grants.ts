@@ -118,6 +118,7 @@ export function createGrants({
         resource: request.resource,
         scopes: [...request.scopes],
         claims: login.claims,
+        renewable: login.renewable,
         createdAt: now(),
         expiresAt: grantEnd(login.tokens, now() + lifetimes.grantSeconds),
         familyKey: randomBytes(SECRET_BYTES).toString("base64url"),

@@ -16,6 +16,7 @@ import {
   type IssuedTokens,
   mintTokens,
   rememberReplaced,
+  turnedAway,
   whose,
 } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
@@ -128,8 +129,7 @@ function standing(
   // The grant stays: what the policy says today may be otherwise tomorrow.
   const notAdmitted = permissions.refusal(askerOf(grant));
   if (notAdmitted === undefined) return { is: "current", grant };
-  const { message, reason } = notAdmitted;
-  return { is: "refused", error: new OAuthError("invalid_grant", message, { reason }) };
+  return { is: "refused", error: turnedAway(notAdmitted, grant) };
 }
 
 /** RFC 6749 §6: none means all that were granted; fewer may be asked for. */

@@ -131,7 +131,7 @@ function auditRefusals(audit: Audit): ErrorRequestHandler {
   return (error, _req, res, next) => {
     if (error instanceof OAuthError && error.status < 500) {
       const { clientId } = res.locals;
-      audit({ event: "token_refused", decision: "deny", reason: error.reason, clientId });
+      audit({ event: "token_refused", decision: "deny", reason: error.reason, clientId, ...error.about });
     }
     next(error);
   };

@@ -15,7 +15,7 @@ import {
   type UpstreamRenewal,
   type UpstreamTokens,
 } from "../upstream/identity-provider.ts";
-import { mergeClaims } from "../upstream/user-claims.ts";
+import { afterRenewal } from "../upstream/user-claims.ts";
 import type { Grant } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 
@@ -81,7 +81,7 @@ export function createUpstreamRefresh({
 
   async function refreshOnce(grant: Grant, refreshToken: string): Promise<UpstreamTokens> {
     try {
-      const renewal = await identityProvider.refresh(refreshToken, grant.subject);
+      const renewal = await identityProvider.refresh(refreshToken, grant);
       await store(grant.id, refreshToken, renewal);
       return renewal.tokens;
     } catch (cause) {
@@ -105,7 +105,8 @@ export function createUpstreamRefresh({
     const overwriteSpent = (grant: Grant | undefined): GrantChange<undefined> => {
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
       const kept = scopes === undefined ? grant.scopes : catalogue.narrow(grant.scopes, scopes);
-      const claims = renewed === undefined ? grant.claims : mergeClaims(grant.claims, renewed);
+      const claims =
+        renewed === undefined ? grant.claims : afterRenewal(grant.claims, grant.renewable, renewed);
       return { write: { ...grant, upstream: tokens, scopes: kept, claims }, result: undefined };
     };
     for (let attempt = 1; ; attempt++) {

@@ -25,6 +25,8 @@ interface SignInEvidence extends Evidence {
 interface RenewalEvidence extends Evidence {
   /** As far as it was learned anew; undefined if it was not. */
   claims: Claims | undefined;
+  /** The claims that are in there if the user has them. */
+  renewable: readonly string[];
 }
 
 /**
@@ -41,16 +43,20 @@ export function scopesAtSignIn(sources: ScopeSources, evidence: SignInEvidence):
 }
 
 /**
- * The scopes that the user still has, or undefined if the provider did not say. A claim that decides is unknown too
- * where the renewed claims lack it: it may come in ID tokens only, and those of a refresh are not read. Providers that
- * leave a role claim out, instead of sending an empty one, therefore take the last role away at the next sign-in only.
+ * The scopes that the user still has, or undefined if the provider did not say. A claim that decides and that came in
+ * the ID token only is unknown too: those of a refresh are not read. One that came elsewhere and is missing is lost:
+ * some providers leave a role claim out instead of sending an empty one.
  */
 export function scopesAtRenewal(sources: ScopeSources, evidence: RenewalEvidence): string[] | undefined {
   if (sources.kind === "consent") return undefined;
   const named = namedScopes(sources.tokens, evidence);
   if (sources.claim !== undefined) {
-    const value = evidence.claims && claimAt(evidence.claims, sources.claim.path);
-    return value === undefined ? undefined : union(...named, claimedScopes(value, sources.claim));
+    const { path } = sources.claim;
+    const value = evidence.claims && claimAt(evidence.claims, path);
+    const isRenewable = [path, path.split(".")[0]].some((name) => evidence.renewable.includes(name ?? ""));
+    const isLost = value === undefined && evidence.claims !== undefined && isRenewable;
+    if (value === undefined && !isLost) return undefined;
+    return union(...named, claimedScopes(value, sources.claim));
   }
   const silenceMeansNothing = sources.tokens.includes("response") || evidence.accessClaims === undefined;
   if (named.length === 0 && silenceMeansNothing) return undefined;

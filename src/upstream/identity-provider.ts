@@ -17,9 +17,14 @@ export type UpstreamTokens = z.infer<typeof UpstreamTokens>;
 export interface UpstreamLogin {
   subject: string;
   claims: Record<string, unknown>;
+  /** Those of them that a renewal is told anew, so that one which is missing then is gone. */
+  renewable: string[];
   scopes: string[];
   tokens: UpstreamTokens;
 }
+
+/** Whose tokens are renewed. */
+export type RenewedLogin = Pick<UpstreamLogin, "subject" | "renewable">;
 
 /** Renewed tokens, and what was learned of the user by the way. */
 export interface UpstreamRenewal {
@@ -93,7 +98,7 @@ export interface IdentityProvider {
    * @param subject whose it is
    * @throws UpstreamRefusal when the refresh token is no longer good
    */
-  refresh(refreshToken: string, subject: string): Promise<UpstreamRenewal>;
+  refresh(refreshToken: string, login: RenewedLogin): Promise<UpstreamRenewal>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
   /**

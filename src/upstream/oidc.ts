@@ -20,7 +20,13 @@ import {
   verifyLogoutToken,
   verifySignature,
 } from "./token-verification.ts";
-import { fetchUserInfo, mergeClaims, renewedClaims, withoutProtocolClaims } from "./user-claims.ts";
+import {
+  fetchUserInfo,
+  mergeClaims,
+  renewableClaims,
+  renewedClaims,
+  withoutProtocolClaims,
+} from "./user-claims.ts";
 
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
@@ -72,6 +78,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       return {
         subject: idClaims.sub,
         claims: withoutProtocolClaims(claims),
+        renewable: renewableClaims(accessClaims ?? userInfo ?? {}),
         scopes: scopesAtSignIn(config.scopeSources, {
           responseScope: response.scope,
           accessClaims,
@@ -83,7 +90,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       } satisfies UpstreamLogin;
     },
 
-    async refresh(refreshToken, subject) {
+    async refresh(refreshToken, { subject, renewable }) {
       const found = await discovered();
       const response = await onlyDefinite(answer(oidc.refreshTokenGrant(found.configuration, refreshToken)));
       const accessClaims = decodedClaims(response.access_token);
@@ -93,7 +100,12 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       return {
         // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
         tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken },
-        scopes: scopesAtRenewal(config.scopeSources, { responseScope: response.scope, accessClaims, claims }),
+        scopes: scopesAtRenewal(config.scopeSources, {
+          responseScope: response.scope,
+          accessClaims,
+          claims,
+          renewable,
+        }),
         claims,
       };
     },

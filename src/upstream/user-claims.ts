@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config.ts";
-import { causes } from "../oauth/errors.ts";
+import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
 import { verifyAccessToken } from "./token-verification.ts";
@@ -27,7 +27,27 @@ export function withoutProtocolClaims(claims: Readonly<Claims>): Claims {
   return rest;
 }
 
-/** More about the user; undefined where the provider has no userinfo, or does not answer. Never throws. */
+/** Names of the claims that a renewal reads again. Who the user is, and in which login session, stays. */
+export function renewableClaims(claims: Readonly<Claims>): string[] {
+  const { sub, sid, ...rest } = withoutProtocolClaims(claims);
+  return Object.keys(rest);
+}
+
+/** `known` with what a renewal said: what it could have said again and did not is gone. */
+export function afterRenewal(
+  known: Readonly<Claims>,
+  renewable: readonly string[],
+  renewed: Readonly<Claims>,
+): Claims {
+  const kept = Object.fromEntries(Object.entries(known).filter(([name]) => !renewable.includes(name)));
+  return mergeClaims(kept, renewed);
+}
+
+/**
+ * More about the user; undefined where the provider has no userinfo, or refuses it for good.
+ * @throws UnavailableError if it does not answer now: somebody whose groups nobody knows must not come in as somebody
+ * without groups
+ */
 export async function fetchUserInfo(
   { configuration }: Discovered,
   accessToken: string,
@@ -38,9 +58,18 @@ export async function fetchUserInfo(
   try {
     return await oidc.fetchUserInfo(configuration, accessToken, subject);
   } catch (cause) {
-    log.warn({ reason: "userinfo_failed", cause: causes(cause) }, "Going on without the claims of userinfo");
+    if (!isDefinite(cause))
+      throw new UnavailableError("identity provider", { reason: "userinfo_failed", cause });
+    log.warn({ reason: "userinfo_refused", cause: causes(cause) }, "Going on without the claims of userinfo");
     return undefined;
   }
+}
+
+/** A provider that does not open userinfo to our tokens says so each time. */
+function isDefinite(error: unknown): boolean {
+  if (error instanceof oidc.WWWAuthenticateChallengeError) return true;
+  const { cause } = error as { cause?: unknown };
+  return cause instanceof Response && [401, 403, 404].includes(cause.status);
 }
 
 // While this is waited for, a new refresh token is nowhere but in this process.

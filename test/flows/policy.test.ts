@@ -76,7 +76,7 @@ describe("a policy file", () => {
   let other: Registered;
 
   before(async () => {
-    writeFileSync(path, "");
+    writeFileSync(path, "rules: []");
     live = watchPolicy({
       path,
       known,

@@ -15,7 +15,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { parse, parseAllDocuments } from "yaml";
-import { type Config, loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config.ts";
 import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
 import { serve } from "../../src/serve.ts";
@@ -24,54 +24,50 @@ import {
   callTool,
   getJson,
   REDIRECT_URI,
+  type Registered,
   refresh,
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, SECRET_KEY, startStage } from "../support/stage.ts";
 
 const deploy = fileURLToPath(new URL("../../deploy", import.meta.url));
 const example = readFileSync(join(deploy, "../.env.example"), "utf8");
 const settings = new Set([...example.matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)].map(([, name]) => name));
-const defaults = loadConfig({
-  BASE_URL: "http://localhost",
-  OIDC_ISSUER: "http://localhost",
-  OIDC_CLIENT_ID: "id",
-  OIDC_CLIENT_SECRET: "secret",
-  STORE: "memory",
-  SECRET_KEY,
-});
-
 interface Proxy {
-  name: string;
+  /** In deploy/. */
+  file: string;
   /** Of BASE_URL. */
   path: string;
-  program: "caddy" | "nginx";
+  program: "haproxy" | "nginx";
   /** Its arguments, after its files were written into `folder`. */
-  configure(folder: string, baseUrl: string, replicas: readonly number[]): string[];
+  configure(folder: string, port: string, replicas: readonly number[]): string[];
+  /** Asks /readyz, and so knows of a replica that is about to stop. */
+  asksReadiness?: boolean;
 }
 
 const proxies: Proxy[] = [
   {
-    name: "deploy/compose/Caddyfile",
+    file: "compose/haproxy.cfg",
     path: "",
-    program: "caddy",
-    configure: () => ["run", "--adapter", "caddyfile", "--config", join(deploy, "compose/Caddyfile")],
+    program: "haproxy",
+    configure: configureHaproxy,
+    asksReadiness: true,
   },
-  ...["path-kept.conf", "path-stripped.conf"].map(
+  ...["nginx/path-kept.conf", "nginx/path-stripped.conf"].map(
     (file): Proxy => ({
-      name: `deploy/nginx/${file}`,
+      file,
       path: "/tools",
       program: "nginx",
-      configure: (folder, baseUrl, replicas) => configureNginx(file, folder, baseUrl, replicas),
+      configure: (folder, port, replicas) => configureNginx(file, folder, port, replicas),
     }),
   ),
 ];
 
 for (const proxy of proxies)
-  describe(`${proxy.name} before two replicas`, {
+  describe(`deploy/${proxy.file} before two replicas`, {
     skip: skipWithout(proxy.program) || skipWithoutRedisServer(),
   }, () => {
     let site: Site;
@@ -107,7 +103,7 @@ for (const proxy of proxies)
     });
 
     test("a stream's bytes arrive before the tool has ended", async () => {
-      const { access_token } = await signInForTokens(site.baseUrl, await register(site.baseUrl));
+      const { access_token } = await signInForTokens(site.baseUrl, site.client);
       let end = () => {};
       const ended = new Promise<void>((resolve) => {
         end = resolve;
@@ -150,42 +146,53 @@ for (const proxy of proxies)
     });
 
     test("a body of 4 MB passes, a larger one does not", async () => {
-      const { access_token } = await signInForTokens(site.baseUrl, await register(site.baseUrl));
+      const { access_token } = await signInForTokens(site.baseUrl, site.client);
       const send = (characters: number) =>
         callTool(`${site.baseUrl}/mcp`, access_token, "say_hello", { name: "x".repeat(characters) });
       assert.equal((await send(4 * 1024 * 1024 - 200)).status, 200);
       assert.equal((await send(4 * 1024 * 1024 + 200)).status, 413);
     });
 
-    test("restarting one replica after the other loses nobody's call", async () => {
-      const { access_token } = await signInForTokens(site.baseUrl, await register(site.baseUrl));
-      const statuses: number[] = [];
-      let restarting = true;
-      const callers = Array.from({ length: 4 }, async () => {
-        while (restarting)
-          statuses.push((await callTool(`${site.baseUrl}/mcp`, access_token, "whoami")).status);
+    // nginx does not ask: a request may meet a closing door.
+    if (proxy.asksReadiness)
+      test("restarting one replica after the other loses nobody's call", async () => {
+        const { access_token } = await signInForTokens(site.baseUrl, site.client);
+        const statuses: number[] = [];
+        let restarting = true;
+        const callers = Array.from({ length: 4 }, async () => {
+          while (restarting)
+            statuses.push((await callTool(`${site.baseUrl}/mcp`, access_token, "whoami")).status);
+        });
+        for (const replica of site.replicas) {
+          assert.equal(await replica.stop(), 0);
+          await replica.start();
+          await until(async () => (await fetch(`${replica.url}/readyz`)).ok);
+          await delay(NOTICED_MS);
+        }
+        restarting = false;
+        await Promise.all(callers);
+        assert.ok(statuses.length > 50, `${statuses.length} calls`);
+        assert.deepEqual(
+          statuses.filter((status) => status !== 200),
+          [],
+        );
       });
-      for (const replica of site.replicas) {
-        assert.equal(await replica.stop(), 0);
-        await replica.start();
-        await until(async () => (await fetch(`${replica.url}/readyz`)).ok);
-        await delay(PASSIVE_MS); // until the proxy gives it requests again
-      }
-      restarting = false;
-      await Promise.all(callers);
-      assert.ok(statuses.length > 100, `${statuses.length} calls`);
-      assert.deepEqual(
-        statuses.filter((status) => status !== 200),
-        [],
-      );
+
+    test("a replica that was killed is missed by nobody, not even for a moment", async () => {
+      const { access_token } = await signInForTokens(site.baseUrl, site.client);
+      const [replica] = site.replicas;
+      await replica?.kill();
+      for (let call = 0; call < 10; call++)
+        assert.equal((await callTool(`${site.baseUrl}/mcp`, access_token, "whoami")).status, 200);
+      await replica?.start();
     });
 
     test("without Redis, who was here a moment ago goes on, and others are told when to come back", async () => {
-      const { access_token } = await signInForTokens(site.baseUrl, await register(site.baseUrl));
+      const { access_token } = await signInForTokens(site.baseUrl, site.client);
       for (const { url } of site.replicas)
         assert.equal((await callTool(`${url}/mcp`, access_token, "whoami")).status, 200);
       await site.redis.kill();
-      await delay(3_000); // long enough for every check of the proxy
+      await delay(NOTICED_MS);
       assert.equal((await callTool(`${site.baseUrl}/mcp`, access_token, "whoami")).status, 200);
       const unknown = await callTool(`${site.baseUrl}/mcp`, `mcp_at_${"A".repeat(65)}`, "whoami");
       assert.equal(unknown.status, 503);
@@ -193,11 +200,317 @@ for (const proxy of proxies)
     });
   });
 
+describe("deploy/compose/compose.yaml", () => {
+  const { services, networks } = parse(readFileSync(join(deploy, "compose/compose.yaml"), "utf8"), {
+    merge: true,
+  });
+  const replicas = Object.keys(services).filter((name) => name.startsWith("server-"));
+  const proxyFile = readFileSync(join(deploy, "compose/haproxy.cfg"), "utf8");
+
+  test("replicas get every setting from .env, and what stands beside it exists", () => {
+    assert.ok(replicas.length >= 2);
+    for (const name of replicas) {
+      assert.equal(services[name].env_file, ".env");
+      for (const setting of Object.keys(services[name].environment))
+        assert.ok(settings.has(setting), setting);
+    }
+  });
+
+  test("the proxy knows every replica, and the replicas trust the proxy alone", () => {
+    const address = services.proxy.networks.edge.ipv4_address;
+    const [subnet] = networks.edge.ipam.config.map(({ subnet }: { subnet: string }) => subnet);
+    const net = subnet.replace(/0\/24$/, "");
+    assert.ok(address.startsWith(net));
+    const known = [...proxyFile.matchAll(/^ *server \S+ (\S+)/gm)].map(([, server]) => server);
+    const theirs = replicas.map((name) => services[name].networks.edge.ipv4_address);
+    assert.deepEqual([...new Set(known)].sort(), theirs.map((each) => `${each}:3000`).sort());
+    for (const name of replicas) {
+      const { TRUSTED_PROXIES, PORT } = services[name].environment;
+      assert.equal(TRUSTED_PROXIES, address);
+      assert.equal(PORT, 3000);
+      assert.equal(services[name].ports, undefined, "nobody gets past the proxy");
+    }
+    assert.deepEqual(services.redis.networks, ["storage"]);
+    assert.equal(networks.storage.internal, true);
+  });
+
+  test("is stopped with more patience than it needs", () => {
+    for (const name of replicas) {
+      const { SHUTDOWN_DELAY_SECONDS, SHUTDOWN_SECONDS } = services[name].environment;
+      assert.ok(seconds(services[name].stop_grace_period) > SHUTDOWN_DELAY_SECONDS + SHUTDOWN_SECONDS);
+      const [, interval, fall] = /check inter (\d+)s fall (\d+)/.exec(proxyFile) ?? [];
+      assert.ok(SHUTDOWN_DELAY_SECONDS > Number(interval) * Number(fall), "the proxy hears of it before");
+    }
+    const [, hardStop] = /hard-stop-after (\d+s)/.exec(proxyFile) ?? [];
+    assert.ok(seconds(services.proxy.stop_grace_period) > seconds(hardStop));
+  });
+
+  test("Redis writes down what it is given, and drops nothing", () => {
+    const command = services.redis.command.join(" ");
+    assert.match(command, /--appendonly yes/);
+    assert.match(command, /--maxmemory-policy noeviction/);
+    assert.deepEqual(services.redis.volumes, ["redis-data:/data"]);
+  });
+
+  test("no container may more than it needs", () => {
+    for (const [name, service] of Object.entries<Record<string, unknown>>(services)) {
+      assert.equal(service.read_only, true, name);
+      assert.deepEqual(service.cap_drop, ["ALL"], name);
+      assert.deepEqual(service.security_opt, ["no-new-privileges:true"], name);
+    }
+  });
+
+  test("is accepted by compose", (t) => {
+    const command = [["docker", "compose"], ["docker-compose"]].find(
+      ([program = "", ...args]) => spawnSync(program, [...args, "version"]).status === 0,
+    );
+    if (command === undefined)
+      return t.diagnostic("left out: neither docker compose nor docker-compose is here");
+    const folder = mkdtempSync(join(tmpdir(), "compose-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    cpSync(join(deploy, "compose"), folder, { recursive: true });
+    writeFileSync(join(folder, ".env"), example);
+    const [program = "", ...args] = command;
+    const result = spawnSync(program, [...args, "config", "-q"], { cwd: folder, encoding: "utf8" });
+    assert.equal(result.status, 0, result.stderr);
+  });
+});
+
+describe("deploy/kubernetes", () => {
+  const folder = join(deploy, "kubernetes");
+  const documents = new Map(
+    readdirSync(folder).map((file) => {
+      const parsed = parseAllDocuments(readFileSync(join(folder, file), "utf8"));
+      assert.deepEqual([parsed.length, parsed[0]?.errors], [1, []], `${file}: one document`);
+      return [file, parsed[0]?.toJS()];
+    }),
+  );
+  // biome-ignore lint/suspicious/noExplicitAny: manifests have every shape
+  const only = (kind: string): any => {
+    const found = [...documents.values()].filter((document) => document.kind === kind);
+    assert.equal(found.length, 1, `one ${kind}`);
+    return found[0];
+  };
+  const configMap = (name: string) =>
+    [...documents.values()].find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === name);
+  const deployment = only("Deployment");
+  const pod = deployment.spec.template.spec;
+  const [container] = pod.containers;
+  const labels = deployment.spec.template.metadata.labels;
+  const fromMap = configMap("mcp-oidc-proxy-settings").data;
+
+  test("the kustomization names every file, and nothing sets a namespace of its own", () => {
+    const { resources, images } = only("Kustomization");
+    const files = [...documents.keys()].filter((file) => file !== "kustomization.yaml");
+    assert.deepEqual([...resources].sort(), files.sort());
+    assert.deepEqual(
+      images.map(({ name }: { name: string }) => name),
+      [container.image],
+    );
+    for (const file of files) assert.equal(documents.get(file).metadata.namespace, undefined);
+  });
+
+  test("selectors find the pods, names what they name, and ports the container's", () => {
+    const selectors = [
+      deployment.spec.selector.matchLabels,
+      only("Service").spec.selector,
+      only("PodDisruptionBudget").spec.selector.matchLabels,
+      only("NetworkPolicy").spec.podSelector.matchLabels,
+      ...pod.topologySpreadConstraints.map(
+        ({ labelSelector }: { labelSelector: { matchLabels: object } }) => labelSelector.matchLabels,
+      ),
+    ];
+    for (const selector of selectors) assert.deepEqual(selector, labels);
+    const [port] = container.ports;
+    assert.equal(String(port.containerPort), environmentOf().PORT);
+    const [servicePort] = only("Service").spec.ports;
+    assert.equal(servicePort.targetPort, port.name);
+    const [rule] = only("Ingress").spec.rules;
+    const [{ backend }] = rule.http.paths;
+    assert.deepEqual(backend.service, {
+      name: only("Service").metadata.name,
+      port: { name: servicePort.name },
+    });
+    assert.equal(`https://${rule.host}`, fromMap.BASE_URL);
+    assert.deepEqual(only("Ingress").spec.tls[0].hosts, [rule.host]);
+    assert.equal(only("HorizontalPodAutoscaler").spec.scaleTargetRef.name, deployment.metadata.name);
+    assert.equal(deployment.spec.replicas, undefined, "the autoscaler's");
+    const [admitted] = only("NetworkPolicy").spec.ingress;
+    assert.deepEqual(admitted.ports, [{ port: port.containerPort }]);
+  });
+
+  test("its environment is a configuration that the server starts with, secrets are references", () => {
+    for (const name of Object.keys(environmentOf()))
+      assert.ok(settings.has(name), `${name} is in .env.example`);
+    const { store, upstream, policyFile } = loadConfig(environmentOf());
+    assert.equal(store.kind, "redis");
+    assert.equal(upstream.issuer, fromMap.OIDC_ISSUER);
+    const [mount] = container.volumeMounts;
+    const [volume] = pod.volumes;
+    assert.equal(mount.name, volume.name);
+    assert.equal(mount.subPath, undefined, "a file that is mounted by itself never changes");
+    assert.equal(policyFile, `${mount.mountPath}/${Object.keys(configMap(volume.configMap.name).data)[0]}`);
+
+    const secrets = ["OIDC_CLIENT_SECRET", "SECRET_KEY", "REDIS_URL"];
+    for (const [name, reference] of Object.entries(secretsOf())) assert.equal(reference.key, name);
+    assert.deepEqual(Object.keys(secretsOf()).sort(), secrets.sort());
+    for (const name of [...secrets, "AUTH0_CLIENT_SECRET", "REGISTRATION_TOKENS", "METRICS_TOKEN"])
+      assert.equal(fromMap[name], undefined);
+    assert.ok([...documents.values()].every(({ kind }) => kind !== "Secret"));
+  });
+
+  test("probes ask what the server answers: ready after, and not before, STORE_OUTAGE_SECONDS are over", () => {
+    const { readinessProbe: ready, livenessProbe: live } = container;
+    assert.equal(ready.httpGet.path, "/readyz");
+    assert.equal(live.httpGet.path, "/healthz");
+    const routes = readFileSync(join(deploy, "../src/http/health.ts"), "utf8");
+    for (const { httpGet } of [ready, live]) {
+      assert.ok(routes.includes(`router.get("${httpGet.path}"`), httpGet.path);
+      assert.equal(httpGet.port, container.ports[0].name);
+    }
+    assert.ok(
+      ready.periodSeconds * ready.failureThreshold > loadConfig(environmentOf()).grantCache.outageSeconds,
+    );
+  });
+
+  test("is stopped with more patience than it needs", () => {
+    const { shutdownDelaySeconds, shutdownSeconds } = loadConfig(environmentOf());
+    assert.ok(shutdownDelaySeconds > 0);
+    assert.ok(pod.terminationGracePeriodSeconds > shutdownDelaySeconds + shutdownSeconds);
+  });
+
+  test("may no more than it needs", () => {
+    const [, user, group] =
+      /^USER (\d+):(\d+)$/m.exec(
+        readFileSync(join(deploy, "../Dockerfile"), "utf8").split("AS production\n").at(-1) ?? "",
+      ) ?? [];
+    assert.deepEqual(pod.securityContext, {
+      runAsNonRoot: true,
+      runAsUser: Number(user),
+      runAsGroup: Number(group),
+      seccompProfile: { type: "RuntimeDefault" },
+    });
+    assert.deepEqual(container.securityContext, {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ["ALL"] },
+    });
+    assert.equal(pod.automountServiceAccountToken, false);
+    assert.ok(container.resources.limits.memory && container.resources.requests.cpu);
+  });
+
+  test("one pod may always be missing", () => {
+    assert.ok(
+      only("HorizontalPodAutoscaler").spec.minReplicas > only("PodDisruptionBudget").spec.maxUnavailable,
+    );
+  });
+
+  function secretsOf(): Record<string, { name: string; key: string }> {
+    const references = container.env.filter(({ valueFrom }: { valueFrom?: object }) => valueFrom);
+    return Object.fromEntries(
+      references.map(({ name, valueFrom }: { name: string; valueFrom: { secretKeyRef: object } }) => [
+        name,
+        valueFrom.secretKeyRef,
+      ]),
+    );
+  }
+
+  /** As the container gets it, with made-up secrets. */
+  function environmentOf(): Record<string, string> {
+    const values = { OIDC_CLIENT_SECRET: "secret", SECRET_KEY, REDIS_URL: "rediss://redis.example.com:6379" };
+    assert.deepEqual(container.envFrom, [{ configMapRef: { name: "mcp-oidc-proxy-settings" } }]);
+    const literal = container.env.filter(({ value }: { value?: string }) => value !== undefined);
+    return {
+      ...fromMap,
+      ...Object.fromEntries(literal.map(({ name, value }: { name: string; value: string }) => [name, value])),
+      ...values,
+    };
+  }
+});
+
+describe("docs/runbook.md", { skip: skipWithoutRedisServer() }, () => {
+  const runbook = readFileSync(join(deploy, "../docs/runbook.md"), "utf8");
+
+  test("speaks of reasons and settings that exist", () => {
+    const sources = readdirSync(join(deploy, "../src"), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => readFileSync(join(deploy, "../src", file), "utf8"))
+      .join("\n");
+    const words = [...runbook.matchAll(/`([A-Za-z]+(?:_[A-Za-z]+)+)`/g)].map(([, word = ""]) => word);
+    assert.ok(words.length > 40);
+    const functions = [...runbook.matchAll(/^(\w+)\(\) \{/gm)].map(([, name]) => name);
+    for (const word of words)
+      if (word === word.toUpperCase()) assert.ok(settings.has(word), `${word} is in .env.example`);
+      else if (!functions.includes(word) && word !== "stop_grace_period")
+        assert.ok(sources.includes(`"${word.replace(/^too_many_(?!grants)/, "")}"`), `${word} is in src`);
+  });
+
+  test("its functions end the sessions that they name, on every replica at once", async (t) => {
+    const redis = await startRedis();
+    t.after(() => redis.stop());
+    const stage = await startStage({ redisUrl: redis.url });
+    t.after(() => stage.close());
+    const replica = await stage.replica();
+    const { store } = stage.config;
+    const [block = ""] = /(?<=```sh\n)prefix=[\s\S]*?(?=```)/.exec(runbook) ?? [];
+    const functions = block
+      .replace(/^prefix=\S+/, `prefix=${store.kind === "redis" ? store.keyPrefix : ""}`)
+      .replace(/^redis\(\) .*/m, `redis() { redis-cli -p ${redis.port} "$@"; }`);
+    const run = (command: string) => {
+      const { status, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", `${functions}\n${command}`], {
+        encoding: "utf8",
+      });
+      assert.equal(status, 0, stderr);
+    };
+    const client = await register(stage.baseUrl);
+    const signIn = (login: string) => signInForTokens(stage.baseUrl, client, { login });
+    const tokens = { alice: await signIn("alice"), bob: await signIn("bob") };
+    const statuses = async () => {
+      const all = [stage.url, `${replica}/mcp`].flatMap((url) =>
+        [tokens.alice, tokens.bob].map(
+          async ({ access_token }) => (await callTool(url, access_token, "whoami")).status,
+        ),
+      );
+      return Promise.all(all);
+    };
+    assert.deepEqual(await statuses(), [200, 200, 200, 200]);
+    run("grants_of_user alice | end_grants");
+    await delay(200);
+    assert.deepEqual(await statuses(), [401, 200, 401, 200]);
+    run(`printf %s ${tokens.bob.access_token} | cut -c8-29 | end_grants`);
+    await delay(200);
+    assert.deepEqual(await statuses(), [401, 401, 401, 401]);
+
+    tokens.alice = await signIn("alice");
+    run(`grants_of_client ${client.client_id} | end_grants`);
+    await delay(200);
+    assert.deepEqual(await statuses(), [401, 401, 401, 401]);
+
+    [tokens.alice, tokens.bob] = [await signIn("alice"), await signIn("bob")];
+    run("all_grants | end_grants");
+    await delay(200);
+    assert.deepEqual(await statuses(), [401, 401, 401, 401]);
+    run("forget client");
+    assert.equal(
+      (await refresh(stage.baseUrl, client, tokens.bob.refresh_token)).body.error,
+      "invalid_client",
+    );
+  });
+});
+
+function seconds(duration = ""): number {
+  const [, count] = /^(\d+)s$/.exec(duration) ?? [];
+  return Number(count);
+}
+
 const REGISTRATIONS = 5;
-const PASSIVE_MS = 5_500; // both proxies leave out for 5 s what they could not connect to
+/** Until HAProxy has asked often enough to know that a replica is ready, or is not. */
+const NOTICED_MS = 4_000;
 
 interface Site {
   baseUrl: string;
+  /** Registered once: the limit per address is low here. */
+  client: Registered;
   redis: TestRedis;
   replicas: ServerProcess[];
   /** A replica of the same deployment in this process; its port. */
@@ -232,10 +545,9 @@ async function startSite(proxy: Proxy): Promise<Site> {
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,
     REDIS_URL: redis.url,
-    REDIS_TIMEOUT_MS: "500",
     SECRET_KEY,
     REGISTRATIONS_PER_ADDRESS_PER_HOUR: String(REGISTRATIONS),
-    SHUTDOWN_DELAY_SECONDS: "2",
+    SHUTDOWN_DELAY_SECONDS: "4",
     LOG_LEVEL: "silent",
   });
   const replicas = await Promise.all(replicaPorts.map((each) => startServerProcess(environment(each))));
@@ -244,12 +556,7 @@ async function startSite(proxy: Proxy): Promise<Site> {
   async function startProxy(baseUrl: string, ports: readonly number[]): Promise<void> {
     const folder = mkdtempSync(join(tmpdir(), "deploy-"));
     cleanUp.push(() => rmSync(folder, { recursive: true }));
-    const args = proxy.configure(folder, baseUrl, ports);
-    const running = startProgram(proxy.program, args, {
-      BASE_URL: baseUrl,
-      REPLICAS: ports.map((each) => `127.0.0.1:${each}`).join(" "),
-      HOME: folder,
-    });
+    const running = startProgram(proxy.program, proxy.configure(folder, new URL(baseUrl).port, ports));
     cleanUp.push(() => running.stop());
     await until(async () => (await fetch(`${baseUrl}/readyz`)).ok, running.output);
   }
@@ -257,11 +564,12 @@ async function startSite(proxy: Proxy): Promise<Site> {
 
   return {
     baseUrl,
+    client: await register(baseUrl),
     redis,
     replicas,
     async replicaWithTool(tool) {
       const each = await freePort();
-      const config = loadConfig(environment(each)) as Config;
+      const config = loadConfig(environment(each));
       const server = await serve(config, { tools: [tool], scopes: {} }, pino({ level: "silent" }));
       cleanUp.push(() => server.stop());
       await until(async () => (await fetch(`http://127.0.0.1:${each}/readyz`)).ok);
@@ -278,24 +586,54 @@ async function startSite(proxy: Proxy): Promise<Site> {
   };
 }
 
+/** Each of these stands in the file as it is shipped, and is put aside for what works here. */
+function adapt(file: string, changes: ReadonlyArray<[shipped: RegExp, here: string]>): string {
+  return changes.reduce(
+    (contents, [shipped, here]) => {
+      assert.match(contents, shipped, file);
+      return contents.replace(shipped, here);
+    },
+    readFileSync(join(deploy, file), "utf8"),
+  );
+}
+
+/** http instead of https, and these ports. */
+function configureHaproxy(folder: string, port: string, replicas: readonly number[]): string[] {
+  const [one, two = one] = replicas;
+  const configuration = adapt("compose/haproxy.cfg", [
+    [/frontend http\n[\s\S]*?(?=frontend https)/, ""],
+    [/bind :443 ssl .*/, `bind 127.0.0.1:${port}`],
+    [/172\.30\.99\.11:3000/g, `127.0.0.1:${one}`],
+    [/172\.30\.99\.12:3000/g, `127.0.0.1:${two}`],
+  ]);
+  writeFileSync(join(folder, "haproxy.cfg"), configuration);
+  return ["-db", "-f", join(folder, "haproxy.cfg")];
+}
+
 /** The shipped files in a configuration around them that needs no rights; http instead of https, and these ports. */
-function configureNginx(file: string, folder: string, baseUrl: string, replicas: readonly number[]): string[] {
+function configureNginx(file: string, folder: string, port: string, replicas: readonly number[]): string[] {
+  const [one, two = one] = replicas;
   mkdirSync(join(folder, "mcp-oidc-proxy"));
   cpSync(join(deploy, "nginx/proxy.conf"), join(folder, "mcp-oidc-proxy/proxy.conf"));
-  const server = readFileSync(join(deploy, "nginx", file), "utf8")
-    .replace("listen 443 ssl;", `listen 127.0.0.1:${new URL(baseUrl).port};`)
-    .replace("server_name example.com;", "server_name localhost;")
-    .replaceAll(/^ *ssl_certificate.*\n/gm, "");
-  writeFileSync(join(folder, "server.conf"), server);
-  const shipped = readFileSync(join(deploy, "nginx/replicas.conf"), "utf8");
-  const [first] = shipped.match(/^ *server .*\n/m) ?? [""];
-  const servers = replicas.map((port) => first.replace("10.0.0.11:3000", `127.0.0.1:${port}`)).join("");
-  writeFileSync(join(folder, "replicas.conf"), shipped.replace(/(?:^ *server .*\n)+/m, servers));
-  const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${name};`);
+  const upstream = adapt("nginx/replicas.conf", [
+    [/10\.0\.0\.11:3000/, `127.0.0.1:${one}`],
+    [/10\.0\.0\.12:3000/, `127.0.0.1:${two}`],
+  ]);
+  const server = adapt(file, [
+    [/listen 443 ssl;/, `listen 127.0.0.1:${port};`],
+    [/server_name example\.com;/, "server_name localhost;"],
+    [/ *ssl_certificate .*\n/, ""],
+    [/ *ssl_certificate_key .*\n/, ""],
+  ]);
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (name) => `${name}_temp_path ${name};`,
+  );
   writeFileSync(
     join(folder, "nginx.conf"),
     `daemon off; master_process off; pid nginx.pid; error_log stderr; events {}
-http { access_log off; ${paths.join(" ")} include replicas.conf; include server.conf; }`,
+http { access_log off; ${temporary.join(" ")}
+${upstream}
+${server} }`,
   );
   return ["-p", folder, "-c", "nginx.conf", "-e", "stderr"];
 }
@@ -306,10 +644,9 @@ interface Running {
 }
 
 /** Ends with this process, however that ends: the kernel closes the pipe that the shell waits for. */
-function startProgram(program: string, args: readonly string[], environment: Record<string, string>): Running {
-  const script = '"$@" & read -r _; kill $!; wait $!';
+function startProgram(program: string, args: readonly string[]): Running {
+  const script = '"$@" & read -r _; kill -9 $!; wait $!';
   const keeper: ChildProcess = spawn("sh", ["-c", script, "sh", program, ...args], {
-    env: { PATH: process.env.PATH, ...environment },
     stdio: ["pipe", "ignore", "pipe"],
   });
   let output = "";
@@ -327,8 +664,8 @@ function startProgram(program: string, args: readonly string[], environment: Rec
 }
 
 /** Why tests that run this program cannot run here, or false; with CI=true not being able to is an error. */
-function skipWithout(program: "caddy" | "nginx"): string | false {
-  if (spawnSync(program, [program === "nginx" ? "-v" : "version"]).status === 0) return false;
+function skipWithout(program: Proxy["program"]): string | false {
+  if (spawnSync(program, ["-v"]).status === 0) return false;
   const skip = `${program} is not on PATH: install it with 'apt-get install ${program}'`;
   if (process.env.CI === "true") throw new Error(skip);
   return skip;

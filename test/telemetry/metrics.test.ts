@@ -103,10 +103,13 @@ describe("/metrics", () => {
 
     const lost = await during(async () => {
       await fetch(`${stage.baseUrl}/authorize?client_id=nobody`);
+      const implicit = authorizeUrl(stage.baseUrl, client, { response_type: "token" });
+      await fetch(implicit, { redirect: "manual" }); // the client is told by a redirect
       await postForm(`${stage.baseUrl}/consent`, { request: "x", decision: "approve" });
       await fetch(`${stage.baseUrl}/auth/callback?state=nobodys&code=x`);
     });
     assert.equal(lost(name, steps("refused", "authorize", "unknown_client")), 1);
+    assert.equal(lost(name, steps("refused", "authorize", "unsupported_response_type")), 1);
     assert.equal(lost(name, steps("refused", "consent", "consent_form_expired")), 1);
     assert.equal(lost(name, steps("refused", "login", "unknown_state")), 1);
 

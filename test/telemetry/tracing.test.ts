@@ -185,6 +185,15 @@ describe("traces", () => {
       assert.ok(performance.now() - stoppingAt < 2_000, "nor does the end");
     });
 
+  test("the end does not wait for a collector that takes its time", async () => {
+    collector.fault = "silent";
+    const { stop } = await startTracing(); // with the SDK's own patience of 10 seconds
+    await fetch(`${stage.baseUrl}/`);
+    const stoppingAt = performance.now();
+    await stop();
+    assert.ok(performance.now() - stoppingAt < 3_000);
+  });
+
   test("a collector that comes back is told what it missed since", async () => {
     collector.fault = "refuses";
     const { lines } = await startTracing();

@@ -24,7 +24,7 @@ function atSignIn(sources: ScopeSources, evidence: Partial<Parameters<typeof sco
 }
 
 function atRenewal(sources: ScopeSources, evidence: Partial<Parameters<typeof scopesAtRenewal>[1]>) {
-  const nothing = { responseScope: undefined, accessClaims: undefined, claims: undefined };
+  const nothing = { responseScope: undefined, accessClaims: undefined, claims: undefined, renewable: [] };
   return scopesAtRenewal(sources, { ...nothing, ...evidence });
 }
 

@@ -106,7 +106,7 @@ describe("a refresh tells of the user", () => {
       const { claims, refreshToken } = await login();
       assert.deepEqual(claims.roles, ["chief"]);
       provider.changeUser("alice", { claims: { roles: ["reader"], dept: "sales" } });
-      const renewed = await client.refresh(refreshToken, "alice");
+      const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
       assert.deepEqual([renewed.claims?.roles, renewed.claims?.dept], [["reader"], "sales"]);
       assert.equal(renewed.claims?.sub, "alice");
     });
@@ -115,7 +115,10 @@ describe("a refresh tells of the user", () => {
     const { client, provider, login } = await start({ character: { claimsInAccessToken: true } });
     const { refreshToken } = await login();
     provider.changeUser("alice", { claims: { sid: "another", jti: "x", nbf: 1, dept: "sales" } });
-    const { claims } = await client.refresh(refreshToken, "the-user-of-the-sign-in");
+    const { claims } = await client.refresh(refreshToken, {
+      subject: "the-user-of-the-sign-in",
+      renewable: [],
+    });
     assert.equal(claims?.sub, "the-user-of-the-sign-in");
     assert.equal(claims?.dept, "sales");
     for (const name of ["sid", "jti", "nbf", "nonce"]) assert.equal(claims?.[name], undefined, name);
@@ -132,13 +135,16 @@ describe("a refresh tells of the user", () => {
       assert.deepEqual(scopes, ["weather:read"]);
       fault.userinfo = userinfo;
       const began = performance.now();
-      const renewed = await client.refresh(refreshToken, "alice");
+      const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
       assert.ok(performance.now() - began < 5_000, "and does not keep them waiting for long");
       assert.equal(renewed.claims, undefined);
       assert.equal(renewed.scopes, undefined, "nobody loses a role because a server is down");
       assert.notEqual(renewed.tokens.refreshToken, refreshToken);
       delete fault.userinfo;
-      const next = await client.refresh(renewed.tokens.refreshToken ?? "", "alice");
+      const next = await client.refresh(renewed.tokens.refreshToken ?? "", {
+        subject: "alice",
+        renewable: [],
+      });
       assert.deepEqual(next.claims?.roles, ["weather:read"]);
     });
 
@@ -146,7 +152,7 @@ describe("a refresh tells of the user", () => {
     const { client, provider, login } = await start({ character: { claimsInAccessToken: true } });
     const { refreshToken } = await login();
     provider.changeUser("alice", { claims: { aud: "https://somebody.example", roles: ["admin"] } });
-    const renewed = await client.refresh(refreshToken, "alice");
+    const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
     assert.equal(renewed.claims, undefined);
     assert.notEqual(renewed.tokens.refreshToken, refreshToken);
   });

@@ -1,0 +1,422 @@
+/** Attacks on scopes: to run what was not granted, to be given more than was consented to, to stop the server. */
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { withConsentedScopes } from "../../src/authorization/consent.ts";
+import type { AwaitingConsent } from "../../src/authorization/transaction.ts";
+import { getAccessToken, requireScopes } from "../../src/mcp/access-token-context.ts";
+import { definePrompt } from "../../src/mcp/define-prompt.ts";
+import { defineResource } from "../../src/mcp/define-resource.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
+import { signIn } from "../support/browser.ts";
+import {
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  type Registered,
+  redeem,
+  refresh,
+  register,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
+
+const scopes = {
+  "orders:read": "See orders",
+  "orders:write": "Place orders",
+  orders: { description: "All about orders", includes: ["orders:*"] },
+};
+
+/** What ran, and for whom. */
+let ran: string[] = [];
+const note = (what: string) => {
+  ran.push(`${what} for ${getAccessToken().subject}`);
+  return what;
+};
+
+const tools = [
+  defineTool({
+    name: "launch",
+    description: "x",
+    scopes: ["weather:read"],
+    run: () => note("launch"),
+  }),
+  defineTool({
+    name: "who",
+    description: "x",
+    input: z.object({ ms: z.number() }),
+    async run({ ms }) {
+      await delay(ms);
+      return getAccessToken().subject;
+    },
+  }),
+  defineTool({
+    name: "step",
+    description: "x",
+    input: z.object({ ms: z.number() }),
+    async run({ ms }) {
+      await delay(ms);
+      requireScopes("weather:read");
+      return note("step");
+    },
+  }),
+  defineTool({ name: "hang", description: "x", run: () => new Promise<string>(() => {}) }),
+];
+const resources = [
+  defineResource({
+    uri: "orders://secret",
+    name: "secret",
+    description: "x",
+    scopes: ["weather:read"],
+    read: () => note("secret"),
+  }),
+  defineResource({
+    uriTemplate: "orders://{id}",
+    name: "order",
+    description: "x",
+    read: ({ id }) => note(`order ${id}`),
+  }),
+  defineResource({
+    uriTemplate: "report://{from}-{to}",
+    name: "report",
+    description: "x",
+    read: ({ from, to }) => note(`report ${from} ${to}`),
+  }),
+];
+const prompts = [
+  definePrompt({ name: "plan", description: "x", scopes: ["weather:read"], run: () => note("plan") }),
+];
+
+describe("attacks on scopes", () => {
+  const lines: Array<Record<string, unknown>> = [];
+  let stage: Stage;
+  let client: Registered;
+  /** Has weather:read. */
+  let alice: string;
+  /** Has nothing. */
+  let bob: string;
+  before(async () => {
+    stage = await startStage({
+      tools,
+      resources,
+      prompts,
+      scopes,
+      apiScopes: Object.keys(scopes),
+      users: [ALICE, BOB, { ...ALICE, subject: "olga", permissions: ["orders"] }],
+      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+    });
+    client = await register(stage.baseUrl);
+    alice = (await signInForTokens(stage.baseUrl, client)).access_token;
+    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+  });
+  beforeEach(() => {
+    ran = [];
+    lines.length = 0;
+  });
+  after(() => stage.close());
+
+  const call = (name: unknown, args: unknown = {}, id: unknown = 1) => ({
+    jsonrpc: "2.0",
+    id,
+    method: "tools/call",
+    params: { name, arguments: args },
+  });
+
+  function httpMessage(token: string, body: string, { method = "POST", host = "localhost" } = {}): string {
+    return [
+      `${method} /mcp HTTP/1.1`,
+      `Host: ${host}`,
+      `Authorization: Bearer ${token}`,
+      "Accept: application/json, text/event-stream",
+      ...(body === ""
+        ? []
+        : ["Content-Type: application/json", `Content-Length: ${Buffer.byteLength(body)}`]),
+      "",
+      body,
+    ].join("\r\n");
+  }
+
+  /** Writes what no HTTP client would, reads until `enough`, and hangs up. */
+  function onSocket(text: string, enough: (read: string) => boolean, patienceMs = 3_000): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(Number(new URL(stage.baseUrl).port), "127.0.0.1");
+      let read = "";
+      const timer = setTimeout(() => socket.destroy(), patienceMs);
+      socket.on("data", (chunk) => {
+        read += chunk;
+        if (enough(read)) socket.destroy();
+      });
+      socket.on("error", reject);
+      socket.on("close", () => {
+        clearTimeout(timer);
+        resolve(read);
+      });
+      socket.write(text);
+    });
+  }
+
+  async function post(body: unknown, headers: Record<string, string> = {}, token = bob) {
+    const response = await fetch(stage.url, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${token}`,
+        accept: "application/json, text/event-stream",
+        "content-type": "application/json",
+        "mcp-protocol-version": "2025-06-18",
+        ...headers,
+      },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+    });
+    return { status: response.status, text: await response.text() };
+  }
+
+  describe("survived", () => {
+    const { params: wanted, ...bare } = call("launch");
+    const asks = (method: string, params: object) => ({ jsonrpc: "2.0", id: 1, method, params });
+    const challenged: Array<[string, unknown]> = [
+      ["a notification", { jsonrpc: "2.0", method: "tools/call", params: wanted }],
+      ["id null", { ...bare, id: null, params: wanted }],
+      ["JSON-RPC 1.0", { ...bare, jsonrpc: "1.0", params: wanted }],
+      ["a task", { ...bare, params: { ...wanted, task: { ttl: 1_000 } } }],
+      ["hidden in a batch", [call("who", { ms: 0 }, 1), call("launch", {}, 2)]],
+      ["twice the same id", [call("launch"), call("launch")]],
+      [
+        "a name given twice",
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"who","name":"launch"}}',
+      ],
+      ["a resource", asks("resources/read", { uri: "orders://secret" })],
+      ["a prompt", asks("prompts/get", { name: "plan", arguments: [] })],
+    ];
+    for (const [how, body] of challenged)
+      for (const version of ["2025-06-18", "2026-07-28"])
+        test(`${how} (${version}) is challenged and does not run`, async () => {
+          const answer = await post(body, { "mcp-protocol-version": version });
+          assert.equal(answer.status, 403, answer.text);
+          assert.deepEqual(ran, []);
+          assert.equal(lines.at(-1)?.reason, "insufficient_scope");
+        });
+
+    const odd: Array<[string, unknown]> = [
+      ["params as a list", { ...bare, params: ["launch"] }],
+      ["params in a list", { ...bare, params: [wanted] }],
+      ["a name in a list", call(["launch"])],
+      ["a name in an object", call({ toString: "launch" })],
+      [
+        "a name by prototype",
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"__proto__":{"name":"launch"}}}',
+      ],
+      ["a method in a list", { ...bare, method: ["tools/call"], params: wanted }],
+      ["a batch in a batch", [[call("launch")]]],
+      ["a name with a space", call("launch ")],
+      ["a uri in a list", asks("resources/read", { uri: ["orders://secret"] })],
+      ["a subscription", asks("resources/subscribe", { uri: "orders://secret" })],
+      [
+        "completion",
+        asks("completion/complete", {
+          ref: { type: "ref/prompt", name: "plan" },
+          argument: { name: "a", value: "" },
+        }),
+      ],
+      ["a thousand calls at once", Array.from({ length: 1_000 }, (_, id) => call("step", { ms: 0 }, id))],
+    ];
+    for (const [how, body] of odd)
+      test(`${how} runs nothing and breaks nothing`, async () => {
+        const answer = await post(body);
+        assert.ok(answer.status < 500, answer.text);
+        assert.doesNotMatch(answer.text, /"result"/);
+        assert.deepEqual(ran, []);
+      });
+
+    test("calls of two people, pipelined on one connection, stay apart: in tools, answers and the audit log", async () => {
+      const slow = httpMessage(alice, JSON.stringify(call("who", { ms: 30 })));
+      const fast = httpMessage(bob, JSON.stringify(call("who", { ms: 0 })));
+      const names = (read: string) => [...read.matchAll(/"text":"(\w+)"/g)].map(([, name]) => name);
+      const read = await onSocket(slow + fast + slow + fast, (text) => names(text).length === 4);
+      assert.deepEqual(names(read), ["alice", "bob", "alice", "bob"]);
+      const ids = [...read.matchAll(/x-request-id: (\S+)/gi)].map(([, id]) => id);
+      const subjects = ids.map((id) => lines.find(({ requestId }) => requestId === id)?.subject);
+      assert.deepEqual(subjects, ["alice", "bob", "alice", "bob"]);
+    });
+
+    test("requireScopes in a hundred calls at once refuses those who lack the scope, and nobody else", async () => {
+      const calls = Array.from({ length: 100 }, (_, i) => [i % 2 === 0 ? alice : bob, (i * 7) % 20] as const);
+      const answers = await Promise.all(
+        calls.map(([token, ms]) => callTool(stage.url, token, "step", { ms })),
+      );
+      for (const [i, { status }] of answers.entries()) assert.equal(status, i % 2 === 0 ? 200 : 403);
+      assert.deepEqual([...new Set(ran)], ["step for alice"]);
+    });
+
+    test("requireScopes after the client went away: refused, written down, no error", async () => {
+      const from = stage.log.length;
+      await onSocket(httpMessage(bob, JSON.stringify(call("step", { ms: 100 }))), () => false, 30);
+      for (let tries = 0; lines.length === 0 && tries < 200; tries++) await delay(5);
+      assert.deepEqual([lines[0]?.tool, lines[0]?.reason], ["step", "insufficient_scope"]);
+      assert.deepEqual(
+        stage.log.slice(from).filter(({ level }) => Number(level) > 30),
+        [],
+      );
+    });
+
+    test("a crafted consent form is given nothing that was not asked for", async () => {
+      const browser = newBrowser();
+      const url = authorizeUrl(stage.baseUrl, client, { scope: "orders:read" });
+      const page = await browser.get(url);
+      const form = /name="request" value="([^"]+)"/.exec(page.body)?.[1] ?? "";
+      const answer = await fetch(`${stage.baseUrl}/consent`, {
+        method: "POST",
+        redirect: "manual",
+        headers: { cookie: browser.cookieHeader(stage.baseUrl), origin: stage.baseUrl },
+        body: new URLSearchParams([
+          ["request", form],
+          ["decision", "approve"],
+          ...["orders", "orders:read", "orders:write", "weather:read"].map((scope) => ["scope", scope]),
+        ] as [string, string][]),
+      });
+      assert.equal(answer.status, 303);
+      const asked = new URL(answer.headers.get("location") ?? "").searchParams.get("scope")?.split(" ") ?? [];
+      assert.deepEqual(
+        asked.filter((scope) => /orders|weather/.test(scope)),
+        ["orders:read"],
+      );
+    });
+
+    test("a refresh may go down and up again within the grant, and never beyond it", async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client, {
+        login: "olga",
+        parameters: { scope: "orders:read orders:write" },
+      });
+      const down = await refresh(stage.baseUrl, client, tokens.refresh_token, { scope: "orders:read" });
+      assert.equal(down.body.scope, "orders:read");
+      for (const scope of ["orders", "orders:read weather:read", "constructor"]) {
+        const wider = await refresh(stage.baseUrl, client, down.body.refresh_token, { scope });
+        assert.deepEqual([wider.status, wider.body.error], [400, "invalid_scope"]);
+      }
+      const up = await refresh(stage.baseUrl, client, down.body.refresh_token);
+      assert.equal(up.body.scope, "orders:read orders:write");
+    });
+  });
+
+  test("a URI that fits no template costs no more than its length", async () => {
+    const began = performance.now();
+    await rpc(stage.url, bob, "resources/read", { uri: `report://${"-".repeat(20_000)}/` });
+    const took = performance.now() - began;
+    assert.ok(took < 500, `${Math.round(took)} ms for 20 KB, and a thousand times that for 640 KB`);
+  });
+
+  test("what a fixed URI protects is not read as a template's, percent-encoded", async () => {
+    await rpc(stage.url, bob, "resources/read", { uri: "orders://%73ecret" });
+    assert.ok(!ran.includes("order secret for bob"), ran.join());
+  });
+
+  test("a call that never ends is in the audit log once its client is gone", async () => {
+    await onSocket(httpMessage(bob, JSON.stringify(call("hang"))), () => false, 50);
+    await delay(200);
+    assert.equal(lines.find(({ tool }) => tool === "hang")?.decision, "allow");
+  });
+
+  for (const [what, text] of [
+    ["TRACE", { method: "TRACE" }],
+    ["a Host with a space", { host: "a b" }],
+    ["a Host with a user", { host: "user@host" }],
+    ["a Host with a port too large", { host: "localhost:99999999" }],
+  ] as const)
+    test(`${what} is no fault of ours: no 500`, async () => {
+      const body = "method" in text ? "" : JSON.stringify(call("who", { ms: 0 }));
+      const read = await onSocket(httpMessage(alice, body, text), (answer) => answer.includes("\r\n\r\n"));
+      assert.match(read, /^HTTP\/1\.1 [24]\d\d /);
+    });
+});
+
+test("who lost a scope at the provider loses it with the renewal, in older access tokens as well", async () => {
+  const stage = await startStage({ character: { accessTokenSeconds: 4_000 } });
+  try {
+    const client = await register(stage.baseUrl);
+    const before = await signInForTokens(stage.baseUrl, client);
+    stage.identityProvider.changeUser("alice", { permissions: [] });
+    stage.clock.ahead += 2_100; // more than half of the provider's token is over, ours is good for 25 minutes
+    const renewed = await refresh(stage.baseUrl, client, before.refresh_token);
+    assert.equal(renewed.body.scope ?? "", "");
+    const late = await callTool(stage.url, before.access_token, "current_weather", { city: "Berlin" });
+    assert.equal(late.status, 403);
+  } finally {
+    await stage.close();
+  }
+});
+
+test("a whole that was left ticked is granted, also where an unticked one shares a part with it", async () => {
+  const stage = await startStage({
+    scopes: { ...scopes, support: { description: "Support", includes: ["orders:read"] } },
+    apiScopes: [...Object.keys(scopes), "support"],
+    users: [{ ...ALICE, permissions: ["orders", "support"] }],
+  });
+  try {
+    const client = await register(stage.baseUrl);
+    const url = authorizeUrl(stage.baseUrl, client, { scope: "orders support weather:read" });
+    const callback = await signIn(newBrowser(), url, { login: "alice", untick: ["orders"] });
+    const { body } = await redeem(stage.baseUrl, client, callback.searchParams.get("code"));
+    assert.match(body.scope ?? "", /support/);
+  } finally {
+    await stage.close();
+  }
+});
+
+describe("survived: whatever includes what, nobody gains", () => {
+  /** Always the same numbers. */
+  function dice(seed: number): () => number {
+    let state = seed;
+    return () => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return state / 2 ** 32;
+    };
+  }
+
+  function eachHierarchy(check: (catalogue: ScopeCatalogue, some: () => string[]) => void): void {
+    const roll = dice(7);
+    for (let round = 0; round < 3_000; round++) {
+      const names = "abcdefg".slice(0, 2 + Math.floor(roll() * 6)).split("");
+      const some = (of: readonly string[] = names) => of.filter(() => roll() < 0.5);
+      const declarations = names.map((name, i) => [
+        name,
+        { description: name, includes: some(names.slice(i + 1)) },
+      ]);
+      check(scopeCatalogue(Object.fromEntries(declarations), []), some);
+    }
+  }
+
+  const sorted = (scopes: readonly string[]) => [...new Set(scopes)].sort();
+
+  test("without: nothing refused is left, not as a part either, and everything else is", () =>
+    eachHierarchy((catalogue, some) => {
+      const [scopes, refused] = [some(), some()];
+      const left = catalogue.expand(catalogue.without(scopes, refused));
+      const innocent = catalogue
+        .expand(scopes)
+        .filter((scope) => !catalogue.expand([scope]).some((part) => refused.includes(part)));
+      assert.deepEqual(sorted(left), sorted(innocent));
+    }));
+
+  test("narrow: exactly what is both wanted and held", () =>
+    eachHierarchy((catalogue, some) => {
+      const [wanted, held] = [some(), some()];
+      const reach = catalogue.expand(held);
+      const both = catalogue.expand(wanted).filter((scope) => reach.includes(scope));
+      assert.deepEqual(sorted(catalogue.expand(catalogue.narrow(wanted, held))), sorted(both));
+    }));
+
+  test("consent: nothing unticked, nothing beyond what is ticked", () =>
+    eachHierarchy((catalogue, some) => {
+      const [asked, wished] = [some(), some()];
+      const ticked = asked.filter((scope) => wished.includes(scope));
+      const transaction = { request: { scopes: asked } } as AwaitingConsent;
+      const { request } = withConsentedScopes(transaction, ticked, catalogue);
+      const given = catalogue.expand(request.scopes);
+      const reach = catalogue.expand(ticked);
+      for (const scope of given) assert.ok(reach.includes(scope), `${scope} of ${ticked} out of ${asked}`);
+      for (const scope of asked) if (!ticked.includes(scope)) assert.ok(!given.includes(scope), scope);
+    }));
+});
