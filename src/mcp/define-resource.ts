@@ -114,7 +114,9 @@ function matchTemplate(template: UriTemplate, uri: string): Record<string, strin
     const variables = Object.fromEntries(
       Object.entries(found).map(([name, value]) => [name, decodeURIComponent(String(value))]),
     );
-    return template.expand(variables) === uri ? variables : undefined;
+    const isCanonical =
+      template.expand(variables) === uri.replace(/%[0-9a-f]{2}/gi, (hex) => hex.toUpperCase());
+    return isCanonical ? variables : undefined;
   } catch {
     return undefined; // longer than the SDK reads, or not percent-encoded
   }

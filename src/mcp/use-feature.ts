@@ -1,7 +1,7 @@
 /** Runs a tool, resource or prompt for the caller, if they may, and writes down what became of it. */
 import type { CallToolResult } from "@modelcontextprotocol/server";
 import type { Logger } from "pino";
-import type { Audit, AuditEvent } from "../audit.ts";
+import type { Audit } from "../audit.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { Denial } from "../policy/permissions.ts";
 import { type Caller, currentCaller, InsufficientScopeError } from "./access-token-context.ts";
@@ -34,31 +34,31 @@ export async function useFeature<Result extends object>(
     ...(auditArguments && { arguments: args }),
   };
   let isNoted = false;
-  const note = (outcome: Pick<AuditEvent, "decision" | "outcome" | "reason" | "rule" | "scopes">): void => {
-    if (!isNoted) audit({ ...about, ...outcome });
+  const noteUse = (outcome: "ok" | "error", reason?: string): void => {
+    if (!isNoted) audit({ ...about, decision: "allow", outcome, reason });
     isNoted = true;
   };
   const refuse = (decision: Denial, words: string): Used<Result> => {
-    note(denial(decision));
+    audit({ ...about, ...denial(decision) });
     return { failed: words };
   };
   // The gate answers what lacks a scope before this; whatever slipped past it stops here.
   const decision = caller.may(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
   // A client that goes away leaves a call that may never end.
-  const noteGone = () => note({ decision: "allow", outcome: "error", reason: "client_gone" });
+  const noteGone = () => noteUse("error", "client_gone");
   signal.addEventListener("abort", noteGone, { once: true });
   try {
     const result = await run();
     const outcome = (result as CallToolResult).isError === true ? "error" : "ok";
-    note({ decision: "allow", outcome });
+    noteUse(outcome);
     return { result };
   } catch (error) {
     if (error instanceof InsufficientScopeError) {
       if (error.decision.because === "scopes") caller.lacking = error.decision.missing;
       return refuse(error.decision, error.message);
     }
-    note({ decision: "allow", outcome: "error" });
+    noteUse("error");
     // Ours are written for people as well: an outage, a sign-in that has ended.
     if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
     log.error(

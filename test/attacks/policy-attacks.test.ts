@@ -137,9 +137,7 @@ rules:
         message("tools/call", { name: "launch", arguments: {}, _meta: modern }),
         { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "launch" },
       ],
-      ...["orders://7", "orders://%37", "orders://..%2f7"].map((uri): [unknown] => [
-        message("resources/read", { uri }),
-      ]),
+      ...["orders://7", "orders://..%2f7"].map((uri): [unknown] => [message("resources/read", { uri })]),
     ];
     for (const [body, headers] of bodies) {
       const answer = await postJson(stage.url, body, {

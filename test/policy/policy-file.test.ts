@@ -236,9 +236,13 @@ test("the message begins with how many there are, and names each with the file",
   });
 });
 
-for (const empty of ["", "\n\n", "# nothing yet\n", "---\n", "\ufeff", "{}", "null"])
-  test(`${JSON.stringify(empty)} is an empty policy`, () =>
-    assert.deepEqual(parsePolicy(empty, "policy.yaml", known), {
+for (const empty of ["", "\n\n", "# nothing yet\n", "---\n", "\ufeff", "null"])
+  test(`${JSON.stringify(empty)} may be what a failed write left: it is refused`, () =>
+    assert.throws(() => parsePolicy(empty, "policy.yaml", known), /policy.yaml:1: the file is empty/));
+
+for (const nothing of ["{}", "rules: []"])
+  test(`${nothing} denies nothing`, () =>
+    assert.deepEqual(parsePolicy(nothing, "policy.yaml", known), {
       default: "allow",
       claims: { groups: "groups", organization: "org_id" },
       rules: [],
