@@ -13,7 +13,7 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorizeUrl, type Registered, redeem, register, toolNames } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
 
 describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   let stage: Stage;
@@ -22,7 +22,18 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   let redirectUri: string;
   let client: Registered;
   before(async () => {
-    stage = await startStage({ environment: { CONSENT: "remember", SERVER_COLOR: "#7a1fa2" } });
+    stage = await startStage({
+      environment: {
+        CONSENT: "remember",
+        SERVER_COLOR: "#7a1fa2",
+        ALLOWED_EMAIL_DOMAINS: "example.com",
+      },
+      users: [ALICE, { ...BOB, email: "bob@other.example" }],
+      scopes: {
+        "orders:read": { description: "See your orders", whenNeeded: true },
+        orders: { description: "Everything about orders", includes: ["orders:read"], whenNeeded: true },
+      },
+    });
     browser = await launchChromium();
     // The client's own page at the end of the way.
     listener = createServer(
@@ -123,6 +134,27 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     await stranger.setContent(form);
     await stranger.getByRole("button", { name: "Approve" }).click();
     await stranger.getByText("opened in another browser").waitFor();
+  });
+
+  test("a whole and its part on the consent page", async () => {
+    const page = await openConsent({ scope: "orders orders:read weather:read" });
+    await page.getByText("with orders:read").waitFor();
+    await photograph(page, "consent-whole-and-part");
+    assert.deepEqual(await accessibilityProblems(page), []);
+    await page.setViewportSize(SIZES.phone);
+    assert.equal(await scrollsSideways(page), false);
+  });
+
+  test("who is not admitted is told why, how to use another account, and the way back", async () => {
+    const page = await openConsent();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("button", { name: /^Bob/ }).click();
+    await page.getByRole("heading", { name: "This server is not open to you" }).waitFor();
+    await page.getByText("bob@other.example").waitFor();
+    await photograph(page, "not-admitted");
+    assert.deepEqual(await accessibilityProblems(page), []);
+    await page.getByRole("link", { name: "Back to your application" }).click();
+    assert.equal((await responseAt(page)).get("error"), "access_denied");
   });
 
   test("the page for people", async () => {

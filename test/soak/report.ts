@@ -1,5 +1,6 @@
 /** The figures of a soak, for a terminal, with what they were measured on. */
 import { availableParallelism, cpus, loadavg } from "node:os";
+import { HEAP_MB } from "./deployment.ts";
 import type { Outcome } from "./ledger.ts";
 import type { SoakReport } from "./run.ts";
 
@@ -26,6 +27,7 @@ export function reportText(report: SoakReport): string {
         "",
         `about ${report.sessionsAtOnce} sessions at once; the provider's tokens live ${report.providerTokenSeconds} s`,
       ],
+      ["", `at most ${HEAP_MB} MB of old space for V8 in each replica`],
       [
         "machine",
         `${availableParallelism()} × ${cpus()[0]?.model ?? "?"}, load ${loadavg()[0]?.toFixed(1)} at the end`,
