@@ -3,6 +3,7 @@ import ipaddr from "ipaddr.js";
 import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-policy.ts";
 import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { RENEWAL_SECONDS } from "./clients/find-client.ts";
+import { type StoreConfig, storeConfig } from "./config-store.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
 import type { Membership } from "./policy/membership.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
@@ -135,7 +136,7 @@ export interface Config {
   upstream: UpstreamConfig;
   /** Who may come in at all. */
   membership: Membership;
-  store: { kind: "redis"; url: string; keyPrefix: string; commandTimeoutMs: number } | { kind: "memory" };
+  store: StoreConfig;
   /** The first encrypts; all decrypt. */
   secretKeys: readonly string[];
   lifetimes: Lifetimes;
@@ -203,7 +204,7 @@ export function loadConfig(environment: Environment): Config {
     port: settings.integer("PORT", 3000, 1, 65_535),
     upstream: provider,
     membership: membership(settings, provider),
-    store: store(settings),
+    store: storeConfig(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),
     grantLimits: {
@@ -471,31 +472,6 @@ function membership(settings: Settings, { organization }: UpstreamConfig): Membe
   };
 }
 
-function store(settings: Settings): Config["store"] {
-  const url = settings.optional("REDIS_URL");
-  const kind = settings.optional("STORE");
-  if (kind !== undefined && kind !== "memory" && kind !== "redis")
-    settings.problem('STORE must be "redis" or "memory"');
-  if (kind === "memory") {
-    if (url !== undefined) settings.problem("STORE=memory and REDIS_URL are both set: remove one of them");
-    return { kind: "memory" };
-  }
-  const redisUrl = settings.required(
-    "REDIS_URL",
-    "where registrations and tokens are kept, such as redis://localhost:6379 (STORE=memory for a trial: a restart signs everybody out)",
-  );
-  if (redisUrl !== "" && !isRedisUrl(redisUrl))
-    settings.problem(
-      "REDIS_URL must be like redis://user:password@host:6379 or rediss://…, with special characters of the password percent-encoded",
-    );
-  return {
-    kind: "redis",
-    url: redisUrl,
-    keyPrefix: settings.text("REDIS_KEY_PREFIX", "mcp-oidc-proxy"),
-    commandTimeoutMs: settings.integer("REDIS_TIMEOUT_MS", 2_000, 50, 60_000),
-  };
-}
-
 function secretKeys(settings: Settings): string[] {
   const make = "make one with: openssl rand -base64 48";
   const text = settings.required("SECRET_KEY", `encrypts what is stored; ${make}`);
@@ -524,10 +500,6 @@ function lifetimes(settings: Settings): Lifetimes {
       "CLIENT_SECONDS must exceed GRANT_IDLE_SECONDS by a day: a client would be forgotten before its grants",
     );
   return seconds;
-}
-
-function isRedisUrl(value: string): boolean {
-  return /^rediss?:\/\//.test(value) && URL.canParse(value) && new URL(value).hostname !== "";
 }
 
 function isAddressRange(entry: string): boolean {

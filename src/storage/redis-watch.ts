@@ -1,69 +1,61 @@
-/** Learns from Redis which records other replicas changed: one subscription, checked by a heartbeat. */
+/** Learns from Redis which records other replicas changed: one subscription on every server that has records. */
 import { EventEmitter } from "node:events";
+import type { RedisClientType } from "@keyv/redis";
+import { keepOpen, type Openable } from "./redis-keeper.ts";
+import { connectClient, destroyClient, withTimeLimit } from "./redis-link.ts";
 import { kindOf, type Watch } from "./store.ts";
-
-/** What is needed of a client that only subscribes. */
-export interface Subscriber {
-  readonly isReady: boolean;
-  connect(): Promise<unknown>;
-  subscribe(channel: string, listener: (message: string) => void): Promise<void>;
-  ping(): Promise<unknown>;
-  destroy(): void;
-  on(event: string, listener: () => void): unknown;
-}
 
 export interface RedisWatch {
   watch(kind: string, changed: (key: string) => void): Watch;
+  /** To be called when records may be written elsewhere from now on. */
+  restart(): void;
   close(): void;
 }
 
-const HEARTBEAT_MS = 1_000;
+export interface WatchOptions {
+  /** @throws while there are none */
+  servers(): Promise<RedisClientType[]>;
+  channel: string;
+  commandTimeoutMs: number;
+}
 
-/** @param timeoutMs after which an unanswered heartbeat means that the connection is dead, however alive it looks */
-export function createRedisWatch(subscriber: Subscriber, channel: string, timeoutMs: number): RedisWatch {
+/** A subscription that does not answer in time is dead, however alive it looks. */
+export function createRedisWatch({ servers, ...options }: WatchOptions): RedisWatch {
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
   let epoch: number | undefined;
   let epochs = 0;
-  let pinging = false;
+  let current: Openable | undefined;
 
-  const lost = (): void => {
+  const keeper = keepOpen({
+    async open(lose) {
+      const watched = await servers();
+      const subscription = await subscribe(watched, { ...options, lose, tell });
+      return {
+        ...subscription,
+        async check() {
+          await subscription.check();
+          // A cluster may have got another master meanwhile.
+          const isWatched = (await servers()).every((server) => watched.includes(server));
+          if (!isWatched) throw new Error("there are servers that are not watched");
+        },
+      };
+    },
+    onOpen(subscription) {
+      current = subscription;
+      epoch = ++epochs;
+    },
+    onLost: end,
+  });
+
+  function tell(key: string): void {
+    changes.emit(kindOf(key), key);
+  }
+
+  function end(): void {
     epoch = undefined;
-  };
-  subscriber.on("error", lost);
-  subscriber.on("reconnecting", lost);
-
-  async function subscribe(): Promise<void> {
-    await subscriber.connect();
-    await subscriber.subscribe(channel, (key) => changes.emit(kindOf(key), key));
+    current?.destroy();
   }
-
-  /** What follows a subscription is told; only an answer on this very connection proves that there is one. */
-  async function heartbeat(): Promise<void> {
-    if (pinging || !subscriber.isReady) return;
-    pinging = true;
-    const silent = setTimeout(reconnect, timeoutMs);
-    try {
-      await subscriber.ping();
-      epoch ??= ++epochs;
-    } catch {
-      lost();
-    } finally {
-      clearTimeout(silent);
-      pinging = false;
-    }
-  }
-
-  function reconnect(): void {
-    lost();
-    subscriber.destroy();
-    subscriber.connect().catch(() => {});
-  }
-
-  // Settles only when the client is closed; its failures are events.
-  subscribe().then(heartbeat, () => {});
-  subscriber.on("ready", () => void heartbeat());
-  const beat = setInterval(() => void heartbeat(), HEARTBEAT_MS).unref();
 
   return {
     watch(kind, changed) {
@@ -75,10 +67,45 @@ export function createRedisWatch(subscriber: Subscriber, channel: string, timeou
         close: () => void changes.off(kind, changed),
       };
     },
+    restart() {
+      end();
+      keeper.restart();
+    },
     close() {
-      clearInterval(beat);
-      lost();
-      subscriber.destroy();
+      keeper.close();
+      end();
     },
   };
+}
+
+interface SubscribeOptions extends Omit<WatchOptions, "servers"> {
+  lose(cause: unknown): void;
+  tell(key: string): void;
+}
+
+/** On every server of its own: what a cluster's nodes pass on to each other may be lost without a word. */
+async function subscribe(
+  servers: readonly RedisClientType[],
+  { channel, commandTimeoutMs, lose, tell }: SubscribeOptions,
+): Promise<Openable> {
+  const subscribers = servers.map((server) => server.duplicate());
+  const subscription: Openable = {
+    /** What follows a subscription is told; only an answer on this very connection proves that there is one. */
+    async check() {
+      const answers = subscribers.map((subscriber) => withTimeLimit(subscriber.ping(), commandTimeoutMs));
+      await Promise.all(answers);
+    },
+    destroy: () => subscribers.forEach(destroyClient),
+  };
+  try {
+    for (const subscriber of subscribers) {
+      await connectClient(subscriber, { commandTimeoutMs, lose });
+      await withTimeLimit(subscriber.subscribe(channel, tell), commandTimeoutMs);
+    }
+    await subscription.check();
+    return subscription;
+  } catch (error) {
+    subscription.destroy();
+    throw error;
+  }
 }

@@ -5,14 +5,18 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { z } from "zod";
-import { UnavailableError } from "../../src/oauth/errors.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
+import type { RedisTopology } from "../../src/storage/redis-topology.ts";
 import { type EncryptedKind, reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { Records, Store } from "../../src/storage/store.ts";
-import { redisForTests, skipWithoutRedisServer, startRedis } from "../support/redis.ts";
+import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
+import { startRedisCluster } from "../support/redis-cluster.ts";
+import { startRedisSentinel } from "../support/redis-sentinel.ts";
+import { startTlsRedis } from "../support/redis-tls.ts";
+import { ready } from "./support.ts";
 
 const log = pino({ level: "silent" });
 const redis = await redisForTests();
@@ -29,27 +33,61 @@ function storeOn(
   return encryptedStore({ records, sealer: createSealer(secretKeys), log, kind, schema: Counter });
 }
 
-const stores: Array<{ name: string; skip: string | false; connect: () => Records }> = [
-  { name: "memory", skip: false, connect: oneMemory() },
-  {
-    name: "redis",
-    skip: redis.skip,
-    // Every call is another process's worth of connection to the same deployment.
-    connect: () => redisRecords({ url: redis.url ?? "", keyPrefix, commandTimeoutMs: 2_000, log }),
-  },
-];
+/** Every call of `connect` is another process's worth of connection to the same deployment. */
+interface StoreUnderTest {
+  name: string;
+  skip: string | false;
+  /** Before `connect`; what it returns is called after the last of the tests. */
+  start?: () => Promise<() => Promise<void>>;
+  connect: () => Records;
+}
+
+const skip = skipWithoutRedisServer();
 const keyPrefix = `conformance-${randomBytes(6).toString("hex")}`;
+const stores: StoreUnderTest[] = [
+  { name: "memory", skip: false, connect: oneMemory() },
+  { name: "Redis", skip: redis.skip, connect: () => redisStore({ url: redis.url ?? "" }) },
+  onServers("Redis over TLS", startTlsRedis, ({ url, ca }) => ({ url, ca })),
+  onServers("Redis Cluster", startRedisCluster, ({ urls }) => ({ clusterNodes: urls })),
+  onServers("Redis Sentinel", startRedisSentinel, ({ url, sentinelUrls }) => ({
+    url,
+    sentinels: sentinelUrls,
+  })),
+];
+
+function redisStore(topology: RedisTopology): Records {
+  return redisRecords({ ...topology, keyPrefix, commandTimeoutMs: 2_000, log });
+}
+
+function onServers<Servers extends { stop(): Promise<void> }>(
+  name: string,
+  startServers: () => Promise<Servers>,
+  topologyOf: (servers: Servers) => RedisTopology,
+): StoreUnderTest {
+  let servers: Servers | undefined;
+  return {
+    name,
+    skip,
+    async start() {
+      servers = await startServers();
+      return servers.stop;
+    },
+    connect: () => redisStore(topologyOf(servers as Servers)),
+  };
+}
 
 function oneMemory(): () => Records {
   const records = memoryRecords();
   return () => records;
 }
 
-for (const { name, skip, connect } of stores) {
+for (const { name, skip, start, connect } of stores) {
   describe(`${name} store`, { skip }, () => {
     let here: Records;
     let elsewhere: Records;
+    let stop: (() => Promise<void>) | undefined;
     before(async () => {
+      stop = await start?.();
       here = connect();
       elsewhere = connect();
       await ready(here);
@@ -58,6 +96,7 @@ for (const { name, skip, connect } of stores) {
     after(async () => {
       await here.close();
       if (elsewhere !== here) await elsewhere.close();
+      await stop?.();
     });
 
     test("what was put is got, from another process too", async () => {
@@ -136,6 +175,31 @@ for (const { name, skip, connect } of stores) {
       assert.deepEqual(await here.indexes.members("nothing"), []);
     });
 
+    test("all keys of a prefix are found, however many servers they are on", async () => {
+      const keys = Array.from({ length: 100 }, (_, i) => `approval:${i}`);
+      await Promise.all(keys.map((key) => here.put(key, "x", 60)));
+      await here.put("approvals:other", "x", 60);
+      const found = [];
+      for await (const key of elsewhere.keys("approval:")) found.push(key);
+      assert.deepEqual(found.sort(), keys.sort());
+    });
+
+    test("a change of a grant is told to every process, and no other change", async () => {
+      const heard: string[] = [];
+      const watch = elsewhere.watch("grant", (key) => heard.push(key));
+      for (let attempt = 0; watch.epoch === undefined && attempt < 150; attempt++) await delay(20);
+      assert.notEqual(watch.epoch, undefined);
+      await here.put("client:told", "x", 60);
+      // On a cluster these are on several servers.
+      const keys = Array.from({ length: 9 }, (_, i) => `grant:told-${i}`);
+      for (const key of keys) await here.put(key, "1", 60);
+      assert.equal(await here.replace("grant:told-0", "1", "2", 60), true);
+      assert.equal(await here.delete("grant:told-0"), true);
+      for (let attempt = 0; new Set(heard).size < keys.length && attempt < 150; attempt++) await delay(20);
+      assert.deepEqual([...new Set(heard)].sort(), keys);
+      watch.close();
+    });
+
     test("everything is brought under the first key while it is in use, and lives as long as before", async () => {
       const newKey = "a-newer-secret-key-of-at-least-32-bytes";
       await storeOn(here).put("kept for an hour", { count: 1 }, 3_600);
@@ -189,66 +253,4 @@ for (const { name, skip, connect } of stores) {
       assert.equal(await storeOn(here).get("old"), undefined);
     });
   });
-}
-
-describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
-  test("is an error, never 'not found', and ends by itself", async () => {
-    const server = await startRedis();
-    const records = redisRecords({ url: server.url, keyPrefix, commandTimeoutMs: 500, log });
-    try {
-      await ready(records);
-      await records.put("k", "v", 60);
-      await server.kill();
-      const verbs = [
-        () => records.get("k"),
-        () => records.put("k", "w", 60),
-        () => records.replace("k", "v", "w", 60),
-        () => records.replace("new", undefined, "w", 60),
-        () => records.delete("k"),
-        () => records.deleteIf("k", "v"),
-        () => records.ping(),
-      ];
-      for (const verb of verbs) await assert.rejects(verb(), UnavailableError);
-      await server.restart();
-      await ready(records);
-      await records.put("k", "v", 60);
-      assert.equal(await records.get("k"), "v");
-    } finally {
-      await records.close();
-      await server.stop();
-    }
-  });
-
-  test("a Redis that hangs is an outage too", async () => {
-    const server = await startRedis({ args: ["--enable-debug-command", "yes"] });
-    const records = redisRecords({ url: server.url, keyPrefix, commandTimeoutMs: 200, log });
-    const other = redisRecords({ url: server.url, keyPrefix, commandTimeoutMs: 5_000, log });
-    try {
-      await ready(records);
-      await ready(other);
-      const { createClient } = await import("@keyv/redis");
-      const client = await createClient({ url: server.url }).connect();
-      const sleeping = client.sendCommand(["DEBUG", "SLEEP", "1"]);
-      await assert.rejects(records.get("k"), UnavailableError);
-      await sleeping;
-      await client.close();
-      assert.equal(await records.get("k"), undefined);
-    } finally {
-      await records.close();
-      await other.close();
-      await server.stop();
-    }
-  });
-});
-
-/** Connections are made in the background. */
-async function ready(records: Records): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await records.ping();
-    } catch (error) {
-      if (attempt === 150) throw error;
-      await delay(20);
-    }
-  }
 }

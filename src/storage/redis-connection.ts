@@ -1,0 +1,119 @@
+/** The link to Redis that is used at the moment: what runs on it, for how long, and what the log says about it. */
+import type { Logger } from "pino";
+import { causes, UnavailableError } from "../oauth/errors.ts";
+import { keepOpen } from "./redis-keeper.ts";
+import { type RedisLink, withTimeLimit } from "./redis-link.ts";
+
+export interface RedisConnection<Link extends RedisLink> {
+  /** @throws UnavailableError at once without a link, and in any case within the time that a command may take. */
+  run<T>(command: (link: Link) => Promise<T>): Promise<T>;
+  /** Lets commands finish for as long as a command may take. */
+  close(): Promise<void>;
+}
+
+export interface ConnectionOptions<Link extends RedisLink> {
+  open(lose: (cause: unknown) => void): Promise<Link>;
+  onOpen(link: Link): void;
+  /** Also for every attempt to open one that failed. */
+  onLost(): void;
+  commandTimeoutMs: number;
+  log: Logger;
+}
+
+const MAX_PENDING_COMMANDS = 10_000;
+
+/** Begins in the background, and goes on until it is closed. */
+export function keepConnected<Link extends RedisLink>({
+  open,
+  onOpen,
+  onLost,
+  commandTimeoutMs,
+  log,
+}: ConnectionOptions<Link>): RedisConnection<Link> {
+  const outage = outageLog(log);
+  let current: Current<Link> | undefined;
+  const keeper = keepOpen<Link>({
+    open,
+    onOpen(link, lose) {
+      current?.link.destroy();
+      current = { link, lose, pending: new Set() };
+      outage.isOver(link.name);
+      onOpen(link);
+    },
+    onLost(cause) {
+      outage.isBecause(cause);
+      if (current?.link.outlivesServers === false) current.link.destroy();
+      onLost();
+    },
+  });
+
+  async function attempt<T>(command: (link: Link) => Promise<T>): Promise<T> {
+    if (!current?.link.commands.isOpen) throw new Error("there is no connection");
+    const { link, lose, pending } = current;
+    if (pending.size >= MAX_PENDING_COMMANDS) throw new Error("too many commands are waiting");
+    const reply = command(link);
+    pending.add(reply);
+    try {
+      return await reply;
+    } catch (error) {
+      // It was the master when the link was opened.
+      if (error instanceof Error && /\bREADONLY\b/.test(error.message)) lose(error);
+      throw error;
+    } finally {
+      pending.delete(reply);
+    }
+  }
+
+  return {
+    async run(command) {
+      try {
+        return await withTimeLimit(attempt(command), commandTimeoutMs);
+      } catch (cause) {
+        throw new UnavailableError("storage", { reason: "redis_unavailable", cause });
+      }
+    },
+    async close() {
+      keeper.close();
+      if (current === undefined) return;
+      await withTimeLimit(Promise.allSettled(current.pending), commandTimeoutMs).catch(() => {});
+      current.link.destroy();
+    },
+  };
+}
+
+interface Current<Link extends RedisLink> {
+  link: Link;
+  lose(cause: unknown): void;
+  /** What is not answered stays here, also after its caller gave up, until the link is replaced. */
+  pending: Set<Promise<unknown>>;
+}
+
+/** In an outage each kind of reason is said once, not at every attempt. */
+function outageLog(log: Logger): { isBecause(error: unknown): void; isOver(name: string): void } {
+  const said = new Set<string>();
+  return {
+    isBecause(error) {
+      const cause = reasonsOf(error);
+      const kind = cause.replaceAll(/\d+/g, "");
+      if (said.has(kind)) return;
+      said.add(kind);
+      // Replies begin with a code in capital letters, such as NOAUTH, LOADING or CLUSTERDOWN.
+      const isReply = /^[A-Z]+ /.test(cause);
+      log.error(
+        { reason: "redis_unavailable", cause },
+        isReply ? "Redis answers, but refuses this server; retrying" : "Redis cannot be reached; retrying",
+      );
+    },
+    isOver(name) {
+      log.info({ redis: name }, said.size > 0 ? "Redis is reachable again" : "Connected to Redis");
+      said.clear();
+    },
+  };
+}
+
+/** A name with several addresses, and several nodes, fail with several errors. */
+function reasonsOf(error: unknown): string {
+  if (!(error instanceof AggregateError)) return causes(error);
+  const reasons = [...new Set(error.errors.map(reasonsOf))].sort().join("; ");
+  return error.message === "" ? reasons : `${error.message}: ${reasons}`;
+}
