@@ -1,34 +1,11 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
 import ipaddr from "ipaddr.js";
-import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-policy.ts";
-import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { RENEWAL_SECONDS } from "./clients/find-client.ts";
+import { type ClientsConfig, clientsConfig } from "./config-clients.ts";
 import { type StoreConfig, storeConfig } from "./config-store.ts";
-import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
+import { membershipConfig, type UpstreamConfig, upstreamConfig } from "./config-upstream.ts";
 import type { Membership } from "./policy/membership.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
-import {
-  parseScopeClaimMap,
-  type ScopeClaim,
-  type ScopeSources,
-  TOKEN_SOURCES,
-} from "./upstream/scope-sources.ts";
-
-export interface UpstreamConfig {
-  /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
-  preset: "auth0" | "oidc";
-  issuer: string;
-  clientId: string;
-  clientSecret: string;
-  audience?: string;
-  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
-  scopes?: readonly string[];
-  /** Who is believed about the scopes that a user has. */
-  scopeSources: ScopeSources;
-  /** Auth0's: sign-in is for members of it. */
-  organization?: string;
-  timeoutSeconds: number;
-}
 
 /** How many live grants a user may have; the oldest end first. */
 export interface GrantLimits {
@@ -44,27 +21,6 @@ export interface GrantCacheConfig {
   seconds: number;
   /** While the store is out of reach, a grant that was seen this long ago still counts. */
   outageSeconds: number;
-}
-
-/** Clients that bring their metadata along as a document (Client ID Metadata Documents). */
-export interface ClientIdMetadataConfig {
-  enabled: boolean;
-  domains: DomainPolicy;
-}
-
-/** Who may register a client (RFC 7591), and how often. */
-export interface Registration {
-  mode: "open" | "token" | "off";
-  /** Initial access tokens; any of them permits. */
-  tokens: readonly string[];
-  perAddressPerHour: number;
-  perHour: number;
-}
-
-/** When a user is asked, and for how long a "do not ask again" holds. */
-export interface ConsentConfig {
-  mode: "always" | "remember" | "never";
-  rememberSeconds: number;
 }
 
 /** Where the audit log goes beside the log. */
@@ -109,20 +65,13 @@ export interface Lifetimes {
   unusedClientSeconds: number;
 }
 
-export interface Config {
+export interface Config extends ClientsConfig {
   /** The public URL without a trailing slash; also the issuer. */
   baseUrl: string;
   /** `baseUrl/mcp`: what tokens are issued for. */
   resource: string;
   /** What people see on the pages. */
   brand: Brand;
-  registration: Registration;
-  clientIdMetadata: ClientIdMetadataConfig;
-  /** Clients that the operator registered. */
-  clients: readonly ConfiguredClient[];
-  /** Redirect URIs that clients may use; none listed: all that the rules allow. */
-  redirectUriPatterns: readonly RedirectUriPattern[];
-  consent: ConsentConfig;
   /** How many sign-ins one address may start in an hour. */
   signInsPerAddressPerHour: number;
   /** To /token, /revoke and /introspect. */
@@ -178,17 +127,13 @@ export function loadConfig(environment: Environment): Config {
     "BASE_URL",
     "the public URL of this server, such as https://mcp.example.com",
   );
-  const provider = upstream(settings);
+  const provider = upstreamConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
   const config: Config = {
     baseUrl,
     resource: `${baseUrl}/mcp`,
     brand: brand(settings),
-    registration: registration(settings),
-    clientIdMetadata: clientIdMetadata(settings),
-    clients: configuredClients(settings),
-    redirectUriPatterns: redirectUriPatterns(settings),
-    consent: consent(settings),
+    ...clientsConfig(settings),
     signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
     tokenRequestsPerMinute: {
       perAddress: settings.integer("TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE", 3_000, 1, 10_000_000),
@@ -203,7 +148,7 @@ export function loadConfig(environment: Environment): Config {
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
     upstream: provider,
-    membership: membership(settings, provider),
+    membership: membershipConfig(settings, provider),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),
@@ -232,7 +177,6 @@ export function loadConfig(environment: Environment): Config {
       timeoutSeconds: settings.integer("OPEN_METEO_TIMEOUT_SECONDS", 10, 1, 60),
     },
   };
-  refuseUnaskedStrangers(config, settings);
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);
 }
@@ -256,80 +200,6 @@ function telemetry(settings: Settings): TelemetryConfig {
   };
 }
 
-function registration(settings: Settings): Registration {
-  const mode = settings.oneOf("REGISTRATION", ["open", "token", "off"]);
-  const tokens = settings.list(
-    "REGISTRATION_TOKENS",
-    (token) => token.length >= 16,
-    "tokens of at least 16 characters",
-  );
-  if (mode === "token" && tokens.length === 0)
-    settings.problem("REGISTRATION=token needs REGISTRATION_TOKENS: the tokens that permit registration");
-  if (mode !== "token" && tokens.length > 0)
-    settings.problem("REGISTRATION_TOKENS is set but not asked for: set REGISTRATION=token");
-  return {
-    mode,
-    tokens,
-    perAddressPerHour: settings.integer("REGISTRATIONS_PER_ADDRESS_PER_HOUR", 300, 1, 1_000_000),
-    perHour: settings.integer("REGISTRATIONS_PER_HOUR", 2_000, 1, 1_000_000),
-  };
-}
-
-function clientIdMetadata(settings: Settings): ClientIdMetadataConfig {
-  const isPattern = (text: string) => "pattern" in parseDomainPattern(text);
-  const form = "host names such as app.example.com or *.example.com";
-  const allowed = settings.list("CLIENT_DOMAINS_ALLOWED", isPattern, form);
-  return {
-    enabled: settings.oneOf("CLIENT_ID_METADATA", ["on", "off"]) === "on",
-    domains: {
-      allow: allowed.length === 0 ? "any" : allowed.flatMap(domainPattern),
-      deny: settings.list("CLIENT_DOMAINS_DENIED", isPattern, form).flatMap(domainPattern),
-    },
-  };
-}
-
-function domainPattern(text: string): string[] {
-  const parsed = parseDomainPattern(text);
-  return "pattern" in parsed ? [parsed.pattern] : [];
-}
-
-function configuredClients(settings: Settings): ConfiguredClient[] {
-  const text = settings.optional("CLIENTS");
-  if (text === undefined) return [];
-  try {
-    return parseConfiguredClients(text);
-  } catch (error) {
-    settings.problem(`CLIENTS ${error instanceof Error ? error.message : "is not valid"}`);
-    return [];
-  }
-}
-
-function redirectUriPatterns(settings: Settings): RedirectUriPattern[] {
-  const form =
-    "redirect URIs such as https://app.example.com/callback, https://*.example.com/oauth/* or http://localhost/*";
-  return settings
-    .list("ALLOWED_REDIRECT_URIS", (text) => parseRedirectUriPattern(text) !== undefined, form)
-    .flatMap((text) => parseRedirectUriPattern(text) ?? []);
-}
-
-function consent(settings: Settings): ConsentConfig {
-  return {
-    mode: settings.oneOf("CONSENT", ["always", "remember", "never"]),
-    rememberSeconds: settings.integer("CONSENT_REMEMBER_SECONDS", 30 * DAY, 60, 400 * DAY),
-  };
-}
-
-/** Without consent, whoever can register a client could ride on the login of everybody who follows a link. */
-function refuseUnaskedStrangers(
-  { consent, registration, clientIdMetadata }: Config,
-  settings: Settings,
-): void {
-  if (consent.mode === "never" && (registration.mode !== "off" || clientIdMetadata.enabled))
-    settings.problem(
-      "CONSENT=never needs REGISTRATION=off and CLIENT_ID_METADATA=off: only clients in CLIENTS may go unasked",
-    );
-}
-
 function brand(settings: Settings): Brand {
   const logoUrl = settings.optional("SERVER_LOGO_URL");
   const color = settings.optional("SERVER_COLOR");
@@ -343,132 +213,6 @@ function brand(settings: Settings): Brand {
     name: settings.text("SERVER_NAME", "MCP server"),
     ...(logoUrl !== undefined && { logoUrl }),
     ...(color !== undefined && { color }),
-  };
-}
-
-function upstream(settings: Settings): UpstreamConfig {
-  const scopes = settings.scopes("OIDC_SCOPES");
-  const shared = {
-    ...(scopes !== undefined && { scopes }),
-    scopeSources: scopeSources(settings),
-    timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
-  };
-  const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
-  if (isAuth0) return { ...auth0(settings), ...shared };
-  const audience = settings.optional("OIDC_AUDIENCE");
-  return {
-    preset: "oidc",
-    issuer: settings.issuer("OIDC_ISSUER", "the issuer of your identity provider (or set AUTH0_DOMAIN)"),
-    clientId: settings.required("OIDC_CLIENT_ID", "the client id your identity provider gave this server"),
-    clientSecret: settings.required(
-      "OIDC_CLIENT_SECRET",
-      "the client secret your identity provider gave this server",
-    ),
-    ...(audience !== undefined && { audience }),
-    ...shared,
-  };
-}
-
-const AUTH0_NAMES = [
-  "AUTH0_DOMAIN",
-  "AUTH0_CLIENT_ID",
-  "AUTH0_CLIENT_SECRET",
-  "AUTH0_AUDIENCE",
-  "AUTH0_ORGANIZATION",
-];
-const OIDC_NAMES = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE"];
-
-function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "scopeSources" | "timeoutSeconds"> {
-  const both = OIDC_NAMES.filter((name) => settings.optional(name) !== undefined);
-  if (both.length > 0)
-    settings.problem(`${both.join(", ")} cannot be used together with AUTH0_… settings: remove one kind`);
-  const domain = settings.required("AUTH0_DOMAIN", 'your tenant, such as "tenant.eu.auth0.com"');
-  if (domain !== "" && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
-    settings.problem(
-      'AUTH0_DOMAIN must be a host name such as "tenant.eu.auth0.com", without https:// and slashes',
-    );
-  const organization = settings.optional("AUTH0_ORGANIZATION");
-  if (organization !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(organization))
-    settings.problem('AUTH0_ORGANIZATION must be the id of one organization, such as "org_abc", or its name');
-  return {
-    preset: "auth0",
-    issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
-    clientId: settings.required("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
-    clientSecret: settings.required(
-      "AUTH0_CLIENT_SECRET",
-      "the client secret of your Regular Web Application",
-    ),
-    audience: settings.required(
-      "AUTH0_AUDIENCE",
-      "the identifier of your Auth0 API; without it tokens are opaque",
-    ),
-    ...(organization !== undefined && { organization }),
-  };
-}
-
-function scopeSources(settings: Settings): ScopeSources {
-  const all: readonly string[] = [...TOKEN_SOURCES, "claim", "consent"];
-  const form = `sources among ${all.slice(0, -1).join(", ")}, or consent alone`;
-  const listed = settings.list("SCOPES_FROM", (entry) => all.includes(entry), form);
-  const from: readonly string[] = listed.length === 0 ? TOKEN_SOURCES : listed;
-  const claim = scopeClaim(settings, from.includes("claim"));
-  if (from.includes("consent")) {
-    if (from.length > 1)
-      settings.problem(
-        "SCOPES_FROM=consent stands alone: beside it nothing that the provider says would count",
-      );
-    return { kind: "consent" };
-  }
-  return {
-    kind: "provider",
-    tokens: TOKEN_SOURCES.filter((source) => from.includes(source)),
-    ...(claim !== undefined && { claim }),
-  };
-}
-
-function scopeClaim(settings: Settings, isSource: boolean): ScopeClaim | undefined {
-  const path = settings.optional("SCOPE_CLAIM");
-  const map = scopeClaimMap(settings);
-  if (!isSource) {
-    if (path !== undefined || map !== undefined)
-      settings.problem("SCOPE_CLAIM and SCOPE_CLAIM_MAP count only with claim in SCOPES_FROM: add it there");
-    return undefined;
-  }
-  if (path === undefined)
-    settings.problem(
-      "SCOPE_CLAIM is missing: with claim in SCOPES_FROM it names that claim, such as roles, realm_access.roles or https://example.com/roles",
-    );
-  return { path: path ?? "", ...(map !== undefined && { map }) };
-}
-
-function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
-  const text = settings.optional("SCOPE_CLAIM_MAP");
-  if (text === undefined) return undefined;
-  try {
-    return parseScopeClaimMap(text);
-  } catch (error) {
-    settings.problem(`SCOPE_CLAIM_MAP ${error instanceof Error ? error.message : "is not valid"}`);
-    return new Map();
-  }
-}
-
-const USUAL_ORGANIZATION_CLAIM = "org_id";
-
-function membership(settings: Settings, { organization }: UpstreamConfig): Membership {
-  const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
-  const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
-  if (organizations.length === 0 && organizationClaim !== USUAL_ORGANIZATION_CLAIM)
-    settings.problem("ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS: list them");
-  const emailDomains = settings.list(
-    "ALLOWED_EMAIL_DOMAINS",
-    isHostName,
-    "host names such as example.com, without @ and without wildcards",
-  );
-  return {
-    organizations,
-    organizationClaim,
-    emailDomains: emailDomains.map((domain) => domain.toLowerCase()),
-    ...(organization !== undefined && { auth0Organization: organization }),
   };
 }
 
@@ -504,12 +248,6 @@ function lifetimes(settings: Settings): Lifetimes {
 
 function isAddressRange(entry: string): boolean {
   return ipaddr.isValid(entry) || ipaddr.isValidCIDR(entry);
-}
-
-/** ASCII: an international domain in its `xn--` form. */
-function isHostName(entry: string): boolean {
-  const label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
-  return new RegExp(`^${label}(\\.${label})*$`, "i").test(entry);
 }
 
 function isOrigin(entry: string): boolean {

@@ -1,7 +1,7 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
 
 import { json, type Request, type RequestHandler, Router } from "express";
-import type { Registration } from "../config.ts";
+import type { Registration } from "../config-clients.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitOverall, limitPerAddress } from "../http/rate-limit.ts";

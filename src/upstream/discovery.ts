@@ -1,7 +1,7 @@
 /** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
 import { createRemoteJWKSet } from "jose";
 import * as oidc from "openid-client";
-import type { UpstreamConfig } from "../config.ts";
+import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";

@@ -1,7 +1,7 @@
 /** Any OpenID Connect provider, through openid-client. */
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
-import type { UpstreamConfig } from "../config.ts";
+import type { UpstreamConfig } from "../config-upstream.ts";
 import { union } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { answer, onlyDefinite } from "./answers.ts";

@@ -1,7 +1,7 @@
 /** Are the provider's tokens genuine, and for us? Signatures by jose against its keys. */
 import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
 import { z } from "zod";
-import type { UpstreamConfig } from "../config.ts";
+import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";

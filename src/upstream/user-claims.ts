@@ -1,7 +1,7 @@
 /** What the provider says of the user, from several places, in one picture. */
 import { setTimeout as delay } from "node:timers/promises";
 import * as oidc from "openid-client";
-import type { UpstreamConfig } from "../config.ts";
+import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";

@@ -102,7 +102,8 @@ async function start(
       OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
       OPEN_METEO_FORECAST_URL: weather.forecastUrl,
       UPSTREAM_TIMEOUT_SECONDS: "2",
-      SHUTDOWN_DELAY_SECONDS: "1",
+      // Longer than the balancer takes to notice, also on a busy machine.
+      SHUTDOWN_DELAY_SECONDS: "3",
       SHUTDOWN_SECONDS: "8",
       // All clients of the soak have one address; everything else is as delivered.
       TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "1000000",
@@ -197,28 +198,34 @@ async function start(
  * So an outage of Redis is answered by the servers and not by the balancer.
  */
 function watchReadiness(balancer: Balancer, ports: readonly number[]) {
-  let ready: number[] = [];
+  const found = new Map<number, Readiness>();
+  const are = (wanted: (each: Readiness) => boolean) =>
+    ports.filter((port) => wanted(found.get(port) ?? "not ready"));
   let closed = false;
   balancer.targets = [...ports];
-  void (async () => {
+  // Each for itself: a slow answer of one must not keep the other, which is about to end, in turn.
+  async function watch(port: number): Promise<void> {
     while (!closed) {
-      const found = await Promise.all(ports.map(readiness));
-      ready = ports.filter((_, index) => found[index] === "ready");
-      balancer.targets = ready.length > 0 ? [...ready] : ports.filter((_, index) => found[index] !== "gone");
+      found.set(port, await readiness(port));
+      const ready = are((each) => each === "ready");
+      balancer.targets = ready.length > 0 ? ready : are((each) => each !== "gone");
       await delay(READINESS_MS);
     }
-  })();
+  }
+  for (const port of ports) void watch(port);
   return {
-    isReady: (port: number) => ready.includes(port),
+    isReady: (port: number) => found.get(port) === "ready",
     close() {
       closed = true;
     },
   };
 }
 
-async function readiness(port: number): Promise<"ready" | "not ready" | "gone"> {
+type Readiness = "ready" | "not ready" | "gone";
+
+async function readiness(port: number): Promise<Readiness> {
   try {
-    const response = await fetch(`http://127.0.0.1:${port}/readyz`, { signal: AbortSignal.timeout(3_000) });
+    const response = await fetch(`http://127.0.0.1:${port}/readyz`, { signal: AbortSignal.timeout(1_000) });
     await response.arrayBuffer();
     return response.ok ? "ready" : "not ready";
   } catch (error) {

@@ -18,7 +18,7 @@ export interface Surroundings {
 }
 
 /** Whether an answer is what the protocol asks for; undefined: no. */
-export type Judgement = "served" | "refused" | undefined;
+export type Judgement = "served" | "refused" | "interrupted" | undefined;
 
 const PATIENCE_MS = 120_000;
 const REPEAT_MS = 200;

@@ -8,7 +8,7 @@ export type Outcome =
   | "told to wait"
   /** The client itself hung up. */
   | "hung up"
-  /** Lost with a process that was killed: a broken connection, or the balancer's own 502. */
+  /** Lost with a process that was killed (a broken connection, the balancer's own 502), or to a third party. */
   | "interrupted"
   | "unexpected";
 
@@ -40,7 +40,8 @@ export interface Counts {
 
 export type Ledger = ReturnType<typeof createLedger>;
 
-const MAX_EXAMPLES = 20;
+/** Of one kind of request in one phase. */
+const MAX_EXAMPLES_ALIKE = 3;
 
 export function createLedger(startedAt = performance.now()) {
   const kinds = new Map<string, Record<Outcome, number>>();
@@ -84,7 +85,8 @@ export function createLedger(startedAt = performance.now()) {
       ofKind[outcome]++;
       const phase = phases.at(-1);
       if (phase !== undefined) phase.outcomes[outcome]++;
-      if (outcome === "unexpected" && unexpected.length < MAX_EXAMPLES) unexpected.push(example(kind, what));
+      const before = unexpected.filter((each) => each.kind === kind && each.during === phase?.name).length;
+      if (outcome === "unexpected" && before < MAX_EXAMPLES_ALIKE) unexpected.push(example(kind, what));
     },
     lose(what: string): void {
       lost.push(example("session", what));
