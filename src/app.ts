@@ -1,20 +1,8 @@
-/** createApp: builds the rooms and mounts every URL. The only place that knows them all. */
-import { randomBytes } from "node:crypto";
+/** createApp: mounts every URL on the rooms behind it. */
 import express, { type ErrorRequestHandler, type Express } from "express";
-import type { Logger } from "pino";
-import { type AuditStream, createAudit } from "./audit.ts";
-import { Approval, createApprovals } from "./authorization/approvals.ts";
 import { authorizationRoutes } from "./authorization/routes.ts";
-import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
-import type { ClientAuthentication } from "./clients/authenticate-client.ts";
-import { createFetchJwks } from "./clients/cimd-jwks.ts";
-import { ASSERTION_ALGORITHMS, verifyClientAssertion } from "./clients/client-assertion.ts";
-import { type ClientIdMetadata, createClientIdMetadata } from "./clients/client-id-metadata.ts";
-import { createClients } from "./clients/find-client.ts";
-import { createRegistrations } from "./clients/register.ts";
+import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
 import { registrationRoutes } from "./clients/routes.ts";
-import { createSafeFetch } from "./clients/safe-fetch.ts";
-import type { Config } from "./config.ts";
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
@@ -22,59 +10,18 @@ import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { refuseOtherMethods } from "./http/methods.ts";
-import { createPages } from "./http/pages.ts";
 import { requestLog } from "./http/request-log.ts";
-import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
-import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
-import { Client } from "./oauth/client-metadata.ts";
 import { OAuthError } from "./oauth/errors.ts";
-import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
-import { parseScope } from "./oauth/scope.ts";
-import { type ScopeUse, scopeCatalogue } from "./oauth/scope-catalogue.ts";
-import { requiredScopes } from "./oauth/scope-requirement.ts";
-import { createPermissions } from "./policy/permissions.ts";
-import { allowEverything, type Policy } from "./policy/policy.ts";
-import { encryptedStore } from "./storage/encrypted.ts";
-import { createSealer } from "./storage/sealer.ts";
-import type { Records } from "./storage/store.ts";
-import type { Surroundings } from "./surroundings.ts";
-import { countDecisions } from "./telemetry/decision-metrics.ts";
-import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
+import { type AppOptions, buildRooms, type Rooms } from "./rooms.ts";
 import { metricsRoutes } from "./telemetry/metrics-endpoint.ts";
-import { observedFeatures } from "./telemetry/observed-features.ts";
-import { observedIdentityProvider } from "./telemetry/observed-identity-provider.ts";
-import { observedRecords } from "./telemetry/observed-records.ts";
-import { type Observe, timeOperations } from "./telemetry/operation.ts";
 import { measureRequests } from "./telemetry/request-metrics.ts";
-import { traceOperations, traceRequests } from "./telemetry/spans.ts";
+import { traceRequests } from "./telemetry/spans.ts";
 import { upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
-import { Grant } from "./tokens/grant.ts";
-import { createGrantCache } from "./tokens/grant-cache.ts";
-import { createGrants } from "./tokens/grants.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
-import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
-import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
-export interface AppOptions extends Features {
-  config: Config;
-  /** Who may do what beyond the scopes. Default: nothing is denied. */
-  policy?: Policy;
-  /** Gets every audit line, beside the log. */
-  auditStream?: AuditStream;
-  /** Where everything is counted and timed. Default: metrics of its own. */
-  metrics?: Metrics;
-  records: Records;
-  identityProvider: IdentityProvider;
-  log: Logger;
-  /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
-  safeFetch?: typeof createSafeFetch;
-  /** Told when the process is about to end. Default: never. */
-  lifecycle?: Lifecycle;
-  /** Seconds since the epoch. Default: the system's clock. */
-  now?: () => number;
-}
+export type { AppOptions } from "./rooms.ts";
 
 /** The version that MCP clients are told. */
 const VERSION = "0.1.0";
@@ -84,93 +31,12 @@ const VERSION = "0.1.0";
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
 export function createApp(options: AppOptions): Express {
-  const { config, log, now = systemClock, metrics = createMetrics() } = options;
-  const { lifecycle = createLifecycle() } = options;
-  const observe = observing(metrics);
-  const records = observedRecords(options.records, observe);
-  const identityProvider = observedIdentityProvider(options.identityProvider, observe);
-  const surroundings: Surroundings = { now, randomBytes, log };
-  const { baseUrl, resource, brand, lifetimes, upstream } = config;
-  if (config.policyFile !== undefined && options.policy === undefined)
-    throw new Error(
-      "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
-    );
-  const audit = createAudit(log, options.auditStream, countDecisions(metrics));
-  const features = featureTable(observedFeatures(options, observe));
-  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
-  const { policy = allowEverything } = options;
-  const permissions = createPermissions({ policy, catalogue, membership: config.membership });
-  const pages = createPages(brand);
-  const sealer = createSealer(config.secretKeys);
-  const storing = { records, sealer, log };
+  return mount(buildRooms(options));
+}
 
-  const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
-  const { documents, verifyAssertion } = clientIdMetadataRooms(
-    { ...options, records },
-    surroundings,
-    redirectUris,
-  );
-  const clients = createClients(
-    encryptedStore({ ...storing, kind: "client", schema: Client }),
-    config.clients,
-    documents,
-    lifetimes,
-    now,
-  );
-  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
-  const approvals = createApprovals(approvalStore, config.consent.rememberSeconds);
-  const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
-  const grants = createGrants({
-    ...surroundings,
-    store: encryptedStore({ ...storing, kind: "grant", schema: Grant }),
-    indexes: records.indexes,
-    lifetimes,
-    limits: config.grantLimits,
-    audit,
-  });
-  const grantCache = createGrantCache({
-    ...config.grantCache,
-    grants,
-    records,
-    now,
-    onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
-  });
-  const registrations = createRegistrations({
-    ...surroundings,
-    clients,
-    policy: redirectUris,
-    baseUrl,
-    async endGrantsOf(clientId) {
-      for (const { id } of await grants.ofClient(clientId)) await grants.end(id, "client_removed");
-    },
-    audit,
-  });
-  const { timeoutSeconds } = upstream;
-  const upstreamRefresh = createUpstreamRefresh({
-    ...surroundings,
-    grants,
-    identityProvider,
-    records,
-    catalogue,
-    lifecycle,
-    timeoutSeconds,
-  });
-  const rooms = {
-    ...surroundings,
-    config,
-    clients,
-    verifyAssertion,
-    logins,
-    grants,
-    records,
-    identityProvider,
-    upstreamRefresh,
-    permissions,
-    catalogue,
-    sealer,
-    audit,
-  };
-
+function mount(rooms: Rooms): Express {
+  const { config, lifecycle, metrics, records, features, catalogue, permissions, pages, audit, log } = rooms;
+  const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
   app.set("etag", false);
@@ -187,13 +53,13 @@ export function createApp(options: AppOptions): Express {
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));
-  app.use(authorizationRoutes({ ...rooms, approvals, redirectUris, pages }));
+  app.use(authorizationRoutes(rooms));
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
     bearerAuth({
-      verify: (token) => verifyAccessToken(token, { ...rooms, grants: grantCache, resource }),
-      upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
+      verify: (token) => verifyAccessToken(token, { ...rooms, grants: rooms.grantCache, resource }),
+      upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
       permissions,
       resource,
       scopes: catalogue.usual,
@@ -219,14 +85,13 @@ export function createApp(options: AppOptions): Express {
       scopes: catalogue.names,
       usualScopes: catalogue.usual,
       name: brand.name,
-      clientIdMetadata: documents !== undefined,
+      clientIdMetadata: rooms.documents !== undefined,
       assertionAlgorithms: ASSERTION_ALGORITHMS,
     }),
   );
   app.use(
     registrationRoutes({
-      ...surroundings,
-      registrations,
+      ...rooms,
       registration: config.registration,
       rateLimits: records.rateLimits,
     }),
@@ -245,33 +110,6 @@ export function createApp(options: AppOptions): Express {
   return app;
 }
 
-const MAX_JWKS_BYTES = 65_536;
-
-/** What clients with a metadata document need: their document, and a check of what they sign. */
-function clientIdMetadataRooms(
-  { config, records, safeFetch = createSafeFetch }: AppOptions,
-  { now, log }: Surroundings,
-  redirectUriPolicy: RedirectUriPolicy,
-): { documents: ClientIdMetadata | undefined; verifyAssertion: ClientAuthentication["verifyAssertion"] } {
-  const { baseUrl, clientIdMetadata } = config;
-  const { domains } = clientIdMetadata;
-  const fetchJwks = createFetchJwks({ fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }), now, log });
-  const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, fetchJwks, records, now };
-  return {
-    documents: clientIdMetadata.enabled
-      ? createClientIdMetadata({ fetch: safeFetch(), domains, redirectUriPolicy, now, log })
-      : undefined,
-    verifyAssertion: (assertion, assertionType, client) =>
-      verifyClientAssertion(assertion, assertionType, client, rules),
-  };
-}
-
-/** Every operation is timed, and where there is a trace, it is part of it. */
-function observing(metrics: Metrics): Observe {
-  const time = timeOperations(metrics);
-  return (operation, work) => time(operation, () => traceOperations(operation, work));
-}
-
 /** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */
 const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
   const unreadable = bodyError(error);
@@ -279,26 +117,3 @@ const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
   res.locals.reason = unreadable.reason;
   answerParseError(res, unreadable.status);
 };
-
-/** Seconds since the epoch. */
-export function systemClock(): number {
-  return Math.floor(Date.now() / 1000);
-}
-
-/** Who names which scopes, for the message about one that is not declared. */
-function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
-  const { scopeSources } = upstream;
-  const mapped =
-    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
-  return [
-    ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
-      name: `${kind} ${name}`,
-      scopes,
-    })),
-    { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
-    ...clients.map(({ client_id, scope = "" }) => ({
-      name: `client ${client_id}`,
-      scopes: requiredScopes(parseScope(scope) ?? [], `Client ${client_id}`),
-    })),
-  ];
-}

@@ -6,11 +6,11 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { pino } from "pino";
-import { systemClock } from "./app.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { readEnvironment } from "./environment.ts";
 import { differences, type Manifest, manifestOf } from "./mcp/manifest.ts";
 import { missingScopes } from "./oauth/scope.ts";
+import { systemClock } from "./surroundings.ts";
 import { createTools, prompts, resources, scopes } from "./tools/index.ts";
 import { createOidcProvider } from "./upstream/oidc.ts";
 

@@ -7,3 +7,8 @@ export interface Surroundings {
   randomBytes(size: number): Buffer;
   log: Logger;
 }
+
+/** Seconds since the epoch. */
+export function systemClock(): number {
+  return Math.floor(Date.now() / 1000);
+}

@@ -2,12 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { systemClock } from "../app.ts";
 import type { Config } from "../config.ts";
 import { encryptedStore } from "../storage/encrypted.ts";
 import { redisRecords } from "../storage/redis.ts";
 import { createSealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
+import { systemClock } from "../surroundings.ts";
 import { Grant } from "../tokens/grant.ts";
 import { createGrants, type Grants } from "../tokens/grants.ts";
 
