@@ -40,7 +40,7 @@ export async function startRedisCluster(options: ClusterOptions = {}): Promise<T
       const node = await startRedisProcess([
         ...WITHOUT_PERSISTENCE,
         ...["--cluster-enabled", "yes", "--cluster-port", busPort],
-        ...["--cluster-config-file", `nodes-${busPort}.conf`, "--dir", folder],
+        ...["--dir", folder, "--cluster-config-file", `${busPort}.conf`, "--dbfilename", `${busPort}.rdb`],
         ...["--cluster-node-timeout", String(NODE_TIMEOUT_MS)],
         ...(password === "" ? [] : ["--requirepass", password, "--masterauth", password]),
         ...(tls === undefined ? [] : ["--tls-cluster", "yes", "--tls-port", String(tlsPort), ...tls]),

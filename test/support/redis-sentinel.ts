@@ -28,9 +28,13 @@ const DOWN_AFTER_MS = 500;
 
 export async function startRedisSentinel(): Promise<TestSentinel> {
   const folder = await mkdtemp(join(tmpdir(), "redis-sentinel-"));
-  const data = [...WITHOUT_PERSISTENCE, "--requirepass", DATA_PASSWORD, "--masterauth", DATA_PASSWORD];
-  const master = await startRedisProcess(data);
-  const replica = await startRedisProcess([...data, "--replicaof", "127.0.0.1", String(master.port)]);
+  const data = (name: string) => [
+    ...[...WITHOUT_PERSISTENCE, "--dir", folder, "--dbfilename", `${name}.rdb`],
+    ...["--requirepass", DATA_PASSWORD, "--masterauth", DATA_PASSWORD],
+  ];
+  const master = await startRedisProcess(data("master"));
+  const replicaOf = ["--replicaof", "127.0.0.1", String(master.port)];
+  const replica = await startRedisProcess([...data("replica"), ...replicaOf]);
   const dataUrl = ({ port }: { port: number }) => `redis://:${DATA_PASSWORD}@127.0.0.1:${port}`;
   await until("the replica has the data", async () =>
     String(await tellRedis(dataUrl(replica), "INFO", "replication")).includes("master_link_status:up"),
