@@ -2,6 +2,7 @@
 import type { Audit } from "../audit.ts";
 import {
   AuthorizationError,
+  causes,
   LoginFailedError,
   NotAdmittedError,
   OAuthError,
@@ -38,7 +39,7 @@ export type Completed = { login: AwaitingLogin; code: string } | { login: Awaiti
 /**
  * Finishes the login that `state` names.
  * @throws OAuthError if the login is unknown or another browser's; AuthorizationError if the provider refused;
- * UnavailableError on an outage, after which the same callback may be tried again
+ * UnavailableError on an outage; unless it says otherwise, the same callback may be tried again after it
  */
 export async function finishAuthorization(
   parameters: URLSearchParams,
@@ -119,16 +120,19 @@ function admit(user: UpstreamLogin, login: AwaitingLogin, rooms: Surroundings & 
 async function openGrant(
   user: UpstreamLogin,
   login: AwaitingLogin,
-  { grants, approvals, permissions, catalogue, audit }: Surroundings & Rooms,
+  { grants, approvals, permissions, catalogue, audit, log }: Surroundings & Rooms,
 ): Promise<string> {
   const { request } = login;
   const { subject } = user;
   // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
   const scopes = catalogue.narrow(request.scopes, user.scopes);
-  const { code, earlier } = await grants.open({ ...request, scopes }, user);
+  const { code, earlier } = await grants.open({ ...request, scopes }, user).catch(spentButNotStored);
   if (login.remember !== undefined) {
     const approved = { subject, granted: request.scopes };
-    await approvals.remember(login.browser, { ...request, scopes: login.remember }, approved);
+    await approvals
+      .remember(login.browser, { ...request, scopes: login.remember }, approved)
+      // The user is signed in, and is asked once more another time.
+      .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
   }
   const who = { subject, clientId: request.clientId };
   const permitted = permissions.permitted(askerOf(user, login), scopes);
@@ -137,6 +141,16 @@ async function openGrant(
   if (earlier.length > 0 && added.length > 0)
     audit({ event: "elevation", decision: "allow", ...who, scopes: added });
   return code;
+}
+
+/** The provider's code is used up by now, so that loading the page again would not help. */
+function spentButNotStored(cause: unknown): never {
+  if (!(cause instanceof UnavailableError)) throw cause;
+  throw new UnavailableError("storage", {
+    reason: "grant_not_stored",
+    cause,
+    description: "The sign-in could not be stored just now. Start it again in your application in a moment.",
+  });
 }
 
 /** A rule about groups matches nobody if the provider sends none: an operator who does not know denies nothing. */
