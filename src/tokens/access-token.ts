@@ -3,7 +3,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { askerOf, whose } from "./grant.ts";
+import { askerOf, type Grant, whose } from "./grant.ts";
 import type { CachedGrant, GrantCache } from "./grant-cache.ts";
 import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
@@ -63,14 +63,26 @@ export async function verifyAccessToken(
   return {
     token: Object.freeze({
       ...whose(grant),
-      // What the provider took away since is gone from older tokens as well.
-      scopes: catalogue.expand(permissions.permitted(asker, catalogue.narrow(issued.scopes, grant.scopes))),
+      scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
       claims: grant.claims,
       expiresAt: issued.expiresAt,
       resource: grant.resource,
       redirectUri: grant.code.redirectUri,
     }),
   };
+}
+
+/**
+ * What the scopes of a token are worth now: without what the provider took from the grant since, or the policy denies,
+ * and with everything that the rest includes.
+ */
+export function effectiveScopes(
+  issued: readonly string[],
+  grant: Pick<Grant, "subject" | "claims" | "clientId" | "code" | "scopes">,
+  { permissions, catalogue }: Pick<Rooms, "permissions" | "catalogue">,
+): string[] {
+  const held = catalogue.narrow(issued, grant.scopes);
+  return catalogue.expand(permissions.permitted(askerOf(grant), held));
 }
 
 // Enough for a request that is made right away; the provider's clock may be a little off.

@@ -4,6 +4,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { effectiveScopes } from "./access-token.ts";
 import { askerOf, type Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 import { readToken } from "./opaque-token.ts";
@@ -51,12 +52,11 @@ export async function introspectToken(
   if (client.provenance !== "configured" && grant.clientId !== client.client_id) return { active: false };
   const found = liveToken(grant, presented?.hash, now());
   // What is said here is what holds at /mcp: whom the policy turns away there has no active token.
-  const asker = askerOf(grant);
-  if (found === undefined || permissions.refusal(asker) !== undefined) return { active: false };
+  if (found === undefined || permissions.refusal(askerOf(grant)) !== undefined) return { active: false };
   return {
     active: true,
     token_type: found.type,
-    scope: catalogue.expand(permissions.permitted(asker, found.scopes)).join(" "),
+    scope: effectiveScopes(found.scopes, grant, { permissions, catalogue }).join(" "),
     client_id: grant.clientId,
     sub: grant.subject,
     aud: grant.resource,

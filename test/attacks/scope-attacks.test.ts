@@ -13,9 +13,11 @@ import { defineTool } from "../../src/mcp/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { signIn } from "../support/browser.ts";
 import {
+  authorize,
   authorizeUrl,
   callTool,
   newBrowser,
+  postForm,
   type Registered,
   redeem,
   refresh,
@@ -341,12 +343,20 @@ describe("attacks on scopes", () => {
 test("who lost a scope at the provider loses it with the renewal, in older access tokens as well", async () => {
   const stage = await startStage({ character: { accessTokenSeconds: 4_000 } });
   try {
-    const client = await register(stage.baseUrl);
-    const before = await signInForTokens(stage.baseUrl, client);
+    const client = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+    const secret = { client_secret: client.client_secret ?? "" };
+    const code = (await authorize(stage.baseUrl, client)).get("code");
+    const before = (await redeem(stage.baseUrl, client, code, secret)).body;
     stage.identityProvider.changeUser("alice", { permissions: [] });
     stage.clock.ahead += 2_100; // more than half of the provider's token is over, ours is good for 25 minutes
-    const renewed = await refresh(stage.baseUrl, client, before.refresh_token);
+    const renewed = await refresh(stage.baseUrl, client, before.refresh_token, secret);
     assert.equal(renewed.body.scope ?? "", "");
+    const introspected = await postForm(`${stage.baseUrl}/introspect`, {
+      token: before.access_token,
+      client_id: client.client_id,
+      ...secret,
+    });
+    assert.deepEqual([introspected.body.active, introspected.body.scope], [true, ""]);
     const late = await callTool(stage.url, before.access_token, "current_weather", { city: "Berlin" });
     assert.equal(late.status, 403);
   } finally {
