@@ -1,5 +1,5 @@
 /** createApp: mounts every URL on the rooms behind it. */
-import express, { type ErrorRequestHandler, type Express } from "express";
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
 import { registrationRoutes } from "./clients/routes.ts";
@@ -31,11 +31,13 @@ const VERSION = "0.1.0";
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
 export function createApp(options: AppOptions): Express {
-  return mount(buildRooms(options));
+  const rooms = buildRooms(options);
+  return mount(rooms, door(rooms));
 }
 
-function mount(rooms: Rooms): Express {
-  const { config, lifecycle, metrics, records, features, catalogue, permissions, pages, audit, log } = rooms;
+/** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
+export function mount(rooms: Rooms, guard: RequestHandler): Express {
+  const { config, lifecycle, metrics, records, features, catalogue, pages, audit, log } = rooms;
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -57,14 +59,7 @@ function mount(rooms: Rooms): Express {
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
-    bearerAuth({
-      verify: (token) => verifyAccessToken(token, { ...rooms, grants: rooms.grantCache, resource }),
-      upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
-      permissions,
-      resource,
-      scopes: catalogue.usual,
-      audit,
-    }),
+    guard,
     ...mcpEndpoint({
       features,
       name: brand.name,
@@ -108,6 +103,20 @@ function mount(rooms: Rooms): Express {
     return isPerson ? toPeople(error, req, res, next) : toPrograms(error, req, res, next);
   }) satisfies ErrorRequestHandler);
   return app;
+}
+
+/** Access tokens only. */
+function door(rooms: Rooms): RequestHandler {
+  const { config, catalogue, permissions, audit } = rooms;
+  const { resource } = config;
+  return bearerAuth({
+    verify: (token) => verifyAccessToken(token, { ...rooms, grants: rooms.grantCache, resource }),
+    upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
+    permissions,
+    resource,
+    scopes: catalogue.usual,
+    audit,
+  });
 }
 
 /** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */
