@@ -10,6 +10,7 @@ import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { refuseOtherMethods } from "./http/methods.ts";
+import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
@@ -18,7 +19,7 @@ import { type AppOptions, buildRooms, type Rooms } from "./rooms.ts";
 import { metricsRoutes } from "./telemetry/metrics-endpoint.ts";
 import { measureRequests } from "./telemetry/request-metrics.ts";
 import { traceRequests } from "./telemetry/spans.ts";
-import { upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
+import { type Findings, upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
 
 export type { AppOptions } from "./rooms.ts";
@@ -50,13 +51,10 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     traceRequests,
     measureRequests(metrics),
     requestLog(log),
-    pages.headers,
+    recordedHeaders(pages.headers),
   );
-  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.get("/", homePage(pages, resource, features.tools));
-  app.all("/", refuseOtherMethods("GET"));
-  app.use(authorizationRoutes(rooms));
-  app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
+  // First, because most requests are for it.
+  app.use("/mcp", allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
     guard,
@@ -72,6 +70,10 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     }),
     mcpErrors,
   );
+  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.get("/", homePage(pages, resource, features.tools));
+  app.all("/", refuseOtherMethods("GET"));
+  app.use(authorizationRoutes(rooms));
   app.use(openToAllOrigins);
   app.use(
     metadataRoutes({
@@ -107,12 +109,13 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
 
 /** Access tokens only. */
 function door(rooms: Rooms): RequestHandler {
-  const { config, catalogue, permissions, audit } = rooms;
+  const { config, catalogue, audit } = rooms;
   const { resource } = config;
+  const findings: Findings = new WeakMap();
+  const verifying = { ...rooms, grants: rooms.grantCache, resource, findings };
   return bearerAuth({
-    verify: (token) => verifyAccessToken(token, { ...rooms, grants: rooms.grantCache, resource }),
+    verify: (token) => verifyAccessToken(token, verifying),
     upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
-    permissions,
     resource,
     scopes: catalogue.usual,
     audit,

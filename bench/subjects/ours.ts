@@ -61,12 +61,7 @@ const token = Object.freeze({
 });
 const nobodyAsked: RequestHandler = (_req, _res, next) =>
   withCaller(
-    {
-      token,
-      upstreamAccessToken: async () => "",
-      may: () => ({ allowed: true }),
-      holds: () => ({ allowed: true }),
-    },
+    { token, standing: rooms.permissions.standing(token, token.scopes), upstreamAccessToken: async () => "" },
     next,
   );
 

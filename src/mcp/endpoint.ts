@@ -106,7 +106,7 @@ function scopeGate({ features, resource, audit }: McpEndpointOptions): RequestHa
     const missing: string[] = [];
     for (const message of messages(req.body)) {
       const feature = features.addressedBy(message);
-      const decision = feature && caller.may(feature);
+      const decision = feature && caller.standing.may(feature);
       if (feature === undefined || decision?.allowed !== false || decision.because !== "scopes") continue;
       audit({ ...auditOf(feature, caller), ...denial(decision) });
       missing.push(...decision.missing);
