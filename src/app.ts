@@ -107,8 +107,8 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   return app;
 }
 
-/** Access tokens only. */
-function door(rooms: Rooms): RequestHandler {
+/** Whoever has an access token. */
+export function door(rooms: Rooms): RequestHandler {
   const { config, catalogue, audit } = rooms;
   const { resource } = config;
   const findings: Findings = new WeakMap();

@@ -1,15 +1,12 @@
 /**
- * This project as `npm start` runs it, with the benchmark's tools. (d) `guarded: false` leaves out the bearer check alone:
- * what it costs is the difference.
+ * This project, put together as `npm start` does, with the benchmark's tools. (d) `guarded: false` leaves out the bearer
+ * check alone: what it costs is the difference to (e).
  */
-
-import { randomBytes } from "node:crypto";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createHash, randomBytes } from "node:crypto";
 import type { RequestHandler } from "express";
 import { pino } from "pino";
 import { z } from "zod";
-import { mount } from "../../dist/app.js";
+import { door, mount } from "../../dist/app.js";
 import { loadConfig } from "../../dist/config.js";
 import { requestFields } from "../../dist/http/current-request.js";
 import { withCaller } from "../../dist/mcp/access-token-context.js";
@@ -17,65 +14,82 @@ import { defineTool } from "../../dist/mcp/define-tool.js";
 import { buildRooms } from "../../dist/rooms.js";
 import { redisRecords } from "../../dist/storage/redis.js";
 import { systemClock } from "../../dist/surroundings.js";
+import { redeemCode } from "../../dist/tokens/authorization-code.js";
+import { readToken } from "../../dist/tokens/opaque-token.js";
 import { createOidcProvider } from "../../dist/upstream/oidc.js";
 import { forecast, toolNames } from "../tools.ts";
-import { report, settings } from "./subject.ts";
+import { listen, settings } from "./subject.ts";
 
-const {
-  tools: count,
-  environment,
-  guarded,
-} = settings<{ environment: Record<string, string>; guarded: boolean }>();
-const tools = toolNames(count).map((name) =>
-  defineTool({
-    name,
-    description: "Weather for a city",
-    scopes: ["weather:read"],
-    input: z.object({ city: z.string().min(1) }),
-    run: ({ city }) => forecast(city),
-  }),
-);
+export interface OurSettings {
+  environment: Record<string, string>;
+  guarded: boolean;
+}
+
+const { tools: count, environment, guarded } = settings<OurSettings>();
 const config = loadConfig(environment);
 const log = pino({ level: config.logLevel, base: null, mixin: requestFields });
 if (config.store.kind !== "redis") throw new Error("The benchmark needs a real Redis");
-const records = redisRecords({ ...config.store, log });
-const identityProvider = createOidcProvider(config.upstream, { now: systemClock, randomBytes, log });
 const rooms = buildRooms({
   config,
-  tools,
+  tools: toolNames(count).map((name) =>
+    defineTool({
+      name,
+      description: "Weather for a city",
+      scopes: ["weather:read"],
+      input: z.object({ city: z.string().min(1) }),
+      run: ({ city }) => forecast(city),
+    }),
+  ),
   scopes: { "weather:read": "Read the weather" },
-  records,
-  identityProvider,
+  records: redisRecords({ ...config.store, log }),
+  identityProvider: createOidcProvider(config.upstream, { now: systemClock, randomBytes, log }),
   log,
 });
 
-const token = Object.freeze({
-  subject: "alice",
-  clientId: "bench",
-  scopes: ["weather:read"],
-  claims: {},
-  expiresAt: systemClock() + 86_400,
-  resource: config.resource,
-  grantId: "none",
-  redirectUri: "http://127.0.0.1/callback",
-});
-const nobodyAsked: RequestHandler = (_req, _res, next) =>
-  withCaller(
-    { token, standing: rooms.permissions.standing(token, token.scopes), upstreamAccessToken: async () => "" },
-    next,
-  );
+/** In place of the bearer check: the same caller at every request. */
+function nobodyAsked(): RequestHandler {
+  const token = Object.freeze({
+    subject: "alice",
+    clientId: "bench",
+    scopes: ["weather:read"],
+    claims: {},
+    expiresAt: systemClock() + 86_400,
+    resource: config.resource,
+    grantId: "none",
+    redirectUri: "http://127.0.0.1/callback",
+  });
+  const standing = rooms.permissions.standing(token, token.scopes);
+  return (_req, _res, next) =>
+    withCaller({ token, standing, upstreamAccessToken: async () => "" }, next);
+}
 
-const { createApp } = await import("../../dist/app.js");
-const app = guarded
-  ? createApp({
-      config,
-      tools,
-      scopes: { "weather:read": "Read the weather" },
-      records,
-      identityProvider,
-      log,
-    })
-  : mount(rooms, nobodyAsked);
-const server = createServer(app).listen(config.port, "127.0.0.1", () =>
-  report({ port: (server.address() as AddressInfo).port }),
-);
+/**
+ * Live sessions of as many users, each as large as the one that `accessToken` belongs to, made by the code that makes
+ * them in production; only the browser's way is left out.
+ */
+async function moreSessions({ accessToken, sessions }: { accessToken: string; sessions: number }): Promise<string[]> {
+  const template = await rooms.grants.find(readToken("access", accessToken)?.grantId ?? "");
+  if (template === undefined) throw new Error("There is no session to take as a model");
+  const { clientId, resource, scopes, claims, renewable, upstream, code } = template;
+  const client = await rooms.clients.find(clientId);
+  if (client === undefined) throw new Error("The model's client is not registered");
+  const verifier = randomBytes(32).toString("base64url");
+  const codeChallenge = createHash("sha256").update(verifier).digest("base64url");
+  const { redirectUri } = code;
+  const tokens: string[] = [];
+  for (let i = 0; i < sessions; i++) {
+    const subject = `${template.subject}-${i}`;
+    const login = { subject, claims: { ...claims, sub: subject, sid: `session-${i}` }, renewable, tokens: upstream };
+    const request = { clientId, redirectUri, codeChallenge, resource, scopes };
+    const opened = await rooms.grants.open(request, login as Parameters<typeof rooms.grants.open>[1]);
+    const asked = { grant_type: "authorization_code", code: opened.code, code_verifier: verifier } as const;
+    const issued = await redeemCode(client as Parameters<typeof redeemCode>[0], asked as Parameters<typeof redeemCode>[1], {
+      ...rooms,
+      lifetimes: config.lifetimes,
+    });
+    tokens.push(issued.access_token);
+  }
+  return tokens;
+}
+
+listen(mount(rooms, guarded ? door(rooms) : nobodyAsked()), config.port, moreSessions);

@@ -1,4 +1,4 @@
-/** What every measured process does: it listens on a free port, says which, and says how much processor time it used. */
+/** What every measured process does: it listens, says where, and answers what it is asked about itself. */
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -6,26 +6,37 @@ export interface Settings {
   tools: number;
 }
 
+/** Microseconds and bytes, as the operating system and V8 count them. */
+export interface Usage extends NodeJS.MemoryUsage {
+  cpuMicroseconds: number;
+}
+
 /** Comes as JSON in the one argument. */
 export function settings<Extra = unknown>(): Settings & Extra {
   return JSON.parse(process.argv[2] ?? "{}");
 }
 
-export function listen(listener: RequestListener): void {
-  const server = createServer(listener).listen(0, "127.0.0.1", () => {
-    report({ port: (server.address() as AddressInfo).port });
-  });
+/** @param answer what else it may be asked */
+export function listen<Question>(
+  listener: RequestListener,
+  port = 0,
+  answer?: (question: Question) => Promise<unknown>,
+): void {
+  const server = createServer(listener).listen(port, "127.0.0.1", () =>
+    report((server.address() as AddressInfo).port, answer),
+  );
 }
 
-/** `what` is told to the parent once; afterwards it may ask for processor time and memory. */
-export function report(what: object): void {
-  process.send?.(what);
-  // Never outlives the benchmark.
-  process.once("disconnect", () => process.exit());
-  process.on("message", (question) => {
-    if (question !== "usage") return;
-    globalThis.gc?.();
-    const { userCPUTime, systemCPUTime } = process.resourceUsage();
-    process.send?.({ cpuMicroseconds: userCPUTime + systemCPUTime, ...process.memoryUsage() });
+export function report<Question>(port: number, answer?: (question: Question) => Promise<unknown>): void {
+  process.once("disconnect", () => process.exit()); // never outlives the benchmark
+  process.on("message", async (question) => {
+    process.send?.(question === "usage" ? usage() : await answer?.(question as Question));
   });
+  process.send?.({ port });
+}
+
+function usage(): Usage {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  globalThis.gc?.();
+  return { cpuMicroseconds: userCPUTime + systemCPUTime, ...process.memoryUsage() };
 }

@@ -23,8 +23,8 @@ export function allowedOriginsOnly(baseUrl: string, allowedOrigins: readonly str
 
   return (req, res, next) => {
     const origin = req.get("origin");
-    if (origin === undefined) return next();
-    if (isAllowed(origin)) return answerPages(req, res, next);
+    if (origin === undefined && req.method !== "OPTIONS") return next();
+    if (origin === undefined || isAllowed(origin)) return answerPages(req, res, next);
     throw new OAuthError(
       "invalid_request",
       "Web pages of this origin may not call this server: its operator can add the origin to ALLOWED_ORIGINS.",

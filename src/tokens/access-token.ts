@@ -142,5 +142,6 @@ export async function upstreamAccessToken(
   const grant = await grants.find(grantId);
   if (grant === undefined)
     throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "grant_ended" });
-  return (await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS)).accessToken;
+  const fresh = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
+  return fresh.upstream.accessToken;
 }
