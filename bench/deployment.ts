@@ -66,7 +66,7 @@ export async function startDeployment(): Promise<Deployment> {
     OIDC_CLIENT_SECRET: CLIENT.secret,
     OIDC_AUDIENCE: AUDIENCE,
     REDIS_URL: redis.url,
-    SECRET_KEY: "a secret of the benchmark, 32 bytes or more",
+    SECRET_KEY: "a-secret-of-the-benchmark-32-bytes-or-more",
   });
   let isFirst = true;
   return {
@@ -114,6 +114,7 @@ async function startSubject(name: string, settings: object): Promise<Subject> {
     ask,
     usage: () => ask<Usage>("usage"),
     async stop() {
+      if (!child.connected) return;
       const exited = once(child, "exit");
       child.disconnect();
       await exited;
@@ -122,9 +123,16 @@ async function startSubject(name: string, settings: object): Promise<Subject> {
 }
 
 async function answerOf<Answer>(child: ChildProcess, name: string): Promise<Answer> {
-  const gone = once(child, "exit").then(() => Promise.reject(new Error(`The subject ${name} ended`)));
-  const [answer] = await Promise.race([once(child, "message"), gone]);
-  return answer as Answer;
+  const answered = new AbortController();
+  const { signal } = answered;
+  try {
+    return await Promise.race([
+      once(child, "message", { signal }).then(([answer]) => answer as Answer),
+      once(child, "exit", { signal }).then(() => Promise.reject(new Error(`The subject ${name} ended`))),
+    ]);
+  } finally {
+    answered.abort();
+  }
 }
 
 /** Signs in at one of our servers, all the way. */

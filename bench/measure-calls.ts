@@ -50,7 +50,8 @@ export async function measureCalls(deployment: Deployment, effort: Effort): Prom
   const redis = await meterRedis(deployment.redis.url);
   const contestants = await startContestants(deployment, effort);
   const rows = contestants.map(({ name }): Row => ({ name, rounds: [] }));
-  for (const { subject, load: kind } of contestants) await load(subject, redis, { ...kind, amount: effort.warmUp });
+  for (const { subject, load: kind } of contestants)
+    await load(subject, redis, { ...kind, amount: effort.warmUp });
   for (let round = 0; round < effort.rounds; round++)
     for (const [index, contestant] of contestants.entries())
       rows[index]?.rounds.push(await measureOnce(contestant, redis, effort.requests));
@@ -58,7 +59,11 @@ export async function measureCalls(deployment: Deployment, effort: Effort): Prom
   return rows;
 }
 
-function measureOnce({ subject, load: kind }: Contestant, redis: RedisMeter, amount: number): Promise<Measured> {
+function measureOnce(
+  { subject, load: kind }: Contestant,
+  redis: RedisMeter,
+  amount: number,
+): Promise<Measured> {
   return load(subject, redis, { ...kind, amount });
 }
 

@@ -1,16 +1,17 @@
 /** Sign-ins and refreshes, one after the other, and what live sessions weigh. */
-import { load } from "./load.ts";
+
 import { type Browser, signIn as walk } from "../test/support/browser.ts";
 import {
   authorizeUrl,
   newBrowser,
+  type Registered,
   redeem,
   refresh,
   register,
-  type Registered,
   type Tokens,
 } from "../test/support/oauth-client.ts";
 import { type Deployment, type Subject, signIn } from "./deployment.ts";
+import { load } from "./load.ts";
 import { meterRedis, type RedisMeter } from "./redis-meter.ts";
 import { type Spread, spread } from "./statistics.ts";
 
@@ -103,7 +104,10 @@ async function measured(
 async function weigh(deployment: Deployment, redis: RedisMeter, sessions: number) {
   const { access_token: accessToken } = await signIn(deployment);
   const maker = await deployment.ours({ tools: 1, guarded: false });
-  const user = await deployment.ours({ tools: 1, guarded: true }, { GRANT_CACHE_ENTRIES: String(sessions + 1) });
+  const user = await deployment.ours(
+    { tools: 1, guarded: true },
+    { GRANT_CACHE_ENTRIES: String(sessions + 1) },
+  );
   await load(user, redis, { amount: 2_000, generation: "2025-11-25", accessTokens: [accessToken] });
   const [redisBefore, processBefore] = [await redis.usedMemory(), await memoryOf(user)];
   const accessTokens = await maker.ask<string[]>({ accessToken, sessions });

@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { request } from "node:http";
-import { fileURLToPath } from "node:url";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { freePort } from "../test/support/free-port.ts";
 import type { Deployment } from "./deployment.ts";
 import { type Spread, spread } from "./statistics.ts";

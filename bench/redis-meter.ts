@@ -6,22 +6,25 @@ export interface RedisMeter {
   commands(): Promise<number>;
   /** Bytes, as Redis counts what it allocated. */
   usedMemory(): Promise<number>;
+  version(): Promise<string>;
   close(): Promise<void>;
 }
 
 export async function meterRedis(url: string): Promise<RedisMeter> {
   const client = createClient({ url });
+  client.on("error", () => {}); // thrown to who asks as well
   await client.connect();
   let own = 0;
-  const info = async (section: string, field: string): Promise<number> => {
+  const info = async (section: string, field: string): Promise<string> => {
     own++;
     const text = String(await client.sendCommand(["INFO", section]));
-    return Number(new RegExp(`^${field}:(\\d+)`, "m").exec(text)?.[1]);
+    return new RegExp(`^${field}:(\\S+)`, "m").exec(text)?.[1] ?? "";
   };
   return {
     // This very INFO is not counted yet when it answers.
-    commands: async () => (await info("stats", "total_commands_processed")) - own + 1,
-    usedMemory: () => info("memory", "used_memory"),
+    commands: async () => Number(await info("stats", "total_commands_processed")) - own + 1,
+    usedMemory: async () => Number(await info("memory", "used_memory")),
+    version: () => info("server", "redis_version"),
     close: async () => void (await client.close()),
   };
 }

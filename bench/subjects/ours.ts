@@ -3,19 +3,23 @@
  * check alone: what it costs is the difference to (e).
  */
 import { createHash, randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { RequestHandler } from "express";
 import { pino } from "pino";
 import { z } from "zod";
 import { door, mount } from "../../dist/app.js";
+import type { AuthenticatedClient } from "../../dist/clients/authenticate-client.js";
 import { loadConfig } from "../../dist/config.js";
 import { requestFields } from "../../dist/http/current-request.js";
 import { withCaller } from "../../dist/mcp/access-token-context.js";
 import { defineTool } from "../../dist/mcp/define-tool.js";
+import type { AuthorizationCodeRequest } from "../../dist/oauth/requests.js";
 import { buildRooms } from "../../dist/rooms.js";
 import { redisRecords } from "../../dist/storage/redis.js";
 import { systemClock } from "../../dist/surroundings.js";
 import { redeemCode } from "../../dist/tokens/authorization-code.js";
 import { readToken } from "../../dist/tokens/opaque-token.js";
+import type { UpstreamLogin } from "../../dist/upstream/identity-provider.js";
 import { createOidcProvider } from "../../dist/upstream/oidc.js";
 import { forecast, toolNames } from "../tools.ts";
 import { listen, settings } from "./subject.ts";
@@ -59,15 +63,20 @@ function nobodyAsked(): RequestHandler {
     redirectUri: "http://127.0.0.1/callback",
   });
   const standing = rooms.permissions.standing(token, token.scopes);
-  return (_req, _res, next) =>
-    withCaller({ token, standing, upstreamAccessToken: async () => "" }, next);
+  return (_req, _res, next) => withCaller({ token, standing, upstreamAccessToken: async () => "" }, next);
 }
 
 /**
  * Live sessions of as many users, each as large as the one that `accessToken` belongs to, made by the code that makes
  * them in production; only the browser's way is left out.
  */
-async function moreSessions({ accessToken, sessions }: { accessToken: string; sessions: number }): Promise<string[]> {
+async function moreSessions({
+  accessToken,
+  sessions,
+}: {
+  accessToken: string;
+  sessions: number;
+}): Promise<string[]> {
   const template = await rooms.grants.find(readToken("access", accessToken)?.grantId ?? "");
   if (template === undefined) throw new Error("There is no session to take as a model");
   const { clientId, resource, scopes, claims, renewable, upstream, code } = template;
@@ -79,11 +88,23 @@ async function moreSessions({ accessToken, sessions }: { accessToken: string; se
   const tokens: string[] = [];
   for (let i = 0; i < sessions; i++) {
     const subject = `${template.subject}-${i}`;
-    const login = { subject, claims: { ...claims, sub: subject, sid: `session-${i}` }, renewable, tokens: upstream };
+    const login: UpstreamLogin = {
+      subject,
+      claims: { ...claims, sub: subject, sid: `session-${i}` },
+      renewable,
+      scopes,
+      tokens: upstream,
+    };
     const request = { clientId, redirectUri, codeChallenge, resource, scopes };
-    const opened = await rooms.grants.open(request, login as Parameters<typeof rooms.grants.open>[1]);
-    const asked = { grant_type: "authorization_code", code: opened.code, code_verifier: verifier } as const;
-    const issued = await redeemCode(client as Parameters<typeof redeemCode>[0], asked as Parameters<typeof redeemCode>[1], {
+    const opened = await rooms.grants.open(request, login);
+    const asked: AuthorizationCodeRequest = {
+      grant_type: "authorization_code",
+      code: opened.code,
+      code_verifier: verifier,
+      redirect_uri: redirectUri,
+      resource: [resource],
+    };
+    const issued = await redeemCode(client as AuthenticatedClient, asked, {
       ...rooms,
       lifetimes: config.lifetimes,
     });
@@ -92,4 +113,12 @@ async function moreSessions({ accessToken, sessions }: { accessToken: string; se
   return tokens;
 }
 
+// The connection is made in the background.
+while (
+  !(await rooms.records.ping().then(
+    () => true,
+    () => false,
+  ))
+)
+  await delay(20);
 listen(mount(rooms, guarded ? door(rooms) : nobodyAsked()), config.port, moreSessions);

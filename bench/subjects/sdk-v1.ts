@@ -19,7 +19,7 @@ app.post("/mcp", async (req, res) => {
         content: [{ type: "text", text: forecast(city) }],
       }),
     );
-  const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: undefined });
+  const transport = new StreamableHTTPServerTransport({});
   res.on("close", () => {
     void transport.close();
     void server.close();
