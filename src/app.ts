@@ -1,4 +1,4 @@
-/** createApp: mounts every URL on the rooms behind it. */
+/** buildApp: mounts every URL on the rooms behind it. */
 import express, { type ErrorRequestHandler, type Express } from "express";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
@@ -30,7 +30,7 @@ const VERSION = "0.1.0";
  * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
-export function createApp(options: AppOptions): Express {
+export function buildApp(options: AppOptions): Express {
   return mount(buildRooms(options));
 }
 

@@ -93,6 +93,8 @@ export interface Config extends ClientsConfig {
   grantCache: GrantCacheConfig;
   /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
   listed: "granted" | "all";
+  /** What the server offers: the path of a module, in place of the tools that came with it. */
+  toolsModule?: string;
   /** Who may do what beyond the scopes: the path of a file. */
   policyFile?: string;
   audit: AuditConfig;
@@ -129,6 +131,7 @@ export function loadConfig(environment: Environment): Config {
   );
   const provider = upstreamConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
+  const toolsModule = settings.optional("TOOLS_MODULE");
   const config: Config = {
     baseUrl,
     resource: `${baseUrl}/mcp`,
@@ -162,6 +165,7 @@ export function loadConfig(environment: Environment): Config {
       outageSeconds: settings.integer("STORE_OUTAGE_SECONDS", 60, 0, 3_600),
     },
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
+    ...(toolsModule !== undefined && { toolsModule }),
     ...(policyFile !== undefined && { policyFile }),
     audit: audit(settings),
     telemetry: telemetry(settings),
