@@ -65,6 +65,10 @@ export interface Lifetimes {
   unusedClientSeconds: number;
 }
 
+/**
+ * Every setting, read and checked: what {@link loadConfig} returns. README.md has the table of their names in the
+ * environment. Parts of it are named by their place, as in `Config["lifetimes"]`.
+ */
 export interface Config extends ClientsConfig {
   /** The public URL without a trailing slash; also the issuer. */
   baseUrl: string;
@@ -122,7 +126,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** @throws ConfigError listing every missing or bad setting. */
+/**
+ * Reads every setting; what is left out has its default.
+ * @throws ConfigError listing every missing or bad setting, each with its remedy
+ */
 export function loadConfig(environment: Environment): Config {
   const settings = new Settings(environment);
   const baseUrl = settings.publicUrl(
