@@ -1,7 +1,8 @@
 /** What the server offers: the tools in `tools/`, or those of somebody's own module (`TOOLS_MODULE`). */
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
 import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Config } from "./config.ts";
 import type { Features } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
@@ -23,6 +24,7 @@ export async function loadFeatures(
 async function importFeatures(path: string): Promise<Features> {
   const file = resolve(path);
   if (!existsSync(file)) throw new Error(`TOOLS_MODULE: ${file} does not exist.`);
+  refuseAnotherCopy(file);
   let exported: Record<string, unknown>;
   try {
     exported = await import(pathToFileURL(file).href);
@@ -40,6 +42,21 @@ async function importFeatures(path: string): Promise<Features> {
   ];
   if (problems.length > 0) throw new Error(`TOOLS_MODULE: ${file} must export ${problems.join(", and ")}.`);
   return { tools, resources, prompts, scopes } as Features;
+}
+
+/** Its getAccessToken() would not know of this one's callers. */
+function refuseAnotherCopy(file: string): void {
+  let theirs: string;
+  try {
+    theirs = createRequire(file).resolve("mcp-oidc-proxy/package.json");
+  } catch {
+    return; // it may be bundled; if it is missing, that is said when it is imported
+  }
+  const ours = fileURLToPath(new URL("../package.json", import.meta.url));
+  if (realpathSync(theirs) !== realpathSync(ours))
+    throw new Error(
+      `TOOLS_MODULE: ${file} would use another copy of mcp-oidc-proxy (${theirs}) than the one that runs (${ours}): run that one.`,
+    );
 }
 
 function areAll(kind: string, features: unknown): boolean {

@@ -188,7 +188,8 @@ async function ask<Result>(
       client.request(request, ANY_RESULT, {
         signal,
         timeout: NEVER_MS,
-        onprogress: (now) => void progress(now.progress, now.total, now.message),
+        // To a client that went away there is nothing to tell.
+        onprogress: (now) => void progress(now.progress, now.total, now.message).catch(() => {}),
       }),
     );
     return answer as Result;

@@ -19,13 +19,16 @@ describe("docs/api.md", () => {
   });
 
   test("has every function and class, with its signature", () => {
-    const reference = readFileSync("docs/api.md", "utf8");
+    const sections = readFileSync("docs/api.md", "utf8").split(/^### /m);
     const names = Object.keys(library);
     assert.ok(names.length > 10);
     for (const name of names)
-      assert.match(
-        reference,
-        new RegExp(`^### ${name}\n\n[^#]*^\`\`\`ts\n(function|class) ${name}\\b`, "m"),
+      assert.ok(
+        sections.some(
+          (section) =>
+            section.startsWith(`${name}\n`) &&
+            new RegExp(`\`\`\`ts\n(function|class) ${name}\\b`).test(section),
+        ),
         name,
       );
   });
