@@ -48,13 +48,8 @@ const tools: Tool[] = [
     output: z.object({ sum: z.number() }),
     run: ({ one, other }) => ({ sum: one + other }),
   }),
-  defineTool({
-    name: "wrong",
-    description: "Returns what its output does not allow",
-    // @ts-expect-error: a string is no number
-    output: z.object({ sum: z.number() }),
-    run: () => ({ sum: "three" }),
-  }),
+  // @ts-expect-error: the output says that sum is a number
+  defineTool({ name: "wrong", description: "Wrong", output: z.object({ sum: z.number() }), run: () => ({ sum: "3" }) }),
 ];
 export async function start(config: Config): Promise<void> {
   const { handler, close } = await createApp(config, { tools, scopes: { "numbers:read": "Read numbers" } });
@@ -261,6 +256,12 @@ describe("npm pack", () => {
       assert.match(stderr, message);
       assert.doesNotMatch(stderr, /^\s+at /m);
     }
+    const another = join(tree, "dist/bin.js");
+    const { stderr } = await run(process.execPath, [another, "--tools", "built/policy/tools.js"], {
+      cwd: project,
+      env: environment(),
+    }).catch((error) => error);
+    assert.match(stderr, /would use another copy of mcp-oidc-proxy/);
     const { stdout } = await run(command, ["--help"]);
     assert.match(stdout, /mcp-oidc-proxy admin/);
   });
