@@ -87,10 +87,10 @@ export async function openApp(config: Config, features: Features, options: AppOp
   const { log = pino({ level: config.logLevel, base: null, mixin: requestFields }) } = options;
   const metrics = createMetrics();
   collectProcessMetrics(metrics);
-  const tracing = await traceIfAsked(config, log);
   const auditStream = options.auditStream ?? openAuditStream(config.audit, log);
   const audit = createAudit(log, auditStream, countDecisions(metrics));
   const policy = watchPolicyFile(config, features, audit, log);
+  const tracing = await traceIfAsked(config, log);
   const records = createRecords(config, log);
   const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);

@@ -141,7 +141,7 @@ describe("npm pack", () => {
         output.text += chunk.toString();
       });
     for (let attempt = 0; !output.text.includes("Listening"); attempt++) {
-      if (child.exitCode !== null || attempt > 600) throw new Error(`It did not start:\n${output.text}`);
+      if (child.exitCode !== null || attempt > 1_200) throw new Error(`It did not start:\n${output.text}`);
       await delay(50);
     }
     return async () => {
