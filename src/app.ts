@@ -1,4 +1,4 @@
-/** createApp: mounts every URL on the rooms behind it. */
+/** buildApp: mounts every URL on the rooms behind it. */
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
@@ -31,7 +31,7 @@ const VERSION = "0.1.0";
  * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
-export function createApp(options: AppOptions): Express {
+export function buildApp(options: AppOptions): Express {
   const rooms = buildRooms(options);
   return mount(rooms, door(rooms));
 }

@@ -65,6 +65,10 @@ export interface Lifetimes {
   unusedClientSeconds: number;
 }
 
+/**
+ * Every setting, read and checked: what {@link loadConfig} returns. README.md has the table of their names in the
+ * environment. Parts of it are named by their place, as in `Config["lifetimes"]`.
+ */
 export interface Config extends ClientsConfig {
   /** The public URL without a trailing slash; also the issuer. */
   baseUrl: string;
@@ -93,6 +97,8 @@ export interface Config extends ClientsConfig {
   grantCache: GrantCacheConfig;
   /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
   listed: "granted" | "all";
+  /** What the server offers: the path of a module, in place of the tools that came with it. */
+  toolsModule?: string;
   /** Who may do what beyond the scopes: the path of a file. */
   policyFile?: string;
   audit: AuditConfig;
@@ -120,7 +126,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** @throws ConfigError listing every missing or bad setting. */
+/**
+ * Reads every setting; what is left out has its default.
+ * @throws ConfigError listing every missing or bad setting, each with its remedy
+ */
 export function loadConfig(environment: Environment): Config {
   const settings = new Settings(environment);
   const baseUrl = settings.publicUrl(
@@ -129,6 +138,7 @@ export function loadConfig(environment: Environment): Config {
   );
   const provider = upstreamConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
+  const toolsModule = settings.optional("TOOLS_MODULE");
   const config: Config = {
     baseUrl,
     resource: `${baseUrl}/mcp`,
@@ -162,6 +172,7 @@ export function loadConfig(environment: Environment): Config {
       outageSeconds: settings.integer("STORE_OUTAGE_SECONDS", 60, 0, 3_600),
     },
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
+    ...(toolsModule !== undefined && { toolsModule }),
     ...(policyFile !== undefined && { policyFile }),
     audit: audit(settings),
     telemetry: telemetry(settings),

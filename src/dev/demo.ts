@@ -78,7 +78,7 @@ async function start(): Promise<void> {
   const log = pino({ level: config.logLevel, base: null }, pretty({ ignore: "requestId,cause", sync: true }));
   const source = "local stand-in of the demo: not real weather";
   const tools = createTools({ weather: { ...config.weather, source } });
-  const server = await serve(config, { tools, resources, prompts, scopes }, log);
+  const server = await serve(config, { tools, resources, prompts, scopes }, { log, stopOnSignals: false });
   console.log(instructions(config.resource, identityProvider.issuer));
 
   const stop = async () => {
