@@ -7,9 +7,8 @@ import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
-import { homePage } from "./http/home.ts";
+import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
-import { refuseOtherMethods } from "./http/methods.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
@@ -51,8 +50,10 @@ function mount(rooms: Rooms): Express {
     pages.headers,
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.get("/", homePage(pages, resource, features.tools));
-  app.all("/", refuseOtherMethods("GET"));
+  if (config.homePage) {
+    const identityProviderHost = new URL(config.upstream.issuer).host;
+    app.use(homeRoutes({ pages, brand, resource, features, catalogue, identityProviderHost }));
+  }
   app.use(authorizationRoutes(rooms));
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
