@@ -81,14 +81,14 @@ export function connectGuides(server: ConnectableServer): ConnectGuide[] {
       client: "MCP Inspector",
       steps: [
         terminal(`npx -y @modelcontextprotocol/inspector --transport http --server-url ${word}`),
-        "It opens in your browser, with this server in its list. It needs Node.js 22.19 or newer.",
+        "It opens in your browser, with this server in its list. Needs Node.js 22.19 or newer.",
       ],
     },
     {
       client: "mcp-remote",
       steps: [
-        "For an application that can only start local servers. It needs Node.js.",
-        json("the application's MCP settings", {
+        "For an application that can only start local servers. Needs Node.js.",
+        json("MCP settings of the application", {
           mcpServers: { [name]: { command: "npx", args: ["-y", "mcp-remote", url] } },
         }),
       ],
@@ -126,8 +126,7 @@ function chatGpt({ url }: ConnectableServer): ConnectGuide {
   };
 }
 
-const NEEDS_PUBLIC_ADDRESS =
-  "It connects from the internet: possible as soon as the server has a public address.";
+const NEEDS_PUBLIC_ADDRESS = "Connects from the internet, so the server needs a public https address.";
 
 function isOnThisComputer(url: string): boolean {
   return isLoopbackHost(new URL(url).hostname);

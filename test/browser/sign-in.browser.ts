@@ -157,15 +157,6 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     assert.equal((await responseAt(page)).get("error"), "access_denied");
   });
 
-  test("the page for people", async () => {
-    const page = await (await browser.newContext()).newPage();
-    await page.goto(stage.baseUrl);
-    await photograph(page, "home");
-    assert.deepEqual(await accessibilityProblems(page), []);
-    await page.setViewportSize(SIZES.phone);
-    assert.equal(await scrollsSideways(page), false);
-  });
-
   test("no other site can frame the consent page", async () => {
     const page = await (await browser.newContext()).newPage();
     await page.goto(redirectUri);
