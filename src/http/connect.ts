@@ -81,7 +81,7 @@ export function connectGuides(server: ConnectableServer): ConnectGuide[] {
       client: "MCP Inspector",
       steps: [
         terminal(`npx -y @modelcontextprotocol/inspector --transport http --server-url ${word}`),
-        "It opens in your browser, with this server in its list. Needs Node.js 22.19 or newer.",
+        "In the browser window that opens, switch this server on. Needs Node.js 22.19 or newer.",
       ],
     },
     {

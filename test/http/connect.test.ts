@@ -12,7 +12,7 @@ const URL_WITH_PATH = "https://example.com/deep/tools/mcp";
 
 const SERVERS = [
   { name: "Weather", url: URL_WITH_PATH, nickname: "weather" },
-  { name: 'Zoë\'s "best" tools', url: URL_WITH_PATH, nickname: "zoe-s-best-tools" },
+  { name: 'Noël\'s "best" tools', url: URL_WITH_PATH, nickname: "noel-s-best-tools" },
   { name: "$(touch /tmp/x) `id` ; rm -rf ~ & #", url: URL_WITH_PATH, nickname: "touch-tmp-x-id-rm-rf" },
   { name: "--transport", url: URL_WITH_PATH, nickname: "transport" },
   { name: "</script><b>\\u0022%22\n|", url: URL_WITH_PATH, nickname: "script-b-u0022-22" },
@@ -25,7 +25,7 @@ const SERVERS = [
   },
   { name: `${"a".repeat(29)} b`, url: "http://localhost:3000/mcp", nickname: "a".repeat(29) },
   // No configuration gives such a URL; a library's user might.
-  { name: "odd", url: "https://example.com/~a'b$(id)`id`%2F%41>?+/mcp", nickname: "odd" },
+  { name: "odd", url: "https://example.com/~~~a'b$(id)`id`%2F%41>?+/mcp", nickname: "odd" },
 ];
 
 for (const { name, url, nickname } of SERVERS)
