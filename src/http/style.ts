@@ -21,24 +21,24 @@ const STYLE = `
 @media (prefers-color-scheme: dark) { :root { --text: #eceef2; --soft: #a9afbb; --line: #3a3f49; --edge: #767d8a; --back: #14161a; --card: #1d2026; --accent: #8ab4ff; --brand: #8ab4ff; --on-brand: #10131a; --warn: #ffd18a; --warn-back: #3a2c12 } }
 * { box-sizing: border-box }
 body { margin: 0; font: 16px/1.55 system-ui, sans-serif; color: var(--text); background: var(--back); -webkit-text-size-adjust: 100% }
-main { max-width: 34rem; margin: 8vh auto; padding: 2rem; background: var(--card); border: 1px solid var(--line); border-radius: 14px }
+main { max-width: 34rem; margin: 8vh auto; padding: 2rem; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line); border-radius: 14px }
 main.home { max-width: 48rem; margin: 4rem auto; padding: 3rem }
 @media (max-width: 50rem) { main.home { margin: 0 auto; border: 0; border-radius: 0; padding: 2.5rem 1.5rem } }
 @media (max-width: 38rem) { main, main.home { margin: 0; min-height: 100vh; border: 0; border-radius: 0; padding: 1.5rem 1.15rem } }
 
-.brand { display: flex; align-items: center; gap: .6rem; margin: 0 0 1.5rem; font-weight: 600; color: var(--soft); overflow-wrap: anywhere }
+.brand { display: flex; align-items: center; gap: .6rem; margin: 0 0 1.5rem; font-weight: 600; color: var(--soft) }
 .badge { flex: none; display: grid; place-items: center; width: 1.9rem; height: 1.9rem; border-radius: 8px; background: var(--brand); color: var(--on-brand); font-weight: 700 }
 .logo { display: block; max-height: 2.4rem; max-width: 10rem }
 .home .badge { width: 3rem; height: 3rem; border-radius: 12px; font-size: 1.5rem }
 .home .logo { max-height: 3.5rem; max-width: 14rem }
-h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 1rem; overflow-wrap: anywhere }
+h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 1rem }
 .home h1 { font-size: clamp(1.75rem, 1.2rem + 2.4vw, 2.5rem); line-height: 1.15; letter-spacing: -.02em; margin: 0 0 .75rem }
 h2 { font-size: 1rem; margin: 1.5rem 0 .4rem }
 .home h2 { font-size: 1.35rem; line-height: 1.3; letter-spacing: -.01em; margin: 3rem 0 .5rem }
 h3 { font-size: 1rem; line-height: 1.4; margin: 0 }
-p { margin: .6rem 0; overflow-wrap: break-word }
+p { margin: .6rem 0 }
 .lead { font-size: 1.15rem; line-height: 1.5; color: var(--soft); max-width: 36rem; margin: 0 0 1.75rem }
-code, .address { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere }
+code, .address { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }
 .soft { color: var(--soft) }
 .codes { font-size: .85rem; color: var(--soft); border-top: 1px solid var(--line); margin-top: 1.5rem; padding-top: .9rem }
 .warn { color: var(--warn); background: var(--warn-back); border-radius: 8px; padding: .6rem .8rem }
@@ -59,7 +59,7 @@ button:hover, .button:hover, .back a:hover, .clients > label:hover { filter: bri
 button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:focus-visible + label { outline: 3px solid var(--accent); outline-offset: 2px }
 
 .snippet { margin: .9rem 0; border: 1px solid var(--line); border-radius: 10px; background: var(--back); display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: center; overflow: hidden }
-.snippet figcaption { font-size: .85rem; color: var(--soft); padding: .5rem .9rem; overflow-wrap: anywhere }
+.snippet figcaption { font-size: .85rem; color: var(--soft); padding: .5rem .9rem }
 .snippet pre { grid-column: 1 / -1; margin: 0; padding: .75rem .9rem; border-top: 1px solid var(--line); white-space: pre-wrap }
 .snippet code span { display: inline-block; max-width: 100% }
 .snippet button { font-size: .85rem; padding: .25rem .7rem; margin: .3rem .4rem; border-radius: 7px; border-color: transparent; color: var(--accent) }
@@ -69,6 +69,7 @@ button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:foc
 .clients legend, .clients > input, .unseen { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
 .clients > label { padding: .4rem .9rem; border: 1px solid var(--edge); border-radius: 99px; background: var(--card); font-weight: 600; cursor: pointer }
 .clients > input:checked + label { background: var(--brand); border-color: var(--brand); color: var(--on-brand) }
+@media (forced-colors: active) { .clients > input:checked + label { forced-color-adjust: none; background: Highlight; color: HighlightText } }
 .steps { order: 1; flex: 0 0 100%; min-width: 0; display: none; margin-top: .75rem }
 .clients > input:checked + label + .steps { display: block }
 @media screen { .steps > h3 { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) } }

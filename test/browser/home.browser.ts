@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { defineTool } from "../../src/mcp/define-tool.ts";
 import { weatherConditions } from "../../src/tools/weather-conditions.ts";
 import { whatToWear } from "../../src/tools/what-to-wear.ts";
 import {
@@ -76,6 +77,30 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
       assert.equal(await scrollsSideways(page), false, client);
     }
     await page.screenshot({ path: "screenshots/home-smallest.png", fullPage: true });
+  });
+
+  test("names as long as they may be fit the smallest phone", async () => {
+    const long = "a".repeat(64);
+    const other = await startStage({
+      environment: { SERVER_NAME: "N".repeat(80), SERVER_DESCRIPTION: "D".repeat(200) },
+      tools: [
+        defineTool({ name: long, description: `https://example.com/${long}`, scopes: [long], run: () => "" }),
+        defineTool({ name: "_".repeat(64), title: "T".repeat(80), description: "Short", run: () => "" }),
+      ],
+      scopes: { [long]: "S".repeat(80) },
+    });
+    try {
+      const page = await (await browser.newContext({ viewport: SMALLEST })).newPage();
+      for (const path of ["", "/logout", "/nothing"]) {
+        await page.goto(other.baseUrl + path);
+        for (const width of [SMALLEST.width, 720, SIZES.desktop.width]) {
+          await page.setViewportSize({ ...SMALLEST, width });
+          assert.equal(await scrollsSideways(page), false, `${path} at ${width}`);
+        }
+      }
+    } finally {
+      await other.close();
+    }
   });
 
   test("choosing a client shows its steps alone", async () => {
