@@ -32,7 +32,11 @@ export interface Snippet {
   text: string;
 }
 
-/** Every client, in the order in which people are shown them. What can be tried without an account was. */
+/**
+ * Every client, in the order in which people are shown them. Tried against this server in November 2026: the lines of
+ * Claude Code, Codex, Gemini CLI, MCP Inspector and mcp-remote. As their makers document it: the links of Claude, Cursor
+ * and VS Code. By what its users report: ChatGPT's menus.
+ */
 export function connectGuides(server: ConnectableServer): ConnectGuide[] {
   const { url } = server;
   const name = nicknameOf(server);
@@ -156,7 +160,7 @@ function hyphenated(text: string): string {
 
 /** One word of a command line. Most URLs are one as they are, which Windows' shells understand too. */
 function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+  return /^[\w@%+=:,./~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function terminal(text: string): Snippet {

@@ -46,6 +46,7 @@ describe("the page for people", () => {
     const words = wordsOf(text);
     assert.ok(words.includes(`What ${NASTY} does`), words);
     assert.ok(words.includes(stage.url));
+    assert.doesNotMatch(words, /undefined|\[object/);
     assert.match(words, /Remove an order remove_order\s+Removes <b onclick="x\(\)">one<\/b> & only one/);
     assert.match(
       words,
