@@ -7,9 +7,8 @@ import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
-import { homePage } from "./http/home.ts";
+import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
-import { refuseOtherMethods } from "./http/methods.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
@@ -71,8 +70,10 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     mcpErrors,
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.get("/", homePage(pages, resource, features.tools));
-  app.all("/", refuseOtherMethods("GET"));
+  if (config.homePage) {
+    const identityProviderHost = new URL(config.upstream.issuer).host;
+    app.use(homeRoutes({ pages, brand, resource, features, catalogue, identityProviderHost }));
+  }
   app.use(authorizationRoutes(rooms));
   app.use(openToAllOrigins);
   app.use(

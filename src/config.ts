@@ -42,6 +42,8 @@ export interface TelemetryConfig {
 /** How the pages look. */
 export interface Brand {
   name: string;
+  /** What the server is for, in a sentence or two. */
+  description?: string;
   /** https, or http on a loopback host. */
   logoUrl?: string;
   /** `#rrggbb`. */
@@ -76,6 +78,8 @@ export interface Config extends ClientsConfig {
   resource: string;
   /** What people see on the pages. */
   brand: Brand;
+  /** Whether there is a page for people at `/`. */
+  homePage: boolean;
   /** How many sign-ins one address may start in an hour. */
   signInsPerAddressPerHour: number;
   /** To /token, /revoke and /introspect. */
@@ -112,6 +116,9 @@ export interface Config extends ClientsConfig {
 
 const DAY = 86_400;
 
+/** What a server is called that nobody gave a name. */
+export const UNNAMED = "MCP server";
+
 /** Everything that is wrong with the environment, each line with its remedy. */
 export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
@@ -143,6 +150,7 @@ export function loadConfig(environment: Environment): Config {
     baseUrl,
     resource: `${baseUrl}/mcp`,
     brand: brand(settings),
+    homePage: settings.oneOf("HOME_PAGE", ["on", "off"]) === "on",
     ...clientsConfig(settings),
     signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
     tokenRequestsPerMinute: {
@@ -212,6 +220,7 @@ function telemetry(settings: Settings): TelemetryConfig {
 }
 
 function brand(settings: Settings): Brand {
+  const description = settings.optional("SERVER_DESCRIPTION");
   const logoUrl = settings.optional("SERVER_LOGO_URL");
   const color = settings.optional("SERVER_COLOR");
   if (logoUrl !== undefined) {
@@ -221,7 +230,8 @@ function brand(settings: Settings): Brand {
   if (color !== undefined && !/^#[0-9a-f]{6}$/i.test(color))
     settings.problem('SERVER_COLOR must be written like "#1f5fd6"');
   return {
-    name: settings.text("SERVER_NAME", "MCP server"),
+    name: settings.text("SERVER_NAME", UNNAMED),
+    ...(description !== undefined && { description }),
     ...(logoUrl !== undefined && { logoUrl }),
     ...(color !== undefined && { color }),
   };

@@ -133,6 +133,7 @@ describe("configuration", () => {
       { CLIENTS: '[{"client_id":"a","redirect_uris":["javascript:alert(1)"]}]' },
       /CLIENTS has a redirect URI of a that uses the scheme/,
     ],
+    ["a home page that is neither", { HOME_PAGE: "no" }, /HOME_PAGE must be one of on, off/],
     ["a colour by name", { SERVER_COLOR: "red" }, /SERVER_COLOR must be written like/],
     ["a logo over http", { SERVER_LOGO_URL: "http://a.example/l.png" }, /SERVER_LOGO_URL must be https/],
     ["a source of scopes nobody knows", { SCOPES_FROM: "roles" }, /SCOPES_FROM must be .* or consent alone/],
