@@ -50,6 +50,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     async authorizationUrl(request) {
       const found = await discovered();
       return oidc.buildAuthorizationUrl(found.configuration, {
+        ...config.authorizationParameters,
         redirect_uri: request.redirectUri,
         scope: scopesToAsk(found, request.scopes).join(" "),
         state: request.state,
