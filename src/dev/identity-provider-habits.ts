@@ -1,7 +1,7 @@
 /** Auth0's habits that oidc-provider has no setting for: what happens around its own endpoints. */
 import { createLocalJWKSet, jwtVerify } from "jose";
 import type { JWK, KoaContextWithOIDC } from "oidc-provider";
-import { oidcScopes, type Settings } from "./identity-provider-configuration.ts";
+import { type Settings, standardScopes } from "./identity-provider-configuration.ts";
 import { claimsOf } from "./identity-provider-users.ts";
 
 type Middleware = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void>;
@@ -45,12 +45,14 @@ export function writeAnswers({ scopes, character }: Settings): Middleware {
     await next();
     if (!ctx.oidc || !isRecord(ctx.body)) return;
     if (ctx.oidc.route === "discovery") {
-      ctx.body.scopes_supported = character.advertisesApiScopes
-        ? [...oidcScopes, ...scopes]
-        : [...oidcScopes];
+      ctx.body.scopes_supported = [
+        ...standardScopes(character),
+        ...(character.advertisesApiScopes ? scopes : []),
+      ];
     }
     const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
-    if (refreshed && character.refreshTokens === "static") delete ctx.body.refresh_token;
+    if (refreshed && ["static", "with-access-type"].includes(character.refreshTokens))
+      delete ctx.body.refresh_token;
   };
 }
 
