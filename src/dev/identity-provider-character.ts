@@ -18,6 +18,8 @@ export interface Character {
   /** Whether the same user has another `sub` in access tokens than in ID tokens, as at Entra. */
   accessTokenSubject?: "same" | "another";
   trailingSlashIssuer?: boolean;
+  /** What Auth0's `audience` does: it selects the API and must be known, or nobody looks at it. */
+  audienceParameter?: "selects" | "ignored";
   unknownResource?: "ignored" | "refused";
   unknownScopes?: "ignored" | "refused";
   accessTokenSeconds?: number;
@@ -37,6 +39,7 @@ export const AUTH0: Character = { trailingSlashIssuer: true, advertisesApiScopes
 /** An authorization server of one's own at Okta: it lists public scopes, and refuses those that it does not know. */
 export const OKTA: Character = {
   accessTokens: "jwt",
+  audienceParameter: "ignored",
   refreshTokens: "static",
   permissionsClaim: false,
   scopeClaim: "scp",
@@ -47,6 +50,7 @@ export const OKTA: Character = {
 /** Entra with tokens of version 2, for an API whose identifier is made of the application's id. */
 export const ENTRA: Character = {
   accessTokens: "jwt",
+  audienceParameter: "ignored",
   permissionsClaim: false,
   scopeClaim: "scp-text",
   scopePrefix: "api://3f8c2a40-6d1e-4b7a-9c55-0e2d7b91a6f4/",
@@ -58,6 +62,7 @@ export const ENTRA: Character = {
 /** Keycloak as it is installed: roles in the access token, which lives for five minutes; unknown scopes are refused. */
 export const KEYCLOAK: Character = {
   accessTokens: "jwt",
+  audienceParameter: "ignored",
   permissionsClaim: false,
   claimsInAccessToken: true,
   advertisesApiScopes: false,
@@ -69,6 +74,7 @@ export const KEYCLOAK: Character = {
 /** Authentik: its JWT access tokens name groups and no scopes, those are in the token response; the issuer ends with a slash. */
 export const AUTHENTIK: Character = {
   accessTokens: "jwt",
+  audienceParameter: "ignored",
   permissionsClaim: false,
   scopeClaim: "none",
   claimsInAccessToken: true,
@@ -80,6 +86,7 @@ export const AUTHENTIK: Character = {
 /** Google knows no scopes but its own, refuses a request that names any other, and gives opaque access tokens. */
 export const GOOGLE: Character = {
   accessTokens: "opaque",
+  audienceParameter: "ignored",
   refreshTokens: "with-access-type",
   apiScopes: "unknown",
   unknownScopes: "refused",
@@ -95,6 +102,7 @@ const usual: Required<Character> = {
   scopePrefix: "",
   accessTokenSubject: "same",
   trailingSlashIssuer: false,
+  audienceParameter: "selects",
   unknownResource: "ignored",
   unknownScopes: "ignored",
   accessTokenSeconds: 3600,

@@ -143,7 +143,7 @@ function clientMetadata(client: Settings["client"]) {
 /** A check of every authorization request, hung on Auth0's own parameter. */
 function refuseUnknown({ audience, scopes, character }: Settings) {
   return (ctx: KoaContextWithOIDC, asked: string | undefined): void => {
-    if (asked !== undefined && asked !== audience)
+    if (asked !== undefined && asked !== audience && character.audienceParameter === "selects")
       throw new errors.AccessDenied(`Service not found: ${asked}`);
     if (character.unknownScopes === "ignored") return;
     const known = new Set<string>([...standardScopes(character), ...scopes]);
