@@ -17,6 +17,8 @@ export interface Character {
   scopePrefix?: string;
   /** Whether the same user has another `sub` in access tokens than in ID tokens, as at Entra. */
   accessTokenSubject?: "same" | "another";
+  /** `thin` ones leave what `profile` and `email` ask for to userinfo (OpenID Connect Core §5.4). */
+  idTokens?: "full" | "thin";
   trailingSlashIssuer?: boolean;
   /** What Auth0's `audience` does: it selects the API and must be known, or nobody looks at it. */
   audienceParameter?: "selects" | "ignored";
@@ -43,6 +45,7 @@ export const OKTA: Character = {
   refreshTokens: "static",
   permissionsClaim: false,
   scopeClaim: "scp",
+  idTokens: "thin",
   advertisesApiScopes: true,
   unknownScopes: "refused",
 };
@@ -101,6 +104,7 @@ const usual: Required<Character> = {
   scopeClaim: "scope",
   scopePrefix: "",
   accessTokenSubject: "same",
+  idTokens: "full",
   trailingSlashIssuer: false,
   audienceParameter: "selects",
   unknownResource: "ignored",

@@ -100,7 +100,13 @@ export function configure(settings: Settings, around: Surroundings): Configurati
       withholdLostPermissions(settings, ctx, directory.find(subject));
       const organization = settings.organizations.get(token?.grantId ?? "");
       const named = organization && { org_id: organization.id, org_name: organization.name };
-      return { accountId: subject, claims: () => ({ ...claimsOf(directory.find(subject)), ...named }) };
+      return {
+        accountId: subject,
+        claims: (use) =>
+          use === "id_token" && character.idTokens === "thin"
+            ? { sub: subject }
+            : { ...claimsOf(directory.find(subject)), ...named },
+      };
     },
     loadExistingGrant: (ctx) => grantEverythingAllowed(settings, ctx),
     // Otherwise a second sign-in of the same browser would end what the first was given.

@@ -48,6 +48,7 @@ test("each line of the table of what was tried names a test that exists", () => 
   const described = [
     ...Object.keys(cases).map((name) => `a provider like this: ${name}`),
     ...["always", "never"].map((use) => `glewlwyd, refresh tokens for one use: ${use}`),
+    "LemonLDAP::NG",
   ];
   assert.deepEqual(names.toSorted(), described.toSorted());
 });
