@@ -56,15 +56,21 @@ export function writeAnswers({ scopes, character }: Settings): Middleware {
   };
 }
 
-/** At Auth0 an access token for an API opens userinfo as well; at oidc-provider only one without audience does. */
-export function acceptJwtAtUserinfo({ directory }: Settings, issuer: string, signingKey: JWK): Middleware {
+/**
+ * At Auth0 an access token for an API opens userinfo as well; at oidc-provider only one without audience does, and at
+ * Entra only one for Graph.
+ */
+export function acceptJwtAtUserinfo(
+  { directory, character }: Settings,
+  issuer: string,
+  signingKey: JWK,
+): Middleware {
   const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
   return async (ctx, next) => {
     const token = /^Bearer (\S+\.\S+\.\S+)$/i.exec(ctx.get("authorization"))?.[1];
+    const isOpen = ctx.path === "/me" && character.accessTokenSubject === "same";
     const verified =
-      ctx.path === "/me" && token
-        ? await jwtVerify(token, keys, { issuer }).catch(() => undefined)
-        : undefined;
+      isOpen && token ? await jwtVerify(token, keys, { issuer }).catch(() => undefined) : undefined;
     if (!verified?.payload.sub) return next();
     ctx.set("Cache-Control", "no-store");
     ctx.body = claimsOf(directory.find(verified.payload.sub));
