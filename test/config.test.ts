@@ -186,6 +186,21 @@ describe("configuration", () => {
       { ORGANIZATION_CLAIM: "hd" },
       /ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS/,
     ],
+    [
+      "a parameter of the sign-in request that is ours to set",
+      { OIDC_AUTHORIZATION_PARAMETERS: "state=fixed&prompt=consent&nonce=1" },
+      /OIDC_AUTHORIZATION_PARAMETERS cannot set state, nonce/,
+    ],
+    [
+      "parameters of the sign-in request that are no query string",
+      { OIDC_AUTHORIZATION_PARAMETERS: "access_type" },
+      /OIDC_AUTHORIZATION_PARAMETERS must be written like a query string/,
+    ],
+    [
+      "one parameter of the sign-in request twice",
+      { OIDC_AUTHORIZATION_PARAMETERS: "prompt=consent&prompt=login" },
+      /OIDC_AUTHORIZATION_PARAMETERS names a parameter twice/,
+    ],
     ["an organization without Auth0", { AUTH0_ORGANIZATION: "org_a" }, /AUTH0_DOMAIN is missing/],
     ["a short token for /metrics", { METRICS_TOKEN: "guessable" }, /METRICS_TOKEN must have at least 16/],
     ["a token in two parts", { METRICS_TOKEN: "0123456789 abcdef" }, /METRICS_TOKEN must have .* no space/],

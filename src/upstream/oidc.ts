@@ -22,6 +22,7 @@ import {
 } from "./token-verification.ts";
 import {
   fetchUserInfo,
+  isIncomplete,
   mergeClaims,
   renewableClaims,
   renewedClaims,
@@ -50,6 +51,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     async authorizationUrl(request) {
       const found = await discovered();
       return oidc.buildAuthorizationUrl(found.configuration, {
+        ...config.authorizationParameters,
         redirect_uri: request.redirectUri,
         scope: scopesToAsk(found, request.scopes).join(" "),
         state: request.state,
@@ -70,7 +72,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       await answer(verifySignature(response.id_token, found));
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
-        accessClaims === undefined
+        accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
       // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
