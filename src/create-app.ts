@@ -2,13 +2,13 @@
 import { randomBytes } from "node:crypto";
 import type { RequestListener } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import { buildApp } from "./app.ts";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "./audit.ts";
 import type { Config } from "./config.ts";
 import type { UpstreamConfig } from "./config-upstream.ts";
-import { requestFields } from "./http/current-request.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
+import { createLog } from "./log.ts";
 import { type Features, knownNames } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
 import { missingScopes } from "./oauth/scope.ts";
@@ -84,7 +84,7 @@ export interface OpenApp {
 
 /** Opens everything, also while Redis or the identity provider are out of reach. */
 export async function openApp(config: Config, features: Features, options: AppOptions): Promise<OpenApp> {
-  const { log = pino({ level: config.logLevel, base: null, mixin: requestFields }) } = options;
+  const { log = createLog(config.logLevel) } = options;
   const metrics = createMetrics();
   collectProcessMetrics(metrics);
   const auditStream = options.auditStream ?? openAuditStream(config.audit, log);

@@ -5,12 +5,11 @@
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { RequestHandler } from "express";
-import { pino } from "pino";
 import { z } from "zod";
 import { door, mount } from "../../dist/app.js";
 import type { AuthenticatedClient } from "../../dist/clients/authenticate-client.js";
 import { loadConfig } from "../../dist/config.js";
-import { requestFields } from "../../dist/http/current-request.js";
+import { createLog } from "../../dist/log.js";
 import { withCaller } from "../../dist/mcp/access-token-context.js";
 import { defineTool } from "../../dist/mcp/define-tool.js";
 import type { AuthorizationCodeRequest } from "../../dist/oauth/requests.js";
@@ -31,7 +30,7 @@ export interface OurSettings {
 
 const { tools: count, environment, guarded } = settings<OurSettings>();
 const config = loadConfig(environment);
-const log = pino({ level: config.logLevel, base: null, mixin: requestFields });
+const log = createLog(config.logLevel);
 if (config.store.kind !== "redis") throw new Error("The benchmark needs a real Redis");
 const rooms = buildRooms({
   config,

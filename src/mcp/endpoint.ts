@@ -28,11 +28,11 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const handler = createMcpHandler(makeServer, { legacy: "stateless", onerror });
   return [
     json({ limit: MAX_BODY, type: (req) => isJsonContentType(req.headers["content-type"]) }),
-    requireParsedBody,
-    describeForLog(features),
-    scopeGate(options),
     async (req, res) => {
+      requireParsedBody(req);
+      describeForLog(req, res, features);
       const caller = currentCaller("mcp");
+      if (isChallenged(req, res, caller, options)) return;
       // Of several calls at once the others have results, which a challenge would lose.
       const answeredOtherwise = () => {
         if (caller.lacking === undefined || Array.isArray(req.body)) return false;
@@ -77,7 +77,7 @@ function abortedBy(res: Response): AbortSignal {
  * Without a body of ours the SDK would read the request itself, behind the scope gate: what this server did not parse,
  * by whichever disagreement over content types or ends of requests, goes no further.
  */
-const requireParsedBody: RequestHandler = (req, _res, next) => {
+function requireParsedBody(req: Request): void {
   if (req.method === "POST" && req.body === undefined)
     throw new OAuthError("invalid_request", "Send one JSON-RPC message as application/json.", {
       reason: "no_json_body",
@@ -87,8 +87,7 @@ const requireParsedBody: RequestHandler = (req, _res, next) => {
     throw new OAuthError("invalid_request", `The message is nested deeper than ${MAX_DEPTH} levels.`, {
       reason: "nested_too_deeply",
     });
-  next();
-};
+}
 
 /** The SDK serializes what it was given, and overflows the stack on what JSON.parse still reads. */
 function isDeeperThan(value: unknown, levels: number): boolean {
@@ -98,22 +97,24 @@ function isDeeperThan(value: unknown, levels: number): boolean {
 
 /**
  * Answers what lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for what the
- * lists do not show as well. The SDK is handed this same parsed body, so it cannot see another one.
+ * lists do not show as well; true if it did. The SDK is handed this same parsed body, so it cannot see another one.
  */
-function scopeGate({ features, resource, audit }: McpEndpointOptions): RequestHandler {
-  return (req, res, next) => {
-    const caller = currentCaller("gate");
-    const missing: string[] = [];
-    for (const message of messages(req.body)) {
-      const feature = features.addressedBy(message);
-      const decision = feature && caller.standing.may(feature);
-      if (feature === undefined || decision?.allowed !== false || decision.because !== "scopes") continue;
-      audit({ ...auditOf(feature, caller), ...denial(decision) });
-      missing.push(...decision.missing);
-    }
-    if (missing.length === 0) next();
-    else challenge(res, caller, missing, resource);
-  };
+function isChallenged(
+  req: Request,
+  res: Response,
+  caller: Caller,
+  { features, resource, audit }: McpEndpointOptions,
+): boolean {
+  const missing: string[] = [];
+  for (const message of messages(req.body)) {
+    const feature = features.addressedBy(message);
+    const decision = feature && caller.standing.may(feature);
+    if (feature === undefined || decision?.allowed !== false || decision.because !== "scopes") continue;
+    audit({ ...auditOf(feature, caller), ...denial(decision) });
+    missing.push(...decision.missing);
+  }
+  if (missing.length > 0) challenge(res, caller, missing, resource);
+  return missing.length > 0;
 }
 
 /**
@@ -128,16 +129,13 @@ function messages(body: unknown): Message[] {
   return [body].flat().filter((message) => typeof message === "object" && message !== null) as Message[];
 }
 
-function describeForLog(features: FeatureTable): RequestHandler {
-  return (req: Request, res, next) => {
-    const [message] = messages(req.body);
-    if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
-    const { name } = message?.params ?? {};
-    if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
-    const feature = message && features.addressedBy(message);
-    if (feature !== undefined) res.locals[feature.kind] = feature.name;
-    next();
-  };
+function describeForLog({ body }: Request, res: Response, features: FeatureTable): void {
+  const [message] = messages(body);
+  if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
+  const { name } = message?.params ?? {};
+  if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
+  const feature = message && features.addressedBy(message);
+  if (feature !== undefined) res.locals[feature.kind] = feature.name;
 }
 
 /** The body of /mcp could not be parsed: JSON-RPC's own error (JSON-RPC 2.0 §5.1). */

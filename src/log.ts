@@ -1,0 +1,30 @@
+/** The server's log: JSON lines on stdout, each saying which request it is about. */
+import { type Logger, pino } from "pino";
+import { requestFields } from "./http/current-request.ts";
+
+// More than that is written at once.
+const BUFFER_BYTES = 8 * 1024;
+
+/**
+ * What is said in one turn of the event loop is written together at its end: with many requests at once, a system call
+ * for each line is a large part of what they cost. Also written when the process ends by itself, by a signal that it
+ * handles, or by an error; a process that is killed loses the lines of that turn.
+ */
+export function createLog(level: string): Logger {
+  const stdout = pino.destination({ dest: 1, sync: true, minLength: BUFFER_BYTES });
+  let isScheduled = false;
+  const flushSync = () => {
+    isScheduled = false;
+    stdout.flushSync();
+  };
+  process.on("exit", flushSync);
+  const lines = {
+    write(line: string) {
+      stdout.write(line);
+      if (!isScheduled) setImmediate(flushSync);
+      isScheduled = true;
+    },
+    flushSync,
+  };
+  return pino({ level, base: null, mixin: requestFields }, lines);
+}
