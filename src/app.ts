@@ -3,6 +3,7 @@ import express, { type ErrorRequestHandler, type Express } from "express";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
 import { registrationRoutes } from "./clients/routes.ts";
+import { connectionsEntrance, connectionsRoutes } from "./connections/routes.ts";
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
@@ -53,7 +54,10 @@ function mount(rooms: Rooms): Express {
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));
-  app.use(authorizationRoutes(rooms));
+  app.use(
+    authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
+    connectionsRoutes(rooms),
+  );
   app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
@@ -64,6 +68,7 @@ function mount(rooms: Rooms): Express {
       resource,
       scopes: catalogue.usual,
       audit,
+      noteUse: rooms.lastUse.note,
     }),
     ...mcpEndpoint({
       features,

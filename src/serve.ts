@@ -84,6 +84,7 @@ export async function serve(config: Config, features: Features, log: Logger): Pr
       await delay(config.shutdownDelaySeconds * 1000);
       policy?.close();
       await drain(server, lifecycle, config.shutdownSeconds);
+      await lifecycle.end();
       await Promise.all([records.close(), tracing?.stop()]);
     },
   };

@@ -7,10 +7,12 @@ import type { Pages } from "../http/pages.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import type { BrowserCookies } from "./browser.ts";
+import type { ConnectionsEntrance } from "./connections-entrance.ts";
 
 interface Rooms {
   baseUrl: string;
   browsers: BrowserCookies;
+  connections: Pick<ConnectionsEntrance, "leave">;
   pages: Pages;
   identityProvider: IdentityProvider;
 }
@@ -19,6 +21,7 @@ interface Rooms {
 export function logoutRoutes({
   baseUrl,
   browsers,
+  connections,
   pages,
   identityProvider,
   log,
@@ -33,8 +36,9 @@ export function logoutRoutes({
     await pages.send(res, 200, "Sign out?", body);
   });
 
-  router.post("/logout", async (_req, res) => {
+  router.post("/logout", async (req, res) => {
     browsers.forget(res);
+    await connections.leave(req, res);
     const url = await identityProvider.endSessionUrl();
     if (url !== undefined) return res.set("Cache-Control", "no-store").redirect(303, url.href);
     await pages.send(res, 200, "Signed out", html`<p>This browser has forgotten what it remembered.</p>`);

@@ -98,6 +98,23 @@ button { flex: 1; font: inherit; font-weight: 600; padding: .7rem 1rem; border-r
 button.main { background: var(--accent); color: var(--on-accent); border-color: var(--accent) }
 button:focus-visible, a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 a { color: var(--accent) }
+button.link { flex: none; padding: 0; border: 0; border-radius: 2px; font-weight: 400; color: var(--accent); text-decoration: underline; text-align: left }
+.account { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin-bottom: 1.4rem }
+.done { background: var(--back); border-left: 4px solid var(--accent); border-radius: 8px; padding: .7rem .9rem; margin: 1rem 0; overflow-wrap: anywhere }
+.none { padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px }
+.entries { list-style: none; padding: 0; margin: 1rem 0 }
+.entry { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.1rem; margin: .9rem 0; overflow-wrap: anywhere }
+.entry h2 { margin: 0; font-size: 1.05rem }
+.entry > p { margin: .3rem 0 }
+.entry button { padding: .45rem .9rem; font-size: .95rem }
+.entry form { margin-top: .8rem }
+.sign-ins { list-style: none; padding: 0 }
+.sign-ins li { padding: .5rem 0; border-top: 1px solid var(--line) }
+.sign-ins > li { display: flex; gap: 1rem; justify-content: space-between; align-items: center }
+.sign-ins form { margin: 0; flex: none }
+details { margin-top: .9rem }
+summary { cursor: pointer; color: var(--accent); border-radius: 4px }
+summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 `;
 
 /** The configured colour replaces the accent; what stands on it is black or white, whichever is easier to read. */

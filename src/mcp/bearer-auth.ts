@@ -16,6 +16,8 @@ export interface BearerAuthOptions {
   /** What a sign-in usually asks for; named in the challenge so that a client does. */
   scopes: readonly string[];
   audit: Audit;
+  /** Told of every token that was accepted. */
+  noteUse(grantId: string): void;
 }
 
 /** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
@@ -32,6 +34,7 @@ export function bearerAuth({
   resource,
   scopes,
   audit,
+  noteUse,
 }: BearerAuthOptions): RequestHandler {
   const metadata = { resource_metadata: resourceMetadataUrl(resource) };
   const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
@@ -67,6 +70,7 @@ export function bearerAuth({
       });
     }
     const { token } = verification;
+    noteUse(token.grantId);
     Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
     Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
     withCaller(
