@@ -98,8 +98,10 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
         return undefined;
       return { ...session, key: sha256(id), formToken: formTokenOf(id) };
     },
-    isOwnForm: ({ formToken }, sent) =>
-      sent.length === formToken.length && timingSafeEqual(Buffer.from(sent), Buffer.from(formToken)),
+    isOwnForm({ formToken }, sent) {
+      const [expected, presented] = [Buffer.from(formToken), Buffer.from(sent)];
+      return presented.length === expected.length && timingSafeEqual(presented, expected);
+    },
     tell: change,
     async takeTold(session) {
       if (session.ended === undefined) return [];
