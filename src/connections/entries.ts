@@ -3,8 +3,8 @@ import { destination, isThisComputer } from "../authorization/consent.ts";
 import type { Connection } from "./list.ts";
 
 export interface Entry {
-  /** Text of a stranger. */
-  name: string;
+  /** Text of a stranger; undefined if it gave none. */
+  name: string | undefined;
   place: string;
   vouchedBy: Connection["vouchedBy"];
   clientId: string;
@@ -32,13 +32,9 @@ export function entriesOf(connections: readonly Connection[]): Entry[] {
 
 /** Everything of it that is shown. A name that a web site vouches for never joins one that nobody does. */
 function lookOf(connection: Connection): string {
-  const { vouchedBy, clientId } = connection;
-  return JSON.stringify([
-    nameOf(connection),
-    placeOf(connection),
-    vouchedBy,
-    vouchedBy === "document" ? clientId : "",
-  ]);
+  const { clientName, vouchedBy, clientId } = connection;
+  const isItsId = clientName === undefined || vouchedBy === "document";
+  return JSON.stringify([clientName, placeOf(connection), vouchedBy, isItsId ? clientId : ""]);
 }
 
 function entryOf(connections: readonly Connection[]): Entry[] {
@@ -48,7 +44,7 @@ function entryOf(connections: readonly Connection[]): Entry[] {
   const uses = connections.flatMap(({ lastUsedAt }) => lastUsedAt ?? []);
   return [
     {
-      name: nameOf(newest),
+      name: newest.clientName,
       place: placeOf(newest),
       vouchedBy: newest.vouchedBy,
       clientId: newest.clientId,
@@ -60,9 +56,15 @@ function entryOf(connections: readonly Connection[]): Entry[] {
   ];
 }
 
-/** Without a name, its id is all that there is. */
-export function nameOf({ clientName, clientId }: Connection): string {
-  return clientName ?? clientId;
+export const NAMELESS = "An application without a name";
+
+/** What was ended of `entries`, in words. */
+export function inWords(entries: readonly Entry[], isEnded: (connection: Connection) => boolean): string[] {
+  return entries.flatMap(({ name = NAMELESS, connections }) => {
+    const ended = connections.filter(isEnded).length;
+    if (ended === 0) return [];
+    return ended === connections.length ? name : `${name} (${ended} of ${connections.length} sign-ins)`;
+  });
 }
 
 function placeOf({ redirectUri }: Connection): string {

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import type { Html } from "../http/pages.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Entry } from "./entries.ts";
+import { type Entry, NAMELESS } from "./entries.ts";
 import type { Connection } from "./list.ts";
 import type { OpenSession } from "./session.ts";
 
@@ -18,7 +18,7 @@ export interface PageSurroundings {
 /** For somebody who is not signed in here. */
 export function signInPage({ url, serverName, identityProviderHost }: PageSurroundings): Html {
   return html`
-<p>These are the applications that may use <strong>${serverName}</strong> in your name. Sign in to see yours, and to end their access.</p>
+<p>See which applications may use <strong>${serverName}</strong> in your name, and end their access.</p>
 <p class="soft">You sign in at <strong>${identityProviderHost}</strong>, and stay signed in on this page for 15 minutes.</p>
 <form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
 }
@@ -32,13 +32,20 @@ export function signedOutPage({ url, identityProviderHost }: PageSurroundings, l
 }
 
 /** For a button that was pressed too late. */
-export function sessionOverPage(surroundings: PageSurroundings): Html {
+export function sessionOverPage({ url }: PageSurroundings): Html {
   return html`
 <p class="warn" role="alert">You are not signed in on this page any more. Nothing was changed.</p>
-<form method="post" action="${surroundings.url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
 }
 
-/** @param ended names of clients whose access was ended a moment ago */
+/** For a button on a page that was opened before the present sign-in, or that is not ours at all. */
+export function outdatedPage({ url }: PageSurroundings): Html {
+  return html`
+<p class="warn" role="alert">This browser has signed in anew since that page was opened. Nothing was changed.</p>
+<p><a href="${url}">Show the applications of whoever is signed in now</a></p>`;
+}
+
+/** @param ended what was ended a moment ago, in words */
 export function connectionsPage(
   session: OpenSession,
   entries: readonly Entry[],
@@ -60,31 +67,31 @@ ${ended.length > 0 ? notice(ended) : ""}
 ${
   entries.length === 0
     ? html`<p class="none">No application may use <strong>${serverName}</strong> in your name.</p>`
-    : html`<p>These applications may use <strong>${serverName}</strong> in your name:</p>
+    : html`<p>These applications may use <strong>${serverName}</strong> in your name. One whose access you end has to ask you again.</p>
 <ul class="entries">${entries.map((entry) => entryItem(entry, session, around))}</ul>
-${entries.length > 1 ? endAll(session, url) : ""}
-<p class="soft">An application whose access has ended has to ask you again.</p>`
+${entries.length > 1 ? endAll(session, url) : ""}`
 }`;
 }
 
-const MOST_NAMES = 5;
+const MOST_TOLD = 5;
 
 function notice(ended: readonly string[]): Html {
-  const names = [...new Set(ended)];
-  const shown = names.slice(0, MOST_NAMES).map((name) => html`<li><bdi>${name}</bdi></li>`);
-  const rest = names.length - MOST_NAMES;
-  return html`<div class="done" role="status">Access ended:<ul>${shown}${rest > 0 ? html`<li>and ${rest} more</li>` : ""}</ul></div>`;
+  const told = ended
+    .slice(0, MOST_TOLD)
+    .map((each, i) => html`${i > 0 ? ", " : ""}<strong><bdi>${each}</bdi></strong>`);
+  const rest = ended.length - MOST_TOLD;
+  return html`<p class="done" role="status">Access ended: ${told}${rest > 0 ? ` and ${rest} more` : ""}</p>`;
 }
 
 function entryItem(entry: Entry, session: OpenSession, around: PageSurroundings): Html {
   const { name, place, connections, scopes } = entry;
   const several = connections.length > 1;
   return html`<li class="entry">
-<h2><bdi>${name}</bdi></h2>
-<p class="soft">${place}${vouching(entry)}</p>
+<div class="row"><h2><bdi>${name ?? NAMELESS}</bdi></h2>
+${endForm(connections, session, around.url, html`<button aria-label="End access of ${name ?? NAMELESS}">End access</button>`)}</div>
+<p class="soft">${place} · ${name === undefined ? html`<code>${entry.clientId}</code>` : vouching(entry)}</p>
 ${may(scopes, around)}
 <p class="soft">${times(entry, around.now)}${several ? html`, ${connections.length} sign-ins` : ""}</p>
-${endForm(connections, session, around.url, html`<button aria-label="End access of ${name}">End access</button>`)}
 ${
   several
     ? html`<details><summary>Each sign-in by itself</summary><ul class="sign-ins">${connections.map(
@@ -98,18 +105,18 @@ ${
 function signIn(connection: Connection, entry: Entry, session: OpenSession, around: PageSurroundings): Html {
   const isLess = entry.scopes.some((scope) => !connection.scopes.includes(scope));
   const button = html`<button aria-label="End the sign-in of ${date(connection.createdAt)}">End</button>`;
-  return html`<li><div>${times(connection, around.now)}${isLess ? may(connection.scopes, around) : ""}</div>
+  return html`<li class="row"><div>${times(connection, around.now)}${isLess ? may(connection.scopes, around) : ""}</div>
 ${endForm([connection], session, around.url, button)}</li>`;
 }
 
 function vouching({ vouchedBy, clientId }: Entry): Html | string {
   switch (vouchedBy) {
     case "operator":
-      return ", registered by the operator of this server";
+      return "registered by the operator of this server";
     case "document":
-      return html`, ${new URL(clientId).host} vouches for its name`;
+      return html`${new URL(clientId).host} vouches for its name`;
     case "nobody":
-      return ", nobody verified its name";
+      return "nobody verified its name";
   }
 }
 

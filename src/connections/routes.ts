@@ -12,7 +12,6 @@ import { ownFormsOnly } from "../http/own-form.ts";
 import type { Pages } from "../http/pages.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
 import type { Lifecycle } from "../lifecycle.ts";
-import { OAuthError } from "../oauth/errors.ts";
 import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
@@ -20,10 +19,11 @@ import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import { endGrants } from "../tokens/revoke.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
-import { entriesOf, nameOf } from "./entries.ts";
+import { entriesOf, inWords } from "./entries.ts";
 import type { Connections } from "./list.ts";
 import {
   connectionsPage,
+  outdatedPage,
   type PageSurroundings,
   sessionOverPage,
   signedOutPage,
@@ -98,25 +98,19 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     return session;
   }
 
-  /** The session whose page sent this form; undefined if it is over, and then the answer was given. */
+  /** The session whose page sent this form; if there is none, the answer is given. */
   async function sessionOfForm(
     { form_token }: ConnectionsForm,
     req: Request,
     res: Response,
   ): Promise<OpenSession | undefined> {
     const session = await findSession(req, res);
-    if (session === undefined) {
-      res.locals.reason = "no_session";
-      await pages.send(res, 403, "Sign in again", sessionOverPage(around()));
-    } else if (!sessions.isOwnForm(session, form_token)) {
-      // The cookie came along, and the page that was shown with it did not send this: forged, or of an earlier sign-in.
-      throw new OAuthError(
-        "access_denied",
-        `This form is not of your present sign-in. Nothing was changed. Open ${url} again.`,
-        { reason: "forged_form" },
-      );
-    }
-    return session;
+    if (session !== undefined && sessions.isOwnForm(session, form_token)) return session;
+    // With a session, the cookie came along, and what its pages carry did not: forged, or of an earlier sign-in.
+    res.locals.reason = session === undefined ? "no_session" : "forged_form";
+    const page = session === undefined ? sessionOverPage(around()) : outdatedPage(around());
+    await pages.send(res, 403, "That was too late", page);
+    return undefined;
   }
 
   /** Only what is their own, whatever the form names: an id of somebody else's is passed over in silence. */
@@ -129,7 +123,7 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     const ids = chosen.map(({ grantId }) => grantId);
     const { ended, atProvider } = await endGrants(ids, "ended_by_user", rooms);
     rooms.lifecycle.track(atProvider);
-    return chosen.filter(({ grantId }) => ended.some(({ id }) => id === grantId)).map(nameOf);
+    return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
   }
 
   router.get("/connections", async (req, res) => {

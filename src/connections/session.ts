@@ -21,7 +21,7 @@ export const Session = z.object({
   createdAt: z.number(),
   /** Seconds since the epoch; no use moves it. */
   expiresAt: z.number(),
-  /** The names of clients whose access was ended a moment ago, to be told once. */
+  /** What was ended a moment ago, in words, to be told once. */
   ended: z.array(z.string()).optional(),
 });
 export type Session = z.infer<typeof Session>;

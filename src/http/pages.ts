@@ -104,14 +104,14 @@ button.link { flex: none; padding: 0; border: 0; border-radius: 2px; font-weight
 .none { padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px }
 .entries { list-style: none; padding: 0; margin: 1rem 0 }
 .entry { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.1rem; margin: .9rem 0; overflow-wrap: anywhere }
-.entry h2 { margin: 0; font-size: 1.05rem }
+.row { display: flex; gap: 1rem; justify-content: space-between; align-items: flex-start }
+.row form { flex: none }
+.entry h2 { margin: .2rem 0 0; font-size: 1.05rem }
 .entry > p { margin: .3rem 0 }
-.entry button { padding: .45rem .9rem; font-size: .95rem }
-.entry form { margin-top: .8rem }
-.sign-ins { list-style: none; padding: 0 }
-.sign-ins li { padding: .5rem 0; border-top: 1px solid var(--line) }
-.sign-ins > li { display: flex; gap: 1rem; justify-content: space-between; align-items: center }
-.sign-ins form { margin: 0; flex: none }
+.entry button { padding: .4rem .8rem; font-size: .93rem }
+.may { list-style: disc }
+.sign-ins { list-style: none; padding: 0; margin: .6rem 0 0 }
+.sign-ins > li { padding: .6rem 0; border-top: 1px solid var(--line) }
 details { margin-top: .9rem }
 summary { cursor: pointer; color: var(--accent); border-radius: 4px }
 summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }

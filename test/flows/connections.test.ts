@@ -73,7 +73,7 @@ for (const store of ["memory", "redis"] as const)
         "what was used last comes first",
       );
       const [last, first] = entriesOn(page);
-      assert.match(first?.text ?? "", /A program on your computer, nobody verified its name/);
+      assert.match(first?.text ?? "", /A program on your computer · nobody verified its name/);
       assert.match(first?.text ?? "", /Know who you are Read the current weather/);
       assert.match(first?.text ?? "", /Allowed on \d+ \w+ \d{4} , last used 3 hours ago/);
       assert.match(last?.text ?? "", /last used just now/);
@@ -156,6 +156,7 @@ for (const store of ["memory", "redis"] as const)
       assert.match(entry?.text ?? "", /2 sign-ins/);
       // The newest sign-in comes first.
       const rest = await browser.submit(page, {}, { button: "End" });
+      assert.match(textOf(rest.body), /Access ended: Codex \(1 of 2 sign-ins\)/);
       assert.equal(await isGood(two.access_token), false);
       assert.equal(await isGood(one.access_token), true);
       const none = await endEntry(browser, rest, "Codex");
@@ -176,7 +177,7 @@ for (const store of ["memory", "redis"] as const)
       const page = await openConnections(stage.baseUrl, { login: "dora" });
       const texts = entriesOn(page).map(({ text }) => text);
       assert.equal(texts.length, 2);
-      assert.ok(texts.some((text) => text.includes("claude.example, nobody verified its name")));
+      assert.ok(texts.some((text) => text.includes("claude.example · nobody verified its name")));
     });
 
     test("all at once, after asking twice", async () => {

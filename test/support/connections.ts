@@ -23,11 +23,17 @@ export interface ShownEntry {
 
 /** The entries of the page, in its order. */
 export function entriesOn({ body }: Page): ShownEntry[] {
-  return [...body.matchAll(/<li class="entry">(.*?)<\/form>/gs)].map(([markup]) => ({
-    name: /<h2><bdi>(.*?)<\/bdi><\/h2>/s.exec(markup)?.[1] ?? "",
-    text: textOf(markup),
-    grantIds: [...markup.matchAll(/name="grant" value="([^"]+)"/g)].map(([, id = ""]) => id),
-  }));
+  return body
+    .split('<li class="entry">')
+    .slice(1)
+    .map((markup) => ({
+      name: /<h2><bdi>(.*?)<\/bdi><\/h2>/s.exec(markup)?.[1] ?? "",
+      text: textOf(markup),
+      // Of its first form, which ends all of it.
+      grantIds: [...(markup.split("</form>")[0] ?? "").matchAll(/name="grant" value="([^"]+)"/g)].map(
+        ([, id = ""]) => id,
+      ),
+    }));
 }
 
 /** The form that ends the entry of that name. */
