@@ -60,6 +60,8 @@ for (const store of ["memory", "redis"] as const)
       const tokens = await signInForTokens(stage.baseUrl, claude);
       const others = await signInForTokens(stage.baseUrl, cursor);
       const bobs = await signInForTokens(stage.baseUrl, claude, { login: "bob" });
+      stage.clock.ahead += 1_800;
+      assert.equal(await isGood(tokens.access_token), true);
       stage.clock.ahead += 3 * 3_600;
       assert.equal((await refresh(stage.baseUrl, cursor, others.refresh_token)).status, 200);
 
