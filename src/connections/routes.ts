@@ -93,7 +93,7 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     const session = await sessions.find(req);
     if (session === undefined) return undefined;
     res.locals.subject = session.subject;
-    const limit = { name: "connections", points: REQUESTS_PER_MINUTE, seconds: 60 };
+    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
     await count(records.rateLimits, limit, session.key);
     return session;
   }
