@@ -129,7 +129,7 @@ export function buildRooms(options: AppOptions) {
   });
   const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
   const sessions = createSessions({ ...surroundings, store: sessionStore, records, baseUrl });
-  const connections = createConnections({ grants, clients, lastUse, records });
+  const connections = createConnections({ configured: config.clients, grants, clients, lastUse, records });
   const registrations = createRegistrations({
     ...surroundings,
     clients,

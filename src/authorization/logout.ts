@@ -31,7 +31,7 @@ export function logoutRoutes({
   router.get("/logout", async (_req, res) => {
     const body = html`
 <p>This browser forgets every "do not ask again", and you are signed out at the identity provider.</p>
-<p class="soft">Applications that are connected stay connected until they sign out themselves.</p>
+<p class="soft">Applications that are connected stay connected until they sign out themselves, or you <a href="${baseUrl}/connections">end their access</a>.</p>
 <form method="post" action="${baseUrl}/logout"><div class="buttons"><button class="main">Sign out</button></div></form>`;
     await pages.send(res, 200, "Sign out?", body);
   });

@@ -1,5 +1,6 @@
 /** Which clients hold access for somebody: grants, as people and operators look at them. */
 import type { Clients } from "../clients/find-client.ts";
+import type { Client } from "../oauth/client-metadata.ts";
 import type { Records } from "../storage/store.ts";
 import type { Grant } from "../tokens/grant.ts";
 import type { Grants } from "../tokens/grants.ts";
@@ -34,6 +35,8 @@ export interface Connections {
 }
 
 interface Rooms {
+  /** The clients of the configuration. */
+  configured: readonly Client[];
   grants: Pick<Grants, "find" | "ofSubject" | "ofClient">;
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
@@ -42,18 +45,19 @@ interface Rooms {
 
 const GRANT_KEYS = "grant:";
 
-export function createConnections({ grants, clients, lastUse, records }: Rooms): Connections {
-  /** A client with a metadata document is not looked up, which could mean asking its web site. */
-  async function lookUp({
+export function createConnections({ configured, grants, clients, lastUse, records }: Rooms): Connections {
+  const fixed = new Map(configured.map((client) => [client.client_id, client]));
+
+  async function nameOf({
     clientId,
     clientName,
   }: Grant): Promise<Pick<Connection, "clientName" | "vouchedBy">> {
+    const operators = fixed.get(clientId);
+    if (operators !== undefined)
+      return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
+    // Not looked up: that could mean asking its web site.
     if (clientId.startsWith("https://")) return { clientName, vouchedBy: "document" };
-    const client = await clients.find(clientId);
-    return {
-      clientName: clientName ?? client?.client_name,
-      vouchedBy: client?.provenance === "configured" ? "operator" : "nobody",
-    };
+    return { clientName: clientName ?? (await clients.find(clientId))?.client_name, vouchedBy: "nobody" };
   }
 
   async function describe(found: readonly Grant[]): Promise<Connection[]> {
@@ -63,7 +67,7 @@ export function createConnections({ grants, clients, lastUse, records }: Rooms):
         grantId: grant.id,
         subject: grant.subject,
         clientId: grant.clientId,
-        ...(await lookUp(grant)),
+        ...(await nameOf(grant)),
         redirectUri: grant.code.redirectUri,
         scopes: grant.scopes,
         createdAt: grant.createdAt,

@@ -12,6 +12,7 @@ import { ownFormsOnly } from "../http/own-form.ts";
 import type { Pages } from "../http/pages.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
 import type { Lifecycle } from "../lifecycle.ts";
+import { UnavailableError } from "../oauth/errors.ts";
 import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
@@ -60,11 +61,21 @@ export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): Con
     async enter(parameters, state, login, req, res) {
       res.locals.purpose = "connections";
       const identity = await finishSignIn(parameters, state, login, { ...rooms, callbackUrl });
-      await sessions.open(identity, req, res);
+      await sessions.open(identity, req, res).catch(spentButNotStored);
       res.redirect(303, `${config.baseUrl}/connections`);
     },
     leave: (req, res) => sessions.close(req, res),
   };
+}
+
+/** The provider's code is used up by now, so that loading the page again would not help. */
+function spentButNotStored(cause: unknown): never {
+  if (!(cause instanceof UnavailableError)) throw cause;
+  throw new UnavailableError("storage", {
+    reason: "session_not_stored",
+    cause,
+    description: "The sign-in could not be stored just now. Begin it again in a moment.",
+  });
 }
 
 export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Router {

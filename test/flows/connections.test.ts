@@ -336,6 +336,38 @@ describe("whom the operator turns away", () => {
   });
 });
 
+describe("who looks at their connections", () => {
+  test("is no step on the way of a client, and is in the audit log", async () => {
+    const lines: Array<Record<string, unknown>> = [];
+    const stage = await startStage({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
+    try {
+      await openConnections(stage.baseUrl);
+      const metrics = await (await fetch(`${stage.baseUrl}/metrics`)).text();
+      assert.doesNotMatch(metrics, /^mcp_sign_in_steps_total\{/m);
+      assert.match(metrics, /^mcp_decisions_total\{event="connections_sign_in",decision="allow"/m);
+      assert.deepEqual(
+        lines.map(({ event, decision, subject }) => [event, decision, subject]),
+        [["connections_sign_in", "allow", "alice"]],
+      );
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("behind a path, with a proxy that strips it", async () => {
+    const stage = await startStage({ basePath: "/tools", stripsBasePath: true });
+    try {
+      await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser });
+      assert.equal(page.url.href, `${stage.baseUrl}/connections`);
+      assert.deepEqual(entriesOn(await endEntry(browser, page, "Test client")), []);
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
 describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
   let cluster: Cluster;
   before(async () => {
