@@ -343,7 +343,7 @@ describe("who looks at their connections", () => {
     try {
       await openConnections(stage.baseUrl);
       const metrics = await (await fetch(`${stage.baseUrl}/metrics`)).text();
-      assert.doesNotMatch(metrics, /^mcp_sign_in_steps_total\{/m);
+      assert.match(metrics, /^mcp_sign_in_steps_total\{step="login",outcome="ok",reason=""\} 0$/m);
       assert.match(metrics, /^mcp_decisions_total\{event="connections_sign_in",decision="allow"/m);
       assert.deepEqual(
         lines.map(({ event, decision, subject }) => [event, decision, subject]),
