@@ -15,7 +15,8 @@ export interface Lifecycle {
   end(): Promise<void>;
 }
 
-const END_MS = 2_000;
+// Whoever kills a process that does not stop in time has counted on SHUTDOWN_SECONDS alone.
+const END_MS = 1_000;
 
 export function createLifecycle(): Lifecycle {
   const unfinished = new Set<Promise<unknown>>();
