@@ -1,5 +1,5 @@
 /** createApp: mounts every URL on the rooms behind it. */
-import express, { type ErrorRequestHandler, type Express } from "express";
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
 import { registrationRoutes } from "./clients/routes.ts";
@@ -11,6 +11,7 @@ import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { refuseOtherMethods } from "./http/methods.ts";
+import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
@@ -19,7 +20,7 @@ import { type AppOptions, buildRooms, type Rooms } from "./rooms.ts";
 import { metricsRoutes } from "./telemetry/metrics-endpoint.ts";
 import { measureRequests } from "./telemetry/request-metrics.ts";
 import { traceRequests } from "./telemetry/spans.ts";
-import { upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
+import { type Findings, upstreamAccessToken, verifyAccessToken } from "./tokens/access-token.ts";
 import { tokenRoutes } from "./tokens/routes.ts";
 
 export type { AppOptions } from "./rooms.ts";
@@ -32,11 +33,13 @@ const VERSION = "0.1.0";
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
 export function createApp(options: AppOptions): Express {
-  return mount(buildRooms(options));
+  const rooms = buildRooms(options);
+  return mount(rooms, door(rooms));
 }
 
-function mount(rooms: Rooms): Express {
-  const { config, lifecycle, metrics, records, features, catalogue, permissions, pages, audit, log } = rooms;
+/** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
+export function mount(rooms: Rooms, guard: RequestHandler): Express {
+  const { config, lifecycle, metrics, records, features, catalogue, pages, audit, log } = rooms;
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -49,27 +52,13 @@ function mount(rooms: Rooms): Express {
     traceRequests,
     measureRequests(metrics),
     requestLog(log),
-    pages.headers,
+    recordedHeaders(pages.headers),
   );
-  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.get("/", homePage(pages, resource, features.tools));
-  app.all("/", refuseOtherMethods("GET"));
-  app.use(
-    authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
-    connectionsRoutes(rooms),
-  );
-  app.use("/mcp", ...allowedOriginsOnly(baseUrl, config.allowedOrigins));
+  // First, because most requests are for it.
+  app.use("/mcp", allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
-    bearerAuth({
-      verify: (token) => verifyAccessToken(token, { ...rooms, grants: rooms.grantCache, resource }),
-      upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
-      permissions,
-      resource,
-      scopes: catalogue.usual,
-      audit,
-      noteUse: rooms.lastUse.note,
-    }),
+    guard,
     ...mcpEndpoint({
       features,
       name: brand.name,
@@ -81,6 +70,13 @@ function mount(rooms: Rooms): Express {
       log,
     }),
     mcpErrors,
+  );
+  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.get("/", homePage(pages, resource, features.tools));
+  app.all("/", refuseOtherMethods("GET"));
+  app.use(
+    authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
+    connectionsRoutes(rooms),
   );
   app.use(openToAllOrigins);
   app.use(
@@ -113,6 +109,22 @@ function mount(rooms: Rooms): Express {
     return isPerson ? toPeople(error, req, res, next) : toPrograms(error, req, res, next);
   }) satisfies ErrorRequestHandler);
   return app;
+}
+
+/** Whoever has an access token. */
+export function door(rooms: Rooms): RequestHandler {
+  const { config, catalogue, audit } = rooms;
+  const { resource } = config;
+  const findings: Findings = new WeakMap();
+  const verifying = { ...rooms, grants: rooms.grantCache, resource, findings };
+  return bearerAuth({
+    verify: (token) => verifyAccessToken(token, verifying),
+    upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
+    resource,
+    scopes: catalogue.usual,
+    audit,
+    noteUse: rooms.lastUse.note,
+  });
 }
 
 /** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */

@@ -26,6 +26,7 @@ import { requiredScopes } from "./oauth/scope-requirement.ts";
 import { createPermissions } from "./policy/permissions.ts";
 import { allowEverything, type Policy } from "./policy/policy.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
+import { sparingRateLimits } from "./storage/rate-limits.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
 import { type Surroundings, systemClock } from "./surroundings.ts";
@@ -69,7 +70,8 @@ export function buildRooms(options: AppOptions) {
   const { config, log, now = systemClock, metrics = createMetrics() } = options;
   const { lifecycle = createLifecycle() } = options;
   const observe = observing(metrics);
-  const records = observedRecords(options.records, observe);
+  const observed = observedRecords(options.records, observe);
+  const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, now) };
   const identityProvider = observedIdentityProvider(options.identityProvider, observe);
   const surroundings: Surroundings = { now, randomBytes, log };
   const { baseUrl, lifetimes } = config;

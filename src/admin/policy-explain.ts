@@ -51,7 +51,7 @@ export async function explainPolicy(
   return {
     decision:
       notAdmitted === undefined
-        ? permissions.decide(asker, catalogue.names, feature) // as if every scope had been granted
+        ? permissions.standing(asker, catalogue.names).may(feature) // as if every scope had been granted
         : { allowed: false, because: "admission", ...notAdmitted },
     feature,
     asker,

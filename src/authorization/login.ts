@@ -39,15 +39,15 @@ export async function takeLogin(
   { logins, isSameBrowser, now }: Surroundings & Rooms,
 ): Promise<AwaitingLogin> {
   // Looked at before it is taken: somebody else's browser must not be able to use it up.
-  const found = await logins.find(state);
-  if (found === undefined || found.expiresAt <= now()) throw expired();
-  if (!isSameBrowser(found.browser))
-    throw new OAuthError(
-      "access_denied",
-      "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
-      { reason: "another_browser" },
-    );
-  const login = await logins.take(state);
+  const login = await logins.take(state, (found) => {
+    if (found.expiresAt <= now()) throw expired();
+    if (!isSameBrowser(found.browser))
+      throw new OAuthError(
+        "access_denied",
+        "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
+        { reason: "another_browser" },
+      );
+  });
   if (login === undefined) throw expired();
   return login;
 }

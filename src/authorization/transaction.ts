@@ -100,14 +100,13 @@ export function openConsent(
 /** Logins by the `state` that went upstream. Only its hash is stored: a dump of the store cannot finish a login. */
 export interface Logins {
   put(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
-  find(state: string): Promise<AwaitingLogin | undefined>;
-  take(state: string): Promise<AwaitingLogin | undefined>;
+  /** See {@link Store.take}. */
+  take(state: string, accept: (login: AwaitingLogin) => void): Promise<AwaitingLogin | undefined>;
 }
 
 export function createLogins(store: Store<AwaitingLogin>): Logins {
   return {
     put: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
-    find: (state) => store.get(sha256(state)),
-    take: (state) => store.take(sha256(state)),
+    take: (state, accept) => store.take(sha256(state), accept),
   };
 }

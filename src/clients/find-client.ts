@@ -35,12 +35,16 @@ export function createClients(
   const ttlSeconds = (client: Client) => (hasBeenUsed(client) ? clientSeconds : unusedClientSeconds);
 
   /** Only what is still there is changed: a registration that was removed meanwhile stays removed. */
-  async function change(clientId: string, changed: (current: Client) => Client): Promise<void> {
-    await store.update(clientId, (current) => {
-      if (current === undefined) return { result: undefined };
-      const write = changed(current);
-      return { write, ttlSeconds: ttlSeconds(write), result: undefined };
-    });
+  async function change(client: Client, changed: (current: Client) => Client): Promise<void> {
+    await store.update(
+      client.client_id,
+      (current) => {
+        if (current === undefined) return { result: undefined };
+        const write = changed(current);
+        return { write, ttlSeconds: ttlSeconds(write), result: undefined };
+      },
+      client,
+    );
   }
 
   return {
@@ -53,12 +57,12 @@ export function createClients(
         : store.get(clientId);
     },
     add: (client) => store.put(client.client_id, client, ttlSeconds(client)),
-    change: (client) => change(client.client_id, ({ usedAt }) => ({ ...client, usedAt })),
+    change: (client) => change(client, ({ usedAt }) => ({ ...client, usedAt })),
     async keepAlive(client) {
       const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;
       if (client.provenance !== "registered" || isRecent) return;
       const usedAt = Math.max(now(), client.client_id_issued_at + 1);
-      await change(client.client_id, (current) => ({ ...current, usedAt }));
+      await change(client, (current) => ({ ...current, usedAt }));
     },
     remove: async (clientId) => void (await store.delete(clientId)),
   };

@@ -14,21 +14,21 @@ export const openToAllOrigins: RequestHandler = cors({ exposedHeaders: EXPOSED, 
  * `/mcp` answers pages of its own origin, of this computer (the MCP Inspector), and those that are configured; any
  * other page gets 403, so that a name rebound to this address cannot reach in. Programs send no Origin.
  */
-export function allowedOriginsOnly(baseUrl: string, allowedOrigins: readonly string[]): RequestHandler[] {
+export function allowedOriginsOnly(baseUrl: string, allowedOrigins: readonly string[]): RequestHandler {
   const known = new Set([new URL(baseUrl).origin, ...allowedOrigins]);
   const isAllowed = (origin: string) =>
     known.has(origin) || (URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname));
 
-  return [
-    (req, _res, next) => {
-      const origin = req.get("origin");
-      if (origin === undefined || isAllowed(origin)) return next();
-      throw new OAuthError(
-        "invalid_request",
-        "Web pages of this origin may not call this server: its operator can add the origin to ALLOWED_ORIGINS.",
-        { reason: "foreign_origin", status: 403 },
-      );
-    },
-    cors({ origin: true, exposedHeaders: EXPOSED, maxAge: PREFLIGHT_SECONDS }),
-  ];
+  const answerPages = cors({ origin: true, exposedHeaders: EXPOSED, maxAge: PREFLIGHT_SECONDS });
+
+  return (req, res, next) => {
+    const origin = req.get("origin");
+    if (origin === undefined && req.method !== "OPTIONS") return next();
+    if (origin === undefined || isAllowed(origin)) return answerPages(req, res, next);
+    throw new OAuthError(
+      "invalid_request",
+      "Web pages of this origin may not call this server: its operator can add the origin to ALLOWED_ORIGINS.",
+      { reason: "foreign_origin", status: 403 },
+    );
+  };
 }

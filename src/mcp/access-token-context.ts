@@ -6,18 +6,15 @@ import {
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import type { Decision, Denial } from "../policy/permissions.ts";
-import type { Feature } from "../policy/policy.ts";
+import type { Denial, Standing } from "../policy/permissions.ts";
 import type { AccessToken } from "../tokens/access-token.ts";
 
 export interface Caller {
   readonly token: AccessToken;
   /** The user's own access token at the identity provider, renewed if need be. */
   upstreamAccessToken(): Promise<string>;
-  /** Whether the caller may use this tool, resource or prompt. */
-  may(feature: Feature): Decision;
-  /** Whether the caller may do what needs these scopes. */
-  holds(required: RequiredScopes): Decision;
+  /** What the caller may do. */
+  readonly standing: Standing;
   /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
   lacking?: readonly string[];
 }
@@ -65,7 +62,7 @@ export async function getUpstreamAccessToken(): Promise<string> {
  */
 export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
-  const decision = currentCaller("requireScopes").holds(required);
+  const decision = currentCaller("requireScopes").standing.holds(required);
   if (!decision.allowed) throw new InsufficientScopeError(required, decision);
 }
 

@@ -3,7 +3,6 @@ import type { AuthInfo } from "@modelcontextprotocol/sdk/server/auth/types.js";
 import type { RequestHandler, Response } from "express";
 import type { Audit } from "../audit.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
-import type { Permissions } from "../policy/permissions.ts";
 import type { AccessToken, Verification } from "../tokens/access-token.ts";
 import { withCaller } from "./access-token-context.ts";
 
@@ -11,7 +10,6 @@ export interface BearerAuthOptions {
   verify(token: string): Promise<Verification>;
   /** The user's own access token at the identity provider. */
   upstreamAccessToken(token: AccessToken): Promise<string>;
-  permissions: Permissions;
   resource: string;
   /** What a sign-in usually asks for; named in the challenge so that a client does. */
   scopes: readonly string[];
@@ -30,7 +28,6 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
 export function bearerAuth({
   verify,
   upstreamAccessToken,
-  permissions,
   resource,
   scopes,
   audit,
@@ -69,19 +66,11 @@ export function bearerAuth({
         ...scope,
       });
     }
-    const { token } = verification;
+    const { token, standing } = verification;
     noteUse(token.grantId);
     Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
     Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
-    withCaller(
-      {
-        token,
-        upstreamAccessToken: () => upstreamAccessToken(token),
-        may: (feature) => permissions.decide(token, token.scopes, feature),
-        holds: (required) => permissions.decideScopes(token, token.scopes, required),
-      },
-      next,
-    );
+    withCaller({ token, standing, upstreamAccessToken: () => upstreamAccessToken(token) }, next);
   };
 }
 

@@ -6,6 +6,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
+import { exchange, ordinaryRequest } from "./exchange.ts";
 import type { FeatureTable, Message } from "./features.ts";
 import { createServerFactory, type McpServerOptions } from "./server.ts";
 import { auditOf, denial } from "./use-feature.ts";
@@ -21,11 +22,10 @@ const MAX_DEPTH = 100;
 /** The handlers behind the bearer check, in order. */
 export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const { features, log } = options;
-  const handler = createMcpHandler(createServerFactory(options), {
-    legacy: "stateless",
-    onerror: (error) =>
-      log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected"),
-  });
+  const onerror = (error: Error) =>
+    log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
+  const makeServer = createServerFactory(options);
+  const handler = createMcpHandler(makeServer, { legacy: "stateless", onerror });
   return [
     json({ limit: MAX_BODY, type: (req) => isJsonContentType(req.headers["content-type"]) }),
     requireParsedBody,
@@ -33,17 +33,20 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
     scopeGate(options),
     async (req, res) => {
       const caller = currentCaller("mcp");
+      // Of several calls at once the others have results, which a challenge would lose.
+      const answeredOtherwise = () => {
+        if (caller.lacking === undefined || Array.isArray(req.body)) return false;
+        challenge(res, caller, caller.lacking, options.resource);
+        return true;
+      };
+      const ordinary = ordinaryRequest(req);
+      if (ordinary && (await exchange(ordinary, makeServer(), res, { answeredOtherwise, onerror }))) return;
       const gone = abortedBy(res);
       const response = await handler.fetch(await webRequest(req, gone), {
         parsedBody: req.body,
         ...("auth" in req && { authInfo: req.auth as never }),
       });
-      await sendWebResponse(response, res, gone, () => {
-        // Of several calls at once the others have results, which a challenge would lose.
-        if (caller.lacking === undefined || Array.isArray(req.body)) return false;
-        challenge(res, caller, caller.lacking, options.resource);
-        return true;
-      });
+      await sendWebResponse(response, res, gone, answeredOtherwise);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
@@ -103,7 +106,7 @@ function scopeGate({ features, resource, audit }: McpEndpointOptions): RequestHa
     const missing: string[] = [];
     for (const message of messages(req.body)) {
       const feature = features.addressedBy(message);
-      const decision = feature && caller.may(feature);
+      const decision = feature && caller.standing.may(feature);
       if (feature === undefined || decision?.allowed !== false || decision.because !== "scopes") continue;
       audit({ ...auditOf(feature, caller), ...denial(decision) });
       missing.push(...decision.missing);

@@ -1,12 +1,17 @@
 /** The MCP server behind the gate: one per request over tables of features (MCP TypeScript SDK v2, low level). */
 import {
   type CallToolResult,
+  type Prompt as ListedPrompt,
+  type Resource as ListedResource,
+  type ResourceTemplateType as ListedTemplate,
+  type Tool as ListedTool,
   ProtocolError,
   ProtocolErrorCode,
   ResourceNotFoundError,
   Server,
   type ServerContext,
 } from "@modelcontextprotocol/server";
+import type { Standing } from "../policy/permissions.ts";
 import { currentCaller } from "./access-token-context.ts";
 import type { Call } from "./call.ts";
 import type { Feature, FeatureTable } from "./features.ts";
@@ -25,18 +30,22 @@ const LIST_TTL_MS = 60_000;
 /** Makes the server for one request: cheap, because schemas were converted when the features were declared. */
 export function createServerFactory(options: McpServerOptions): () => Server {
   const { features, name, version, listAll } = options;
-  const { tools, resources, prompts } = features;
+  const { resources, prompts } = features;
   // What a list shows depends on the caller's scopes.
   const hint = { ttlMs: LIST_TTL_MS, cacheScope: "private" } as const;
-  const fixed = resources.filter(({ listing }) => "fixed" in listing);
-  const templates = resources.filter(({ listing }) => "template" in listing);
 
-  function shown<Each extends Feature>(all: readonly Each[]): Each[] {
-    const caller = currentCaller("list");
-    return all.filter((feature) => {
-      const decision = caller.may(feature);
+  const lists = new WeakMap<Standing, Lists>();
+
+  /** Made once for everybody who may do the same. */
+  function shown(): Lists {
+    const { standing } = currentCaller("list");
+    const isShown = (feature: Feature) => {
+      const decision = standing.may(feature);
       return decision.allowed || (listAll && decision.because === "scopes");
-    });
+    };
+    const found = lists.get(standing) ?? listsOf(features, isShown);
+    lists.set(standing, found);
+    return found;
   }
 
   return () => {
@@ -56,7 +65,7 @@ export function createServerFactory(options: McpServerOptions): () => Server {
         },
       },
     );
-    server.setRequestHandler("tools/list", () => ({ tools: shown(tools).map(({ listing }) => listing) }));
+    server.setRequestHandler("tools/list", () => ({ tools: shown().tools }));
     server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
@@ -66,13 +75,9 @@ export function createServerFactory(options: McpServerOptions): () => Server {
       return "failed" in used ? toolError(used.failed) : used.result;
     });
     if (resources.length > 0) {
-      server.setRequestHandler("resources/list", () => ({
-        resources: shown(fixed).flatMap(({ listing }) => ("fixed" in listing ? [listing.fixed] : [])),
-      }));
+      server.setRequestHandler("resources/list", () => ({ resources: shown().resources }));
       server.setRequestHandler("resources/templates/list", () => ({
-        resourceTemplates: shown(templates).flatMap(({ listing }) =>
-          "template" in listing ? [listing.template] : [],
-        ),
+        resourceTemplates: shown().resourceTemplates,
       }));
       server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
         const found = features.resource(uri);
@@ -83,9 +88,7 @@ export function createServerFactory(options: McpServerOptions): () => Server {
       });
     }
     if (prompts.length > 0) {
-      server.setRequestHandler("prompts/list", () => ({
-        prompts: shown(prompts).map(({ listing }) => listing),
-      }));
+      server.setRequestHandler("prompts/list", () => ({ prompts: shown().prompts }));
       server.setRequestHandler("prompts/get", async ({ params }, { mcpReq }) => {
         const prompt = features.prompt(params.name);
         if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
@@ -97,6 +100,24 @@ export function createServerFactory(options: McpServerOptions): () => Server {
       });
     }
     return server;
+  };
+}
+
+/** What the four lists show. */
+interface Lists {
+  tools: ListedTool[];
+  resources: ListedResource[];
+  resourceTemplates: ListedTemplate[];
+  prompts: ListedPrompt[];
+}
+
+function listsOf({ tools, resources, prompts }: FeatureTable, isShown: (feature: Feature) => boolean): Lists {
+  const readable = resources.filter(isShown);
+  return {
+    tools: tools.filter(isShown).map(({ listing }) => listing),
+    resources: readable.flatMap(({ listing }) => ("fixed" in listing ? [listing.fixed] : [])),
+    resourceTemplates: readable.flatMap(({ listing }) => ("template" in listing ? [listing.template] : [])),
+    prompts: prompts.filter(isShown).map(({ listing }) => listing),
   };
 }
 

@@ -43,7 +43,7 @@ export async function useFeature<Result extends object>(
     return { failed: words };
   };
   // The gate answers what lacks a scope before this; whatever slipped past it stops here.
-  const decision = caller.may(feature);
+  const decision = caller.standing.may(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
   // A client that goes away leaves a call that may never end.
   const noteGone = () => noteUse("error", "client_gone");

@@ -22,7 +22,7 @@ export async function sendWebResponse(
     res.writeHead(response.status, Object.fromEntries(response.headers));
     for (; chunk !== undefined && !chunk.done; chunk = await reader?.read()) {
       if (gone.aborted) return;
-      if (!res.write(chunk.value)) await drained(res, gone);
+      if (!res.write(chunk.value)) await drained(res);
     }
     res.end();
   } catch (error) {
@@ -36,11 +36,18 @@ export async function sendWebResponse(
 // A client that does not read holds what waits for it in memory.
 const STALL_MS = 60_000;
 
-async function drained(res: ExpressResponse, gone: AbortSignal): Promise<void> {
+/** Resolves when what was written has been taken, or nobody takes it any more. */
+export async function drained(res: ExpressResponse): Promise<void> {
   const stalled = setTimeout(() => res.destroy(), STALL_MS);
+  const over = new AbortController();
+  const abort = () => over.abort();
+  res.once("close", abort);
   try {
-    await once(res, "drain", { signal: gone });
+    await once(res, "drain", { signal: over.signal });
+  } catch {
+    // The client went away.
   } finally {
     clearTimeout(stalled);
+    res.off("close", abort);
   }
 }

@@ -110,6 +110,7 @@ function delegating(current: () => Policy): Policy {
     admits: (asker) => current().admits(asker),
     scope: (asker, scope) => current().scope(asker, scope),
     feature: (asker, feature) => current().feature(asker, feature),
+    ruleset: (asker) => current().ruleset(asker),
     explain: (asker, feature) => current().explain(asker, feature),
     unansweredBy: (claims) => current().unansweredBy(claims),
   };

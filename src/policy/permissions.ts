@@ -29,13 +29,21 @@ export interface Permissions {
   unansweredBy(claims: Asker["claims"]): string[];
   /** `scopes` without what the policy denies. */
   permitted(asker: Asker, scopes: readonly string[]): string[];
-  /** Whether somebody who holds `held`, with everything that it includes, may use `feature`. */
-  decide(asker: Asker, held: readonly string[], feature: Feature): Decision;
+  /** See {@link Policy.ruleset}. */
+  ruleset(asker: Asker): object;
+  /** What somebody who holds `held`, with everything that it includes, may do. */
+  standing(asker: Asker, held: readonly string[]): Standing;
+}
+
+/** What may be done by everybody whom the same rules of the policy match and who holds the same scopes. */
+export interface Standing {
+  /** Whether they may use this tool, resource or prompt. Decided once. */
+  may(feature: Feature): Decision;
   /**
    * The same for scopes that only turn out to be needed on the way.
    * @throws Error if one is not declared: a client that is told to ask for it would ask in vain
    */
-  decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision;
+  holds(required: RequiredScopes): Decision;
 }
 
 interface Rooms {
@@ -44,7 +52,13 @@ interface Rooms {
   membership: Membership;
 }
 
+/** Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
+const MAX_STANDINGS = 1_000;
+
 export function createPermissions({ policy, catalogue, membership }: Rooms): Permissions {
+  // A ruleset of a policy that is not in force any more takes its standings with it.
+  const standings = new WeakMap<object, Map<string, Standing>>();
+
   function decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision {
     const missing: string[] = [];
     for (const alternatives of unmetScopes(required, held)) {
@@ -56,6 +70,32 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
       missing.push(toAskFor ?? alternatives[0]);
     }
     return missing.length === 0 ? { allowed: true } : { allowed: false, because: "scopes", missing };
+  }
+
+  function decide(asker: Asker, held: readonly string[], feature: Feature): Decision {
+    const verdict = policy.feature(asker, feature);
+    return verdict.allowed
+      ? decideScopes(asker, held, feature.scopes)
+      : { allowed: false, because: "policy", rule: verdict.rule };
+  }
+
+  function createStanding(asker: Asker, held: readonly string[]): Standing {
+    const decided = new WeakMap<Feature, Decision>();
+    return {
+      may(feature) {
+        const decision = decided.get(feature) ?? decide(asker, held, feature);
+        decided.set(feature, decision);
+        return decision;
+      },
+      holds(required) {
+        const undeclared = required.flat().find((scope) => !catalogue.names.includes(scope));
+        if (undeclared !== undefined)
+          throw new Error(
+            `requireScopes() names the scope "${undeclared}", which is not declared in scopes.`,
+          );
+        return decideScopes(asker, held, required);
+      },
+    };
   }
 
   return {
@@ -75,17 +115,15 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
       const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(asker, scope).allowed);
       return catalogue.without(scopes, denied);
     },
-    decide(asker, held, feature) {
-      const verdict = policy.feature(asker, feature);
-      return verdict.allowed
-        ? decideScopes(asker, held, feature.scopes)
-        : { allowed: false, because: "policy", rule: verdict.rule };
-    },
-    decideScopes(asker, held, required) {
-      const undeclared = required.flat().find((scope) => !catalogue.names.includes(scope));
-      if (undeclared !== undefined)
-        throw new Error(`requireScopes() names the scope "${undeclared}", which is not declared in scopes.`);
-      return decideScopes(asker, held, required);
+    ruleset: policy.ruleset,
+    standing(asker, held) {
+      const ruleset = policy.ruleset(asker);
+      const alike = standings.get(ruleset) ?? new Map<string, Standing>();
+      const scopes = held.join(" ");
+      const standing = alike.get(scopes) ?? createStanding(asker, held);
+      if (alike.size >= MAX_STANDINGS) alike.clear();
+      standings.set(ruleset, alike.set(scopes, standing));
+      return standing;
     },
   };
 }

@@ -44,6 +44,11 @@ export interface Policy {
   scope(asker: Asker, scope: string): Verdict;
   /** Whether they may use this tool, resource or prompt, provided that they hold its scopes. */
   feature(asker: Asker, feature: Feature): Verdict;
+  /**
+   * Stands for the rules that match the asker. Of whoever has the same object, everything above is decided alike; rules
+   * that change make new ones.
+   */
+  ruleset(asker: Asker): object;
   /** Every rule that has a say in that. */
   explain(asker: Asker, feature: Feature): Explanation;
   /** The claims that rules ask for and the identity provider did not send: such rules match nobody. */
@@ -51,6 +56,9 @@ export interface Policy {
 }
 
 export const DEFAULT_CLAIMS: ClaimNames = { groups: "groups", organization: "org_id" };
+
+/** Where every person has rules of their own. */
+const MAX_RULESETS = 10_000;
 
 const FLAT: ScopeHierarchy = { partsOf: () => [], wholesOf: () => [] };
 
@@ -64,10 +72,17 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
     name: "default",
     ...(defaultLine !== undefined && { line: defaultLine }),
   };
-  // A list asks for many features on behalf of one asker.
+  // A list asks for many features on behalf of one asker, and many askers are matched by the same rules.
   const known = new WeakMap<Asker, readonly Rule[]>();
+  const rulesets = new Map<string, readonly Rule[]>();
   function rulesFor(asker: Asker): readonly Rule[] {
-    const rules = known.get(asker) ?? document.rules.filter((rule) => isFor(rule, asker, claimNames));
+    const before = known.get(asker);
+    if (before !== undefined) return before;
+    const matching = document.rules.filter((rule) => isFor(rule, asker, claimNames));
+    const names = matching.map((rule) => document.rules.indexOf(rule)).join();
+    const rules = rulesets.get(names) ?? matching;
+    if (rulesets.size >= MAX_RULESETS) rulesets.clear();
+    rulesets.set(names, rules);
     known.set(asker, rules);
     return rules;
   }
@@ -112,6 +127,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
       verdict(refusal(rulesFor(asker), ({ effect, about }) => effect === "allow" || about === "everything")),
     scope: (asker, scope) => verdict(scopeRefusal(rulesFor(asker), scope)),
     feature: (asker, feature) => verdict(featureRefusal(rulesFor(asker), feature)),
+    ruleset: rulesFor,
     unansweredBy(claims) {
       const asked = (key: "groups" | "organizations") =>
         document.rules.some((rule) => rule.for[key] !== undefined);

@@ -15,7 +15,7 @@ export interface EncryptedStoreOptions<T> {
 }
 
 /** A record that cannot be opened or parsed (another SECRET_KEY, an older version) counts as absent, and is logged. */
-export function encryptedStore<T>({
+export function encryptedStore<T extends object>({
   records,
   sealer,
   log,
@@ -23,12 +23,17 @@ export function encryptedStore<T>({
   schema,
 }: EncryptedStoreOptions<T>): Store<T> {
   const keyOf = (key: string) => `${kind}:${key}`;
+  /** How a value was written, as long as somebody has it. */
+  const written = new WeakMap<T, string>();
   const seal = (key: string, value: T) => sealer.seal(JSON.stringify(value), keyOf(key));
 
   function open(key: string, record: string): T | undefined {
     const text = sealer.open(record, keyOf(key));
     const parsed = text === undefined ? undefined : schema.safeParse(JSON.parse(text));
-    if (parsed?.success) return parsed.data;
+    if (parsed?.success) {
+      written.set(parsed.data, record);
+      return parsed.data;
+    }
     log.warn(
       { reason: text === undefined ? "record_not_decryptable" : "record_of_unknown_shape", kind },
       "A stored record is unreadable and is treated as absent",
@@ -36,9 +41,24 @@ export function encryptedStore<T>({
     return undefined;
   }
 
-  async function get(key: string): Promise<T | undefined> {
+  interface Found {
+    record?: string | undefined;
+    value?: T | undefined;
+  }
+
+  async function latest(key: string): Promise<Found> {
     const record = await records.get(keyOf(key));
-    return record === undefined ? undefined : open(key, record);
+    return record === undefined ? {} : { record, value: open(key, record) };
+  }
+
+  /** Undefined for a value that did not come from here as it is. */
+  function asRead(value: T | undefined): Found | undefined {
+    const record = value && written.get(value);
+    return record === undefined ? undefined : { record, value };
+  }
+
+  async function get(key: string): Promise<T | undefined> {
+    return (await latest(key)).value;
   }
 
   /** If the answer to a write is lost, the record tells whether it was made: no two ciphertexts are alike. */
@@ -59,16 +79,20 @@ export function encryptedStore<T>({
   return {
     get,
     put: (key, value, ttlSeconds) => records.put(keyOf(key), seal(key, value), ttlSeconds),
-    async take(key) {
+    async take(key, accept = () => {}) {
       const value = await get(key);
+      if (value !== undefined) accept(value);
       return value !== undefined && (await records.delete(keyOf(key))) ? value : undefined;
     },
-    async update(key, decide) {
-      for (;;) {
-        const record = await records.get(keyOf(key));
-        const { write, result, ...rest } = decide(record === undefined ? undefined : open(key, record));
+    async update(key, decide, read) {
+      for (let found = asRead(read) ?? (await latest(key)); ; found = await latest(key)) {
+        const { write, result, ...rest } = decide(found.value);
         if (write === undefined || !("ttlSeconds" in rest)) return result;
-        if (await replaced(keyOf(key), record, seal(key, write), rest.ttlSeconds)) return result;
+        const sealed = seal(key, write);
+        if (await replaced(keyOf(key), found.record, sealed, rest.ttlSeconds)) {
+          written.set(write, sealed);
+          return result;
+        }
       }
     },
     delete: (key) => records.delete(keyOf(key)),

@@ -26,6 +26,8 @@ export function memoryRecords(): Records {
     const entry = entries.get(key);
     return entry?.expires !== undefined && entry.expires <= Date.now() ? undefined : entry;
   };
+  const membersOf = (index: string) =>
+    [...(indexes.get(index) ?? [])].sort(([, one], [, other]) => one - other).map(([member]) => member);
   // Keyv removes an expired entry only when it is read; abandoned ones would stay for ever.
   const sweep = setInterval(() => {
     for (const key of entries.keys()) if (live(key) === undefined) entries.delete(key);
@@ -68,16 +70,17 @@ export function memoryRecords(): Records {
       return { epoch: 0, close: () => void changes.off(kind, changed) };
     },
     indexes: {
-      add: async (index, member, score) => {
-        const scores = indexes.get(index) ?? new Map<string, number>();
-        indexes.set(index, scores.set(member, score));
-      },
+      add: async (names, member, score) =>
+        names.map((index) => {
+          const scores = indexes.get(index) ?? new Map<string, number>();
+          indexes.set(index, scores.set(member, score));
+          return membersOf(index);
+        }),
       remove: async (index, member) => {
         indexes.get(index)?.delete(member);
         if (indexes.get(index)?.size === 0) indexes.delete(index);
       },
-      members: async (index) =>
-        [...(indexes.get(index) ?? [])].sort(([, one], [, other]) => one - other).map(([member]) => member),
+      members: async (index) => membersOf(index),
     },
     rateLimits: rateLimits(
       ({ name, points, seconds }) => new RateLimiterMemory({ keyPrefix: name, points, duration: seconds }),

@@ -13,6 +13,35 @@ export interface RateLimits {
   count(limit: RateLimit, key: string): Promise<number>;
 }
 
+/** Which part of a limit this process gives away without asking the others. */
+const LOCAL_SHARE = 1 / 20;
+/** Beyond this many at once, every one is counted together with the other replicas. */
+const MAX_LOCAL_KEYS = 10_000;
+
+/**
+ * Whoever stays far below a limit is counted here alone, so that usual requests need no store for it. A limit may
+ * therefore be exceeded by a twentieth for each replica; one below twenty never is.
+ * @param now seconds since the epoch
+ */
+export function sparingRateLimits(shared: RateLimits, now: () => number): RateLimits {
+  const windows = new Map<string, { until: number; counts: Map<string, number> }>();
+  return {
+    async count(limit, key) {
+      let window = windows.get(limit.name);
+      if (window === undefined || window.until <= now()) {
+        window = { until: now() + limit.seconds, counts: new Map() };
+        windows.set(limit.name, window);
+      }
+      const { counts } = window;
+      const counted = (counts.get(key) ?? 0) + 1;
+      const isKept = counts.has(key) || counts.size < MAX_LOCAL_KEYS;
+      if (!isKept || counted > Math.floor(limit.points * LOCAL_SHARE)) return shared.count(limit, key);
+      counts.set(key, counted);
+      return 0;
+    },
+  };
+}
+
 /** `make` builds the limiter of a store, once for every limit. */
 export function rateLimits(make: (limit: RateLimit) => RateLimiterAbstract): RateLimits {
   const limiters = new Map<string, RateLimiterAbstract>();

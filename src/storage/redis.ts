@@ -30,7 +30,8 @@ const REWRITE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0`;
 // An index lives as long as its longest-lived member may.
 const INDEX_ADD = `redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end return 1`;
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+  return redis.call('ZRANGE', KEYS[1], 0, -1)`;
 const DELETE_IF =
   "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
@@ -101,8 +102,17 @@ export function redisRecords(options: RedisOptions): Records {
     deleteIf: (key, expected) => evaluate(DELETE_IF, key, expected),
     watch: watching.watch,
     indexes: {
-      add: async (index, member, score, ttlSeconds) =>
-        void (await evaluate(INDEX_ADD, `index:${index}`, String(score), member, String(ttlSeconds * 1000))),
+      // Each is somewhere else in a cluster; on one server they travel together.
+      add: (indexes, member, score, ttlSeconds) =>
+        Promise.all(
+          indexes.map((index) =>
+            run(async ({ commands }) => {
+              const keys = [redisKeyOf(`index:${index}`)];
+              const added = [String(score), member, String(ttlSeconds * 1000)];
+              return (await commands.eval(INDEX_ADD, { keys, arguments: added })) as string[];
+            }),
+          ),
+        ),
       remove: async (index, member) =>
         void (await run(({ commands }) => commands.zRem(redisKeyOf(`index:${index}`), member))),
       members: (index) => run(({ commands }) => commands.zRange(redisKeyOf(`index:${index}`), 0, -1)),

@@ -48,8 +48,11 @@ export interface Watch {
  * a record is never without its member.
  */
 export interface Indexes {
-  /** `score` orders the members; the index itself lives at least `ttlSeconds` from now. */
-  add(index: string, member: string, score: number, ttlSeconds: number): Promise<void>;
+  /**
+   * Adds to several at once. `score` orders the members; the indexes themselves live at least `ttlSeconds` from now.
+   * @returns the members of each, with the new one, lowest score first
+   */
+  add(indexes: readonly string[], member: string, score: number, ttlSeconds: number): Promise<string[][]>;
   remove(index: string, member: string): Promise<void>;
   /** Lowest score first. */
   members(index: string): Promise<string[]>;
@@ -64,13 +67,21 @@ export type Change<T, Result> =
 export interface Store<T> {
   get(key: string): Promise<T | undefined>;
   put(key: string, value: T, ttlSeconds: number): Promise<void>;
-  /** Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value. */
-  take(key: string): Promise<T | undefined>;
+  /**
+   * Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value.
+   * @param accept looks at it first; what it throws leaves the value where it is, and is thrown
+   */
+  take(key: string, accept?: (value: T) => void): Promise<T | undefined>;
   /**
    * Reads, decides, and writes only if nobody wrote in between; otherwise decides again on what is there then.
    * `decide` must be free of side effects: it may run several times.
+   * @param read what `get` gave, or an update wrote, a moment ago: decided on first, and not read again unless it changed
    */
-  update<Result>(key: string, decide: (current: T | undefined) => Change<T, Result>): Promise<Result>;
+  update<Result>(
+    key: string,
+    decide: (current: T | undefined) => Change<T, Result>,
+    read?: T,
+  ): Promise<Result>;
   /** True for the caller whose call removed it. */
   delete(key: string): Promise<boolean>;
 }

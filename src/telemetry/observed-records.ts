@@ -16,7 +16,7 @@ export function observedRecords(records: Records, observe: Observe): Records {
     deleteIf: (key, expected) => watched("delete_if", () => records.deleteIf(key, expected)),
     watch: (kind, changed) => records.watch(kind, changed),
     indexes: {
-      add: (index, member, score, ttl) => watched("index_add", () => indexes.add(index, member, score, ttl)),
+      add: (names, member, score, ttl) => watched("index_add", () => indexes.add(names, member, score, ttl)),
       remove: (index, member) => watched("index_remove", () => indexes.remove(index, member)),
       members: (index) => watched("index_members", () => indexes.members(index)),
     },

@@ -29,7 +29,8 @@ export const traceRequests: RequestHandler = (req, res, next) => {
   const attributes = { "http.request.method": method, "url.scheme": req.protocol };
   const span = tracer().startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);
   const spanContext = span.spanContext();
-  if (isSpanContextValid(spanContext)) res.locals.trace_id = spanContext.traceId;
+  if (!isSpanContextValid(spanContext)) return next(); // nobody traces
+  res.locals.trace_id = spanContext.traceId;
   res.once("close", () => endOfRequest(span, method, routeLabel(req.route, path), res));
   context.with(trace.setSpan(parent, span), next);
 };

@@ -1,12 +1,13 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Permissions } from "../policy/permissions.ts";
+import type { Permissions, Standing } from "../policy/permissions.ts";
+import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { askerOf, type Grant, whose } from "./grant.ts";
+import { askerOf, type Grant, type IssuedAccessToken, whose } from "./grant.ts";
 import type { CachedGrant, GrantCache } from "./grant-cache.ts";
 import type { Grants } from "./grants.ts";
-import { readToken } from "./opaque-token.ts";
+import { readToken, type TokenHash } from "./opaque-token.ts";
 import type { UpstreamRefresh } from "./upstream-refresh.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
@@ -28,7 +29,7 @@ export interface AccessToken {
 
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
-  | { token: AccessToken }
+  | { token: AccessToken; standing: Standing }
   | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 
 interface Rooms extends Pick<Surroundings, "now"> {
@@ -36,40 +37,78 @@ interface Rooms extends Pick<Surroundings, "now"> {
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   resource: string;
+  /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
+  findings?: Findings;
+}
+
+/** For as long as the grant itself is kept: a grant that changes is another object. */
+export type Findings = WeakMap<CachedGrant, { asker: Asker; byToken: Map<TokenHash, Finding> }>;
+
+interface Finding {
+  /** See {@link Permissions.ruleset}. */
+  ruleset: object;
+  verification: Verification;
 }
 
 /** Verifies an access token for `resource`. One look-up, and none for a grant that was seen a moment ago. */
-export async function verifyAccessToken(
-  value: string,
-  { grants, permissions, catalogue, resource, now }: Rooms,
-): Promise<Verification> {
+export async function verifyAccessToken(value: string, rooms: Rooms): Promise<Verification> {
   const presented = readToken("access", value);
   if (presented === undefined) return { refused: "malformed_access_token" };
   const issuedBy = ({ accessTokens }: CachedGrant) =>
     accessTokens.find(({ hash }) => hash === presented.hash);
-  const grant = await grants.find(presented.grantId, (found) => issuedBy(found) !== undefined);
+  const grant = await rooms.grants.find(presented.grantId, (found) => issuedBy(found) !== undefined);
   if (grant === undefined) return { refused: "grant_ended" };
   const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
-  if (issued.expiresAt <= now()) return { refused: "expired_access_token", grant: whose(grant) };
-  if (grant.resource !== resource)
+  if (issued.expiresAt <= rooms.now()) return { refused: "expired_access_token", grant: whose(grant) };
+  if (grant.resource !== rooms.resource)
     return { refused: "access_token_for_another_resource", grant: whose(grant) };
-  const asker = askerOf(grant);
+  return judged(grant, issued, rooms);
+}
+
+/** {@link judge}, asked again only if the policy changed. */
+function judged(
+  grant: CachedGrant,
+  issued: IssuedAccessToken,
+  { permissions, catalogue, findings = new WeakMap() }: Rooms,
+): Verification {
+  const found = findings.get(grant) ?? { asker: askerOf(grant), byToken: new Map() };
+  findings.set(grant, found);
+  const ruleset = permissions.ruleset(found.asker);
+  const before = found.byToken.get(issued.hash);
+  if (before?.ruleset === ruleset) return before.verification;
+  const verification = judge(grant, issued, found.asker, { permissions, catalogue });
+  found.byToken.set(issued.hash, { ruleset, verification });
+  return verification;
+}
+
+/** Whether the user may come in, and what the token is worth to them: by membership and policy as they are now. */
+function judge(
+  grant: CachedGrant,
+  issued: IssuedAccessToken,
+  asker: Asker,
+  { permissions, catalogue }: Pick<Rooms, "permissions" | "catalogue">,
+): Verification {
   const notAdmitted = permissions.refusal(asker);
   if (notAdmitted !== undefined) {
     const { reason, rule } = notAdmitted;
     return { refused: reason, grant: whose(grant), ...(rule && { rule: rule.name }) };
   }
-  return {
-    token: Object.freeze({
-      ...whose(grant),
-      scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
-      claims: grant.claims,
-      expiresAt: issued.expiresAt,
-      resource: grant.resource,
-      redirectUri: grant.code.redirectUri,
-    }),
-  };
+  // Handed to every tool that this token calls: none may change it for the next one.
+  const token: AccessToken = frozen({
+    ...whose(grant),
+    scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
+    claims: grant.claims,
+    expiresAt: issued.expiresAt,
+    resource: grant.resource,
+    redirectUri: grant.code.redirectUri,
+  });
+  return { token, standing: permissions.standing(asker, token.scopes) };
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(frozen);
+  return value;
 }
 
 /**
@@ -103,5 +142,6 @@ export async function upstreamAccessToken(
   const grant = await grants.find(grantId);
   if (grant === undefined)
     throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "grant_ended" });
-  return (await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS)).accessToken;
+  const fresh = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
+  return fresh.upstream.accessToken;
 }

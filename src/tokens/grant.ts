@@ -54,6 +54,7 @@ export const Grant = z.object({
   upstream: UpstreamTokens,
 });
 export type Grant = z.infer<typeof Grant>;
+export type IssuedAccessToken = Grant["accessTokens"][number];
 
 /** For the log and the audit log. */
 export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | "clientId">): {

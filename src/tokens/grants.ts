@@ -31,7 +31,11 @@ export interface Grants {
   open(request: ApprovedRequest, login: UpstreamLogin): Promise<{ code: string; earlier: Grant[] }>;
   find(id: string): Promise<Grant | undefined>;
   /** See {@link Store.update}. */
-  update<Result>(id: string, decide: (grant: Grant | undefined) => GrantChange<Result>): Promise<Result>;
+  update<Result>(
+    id: string,
+    decide: (grant: Grant | undefined) => GrantChange<Result>,
+    read?: Grant,
+  ): Promise<Result>;
   /**
    * Ends the grant and every token of it, everywhere. `reason` is a code for the audit log. The grant as it was, for
    * the caller who ended it.
@@ -83,7 +87,10 @@ export function createGrants({
   }
 
   async function live(index: string): Promise<Grant[]> {
-    const members = await indexes.members(index);
+    return liveOf(index, await indexes.members(index));
+  }
+
+  async function liveOf(index: string, members: readonly string[]): Promise<Grant[]> {
     const found = await Promise.all(members.map((id) => store.get(id)));
     const stale = members.filter((_, i) => found[i] === undefined);
     await Promise.all(stale.flatMap((id) => [indexes.remove(index, id), lastUse.forget(id)]));
@@ -99,16 +106,24 @@ export function createGrants({
     return grant;
   }
 
-  /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
-  async function keepWithinLimits({ id: newest, subject, clientId }: Grant): Promise<Grant[]> {
-    const grants = await live(subjectIndex(subject));
+  /**
+   * Ends what is beyond the limits; of the same client, what is left beside `newest`.
+   * @param ids the user's grants, `newest` among them, oldest first
+   */
+  async function keepWithinLimits(newest: Grant, ids: readonly string[]): Promise<Grant[]> {
+    const { id, subject, clientId } = newest;
+    const others = await liveOf(
+      subjectIndex(subject),
+      ids.filter((each) => each !== id),
+    );
+    const grants = [...others, newest];
     const ofClient = grants.filter((grant) => grant.clientId === clientId);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
       ...oldest(ofClient, limits.perUserAndClient),
     ]);
     for (const { id } of surplus) await end(id, "too_many_grants");
-    return ofClient.filter((grant) => grant.id !== newest && !surplus.has(grant));
+    return ofClient.filter((grant) => grant !== newest && !surplus.has(grant));
   }
 
   return {
@@ -141,16 +156,20 @@ export function createGrants({
       };
       // Indexed first: a grant that no index names could not be ended by its user.
       const longest = Math.max(1, grant.expiresAt - now());
-      await Promise.all(indexesOf(grant).map((index) => indexes.add(index, id, grant.createdAt, longest)));
+      const [ofSubject = []] = await indexes.add(indexesOf(grant), id, grant.createdAt, longest);
       await store.put(id, grant, ttlSeconds(grant));
-      return { code, earlier: await keepWithinLimits(grant) };
+      return { code, earlier: await keepWithinLimits(grant, ofSubject) };
     },
     find: (id) => store.get(id),
-    update: (id, decide) =>
-      store.update(id, (grant) => {
-        const { write, result } = decide(grant);
-        return write === undefined ? { result } : { write, ttlSeconds: ttlSeconds(write), result };
-      }),
+    update: (id, decide, read) =>
+      store.update(
+        id,
+        (grant) => {
+          const { write, result } = decide(grant);
+          return write === undefined ? { result } : { write, ttlSeconds: ttlSeconds(write), result };
+        },
+        read,
+      ),
     end,
     ofSubject: (subject) => live(subjectIndex(subject)),
     ofClient: (clientId) => live(clientIndex(clientId)),
@@ -163,6 +182,7 @@ function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
   return grants.slice(0, Math.max(0, grants.length - keep));
 }
 
+/** That of the subject first. */
 function indexesOf({ subject, clientId, claims }: Grant): string[] {
   return [
     subjectIndex(subject),

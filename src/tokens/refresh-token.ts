@@ -67,9 +67,9 @@ export async function rotateRefreshToken(
 
   const before = standingIn(await grants.find(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, rooms, "refresh_repeated");
-  await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
+  const fresh = await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 
-  const after = await grants.update<Settled>(presented.grantId, (grant): GrantChange<Settled> => {
+  const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
     const scopes = requestedScopes(request, found.grant);
@@ -86,7 +86,8 @@ export async function rotateRefreshToken(
       write: rememberReplaced(added.grant, presented.hash, added.issued, until, now()),
       result: { is: "replaced", answer: added.issued, grant: added.grant },
     };
-  });
+  };
+  const after = await grants.update(presented.grantId, rotate, fresh);
   return await conclude(after, presented, rooms);
 }
 

@@ -13,7 +13,6 @@ import {
   type IdentityProvider,
   UpstreamRefusal,
   type UpstreamRenewal,
-  type UpstreamTokens,
 } from "../upstream/identity-provider.ts";
 import { afterRenewal } from "../upstream/user-claims.ts";
 import type { Grant } from "./grant.ts";
@@ -23,11 +22,11 @@ export interface UpstreamRefresh {
   /**
    * Renews the grant's upstream tokens if they end before `until` (seconds since the epoch) and more than half of
    * their life is over: where the provider's tokens live shorter than ours, concurrent refreshes still renew once.
-   * @returns the provider's tokens as they are then
+   * @returns the grant as it is then
    * @throws OAuthError `invalid_grant` on a definite "no", which ends the grant; UnavailableError on an outage, which
    * changes nothing
    */
-  ensureFreshUntil(grant: Grant, until: number): Promise<UpstreamTokens>;
+  ensureFreshUntil(grant: Grant, until: number): Promise<Grant>;
 }
 
 interface Rooms {
@@ -79,16 +78,15 @@ export function createUpstreamRefresh({
     return seen.upstream.accessToken !== now.upstream.accessToken;
   }
 
-  async function refreshOnce(grant: Grant, refreshToken: string): Promise<UpstreamTokens> {
+  async function refreshOnce(grant: Grant, refreshToken: string): Promise<Grant> {
     try {
       const renewal = await identityProvider.refresh(refreshToken, grant);
-      await store(grant.id, refreshToken, renewal);
-      return renewal.tokens;
+      return (await store(grant, refreshToken, renewal)) ?? (await current(grant.id));
     } catch (cause) {
       if (!(cause instanceof UpstreamRefusal)) throw cause;
       // Refused because somebody else spent it is no reason to end what they got for it.
       const latest = await current(grant.id);
-      if (latest.upstream.refreshToken !== refreshToken) return latest.upstream;
+      if (latest.upstream.refreshToken !== refreshToken) return latest;
       throw await ended(grant, cause);
     }
   }
@@ -96,22 +94,24 @@ export function createUpstreamRefresh({
   /**
    * Writes only over what was spent: a grant that ended or moved on in between is left alone. A store that is out of
    * reach is waited for: nobody else has these tokens. A scope that the user lost at the provider is lost here.
+   * @returns the grant with them, or undefined if it was left alone
    */
   async function store(
-    grantId: string,
+    read: Grant,
     spent: string,
     { tokens, scopes, claims: renewed }: UpstreamRenewal,
-  ): Promise<void> {
-    const overwriteSpent = (grant: Grant | undefined): GrantChange<undefined> => {
+  ): Promise<Grant | undefined> {
+    const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
       const kept = scopes === undefined ? grant.scopes : catalogue.narrow(grant.scopes, scopes);
       const claims =
         renewed === undefined ? grant.claims : afterRenewal(grant.claims, grant.renewable, renewed);
-      return { write: { ...grant, upstream: tokens, scopes: kept, claims }, result: undefined };
+      const write = { ...grant, upstream: tokens, scopes: kept, claims };
+      return { write, result: write };
     };
     for (let attempt = 1; ; attempt++) {
       try {
-        return await grants.update(grantId, overwriteSpent);
+        return await grants.update(read.id, overwriteSpent, read);
       } catch (error) {
         if (!(error instanceof UnavailableError) || attempt === STORE_ATTEMPTS) throw error;
         await delay(STORE_RETRY_MS);
@@ -132,7 +132,7 @@ export function createUpstreamRefresh({
   }
 
   /** Renews under the lock, unless somebody else did while we waited for it. */
-  async function renew(grant: Grant, until: number, lock: Lock): Promise<UpstreamTokens> {
+  async function renew(grant: Grant, until: number, lock: Lock): Promise<Grant> {
     const keepingLock = setInterval(
       () => void lock.prolong().catch(() => {}),
       (lockSeconds * 1000) / 2,
@@ -140,7 +140,7 @@ export function createUpstreamRefresh({
     try {
       const latest = await current(grant.id);
       const refreshToken = dueRefreshToken(latest, until);
-      if (refreshToken === undefined || renewedMeanwhile(grant, latest)) return latest.upstream;
+      if (refreshToken === undefined || renewedMeanwhile(grant, latest)) return latest;
       return await refreshOnce(latest, refreshToken);
     } finally {
       clearInterval(keepingLock);
@@ -159,24 +159,20 @@ export function createUpstreamRefresh({
     };
   }
 
-  async function renewedByAnybody(
-    grant: Grant,
-    until: number,
-    givenUp: AbortSignal,
-  ): Promise<UpstreamTokens> {
+  async function renewedByAnybody(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
     for (;;) {
       const lock = await acquire(grant.id);
       if (lock !== undefined) return await renew(grant, until, lock);
       if (givenUp.aborted) throw slow();
       await delay(POLL_MS);
       const latest = await current(grant.id);
-      if (renewedMeanwhile(grant, latest)) return latest.upstream;
+      if (renewedMeanwhile(grant, latest)) return latest;
     }
   }
 
   return {
     async ensureFreshUntil(grant, until) {
-      if (dueRefreshToken(grant, until) === undefined) return grant.upstream;
+      if (dueRefreshToken(grant, until) === undefined) return grant;
       const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
       const renewal = renewedByAnybody(grant, until, givenUp);
       // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh

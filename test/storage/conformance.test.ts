@@ -167,7 +167,8 @@ for (const { name, skip, start, connect } of stores) {
         ["a", 1],
         ["b", 2],
       ] as const)
-        await (score === 2 ? elsewhere : here).indexes.add("letters", member, score, 60);
+        await (score === 2 ? elsewhere : here).indexes.add(["letters", "signs"], member, score, 60);
+      assert.deepEqual(await here.indexes.add(["letters", "words"], "a", 1, 60), [["a", "b", "c"], ["a"]]);
       assert.deepEqual(await elsewhere.indexes.members("letters"), ["a", "b", "c"]);
       await elsewhere.indexes.remove("letters", "b");
       await here.indexes.remove("letters", "never there");

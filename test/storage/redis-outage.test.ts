@@ -49,7 +49,7 @@ const everyVerb: Record<string, (records: Records) => Promise<unknown>> = {
   keys: async (records) => {
     for await (const _ of records.keys(""));
   },
-  "indexes.add": (records) => records.indexes.add("i", "m", 1, 60),
+  "indexes.add": (records) => records.indexes.add(["i"], "m", 1, 60),
   "indexes.remove": (records) => records.indexes.remove("i", "m"),
   "indexes.members": (records) => records.indexes.members("i"),
   "rateLimits.count": (records) => records.rateLimits.count({ name: "l", points: 1, seconds: 60 }, "k"),

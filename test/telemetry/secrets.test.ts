@@ -11,12 +11,13 @@ import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { z } from "zod";
-import { AwaitingLogin, createLogins } from "../../src/authorization/transaction.ts";
+import { AwaitingLogin } from "../../src/authorization/transaction.ts";
 import { loadConfig } from "../../src/config.ts";
 import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import { requestFields } from "../../src/http/current-request.ts";
 import { getUpstreamAccessToken } from "../../src/mcp/access-token-context.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
+import { sha256 } from "../../src/oauth/sha256.ts";
 import { serve } from "../../src/serve.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
@@ -248,7 +249,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     const silent = pino({ level: "silent" });
     const records = redisRecords({ ...config.store, log: silent } as Parameters<typeof redisRecords>[0]);
     const storing = { records, sealer: createSealer(config.secretKeys), log: silent };
-    const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
+    const logins = encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin });
     const grants = encryptedStore({ ...storing, kind: "grant", schema: Grant });
     const forgetErrors = noteErrors(baseUrl);
     try {
@@ -314,7 +315,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
       const upstreamState = browser.history
         .map(({ url }) => new URL(url).searchParams.get("state") ?? "")
         .find((each) => each !== "" && each !== state);
-      const transaction = await logins.find(upstreamState ?? "");
+      const transaction = await logins.get(sha256(upstreamState ?? ""));
       secrets.add("PKCE verifier upstream", transaction?.codeVerifier);
       secrets.add("nonce upstream", transaction?.nonce);
       const end = await browser.submit(login, { login: "alice" });

@@ -1,0 +1,49 @@
+/**
+ * `npm run bench`: what authentication costs here, beside the SDKs without it and a peer with it. Loopback only, bounded;
+ * prints its results and writes them to `bench/results.md`. `npm run bench -- --quick` looks whether all of it works.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { signIn, startDeployment } from "./deployment.ts";
+import { measureCalls } from "./measure-calls.ts";
+import { measureSessions } from "./measure-sessions.ts";
+import { measureStart } from "./measure-start.ts";
+import { meterRedis } from "./redis-meter.ts";
+import { report } from "./report.ts";
+
+const isQuick = process.argv.includes("--quick");
+const effort = isQuick
+  ? { rounds: 2, requests: 300, warmUp: 300, coldSessions: 1_000 }
+  : { rounds: 7, requests: 4_000, warmUp: 4_000, coldSessions: 1_000 };
+
+const deployment = await startDeployment();
+try {
+  say("calls");
+  const calls = await measureCalls(deployment, effort);
+  say("sessions");
+  const amounts = isQuick ? { signIns: 3, sessions: 1_000 } : { signIns: 50, sessions: 10_000 };
+  const sessions = await measureSessions(deployment, amounts);
+  say("starts");
+  const { access_token: accessToken } = await signIn(deployment);
+  const start = await measureStart(deployment, accessToken, isQuick ? 2 : 10);
+  const redis = await meterRedis(deployment.redis.url);
+  const redisVersion = await redis.version();
+  await redis.close();
+  const text = report({ effort, calls, sessions, start, versions: versions(), redisVersion });
+  process.stdout.write(`\n${text}`);
+  if (!isQuick) writeFileSync(new URL("results.md", import.meta.url), text);
+  const errors = calls.flatMap(({ rounds }) => rounds).reduce((sum, round) => sum + round.errors, 0);
+  if (errors > 0)
+    throw new Error(`${errors} answers were not the expected ones: the figures are worth nothing`);
+} finally {
+  await deployment.close();
+}
+
+function say(what: string): void {
+  process.stderr.write(`measuring ${what} …\n`);
+}
+
+function versions(): Record<string, string> {
+  const { dependencies } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8"));
+  const compared = ["@modelcontextprotocol/server", "@modelcontextprotocol/sdk", "express", "fastmcp"];
+  return Object.fromEntries(compared.map((name) => [name, dependencies[name]]));
+}

@@ -1,0 +1,87 @@
+/** Calls a tool many times over a few connections, and says what that cost the server. */
+import autocannon from "autocannon";
+import type { Subject } from "./deployment.ts";
+import type { RedisMeter } from "./redis-meter.ts";
+
+export type Generation = "2025-11-25" | "2026-07-28";
+
+export interface Load {
+  /** Requests. */
+  amount: number;
+  generation: Generation;
+  /** Used in turn; none: no Authorization header. */
+  accessTokens: readonly string[];
+  /** Default: `tools/call`. */
+  method?: "tools/call" | "tools/list";
+}
+
+export interface Measured {
+  /** Microseconds of processor time of the server, user and system. */
+  cpuPerRequest: number;
+  requestsPerSecond: number;
+  /** Milliseconds. */
+  p50: number;
+  p99: number;
+  redisCommandsPerRequest: number;
+  /** Answers that were not the expected one, and connections that failed. */
+  errors: number;
+}
+
+const CONNECTIONS = 8;
+
+export async function load(subject: Subject, redis: RedisMeter, load: Load): Promise<Measured> {
+  const { amount } = load;
+  const [usedBefore, commandsBefore] = [await subject.usage(), await redis.commands()];
+  const requests = requestsOf(load);
+  let connection = 0;
+  const result = await autocannon({
+    url: subject.url,
+    connections: CONNECTIONS,
+    amount,
+    requests,
+    // Each begins elsewhere, so that no two of them use one token at about the same time.
+    setupClient(client) {
+      const start = Math.floor((connection++ * requests.length) / CONNECTIONS);
+      client.setRequests([...requests.slice(start), ...requests.slice(0, start)]);
+    },
+    verifyBody: (body) => String(body).includes(load.method === "tools/list" ? "weather_1" : "light wind"),
+  });
+  const [usedAfter, commandsAfter] = [await subject.usage(), await redis.commands()];
+  return {
+    cpuPerRequest: (usedAfter.cpuMicroseconds - usedBefore.cpuMicroseconds) / amount,
+    requestsPerSecond: amount / result.duration,
+    p50: result.latency.p50,
+    p99: result.latency.p99,
+    redisCommandsPerRequest: (commandsAfter - commandsBefore) / amount,
+    errors: result.errors + result.mismatches + result.non2xx,
+  };
+}
+
+function requestsOf({ generation, accessTokens, method = "tools/call" }: Load): autocannon.Request[] {
+  const isModern = generation === "2026-07-28";
+  const _meta = {
+    "io.modelcontextprotocol/protocolVersion": generation,
+    "io.modelcontextprotocol/clientInfo": { name: "bench", version: "1.0.0" },
+    "io.modelcontextprotocol/clientCapabilities": {},
+  };
+  const called = method === "tools/call" ? { name: "weather_1", arguments: { city: "Berlin" } } : {};
+  const body = JSON.stringify({
+    jsonrpc: "2.0",
+    id: 1,
+    method,
+    params: { ...called, ...(isModern && { _meta }) },
+  });
+  const headers = {
+    "content-type": "application/json",
+    accept: "application/json, text/event-stream",
+    "mcp-protocol-version": generation,
+    ...(isModern && { "mcp-method": method }),
+    ...(isModern && method === "tools/call" && { "mcp-name": "weather_1" }),
+  };
+  const authorizations = accessTokens.map((token) => ({ authorization: `Bearer ${token}` }));
+  return (authorizations.length === 0 ? [{}] : authorizations).map((authorization) => ({
+    method: "POST",
+    body,
+    headers: { ...headers, ...authorization },
+  }));
+}

@@ -1,0 +1,108 @@
+/** `tools/call` side by side: every subject in turn, in several rounds. */
+import { type Deployment, type Subject, signIn } from "./deployment.ts";
+import { type Generation, type Load, load, type Measured } from "./load.ts";
+import { signInAtPeer } from "./peer-sign-in.ts";
+import { meterRedis, type RedisMeter } from "./redis-meter.ts";
+
+export interface Effort {
+  rounds: number;
+  /** Per subject and round. */
+  requests: number;
+  warmUp: number;
+  /** That the cold calls are spread over. */
+  coldSessions: number;
+}
+
+export interface Row {
+  name: string;
+  rounds: Measured[];
+}
+
+interface Contestant {
+  name: string;
+  subject: Subject;
+  load: Omit<Load, "amount">;
+}
+
+const [OLD, NEW] = ["2025-11-25", "2026-07-28"] as const satisfies Generation[];
+const COLD_CACHE_ENTRIES = 100;
+
+/** The names that the report's ratios speak of. */
+export const ROWS = {
+  floor: "(a) express, JSON",
+  sdkV2: "(b) MCP SDK v2, no auth",
+  sdkV2Tools100: "(b) MCP SDK v2, no auth, 100 tools",
+  sdkV1: "(c) MCP SDK v1, no auth",
+  bare: "(d) ours without the bearer check",
+  warm: "(e) ours, warm",
+  warmTools10: "(e) ours, warm, 10 tools",
+  warmTools100: "(e) ours, warm, 100 tools",
+  cold: "(e) ours, cold: every session looked up",
+  list: "(e) ours, tools/list of 100 tools",
+  peer: "(f) fastmcp with its OAuth proxy",
+  peerOpen: "(f) fastmcp, no auth",
+  newSdkV2: "2026-07-28: (b) MCP SDK v2, no auth",
+  newBare: "2026-07-28: (d) ours without the bearer check",
+  newWarm: "2026-07-28: (e) ours, warm",
+} as const;
+
+export async function measureCalls(deployment: Deployment, effort: Effort): Promise<Row[]> {
+  const redis = await meterRedis(deployment.redis.url);
+  const contestants = await startContestants(deployment, effort);
+  const rows = contestants.map(({ name }): Row => ({ name, rounds: [] }));
+  for (const { subject, load: kind } of contestants)
+    await load(subject, redis, { ...kind, amount: effort.warmUp });
+  for (let round = 0; round < effort.rounds; round++)
+    for (const [index, contestant] of contestants.entries())
+      rows[index]?.rounds.push(await measureOnce(contestant, redis, effort.requests));
+  await redis.close();
+  return rows;
+}
+
+function measureOnce(
+  { subject, load: kind }: Contestant,
+  redis: RedisMeter,
+  amount: number,
+): Promise<Measured> {
+  return load(subject, redis, { ...kind, amount });
+}
+
+async function startContestants(deployment: Deployment, { coldSessions }: Effort): Promise<Contestant[]> {
+  const one = { tools: 1 };
+  const warm = await deployment.ours({ ...one, guarded: true });
+  const { access_token: accessToken } = await signIn(deployment);
+  const accessTokens = [accessToken];
+  const cold = await deployment.ours(
+    { ...one, guarded: true },
+    { GRANT_CACHE_ENTRIES: String(COLD_CACHE_ENTRIES) },
+  );
+  const many = await cold.ask<string[]>({ accessToken, sessions: coldSessions });
+  const bare = await deployment.ours({ ...one, guarded: false });
+  const with100 = await deployment.ours({ tools: 100, guarded: true });
+  const sdkV2 = await deployment.plain("sdk-v2", one);
+  const nobody = { generation: OLD, accessTokens: [] };
+  const signedIn = { generation: OLD, accessTokens };
+  return [
+    { name: ROWS.floor, subject: await deployment.plain("express-json", one), load: nobody },
+    { name: ROWS.sdkV2, subject: sdkV2, load: nobody },
+    { name: ROWS.sdkV1, subject: await deployment.plain("sdk-v1", one), load: nobody },
+    { name: ROWS.bare, subject: bare, load: nobody },
+    { name: ROWS.warm, subject: warm, load: signedIn },
+    { name: ROWS.cold, subject: cold, load: { ...signedIn, accessTokens: many } },
+    { name: ROWS.peerOpen, subject: await deployment.fastmcp(one, false), load: nobody },
+    await authenticatedPeer(deployment),
+    { name: ROWS.warmTools10, subject: await deployment.ours({ tools: 10, guarded: true }), load: signedIn },
+    { name: ROWS.warmTools100, subject: with100, load: signedIn },
+    { name: ROWS.list, subject: with100, load: { ...signedIn, method: "tools/list" } },
+    { name: ROWS.sdkV2Tools100, subject: await deployment.plain("sdk-v2", { tools: 100 }), load: nobody },
+    { name: ROWS.newSdkV2, subject: sdkV2, load: { ...nobody, generation: NEW } },
+    { name: ROWS.newBare, subject: bare, load: { ...nobody, generation: NEW } },
+    { name: ROWS.newWarm, subject: warm, load: { ...signedIn, generation: NEW } },
+  ];
+}
+
+async function authenticatedPeer(deployment: Deployment): Promise<Contestant> {
+  const subject = await deployment.fastmcp({ tools: 1 }, true);
+  const accessToken = await signInAtPeer(deployment.peerOrigin);
+  return { name: ROWS.peer, subject, load: { generation: OLD, accessTokens: [accessToken] } };
+}

@@ -1,0 +1,150 @@
+/** The results as a document: what was measured, with its spread, and what was aimed at. */
+import { cpus } from "node:os";
+import type { Measured } from "./load.ts";
+import { type Effort, ROWS, type Row } from "./measure-calls.ts";
+import type { SessionFigures } from "./measure-sessions.ts";
+import type { StartFigures } from "./measure-start.ts";
+import { ratio, type Spread, spread } from "./statistics.ts";
+
+export interface Results {
+  effort: Effort;
+  calls: Row[];
+  sessions: SessionFigures;
+  start: StartFigures;
+  versions: Record<string, string>;
+  redisVersion: string;
+}
+
+export function report({ effort, calls, sessions, start, versions, redisVersion }: Results): string {
+  const aims = [...aimsOfCalls(calls), ...aimsOfSessions(sessions), ...aimsOfStart(start)];
+  return `# Results of \`npm run bench\`
+
+${new Date().toISOString().slice(0, 10)}, Node ${process.version}, Redis ${redisVersion}, ${cpus().length} × ${cpus()[0]?.model.trim()}.
+${Object.entries(versions)
+  .map(([name, version]) => `${name} ${version}`)
+  .join(", ")}.
+
+All in one run: ${effort.rounds} rounds, every subject in turn in each, ${effort.requests} requests over 8 connections, every process
+and Redis on the same machine as the load. The median of the rounds, and in brackets the least and the most. Compare
+the ratios: absolute times are this machine's. Ours writes its log and audit log, as in production; the others write none.
+
+## Calling a tool
+
+| | CPU per request, µs | × (b) | requests/s | p50, ms | p99, ms | Redis commands | errors |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+${calls.map((row) => rowOf(row, calls)).join("\n")}
+
+CPU is the server process's, user and system, as the operating system counts it. Redis commands include the server's own
+check of its connection, one a second. ${ROWS.cold}: ${effort.coldSessions} sessions in turn with room for 100 in memory.
+
+## Sessions
+
+| | |
+| --- | --- |
+| Sign-in, from \`/authorize\` to the tokens | ${sessions.signInHops} HTTP requests of browser and client, ${shown(sessions.signInMs, 1)} ms, all parties together |
+| … store operations, Redis commands | ${fixed(sessions.signInOperations, 1)}, ${fixed(sessions.signInRedisCommands, 1)} (what a script calls is counted too) |
+| Refresh | ${shown(sessions.refreshMs, 1)} ms |
+| … store operations, Redis commands | ${fixed(sessions.refreshOperations, 1)}, ${fixed(sessions.refreshRedisCommands, 1)} |
+| ${sessions.sessions} live sessions in Redis | ${megabytes(sessions.redisPerSession * sessions.sessions)} MB, ${fixed(sessions.redisPerSession, 0)} bytes each |
+| … warm, in the memory of a process | ${megabytes(sessions.processPerSession * sessions.sessions)} MB, ${fixed(sessions.processPerSession, 0)} bytes each |
+| Start to the first answer (401) | ${shown(start.firstAnswerMs, 0)} ms |
+| Start to the first call of a live session | ${shown(start.firstCallMs, 0)} ms |
+
+## What was aimed at
+
+| | aim | measured | |
+| --- | --- | --- | --- |
+${aims.map(({ what, aim, measured, isReached }) => `| ${what} | ${aim} | ${measured} | ${isReached ? "reached" : "**missed**"} |`).join("\n")}
+`;
+}
+
+interface Aim {
+  what: string;
+  aim: string;
+  measured: string;
+  isReached: boolean;
+}
+
+function aimsOfCalls(calls: readonly Row[]): Aim[] {
+  const cpu = (name: string) => valuesOf(calls, name, "cpuPerRequest");
+  const compared = (one: string, other: string, most: number): Aim => {
+    const found = ratio(cpu(one), cpu(other));
+    return {
+      what: `CPU: ${one} to ${other}`,
+      aim: `≤ ${most.toFixed(2)}`,
+      measured: shown(found, 2),
+      isReached: found.median <= most,
+    };
+  };
+  const commands = spread(valuesOf(calls, ROWS.warm, "redisCommandsPerRequest"));
+  return [
+    compared(ROWS.warm, ROWS.bare, 1.05),
+    compared(ROWS.warm, ROWS.sdkV2, 0.8),
+    compared(ROWS.warm, ROWS.peer, 0.5),
+    compared(ROWS.warmTools100, ROWS.warm, 1.1),
+    compared(ROWS.warmTools100, ROWS.sdkV2Tools100, 0.2),
+    compared(ROWS.cold, ROWS.warm, 1.25),
+    compared(ROWS.newWarm, ROWS.newBare, 1.05),
+    compared(ROWS.newWarm, ROWS.newSdkV2, 0.8),
+    {
+      what: "Redis commands per warm request",
+      aim: "0.00",
+      measured: commands.median.toFixed(2),
+      isReached: commands.median < 0.005,
+    },
+  ];
+}
+
+function aimsOfSessions(figures: SessionFigures): Aim[] {
+  const most = (what: string, value: number, limit: number, unit = ""): Aim => ({
+    what,
+    aim: `≤ ${limit}${unit}`,
+    measured: `${fixed(value, 1)}${unit}`,
+    isReached: value <= limit,
+  });
+  const per10000 = (bytes: number) => (bytes * 10_000) / 1e6;
+  return [
+    most("Store operations of a sign-in", figures.signInOperations, 10),
+    most("Store operations of a refresh", figures.refreshOperations, 5),
+    most("10,000 sessions in Redis", per10000(figures.redisPerSession), 40, " MB"),
+    most("10,000 sessions, warm, in a process", per10000(figures.processPerSession), 40, " MB"),
+  ];
+}
+
+function aimsOfStart({ firstAnswerMs }: StartFigures): Aim[] {
+  return [
+    {
+      what: "Start to the first answer",
+      aim: "≤ 700 ms",
+      measured: `${shown(firstAnswerMs, 0)} ms`,
+      isReached: firstAnswerMs.median <= 700,
+    },
+  ];
+}
+
+function rowOf({ name, rounds }: Row, calls: readonly Row[]): string {
+  const of = (field: keyof Measured) => spread(rounds.map((round) => round[field]));
+  const errors = rounds.reduce((sum, round) => sum + round.errors, 0);
+  const baseline = valuesOf(calls, name.startsWith("2026") ? ROWS.newSdkV2 : ROWS.sdkV2, "cpuPerRequest");
+  const compared = ratio(
+    rounds.map(({ cpuPerRequest }) => cpuPerRequest),
+    baseline,
+  );
+  return `| ${name} | ${shown(of("cpuPerRequest"), 0)} | ${shown(compared, 2)} | ${fixed(of("requestsPerSecond").median, 0)} | ${fixed(of("p50").median, 0)} | ${fixed(of("p99").median, 0)} | ${fixed(of("redisCommandsPerRequest").median, 2)} | ${errors} |`;
+}
+
+function valuesOf(calls: readonly Row[], name: string, field: keyof Measured): number[] {
+  return calls.find((row) => row.name === name)?.rounds.map((round) => round[field]) ?? [];
+}
+
+function shown({ median, least, most }: Spread, digits: number): string {
+  return `${fixed(median, digits)} (${fixed(least, digits)}–${fixed(most, digits)})`;
+}
+
+function fixed(value: number, digits: number): string {
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function megabytes(bytes: number): string {
+  return fixed(bytes / 1e6, 1);
+}

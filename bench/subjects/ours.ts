@@ -1,0 +1,124 @@
+/**
+ * This project, put together as `npm start` does, with the benchmark's tools. (d) `guarded: false` leaves out the bearer
+ * check alone: what it costs is the difference to (e).
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { RequestHandler } from "express";
+import { pino } from "pino";
+import { z } from "zod";
+import { door, mount } from "../../dist/app.js";
+import type { AuthenticatedClient } from "../../dist/clients/authenticate-client.js";
+import { loadConfig } from "../../dist/config.js";
+import { requestFields } from "../../dist/http/current-request.js";
+import { withCaller } from "../../dist/mcp/access-token-context.js";
+import { defineTool } from "../../dist/mcp/define-tool.js";
+import type { AuthorizationCodeRequest } from "../../dist/oauth/requests.js";
+import { buildRooms } from "../../dist/rooms.js";
+import { redisRecords } from "../../dist/storage/redis.js";
+import { systemClock } from "../../dist/surroundings.js";
+import { redeemCode } from "../../dist/tokens/authorization-code.js";
+import { readToken } from "../../dist/tokens/opaque-token.js";
+import type { UpstreamLogin } from "../../dist/upstream/identity-provider.js";
+import { createOidcProvider } from "../../dist/upstream/oidc.js";
+import { forecast, toolNames } from "../tools.ts";
+import { listen, settings } from "./subject.ts";
+
+export interface OurSettings {
+  environment: Record<string, string>;
+  guarded: boolean;
+}
+
+const { tools: count, environment, guarded } = settings<OurSettings>();
+const config = loadConfig(environment);
+const log = pino({ level: config.logLevel, base: null, mixin: requestFields });
+if (config.store.kind !== "redis") throw new Error("The benchmark needs a real Redis");
+const rooms = buildRooms({
+  config,
+  tools: toolNames(count).map((name) =>
+    defineTool({
+      name,
+      description: "Weather for a city",
+      scopes: ["weather:read"],
+      input: z.object({ city: z.string().min(1) }),
+      run: ({ city }) => forecast(city),
+    }),
+  ),
+  scopes: { "weather:read": "Read the weather" },
+  records: redisRecords({ ...config.store, log }),
+  identityProvider: createOidcProvider(config.upstream, { now: systemClock, randomBytes, log }),
+  log,
+});
+
+/** In place of the bearer check: the same caller at every request. */
+function nobodyAsked(): RequestHandler {
+  const token = Object.freeze({
+    subject: "alice",
+    clientId: "bench",
+    scopes: ["weather:read"],
+    claims: {},
+    expiresAt: systemClock() + 86_400,
+    resource: config.resource,
+    grantId: "none",
+    redirectUri: "http://127.0.0.1/callback",
+  });
+  const standing = rooms.permissions.standing(token, token.scopes);
+  return (_req, _res, next) => withCaller({ token, standing, upstreamAccessToken: async () => "" }, next);
+}
+
+/**
+ * Live sessions of as many users, each as large as the one that `accessToken` belongs to, made by the code that makes
+ * them in production; only the browser's way is left out.
+ */
+async function moreSessions({
+  accessToken,
+  sessions,
+}: {
+  accessToken: string;
+  sessions: number;
+}): Promise<string[]> {
+  const template = await rooms.grants.find(readToken("access", accessToken)?.grantId ?? "");
+  if (template === undefined) throw new Error("There is no session to take as a model");
+  const { clientId, resource, scopes, claims, renewable, upstream, code } = template;
+  const client = await rooms.clients.find(clientId);
+  if (client === undefined) throw new Error("The model's client is not registered");
+  const verifier = randomBytes(32).toString("base64url");
+  const codeChallenge = createHash("sha256").update(verifier).digest("base64url");
+  const { redirectUri } = code;
+  const tokens: string[] = [];
+  for (let i = 0; i < sessions; i++) {
+    const subject = `${template.subject}-${i}`;
+    const login: UpstreamLogin = {
+      subject,
+      claims: { ...claims, sub: subject, sid: `session-${i}` },
+      renewable,
+      scopes,
+      tokens: upstream,
+    };
+    const request = { clientId, redirectUri, codeChallenge, resource, scopes };
+    const opened = await rooms.grants.open(request, login);
+    const asked: AuthorizationCodeRequest = {
+      grant_type: "authorization_code",
+      code: opened.code,
+      code_verifier: verifier,
+      redirect_uri: redirectUri,
+      resource: [resource],
+    };
+    const issued = await redeemCode(client as AuthenticatedClient, asked, {
+      ...rooms,
+      lifetimes: config.lifetimes,
+    });
+    tokens.push(issued.access_token);
+  }
+  return tokens;
+}
+
+// The connection is made in the background.
+while (
+  !(await rooms.records.ping().then(
+    () => true,
+    () => false,
+  ))
+)
+  await delay(20);
+listen(mount(rooms, guarded ? door(rooms) : nobodyAsked()), config.port, moreSessions);

@@ -1,0 +1,25 @@
+/** Headers that are the same on every answer, worked out once. */
+import { IncomingMessage, ServerResponse } from "node:http";
+import { Socket } from "node:net";
+import type { Request, RequestHandler, Response } from "express";
+
+/**
+ * Asks a middleware once what it sets, and sets that on every answer. For one that sets all of it at once, whatever the
+ * request.
+ */
+export function recordedHeaders(middleware: RequestHandler): RequestHandler {
+  const req = new IncomingMessage(new Socket());
+  const res = new ServerResponse(req);
+  let isDone = false;
+  void middleware(req as Request, res as Response, () => {
+    isDone = true;
+  });
+  if (!isDone) throw new Error("This middleware sets its headers later, or none: it cannot be recorded.");
+  const headers = Object.entries(res.getHeaders()).filter((entry): entry is [string, string] =>
+    Boolean(entry[1]),
+  );
+  return (_req, res, next) => {
+    for (const [name, value] of headers) res.setHeader(name, value);
+    next();
+  };
+}

@@ -1,0 +1,169 @@
+/**
+ * One JSON-RPC request and its answer, straight through this HTTP response: the SDK's protocol engine (`Server`) speaks
+ * into it. The SDK's own HTTP handler, with its web `Request`, `Response` and streams, costs five times as much; it still
+ * serves what is unusual in any way, and is the judge of what is wrong.
+ */
+import type { IncomingHttpHeaders } from "node:http";
+import {
+  isJSONRPCRequest,
+  type JSONRPCMessage,
+  type JSONRPCRequest,
+  PerRequestHTTPServerTransport,
+  PROTOCOL_VERSION_META_KEY,
+  type Server,
+  SUPPORTED_PROTOCOL_VERSIONS,
+  type TransportSendOptions,
+} from "@modelcontextprotocol/server";
+import type { Request, Response } from "express";
+import { drained } from "./web-response.ts";
+
+/** A request whose headers and envelope agree in every detail, in one of the two protocol generations. */
+export interface OrdinaryRequest {
+  readonly message: JSONRPCRequest;
+  /** 2026-07-28, or none: the 2025 generation. */
+  readonly revision?: string;
+}
+
+/** The revision whose rules {@link isModern} knows. */
+const MODERN = "2026-07-28";
+/** Which parameter the `Mcp-Name` header repeats. */
+const NAMED_BY: Readonly<Record<string, string>> = {
+  "tools/call": "name",
+  "prompts/get": "name",
+  "resources/read": "uri",
+};
+
+/** Undefined for whatever the SDK's handler should judge: it would not treat it as one plain request, or may refuse it. */
+export function ordinaryRequest({ method, headers, body }: Request): OrdinaryRequest | undefined {
+  const accept = headers.accept ?? "";
+  const takesBoth = accept.includes("application/json") && accept.includes("text/event-stream");
+  if (method !== "POST" || !takesBoth || !isJSONRPCRequest(body)) return undefined;
+  const version = headers["mcp-protocol-version"];
+  const isLegacy =
+    version === undefined || (typeof version === "string" && SUPPORTED_PROTOCOL_VERSIONS.includes(version));
+  const claimed = body.params?._meta?.[PROTOCOL_VERSION_META_KEY];
+  if (claimed !== undefined) return isModern(body, headers) ? { message: body, revision: MODERN } : undefined;
+  // The handshake has rules of its own.
+  return isLegacy && body.method !== "initialize" ? { message: body } : undefined;
+}
+
+/** MCP 2026-07-28, Streamable HTTP: the headers repeat what the body says, to the letter. */
+function isModern({ method, params }: JSONRPCRequest, headers: IncomingHttpHeaders): boolean {
+  const named = NAMED_BY[method];
+  return (
+    params?._meta?.[PROTOCOL_VERSION_META_KEY] === MODERN &&
+    headers["mcp-protocol-version"] === MODERN &&
+    headers["mcp-method"] === method &&
+    headers["mcp-name"] === (named === undefined ? undefined : params?.[named])
+  );
+}
+
+export interface ExchangeOptions {
+  /** Asked once, before anything is sent: true if it has answered instead. */
+  answeredOtherwise(): boolean;
+  onerror(error: Error): void;
+}
+
+/**
+ * @returns false if the engine refused the message before a handler saw it. Nothing is sent then: the SDK's handler
+ * knows how that is said.
+ */
+export async function exchange(
+  { message, revision }: OrdinaryRequest,
+  server: Server,
+  res: Response,
+  options: ExchangeOptions,
+): Promise<boolean> {
+  const transport = new ResponseTransport(message.id, revision, res, options);
+  server.onerror = options.onerror;
+  await server.connect(transport);
+  return transport.deliver(message);
+}
+
+// Proxies cut a connection that is silent for longer.
+const KEEP_ALIVE_MS = 15_000;
+
+/**
+ * JSON if the answer is all there is to say; an event stream if something has to be said before. Nothing is sent before
+ * that is known, so that a call which turns out to lack a scope can still be answered as HTTP 403.
+ */
+class ResponseTransport extends PerRequestHTTPServerTransport {
+  readonly #id: JSONRPCRequest["id"];
+  readonly #revision: string | undefined;
+  readonly #res: Response;
+  readonly #options: ExchangeOptions;
+  readonly #keepAlive: NodeJS.Timeout;
+  // Refusals of the engine come while the message is being delivered; handlers run after that.
+  #delivering = false;
+  #refused = false;
+  #streaming = false;
+  #over = false;
+
+  constructor(
+    id: JSONRPCRequest["id"],
+    revision: string | undefined,
+    res: Response,
+    options: ExchangeOptions,
+  ) {
+    super({ classification: revision === undefined ? { era: "legacy" } : { era: "modern", revision } });
+    this.#id = id;
+    this.#revision = revision;
+    this.#res = res;
+    this.#options = options;
+    this.#keepAlive = setInterval(() => void this.#write(": keepalive\n\n"), KEEP_ALIVE_MS).unref();
+    // Whoever went away needs no answer: what is running for them is aborted.
+    res.once("close", () => {
+      clearInterval(this.#keepAlive);
+      if (!this.#over) void this.close();
+      this.#over = true;
+    });
+  }
+
+  deliver(message: JSONRPCRequest): boolean {
+    this.#delivering = true;
+    const revision = this.#revision;
+    this.onmessage?.(message, revision === undefined ? {} : { classification: { era: "modern", revision } });
+    this.#delivering = false;
+    if (this.#refused) clearInterval(this.#keepAlive);
+    return !this.#refused;
+  }
+
+  override async send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
+    if (this.#delivering) this.#refused = true;
+    else if (this.#over) return;
+    else if ("result" in message || "error" in message) this.#end(message);
+    // Whatever belongs to no request has no stream to go to.
+    else if (options?.relatedRequestId === this.#id) await this.#write(eventOf(message));
+  }
+
+  #end(message: JSONRPCMessage): void {
+    this.#over = true;
+    clearInterval(this.#keepAlive);
+    if (this.#streaming) this.#res.end(eventOf(message));
+    else if (!this.#options.answeredOtherwise()) {
+      const text = JSON.stringify(message);
+      const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) };
+      this.#res.writeHead(200, headers).end(text);
+    }
+  }
+
+  async #write(text: string): Promise<void> {
+    if (!this.#streaming) {
+      this.#streaming = true;
+      if (this.#options.answeredOtherwise()) {
+        this.#over = true;
+        return;
+      }
+      this.#res.writeHead(200, {
+        "Content-Type": "text/event-stream",
+        "Cache-Control": "no-cache, no-transform",
+        "X-Accel-Buffering": "no",
+      });
+    }
+    if (!this.#res.write(text)) await drained(this.#res);
+  }
+}
+
+function eventOf(message: JSONRPCMessage): string {
+  return `event: message\ndata: ${JSON.stringify(message)}\n\n`;
+}

@@ -1,0 +1,94 @@
+/** How many operations of the store things take, as the server itself counts them: what is one more is noticed here. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { startStage } from "../support/stage.ts";
+import { scrape } from "../telemetry/scrape.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+describe("operations of the store", redis, () => {
+  /** What `work` takes, by the names of the operations. */
+  async function counted(baseUrl: string, work: () => Promise<unknown>): Promise<Record<string, number>> {
+    const before = await operations(baseUrl);
+    await work();
+    const now = await operations(baseUrl);
+    return Object.fromEntries(
+      [...now]
+        .map(([name, count]): [string, number] => [name, count - (before.get(name) ?? 0)])
+        .filter(([, count]) => count > 0),
+    );
+  }
+
+  const sum = (taken: Record<string, number>) => Object.values(taken).reduce((all, each) => all + each, 0);
+
+  test("a sign-in takes at most ten, its registration's first use included", async (t) => {
+    const stage = await startStage({ redisUrl: redis.url ?? "" });
+    try {
+      const client = await register(stage.baseUrl);
+      const first = await counted(stage.baseUrl, () => signInForTokens(stage.baseUrl, client));
+      t.diagnostic(JSON.stringify(first));
+      assert.ok(sum(first) <= 10, JSON.stringify(first));
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("a refresh takes at most five, and seven with a renewal at the provider", async (t) => {
+    const stage = await startStage({ redisUrl: redis.url ?? "" });
+    try {
+      const client = await register(stage.baseUrl);
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      let next = tokens.refresh_token;
+      const refreshed = async () => {
+        const answer = await refresh(stage.baseUrl, client, next);
+        assert.equal(answer.status, 200);
+        next = answer.body.refresh_token;
+      };
+      const plain = await counted(stage.baseUrl, refreshed);
+      stage.clock.ahead += 3_000;
+      const withRenewal = await counted(stage.baseUrl, refreshed);
+      t.diagnostic(`${JSON.stringify(plain)}, with a renewal ${JSON.stringify(withRenewal)}`);
+      assert.ok(sum(plain) <= 5, JSON.stringify(plain));
+      assert.ok(sum(withRenewal) <= 7, JSON.stringify(withRenewal));
+      assert.ok(sum(withRenewal) > sum(plain), "the provider was asked");
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("a call of a live session takes one, and none when it was seen a moment ago", async () => {
+    const stage = await startStage({ redisUrl: redis.url ?? "" });
+    try {
+      const client = await register(stage.baseUrl);
+      const { access_token: token } = await signInForTokens(stage.baseUrl, client);
+      await callTool(stage.url, token, "whoami"); // the replica is told of changes from now on
+      const other = await stage.replica();
+      const call = (url: string) => async () =>
+        assert.equal((await callTool(`${url}/mcp`, token, "whoami")).status, 200);
+      await untilTold(other, call(other));
+      const second = await signInForTokens(stage.baseUrl, client);
+      const cold = () => callTool(`${other}/mcp`, second.access_token, "whoami");
+      assert.deepEqual(await counted(other, cold), { get: 1 });
+      assert.deepEqual(await counted(other, cold), {});
+    } finally {
+      await stage.close();
+    }
+  });
+
+  /** A replica keeps nothing before it is sure to hear of changes. */
+  async function untilTold(baseUrl: string, call: () => Promise<void>): Promise<void> {
+    for (let attempt = 0; attempt < 100; attempt++) if (sum(await counted(baseUrl, call)) === 0) return;
+    assert.fail("the replica keeps nothing");
+  }
+
+  async function operations(baseUrl: string): Promise<Map<string, number>> {
+    const counts = new Map<string, number>();
+    for (const { name, labels, value } of (await scrape(baseUrl)).series)
+      if (name === "mcp_store_seconds_count" && labels.operation !== "ping")
+        counts.set(labels.operation ?? "", (counts.get(labels.operation ?? "") ?? 0) + value);
+    return counts;
+  }
+});
