@@ -4,6 +4,7 @@ import { type ExplainOptions, explainPolicy, explanationInWords } from "./admin/
 import { loadConfig } from "./config.ts";
 import { readEnvironment } from "./environment.ts";
 import { causes } from "./oauth/errors.ts";
+import { loadFeatures } from "./tools-module.ts";
 
 const program = new Command("admin")
   .description("Look at, and change, what this deployment of mcp-oidc-proxy holds.")
@@ -30,9 +31,7 @@ program
   .action(
     async ({ json, group = [], organization = [], ...rest }: Partial<ExplainOptions> & { json?: true }) => {
       const config = loadConfig(readEnvironment());
-      // Imported here, so that a mistake in the declaration of a tool is told like every other problem.
-      const { createTools, ...declared } = await import("./tools/index.ts");
-      const offered = { ...declared, tools: createTools({ weather: { ...config.weather, source: "" } }) };
+      const offered = await loadFeatures(config, "");
       const options = { ...(rest as ExplainOptions), group, organization };
       const answer = await explainPolicy(options, config, offered);
       print(json ? JSON.stringify(answer) : explanationInWords(answer, config.policyFile ?? ""));

@@ -1,4 +1,4 @@
-/** createApp: mounts every URL on the rooms behind it. */
+/** buildApp: mounts every URL on the rooms behind it. */
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
@@ -8,9 +8,8 @@ import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
-import { homePage } from "./http/home.ts";
+import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
-import { refuseOtherMethods } from "./http/methods.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
@@ -32,7 +31,7 @@ const VERSION = "0.1.0";
  * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
-export function createApp(options: AppOptions): Express {
+export function buildApp(options: AppOptions): Express {
   const rooms = buildRooms(options);
   return mount(rooms, door(rooms));
 }
@@ -72,8 +71,10 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     mcpErrors,
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.get("/", homePage(pages, resource, features.tools));
-  app.all("/", refuseOtherMethods("GET"));
+  if (config.homePage) {
+    const identityProviderHost = new URL(config.upstream.issuer).host;
+    app.use(homeRoutes({ pages, brand, resource, features, catalogue, identityProviderHost }));
+  }
   app.use(
     authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
     connectionsRoutes(rooms),

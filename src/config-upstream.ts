@@ -21,6 +21,8 @@ export interface UpstreamConfig {
   scopeSources: ScopeSources;
   /** Auth0's: sign-in is for members of it. */
   organization?: string;
+  /** What a provider wants to hear at each sign-in beyond the protocol, such as Google's `access_type`. */
+  authorizationParameters: Readonly<Record<string, string>>;
   timeoutSeconds: number;
 }
 
@@ -29,6 +31,7 @@ export function upstreamConfig(settings: Settings): UpstreamConfig {
   const shared = {
     ...(scopes !== undefined && { scopes }),
     scopeSources: scopeSources(settings),
+    authorizationParameters: authorizationParameters(settings),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
@@ -56,7 +59,41 @@ const AUTH0_NAMES = [
 ];
 const OIDC_NAMES = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE"];
 
-function auth0(settings: Settings): Omit<UpstreamConfig, "scopes" | "scopeSources" | "timeoutSeconds"> {
+// Set by other settings, or by each sign-in for itself: a fixed `state` would undo what it protects.
+const OWN_PARAMETERS = [
+  "response_type",
+  "response_mode",
+  "client_id",
+  "redirect_uri",
+  "scope",
+  "state",
+  "nonce",
+  "code_challenge",
+  "code_challenge_method",
+  "audience",
+  "organization",
+  "request",
+  "request_uri",
+];
+
+function authorizationParameters(settings: Settings): Record<string, string> {
+  const name = "OIDC_AUTHORIZATION_PARAMETERS";
+  const entries = [...new URLSearchParams(settings.optional(name) ?? "")];
+  const names = entries.map(([parameter]) => parameter);
+  const own = names.filter((parameter) => OWN_PARAMETERS.includes(parameter));
+  if (own.length > 0) settings.problem(`${name} cannot set ${own.join(", ")}: this server does that itself`);
+  if (entries.some(([parameter, value]) => parameter === "" || value === ""))
+    settings.problem(`${name} must be written like a query string: access_type=offline&prompt=consent`);
+  if (new Set(names).size < names.length) settings.problem(`${name} names a parameter twice`);
+  return Object.fromEntries(entries);
+}
+
+type OfPreset = Omit<
+  UpstreamConfig,
+  "scopes" | "scopeSources" | "authorizationParameters" | "timeoutSeconds"
+>;
+
+function auth0(settings: Settings): OfPreset {
   const both = OIDC_NAMES.filter((name) => settings.optional(name) !== undefined);
   if (both.length > 0)
     settings.problem(`${both.join(", ")} cannot be used together with AUTH0_… settings: remove one kind`);

@@ -42,6 +42,8 @@ export interface TelemetryConfig {
 /** How the pages look. */
 export interface Brand {
   name: string;
+  /** What the server is for, in a sentence or two. */
+  description?: string;
   /** https, or http on a loopback host. */
   logoUrl?: string;
   /** `#rrggbb`. */
@@ -65,6 +67,10 @@ export interface Lifetimes {
   unusedClientSeconds: number;
 }
 
+/**
+ * Every setting, read and checked: what {@link loadConfig} returns. README.md has the table of their names in the
+ * environment. Parts of it are named by their place, as in `Config["lifetimes"]`.
+ */
 export interface Config extends ClientsConfig {
   /** The public URL without a trailing slash; also the issuer. */
   baseUrl: string;
@@ -72,6 +78,8 @@ export interface Config extends ClientsConfig {
   resource: string;
   /** What people see on the pages. */
   brand: Brand;
+  /** Whether there is a page for people at `/`. */
+  homePage: boolean;
   /** How many sign-ins one address may start in an hour. */
   signInsPerAddressPerHour: number;
   /** To /token, /revoke and /introspect. */
@@ -93,6 +101,8 @@ export interface Config extends ClientsConfig {
   grantCache: GrantCacheConfig;
   /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
   listed: "granted" | "all";
+  /** What the server offers: the path of a module, in place of the tools that came with it. */
+  toolsModule?: string;
   /** Who may do what beyond the scopes: the path of a file. */
   policyFile?: string;
   audit: AuditConfig;
@@ -105,6 +115,9 @@ export interface Config extends ClientsConfig {
 }
 
 const DAY = 86_400;
+
+/** What a server is called that nobody gave a name. */
+export const UNNAMED = "MCP server";
 
 /** Everything that is wrong with the environment, each line with its remedy. */
 export class ConfigError extends Error {
@@ -120,7 +133,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** @throws ConfigError listing every missing or bad setting. */
+/**
+ * Reads every setting; what is left out has its default.
+ * @throws ConfigError listing every missing or bad setting, each with its remedy
+ */
 export function loadConfig(environment: Environment): Config {
   const settings = new Settings(environment);
   const baseUrl = settings.publicUrl(
@@ -129,10 +145,12 @@ export function loadConfig(environment: Environment): Config {
   );
   const provider = upstreamConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
+  const toolsModule = settings.optional("TOOLS_MODULE");
   const config: Config = {
     baseUrl,
     resource: `${baseUrl}/mcp`,
     brand: brand(settings),
+    homePage: settings.oneOf("HOME_PAGE", ["on", "off"]) === "on",
     ...clientsConfig(settings),
     signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
     tokenRequestsPerMinute: {
@@ -162,6 +180,7 @@ export function loadConfig(environment: Environment): Config {
       outageSeconds: settings.integer("STORE_OUTAGE_SECONDS", 60, 0, 3_600),
     },
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
+    ...(toolsModule !== undefined && { toolsModule }),
     ...(policyFile !== undefined && { policyFile }),
     audit: audit(settings),
     telemetry: telemetry(settings),
@@ -201,6 +220,7 @@ function telemetry(settings: Settings): TelemetryConfig {
 }
 
 function brand(settings: Settings): Brand {
+  const description = settings.optional("SERVER_DESCRIPTION");
   const logoUrl = settings.optional("SERVER_LOGO_URL");
   const color = settings.optional("SERVER_COLOR");
   if (logoUrl !== undefined) {
@@ -210,7 +230,8 @@ function brand(settings: Settings): Brand {
   if (color !== undefined && !/^#[0-9a-f]{6}$/i.test(color))
     settings.problem('SERVER_COLOR must be written like "#1f5fd6"');
   return {
-    name: settings.text("SERVER_NAME", "MCP server"),
+    name: settings.text("SERVER_NAME", UNNAMED),
+    ...(description !== undefined && { description }),
     ...(logoUrl !== undefined && { logoUrl }),
     ...(color !== undefined && { color }),
   };

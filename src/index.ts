@@ -1,22 +1,43 @@
-/** The library's public face. */
-export { type AppOptions, createApp } from "./app.ts";
-export type { AuditEvent, AuditStream } from "./audit.ts";
+/** The library's public face. Its sections are those of docs/api.md, which `npm run api` makes of it. */
+
+// Run it
+
 export { type Config, ConfigError, loadConfig } from "./config.ts";
-export { requestFields } from "./http/current-request.ts";
-export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./mcp/access-token-context.ts";
+export { type App, type AppOptions, createApp } from "./create-app.ts";
+export { type RunningServer, type ServeOptions, serve } from "./serve.ts";
+export type { Environment } from "./settings.ts";
+
+// Say what it offers
+
 export { type Call, ToolError } from "./mcp/call.ts";
-export { definePrompt, type Prompt } from "./mcp/define-prompt.ts";
-export { defineResource, type Resource } from "./mcp/define-resource.ts";
-export { defineTool, type Tool } from "./mcp/define-tool.ts";
-export { knownNames } from "./mcp/features.ts";
+export { definePrompt, type Prompt, type PromptDeclaration } from "./mcp/define-prompt.ts";
+export {
+  defineResource,
+  type FixedResource,
+  type Resource,
+  type ResourceContent,
+  type ResourceDeclaration,
+  type TemplateResource,
+  type VariablesOf,
+} from "./mcp/define-resource.ts";
+export {
+  defineTool,
+  type Tool,
+  type ToolDeclaration,
+  type ToolWithOutput,
+  type ToolWithoutOutput,
+} from "./mcp/define-tool.ts";
+export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/existing-server.ts";
+export type { Features } from "./mcp/features.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
-export { scopeCatalogue } from "./oauth/scope-catalogue.ts";
-export { anyOf } from "./oauth/scope-requirement.ts";
-export { watchPolicy } from "./policy/live-policy.ts";
-export { memoryRecords } from "./storage/memory.ts";
-export { redisRecords } from "./storage/redis.ts";
-export type { Records } from "./storage/store.ts";
-export { collectProcessMetrics, createMetrics, type Metrics } from "./telemetry/metrics.ts";
+export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";
+
+// Ask who is calling
+
+export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./mcp/access-token-context.ts";
 export type { AccessToken } from "./tokens/access-token.ts";
-export type { IdentityProvider } from "./upstream/identity-provider.ts";
-export { createOidcProvider } from "./upstream/oidc.ts";
+
+// Write down what happens
+
+export type { AuditEvent, AuditStream } from "./audit.ts";
+export { requestFields } from "./http/current-request.ts";

@@ -1,9 +1,9 @@
-/** The production entry: environment in, server out. */
-import { pino } from "pino";
+/** The production entry: environment in, server out; with `--tools FILE` the tools of that module (`TOOLS_MODULE`). */
+import { parseArgs } from "node:util";
 import { loadConfig } from "./config.ts";
 import { readEnvironment } from "./environment.ts";
-import { requestFields } from "./http/current-request.ts";
 import { serve } from "./serve.ts";
+import { loadFeatures } from "./tools-module.ts";
 
 try {
   await start();
@@ -13,33 +13,16 @@ try {
 }
 
 async function start(): Promise<void> {
-  const config = loadConfig(readEnvironment());
-  const log = pino({ level: config.logLevel, base: null, mixin: requestFields });
-  // Imported here, so that a mistake in the declaration of a tool is told like every other start-up problem.
-  const { createTools, ...declared } = await import("./tools/index.ts");
-  const tools = createTools({ weather: { ...config.weather, source: "Open-Meteo (open-meteo.com)" } });
-  const server = await serve(config, { ...declared, tools }, log);
-  const callbackUrl = `${config.baseUrl}/auth/callback`;
-  log.info(
-    { url: config.resource, port: server.port, callbackUrl },
-    `Listening. The one callback URL to register at the identity provider: ${callbackUrl}`,
-  );
-
-  let stopping = false;
-  const stop = async (signal: string): Promise<void> => {
-    if (stopping) return;
-    stopping = true;
-    log.info({ signal }, "Stopping: finishing requests in flight");
-    try {
-      await server.stop();
-    } catch (error) {
-      log.warn({ reason: "unclean_stop", err: error }, "Something did not close cleanly");
-    }
-    log.info("Stopped");
-    process.exit(0);
-  };
-  process.on("SIGTERM", (signal) => void stop(signal));
-  process.on("SIGINT", (signal) => void stop(signal));
+  const { values } = parseArgs({ options: { tools: { type: "string" } } });
+  const environment = readEnvironment();
+  const config = loadConfig({
+    ...environment,
+    ...(values.tools !== undefined && { TOOLS_MODULE: values.tools }),
+  });
+  const features = await loadFeatures(config, "Open-Meteo (open-meteo.com)");
+  const server = await serve(config, features);
+  await server.stopped;
+  process.exit(0); // whatever a tool has left open
 }
 
 /** A person reads this in a terminal: what to do, no stack trace. */

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { isLoopbackHost } from "./oauth/redirect-uri.ts";
 import { isScopeToken } from "./oauth/scope.ts";
 
+/** Settings by their names, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 // Plain segments only: what proxies decode, normalize or join differently could name another place for each of them.

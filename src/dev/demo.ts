@@ -6,8 +6,11 @@ import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import pretty from "pino-pretty";
 import { loadConfig } from "../config.ts";
+import { connectGuides } from "../http/connect.ts";
+import { connectText } from "../http/connect-text.ts";
 import { serve } from "../serve.ts";
 import { createTools, prompts, resources, scopes } from "../tools/index.ts";
+import { DEMO_SERVER } from "./demo-server.ts";
 import { type DemoUser, startIdentityProvider } from "./identity-provider.ts";
 import { startWeatherStandIn } from "./weather-stand-in.ts";
 
@@ -59,7 +62,8 @@ async function start(): Promise<void> {
     BASE_URL: baseUrl,
     PORT: String(port),
     HOST: host,
-    SERVER_NAME: "mcp-oidc-proxy demo",
+    SERVER_NAME: DEMO_SERVER.name,
+    SERVER_DESCRIPTION: DEMO_SERVER.description,
     STORE: "memory",
     SECRET_KEY: randomBytes(48).toString("base64url"),
     OIDC_ISSUER: identityProvider.issuer,
@@ -78,7 +82,7 @@ async function start(): Promise<void> {
   const log = pino({ level: config.logLevel, base: null }, pretty({ ignore: "requestId,cause", sync: true }));
   const source = "local stand-in of the demo: not real weather";
   const tools = createTools({ weather: { ...config.weather, source } });
-  const server = await serve(config, { tools, resources, prompts, scopes }, log);
+  const server = await serve(config, { tools, resources, prompts, scopes }, { log, stopOnSignals: false });
   console.log(instructions(config.resource, identityProvider.issuer));
 
   const stop = async () => {
@@ -101,12 +105,9 @@ See every hop of the flow, in another terminal:
 
   ${port === 3000 ? "" : `URL=${url} `}npm run walkthrough
 
-Or connect your own client; it opens a browser for you to sign in:
+Or connect your own client, as ${baseUrl} shows in a browser, or so:
 
-  Claude Code  claude mcp add --transport http demo ${url}
-  Codex        codex mcp add demo --url ${url} && codex mcp login demo
-  Cursor       ~/.cursor/mcp.json:   { "mcpServers": { "demo": { "url": "${url}" } } }
-  VS Code      .vscode/mcp.json:     { "servers": { "demo": { "type": "http", "url": "${url}" } } }
+${connectText(connectGuides({ name: DEMO_SERVER.name, url }))}
 
 Stop with Ctrl+C.
 `;

@@ -4,13 +4,24 @@
 export interface Character {
   /** `jwt-when-audience`: an RS256 JWT when asked with `audience` or `resource`, opaque otherwise. */
   accessTokens?: "jwt" | "opaque" | "jwt-when-audience";
-  /** `static` answers a refresh without a `refresh_token`: the old one stays good. */
-  refreshTokens?: "rotating" | "static" | "with-consent-prompt" | "never";
+  /**
+   * `static` answers a refresh without a `refresh_token`: the old one stays good. `with-access-type` is Google's way:
+   * static ones, for `access_type=offline` and `prompt=consent`, and no scope `offline_access`.
+   */
+  refreshTokens?: "rotating" | "static" | "with-consent-prompt" | "with-access-type" | "never";
   /** Adds Auth0's `permissions` array to JWT access tokens. */
   permissionsClaim?: boolean;
-  /** `scp` is an array, as Okta sends it. */
-  scopeClaim?: "scope" | "scp" | "none";
+  /** `scp` is an array, as Okta sends it; `scp-text` is Entra's, a text with spaces. */
+  scopeClaim?: "scope" | "scp" | "scp-text" | "none";
+  /** What the API's scopes begin with where they are asked for, but not in the access token: Entra's `api://ID/`. */
+  scopePrefix?: string;
+  /** Whether the same user has another `sub` in access tokens than in ID tokens, as at Entra. */
+  accessTokenSubject?: "same" | "another";
+  /** `thin` ones leave what `profile` and `email` ask for to userinfo (OpenID Connect Core §5.4). */
+  idTokens?: "full" | "thin";
   trailingSlashIssuer?: boolean;
+  /** What Auth0's `audience` does: it selects the API and must be known, or nobody looks at it. */
+  audienceParameter?: "selects" | "ignored";
   unknownResource?: "ignored" | "refused";
   unknownScopes?: "ignored" | "refused";
   accessTokenSeconds?: number;
@@ -24,21 +35,78 @@ export interface Character {
   organizations?: "honoured" | "ignored";
 }
 
+/** Auth0 itself, whose issuer ends with a slash and which does not say what scopes an API has. */
+export const AUTH0: Character = { trailingSlashIssuer: true, advertisesApiScopes: false };
+
+/** An authorization server of one's own at Okta: it lists public scopes, and refuses those that it does not know. */
+export const OKTA: Character = {
+  accessTokens: "jwt",
+  audienceParameter: "ignored",
+  refreshTokens: "static",
+  permissionsClaim: false,
+  scopeClaim: "scp",
+  idTokens: "thin",
+  advertisesApiScopes: true,
+  unknownScopes: "refused",
+};
+
+/** Entra with tokens of version 2, for an API whose identifier is made of the application's id. */
+export const ENTRA: Character = {
+  accessTokens: "jwt",
+  audienceParameter: "ignored",
+  permissionsClaim: false,
+  scopeClaim: "scp-text",
+  scopePrefix: "api://3f8c2a40-6d1e-4b7a-9c55-0e2d7b91a6f4/",
+  accessTokenSubject: "another",
+  advertisesApiScopes: false,
+  unknownScopes: "refused",
+};
+
+/** Keycloak as it is installed: roles in the access token, which lives for five minutes; unknown scopes are refused. */
+export const KEYCLOAK: Character = {
+  accessTokens: "jwt",
+  audienceParameter: "ignored",
+  permissionsClaim: false,
+  claimsInAccessToken: true,
+  advertisesApiScopes: false,
+  apiScopes: "unknown",
+  unknownScopes: "refused",
+  accessTokenSeconds: 300,
+};
+
+/** Authentik: its JWT access tokens name groups and no scopes, those are in the token response; the issuer ends with a slash. */
+export const AUTHENTIK: Character = {
+  accessTokens: "jwt",
+  audienceParameter: "ignored",
+  permissionsClaim: false,
+  scopeClaim: "none",
+  claimsInAccessToken: true,
+  trailingSlashIssuer: true,
+  advertisesApiScopes: true,
+  accessTokenSeconds: 300,
+};
+
 /** Google knows no scopes but its own, refuses a request that names any other, and gives opaque access tokens. */
 export const GOOGLE: Character = {
   accessTokens: "opaque",
+  audienceParameter: "ignored",
+  refreshTokens: "with-access-type",
   apiScopes: "unknown",
   unknownScopes: "refused",
   advertisesApiScopes: false,
   organizations: "ignored",
 };
 
-const auth0: Required<Character> = {
+const usual: Required<Character> = {
   accessTokens: "jwt-when-audience",
   refreshTokens: "rotating",
   permissionsClaim: true,
   scopeClaim: "scope",
+  scopePrefix: "",
+  accessTokenSubject: "same",
+  idTokens: "full",
   trailingSlashIssuer: false,
+  audienceParameter: "selects",
   unknownResource: "ignored",
   unknownScopes: "ignored",
   accessTokenSeconds: 3600,
@@ -50,5 +118,5 @@ const auth0: Required<Character> = {
 
 /** Fills in Auth0's habits where nothing else was asked for. */
 export function completeCharacter(character: Character = {}): Required<Character> {
-  return { ...auth0, ...character };
+  return { ...usual, ...character };
 }

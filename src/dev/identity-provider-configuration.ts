@@ -5,7 +5,12 @@ import type { Character } from "./identity-provider-character.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./identity-provider-pages.ts";
 import { claimsOf, type DemoUser, type Directory } from "./identity-provider-users.ts";
 
-export const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
+const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
+
+/** Those of OpenID Connect itself that a provider of this character knows. */
+export function standardScopes({ refreshTokens }: Required<Character>): string[] {
+  return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
+}
 
 export interface Settings {
   client: {
@@ -21,6 +26,8 @@ export interface Settings {
   character: Required<Character>;
   /** The organization that each sign-in was for, by the id of its grant. */
   organizations: Map<string, NonNullable<DemoUser["organization"]>>;
+  /** The grants that were asked for with Google's `access_type=offline`. */
+  offline: Set<string>;
 }
 
 interface Surroundings {
@@ -65,7 +72,7 @@ export function configure(settings: Settings, around: Surroundings): Configurati
     },
     // Auth0 puts the claims of `profile` and `email` into the ID token too, not only into userinfo.
     conformIdTokenClaims: false,
-    extraParams: { audience: refuseUnknown(settings), organization: null },
+    extraParams: { audience: refuseUnknown(settings), organization: null, access_type: null },
     features: {
       devInteractions: { enabled: false },
       dPoP: { enabled: false },
@@ -93,14 +100,23 @@ export function configure(settings: Settings, around: Surroundings): Configurati
       withholdLostPermissions(settings, ctx, directory.find(subject));
       const organization = settings.organizations.get(token?.grantId ?? "");
       const named = organization && { org_id: organization.id, org_name: organization.name };
-      return { accountId: subject, claims: () => ({ ...claimsOf(directory.find(subject)), ...named }) };
+      return {
+        accountId: subject,
+        claims: (use) =>
+          use === "id_token" && character.idTokens === "thin"
+            ? { sub: subject }
+            : { ...claimsOf(directory.find(subject)), ...named },
+      };
     },
     loadExistingGrant: (ctx) => grantEverythingAllowed(settings, ctx),
     // Otherwise a second sign-in of the same browser would end what the first was given.
     expiresWithSession: () => false,
-    rotateRefreshToken: character.refreshTokens !== "static",
-    issueRefreshToken: (_ctx, _client, code) =>
-      character.refreshTokens !== "never" && (code.scope?.split(" ").includes("offline_access") ?? false),
+    rotateRefreshToken: !["static", "with-access-type"].includes(character.refreshTokens),
+    issueRefreshToken: (_ctx, _client, { scope, grantId }) => {
+      if (character.refreshTokens === "never") return false;
+      if (character.refreshTokens === "with-access-type") return settings.offline.has(grantId ?? "");
+      return scope?.split(" ").includes("offline_access") ?? false;
+    },
     renderError: async (ctx, out) => show(ctx, await errorPage(out.error, out.error_description)),
     // oidc-provider refuses to call loopback addresses, which is where the demo's back-channel logout is.
     fetch: (url, init) => fetch(url, withoutDispatcher(init)),
@@ -133,10 +149,10 @@ function clientMetadata(client: Settings["client"]) {
 /** A check of every authorization request, hung on Auth0's own parameter. */
 function refuseUnknown({ audience, scopes, character }: Settings) {
   return (ctx: KoaContextWithOIDC, asked: string | undefined): void => {
-    if (asked !== undefined && asked !== audience)
+    if (asked !== undefined && asked !== audience && character.audienceParameter === "selects")
       throw new errors.AccessDenied(`Service not found: ${asked}`);
     if (character.unknownScopes === "ignored") return;
-    const known = new Set<string>([...oidcScopes, ...scopes]);
+    const known = new Set<string>([...standardScopes(character), ...scopes]);
     // `ctx.oidc.params` already lacks what oidc-provider does not know.
     const unknown = String(ctx.query.scope ?? "")
       .split(" ")
@@ -159,12 +175,20 @@ function writeJwt({ directory, character }: Settings, payload: Record<string, un
   const user = directory.find(String(payload.sub));
   if (character.claimsInAccessToken) Object.assign(payload, user.claims);
   if (character.permissionsClaim) payload.permissions = [...user.permissions];
+  if (character.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
   if (character.scopeClaim === "scope") return;
-  if (character.scopeClaim === "scp")
-    payload.scp = String(payload.scope ?? "")
-      .split(" ")
-      .filter(Boolean);
+  const scopes = String(payload.scope ?? "")
+    .split(" ")
+    .filter(Boolean)
+    .map((scope) => permissionOf(scope, character));
+  if (character.scopeClaim === "scp") payload.scp = scopes;
+  if (character.scopeClaim === "scp-text") payload.scp = scopes.join(" ");
   delete payload.scope;
+}
+
+/** What a user may have by the name without the prefix with which it is asked for. */
+function permissionOf(scope: string, { scopePrefix }: Required<Character>): string {
+  return scope.startsWith(scopePrefix) ? scope.slice(scopePrefix.length) : scope;
 }
 
 /**
@@ -184,14 +208,14 @@ function forgetResourceOfTokenRequest({ audience, character }: Settings, ctx: Ko
  * revocation or reused refresh token does not end another sign-in of the same browser.
  */
 async function grantEverythingAllowed(settings: Settings, ctx: KoaContextWithOIDC) {
-  const { audience, scopes, directory, organizations } = settings;
+  const { audience, scopes, directory, organizations, offline, character } = settings;
   const { provider, client, session } = ctx.oidc;
   if (!client || !session?.accountId) return undefined;
   const user = directory.find(session.accountId);
   const organization = chosenOrganization(settings, ctx, user);
   const { permissions } = user;
-  const allowed = scopes.filter((scope) => permissions.includes(scope));
-  const denied = scopes.filter((scope) => !permissions.includes(scope));
+  const allowed = scopes.filter((scope) => permissions.includes(permissionOf(scope, character)));
+  const denied = scopes.filter((scope) => !allowed.includes(scope));
   const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
   grant.addOIDCScope([...oidcScopes, ...allowed].join(" "));
   grant.addResourceScope(audience, [...oidcScopes, ...allowed].join(" "));
@@ -201,6 +225,8 @@ async function grantEverythingAllowed(settings: Settings, ctx: KoaContextWithOID
   }
   const grantId = await grant.save();
   if (organization) organizations.set(grantId, organization);
+  const { access_type: accessType, prompt } = ctx.oidc.params ?? {};
+  if (accessType === "offline" && String(prompt).split(" ").includes("consent")) offline.add(grantId);
   return grant;
 }
 
@@ -215,12 +241,12 @@ function chosenOrganization({ character }: Settings, ctx: KoaContextWithOIDC, us
 
 /** At a refresh Auth0 looks again at what the user may do; oidc-provider grants what it granted. */
 function withholdLostPermissions(
-  { audience, scopes }: Settings,
+  { audience, scopes, character }: Settings,
   ctx: KoaContextWithOIDC,
   user: DemoUser,
 ): void {
   const grant = ctx.oidc.route === "token" ? ctx.oidc.entities.Grant : undefined;
-  const lost = scopes.filter((scope) => !user.permissions.includes(scope)).join(" ");
+  const lost = scopes.filter((scope) => !user.permissions.includes(permissionOf(scope, character))).join(" ");
   if (!grant || lost === "") return;
   grant.rejectOIDCScope(lost);
   grant.rejectResourceScope(audience, lost);

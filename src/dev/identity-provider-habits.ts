@@ -1,7 +1,7 @@
 /** Auth0's habits that oidc-provider has no setting for: what happens around its own endpoints. */
 import { createLocalJWKSet, jwtVerify } from "jose";
 import type { JWK, KoaContextWithOIDC } from "oidc-provider";
-import { oidcScopes, type Settings } from "./identity-provider-configuration.ts";
+import { type Settings, standardScopes } from "./identity-provider-configuration.ts";
 import { claimsOf } from "./identity-provider-users.ts";
 
 type Middleware = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void>;
@@ -45,24 +45,32 @@ export function writeAnswers({ scopes, character }: Settings): Middleware {
     await next();
     if (!ctx.oidc || !isRecord(ctx.body)) return;
     if (ctx.oidc.route === "discovery") {
-      ctx.body.scopes_supported = character.advertisesApiScopes
-        ? [...oidcScopes, ...scopes]
-        : [...oidcScopes];
+      ctx.body.scopes_supported = [
+        ...standardScopes(character),
+        ...(character.advertisesApiScopes ? scopes : []),
+      ];
     }
     const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
-    if (refreshed && character.refreshTokens === "static") delete ctx.body.refresh_token;
+    if (refreshed && ["static", "with-access-type"].includes(character.refreshTokens))
+      delete ctx.body.refresh_token;
   };
 }
 
-/** At Auth0 an access token for an API opens userinfo as well; at oidc-provider only one without audience does. */
-export function acceptJwtAtUserinfo({ directory }: Settings, issuer: string, signingKey: JWK): Middleware {
+/**
+ * At Auth0 an access token for an API opens userinfo as well; at oidc-provider only one without audience does, and at
+ * Entra only one for Graph.
+ */
+export function acceptJwtAtUserinfo(
+  { directory, character }: Settings,
+  issuer: string,
+  signingKey: JWK,
+): Middleware {
   const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
   return async (ctx, next) => {
     const token = /^Bearer (\S+\.\S+\.\S+)$/i.exec(ctx.get("authorization"))?.[1];
+    const isOpen = ctx.path === "/me" && character.accessTokenSubject === "same";
     const verified =
-      ctx.path === "/me" && token
-        ? await jwtVerify(token, keys, { issuer }).catch(() => undefined)
-        : undefined;
+      isOpen && token ? await jwtVerify(token, keys, { issuer }).catch(() => undefined) : undefined;
     if (!verified?.payload.sub) return next();
     ctx.set("Cache-Control", "no-store");
     ctx.body = claimsOf(directory.find(verified.payload.sub));

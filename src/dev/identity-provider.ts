@@ -53,10 +53,12 @@ export async function startIdentityProvider(
   const settings: Settings = {
     client: options.client,
     audience: options.audience,
-    scopes: character.apiScopes === "known" ? options.scopes : [],
+    scopes:
+      character.apiScopes === "known" ? options.scopes.map((scope) => character.scopePrefix + scope) : [],
     directory: createDirectory(options.users),
     character,
     organizations: new Map(),
+    offline: new Set(),
   };
   let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
   const server = createServer((req, res) => answer(req, res));

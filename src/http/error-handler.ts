@@ -66,7 +66,7 @@ const TITLES = new Map([
 ]);
 
 function errorPage(error: OAuthError, issuer: string, requestId: string): { title: string; body: Html } {
-  const codes = html`<p class="soft">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
+  const codes = html`<p class="codes">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
   if (error instanceof LoginFailedError) {
     const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
     return loginFailed(error.said, codes, html`<a href="${back}">Back to your application</a>`);
@@ -79,8 +79,8 @@ function errorPage(error: OAuthError, issuer: string, requestId: string): { titl
       title: "This server is not open to you",
       body: html`<p>${error.message}</p>
 <p>To use another account, <a href="${issuer}/logout">sign out</a> first and start again in your application.</p>
-${codes}
-<p><a href="${back}">Back to your application</a></p>`,
+<p class="back"><a href="${back}">Back to your application</a></p>
+${codes}`,
     };
   }
   const title = TITLES.get(error.status) ?? "This cannot go on";
@@ -97,8 +97,8 @@ function loginFailed(
     body: html`<p>The identity provider said:</p>
 <p class="warn"><code>${said.code}</code> ${said.description ?? ""}</p>
 <p>If this does not help you, the operator of this server can look up the request in its log.</p>
-${codes}
-<p>${wayOn}</p>`,
+<p class="back">${wayOn}</p>
+${codes}`,
   };
 }
 

@@ -1,27 +1,133 @@
-/** GET /: what this server is, for a person who opens its URL in a browser. */
-import type { RequestHandler } from "express";
+/** GET /: what this server is, what it can do, and how to connect to it. For people; programs and curl get the gist. */
+import { Router } from "express";
 import { html } from "hono/html";
-import type { Tool } from "../mcp/define-tool.ts";
-import { describeRequirement } from "../oauth/scope-requirement.ts";
-import type { Pages } from "./pages.ts";
+import type { Brand } from "../config.ts";
+import type { FeatureTable } from "../mcp/features.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import { type ConnectGuide, connectGuides } from "./connect.ts";
+import { COPY_SCRIPT, connectSection, snippet } from "./connect-section.ts";
+import { connectText } from "./connect-text.ts";
+import { refuseOtherMethods } from "./methods.ts";
+import { type Need, type Offer, type Offers, offersOf } from "./offers.ts";
+import type { Html, Pages } from "./pages.ts";
 
-export function homePage(pages: Pages, resource: string, tools: readonly Tool[]): RequestHandler {
-  const body = html`
-<p>This is an MCP server. Add this address to your MCP client; it will open a browser for you to sign in.</p>
-<pre><code>${resource}</code></pre>
-<h2>Tools</h2>
-<ul>${tools.map(
-    ({ listing, scopes }) =>
-      html`<li><strong>${listing.name}</strong>: ${listing.description ?? ""}${
-        scopes.length > 0 ? html` <span class="soft">(needs ${describeRequirement(scopes)})</span>` : ""
-      }</li>`,
-  )}</ul>
-<h2>Claude Code</h2>
-<pre><code>claude mcp add --transport http ${nameFor(resource)} ${resource}</code></pre>`;
-  return (_req, res) => pages.send(res, 200, pages.brand.name, body);
+export interface HomeOptions {
+  pages: Pages;
+  brand: Brand;
+  /** The MCP endpoint. */
+  resource: string;
+  features: FeatureTable;
+  catalogue: ScopeCatalogue;
+  /** Where people sign in. */
+  identityProviderHost: string;
 }
 
-/** A name that clients accept: letters, digits, hyphens. */
-function nameFor(resource: string): string {
-  return new URL(resource).hostname.replace(/[^A-Za-z0-9]+/g, "-");
+/** All of it is made once, here. */
+export function homeRoutes(options: HomeOptions): Router {
+  const { pages, brand, resource, features, catalogue } = options;
+  const about: About = {
+    ...options,
+    offers: offersOf(features, catalogue),
+    guides: connectGuides({ name: brand.name, url: resource }),
+  };
+  const page = pages.renderHome(homePage(about), COPY_SCRIPT);
+  const text = homeText(about);
+  const summary = {
+    name: brand.name,
+    description: brand.description,
+    url: resource,
+    resource_metadata: resourceMetadataUrl(resource),
+    ...about.offers,
+  };
+
+  const router = Router();
+  router.get("/", pages.headersWithScript(COPY_SCRIPT), async (req, res) => {
+    res.set("Cache-Control", "no-store").vary("Accept");
+    // A browser names text/html; curl takes anything, and gets the first.
+    switch (req.accepts(["text", "html", "json"])) {
+      case "text":
+        return void res.type("text").send(text);
+      case "json":
+        return void res.json(summary);
+      default:
+        return void res.type("html").send(await page);
+    }
+  });
+  router.all("/", refuseOtherMethods("GET", "HEAD"));
+  return router;
+}
+
+interface About {
+  brand: Brand;
+  resource: string;
+  identityProviderHost: string;
+  offers: Offers;
+  guides: readonly ConnectGuide[];
+}
+
+const HEADINGS = [
+  ["tools", "Tools"],
+  ["resources", "Resources"],
+  ["prompts", "Prompts"],
+] as const satisfies ReadonlyArray<[keyof Offers, string]>;
+
+function homePage({ brand, resource, identityProviderHost, offers, guides }: About): Html {
+  return html`
+<p class="lead">${introduction(brand)}</p>
+${snippet({ place: "MCP server URL", text: resource })}
+<h2>Connect</h2>
+<p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderHost}</strong> and decide what it may do.</p>
+${connectSection(guides)}
+${HEADINGS.map(([kind, heading]) =>
+  offers[kind].length === 0
+    ? ""
+    : html`<h2>${heading}</h2><ul class="offers">${offers[kind].map(offerItem)}</ul>`,
+)}`;
+}
+
+function offerItem({ title, name, description, needs }: Offer): Html {
+  return html`<li>
+<h3>${title}${title === name ? "" : html` <code class="soft">${name}</code>`}</h3>
+<p>${description}</p>
+<p class="needs">${needs.length === 0 ? "Needs only your sign-in" : html`<strong>Needs your permission:</strong> ${joined(needs.map(alternatives), html`<br>`)}`}</p>
+</li>`;
+}
+
+function alternatives(needs: readonly Need[]): Html {
+  const each = needs.map(({ description, scope }) => html`${description} <code>${scope}</code>`);
+  return html`${joined(each, html` or `)}`;
+}
+
+function joined(parts: readonly Html[], separator: Html): Html[] {
+  return parts.flatMap((part, index) => (index === 0 ? [part] : [separator, part]));
+}
+
+function introduction({ description }: Brand): string {
+  return description ?? "An MCP server: it gives AI applications tools that they use in your name.";
+}
+
+function homeText({ brand, resource, offers, guides }: About): string {
+  const groups = HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
+    ([kind, heading]) => `${heading}\n\n${offers[kind].map(offerText).join("\n\n")}`,
+  );
+  return [
+    brand.name,
+    introduction(brand),
+    `MCP server: ${resource}`,
+    ...groups,
+    `Connect\n\n${connectText(guides)}`,
+    "",
+  ].join("\n\n");
+}
+
+function offerText({ name, description, needs }: Offer): string {
+  const permissions = needs.map((each) =>
+    each.map((need) => `${need.description} (${need.scope})`).join(" or "),
+  );
+  const lines = [
+    description,
+    ...(permissions.length > 0 ? [`Needs your permission: ${permissions.join(", ")}`] : []),
+  ];
+  return [`  ${name}`, ...lines.map((line) => `    ${line}`)].join("\n");
 }

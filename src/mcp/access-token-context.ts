@@ -47,8 +47,8 @@ export function getAccessToken(): AccessToken {
 /**
  * The user's own access token at the identity provider, for calling an API in their name; renewed if it is about to
  * end. Send it to the API that it is for (its audience), never back to the MCP client.
- * @throws OAuthError `invalid_grant` if the user's sign-in has ended there; UnavailableError on an outage; Error outside
- * of an authenticated request
+ * @throws OAuthError `invalid_grant` if the user's sign-in has ended there, UnavailableError on an outage: let them pass,
+ * and the caller is told; Error outside of an authenticated request
  */
 export async function getUpstreamAccessToken(): Promise<string> {
   return await currentCaller("getUpstreamAccessToken").upstreamAccessToken();

@@ -110,7 +110,10 @@ function refuse(res: Response, status: number, reason: string, challenge: Challe
 }
 
 /** The form in which both generations of the MCP SDK pass a caller to their handlers. */
-function authInfo(token: AccessToken, metadataUrl: string): AuthInfo & { resourceMetadataUrl: string } {
+export function authInfo(
+  token: AccessToken,
+  metadataUrl: string,
+): AuthInfo & { resourceMetadataUrl: string } {
   return {
     // Handlers never see the bearer token itself, so that none can send it anywhere; the grant's id is no credential.
     token: token.grantId,

@@ -4,7 +4,8 @@ import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import { type Call, ToolError } from "./call.ts";
 
-interface Declaration<Arguments extends z.ZodObject> {
+/** What a prompt says of itself. */
+export interface PromptDeclaration<Arguments extends z.ZodObject> {
   /** Unique among the prompts: letters, digits, `_` and `-`, at most 64. */
   name: string;
   title?: string;
@@ -33,7 +34,7 @@ const PROMPT_NAME = /^[A-Za-z0-9_-]{1,64}$/;
  * Declares a prompt.
  * @throws Error for an illegal name or scope: at start-up, not when somebody gets it.
  */
-export function definePrompt<Arguments extends z.ZodObject>(prompt: Declaration<Arguments>): Prompt {
+export function definePrompt<Arguments extends z.ZodObject>(prompt: PromptDeclaration<Arguments>): Prompt {
   const { name, title, description } = prompt;
   if (!PROMPT_NAME.test(name))
     throw new Error(`Prompt name "${name}": use 1 to 64 letters, digits, "_" and "-"`);

@@ -8,7 +8,8 @@ import {
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import type { Call } from "./call.ts";
 
-interface Declaration {
+/** What every resource says of itself. */
+export interface ResourceDeclaration {
   /** For programs; unique is better. */
   name: string;
   title?: string;
@@ -20,22 +21,27 @@ interface Declaration {
 }
 
 /** What to return: text, or a complete MCP result. */
-type Content = string | ReadResourceResult;
+export type ResourceContent = string | ReadResourceResult;
 
-interface FixedDeclaration extends Declaration {
+/** A resource at one URI. */
+export interface FixedResource extends ResourceDeclaration {
   /** Such as `weather://conditions`. */
   uri: string;
-  read(call: Call): Content | Promise<Content>;
+  read(call: Call): ResourceContent | Promise<ResourceContent>;
 }
 
-interface TemplateDeclaration<Template extends string> extends Declaration {
+/** A resource at every URI of a template. */
+export interface TemplateResource<Template extends string> extends ResourceDeclaration {
   /** RFC 6570, such as `orders://order/{id}`. */
   uriTemplate: Template;
-  read(variables: VariablesOf<Template>, call: Call & { uri: string }): Content | Promise<Content>;
+  read(
+    variables: VariablesOf<Template>,
+    call: Call & { uri: string },
+  ): ResourceContent | Promise<ResourceContent>;
 }
 
-/** `{ id: string }` for `orders://order/{id}`. */
-type VariablesOf<Template extends string> = Template extends `${string}{${infer Name}}${infer Rest}`
+/** The variables of a template: `{ id: string }` for `orders://order/{id}`. */
+export type VariablesOf<Template extends string> = Template extends `${string}{${infer Name}}${infer Rest}`
   ? { readonly [Key in Name]: string } & VariablesOf<Rest>
   : unknown;
 
@@ -55,14 +61,14 @@ export interface Resource {
  * Declares a resource.
  * @throws Error for an illegal URI, template or scope: at start-up, not when somebody reads it.
  */
-export function defineResource(resource: FixedDeclaration): Resource;
-export function defineResource<Template extends string>(resource: TemplateDeclaration<Template>): Resource;
-export function defineResource(resource: FixedDeclaration | TemplateDeclaration<string>): Resource {
+export function defineResource(resource: FixedResource): Resource;
+export function defineResource<Template extends string>(resource: TemplateResource<Template>): Resource;
+export function defineResource(resource: FixedResource | TemplateResource<string>): Resource {
   const { name, title, description, mimeType = "text/plain" } = resource;
   const identity = "uri" in resource ? resource.uri : resource.uriTemplate;
   const shown = { name, description, mimeType, ...(title !== undefined && { title }) };
   const scopes = requiredScopes(resource.scopes ?? [], `Resource "${identity}"`);
-  const asResult = (uri: string, content: Content): ReadResourceResult =>
+  const asResult = (uri: string, content: ResourceContent): ReadResourceResult =>
     typeof content === "string" ? { contents: [{ uri, mimeType, text: content }] } : content;
 
   if ("uri" in resource) {

@@ -4,7 +4,8 @@ import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import { type Call, ToolError } from "./call.ts";
 
-interface Declaration<Input extends z.ZodObject> {
+/** What every tool says of itself. */
+export interface ToolDeclaration<Input extends z.ZodObject> {
   /** Unique among the tools: letters, digits, `_` and `-`, at most 64: what every client accepts. */
   name: string;
   title?: string;
@@ -14,17 +15,22 @@ interface Declaration<Input extends z.ZodObject> {
    * HTTP 403.
    */
   scopes?: ScopeRequirement;
+  /** Validated before `run`. Without it the tool takes nothing. */
   input?: Input;
+  /** Hints for clients, such as `{ readOnlyHint: true }`. */
   annotations?: ListedTool["annotations"];
 }
 
-interface WithOutput<Input extends z.ZodObject, Output extends z.ZodObject> extends Declaration<Input> {
+/** A tool that answers with structured content. */
+export interface ToolWithOutput<Input extends z.ZodObject, Output extends z.ZodObject>
+  extends ToolDeclaration<Input> {
   /** The shape of the answer: validated, sent as structured content and as JSON text. */
   output: Output;
   run(input: z.output<Input>, call: Call): z.input<Output> | Promise<z.input<Output>>;
 }
 
-interface WithoutOutput<Input extends z.ZodObject> extends Declaration<Input> {
+/** A tool that answers with text, or with whatever MCP has. */
+export interface ToolWithoutOutput<Input extends z.ZodObject> extends ToolDeclaration<Input> {
   output?: undefined;
   /** Text, or a complete MCP result. */
   run(input: z.output<Input>, call: Call): string | CallToolResult | Promise<string | CallToolResult>;
@@ -48,10 +54,12 @@ const TOOL_NAME = /^[A-Za-z0-9_-]{1,64}$/;
  * @throws Error for an illegal name or scope: at start-up, not when somebody calls it.
  */
 export function defineTool<Input extends z.ZodObject, Output extends z.ZodObject>(
-  tool: WithOutput<Input, Output>,
+  tool: ToolWithOutput<Input, Output>,
 ): Tool;
-export function defineTool<Input extends z.ZodObject>(tool: WithoutOutput<Input>): Tool;
-export function defineTool(tool: WithOutput<z.ZodObject, z.ZodObject> | WithoutOutput<z.ZodObject>): Tool {
+export function defineTool<Input extends z.ZodObject>(tool: ToolWithoutOutput<Input>): Tool;
+export function defineTool(
+  tool: ToolWithOutput<z.ZodObject, z.ZodObject> | ToolWithoutOutput<z.ZodObject>,
+): Tool {
   const { name, title, description, annotations } = tool;
   if (!TOOL_NAME.test(name)) throw new Error(`Tool name "${name}": use 1 to 64 letters, digits, "_" and "-"`);
   const input = tool.input ?? z.object({});

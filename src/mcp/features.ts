@@ -8,6 +8,7 @@ import type { Prompt } from "./define-prompt.ts";
 import type { Resource } from "./define-resource.ts";
 import type { Tool } from "./define-tool.ts";
 
+/** What a server offers. */
 export interface Features {
   readonly tools: readonly Tool[];
   readonly resources?: readonly Resource[];

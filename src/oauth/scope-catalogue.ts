@@ -5,6 +5,7 @@ import type { RequiredScopes } from "./scope-requirement.ts";
 /** `"weather:read": "Read the current weather"`, or the long form. */
 export type ScopeDeclarations = Readonly<Record<string, string | ScopeDeclaration>>;
 
+/** What a scope means, and when it is asked for. */
 export interface ScopeDeclaration {
   /** For the consent page. */
   description: string;

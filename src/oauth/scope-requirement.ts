@@ -4,6 +4,7 @@ import { isScopeToken } from "./scope.ts";
 /** As it is declared: `["orders:read", anyOf("orders:write", "admin")]`. */
 export type ScopeRequirement = ReadonlyArray<string | AnyOf>;
 
+/** What {@link anyOf} makes. */
 export interface AnyOf {
   readonly anyOf: readonly [string, ...string[]];
 }

@@ -9,15 +9,15 @@ export async function answer<T>(call: Promise<T>): Promise<T> {
     return await call;
   } catch (cause) {
     if (cause instanceof UpstreamRefusal) throw cause;
-    const code = refusalCode(cause);
-    if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
-    if (cause instanceof oidc.ResponseBodyError && REJECTS_US.has(cause.error))
+    if (rejectsUs(cause))
       throw new UnavailableError("identity provider", {
         reason: "client_credentials_rejected",
         cause: new Error("the provider rejects this server's client id or secret: check them", { cause }),
         description:
           "This server is not set up correctly at its identity provider. Its operator has to repair that.",
       });
+    const code = refusalCode(cause);
+    if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
     throw new UnavailableError("identity provider", { reason: "identity_provider_failed", cause });
   }
 }
@@ -46,9 +46,16 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
   }
 }
 
-// What the provider says when the fault is on its side or in our own settings: no user's session ends for that.
-const REJECTS_US = new Set(["invalid_client", "unauthorized_client"]);
-const NOT_DEFINITE = new Set([...REJECTS_US, "server_error", "temporarily_unavailable", "slow_down"]);
+// No user's session ends for what is wrong with our own settings …
+function rejectsUs(error: unknown): boolean {
+  if (!(error instanceof oidc.ResponseBodyError)) return false;
+  // RFC 6749 §5.2 has 401 for a failed client authentication only; Auth0 says it of a wrong secret, as `access_denied`.
+  const isUnauthorized = error.status === 401 && error.error !== "invalid_grant";
+  return isUnauthorized || ["invalid_client", "unauthorized_client"].includes(error.error);
+}
+
+// … nor for what is the provider's fault.
+const NOT_DEFINITE = new Set(["server_error", "temporarily_unavailable", "slow_down"]);
 
 const INVALID_MESSAGE = new Set([
   "OAUTH_JWT_CLAIM_COMPARISON_FAILED",

@@ -22,6 +22,7 @@ import {
 } from "./token-verification.ts";
 import {
   fetchUserInfo,
+  isIncomplete,
   mergeClaims,
   renewableClaims,
   renewedClaims,
@@ -54,13 +55,13 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     parameters: Record<string, string>,
   ): Promise<URL> {
     return oidc.buildAuthorizationUrl(configuration, {
+      ...parameters,
       redirect_uri: request.redirectUri,
       state: request.state,
       nonce: request.nonce,
       code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
       code_challenge_method: "S256",
       ...(config.organization !== undefined && { organization: config.organization }),
-      ...parameters,
     });
   }
 
@@ -77,6 +78,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     async authorizationUrl(request) {
       const found = await discovered();
       return await loginUrl(found, request, {
+        ...config.authorizationParameters,
         scope: scopesToAsk(found, request.scopes).join(" "),
         ...(config.audience !== undefined && { audience: config.audience }),
       });
@@ -101,7 +103,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const { response, idClaims } = await exchange(found, callbackParameters, request);
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
-        accessClaims === undefined
+        accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
       // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.

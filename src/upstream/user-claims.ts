@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
+import { claimAt } from "../policy/claims.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
 import { verifyAccessToken } from "./token-verification.ts";
@@ -41,6 +42,16 @@ export function afterRenewal(
 ): Claims {
   const kept = Object.fromEntries(Object.entries(known).filter(([name]) => !renewable.includes(name)));
   return mergeClaims(kept, renewed);
+}
+
+/**
+ * Whether userinfo may know more than the tokens: with an access token in the answer a provider may leave what `profile`
+ * and `email` ask for out of the ID token (OpenID Connect Core §5.4), as Okta does; or the claim that decides is missing.
+ */
+export function isIncomplete(claims: Readonly<Claims>, { scopeSources }: UpstreamConfig): boolean {
+  if (!["name", "preferred_username", "email"].some((name) => name in claims)) return true;
+  const deciding = scopeSources.kind === "provider" ? scopeSources.claim : undefined;
+  return deciding !== undefined && claimAt(claims, deciding.path) === undefined;
 }
 
 /**

@@ -147,8 +147,8 @@ describe("bad input over HTTP", () => {
 
   test("every page may not be framed, sniffed, kept or scripted", async () => {
     const client = await register(stage.baseUrl);
+    // Of "/", which has one script, test/flows/home.test.ts says the same.
     const pages = [
-      "/",
       "/authorize",
       "/auth/callback",
       "/consent",

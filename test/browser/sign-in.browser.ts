@@ -157,13 +157,26 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     assert.equal((await responseAt(page)).get("error"), "access_denied");
   });
 
-  test("the page for people", async () => {
-    const page = await (await browser.newContext()).newPage();
-    await page.goto(stage.baseUrl);
-    await photograph(page, "home");
+  test("a sign-in that the provider refuses, and the page for signing out", async () => {
+    const page = await openConsent();
+    const upstream = page.waitForRequest((request) =>
+      request.url().startsWith(`${stage.identityProvider.issuer}/auth?`),
+    );
+    await page.getByRole("button", { name: "Approve" }).click();
+    const refusal = new URLSearchParams({
+      state: new URL((await upstream).url()).searchParams.get("state") ?? "",
+      iss: stage.identityProvider.issuer,
+      error: "unauthorized_client",
+      error_description: "The application is not enabled for this connection.",
+    });
+    await page.goto(`${stage.baseUrl}/auth/callback?${refusal}`);
+    await page.getByRole("heading", { name: "Signing in failed" }).waitFor();
+    await page.getByText("not enabled for this connection").waitFor();
+    await photograph(page, "sign-in-failed");
     assert.deepEqual(await accessibilityProblems(page), []);
-    await page.setViewportSize(SIZES.phone);
-    assert.equal(await scrollsSideways(page), false);
+    await page.goto(`${stage.baseUrl}/logout`);
+    await photograph(page, "sign-out");
+    assert.deepEqual(await accessibilityProblems(page), []);
   });
 
   test("no other site can frame the consent page", async () => {

@@ -80,7 +80,11 @@ describe("SCOPES_FROM=consent", () => {
     withStage(
       {
         character: { ...GOOGLE, accessTokenSeconds: 300 },
-        environment: { ...environment, OIDC_AUDIENCE: "" },
+        environment: {
+          ...environment,
+          OIDC_AUDIENCE: "",
+          OIDC_AUTHORIZATION_PARAMETERS: "access_type=offline&prompt=consent",
+        },
       },
       async (stage, client) => {
         const { scope, tokens, asked } = await signedIn(stage, client);

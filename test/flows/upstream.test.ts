@@ -50,6 +50,10 @@ describe("what the identity provider answers", () => {
     ["400 invalid_request", { status: 400, body: '{"error":"invalid_request"}' }],
     ["400 of a web server", { status: 400, type: "text/html", body: "<h1>400 Bad Request</h1>" }],
     ["401 invalid_client: our own secret is wrong", { status: 401, body: '{"error":"invalid_client"}' }],
+    [
+      "401 access_denied: what Auth0 says of a wrong secret",
+      { status: 401, body: '{"error":"access_denied","error_description":"Unauthorized"}' },
+    ],
     ["200 without an access token", { status: 200, body: "{}" }],
   ];
   for (const [name, answer] of notDefinite)

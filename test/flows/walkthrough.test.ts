@@ -102,6 +102,7 @@ after(async () => {
 
 describe("walkthrough against the demo", () => {
   let url: string;
+  let printed: string;
   let alice: Run;
   let bob: Run;
 
@@ -109,11 +110,18 @@ describe("walkthrough against the demo", () => {
     const port = await freePortPair();
     const demo = start("src/dev/demo.ts", { PORT: String(port), LOG_LEVEL: "error" });
     demo.stderr!.resume();
-    await waitFor(demo, /demo is running/);
+    printed = await waitFor(demo, /demo is running.*Ctrl\+C/s);
     demo.stdout!.resume();
     url = `http://localhost:${port}`;
     // By the base URL and by the /mcp URL.
     [alice, bob] = await Promise.all([walkThrough(url), walkThrough(`${url}/mcp`, { LOGIN: "bob" })]);
+  });
+
+  test("the demo prints how to connect, as its page for people says it", async () => {
+    const page = await (await fetch(url)).text();
+    const [, connect = ""] = page.split("\nConnect\n");
+    assert.match(connect, /claude mcp add .* weather-demo http:\/\/localhost:\d+\/mcp\n/);
+    assert.ok(printed.includes(connect.trimEnd()), printed);
   });
 
   test("every hop succeeds, in order, and the tools answer", () => {

@@ -571,7 +571,11 @@ async function startSite(proxy: Proxy): Promise<Site> {
     async replicaWithTool(tool) {
       const each = await freePort();
       const config = loadConfig(environment(each));
-      const server = await serve(config, { tools: [tool], scopes: {} }, pino({ level: "silent" }));
+      const server = await serve(
+        config,
+        { tools: [tool], scopes: {} },
+        { log: pino({ level: "silent" }), stopOnSignals: false },
+      );
       cleanUp.push(() => server.stop());
       await until(async () => (await fetch(`http://127.0.0.1:${each}/readyz`)).ok);
       return each;

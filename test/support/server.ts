@@ -7,7 +7,7 @@ import { createTools, prompts, resources, scopes } from "../../src/tools/index.t
 const config = loadConfig(process.env);
 const log = pino({ level: config.logLevel, base: null });
 const tools = createTools({ weather: { ...config.weather, source: "none" } });
-const server = await serve(config, { tools, resources, prompts, scopes }, log);
+const server = await serve(config, { tools, resources, prompts, scopes }, { log, stopOnSignals: false });
 process.once("SIGTERM", async () => {
   await server.stop();
   process.exit(0);

@@ -2,7 +2,7 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pino } from "pino";
-import { type AppOptions, createApp } from "../../src/app.ts";
+import { type AppOptions, buildApp } from "../../src/app.ts";
 import type { AuditStream } from "../../src/audit.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
@@ -159,7 +159,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
       log: logger,
     });
-    return createApp({
+    return buildApp({
       config,
       tools,
       ...(options.resources && { resources: options.resources }),

@@ -243,7 +243,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
         tools: [usesUpstreamToken, broken, needsMore],
         scopes: { "weather:read": "Read the weather", "orders:write": "Order" },
       },
-      logger,
+      { log: logger, stopOnSignals: false },
     );
 
     const silent = pino({ level: "silent" });

@@ -33,7 +33,7 @@ describe("traces", () => {
     const server = await serve(
       configOf(await freePort()),
       { tools: [], scopes: {} },
-      pino({ level: "silent" }),
+      { log: pino({ level: "silent" }), stopOnSignals: false },
     );
     await server.stop();
     assert.deepEqual(loadedSdk(), []);
@@ -210,7 +210,11 @@ describe("traces", () => {
     process.env.OTEL_BSP_SCHEDULE_DELAY = "60000";
     const port = await freePort();
     const config = configOf(port, { OTEL_EXPORTER_OTLP_ENDPOINT: `${collector.url}/` });
-    const server = await serve(config, { tools: [], scopes: {} }, pino({ level: "silent" }));
+    const server = await serve(
+      config,
+      { tools: [], scopes: {} },
+      { log: pino({ level: "silent" }), stopOnSignals: false },
+    );
     process.env.OTEL_BSP_SCHEDULE_DELAY = "50";
     await fetch(`http://localhost:${port}/`);
     await delay(100);

@@ -1,0 +1,211 @@
+/** GET /: for people, for programs, for a terminal; switched off; and what must not get out of a name. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { definePrompt } from "../../src/mcp/define-prompt.ts";
+import { defineResource } from "../../src/mcp/define-resource.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { anyOf } from "../../src/oauth/scope-requirement.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const PERSON = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
+const NASTY = `"Zoë's" </title></style></script><script>alert(1)</script> $(id) \`id\``;
+
+const removeOrder = defineTool({
+  name: "remove_order",
+  title: "Remove an order",
+  description: 'Removes <b onclick="x()">one</b> & only one',
+  scopes: ["weather:read", anyOf("orders:write", "admin")],
+  run: () => "gone",
+});
+
+describe("the page for people", () => {
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage({
+      basePath: "/deep/tools",
+      environment: { SERVER_NAME: NASTY, SERVER_DESCRIPTION: `What ${NASTY} does` },
+      tools: [removeOrder],
+      resources: [
+        defineResource({
+          uriTemplate: "orders://order/{id}",
+          name: "order",
+          description: "One order",
+          scopes: ["orders:write"],
+          read: ({ id }) => id,
+        }),
+      ],
+      prompts: [definePrompt({ name: "summary", description: "A summary", run: () => "Sum up." })],
+      scopes: { "orders:write": "Change orders", admin: "Everything" },
+    });
+  });
+  after(() => stage.close());
+
+  test("says what the server is, what it can do and what that needs, in words", async () => {
+    const { text } = await get(PERSON);
+    const words = wordsOf(text);
+    assert.ok(words.includes(`What ${NASTY} does`), words);
+    assert.ok(words.includes(stage.url));
+    assert.doesNotMatch(words, /undefined|\[object/);
+    assert.match(words, /Remove an order remove_order\s+Removes <b onclick="x\(\)">one<\/b> & only one/);
+    assert.match(
+      words,
+      /Needs your permission: Read the current weather weather:read Change orders orders:write or Everything admin/,
+    );
+    assert.match(words, /Say hello say_hello\s+Says hello .*?Needs only your sign-in/s);
+    assert.match(
+      words,
+      /Resources\s+order orders:\/\/order\/\{id\}\s+One order\s+Needs your permission: Change orders/,
+    );
+    assert.match(words, /Prompts\s+summary\s+A summary/);
+  });
+
+  test("shows each client's steps for this very server", async () => {
+    const { text } = await get(PERSON);
+    const words = wordsOf(text);
+    assert.ok(
+      words.includes(
+        `claude mcp add --scope user --transport http zoe-s-title-style-script-scrip ${stage.url}`,
+      ),
+    );
+    assert.match(
+      text,
+      /<a class="button" href="cursor:\/\/anysphere\.cursor-deeplink\/mcp\/install\?name=zoe-s-/,
+    );
+    assert.match(text, /<a class="button" href="vscode:mcp\/install\?%7B/);
+  });
+
+  test("nothing that the operator wrote is markup, and only our own script may run", async () => {
+    const { text, headers } = await get(PERSON);
+    const scripts = [...text.matchAll(/<script>(.*?)<\/script>/gs)].map(([, script]) => script ?? "");
+    assert.equal(scripts.length, 1);
+    const hash = createHash("sha256")
+      .update(scripts[0] ?? "")
+      .digest("base64");
+    const policy = headers.get("content-security-policy") ?? "";
+    for (const nothing of ["default-src", "frame-ancestors", "base-uri"])
+      assert.ok(policy.split(";").includes(`${nothing} 'none'`), policy);
+    assert.ok(policy.split(";").includes(`script-src 'sha256-${hash}'`), policy);
+    assert.doesNotMatch(policy, /unsafe-|script-src-/);
+    assert.doesNotMatch(text, /alert\(1\)<\/script>|<b onclick| on[a-z]+="|javascript:/i);
+    assert.equal(text.match(/<\/style>/g)?.length, 1);
+    assert.equal(headers.get("cache-control"), "no-store");
+    assert.equal(headers.get("x-content-type-options"), "nosniff");
+  });
+
+  test("no other page may run a script", async () => {
+    for (const path of ["/authorize", "/auth/callback", "/logout", "/nothing"]) {
+      const { text, headers } = await get(PERSON, path);
+      assert.match(text, /^<!doctype html>/);
+      assert.doesNotMatch(text, /<script>/);
+      assert.doesNotMatch(headers.get("content-security-policy") ?? "", /script-src/);
+    }
+  });
+
+  test("a program that asks for JSON gets the same as JSON", async () => {
+    const { text, headers } = await get({ accept: "application/json" });
+    assert.match(headers.get("content-type") ?? "", /^application\/json/);
+    assert.match(headers.get("vary") ?? "", /\bAccept\b/);
+    const { tools, resources, prompts, ...server } = JSON.parse(text);
+    assert.deepEqual(server, {
+      name: NASTY,
+      description: `What ${NASTY} does`,
+      url: stage.url,
+      resource_metadata: `${new URL(stage.baseUrl).origin}/.well-known/oauth-protected-resource/deep/tools/mcp`,
+    });
+    assert.equal((await fetch(server.resource_metadata)).status, 200);
+    assert.deepEqual(tools.at(-1), {
+      title: "Remove an order",
+      name: "remove_order",
+      description: removeOrder.listing.description,
+      needs: [
+        [{ scope: "weather:read", description: "Read the current weather" }],
+        [
+          { scope: "orders:write", description: "Change orders" },
+          { scope: "admin", description: "Everything" },
+        ],
+      ],
+    });
+    assert.deepEqual(names(resources), ["orders://order/{id}"]);
+    assert.deepEqual(names(prompts), ["summary"]);
+  });
+
+  test("curl gets what can be read in a terminal", async () => {
+    const { text, headers } = await get({ accept: "*/*" });
+    assert.match(headers.get("content-type") ?? "", /^text\/plain; charset=utf-8/);
+    assert.ok(text.startsWith(`${NASTY}\n\nWhat ${NASTY} does\n\nMCP server: ${stage.url}\n`));
+    assert.ok(text.includes(`\n    codex mcp add zoe-s-title-style-script-scrip --url ${stage.url}\n`));
+    assert.match(
+      text,
+      /Needs your permission: Read the current weather \(weather:read\), Change orders \(orders:write\) or Everything \(admin\)/,
+    );
+    assert.doesNotMatch(text, /cursor:|vscode:/, "no links that a terminal cannot open");
+  });
+
+  test("who takes none of these gets the page all the same", async () => {
+    assert.match((await get({ accept: "image/png" })).text, /^<!doctype html>/);
+  });
+
+  test("HEAD answers as GET does, without the body; other methods are told which", async () => {
+    const [head, page] = await Promise.all([get(PERSON, "", "HEAD"), get(PERSON)]);
+    assert.equal(head.status, 200);
+    assert.equal(head.text, "");
+    for (const name of ["content-type", "content-length", "content-security-policy", "cache-control", "vary"])
+      assert.equal(head.headers.get(name), page.headers.get(name), name);
+    const post = await get(PERSON, "", "POST");
+    assert.equal(post.status, 405);
+    assert.equal(post.headers.get("allow"), "GET, HEAD");
+  });
+
+  async function get(headers: Record<string, string>, path = "", method = "GET") {
+    const answer = await fetch(stage.baseUrl + path, { method, headers });
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
+  }
+});
+
+describe("HOME_PAGE=off", () => {
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage({ environment: { HOME_PAGE: "off" } });
+  });
+  after(() => stage.close());
+
+  test("/ is a path like any other that there is not", async () => {
+    for (const [method, headers] of [
+      ["GET", PERSON],
+      ["HEAD", PERSON],
+      ["POST", PERSON],
+      ["GET", { accept: "application/json" }],
+    ] as const) {
+      const [home, unknown] = await Promise.all(
+        ["/", "/nothing"].map(async (path) => {
+          const answer = await fetch(stage.baseUrl + path, { method, headers });
+          const same = (text: string) => text.replace(/<code>[0-9a-f-]{36}<\/code>/, "");
+          const policy = answer.headers.get("content-security-policy");
+          return { status: answer.status, policy, text: same(await answer.text()) };
+        }),
+      );
+      assert.equal(home?.status, 404);
+      assert.deepEqual(home, unknown);
+    }
+  });
+});
+
+/** What a person reads: without markup, escapes resolved, as one line of words. */
+function wordsOf(page: string): string {
+  const [, body = ""] = page.split("<body>");
+  return body
+    .replace(/<script>.*?<\/script>/gs, "")
+    .replace(/<br>/g, " ")
+    .replace(/<[^>]*>/g, "")
+    .replace(/&lt;/g, "<")
+    .replace(/&gt;/g, ">")
+    .replace(/&quot;/g, '"')
+    .replace(/&#39;/g, "'")
+    .replace(/&amp;/g, "&")
+    .replace(/\s+/g, " ");
+}
+
+function names(offers: Array<{ name: string }>): string[] {
+  return offers.map(({ name }) => name);
+}

@@ -1,0 +1,293 @@
+/** What `npm pack` makes is what a user installs: an empty project, its compiler, the minimal example, the command. */
+import assert from "node:assert/strict";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { freePort } from "../support/free-port.ts";
+import { callTool, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
+import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const run = promisify(execFile);
+const OFFLINE = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|ETIMEDOUT/;
+
+/** As strict as it gets: with it every declaration that the package brings along is checked as well. */
+const COMPILER_OPTIONS = {
+  target: "ES2022",
+  module: "NodeNext",
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  verbatimModuleSyntax: true,
+  skipLibCheck: false,
+  rootDir: ".",
+  outDir: "built",
+  types: ["node"],
+  typeRoots: [join(root, "node_modules/@types")],
+};
+
+const CONSUMER = `
+import { type AccessToken, anyOf, type Config, createApp, defineTool, getAccessToken, loadConfig, serve, type Tool } from "mcp-oidc-proxy";
+import { createServer } from "node:http";
+import { z } from "zod";
+
+const token: () => AccessToken = getAccessToken;
+const tools: Tool[] = [
+  defineTool({
+    name: "add",
+    description: "Adds",
+    scopes: [anyOf("numbers:read", "numbers:all")],
+    input: z.object({ one: z.number(), other: z.number() }),
+    output: z.object({ sum: z.number() }),
+    run: ({ one, other }) => ({ sum: one + other }),
+  }),
+  // @ts-expect-error: the output says that sum is a number
+  defineTool({ name: "wrong", description: "Wrong", output: z.object({ sum: z.number() }), run: () => ({ sum: "3" }) }),
+];
+export async function start(config: Config): Promise<void> {
+  const { handler, close } = await createApp(config, { tools, scopes: { "numbers:read": "Read numbers" } });
+  createServer(handler).once("close", close);
+  const { port, stopped }: { port: number; stopped: Promise<void> } = await serve(config, { tools, scopes: {} });
+  // @ts-expect-error: it has to be said what the scopes mean
+  await serve(config, { tools });
+  // @ts-expect-error: nothing here is of any type
+  const nothing: string = token().expiresAt;
+  await stopped.then(() => [port, nothing, loadConfig(process.env).lifetimes.accessTokenSeconds]);
+}
+`;
+
+describe("npm pack", () => {
+  let folder: string;
+  let tree: string;
+  let project: string;
+  let packed: { filename: string; files: Array<{ path: string }> };
+  let identityProvider: RunningIdentityProvider;
+  let port: number;
+  const children: ChildProcess[] = [];
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "package-"));
+    tree = join(folder, "tree");
+    mkdirSync(tree);
+    // Built there: other tests use the one here.
+    for (const name of [
+      ".env.example",
+      ".npmrc",
+      "LICENSE",
+      "README.md",
+      "docs",
+      "examples",
+      "package.json",
+      "package-lock.json",
+      "src",
+      "tsconfig.build.json",
+      "tsconfig.json",
+    ])
+      cpSync(join(root, name), join(tree, name), { recursive: true });
+    symlinkSync(join(root, "node_modules"), join(tree, "node_modules"));
+    const { stdout } = await run("npm", ["pack", "--json"], { cwd: tree });
+    [packed] = JSON.parse(stdout);
+    port = await freePort();
+    identityProvider = await startIdentityProvider({
+      port: 0,
+      client: {
+        id: "proxy",
+        secret: "proxy-secret",
+        redirectUris: [`http://localhost:${port}/auth/callback`],
+      },
+      audience: AUDIENCE,
+      scopes: ["greetings:read", "wiki:read", "wiki:write"],
+      users: [{ ...ALICE, permissions: ["greetings:read", "wiki:read"] }],
+      character: { advertisesApiScopes: true },
+    });
+  });
+  after(async () => {
+    for (const child of children) child.kill("SIGKILL");
+    await identityProvider.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Configured and nothing else. */
+  function environment(more: Record<string, string> = {}): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env.PATH,
+      BASE_URL: `http://localhost:${port}`,
+      PORT: String(port),
+      HOST: "127.0.0.1",
+      STORE: "memory",
+      SECRET_KEY,
+      OIDC_ISSUER: identityProvider.issuer,
+      OIDC_CLIENT_ID: "proxy",
+      OIDC_CLIENT_SECRET: "proxy-secret",
+      OIDC_AUDIENCE: AUDIENCE,
+      ...more,
+    };
+  }
+
+  async function start(program: string, args: string[], cwd: string, env = environment()) {
+    const child = spawn(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+    children.push(child);
+    const exited = once(child, "exit");
+    const output = { text: "" };
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (chunk: Buffer) => {
+        output.text += chunk.toString();
+      });
+    for (let attempt = 0; !output.text.includes("Listening"); attempt++) {
+      if (child.exitCode !== null || attempt > 1_200) throw new Error(`It did not start:\n${output.text}`);
+      await delay(50);
+    }
+    return async () => {
+      child.kill("SIGTERM");
+      const [code] = await exited;
+      return { code, output: output.text };
+    };
+  }
+
+  async function signIn(): Promise<{ url: string; token: string }> {
+    const baseUrl = `http://localhost:${port}`;
+    const { access_token } = await signInForTokens(baseUrl, await register(baseUrl));
+    return { url: `${baseUrl}/mcp`, token: access_token };
+  }
+
+  test("contains the built server, and nothing that is for its developers", () => {
+    const files = packed.files.map(({ path }) => path);
+    const others = files.filter((path) => !/^dist\/.*\.(js|d\.ts)$/.test(path));
+    assert.deepEqual(others.sort(), [".env.example", "LICENSE", "README.md", "package.json"]);
+    for (const path of ["dist/index.js", "dist/index.d.ts", "dist/bin.js"])
+      assert.ok(files.includes(path), path);
+    assert.deepEqual(
+      files.filter((path) => /^dist\/dev|test/.test(path)),
+      [],
+    );
+  });
+
+  test("installs into an empty project", async (t) => {
+    project = join(folder, "project");
+    mkdirSync(project);
+    writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }');
+    const npm = [
+      "install",
+      "--prefer-offline",
+      "--no-audit",
+      "--no-fund",
+      join(tree, packed.filename),
+      "zod",
+    ];
+    try {
+      await run("npm", npm, { cwd: project });
+    } catch (error) {
+      const { stderr } = error as { stderr: string };
+      if (!OFFLINE.test(stderr)) throw error;
+      project = "";
+      t.skip("npm cannot reach the registry, from which the dependencies come");
+    }
+  });
+
+  test("its types are enough for a strict compiler, and are not any", async (t) => {
+    if (project === "") return t.skip("not installed");
+    writeFileSync(join(project, "consumer.ts"), CONSUMER);
+    cpSync(join(root, "examples/minimal.ts"), join(project, "minimal.ts"));
+    cpSync(join(root, "examples/policy"), join(project, "policy"), { recursive: true });
+    writeFileSync(
+      join(project, "tsconfig.json"),
+      JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ["*.ts", "policy"] }),
+    );
+    await run(join(root, "node_modules/.bin/tsc"), ["-p", project]).catch(({ stdout }) =>
+      assert.fail(stdout),
+    );
+  });
+
+  test("the minimal example runs from it, and ends when it is told to", async (t) => {
+    if (project === "") return t.skip("not installed");
+    const stop = await start(process.execPath, ["built/minimal.js"], project);
+    const { url, token } = await signIn();
+    const { body } = await callTool(url, token, "greet", { language: "en" });
+    assert.equal(body.result.content[0].text, "Good day, Alice Example!");
+    const { code, output } = await stop();
+    assert.equal(code, 0);
+    assert.match(output, /"Stopped"/);
+  });
+
+  test("the command serves a module of tools", async (t) => {
+    if (project === "") return t.skip("not installed");
+    const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
+    const stop = await start(command, ["--tools", "built/policy/tools.js"], project);
+    const { url, token } = await signIn();
+    assert.deepEqual(await toolNames(url, token), ["read_page"]);
+    assert.equal((await callTool(url, token, "delete_page", { title: "Home" })).status, 403);
+    assert.equal((await stop()).code, 0);
+  });
+
+  test("the command says what is wrong, in words", async (t) => {
+    if (project === "") return t.skip("not installed");
+    writeFileSync(join(project, "no-scopes.js"), "export const tools = [];");
+    writeFileSync(join(project, "broken.js"), "import 'no-such-package';");
+    writeFileSync(
+      join(project, "no-tools.js"),
+      "export const tools = [{ name: 'plain' }]; export const scopes = {};",
+    );
+    const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
+    const failure = (args: string[], env = environment()) =>
+      run(command, args, { cwd: project, env }).then(
+        () => assert.fail("it succeeded"),
+        ({ code, stderr }) => ({ code, stderr: String(stderr) }),
+      );
+    const cases: Array<[args: string[], message: RegExp, env?: NodeJS.ProcessEnv]> = [
+      [["strat"], /There is no command strat/],
+      [["--tols", "x.js"], /--tols/],
+      [["--tools", "missing.js"], /TOOLS_MODULE: .*missing\.js does not exist/],
+      [["--tools", "no-scopes.js"], /must export `scopes`/],
+      [["start", "--tools", "no-tools.js"], /must export `tools`, a list of what defineTool/],
+      [["--tools", "broken.js"], /cannot be loaded: .*no-such-package/],
+      [[], /BASE_URL is missing/, { PATH: process.env.PATH }],
+      [["admin", "policy", "explain"], /--user/],
+    ];
+    for (const [args, message, env] of cases) {
+      const { code, stderr } = await failure(args, env);
+      assert.equal(code, 1, args.join(" "));
+      assert.match(stderr, message);
+      assert.doesNotMatch(stderr, /^\s+at /m);
+    }
+    const another = join(tree, "dist/bin.js");
+    const { stderr } = await run(process.execPath, [another, "--tools", "built/policy/tools.js"], {
+      cwd: project,
+      env: environment(),
+    }).catch((error) => error);
+    assert.match(stderr, /would use another copy of mcp-oidc-proxy/);
+    const { stdout } = await run(command, ["--help"]);
+    assert.match(stdout, /mcp-oidc-proxy admin/);
+  });
+
+  test("in the image, tools below its folder import the package that serves them", async () => {
+    // The image has package.json, dist and node_modules in one folder; tools are mounted into a folder beside them.
+    mkdirSync(join(tree, "mounted"));
+    writeFileSync(
+      join(tree, "mounted/tools.js"),
+      `import { defineTool, getAccessToken } from "mcp-oidc-proxy";
+       export const scopes = {};
+       export const tools = [defineTool({ name: "me", description: "Me", run: () => getAccessToken().subject })];`,
+    );
+    const command = JSON.parse(
+      /^CMD (.+)$/m.exec(
+        readFileSync(join(root, "Dockerfile"), "utf8").split("AS production\n")[1] ?? "",
+      )?.[1] ?? "[]",
+    );
+    const stop = await start(
+      command[0],
+      command.slice(1),
+      tree,
+      environment({ TOOLS_MODULE: "mounted/tools.js" }),
+    );
+    const { url, token } = await signIn();
+    assert.equal((await callTool(url, token, "me")).body.result.content[0].text, "alice");
+    assert.equal((await stop()).code, 0);
+  });
+});

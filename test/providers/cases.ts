@@ -1,0 +1,156 @@
+/** The providers of characters.test.ts: each with its character, and the settings that its guide recommends. */
+import assert from "node:assert/strict";
+import type { Config } from "../../src/config.ts";
+import type { Character } from "../../src/dev/identity-provider.ts";
+import {
+  AUTH0,
+  AUTHENTIK,
+  ENTRA,
+  GOOGLE,
+  KEYCLOAK,
+  OKTA,
+} from "../../src/dev/identity-provider-character.ts";
+import { settingsOf } from "../support/guide.ts";
+
+export interface Case {
+  character: Character;
+  /** What its guide says, without what every deployment has of its own. */
+  settings: Record<string, string>;
+  /** What makes alice a person with `weather:read` there, beside her permissions. */
+  claims?: Record<string, unknown>;
+  /** What a refresh does to the provider's refresh token; `none` if there is none to begin with. */
+  refreshToken: "replaced" | "kept" | "none";
+  /** Whether bob, who has no rights there, has none here; not where consent alone decides. */
+  distinguishesPeople: boolean;
+  /** Whether the real one reports sign-outs. */
+  backchannelLogout: boolean;
+  adjust?: (config: Config) => Config;
+}
+
+/** What the test's own deployment has instead. */
+const OWN = ["BASE_URL", "OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "REDIS_URL", "SECRET_KEY"];
+
+/** Those of one block of a guide, the first unless said otherwise. */
+export function guideSettings(guide: string, block = 0): Record<string, string> {
+  const settings = settingsOf(guide)[block];
+  assert.ok(settings, `${guide} has no such block of settings`);
+  const { AUTH0_AUDIENCE, ...rest } = settings;
+  const usable = Object.entries(rest).filter(([name]) => !OWN.includes(name) && !name.startsWith("AUTH0_"));
+  return { OIDC_AUDIENCE: AUTH0_AUDIENCE ?? "", ...Object.fromEntries(usable) };
+}
+
+/** Auth0's preset has no place for an issuer on http://localhost. */
+export const asAuth0 = (config: Config): Config => ({
+  ...config,
+  upstream: { ...config.upstream, preset: "auth0" },
+});
+
+const EMBEDDED = { distinguishesPeople: true, backchannelLogout: true };
+const AUDIENCE_SETTING = { OIDC_AUDIENCE: "https://weather.example.com" };
+
+export const cases: Record<string, Case> = {
+  Auth0: {
+    ...EMBEDDED,
+    character: AUTH0,
+    settings: guideSettings("auth0"),
+    refreshToken: "replaced",
+    adjust: asAuth0,
+  },
+  "Auth0 without rotation": {
+    ...EMBEDDED,
+    character: { ...AUTH0, refreshTokens: "static" },
+    settings: guideSettings("auth0"),
+    refreshToken: "kept",
+    adjust: asAuth0,
+  },
+  Authentik: {
+    ...EMBEDDED,
+    character: { ...AUTHENTIK, apiScopes: "unknown" },
+    settings: guideSettings("authentik"),
+    claims: { groups: ["forecasters"] },
+    refreshToken: "replaced",
+  },
+  "Authentik with scopes": {
+    ...EMBEDDED,
+    character: AUTHENTIK,
+    settings: guideSettings("authentik", 1),
+    refreshToken: "replaced",
+  },
+  Keycloak: {
+    ...EMBEDDED,
+    character: KEYCLOAK,
+    settings: guideSettings("keycloak"),
+    claims: { realm_access: { roles: ["offline_access", "weather-reader"] } },
+    refreshToken: "replaced",
+  },
+  "Keycloak with scopes": {
+    ...EMBEDDED,
+    character: { ...KEYCLOAK, apiScopes: "known", advertisesApiScopes: true },
+    settings: guideSettings("keycloak", 1),
+    refreshToken: "replaced",
+  },
+  Okta: {
+    ...EMBEDDED,
+    character: OKTA,
+    settings: guideSettings("okta"),
+    refreshToken: "kept",
+    backchannelLogout: false,
+  },
+  Entra: {
+    ...EMBEDDED,
+    character: ENTRA,
+    settings: guideSettings("entra"),
+    refreshToken: "replaced",
+    backchannelLogout: false,
+  },
+  "Entra with app roles": {
+    ...EMBEDDED,
+    character: { ...ENTRA, claimsInAccessToken: true },
+    settings: guideSettings("entra", 1),
+    claims: { roles: ["Weather.Reader"] },
+    refreshToken: "replaced",
+    backchannelLogout: false,
+  },
+  Google: {
+    character: GOOGLE,
+    settings: guideSettings("google"),
+    claims: { hd: "example.com" },
+    refreshToken: "kept",
+    distinguishesPeople: false,
+    backchannelLogout: false,
+  },
+  "strict about resource": {
+    ...EMBEDDED,
+    character: { unknownResource: "refused", unknownScopes: "refused" },
+    settings: AUDIENCE_SETTING,
+    refreshToken: "replaced",
+  },
+  "one that wants resource instead of audience": {
+    ...EMBEDDED,
+    character: { unknownResource: "refused" },
+    settings: {
+      OIDC_AUDIENCE: "",
+      OIDC_AUTHORIZATION_PARAMETERS: "resource=https://weather.example.com",
+      SCOPES_FROM: "scope",
+    },
+    refreshToken: "replaced",
+  },
+  "offline_access without prompt=consent": {
+    ...EMBEDDED,
+    character: { refreshTokens: "with-consent-prompt" },
+    settings: AUDIENCE_SETTING,
+    refreshToken: "none",
+  },
+  "offline_access with prompt=consent": {
+    ...EMBEDDED,
+    character: { refreshTokens: "with-consent-prompt" },
+    settings: { ...AUDIENCE_SETTING, OIDC_AUTHORIZATION_PARAMETERS: "prompt=consent" },
+    refreshToken: "replaced",
+  },
+  "no refresh tokens": {
+    ...EMBEDDED,
+    character: { refreshTokens: "never" },
+    settings: AUDIENCE_SETTING,
+    refreshToken: "none",
+  },
+};

@@ -1,0 +1,242 @@
+/**
+ * Providers as they are found, each through the whole way: with the settings that its guide in docs/providers recommends,
+ * against the embedded provider in that one's character.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import type { DemoUser } from "../../src/dev/identity-provider.ts";
+import { AUTH0, GOOGLE, KEYCLOAK } from "../../src/dev/identity-provider-character.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  authorize,
+  callTool,
+  getJson,
+  newBrowser,
+  postForm,
+  REDIRECT_URI,
+  type Registered,
+  redeem,
+  refresh,
+  register,
+  revoke,
+  signInForTokens,
+  type Tokens,
+} from "../support/oauth-client.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
+import { asAuth0, cases, guideSettings } from "./cases.ts";
+
+const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };
+
+for (const [name, provider] of Object.entries(cases))
+  describe(`a provider like this: ${name}`, () => {
+    let stage: Stage;
+    let upstream: FaultyProxy;
+    let client: Registered;
+    before(async () => {
+      upstream = await startFaultyProxy();
+      const alice: DemoUser = { ...ALICE, ...(provider.claims && { claims: provider.claims }) };
+      // Google's question is whether somebody belongs to the organization, and bob does too.
+      const bob: DemoUser = provider.distinguishesPeople ? BOB : { ...BOB, claims: provider.claims ?? {} };
+      stage = await startStage({
+        throughProxy: upstream,
+        character: provider.character,
+        users: [alice, bob],
+        environment: {
+          ...provider.settings,
+          CLIENTS: JSON.stringify([
+            { ...BACKEND, redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: "client_secret_post" },
+          ]),
+        },
+        ...(provider.adjust && { adjust: provider.adjust }),
+      });
+      client = await register(stage.baseUrl);
+    });
+    after(async () => {
+      await stage?.close();
+      await upstream?.close();
+    });
+
+    const isAlive = async (accessToken: string) =>
+      (await callTool(stage.url, accessToken, "whoami")).status === 200;
+    const refreshTokenUpstream = async (tokens: Tokens) =>
+      (await stage.grantOf(tokens.access_token))?.upstream.refreshToken;
+
+    /** To the moment at which the provider's access token is about to end. */
+    async function untilRenewalIsDue(tokens: Tokens): Promise<void> {
+      const { obtainedAt = 0, expiresAt = 0 } = (await stage.grantOf(tokens.access_token))?.upstream ?? {};
+      stage.clock.ahead += expiresAt - obtainedAt - 40;
+    }
+
+    test("sign-in: who it is, and which scopes they have", async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      assert.equal(tokens.scope, "weather:read");
+      const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+      assert.deepEqual([me.subject, me.name, me.email], ["alice", "Alice Example", "alice@example.com"]);
+    });
+
+    test("call: a tool that needs a scope, for who has it and for who has not", async () => {
+      const weatherFor = async (login: string) => {
+        const { access_token } = await signInForTokens(stage.baseUrl, client, { login });
+        return (await callTool(stage.url, access_token, "current_weather", { city: "Berlin" })).status;
+      };
+      assert.equal(await weatherFor("alice"), 200);
+      assert.equal(await weatherFor("bob"), provider.distinguishesPeople ? 403 : 200);
+    });
+
+    if (provider.refreshToken === "none")
+      test("refresh: there is nothing to renew with, and the session ends with the access token", async () => {
+        const tokens = await signInForTokens(stage.baseUrl, client);
+        assert.equal(await refreshTokenUpstream(tokens), undefined);
+        await untilRenewalIsDue(tokens);
+        const last = await refresh(stage.baseUrl, client, tokens.refresh_token);
+        assert.equal(last.status, 200);
+        assert.ok(last.body.expires_in <= 40, `ours lives for ${last.body.expires_in} s more`);
+        stage.clock.ahead += 60;
+        assert.equal(await isAlive(last.body.access_token), false);
+        const over = await refresh(stage.baseUrl, client, last.body.refresh_token);
+        assert.equal(over.body.error, "invalid_grant");
+      });
+    else {
+      test("refresh: twice, and the scopes stay", async () => {
+        let tokens = await signInForTokens(stage.baseUrl, client);
+        for (let round = 0; round < 2; round++) {
+          await untilRenewalIsDue(tokens);
+          const before = (await stage.grantOf(tokens.access_token))?.upstream.accessToken;
+          const { status, body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+          assert.equal(status, 200);
+          assert.equal(body.scope, "weather:read");
+          assert.notEqual((await stage.grantOf(body.access_token))?.upstream.accessToken, before);
+          tokens = body;
+        }
+        const weather = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+        assert.equal(weather.status, 200);
+      });
+
+      test(`rotation: the provider's refresh token is ${provider.refreshToken}, and spent once by many at once`, async () => {
+        const tokens = await signInForTokens(stage.baseUrl, client);
+        const first = await refreshTokenUpstream(tokens);
+        assert.ok(first);
+        await untilRenewalIsDue(tokens);
+        upstream.seen.length = 0;
+        const answers = await Promise.all(
+          Array.from({ length: 5 }, () => refresh(stage.baseUrl, client, tokens.refresh_token)),
+        );
+        assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+        const spent = upstream.seen.filter(({ grantType }) => grantType === "refresh_token");
+        assert.deepEqual(
+          spent.map(({ refreshToken }) => refreshToken),
+          [first],
+        );
+        const then = await refreshTokenUpstream(answers[0]?.body);
+        assert.equal(then === first, provider.refreshToken === "kept");
+      });
+
+      test("logout: a client that revokes its token takes the provider's along", async () => {
+        const tokens = await signInForTokens(stage.baseUrl, client);
+        const refreshToken = (await refreshTokenUpstream(tokens)) ?? "";
+        await revoke(stage.baseUrl, client, tokens.refresh_token);
+        assert.equal(await isAlive(tokens.access_token), false);
+        const { token_endpoint } = await discovery();
+        const again = await postForm(token_endpoint, {
+          grant_type: "refresh_token",
+          refresh_token: refreshToken,
+          client_id: "proxy",
+          client_secret: "proxy-secret",
+        });
+        assert.deepEqual([again.status, again.body.error], [400, "invalid_grant"]);
+      });
+    }
+
+    const discovery = () =>
+      getJson(`${stage.identityProvider.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
+
+    if (provider.backchannelLogout)
+      test("logout: signing out at the provider ends that login session here", async () => {
+        const browser = newBrowser();
+        const parameters = await authorize(stage.baseUrl, client, { browser });
+        const tokens: Tokens = (await redeem(stage.baseUrl, client, parameters.get("code"))).body;
+        const elsewhere = await signInForTokens(stage.baseUrl, client);
+        const page = await browser.get((await discovery()).end_session_endpoint);
+        await browser.submit(page, { logout: "yes" });
+        for (let i = 0; i < 100 && (await isAlive(tokens.access_token)); i++) await delay(20);
+        assert.equal(await isAlive(tokens.access_token), false);
+        assert.equal(await isAlive(elsewhere.access_token), true);
+      });
+
+    test("introspection: another resource server learns who it is and what they may", async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      const { body } = await postForm(`${stage.baseUrl}/introspect`, {
+        ...BACKEND,
+        token: tokens.access_token,
+      });
+      assert.deepEqual([body.active, body.sub, body.scope], [true, "alice", "weather:read"]);
+    });
+  });
+
+describe("mistakes that the guides name", () => {
+  async function withStage(
+    options: Parameters<typeof startStage>[0],
+    story: (stage: Stage) => Promise<void>,
+  ) {
+    const stage = await startStage(options);
+    try {
+      await story(stage);
+    } finally {
+      await stage.close();
+    }
+  }
+
+  test("Auth0 without an audience: the access token is opaque, and nobody has a scope", () =>
+    withStage(
+      { character: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "" } },
+      async ({ baseUrl, url, grantOf }) => {
+        const tokens = await signInForTokens(baseUrl, await register(baseUrl));
+        assert.equal(tokens.scope ?? "", "");
+        assert.notEqual((await grantOf(tokens.access_token))?.upstream.accessToken.split(".").length, 3);
+        const weather = await callTool(url, tokens.access_token, "current_weather", { city: "Berlin" });
+        assert.match(weather.headers.get("www-authenticate") ?? "", /insufficient_scope/);
+      },
+    ));
+
+  test("Auth0 with the identifier of no API: a page says so, and the log has Auth0's words", () =>
+    withStage(
+      { character: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
+      async ({ baseUrl, log }) => {
+        await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
+        assert.ok(log.some((line) => JSON.stringify(line).includes("Service not found")));
+      },
+    ));
+
+  test("Keycloak with an audience that no mapper adds: the log says invalid_access_token", () =>
+    withStage(
+      { character: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
+      async ({ baseUrl, log }) => {
+        await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
+        assert.ok(log.some((line) => JSON.stringify(line).includes("invalid_access_token")));
+      },
+    ));
+
+  test("Google without its parameters: no refresh token", () =>
+    withStage(
+      { character: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
+      async ({ baseUrl, grantOf }) => {
+        const tokens = await signInForTokens(baseUrl, await register(baseUrl));
+        assert.equal((await grantOf(tokens.access_token))?.upstream.refreshToken, undefined);
+      },
+    ));
+
+  test("Google with somebody of another Workspace: wrong_organization", () =>
+    withStage(
+      {
+        character: GOOGLE,
+        users: [{ ...ALICE, claims: { hd: "example.org" } }],
+        environment: guideSettings("google"),
+      },
+      async ({ baseUrl, log }) => {
+        const answer = await authorize(baseUrl, await register(baseUrl)).catch((error: Error) => error);
+        assert.ok(answer instanceof Error || answer.get("error") === "access_denied");
+        assert.ok(log.some(({ reason }) => reason === "wrong_organization"));
+      },
+    ));
+});

@@ -1,0 +1,225 @@
+/** A provider that shares no code with anything here: glewlwyd, in C. The whole way, against the real program. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  type Glewlwyd,
+  type GlewlwydUser,
+  glewlwydPerson,
+  skipWithoutGlewlwyd,
+  startGlewlwyd,
+} from "../support/glewlwyd.ts";
+import {
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  postForm,
+  REDIRECT_URI,
+  type Registered,
+  redeem,
+  refresh,
+  register,
+  revoke,
+  type Tokens,
+  toolNames,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const ALICE: GlewlwydUser = {
+  username: "alice",
+  password: "alice-password",
+  name: "Alice Example",
+  email: "alice@example.com",
+  scopes: ["weather:read"],
+};
+const BOB: GlewlwydUser = { ...ALICE, username: "bob", password: "bob-password", name: "Bob", scopes: [] };
+const CAROL: GlewlwydUser = { ...ALICE, username: "carol", password: "carol-password", name: "Carol" };
+const BACKEND_SECRET = "the-secret-of-another-resource-server-0123456789";
+
+for (const refreshTokenOneUse of ["always", "never"] as const)
+  describe(`glewlwyd, refresh tokens for one use: ${refreshTokenOneUse}`, {
+    skip: skipWithoutGlewlwyd(),
+  }, () => {
+    let provider: Glewlwyd;
+    let stage: Stage;
+    let client: Registered;
+    before(async () => {
+      provider = await startGlewlwyd({
+        users: [ALICE, BOB, CAROL],
+        scopes: ["weather:read"],
+        refreshTokenOneUse,
+        accessTokenSeconds: 3_600,
+      });
+      stage = await startStage({
+        issuer: provider.issuer,
+        environment: {
+          OIDC_AUDIENCE: "",
+          CLIENTS: JSON.stringify([
+            { client_id: "backend", client_secret: BACKEND_SECRET, redirect_uris: [REDIRECT_URI] },
+          ]),
+        },
+      });
+      await provider.addClient({
+        id: "proxy",
+        secret: "proxy-secret",
+        redirectUri: `${stage.baseUrl}/auth/callback`,
+        backchannelLogoutUri: `${stage.baseUrl}/auth/backchannel-logout`,
+      });
+      client = await register(stage.baseUrl);
+    });
+    after(async () => {
+      await stage?.close();
+      await provider?.close();
+    });
+
+    async function signIn(user: GlewlwydUser, person = glewlwydPerson(provider, user)): Promise<Tokens> {
+      const browser = newBrowser();
+      const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const loginPage = await browser.submit(consent, {}, { button: "approve" });
+      const finished = await person.signIn(browser, loginPage);
+      const code = finished.redirectedTo?.searchParams.get("code") ?? null;
+      assert.ok(code, `no code at ${finished.url.pathname} (${finished.status})`);
+      return (await redeem(stage.baseUrl, client, code)).body;
+    }
+
+    const isAlive = async (accessToken: string) =>
+      (await callTool(stage.url, accessToken, "whoami")).status === 200;
+
+    const refreshTokenAtProvider = async (tokens: Tokens) =>
+      (await stage.grantOf(tokens.access_token))?.upstream.refreshToken ?? "";
+
+    /** As the administrator's own scripts would, with the client's credentials. */
+    const askProvider = (endpoint: "introspect" | "revoke", token: string) =>
+      postForm(`${provider.issuer}/${endpoint}`, {
+        token,
+        token_type_hint: "refresh_token",
+        client_id: "proxy",
+        client_secret: "proxy-secret",
+      });
+    const isActiveAtProvider = async (token: string) => (await askProvider("introspect", token)).body.active;
+
+    test("signs in and calls a tool: the name, the address and the scope are the provider's", async () => {
+      const tokens = await signIn(ALICE);
+      assert.equal(tokens.scope, "weather:read");
+      const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+      assert.deepEqual(
+        [me.name, me.email, me.scopes],
+        ["Alice Example", "alice@example.com", ["weather:read"]],
+      );
+      const weather = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      assert.equal(weather.status, 200);
+    });
+
+    test("who may not have a scope there does not get it here", async () => {
+      const tokens = await signIn(BOB);
+      assert.equal(tokens.scope ?? "", "");
+      assert.equal((await toolNames(stage.url, tokens.access_token)).includes("current_weather"), false);
+      const weather = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      assert.equal(weather.status, 403);
+    });
+
+    test("a scope that was taken away there stays until the next sign-in: its refreshes repeat what was granted", async () => {
+      const tokens = await signIn(CAROL);
+      await provider.changeUser("carol", { scopes: [] });
+      stage.clock.ahead += 3_500;
+      const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.equal(refreshed.body.scope, "weather:read");
+      assert.equal((await signIn({ ...CAROL, scopes: [] })).scope ?? "", "");
+    });
+
+    test("refreshes, twice; and the provider's refresh token is a new one only if it rotates", async () => {
+      const tokens = await signIn(ALICE);
+      const first = await refreshTokenAtProvider(tokens);
+      stage.clock.ahead += 3_500;
+      const second = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.equal(second.status, 200);
+      assert.equal(second.body.scope, "weather:read");
+      const kept = await refreshTokenAtProvider(second.body);
+      assert.equal(kept === first, refreshTokenOneUse === "never");
+      stage.clock.ahead += 3_500;
+      const third = await refresh(stage.baseUrl, client, second.body.refresh_token);
+      assert.equal(third.status, 200);
+      assert.ok(await isAlive(third.body.access_token));
+    });
+
+    test("of many refreshes at once the provider sees one", async () => {
+      const tokens = await signIn(ALICE);
+      stage.clock.ahead += 3_500;
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, () => refresh(stage.baseUrl, client, tokens.refresh_token)),
+      );
+      assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+      assert.equal(await isActiveAtProvider(await refreshTokenAtProvider(answers[0]?.body)), true);
+    });
+
+    test("a client that signs out takes the provider's refresh token along", async () => {
+      const tokens = await signIn(ALICE);
+      const upstream = await refreshTokenAtProvider(tokens);
+      assert.equal(await isActiveAtProvider(upstream), true);
+      assert.equal((await revoke(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+      assert.equal(await isAlive(tokens.access_token), false);
+      assert.equal(await isActiveAtProvider(upstream), false);
+    });
+
+    test("a refresh token that was revoked there ends the session here, and only that one", async () => {
+      const tokens = await signIn(ALICE);
+      const other = await signIn(ALICE);
+      const { status } = await askProvider("revoke", await refreshTokenAtProvider(tokens));
+      assert.equal(status, 200);
+      stage.clock.ahead += 3_500;
+      const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.deepEqual([refused.status, refused.body.error], [400, "invalid_grant"]);
+      assert.equal((await refresh(stage.baseUrl, client, other.refresh_token)).status, 200);
+    });
+
+    test("signing out there ends that login session here, by back-channel logout", async () => {
+      const person = glewlwydPerson(provider, ALICE);
+      const tokens = await signIn(ALICE, person);
+      const elsewhere = await signIn(ALICE);
+      await person.signOut();
+      for (let i = 0; i < 100 && (await isAlive(tokens.access_token)); i++) await delay(20);
+      assert.equal(await isAlive(tokens.access_token), false);
+      assert.equal(await isAlive(elsewhere.access_token), true);
+      assert.ok(stage.log.some(({ reason }) => reason === "backchannel_logout"));
+    });
+
+    test("a wrong secret is the operator's to repair, and no user's session ends for it", async () => {
+      const misconfigured = await startStage({
+        issuer: provider.issuer,
+        environment: { OIDC_AUDIENCE: "", OIDC_CLIENT_ID: "misconfigured", OIDC_CLIENT_SECRET: "wrong" },
+      });
+      try {
+        await provider.addClient({
+          id: "misconfigured",
+          secret: "right",
+          redirectUri: `${misconfigured.baseUrl}/auth/callback`,
+          backchannelLogoutUri: `${misconfigured.baseUrl}/auth/backchannel-logout`,
+        });
+        const browser = newBrowser();
+        const url = authorizeUrl(misconfigured.baseUrl, await register(misconfigured.baseUrl));
+        const loginPage = await browser.submit(await browser.get(url), {}, { button: "approve" });
+        const finished = await glewlwydPerson(provider, ALICE).signIn(browser, loginPage);
+        assert.equal(finished.status, 503);
+        assert.ok(misconfigured.log.some(({ reason }) => reason === "client_credentials_rejected"));
+      } finally {
+        await misconfigured.close();
+      }
+    });
+
+    test("/logout goes on to the provider's own", async () => {
+      const browser = newBrowser();
+      const question = await browser.get(`${stage.baseUrl}/logout`);
+      const there = await browser.submit(question, {}, { button: "Sign out" });
+      assert.equal(there.url.origin, new URL(provider.issuer).origin);
+    });
+
+    test("introspection tells another resource server who it is and what they may", async () => {
+      const tokens = await signIn(ALICE);
+      const { body } = await postForm(
+        `${stage.baseUrl}/introspect`,
+        { token: tokens.access_token },
+        { authorization: `Basic ${btoa(`backend:${BACKEND_SECRET}`)}` },
+      );
+      assert.deepEqual([body.active, body.scope, body.aud], [true, "weather:read", stage.url]);
+    });
+  });

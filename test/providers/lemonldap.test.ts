@@ -1,0 +1,126 @@
+/** A second provider that shares no code with anything here: LemonLDAP::NG, in Perl, by its own login form. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { settingsOf } from "../support/guide.ts";
+import {
+  DOCTOR_WHO,
+  type Lemonldap,
+  prepareLemonldap,
+  ROSE_TYLER,
+  signInAtLemonldap,
+  skipWithoutLemonldap,
+} from "../support/lemonldap.ts";
+import {
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  postForm,
+  REDIRECT_URI,
+  type Registered,
+  redeem,
+  refresh,
+  register,
+  revoke,
+  type Tokens,
+} from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };
+
+describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
+  let provider: Lemonldap;
+  let stage: Stage;
+  let client: Registered;
+  before(async () => {
+    provider = await prepareLemonldap();
+    stage = await startStage({
+      issuer: provider.issuer,
+      environment: {
+        OIDC_AUDIENCE: "",
+        OIDC_SCOPES: settingsOf("lemonldap")[0]?.OIDC_SCOPES ?? "",
+        CLIENTS: JSON.stringify([
+          { ...BACKEND, redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: "client_secret_post" },
+        ]),
+      },
+    });
+    await provider.start({
+      id: "proxy",
+      secret: "proxy-secret",
+      redirectUri: `${stage.baseUrl}/auth/callback`,
+      scopes: { "weather:read": `$uid eq "${DOCTOR_WHO}"` },
+    });
+    client = await register(stage.baseUrl);
+  });
+  after(async () => {
+    await stage?.close();
+    await provider?.close();
+  });
+
+  async function signIn(user: string): Promise<Tokens> {
+    const browser = newBrowser();
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const loginPage = await browser.submit(consent, {}, { button: "approve" });
+    const { redirectedTo, url, status } = await signInAtLemonldap(browser, loginPage, user);
+    const code = redirectedTo?.searchParams.get("code") ?? null;
+    assert.ok(code, `no code at ${url.pathname} (${status})`);
+    return (await redeem(stage.baseUrl, client, code)).body;
+  }
+
+  const weather = async (tokens: Tokens) =>
+    (await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" })).status;
+  const refreshTokenUpstream = async (tokens: Tokens) =>
+    (await stage.grantOf(tokens.access_token))?.upstream.refreshToken;
+
+  test("signs in and calls: the scope is in the access token, the name and the address only userinfo knows", async () => {
+    const tokens = await signIn(DOCTOR_WHO);
+    assert.equal(tokens.scope, "weather:read");
+    const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    assert.deepEqual([me.subject, me.name, me.email], [DOCTOR_WHO, "Doctor Who", "dwho@badwolf.org"]);
+    assert.equal(await weather(tokens), 200);
+  });
+
+  test("whom its rule does not give the scope does not have it here", async () => {
+    assert.equal(await weather(await signIn(ROSE_TYLER)), 403);
+  });
+
+  test("refreshes, ten at once; the provider's refresh token stays the same", async () => {
+    const tokens = await signIn(DOCTOR_WHO);
+    const first = await refreshTokenUpstream(tokens);
+    assert.ok(first);
+    stage.clock.ahead += 3_500;
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, () => refresh(stage.baseUrl, client, tokens.refresh_token)),
+    );
+    assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
+    const [renewed] = answers;
+    assert.equal(renewed?.body.scope, "weather:read");
+    assert.equal(await refreshTokenUpstream(renewed?.body), first);
+    const me = (await callTool(stage.url, renewed?.body.access_token, "whoami")).body.result
+      .structuredContent;
+    assert.equal(me.name, "Doctor Who", "what only userinfo knew is not lost to a renewal");
+    assert.equal(await weather(renewed?.body), 200);
+  });
+
+  test("a client that signs out is out, although this provider revokes nothing", async () => {
+    const tokens = await signIn(DOCTOR_WHO);
+    assert.equal((await revoke(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    assert.equal(await weather(tokens), 401);
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).body.error, "invalid_grant");
+  });
+
+  test("/logout goes on to the provider's own", async () => {
+    const browser = newBrowser();
+    const question = await browser.get(`${stage.baseUrl}/logout`);
+    const there = await browser.submit(question, {}, { button: "Sign out" });
+    assert.equal(there.url.origin, new URL(provider.issuer).origin);
+  });
+
+  test("introspection tells another resource server who it is and what they may", async () => {
+    const tokens = await signIn(DOCTOR_WHO);
+    const { body } = await postForm(`${stage.baseUrl}/introspect`, {
+      ...BACKEND,
+      token: tokens.access_token,
+    });
+    assert.deepEqual([body.active, body.sub, body.scope], [true, DOCTOR_WHO, "weather:read"]);
+  });
+});
