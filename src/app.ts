@@ -3,6 +3,7 @@ import express, { type ErrorRequestHandler, type Express, type RequestHandler } 
 import { authorizationRoutes } from "./authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
 import { registrationRoutes } from "./clients/routes.ts";
+import { connectionsEntrance, connectionsRoutes } from "./connections/routes.ts";
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
@@ -74,7 +75,10 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     const identityProviderHost = new URL(config.upstream.issuer).host;
     app.use(homeRoutes({ pages, brand, resource, features, catalogue, identityProviderHost }));
   }
-  app.use(authorizationRoutes(rooms));
+  app.use(
+    authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
+    connectionsRoutes(rooms),
+  );
   app.use(openToAllOrigins);
   app.use(
     metadataRoutes({
@@ -120,6 +124,7 @@ export function door(rooms: Rooms): RequestHandler {
     resource,
     scopes: catalogue.usual,
     audit,
+    noteUse: rooms.lastUse.note,
   });
 }
 

@@ -10,6 +10,7 @@ import { causes } from "./oauth/errors.ts";
 export interface AuditEvent {
   event:
     | "sign_in"
+    | "connections_sign_in"
     | "elevation"
     | "consent"
     | "token_issued"

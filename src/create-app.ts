@@ -119,6 +119,7 @@ export async function openApp(config: Config, features: Features, options: AppOp
       log,
       async close() {
         announcing.cancel();
+        await lifecycle.end();
         await close();
       },
     };

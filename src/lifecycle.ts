@@ -1,4 +1,5 @@
 /** Whether the process is about to end, and what it has to finish before. */
+import { setTimeout as delay } from "node:timers/promises";
 
 export interface Lifecycle {
   /** From here on nothing new should be sent here: not ready, and every answer closes its connection. */
@@ -8,10 +9,18 @@ export interface Lifecycle {
   stop(): void;
   /** Resolves when everything that was tracked is over. */
   finished(): Promise<void>;
+  /** Last work, for when no request comes any more; the store is open still. It has a moment, and must not throw. */
+  atEnd(work: () => Promise<void>): void;
+  /** Does it. */
+  end(): Promise<void>;
 }
+
+// Whoever kills a process that does not stop in time has counted on SHUTDOWN_SECONDS alone.
+const END_MS = 1_000;
 
 export function createLifecycle(): Lifecycle {
   const unfinished = new Set<Promise<unknown>>();
+  const lastWork: Array<() => Promise<void>> = [];
   let stopping = false;
   return {
     get isStopping() {
@@ -27,6 +36,13 @@ export function createLifecycle(): Lifecycle {
     },
     async finished() {
       while (unfinished.size > 0) await Promise.allSettled(unfinished);
+    },
+    atEnd: (work) => void lastWork.push(work),
+    async end() {
+      const moment = new AbortController();
+      const over = delay(END_MS, undefined, { signal: moment.signal }).catch(() => {});
+      await Promise.race([Promise.all(lastWork.map((work) => work())), over]);
+      moment.abort();
     },
   };
 }

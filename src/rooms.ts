@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import { type AuditStream, createAudit } from "./audit.ts";
 import { Approval, createApprovals } from "./authorization/approvals.ts";
+import { browserCookies } from "./authorization/browser.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
 import type { ClientAuthentication } from "./clients/authenticate-client.ts";
 import { createFetchJwks } from "./clients/cimd-jwks.ts";
@@ -12,6 +13,8 @@ import { createClients } from "./clients/find-client.ts";
 import { createRegistrations } from "./clients/register.ts";
 import { createSafeFetch } from "./clients/safe-fetch.ts";
 import type { Config } from "./config.ts";
+import { createConnections } from "./connections/list.ts";
+import { createSessions, Session } from "./connections/session.ts";
 import { createPages } from "./http/pages.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
@@ -37,6 +40,7 @@ import { traceOperations } from "./telemetry/spans.ts";
 import { Grant } from "./tokens/grant.ts";
 import { createGrantCache } from "./tokens/grant-cache.ts";
 import { createGrants } from "./tokens/grants.ts";
+import { createLastUse } from "./tokens/last-use.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
@@ -98,12 +102,22 @@ export function buildRooms(options: AppOptions) {
     now,
   );
   const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
-  const approvals = createApprovals(approvalStore, config.consent.rememberSeconds);
+  const { rememberSeconds: seconds } = config.consent;
+  const approvals = createApprovals({ store: approvalStore, records, seconds, now });
+  const browsers = browserCookies(
+    baseUrl,
+    config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
+    randomBytes,
+  );
   const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
+  const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+  const lastUse = createLastUse({ ...surroundings, records, grants: grantStore });
+  lifecycle.atEnd(lastUse.flush);
   const grants = createGrants({
     ...surroundings,
-    store: encryptedStore({ ...storing, kind: "grant", schema: Grant }),
+    store: grantStore,
     indexes: records.indexes,
+    lastUse,
     lifetimes,
     limits: config.grantLimits,
     audit,
@@ -115,6 +129,9 @@ export function buildRooms(options: AppOptions) {
     now,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
+  const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
+  const sessions = createSessions({ ...surroundings, store: sessionStore, records, baseUrl });
+  const connections = createConnections({ configured: config.clients, grants, clients, lastUse, records });
   const registrations = createRegistrations({
     ...surroundings,
     clients,
@@ -154,9 +171,13 @@ export function buildRooms(options: AppOptions) {
     clients,
     registrations,
     approvals,
+    browsers,
     logins,
     grants,
     grantCache,
+    lastUse,
+    sessions,
+    connections,
     upstreamRefresh,
   };
 }

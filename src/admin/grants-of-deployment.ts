@@ -10,6 +10,7 @@ import type { Records } from "../storage/store.ts";
 import { systemClock } from "../surroundings.ts";
 import { Grant } from "../tokens/grant.ts";
 import { createGrants, type Grants } from "../tokens/grants.ts";
+import { createLastUse } from "../tokens/last-use.ts";
 
 const PATIENCE_MS = 3_000;
 const RETRY_MS = 50;
@@ -30,20 +31,23 @@ async function untilReady(records: Records): Promise<void> {
  * @throws UnavailableError if Redis cannot be reached; Error if the deployment keeps its grants in memory, where only its own process sees them
  */
 export async function withGrants<Result>(
-  { store, secretKeys, lifetimes, grantLimits }: Config,
+  { store: where, secretKeys, lifetimes, grantLimits }: Config,
   work: (grants: Grants) => Promise<Result>,
 ): Promise<Result> {
-  if (store.kind === "memory")
+  if (where.kind === "memory")
     throw new Error(
       "With STORE=memory the sessions are in the server's own process: nothing else can see them.",
     );
   const log = pino({ level: "silent" });
-  const records = redisRecords({ ...store, log });
+  const records = redisRecords({ ...where, log });
   try {
     await untilReady(records);
+    const sealer = createSealer(secretKeys);
+    const store = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
     const grants = createGrants({
-      store: encryptedStore({ records, sealer: createSealer(secretKeys), log, kind: "grant", schema: Grant }),
+      store,
       indexes: records.indexes,
+      lastUse: createLastUse({ records, grants: store, now: systemClock, log }),
       lifetimes,
       limits: grantLimits,
       audit: () => {},

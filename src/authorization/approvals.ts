@@ -1,11 +1,13 @@
 /**
  * What a user approved for good, on one browser: this client, this redirect URI, these scopes. Kept on the server;
- * the browser holds nothing but its one cookie.
+ * the browser holds nothing but its one cookie. Who ends a client's access takes back what they approved of it, on
+ * every browser.
  */
 import type { Request } from "express";
 import { z } from "zod";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Store } from "../storage/store.ts";
+import type { Records, Store } from "../storage/store.ts";
+import type { Surroundings } from "../surroundings.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
 
@@ -14,6 +16,8 @@ export const Approval = z.object({
   subject: z.string(),
   asked: z.array(z.string()),
   granted: z.array(z.string()),
+  /** Seconds since the epoch. */
+  approvedAt: z.number().default(0),
 });
 export type Approval = z.infer<typeof Approval>;
 
@@ -21,21 +25,39 @@ export type Approval = z.infer<typeof Approval>;
 export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
 
 export interface Approvals {
-  remember(browser: BrowserHash, asked: Approvable, approved: Omit<Approval, "asked">): Promise<void>;
+  remember(
+    browser: BrowserHash,
+    asked: Approvable,
+    approved: Pick<Approval, "subject" | "granted">,
+  ): Promise<void>;
   /** What was approved of an unchanged request before; undefined if the user must be asked. */
   find(browser: BrowserHash, request: Approvable): Promise<Approval | undefined>;
+  /** What this user approved of this client counts no more, wherever it was. */
+  withdraw(subject: string, clientId: string): Promise<void>;
 }
 
-export function createApprovals(store: Store<Approval>, seconds: number): Approvals {
+interface Rooms extends Pick<Surroundings, "now"> {
+  store: Store<Approval>;
+  /** Remembers what was withdrawn, for as long as an approval may live. */
+  records: Pick<Records, "get" | "put">;
+  seconds: number;
+}
+
+export function createApprovals({ store, records, seconds, now }: Rooms): Approvals {
   const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
     sha256(JSON.stringify([browser, clientId, redirectUri]));
+  const withdrawal = (subject: string, clientId: string) =>
+    `withdrawn:${sha256(JSON.stringify([subject, clientId]))}`;
   return {
     remember: (browser, asked, approved) =>
-      store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes }, seconds),
+      store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes, approvedAt: now() }, seconds),
     async find(browser, request) {
       const approval = await store.get(keyOf(browser, request));
-      return approval !== undefined && sameScopes(approval.asked, request.scopes) ? approval : undefined;
+      if (approval === undefined || !sameScopes(approval.asked, request.scopes)) return undefined;
+      const withdrawnAt = await records.get(withdrawal(approval.subject, request.clientId));
+      return withdrawnAt === undefined || approval.approvedAt > Number(withdrawnAt) ? approval : undefined;
     },
+    withdraw: (subject, clientId) => records.put(withdrawal(subject, clientId), String(now()), seconds),
   };
 }
 

@@ -84,11 +84,13 @@ export async function validateAuthorizationRequest(
     );
 
   const state = parameters.state === undefined ? {} : { state: parameters.state };
+  const clientName = client.client_name === undefined ? {} : { clientName: client.client_name };
   return {
     client,
     prompt: parameters.prompt,
     request: {
       clientId: client.client_id,
+      ...clientName,
       redirectUri,
       ...state,
       codeChallenge: parameters.code_challenge,

@@ -1,8 +1,8 @@
 /** The one cookie that ties consent, login and callback to the same browser, however many flows it has open. */
 import { timingSafeEqual } from "node:crypto";
-import { parseCookie } from "cookie";
 import type { Request, Response } from "express";
 import { z } from "zod";
+import { COOKIE_BYTES, hostCookie } from "../http/host-cookie.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
 /** SHA-256 of a browser's cookie: what forms and transactions carry, so that none of them reveals the cookie. */
@@ -20,43 +20,26 @@ export interface BrowserCookies {
   isSame(req: Request, hash: BrowserHash): boolean;
 }
 
-const VALUE = /^[A-Za-z0-9_-]{43}$/;
-
-/** `baseUrl` decides the name: the `__Host-` prefix keeps sibling domains from planting a cookie (RFC 6265bis §4.1.3). */
 export function browserCookies(
   baseUrl: string,
   lifetimeSeconds: number,
   randomBytes: (size: number) => Buffer,
 ): BrowserCookies {
-  const secure = baseUrl.startsWith("https:");
-  const name = secure ? "__Host-mcp-browser" : "mcp-browser";
-
-  function read(req: Request): string | undefined {
-    const value = parseCookie(req.get("cookie") ?? "")[name];
-    return value !== undefined && VALUE.test(value) ? value : undefined;
-  }
-
+  const cookie = hostCookie(baseUrl, "mcp-browser");
   return {
     identify(req, res) {
       // Kept and prolonged, never replaced: another flow of this browser may be under way.
-      const value = read(req) ?? randomBytes(32).toString("base64url");
-      // Lax: it must come along when the identity provider, another site, sends the browser back.
-      res.cookie(name, value, {
-        httpOnly: true,
-        secure,
-        sameSite: "lax",
-        path: "/",
-        maxAge: lifetimeSeconds * 1000,
-      });
+      const value = cookie.read(req) ?? randomBytes(COOKIE_BYTES).toString("base64url");
+      cookie.set(res, value, lifetimeSeconds);
       return hashOf(value);
     },
     recognize(req) {
-      const value = read(req);
+      const value = cookie.read(req);
       return value === undefined ? undefined : hashOf(value);
     },
-    forget: (res) => void res.clearCookie(name, { httpOnly: true, secure, sameSite: "lax", path: "/" }),
+    forget: (res) => cookie.clear(res),
     isSame(req, hash) {
-      const value = read(req);
+      const value = cookie.read(req);
       return value !== undefined && timingSafeEqual(Buffer.from(hashOf(value)), Buffer.from(hash));
     },
   };

@@ -1,12 +1,10 @@
-/** GET /auth/callback: the one redirect URI registered at the identity provider. Login done, code issued. */
+/** The end of a client's login: the user is who they say, a grant is made, a code issued. */
 import type { Audit } from "../audit.ts";
 import {
   AuthorizationError,
   causes,
   LoginFailedError,
   NotAdmittedError,
-  OAuthError,
-  type OAuthErrorCode,
   UnavailableError,
 } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
@@ -17,8 +15,8 @@ import type { Surroundings } from "../surroundings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { Approvals } from "./approvals.ts";
-import type { BrowserHash } from "./browser.ts";
-import type { AwaitingLogin, Logins } from "./transaction.ts";
+import { meaningOf, orPutBack } from "./login.ts";
+import type { ClientLogin, Logins } from "./transaction.ts";
 
 interface Rooms {
   identityProvider: IdentityProvider;
@@ -29,83 +27,59 @@ interface Rooms {
   catalogue: ScopeCatalogue;
   audit: Audit;
   callbackUrl: string;
-  /** Whether the request comes from the browser that a hash was made for. */
-  isSameBrowser: (hash: BrowserHash) => boolean;
 }
 
 /** Where to send the browser: to the client, with a code; or back to be asked, because somebody else had approved. */
-export type Completed = { login: AwaitingLogin; code: string } | { login: AwaitingLogin; askAgain: true };
+export type Completed = { code: string } | { askAgain: true };
 
 /**
- * Finishes the login that `state` names.
- * @throws OAuthError if the login is unknown or another browser's; AuthorizationError if the provider refused;
- * UnavailableError on an outage; unless it says otherwise, the same callback may be tried again after it
+ * Finishes a client's login, which was taken for this callback.
+ * @throws AuthorizationError if the provider refused; UnavailableError on an outage; unless it says otherwise, the same
+ * callback may be tried again after it
  */
 export async function finishAuthorization(
   parameters: URLSearchParams,
+  state: string,
+  login: ClientLogin,
   rooms: Surroundings & Rooms,
 ): Promise<Completed> {
-  const state = parameters.get("state") ?? "";
-  const login = await takeLogin(state, rooms);
   const user = await signIn(parameters, state, login, rooms);
   if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
     rooms.log.info(
       { reason: "approved_by_another_user", subject: user.subject },
       "The user is asked for consent after all",
     );
-    return { login, askAgain: true };
+    return { askAgain: true };
   }
   admit(user, login, rooms);
-  return { login, code: await openGrant(user, login, rooms) };
-}
-
-async function takeLogin(
-  state: string,
-  { logins, isSameBrowser, now }: Surroundings & Rooms,
-): Promise<AwaitingLogin> {
-  // Looked at before it is taken: somebody else's browser must not be able to use it up.
-  const login = await logins.take(state, (found) => {
-    if (found.expiresAt <= now()) throw expired();
-    if (!isSameBrowser(found.browser))
-      throw new OAuthError(
-        "access_denied",
-        "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
-        { reason: "another_browser" },
-      );
-  });
-  if (login === undefined) throw expired();
-  return login;
+  return { code: await openGrant(user, login, rooms) };
 }
 
 async function signIn(
   parameters: URLSearchParams,
   state: string,
-  login: AwaitingLogin,
-  { identityProvider, logins, callbackUrl, audit, now }: Surroundings & Rooms,
+  login: ClientLogin,
+  rooms: Surroundings & Rooms,
 ): Promise<UpstreamLogin> {
+  const { identityProvider, callbackUrl, audit } = rooms;
   const { nonce, codeVerifier, request } = login;
   const { clientId, scopes } = request;
+  const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes };
   try {
-    const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes };
-    return await identityProvider.finishLogin(parameters, sent);
+    return await orPutBack(state, login, rooms, () => identityProvider.finishLogin(parameters, sent));
   } catch (error) {
-    if (error instanceof UpstreamRefusal) {
-      audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
-      throw refused(error, login);
-    }
-    // Nothing is lost to an outage: the page can be loaded again.
-    if (error instanceof UnavailableError)
-      await logins.put(state, login, Math.max(1, login.expiresAt - now()));
-    throw error;
+    if (!(error instanceof UpstreamRefusal)) throw error;
+    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
+    throw refused(error, login);
   }
 }
 
-function askerOf({ subject, claims }: UpstreamLogin, { request }: AwaitingLogin): Asker {
+function askerOf({ subject, claims }: UpstreamLogin, { request }: ClientLogin): Asker {
   return { subject, claims, clientId: request.clientId, redirectUri: request.redirectUri };
 }
 
 /** @throws NotAdmittedError */
-function admit(user: UpstreamLogin, login: AwaitingLogin, rooms: Surroundings & Rooms): void {
+function admit(user: UpstreamLogin, login: ClientLogin, rooms: Surroundings & Rooms): void {
   noteUnanswered(user.claims, rooms);
   const asker = askerOf(user, login);
   const notAdmitted = rooms.permissions.refusal(asker);
@@ -119,7 +93,7 @@ function admit(user: UpstreamLogin, login: AwaitingLogin, rooms: Surroundings & 
 /** @returns the code */
 async function openGrant(
   user: UpstreamLogin,
-  login: AwaitingLogin,
+  login: ClientLogin,
   { grants, approvals, permissions, catalogue, audit, log }: Surroundings & Rooms,
 ): Promise<string> {
   const { request } = login;
@@ -163,19 +137,9 @@ function noteUnanswered(claims: UpstreamLogin["claims"], { permissions, log }: S
     );
 }
 
-/** What a provider's error means to the client; anything else is not the client's to act on. */
-const MEANING = new Map<string, OAuthErrorCode>([
-  ["access_denied", "access_denied"],
-  ["account_selection_required", "access_denied"],
-  ["consent_required", "access_denied"],
-  ["interaction_required", "access_denied"],
-  ["login_required", "access_denied"],
-  ["temporarily_unavailable", "temporarily_unavailable"],
-]);
-
 /** A user who said no goes back to the client. Anything else is a fault, and shown to the person it happened to. */
-function refused(refusal: UpstreamRefusal, { request }: AwaitingLogin): AuthorizationError {
-  const code = MEANING.get(refusal.code) ?? "server_error";
+function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {
+  const code = meaningOf(refusal);
   const detail = { reason: "upstream_refused", cause: refusal };
   // Auth0 says "access_denied: Service not found" of a wrong audience; that was not the user.
   if (code === "access_denied" && !refusal.description?.startsWith("Service not"))
@@ -186,12 +150,4 @@ function refused(refusal: UpstreamRefusal, { request }: AwaitingLogin): Authoriz
     said: refusal,
     ...(code === "server_error" && { status: 400 }), // foreseeable, and not ours to repair
   });
-}
-
-function expired(): OAuthError {
-  return new OAuthError(
-    "invalid_request",
-    "This sign-in is not under way any more: it was finished, or it took too long. Start it again in your application.",
-    { reason: "unknown_state" },
-  );
 }

@@ -11,7 +11,8 @@ import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
-import type { AwaitingConsent, AwaitingLogin, Logins } from "./transaction.ts";
+import { begin } from "./login.ts";
+import type { AwaitingConsent, ClientLogin, Logins } from "./transaction.ts";
 
 export interface ConsentPage {
   client: Client;
@@ -90,12 +91,13 @@ export function withConsentedScopes(
   return { ...transaction, request: { ...request, scopes: catalogue.without(request.scopes, refused) } };
 }
 
-function destination(redirectUri: string): string {
+/** The part of a redirect URI that says to whom a browser is sent. */
+export function destination(redirectUri: string): string {
   const url = new URL(redirectUri);
   return url.host === "" ? url.protocol : `${url.protocol}//${url.host}`;
 }
 
-function isThisComputer(redirectUri: string): boolean {
+export function isThisComputer(redirectUri: string): boolean {
   return isLoopbackHost(new URL(redirectUri).hostname);
 }
 
@@ -119,20 +121,12 @@ interface Rooms {
  */
 export async function approve(
   { request, browser }: AwaitingConsent,
-  approval: Pick<AwaitingLogin, "remember" | "approvedBy">,
-  { identityProvider, logins, callbackUrl, transactionSeconds, now, randomBytes }: Surroundings & Rooms,
+  approval: Pick<ClientLogin, "remember" | "approvedBy">,
+  rooms: Surroundings & Rooms,
 ): Promise<URL> {
-  const state = randomBytes(32).toString("base64url");
-  const login: AwaitingLogin = {
-    step: "login",
-    request,
-    browser,
-    ...approval,
-    nonce: randomBytes(32).toString("base64url"),
-    codeVerifier: randomBytes(32).toString("base64url"),
-    expiresAt: now() + transactionSeconds,
-  };
-  const { nonce, codeVerifier } = login;
+  const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
+  const { state, bonds } = begin(browser, rooms);
+  const { nonce, codeVerifier } = bonds;
   const url = await identityProvider.authorizationUrl({
     redirectUri: callbackUrl,
     state,
@@ -140,6 +134,6 @@ export async function approve(
     codeVerifier,
     scopes: request.scopes,
   });
-  await logins.put(state, login, transactionSeconds);
+  await logins.put(state, { step: "login", request, ...approval, ...bonds }, transactionSeconds);
   return url;
 }

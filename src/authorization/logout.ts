@@ -7,10 +7,12 @@ import type { Pages } from "../http/pages.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import type { BrowserCookies } from "./browser.ts";
+import type { ConnectionsEntrance } from "./connections-entrance.ts";
 
 interface Rooms {
   baseUrl: string;
   browsers: BrowserCookies;
+  connections: Pick<ConnectionsEntrance, "leave">;
   pages: Pages;
   identityProvider: IdentityProvider;
 }
@@ -19,6 +21,7 @@ interface Rooms {
 export function logoutRoutes({
   baseUrl,
   browsers,
+  connections,
   pages,
   identityProvider,
   log,
@@ -28,13 +31,14 @@ export function logoutRoutes({
   router.get("/logout", async (_req, res) => {
     const body = html`
 <p>This browser forgets every "do not ask again", and you are signed out at the identity provider.</p>
-<p class="soft">Applications that are connected stay connected until they sign out themselves.</p>
+<p class="soft">Applications that are connected stay connected until they sign out themselves, or you <a href="${baseUrl}/connections">end their access</a>.</p>
 <form method="post" action="${baseUrl}/logout"><div class="buttons"><button class="main">Sign out</button></div></form>`;
     await pages.send(res, 200, "Sign out?", body);
   });
 
-  router.post("/logout", async (_req, res) => {
+  router.post("/logout", async (req, res) => {
     browsers.forget(res);
+    await connections.leave(req, res);
     const url = await identityProvider.endSessionUrl();
     if (url !== undefined) return res.set("Cache-Control", "no-store").redirect(303, url.href);
     await pages.send(res, 200, "Signed out", html`<p>This browser has forgotten what it remembered.</p>`);

@@ -20,15 +20,17 @@ import type { Grants } from "../tokens/grants.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { type Approvals, isOwnNavigation } from "./approvals.ts";
 import { validateAuthorizationRequest } from "./authorize.ts";
-import { type BrowserHash, browserCookies } from "./browser.ts";
+import type { BrowserCookies, BrowserHash } from "./browser.ts";
 import { finishAuthorization } from "./callback.ts";
+import type { ConnectionsEntrance } from "./connections-entrance.ts";
 import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
+import { takeLogin } from "./login.ts";
 import { logoutRoutes } from "./logout.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
-  type AwaitingLogin,
   authorizationRequestUrl,
+  type ClientLogin,
   type Logins,
   openConsent,
   sealConsent,
@@ -36,6 +38,8 @@ import {
 
 export interface AuthorizationRooms {
   config: Config;
+  browsers: BrowserCookies;
+  connections: ConnectionsEntrance;
   clients: Clients;
   redirectUris: RedirectUriPolicy;
   approvals: Approvals;
@@ -53,11 +57,10 @@ export interface AuthorizationRooms {
 export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): Router {
   const { config, clients, redirectUris, approvals, sealer, catalogue, pages, records, audit, now, log } =
     rooms;
+  const { browsers, connections, logins } = rooms;
   const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
   const callbackUrl = `${baseUrl}/auth/callback`;
-  const cookieSeconds = consent.mode === "remember" ? consent.rememberSeconds : transactionSeconds;
-  const browsers = browserCookies(baseUrl, cookieSeconds, rooms.randomBytes);
   const rules = {
     clients,
     redirectUris,
@@ -125,7 +128,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
 
   async function goUpstream(
     approved: AwaitingConsent,
-    approval: Pick<AwaitingLogin, "remember" | "approvedBy">,
+    approval: Pick<ClientLogin, "remember" | "approvedBy">,
     res: Response,
   ): Promise<void> {
     const url = await approve(approved, approval, { ...rooms, callbackUrl, transactionSeconds });
@@ -180,16 +183,20 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   router.get("/auth/callback", async (req, res) => {
     parse(CallbackParameters, req.query, []);
     const parameters = new URLSearchParams(req.query as Record<string, string>);
+    const state = parameters.get("state") ?? "";
     const isSameBrowser = browsers.isSame.bind(undefined, req);
-    const completed = await finishAuthorization(parameters, { ...rooms, callbackUrl, isSameBrowser });
-    const { request } = completed.login;
+    const login = await takeLogin(state, { ...rooms, logins, isSameBrowser });
     res.set("Cache-Control", "no-store");
+    if (login.step === "connections") return await connections.enter(parameters, state, login, req, res);
+    const { request } = login;
+    const completed = await finishAuthorization(parameters, state, login, { ...rooms, callbackUrl });
     if ("askAgain" in completed) return res.redirect(302, authorizationRequestUrl(baseUrl, request));
-    const { redirectUri, state } = request;
-    res.redirect(302, authorizationResponse(redirectUri, { code: completed.code, state, iss: baseUrl }));
+    const { redirectUri } = request;
+    const answer = { code: completed.code, state: request.state, iss: baseUrl };
+    res.redirect(302, authorizationResponse(redirectUri, answer));
   });
 
-  router.use(logoutRoutes({ ...rooms, baseUrl, browsers }));
+  router.use(logoutRoutes({ ...rooms, baseUrl }));
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));
   router.all("/auth/callback", refuseOtherMethods("GET"));

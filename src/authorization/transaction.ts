@@ -12,6 +12,8 @@ import { BrowserHash } from "./browser.ts";
 /** A request that passed every check of /authorize. */
 export const AuthorizationRequest = z.object({
   clientId: z.string(),
+  /** What the client calls itself, as the user is told. */
+  clientName: z.string().optional(),
   redirectUri: ValidatedRedirectUri,
   state: z.string().optional(),
   codeChallenge: z.string(),
@@ -44,21 +46,36 @@ const AwaitingConsent = z.object({
   expiresAt: z.number(),
 });
 
-/** The user approved; the browser is at the identity provider. All that the callback accepts. */
-export const AwaitingLogin = z.object({
-  step: z.literal("login"),
-  request: AuthorizationRequest,
+/** What ties a login at the identity provider to the browser that it was begun in, and to nothing else. */
+const bonds = {
   browser: BrowserHash,
   nonce: z.string(),
   codeVerifier: z.string(),
+  /** Seconds since the epoch. */
   expiresAt: z.number(),
+};
+export type Bonds = z.infer<z.ZodObject<typeof bonds>>;
+
+/** The user approved what a client asked for. It ends with a code for that client. */
+const ClientLogin = z.object({
+  step: z.literal("login"),
+  request: AuthorizationRequest,
+  ...bonds,
   /** The scopes that were asked for, if the user ticked "do not ask again": remembered when we know who it was. */
   remember: z.array(z.string()).optional(),
   /** Nobody was asked, because this user approved before. Anybody else must be. */
   approvedBy: z.string().optional(),
 });
 
+/** Somebody wants to see their own connections. No client waits for it, so there is nobody whom it could give a code. */
+const ConnectionsLogin = z.object({ step: z.literal("connections"), ...bonds });
+
+/** The browser is at the identity provider. All that the callback accepts; each kind goes its own way from there. */
+export const AwaitingLogin = z.discriminatedUnion("step", [ClientLogin, ConnectionsLogin]);
+
 export type AwaitingConsent = z.infer<typeof AwaitingConsent>;
+export type ClientLogin = z.infer<typeof ClientLogin>;
+export type ConnectionsLogin = z.infer<typeof ConnectionsLogin>;
 export type AwaitingLogin = z.infer<typeof AwaitingLogin>;
 
 const CONSENT_FORM = "consent form";

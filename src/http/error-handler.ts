@@ -7,6 +7,7 @@ import {
   LoginFailedError,
   NotAdmittedError,
   OAuthError,
+  SignInFailedError,
   TooManyRequestsError,
   UnavailableError,
 } from "../oauth/errors.ts";
@@ -68,15 +69,10 @@ function errorPage(error: OAuthError, issuer: string, requestId: string): { titl
   const codes = html`<p class="codes">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
   if (error instanceof LoginFailedError) {
     const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
-    return {
-      title: "Signing in failed",
-      body: html`<p>The identity provider said:</p>
-<p class="warn"><code>${error.said.code}</code> ${error.said.description ?? ""}</p>
-<p>If this does not help you, the operator of this server can look up the request in its log.</p>
-<p class="back"><a href="${back}">Back to your application</a></p>
-${codes}`,
-    };
+    return loginFailed(error.said, codes, html`<a href="${back}">Back to your application</a>`);
   }
+  if (error instanceof SignInFailedError)
+    return loginFailed(error.said, codes, html`<a href="${issuer}/connections">Try again</a>`);
   if (error instanceof NotAdmittedError) {
     const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
     return {
@@ -89,6 +85,21 @@ ${codes}`,
   }
   const title = TITLES.get(error.status) ?? "This cannot go on";
   return { title, body: html`<p>${error.message}</p>${codes}` };
+}
+
+function loginFailed(
+  said: LoginFailedError["said"],
+  codes: Html,
+  wayOn: Html,
+): { title: string; body: Html } {
+  return {
+    title: "Signing in failed",
+    body: html`<p>The identity provider said:</p>
+<p class="warn"><code>${said.code}</code> ${said.description ?? ""}</p>
+<p>If this does not help you, the operator of this server can look up the request in its log.</p>
+<p class="back">${wayOn}</p>
+${codes}`,
+  };
 }
 
 /** A redirect URI with the authorization response added to its query (RFC 6749 §4.1.2). The URI stays as registered. */

@@ -88,4 +88,22 @@ button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:foc
   .offers .needs { grid-area: 1 / 2 / 3; margin: 0 }
   .needs strong { display: block }
 }
+
+button.link { padding: 0; border: 0; border-radius: 2px; font-weight: 400; color: var(--accent); text-decoration: underline; text-align: left }
+.account { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin-bottom: 1.4rem }
+.done { background: var(--back); border-left: 4px solid var(--accent); border-radius: 8px; padding: .7rem .9rem; margin: 1rem 0 }
+.none { padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px }
+.entries { list-style: none; padding: 0; margin: 1rem 0 }
+.entry { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.1rem; margin: .9rem 0 }
+.row { display: flex; gap: 1rem; justify-content: space-between; align-items: flex-start }
+.row form { flex: none }
+.entry h2 { margin: .2rem 0 0; font-size: 1.05rem }
+.entry > p { margin: .3rem 0 }
+.entry button { padding: .4rem .8rem; font-size: .93rem }
+.may { list-style: disc; padding-left: 1.2rem; margin: .4rem 0 }
+.sign-ins { list-style: none; padding: 0; margin: .6rem 0 0 }
+.sign-ins > li { padding: .6rem 0; border-top: 1px solid var(--line) }
+details { margin-top: .9rem }
+summary { cursor: pointer; color: var(--accent); border-radius: 4px }
+summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 `;

@@ -14,6 +14,8 @@ export interface BearerAuthOptions {
   /** What a sign-in usually asks for; named in the challenge so that a client does. */
   scopes: readonly string[];
   audit: Audit;
+  /** Told of every token that was accepted. */
+  noteUse(grantId: string): void;
 }
 
 /** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
@@ -29,6 +31,7 @@ export function bearerAuth({
   resource,
   scopes,
   audit,
+  noteUse,
 }: BearerAuthOptions): RequestHandler {
   const metadata = { resource_metadata: resourceMetadataUrl(resource) };
   const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
@@ -64,6 +67,7 @@ export function bearerAuth({
       });
     }
     const { token, standing } = verification;
+    noteUse(token.grantId);
     Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
     Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
     withCaller({ token, standing, upstreamAccessToken: () => upstreamAccessToken(token) }, next);

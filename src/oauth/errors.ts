@@ -86,6 +86,20 @@ export class LoginFailedError extends AuthorizationError {
   }
 }
 
+/** The same of a login that no client waits for: the person may try again. */
+export class SignInFailedError extends OAuthError {
+  readonly said: { code: string; description?: string | undefined };
+
+  constructor(
+    code: OAuthErrorCode,
+    description: string,
+    detail: ErrorDetail & { said: { code: string; description?: string | undefined } },
+  ) {
+    super(code, description, detail);
+    this.said = detail.said;
+  }
+}
+
 /** The user is who they say, and this server is not for them: they are told so, and may then go back to the client. */
 export class NotAdmittedError extends AuthorizationError {}
 

@@ -94,6 +94,19 @@ export const ConsentForm = z.object({
   remember: z.literal("yes").optional(),
 });
 
+/** POST /connections/sign-in. */
+export const ConnectionsSignInForm = z.object({ another: z.literal("yes").optional() });
+
+/** POST /connections/end and /connections/sign-out: what our own page sends. */
+export const ConnectionsForm = z.object({
+  form_token: Text,
+  /** Ids of grants … */
+  grant: Repeatable,
+  /** … or every one. */
+  all: z.literal("yes").optional(),
+});
+export type ConnectionsForm = z.infer<typeof ConnectionsForm>;
+
 /**
  * Parses request parameters, or throws `invalid_request` naming the parameter. An empty value counts as omitted and a
  * repeated one is refused (RFC 6749 §3.1).

@@ -8,6 +8,9 @@ export function observedIdentityProvider(provider: IdentityProvider, observe: Ob
     authorizationUrl: (request) => watched("authorization_url", () => provider.authorizationUrl(request)),
     finishLogin: (parameters, request) =>
       watched("finish_login", () => provider.finishLogin(parameters, request)),
+    identificationUrl: (request, another) =>
+      watched("identification_url", () => provider.identificationUrl(request, another)),
+    identify: (parameters, request) => watched("identify", () => provider.identify(parameters, request)),
     refresh: (refreshToken, subject) => watched("refresh", () => provider.refresh(refreshToken, subject)),
     revoke: (refreshToken) => watched("revoke", () => provider.revoke(refreshToken)),
     verifyLogoutToken: (token) => watched("verify_logout_token", () => provider.verifyLogoutToken(token)),

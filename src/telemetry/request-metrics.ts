@@ -37,7 +37,7 @@ function answerOf({ statusCode, headersSent, locals }: Response, { reasonLabel }
 
 function countStep(
   request: string,
-  { body }: Request,
+  { body, res }: Request,
   { outcome, reason }: Answer,
   { signInSteps, tokenRequests }: Metrics,
 ): void {
@@ -50,7 +50,8 @@ function countStep(
       if (outcome !== "ok" && reason !== "user_denied") signInSteps.inc({ step: "consent", outcome, reason });
       break;
     case "GET /auth/callback":
-      signInSteps.inc({ step: "login", outcome, reason });
+      // Somebody who looks at their connections is not on the way to a client.
+      if (res?.locals.purpose !== "connections") signInSteps.inc({ step: "login", outcome, reason });
       break;
     case "POST /token": {
       const asked: unknown = body?.grant_type;

@@ -9,6 +9,8 @@ import type { Grants } from "./grants.ts";
 
 interface Rooms {
   grants: Grants;
+  /** See TokenRooms. */
+  sessions: { endOf(logout: LogoutToken): Promise<void> };
   identityProvider: IdentityProvider;
   /** Remembers which logout tokens were used. */
   records: Records;
@@ -23,13 +25,14 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, identityProvider, records, log }: Surroundings & Rooms,
+  { grants, sessions, identityProvider, records, log }: Surroundings & Rooms,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
   if (!(await records.replace(`logout:${sha256(logout.jti)}`, undefined, "used", REPLAY_SECONDS)))
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
     });
+  await sessions.endOf(logout);
   const ended = await grantsOf(logout, grants);
   for (const { id } of ended) await grants.end(id, "backchannel_logout");
   log.info(

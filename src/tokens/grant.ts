@@ -26,6 +26,8 @@ export const Grant = z.object({
   version: z.literal(1),
   id: z.string(),
   clientId: z.string(),
+  /** What the client called itself when the user allowed this. */
+  clientName: z.string().optional(),
   subject: z.string(),
   resource: z.string(),
   scopes: z.array(z.string()),

@@ -10,11 +10,13 @@ import type { Indexes, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
+import type { LastUse } from "./last-use.ts";
 import { GRANT_ID_BYTES, hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
 
 /** What the user approved, ready to become a grant. */
 export interface ApprovedRequest {
   clientId: string;
+  clientName?: string | undefined;
   redirectUri: ValidatedRedirectUri;
   codeChallenge: string;
   resource: string;
@@ -49,6 +51,7 @@ export interface Grants {
 
 export type GrantEnd =
   | "revoked_by_client"
+  | "ended_by_user"
   | "code_replayed"
   | "refresh_token_reused"
   | "upstream_refused"
@@ -61,6 +64,7 @@ export type GrantChange<Result> = { write?: Grant; result: Result };
 interface Rooms {
   store: Store<Grant>;
   indexes: Indexes;
+  lastUse: Pick<LastUse, "forget">;
   lifetimes: Lifetimes;
   limits: GrantLimits;
   audit: Audit;
@@ -69,6 +73,7 @@ interface Rooms {
 export function createGrants({
   store,
   indexes,
+  lastUse,
   lifetimes,
   limits,
   now,
@@ -88,7 +93,7 @@ export function createGrants({
   async function liveOf(index: string, members: readonly string[]): Promise<Grant[]> {
     const found = await Promise.all(members.map((id) => store.get(id)));
     const stale = members.filter((_, i) => found[i] === undefined);
-    await Promise.all(stale.map((id) => indexes.remove(index, id)));
+    await Promise.all(stale.flatMap((id) => [indexes.remove(index, id), lastUse.forget(id)]));
     return found.filter((grant) => grant !== undefined);
   }
 
@@ -97,7 +102,7 @@ export function createGrants({
     if (grant === undefined) return undefined;
     const { subject, clientId, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
-    await Promise.all(indexesOf(grant).map((index) => indexes.remove(index, id)));
+    await Promise.all([...indexesOf(grant).map((index) => indexes.remove(index, id)), lastUse.forget(id)]);
     return grant;
   }
 
@@ -129,6 +134,7 @@ export function createGrants({
         version: 1,
         id,
         clientId: request.clientId,
+        ...(request.clientName !== undefined && { clientName: request.clientName }),
         subject: login.subject,
         resource: request.resource,
         scopes: [...request.scopes],

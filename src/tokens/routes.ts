@@ -22,11 +22,13 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { IdentityProvider, LogoutToken } from "../upstream/identity-provider.ts";
 import { redeemCode } from "./authorization-code.ts";
 import { endGrantsOfLogout } from "./backchannel-logout.ts";
 import type { Grants } from "./grants.ts";
 import { introspectToken } from "./introspect.ts";
+import type { LastUse } from "./last-use.ts";
+import { readToken } from "./opaque-token.ts";
 import { rotateRefreshToken } from "./refresh-token.ts";
 import { revokeToken } from "./revoke.ts";
 import type { TokenResponse } from "./token-response.ts";
@@ -35,16 +37,19 @@ import type { UpstreamRefresh } from "./upstream-refresh.ts";
 export interface TokenRooms extends ClientAuthentication {
   config: Config;
   grants: Grants;
+  lastUse: LastUse;
   upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;
   records: Records;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
+  /** Of people who look at their connections: they end with the login that they came from. */
+  sessions: { endOf(logout: LogoutToken): Promise<void> };
   audit: Audit;
 }
 
 export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
-  const { clients, config, records, audit, log } = rooms;
+  const { clients, config, records, lastUse, audit, log } = rooms;
   const { lifetimes } = config;
   const router = Router();
   const { perAddress, perClient } = config.tokenRequestsPerMinute;
@@ -94,6 +99,8 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
       grantType: String(req.body.grant_type).slice(0, 32),
     });
     const tokens = await answer(client, req.body);
+    const issued = readToken("access", tokens.access_token);
+    if (issued !== undefined) lastUse.note(issued.grantId);
     await keepAlive(client);
     res.json(tokens);
   });

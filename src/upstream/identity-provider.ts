@@ -48,14 +48,21 @@ export interface LogoutToken {
   sid?: string;
 }
 
-export interface LoginRequest {
+/** A login that asks for the person alone: no API, and nothing that outlasts it. */
+export interface IdentificationRequest {
   redirectUri: string;
   state: string;
   nonce: string;
   codeVerifier: string;
+}
+
+export interface LoginRequest extends IdentificationRequest {
   /** Scopes of our tools that the client asked for. */
   scopes: readonly string[];
 }
+
+/** Who it was, by their ID token. */
+export type Identity = Pick<UpstreamLogin, "subject" | "claims">;
 
 /** Thrown on a definite "no": what was presented will never be accepted. Everything else is UnavailableError. */
 export class UpstreamRefusal extends Error {
@@ -93,6 +100,16 @@ export interface IdentityProvider {
    * @throws UpstreamRefusal
    */
   finishLogin(callbackParameters: URLSearchParams, request: LoginRequest): Promise<UpstreamLogin>;
+  /**
+   * Where to send a browser of which only the person is asked for.
+   * @param another whoever is signed in there already is asked who they want to be
+   */
+  identificationUrl(request: IdentificationRequest, another: boolean): Promise<URL>;
+  /**
+   * The same as {@link finishLogin} for such a login. No token of it is kept.
+   * @throws UpstreamRefusal
+   */
+  identify(callbackParameters: URLSearchParams, request: IdentificationRequest): Promise<Identity>;
   /**
    * Spends the refresh token and validates what comes back.
    * @param subject whose it is

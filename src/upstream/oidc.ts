@@ -8,8 +8,8 @@ import { answer, onlyDefinite } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "./granted-scopes.ts";
 import {
+  type IdentificationRequest,
   type IdentityProvider,
-  type LoginRequest,
   type UpstreamLogin,
   UpstreamRefusal,
   type UpstreamTokens,
@@ -31,6 +31,8 @@ import {
 
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
+// What says who somebody is.
+const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: UpstreamConfig, surroundings: Surroundings): IdentityProvider {
@@ -47,29 +49,58 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     return union(usual, config.preset === "auth0" ? toolScopes : toolScopes.filter(offers));
   }
 
+  async function loginUrl(
+    { configuration }: Discovered,
+    request: IdentificationRequest,
+    parameters: Record<string, string>,
+  ): Promise<URL> {
+    return oidc.buildAuthorizationUrl(configuration, {
+      ...parameters,
+      redirect_uri: request.redirectUri,
+      state: request.state,
+      nonce: request.nonce,
+      code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
+      code_challenge_method: "S256",
+      ...(config.organization !== undefined && { organization: config.organization }),
+    });
+  }
+
+  /** openid-client requires an ID token and validates its claims; its signature is for us to check. */
+  async function exchange(found: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
+    const response = await answer(exchangeCode(found.configuration, parameters, request));
+    const idClaims = response.claims();
+    if (idClaims === undefined || response.id_token === undefined) throw new UpstreamRefusal("no_id_token");
+    await answer(verifySignature(response.id_token, found));
+    return { response, idClaims };
+  }
+
   return {
     async authorizationUrl(request) {
       const found = await discovered();
-      return oidc.buildAuthorizationUrl(found.configuration, {
+      return await loginUrl(found, request, {
         ...config.authorizationParameters,
-        redirect_uri: request.redirectUri,
         scope: scopesToAsk(found, request.scopes).join(" "),
-        state: request.state,
-        nonce: request.nonce,
-        code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
-        code_challenge_method: "S256",
         ...(config.audience !== undefined && { audience: config.audience }),
-        ...(config.organization !== undefined && { organization: config.organization }),
       });
+    },
+
+    async identificationUrl(request, another) {
+      const found = await discovered();
+      const offered = scopesToAsk(found, []);
+      return await loginUrl(found, request, {
+        scope: IDENTITY_SCOPES.filter((scope) => scope === "openid" || offered.includes(scope)).join(" "),
+        ...(another && { prompt: promptForAnother(found) }),
+      });
+    },
+
+    async identify(callbackParameters, request) {
+      const { idClaims } = await exchange(await discovered(), callbackParameters, request);
+      return { subject: idClaims.sub, claims: withoutProtocolClaims(idClaims) };
     },
 
     async finishLogin(callbackParameters, request) {
       const found = await discovered();
-      const response = await answer(exchangeCode(found.configuration, callbackParameters, request));
-      const idClaims = response.claims();
-      // openid-client required an ID token and validated its claims; its signature is for us to check.
-      if (idClaims === undefined || response.id_token === undefined) throw new UpstreamRefusal("no_id_token");
-      await answer(verifySignature(response.id_token, found));
+      const { response, idClaims } = await exchange(found, callbackParameters, request);
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
         accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
@@ -141,7 +172,11 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
   };
 }
 
-function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchParams, request: LoginRequest) {
+function exchangeCode(
+  configuration: oidc.Configuration,
+  parameters: URLSearchParams,
+  request: IdentificationRequest,
+) {
   const callback = new URL(request.redirectUri);
   callback.search = parameters.toString();
   return oidc.authorizationCodeGrant(configuration, callback, {
@@ -150,6 +185,13 @@ function exchangeCode(configuration: oidc.Configuration, parameters: URLSearchPa
     pkceCodeVerifier: request.codeVerifier,
     idTokenExpected: true,
   });
+}
+
+const GOOGLE = "https://accounts.google.com";
+
+/** OpenID Connect Core §3.1.2.1. Google does not know `login`, and several others do not know `select_account`. */
+function promptForAnother({ configuration }: Discovered): string {
+  return configuration.serverMetadata().issuer === GOOGLE ? "select_account" : "login";
 }
 
 /** What discovery says is offered, if it says so. */

@@ -26,6 +26,7 @@ import { sayHello } from "../../src/tools/say-hello.ts";
 import { whoami } from "../../src/tools/whoami.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import type { FaultyProxy } from "./faulty-proxy.ts";
+import { freePort } from "./free-port.ts";
 
 export const ALICE: DemoUser = {
   subject: "alice",
@@ -62,6 +63,8 @@ export interface StageOptions {
   stripsBasePath?: boolean;
   /** Stands between the server and the identity provider. */
   throughProxy?: FaultyProxy;
+  /** The identity provider is another site than the server (which is on localhost), as it is in life. */
+  providerIsAnotherSite?: boolean;
   /** Where the identity provider reports sign-outs, if not to the server itself. */
   backchannelLogoutUri?: string;
   /** Lets the server fetch clients' documents from this computer. */
@@ -94,8 +97,10 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const server = await listen(servers);
   const { basePath = "" } = options;
   const baseUrl = `http://localhost:${portOf(server)}${basePath}`;
+  const providerPort = options.providerIsAnotherSite ? await freePort() : 0;
   const identityProvider = await startIdentityProvider({
-    port: 0,
+    port: providerPort,
+    ...(options.providerIsAnotherSite && { publicUrl: `http://127.0.0.1:${providerPort}` }),
     ...(options.throughProxy && { publicUrl: `http://localhost:${options.throughProxy.port}` }),
     client: {
       id: "proxy",

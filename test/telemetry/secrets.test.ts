@@ -25,6 +25,7 @@ import { createSealer } from "../../src/storage/sealer.ts";
 import { Grant } from "../../src/tokens/grant.ts";
 import { readToken } from "../../src/tokens/opaque-token.ts";
 import { Browser, type Page, signIn as signInWith } from "../support/browser.ts";
+import { openConnections } from "../support/connections.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import { findForms } from "../support/html-form.ts";
@@ -115,6 +116,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
         "SECRET_KEY",
         "access token upstream",
         "authorization code upstream",
+        "form token",
         "header for the collector",
         "ID token upstream",
         "nonce upstream",
@@ -131,6 +133,8 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     for (const reason of [
       "another_browser",
       "code_replayed",
+      "ended_by_user",
+      "forged_form",
       "grant_ended",
       "insufficient_scope",
       "malformed_authorization_header",
@@ -196,7 +200,8 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     proxy.target = identityProvider.port;
     proxy.rewrite = (body) => {
       secrets.add("access token upstream", String(body.access_token));
-      secrets.add("refresh token upstream", String(body.refresh_token));
+      // Who only wants to see their connections is given none.
+      if (body.refresh_token !== undefined) secrets.add("refresh token upstream", String(body.refresh_token));
       secrets.add("ID token upstream", String(body.id_token));
       return body;
     };
@@ -274,6 +279,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
       const second = await signIn(two);
       await replay(two, second);
       await introspectAndRevoke(two, three);
+      await connections(three);
       await unhappySignIns(one);
       await outages(three);
       await manage(three);
@@ -430,6 +436,22 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
       await asClient({ ...two, client_secret: random() }, "introspect", { token: tokens.access_token });
       await asClient(three, "introspect", { token: tokens.refresh_token });
       await asClient(two, "revoke", { token: tokens.refresh_token });
+    }
+
+    /** A person looks at what they allowed, sends a form that is not theirs, and then theirs. */
+    async function connections(client: Registered): Promise<void> {
+      await signIn(client);
+      const browser = new Browser();
+      const page = await openConnections(baseUrl, { browser });
+      noteHistory(browser);
+      for (const pair of browser.cookieHeader(baseUrl).split("; "))
+        secrets.add("cookie", pair.split("=").slice(1).join("="));
+      const formToken = findForms(page.body)
+        .flatMap(({ inputs }) => inputs)
+        .find(({ name }) => name === "form_token")?.value;
+      secrets.add("form token", formToken);
+      notePage(await browser.submit(page, { form_token: random() }, { button: "Sign out" }));
+      await browser.submit(page, { form_token: formToken ?? "", all: "yes" }, { button: "End access" });
     }
 
     /** The provider refuses, and quotes everything it was sent. */

@@ -1,0 +1,91 @@
+/**
+ * A login at the identity provider, whatever it is for: what ties it to one browser, and GET /auth/callback taking it,
+ * the one redirect URI registered there.
+ */
+import { OAuthError, type OAuthErrorCode, UnavailableError } from "../oauth/errors.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { UpstreamRefusal } from "../upstream/identity-provider.ts";
+import type { BrowserHash } from "./browser.ts";
+import type { AwaitingLogin, Bonds, Logins } from "./transaction.ts";
+
+/** What a login sends to the provider and what it keeps, all of it new. */
+export function begin(
+  browser: BrowserHash,
+  { transactionSeconds, now, randomBytes }: Surroundings & { transactionSeconds: number },
+): { state: string; bonds: Bonds } {
+  return {
+    state: randomBytes(32).toString("base64url"),
+    bonds: {
+      browser,
+      nonce: randomBytes(32).toString("base64url"),
+      codeVerifier: randomBytes(32).toString("base64url"),
+      expiresAt: now() + transactionSeconds,
+    },
+  };
+}
+
+interface Rooms {
+  logins: Logins;
+  /** Whether the request comes from the browser that a hash was made for. */
+  isSameBrowser: (hash: BrowserHash) => boolean;
+}
+
+/**
+ * The login that `state` names, which is over with this.
+ * @throws OAuthError if it is unknown or another browser's
+ */
+export async function takeLogin(
+  state: string,
+  { logins, isSameBrowser, now }: Surroundings & Rooms,
+): Promise<AwaitingLogin> {
+  // Looked at before it is taken: somebody else's browser must not be able to use it up.
+  const login = await logins.take(state, (found) => {
+    if (found.expiresAt <= now()) throw expired();
+    if (!isSameBrowser(found.browser))
+      throw new OAuthError(
+        "access_denied",
+        "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
+        { reason: "another_browser" },
+      );
+  });
+  if (login === undefined) throw expired();
+  return login;
+}
+
+/** Nothing is lost to an outage of the provider: the login is put back, and the page can be loaded again. */
+export async function orPutBack<T>(
+  state: string,
+  login: AwaitingLogin,
+  { logins, now }: Surroundings & Pick<Rooms, "logins">,
+  finish: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await finish();
+  } catch (error) {
+    if (error instanceof UnavailableError)
+      await logins.put(state, login, Math.max(1, login.expiresAt - now()));
+    throw error;
+  }
+}
+
+/** What a provider's error means to whoever waits for the login; anything else is not theirs to act on. */
+const MEANING = new Map<string, OAuthErrorCode>([
+  ["access_denied", "access_denied"],
+  ["account_selection_required", "access_denied"],
+  ["consent_required", "access_denied"],
+  ["interaction_required", "access_denied"],
+  ["login_required", "access_denied"],
+  ["temporarily_unavailable", "temporarily_unavailable"],
+]);
+
+export function meaningOf({ code }: UpstreamRefusal): OAuthErrorCode {
+  return MEANING.get(code) ?? "server_error";
+}
+
+function expired(): OAuthError {
+  return new OAuthError(
+    "invalid_request",
+    "This sign-in is not under way any more: it was finished, or it took too long. Start it again in your application, or on the page where you began it.",
+    { reason: "unknown_state" },
+  );
+}

@@ -1,0 +1,75 @@
+/** Connections as a person tells them apart: by name, and by where the client is. Pure. */
+import { destination, isThisComputer } from "../authorization/consent.ts";
+import type { Connection } from "./list.ts";
+
+export interface Entry {
+  /** Text of a stranger; undefined if it gave none. */
+  name: string | undefined;
+  place: string;
+  vouchedBy: Connection["vouchedBy"];
+  clientId: string;
+  createdAt: number;
+  lastUsedAt: number | undefined;
+  /** Of all together. */
+  scopes: readonly string[];
+  /** Newest first. */
+  connections: readonly Connection[];
+}
+
+/**
+ * One entry for what looks the same: a client that registers anew on every computer is one client to its user, and so
+ * are two sign-ins of one. What was used last comes first.
+ */
+export function entriesOf(connections: readonly Connection[]): Entry[] {
+  const groups = new Map<string, Connection[]>();
+  for (const connection of connections) {
+    const key = lookOf(connection);
+    groups.set(key, [...(groups.get(key) ?? []), connection]);
+  }
+  const activity = ({ createdAt, lastUsedAt = createdAt }: Entry) => lastUsedAt;
+  return [...groups.values()].flatMap(entryOf).sort((one, other) => activity(other) - activity(one));
+}
+
+/** Everything of it that is shown. A name that a web site vouches for never joins one that nobody does. */
+function lookOf(connection: Connection): string {
+  const { clientName, vouchedBy, clientId } = connection;
+  const isItsId = clientName === undefined || vouchedBy === "document";
+  return JSON.stringify([clientName, placeOf(connection), vouchedBy, isItsId ? clientId : ""]);
+}
+
+function entryOf(connections: readonly Connection[]): Entry[] {
+  const newestFirst = [...connections].sort((one, other) => other.createdAt - one.createdAt);
+  const [newest] = newestFirst;
+  if (newest === undefined) return [];
+  const uses = connections.flatMap(({ lastUsedAt }) => lastUsedAt ?? []);
+  return [
+    {
+      name: newest.clientName,
+      place: placeOf(newest),
+      vouchedBy: newest.vouchedBy,
+      clientId: newest.clientId,
+      createdAt: Math.min(...connections.map(({ createdAt }) => createdAt)),
+      lastUsedAt: uses.length === 0 ? undefined : Math.max(...uses),
+      scopes: [...new Set(connections.flatMap(({ scopes }) => scopes))],
+      connections: newestFirst,
+    },
+  ];
+}
+
+export const NAMELESS = "An application without a name";
+
+/** What was ended of `entries`, in words. */
+export function inWords(entries: readonly Entry[], isEnded: (connection: Connection) => boolean): string[] {
+  return entries.flatMap(({ name = NAMELESS, connections }) => {
+    const ended = connections.filter(isEnded).length;
+    if (ended === 0) return [];
+    return ended === connections.length ? name : `${name} (${ended} of ${connections.length} sign-ins)`;
+  });
+}
+
+function placeOf({ redirectUri }: Connection): string {
+  // Each sign-in of a program has another port: that tells nobody anything.
+  if (isThisComputer(redirectUri)) return "A program on your computer";
+  const { protocol, host } = new URL(redirectUri);
+  return protocol === "https:" ? host : `An app on your device (${destination(redirectUri)})`;
+}

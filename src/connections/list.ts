@@ -1,0 +1,90 @@
+/** Which clients hold access for somebody: grants, as people and operators look at them. */
+import type { Clients } from "../clients/find-client.ts";
+import type { Client } from "../oauth/client-metadata.ts";
+import type { Records } from "../storage/store.ts";
+import type { Grant } from "../tokens/grant.ts";
+import type { Grants } from "../tokens/grants.ts";
+import type { LastUse } from "../tokens/last-use.ts";
+
+/** One sign-in of one client that is good still. */
+export interface Connection {
+  grantId: string;
+  subject: string;
+  clientId: string;
+  /** What it called itself when it was allowed in; undefined if it has no name. Text of a stranger. */
+  clientName: string | undefined;
+  /** Who stands for that name: the operator, the web site of its metadata document, or nobody. */
+  vouchedBy: "operator" | "document" | "nobody";
+  /** Where it receives its codes. */
+  redirectUri: string;
+  scopes: readonly string[];
+  /** Seconds since the epoch. */
+  createdAt: number;
+  /** Undefined if no use is known: it was never used, or a moment ago by way of another replica. */
+  lastUsedAt: number | undefined;
+  expiresAt: number;
+}
+
+export interface Connections {
+  /** Of one person, oldest first. */
+  ofSubject(subject: string): Promise<Connection[]>;
+  /** Held by one client, of all people. */
+  ofClient(clientId: string): Promise<Connection[]>;
+  /** Everything, in no order; what comes or goes meanwhile may be missed. */
+  all(): AsyncIterable<Connection>;
+}
+
+interface Rooms {
+  /** The clients of the configuration. */
+  configured: readonly Client[];
+  grants: Pick<Grants, "find" | "ofSubject" | "ofClient">;
+  clients: Pick<Clients, "find">;
+  lastUse: Pick<LastUse, "of">;
+  records: Pick<Records, "keys">;
+}
+
+const GRANT_KEYS = "grant:";
+
+export function createConnections({ configured, grants, clients, lastUse, records }: Rooms): Connections {
+  const fixed = new Map(configured.map((client) => [client.client_id, client]));
+
+  async function nameOf({
+    clientId,
+    clientName,
+  }: Grant): Promise<Pick<Connection, "clientName" | "vouchedBy">> {
+    const operators = fixed.get(clientId);
+    if (operators !== undefined)
+      return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
+    // Not looked up: that could mean asking its web site.
+    if (clientId.startsWith("https://")) return { clientName, vouchedBy: "document" };
+    return { clientName: clientName ?? (await clients.find(clientId))?.client_name, vouchedBy: "nobody" };
+  }
+
+  async function describe(found: readonly Grant[]): Promise<Connection[]> {
+    const used = await lastUse.of(found.map(({ id }) => id));
+    return await Promise.all(
+      found.map(async (grant) => ({
+        grantId: grant.id,
+        subject: grant.subject,
+        clientId: grant.clientId,
+        ...(await nameOf(grant)),
+        redirectUri: grant.code.redirectUri,
+        scopes: grant.scopes,
+        createdAt: grant.createdAt,
+        lastUsedAt: used.get(grant.id),
+        expiresAt: grant.expiresAt,
+      })),
+    );
+  }
+
+  return {
+    ofSubject: async (subject) => describe(await grants.ofSubject(subject)),
+    ofClient: async (clientId) => describe(await grants.ofClient(clientId)),
+    async *all() {
+      for await (const key of records.keys(GRANT_KEYS)) {
+        const grant = await grants.find(key.slice(GRANT_KEYS.length));
+        if (grant !== undefined) yield* await describe([grant]);
+      }
+    },
+  };
+}

@@ -1,0 +1,178 @@
+/** What a person sees at /connections. Names of clients are text of strangers; the template escapes. */
+import { html } from "hono/html";
+import type { Html } from "../http/pages.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { type Entry, NAMELESS } from "./entries.ts";
+import type { Connection } from "./list.ts";
+import type { OpenSession } from "./session.ts";
+
+export interface PageSurroundings {
+  /** Where the forms go: the URL of /connections. */
+  url: string;
+  serverName: string;
+  identityProviderHost: string;
+  catalogue: Pick<ScopeCatalogue, "pick">;
+  now: number;
+}
+
+/** For somebody who is not signed in here. */
+export function signInPage({ url, serverName, identityProviderHost }: PageSurroundings): Html {
+  return html`
+<p>See which applications may use <strong>${serverName}</strong> in your name, and end their access.</p>
+<p class="soft">You sign in at <strong>${identityProviderHost}</strong>, and stay signed in on this page for 15 minutes.</p>
+<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+}
+
+/** After "Sign out". */
+export function signedOutPage({ url, identityProviderHost }: PageSurroundings, logoutUrl: string): Html {
+  return html`
+<p>This browser shows your applications to nobody any more. They stay connected.</p>
+<p>You may still be signed in at <strong>${identityProviderHost}</strong>. On a computer that is not yours, <a href="${logoutUrl}">sign out there as well</a>.</p>
+<form method="post" action="${url}/sign-in"><div class="buttons"><button>Sign in again</button></div></form>`;
+}
+
+/** For a button that was pressed too late. */
+export function sessionOverPage({ url }: PageSurroundings): Html {
+  return html`
+<p class="warn" role="alert">You are not signed in on this page any more. Nothing was changed.</p>
+<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+}
+
+/** For a button on a page that was opened before the present sign-in, or that is not ours at all. */
+export function outdatedPage({ url }: PageSurroundings): Html {
+  return html`
+<p class="warn" role="alert">This browser has signed in anew since that page was opened. Nothing was changed.</p>
+<p><a href="${url}">Show the applications of whoever is signed in now</a></p>`;
+}
+
+/** @param ended what was ended a moment ago, in words */
+export function connectionsPage(
+  session: OpenSession,
+  entries: readonly Entry[],
+  ended: readonly string[],
+  around: PageSurroundings,
+): Html {
+  const { url, serverName } = around;
+  return html`
+<p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.subject}</bdi></strong>${
+    session.name !== undefined && session.email !== undefined
+      ? html` <span class="soft">${session.email}</span>`
+      : ""
+  }</p>
+<div class="account">
+<form method="post" action="${url}/sign-in"><input type="hidden" name="another" value="yes"><button class="link">Not you? Sign in as somebody else</button></form>
+<form method="post" action="${url}/sign-out">${token(session)}<button class="link">Sign out</button></form>
+</div>
+${ended.length > 0 ? notice(ended) : ""}
+${
+  entries.length === 0
+    ? html`<p class="none">No application may use <strong>${serverName}</strong> in your name.</p>`
+    : html`<p>These applications may use <strong>${serverName}</strong> in your name. One whose access you end has to ask you again.</p>
+<ul class="entries">${entries.map((entry) => entryItem(entry, session, around))}</ul>
+${entries.length > 1 ? endAll(session, url) : ""}`
+}`;
+}
+
+const MOST_TOLD = 5;
+
+function notice(ended: readonly string[]): Html {
+  const told = ended
+    .slice(0, MOST_TOLD)
+    .map((each, i) => html`${i > 0 ? ", " : ""}<strong><bdi>${each}</bdi></strong>`);
+  const rest = ended.length - MOST_TOLD;
+  return html`<p class="done" role="status">Access ended: ${told}${rest > 0 ? ` and ${rest} more` : ""}</p>`;
+}
+
+function entryItem(entry: Entry, session: OpenSession, around: PageSurroundings): Html {
+  const { name, place, connections, scopes } = entry;
+  const several = connections.length > 1;
+  return html`<li class="entry">
+<div class="row"><h2><bdi>${name ?? NAMELESS}</bdi></h2>
+${endForm(connections, session, around.url, html`<button aria-label="End access of ${name ?? NAMELESS}">End access</button>`)}</div>
+<p class="soft">${place} · ${name === undefined ? html`<code>${entry.clientId}</code>` : vouching(entry)}</p>
+${may(scopes, around)}
+<p class="soft">${times(entry, around.now)}${several ? html`, ${connections.length} sign-ins` : ""}</p>
+${
+  several
+    ? html`<details><summary>Each sign-in by itself</summary><ul class="sign-ins">${connections.map(
+        (connection) => signIn(connection, entry, session, around),
+      )}</ul></details>`
+    : ""
+}
+</li>`;
+}
+
+function signIn(connection: Connection, entry: Entry, session: OpenSession, around: PageSurroundings): Html {
+  const isLess = entry.scopes.some((scope) => !connection.scopes.includes(scope));
+  const button = html`<button aria-label="End the sign-in of ${date(connection.createdAt)}">End</button>`;
+  return html`<li class="row"><div>${times(connection, around.now)}${isLess ? may(connection.scopes, around) : ""}</div>
+${endForm([connection], session, around.url, button)}</li>`;
+}
+
+function vouching({ vouchedBy, clientId }: Entry): Html | string {
+  switch (vouchedBy) {
+    case "operator":
+      return "registered by the operator of this server";
+    case "document":
+      return html`${new URL(clientId).host} vouches for its name`;
+    case "nobody":
+      return "nobody verified its name";
+  }
+}
+
+/** Scopes that are not declared any more have no words. */
+function may(scopes: readonly string[], { catalogue }: PageSurroundings): Html {
+  const declared = catalogue.pick(scopes);
+  const unknown = scopes.filter((scope) => !declared.some(({ name }) => name === scope));
+  return html`<ul class="may"><li>Know who you are</li>${declared.map(
+    ({ description }) => html`<li>${description}</li>`,
+  )}${unknown.map((scope) => html`<li><code>${scope}</code></li>`)}</ul>`;
+}
+
+function endForm(connections: readonly Connection[], session: OpenSession, url: string, button: Html): Html {
+  return html`<form method="post" action="${url}/end">${token(session)}${connections.map(
+    ({ grantId }) => html`<input type="hidden" name="grant" value="${grantId}">`,
+  )}${button}</form>`;
+}
+
+/** Without a script, this is how a page asks twice. */
+function endAll(session: OpenSession, url: string): Html {
+  return html`<details class="all"><summary>End the access of all of them</summary>
+<form method="post" action="${url}/end">${token(session)}<input type="hidden" name="all" value="yes">
+<p>Every application on this list has to ask you again.</p>
+<button class="main">End all access</button></form></details>`;
+}
+
+function token({ formToken }: OpenSession): Html {
+  return html`<input type="hidden" name="form_token" value="${formToken}">`;
+}
+
+function times({ createdAt, lastUsedAt }: Pick<Connection, "createdAt" | "lastUsedAt">, now: number): Html {
+  const used =
+    lastUsedAt === undefined
+      ? "no use noted yet"
+      : html`last used ${moment(lastUsedAt, ago(lastUsedAt, now))}`;
+  return html`Allowed on ${moment(createdAt, date(createdAt))}, ${used}`;
+}
+
+function moment(seconds: number, words: string): Html {
+  return html`<time datetime="${new Date(seconds * 1000).toISOString()}">${words}</time>`;
+}
+
+const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeZone: "UTC" });
+
+function date(seconds: number): string {
+  return DATE.format(seconds * 1000);
+}
+
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "always" });
+const [MINUTE, HOUR, DAY] = [60, 3_600, 86_400];
+
+/** The server does not know the time zone of its reader, so dates are for what is long ago. */
+export function ago(seconds: number, now: number): string {
+  const since = Math.max(0, now - seconds);
+  if (since < 2 * MINUTE) return "just now";
+  if (since < 2 * HOUR) return AGO.format(-Math.floor(since / MINUTE), "minute");
+  if (since < 2 * DAY) return AGO.format(-Math.floor(since / HOUR), "hour");
+  return since < 60 * DAY ? AGO.format(-Math.floor(since / DAY), "day") : `on ${date(seconds)}`;
+}

@@ -1,0 +1,179 @@
+/** /connections: a person signs in, sees which clients hold access for them, and ends what they want to end. */
+import { type Request, type Response, Router, urlencoded } from "express";
+import type { Audit } from "../audit.ts";
+import type { Approvals } from "../authorization/approvals.ts";
+import type { BrowserCookies } from "../authorization/browser.ts";
+import type { ConnectionsEntrance } from "../authorization/connections-entrance.ts";
+import type { Logins } from "../authorization/transaction.ts";
+import type { Config } from "../config.ts";
+import { pageErrors } from "../http/error-handler.ts";
+import { refuseOtherMethods } from "../http/methods.ts";
+import { ownFormsOnly } from "../http/own-form.ts";
+import type { Pages } from "../http/pages.ts";
+import { count, limitPerAddress } from "../http/rate-limit.ts";
+import type { Lifecycle } from "../lifecycle.ts";
+import { UnavailableError } from "../oauth/errors.ts";
+import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Records } from "../storage/store.ts";
+import type { Surroundings } from "../surroundings.ts";
+import type { Grants } from "../tokens/grants.ts";
+import { endGrants } from "../tokens/revoke.ts";
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import { entriesOf, inWords } from "./entries.ts";
+import type { Connections } from "./list.ts";
+import {
+  connectionsPage,
+  outdatedPage,
+  type PageSurroundings,
+  sessionOverPage,
+  signedOutPage,
+  signInPage,
+} from "./page.ts";
+import type { OpenSession, Sessions } from "./session.ts";
+import { beginSignIn, finishSignIn } from "./sign-in.ts";
+
+export interface ConnectionsRooms {
+  config: Config;
+  sessions: Sessions;
+  connections: Connections;
+  approvals: Approvals;
+  browsers: BrowserCookies;
+  logins: Logins;
+  grants: Grants;
+  identityProvider: IdentityProvider;
+  catalogue: ScopeCatalogue;
+  records: Records;
+  lifecycle: Lifecycle;
+  pages: Pages;
+  audit: Audit;
+}
+
+const TITLE = "Connected applications";
+// Far more than a person clicks.
+const REQUESTS_PER_MINUTE = 120;
+
+/** What /auth/callback and /logout do for this room. */
+export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): ConnectionsEntrance {
+  const { config, sessions } = rooms;
+  const callbackUrl = `${config.baseUrl}/auth/callback`;
+  return {
+    async enter(parameters, state, login, req, res) {
+      res.locals.purpose = "connections";
+      const identity = await finishSignIn(parameters, state, login, { ...rooms, callbackUrl });
+      await sessions.open(identity, req, res).catch(spentButNotStored);
+      res.redirect(303, `${config.baseUrl}/connections`);
+    },
+    leave: (req, res) => sessions.close(req, res),
+  };
+}
+
+/** The provider's code is used up by now, so that loading the page again would not help. */
+function spentButNotStored(cause: unknown): never {
+  if (!(cause instanceof UnavailableError)) throw cause;
+  throw new UnavailableError("storage", {
+    reason: "session_not_stored",
+    cause,
+    description: "The sign-in could not be stored just now. Begin it again in a moment.",
+  });
+}
+
+export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Router {
+  const { config, sessions, connections, browsers, catalogue, records, pages, now, log } = rooms;
+  const { baseUrl, upstream, lifetimes } = config;
+  const url = `${baseUrl}/connections`;
+  const callbackUrl = `${baseUrl}/auth/callback`;
+  const router = Router();
+  const form = [ownFormsOnly(baseUrl), urlencoded({ extended: false, limit: "64kb" })];
+  // Counted together with those that clients ask for.
+  const limitSignIns = limitPerAddress(records.rateLimits, {
+    name: "sign_ins",
+    points: config.signInsPerAddressPerHour,
+    seconds: 3_600,
+  });
+
+  const around = (): PageSurroundings => ({
+    url,
+    serverName: config.brand.name,
+    identityProviderHost: new URL(upstream.issuer).host,
+    catalogue,
+    now: now(),
+  });
+
+  async function findSession(req: Request, res: Response): Promise<OpenSession | undefined> {
+    const session = await sessions.find(req);
+    if (session === undefined) return undefined;
+    res.locals.subject = session.subject;
+    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
+    await count(records.rateLimits, limit, session.key);
+    return session;
+  }
+
+  /** The session whose page sent this form; if there is none, the answer is given. */
+  async function sessionOfForm(
+    { form_token }: ConnectionsForm,
+    req: Request,
+    res: Response,
+  ): Promise<OpenSession | undefined> {
+    const session = await findSession(req, res);
+    if (session !== undefined && sessions.isOwnForm(session, form_token)) return session;
+    // With a session, the cookie came along, and what its pages carry did not: forged, or of an earlier sign-in.
+    res.locals.reason = session === undefined ? "no_session" : "forged_form";
+    const page = session === undefined ? sessionOverPage(around()) : outdatedPage(around());
+    await pages.send(res, 403, "That was too late", page);
+    return undefined;
+  }
+
+  /** Only what is their own, whatever the form names: an id of somebody else's is passed over in silence. */
+  async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
+    const own = await connections.ofSubject(subject);
+    const chosen = own.filter(({ grantId }) => all !== undefined || named.includes(grantId));
+    // First, so that none comes back unasked by way of a browser that was told not to ask again.
+    const clientIds = new Set(chosen.map(({ clientId }) => clientId));
+    await Promise.all([...clientIds].map((clientId) => rooms.approvals.withdraw(subject, clientId)));
+    const ids = chosen.map(({ grantId }) => grantId);
+    const { ended, atProvider } = await endGrants(ids, "ended_by_user", rooms);
+    rooms.lifecycle.track(atProvider);
+    return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
+  }
+
+  router.get("/connections", async (req, res) => {
+    const session = await findSession(req, res);
+    if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(around()));
+    const entries = entriesOf(await connections.ofSubject(session.subject));
+    // Express answers HEAD with this handler, and nobody sees that answer.
+    const told = req.method === "HEAD" ? [] : await sessions.takeTold(session);
+    await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()));
+  });
+
+  router.post("/connections/sign-in", ...form, limitSignIns, async (req, res) => {
+    const { another } = parse(ConnectionsSignInForm, req.body, []);
+    const { transactionSeconds } = lifetimes;
+    const browser = browsers.identify(req, res);
+    const login = { ...rooms, callbackUrl, transactionSeconds };
+    const target = await beginSignIn(browser, another !== undefined, login);
+    res.set("Cache-Control", "no-store").redirect(303, target.href);
+  });
+
+  router.post("/connections/end", ...form, async (req, res) => {
+    const sent = parse(ConnectionsForm, req.body, ["grant"]);
+    const session = await sessionOfForm(sent, req, res);
+    if (session === undefined) return;
+    const ended = await end(session, sent);
+    if (ended.length > 0) await sessions.tell(session, ended);
+    res.set("Cache-Control", "no-store").redirect(303, url);
+  });
+
+  router.post("/connections/sign-out", ...form, async (req, res) => {
+    const session = await sessionOfForm(parse(ConnectionsForm, req.body, ["grant"]), req, res);
+    if (session === undefined) return;
+    await sessions.close(req, res);
+    await pages.send(res, 200, "Signed out", signedOutPage(around(), `${baseUrl}/logout`));
+  });
+
+  const forms = ["/connections/sign-in", "/connections/end", "/connections/sign-out"];
+  router.all("/connections", refuseOtherMethods("GET"));
+  router.all(forms, refuseOtherMethods("POST"));
+  router.use("/connections", pageErrors(log, baseUrl, pages));
+  return router;
+}

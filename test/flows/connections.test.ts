@@ -1,0 +1,413 @@
+/** A person looks at what they have allowed, and ends it: ended means ended, here, on every replica, and at the provider. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { endEntry, entriesOn, openConnections, textOf } from "../support/connections.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  redeem,
+  refresh,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+for (const store of ["memory", "redis"] as const)
+  describe(`connections, with ${store}`, { skip: store === "redis" && redis.skip }, () => {
+    let stage: Stage;
+    let upstream: FaultyProxy;
+    before(async () => {
+      upstream = await startFaultyProxy();
+      stage = await startStage({
+        throughProxy: upstream,
+        ...(store === "redis" && redis.url !== undefined && { redisUrl: redis.url }),
+        scopes: { "orders:read": { description: "See your orders", whenNeeded: true } },
+        environment: { CONSENT: "remember" },
+      });
+    });
+    after(async () => {
+      await stage.close();
+      await upstream.close();
+    });
+
+    const isGood = async (accessToken: string) =>
+      (await callTool(stage.url, accessToken, "whoami")).status === 200;
+
+    async function until(condition: () => boolean, what: string): Promise<void> {
+      for (let attempt = 0; attempt < 100; attempt++) {
+        if (condition()) return;
+        await delay(20);
+      }
+      throw new Error(`within 2 s it did not happen that ${what}`);
+    }
+
+    test("sign in, see who holds access and since when, end one: its tokens are dead, here and at the provider", async () => {
+      const [claude, cursor] = await Promise.all([
+        register(stage.baseUrl, { client_name: "Claude Code" }),
+        register(stage.baseUrl, {
+          client_name: "Cursor",
+          redirect_uris: ["http://127.0.0.1:33418/callback", "cursor://oauth"],
+        }),
+      ]);
+      const tokens = await signInForTokens(stage.baseUrl, claude);
+      const others = await signInForTokens(stage.baseUrl, cursor);
+      const bobs = await signInForTokens(stage.baseUrl, claude, { login: "bob" });
+      stage.clock.ahead += 3_000;
+      assert.equal(await isGood(tokens.access_token), true);
+      stage.clock.ahead += 12_600; // three hours and a half since that call, more than four since the sign-in
+      assert.equal((await refresh(stage.baseUrl, cursor, others.refresh_token)).status, 200);
+
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser });
+      assert.equal(page.url.href, `${stage.baseUrl}/connections`);
+      assert.match(textOf(page.body), /Signed in as Alice Example alice@example.com/);
+      assert.deepEqual(
+        entriesOn(page).map(({ name }) => name),
+        ["Cursor", "Claude Code"],
+        "what was used last comes first",
+      );
+      const [last, first] = entriesOn(page);
+      assert.match(first?.text ?? "", /A program on your computer · nobody verified its name/);
+      assert.match(first?.text ?? "", /Know who you are Read the current weather/);
+      assert.match(first?.text ?? "", /Allowed on \d+ \w+ \d{4} , last used 3 hours ago/);
+      assert.match(last?.text ?? "", /last used just now/);
+
+      const afterwards = await endEntry(browser, page, "Claude Code");
+      assert.equal(afterwards.url.href, `${stage.baseUrl}/connections`);
+      assert.match(textOf(afterwards.body), /Access ended: Claude Code/);
+      assert.deepEqual(
+        entriesOn(afterwards).map(({ name }) => name),
+        ["Cursor"],
+      );
+      assert.doesNotMatch(
+        (await browser.get(`${stage.baseUrl}/connections`)).body,
+        /Access ended/,
+        "told once",
+      );
+
+      assert.equal(await isGood(tokens.access_token), false);
+      assert.equal((await refresh(stage.baseUrl, claude, tokens.refresh_token)).body.error, "invalid_grant");
+      assert.equal(await stage.grantOf(tokens.access_token), undefined);
+      stage.clock.ahead = 0;
+      assert.ok(await stage.grantOf(others.access_token), "the other client's is not touched");
+      assert.equal(await isGood(bobs.access_token), true, "nor the other user's");
+      await until(
+        () => upstream.seen.some(({ path }) => path.includes("revocation")),
+        "the provider was told to forget its refresh token",
+      );
+      const ended = stage.log.find(
+        ({ audit, reason }) => audit === "grant_ended" && reason === "ended_by_user",
+      );
+      assert.equal(ended?.subject, "alice");
+      assert.equal(ended.clientId, claude.client_id);
+    });
+
+    test("the provider is asked for the person alone, and nothing of what it answers is kept", async () => {
+      upstream.seen.length = 0;
+      const browser = newBrowser();
+      const page = await browser.get(`${stage.baseUrl}/connections`);
+      await browser.submit(page, {}, { button: "Sign in" });
+      const asked = browser.history
+        .map(({ url }) => new URL(url))
+        .find(({ searchParams }) => searchParams.has("scope"));
+      assert.equal(asked?.searchParams.get("scope"), "openid profile email");
+      for (const parameter of ["audience", "resource", "prompt"])
+        assert.equal(asked.searchParams.get(parameter), null, parameter);
+      for (const parameter of ["state", "nonce", "code_challenge"])
+        assert.ok(asked.searchParams.get(parameter), parameter);
+
+      const given: string[] = [];
+      upstream.rewrite = (body) => {
+        given.push(String(body.access_token), String(body.id_token), String(body.refresh_token ?? ""));
+        return body;
+      };
+      await openConnections(stage.baseUrl);
+      upstream.rewrite = undefined;
+      assert.equal(given.length, 3);
+      assert.equal(given[2], "", "no refresh token was given");
+      assert.deepEqual(await recordsWith("grant:", stage), [], "and no grant made");
+    });
+
+    async function recordsWith(prefix: string, { records }: Stage): Promise<string[]> {
+      const before = new Set<string>();
+      for await (const key of records.keys(prefix)) before.add(key);
+      await openConnections(stage.baseUrl);
+      const fresh: string[] = [];
+      for await (const key of records.keys(prefix)) if (!before.has(key)) fresh.push(key);
+      return fresh;
+    }
+
+    test("one client on two computers is one entry, ended together or each by itself", async () => {
+      const laptop = await register(stage.baseUrl, { client_name: "Codex" });
+      const desktop = await register(stage.baseUrl, { client_name: "Codex" });
+      const one = await signInForTokens(stage.baseUrl, laptop, { login: "carol" });
+      stage.clock.ahead += 60;
+      const two = await signInForTokens(stage.baseUrl, desktop, { login: "carol" });
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser, login: "carol" });
+      const [entry, ...more] = entriesOn(page);
+      assert.deepEqual(more, []);
+      assert.match(entry?.text ?? "", /2 sign-ins/);
+      // The newest sign-in comes first.
+      const rest = await browser.submit(page, {}, { button: "End" });
+      assert.match(textOf(rest.body), /Access ended: Codex \(1 of 2 sign-ins\)/);
+      assert.equal(await isGood(two.access_token), false);
+      assert.equal(await isGood(one.access_token), true);
+      const none = await endEntry(browser, rest, "Codex");
+      assert.match(textOf(none.body), /No application may use Test server in your name/);
+      assert.equal(await isGood(one.access_token), false);
+      stage.clock.ahead = 0;
+    });
+
+    test("two clients of one name at two places are two entries, as are two with different people behind them", async () => {
+      for (const redirectUri of ["http://127.0.0.1:33418/callback", "https://claude.example/callback"]) {
+        const client = await register(stage.baseUrl, { client_name: "Claude", redirect_uris: [redirectUri] });
+        await signInForTokens(stage.baseUrl, client, {
+          login: "dora",
+          browser: newBrowser(redirectUri),
+          parameters: { redirect_uri: redirectUri },
+        }).catch(() => {}); // the second code is redeemed with the other redirect URI; the grant is there
+      }
+      const page = await openConnections(stage.baseUrl, { login: "dora" });
+      const texts = entriesOn(page).map(({ text }) => text);
+      assert.equal(texts.length, 2);
+      assert.ok(texts.some((text) => text.includes("claude.example · nobody verified its name")));
+    });
+
+    test("all at once, after asking twice", async () => {
+      const tokens = [];
+      for (const client_name of ["One", "Two", "Three"])
+        tokens.push(
+          await signInForTokens(stage.baseUrl, await register(stage.baseUrl, { client_name }), {
+            login: "emil",
+          }),
+        );
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser, login: "emil" });
+      assert.match(page.body, /<details class="all"><summary>End the access of all of them/);
+      const afterwards = await browser.submit(page, {}, { button: "End all access" });
+      assert.deepEqual(entriesOn(afterwards), []);
+      assert.match(textOf(afterwards.body), /Access ended: (?=.*One)(?=.*Two)(?=.*Three)/);
+      for (const { access_token } of tokens) assert.equal(await isGood(access_token), false);
+    });
+
+    test("a client whose access was ended does not come back unasked, on no browser", async () => {
+      const client = await register(stage.baseUrl, { client_name: "Persistent" });
+      const browser = newBrowser();
+      async function approveForGood() {
+        const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+        assert.match(consent.body, /Allow access\?/);
+        const next = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
+        const end = next.redirectedTo ? next : await browser.submit(next, { login: "frida" });
+        assert.equal(
+          (await redeem(stage.baseUrl, client, end.redirectedTo?.searchParams.get("code") ?? "")).status,
+          200,
+        );
+      }
+      await approveForGood();
+      assert.ok((await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo, "remembered");
+      const elsewhere = newBrowser();
+      await endEntry(
+        elsewhere,
+        await openConnections(stage.baseUrl, { browser: elsewhere, login: "frida" }),
+        "Persistent",
+      );
+      stage.clock.ahead += 1;
+      await approveForGood();
+      assert.ok(
+        (await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo,
+        "a new approval counts",
+      );
+      stage.clock.ahead = 0;
+    });
+
+    test("somebody else: the provider asks who, and the page is theirs then", async () => {
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser });
+      const login = await browser.submit(
+        page,
+        { another: "yes" },
+        { button: "Not you? Sign in as somebody else" },
+      );
+      assert.match(login.body, /name="login"/, "although it knows who is signed in");
+      const bobs = await browser.submit(login, { login: "bob" });
+      assert.match(textOf(bobs.body), /Signed in as Bob/);
+    });
+
+    test("signing out ends the session, not the access; so does /logout", async () => {
+      const client = await register(stage.baseUrl);
+      const { access_token } = await signInForTokens(stage.baseUrl, client);
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser });
+      const cookie = browser.cookieHeader(stage.baseUrl);
+      const out = await browser.submit(page, {}, { button: "Sign out" });
+      assert.match(textOf(out.body), /You may still be signed in at/);
+      assert.match(out.body, new RegExp(`href="${stage.baseUrl}/logout"`));
+      const kept = await fetch(`${stage.baseUrl}/connections`, { headers: { cookie } });
+      assert.doesNotMatch(await kept.text(), /Signed in as/, "a copy of the cookie opens nothing");
+      assert.equal(await isGood(access_token), true);
+
+      const again = await openConnections(stage.baseUrl, { browser });
+      assert.match(again.body, /Signed in as/);
+      const copy = browser.cookieHeader(stage.baseUrl);
+      await browser.submit(await browser.get(`${stage.baseUrl}/logout`), {}, { button: "Sign out" });
+      const after = await fetch(`${stage.baseUrl}/connections`, { headers: { cookie: copy } });
+      assert.doesNotMatch(await after.text(), /Signed in as/);
+    });
+
+    test("a session lasts a quarter of an hour, however much it is used", async () => {
+      const browser = newBrowser();
+      await openConnections(stage.baseUrl, { browser });
+      stage.clock.ahead = 890;
+      assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /Signed in as/);
+      stage.clock.ahead = 901;
+      const over = await browser.get(`${stage.baseUrl}/connections`);
+      assert.equal(over.status, 200);
+      assert.doesNotMatch(over.body, /Signed in as/);
+      stage.clock.ahead = 0;
+    });
+
+    test("signing out at the provider ends the session here", async () => {
+      const browser = newBrowser();
+      await openConnections(stage.baseUrl, { browser });
+      const others = newBrowser();
+      await openConnections(stage.baseUrl, { browser: others });
+      const discovery = await fetch(`${stage.identityProvider.issuer}/.well-known/openid-configuration`);
+      const { end_session_endpoint } = (await discovery.json()) as { end_session_endpoint: string };
+      await browser.submit(await browser.get(end_session_endpoint), { logout: "yes" });
+      await until(
+        () => stage.log.some(({ reason }) => reason === "backchannel_logout"),
+        "the provider reported it",
+      );
+      assert.doesNotMatch((await browser.get(`${stage.baseUrl}/connections`)).body, /Signed in as/);
+      assert.match(
+        (await others.get(`${stage.baseUrl}/connections`)).body,
+        /Signed in as/,
+        "another login session",
+      );
+    });
+
+    test("the provider says no, or is away: the page says what to do", async () => {
+      const browser = newBrowser();
+      const page = await browser.get(`${stage.baseUrl}/connections`);
+      const login = await browser.submit(page, {}, { button: "Sign in" });
+      upstream.fault = "500";
+      const away = await browser.submit(login, { login: "alice" });
+      assert.equal(away.status, 503);
+      assert.equal(away.headers.get("retry-after"), "5");
+      upstream.fault = undefined;
+      upstream.answer = { status: 400, body: '{"error":"invalid_grant","error_description":"<b>gone</b>"}' };
+      // The provider's code is good still: what failed can be loaded again.
+      const refused = await browser.get(away.url);
+      upstream.answer = undefined;
+      assert.equal(refused.status, 400);
+      assert.match(refused.body, /&lt;b&gt;gone/);
+      assert.match(refused.body, new RegExp(`<a href="${stage.baseUrl}/connections">Try again`));
+      assert.ok(
+        stage.log.some(({ audit, decision }) => audit === "connections_sign_in" && decision === "deny"),
+      );
+    });
+  });
+
+describe("whom the operator turns away", () => {
+  test("sees and ends what they allowed before", async () => {
+    const environment = { ALLOWED_EMAIL_DOMAINS: "example.com" };
+    const stage = await startStage({ environment });
+    try {
+      const client = await register(stage.baseUrl);
+      await signInForTokens(stage.baseUrl, client, { login: "bob" });
+      stage.identityProvider.changeUser("bob", { email: "bob@elsewhere.example" });
+      await assert.rejects(signInForTokens(stage.baseUrl, client, { login: "bob" }), /sign-in is stuck/);
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser, login: "bob" });
+      assert.equal(entriesOn(page).length, 1);
+      assert.deepEqual(entriesOn(await endEntry(browser, page, "Test client")), []);
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+describe("who looks at their connections", () => {
+  test("is no step on the way of a client, and is in the audit log", async () => {
+    const lines: Array<Record<string, unknown>> = [];
+    const stage = await startStage({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
+    try {
+      await openConnections(stage.baseUrl);
+      const metrics = await (await fetch(`${stage.baseUrl}/metrics`)).text();
+      assert.match(metrics, /^mcp_sign_in_steps_total\{step="login",outcome="ok",reason=""\} 0$/m);
+      assert.match(metrics, /^mcp_decisions_total\{event="connections_sign_in",decision="allow"/m);
+      assert.deepEqual(
+        lines.map(({ event, decision, subject }) => [event, decision, subject]),
+        [["connections_sign_in", "allow", "alice"]],
+      );
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("behind a path, with a proxy that strips it", async () => {
+    const stage = await startStage({ basePath: "/tools", stripsBasePath: true });
+    try {
+      await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser });
+      assert.equal(page.url.href, `${stage.baseUrl}/connections`);
+      assert.deepEqual(entriesOn(await endEntry(browser, page, "Test client")), []);
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
+  let cluster: Cluster;
+  before(async () => {
+    cluster = await startCluster(2);
+  });
+  after(() => cluster.close());
+
+  test("signed in by way of both, ended on one, refused on the other that had it in memory", async () => {
+    const [, other] = cluster.servers.map(({ url }) => url) as [string, string];
+    const client = await register(cluster.baseUrl);
+    const tokens = await signInForTokens(cluster.baseUrl, client);
+    for (let i = 0; i < 3; i++)
+      assert.equal((await callTool(`${other}/mcp`, tokens.access_token, "whoami")).status, 200);
+    const browser = newBrowser();
+    cluster.balancer.targets = [...cluster.ports];
+    const page = await openConnections(cluster.baseUrl, { browser });
+    cluster.balancer.targets = cluster.ports.slice(0, 1);
+    await endEntry(browser, page, "Test client");
+    const endedAt = performance.now();
+    let status = 200;
+    while (status === 200 && performance.now() - endedAt < 5_000) {
+      await delay(5);
+      status = (await callTool(`${other}/mcp`, tokens.access_token, "whoami")).status;
+    }
+    assert.equal(status, 401, "GRANT_CACHE_SECONDS is 10: it was told");
+  });
+
+  test("what a replica knew of uses is written down before it ends, and seen on the other", async () => {
+    cluster.balancer.targets = [...cluster.ports];
+    const client = await register(cluster.baseUrl, { client_name: "Busy" });
+    const tokens = await signInForTokens(cluster.baseUrl, client, { login: "bob" });
+    const [one, other] = cluster.servers;
+    assert.ok(one && other);
+    cluster.balancer.targets = cluster.ports.slice(1);
+    await delay(1_100);
+    assert.equal((await callTool(`${one.url}/mcp`, tokens.access_token, "whoami")).status, 200);
+    assert.equal(await one.stop(), 0);
+    assert.equal(await other.stop(), 0);
+    await other.start();
+    const page = await openConnections(cluster.baseUrl, { login: "bob" });
+    assert.match(entriesOn(page)[0]?.text ?? "", /last used just now/);
+  });
+});
