@@ -1,5 +1,4 @@
 /** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
-import type { AuthInfo } from "@modelcontextprotocol/sdk/server/auth/types.js";
 import type { RequestHandler, Response } from "express";
 import type { Audit } from "../audit.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
@@ -22,7 +21,7 @@ export interface BearerAuthOptions {
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
 
 /**
- * Puts the verified token where tools find it (`getAccessToken()`) and where the MCP SDKs look for it (`req.auth`).
+ * Puts the verified token where tools find it (`getAccessToken()`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
 export function bearerAuth({
@@ -38,17 +37,17 @@ export function bearerAuth({
 
   return async (req, res, next) => {
     const header = req.get("authorization");
-    if (req.query.access_token !== undefined)
+    if (req.url.includes("?") && req.query.access_token !== undefined)
       return refuse(res, 400, "token_in_query", {
         error: "invalid_request",
         error_description: "Send the access token in the Authorization header: in a URL it ends up in logs.",
         ...metadata,
       });
+    const presented = header === undefined ? undefined : BEARER.exec(header)?.[1];
     // RFC 6750 §3.1: without a token there is no error to report, only where to get one. A client that kept an empty
     // token is in the same position.
-    if (header === undefined || !/^Bearer +\S/i.test(header))
+    if (presented === undefined && !/^Bearer +\S/i.test(header ?? ""))
       return refuse(res, 401, "no_token", { ...metadata, ...scope });
-    const presented = BEARER.exec(header)?.[1];
     if (presented === undefined)
       return refuse(res, 400, "malformed_authorization_header", {
         error: "invalid_request",
@@ -68,8 +67,9 @@ export function bearerAuth({
     }
     const { token, standing } = verification;
     noteUse(token.grantId);
-    Object.assign(req, { auth: authInfo(token, metadata.resource_metadata) });
-    Object.assign(res.locals, { subject: token.subject, clientId: token.clientId, grantId: token.grantId });
+    res.locals.subject = token.subject;
+    res.locals.clientId = token.clientId;
+    res.locals.grantId = token.grantId;
     withCaller({ token, standing, upstreamAccessToken: () => upstreamAccessToken(token) }, next);
   };
 }
@@ -107,21 +107,4 @@ function refuse(res: Response, status: number, reason: string, challenge: Challe
       error_description:
         challenge.error_description ?? `Sign in first: ${challenge.resource_metadata} says where.`,
     });
-}
-
-/** The form in which both generations of the MCP SDK pass a caller to their handlers. */
-export function authInfo(
-  token: AccessToken,
-  metadataUrl: string,
-): AuthInfo & { resourceMetadataUrl: string } {
-  return {
-    // Handlers never see the bearer token itself, so that none can send it anywhere; the grant's id is no credential.
-    token: token.grantId,
-    clientId: token.clientId,
-    scopes: [...token.scopes],
-    expiresAt: token.expiresAt,
-    resource: new URL(token.resource),
-    resourceMetadataUrl: metadataUrl,
-    extra: { subject: token.subject, claims: token.claims },
-  };
 }

@@ -44,7 +44,6 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       const gone = abortedBy(res);
       const response = await handler.fetch(await webRequest(req, gone), {
         parsedBody: req.body,
-        ...("auth" in req && { authInfo: req.auth as never }),
       });
       await sendWebResponse(response, res, gone, answeredOtherwise);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";

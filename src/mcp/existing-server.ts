@@ -16,8 +16,8 @@ import type {
 import { z } from "zod";
 import { requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { AccessToken } from "../tokens/access-token.ts";
 import { type Caller, currentCaller, InsufficientScopeError, withCaller } from "./access-token-context.ts";
-import { authInfo } from "./bearer-auth.ts";
 import { type Call, ToolError } from "./call.ts";
 import type { Prompt } from "./define-prompt.ts";
 import { defineResource, type Resource } from "./define-resource.ts";
@@ -227,4 +227,18 @@ async function callTool(client: Client, name: string, args: unknown, call: Call)
 
 function names(listings: ReadonlyArray<{ name: string }>): string[] {
   return listings.map(({ name }) => name);
+}
+
+/** The form in which both generations of the MCP SDK pass a caller to their handlers. */
+function authInfo(token: AccessToken, metadataUrl: string): AuthInfo & { resourceMetadataUrl: string } {
+  return {
+    // Handlers never see the bearer token itself, so that none can send it anywhere; the grant's id is no credential.
+    token: token.grantId,
+    clientId: token.clientId,
+    scopes: [...token.scopes],
+    expiresAt: token.expiresAt,
+    resource: new URL(token.resource),
+    resourceMetadataUrl: metadataUrl,
+    extra: { subject: token.subject, claims: token.claims },
+  };
 }
