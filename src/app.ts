@@ -12,6 +12,7 @@ import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
+import { together } from "./http/together.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
 import { OAuthError } from "./oauth/errors.ts";
@@ -46,17 +47,19 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
   app.set("trust proxy", config.trustedProxies);
   app.use(
-    closingWhenStopping(lifecycle),
-    withoutBasePath(baseUrl),
-    traceRequests,
-    measureRequests(metrics),
-    requestLog(log),
-    recordedHeaders(pages.headers),
+    together(
+      closingWhenStopping(lifecycle),
+      withoutBasePath(baseUrl),
+      traceRequests,
+      measureRequests(metrics),
+      requestLog(log),
+      recordedHeaders(pages.headers),
+    ),
   );
   // First, because most requests are for it.
-  app.use("/mcp", allowedOriginsOnly(baseUrl, config.allowedOrigins));
   app.all(
     "/mcp",
+    allowedOriginsOnly(baseUrl, config.allowedOrigins),
     guard,
     ...mcpEndpoint({
       features,

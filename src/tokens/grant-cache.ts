@@ -34,8 +34,6 @@ interface Options extends GrantCacheConfig, Pick<Surroundings, "now"> {
 interface Entry {
   grant: CachedGrant;
   fetchedAt: number;
-  /** To the second; the order of the entries is no finer. */
-  usedAt: number;
   /** Of the watch; see there. */
   epoch: number | undefined;
 }
@@ -82,7 +80,7 @@ export function createGrantCache({
       const grant = await grants.find(id);
       const isCurrent = fetching.get(id) === found;
       if (grant === undefined) entries.delete(id);
-      else if (isCurrent) keep(id, { grant: inUse(grant), fetchedAt, usedAt: fetchedAt, epoch });
+      else if (isCurrent) keep(id, { grant: inUse(grant), fetchedAt, epoch });
       return grant;
     }
   }
@@ -91,10 +89,9 @@ export function createGrantCache({
     async find(id, suffices) {
       const entry = entries.get(id);
       const isTold = watch.epoch !== undefined && entry?.epoch === watch.epoch;
-      const usedAt = now();
-      if (entry !== undefined && isTold && usedAt < entry.fetchedAt + seconds && suffices(entry.grant)) {
+      if (entry !== undefined && isTold && now() < entry.fetchedAt + seconds && suffices(entry.grant)) {
         onLookup("hit");
-        if (entry.usedAt !== usedAt) keep(id, { ...entry, usedAt });
+        keep(id, entry);
         return entry.grant;
       }
       try {
