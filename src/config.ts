@@ -108,6 +108,8 @@ const DAY = 86_400;
 
 /** Everything that is wrong with the environment, each line with its remedy. */
 export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
   constructor(problems: readonly string[]) {
     super(
       [
@@ -117,6 +119,7 @@ export class ConfigError extends Error {
       ].join("\n"),
     );
     this.name = "ConfigError";
+    this.problems = problems;
   }
 }
 
