@@ -5,6 +5,7 @@ import { ASSERTION_ALGORITHMS } from "./clients/client-assertion.ts";
 import { registrationRoutes } from "./clients/routes.ts";
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
+import { doctorView } from "./http/doctor-view.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homePage } from "./http/home.ts";
@@ -51,6 +52,7 @@ function mount(rooms: Rooms): Express {
     pages.headers,
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.use(doctorView(rooms));
   app.get("/", homePage(pages, resource, features.tools));
   app.all("/", refuseOtherMethods("GET"));
   app.use(authorizationRoutes(rooms));
