@@ -33,6 +33,8 @@ ENV NODE_ENV=production
 COPY package.json ./
 COPY --from=production-dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+# `docker run … doctor`, and `exec … doctor` in a container that runs.
+RUN printf '#!/bin/sh\nexec node /app/dist/doctor.js "$@"\n' > /usr/local/bin/doctor && chmod 755 /usr/local/bin/doctor
 # The image's user `node`, by number: Kubernetes' runAsNonRoot cannot check a name. It may read these files, not write.
 USER 1000:1000
 EXPOSE 3000

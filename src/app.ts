@@ -6,6 +6,7 @@ import { registrationRoutes } from "./clients/routes.ts";
 import { connectionsEntrance, connectionsRoutes } from "./connections/routes.ts";
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
+import { doctorView } from "./http/doctor-view.ts";
 import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homeRoutes } from "./http/home.ts";
@@ -74,6 +75,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     mcpErrors,
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.use(doctorView(rooms));
   if (config.homePage) {
     const identityProviderHost = new URL(config.upstream.issuer).host;
     app.use(homeRoutes({ pages, brand, resource, features, catalogue, identityProviderHost }));

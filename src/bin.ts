@@ -4,10 +4,12 @@
 /** Each runs when it is imported, and reads its own arguments. */
 const COMMANDS: Readonly<Record<string, () => Promise<unknown>>> = {
   start: () => import("./main.ts"),
+  doctor: () => import("./doctor.ts"),
   admin: () => import("./admin.ts"),
 };
 
 const HELP = `mcp-oidc-proxy [start] [--tools FILE]   the server, with the tools that FILE exports (TOOLS_MODULE)
+mcp-oidc-proxy doctor [token TOKEN|-]   what is wrong with a configuration, or with a token
 mcp-oidc-proxy admin …                  look at, and change, what a deployment holds
 mcp-oidc-proxy help
 

@@ -121,6 +121,8 @@ export const UNNAMED = "MCP server";
 
 /** Everything that is wrong with the environment, each line with its remedy. */
 export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
   constructor(problems: readonly string[]) {
     super(
       [
@@ -130,6 +132,7 @@ export class ConfigError extends Error {
       ].join("\n"),
     );
     this.name = "ConfigError";
+    this.problems = problems;
   }
 }
 

@@ -13,7 +13,7 @@ import { causes } from "./oauth/errors.ts";
  * @throws Error that says what to do about the module
  */
 export async function loadFeatures(
-  { toolsModule, weather }: Config,
+  { toolsModule, weather }: Pick<Config, "toolsModule" | "weather">,
   weatherSource: string,
 ): Promise<Features> {
   if (toolsModule !== undefined) return importFeatures(toolsModule);

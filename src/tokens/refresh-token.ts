@@ -34,7 +34,7 @@ interface Rooms {
 }
 
 /** What a presented refresh token is to its grant at this moment. */
-type Standing =
+export type Standing =
   | { is: "current"; grant: Grant }
   | { is: "replaced"; answer: IssuedTokens; grant: Grant }
   | { is: "reused"; grant: Grant }
@@ -91,12 +91,13 @@ export async function rotateRefreshToken(
   return await conclude(after, presented, rooms);
 }
 
-function standing(
+/** Pure; who presents it, and asking for what, is for the caller to know. */
+export function standing(
   grant: Grant | undefined,
   presented: PresentedToken,
-  client: AuthenticatedClient,
-  request: RefreshTokenRequest,
-  { permissions, catalogue, now }: Surroundings & Rooms,
+  client: Pick<AuthenticatedClient, "client_id">,
+  request: Pick<RefreshTokenRequest, "resource" | "scope">,
+  { permissions, catalogue, now }: Pick<Surroundings & Rooms, "permissions" | "catalogue" | "now">,
 ): Standing {
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
@@ -134,7 +135,7 @@ function standing(
 }
 
 /** RFC 6749 §6: none means all that were granted; fewer may be asked for. */
-function requestedScopes(request: RefreshTokenRequest, grant: Grant): string[] {
+function requestedScopes(request: Pick<RefreshTokenRequest, "scope">, grant: Grant): string[] {
   const scopes = parseRequestedScope(request.scope ?? "");
   if (scopes === undefined)
     throw new OAuthError("invalid_scope", "The scope has illegal characters.", { reason: "malformed_scope" });

@@ -1,7 +1,7 @@
 /** The files that people copy and deploy say what the code says. None of these checks needs a container engine. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -83,6 +83,22 @@ describe("Dockerfile", () => {
       ["./", "./node_modules", "./dist"],
       "no sources, no development dependencies",
     );
+  });
+
+  test("has the command doctor, which hands on its arguments", (t) => {
+    const bin = mkdtempSync(join(tmpdir(), "doctor-bin-"));
+    t.after(() => rmSync(bin, { recursive: true }));
+    const line = only(stages(dockerfile).at(-1)?.instructions ?? [], "RUN");
+    spawnSync("sh", ["-c", line.replaceAll("/usr/local/bin", bin)]);
+    const script = join(bin, "doctor");
+    assert.match(readFileSync(script, "utf8"), /^#!\/bin\/sh\nexec node \/app\/dist\/doctor\.js "\$@"\n$/);
+    // In place of the program, one that shows what it was started with.
+    writeFileSync(script, readFileSync(script, "utf8").replace("node /app/dist/doctor.js", "printf '%s;'"));
+    assert.equal(
+      spawnSync(script, ["token", "a b", "--json"], { encoding: "utf8" }).stdout,
+      "token;a b;--json;",
+    );
+    assert.ok(existsSync(join(root, "src/doctor.ts")), "of which dist/doctor.js is made");
   });
 
   test("starts from a base image of a pinned major version", () => {

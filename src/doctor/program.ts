@@ -1,0 +1,130 @@
+/** The program itself: the version of Node it runs on, what it offers, its policy, and where it writes its audit log. */
+import { randomBytes } from "node:crypto";
+import { accessSync, constants, existsSync } from "node:fs";
+import { dirname } from "node:path";
+import { pino } from "pino";
+import type { Config } from "../config.ts";
+import { type Features, knownNames } from "../mcp/features.ts";
+import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { readPolicy } from "../policy/live-policy.ts";
+import { createPolicy, type Policy } from "../policy/policy.ts";
+import { PolicyError } from "../policy/policy-file.ts";
+import { buildRooms, type Rooms } from "../rooms.ts";
+import type { Records } from "../storage/store.ts";
+import { systemClock } from "../surroundings.ts";
+import { createOidcProvider } from "../upstream/oidc.ts";
+import { type Finding, failure, ok, warning } from "./finding.ts";
+
+const LEAST_NODE: readonly [number, number] = [20, 19];
+/** Until when each line of Node gets fixes of security; the odd ones never for long. */
+const NODE_ENDS: Readonly<Record<number, string>> = {
+  20: "2026-04-30",
+  22: "2027-04-30",
+  24: "2028-04-30",
+  26: "2029-04-30",
+};
+
+/** @param version such as `v22.11.0`; `nowMs`: milliseconds since the epoch */
+export function checkNode(version: string, nowMs: number): Finding {
+  const check = "program.node";
+  const [major = 0, minor = 0] = version.slice(1).split(".").map(Number);
+  const [leastMajor, leastMinor] = LEAST_NODE;
+  const install = "Install the current LTS line of Node (nodejs.org), or use the container image.";
+  if (major < leastMajor || (major === leastMajor && minor < leastMinor))
+    return failure(check, `Node ${version} is too old: ${LEAST_NODE.join(".")} is the least`, install);
+  const end = NODE_ENDS[major];
+  if (end !== undefined && nowMs > Date.parse(end))
+    return warning(check, `Node ${version} gets no fixes of security any more (since ${end})`, install);
+  if (major % 2 === 1) return warning(check, `Node ${version} is of a line without long support`, install);
+  return ok(check, `Node ${version}`);
+}
+
+/** @throws PolicyError */
+export function policyOf({ policyFile }: Config, features: Features): Policy | undefined {
+  if (policyFile === undefined) return undefined;
+  return createPolicy(readPolicy(policyFile, knownNames(features)), scopeCatalogue(features.scopes, []));
+}
+
+export function checkPolicy(config: Config, features: Features): Finding[] {
+  const check = "program.policy";
+  try {
+    return policyOf(config, features) === undefined
+      ? []
+      : [ok(check, `The policy is valid (${config.policyFile})`)];
+  } catch (error) {
+    const problems = error instanceof PolicyError ? error.problems : [(error as Error).message];
+    return problems.map((problem) =>
+      failure(
+        check,
+        `POLICY_FILE: ${problem}`,
+        "Correct the file as it says; docs/access.md has every key and examples.",
+      ),
+    );
+  }
+}
+
+/**
+ * The rooms of the server, silent: to ask them what it would do.
+ * @throws PolicyError, or Error if the declaration of a tool is wrong
+ */
+export function silentRooms(
+  config: Config,
+  features: Features,
+  records: Records,
+  { now = systemClock, policy = policyOf(config, features) }: { now?: () => number; policy?: Policy } = {},
+): Rooms {
+  const log = pino({ level: "silent" });
+  return buildRooms({
+    ...features,
+    config,
+    ...(policy && { policy }),
+    records,
+    identityProvider: createOidcProvider(config.upstream, { now, randomBytes, log }),
+    log,
+    now,
+  });
+}
+
+/** What the server would refuse to start with, beside its settings. */
+export function checkFeatures(config: Config, features: Features, records: Records): Finding {
+  const check = "program.tools";
+  try {
+    const { tools, scopes } = features;
+    silentRooms({ ...withoutPolicy(config) }, features, records);
+    const names = Object.keys(scopes);
+    return ok(
+      check,
+      `It offers ${count(tools.length, "tool")}, ${count(names.length, "scope")}: ${names.join(" ") || "none"}`,
+    );
+  } catch (error) {
+    return failure(
+      check,
+      `The server would not start: ${(error as Error).message}`,
+      "Correct the declaration that it names (src/tools/index.ts, CLIENTS or SCOPE_CLAIM_MAP).",
+    );
+  }
+}
+
+function withoutPolicy({ policyFile: _, ...config }: Config): Config {
+  return config;
+}
+
+const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;
+
+export function checkAuditLog({ audit: { destination } }: Config): Finding[] {
+  const check = "program.audit_log";
+  if (destination === undefined || destination === "stdout" || destination === "stderr") return [];
+  try {
+    // Nothing is created: whether it could be is what its folder says.
+    accessSync(existsSync(destination) ? destination : dirname(destination), constants.W_OK);
+    return [ok(check, `The audit log can be written (${destination})`)];
+  } catch {
+    return [
+      failure(
+        check,
+        `The audit log cannot be written: ${destination}`,
+        "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.",
+      ),
+    ];
+  }
+}

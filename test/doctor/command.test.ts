@@ -1,0 +1,363 @@
+/** `npm run doctor` as people and programs run it: its exit code, its two forms, its limits, and what it never prints. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
+import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import type { Finding } from "../../src/doctor/finding.ts";
+import { settingNames } from "../../src/doctor/settings.ts";
+import { freePort } from "../support/free-port.ts";
+import { startServerProcess } from "../support/server-process.ts";
+import {
+  AUDIENCE,
+  CLIENT_SECRET,
+  lineOf,
+  listen,
+  listenSilently,
+  look,
+  NOTHING_WORKS,
+  runDoctor,
+  SECRET_KEY,
+  started,
+} from "./support.ts";
+
+const run = promisify(execFile);
+
+describe("npm run doctor", () => {
+  test("an empty environment: every setting that is missing, each with its fix, and exit code 1", async () => {
+    const { code, stdout, stderr } = await runDoctor({});
+    assert.equal(code, 1);
+    assert.equal(stderr, "");
+    for (const name of Object.keys(NOTHING_WORKS).filter((name) => name !== "PORT"))
+      assert.match(stdout, new RegExp(`✗ ${name} is missing\\.\\n {6}→ Set ${name}: `));
+    assert.match(stdout, /It cannot serve like this: 6 problems to fix/);
+    assert.doesNotMatch(stdout, /^\s+at /m);
+  });
+
+  test("a deployment that is well: exit code 0, the exact callback URL, and JSON with the same findings", async () => {
+    const port = await freePort();
+    const baseUrl = `http://localhost:${port}`;
+    const identityProvider = await startIdentityProvider({
+      port: 0,
+      client: { id: "proxy", secret: CLIENT_SECRET, redirectUris: [`${baseUrl}/auth/callback`] },
+      audience: AUDIENCE,
+      scopes: ["weather:read"],
+      users: [],
+      character: { advertisesApiScopes: true },
+    });
+    const environment = {
+      ...NOTHING_WORKS,
+      BASE_URL: baseUrl,
+      PORT: String(port),
+      OIDC_ISSUER: identityProvider.issuer,
+      OIDC_AUDIENCE: AUDIENCE,
+      REDIS_URL: "",
+      STORE: "memory",
+    };
+    const server = await startServerProcess({ ...environment, HOST: "127.0.0.1", LOG_LEVEL: "silent" });
+    try {
+      const [words, json] = await Promise.all([runDoctor(environment), runDoctor(environment, ["--json"])]);
+      assert.equal(words.code, 0, words.stdout);
+      assert.match(words.stdout, /It can serve, with/);
+      assert.ok(words.stdout.includes(`Callback URL             ${baseUrl}/auth/callback\n`));
+      assert.equal(json.code, 0);
+      const { canServe, findings, registration } = JSON.parse(json.stdout);
+      assert.equal(canServe, true);
+      assert.equal(registration.callbackUrl, `${baseUrl}/auth/callback`);
+      for (const finding of findings as Finding[])
+        assert.ok(words.stdout.includes(finding.says), finding.says);
+      for (const check of ["provider.credentials", "address.bearer", "settings.valid"])
+        assert.equal(findings.find((each: Finding) => each.check === check)?.status, "ok", check);
+    } finally {
+      await server.stop();
+      await identityProvider.close();
+    }
+  });
+
+  test("where nobody ever answers it ends all the same, and says so", async () => {
+    const silent = await listenSilently();
+    const at = `localhost:${silent.port}`;
+    const startedAt = performance.now();
+    const { code, stdout } = await runDoctor({
+      ...NOTHING_WORKS,
+      BASE_URL: `http://${at}`,
+      OIDC_ISSUER: `http://${at}`,
+      REDIS_URL: `redis://127.0.0.1:${silent.port}`,
+    });
+    const seconds = (performance.now() - startedAt) / 1000;
+    await silent.close();
+    assert.equal(code, 1);
+    assert.ok(seconds < 45, `${seconds} s`);
+    assert.match(stdout, /✗ The identity provider cannot be reached/);
+    assert.match(stdout, /✗ Redis at .* does not answer in time/);
+    assert.match(stdout, /! BASE_URL could not be reached from here/);
+  });
+
+  test("an answer that never ends is cut", async () => {
+    const endless = await listen((_req, res) => {
+      res.writeHead(200, { "content-type": "application/json" });
+      const timer = setInterval(() => res.write(" ".repeat(65_536)), 5);
+      res.on("close", () => clearInterval(timer));
+    });
+    const url = `http://localhost:${endless.port}`;
+    const { line } = await look({ ...NOTHING_WORKS, BASE_URL: url, OIDC_ISSUER: url });
+    await endless.close();
+    assert.match(line("provider.discovery"), /^✗/);
+    assert.match(line("address.metadata"), /^[✗!]/);
+  });
+
+  test("a provider that quotes what it was sent, colours and all: no secret is printed", async () => {
+    const secrets = {
+      clientSecret: 'client"secret\\with-quotes-77',
+      redis: "redis-p@ssword-42",
+      key: SECRET_KEY,
+    };
+    const echo = await listen(async (req, res) => {
+      const self = `http://${req.headers.host}`;
+      let body = "";
+      for await (const chunk of req) body += chunk;
+      if (req.method === "POST") {
+        const sent = new URLSearchParams(body).get("client_secret") ?? "";
+        return void res.writeHead(400).end(JSON.stringify({ error: `\u001b[31m${sent}` }));
+      }
+      const redirectUri = new URL(req.url ?? "", self).searchParams.get("redirect_uri");
+      if (redirectUri !== null) {
+        const description = `${secrets.clientSecret} ${SECRET_KEY}\u001b[0m`;
+        const query = new URLSearchParams({ error: "access_denied", error_description: description });
+        return void res.writeHead(302, { location: `${redirectUri}?${query}` }).end();
+      }
+      const endpoints = {
+        token_endpoint: `${self}/token`,
+        authorization_endpoint: `${self}/auth`,
+        jwks_uri: `${self}/keys`,
+      };
+      res.end(JSON.stringify({ issuer: self, ...endpoints, response_types_supported: ["code"] }));
+    });
+    const environment = {
+      ...NOTHING_WORKS,
+      OIDC_ISSUER: `http://localhost:${echo.port}`,
+      OIDC_CLIENT_SECRET: secrets.clientSecret,
+      REDIS_URL: `redis://user:${encodeURIComponent(secrets.redis)}@127.0.0.1:1`,
+    };
+    const runs = await Promise.all([runDoctor(environment), runDoctor(environment, ["--json"])]);
+    await echo.close();
+    for (const { stdout, stderr } of runs) {
+      assert.match(stdout, /\[secret\]/, "it was said, and hidden");
+      for (const secret of [
+        ...Object.values(secrets),
+        JSON.stringify(secrets.clientSecret).slice(1, -1),
+        encodeURIComponent(secrets.redis),
+      ])
+        assert.ok(!(stdout + stderr).includes(secret), secret);
+      assert.ok(!stdout.includes("\u001b"), "nothing steers the terminal");
+    }
+  });
+
+  test("the token command explains a foreign token without Redis, and refuses to guess", async () => {
+    const { code, stdout } = await runDoctor(NOTHING_WORKS, ["token", "-"], "sk-not-one-of-ours\n");
+    assert.equal(code, 1);
+    assert.match(stdout, /✗ It is no token of this server/);
+    const help = await runDoctor({}, ["--help"]);
+    assert.equal(help.code, 0);
+    assert.match(help.stdout, /token .*why a bearer token/s);
+    assert.equal((await runDoctor({}, ["tokn"])).code, 1);
+  });
+});
+
+describe("a certificate that clients see", () => {
+  let folder: string;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "doctor-tls-"));
+    const openssl = (...args: string[]) => run("openssl", args, { cwd: folder });
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    await openssl(
+      "req",
+      "-x509",
+      ...key,
+      "-days",
+      "2",
+      "-keyout",
+      "ca.key",
+      "-out",
+      "ca.pem",
+      "-subj",
+      "/CN=authority",
+    );
+    writeFileSync(join(folder, "names"), "subjectAltName=DNS:localhost");
+    for (const [name, days] of [
+      ["expired", "-1"],
+      ["soon", "5"],
+      ["good", "60"],
+    ] as const) {
+      await openssl("req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", "/CN=localhost");
+      const signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "names", "-days", days];
+      await openssl("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.pem`, ...signed);
+    }
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  /** The server behind a proxy that speaks TLS with this certificate. */
+  async function behind(name: string, trusted = true): Promise<Finding[]> {
+    const read = (file: string) => readFileSync(join(folder, file));
+    const port = await freePort();
+    const front = await started(
+      createTlsServer({ key: read(`${name}.key`), cert: read(`${name}.pem`) }, (req, res) => {
+        const headers = { ...req.headers, "x-forwarded-for": "203.0.113.9" };
+        const passed = request(
+          { port, host: "127.0.0.1", path: req.url, method: req.method, headers },
+          (answer) => {
+            res.writeHead(answer.statusCode ?? 502, answer.headers);
+            answer.pipe(res);
+          },
+        );
+        req.pipe(passed);
+      }),
+    );
+    const environment = {
+      ...NOTHING_WORKS,
+      REDIS_URL: "",
+      STORE: "memory",
+      PORT: String(port),
+      BASE_URL: `https://localhost:${front.port}`,
+    };
+    const server = await startServerProcess({
+      ...environment,
+      HOST: "127.0.0.1",
+      TRUSTED_PROXIES: "127.0.0.1",
+      LOG_LEVEL: "silent",
+    });
+    try {
+      const known = trusted ? { NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") } : {};
+      const { stdout } = await runDoctor({ ...environment, ...known }, ["--json"]);
+      return JSON.parse(stdout).findings.filter(({ check }: Finding) => check.startsWith("address."));
+    } finally {
+      await server.stop();
+      await front.close();
+    }
+  }
+
+  const lines = (findings: Finding[]) => findings.map(lineOf).join("\n");
+
+  test("that is good, and ends soon", async () => {
+    const good = await behind("good");
+    assert.deepEqual(
+      good.filter(({ status }) => status !== "ok"),
+      [],
+    );
+    assert.match(lines(good), /✓ The certificate of localhost is valid for 59 more days/);
+    assert.match(lines(await behind("soon")), /! The certificate of localhost ends in 4 days.*→ Renew it/);
+  });
+
+  test("that has expired: both who asks and who looks say so", async () => {
+    const findings = lines(await behind("expired"));
+    assert.match(
+      findings,
+      /✗ BASE_URL cannot be reached: the certificate of localhost:\d+ has expired → Renew/,
+    );
+    assert.match(findings, /✗ The certificate of localhost has expired \(on \d{4}-/);
+  });
+
+  test("of an authority that nobody here knows", async () => {
+    assert.match(
+      lines(await behind("good", false)),
+      /✗ .*authority that this computer does not know.*NODE_EXTRA_CA_CERTS/,
+    );
+  });
+});
+
+describe("settings", () => {
+  test("the names of all settings are known: those that .env.example explains", () => {
+    const explained = [...readFileSync(".env.example", "utf8").matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)];
+    for (const environment of [{}, { STORE: "memory" }, { AUTH0_DOMAIN: "t.auth0.com" }, NOTHING_WORKS])
+      assert.deepEqual(settingNames(environment).sort(), explained.map(([, name]) => name).sort());
+  });
+
+  const slips: Array<[what: string, environment: Record<string, string>, line: RegExp]> = [
+    [
+      "a letter too few",
+      { REDIS_UR: "redis://x" },
+      /^! REDIS_UR is set, but is no setting.*Did you mean REDIS_URL\?/,
+    ],
+    ["a name that Auth0 users expect", { AUTH0_SECRET: "x" }, /^! AUTH0_SECRET is set, but is no setting/],
+    ["a name that OpenID users expect", { OIDC_PROVIDER_URL: "x" }, /^! OIDC_PROVIDER_URL is set/],
+    [
+      "quotation marks that were kept",
+      { SERVER_NAME: '"Weather"' },
+      /^! The value of SERVER_NAME begins and ends with a quotation/,
+    ],
+    [
+      "a comment that was kept",
+      { SERVER_NAME: "Weather # ours" },
+      /^! The value of SERVER_NAME contains " # "/,
+    ],
+  ];
+  for (const [what, environment, line] of slips)
+    test(what, async () => {
+      const { findings } = await look({ ...NOTHING_WORKS, ...environment });
+      assert.ok(
+        findings.some((finding) => line.test(lineOf(finding))),
+        findings.map(lineOf).join("\n"),
+      );
+    });
+
+  test("what orchestrators set is none of our business", async () => {
+    const { findings } = await look({
+      ...NOTHING_WORKS,
+      REDIS_SERVICE_HOST: "10.0.0.1",
+      REDIS_PORT: "tcp://10.0.0.1:6379",
+      HOSTNAME: "pod",
+      PATH: "/bin",
+      HOME: "/root",
+    });
+    assert.deepEqual(
+      findings.filter(({ check }) => check === "settings.unknown"),
+      [],
+    );
+  });
+
+  test("one wrong setting does not keep the others from being checked", async () => {
+    const { of, line } = await look({ ...NOTHING_WORKS, ACCESS_TOKEN_SECONDS: "soon" });
+    assert.match(
+      line("settings.valid"),
+      /^✗ ACCESS_TOKEN_SECONDS must be a whole number.*→ Correct ACCESS_TOKEN_SECONDS/,
+    );
+    assert.equal(of("provider.discovery").status, "failure");
+    assert.equal(of("redis.reachable").status, "failure");
+    assert.equal(of("address.metadata").status, "unknown");
+  });
+
+  test("a policy and an audit log that cannot be used", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "doctor-policy-"));
+    const POLICY_FILE = join(folder, "policy.yaml");
+    writeFileSync(
+      POLICY_FILE,
+      "rules:\n  - name: typo\n    deny: { tools: [curent_weather] }\n    for: { users: [a] }\n",
+    );
+    const wrong = await look({ ...NOTHING_WORKS, POLICY_FILE, AUDIT_LOG: join(folder, "missing/audit.log") });
+    assert.match(
+      wrong.line("program.policy"),
+      /^✗ POLICY_FILE: .*policy\.yaml:\d.*curent_weather.*→ Correct the file/,
+    );
+    assert.match(wrong.line("program.audit_log"), /^✗ The audit log cannot be written.*→ Let AUDIT_LOG name/);
+    writeFileSync(POLICY_FILE, "rules: []\n");
+    const right = await look({ ...NOTHING_WORKS, POLICY_FILE, AUDIT_LOG: join(folder, "audit.log") });
+    assert.match(right.line("program.policy"), /^✓/);
+    assert.match(right.line("program.audit_log"), /^✓/);
+    rmSync(folder, { recursive: true });
+  });
+
+  test("a client that names a scope which no tool declares: the server would not start", async () => {
+    const CLIENTS =
+      '[{"client_id":"ci","redirect_uris":["https://ci.example.com/cb"],"scope":"wether:read"}]';
+    const { line } = await look({ ...NOTHING_WORKS, CLIENTS });
+    assert.match(
+      line("program.tools"),
+      /^✗ The server would not start: .*wether:read.*→ Correct the declaration/,
+    );
+  });
+});

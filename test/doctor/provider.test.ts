@@ -1,0 +1,250 @@
+/** The doctor and a real identity provider, in several characters, with what operators get wrong. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import {
+  type Character,
+  type RunningIdentityProvider,
+  startIdentityProvider,
+} from "../../src/dev/identity-provider.ts";
+import { AUDIENCE, CLIENT_SECRET, listen, listenSilently, look, NOTHING_WORKS } from "./support.ts";
+
+const BASE_URL = "http://localhost:1";
+const closing: Array<{ close(): Promise<void> }> = [];
+after(() => Promise.all(closing.map((each) => each.close())));
+
+async function provider(character: Character = {}): Promise<RunningIdentityProvider> {
+  const started = await startIdentityProvider({
+    port: 0,
+    client: { id: "proxy", secret: CLIENT_SECRET, redirectUris: [`${BASE_URL}/auth/callback`] },
+    audience: AUDIENCE,
+    scopes: ["weather:read"],
+    users: [],
+    character: { advertisesApiScopes: true, ...character },
+  });
+  closing.push(started);
+  return started;
+}
+
+/** Somebody else in the place of a provider. */
+async function impostor(answer: Parameters<typeof listen>[0]): Promise<string> {
+  const server = await listen(answer);
+  closing.push(server);
+  return `http://localhost:${server.port}`;
+}
+
+/** A good provider's document, with some of its endpoints elsewhere: at whoever answers here. */
+async function actingFor(
+  good: RunningIdentityProvider,
+  endpoints: Record<string, string>,
+  answer: Parameters<typeof listen>[0],
+): Promise<string> {
+  return impostor(async (req, res) => {
+    if (!req.url?.startsWith("/.well-known/")) return answer(req, res);
+    const self = `http://${req.headers.host}`;
+    const document = (await (
+      await fetch(`${good.issuer}/.well-known/openid-configuration`)
+    ).json()) as object;
+    const moved = Object.entries(endpoints).map(([name, path]) => [name, self + path]);
+    res.end(JSON.stringify({ ...document, issuer: self, ...Object.fromEntries(moved) }));
+  });
+}
+
+const looking = (issuer: string, more: Record<string, string> = {}) =>
+  look({ ...NOTHING_WORKS, BASE_URL, OIDC_ISSUER: issuer, OIDC_AUDIENCE: AUDIENCE, ...more });
+
+const mine = (findings: Array<{ check: string; status: string }>) =>
+  findings.filter(({ check }) => check.startsWith("provider."));
+
+describe("the identity provider", () => {
+  test("with everything right, every line is a ✓", async () => {
+    for (const character of [
+      {},
+      { trailingSlashIssuer: true },
+      { accessTokens: "jwt" },
+    ] satisfies Character[]) {
+      const { findings } = await looking((await provider(character)).issuer);
+      assert.deepEqual(
+        mine(findings).filter(({ status }) => status !== "ok"),
+        [],
+      );
+      for (const check of ["issuer", "keys", "credentials", "redirect_uri", "audience", "clock"])
+        assert.ok(
+          findings.some((each) => each.check === `provider.${check}`),
+          check,
+        );
+    }
+  });
+
+  test("a wrong secret", async () => {
+    const { issuer } = await provider();
+    const { line } = await looking(issuer, { OIDC_CLIENT_SECRET: "another-secret-altogether" });
+    assert.match(
+      line("provider.credentials"),
+      /^✗ .*does not accept the client id and secret.*→ Copy both anew/,
+    );
+    assert.match(line("provider.redirect_uri"), /^✓/, "which needs no secret");
+  });
+
+  test("a wrong client id", async () => {
+    const { issuer } = await provider();
+    const { line } = await looking(issuer, { OIDC_CLIENT_ID: "prxoy" });
+    assert.match(line("provider.credentials"), /^✗/);
+    assert.match(line("provider.redirect_uri"), /^✗ The provider does not know the client id prxoy/);
+  });
+
+  test("a callback URL that is not registered: the line has the exact one", async () => {
+    const { issuer } = await provider();
+    const { line } = await looking(issuer, { BASE_URL: "http://localhost:1/tools" });
+    assert.match(
+      line("provider.redirect_uri"),
+      /^✗ The callback URL is not registered .*: http:\/\/localhost:1\/tools\/auth\/callback$/,
+    );
+    assert.match(line("provider.credentials"), /^✓/);
+  });
+
+  test("an audience that it does not know", async () => {
+    const { issuer } = await provider();
+    const { line } = await looking(issuer, { OIDC_AUDIENCE: "https://wether.example.com" });
+    assert.match(line("provider.audience"), /^✗ The provider knows no API https:\/\/wether\.example\.com/);
+    assert.match(line("provider.redirect_uri"), /^✓/);
+  });
+
+  test("a scope that it refuses", async () => {
+    const { issuer } = await provider({ unknownScopes: "refused" });
+    const { line } = await looking(issuer, { OIDC_SCOPES: "openid wether:raed" });
+    assert.match(line("provider.sign_in"), /^✗ The provider refuses the scopes of a sign-in/);
+  });
+
+  test("one that knows none of the tools' scopes", async () => {
+    const { issuer } = await provider({ advertisesApiScopes: false });
+    const { line } = await looking(issuer);
+    assert.match(
+      line("provider.scopes"),
+      /^! It does not list these scopes of the tools: weather:read.*SCOPES_FROM/,
+    );
+  });
+
+  test("a slash that is missing in the issuer", async () => {
+    const { issuer } = await provider({ trailingSlashIssuer: true });
+    const { line } = await looking(issuer.slice(0, -1));
+    assert.match(line("provider.issuer"), /^! .*the slash at the end is missing.*→ Set OIDC_ISSUER=.*\/$/);
+    assert.match(line("provider.redirect_uri"), /^✓/, "of a bare host both mean the same");
+  });
+
+  test("another issuer's document: our secret is not sent there", async () => {
+    const posted: string[] = [];
+    const url = await impostor((req, res) => {
+      if (req.method === "POST") posted.push(req.url ?? "");
+      res.setHeader("content-type", "application/json");
+      res.end(
+        JSON.stringify({
+          issuer: "http://localhost:5/other",
+          token_endpoint: `http://${req.headers.host}/token`,
+        }),
+      );
+    });
+    const { line } = await looking(url);
+    assert.match(
+      line("provider.issuer"),
+      /^✗ Its issuer is http:\/\/localhost:5\/other.*→ Set OIDC_ISSUER=http:\/\/localhost:5\/other$/,
+    );
+    assert.match(line("provider.credentials"), /^! .*were not checked/);
+    assert.deepEqual(posted, []);
+  });
+
+  test("a web page where the document should be", async () => {
+    const url = await impostor((_req, res) =>
+      res.setHeader("content-type", "text/html").end("<html><title>Sign in to Example</title></html>"),
+    );
+    const { line } = await looking(url);
+    assert.match(
+      line("provider.discovery"),
+      /^✗ There is no discovery document .*web page \("Sign in to Example"\).*→ Set OIDC_ISSUER/,
+    );
+  });
+
+  test("404, 500, and a redirection", async () => {
+    const answering = (status: number, headers: Record<string, string> = {}) =>
+      impostor((_req, res) => res.writeHead(status, headers).end());
+    assert.match((await looking(await answering(404))).line("provider.discovery"), /^✗ .*HTTP 404/);
+    assert.match(
+      (await looking(await answering(503))).line("provider.discovery"),
+      /^✗ .*HTTP 503.*own status and log/,
+    );
+    const elsewhere = await answering(302, { location: "https://elsewhere.example/x?token=1" });
+    const moved = (await looking(elsewhere)).line("provider.discovery");
+    assert.match(moved, /^✗ .*a redirection to https:\/\/elsewhere\.example\/x\b/);
+    assert.ok(!moved.includes("token=1"));
+  });
+
+  test("nobody there, and somebody who says nothing", async () => {
+    assert.match(
+      (await looking("http://localhost:2")).line("provider.discovery"),
+      /^✗ .*nothing listens at localhost:2/,
+    );
+    assert.match(
+      (await looking("http://localhost:6667")).line("provider.discovery"),
+      /^✗ .*port that browsers/,
+    );
+    const silent = await listenSilently();
+    closing.push(silent);
+    const startedAt = performance.now();
+    const { line } = await looking(`http://localhost:${silent.port}`, { UPSTREAM_TIMEOUT_SECONDS: "1" });
+    assert.match(line("provider.discovery"), /^✗ .*did not answer within 1 s.*firewall/);
+    assert.ok(performance.now() - startedAt < 10_000);
+  });
+
+  test("keys that cannot be used", async () => {
+    const good = await provider();
+    const withKeys = (keys: unknown) =>
+      actingFor(good, { jwks_uri: "/keys" }, (_req, res) =>
+        res.end(typeof keys === "string" ? keys : JSON.stringify({ keys })),
+      );
+    const line = async (keys: unknown) => (await looking(await withKeys(keys))).line("provider.keys");
+    assert.match(await line("<html>"), /^✗ There is no key set/);
+    assert.match(await line([]), /^✗ None of the 0 keys/);
+    assert.match(
+      await line([{ kty: "oct", k: "AAAA" }, { kty: "RSA", use: "enc", n: "x", e: "AQAB" }, null]),
+      /^✗ None of the 3 keys/,
+    );
+  });
+
+  test("a token endpoint that answers everybody alike is no ✓", async () => {
+    const good = await provider();
+    const alike = (status: number, body: string) =>
+      actingFor(good, { token_endpoint: "/token" }, (_req, res) => res.writeHead(status).end(body));
+    const line = async (status: number, body: string) =>
+      (await looking(await alike(status, body))).line("provider.credentials");
+    // Entra, and an application without a secret.
+    assert.match(
+      await line(400, '{"error":"invalid_grant"}'),
+      /^! Could not tell whether the client secret is right/,
+    );
+    assert.match(await line(502, "<title>Bad gateway</title>"), /^! Could not tell.*Bad gateway/);
+    assert.match(await line(429, ""), /^! Could not tell.*429/);
+    assert.match(await line(200, '{"access_token":"x"}'), /^! Could not tell/);
+    assert.match(await line(401, ""), /^✗/);
+  });
+
+  test("one that accepts the secret in a header only", async () => {
+    const good = await provider();
+    const url = await actingFor(good, { token_endpoint: "/token" }, (req, res) => {
+      const isInHeader = req.headers.authorization?.startsWith("Basic ");
+      const error = isInHeader ? "invalid_grant" : "invalid_client";
+      res.writeHead(isInHeader ? 400 : 401).end(JSON.stringify({ error }));
+    });
+    assert.match(
+      (await looking(url)).line("provider.credentials"),
+      /^✗ The client secret is right, but .*→ .*client_secret_post/,
+    );
+  });
+
+  test("clocks that differ", async () => {
+    const { issuer } = await provider();
+    const later = await look({ ...NOTHING_WORKS, BASE_URL, OIDC_ISSUER: issuer }, () => Date.now() + 600_000);
+    assert.match(
+      later.line("provider.clock"),
+      /^✗ This computer's clock is (599|600|601) s ahead of the provider's.*NTP/,
+    );
+  });
+});

@@ -1,0 +1,287 @@
+/** `doctor token`: why a bearer token is accepted or refused, by what the server itself decides, changing nothing. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { silentRooms } from "../../src/doctor/program.ts";
+import { explainToken, readPresented } from "../../src/doctor/token.ts";
+import { knownNames } from "../../src/mcp/features.ts";
+import { createPolicy } from "../../src/policy/policy.ts";
+import { parsePolicy } from "../../src/policy/policy-file.ts";
+import {
+  authorize,
+  callTool,
+  refresh,
+  register,
+  revoke,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { tellRedis } from "../support/redis-admin.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+import { FEATURES, runDoctor, seen } from "./support.ts";
+
+const redis = await redisForTests();
+
+describe("doctor token", { skip: redis.skip }, () => {
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage({ redisUrl: redis.url!, environment: { REFRESH_GRACE_SECONDS: "30" } });
+  });
+  after(async () => {
+    await stage.close();
+    await redis.stop();
+  });
+
+  async function signIn(options = {}) {
+    const client = await register(stage.baseUrl);
+    return { client, tokens: await signInForTokens(stage.baseUrl, client, options) };
+  }
+
+  /** At the server's time, by its own settings, as `explainTokenHere` asks. */
+  async function explain(token: string, policy?: string) {
+    const now = () => Math.floor(Date.now() / 1000) + stage.clock.ahead;
+    const rooms = silentRooms(stage.config, FEATURES, stage.records, {
+      now,
+      ...(policy !== undefined && {
+        policy: createPolicy(parsePolicy(policy, "policy.yaml", knownNames(FEATURES))),
+      }),
+    });
+    return seen(await explainToken(readPresented(token, stage.config.upstream.issuer, now()), rooms));
+  }
+
+  test("an access token that is good: every stage, its scopes, and its tools", async () => {
+    const { client, tokens } = await signIn();
+    const { line, findings } = await explain(tokens.access_token);
+    assert.deepEqual(
+      findings.filter(({ status }) => status !== "ok"),
+      [],
+    );
+    assert.match(line("token.shape"), /^✓ It is a whole access token/);
+    assert.match(
+      line("token.grant"),
+      new RegExp(`^✓ .*alice with the client ${client.client_id}, signed in \\d+ seconds? ago`),
+    );
+    assert.match(line("token.expiry"), /^✓ It ends in (59|60) minutes/);
+    assert.match(line("token.scopes"), /^✓ Its scopes now: weather:read$/);
+    assert.match(line("token.tool.current_weather"), /^✓ It may use current_weather/);
+    assert.match(line("token.verdict"), /^✓ Accepted/);
+  });
+
+  test("what a user was not granted", async () => {
+    const { tokens } = await signIn({ login: "bob" });
+    const { line } = await explain(tokens.access_token);
+    assert.match(line("token.scopes"), /^✓ Its scopes now: none/);
+    assert.match(
+      line("token.tool.current_weather"),
+      /^! It may not use current_weather: it lacks weather:read/,
+    );
+    assert.match(line("token.tool.whoami"), /^✓/);
+  });
+
+  test("one that has expired: how long ago", async () => {
+    const { tokens } = await signIn();
+    stage.clock.ahead = 3_600 + 300;
+    const { line, findings } = await explain(tokens.access_token);
+    stage.clock.ahead = 0;
+    assert.match(
+      line("token.expiry"),
+      /^✗ Refused \(expired_access_token\): it ended [45] minutes ago.*→ Let the client refresh/,
+    );
+    assert.equal(findings.at(-1)?.check, "token.expiry", "nothing after the stage that refuses");
+  });
+
+  test("one whose grant has ended, and one that never was one of its tokens", async () => {
+    const { client, tokens } = await signIn();
+    const last = tokens.access_token.at(-1) === "A" ? "E" : "A";
+    const madeUp = tokens.access_token.slice(0, -1) + last;
+    const unknown = await explain(madeUp);
+    assert.match(unknown.line("token.grant"), /^✓/);
+    assert.match(unknown.line("token.known"), /^✗ Refused \(unknown_access_token\)/);
+    await revoke(stage.baseUrl, client, tokens.refresh_token);
+    const ended = await explain(tokens.access_token);
+    assert.match(ended.line("token.grant"), /^✗ Refused \(grant_ended\).*→ Let the client sign in again/);
+    assert.match(
+      (await explain(tokens.refresh_token)).line("token.standing"),
+      /^✗ Refused \(unknown_grant\)/,
+    );
+  });
+
+  test("one for another address of this server", async () => {
+    const { tokens } = await signIn();
+    const moved = { ...stage.config, resource: "https://elsewhere.example.com/mcp" };
+    const rooms = silentRooms(moved, FEATURES, stage.records);
+    const about = (token: string) => explainToken(readPresented(token, "", 0), rooms).then(seen);
+    assert.match(
+      (await about(tokens.access_token)).line("token.resource"),
+      /^✗ .*it is for http:\/\/localhost.*BASE_URL/,
+    );
+    assert.match(
+      (await about(tokens.refresh_token)).line("token.standing"),
+      /^✗ Refused \(foreign_resource\)/,
+    );
+  });
+
+  test("one whose user or tool a policy denies: by which rule", async () => {
+    const { tokens } = await signIn();
+    const nobody = "rules:\n  - name: alice is away\n    deny: everything\n    for: { users: [alice] }\n";
+    const noWeather =
+      "rules:\n  - name: no weather\n    deny: { tools: [current_weather] }\n    for: { users: [alice] }\n";
+    const denied = await explain(tokens.access_token, nobody);
+    assert.match(
+      denied.line("token.admission"),
+      /^✗ Refused \(denied_by_policy\).*by the rule "alice is away".*policy explain/,
+    );
+    assert.match(
+      (await explain(tokens.refresh_token, nobody)).line("token.standing"),
+      /^✗ .*"alice is away"/,
+    );
+    const tool = await explain(tokens.access_token, noWeather);
+    assert.match(tool.line("token.tool.current_weather"), /^! .*by the rule "no weather"/);
+    assert.match(tool.line("token.verdict"), /^✓/);
+  });
+
+  test("a refresh token: current, replaced a moment ago, replaced long ago, made up", async () => {
+    const { client, tokens } = await signIn();
+    assert.match((await explain(tokens.refresh_token)).line("token.standing"), /^✓ .*good now/);
+    const renewed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(renewed.status, 200);
+    assert.match(
+      (await explain(tokens.refresh_token)).line("token.standing"),
+      /^! It was replaced a moment ago\. Until in \d+ seconds/,
+    );
+    assert.match((await explain(renewed.body.refresh_token)).line("token.standing"), /^✓/);
+    stage.clock.ahead = 31;
+    const reused = await explain(tokens.refresh_token);
+    stage.clock.ahead = 0;
+    assert.match(reused.line("token.standing"), /^✗ Refused \(refresh_token_reused\).*ends the whole grant/);
+    const last = tokens.refresh_token.at(-1) === "A" ? "E" : "A";
+    const madeUp = await explain(tokens.refresh_token.slice(0, -1) + last);
+    assert.match(madeUp.line("token.standing"), /^✗ Refused \(unknown_refresh_token\)/);
+    assert.equal(
+      (await refresh(stage.baseUrl, client, renewed.body.refresh_token)).status,
+      200,
+      "looking ended nothing",
+    );
+  });
+
+  test("a grant that another SECRET_KEY wrote is told from one that is not there", async () => {
+    const { tokens } = await signIn();
+    const rooms = silentRooms(
+      { ...stage.config, secretKeys: ["another-key-of-32-bytes-or-more-xyz"] },
+      FEATURES,
+      stage.records,
+    );
+    const { line } = seen(await explainToken(readPresented(tokens.access_token, "", 0), rooms));
+    assert.match(line("token.grant"), /^✗ Refused \(record_not_decryptable\).*NEW,OLD/);
+  });
+
+  test("as a command: from standard input, changing nothing, writing no audit line, never printing the token", async () => {
+    const { tokens } = await signIn();
+    const { url } = stage.config.store as { url: string };
+    const prefix = (stage.config.store as { keyPrefix: string }).keyPrefix;
+    const dump = async () => {
+      const keys = ((await tellRedis(url, "KEYS", `${prefix}:*`)) as string[]).sort();
+      return Promise.all(keys.map(async (key) => [key, await tellRedis(url, "DUMP", key)]));
+    };
+    const environment = { ...environmentOf(stage), REDIS_KEY_PREFIX: prefix };
+    const [before, lines] = [await dump(), stage.log.length];
+    const good = await runDoctor(environment, ["token", "-"], `Bearer ${tokens.access_token}\n`);
+    assert.equal(good.code, 0, good.stdout + good.stderr);
+    assert.match(good.stdout, /✓ Accepted/);
+    const json = await runDoctor(environment, ["token", tokens.refresh_token, "--json"]);
+    assert.deepEqual(JSON.parse(json.stdout).accepted, true);
+    const bad = await runDoctor(environment, ["token", "-"], `mcp_at_${"A".repeat(65)}\n`);
+    assert.equal(bad.code, 1);
+    assert.match(bad.stdout, /✗ Refused \(grant_ended\)/);
+    for (const { stdout, stderr } of [good, json, bad])
+      for (const token of [tokens.access_token, tokens.refresh_token])
+        assert.ok(!(stdout + stderr).includes(token.slice(7, 40)));
+    assert.deepEqual(await dump(), before);
+    assert.equal(stage.log.length, lines, "the server heard nothing of it");
+    const away = await runDoctor({ ...environment, REDIS_URL: "redis://127.0.0.1:1" }, [
+      "token",
+      tokens.access_token,
+    ]);
+    assert.equal(away.code, 1);
+    assert.match(away.stdout, /! Could not tell whether it is good: Redis cannot be reached/);
+  });
+
+  test("what it says is what the server answers", async () => {
+    const { client, tokens } = await signIn();
+    const code = (await authorize(stage.baseUrl, client)).get("code") ?? "";
+    const { line } = await explain(tokens.access_token);
+    assert.match(line("token.verdict"), /^✓/);
+    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+    for (const refused of [tokens.refresh_token.replace("mcp_rt_", "mcp_at_"), code, "nonsense"]) {
+      const { findings } = await explain(refused);
+      assert.ok(
+        findings.some(({ status }) => status === "failure"),
+        refused.slice(0, 7),
+      );
+      assert.equal((await rpc(stage.url, refused, "tools/list")).status, 401);
+    }
+  });
+});
+
+describe("what was pasted instead of a token", () => {
+  const issuer = "https://tenant.eu.auth0.com/";
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const jwt = (claims: object) => `${encode({ alg: "RS256" })}.${encode(claims)}.c2lnbmF0dXJl`;
+  const cases: Array<[what: string, pasted: string, line: RegExp]> = [
+    ["nothing", " \n", /There is no token/],
+    ["an authorization code", `mcp_ac_${"A".repeat(65)}`, /an authorization code, not a token.*\/token/],
+    ["half of a token", `mcp_at_${"A".repeat(20)}`, /has 27 characters, and a whole one 72.*Copy it again/],
+    ["a token with a strange character", `mcp_at_${"A".repeat(64)}!`, /has characters that no token has/],
+    ["a token in two lines", `abc\ndef`, /spaces or line breaks/],
+    [
+      "the provider's own token",
+      jwt({ iss: issuer, aud: ["https://api.example.com", "x"], exp: 1_000 }),
+      /a JWT.*not verified: issued by https:\/\/tenant\.eu\.auth0\.com\/, this server's identity provider; for https:\/\/api\.example\.com, x; ends 2 minutes ago; signed with RS256.*own tokens, never the provider's/,
+    ],
+    [
+      "a JWT of a stranger",
+      jwt({ iss: "https://other.example" }),
+      /issued by https:\/\/other\.example; for nobody; ends never/,
+    ],
+    ["something with two dots", "a.b.c", /three parts like a JWT, but is none/],
+    ["an encrypted JWT", "a.b.c.d.e", /encrypted JWT/],
+    ["another server's key", "sk-1234567890", /no token of this server: those begin with mcp_at_/],
+  ];
+  for (const [what, pasted, line] of cases)
+    test(what, () => {
+      const { kind, findings } = readPresented(pasted, issuer, 1_120);
+      assert.equal(kind, undefined);
+      const [finding] = findings;
+      assert.equal(finding?.status, "failure");
+      const text = `${finding?.says} ${finding !== undefined && "fix" in finding && finding.fix}`;
+      assert.match(text, line);
+      if (pasted.length > 15) assert.ok(!text.includes(pasted.slice(-15)), "never what was pasted");
+    });
+
+  test("what is pasted along with a token is left out, and said", () => {
+    for (const around of ["Bearer TOKEN", '"TOKEN"', " TOKEN\n"]) {
+      const { kind, findings } = readPresented(
+        around.replace("TOKEN", `mcp_at_${"A".repeat(65)}`),
+        issuer,
+        0,
+      );
+      assert.equal(kind, "access");
+      assert.equal(
+        findings.some(({ check }) => check === "token.pasted"),
+        around.trim() !== "TOKEN",
+      );
+    }
+  });
+});
+
+function environmentOf({ config }: Stage): Record<string, string> {
+  const { upstream, baseUrl, secretKeys, store } = config;
+  return {
+    BASE_URL: baseUrl,
+    OIDC_ISSUER: upstream.issuer,
+    OIDC_CLIENT_ID: upstream.clientId,
+    OIDC_CLIENT_SECRET: upstream.clientSecret,
+    SECRET_KEY: secretKeys.join(","),
+    REDIS_URL: (store as { url: string }).url,
+  };
+}
