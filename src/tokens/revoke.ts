@@ -1,8 +1,8 @@
 /** POST /revoke (RFC 7009): either token of a family ends the grant. */
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
-import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import { endGrant } from "./end-grant.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 import { belongsToFamily, readToken } from "./opaque-token.ts";
@@ -26,28 +26,10 @@ export async function revokeToken(
     );
     return;
   }
-  await grants.end(grant.id, "revoked_by_client");
-  await revokeUpstream(grant, identityProvider, log);
+  await endGrant(grants, identityProvider, log)(grant.id, "revoked_by_client");
 }
 
 function isTokenOf(grant: Grant, token: string, hash: string | undefined): boolean {
   if (readToken("refresh", token) !== undefined) return belongsToFamily(token, grant.familyKey);
   return grant.accessTokens.some((issued) => issued.hash === hash);
-}
-
-/** Our own tokens are dead by now whatever the provider answers, so its failure is logged and not the client's. */
-async function revokeUpstream(
-  grant: Grant,
-  identityProvider: IdentityProvider,
-  log: Surroundings["log"],
-): Promise<void> {
-  if (grant.upstream.refreshToken === undefined) return;
-  try {
-    await identityProvider.revoke(grant.upstream.refreshToken);
-  } catch (error) {
-    log.warn(
-      { reason: "upstream_revocation_failed", grantId: grant.id, cause: causes(error) },
-      "The provider still holds its refresh token",
-    );
-  }
 }
