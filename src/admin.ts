@@ -1,14 +1,28 @@
 /** `npm run admin`: the operator's command line. Reads the same environment as the server. */
 import { Command, CommanderError } from "commander";
+import { clientsCommand } from "./admin/clients-command.ts";
+import { type Context, EXIT, UsageError } from "./admin/command.ts";
+import { grantsCommand } from "./admin/grants-command.ts";
 import { type ExplainOptions, explainPolicy, explanationInWords } from "./admin/policy-explain.ts";
+import { terminalOf } from "./admin/terminal.ts";
+import { harmless } from "./admin/words.ts";
 import { loadConfig } from "./config.ts";
 import { readEnvironment } from "./environment.ts";
 import { causes } from "./oauth/errors.ts";
 
+const context: Context = {
+  terminal: terminalOf(process),
+  loadConfig: () => loadConfig(readEnvironment()),
+  finish(exit) {
+    process.exitCode = exit;
+  },
+};
+
 const program = new Command("admin")
   .description("Look at, and change, what this deployment of mcp-oidc-proxy holds.")
   .exitOverride()
-  .showHelpAfterError();
+  .showHelpAfterError()
+  .addHelpText("after", "\nExit codes: 0 done, 1 a problem, 2 nothing matched or a wrong command line.");
 
 const collect = (value: string, values: string[] = []) => [...values, value];
 
@@ -39,13 +53,26 @@ program
     },
   );
 
+for (const command of [grantsCommand(context), clientsCommand(context)])
+  program.addCommand(inheriting(command));
+
+// Whoever reads may have enough: `admin grants list | head`.
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 1));
+
 try {
   await program.parseAsync();
-  process.exit(0); // a connection to the store that never came about would keep the process alive
+  process.exit(); // a connection to the store that never came about would keep the process alive
 } catch (error) {
-  // Commander has said what is wrong with the command line.
-  if (!(error instanceof CommanderError)) process.stderr.write(`${causes(error)}\n`);
-  process.exit(error instanceof CommanderError ? error.exitCode : 1);
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? EXIT.done : EXIT.nothing); // it has said why
+  // Replies of a server, and ids of strangers, may be in it.
+  process.stderr.write(`${causes(error).split("\n").map(harmless).join("\n")}\n`);
+  process.exit(error instanceof UsageError ? EXIT.nothing : EXIT.problem);
+}
+
+/** A command that was built elsewhere does not exit by itself either. */
+function inheriting(command: Command): Command {
+  for (const each of command.commands) each.copyInheritedSettings(program);
+  return command.copyInheritedSettings(program);
 }
 
 function print(text: string): void {
