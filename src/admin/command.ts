@@ -1,4 +1,5 @@
 /** What all commands share: how they end, what they are given, and that nothing is destroyed without a yes. */
+import type { AuditStream } from "../audit.ts";
 import type { Config } from "../config.ts";
 import { type Deployment, withDeployment } from "./deployment.ts";
 import type { Terminal } from "./terminal.ts";
@@ -24,23 +25,29 @@ export type Work = (deployment: Deployment, terminal: Terminal) => Promise<Exit>
 
 export interface Context {
   terminal: Terminal;
+  /** For the audit log, where that has no place of its own. */
+  stderr: AuditStream;
   loadConfig(): Config;
   /** How the process ends. */
   finish(exit: Exit): void;
 }
 
-export async function run({ loadConfig, terminal, finish }: Context, work: Work): Promise<void> {
+export async function run({ loadConfig, terminal, stderr, finish }: Context, work: Work): Promise<void> {
   finish(
-    await withDeployment(loadConfig(), async (deployment) => {
-      const exit = await work(deployment, terminal);
-      const unreadable = deployment.grants.unreadable + deployment.clients.unreadable;
-      if (unreadable === 0) return exit;
-      terminal.say(
-        `${counted(unreadable, "record")} cannot be read: written under another SECRET_KEY, or by another version. Left alone.`,
-      );
-      // It may be among those.
-      return exit === EXIT.nothing ? EXIT.problem : exit;
-    }),
+    await withDeployment(
+      loadConfig(),
+      async (deployment) => {
+        const exit = await work(deployment, terminal);
+        const unreadable = deployment.grants.unreadable + deployment.clients.unreadable;
+        if (unreadable === 0) return exit;
+        terminal.say(
+          `${counted(unreadable, "record")} cannot be read: written under another SECRET_KEY, or by another version. Left alone.`,
+        );
+        // It may be among those.
+        return exit === EXIT.nothing ? EXIT.problem : exit;
+      },
+      stderr,
+    ),
   );
 }
 

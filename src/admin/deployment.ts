@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { type Audit, createAudit, openAuditStream } from "../audit.ts";
+import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit.ts";
 import type { Config } from "../config.ts";
 import { Client } from "../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
@@ -62,6 +62,7 @@ async function untilReady(records: Records): Promise<void> {
 export async function withDeployment<Result>(
   config: Config,
   work: (deployment: Deployment) => Promise<Result>,
+  stderr: AuditStream = process.stderr,
 ): Promise<Result> {
   const { store, secretKeys } = config;
   if (store.kind === "memory")
@@ -72,7 +73,7 @@ export async function withDeployment<Result>(
   const log = pino({ level: "silent" });
   const surroundings = { now: systemClock, randomBytes, log };
   const sealer = createSealer(secretKeys);
-  const audit = createAudit(log, ownAuditStream(config));
+  const audit = createAudit(log, auditStream(config, stderr));
   const records = redisRecords({ ...store, log });
   const grants = createGrants({
     ...surroundings,
@@ -104,10 +105,10 @@ export async function withDeployment<Result>(
 }
 
 /** The file that the server writes too. Standard output is for what was asked for. */
-function ownAuditStream({ audit }: Config) {
+function auditStream({ audit }: Config, stderr: AuditStream): AuditStream {
   const isFile = audit.destination !== undefined && !["stdout", "stderr"].includes(audit.destination);
-  const complaints = pino({ base: null }, process.stderr);
-  return isFile ? openAuditStream(audit, complaints) : process.stderr;
+  const complaints = pino({ base: null }, { write: (line: string) => void stderr.write(line) });
+  return (isFile && openAuditStream(audit, complaints)) || stderr;
 }
 
 const FAILURES_IN_A_ROW = 10;

@@ -15,11 +15,18 @@ export interface Terminal {
   confirm: ((question: string) => Promise<boolean>) | undefined;
 }
 
+/** The process's own, or those of a test. */
+export interface Streams {
+  stdin: NodeJS.ReadStream;
+  stdout: NodeJS.WriteStream;
+  stderr: NodeJS.WriteStream;
+}
+
 const PROGRESS_MS = { seen: 200, logged: 5_000 };
 /** Of a terminal that does not say. */
 const COLUMNS = 80;
 
-export function terminalOf({ stdin, stdout, stderr }: typeof process): Terminal {
+export function terminalOf({ stdin, stdout, stderr }: Streams): Terminal {
   let shown = performance.now();
   let isOnALine = false;
   // Whatever a text is made of, nothing leaves here that a terminal would obey.

@@ -1,8 +1,9 @@
 /** What tests of the command line share: running it as an operator does, beside a deployment that is running. */
-import { execFile, spawn } from "node:child_process";
-import { rm } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
-import { promisify } from "node:util";
+import { runAdmin } from "../../src/admin/program.ts";
+import type { Streams } from "../../src/admin/terminal.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { AUDIENCE, SECRET_KEY } from "../support/stage.ts";
 
@@ -14,17 +15,24 @@ export interface Ran {
 
 export type Admin = (args: readonly string[], environment?: Record<string, string>) => Promise<Ran>;
 
-/** The command as it is shipped, built where it finds its dependencies. */
-export async function buildAdmin(): Promise<{ program: string; remove(): Promise<void> }> {
-  const folder = `node_modules/.cache/admin-${process.pid}`;
-  await promisify(execFile)("npx", ["tsc", "-p", "tsconfig.build.json", "--outDir", folder]);
-  return { program: `${folder}/admin.js`, remove: () => rm(folder, { recursive: true }) };
+/** `npm run admin` with the environment of the deployment's servers, in this process: no terminal anywhere. */
+export function adminOf(cluster: Cluster): Admin {
+  return async (args, environment = {}) => {
+    const [stdin, stdout, stderr] = [new PassThrough().end(), new PassThrough(), new PassThrough()];
+    const texts = Promise.all([text(stdout), text(stderr)]);
+    const streams = { stdin, stdout, stderr } as unknown as Streams;
+    const code = await runAdmin(args, () => ({ ...environmentOf(cluster), ...environment }), streams);
+    stdout.end();
+    stderr.end();
+    const [out, err] = await texts;
+    return { code, stdout: out, stderr: err };
+  };
 }
 
-/** `npm run admin` with the environment of the deployment's servers. */
-export function adminOf(cluster: Cluster, program: string): Admin {
-  return async (args, environment = {}) => {
-    const child = spawn(process.execPath, [program, ...args], {
+/** The same as a process of its own. */
+export function adminProcess(cluster: Cluster, environment: Record<string, string> = {}): Admin {
+  return async (args) => {
+    const child = spawn(process.execPath, [...PROGRAM, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...environmentOf(cluster), ...environment },
     });
@@ -33,6 +41,8 @@ export function adminOf(cluster: Cluster, program: string): Admin {
     return { code: await code, stdout, stderr };
   };
 }
+
+export const PROGRAM = ["--import", "tsx", "src/admin.ts"];
 
 export function environmentOf({ baseUrl, redis, upstream }: Cluster): Record<string, string> {
   return {
