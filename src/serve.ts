@@ -43,14 +43,18 @@ const FIRST_ANNOUNCE_DELAY_MS = 2_000;
 const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
 /** Starts listening even while Redis or the identity provider are out of reach: it says so, and recovers by itself. */
-export async function serve(config: Config, features: Features, log: Logger): Promise<RunningServer> {
+export async function serve(
+  config: Config,
+  features: Features,
+  log: Logger,
+  records: Records = createRecords(config, log),
+): Promise<RunningServer> {
   const metrics = createMetrics();
   collectProcessMetrics(metrics);
   const tracing = await traceIfAsked(config, log);
   const auditStream = openAuditStream(config.audit, log);
   const audit = createAudit(log, auditStream, countDecisions(metrics));
   const policy = watchPolicyFile(config, features, audit, log);
-  const records = createRecords(config, log);
   const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
   const lifecycle = createLifecycle();

@@ -33,6 +33,8 @@ export interface DemoSurroundings {
   weather: WeatherStandIn;
   /** The server's settings, as far as they follow from these. */
   environment: Environment;
+  /** There are these scopes now, and alice may have them. */
+  offer(scopes: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,11 @@ export async function startSurroundings({
       OIDC_AUDIENCE: AUDIENCE,
       OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
       OPEN_METEO_FORECAST_URL: weather.forecastUrl,
+    },
+    offer(scopes) {
+      identityProvider.changeScopes(scopes);
+      for (const { subject, permissions } of users(scopes))
+        identityProvider.changeUser(subject, { permissions });
     },
     close: async () => void (await Promise.all([identityProvider.close(), weather.close()])),
   };

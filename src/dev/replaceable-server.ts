@@ -1,0 +1,147 @@
+/**
+ * The server behind the front of `npm run dev`, replaced at every change of its code. The new one reads the code while the
+ * old one still answers; only if that went well does the old one end, let go of the store, and the new one listen.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Front } from "./dev-front.ts";
+import type { FromServer, ToServer } from "./dev-messages.ts";
+
+export interface ReplaceableServer {
+  /** Requests wait from here on. */
+  hold(): void;
+  /** Resolves when the newest code is in use, or was refused. */
+  replace(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface Options {
+  front: Front;
+  load: Omit<Extract<ToServer, { do: "load" }>, "do">;
+  /** The new server is about to listen. */
+  onLoaded(scopes: string[]): void;
+  /** The new server answers. */
+  onReady(isFirst: boolean): void;
+  /** The code cannot be used. */
+  onProblem(problem: string, lastGoodRuns: boolean): void;
+}
+
+const PATIENCE_MS = 30_000;
+const STOP_MS = 5_000;
+/** A server that ended sooner than this would do so again. */
+const CRASHED_EARLY_MS = 2_000;
+
+export function replaceableServer({ front, load, onLoaded, onReady, onProblem }: Options): ReplaceableServer {
+  let current: { child: ChildProcess; port: number } | undefined;
+  let isFirst = true;
+  let asked = 0;
+  let replacing: Promise<void> | undefined;
+  let isStopping = false;
+
+  async function replaceOnce(isLatest: () => boolean): Promise<void> {
+    const next = startChild();
+    try {
+      const { scopes } = await told(next, "loaded", { do: "load", ...load });
+      onLoaded(scopes);
+      await end(current?.child);
+      current = undefined;
+      const { port } = await told(next, "listening", { do: "listen" });
+      current = { child: next, port };
+      watchForCrash(next);
+      if (isLatest()) front.forwardTo(port);
+      onReady(isFirst);
+      isFirst = false;
+    } catch (error) {
+      next.kill("SIGKILL");
+      if (isStopping) return;
+      const problem = error instanceof Error ? error.message : String(error);
+      onProblem(problem, current !== undefined);
+      if (!isLatest()) return;
+      if (current === undefined) front.refuse(`The server does not start: ${problem}`);
+      else front.forwardTo(current.port);
+    }
+  }
+
+  async function replaceUntilLatest(): Promise<void> {
+    for (let done = -1; done !== asked && !isStopping; ) {
+      const attempt = asked;
+      await replaceOnce(() => attempt === asked);
+      done = attempt;
+    }
+  }
+
+  function replace(): Promise<void> {
+    asked++;
+    front.hold();
+    replacing ??= replaceUntilLatest().finally(() => {
+      replacing = undefined;
+    });
+    return replacing;
+  }
+
+  function watchForCrash(child: ChildProcess): void {
+    const startedAt = performance.now();
+    child.once("exit", (code, signal) => {
+      if (current?.child !== child || isStopping) return;
+      current = undefined;
+      const problem = `The server ended by itself (${signal ?? `exit code ${code}`}).`;
+      onProblem(problem, false);
+      if (performance.now() - startedAt > CRASHED_EARLY_MS) void replace();
+      else front.refuse(`${problem} It is started again when a file changes.`);
+    });
+  }
+
+  return {
+    hold: front.hold,
+    replace,
+    async stop() {
+      isStopping = true;
+      await end(current?.child);
+      current = undefined;
+    },
+  };
+}
+
+function startChild(): ChildProcess {
+  return fork(new URL("./dev-child.ts", import.meta.url), { execArgv: ["--import", "tsx"] });
+}
+
+/** Tells the child, and waits for its word. @throws Error with what went wrong there */
+async function told<Kind extends FromServer["is"]>(
+  child: ChildProcess,
+  kind: Kind,
+  message: ToServer,
+): Promise<Extract<FromServer, { is: Kind }>> {
+  const over = new AbortController();
+  const { signal } = over;
+  try {
+    const answer = once(child, "message", { signal });
+    child.send(message);
+    const [word] = (await Promise.race([
+      answer,
+      once(child, "exit", { signal }).then(() => {
+        throw new Error("It ended while it was starting; what it wrote is above.");
+      }),
+      delay(PATIENCE_MS, undefined, { signal }).then(() => {
+        throw new Error(
+          `It was not ready within ${PATIENCE_MS / 1000} seconds: does something wait at the top of a file?`,
+        );
+      }),
+    ])) as [FromServer];
+    if (word.is === "failed") throw new Error(word.problem);
+    if (word.is !== kind) throw new Error(`It said "${word.is}" instead of "${kind}".`);
+    return word as Extract<FromServer, { is: Kind }>;
+  } finally {
+    over.abort();
+  }
+}
+
+async function end(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  const kill = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+  child.send({ do: "stop" } satisfies ToServer);
+  await exited;
+  clearTimeout(kill);
+}
