@@ -4,7 +4,6 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Front } from "./dev-front.ts";
 import type { FromServer, ToServer } from "./dev-messages.ts";
 
@@ -23,17 +22,19 @@ interface Options {
   onLoaded(scopes: string[]): void;
   /** The new server answers. */
   onReady(isFirst: boolean): void;
-  /** The code cannot be used. */
+  /** The code cannot be used; or it takes so long that requests do not wait for it any longer. */
   onProblem(problem: string, lastGoodRuns: boolean): void;
 }
 
-const PATIENCE_MS = 30_000;
+/** Requests wait this long for a new server. */
+const PATIENCE_MS = 20_000;
 const STOP_MS = 5_000;
 /** A server that ended sooner than this would do so again. */
 const CRASHED_EARLY_MS = 2_000;
 
 export function replaceableServer({ front, load, onLoaded, onReady, onProblem }: Options): ReplaceableServer {
   let current: { child: ChildProcess; port: number } | undefined;
+  let loading: ChildProcess | undefined;
   let isFirst = true;
   let asked = 0;
   let replacing: Promise<void> | undefined;
@@ -41,8 +42,14 @@ export function replaceableServer({ front, load, onLoaded, onReady, onProblem }:
 
   async function replaceOnce(isLatest: () => boolean): Promise<void> {
     const next = startChild();
+    loading = next;
+    const patience = setTimeout(
+      () => release("It is still starting. Does something wait at the top of a file?"),
+      PATIENCE_MS,
+    );
     try {
       const { scopes } = await told(next, "loaded", { do: "load", ...load });
+      loading = undefined;
       onLoaded(scopes);
       await end(current?.child);
       current = undefined;
@@ -54,13 +61,18 @@ export function replaceableServer({ front, load, onLoaded, onReady, onProblem }:
       isFirst = false;
     } catch (error) {
       next.kill("SIGKILL");
-      if (isStopping) return;
-      const problem = error instanceof Error ? error.message : String(error);
-      onProblem(problem, current !== undefined);
-      if (!isLatest()) return;
-      if (current === undefined) front.refuse(`The server does not start: ${problem}`);
-      else front.forwardTo(current.port);
+      if (isLatest() && !isStopping) release(error instanceof Error ? error.message : String(error));
+    } finally {
+      clearTimeout(patience);
+      loading = undefined;
     }
+  }
+
+  /** Who waits gets what there is. */
+  function release(problem: string): void {
+    onProblem(problem, current !== undefined);
+    if (current === undefined) front.refuse(`The server does not start: ${problem}`);
+    else front.forwardTo(current.port);
   }
 
   async function replaceUntilLatest(): Promise<void> {
@@ -74,6 +86,8 @@ export function replaceableServer({ front, load, onLoaded, onReady, onProblem }:
   function replace(): Promise<void> {
     asked++;
     front.hold();
+    // What it reads is old by now.
+    loading?.kill("SIGKILL");
     replacing ??= replaceUntilLatest().finally(() => {
       replacing = undefined;
     });
@@ -97,6 +111,7 @@ export function replaceableServer({ front, load, onLoaded, onReady, onProblem }:
     replace,
     async stop() {
       isStopping = true;
+      loading?.kill("SIGKILL");
       await end(current?.child);
       current = undefined;
     },
@@ -118,17 +133,10 @@ async function told<Kind extends FromServer["is"]>(
   try {
     const answer = once(child, "message", { signal });
     child.send(message);
-    const [word] = (await Promise.race([
-      answer,
-      once(child, "exit", { signal }).then(() => {
-        throw new Error("It ended while it was starting; what it wrote is above.");
-      }),
-      delay(PATIENCE_MS, undefined, { signal }).then(() => {
-        throw new Error(
-          `It was not ready within ${PATIENCE_MS / 1000} seconds: does something wait at the top of a file?`,
-        );
-      }),
-    ])) as [FromServer];
+    const ended = once(child, "exit", { signal }).then(() => {
+      throw new Error("It ended while it was starting; what it wrote is above.");
+    });
+    const [word] = (await Promise.race([answer, ended])) as [FromServer];
     if (word.is === "failed") throw new Error(word.problem);
     if (word.is !== kind) throw new Error(`It said "${word.is}" instead of "${kind}".`);
     return word as Extract<FromServer, { is: Kind }>;

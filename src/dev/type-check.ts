@@ -1,5 +1,6 @@
 /** Checks types beside `npm run dev`: code with wrong types runs, so it is only said. One check at a time. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants, setPriority } from "node:os";
 
 const MOST_SHOWN = 10;
 
@@ -26,6 +27,8 @@ export function typeCheck(root: string, told: (mistakes: string[]) => void): Typ
       const args = ["-p", "tsconfig.build.json", "--noEmit", "--pretty", "false"];
       const check = spawn("node_modules/.bin/tsc", args, { cwd: root, stdio: ["ignore", "pipe", "ignore"] });
       running = check;
+      // Whoever calls a tool meanwhile comes first.
+      if (check.pid !== undefined) setPriority(check.pid, constants.priority.PRIORITY_LOW);
       let output = "";
       check.stdout.on("data", (chunk: Buffer) => {
         output += chunk.toString();
