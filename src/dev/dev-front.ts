@@ -4,12 +4,15 @@
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 
 export interface Front {
   /** From here on requests wait, until one of the others is called. */
   hold(): void;
   forwardTo(port: number): void;
   refuse(problem: string): void;
+  /** Resolves when no request is on its way any more, or after this long. */
+  idle(limitMs: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -37,16 +40,28 @@ export async function startFront(port: number): Promise<Front> {
     isHolding = false;
   }
   front.hold();
+  const underWay = new Set<Promise<unknown>>();
   const server = createServer(async (req, res) => {
     const found = await behind;
     if (res.destroyed) return; // nobody waits any more
     if ("problem" in found) unavailable(res, found.problem);
-    else forward(req, res, found.port);
+    else {
+      const over = once(res, "close");
+      underWay.add(over);
+      over.finally(() => underWay.delete(over));
+      forward(req, res, found.port);
+    }
   });
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   return {
     ...front,
+    async idle(limitMs) {
+      const limit = new AbortController();
+      const late = delay(limitMs, undefined, { signal: limit.signal }).catch(() => {});
+      await Promise.race([Promise.all(underWay), late]);
+      limit.abort();
+    },
     async close() {
       server.close();
       server.closeAllConnections();

@@ -28,6 +28,8 @@ interface Options {
 
 /** Requests wait this long for a new server. */
 const PATIENCE_MS = 20_000;
+/** Calls that the old server has begun may finish. */
+const IN_FLIGHT_MS = 3_000;
 const STOP_MS = 5_000;
 /** A server that ended sooner than this would do so again. */
 const CRASHED_EARLY_MS = 2_000;
@@ -51,8 +53,12 @@ export function replaceableServer({ front, load, onLoaded, onReady, onProblem }:
       const { scopes } = await told(next, "loaded", { do: "load", ...load });
       loading = undefined;
       onLoaded(scopes);
-      await end(current?.child);
-      current = undefined;
+      // Again: who waited too long was let go to the old one.
+      front.hold();
+      await front.idle(IN_FLIGHT_MS);
+      const previous = current;
+      current = undefined; // so that its end is no crash
+      await end(previous?.child);
       const { port } = await told(next, "listening", { do: "listen" });
       current = { child: next, port };
       watchForCrash(next);

@@ -28,7 +28,7 @@ export function typeCheck(root: string, told: (mistakes: string[]) => void): Typ
       const check = spawn("node_modules/.bin/tsc", args, { cwd: root, stdio: ["ignore", "pipe", "ignore"] });
       running = check;
       // Whoever calls a tool meanwhile comes first.
-      if (check.pid !== undefined) setPriority(check.pid, constants.priority.PRIORITY_LOW);
+      if (check.pid !== undefined) setPriority(check.pid, constants.priority.PRIORITY_BELOW_NORMAL);
       let output = "";
       check.stdout.on("data", (chunk: Buffer) => {
         output += chunk.toString();

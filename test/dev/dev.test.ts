@@ -116,6 +116,7 @@ describe("npm run dev", () => {
     // Those before the change was noticed; after that calls wait for the new code.
     assert.ok(answers.length < 30, `${answers.length} answers before the new one`);
     await said(/The change is in use/);
+    assert.doesNotMatch(dev.output, /ended by itself|✗/);
   });
 
   test("a new tool with a new scope: listed, challenged for, granted", async () => {
