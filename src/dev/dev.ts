@@ -73,6 +73,10 @@ async function start(port: number): Promise<void> {
       );
       types.restart();
     },
+    onSlow: () =>
+      console.error(
+        mark("yellow", "The server is still starting. Does something wait at the top of a file?"),
+      ),
     onProblem(problem, lastGoodRuns) {
       const meanwhile = lastGoodRuns
         ? "The last good server keeps running."

@@ -22,7 +22,9 @@ interface Options {
   onLoaded(scopes: string[]): void;
   /** The new server answers. */
   onReady(isFirst: boolean): void;
-  /** The code cannot be used; or it takes so long that requests do not wait for it any longer. */
+  /** It takes so long that requests go on to the last good server, if there is one. */
+  onSlow(): void;
+  /** The code cannot be used. */
   onProblem(problem: string, lastGoodRuns: boolean): void;
 }
 
@@ -34,7 +36,14 @@ const STOP_MS = 5_000;
 /** A server that ended sooner than this would do so again. */
 const CRASHED_EARLY_MS = 2_000;
 
-export function replaceableServer({ front, load, onLoaded, onReady, onProblem }: Options): ReplaceableServer {
+export function replaceableServer({
+  front,
+  load,
+  onLoaded,
+  onReady,
+  onSlow,
+  onProblem,
+}: Options): ReplaceableServer {
   let current: { child: ChildProcess; port: number } | undefined;
   let loading: ChildProcess | undefined;
   let isFirst = true;
@@ -45,10 +54,10 @@ export function replaceableServer({ front, load, onLoaded, onReady, onProblem }:
   async function replaceOnce(isLatest: () => boolean): Promise<void> {
     const next = startChild();
     loading = next;
-    const patience = setTimeout(
-      () => release("It is still starting. Does something wait at the top of a file?"),
-      PATIENCE_MS,
-    );
+    const patience = setTimeout(() => {
+      onSlow();
+      if (current !== undefined) front.forwardTo(current.port);
+    }, PATIENCE_MS);
     try {
       const { scopes } = await told(next, "loaded", { do: "load", ...load });
       loading = undefined;
