@@ -415,6 +415,8 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     const copies = 3_000;
     for (let i = 0; i < copies; i += 500)
       await Promise.all(Array.from({ length: 500 }, () => copyGrant(grantId, {})));
+    const listed = await adminProcess(cluster)(["grants", "list"]);
+    assert.ok(listed.stdout.split("\n").length > copies, "the whole list comes through a pipe");
     await records.put("grant:broken", "1.nonsense.AAAA", 600);
     const target = cluster.upstream.target;
     cluster.upstream.target = 1;
