@@ -82,8 +82,16 @@ export interface OpenApp {
   close(): Promise<void>;
 }
 
-/** Opens everything, also while Redis or the identity provider are out of reach. */
-export async function openApp(config: Config, features: Features, options: AppOptions): Promise<OpenApp> {
+/**
+ * Opens everything, also while Redis or the identity provider are out of reach.
+ * @param opened a store instead of the configured one
+ */
+export async function openApp(
+  config: Config,
+  features: Features,
+  options: AppOptions,
+  opened?: Records,
+): Promise<OpenApp> {
   const { log = createLog(config.logLevel) } = options;
   const metrics = createMetrics();
   collectProcessMetrics(metrics);
@@ -91,7 +99,7 @@ export async function openApp(config: Config, features: Features, options: AppOp
   const audit = createAudit(log, auditStream, countDecisions(metrics));
   const policy = watchPolicyFile(config, features, audit, log);
   const tracing = await traceIfAsked(config, log);
-  const records = createRecords(config, log);
+  const records = opened ?? createRecords(config, log);
   const surroundings = { now: systemClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
   const lifecycle = createLifecycle();

@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.ts";
-import { type AppOptions, openApp } from "./create-app.ts";
+import { type AppOptions, type OpenApp, openApp } from "./create-app.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Features } from "./mcp/features.ts";
 
@@ -45,7 +45,15 @@ export async function serve(
   features: Features,
   options: ServeOptions = {},
 ): Promise<RunningServer> {
-  const { handler, lifecycle, log, close } = await openApp(config, features, options);
+  return listenWith(await openApp(config, features, options), config, options);
+}
+
+/** {@link serve} for an app that was opened before. */
+export async function listenWith(
+  { handler, lifecycle, log, close }: OpenApp,
+  config: Config,
+  options: Pick<ServeOptions, "stopOnSignals">,
+): Promise<RunningServer> {
   const server = createServer({ connectionsCheckingInterval: CHECK_INTERVAL_MS }, handler);
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.headersTimeout = HEADERS_TIMEOUT_MS;

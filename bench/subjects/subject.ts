@@ -38,5 +38,10 @@ export function report<Question>(port: number, answer?: (question: Question) => 
 function usage(): Usage {
   const { userCPUTime, systemCPUTime } = process.resourceUsage();
   globalThis.gc?.();
-  return { cpuMicroseconds: userCPUTime + systemCPUTime, userCPUTime, systemCPUTime, ...process.memoryUsage() };
+  return {
+    cpuMicroseconds: userCPUTime + systemCPUTime,
+    userCPUTime,
+    systemCPUTime,
+    ...process.memoryUsage(),
+  };
 }

@@ -7,7 +7,7 @@ import { readPolicy } from "../policy/live-policy.ts";
 import { createPermissions, type Decision, type NotAdmitted } from "../policy/permissions.ts";
 import { type Asker, createPolicy, type Explanation, type PolicyDocument } from "../policy/policy.ts";
 import { askerOf, type Grant } from "../tokens/grant.ts";
-import { withGrants } from "./grants-of-deployment.ts";
+import { withDeployment } from "./deployment.ts";
 
 export interface ExplainOptions {
   user: string;
@@ -88,8 +88,9 @@ async function latestSession(
   if (config.store.kind === "memory")
     return { note: `With STORE=memory sessions cannot be seen from here: ${onlyGiven}` };
   try {
-    return await withGrants(config, async (grants) => {
-      const all = await grants.ofSubject(user);
+    return await withDeployment(config, async ({ grants, grantsOfSubject }) => {
+      const all: Grant[] = [];
+      for await (const each of grants.findAll(await grantsOfSubject(user))) all.push(each);
       const grant = all.findLast(({ clientId }) => client === undefined || clientId === client) ?? all.at(-1);
       if (grant === undefined) return { note: `${user} has no session here: ${onlyGiven}` };
       const since = new Date(grant.createdAt * 1000).toISOString();

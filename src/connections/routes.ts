@@ -17,8 +17,8 @@ import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { endGrants } from "../tokens/end-grant.ts";
 import type { Grants } from "../tokens/grants.ts";
-import { endGrants } from "../tokens/revoke.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { entriesOf, inWords } from "./entries.ts";
 import type { Connections } from "./list.ts";

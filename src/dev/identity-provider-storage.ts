@@ -3,26 +3,62 @@
  * provider, kept across its key rotations; unlike oidc-provider's own memory adapter it never evicts a
  * live record, so a load test keeps its sessions.
  */
+import { readFileSync } from "node:fs";
 import type { Adapter, AdapterFactory, AdapterPayload } from "oidc-provider";
+import { replaceFile } from "./private-files.ts";
 
 interface Entry {
   payload: AdapterPayload;
   expiresAt: number;
 }
 
+type Entries = Map<string, Entry>;
+
 /** Makes the adapters of one provider: one map per kind of record. */
 export function createProviderStorage(): AdapterFactory {
-  const kinds = new Map<string, Adapter>();
+  return adaptersOver(new Map(), () => {});
+}
+
+/** The same, written to a file at every change: what the provider knows outlives its process. */
+export function createProviderStorageInFile(path: string): AdapterFactory {
+  const kinds = readKinds(path);
+  return adaptersOver(kinds, () => {
+    const now = Date.now();
+    const live = [...kinds].map(([kind, entries]) => [
+      kind,
+      [...entries].filter(([, { expiresAt }]) => expiresAt > now),
+    ]);
+    // JSON has no Infinity.
+    replaceFile(
+      path,
+      JSON.stringify(live, (_, value) => (value === Number.POSITIVE_INFINITY ? NEVER : value)),
+    );
+  });
+}
+
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+function readKinds(path: string): Map<string, Entries> {
+  try {
+    const kinds = JSON.parse(readFileSync(path, "utf8")) as Array<[string, Array<[string, Entry]>]>;
+    return new Map(kinds.map(([kind, entries]) => [kind, new Map(entries)]));
+  } catch {
+    return new Map(); // the first start; or a file that is none, and then people sign in again
+  }
+}
+
+function adaptersOver(kinds: Map<string, Entries>, changed: () => void): AdapterFactory {
+  const adapters = new Map<string, Adapter>();
   return (kind) => {
-    const known = kinds.get(kind) ?? createAdapter();
-    kinds.set(kind, known);
-    return known;
+    const entries = kinds.get(kind) ?? new Map<string, Entry>();
+    kinds.set(kind, entries);
+    const adapter = adapters.get(kind) ?? createAdapter(entries, changed);
+    adapters.set(kind, adapter);
+    return adapter;
   };
 }
 
-function createAdapter(): Adapter {
-  const entries = new Map<string, Entry>();
-
+function createAdapter(entries: Entries, changed: () => void): Adapter {
   function read(id: string): AdapterPayload | undefined {
     const entry = entries.get(id);
     if (entry && entry.expiresAt <= Date.now()) {
@@ -41,6 +77,7 @@ function createAdapter(): Adapter {
     async upsert(id, payload, expiresIn) {
       const expiresAt = expiresIn === undefined ? Number.POSITIVE_INFINITY : Date.now() + expiresIn * 1000;
       entries.set(id, { payload, expiresAt });
+      changed();
     },
     async find(id) {
       return read(id);
@@ -54,12 +91,15 @@ function createAdapter(): Adapter {
     async consume(id) {
       const payload = read(id);
       if (payload) payload.consumed = Math.floor(Date.now() / 1000);
+      changed();
     },
     async destroy(id) {
       entries.delete(id);
+      changed();
     },
     async revokeByGrantId(grantId) {
       for (const [id, { payload }] of entries) if (payload.grantId === grantId) entries.delete(id);
+      changed();
     },
   };
 }

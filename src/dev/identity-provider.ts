@@ -7,7 +7,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
-import { type JWK, Provider } from "oidc-provider";
+import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
 import { type Character, completeCharacter, GOOGLE } from "./identity-provider-character.ts";
 import { configure, type Settings } from "./identity-provider-configuration.ts";
 import { acceptJwtAtUserinfo, readAuthorizationRequests, writeAnswers } from "./identity-provider-habits.ts";
@@ -34,6 +34,8 @@ export interface IdentityProviderOptions {
   /** Who the login page lists. */
   users: readonly DemoUser[];
   character?: Character;
+  /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
+  kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
 
 export interface RunningIdentityProvider {
@@ -43,6 +45,8 @@ export interface RunningIdentityProvider {
   rotateKeys(): Promise<void>;
   /** Changes what is known of a listed user; their tokens say so from the next refresh on. */
   changeUser(subject: string, change: Partial<DemoUser>): void;
+  /** The API has these scopes now. */
+  changeScopes(scopes: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -67,10 +71,14 @@ export async function startIdentityProvider(
   const { port } = server.address() as AddressInfo;
   const slash = settings.character.trailingSlashIssuer ? "/" : "";
   const issuer = `${options.publicUrl ?? `http://localhost:${port}`}${slash}`;
-  const kept = { adapter: createProviderStorage(), cookieKey: randomBytes(32).toString("base64url"), port };
+  const { adapter, cookieKey } = options.kept ?? {
+    adapter: createProviderStorage(),
+    cookieKey: randomBytes(32).toString("base64url"),
+  };
+  const kept = { adapter, cookieKey, port };
 
   // oidc-provider takes its keys and the names of claims once, so new ones mean a new provider over the same storage.
-  let signingKey: JWK;
+  let signingKey = options.kept?.signingKey ?? (await createSigningKey());
   function restart(): void {
     answer = createProvider(issuer, settings, kept, signingKey).callback();
   }
@@ -80,13 +88,17 @@ export async function startIdentityProvider(
     restart();
   }
 
-  await rotateKeys();
+  restart();
   return {
     issuer,
     port,
     rotateKeys,
     changeUser(subject, change) {
       settings.directory.change(subject, change);
+      restart();
+    },
+    changeScopes(scopes) {
+      settings.scopes = scopes;
       restart();
     },
     async close() {
@@ -117,7 +129,7 @@ function createProvider(
 
 const generateKeyPair = promisify(generateKeyPairCallback);
 
-async function createSigningKey(): Promise<JWK> {
+export async function createSigningKey(): Promise<JWK> {
   const { privateKey } = await generateKeyPair("rsa", { modulusLength: 2048 });
   const kid = randomBytes(8).toString("base64url");
   return { ...privateKey.export({ format: "jwk" }), kid, use: "sig", alg: "RS256" } as JWK;

@@ -57,7 +57,8 @@ export type GrantEnd =
   | "upstream_refused"
   | "backchannel_logout"
   | "too_many_grants"
-  | "client_removed";
+  | "client_removed"
+  | "ended_by_operator";
 
 export type GrantChange<Result> = { write?: Grant; result: Result };
 
@@ -192,11 +193,13 @@ function indexesOf({ subject, clientId, claims }: Grant): string[] {
 }
 
 // Hashed: names of people do not belong into keys.
-function subjectIndex(subject: string): string {
+/** The index of the grants that a user has. */
+export function subjectIndex(subject: string): string {
   return `subject:${sha256(subject)}`;
 }
 
-function clientIndex(clientId: string): string {
+/** The index of the grants that a client holds. */
+export function clientIndex(clientId: string): string {
   return `client:${sha256(clientId)}`;
 }
 

@@ -1,10 +1,14 @@
 /** What every store promises, run on every store there is. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { z } from "zod";
+import { fileRecords } from "../../src/dev/file-records.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
@@ -45,7 +49,12 @@ interface StoreUnderTest {
 const skip = skipWithoutRedisServer();
 const keyPrefix = `conformance-${randomBytes(6).toString("hex")}`;
 const stores: StoreUnderTest[] = [
-  { name: "memory", skip: false, connect: oneMemory() },
+  { name: "memory", skip: false, connect: oneOf(memoryRecords()) },
+  {
+    name: "file of npm run dev",
+    skip: false,
+    connect: oneOf(await fileRecords(join(mkdtempSync(join(tmpdir(), "conformance-")), "records"))),
+  },
   { name: "Redis", skip: redis.skip, connect: () => redisStore({ url: redis.url ?? "" }) },
   onServers("Redis over TLS", startTlsRedis, ({ url, ca }) => ({ url, ca })),
   onServers("Redis Cluster", startRedisCluster, ({ urls }) => ({ clusterNodes: urls })),
@@ -76,8 +85,8 @@ function onServers<Servers extends { stop(): Promise<void> }>(
   };
 }
 
-function oneMemory(): () => Records {
-  const records = memoryRecords();
+/** A store of one process. */
+function oneOf(records: Records): () => Records {
   return () => records;
 }
 

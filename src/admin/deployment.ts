@@ -1,0 +1,146 @@
+/** The deployment that the environment describes, as its operator's command line sees it: from outside, in Redis. */
+import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit.ts";
+import type { Config } from "../config.ts";
+import { Client } from "../oauth/client-metadata.ts";
+import { causes, UnavailableError } from "../oauth/errors.ts";
+import { encryptedStore } from "../storage/encrypted.ts";
+import { redisRecords } from "../storage/redis.ts";
+import { createSealer } from "../storage/sealer.ts";
+import type { Records } from "../storage/store.ts";
+import { systemClock } from "../surroundings.ts";
+import { endGrants } from "../tokens/end-grant.ts";
+import { Grant } from "../tokens/grant.ts";
+import { clientIndex, createGrants, type GrantEnd, subjectIndex } from "../tokens/grants.ts";
+import { createLastUse } from "../tokens/last-use.ts";
+import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import { createOidcProvider } from "../upstream/oidc.ts";
+import { type Stored, stored } from "./stored.ts";
+
+export interface Deployment {
+  config: Config;
+  records: Records;
+  grants: Stored<Grant>;
+  clients: Stored<Client>;
+  /** Ids; some of these grants may have ended. Oldest first. */
+  grantsOfSubject(subject: string): Promise<string[]>;
+  grantsOfClient(clientId: string): Promise<string[]>;
+  /** For good: here, on every replica, at the provider. */
+  endGrant(id: string, reason: GrantEnd): Promise<Grant | undefined>;
+  /** What the provider was asked to revoke and did not. */
+  unrevoked: Readonly<Unrevoked>;
+  audit: Audit;
+  /** Seconds since the epoch. */
+  now: number;
+}
+
+interface Unrevoked {
+  count: number;
+  cause: string;
+}
+
+const PATIENCE_MS = 3_000;
+const RETRY_MS = 50;
+
+/** The connection is made in the background. */
+async function untilReady(records: Records): Promise<void> {
+  for (const givenUp = performance.now() + PATIENCE_MS; ; await delay(RETRY_MS)) {
+    try {
+      return await records.ping();
+    } catch (error) {
+      if (performance.now() > givenUp) throw error;
+    }
+  }
+}
+
+/**
+ * Runs `work` with what is in Redis.
+ * @throws UnavailableError if Redis cannot be reached; Error if the deployment keeps its records in memory, where only
+ * its own process sees them, or if AUDIT_LOG cannot be written
+ */
+export async function withDeployment<Result>(
+  config: Config,
+  work: (deployment: Deployment) => Promise<Result>,
+  stderr: AuditStream = process.stderr,
+): Promise<Result> {
+  const { store, secretKeys } = config;
+  if (store.kind === "memory")
+    throw new Error(
+      "With STORE=memory the sessions are in the server's own process: nothing else can see them.",
+    );
+  // What matters of all this is told by who uses it.
+  const log = pino({ level: "silent" });
+  const surroundings = { now: systemClock, randomBytes, log };
+  const sealer = createSealer(secretKeys);
+  const audit = createAudit(log, auditStream(config, stderr));
+  const records = redisRecords({ ...store, log });
+  const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+  const grants = createGrants({
+    ...surroundings,
+    store: grantStore,
+    indexes: records.indexes,
+    lastUse: createLastUse({ ...surroundings, records, grants: grantStore }),
+    lifetimes: config.lifetimes,
+    limits: config.grantLimits,
+    audit,
+  });
+  const unrevoked = { count: 0, cause: "" };
+  const provider = notForEver(createOidcProvider(config.upstream, surroundings), unrevoked);
+  try {
+    await untilReady(records);
+    return await work({
+      config,
+      records,
+      grants: stored(records, sealer, "grant", Grant),
+      clients: stored(records, sealer, "client", Client),
+      grantsOfSubject: (subject) => records.indexes.members(subjectIndex(subject)),
+      grantsOfClient: (clientId) => records.indexes.members(clientIndex(clientId)),
+      async endGrant(id, reason) {
+        const rooms = { grants, identityProvider: provider, log };
+        const { ended, atProvider } = await endGrants([id], reason, rooms);
+        await atProvider;
+        return ended[0];
+      },
+      unrevoked,
+      audit,
+      now: systemClock(),
+    });
+  } finally {
+    await records.close();
+  }
+}
+
+/** The file that the server writes too. Standard output is for what was asked for. */
+function auditStream({ audit }: Config, stderr: AuditStream): AuditStream {
+  const isFile = audit.destination !== undefined && !["stdout", "stderr"].includes(audit.destination);
+  const complaints = pino({ base: null }, { write: (line: string) => void stderr.write(line) });
+  return (isFile && openAuditStream(audit, complaints)) || stderr;
+}
+
+const FAILURES_IN_A_ROW = 10;
+
+/** Everybody has to be signed out now, and the provider is down: 100,000 grants must not wait for it one by one. */
+function notForEver(
+  provider: Pick<IdentityProvider, "revoke">,
+  unrevoked: Unrevoked,
+): Pick<IdentityProvider, "revoke"> {
+  let inARow = 0;
+  return {
+    async revoke(refreshToken) {
+      try {
+        if (inARow >= FAILURES_IN_A_ROW)
+          throw new UnavailableError("identity provider", { reason: "given_up" });
+        await provider.revoke(refreshToken);
+        inARow = 0;
+      } catch (error) {
+        inARow++;
+        unrevoked.count++;
+        // The first reason is the one that explains the others.
+        unrevoked.cause ||= causes(error);
+        throw error;
+      }
+    },
+  };
+}

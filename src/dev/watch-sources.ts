@@ -1,0 +1,57 @@
+/** Says when a source file changes: folder by folder, because editors replace files instead of writing them. */
+import { type FSWatcher, readdirSync, watch } from "node:fs";
+import { join } from "node:path";
+
+const SETTLED_MS = 80;
+
+export interface SourceEvents {
+  /** At the first sign of a change. */
+  changing(): void;
+  /** When nothing has changed for a moment. */
+  changed(): void;
+}
+
+/** @param ignored folder of `root` */
+export function watchSources(root: string, ignored: string, events: SourceEvents): { close(): void } {
+  const watchers = new Map<string, FSWatcher>();
+  let timer: NodeJS.Timeout | undefined;
+
+  function noticed(file: string | null): void {
+    // What editors leave beside the file is none.
+    if (file !== null && !/^[^.].*\.(ts|json)$|^[^.]+$/.test(file)) return;
+    events.changing();
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      lookForFolders(root);
+      events.changed();
+    }, SETTLED_MS);
+  }
+
+  function lookForFolders(folder: string): void {
+    if (folder === join(root, ignored)) return;
+    if (!watchers.has(folder)) {
+      const watcher = watch(folder, (_event, file) => noticed(file));
+      watcher.on("error", () => forget(folder)); // it was removed
+      watchers.set(folder, watcher);
+    }
+    try {
+      for (const entry of readdirSync(folder, { withFileTypes: true }))
+        if (entry.isDirectory()) lookForFolders(join(folder, entry.name));
+    } catch {
+      forget(folder);
+    }
+  }
+
+  function forget(folder: string): void {
+    watchers.get(folder)?.close();
+    watchers.delete(folder);
+  }
+
+  lookForFolders(root);
+  return {
+    close() {
+      clearTimeout(timer);
+      for (const folder of [...watchers.keys()]) forget(folder);
+    },
+  };
+}

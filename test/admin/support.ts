@@ -1,0 +1,71 @@
+/** What tests of the command line share: running it as an operator does, beside a deployment that is running. */
+import { spawn } from "node:child_process";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { runAdmin } from "../../src/admin/program.ts";
+import type { Streams } from "../../src/admin/terminal.ts";
+import type { Cluster } from "../support/cluster.ts";
+import { AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+
+export interface Ran {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export type Admin = (args: readonly string[], environment?: Record<string, string>) => Promise<Ran>;
+
+/** `npm run admin` with the environment of the deployment's servers, in this process: no terminal anywhere. */
+export function adminOf(cluster: Cluster): Admin {
+  return async (args, environment = {}) => {
+    const [stdin, stdout, stderr] = [new PassThrough().end(), new PassThrough(), new PassThrough()];
+    const texts = Promise.all([text(stdout), text(stderr)]);
+    const streams = { stdin, stdout, stderr } as unknown as Streams;
+    const code = await runAdmin(args, () => ({ ...environmentOf(cluster), ...environment }), streams);
+    stdout.end();
+    stderr.end();
+    const [out, err] = await texts;
+    return { code, stdout: out, stderr: err };
+  };
+}
+
+/** The same as a process of its own. */
+export function adminProcess(cluster: Cluster, environment: Record<string, string> = {}): Admin {
+  return async (args) => {
+    const child = spawn(process.execPath, [...PROGRAM, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...environmentOf(cluster), ...environment },
+    });
+    const code = new Promise<number | null>((resolve) => child.once("close", resolve));
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    return { code: await code, stdout, stderr };
+  };
+}
+
+export const PROGRAM = ["--import", "tsx", "src/admin.ts"];
+
+export function environmentOf({ baseUrl, redis, upstream }: Cluster): Record<string, string> {
+  return {
+    PATH: process.env.PATH ?? "",
+    TZ: "Europe/Berlin",
+    BASE_URL: baseUrl,
+    OIDC_ISSUER: `http://localhost:${upstream.port}`,
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_AUDIENCE: AUDIENCE,
+    REDIS_URL: redis.url,
+    SECRET_KEY,
+    UPSTREAM_TIMEOUT_SECONDS: "2",
+  };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: tests look into objects of every shape
+export function jsonLines(stdout: string): any[] {
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+}
+
+/** Characters that a terminal does something with, beside ends of lines. */
+export const DANGEROUS = /[^\P{Cc}\n]|[\p{Cf}\p{Zl}\p{Zp}]/u;
