@@ -45,12 +45,12 @@ export async function measureSessions(
   const baseUrl = `http://localhost:${deployment.port}`;
   const redis = await meterRedis(deployment.redis.url);
   const client = await register(baseUrl);
-  await oneSignIn(baseUrl, client); // the first use of a registration is written down
+  await oneSignIn(baseUrl, client, "alice"); // the first use of a registration is written down
   const counting = { baseUrl, redis, times: signIns };
   let hops = 0;
   const made: Tokens[] = [];
   const signingIn = await measured(counting, async () => {
-    const { tokens, browser } = await oneSignIn(baseUrl, client);
+    const { tokens, browser } = await oneSignIn(baseUrl, client, `bench-${made.length}`);
     hops = browser.history.length + 1;
     made.push(tokens);
   });
@@ -73,9 +73,13 @@ export async function measureSessions(
   };
 }
 
-async function oneSignIn(baseUrl: string, client: Registered): Promise<{ tokens: Tokens; browser: Browser }> {
+async function oneSignIn(
+  baseUrl: string,
+  client: Registered,
+  login: string,
+): Promise<{ tokens: Tokens; browser: Browser }> {
   const browser = newBrowser();
-  const callback = await walk(browser, authorizeUrl(baseUrl, client));
+  const callback = await walk(browser, authorizeUrl(baseUrl, client), { login });
   const answer = await redeem(baseUrl, client, callback.searchParams.get("code"));
   if (answer.status !== 200) throw new Error(`/token answered ${answer.status}`);
   return { tokens: answer.body, browser };

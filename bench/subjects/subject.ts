@@ -40,8 +40,6 @@ function usage(): Usage {
   globalThis.gc?.();
   return {
     cpuMicroseconds: userCPUTime + systemCPUTime,
-    userCPUTime,
-    systemCPUTime,
     ...process.memoryUsage(),
   };
 }

@@ -5,7 +5,6 @@ import { z } from "zod";
 export const UpstreamTokens = z.object({
   accessToken: z.string(),
   refreshToken: z.string().optional(),
-  idToken: z.string().optional(),
   /** Seconds since the epoch. */
   obtainedAt: z.number(),
   /** Seconds since the epoch; absent if the provider did not say. */

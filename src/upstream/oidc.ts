@@ -210,7 +210,6 @@ function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JW
     accessToken: response.access_token,
     obtainedAt: now,
     ...(response.refresh_token !== undefined && { refreshToken: response.refresh_token }),
-    ...(response.id_token !== undefined && { idToken: response.id_token }),
     expiresAt,
   };
 }
