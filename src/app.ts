@@ -78,7 +78,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   app.use(doctorView(rooms));
   if (config.homePage) {
     const identityProviderHost = new URL(config.upstream.issuer).host;
-    app.use(homeRoutes({ pages, brand, resource, features, catalogue, identityProviderHost }));
+    app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));
   }
   app.use(
     authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),

@@ -21,6 +21,7 @@ export interface HomeOptions {
   catalogue: ScopeCatalogue;
   /** Where people sign in. */
   identityProviderHost: string;
+  baseUrl: string;
 }
 
 /** All of it is made once, here. */
@@ -60,6 +61,7 @@ export function homeRoutes(options: HomeOptions): Router {
 
 interface About {
   brand: Brand;
+  baseUrl: string;
   resource: string;
   identityProviderHost: string;
   offers: Offers;
@@ -72,13 +74,14 @@ const HEADINGS = [
   ["prompts", "Prompts"],
 ] as const satisfies ReadonlyArray<[keyof Offers, string]>;
 
-function homePage({ brand, resource, identityProviderHost, offers, guides }: About): Html {
+function homePage({ brand, baseUrl, resource, identityProviderHost, offers, guides }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
 ${snippet({ place: "MCP server URL", text: resource })}
 <h2>Connect</h2>
 <p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderHost}</strong> and decide what it may do.</p>
 ${connectSection(guides)}
+<p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
 ${HEADINGS.map(([kind, heading]) =>
   offers[kind].length === 0
     ? ""

@@ -25,7 +25,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const onerror = (error: Error) =>
     log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
   const makeServer = createServerFactory(options);
-  const handler = createMcpHandler(makeServer, { legacy: "stateless", onerror });
+  const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror });
   return [
     json({ limit: MAX_BODY, type: (req) => isJsonContentType(req.headers["content-type"]) }),
     async (req, res) => {
@@ -40,7 +40,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         return true;
       };
       const ordinary = ordinaryRequest(req);
-      if (ordinary && (await exchange(ordinary, makeServer(), res, { answeredOtherwise, onerror }))) return;
+      const engine = ordinary && makeServer(ordinary.revision);
+      if (engine && (await exchange(ordinary, engine, res, { answeredOtherwise, onerror }))) return;
       const gone = abortedBy(res);
       const response = await handler.fetch(await webRequest(req, gone), {
         parsedBody: req.body,

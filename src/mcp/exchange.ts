@@ -51,6 +51,8 @@ export function ordinaryRequest({ method, headers, body }: Request): OrdinaryReq
 function isModern({ method, params }: JSONRPCRequest, headers: IncomingHttpHeaders): boolean {
   const named = NAMED_BY[method];
   return (
+    // Discovery and subscriptions are the handler's own.
+    /^(tools|resources|prompts)\//.test(method) &&
     params?._meta?.[PROTOCOL_VERSION_META_KEY] === MODERN &&
     headers["mcp-protocol-version"] === MODERN &&
     headers["mcp-method"] === method &&

@@ -27,8 +27,11 @@ export interface McpServerOptions extends UseOptions {
 
 const LIST_TTL_MS = 60_000;
 
-/** Makes the server for one request: cheap, because schemas were converted when the features were declared. */
-export function createServerFactory(options: McpServerOptions): () => Server {
+/**
+ * Makes the server for one request: cheap, because schemas were converted when the features were declared. With a
+ * `revision` it speaks that one of the new protocol generation; without, whichever the SDK's handler binds it to.
+ */
+export function createServerFactory(options: McpServerOptions): (revision?: string) => Server {
   const { features, name, version, listAll } = options;
   const { resources, prompts } = features;
   // What a list shows depends on the caller's scopes.
@@ -48,10 +51,11 @@ export function createServerFactory(options: McpServerOptions): () => Server {
     return found;
   }
 
-  return () => {
+  return (revision) => {
     const server = new Server(
       { name, version },
       {
+        ...(revision !== undefined && { supportedProtocolVersions: [revision] }),
         capabilities: {
           tools: {},
           ...(resources.length > 0 && { resources: {} }),

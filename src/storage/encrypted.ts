@@ -78,6 +78,7 @@ export function encryptedStore<T extends object>({
 
   return {
     get,
+    exists: async (key) => (await records.get(keyOf(key))) !== undefined,
     put: (key, value, ttlSeconds) => records.put(keyOf(key), seal(key, value), ttlSeconds),
     async take(key, accept = () => {}) {
       const value = await get(key);

@@ -66,6 +66,8 @@ export type Change<T, Result> =
 /** Values of one kind by key. */
 export interface Store<T> {
   get(key: string): Promise<T | undefined>;
+  /** True also for a record that `get` cannot open. */
+  exists(key: string): Promise<boolean>;
   put(key: string, value: T, ttlSeconds: number): Promise<void>;
   /**
    * Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value.

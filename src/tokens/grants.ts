@@ -93,9 +93,15 @@ export function createGrants({
 
   async function liveOf(index: string, members: readonly string[]): Promise<Grant[]> {
     const found = await Promise.all(members.map((id) => store.get(id)));
-    const stale = members.filter((_, i) => found[i] === undefined);
-    await Promise.all(stale.flatMap((id) => [indexes.remove(index, id), lastUse.forget(id)]));
+    const missing = members.filter((_, i) => found[i] === undefined);
+    await Promise.all(missing.map((id) => forgetIfGone(index, id)));
     return found.filter((grant) => grant !== undefined);
+  }
+
+  /** Another replica may have the key for what cannot be opened here: only what is not there is forgotten. */
+  async function forgetIfGone(index: string, id: string): Promise<void> {
+    if (await store.exists(id)) return;
+    await Promise.all([indexes.remove(index, id), lastUse.forget(id)]);
   }
 
   async function end(id: string, reason: GrantEnd): Promise<Grant | undefined> {

@@ -200,12 +200,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
       ...grant.accessTokens.map(({ hash }) => hash),
     );
     secrets.add("family key", grant.familyKey);
-    secrets.add(
-      "provider's token",
-      grant.upstream.accessToken,
-      grant.upstream.refreshToken,
-      grant.upstream.idToken,
-    );
+    secrets.add("provider's token", grant.upstream.accessToken, grant.upstream.refreshToken);
     secrets.add("PKCE", grant.code.codeChallenge);
     secrets.add(
       "client secret",

@@ -252,6 +252,8 @@ for (const { name, skip, start, connect } of stores) {
       await storeOn(here).put("rotated", { count: 1 }, 60);
       assert.deepEqual(await storeOn(here, [newKey, KEY]).get("rotated"), { count: 1 });
       assert.equal(await storeOn(here, [newKey]).get("rotated"), undefined);
+      assert.equal(await storeOn(here, [newKey]).exists("rotated"), true, "unreadable is not gone");
+      assert.equal(await storeOn(here).exists("never put"), false);
       const record = (await here.get("client:rotated")) ?? "";
       await here.put("client:rotated", `${record.slice(0, -3)}AAA`, 60);
       assert.equal(await storeOn(here).get("rotated"), undefined);

@@ -1,0 +1,135 @@
+/** What is kept in memory saves a look-up, and nothing else: every check still counts for a session that is warm. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { getAccessToken } from "../../src/mcp/access-token-context.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/policy/policy.ts";
+import { callTool, type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+/** Tries to give itself more than it has. */
+const greedy = defineTool({
+  name: "greedy",
+  description: "Changes what it is told of its caller",
+  input: z.object({}),
+  run() {
+    const token = getAccessToken() as unknown as { scopes: string[]; claims: Record<string, unknown> };
+    const attempts = [() => token.scopes.push("weather:write"), () => (token.claims.admin = true)];
+    const refused = attempts.filter((attempt) => {
+      try {
+        attempt();
+        return false;
+      } catch {
+        return true;
+      }
+    });
+    return `${refused.length} refused; ${token.scopes.join(" ")}; ${String(token.claims.admin)}`;
+  },
+});
+
+const open = createPolicy({ default: "allow", claims: DEFAULT_CLAIMS, rules: [] });
+
+describe("the warm path", redis, () => {
+  let stage: Stage;
+  let client: Registered;
+  let inForce: Policy = open;
+  // As a policy file that is read again does it.
+  const policy: Policy = {
+    admits: (asker) => inForce.admits(asker),
+    scope: (asker, scope) => inForce.scope(asker, scope),
+    feature: (asker, feature) => inForce.feature(asker, feature),
+    ruleset: (asker) => inForce.ruleset(asker),
+    explain: (asker, feature) => inForce.explain(asker, feature),
+    unansweredBy: (claims) => inForce.unansweredBy(claims),
+  };
+
+  before(async () => {
+    stage = await startStage({ redisUrl: redis.url ?? "", policy, tools: [greedy] });
+    client = await register(stage.baseUrl);
+  });
+  after(() => stage.close());
+
+  /** A session that this process has in memory. */
+  async function warm() {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    for (let i = 0; i < 3; i++)
+      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+    return tokens;
+  }
+
+  const statusOf = async (token: string, tool = "whoami") => (await callTool(stage.url, token, tool)).status;
+
+  test("revoked here: refused at once", async () => {
+    const { access_token: token } = await warm();
+    await revoke(stage.baseUrl, client, token);
+    assert.equal(await statusOf(token), 401);
+  });
+
+  test("revoked on another replica: refused here within a second, without waiting for the safety expiry", async () => {
+    const other = await stage.replica();
+    const { access_token: token } = await warm();
+    await revoke(other, client, token);
+    await delay(1_000);
+    assert.equal(await statusOf(token), 401);
+  });
+
+  test("expired: refused, to the second", async () => {
+    const { access_token: token, expires_in: seconds } = await warm();
+    const ahead = stage.clock.ahead;
+    try {
+      stage.clock.ahead = ahead + seconds - 2;
+      assert.equal(await statusOf(token), 200);
+      stage.clock.ahead = ahead + seconds + 1;
+      assert.equal(await statusOf(token), 401);
+    } finally {
+      stage.clock.ahead = ahead;
+    }
+  });
+
+  test("its refresh token, and another access token that was never issued, are refused beside it", async () => {
+    const { access_token: token, refresh_token: refreshToken } = await warm();
+    assert.equal(await statusOf(refreshToken), 401);
+    const forged = token.slice(0, -43) + token.slice(-43).split("").reverse().join("");
+    assert.notEqual(forged, token);
+    assert.equal(await statusOf(forged), 401);
+    assert.equal(await statusOf(token), 200, "the rightful one is untouched");
+  });
+
+  test("for another resource: refused every time, also where its grant is kept", async () => {
+    const { access_token: token } = await warm();
+    const elsewhere = await startStage({ redisUrl: redis.url ?? "" });
+    try {
+      for (let i = 0; i < 3; i++) assert.equal((await callTool(elsewhere.url, token, "whoami")).status, 401);
+    } finally {
+      await elsewhere.close();
+    }
+  });
+
+  test("a policy that changes counts for the next call, and so does one that is withdrawn", async () => {
+    const { access_token: token } = await warm();
+    const called = async () =>
+      (await callTool(stage.url, token, "current_weather", { city: "Berlin" })).status;
+    assert.equal(await called(), 200);
+    try {
+      inForce = createPolicy({ default: "deny", claims: DEFAULT_CLAIMS, rules: [] });
+      assert.equal(await called(), 401, "nobody is admitted any more");
+    } finally {
+      inForce = open;
+    }
+    assert.equal(await called(), 200);
+  });
+
+  test("a tool cannot change what the next call is told of its caller", async () => {
+    const { access_token: token } = await warm();
+    for (let i = 0; i < 2; i++) {
+      const { body } = await callTool(stage.url, token, "greedy");
+      assert.equal(body.result.content[0].text, "2 refused; weather:read; undefined");
+    }
+  });
+});
