@@ -1,6 +1,5 @@
 /** The deployment that the environment describes, as its operator's command line sees it: from outside, in Redis. */
 import { randomBytes } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit.ts";
 import type { Config } from "../config.ts";
@@ -10,6 +9,7 @@ import { encryptedStore } from "../storage/encrypted.ts";
 import { redisRecords } from "../storage/redis.ts";
 import { createSealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
+import { untilReady } from "../storage/until-ready.ts";
 import { systemClock } from "../surroundings.ts";
 import { endGrants } from "../tokens/end-grant.ts";
 import { Grant } from "../tokens/grant.ts";
@@ -39,20 +39,6 @@ export interface Deployment {
 interface Unrevoked {
   count: number;
   cause: string;
-}
-
-const PATIENCE_MS = 3_000;
-const RETRY_MS = 50;
-
-/** The connection is made in the background. */
-async function untilReady(records: Records): Promise<void> {
-  for (const givenUp = performance.now() + PATIENCE_MS; ; await delay(RETRY_MS)) {
-    try {
-      return await records.ping();
-    } catch (error) {
-      if (performance.now() > givenUp) throw error;
-    }
-  }
 }
 
 /**

@@ -5,8 +5,8 @@ import type { StoreConfig } from "../config-store.ts";
 import { redisRecords } from "../storage/redis.ts";
 import { createSealer } from "../storage/sealer.ts";
 import type { Records, Watch } from "../storage/store.ts";
+import { untilReady } from "../storage/until-ready.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
-import { untilReady } from "./redis-ready.ts";
 import { redisTrouble } from "./redis-trouble.ts";
 
 const PATIENCE_MS = 3_000;

@@ -5,10 +5,10 @@ import type { Features } from "../mcp/features.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { redisRecords } from "../storage/redis.ts";
 import type { Records } from "../storage/store.ts";
+import { untilReady } from "../storage/until-ready.ts";
 import { systemClock } from "../surroundings.ts";
 import { type Finding, unknown } from "./finding.ts";
 import { silentRooms } from "./program.ts";
-import { untilReady } from "./redis-ready.ts";
 import { explainToken, readPresented } from "./token.ts";
 
 /** @throws PolicyError, or Error if the declaration of a tool is wrong */

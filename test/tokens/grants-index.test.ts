@@ -8,6 +8,7 @@ import type { ValidatedRedirectUri } from "../../src/oauth/redirect-uri.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
+import { untilReady } from "../../src/storage/until-ready.ts";
 import { systemClock } from "../../src/surroundings.ts";
 import { Grant } from "../../src/tokens/grant.ts";
 import { createGrants, type Grants } from "../../src/tokens/grants.ts";
@@ -20,21 +21,21 @@ after(() => redis.stop());
 
 describe("the index of grants", redis, () => {
   const log = pino({ level: "silent" });
-  const { lifetimes, grantLimits: limits } = loadConfig({
+  const {
+    lifetimes,
+    grantLimits: limits,
+    store,
+  } = loadConfig({
     BASE_URL: "http://localhost:3000",
     OIDC_ISSUER: "http://localhost:3001",
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "secret",
-    STORE: "memory",
+    REDIS_URL: redis.url ?? "redis://localhost",
+    REDIS_KEY_PREFIX: `test-${randomBytes(4).toString("hex")}`,
     SECRET_KEY,
   });
-  const keyPrefix = `test-${randomBytes(4).toString("hex")}`;
-  const records = redisRecords({
-    url: redis.url ?? "",
-    keyPrefix,
-    commandTimeoutMs: 2_000,
-    log,
-  } as Parameters<typeof redisRecords>[0]);
+  assert.equal(store.kind, "redis");
+  const records = redisRecords({ ...(store as Extract<typeof store, { kind: "redis" }>), log });
   after(() => records.close());
 
   function replica(secretKey: string): Grants {
@@ -59,12 +60,7 @@ describe("the index of grants", redis, () => {
   }
 
   test("a replica that cannot open a grant leaves it in its user's index", async () => {
-    while (
-      !(await records.ping().then(
-        () => true,
-        () => false,
-      ))
-    );
+    await untilReady(records);
     const [theirs, other] = [replica(SECRET_KEY), replica("another-secret-key-of-more-than-32-bytes")];
     await theirs.open(
       {

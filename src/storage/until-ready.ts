@@ -1,6 +1,6 @@
 /** The connection to Redis is made in the background; a command that looks at it from outside waits for it. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { Records } from "../storage/store.ts";
+import type { Records } from "./store.ts";
 
 const PATIENCE_MS = 3_000;
 const RETRY_MS = 20;
