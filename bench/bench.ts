@@ -13,7 +13,7 @@ import { report } from "./report.ts";
 const isQuick = process.argv.includes("--quick");
 const effort = isQuick
   ? { rounds: 2, requests: 300, warmUp: 300, coldSessions: 1_000 }
-  : { rounds: 7, requests: 3_000, warmUp: 3_000, coldSessions: 1_000 };
+  : { rounds: 5, requests: 1_500, warmUp: 2_500, coldSessions: 1_000 };
 
 const deployment = await startDeployment();
 try {

@@ -52,9 +52,10 @@ export async function measureCalls(deployment: Deployment, effort: Effort): Prom
   const rows = contestants.map(({ name }): Row => ({ name, rounds: [] }));
   for (const { subject, load: kind } of contestants)
     await load(subject, redis, { ...kind, amount: effort.warmUp });
+  const idle = await redis.idleCommandsPerSecond();
   for (let round = 0; round < effort.rounds; round++)
     for (const [index, contestant] of contestants.entries())
-      rows[index]?.rounds.push(await measureOnce(contestant, redis, effort.requests));
+      rows[index]?.rounds.push(await measureOnce(contestant, redis, effort.requests, idle));
   await redis.close();
   return rows;
 }
@@ -63,8 +64,9 @@ function measureOnce(
   { subject, load: kind }: Contestant,
   redis: RedisMeter,
   amount: number,
+  idle: number,
 ): Promise<Measured> {
-  return load(subject, redis, { ...kind, amount });
+  return load(subject, redis, { ...kind, amount }, idle);
 }
 
 async function startContestants(deployment: Deployment, { coldSessions }: Effort): Promise<Contestant[]> {
