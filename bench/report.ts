@@ -142,7 +142,11 @@ function shown({ median, least, most }: Spread, digits: number): string {
 }
 
 function fixed(value: number, digits: number): string {
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const text = value.toLocaleString("en-US", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+  return /^-0\.0*$/.test(text) ? text.slice(1) : text;
 }
 
 function megabytes(bytes: number): string {
