@@ -52,6 +52,8 @@ taken off that come anyway: each server checks its connection once a second. ${R
 
 ## What was aimed at
 
+Where the time goes, and why something was missed: [README.md](README.md).
+
 | | aim | measured | |
 | --- | --- | --- | --- |
 ${aims.map(({ what, aim, measured, isReached }) => `| ${what} | ${aim} | ${measured} | ${isReached ? "reached" : "**missed**"} |`).join("\n")}
