@@ -3,7 +3,7 @@ import { type Logger, pino } from "pino";
 import { requestFields } from "./http/current-request.ts";
 
 // More than that is written at once.
-const BUFFER_BYTES = 8 * 1024;
+const BUFFER_CHARACTERS = 8 * 1024;
 
 /**
  * What is said in one turn of the event loop is written together at its end: with many requests at once, a system call
@@ -11,18 +11,20 @@ const BUFFER_BYTES = 8 * 1024;
  * handles, or by an error; a process that is killed loses the lines of that turn.
  */
 export function createLog(level: string): Logger {
-  const stdout = pino.destination({ dest: 1, sync: true, minLength: BUFFER_BYTES });
-  let isScheduled = false;
+  // Not the destination's own buffer: when nobody reads any more, or the disk is full, it would try for ever and block.
+  const stdout = pino.destination({ dest: 1, sync: true });
+  let waiting = "";
   const flushSync = () => {
-    isScheduled = false;
-    stdout.flushSync();
+    const text = waiting;
+    waiting = "";
+    if (text !== "") stdout.write(text);
   };
   process.on("exit", flushSync);
   const lines = {
     write(line: string) {
-      stdout.write(line);
-      if (!isScheduled) setImmediate(flushSync);
-      isScheduled = true;
+      if (waiting === "") setImmediate(flushSync);
+      waiting += line;
+      if (waiting.length >= BUFFER_CHARACTERS) flushSync();
     },
     flushSync,
   };

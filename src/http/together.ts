@@ -7,7 +7,7 @@ export function together(...handlers: readonly RequestHandler[]): RequestHandler
     const run = (index: number): void => {
       const handler = handlers[index];
       if (handler === undefined) next();
-      else void handler(req, res, (error?: unknown) => (error === undefined ? run(index + 1) : next(error)));
+      else void handler(req, res, (error?: unknown) => (error == null ? run(index + 1) : next(error)));
     };
     run(0);
   };

@@ -3,7 +3,7 @@ import type { RequestHandler, Response } from "express";
 import type { Audit } from "../audit.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken, Verification } from "../tokens/access-token.ts";
-import { withCaller } from "./access-token-context.ts";
+import { type Caller, withCaller } from "./access-token-context.ts";
 
 export interface BearerAuthOptions {
   verify(token: string): Promise<Verification>;
@@ -70,7 +70,15 @@ export function bearerAuth({
     res.locals.subject = token.subject;
     res.locals.clientId = token.clientId;
     res.locals.grantId = token.grantId;
-    withCaller({ token, standing, upstreamAccessToken: () => upstreamAccessToken(token) }, next);
+    const caller: Caller = {
+      token,
+      // A policy that changes while the request is handled counts for what is still to be decided.
+      get standing() {
+        return standing();
+      },
+      upstreamAccessToken: () => upstreamAccessToken(token),
+    };
+    withCaller(caller, next);
   };
 }
 

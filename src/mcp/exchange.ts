@@ -10,6 +10,7 @@ import {
   type JSONRPCRequest,
   PerRequestHTTPServerTransport,
   PROTOCOL_VERSION_META_KEY,
+  ProtocolErrorCode,
   type Server,
   SUPPORTED_PROTOCOL_VERSIONS,
   type TransportSendOptions,
@@ -135,25 +136,38 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     else if (this.#over) return;
     else if ("result" in message || "error" in message) this.#end(message);
     // Whatever belongs to no request has no stream to go to.
-    else if (options?.relatedRequestId === this.#id) await this.#write(eventOf(message));
+    else if (options?.relatedRequestId === this.#id) await this.#write(event(JSON.stringify(message)));
   }
 
   #end(message: JSONRPCMessage): void {
     this.#over = true;
     clearInterval(this.#keepAlive);
-    if (this.#streaming) this.#res.end(eventOf(message));
+    if (this.#streaming) this.#res.end(event(this.#textOf(message)));
     else if (!this.#options.answeredOtherwise()) {
-      const text = JSON.stringify(message);
+      const text = this.#textOf(message);
       const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) };
       this.#res.writeHead(200, headers).end(text);
     }
   }
 
+  /** A tool may have returned what JSON cannot say; its caller must not wait for ever. */
+  #textOf(message: JSONRPCMessage): string {
+    try {
+      return JSON.stringify(message);
+    } catch (error) {
+      this.#options.onerror(error as Error);
+      const internal = { code: ProtocolErrorCode.InternalError, message: "Internal error" };
+      return JSON.stringify({ jsonrpc: "2.0", id: this.#id, error: internal });
+    }
+  }
+
   async #write(text: string): Promise<void> {
+    if (this.#over) return;
     if (!this.#streaming) {
       this.#streaming = true;
       if (this.#options.answeredOtherwise()) {
         this.#over = true;
+        clearInterval(this.#keepAlive);
         return;
       }
       this.#res.writeHead(200, {
@@ -166,6 +180,6 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
   }
 }
 
-function eventOf(message: JSONRPCMessage): string {
-  return `event: message\ndata: ${JSON.stringify(message)}\n\n`;
+function event(data: string): string {
+  return `event: message\ndata: ${data}\n\n`;
 }

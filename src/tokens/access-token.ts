@@ -29,7 +29,8 @@ export interface AccessToken {
 
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
-  | { token: AccessToken; standing: Standing }
+  /** `standing`: by the rules that are in force when it is asked for. */
+  | { token: AccessToken; standing: () => Standing }
   | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 
 interface Rooms extends Pick<Surroundings, "now"> {
@@ -103,7 +104,7 @@ function judge(
     resource: grant.resource,
     redirectUri: grant.code.redirectUri,
   });
-  return { token, standing: permissions.standing(asker, token.scopes) };
+  return { token, standing: () => permissions.standing(asker, token.scopes) };
 }
 
 function frozen<T>(value: T): T {

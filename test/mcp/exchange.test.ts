@@ -22,6 +22,7 @@ function engine(revision?: string): Server {
   server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
     const { progressToken } = mcpReq._meta ?? {};
     if (params.name === "fails") throw new Error("it failed");
+    if (params.name === "unspeakable") return { content: [], structuredContent: { big: 1n } };
     if (progressToken !== undefined)
       await mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress: 1 } });
     return { content: [{ type: "text", text: JSON.stringify(params.arguments ?? null) }] };
@@ -161,6 +162,13 @@ describe("an exchange", () => {
     ["an answer nobody waits for", "by the handler", { jsonrpc: "2.0", id: 1, result: {} }, old],
     ["both a request and an answer", "by the handler", { ...request("tools/list"), result: {} }, old],
   ];
+  test("what JSON cannot say is an error, not an answer that never comes", async () => {
+    for (const _meta of [{}, { progressToken: 1 }]) {
+      const { messages } = await ask("direct", request("tools/call", { name: "unspeakable", _meta }), old);
+      assert.equal(messages.at(-1).error.code, -32603);
+    }
+  });
+
   for (const [name, how, body, headers] of cases)
     test(`${name} is served ${how}, and says the same`, async () => {
       const direct = await ask("direct", body, headers);
