@@ -40,7 +40,7 @@ export function buildApp(options: AppOptions): Express {
 
 /** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
 export function mount(rooms: Rooms, guard: RequestHandler): Express {
-  const { config, lifecycle, metrics, records, features, catalogue, pages, audit, log } = rooms;
+  const { config, lifecycle, metrics, records, features, catalogue, conversation, pages, audit, log } = rooms;
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -63,6 +63,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     allowedOriginsOnly(baseUrl, config.allowedOrigins),
     guard,
     ...mcpEndpoint({
+      ...conversation,
       features,
       name: brand.name,
       version: VERSION,

@@ -18,6 +18,10 @@ import { createSessions, Session } from "./connections/session.ts";
 import { createPages } from "./http/pages.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
+import { ChosenLogLevel, createLogLevels } from "./mcp/log-level.ts";
+import { AskedQuestion, createQuestions } from "./mcp/questions.ts";
+import { requestStates } from "./mcp/request-state.ts";
+import { sessionIds } from "./mcp/session-id.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
 import { parseScope } from "./oauth/scope.ts";
@@ -131,6 +135,13 @@ export function buildRooms(options: AppOptions) {
   });
   const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
   const sessions = createSessions({ ...surroundings, store: sessionStore, records, baseUrl });
+  const questionStore = encryptedStore({ ...storing, kind: "question", schema: AskedQuestion });
+  const conversation = {
+    questions: createQuestions({ ...surroundings, store: questionStore, records }),
+    logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
+    states: requestStates(sealer, now),
+    sessionIds: sessionIds(sealer),
+  };
   const connections = createConnections({ configured: config.clients, grants, clients, lastUse, records });
   const registrations = createRegistrations({
     ...surroundings,
@@ -178,6 +189,7 @@ export function buildRooms(options: AppOptions) {
     lastUse,
     sessions,
     connections,
+    conversation,
     upstreamRefresh,
   };
 }

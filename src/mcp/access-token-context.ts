@@ -1,5 +1,6 @@
 /** Who is calling, for whoever is asked to act: set by the bearer check, read by tools, resources and prompts. */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { ClientCapabilities } from "@modelcontextprotocol/server";
 import {
   describeRequirement,
   type RequiredScopes,
@@ -17,6 +18,8 @@ export interface Caller {
   readonly standing: Standing;
   /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
   lacking?: readonly string[];
+  /** What can be asked of the client while it waits for its answer, in the 2025 generation. Absent: nothing. */
+  clientCapabilities?(): ClientCapabilities;
 }
 
 /** Thrown by {@link requireScopes}. */

@@ -3,6 +3,8 @@ import type { GetPromptResult, Prompt as ListedPrompt } from "@modelcontextproto
 import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import { type Call, ToolError } from "./call.ts";
+import type { Completers } from "./completion.ts";
+import type { InputRequired, Returned } from "./input-required.ts";
 
 /** What a prompt says of itself. */
 export interface PromptDeclaration<Arguments extends z.ZodObject> {
@@ -14,8 +16,10 @@ export interface PromptDeclaration<Arguments extends z.ZodObject> {
   scopes?: ScopeRequirement;
   /** Arguments are strings on the wire; `.describe()` what a person should enter. */
   args?: Arguments;
+  /** Suggests values for arguments while a person types. */
+  complete?: Completers<keyof z.output<Arguments> & string>;
   /** The text of one user message, or a complete MCP result. */
-  run(args: z.output<Arguments>, call: Call): string | GetPromptResult | Promise<string | GetPromptResult>;
+  run(args: z.output<Arguments>, call: Call): Returned<string | GetPromptResult>;
 }
 
 /** A declared prompt. */
@@ -25,7 +29,8 @@ export interface Prompt {
   readonly scopes: RequiredScopes;
   /** What `prompts/list` shows. */
   readonly listing: ListedPrompt;
-  get(args: unknown, call: Call): Promise<GetPromptResult>;
+  get(args: unknown, call: Call): Promise<GetPromptResult | InputRequired>;
+  readonly completers?: Completers;
 }
 
 const PROMPT_NAME = /^[A-Za-z0-9_-]{1,64}$/;
@@ -49,6 +54,7 @@ export function definePrompt<Arguments extends z.ZodObject>(prompt: PromptDeclar
       arguments: Object.entries(args.shape).map(describeArgument),
       ...(title !== undefined && { title }),
     },
+    ...(prompt.complete && { completers: prompt.complete }),
     async get(given, call) {
       const parsed = await args.safeParseAsync(given ?? {});
       if (!parsed.success)

@@ -7,6 +7,8 @@ import {
 } from "@modelcontextprotocol/server";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import type { Call } from "./call.ts";
+import type { Completers } from "./completion.ts";
+import type { InputRequired, Returned } from "./input-required.ts";
 
 /** What every resource says of itself. */
 export interface ResourceDeclaration {
@@ -27,17 +29,16 @@ export type ResourceContent = string | ReadResourceResult;
 export interface FixedResource extends ResourceDeclaration {
   /** Such as `weather://conditions`. */
   uri: string;
-  read(call: Call): ResourceContent | Promise<ResourceContent>;
+  read(call: Call): Returned<ResourceContent>;
 }
 
 /** A resource at every URI of a template. */
 export interface TemplateResource<Template extends string> extends ResourceDeclaration {
   /** RFC 6570, such as `orders://order/{id}`. */
   uriTemplate: Template;
-  read(
-    variables: VariablesOf<Template>,
-    call: Call & { uri: string },
-  ): ResourceContent | Promise<ResourceContent>;
+  read(variables: VariablesOf<Template>, call: Call & { uri: string }): Returned<ResourceContent>;
+  /** Suggests values for variables while a person types. */
+  complete?: Completers<keyof VariablesOf<Template> & string>;
 }
 
 /** The variables of a template: `{ id: string }` for `orders://order/{id}`. */
@@ -54,7 +55,8 @@ export interface Resource {
   /** What `resources/list` or `resources/templates/list` shows. */
   readonly listing: { fixed: ListedResource } | { template: ListedTemplate };
   /** How to read `uri`, if it is one of this resource. */
-  reader(uri: string): ((call: Call) => Promise<ReadResourceResult>) | undefined;
+  reader(uri: string): ((call: Call) => Promise<ReadResourceResult | InputRequired>) | undefined;
+  readonly completers?: Completers;
 }
 
 /**
@@ -68,7 +70,7 @@ export function defineResource(resource: FixedResource | TemplateResource<string
   const identity = "uri" in resource ? resource.uri : resource.uriTemplate;
   const shown = { name, description, mimeType, ...(title !== undefined && { title }) };
   const scopes = requiredScopes(resource.scopes ?? [], `Resource "${identity}"`);
-  const asResult = (uri: string, content: ResourceContent): ReadResourceResult =>
+  const asResult = (uri: string, content: ResourceContent | InputRequired) =>
     typeof content === "string" ? { contents: [{ uri, mimeType, text: content }] } : content;
 
   if ("uri" in resource) {
@@ -88,6 +90,7 @@ export function defineResource(resource: FixedResource | TemplateResource<string
     name: identity,
     scopes,
     listing: { template: { ...shown, uriTemplate: identity } },
+    ...(resource.complete && { completers: resource.complete }),
     reader(uri) {
       const variables = matchTemplate(template, uri);
       return variables && (async (call) => asResult(uri, await resource.read(variables, { ...call, uri })));

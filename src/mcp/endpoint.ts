@@ -8,20 +8,26 @@ import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
 import { exchange, ordinaryRequest } from "./exchange.ts";
 import type { FeatureTable, Message } from "./features.ts";
+import { isAnswer, type Questions } from "./questions.ts";
 import { createServerFactory, type McpServerOptions } from "./server.ts";
+import type { SessionIds } from "./session-id.ts";
 import { auditOf, denial } from "./use-feature.ts";
 import { sendWebResponse } from "./web-response.ts";
 
 export interface McpEndpointOptions extends McpServerOptions {
   resource: string;
+  questions: Questions;
+  sessionIds: SessionIds;
 }
+
+const SESSION_ID = "Mcp-Session-Id";
 
 const MAX_BODY = "4mb";
 const MAX_DEPTH = 100;
 
 /** The handlers behind the bearer check, in order. */
 export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
-  const { features, log } = options;
+  const { features, questions, sessionIds, log } = options;
   const onerror = (error: Error) =>
     log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
   const makeServer = createServerFactory(options);
@@ -32,6 +38,12 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       requireParsedBody(req);
       describeForLog(req, res, features);
       const caller = currentCaller("mcp");
+      const { grantId } = caller.token;
+      if (isAnswer(req.body)) {
+        if (!(await questions.answer(grantId, req.body))) throw answerToNothing();
+        res.status(202).end();
+        return;
+      }
       if (isChallenged(req, res, caller, options)) return;
       // Of several calls at once the others have results, which a challenge would lose.
       const answeredOtherwise = () => {
@@ -40,12 +52,17 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         return true;
       };
       const ordinary = ordinaryRequest(req);
+      if (ordinary && ordinary.revision === undefined)
+        caller.clientCapabilities = () => sessionIds.capabilitiesOf(req.get(SESSION_ID), grantId);
       const engine = ordinary && makeServer(ordinary.revision);
-      if (engine && (await exchange(ordinary, engine, res, { answeredOtherwise, onerror }))) return;
+      const ask = () => questions.ask(grantId);
+      if (engine && (await exchange(ordinary, engine, res, { answeredOtherwise, ask, onerror }))) return;
       const gone = abortedBy(res);
       const response = await handler.fetch(await webRequest(req, gone), {
         parsedBody: req.body,
       });
+      if (req.body?.method === "initialize" && response.ok)
+        res.setHeader(SESSION_ID, sessionIds.issue(req.body.params?.capabilities, grantId));
       await sendWebResponse(response, res, gone, answeredOtherwise);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
@@ -62,6 +79,16 @@ async function webRequest(req: Request, gone: AbortSignal): Promise<globalThis.R
       cause,
     });
   }
+}
+
+function answerToNothing(): OAuthError {
+  return new OAuthError(
+    "invalid_request",
+    "Nobody waits for this answer: it came late, or was given before.",
+    {
+      reason: "answer_to_nothing",
+    },
+  );
 }
 
 /** Aborts what is running for a client that went away. */

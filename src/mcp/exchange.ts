@@ -6,6 +6,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import {
   isJSONRPCRequest,
+  isJSONRPCResponse,
   type JSONRPCMessage,
   type JSONRPCRequest,
   PerRequestHTTPServerTransport,
@@ -16,6 +17,7 @@ import {
   type TransportSendOptions,
 } from "@modelcontextprotocol/server";
 import type { Request, Response } from "express";
+import type { Question } from "./questions.ts";
 import { drained } from "./web-response.ts";
 
 /** A request whose headers and envelope agree in every detail, in one of the two protocol generations. */
@@ -64,6 +66,8 @@ function isModern({ method, params }: JSONRPCRequest, headers: IncomingHttpHeade
 export interface ExchangeOptions {
   /** Asked once, before anything is sent: true if it has answered instead. */
   answeredOtherwise(): boolean;
+  /** Opens a question to the client, which answers with a request of its own (2025 generation). */
+  ask(): Promise<Question>;
   onerror(error: Error): void;
 }
 
@@ -101,6 +105,8 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
   #refused = false;
   #streaming = false;
   #over = false;
+  /** What the client is asked, by the engine's ids. */
+  readonly #asked = new Map<unknown, Question>();
 
   constructor(
     id: JSONRPCRequest["id"],
@@ -119,6 +125,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
       clearInterval(this.#keepAlive);
       if (!this.#over) void this.close();
       this.#over = true;
+      this.#dropQuestions();
     });
   }
 
@@ -136,7 +143,34 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     else if (this.#over) return;
     else if ("result" in message || "error" in message) this.#end(message);
     // Whatever belongs to no request has no stream to go to.
-    else if (options?.relatedRequestId === this.#id) await this.#write(event(JSON.stringify(message)));
+    else if (options?.relatedRequestId !== this.#id) return;
+    else if (isJSONRPCRequest(message)) await this.#ask(message);
+    else await this.#write(event(JSON.stringify(this.#byQuestion(message))));
+  }
+
+  /** The engine counts its requests; the client's answer comes by itself, and must find its way back here. */
+  async #ask(message: JSONRPCRequest): Promise<void> {
+    const question = await this.#options.ask();
+    this.#asked.set(message.id, question);
+    if (this.#over) return this.#dropQuestions();
+    await this.#write(event(JSON.stringify({ ...message, id: question.id })));
+    void question.answer.then((answer) => {
+      this.#asked.delete(message.id);
+      if (answer !== undefined) this.onmessage?.(asResponse({ ...answer, id: message.id }));
+    });
+  }
+
+  /** The engine takes back what it asked. */
+  #byQuestion(message: JSONRPCMessage): JSONRPCMessage {
+    if (!("method" in message) || message.method !== "notifications/cancelled") return message;
+    const question = this.#asked.get(message.params?.requestId);
+    if (question === undefined) return message;
+    void question.drop();
+    return { ...message, params: { ...message.params, requestId: question.id } };
+  }
+
+  #dropQuestions(): void {
+    for (const question of this.#asked.values()) void question.drop();
   }
 
   #end(message: JSONRPCMessage): void {
@@ -146,8 +180,14 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     else if (!this.#options.answeredOtherwise()) {
       const text = this.#textOf(message);
       const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) };
-      this.#res.writeHead(200, headers).end(text);
+      this.#res.writeHead(this.#statusOf(message), headers).end(text);
     }
+  }
+
+  /** MCP 2026-07-28 has one error of a handler that HTTP shall show: the client must declare more to be served. */
+  #statusOf(message: JSONRPCMessage): number {
+    const code = this.#revision !== undefined && "error" in message ? message.error.code : undefined;
+    return code === ProtocolErrorCode.MissingRequiredClientCapability ? 400 : 200;
   }
 
   /** A tool may have returned what JSON cannot say; its caller must not wait for ever. */
@@ -178,6 +218,13 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     }
     if (!this.#res.write(text)) await drained(this.#res);
   }
+}
+
+/** The engine drops what is none, and whoever waits for it would wait for ever. */
+function asResponse(answer: { id: JSONRPCRequest["id"] }): JSONRPCMessage {
+  if (isJSONRPCResponse(answer)) return answer;
+  const error = { code: ProtocolErrorCode.InvalidRequest, message: "The answer is no JSON-RPC response." };
+  return { jsonrpc: "2.0", id: answer.id, error };
 }
 
 function event(data: string): string {

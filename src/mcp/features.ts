@@ -7,6 +7,7 @@ import type { Call } from "./call.ts";
 import type { Prompt } from "./define-prompt.ts";
 import type { Resource } from "./define-resource.ts";
 import type { Tool } from "./define-tool.ts";
+import type { InputRequired } from "./input-required.ts";
 
 /** What a server offers. */
 export interface Features {
@@ -23,7 +24,11 @@ export interface FeatureTable extends Required<Omit<Features, "scopes">> {
   tool(name: string): Tool | undefined;
   prompt(name: string): Prompt | undefined;
   /** The resource that `uri` belongs to, and how to read it there. */
-  resource(uri: string): { resource: Resource; read(call: Call): Promise<ReadResourceResult> } | undefined;
+  resource(
+    uri: string,
+  ): { resource: Resource; read(call: Call): Promise<ReadResourceResult | InputRequired> } | undefined;
+  /** The prompt or template that a completion is asked for. */
+  referred(ref: unknown): Prompt | Resource | undefined;
   /** What a JSON-RPC message wants to use, if anything. */
   addressedBy(message: Message): Feature | undefined;
 }
@@ -31,7 +36,7 @@ export interface FeatureTable extends Required<Omit<Features, "scopes">> {
 /** A JSON-RPC message as it came, not validated. */
 export interface Message {
   method?: unknown;
-  params?: { name?: unknown; uri?: unknown } | null;
+  params?: { name?: unknown; uri?: unknown; ref?: unknown } | null;
 }
 
 /** @throws Error naming two of one kind that have the same name */
@@ -42,7 +47,7 @@ export function featureTable({
 }: Omit<Features, "scopes">): FeatureTable {
   const toolsByName = byName(tools);
   const promptsByName = byName(prompts);
-  byName(resources);
+  const resourcesByName = byName(resources);
 
   const table: FeatureTable = {
     tools,
@@ -59,10 +64,16 @@ export function featureTable({
         }
       return undefined;
     },
+    referred(ref) {
+      const { type, name, uri } = (ref ?? {}) as { type?: unknown; name?: unknown; uri?: unknown };
+      if (type === "ref/prompt") return promptsByName.get(String(name));
+      return type === "ref/resource" ? resourcesByName.get(String(uri)) : undefined;
+    },
     addressedBy({ method, params }) {
       const named = typeof params?.name === "string" ? params.name : "";
       if (method === "tools/call") return table.tool(named);
       if (method === "prompts/get") return table.prompt(named);
+      if (method === "completion/complete") return table.referred(params?.ref);
       if (method !== "resources/read" || typeof params?.uri !== "string") return undefined;
       return table.resource(params.uri)?.resource;
     },

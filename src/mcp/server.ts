@@ -9,15 +9,15 @@ import {
   ProtocolErrorCode,
   ResourceNotFoundError,
   Server,
-  type ServerContext,
 } from "@modelcontextprotocol/server";
 import type { Standing } from "../policy/permissions.ts";
 import { currentCaller } from "./access-token-context.ts";
-import type { Call } from "./call.ts";
+import { complete } from "./completion.ts";
 import type { Feature, FeatureTable } from "./features.ts";
+import { inRounds, type RoundOptions } from "./rounds.ts";
 import { type Used, type UseOptions, useFeature } from "./use-feature.ts";
 
-export interface McpServerOptions extends UseOptions {
+export interface McpServerOptions extends UseOptions, RoundOptions {
   features: FeatureTable;
   name: string;
   version: string;
@@ -32,8 +32,9 @@ const LIST_TTL_MS = 60_000;
  * `revision` it speaks that one of the new protocol generation; without, whichever the SDK's handler binds it to.
  */
 export function createServerFactory(options: McpServerOptions): (revision?: string) => Server {
-  const { features, name, version, listAll } = options;
+  const { features, name, version, listAll, logLevels } = options;
   const { resources, prompts } = features;
+  const completes = [...resources, ...prompts].some(({ completers }) => completers !== undefined);
   // What a list shows depends on the caller's scopes.
   const hint = { ttlMs: LIST_TTL_MS, cacheScope: "private" } as const;
 
@@ -58,6 +59,8 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         ...(revision !== undefined && { supportedProtocolVersions: [revision] }),
         capabilities: {
           tools: {},
+          logging: {},
+          ...(completes && { completions: {} }),
           ...(resources.length > 0 && { resources: {} }),
           ...(prompts.length > 0 && { prompts: {} }),
         },
@@ -73,8 +76,9 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
     server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
-      const used = await useFeature(tool, params.arguments, mcpReq.signal, options, () =>
-        tool.call(params.arguments, callOf(mcpReq)),
+      const args = params.arguments;
+      const used = await inRounds(tool, args, mcpReq, options, (call) =>
+        useFeature(tool, args, call.signal, options, () => tool.call(args, call)),
       );
       return "failed" in used ? toolError(used.failed) : used.result;
     });
@@ -86,9 +90,11 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
       server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
         const found = features.resource(uri);
         if (found === undefined) throw new ResourceNotFoundError(uri);
-        return orThrow(
-          await useFeature(found.resource, { uri }, mcpReq.signal, options, () => found.read(callOf(mcpReq))),
+        const { resource, read } = found;
+        const used = await inRounds(resource, { uri }, mcpReq, options, (call) =>
+          useFeature(resource, { uri }, call.signal, options, () => read(call)),
         );
+        return orThrow(used);
       });
     }
     if (prompts.length > 0) {
@@ -96,13 +102,25 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
       server.setRequestHandler("prompts/get", async ({ params }, { mcpReq }) => {
         const prompt = features.prompt(params.name);
         if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
-        return orThrow(
-          await useFeature(prompt, params.arguments, mcpReq.signal, options, () =>
-            prompt.get(params.arguments, callOf(mcpReq)),
-          ),
+        const args = params.arguments;
+        const used = await inRounds(prompt, args, mcpReq, options, (call) =>
+          useFeature(prompt, args, call.signal, options, () => prompt.get(args, call)),
         );
+        return orThrow(used);
       });
     }
+    if (completes)
+      server.setRequestHandler("completion/complete", async ({ params: { ref, argument, context } }) => {
+        const feature = features.referred(ref);
+        if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
+        const { allowed } = currentCaller("completion").standing.may(feature);
+        return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
+      });
+    // The new generation says the level with each request.
+    server.setRequestHandler("logging/setLevel", async ({ params: { level } }) => {
+      await logLevels.choose(currentCaller("logging/setLevel").token.grantId, level);
+      return {};
+    });
     return server;
   };
 }
@@ -122,23 +140,6 @@ function listsOf({ tools, resources, prompts }: FeatureTable, isShown: (feature:
     resources: readable.flatMap(({ listing }) => ("fixed" in listing ? [listing.fixed] : [])),
     resourceTemplates: readable.flatMap(({ listing }) => ("template" in listing ? [listing.template] : [])),
     prompts: prompts.filter(isShown).map(({ listing }) => listing),
-  };
-}
-
-function callOf({ signal, notify, _meta }: ServerContext["mcpReq"]): Call {
-  const progressToken = _meta?.progressToken;
-  return {
-    signal,
-    async progress(progress, total, message) {
-      if (progressToken === undefined) return; // nobody asked for it
-      const params = {
-        progressToken,
-        progress,
-        ...(total !== undefined && { total }),
-        ...(message !== undefined && { message }),
-      };
-      await notify({ method: "notifications/progress", params });
-    },
   };
 }
 

@@ -7,6 +7,7 @@ import type { Denial } from "../policy/permissions.ts";
 import { type Caller, currentCaller, InsufficientScopeError } from "./access-token-context.ts";
 import { ToolError } from "./call.ts";
 import type { Feature } from "./features.ts";
+import { InputRequired } from "./input-required.ts";
 
 export interface UseOptions {
   /** Puts the arguments of calls into the audit log. */
@@ -50,6 +51,10 @@ export async function useFeature<Result extends object>(
   signal.addEventListener("abort", noteGone, { once: true });
   try {
     const result = await run();
+    if (result instanceof InputRequired) {
+      noteUse("ok", "input_required");
+      return { result };
+    }
     const outcome = (result as CallToolResult).isError === true ? "error" : "ok";
     noteUse(outcome);
     return { result };

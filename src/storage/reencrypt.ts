@@ -3,7 +3,7 @@ import type { Sealer } from "./sealer.ts";
 import type { Records } from "./store.ts";
 
 /** The kinds of record that are encrypted. */
-const ENCRYPTED_KINDS = ["client", "login", "grant", "approval", "session"] as const;
+const ENCRYPTED_KINDS = ["client", "login", "grant", "approval", "session", "question", "log-level"] as const;
 export type EncryptedKind = (typeof ENCRYPTED_KINDS)[number];
 
 /**

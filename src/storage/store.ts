@@ -93,8 +93,8 @@ export function kindOf(key: string): string {
   return key.slice(0, key.indexOf(":"));
 }
 
-/** Kinds of which somebody keeps copies: their changes are told to every replica. */
-const TOLD_KINDS = new Set(["grant"]);
+/** Kinds of which somebody keeps copies, or waits for the next change: it is told to every replica. */
+const TOLD_KINDS = new Set(["grant", "question"]);
 
 export function isTold(key: string): boolean {
   return TOLD_KINDS.has(kindOf(key));

@@ -1,0 +1,44 @@
+/** What a tool, resource or prompt returns when it needs something of the person, or of their client, to go on. */
+import { type InputRequests, inputRequired as wire } from "@modelcontextprotocol/server";
+
+export { acceptedContent, type InputRequest, inputResponse } from "@modelcontextprotocol/server";
+
+/** The answer "ask first": made by {@link inputRequired}. */
+export class InputRequired {
+  readonly inputRequests: InputRequests;
+  readonly state: unknown;
+
+  constructor({ inputRequests, state }: { inputRequests: InputRequests; state?: unknown }) {
+    if (Object.keys(inputRequests).length === 0)
+      throw new TypeError("inputRequired() needs something to ask for in inputRequests.");
+    this.inputRequests = inputRequests;
+    this.state = state;
+  }
+}
+
+/** What a tool, resource or prompt returns: its answer, or {@link inputRequired}. */
+export type Returned<Answer> = Answer | InputRequired | Promise<Answer | InputRequired>;
+
+/**
+ * Return this to ask. The function then runs again from its beginning, with the answers in `call.inputResponses` and
+ * `state` in `call.state`, perhaps on another replica: do nothing before asking that must not be done twice, and keep in
+ * `state` what JSON can say of the work so far. It is sealed: only the same session can bring it back, for the same
+ * arguments, within an hour; but it may do so twice.
+ *
+ * Clients of both protocol generations are asked in their own way (MCP 2026-07-28, multi round-trip requests; before that,
+ * requests of the server). What a client cannot be asked is answered for it as an error: see `call.clientCapabilities`.
+ * @throws TypeError if nothing is asked
+ */
+export const inputRequired = Object.assign(
+  (asked: { inputRequests: InputRequests; state?: unknown }) => new InputRequired(asked),
+  {
+    /** Asks the person to fill in a form of flat fields, such as `z.object({ sure: z.boolean() })`. */
+    elicit: wire.elicit,
+    /** Asks the person to open a URL. */
+    elicitUrl: wire.elicitUrl,
+    /** Asks the client's model. */
+    createMessage: wire.createMessage,
+    /** Asks which folders the client works in. */
+    listRoots: wire.listRoots,
+  },
+);

@@ -1,0 +1,223 @@
+/** Attacks on calls that ask first: to answer for somebody else, to bring an answer that was never given, to reuse one. */
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, test } from "node:test";
+import {
+  burnNote,
+  deleted,
+  deleteNote,
+  introduce,
+  modern,
+  type OpenCall,
+  openCall,
+  reply,
+  type Session,
+} from "../support/asking.ts";
+import { callTool, postJson, refresh, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const elicitation = { elicitation: {} };
+const yes = { action: "accept", content: { sure: true } };
+
+describe("a call that asks", () => {
+  let stage: Stage;
+  let alice: Session;
+  let mallory: Session;
+
+  before(async () => {
+    stage = await startStage({ tools: [deleteNote, burnNote] });
+    alice = await session("alice");
+    mallory = await session("bob");
+  });
+  after(() => stage.close());
+  beforeEach(() => {
+    deleted.length = 0;
+  });
+
+  async function session(login: string): Promise<Session> {
+    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl), { login });
+    return { accessToken: access_token, sessionId: await introduce(stage.url, access_token, elicitation) };
+  }
+
+  async function asked(of: Session): Promise<{ call: OpenCall; question: { id: string } }> {
+    const call = await openCall(stage.url, of, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "n" },
+    });
+    return { call, question: await call.next() };
+  }
+
+  async function state(args: object = { note: "n" }): Promise<string> {
+    const { body } = await modern(stage.url, alice.accessToken, "tools/call", {
+      name: "delete_note",
+      arguments: args,
+    });
+    return body.result.requestState;
+  }
+
+  function bring(requestState: unknown, over: { name?: string; arguments?: object; as?: Session } = {}) {
+    const { name = "delete_note", arguments: args = { note: "n" }, as = alice } = over;
+    const answers = { inputResponses: { sure: yes }, requestState };
+    return modern(stage.url, as.accessToken, "tools/call", { name, arguments: args, ...answers });
+  }
+
+  test("nobody else can answer, and the one who was asked still can", async () => {
+    const { call, question } = await asked(alice);
+    const foreign = await reply(stage.url, mallory, question.id, yes);
+    assert.equal(foreign.status, 400);
+    assert.deepEqual(deleted, []);
+    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    assert.equal((await call.next()).result.content[0].text, "Deleted n");
+  });
+
+  test("an answer counts once, and none comes after the end", async () => {
+    const { call, question } = await asked(alice);
+    const no = { action: "accept", content: { sure: false } };
+    const statuses = await Promise.all(
+      [no, yes].map((answer) => reply(stage.url, alice, question.id, answer)),
+    );
+    assert.deepEqual(statuses.map(({ status }) => status).sort(), [202, 400]);
+    await call.next();
+    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 400);
+    assert.ok(stage.log.some(({ reason }) => reason === "answer_to_nothing"));
+  });
+
+  test("an answer to what nobody asked is refused", async () => {
+    assert.equal((await reply(stage.url, alice, "ask_AAAAAAAAAAAAAAAAAAAAAA", yes)).status, 400);
+    assert.equal((await reply(stage.url, alice, `ask_${"x".repeat(100_000)}`, yes)).status, 400);
+  });
+
+  test("an answer is nothing without an access token, also when the session's was revoked", async () => {
+    const client = await register(stage.baseUrl);
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const theirs = {
+      accessToken: access_token,
+      sessionId: await introduce(stage.url, access_token, elicitation),
+    };
+    const { call, question } = await asked(theirs);
+    assert.equal((await reply(stage.url, { ...theirs, accessToken: "" }, question.id, yes)).status, 401);
+    await revoke(stage.baseUrl, client, access_token);
+    assert.equal((await reply(stage.url, theirs, question.id, yes)).status, 401);
+    assert.deepEqual(deleted, []);
+    await call.leave();
+  });
+
+  test("A15 a session id opens nothing, and is worth nothing to somebody else", async () => {
+    const withoutToken = await postJson(
+      stage.url,
+      { jsonrpc: "2.0", id: 1, method: "tools/list" },
+      { accept: "application/json, text/event-stream", "mcp-session-id": alice.sessionId },
+    );
+    assert.equal(withoutToken.status, 401);
+    for (const sessionId of [alice.sessionId, "", "1.x.y", `${mallory.sessionId}A`, "x".repeat(10_000)]) {
+      const call = await openCall(stage.url, { ...mallory, sessionId }, "tools/call", {
+        name: "delete_note",
+        arguments: { note: "n" },
+      });
+      const { result } = await call.next();
+      assert.equal(result?.isError, true, `session id ${sessionId.slice(0, 20)}`);
+    }
+  });
+
+  test("capabilities of every shape are taken, and only those that count are kept", async () => {
+    const odd = [
+      null,
+      7,
+      [],
+      { elicitation: 7 },
+      { elicitation: { url: "x" } },
+      { experimental: { big: "x".repeat(50_000) } },
+    ];
+    for (const capabilities of odd) {
+      const sessionId = await introduce(stage.url, alice.accessToken, capabilities as object);
+      assert.ok(
+        sessionId.length < 500,
+        `${JSON.stringify(capabilities)?.slice(0, 40)} gave ${sessionId.length}`,
+      );
+    }
+  });
+
+  test("A16 a state is good for its own session, tool and arguments only", async () => {
+    const sealed = await state();
+    const elsewhere = [
+      bring(sealed, { as: mallory }),
+      bring(sealed, { name: "burn_note" }),
+      bring(sealed, { arguments: { note: "another" } }),
+      bring(sealed, { arguments: { note: "n", folder: "f" } }),
+      bring(`${sealed}A`),
+      bring(sealed.slice(0, -2)),
+      bring(""),
+      bring("asked"),
+      bring(7),
+      bring({ state: "asked" }),
+    ];
+    for (const { body } of await Promise.all(elsewhere)) assert.equal(body.error?.code, -32602);
+    assert.deepEqual(deleted, []);
+    assert.equal((await bring(sealed)).body.result.content[0].text, "Deleted n");
+  });
+
+  test("A16 a state is good for an hour", async () => {
+    const client = await register(stage.baseUrl);
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const call = { name: "delete_note", arguments: { note: "n" } };
+    const { body } = await modern(stage.url, tokens.access_token, "tools/call", call);
+    const { requestState } = body.result;
+    stage.clock.ahead += 3_500;
+    // The same session, with an access token that outlives the state.
+    const { access_token } = (await refresh(stage.baseUrl, client, tokens.refresh_token)).body;
+    const as = { accessToken: access_token, sessionId: "" };
+    stage.clock.ahead += 90;
+    assert.equal((await bring(requestState, { as })).body.result?.content[0].text, "Deleted n");
+    stage.clock.ahead += 10;
+    assert.equal((await bring(requestState, { as })).body.error?.code, -32602);
+    stage.clock.ahead -= 3_600;
+  });
+
+  test("answers without the question are no answers", async () => {
+    const { body } = await bring(undefined);
+    assert.equal(body.result.resultType, "input_required");
+    const legacy = await callTool(stage.url, alice.accessToken, "delete_note", {
+      note: "n",
+      inputResponses: { sure: yes },
+      requestState: await state(),
+    });
+    assert.equal(legacy.body.result.isError, true);
+    const pushed = await postJson(
+      stage.url,
+      {
+        jsonrpc: "2.0",
+        id: 1,
+        method: "tools/call",
+        params: {
+          name: "delete_note",
+          arguments: { note: "n" },
+          inputResponses: { sure: yes },
+          requestState: await state(),
+        },
+      },
+      { accept: "application/json, text/event-stream", authorization: `Bearer ${alice.accessToken}` },
+    );
+    assert.equal(pushed.body.result.isError, true);
+    assert.deepEqual(deleted, []);
+  });
+
+  test("what an answer holds is the tool's to validate, and no shape of it breaks the server", async () => {
+    const shapes = [
+      null,
+      7,
+      "yes",
+      [],
+      {},
+      { action: "accept" },
+      { action: "accept", content: { sure: "yes" } },
+    ];
+    for (const shape of shapes) {
+      const { call, question } = await asked(alice);
+      const answer = await reply(stage.url, alice, question.id, shape as unknown as object);
+      assert.ok(answer.status < 500, `${JSON.stringify(shape)} gave ${answer.status}`);
+      const next = await call.next();
+      assert.ok(next.method === "elicitation/create" || next.result.isError, JSON.stringify(next));
+      await call.leave();
+    }
+    assert.deepEqual(deleted, []);
+  });
+});

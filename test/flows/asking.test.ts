@@ -1,0 +1,302 @@
+/**
+ * A tool may ask the person, or their client, before it acts: clients of 2026-07-28 are answered with the question and call
+ * again, clients of 2025 are asked while their call waits. Either way any replica does.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+import { z } from "zod";
+import { definePrompt } from "../../src/mcp/define-prompt.ts";
+import { defineResource } from "../../src/mcp/define-resource.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { acceptedContent, inputRequired } from "../../src/mcp/input-required.ts";
+import {
+  burnNote,
+  deleted,
+  deleteNote,
+  greeting,
+  introduce,
+  modern,
+  openCall,
+  reply,
+} from "../support/asking.ts";
+import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
+import { redisForTests } from "../support/redis.ts";
+import { ALICE, type Stage, startStage } from "../support/stage.ts";
+
+const redis = await redisForTests();
+const elicitation = { elicitation: {} };
+const accept = (content: object) => ({ action: "accept", content });
+
+const tools = [
+  deleteNote,
+  burnNote,
+  defineTool({
+    name: "ask_for_ever",
+    description: "Is never content",
+    run: () =>
+      inputRequired({
+        inputRequests: { more: inputRequired.elicit({ message: "More?", requestedSchema: z.object({}) }) },
+      }),
+  }),
+  defineTool({
+    name: "chatty",
+    description: "Says what it does",
+    async run(_input, { log }) {
+      await log("debug", "a detail");
+      await log("error", { code: 7 });
+      return "done";
+    },
+  }),
+];
+const resources = [
+  defineResource({
+    name: "secret note",
+    uri: "notes://secret",
+    description: "Asks for a word first",
+    read(_call) {
+      const Word = z.object({ word: z.string() });
+      const word = acceptedContent(_call.inputResponses, "word", Word)?.word;
+      if (word !== undefined) return `opened with ${word}`;
+      const ask = inputRequired.elicit({ message: "The word?", requestedSchema: Word });
+      return inputRequired({ inputRequests: { word: ask } });
+    },
+  }),
+  defineResource({
+    name: "note",
+    uriTemplate: "notes://{folder}/{note}",
+    description: "A note",
+    complete: { note: (typed, { folder }) => [`${folder}-${typed}-1`, `${folder}-${typed}-2`] },
+    read: ({ note }) => note,
+  }),
+];
+const prompts = [
+  greeting,
+  definePrompt({
+    name: "forecast",
+    description: "For those who may read the weather",
+    scopes: ["weather:read"],
+    args: z.object({ city: z.string() }),
+    complete: { city: (typed) => Array.from({ length: 150 }, (_, index) => `${typed}${index}`) },
+    run: ({ city }) => `How is the weather in ${city}?`,
+  }),
+];
+
+describe("a call that asks", { skip: redis.skip }, () => {
+  let stage: Stage;
+  /** Another replica of the same deployment. */
+  let other: string;
+  let accessToken: string;
+
+  before(async () => {
+    stage = await startStage({ redisUrl: redis.url!, tools, resources, prompts });
+    other = `${await stage.replica()}/mcp`;
+    accessToken = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+  });
+  after(async () => {
+    await stage.close();
+    await redis.stop();
+  });
+
+  test("a client of 2025 is asked while its call waits, and answers to another replica", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "one" },
+    });
+    const question = await call.next();
+    assert.equal(question.method, "elicitation/create");
+    assert.equal(question.params.message, "Delete one?");
+    assert.ok(!deleted.includes("one"));
+
+    assert.equal((await reply(other, session, question.id, accept({ sure: true }))).status, 202);
+    const { id, result } = await call.next();
+    assert.equal(id, 7);
+    assert.deepEqual(result.content, [{ type: "text", text: "Deleted one" }]);
+    assert.ok(deleted.includes("one"));
+  });
+
+  test("a client of 2026-07-28 is answered with the question, and calls another replica again", async () => {
+    const call = { name: "delete_note", arguments: { note: "two", folder: "a" } };
+    const asked = await modern(stage.url, accessToken, "tools/call", call);
+    const { resultType, inputRequests, requestState } = asked.body.result;
+    assert.equal(resultType, "input_required");
+    assert.equal(inputRequests.sure.params.message, "Delete two?");
+    assert.doesNotMatch(requestState, /asked/);
+
+    const inOtherOrder = { name: "delete_note", arguments: { folder: "a", note: "two" } };
+    const answers = { inputResponses: { sure: accept({ sure: true }) }, requestState };
+    const { body } = await modern(other, accessToken, "tools/call", { ...inOtherOrder, ...answers });
+    assert.deepEqual(body.result.content, [{ type: "text", text: "Deleted two" }]);
+  });
+
+  test("the official clients of both generations ask their user", async () => {
+    const requestInit = { headers: { authorization: `Bearer ${accessToken}` } };
+    const v1 = new ClientV1({ name: "v1", version: "1" }, { capabilities: elicitation });
+    v1.setRequestHandler(ElicitRequestSchema, () => ({ action: "accept", content: { sure: false } }));
+    await v1.connect(new TransportV1(new URL(stage.url), { requestInit }));
+    const kept = await v1.callTool({ name: "delete_note", arguments: { note: "three" } });
+    assert.deepEqual(kept.content, [{ type: "text", text: "Kept" }]);
+    await v1.close();
+
+    const v2 = new Client(
+      { name: "v2", version: "1" },
+      { capabilities: elicitation, versionNegotiation: { mode: { pin: "2026-07-28" } } },
+    );
+    v2.setRequestHandler("elicitation/create", () => ({ action: "accept", content: { sure: true } }));
+    await v2.connect(new StreamableHTTPClientTransport(new URL(stage.url), { requestInit }));
+    const done = await v2.callTool({ name: "delete_note", arguments: { note: "four" } });
+    assert.deepEqual(done.content, [{ type: "text", text: "Deleted four" }]);
+    await v2.close();
+  });
+
+  test("prompts and resources ask, too", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const prompt = await openCall(stage.url, session, "prompts/get", { name: "greeting" });
+    await reply(stage.url, session, (await prompt.next()).id, accept({ name: "Ada" }));
+    assert.equal((await prompt.next()).result.messages[0].content.text, "Greet Ada");
+
+    const resource = await openCall(stage.url, session, "resources/read", { uri: "notes://secret" });
+    await reply(stage.url, session, (await resource.next()).id, accept({ word: "sesame" }));
+    assert.equal((await resource.next()).result.contents[0].text, "opened with sesame");
+  });
+
+  test("who cannot be asked is told so, and nothing happens", async () => {
+    const withoutSession = await callTool(stage.url, accessToken, "delete_note", { note: "five" });
+    assert.equal(withoutSession.body.result.isError, true);
+    assert.match(
+      withoutSession.body.result.content[0].text,
+      /your client cannot give \(elicitation\/create\)/,
+    );
+
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, { sampling: {} }) };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "five" },
+    });
+    assert.equal((await call.next()).result.isError, true);
+
+    const refused = await modern(stage.url, accessToken, "tools/call", {
+      capabilities: {},
+      name: "delete_note",
+      arguments: { note: "five" },
+    });
+    assert.equal(refused.status, 400);
+    assert.deepEqual(refused.body.error.data, { requiredCapabilities: { elicitation: { form: {} } } });
+    assert.ok(!deleted.includes("five"));
+  });
+
+  test("a client that refuses to answer ends the call with words", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "six" },
+    });
+    const { id } = await call.next();
+    const error = { code: -32603, message: "no window to ask in" };
+    await fetch(other, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${accessToken}` },
+      body: JSON.stringify({ jsonrpc: "2.0", id, error }),
+    });
+    const { result } = await call.next();
+    assert.equal(result.isError, true);
+    assert.match(result.content[0].text, /no window to ask in/);
+  });
+
+  test("a tool that never stops asking is stopped", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", { name: "ask_for_ever" });
+    for (let round = 1; ; round++) {
+      const message = await call.next();
+      if (message.method === undefined) {
+        assert.equal(round, 8);
+        assert.match(message.result.content[0].text, /too often/);
+        break;
+      }
+      await reply(stage.url, session, message.id, { action: "decline" });
+    }
+  });
+
+  test("a question leaves nothing in the store, answered or not", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "seven" },
+    });
+    await call.next();
+    assert.equal((await questions()).length, 1);
+    await call.leave();
+    for (let attempt = 0; attempt < 200 && (await questions()).length > 0; attempt++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(await questions(), []);
+
+    async function questions(): Promise<string[]> {
+      const found: string[] = [];
+      for await (const key of stage.records.keys("question:")) found.push(key);
+      return found;
+    }
+  });
+
+  test("the audit log tells a question from an answer", async () => {
+    const asked = stage.log.filter((line) => line.tool === "delete_note" && line.reason === "input_required");
+    assert.ok(asked.length > 0, "no line says that a call asked");
+  });
+
+  test("a client says from which level on it wants to know what a tool does", async () => {
+    const tokens = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const session = { accessToken: tokens.access_token, sessionId: "" };
+    const levels = async (url: string) => {
+      const call = await openCall(url, session, "tools/call", { name: "chatty" });
+      const found: string[] = [];
+      for (let message = await call.next(); message.method !== undefined; message = await call.next())
+        found.push(message.params.level);
+      return found;
+    };
+    assert.deepEqual(await levels(stage.url), ["debug", "error"]);
+    await rpc(stage.url, tokens.access_token, "logging/setLevel", { level: "warning" });
+    assert.deepEqual(await levels(other), ["error"]);
+    assert.deepEqual(await levels(stage.url), ["error"]);
+  });
+
+  test("in 2026-07-28 each request says the level, and without one nothing is logged", async () => {
+    const call = { name: "chatty", arguments: {} };
+    const silent = await modern(stage.url, accessToken, "tools/call", call);
+    assert.match(silent.headers.get("content-type") ?? "", /json/);
+    const meta = { "io.modelcontextprotocol/logLevel": "error" };
+    const told = await modern(stage.url, accessToken, "tools/call", { ...call, meta });
+    assert.match(told.headers.get("content-type") ?? "", /event-stream/);
+  });
+
+  test("arguments of prompts and variables of templates are completed, at most a hundred at once", async () => {
+    const complete = (ref: object, name: string, value: string, context = {}) =>
+      rpc(stage.url, accessToken, "completion/complete", { ref, argument: { name, value }, context });
+    const city = await complete({ type: "ref/prompt", name: "forecast" }, "city", "Ber");
+    assert.equal(city.body.result.completion.values.length, 100);
+    assert.equal(city.body.result.completion.total, 150);
+    assert.equal(city.body.result.completion.hasMore, true);
+
+    const template = { type: "ref/resource", uri: "notes://{folder}/{note}" };
+    const note = await complete(template, "note", "a", { arguments: { folder: "work" } });
+    assert.deepEqual(note.body.result.completion.values, ["work-a-1", "work-a-2"]);
+    const nobody = await complete(template, "constructor", "a");
+    assert.deepEqual(nobody.body.result.completion.values, []);
+    const unknown = await complete({ type: "ref/prompt", name: "nothing" }, "city", "Ber");
+    assert.equal(unknown.body.error.code, -32602);
+  });
+
+  test("completions are for those who may use what they belong to", async () => {
+    const bob = await signInForTokens(stage.baseUrl, await register(stage.baseUrl), { login: "bob" });
+    const ref = { type: "ref/prompt", name: "forecast" };
+    const refused = await rpc(stage.url, bob.access_token, "completion/complete", {
+      ref,
+      argument: { name: "city", value: "Ber" },
+    });
+    assert.equal(refused.status, 403);
+    assert.match(refused.headers.get("www-authenticate") ?? "", /insufficient_scope.*weather:read/);
+    assert.ok(ALICE.permissions?.includes("weather:read"));
+  });
+});

@@ -1,0 +1,167 @@
+/** Tools that ask before they act, and a client of each generation by hand: every message can go to another replica. */
+import { z } from "zod";
+import { definePrompt } from "../../src/mcp/define-prompt.ts";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { acceptedContent, inputRequired } from "../../src/mcp/input-required.ts";
+import { type Answer, postJson } from "./oauth-client.ts";
+
+const Sure = z.object({ sure: z.boolean() });
+
+/** What was really deleted, by a tool that asks first. */
+export const deleted: string[] = [];
+
+export const deleteNote = defineTool({
+  name: "delete_note",
+  description: "Deletes a note, if the person is sure",
+  input: z.object({ note: z.string(), folder: z.string().optional() }),
+  run({ note }, { inputResponses, state }) {
+    const sure = acceptedContent(inputResponses, "sure", Sure)?.sure;
+    if (state !== "asked" || sure === undefined) {
+      const ask = inputRequired.elicit({ message: `Delete ${note}?`, requestedSchema: Sure });
+      return inputRequired({ inputRequests: { sure: ask }, state: "asked" });
+    }
+    if (!sure) return "Kept";
+    deleted.push(note);
+    return `Deleted ${note}`;
+  },
+});
+
+/** The same tool under another name: what one was asked is not an answer for the other. */
+export const burnNote = {
+  ...deleteNote,
+  name: "burn_note",
+  listing: { ...deleteNote.listing, name: "burn_note" },
+};
+
+export const greeting = definePrompt({
+  name: "greeting",
+  description: "Asks for a name",
+  run(_args, { inputResponses }) {
+    const Name = z.object({ name: z.string() });
+    const name = acceptedContent(inputResponses, "name", Name)?.name;
+    if (name !== undefined) return `Greet ${name}`;
+    return inputRequired({
+      inputRequests: { name: inputRequired.elicit({ message: "Whom?", requestedSchema: Name }) },
+    });
+  },
+});
+
+const ACCEPTS_BOTH = { accept: "application/json, text/event-stream" };
+
+/** `initialize` of the 2025 generation; the session id that the server gave. */
+export async function introduce(url: string, accessToken: string, capabilities: object): Promise<string> {
+  const params = {
+    protocolVersion: "2025-11-25",
+    capabilities,
+    clientInfo: { name: "by hand", version: "1" },
+  };
+  const answer = await postJson(
+    url,
+    { jsonrpc: "2.0", id: 0, method: "initialize", params },
+    { ...ACCEPTS_BOTH, authorization: `Bearer ${accessToken}` },
+  );
+  return answer.headers.get("mcp-session-id") ?? "";
+}
+
+export interface OpenCall {
+  /** The next message that the server sends, or undefined when it has ended. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into messages of every shape
+  next(): Promise<any>;
+  /** Goes away. */
+  leave(): Promise<void>;
+}
+
+export interface Session {
+  accessToken: string;
+  sessionId: string;
+}
+
+/** A request of the 2025 generation whose answer takes a while. */
+export async function openCall(
+  url: string,
+  { accessToken, sessionId }: Session,
+  method: string,
+  params: object,
+): Promise<OpenCall> {
+  const left = new AbortController();
+  const response = await fetch(url, {
+    method: "POST",
+    signal: left.signal,
+    headers: {
+      ...ACCEPTS_BOTH,
+      "content-type": "application/json",
+      "mcp-protocol-version": "2025-11-25",
+      "mcp-session-id": sessionId,
+      authorization: `Bearer ${accessToken}`,
+    },
+    body: JSON.stringify({ jsonrpc: "2.0", id: 7, method, params }),
+  });
+  const messages = messagesOf(response);
+  return {
+    next: async () => (await messages.next()).value,
+    leave: async () => left.abort(),
+  };
+}
+
+async function* messagesOf(response: Response): AsyncGenerator {
+  const isStream = response.headers.get("content-type")?.startsWith("text/event-stream");
+  if (!isStream) return yield await response.json();
+  let text = "";
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    const events = text.split("\n\n");
+    text = events.pop() ?? "";
+    for (const event of events) {
+      const data = event.split("\n").find((line) => line.startsWith("data: "));
+      if (data !== undefined) yield JSON.parse(data.slice("data: ".length));
+    }
+  }
+}
+
+/** The client's answer to what it was asked, as a request of its own. */
+export function reply(url: string, session: Session, id: unknown, result: object): Promise<Answer> {
+  return postJson(
+    url,
+    { jsonrpc: "2.0", id, result },
+    {
+      ...ACCEPTS_BOTH,
+      "mcp-protocol-version": "2025-11-25",
+      "mcp-session-id": session.sessionId,
+      authorization: `Bearer ${session.accessToken}`,
+    },
+  );
+}
+
+/** A request of 2026-07-28, with what that generation says in every one. */
+export function modern(
+  url: string,
+  accessToken: string,
+  method: string,
+  { capabilities = { elicitation: {} }, meta = {}, ...params }: ModernParameters = {},
+): Promise<Answer> {
+  const version = "2026-07-28";
+  const _meta = {
+    "io.modelcontextprotocol/protocolVersion": version,
+    "io.modelcontextprotocol/clientInfo": { name: "by hand", version: "1" },
+    "io.modelcontextprotocol/clientCapabilities": capabilities,
+    ...meta,
+  };
+  const { name } = params as { name?: string };
+  return postJson(
+    url,
+    { jsonrpc: "2.0", id: 1, method, params: { ...params, _meta } },
+    {
+      ...ACCEPTS_BOTH,
+      authorization: `Bearer ${accessToken}`,
+      "mcp-protocol-version": version,
+      "mcp-method": method,
+      ...(name !== undefined && { "mcp-name": name }),
+    },
+  );
+}
+
+interface ModernParameters {
+  capabilities?: object;
+  meta?: object;
+  [parameter: string]: unknown;
+}
