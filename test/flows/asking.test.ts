@@ -13,6 +13,7 @@ import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
 import { acceptedContent, inputRequired } from "../../src/mcp/input-required.ts";
+import { policyOf } from "../policy/support.ts";
 import {
   burnNote,
   deleted,
@@ -25,7 +26,7 @@ import {
 } from "../support/asking.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { ALICE, type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/stage.ts";
 
 const redis = await redisForTests();
 const elicitation = { elicitation: {} };
@@ -297,6 +298,21 @@ describe("a call that asks", { skip: redis.skip }, () => {
     });
     assert.equal(refused.status, 403);
     assert.match(refused.headers.get("www-authenticate") ?? "", /insufficient_scope.*weather:read/);
-    assert.ok(ALICE.permissions?.includes("weather:read"));
+  });
+
+  test("nor for those whom the policy keeps from it", async () => {
+    const denied = policyOf(`
+rules:
+  - name: nobody forecasts
+    deny: { prompts: ["*"] }
+`);
+    const strict = await startStage({ prompts, policy: denied });
+    const { access_token } = await signInForTokens(strict.baseUrl, await register(strict.baseUrl));
+    const { body } = await rpc(strict.url, access_token, "completion/complete", {
+      ref: { type: "ref/prompt", name: "forecast" },
+      argument: { name: "city", value: "Ber" },
+    });
+    assert.deepEqual(body.result.completion.values, []);
+    await strict.close();
   });
 });

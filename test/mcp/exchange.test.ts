@@ -4,7 +4,7 @@ import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { toWebRequest } from "@modelcontextprotocol/node";
-import { createMcpHandler, Server } from "@modelcontextprotocol/server";
+import { createMcpHandler, inputRequired, Server } from "@modelcontextprotocol/server";
 import express from "express";
 import { exchange, ordinaryRequest } from "../../src/mcp/exchange.ts";
 
@@ -22,6 +22,7 @@ function engine(revision?: string): Server {
   server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
     const { progressToken } = mcpReq._meta ?? {};
     if (params.name === "fails") throw new Error("it failed");
+    if (params.name === "asks") return inputRequired({ inputRequests: { roots: inputRequired.listRoots() } });
     if (params.name === "unspeakable") return { content: [], structuredContent: { big: 1n } };
     if (progressToken !== undefined)
       await mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress: 1 } });
@@ -110,6 +111,12 @@ describe("an exchange", () => {
       "directly",
       request("tools/call", { ...call, _meta: { ..._meta, progressToken: "p" } }),
       named("tools/call", "echo"),
+    ],
+    [
+      "a call of 2026 that asks what the client cannot answer",
+      "directly",
+      modern("tools/call", { name: "asks" }),
+      named("tools/call", "asks"),
     ],
     [
       "another name in the header",

@@ -1,0 +1,52 @@
+/** Questions to a client: an answer counts once, and is found also when the word of it got lost. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { describe, mock, test } from "node:test";
+import { pino } from "pino";
+import { AskedQuestion, createQuestions } from "../../src/mcp/questions.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
+import { SECRET_KEY } from "../support/stage.ts";
+
+const log = pino({ level: "silent" });
+
+/** One that is not told what happens in the store, as during an outage of the connection that tells it. */
+function deafQuestions() {
+  const records = memoryRecords();
+  const sealer = createSealer([SECRET_KEY]);
+  const store = encryptedStore({ records, sealer, log, kind: "question", schema: AskedQuestion });
+  const watch = () => ({ epoch: undefined, close: () => {} });
+  return { records, questions: createQuestions({ store, records: { watch }, randomBytes }) };
+}
+
+describe("a question", () => {
+  test("takes one answer, also while nobody has heard of it", async (t) => {
+    const { records, questions } = deafQuestions();
+    t.after(() => records.close());
+    const { id, drop } = await questions.ask("grant");
+    assert.equal(await questions.answer("grant", { id, result: { first: true } }), true);
+    assert.equal(await questions.answer("grant", { id, result: { second: true } }), false);
+    await drop();
+  });
+
+  test("finds its answer without being told", async (t) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    t.after(() => mock.timers.reset());
+    const { records, questions } = deafQuestions();
+    const question = await questions.ask("grant");
+    await questions.answer("grant", { id: question.id, result: { found: true } });
+    mock.timers.tick(5_000);
+    assert.deepEqual(await question.answer, { id: question.id, result: { found: true } });
+    await records.close();
+  });
+
+  test("that was dropped has no answer, and takes none", async (t) => {
+    const { records, questions } = deafQuestions();
+    t.after(() => records.close());
+    const question = await questions.ask("grant");
+    await question.drop();
+    assert.equal(await question.answer, undefined);
+    assert.equal(await questions.answer("grant", { id: question.id, result: {} }), false);
+  });
+});
