@@ -1,0 +1,82 @@
+/**
+ * The official conformance suite against the authorization server: metadata, then the code grant of a client that has just
+ * registered, and of one whose client_id is the URL of its document. The suite prints an address and waits for a browser.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
+import { signIn } from "../support/browser.ts";
+import { freePort } from "../support/free-port.ts";
+import { newBrowser, register } from "../support/oauth-client.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+import { failures, runSuite, SUITE, type Verdict, versionOf } from "./suite.ts";
+
+describe("the official conformance suite, authorization server", () => {
+  let stage: Stage;
+  let site: Site;
+  let port: number;
+  let document: object;
+  before(async () => {
+    port = await freePort();
+    site = await startSite((_req, res) => sendJson(res, document));
+    // Only the network is different: names resolve to this computer, whose certificate is trusted.
+    stage = await startStage({ safeFetch: (options) => fetchFrom(site.ca, options) });
+  });
+  after(async () => {
+    await stage.close();
+    await site.close();
+  });
+
+  const redirectUri = () => `http://127.0.0.1:${port}/callback`;
+
+  /** Both scenarios, in the suite's order, with somebody who signs in when it asks for that. */
+  async function run(clientId: string): Promise<Verdict> {
+    let signedIn: Promise<unknown> = Promise.resolve();
+    const verdict = await runSuite(
+      SUITE,
+      [
+        ...["authorization", "--url", stage.baseUrl, "--client-id", clientId],
+        ...["--resource", stage.url, "--port", String(port)],
+      ],
+      (line) => {
+        if (!line.startsWith(`${stage.baseUrl}/authorize?`)) return;
+        const browser = newBrowser(redirectUri());
+        signedIn = signIn(browser, line).then((callback) => fetch(callback));
+      },
+    );
+    await signedIn;
+    return verdict;
+  }
+
+  test("passes for a client that has registered", async (t) => {
+    const { client_id } = await register(stage.baseUrl, { redirect_uris: [redirectUri()] });
+    passesAll(t, await run(client_id));
+  });
+
+  test("passes for a client with a metadata document", async (t) => {
+    const client_id = site.url("/client.json");
+    document = {
+      client_id,
+      client_name: "Conformance suite",
+      redirect_uris: [redirectUri()],
+      token_endpoint_auth_method: "none",
+    };
+    passesAll(t, await run(client_id));
+  });
+});
+
+const SCENARIOS = ["authorization-code-grant", "authorization-server-metadata-endpoint"];
+
+function passesAll(t: { diagnostic(line: string): void }, verdict: Verdict): void {
+  const passed = verdict.checks.filter(({ status }) => status === "SUCCESS").map(({ id }) => id);
+  t.diagnostic(`conformance ${versionOf(SUITE)}: passed ${passed.join(", ")}`);
+  assert.deepEqual(failures(verdict), []);
+  const ran = new Set(verdict.checks.map(({ scenario }) => scenario));
+  assert.deepEqual([...ran].sort(), SCENARIOS, verdict.output);
+  assert.ok(
+    verdict.checks.every(({ status }) => status === "SUCCESS"),
+    verdict.output,
+  );
+  assert.ok(passed.includes("authorization-server-metadata-cimd"), verdict.output);
+  assert.equal(verdict.exitCode, 0, verdict.output);
+}
