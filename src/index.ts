@@ -10,6 +10,7 @@ export type { Environment } from "./settings.ts";
 // Say what it offers
 
 export { type Call, ToolError } from "./mcp/call.ts";
+export type { Completer, Completers } from "./mcp/completion.ts";
 export { definePrompt, type Prompt, type PromptDeclaration } from "./mcp/define-prompt.ts";
 export {
   defineResource,
@@ -29,6 +30,14 @@ export {
 } from "./mcp/define-tool.ts";
 export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/existing-server.ts";
 export type { Features } from "./mcp/features.ts";
+export {
+  acceptedContent,
+  InputRequired,
+  type InputResponse,
+  inputRequired,
+  inputResponse,
+  type Returned,
+} from "./mcp/input-required.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";
 

@@ -9,6 +9,7 @@ import { startIdentityProvider } from "./identity-provider.ts";
 /** What runs, each a process of its own. */
 const EXAMPLES: Readonly<Record<string, readonly string[][]>> = {
   minimal: [["examples/minimal.ts"]],
+  "asks-first": [["examples/asks-first.ts"]],
   "existing-server": [["examples/existing-server.ts"]],
   "backend-api": [["examples/backend.ts"], ["examples/backend-api.ts"]],
   policy: [["src/bin.ts", "--tools", "examples/policy/tools.ts"]],

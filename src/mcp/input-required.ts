@@ -1,7 +1,12 @@
 /** What a tool, resource or prompt returns when it needs something of the person, or of their client, to go on. */
-import { type InputRequests, inputRequired as wire } from "@modelcontextprotocol/server";
-
-export { acceptedContent, type InputRequest, inputResponse } from "@modelcontextprotocol/server";
+import {
+  type InputRequests,
+  inputRequired as wire,
+  acceptedContent as wireAcceptedContent,
+  inputResponse as wireInputResponse,
+} from "@modelcontextprotocol/server";
+import type { z } from "zod";
+import type { Call } from "./call.ts";
 
 /** The answer "ask first": made by {@link inputRequired}. */
 export class InputRequired {
@@ -42,3 +47,23 @@ export const inputRequired = Object.assign(
     listRoots: wire.listRoots,
   },
 );
+
+/**
+ * What a person entered into the form that was asked for as `key`, validated by `schema`. Undefined if they have not been
+ * asked, declined, or entered something else.
+ */
+export function acceptedContent<Schema extends z.ZodObject>(
+  responses: Call["inputResponses"],
+  key: string,
+  schema: Schema,
+): z.output<Schema> | undefined {
+  return wireAcceptedContent(responses, key, schema);
+}
+
+/** The answer to what was asked for as `key`, whatever its kind: "missing" if there is none. Not validated. */
+export function inputResponse(responses: Call["inputResponses"], key: string): InputResponse {
+  return wireInputResponse(responses, key);
+}
+
+/** What {@link inputResponse} gives: an answer to `elicit` or `elicitUrl`, to `createMessage` (sampling), or to `listRoots`. */
+export type InputResponse = ReturnType<typeof wireInputResponse>;

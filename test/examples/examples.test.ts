@@ -66,6 +66,28 @@ describe("examples/minimal.ts", () => {
   });
 });
 
+describe("examples/asks-first.ts", () => {
+  const { example, token } = running("asks-first");
+
+  test("does nothing before the person said so", async () => {
+    const client = new Client({ name: "test", version: "1" }, { capabilities: { elicitation: {} } });
+    let sure = false;
+    client.setRequestHandler("elicitation/create", ({ params }) => {
+      assert.equal(params.message, "Delete plan?");
+      return { action: "accept", content: { sure } };
+    });
+    const headers = { authorization: `Bearer ${token("alice")}` };
+    await client.connect(
+      new StreamableHTTPClientTransport(new URL(example().url), { requestInit: { headers } }),
+    );
+    const call = { name: "delete_note", arguments: { note: "plan" } };
+    assert.equal(text({ body: { result: await client.callTool(call) } } as Answer), "plan was kept.");
+    sure = true;
+    assert.equal(text({ body: { result: await client.callTool(call) } } as Answer), "plan is gone.");
+    await client.close();
+  });
+});
+
 describe("examples/existing-server.ts", () => {
   const { example, token, call, ask } = running("existing-server");
 
