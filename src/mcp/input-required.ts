@@ -52,11 +52,11 @@ export const inputRequired = Object.assign(
  * What a person entered into the form that was asked for as `key`, validated by `schema`. Undefined if they have not been
  * asked, declined, or entered something else.
  */
-export function acceptedContent<Schema extends z.ZodObject>(
+export function acceptedContent<Content>(
   responses: Call["inputResponses"],
   key: string,
-  schema: Schema,
-): z.output<Schema> | undefined {
+  schema: z.ZodType<Content>,
+): Content | undefined {
   return wireAcceptedContent(responses, key, schema);
 }
 
