@@ -6,7 +6,7 @@
  *   cp node_modules/mcp-oidc-proxy/.env.example .env     # fill in what is empty
  *   node --env-file=.env asks-first.ts                   # before Node 22.18: npx tsx --env-file=.env asks-first.ts
  */
-import { acceptedContent, defineTool, inputRequired, loadConfig, serve } from "mcp-oidc-proxy";
+import { acceptedContent, defineTool, elicit, inputRequired, loadConfig, serve } from "mcp-oidc-proxy";
 import { z } from "zod";
 
 const Sure = z.object({ sure: z.boolean() });
@@ -20,7 +20,7 @@ const deleteNote = defineTool({
     const answer = acceptedContent(call.inputResponses, "sure", Sure);
     // Without `state`, a client could bring an answer to a question that it was never asked.
     if (answer === undefined || call.state !== "asked") {
-      const sure = inputRequired.elicit({ message: `Delete ${note}?`, requestedSchema: Sure });
+      const sure = elicit({ message: `Delete ${note}?`, requestedSchema: Sure });
       return inputRequired({ inputRequests: { sure }, state: "asked" });
     }
     return answer.sure ? `${note} is gone.` : `${note} was kept.`;

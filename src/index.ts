@@ -32,10 +32,14 @@ export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/existi
 export type { Features } from "./mcp/features.ts";
 export {
   acceptedContent,
+  createMessage,
+  elicit,
+  elicitUrl,
   InputRequired,
   type InputResponse,
   inputRequired,
   inputResponse,
+  listRoots,
   type Returned,
 } from "./mcp/input-required.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";

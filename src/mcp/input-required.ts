@@ -1,5 +1,8 @@
 /** What a tool, resource or prompt returns when it needs something of the person, or of their client, to go on. */
 import {
+  type CreateMessageRequestParams,
+  type ElicitInputParams,
+  type InputRequest,
   type InputRequests,
   inputRequired as wire,
   acceptedContent as wireAcceptedContent,
@@ -34,19 +37,29 @@ export type Returned<Answer> = Answer | InputRequired | Promise<Answer | InputRe
  * requests of the server). What a client cannot be asked is answered for it as an error: see `call.clientCapabilities`.
  * @throws TypeError if nothing is asked
  */
-export const inputRequired = Object.assign(
-  (asked: { inputRequests: InputRequests; state?: unknown }) => new InputRequired(asked),
-  {
-    /** Asks the person to fill in a form of flat fields, such as `z.object({ sure: z.boolean() })`. */
-    elicit: wire.elicit,
-    /** Asks the person to open a URL. */
-    elicitUrl: wire.elicitUrl,
-    /** Asks the client's model. */
-    createMessage: wire.createMessage,
-    /** Asks which folders the client works in. */
-    listRoots: wire.listRoots,
-  },
-);
+export function inputRequired(asked: { inputRequests: InputRequests; state?: unknown }): InputRequired {
+  return new InputRequired(asked);
+}
+
+/** Asks the person to fill in a form of flat fields: `requestedSchema` is a `z.object()` of them, or JSON Schema. */
+export function elicit(form: ElicitInputParams): InputRequest {
+  return wire.elicit(form);
+}
+
+/** Asks the person to open a URL. */
+export function elicitUrl(page: { message: string; url: string }): InputRequest {
+  return wire.elicitUrl(page);
+}
+
+/** Asks the client's model. */
+export function createMessage(request: CreateMessageRequestParams): InputRequest {
+  return wire.createMessage(request);
+}
+
+/** Asks which folders the client works in. */
+export function listRoots(): InputRequest {
+  return wire.listRoots();
+}
 
 /**
  * What a person entered into the form that was asked for as `key`, validated by `schema`. Undefined if they have not been

@@ -12,7 +12,7 @@ import { z } from "zod";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
-import { acceptedContent, inputRequired } from "../../src/mcp/input-required.ts";
+import { acceptedContent, elicit, inputRequired } from "../../src/mcp/input-required.ts";
 import { policyOf } from "../policy/support.ts";
 import {
   burnNote,
@@ -40,7 +40,7 @@ const tools = [
     description: "Is never content",
     run: () =>
       inputRequired({
-        inputRequests: { more: inputRequired.elicit({ message: "More?", requestedSchema: z.object({}) }) },
+        inputRequests: { more: elicit({ message: "More?", requestedSchema: z.object({}) }) },
       }),
   }),
   defineTool({
@@ -62,7 +62,7 @@ const resources = [
       const Word = z.object({ word: z.string() });
       const word = acceptedContent(_call.inputResponses, "word", Word)?.word;
       if (word !== undefined) return `opened with ${word}`;
-      const ask = inputRequired.elicit({ message: "The word?", requestedSchema: Word });
+      const ask = elicit({ message: "The word?", requestedSchema: Word });
       return inputRequired({ inputRequests: { word: ask } });
     },
   }),

@@ -8,7 +8,14 @@ import { z } from "zod";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
-import { acceptedContent, inputRequired, inputResponse } from "../../src/mcp/input-required.ts";
+import {
+  acceptedContent,
+  createMessage,
+  elicit,
+  inputRequired,
+  inputResponse,
+  listRoots,
+} from "../../src/mcp/input-required.ts";
 
 const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
@@ -22,9 +29,9 @@ const embedded = (uri: string, words: string) => ({
 
 const Name = z.object({ name: z.string() });
 const Confirmation = z.object({ ok: z.boolean() });
-const askName = (message = "What is your name?") => inputRequired.elicit({ message, requestedSchema: Name });
+const askName = (message = "What is your name?") => elicit({ message, requestedSchema: Name });
 const askModel = (question: string) =>
-  inputRequired.createMessage({ messages: [{ role: "user", content: text(question) }], maxTokens: 100 });
+  createMessage({ messages: [{ role: "user", content: text(question) }], maxTokens: 100 });
 
 /** Tools that answer at once. */
 const contentTools = Object.entries({
@@ -93,7 +100,7 @@ const askingTools = [
       const answered = inputResponse(inputResponses, "user");
       const requestedSchema = z.object({ username: z.string(), email: z.string() });
       if (answered.kind !== "elicit")
-        return inputRequired({ inputRequests: { user: inputRequired.elicit({ message, requestedSchema }) } });
+        return inputRequired({ inputRequests: { user: elicit({ message, requestedSchema }) } });
       return `User response: action=${answered.action}, content=${JSON.stringify(answered.content)}`;
     },
   }),
@@ -122,7 +129,7 @@ function titled(...titles: string[]) {
 }
 
 type FormProperties = Exclude<
-  Parameters<typeof inputRequired.elicit>[0]["requestedSchema"],
+  Parameters<typeof elicit>[0]["requestedSchema"],
   { "~standard": unknown }
 >["properties"];
 
@@ -133,7 +140,7 @@ function elicitingTool(name: string, properties: FormProperties) {
     run(_input, { inputResponses }) {
       const answered = inputResponse(inputResponses, "form");
       const requestedSchema = { type: "object" as const, properties, required: [] };
-      const form = inputRequired.elicit({ message: "Please fill in", requestedSchema });
+      const form = elicit({ message: "Please fill in", requestedSchema });
       if (answered.kind !== "elicit") return inputRequired({ inputRequests: { form } });
       return `Elicitation completed: action=${answered.action}, content=${JSON.stringify(answered.content)}`;
     },
@@ -170,7 +177,7 @@ const roundTripTools = [
     run(_input, { inputResponses }) {
       const answered = inputResponse(inputResponses, "client_roots");
       if (answered.kind === "roots") return answered.roots.map(({ uri }) => uri).join("\n");
-      return inputRequired({ inputRequests: { client_roots: inputRequired.listRoots() } });
+      return inputRequired({ inputRequests: { client_roots: listRoots() } });
     },
   }),
   ...["test_input_required_result_request_state", "test_input_required_result_tampered_state"].map((name) =>
@@ -180,7 +187,7 @@ const roundTripTools = [
       run(_input, { inputResponses, state }) {
         const confirmed = acceptedContent(inputResponses, "confirm", Confirmation);
         if (confirmed !== undefined && state === "asked") return "state-ok";
-        const confirm = inputRequired.elicit({ message: "Please confirm", requestedSchema: Confirmation });
+        const confirm = elicit({ message: "Please confirm", requestedSchema: Confirmation });
         return inputRequired({ inputRequests: { confirm }, state: "asked" });
       },
     }),
@@ -198,7 +205,7 @@ const roundTripTools = [
         inputRequests: {
           user_name: askName(),
           greeting: askModel("Generate a greeting"),
-          client_roots: inputRequired.listRoots(),
+          client_roots: listRoots(),
         },
         state: "asked",
       });
@@ -218,7 +225,7 @@ const roundTripTools = [
           state: {},
         });
       const requestedSchema = z.object({ color: z.string() });
-      const step2 = inputRequired.elicit({
+      const step2 = elicit({
         message: "Step 2: What is your favorite color?",
         requestedSchema,
       });
@@ -314,7 +321,7 @@ export const prompts = [
       if (given !== undefined) return `Use this context: ${given.context}`;
       const message = "What context should the prompt use?";
       return inputRequired({
-        inputRequests: { user_context: inputRequired.elicit({ message, requestedSchema: Context }) },
+        inputRequests: { user_context: elicit({ message, requestedSchema: Context }) },
       });
     },
   }),

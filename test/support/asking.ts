@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
-import { acceptedContent, inputRequired } from "../../src/mcp/input-required.ts";
+import { acceptedContent, elicit, inputRequired } from "../../src/mcp/input-required.ts";
 import { type Answer, postJson } from "./oauth-client.ts";
 
 const Sure = z.object({ sure: z.boolean() });
@@ -17,7 +17,7 @@ export const deleteNote = defineTool({
   run({ note }, { inputResponses, state }) {
     const sure = acceptedContent(inputResponses, "sure", Sure)?.sure;
     if (state !== "asked" || sure === undefined) {
-      const ask = inputRequired.elicit({ message: `Delete ${note}?`, requestedSchema: Sure });
+      const ask = elicit({ message: `Delete ${note}?`, requestedSchema: Sure });
       return inputRequired({ inputRequests: { sure: ask }, state: "asked" });
     }
     if (!sure) return "Kept";
@@ -41,7 +41,7 @@ export const greeting = definePrompt({
     const name = acceptedContent(inputResponses, "name", Name)?.name;
     if (name !== undefined) return `Greet ${name}`;
     return inputRequired({
-      inputRequests: { name: inputRequired.elicit({ message: "Whom?", requestedSchema: Name }) },
+      inputRequests: { name: elicit({ message: "Whom?", requestedSchema: Name }) },
     });
   },
 });
