@@ -84,7 +84,7 @@ export class Settings {
 
   /** Our own public URL, without a trailing slash: the issuer must be the same byte for byte everywhere. */
   publicUrl(name: string, meaning: string): string {
-    const value = this.required(name, meaning).replace(/\/+$/, "");
+    const value = this.required(name, meaning).replace(/(?<!\/)\/+$/, "");
     if (value === "") return value;
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);
@@ -93,7 +93,7 @@ export class Settings {
       this.problem(
         `${name} has a path with other characters than letters, digits, ".", "_", "~", "-" and "/"`,
       );
-    return problem === undefined ? new URL(value).href.replace(/\/+$/, "") : value;
+    return problem === undefined ? new URL(value).href.replace(/(?<!\/)\/+$/, "") : value;
   }
 
   /** The provider's issuer: kept exactly as written, because it must equal what discovery says. */

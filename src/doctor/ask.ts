@@ -28,7 +28,7 @@ export interface AskOptions {
 
 // Metadata documents and error pages are small; what is longer is cut, and then is no document of theirs.
 const MAX_BYTES = 512 * 1024;
-export const USER_AGENT = "mcp-oidc-proxy-doctor";
+const USER_AGENT = "mcp-oidc-proxy-doctor";
 
 /** Redirects are not followed: where one leads is an answer. */
 export async function ask(url: string, { timeoutMs, headers, ...rest }: AskOptions): Promise<Asked> {
@@ -61,7 +61,7 @@ async function beginning(response: Response): Promise<string> {
 }
 
 /** The codes of Node, of its DNS and of OpenSSL, in words. */
-export function noAnswer(error: unknown, { origin, host, hostname }: URL, timeoutMs: number): NoAnswer {
+function noAnswer(error: unknown, { origin, host, hostname }: URL, timeoutMs: number): NoAnswer {
   const code = codeOf(error);
   if (code === "ENOTFOUND")
     return {

@@ -40,7 +40,7 @@ export function checkNode(version: string, nowMs: number): Finding {
 }
 
 /** @throws PolicyError */
-export function policyOf({ policyFile }: Config, features: Features): Policy | undefined {
+function policyOf({ policyFile }: Config, features: Features): Policy | undefined {
   if (policyFile === undefined) return undefined;
   return createPolicy(readPolicy(policyFile, knownNames(features)), scopeCatalogue(features.scopes, []));
 }

@@ -25,7 +25,7 @@ interface Weakness {
   isKnown?: boolean;
 }
 
-export function weakness(key: string): Weakness | undefined {
+function weakness(key: string): Weakness | undefined {
   if (PLACEHOLDER.test(key) || PUBLISHED.some((known) => key.includes(known)))
     return { says: "is an example or a placeholder that anybody knows", isKnown: true };
   const period = repetition(key);

@@ -29,7 +29,7 @@ function unbroken(part: string): Html | string {
   return part.trim() === "" ? part : html`<span>${part}</span>`;
 }
 
-const MARKUP = /(`[^`]+`|\*[^*]+\*|\[[^\]]+\]\([^)]+\))/;
+const MARKUP = /(`[^`]+`|\*[^*]+\*|\[[^[\]]+\]\([^()]+\))/;
 
 function formatted(sentence: Sentence): Array<Html | string> {
   return sentence.split(MARKUP).map((part) => {

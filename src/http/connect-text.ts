@@ -23,5 +23,5 @@ export function oneLine(text: string): string {
 }
 
 function plain(sentence: Sentence): string {
-  return sentence.replace(/\[([^\]]+)\]\(([^)]+)\)/g, "$1 ($2)").replace(/[`*]/g, "");
+  return sentence.replace(/\[([^[\]]+)\]\(([^()]+)\)/g, "$1 ($2)").replace(/[`*]/g, "");
 }

@@ -31,7 +31,7 @@ const FLUSH_MS = 1_500;
  * @param endpoint as in OTEL_EXPORTER_OTLP_ENDPOINT: `/v1/traces` is added
  */
 export function startTracing(endpoint: string, log: Logger): Tracing {
-  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, "")}/v1/traces` });
+  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/(?<!\/)\/+$/, "")}/v1/traces` });
   const provider = new BasicTracerProvider({
     resource: defaultResource()
       .merge(resourceFromAttributes({ "service.name": "mcp-oidc-proxy" }))

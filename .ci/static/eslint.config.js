@@ -1,0 +1,115 @@
+/**
+ * What Biome and the compiler do not see: patterns that are known to become holes, expressions that an attacker's text
+ * makes slow, and the house's own rules on who may do what (docs/architecture.md).
+ */
+import { readdirSync } from "node:fs";
+import babelParser from "@babel/eslint-parser";
+import presetTypescript from "@babel/preset-typescript";
+import * as regexp from "eslint-plugin-regexp";
+import security from "eslint-plugin-security";
+
+/** Programs: they end themselves. */
+const PROGRAMS = ["src/main.ts", "src/bin.ts", "src/admin.ts"];
+/**
+ * Time, randomness and the environment are arguments. They come from the first two; keyv has a clock of its own, a line of
+ * the audit log the time at which it is written, as every line of the log, and reconnecting a spread that nobody must guess.
+ */
+const SURROUNDINGS = [
+  "src/surroundings.ts",
+  "src/environment.ts",
+  "src/storage/memory.ts",
+  "src/audit.ts",
+  "src/storage/redis-keeper.ts",
+];
+/** The demo's and the doctor's side: programs for one person, on their own computer, about their own input. */
+const FOR_ONE_PERSON = ["src/dev/**", "src/doctor/**", "src/doctor.ts"];
+
+const call = (object, property) => `MemberExpression[object.name="${object}"][property.name="${property}"]`;
+const AMBIENT = [
+  { selector: call("Date", "now"), message: "Take now() as an argument: src/surroundings.ts." },
+  {
+    selector: 'NewExpression[callee.name="Date"][arguments.length=0]',
+    message: "Take now() as an argument.",
+  },
+  { selector: call("Math", "random"), message: "Take randomBytes() as an argument: src/surroundings.ts." },
+  { selector: call("process", "env"), message: "Only src/environment.ts reads the environment." },
+];
+const EXIT = { selector: call("process", "exit"), message: "Only programs end themselves." };
+/** Each library has one home. */
+const HOMES = {
+  "openid-client": ["src/upstream/**"],
+  keyv: ["src/storage/**"],
+  "@keyv/redis": ["src/storage/**", "src/doctor/**"],
+  "@modelcontextprotocol/server": ["src/mcp/**"],
+  "@modelcontextprotocol/node": ["src/mcp/**"],
+  helmet: ["src/http/**"],
+  cors: ["src/http/**"],
+  "prom-client": ["src/telemetry/**"],
+};
+
+/** What the files of a room may not import. */
+const rooms = readdirSync("src", { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && entry.name !== "dev")
+  .map(({ name }) => `src/${name}/**`);
+const homes = ["src/*.ts", ...rooms].map((room) => {
+  const foreign = Object.keys(HOMES).filter((library) => !HOMES[library].includes(room));
+  return {
+    files: [room],
+    rules: {
+      "no-restricted-imports": ["error", { paths: foreign, patterns: foreign.map((each) => `${each}/*`) }],
+    },
+  };
+});
+
+export default [
+  {
+    files: ["src/**/*.ts"],
+    languageOptions: {
+      parser: babelParser,
+      parserOptions: {
+        requireConfigFile: false,
+        babelOptions: { presets: [presetTypescript], configFile: false },
+      },
+    },
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    plugins: { security, regexp },
+    rules: {
+      "no-eval": "error",
+      "no-implied-eval": "error",
+      "no-new-func": "error",
+      "no-script-url": "error",
+      "no-extend-native": "error",
+      "no-proto": "error",
+      "security/detect-bidi-characters": "error",
+      "security/detect-buffer-noassert": "error",
+      "security/detect-child-process": "error",
+      "security/detect-new-buffer": "error",
+      "security/detect-non-literal-require": "error",
+      "security/detect-pseudoRandomBytes": "error",
+      // Its other rules (object injection, file names, "unsafe" expressions) name a hundred places without a fault; the
+      // next two say what an expression really costs.
+      "regexp/no-super-linear-backtracking": ["error", { report: "potential" }],
+      "regexp/no-super-linear-move": "error",
+      "regexp/no-misleading-unicode-character": "error",
+      "no-restricted-syntax": ["error", ...AMBIENT, EXIT],
+    },
+  },
+  {
+    files: SURROUNDINGS,
+    rules: { "no-restricted-syntax": ["error", EXIT] },
+  },
+  {
+    files: PROGRAMS,
+    rules: { "no-restricted-syntax": ["error", ...AMBIENT] },
+  },
+  {
+    files: FOR_ONE_PERSON,
+    rules: {
+      "no-restricted-syntax": "off",
+      "security/detect-child-process": "off",
+      "regexp/no-super-linear-backtracking": "off",
+      "regexp/no-super-linear-move": "off",
+    },
+  },
+  ...homes,
+];
