@@ -11,8 +11,8 @@ export type ChosenLogLevel = z.infer<typeof ChosenLogLevel>;
 
 export interface LogLevels {
   choose(grantId: string, level: LoggingLevel): Promise<void>;
-  /** Everything, unless the client chose otherwise. */
-  wants(grantId: string, level: LoggingLevel): Promise<boolean>;
+  /** What the client of this grant wants to be told: everything, unless it chose otherwise, or nobody can look now. */
+  filter(grantId: string): Promise<(level: LoggingLevel) => boolean>;
 }
 
 const CHOICE_SECONDS = 86_400;
@@ -20,9 +20,10 @@ const CHOICE_SECONDS = 86_400;
 export function createLogLevels(store: Store<ChosenLogLevel>): LogLevels {
   return {
     choose: (grantId, level) => store.put(grantId, { level }, CHOICE_SECONDS),
-    async wants(grantId, level) {
-      const chosen = await store.get(grantId);
-      return chosen === undefined || LEVELS.indexOf(level) >= LEVELS.indexOf(chosen.level);
+    async filter(grantId) {
+      const chosen = await store.get(grantId).catch(() => undefined);
+      const least = chosen === undefined ? 0 : LEVELS.indexOf(chosen.level);
+      return (level) => LEVELS.indexOf(level) >= least;
     },
   };
 }

@@ -15,6 +15,7 @@ import {
   type ServerContext,
   inputRequired as wire,
 } from "@modelcontextprotocol/server";
+import { OAuthError } from "../oauth/errors.ts";
 import { currentCaller } from "./access-token-context.ts";
 import { type Call, ToolError } from "./call.ts";
 import type { Feature } from "./features.ts";
@@ -66,7 +67,8 @@ export async function inRounds<Result extends object>(
       const inputResponses = await ask(inputRequests, request, call.clientCapabilities);
       call = { ...call, inputResponses, state };
     } catch (error) {
-      if (error instanceof ToolError) return { failed: error.message };
+      // Ours are written for people: what the client cannot answer, an outage of the store.
+      if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
       throw error;
     }
   }
@@ -75,6 +77,8 @@ export async function inRounds<Result extends object>(
 function firstCall(request: McpRequest, isLegacy: boolean, grantId: string, logLevels: LogLevels): Call {
   const { signal, notify, _meta } = request;
   const progressToken = _meta?.progressToken;
+  const { clientCapabilities: toldBefore = () => ({}) } = currentCaller("call");
+  let wanted: ReturnType<LogLevels["filter"]> | undefined;
   return {
     signal,
     async progress(progress, total, message) {
@@ -89,12 +93,14 @@ function firstCall(request: McpRequest, isLegacy: boolean, grantId: string, logL
     },
     async log(level, data) {
       if (!isLegacy) return await request.log(level, data); // each request says which level it wants
-      if (await logLevels.wants(grantId, level))
-        await notify({ method: "notifications/message", params: { level, data } });
+      wanted ??= logLevels.filter(grantId);
+      const wants = await wanted;
+      if (wants(level)) await notify({ method: "notifications/message", params: { level, data } });
     },
-    clientCapabilities: isLegacy
-      ? (currentCaller("call").clientCapabilities?.() ?? {})
-      : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {}),
+    // Only for whoever asks: most calls do not, and opening a session id takes its time.
+    get clientCapabilities() {
+      return isLegacy ? toldBefore() : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
+    },
   };
 }
 
@@ -142,6 +148,7 @@ async function ask(
   } catch (error) {
     failed.abort(); // the other questions need no answer
     signal.throwIfAborted();
+    if (error instanceof OAuthError) throw error;
     throw new ToolError(`Your client did not answer: ${error instanceof Error ? error.message : error}`, {
       cause: error,
     });

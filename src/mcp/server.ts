@@ -32,7 +32,7 @@ const LIST_TTL_MS = 60_000;
  * `revision` it speaks that one of the new protocol generation; without, whichever the SDK's handler binds it to.
  */
 export function createServerFactory(options: McpServerOptions): (revision?: string) => Server {
-  const { features, name, version, listAll, logLevels } = options;
+  const { features, name, version, listAll, logLevels, log } = options;
   const { resources, prompts } = features;
   const completes = [...resources, ...prompts].some(({ completers }) => completers !== undefined);
   // What a list shows depends on the caller's scopes.
@@ -114,7 +114,13 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         const feature = features.referred(ref);
         if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
         const { allowed } = currentCaller("completion").standing.may(feature);
-        return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
+        try {
+          return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
+        } catch (error) {
+          const about = { reason: "completion_failed", [feature.kind]: feature.name, err: error };
+          log.error(about, "A completer threw an unexpected error");
+          throw new ProtocolError(ProtocolErrorCode.InternalError, "There are no suggestions now.");
+        }
       });
     // The new generation says the level with each request.
     server.setRequestHandler("logging/setLevel", async ({ params: { level } }) => {

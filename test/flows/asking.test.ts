@@ -70,7 +70,12 @@ const resources = [
     name: "note",
     uriTemplate: "notes://{folder}/{note}",
     description: "A note",
-    complete: { note: (typed, { folder }) => [`${folder}-${typed}-1`, `${folder}-${typed}-2`] },
+    complete: {
+      note: (typed, { folder }) => [`${folder}-${typed}-1`, `${folder}-${typed}-2`],
+      folder() {
+        throw new Error("no list of folders at /srv/notes");
+      },
+    },
     read: ({ note }) => note,
   }),
 ];
@@ -285,6 +290,9 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.deepEqual(note.body.result.completion.values, ["work-a-1", "work-a-2"]);
     const nobody = await complete(template, "constructor", "a");
     assert.deepEqual(nobody.body.result.completion.values, []);
+    const broken = await complete(template, "folder", "a");
+    assert.doesNotMatch(JSON.stringify(broken.body), /srv/);
+    assert.ok(stage.log.some(({ reason }) => reason === "completion_failed"));
     const unknown = await complete({ type: "ref/prompt", name: "nothing" }, "city", "Ber");
     assert.equal(unknown.body.error.code, -32602);
   });
