@@ -126,7 +126,7 @@ describe("what the identity provider signed", () => {
   describe("of a sign-out", () => {
     const report = (logout_token: string) =>
       postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
-    function logoutClaims(more: JWTPayload = {}): JWTPayload {
+    function logoutClaims(more: object = {}): JWTPayload {
       const iat = Math.floor(Date.now() / 1000);
       const { issuer: iss } = stage.identityProvider;
       return {
