@@ -9,6 +9,7 @@ import {
   newBrowser,
   REDIRECT_URI,
   type Registered,
+  redeem,
   register,
   signInForTokens,
   VERIFIER,
@@ -117,6 +118,32 @@ describe("bad input at /authorize", () => {
       const broken = urlWith({ redirect_uri: redirectUri, response_type: "token" });
       await assertRefusedPage(stage, await knock(broken, { headers: PERSON }), refusal);
     });
+
+  test("A22 on loopback a client comes back on any port, in IPv6 too, and its code is for that port (RFC 8252 §7.3)", async () => {
+    for (const host of ["127.0.0.1", "[::1]", "localhost"]) {
+      const native = await register(stage.baseUrl, { redirect_uris: [`http://${host}/callback`] });
+      const [chosen, other] = [`http://${host}:49152/callback`, `http://${host}:49153/callback`];
+      const response = await authorize(stage.baseUrl, native, {
+        browser: newBrowser(chosen),
+        parameters: { redirect_uri: chosen },
+      });
+      const code = secrets.keep(response.get("code"));
+      const elsewhere = await redeem(stage.baseUrl, native, code, { redirect_uri: other });
+      assert.equal(elsewhere.body.error, "invalid_grant");
+      const tokens = await redeem(stage.baseUrl, native, code, { redirect_uri: chosen });
+      assert.equal(tokens.status, 200);
+      secrets.keepTokens(tokens.body);
+    }
+  });
+
+  test("a port is part of every other redirect URI", async () => {
+    const web = await register(stage.baseUrl, { redirect_uris: ["https://app.example/callback"] });
+    for (const redirect_uri of ["https://app.example:8443/callback", "https://app.example:443/callback"]) {
+      const reply = await knock(authorizeUrl(stage.baseUrl, web, { redirect_uri }));
+      assert.equal(reply.location, undefined);
+      assert.equal(await reasonOf(stage, reply), "unregistered_redirect_uri");
+    }
+  });
 
   test("another client's redirect URI is as foreign as any", async () => {
     await register(stage.baseUrl, { redirect_uris: ["https://other.example/callback"] });
@@ -244,6 +271,16 @@ describe("bad input at /authorize", () => {
     assert.equal((await knock(`${urlWith({})}&${new URLSearchParams({ resource: stage.url })}`)).status, 200);
   });
 
+  test("A13 a resource in upper case or with a slash at its end is ours, and the token is for our spelling", async () => {
+    const upperCase = stage.url.replace("http://localhost", "HTTP://LOCALHOST");
+    for (const resource of [upperCase, `${stage.url}/`]) {
+      const tokens = await signInForTokens(stage.baseUrl, client, { parameters: { resource } });
+      secrets.keepTokens(tokens);
+      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+      assert.equal((await stage.grantOf(tokens.access_token))?.resource, stage.url);
+    }
+  });
+
   test("no state sent, none returned; iss comes all the same", async () => {
     const reply = await knock(urlWith({ state: undefined, response_type: "token" }));
     await assertRefusedRedirect(stage, reply, {
@@ -354,6 +391,15 @@ describe("bad input at /authorize", () => {
     assert.equal(page.status, 200);
     assertPage(page);
     assert.match(page.text, /&lt;script&gt;/);
+    const uri = "https://app.example/?\"><script>alert('uri')</script>";
+    const linked = await register(stage.baseUrl, { client_uri: uri, logo_uri: uri });
+    const unlinked = await knock(authorizeUrl(stage.baseUrl, linked), { headers: PERSON });
+    assertPage(unlinked);
+    assert.doesNotMatch(
+      unlinked.text,
+      /app\.example|alert/,
+      "nobody verified them: they are not shown at all",
+    );
   });
 
   test("asking writes nothing and issues nothing: a link opened many times leaves no trace", async () => {

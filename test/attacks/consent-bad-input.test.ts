@@ -278,6 +278,29 @@ describe("bad input at /consent", () => {
     assert.doesNotMatch(cookie, /Domain=/);
   });
 
+  test("A39 on https it is a __Host- cookie and Secure, and its look-alike without the prefix counts for nothing", async () => {
+    const https = await startStage({ environment: { BASE_URL: "https://mcp.example.com" } });
+    try {
+      const other = await register(https.baseUrl);
+      const page = await knock(authorizeUrl(https.baseUrl, other, { resource: undefined }), {
+        headers: PERSON,
+      });
+      const [cookie = ""] = page.headers.getSetCookie();
+      assert.match(cookie, /^__Host-mcp-browser=[A-Za-z0-9_-]{43};/);
+      for (const attribute of [/; Secure/, /; HttpOnly/, /; SameSite=Lax/, /; Path=\/(;|$)/])
+        assert.match(cookie, attribute);
+      assert.doesNotMatch(cookie, /Domain=/);
+      const request = /name="request" value="([^"]+)"/.exec(page.text)?.[1] ?? "";
+      const [pair = ""] = cookie.split(";");
+      const consent = (cookie: string) =>
+        knock(`${https.baseUrl}/consent`, { form: { request, decision: "approve" }, headers: { cookie } });
+      assert.equal((await consent(pair.replace("__Host-", ""))).status, 403);
+      assert.equal((await consent(pair)).status, 303);
+    } finally {
+      await https.close();
+    }
+  });
+
   test("no secret is in the log, and no code was issued by any of this", async () => {
     assert.equal((await redeem(stage.baseUrl, client, "mcp_ac_nothing")).body.error, "invalid_grant");
     secrets.assertNotLogged(stage);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
-import { authorizeUrl, register, signInForTokens } from "../support/oauth-client.ts";
+import { authorizeUrl, callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 import {
   assertPage,
@@ -145,6 +145,88 @@ describe("bad input over HTTP", () => {
     }
   });
 
+  const EVERYWHERE = [
+    ...[...RESOURCE_METADATA, ...SERVER_METADATA, "/", "/mcp", "/authorize", "/consent", "/auth/callback"],
+    ...[
+      "/token",
+      "/revoke",
+      "/introspect",
+      "/register",
+      "/register/x",
+      "/auth/backchannel-logout",
+      "/logout",
+    ],
+    ...[
+      "/connections",
+      "/connections/end",
+      "/connections/sign-in",
+      "/healthz",
+      "/readyz",
+      "/metrics",
+      "/nothing",
+    ],
+  ];
+
+  test("HEAD and OPTIONS end in no 5xx anywhere, have no body to read, and change nothing", async () => {
+    const changed: string[] = [];
+    const { put, replace } = stage.records;
+    stage.records.put = (key, ...rest) => {
+      changed.push(key);
+      return put(key, ...rest);
+    };
+    stage.records.replace = (key, ...rest) => {
+      changed.push(key);
+      return replace(key, ...rest);
+    };
+    try {
+      for (const path of EVERYWHERE) {
+        const head = await knock(stage.baseUrl + path, { method: "HEAD" });
+        assert.equal(head.text, "", path);
+        const preflight = { origin: "https://evil.example", "access-control-request-method": "POST" };
+        for (const headers of [{}, preflight]) {
+          const options = await knock(stage.baseUrl + path, { method: "OPTIONS", headers });
+          assert.equal(options.headers.get("access-control-allow-credentials"), null, path);
+        }
+      }
+    } finally {
+      Object.assign(stage.records, { put, replace });
+    }
+    assert.deepEqual(changed, []);
+  });
+
+  test("bytes that are no UTF-8 are refused or read as nobody's, in paths, queries, headers, forms and JSON", async () => {
+    const client = await register(stage.baseUrl);
+    const { access_token } = secrets.keepTokens(await signInForTokens(stage.baseUrl, client));
+    const broken = [[0xff], [0xc3, 0x28], [0xed, 0xa0, 0x80], [0xf8, 0x88, 0x80, 0x80, 0x80], [0xc0, 0xaf]];
+    for (const bytes of broken.map((each) => Buffer.from(each))) {
+      const around = (before: string, after: string) =>
+        Buffer.concat([Buffer.from(before), bytes, Buffer.from(after)]);
+      const escaped = [...bytes].map((byte) => `%${byte.toString(16)}`).join("");
+      const json = { "content-type": "application/json" };
+      const form = { "content-type": "application/x-www-form-urlencoded" };
+      const bearer = { ...json, authorization: `Bearer ${access_token}` };
+      const attempts: Array<[string, string, Record<string, string>, Buffer?]> = [
+        ["GET", `/${escaped}`, {}],
+        ["GET", `/authorize?client_id=${escaped}&state=${escaped}`, {}],
+        ["GET", `/auth/callback?state=${escaped}&code=${escaped}`, {}],
+        ["GET", "/mcp", { authorization: `Bearer ${bytes.toString("latin1")}` }],
+        ["POST", "/token", form, around("grant_type=refresh_token&client_id=", "&refresh_token=x")],
+        ["POST", "/token", { ...form, authorization: `Basic ${bytes.toString("base64")}` }, around("a=", "")],
+        ["POST", "/consent", form, around("request=", "&decision=approve")],
+        ["POST", "/register", json, around('{"redirect_uris":["https://app.example/', '"]}')],
+        ["POST", "/mcp", bearer, around('{"jsonrpc":"2.0","id":1,"method":"', '"}')],
+      ];
+      for (const [method, path, headers, body] of attempts) {
+        const { status } = await raw(method, path, headers, body);
+        assert.ok(
+          status >= 400 && status < 500,
+          `${method} ${path} with ${bytes.toString("hex")}: ${status}`,
+        );
+      }
+    }
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+  });
+
   test("every page may not be framed, sniffed, kept or scripted", async () => {
     const client = await register(stage.baseUrl);
     // Of "/", which has one script, test/flows/home.test.ts says the same.
@@ -204,7 +286,7 @@ describe("bad input over HTTP", () => {
 
   test("no secret is in the log", () => secrets.assertNotLogged(stage));
 
-  function raw(method: string, path: string, headers: Record<string, string> = {}) {
+  function raw(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer) {
     const { port } = new URL(stage.baseUrl);
     return new Promise<{ status: number; text: string }>((resolve, reject) => {
       request({ host: "127.0.0.1", port, method, path, headers: { ...PERSON, ...headers } }, (response) => {
@@ -217,7 +299,7 @@ describe("bad input over HTTP", () => {
           });
       })
         .on("error", reject)
-        .end();
+        .end(body);
     });
   }
   const rawStatus = async (method: string, path: string) => (await raw(method, path)).status;

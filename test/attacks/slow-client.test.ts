@@ -7,7 +7,7 @@ import { freePort } from "../support/free-port.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { SECRET_KEY } from "../support/stage.ts";
 
-describe("a slow client", () => {
+describe("a slow client", { concurrency: true }, () => {
   let server: ServerProcess;
   let port: number;
   before(async () => {
@@ -36,6 +36,35 @@ describe("a slow client", () => {
     } finally {
       clearInterval(drip);
       socket.destroy();
+    }
+  });
+
+  test("whose body never ends is answered 408 and cut after a minute, while others are served", async () => {
+    const paths = ["/token", "/register", "/consent"];
+    const sockets = paths.map((path) => {
+      const type = path === "/register" ? "application/json" : "application/x-www-form-urlencoded";
+      const socket = connect(port, "127.0.0.1");
+      socket.write(
+        `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: 1000\r\n\r\n`,
+      );
+      return socket;
+    });
+    const drip = setInterval(() => {
+      for (const socket of sockets) if (socket.writable) socket.write("a");
+    }, 500);
+    try {
+      const start = performance.now();
+      const answers = await Promise.all([
+        fetch(`${server.url}/healthz`).then(({ status }) => status),
+        ...sockets.map((socket) => text(socket)),
+      ]);
+      assert.equal(answers.shift(), 200);
+      for (const answer of answers) assert.match(String(answer), /^HTTP\/1\.1 408 /);
+      const took = performance.now() - start;
+      assert.ok(took > 55_000 && took < 70_000, `${Math.round(took)} ms`);
+    } finally {
+      clearInterval(drip);
+      for (const socket of sockets) socket.destroy();
     }
   });
 });

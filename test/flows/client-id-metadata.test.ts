@@ -7,6 +7,7 @@ import {
   authorize,
   authorizeUrl,
   callTool,
+  getJson,
   newBrowser,
   postForm,
   REDIRECT_URI,
@@ -50,7 +51,9 @@ describe("a client with a metadata document", () => {
     return { client_id, redirect_uris: [REDIRECT_URI] };
   }
 
-  test("signs in, refreshes and revokes without ever registering", async () => {
+  test("A27 signs in, refreshes and revokes without ever registering, as the server's metadata offer", async () => {
+    const metadata = await getJson(`${stage.baseUrl}/.well-known/oauth-authorization-server`);
+    assert.equal(metadata.client_id_metadata_document_supported, true);
     const client = publish("/public.json");
     const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
     assert.match(

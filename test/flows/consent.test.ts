@@ -77,11 +77,12 @@ describe("the consent page", () => {
     assert.doesNotMatch(String(consent?.scopes), /weather:read/);
   });
 
-  test("two tabs, a page rendered twice, many abandoned flows: all work, with one cookie", async () => {
+  test("two tabs, a page rendered twice, 200 abandoned flows: all work, with one small cookie", async () => {
     const client = await register(stage.baseUrl);
     const browser = newBrowser();
-    for (let i = 0; i < 30; i++)
+    for (let i = 0; i < 200; i++)
       await browser.get(authorizeUrl(stage.baseUrl, client, { state: `abandoned-${i}` }));
+    assert.match(browser.cookieHeader(stage.baseUrl), /^mcp-browser=[A-Za-z0-9_-]{43}$/);
     const first = await browser.get(authorizeUrl(stage.baseUrl, client, { state: "first" }));
     const second = await browser.get(authorizeUrl(stage.baseUrl, client, { state: "second" }));
     const again = await browser.get(authorizeUrl(stage.baseUrl, client, { state: "second" }));
@@ -92,6 +93,7 @@ describe("the consent page", () => {
     ] as const) {
       const response = await finish(await browser.submit(page, {}, { button: "approve" }), browser);
       assert.equal(response.get("state"), state);
+      assert.match(browser.cookieHeader(stage.baseUrl), /^mcp-browser=[A-Za-z0-9_-]{43}(; |$)/);
       assert.equal((await redeem(stage.baseUrl, client, response.get("code"))).status, 200);
     }
   });

@@ -2,16 +2,18 @@
 import assert from "node:assert/strict";
 import { after, before, describe, type TestContext, test } from "node:test";
 import {
+  authorize,
   authorizeUrl,
   callTool,
   postJson,
+  redeem,
   refresh,
   register,
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { until } from "../support/redis-admin.ts";
+import { tellRedis, until } from "../support/redis-admin.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 
 const UNKNOWN_TOKEN = `mcp_at_${"A".repeat(65)}`;
@@ -78,5 +80,82 @@ describe("the server without Redis", { skip: skipWithoutRedisServer() }, () => {
     await redis.kill("SIGCONT");
     await recovers(t, "went on");
     assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+  });
+});
+
+describe("a Redis that is full", { skip: skipWithoutRedisServer() }, () => {
+  test("reads go on, what has to be written is 503 and never 401, and nothing is lost", async () => {
+    const redis = await startRedis({ args: ["--maxmemory", "20mb", "--maxmemory-policy", "noeviction"] });
+    const stage = await startStage({
+      redisUrl: redis.url,
+      environment: { REDIS_TIMEOUT_MS: "500" },
+    });
+    try {
+      const other = await stage.replica(); // has nothing in memory
+      const client = await register(stage.baseUrl);
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      const unused = (await authorize(stage.baseUrl, client)).get("code");
+      await tellRedis(redis.url, "CONFIG", "SET", "maxmemory", "1mb");
+      await assert.rejects(tellRedis(redis.url, "SET", "x", "y"), /OOM/);
+
+      for (const url of [stage.baseUrl, other])
+        assert.equal((await callTool(`${url}/mcp`, tokens.access_token, "whoami")).status, 200);
+      assert.equal((await rpc(stage.url, UNKNOWN_TOKEN, "tools/list")).status, 401, "that is known as well");
+      const metadata = { redirect_uris: ["https://client.example/cb"] };
+      const answers = {
+        refresh: await refresh(stage.baseUrl, client, tokens.refresh_token),
+        redeem: await redeem(stage.baseUrl, client, unused),
+        register: await postJson(`${stage.baseUrl}/register`, metadata),
+      };
+      for (const [what, { status, headers }] of Object.entries(answers)) {
+        assert.equal(status, 503, what);
+        assert.ok(Number(headers.get("retry-after")) > 0, what);
+      }
+      await assert.rejects(signInForTokens(stage.baseUrl, client), /503/);
+      assert.ok(
+        stage.log.some((line) => JSON.stringify(line).includes("OOM")),
+        "the operator is told why",
+      );
+
+      await tellRedis(redis.url, "CONFIG", "SET", "maxmemory", "20mb");
+      await until("it is written to again", async () => (await register(stage.baseUrl)) !== undefined);
+      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+      assert.equal((await redeem(stage.baseUrl, client, unused)).status, 200);
+      await signInForTokens(stage.baseUrl, client);
+    } finally {
+      await stage.close();
+      await redis.stop();
+    }
+  });
+});
+
+describe("a Redis that is slow", { skip: skipWithoutRedisServer() }, () => {
+  test("by two seconds: within REDIS_TIMEOUT_MS everybody waits, beyond it is 503, and nothing is lost", async () => {
+    const redis = await startRedis();
+    const patient = await startStage({ redisUrl: redis.url, environment: { REDIS_TIMEOUT_MS: "4000" } });
+    const hasty = await startStage({ redisUrl: redis.url, environment: { REDIS_TIMEOUT_MS: "500" } });
+    try {
+      const sessions = [];
+      for (const stage of [patient, hasty]) {
+        const client = await register(stage.baseUrl);
+        sessions.push({ stage, client, tokens: await signInForTokens(stage.baseUrl, client) });
+      }
+      await tellRedis(redis.url, "CLIENT", "PAUSE", "2000", "ALL");
+      const answers = await Promise.all(
+        sessions.map(({ stage, client, tokens }) => refresh(stage.baseUrl, client, tokens.refresh_token)),
+      );
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        [200, 503],
+      );
+      for (const { stage, client, tokens } of sessions) {
+        await until("ready again", async () => (await fetch(`${stage.baseUrl}/readyz`)).status === 200);
+        assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+      }
+    } finally {
+      await patient.close();
+      await hasty.close();
+      await redis.stop();
+    }
   });
 });

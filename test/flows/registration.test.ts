@@ -194,6 +194,38 @@ describe("registration policies", () => {
     }
   });
 
+  test("a redirect URI that was registered before the list changed is judged by today's", {
+    skip: redis.skip,
+  }, async () => {
+    const shared = (ALLOWED_REDIRECT_URIS?: string) =>
+      startStage({
+        ...(redis.url !== undefined && { redisUrl: redis.url }),
+        environment: {
+          REDIS_KEY_PREFIX: `policy-${process.pid}`,
+          ...(ALLOWED_REDIRECT_URIS && { ALLOWED_REDIRECT_URIS }),
+        },
+      });
+    const redirect_uri = "https://old.example/cb";
+    const before = await shared();
+    const client = await register(before.baseUrl, { redirect_uris: [redirect_uri] });
+    const page = await newBrowser().get(authorizeUrl(before.baseUrl, client, { redirect_uri }));
+    assert.match(page.body, /Allow access/);
+    await before.close();
+    const after = await shared("https://*.new.example/*");
+    try {
+      for (const parameters of [
+        { redirect_uri },
+        { redirect_uri: undefined },
+        { redirect_uri, response_type: "token" },
+      ]) {
+        const refused = await newBrowser(redirect_uri).get(authorizeUrl(after.baseUrl, client, parameters));
+        assert.deepEqual([refused.status, refused.redirectedTo], [400, undefined]);
+      }
+    } finally {
+      await after.close();
+    }
+  });
+
   test("one that nobody uses is forgotten soon, one in use is not", { skip: redis.skip }, async () => {
     const stage = await startStage(redis.url === undefined ? {} : { redisUrl: redis.url });
     const client = await createClient({ url: redis.url ?? "" }).connect();

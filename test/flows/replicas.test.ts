@@ -3,7 +3,15 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { callTool, refresh, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import {
+  authorize,
+  callTool,
+  redeem,
+  refresh,
+  register,
+  revoke,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
 
 describe("three replicas", { skip: skipWithoutRedisServer() }, () => {
@@ -27,6 +35,25 @@ describe("three replicas", { skip: skipWithoutRedisServer() }, () => {
       assert.equal((await revoke(cluster.baseUrl, client, body.refresh_token)).status, 200);
     }
     assert.equal(cluster.balancer.served.size, 3);
+  });
+
+  test("a code redeemed on all of them at once: one wins, and the replay ends what it was given", async () => {
+    for (let round = 0; round < 5; round++) {
+      const client = await register(cluster.baseUrl);
+      const code = (await authorize(cluster.baseUrl, client)).get("code");
+      const answers = await Promise.all(
+        Array.from({ length: 9 }, (_, i) => redeem(cluster.servers[i % 3]?.url ?? "", client, code)),
+      );
+      const won = answers.filter(({ status }) => status === 200);
+      assert.equal(won.length, 1);
+      assert.deepEqual(
+        new Set(answers.filter(({ status }) => status !== 200).map(({ body }) => body.error)),
+        new Set(["invalid_grant"]),
+      );
+      const isOver = async () =>
+        (await callTool(cluster.url, won[0]?.body.access_token, "whoami")).status === 401;
+      while (!(await isOver())) await delay(5);
+    }
   });
 
   test("a token that one replica issued is good at another at once, although that one kept the grant", async () => {

@@ -55,6 +55,7 @@ describe("what the identity provider answers", () => {
       { status: 401, body: '{"error":"access_denied","error_description":"Unauthorized"}' },
     ],
     ["200 without an access token", { status: 200, body: "{}" }],
+    ["200 of broken JSON", { status: 200, body: '{"access_token":"a' }],
   ];
   for (const [name, answer] of notDefinite)
     test(`a refresh answered with ${name} costs nobody a session (invariant 7)`, async () => {

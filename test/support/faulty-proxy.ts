@@ -18,7 +18,9 @@ export interface FaultyProxy {
   /** Instead of the provider's answer to a grant: another status and body. */
   answer: { status: number; type?: string; body: string } | undefined;
   /** Changes the provider's own answer to a grant. */
-  rewrite: ((body: Record<string, unknown>) => Record<string, unknown>) | undefined;
+  rewrite: ((body: Record<string, unknown>) => object | Promise<object>) | undefined;
+  /** Published beside the provider's own keys: whoever has it signs as the provider. */
+  extraKey: object | undefined;
   /** Breaks the connections of a "timeout", as the network does in the end. */
   dropUnanswered(): void;
   seen: Array<{ method: string; path: string; grantType: string | null; refreshToken: string | null }>;
@@ -63,11 +65,17 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     const forwarded = request(
       { port: proxy.target, host: "127.0.0.1", method: req.method, path: req.url, headers: req.headers },
       (answer) => {
-        const { rewrite } = proxy;
-        if (rewrite !== undefined && grantType !== null && answer.statusCode === 200)
-          return void text(answer).then((original) => {
+        const { rewrite, extraKey } = proxy;
+        const change =
+          grantType !== null
+            ? rewrite
+            : extraKey !== undefined && req.url === "/jwks"
+              ? ({ keys }: { keys?: object[] }) => ({ keys: [...(keys ?? []), extraKey] })
+              : undefined;
+        if (change !== undefined && answer.statusCode === 200)
+          return void text(answer).then(async (original) => {
             const { "content-length": _, ...headers } = answer.headers;
-            res.writeHead(200, headers).end(JSON.stringify(rewrite(JSON.parse(original))));
+            res.writeHead(200, headers).end(JSON.stringify(await change(JSON.parse(original))));
           });
         res.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(res);
@@ -83,6 +91,7 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     fault: undefined,
     answer: undefined,
     rewrite: undefined,
+    extraKey: undefined,
     dropUnanswered() {
       for (const socket of unanswered) socket.destroy();
       unanswered.clear();
