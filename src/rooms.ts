@@ -41,11 +41,13 @@ import { observedIdentityProvider } from "./telemetry/observed-identity-provider
 import { observedRecords } from "./telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "./telemetry/operation.ts";
 import { traceOperations } from "./telemetry/spans.ts";
+import { endGrants } from "./tokens/end-grant.ts";
 import { Grant } from "./tokens/grant.ts";
 import { createGrantCache } from "./tokens/grant-cache.ts";
 import { createGrants } from "./tokens/grants.ts";
 import { createLastUse } from "./tokens/last-use.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
+import { createUpstreamRevocations } from "./tokens/upstream-revocations.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
 export interface AppOptions extends Features {
@@ -117,6 +119,7 @@ export function buildRooms(options: AppOptions) {
   const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
   const lastUse = createLastUse({ ...surroundings, records, grants: grantStore });
   lifecycle.atEnd(lastUse.flush);
+  const revocations = createUpstreamRevocations({ identityProvider, log, track: lifecycle.track });
   const grants = createGrants({
     ...surroundings,
     store: grantStore,
@@ -124,6 +127,7 @@ export function buildRooms(options: AppOptions) {
     lastUse,
     lifetimes,
     limits: config.grantLimits,
+    revocations,
     audit,
   });
   const grantCache = createGrantCache({
@@ -149,7 +153,12 @@ export function buildRooms(options: AppOptions) {
     policy: redirectUris,
     baseUrl,
     async endGrantsOf(clientId) {
-      for (const { id } of await grants.ofClient(clientId)) await grants.end(id, "client_removed");
+      const held = await grants.ofClient(clientId);
+      await endGrants(
+        held.map(({ id }) => id),
+        "client_removed",
+        grants,
+      );
     },
     audit,
   });
@@ -158,6 +167,7 @@ export function buildRooms(options: AppOptions) {
     ...surroundings,
     grants,
     identityProvider,
+    revocations,
     records,
     catalogue,
     lifecycle,

@@ -11,10 +11,10 @@ import { createSealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
 import { untilReady } from "../storage/until-ready.ts";
 import { systemClock } from "../surroundings.ts";
-import { endGrants } from "../tokens/end-grant.ts";
 import { Grant } from "../tokens/grant.ts";
 import { clientIndex, createGrants, type GrantEnd, subjectIndex } from "../tokens/grants.ts";
 import { createLastUse } from "../tokens/last-use.ts";
+import { createUpstreamRevocations } from "../tokens/upstream-revocations.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { createOidcProvider } from "../upstream/oidc.ts";
 import { type Stored, stored } from "./stored.ts";
@@ -63,6 +63,8 @@ export async function withDeployment<Result>(
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisRecords({ ...store, log });
   const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+  const unrevoked = { count: 0, cause: "" };
+  const identityProvider = notForEver(createOidcProvider(config.upstream, surroundings), unrevoked);
   const grants = createGrants({
     ...surroundings,
     store: grantStore,
@@ -70,10 +72,9 @@ export async function withDeployment<Result>(
     lastUse: createLastUse({ ...surroundings, records, grants: grantStore }),
     lifetimes: config.lifetimes,
     limits: config.grantLimits,
+    revocations: createUpstreamRevocations({ identityProvider, log }),
     audit,
   });
-  const unrevoked = { count: 0, cause: "" };
-  const provider = notForEver(createOidcProvider(config.upstream, surroundings), unrevoked);
   try {
     await untilReady(records);
     return await work({
@@ -84,10 +85,9 @@ export async function withDeployment<Result>(
       grantsOfSubject: (subject) => records.indexes.members(subjectIndex(subject)),
       grantsOfClient: (clientId) => records.indexes.members(clientIndex(clientId)),
       async endGrant(id, reason) {
-        const rooms = { grants, identityProvider: provider, log };
-        const { ended, atProvider } = await endGrants([id], reason, rooms);
-        await atProvider;
-        return ended[0];
+        const ended = await grants.end(id, reason);
+        await ended?.atProvider;
+        return ended?.grant;
       },
       unrevoked,
       audit,

@@ -4,6 +4,7 @@ import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../upstream/identity-provider.ts";
+import { endGrants } from "./end-grant.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 
@@ -28,15 +29,18 @@ export async function endGrantsOfLogout(
   { grants, sessions, identityProvider, records, log }: Surroundings & Rooms,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
-  if (!(await records.replace(`logout:${sha256(logout.jti)}`, undefined, "used", REPLAY_SECONDS)))
+  const mark = `logout:${sha256(logout.jti)}`;
+  if (!(await records.replace(mark, undefined, "used", REPLAY_SECONDS)))
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
     });
-  await sessions.endOf(logout);
-  const ended = await grantsOf(logout, grants);
-  for (const { id } of ended) await grants.end(id, "backchannel_logout");
+  const ended = await endAll(logout, { grants, sessions }).catch(async (error) => {
+    // So that the provider may say it again: a session that goes on after a sign-out would be worse than a report twice.
+    await records.delete(mark).catch(() => {});
+    throw error;
+  });
   log.info(
-    { reason: "backchannel_logout", subject: logout.subject, grants: ended.length },
+    { reason: "backchannel_logout", subject: logout.subject, grants: ended },
     "The user signed out at the identity provider",
   );
 }
@@ -51,6 +55,18 @@ async function verify(logoutToken: string, identityProvider: IdentityProvider): 
       cause,
     });
   }
+}
+
+/** @returns how many grants that were */
+async function endAll(
+  logout: LogoutToken,
+  { grants, sessions }: Pick<Rooms, "grants" | "sessions">,
+): Promise<number> {
+  await sessions.endOf(logout);
+  const found = await grantsOf(logout, grants);
+  const ids = found.map(({ id }) => id);
+  const { ended } = await endGrants(ids, "backchannel_logout", grants);
+  return ended.length;
 }
 
 async function grantsOf({ subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {

@@ -12,6 +12,7 @@ import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provide
 import type { Grant } from "./grant.ts";
 import type { LastUse } from "./last-use.ts";
 import { GRANT_ID_BYTES, hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
+import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 /** What the user approved, ready to become a grant. */
 export interface ApprovedRequest {
@@ -37,16 +38,23 @@ export interface Grants {
     read?: Grant,
   ): Promise<Result>;
   /**
-   * Ends the grant and every token of it, everywhere. `reason` is a code for the audit log. The grant as it was, for
-   * the caller who ended it.
+   * Ends the grant and every token of it, on every replica, and has the provider told. `reason` is a code for the audit log.
+   * Undefined if there was none, or somebody else ended it.
    */
-  end(id: string, reason: GrantEnd): Promise<Grant | undefined>;
+  end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
   /** The live grants that a client holds, of all users. */
   ofClient(clientId: string): Promise<Grant[]>;
   /** The live grants that came from one login session at the identity provider (its `sid`). */
   ofSession(sid: string): Promise<Grant[]>;
+}
+
+export interface EndedGrant {
+  /** As it was. */
+  grant: Grant;
+  /** See {@link UpstreamRevocations.tell}. */
+  atProvider: Promise<void>;
 }
 
 export type GrantEnd =
@@ -68,6 +76,7 @@ interface Rooms {
   lastUse: Pick<LastUse, "forget">;
   lifetimes: Lifetimes;
   limits: GrantLimits;
+  revocations: UpstreamRevocations;
   audit: Audit;
 }
 
@@ -77,6 +86,7 @@ export function createGrants({
   lastUse,
   lifetimes,
   limits,
+  revocations,
   now,
   randomBytes,
   audit,
@@ -104,13 +114,15 @@ export function createGrants({
     await Promise.all([indexes.remove(index, id), lastUse.forget(id)]);
   }
 
-  async function end(id: string, reason: GrantEnd): Promise<Grant | undefined> {
+  async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
     const grant = await store.take(id);
     if (grant === undefined) return undefined;
     const { subject, clientId, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
+    // What it has refused needs no revocation.
+    const atProvider = reason === "upstream_refused" ? Promise.resolve() : revocations.tell(grant);
     await Promise.all([...indexesOf(grant).map((index) => indexes.remove(index, id)), lastUse.forget(id)]);
-    return grant;
+    return { grant, atProvider };
   }
 
   /**

@@ -1,24 +1,16 @@
 /** POST /revoke (RFC 7009): either token of a family ends the grant. */
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { IdentityProvider } from "../upstream/identity-provider.ts";
-import { endGrants } from "./end-grant.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 import { belongsToFamily, readToken } from "./opaque-token.ts";
-
-interface Rooms {
-  grants: Grants;
-  identityProvider: IdentityProvider;
-}
 
 /** An unknown token and somebody else's token change nothing and look the same (RFC 7009 §2.2). */
 export async function revokeToken(
   client: AuthenticatedClient,
   token: string,
-  rooms: Surroundings & Rooms,
+  { grants, log }: Pick<Surroundings, "log"> & { grants: Grants },
 ): Promise<void> {
-  const { grants, log } = rooms;
   const presented = readToken("refresh", token) ?? readToken("access", token);
   const grant = presented && (await grants.find(presented.grantId));
   if (
@@ -32,8 +24,8 @@ export async function revokeToken(
     );
     return;
   }
-  const { atProvider } = await endGrants([grant.id], "revoked_by_client", rooms);
-  await atProvider;
+  const ended = await grants.end(grant.id, "revoked_by_client");
+  await ended?.atProvider;
 }
 
 function isTokenOf(grant: Grant, token: string, hash: string | undefined): boolean {

@@ -6,6 +6,7 @@ import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { UnavailableError } from "../../src/oauth/errors.ts";
 import type { Browser } from "../support/browser.ts";
 import {
   authorizeUrl,
@@ -78,6 +79,22 @@ describe("logout", () => {
     const replayed = await report(logoutTokens[0] ?? "");
     assert.equal(replayed.status, 400);
     assert.ok(stage.log.some(({ reason }) => reason === "logout_token_replayed"));
+  });
+
+  test("a report that met an outage of the store may come again", async () => {
+    logoutTokens.length = 0;
+    const browser = newBrowser();
+    const tokens = await signInForTokens(stage.baseUrl, client, { browser });
+    const remove = stage.records.delete;
+    stage.records.delete = async (key) => {
+      if (key.startsWith("grant:")) throw new UnavailableError("storage", { reason: "storage_unavailable" });
+      return remove(key);
+    };
+    await signOutAtProvider(browser); // the provider's first report
+    assert.equal(await isAlive(tokens.access_token), true);
+    stage.records.delete = remove;
+    assert.equal((await report(logoutTokens[0] ?? "")).status, 200);
+    assert.equal(await isAlive(tokens.access_token), false);
   });
 
   test("a forged report ends nothing", async () => {

@@ -55,6 +55,7 @@ describe("the index of grants", redis, () => {
       lastUse,
       lifetimes,
       limits,
+      revocations: { tell: async () => {} },
       audit: () => {},
     });
   }

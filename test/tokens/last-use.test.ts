@@ -38,6 +38,7 @@ function replica(records: Records, clock: { now: number }, flushSeconds = 1_000)
     lastUse,
     lifetimes: { grantSeconds: 90 * DAY, grantIdleSeconds: 30 * DAY, authorizationCodeSeconds: 60 } as never,
     limits: { perUser: 1_000, perUserAndClient: 1_000 },
+    revocations: { tell: async () => {} },
     audit: () => {},
   });
   async function open(): Promise<string> {
