@@ -1,6 +1,6 @@
 /** /mcp: both protocol generations, stateless, behind a gate that answers what lacks a scope (MCP TypeScript SDK v2). */
 import { toWebRequest } from "@modelcontextprotocol/node";
-import { createMcpHandler, isJsonContentType } from "@modelcontextprotocol/server";
+import { createMcpHandler, isJsonContentType, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import { json, type Request, type RequestHandler, type Response } from "express";
 import { OAuthError } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
@@ -8,6 +8,7 @@ import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
 import { exchange, ordinaryRequest } from "./exchange.ts";
 import type { FeatureTable, Message } from "./features.ts";
+import { disagreement, paramHeaders } from "./param-headers.ts";
 import { isAnswer, type Questions } from "./questions.ts";
 import { createServerFactory, type McpServerOptions } from "./server.ts";
 import type { SessionIds } from "./session-id.ts";
@@ -24,12 +25,14 @@ const SESSION_ID = "Mcp-Session-Id";
 
 const MAX_BODY = "4mb";
 const MAX_DEPTH = 100;
+const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
 
 /** The handlers behind the bearer check, in order. */
 export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const { features, questions, sessionIds, log } = options;
   const onerror = (error: Error) =>
     log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
+  const repeated = paramHeaders(features.tools);
   const makeServer = createServerFactory(options);
   const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror });
   return [
@@ -45,6 +48,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         return;
       }
       if (isChallenged(req, res, caller, options)) return;
+      if (refusesParamHeaders(req, res, repeated)) return;
       // Of several calls at once the others have results, which a challenge would lose.
       const answeredOtherwise = () => {
         if (caller.lacking === undefined || Array.isArray(req.body)) return false;
@@ -89,6 +93,21 @@ function answerToNothing(): OAuthError {
       reason: "answer_to_nothing",
     },
   );
+}
+
+/** A client of 2026-07-28 whose headers say other arguments than its message; true if it was answered so. */
+function refusesParamHeaders(
+  { body, headers }: Request,
+  res: Response,
+  repeated: ReturnType<typeof paramHeaders>,
+): boolean {
+  if (body?.method !== "tools/call" || body.params?._meta?.[PROTOCOL_VERSION_META_KEY] === undefined)
+    return false;
+  const message = disagreement(repeated.get(body.params.name) ?? [], body.params.arguments, headers);
+  if (message === undefined) return false;
+  res.locals.reason = "param_header_mismatch";
+  res.status(400).json({ jsonrpc: "2.0", error: { code: HEADER_MISMATCH, message }, id: body.id ?? null });
+  return true;
 }
 
 /** Aborts what is running for a client that went away. */

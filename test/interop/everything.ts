@@ -251,7 +251,17 @@ const roundTripTools = [
   }),
 ];
 
-export const tools = [...contentTools, ...talkingTools, ...askingTools, ...roundTripTools];
+const headerTool = defineTool({
+  name: "test_custom_headers",
+  description: "Has arguments that are repeated in headers",
+  input: z.object({
+    region: z.string().meta({ "x-mcp-header": "Region" }),
+    count: z.int().meta({ "x-mcp-header": "Count" }).optional(),
+  }),
+  run: ({ region }) => `Hello from ${region}`,
+});
+
+export const tools = [headerTool, ...contentTools, ...talkingTools, ...askingTools, ...roundTripTools];
 
 export const resources = [
   defineResource({
