@@ -122,7 +122,7 @@ describe("the transport", () => {
     });
 
     test(`T4 what is unknown is said to be (${version}): a method, and one of a capability that is not there`, async () => {
-      for (const method of ["tools/nonsense", "completion/complete", "logging/setLevel"]) {
+      for (const method of ["tools/nonsense", "completion/complete", "resources/subscribe"]) {
         const { status, messages } = await ask(method);
         assert.equal(messages[0].error.code, -32601, method);
         // The new generation says it by the status as well.
@@ -185,7 +185,12 @@ describe("the transport", () => {
     const { status, headers, messages } = await send(request("initialize", params), {});
     assert.equal(status, 200);
     assert.equal(messages[0].result.protocolVersion, OLD);
-    assert.equal(headers.get("mcp-session-id"), null);
+    // It says what the client can be asked, and is kept nowhere.
+    const sessionId = headers.get("mcp-session-id") ?? "";
+    const inSession = { ...oldHeaders, "mcp-session-id": sessionId };
+    assert.equal((await send(request("tools/list"), inSession, { token: "" })).status, 401);
+    assert.equal((await send(request("tools/list"), { ...oldHeaders, "mcp-session-id": "x" })).status, 200);
+    assert.equal((await send(undefined, inSession, { method: "DELETE" })).status, 405);
   });
 
   test("A16 a requestState authenticates nobody, changes nothing, and is never given out", async () => {
@@ -193,7 +198,10 @@ describe("the transport", () => {
     const params = { name: "whoami", arguments: {}, requestState: state, inputResponses: {}, _meta: META };
     const headers = newHeaders("tools/call", "whoami");
     assert.equal((await send(request("tools/call", params), headers, { token: "" })).status, 401);
-    const { messages } = await send(request("tools/call", params), headers, { token: bob });
+    const foreign = await send(request("tools/call", params), headers, { token: bob });
+    assert.equal(foreign.messages[0].error.code, -32602);
+    const { requestState: _, ...withoutState } = params;
+    const { messages } = await send(request("tools/call", withoutState), headers, { token: bob });
     const { result } = messages[0];
     assert.equal(result.structuredContent.subject, "bob");
     assert.equal(result.resultType, "complete");
@@ -274,7 +282,7 @@ describe("the transport", () => {
     assert.equal(status, 200);
     const { supportedVersions, capabilities, cacheScope, _meta } = messages[0].result;
     assert.deepEqual(supportedVersions, [NEW]);
-    assert.deepEqual(Object.keys(capabilities).sort(), ["prompts", "resources", "tools"]);
+    assert.deepEqual(Object.keys(capabilities).sort(), ["logging", "prompts", "resources", "tools"]);
     assert.equal(cacheScope, "private");
     assert.equal(_meta["io.modelcontextprotocol/serverInfo"].name, "Test server");
     assert.equal((await generations[NEW]("server/discover", {}, "")).status, 401);
