@@ -11,12 +11,12 @@ import {
   StreamableHTTPError,
   StreamableHTTPClientTransport as TransportV1,
 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { defineTool } from "../../src/mcp/define-tool.ts";
 import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
+import { installedPackage } from "../support/installed-package.ts";
 import { newBrowser, REDIRECT_URI } from "../support/oauth-client.ts";
-import { installedVersion } from "../support/package-version.ts";
-import { ALICE, type Stage, startStage } from "../support/stage.ts";
+import { PLACE_ORDER, withOrders } from "../support/orders.ts";
+import { type Stage, startStage } from "../support/stage.ts";
 
 interface Sdk {
   name: string;
@@ -113,21 +113,10 @@ function newApplication(sdk: Sdk, stage: Stage, grantTypes = ["authorization_cod
   };
 }
 
-const placeOrder = defineTool({
-  name: "place_order",
-  description: "Places one",
-  scopes: ["orders:write"],
-  run: () => "placed",
-});
-
 async function stageFor(t: TestContext, sdk: Sdk): Promise<Stage> {
-  t.diagnostic(`${sdk.package} ${await installedVersion(sdk.package)}`);
-  const stage = await startStage({
-    tools: [placeOrder],
-    scopes: { "orders:write": { description: "Place orders", whenNeeded: true } },
-    apiScopes: ["orders:write"],
-    users: [{ ...ALICE, permissions: ["weather:read", "orders:write"] }],
-  });
+  const { name, version } = await installedPackage(sdk.package);
+  t.diagnostic(`${name} ${version}`);
+  const stage = await startStage(withOrders);
   t.after(() => stage.close());
   return stage;
 }
@@ -141,7 +130,7 @@ describe("official clients", () => {
       const { tools } = await client.listTools();
       assert.deepEqual(
         tools.map((tool: { name: string }) => tool.name),
-        ["whoami", "say_hello", "current_weather"],
+        ["whoami", "say_hello", "current_weather", "place_order"],
       );
       const me = await client.callTool({ name: "whoami", arguments: {} });
       assert.equal(me.structuredContent.subject, "alice");
@@ -187,12 +176,11 @@ describe("official clients", () => {
       const { client, transport } = await signIn();
       assert.equal(kept.tokens?.scope, "weather:read");
 
-      const order = { name: "place_order", arguments: {} };
-      await assert.rejects(client.callTool(order), sdk.UnauthorizedError);
+      await assert.rejects(client.callTool(PLACE_ORDER), sdk.UnauthorizedError);
       const asked = kept.authorizationUrl?.searchParams.get("scope")?.split(" ");
       for (const scope of ["weather:read", "orders:write"]) assert.ok(asked?.includes(scope), scope);
       await authorize(transport);
-      assert.deepEqual((await client.callTool(order)).content, [{ type: "text", text: "placed" }]);
+      assert.deepEqual((await client.callTool(PLACE_ORDER)).content, [{ type: "text", text: "placed" }]);
       await client.close();
 
       const elevation = stage.log.find(({ audit }) => audit === "elevation");
@@ -207,7 +195,7 @@ describe("official clients", () => {
     const { kept, signIn } = newApplication(v1, stage);
     const { client } = await signIn();
     await assert.rejects(
-      client.callTool({ name: "place_order", arguments: {} }),
+      client.callTool(PLACE_ORDER),
       (error) => error instanceof StreamableHTTPError && error.code === 403,
     );
     assert.equal(kept.authorizationUrl, undefined);
