@@ -10,7 +10,7 @@ import { eventually } from "../support/eventually.ts";
 
 export interface Desktop {
   /** All that a program is to see of the environment. */
-  environment: Record<string, string>;
+  environment: { PATH: string; HOME: string; BROWSER: string };
   /** How often a program opened the browser. */
   opened(): Promise<number>;
   /** The user's part, once a program opens the browser: the whole way, back to the program's own listener. */

@@ -5,6 +5,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { freePort } from "../support/free-port.ts";
@@ -12,7 +14,7 @@ import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
-import { node22 } from "./node-22.ts";
+import { node22, node22Version } from "./node-22.ts";
 
 const inspector = await installedPackage("@modelcontextprotocol/inspector", "test/interop");
 
@@ -33,11 +35,10 @@ for (const era of ["legacy", "modern"]) {
       await stage?.close();
     });
 
-    /** Runs it to its end; what it printed. `typed` is all that it reads from its keyboard. */
-    async function inspect(args: readonly string[], typed = "") {
-      const target = ["--server-url", stage.url, "--transport", "http", "--callback-url", callbackUrl];
-      const options = ["--protocol-era", era, "--format", "json", ...args];
-      const child = spawn(node22, [inspector.program("mcp-inspector"), "--cli", ...target, ...options], {
+    /** Runs it to its end. `typed` is all that it reads from its keyboard. */
+    async function run(args: readonly string[], typed = "") {
+      const options = ["--callback-url", callbackUrl, "--protocol-era", era, "--format", "json"];
+      const child = spawn(node22, [inspector.program("mcp-inspector"), "--cli", ...options, ...args], {
         env: {
           ...desktop.environment,
           MCP_AUTO_OPEN_ENABLED: "true", // also without a terminal
@@ -52,18 +53,26 @@ for (const era of ["legacy", "modern"]) {
         once(child, "exit"),
       ]);
       running.delete(child);
+      return { code, stdout, stderr };
+    }
+
+    async function inspect(...args: Parameters<typeof run>) {
+      const { code, stdout, stderr } = await run(...args);
       assert.equal(code, 0, stderr);
       return JSON.parse(stdout).result;
     }
 
-    const call = (name: string, typed?: string) =>
-      inspect(["--method", "tools/call", "--tool-name", name], typed);
-    const whoami = async () => (await call("whoami")).structuredContent;
+    const byUrl = () => ["--server-url", stage.url, "--transport", "http"];
+    const calling = (tool: string) => ["--method", "tools/call", "--tool-name", tool];
+    const whoami = async () => (await inspect([...byUrl(), ...calling("whoami")])).structuredContent;
     let clientId: string;
 
     test("registers, and its user signs in", async (t) => {
-      t.diagnostic(`${inspector.name} ${inspector.version}`);
-      const [{ tools }] = await Promise.all([inspect(["--method", "tools/list"]), desktop.signIn()]);
+      t.diagnostic(`${inspector.name} ${inspector.version} on Node.js ${node22Version}`);
+      const [{ tools }] = await Promise.all([
+        inspect([...byUrl(), "--method", "tools/list"]),
+        desktop.signIn(),
+      ]);
       assert.ok(tools.some(({ name }: { name: string }) => name === "whoami"));
     });
 
@@ -90,8 +99,24 @@ for (const era of ["legacy", "modern"]) {
       assert.ok(stage.log.some(({ reason }) => reason === "unknown_client"));
     });
 
-    test("steps up when a tool needs another scope, after it asked at the keyboard", async () => {
-      const [result] = await Promise.all([call(PLACE_ORDER.name, "y\n"), desktop.signIn()]);
+    // A URL alone switches its own handling of challenges off (`directAuthRecovery`), and it refreshes instead.
+    test("does not step up when all that it knows is a URL: it fails, and keeps its session", async () => {
+      const opened = await desktop.opened();
+      const { code, stderr } = await run([...byUrl(), ...calling(PLACE_ORDER.name)], "y\n");
+      assert.notEqual(code, 0);
+      assert.match(stderr, /AUTHORIZED without authorization code/);
+      assert.equal((await whoami()).subject, "alice");
+      assert.equal(await desktop.opened(), opened);
+    });
+
+    test("steps up for a server in its configuration that names scopes, once told to at the keyboard", async () => {
+      const file = join(desktop.environment.HOME, "servers.json");
+      const server = { type: "streamable-http", url: stage.url, oauth: { scopes: "weather:read" } };
+      await writeFile(file, JSON.stringify({ mcpServers: { ours: server } }));
+      const [result] = await Promise.all([
+        inspect(["--config", file, "--server", "ours", ...calling(PLACE_ORDER.name)], "y\n"),
+        desktop.signIn(),
+      ]);
       assert.deepEqual(result.content, [{ type: "text", text: "placed" }]);
     });
   });

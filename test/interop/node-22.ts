@@ -1,4 +1,5 @@
 /** A Node.js that the programs of others run on: they need a newer one than this project does. */
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -7,6 +8,7 @@ const [MAJOR, MINOR] = [22, 19] as const;
 
 /** The path of its executable: the Node.js that runs the tests, if it is new enough, otherwise one installed here. */
 export const node22: string = findNode22();
+export const node22Version: string = execFileSync(node22, ["--version"], { encoding: "utf8" }).trim();
 
 function findNode22(): string {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
