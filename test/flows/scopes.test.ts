@@ -1,11 +1,10 @@
 /**
- * From a tool's scopes everything follows: the lists, the 403 with all that is needed, the consent page, the metadata;
- * and the official client climbs the step by itself.
+ * From a tool's scopes everything follows: the lists, the 403 with all that is needed, the consent page, the metadata.
+ * How clients climb the step is in official-clients.test.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
 import { z } from "zod";
 import { requireScopes } from "../../src/mcp/access-token-context.ts";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
@@ -19,7 +18,6 @@ import {
   getJson,
   newBrowser,
   postJson,
-  REDIRECT_URI,
   type Registered,
   redeem,
   register,
@@ -264,64 +262,6 @@ describe("TOOLS_LISTED=all", () => {
       });
       assert.ok((await toolNames(stage.url, token)).includes("place_order"));
       assert.equal((await callTool(stage.url, token, "place_order")).status, 403);
-    } finally {
-      await stage.close();
-    }
-  });
-});
-
-describe("the official client steps up by itself", () => {
-  test("first sign-in with fewer scopes, call, 403, one more browser visit, the call succeeds", async () => {
-    const stage = await startStage(stageOptions);
-    try {
-      const url = new URL(stage.url);
-      const kept: Record<string, unknown> = {};
-      const keep = (name: string) => (value: unknown) => {
-        kept[name] = value;
-      };
-      const authProvider = {
-        redirectUrl: REDIRECT_URI,
-        clientMetadata: {
-          client_name: "Stepping client",
-          redirect_uris: [REDIRECT_URI],
-          token_endpoint_auth_method: "none",
-        },
-        clientInformation: () => kept.client as never,
-        saveClientInformation: keep("client"),
-        tokens: () => kept.tokens as never,
-        saveTokens: keep("tokens"),
-        codeVerifier: () => kept.verifier as never,
-        saveCodeVerifier: keep("verifier"),
-        redirectToAuthorization: keep("authorizationUrl"),
-      };
-      const connect = () => ({
-        client: new Client({ name: "v2", version: "1" }),
-        transport: new StreamableHTTPClientTransport(url, { authProvider }),
-      });
-      const visit = async (transport: StreamableHTTPClientTransport) => {
-        const callback = await signIn(newBrowser(), String(kept.authorizationUrl), { login: "alice" });
-        await transport.finishAuth(callback.searchParams);
-      };
-
-      const first = connect();
-      await assert.rejects(first.client.connect(first.transport), UnauthorizedError);
-      await visit(first.transport);
-      assert.equal((kept.tokens as { scope: string }).scope, "weather:read orders:read");
-
-      const { client, transport } = connect();
-      await client.connect(transport);
-      await assert.rejects(client.callTool({ name: "place_order", arguments: {} }), UnauthorizedError);
-      const asked = new URL(String(kept.authorizationUrl)).searchParams.get("scope")?.split(" ") ?? [];
-      for (const scope of ["weather:read", "orders:read", "orders:write"])
-        assert.ok(asked.includes(scope), scope);
-      await visit(transport);
-      const { content } = await client.callTool({ name: "place_order", arguments: {} });
-      assert.deepEqual(content, [{ type: "text", text: "placed" }]);
-      await client.close();
-
-      const elevation = stage.log.find(({ audit }) => audit === "elevation");
-      assert.deepEqual(elevation?.scopes, ["orders:write"]); // A42
-      assert.equal(elevation?.subject, "alice");
     } finally {
       await stage.close();
     }

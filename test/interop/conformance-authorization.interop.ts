@@ -9,7 +9,7 @@ import { signIn } from "../support/browser.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
-import { failures, runSuite, SUITE, type Verdict, versionOf } from "./suite.ts";
+import { failures, runSuite, suite, type Verdict } from "./suite.ts";
 
 describe("the official conformance suite, authorization server", () => {
   let stage: Stage;
@@ -33,7 +33,7 @@ describe("the official conformance suite, authorization server", () => {
   async function run(clientId: string): Promise<Verdict> {
     let signedIn: Promise<unknown> = Promise.resolve();
     const verdict = await runSuite(
-      SUITE,
+      suite,
       [
         ...["authorization", "--url", stage.baseUrl, "--client-id", clientId],
         ...["--resource", stage.url, "--port", String(port)],
@@ -69,7 +69,7 @@ const SCENARIOS = ["authorization-code-grant", "authorization-server-metadata-en
 
 function passesAll(t: { diagnostic(line: string): void }, verdict: Verdict): void {
   const passed = verdict.checks.filter(({ status }) => status === "SUCCESS").map(({ id }) => id);
-  t.diagnostic(`conformance ${versionOf(SUITE)}: passed ${passed.join(", ")}`);
+  t.diagnostic(`conformance ${suite.version}: passed ${passed.join(", ")}`);
   assert.deepEqual(failures(verdict), []);
   const ran = new Set(verdict.checks.map(({ scenario }) => scenario));
   assert.deepEqual([...ran].sort(), SCENARIOS, verdict.output);

@@ -11,14 +11,14 @@ import { register, signInForTokens } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 import { type BearerProxy, startBearerProxy } from "./bearer-proxy.ts";
 import * as everything from "./everything.ts";
-import { failures, runSuite, SUITE, SUITE_OF_2025, type Verdict, versionOf } from "./suite.ts";
+import { failures, runSuite, suite, suiteOf2025, type Verdict } from "./suite.ts";
 
 const BASELINE = fileURLToPath(new URL("expected-failures.yaml", import.meta.url));
 const baseline: { server: string[] } = parse(readFileSync(BASELINE, "utf8"));
 
 /** The scenarios that a revision requires of a server, and those that run beside them and do not count. */
 function requirements(revision: string): { required: string[]; notScored: string[] } {
-  const file = new URL(`node_modules/${SUITE}/requirements/${revision}.yaml`, import.meta.url);
+  const file = new URL(`node_modules/${suite.name}/requirements/${revision}.yaml`, import.meta.url);
   const { server, not_scored } = parse(readFileSync(file, "utf8"));
   return { required: server, notScored: not_scored.map(({ scenario }: { scenario: string }) => scenario) };
 }
@@ -43,11 +43,11 @@ describe("the official conformance suite, server", () => {
     test(`passes all that ${revision} requires`, async (t) => {
       const { required, notScored } = requirements(revision);
       assert.equal(required.length, count);
-      const verdict = await runSuite(SUITE, [
+      const verdict = await runSuite(suite, [
         ...["server", "--url", proxy.url, "--requirements", revision],
         ...["--expected-failures", BASELINE],
       ]);
-      report(t, versionOf(SUITE), verdict, new Set(notScored));
+      report(t, suite.version, verdict, new Set(notScored));
       const ran = new Set(verdict.checks.map(({ scenario }) => scenario));
       assert.deepEqual(
         required.filter((scenario) => !ran.has(scenario)),
@@ -65,16 +65,16 @@ describe("the official conformance suite, server", () => {
     });
 
   test("passes the scenarios of its last stable version", async (t) => {
-    const verdict = await runSuite(SUITE_OF_2025, [
+    const verdict = await runSuite(suiteOf2025, [
       "server",
       ...["--url", proxy.url, "--expected-failures", BASELINE],
     ]);
-    report(t, versionOf(SUITE_OF_2025), verdict);
+    report(t, suiteOf2025.version, verdict);
     assert.equal(verdict.exitCode, 0, verdict.output);
   });
 
   test("the scenarios went through the bearer check", async () => {
-    const withoutToken = await runSuite(SUITE, ["server", "--url", stage.url, "--scenario", "tools-list"]);
+    const withoutToken = await runSuite(suite, ["server", "--url", stage.url, "--scenario", "tools-list"]);
     assert.notEqual(withoutToken.exitCode, 0);
     assert.match(withoutToken.output, /"error":"unauthorized"/);
   });

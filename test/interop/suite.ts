@@ -4,12 +4,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { type InstalledPackage, installedPackage } from "../support/installed-package.ts";
 import { node22 } from "./node-22.ts";
 
-export const SUITE = "@modelcontextprotocol/conformance";
+export const suite = await installedPackage("@modelcontextprotocol/conformance", "test/interop");
 /** Its last stable version, which knows the revisions up to 2025-11-25. */
-export const SUITE_OF_2025 = "@modelcontextprotocol/conformance-2025";
+export const suiteOf2025 = await installedPackage("@modelcontextprotocol/conformance-2025", "test/interop");
 
 export interface Check {
   scenario: string;
@@ -30,13 +30,12 @@ const PATIENCE_MS = 360_000;
 
 /** @param onLine gets each line that it prints, at once */
 export async function runSuite(
-  name: string,
+  suite: InstalledPackage,
   args: readonly string[],
   onLine: (line: string) => void = () => {},
 ): Promise<Verdict> {
   const results = mkdtempSync(join(tmpdir(), "conformance-"));
-  const program = fileURLToPath(new URL(`node_modules/${name}/dist/index.js`, import.meta.url));
-  const child = spawn(node22(), [program, ...args, "-o", results], {
+  const child = spawn(node22, [suite.program("conformance"), ...args, "-o", results], {
     cwd: results,
     stdio: ["ignore", "pipe", "pipe"],
     timeout: PATIENCE_MS,
@@ -67,9 +66,4 @@ export function failures({ checks }: Verdict): string[] {
   return checks
     .filter(({ status }) => status === "FAILURE" || status === "WARNING")
     .map(({ scenario, id, status, errorMessage }) => `${scenario}: ${id} ${status} ${errorMessage ?? ""}`);
-}
-
-export function versionOf(name: string): string {
-  const file = new URL(`node_modules/${name}/package.json`, import.meta.url);
-  return JSON.parse(readFileSync(file, "utf8")).version;
 }

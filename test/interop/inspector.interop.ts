@@ -1,0 +1,123 @@
+/**
+ * The MCP Inspector's command line against the running server, with nobody at the keyboard: every call is a process of
+ * its own, which finds in its home folder what the one before has kept.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import { freePort } from "../support/free-port.ts";
+import { installedPackage } from "../support/installed-package.ts";
+import { PLACE_ORDER, withOrders } from "../support/orders.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+import { type Desktop, openDesktop } from "./desktop.ts";
+import { node22, node22Version } from "./node-22.ts";
+
+const inspector = await installedPackage("@modelcontextprotocol/inspector", "test/interop");
+
+for (const era of ["legacy", "modern"]) {
+  describe(`MCP Inspector CLI ${inspector.version}, --protocol-era ${era}`, () => {
+    let stage: Stage;
+    let desktop: Desktop;
+    let callbackUrl: string;
+    const running = new Set<ReturnType<typeof spawn>>();
+    before(async () => {
+      stage = await startStage(withOrders);
+      desktop = await openDesktop();
+      callbackUrl = `http://127.0.0.1:${await freePort()}/oauth/callback`;
+    });
+    after(async () => {
+      for (const child of running) child.kill("SIGKILL");
+      await desktop?.close();
+      await stage?.close();
+    });
+
+    /** Runs it to its end. `typed` is all that it reads from its keyboard. */
+    async function run(args: readonly string[], typed = "") {
+      const options = ["--callback-url", callbackUrl, "--protocol-era", era, "--format", "json"];
+      const child = spawn(node22, [inspector.program("mcp-inspector"), "--cli", ...options, ...args], {
+        env: {
+          ...desktop.environment,
+          MCP_AUTO_OPEN_ENABLED: "true", // also without a terminal
+          MCP_INSPECTOR_SECRET_STORE: "file", // in its home, instead of the keychain
+        },
+      });
+      running.add(child);
+      child.stdin.end(typed);
+      const [stdout, stderr, [code]] = await Promise.all([
+        text(child.stdout),
+        text(child.stderr),
+        once(child, "exit"),
+      ]);
+      running.delete(child);
+      return { code, stdout, stderr };
+    }
+
+    async function inspect(...args: Parameters<typeof run>) {
+      const { code, stdout, stderr } = await run(...args);
+      assert.equal(code, 0, stderr);
+      return JSON.parse(stdout).result;
+    }
+
+    const byUrl = () => ["--server-url", stage.url, "--transport", "http"];
+    const calling = (tool: string) => ["--method", "tools/call", "--tool-name", tool];
+    const whoami = async () => (await inspect([...byUrl(), ...calling("whoami")])).structuredContent;
+    let clientId: string;
+
+    test("registers, and its user signs in", async (t) => {
+      t.diagnostic(`${inspector.name} ${inspector.version} on Node.js ${node22Version}`);
+      const [{ tools }] = await Promise.all([
+        inspect([...byUrl(), "--method", "tools/list"]),
+        desktop.signIn(),
+      ]);
+      assert.ok(tools.some(({ name }: { name: string }) => name === "whoami"));
+    });
+
+    test("calls a tool in another process, without a browser", async () => {
+      const me = await whoami();
+      assert.equal(me.subject, "alice");
+      clientId = me.clientId;
+      assert.equal(await desktop.opened(), 1);
+    });
+
+    test("refreshes when its access token expired, without a browser", async () => {
+      stage.clock.ahead += 3_601;
+      assert.equal((await whoami()).clientId, clientId);
+      assert.ok(stage.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200));
+      assert.equal(await desktop.opened(), 1);
+    });
+
+    test("registers anew when its registration vanished, and its user signs in again", async () => {
+      assert.ok(await stage.records.delete(`client:${clientId}`));
+      stage.clock.ahead += 3_601;
+      const [me] = await Promise.all([whoami(), desktop.signIn()]);
+      assert.equal(me.subject, "alice");
+      assert.notEqual(me.clientId, clientId);
+      assert.ok(stage.log.some(({ reason }) => reason === "unknown_client"));
+    });
+
+    // A URL alone switches its own handling of challenges off (`directAuthRecovery`), and it refreshes instead.
+    test("does not step up when all that it knows is a URL: it fails, and keeps its session", async () => {
+      const opened = await desktop.opened();
+      const { code, stderr } = await run([...byUrl(), ...calling(PLACE_ORDER.name)], "y\n");
+      assert.notEqual(code, 0);
+      assert.match(stderr, /AUTHORIZED without authorization code/);
+      assert.equal((await whoami()).subject, "alice");
+      assert.equal(await desktop.opened(), opened);
+    });
+
+    test("steps up for a server in its configuration that names scopes, once told to at the keyboard", async () => {
+      const file = join(desktop.environment.HOME, "servers.json");
+      const server = { type: "streamable-http", url: stage.url, oauth: { scopes: "weather:read" } };
+      await writeFile(file, JSON.stringify({ mcpServers: { ours: server } }));
+      const [result] = await Promise.all([
+        inspect(["--config", file, "--server", "ours", ...calling(PLACE_ORDER.name)], "y\n"),
+        desktop.signIn(),
+      ]);
+      assert.deepEqual(result.content, [{ type: "text", text: "placed" }]);
+    });
+  });
+}

@@ -1,0 +1,21 @@
+/** A tool that a usual sign-in is not enough for, and a user who may use it: what clients climb. */
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { ALICE, type StageOptions } from "./stage.ts";
+
+export const PLACE_ORDER = { name: "place_order", arguments: {} };
+
+export const withOrders: StageOptions = {
+  tools: [
+    defineTool({
+      name: PLACE_ORDER.name,
+      description: "Places one",
+      scopes: ["orders:write"],
+      run: () => "placed",
+    }),
+  ],
+  scopes: { "orders:write": { description: "Place orders", whenNeeded: true } },
+  apiScopes: ["orders:write"],
+  users: [{ ...ALICE, permissions: ["weather:read", "orders:write"] }],
+  // Clients see what they may not use yet: some look a tool up before they call it.
+  environment: { TOOLS_LISTED: "all" },
+};
