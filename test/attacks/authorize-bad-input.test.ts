@@ -157,6 +157,7 @@ describe("bad input at /authorize", () => {
     const one = await knock(authorizeUrl(stage.baseUrl, only, { redirect_uri: undefined }));
     assert.equal(one.status, 200);
     assert.match(one.text, /https:\/\/one\.example/);
+    assert.doesNotMatch(one.text, /your own computer/, "that warning is for those whose address it is");
     const several = await register(stage.baseUrl, {
       redirect_uris: ["https://a.example/", "https://b.example/"],
     });

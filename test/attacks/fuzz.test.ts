@@ -1,6 +1,6 @@
 /**
- * Property-based fuzzing of everything a stranger can reach in the browser leg: whatever comes, no 5xx, and no
- * redirect to a place that was not validated. FUZZ_RUNS scales it (1 = the 10,000 requests of a normal run).
+ * Property-based fuzzing of everything a stranger can reach, and of /mcp with a token: whatever comes, no 5xx, and no
+ * redirect to a place that was not validated. FUZZ_RUNS scales it (1 = the 16,000 requests of a normal run).
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -8,10 +8,14 @@ import fc from "fast-check";
 import { matchRedirectUri, redirectUriProblem } from "../../src/oauth/redirect-uri.ts";
 import {
   authorizeUrl,
+  callTool,
   newBrowser,
   REDIRECT_URI,
   type Registered,
+  refresh,
   register,
+  signInForTokens,
+  type Tokens,
 } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 
@@ -40,12 +44,14 @@ describe("fuzz", () => {
   let client: Registered;
   let form: string;
   let cookie: string;
+  let tokens: Tokens;
   before(async () => {
     stage = await startStage({
       environment: {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
         REGISTRATIONS_PER_HOUR: "1000000",
         SIGN_INS_PER_ADDRESS_PER_HOUR: "1000000",
+        TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "1000000",
         LOG_LEVEL: "silent",
       },
     });
@@ -54,6 +60,7 @@ describe("fuzz", () => {
     const page = await browser.get(authorizeUrl(stage.baseUrl, client));
     form = /name="request" value="([^"]+)"/.exec(page.body)?.[1] ?? "";
     cookie = browser.cookieHeader(stage.baseUrl);
+    tokens = await signInForTokens(stage.baseUrl, client);
   });
   after(() => stage.close());
 
@@ -167,6 +174,111 @@ describe("fuzz", () => {
       }),
       runs(2_000),
     ));
+
+  const BACK_CHANNEL = [
+    ..."grant_type client_id client_secret code code_verifier redirect_uri refresh_token scope resource".split(
+      " ",
+    ),
+    ..."token token_type_hint client_assertion client_assertion_type logout_token __proto__".split(" "),
+  ];
+
+  test("/token, /revoke, /introspect and /auth/backchannel-logout", () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom("/token", "/revoke", "/introspect", "/auth/backchannel-logout"),
+        fc.constantFrom("authorization_code", "refresh_token"),
+        mutations(BACK_CHANNEL),
+        fc.option(nasty),
+        async (path, grant_type, changes, authorization) => {
+          const body = new URLSearchParams({
+            ...{
+              grant_type,
+              client_id: client.client_id,
+              code: `mcp_ac_${"A".repeat(65)}`,
+              redirect_uri: REDIRECT_URI,
+            },
+            ...{
+              code_verifier: "v".repeat(43),
+              refresh_token: tokens.refresh_token,
+              token: `mcp_at_${"A".repeat(65)}`,
+            },
+          });
+          if (grant_type === "refresh_token") body.set("scope", "nobody:has-this"); // or it would be spent
+          mutate(body, changes);
+          const basic =
+            authorization === null ? {} : { authorization: `Basic ${btoa(encodeURI(authorization))}` };
+          await knock(path, { method: "POST", body, headers: basic });
+        },
+      ),
+      runs(3_000),
+    ));
+
+  const message = fc.record(
+    {
+      jsonrpc: fc.oneof(fc.constant("2.0"), anyJson),
+      id: fc.oneof(fc.integer(), anyJson),
+      method: fc.oneof(
+        fc.constantFrom(
+          "tools/call",
+          "tools/list",
+          "initialize",
+          "ping",
+          "server/discover",
+          "resources/read",
+        ),
+        anyJson,
+      ),
+      params: fc.oneof(
+        fc.record(
+          {
+            name: fc.oneof(fc.constantFrom("whoami", "say_hello", "current_weather"), anyJson),
+            arguments: fc.oneof(
+              fc.dictionary(fc.constantFrom("name", "city", "__proto__"), anyJson),
+              anyJson,
+            ),
+            _meta: fc.oneof(
+              fc.dictionary(
+                fc.constantFrom(
+                  "progressToken",
+                  ...["protocolVersion", "clientCapabilities"].map((key) => `io.modelcontextprotocol/${key}`),
+                ),
+                fc.oneof(fc.constantFrom("2026-07-28", "2025-11-25"), anyJson),
+              ),
+              anyJson,
+            ),
+          },
+          { requiredKeys: [] },
+        ),
+        anyJson,
+      ),
+    },
+    { requiredKeys: [] },
+  );
+
+  test("/mcp with a token", () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.oneof(message, fc.array(message, { maxLength: 3 }), anyJson),
+        fc.option(fc.constantFrom("2025-06-18", "2025-11-25", "2026-07-28", "1999-01-01")),
+        fc.option(fc.constantFrom("tools/call", "tools/list", "server/discover")),
+        fc.constantFrom("application/json, text/event-stream", "application/json", "*/*", ""),
+        async (body, version, method, accept) => {
+          const headers = {
+            authorization: `Bearer ${tokens.access_token}`,
+            ...{ "content-type": "application/json", accept },
+            ...(version !== null && { "mcp-protocol-version": version }),
+            ...(method !== null && { "mcp-method": method }),
+          };
+          await knock("/mcp", { method: "POST", headers, body: JSON.stringify(body) });
+        },
+      ),
+      runs(3_000),
+    ));
+
+  test("after all this, the session is as good as before", async () => {
+    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+  });
 });
 
 describe("fuzz of redirect URIs", () => {

@@ -207,6 +207,7 @@ describe("bad input over HTTP", () => {
       const bearer = { ...json, authorization: `Bearer ${access_token}` };
       const attempts: Array<[string, string, Record<string, string>, Buffer?]> = [
         ["GET", `/${escaped}`, {}],
+        ["GET", `/register/${escaped}`, {}],
         ["GET", `/authorize?client_id=${escaped}&state=${escaped}`, {}],
         ["GET", `/auth/callback?state=${escaped}&code=${escaped}`, {}],
         ["GET", "/mcp", { authorization: `Bearer ${bytes.toString("latin1")}` }],

@@ -101,6 +101,11 @@ describe("bad input at /register", () => {
     ["no redirect_uris", {}, list],
     ["an empty list of them", { redirect_uris: [] }, list],
     ["21 of them", { redirect_uris: Array.from({ length: 21 }, (_, n) => `https://app.example/${n}`) }, list],
+    [
+      "a thousand of them",
+      { redirect_uris: Array.from({ length: 1_000 }, (_, n) => `https://a.example/${n}`) },
+      list,
+    ],
     ["a string instead of the list", { redirect_uris: REDIRECT_URI }, list],
     ["an object instead of the list", { redirect_uris: { 0: REDIRECT_URI, length: 1 } }, list],
     ["null instead of the list", { redirect_uris: null }, list],
@@ -209,20 +214,24 @@ describe("bad input at /register", () => {
     for (const line of stage.log) assert.ok(!JSON.stringify(line).includes("mcp_rt_"), JSON.stringify(line));
   });
 
-  test("100 KB of it", async () => {
-    const { length } = kept;
-    const reply = await registering({
-      redirect_uris: [REDIRECT_URI],
-      software_statement: "x".repeat(100_000),
+  for (const [size, bytes] of [
+    ["100 KB", 100_000],
+    ["1 MB", 1_000_000],
+  ] as const)
+    test(`${size} of it: too large, and nothing is kept`, async () => {
+      const { length } = kept;
+      const reply = await registering({
+        redirect_uris: [REDIRECT_URI],
+        software_statement: "x".repeat(bytes),
+      });
+      await assertRefused(stage, reply, {
+        status: 413,
+        error: "invalid_request",
+        reason: "unreadable_body",
+        says: /too large/,
+      });
+      assert.equal(kept.length, length);
     });
-    await assertRefused(stage, reply, {
-      status: 413,
-      error: "invalid_request",
-      reason: "unreadable_body",
-      says: /too large/,
-    });
-    assert.equal(kept.length, length);
-  });
 
   test("every other method", async () => {
     for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {

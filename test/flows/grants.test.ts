@@ -1,9 +1,21 @@
 /** How long grants live, how many there may be, and that keys are rotated without losing one. */
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { after, describe, test } from "node:test";
 import { defineTool, getUpstreamAccessToken } from "../../src/index.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
-import { callTool, refresh, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import {
+  authorize,
+  callTool,
+  postForm,
+  redeem,
+  refresh,
+  register,
+  revoke,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { SECRET_KEY, startStage } from "../support/stage.ts";
 
@@ -115,6 +127,68 @@ describe("a tool that acts with the user's own upstream token", () => {
     } finally {
       await stage.close();
       await upstream.close();
+    }
+  });
+
+  test("A11 the client's own tokens and codes go nowhere: neither to the provider nor to what a tool calls", async () => {
+    const heard: string[] = [];
+    const backend = createServer(async (req, res) => {
+      heard.push(`${req.url}\n${req.rawHeaders.join("\n")}\n${await text(req)}`);
+      res.writeHead(503).end();
+    });
+    await new Promise<void>((resolve) => backend.listen(0, "127.0.0.1", resolve));
+    const backendUrl = `http://127.0.0.1:${(backend.address() as AddressInfo).port}`;
+    const upstream = await startFaultyProxy();
+    const stage = await startStage({
+      throughProxy: upstream,
+      tools: [
+        defineTool({
+          name: "uses_backend",
+          description: "Calls another server as the user",
+          run: async () => {
+            const authorization = `Bearer ${await getUpstreamAccessToken()}`;
+            return String((await fetch(backendUrl, { headers: { authorization } })).status);
+          },
+        }),
+      ],
+      environment: { OPEN_METEO_GEOCODING_URL: backendUrl, OPEN_METEO_FORECAST_URL: backendUrl },
+      character: { accessTokenSeconds: 600, accessTokens: "opaque" },
+    });
+    try {
+      const client = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+      const secret = { client_secret: client.client_secret ?? "" };
+      const code = (await authorize(stage.baseUrl, client)).get("code");
+      const { body: tokens } = await redeem(stage.baseUrl, client, code, secret);
+      await callTool(stage.url, tokens.access_token, "uses_backend");
+      await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      stage.clock.ahead += 400;
+      const { body: next } = await refresh(stage.baseUrl, client, tokens.refresh_token, secret);
+      await callTool(stage.url, next.access_token, "uses_backend");
+      await postForm(`${stage.baseUrl}/revoke`, {
+        token: next.refresh_token,
+        client_id: client.client_id,
+        ...secret,
+      });
+      assert.ok(heard.length >= 3, "the backend was called");
+      const paths = upstream.seen.map(({ path }) => path.split("?")[0]);
+      for (const path of ["/auth", "/token", "/me", "/token/revocation"])
+        assert.ok(paths.includes(path), path);
+      assert.ok(upstream.seen.some(({ grantType }) => grantType === "refresh_token"));
+      const sent = [...heard, ...upstream.seen.map(({ path, text }) => `${path}\n${text}`)].join("\n");
+      for (const ours of [
+        code,
+        tokens.access_token,
+        tokens.refresh_token,
+        next.access_token,
+        next.refresh_token,
+      ])
+        for (const form of [ours, encodeURIComponent(ours ?? "")]) assert.ok(!sent.includes(form ?? ""));
+      assert.doesNotMatch(sent, /mcp_(ac|at|rt)_/);
+      assert.ok(!sent.includes(client.client_secret ?? ""));
+    } finally {
+      await stage.close();
+      await upstream.close();
+      backend.close();
     }
   });
 

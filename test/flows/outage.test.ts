@@ -79,6 +79,42 @@ describe("an outage", { skip: skipWithoutRedisServer() }, () => {
       }
     });
 
+  test("Redis stands still for 30 s under load: 200 or 503, never 401, and no session is lost", async (t) => {
+    const SECONDS = 30;
+    const registered = await register(cluster.baseUrl);
+    const sessions = await Promise.all(
+      Array.from({ length: 6 }, () => signInForTokens(cluster.baseUrl, registered)),
+    );
+    const counts = new Map<string, number>();
+    const count = (what: string, status: number) =>
+      counts.set(`${what} ${status}`, (counts.get(`${what} ${status}`) ?? 0) + 1);
+    let away = true;
+    const load = sessions.map(async (session, i) => {
+      while (away) {
+        count("call", (await call(session.access_token)).status);
+        const { status, body } = await refresh(cluster.baseUrl, registered, session.refresh_token);
+        count("refresh", status);
+        if (status === 200) sessions[i] = body;
+        count("sign-in page", (await fetch(authorizeUrl(cluster.baseUrl, registered))).status);
+        await delay(100);
+      }
+    });
+    await cluster.redis.kill("SIGSTOP");
+    await delay(SECONDS * 1000);
+    await cluster.redis.kill("SIGCONT");
+    await until(async () => (await statusOf("/readyz")) === 200 && (await statusOf("/readyz")) === 200);
+    away = false;
+    await Promise.all(load);
+    t.diagnostic(JSON.stringify(Object.fromEntries(counts)));
+    for (const what of counts.keys()) assert.match(what, / (200|503)$/);
+    assert.ok((counts.get("call 503") ?? 0) > 0 && (counts.get("refresh 503") ?? 0) > 0);
+    for (const session of sessions) {
+      const { status, body } = await refresh(cluster.baseUrl, registered, session.refresh_token);
+      assert.equal(status, 200);
+      assert.equal((await call(body.access_token)).status, 200);
+    }
+  });
+
   test("Redis came back empty: every client is led to register and sign in again, none is stuck", async () => {
     await session();
     await call();

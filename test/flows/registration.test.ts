@@ -8,6 +8,7 @@ import {
   postForm,
   postJson,
   redeem,
+  refresh,
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
@@ -139,6 +140,24 @@ describe("registration policies", () => {
     }
   });
 
+  test("at most so many an hour altogether, on all replicas", { skip: redis.skip }, async () => {
+    const stage = await startStage({
+      ...(redis.url !== undefined && { redisUrl: redis.url }),
+      environment: { REGISTRATIONS_PER_HOUR: "3", TRUSTED_PROXIES: "127.0.0.0/8" },
+    });
+    try {
+      const urls = [stage.baseUrl, await stage.replica()];
+      const statuses = [];
+      for (let i = 0; i < 5; i++) {
+        const from = { "x-forwarded-for": `203.0.113.${i}` };
+        statuses.push((await postJson(`${urls[i % 2]}/register`, METADATA, from)).status);
+      }
+      assert.deepEqual(statuses, [201, 201, 201, 429, 429]);
+    } finally {
+      await stage.close();
+    }
+  });
+
   test("behind a trusted proxy the address is the one it names", async () => {
     const stage = await startStage({
       environment: { REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1", TRUSTED_PROXIES: "127.0.0.0/8" },
@@ -229,12 +248,18 @@ describe("registration policies", () => {
   test("one that nobody uses is forgotten soon, one in use is not", { skip: redis.skip }, async () => {
     const stage = await startStage(redis.url === undefined ? {} : { redisUrl: redis.url });
     const client = await createClient({ url: redis.url ?? "" }).connect();
-    const secondsLeft = (id: string) =>
-      client.ttl(`${stage.config.store.kind === "redis" ? stage.config.store.keyPrefix : ""}:client:${id}`);
+    const keyOf = (id: string) =>
+      `${stage.config.store.kind === "redis" ? stage.config.store.keyPrefix : ""}:client:${id}`;
+    const secondsLeft = (id: string) => client.ttl(keyOf(id));
     try {
       const used = await register(stage.baseUrl);
-      await signInForTokens(stage.baseUrl, used);
+      const { refresh_token } = await signInForTokens(stage.baseUrl, used);
       assert.ok((await secondsLeft(used.client_id)) > 80 * 86_400);
+      // Its time is nearly over when it is used again.
+      await client.expire(keyOf(used.client_id), 1_000);
+      stage.clock.ahead += 90_000;
+      assert.equal((await refresh(stage.baseUrl, used, refresh_token)).status, 200);
+      assert.ok((await secondsLeft(used.client_id)) > 80 * 86_400, "every use renews it");
       const unused = await secondsLeft((await register(stage.baseUrl)).client_id);
       assert.ok(unused > 0 && unused <= 3 * 86_400);
     } finally {

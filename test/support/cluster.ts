@@ -21,9 +21,10 @@ export interface Cluster {
   close(): Promise<void>;
 }
 
+/** @param environment of every server, or of the one with that index. */
 export async function startCluster(
   count: number,
-  environment: Record<string, string> = {},
+  environment: Record<string, string> | ((index: number) => Record<string, string>) = {},
   character: Character = {},
 ): Promise<Cluster> {
   const redis = await startRedis();
@@ -42,7 +43,7 @@ export async function startCluster(
   const ports: number[] = [];
   while (ports.length < count) ports.push(await freePort());
   const servers = await Promise.all(
-    ports.map((port) =>
+    ports.map((port, index) =>
       startServerProcess({
         BASE_URL: balancer.url,
         PORT: String(port),
@@ -58,7 +59,7 @@ export async function startCluster(
         MAX_GRANTS_PER_USER: "10000",
         MAX_GRANTS_PER_USER_AND_CLIENT: "10000",
         LOG_LEVEL: "silent",
-        ...environment,
+        ...(typeof environment === "function" ? environment(index) : environment),
       }),
     ),
   );

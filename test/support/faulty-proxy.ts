@@ -23,7 +23,14 @@ export interface FaultyProxy {
   extraKey: object | undefined;
   /** Breaks the connections of a "timeout", as the network does in the end. */
   dropUnanswered(): void;
-  seen: Array<{ method: string; path: string; grantType: string | null; refreshToken: string | null }>;
+  seen: Array<{
+    method: string;
+    path: string;
+    grantType: string | null;
+    refreshToken: string | null;
+    /** Headers and body, as they came. */
+    text: string;
+  }>;
   close(): Promise<void>;
 }
 
@@ -34,7 +41,8 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     const fields = new URLSearchParams(body);
     const grantType = fields.get("grant_type");
     const refreshToken = fields.get("refresh_token");
-    proxy.seen.push({ method: req.method ?? "", path: req.url ?? "", grantType, refreshToken });
+    const { method = "", url: path = "", rawHeaders } = req;
+    proxy.seen.push({ method, path, grantType, refreshToken, text: `${rawHeaders.join("\n")}\n${body}` });
     if (proxy.fault !== undefined && req.method === "POST" && grantType !== null) {
       switch (proxy.fault) {
         case "reset":
