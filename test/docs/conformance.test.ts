@@ -1,10 +1,13 @@
 /** docs/conformance.md: a line for each requirement, in order, and for each line a test that exists and runs. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { documents } from "../support/documents.ts";
 import { isNamed, mentionsInNames, problemWith, proofsIn } from "./proofs.ts";
 
-const table = documents.find(({ path }) => path === "docs/conformance.md")?.text ?? "";
+const textOf = (document: string) => documents.find(({ path }) => path === document)?.text ?? "";
+const [, others = "", table = ""] =
+  /## Tests of others(.*?)(## The resource server.*)/s.exec(textOf("docs/conformance.md")) ?? [];
 const rows = [...table.matchAll(/^\| (?!Id |---)(.+?) \| (.+?) \| (.+) \|$/gm)].map(
   ([, id = "", what = "", proof = ""]) => ({ id, what, proof }),
 );
@@ -61,4 +64,26 @@ test("a test whose name mentions a line stands in it", () => {
       `${id} does not name "${declared.join("…")}" of ${file}`,
     );
   }
+});
+
+test("the programs of others have the versions that were tried", () => {
+  const locked = ["package-lock.json", "test/interop/package-lock.json"].flatMap((file) =>
+    Object.entries(
+      (JSON.parse(readFileSync(file, "utf8")) as { packages: Record<string, { version?: string }> }).packages,
+    ),
+  );
+  const versionOf = (name: string) =>
+    locked.find(([path]) => path === `node_modules/${name}`)?.[1].version ?? "";
+  const programs: Array<[name: string, where: string]> = [
+    ["@modelcontextprotocol/conformance", others],
+    ["@modelcontextprotocol/conformance-2025", others],
+    ...[
+      "@modelcontextprotocol/inspector",
+      "mcp-remote",
+      "@modelcontextprotocol/sdk",
+      "@modelcontextprotocol/client",
+    ].flatMap((name) => [others, textOf("docs/access.md")].map((where): [string, string] => [name, where])),
+  ];
+  for (const [name, where] of programs)
+    assert.ok(where.includes(versionOf(name)), `${name} ${versionOf(name)}`);
 });

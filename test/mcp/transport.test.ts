@@ -193,7 +193,7 @@ describe("the transport", () => {
     assert.equal((await send(undefined, inSession, { method: "DELETE" })).status, 405);
   });
 
-  test("A16 a requestState authenticates nobody, changes nothing, and is never given out", async () => {
+  test("A16 a requestState authenticates nobody, and changes nothing", async () => {
     const state = Buffer.from(JSON.stringify({ subject: "alice", token: alice })).toString("base64url");
     const params = { name: "whoami", arguments: {}, requestState: state, inputResponses: {}, _meta: META };
     const headers = newHeaders("tools/call", "whoami");
