@@ -79,6 +79,7 @@ describe("what the identity provider answers", () => {
     ["expires_in: nonsense", { expires_in: "soon" }],
     ["no expires_in", { expires_in: undefined }],
     ["an ID token that is none", { id_token: "a.b.c" }],
+    ["an encrypted access token", { access_token: "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d" }],
   ];
   for (const [name, change] of odd)
     test(`a good refresh with ${name} is a good refresh`, async () => {
