@@ -23,15 +23,19 @@ describe("a client with a metadata document", () => {
   let site: Site;
   const keys = generateKeyPair("ES256");
   const documents = new Map<string, object>();
+  /** Instead of the document. */
+  const answers = new Map<string, Site["answer"]>();
   before(async () => {
     site = await startSite((req, res) => {
       const document = documents.get(req.url ?? "");
-      if (document === undefined) res.writeHead(404).end();
+      const answer = answers.get(req.url ?? "");
+      if (answer !== undefined) answer(req, res);
+      else if (document === undefined) res.writeHead(404).end();
       else sendJson(res, document);
     });
     stage = await startStage({
       // Only the network is different: names resolve to this computer, whose certificate is trusted.
-      safeFetch: (options) => fetchFrom(site.ca, options),
+      safeFetch: (options) => fetchFrom(site.ca, { ...options, timeoutMs: 500 }),
       environment: { CLIENT_DOMAINS_DENIED: "denied.example" },
     });
   });
@@ -112,6 +116,79 @@ describe("a client with a metadata document", () => {
       assert.match(page.body, /<h1>This cannot go on<\/h1>/);
       assert.match(page.body, /application|domain/i);
     }
+  });
+
+  const asked = (path: string) => site.requests.filter(({ url }) => url === path).length;
+  const statusOf = async (client: { client_id: string }) =>
+    (await newBrowser().get(authorizeUrl(stage.baseUrl, client))).status;
+
+  const refused: Array<[string, Site["answer"], string]> = [
+    ["redirects", (_req, res) => res.writeHead(302, { location: "/target.json" }).end(), "redirected"],
+    [
+      "drips",
+      (_req, res) => {
+        res.writeHead(200, { "content-type": "application/json" });
+        const timer = setInterval(() => res.write(" "), 20);
+        res.on("close", () => clearInterval(timer));
+      },
+      "timed_out",
+    ],
+    ["is too large", (_req, res) => sendJson(res, { padding: "x".repeat(6_000) }), "too_large"],
+    [
+      "is HTML",
+      (_req, res) => res.writeHead(200, { "content-type": "text/html" }).end("{}"),
+      "wrong_content_type",
+    ],
+    [
+      "fails, to be kept for an hour",
+      (_req, res) => res.writeHead(500, { "cache-control": "max-age=3600" }).end(),
+      "bad_status",
+    ],
+  ];
+  for (const [what, answer, reason] of refused)
+    test(`a document that ${what} gets a page, and counts as soon as it is right`, async () => {
+      const path = `/${reason}.json`;
+      const client = publish(path);
+      answers.set(path, answer);
+      for (const times of [1, 2]) {
+        assert.equal(await statusOf(client), 400);
+        assert.equal(asked(path), times, "the failure was not remembered");
+      }
+      assert.ok(stage.log.some((line) => line.reason === reason));
+      assert.equal(asked("/target.json"), 0);
+      answers.delete(path);
+      assert.equal(await statusOf(client), 200);
+    });
+
+  test("a document is kept as long as HTTP says, asked about by its validator, and outlives a failure of its site", async () => {
+    const path = "/cached.json";
+    const client = publish(path);
+    const headers = { "cache-control": "max-age=60", etag: '"1"' };
+    answers.set(path, (_req, res) => sendJson(res, documents.get(path), headers));
+    for (let i = 0; i < 3; i++) assert.equal(await statusOf(client), 200);
+    assert.equal(asked(path), 1);
+    stage.clock.ahead += 61;
+    answers.set(path, (req, res) =>
+      req.headers["if-none-match"] === '"1"' ? res.writeHead(304, headers).end() : res.writeHead(500).end(),
+    );
+    for (let i = 0; i < 3; i++) assert.equal(await statusOf(client), 200);
+    assert.equal(asked(path), 2);
+    stage.clock.ahead += 61;
+    answers.set(path, (_req, res) => res.writeHead(503).end());
+    assert.equal(await statusOf(client), 200, "stale, while its site fails");
+    answers.set(path, (_req, res) => res.writeHead(410).end());
+    stage.clock.ahead += 61;
+    assert.equal(await statusOf(client), 400, "taken back");
+  });
+
+  test("a document with no-store is asked for each time, and does not outlive a failure of its site", async () => {
+    const path = "/no-store.json";
+    const client = publish(path);
+    answers.set(path, (_req, res) => sendJson(res, documents.get(path), { "cache-control": "no-store" }));
+    for (let i = 0; i < 3; i++) assert.equal(await statusOf(client), 200);
+    assert.equal(asked(path), 3);
+    answers.set(path, (_req, res) => res.writeHead(503).end());
+    assert.equal(await statusOf(client), 400);
   });
 
   test("an address inside is refused by the rules that production uses", async () => {

@@ -9,6 +9,7 @@ import {
   redeem,
   refresh,
   register,
+  revoke,
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
@@ -94,6 +95,7 @@ describe("a Redis that is full", { skip: skipWithoutRedisServer() }, () => {
       const other = await stage.replica(); // has nothing in memory
       const client = await register(stage.baseUrl);
       const tokens = await signInForTokens(stage.baseUrl, client);
+      const ended = await signInForTokens(stage.baseUrl, client);
       const unused = (await authorize(stage.baseUrl, client)).get("code");
       await tellRedis(redis.url, "CONFIG", "SET", "maxmemory", "1mb");
       await assert.rejects(tellRedis(redis.url, "SET", "x", "y"), /OOM/);
@@ -112,6 +114,12 @@ describe("a Redis that is full", { skip: skipWithoutRedisServer() }, () => {
         assert.ok(Number(headers.get("retry-after")) > 0, what);
       }
       await assert.rejects(signInForTokens(stage.baseUrl, client), /503/);
+      assert.equal((await revoke(stage.baseUrl, client, ended.refresh_token)).status, 200);
+      assert.equal(
+        (await callTool(stage.url, ended.access_token, "whoami")).status,
+        401,
+        "ending needs no room",
+      );
       assert.ok(
         stage.log.some((line) => JSON.stringify(line).includes("OOM")),
         "the operator is told why",
