@@ -34,7 +34,7 @@ export interface Message {
   params?: { name?: unknown; uri?: unknown } | null;
 }
 
-/** @throws Error naming two of one kind that have the same name */
+/** @throws Error naming two of one kind that have the same name, or a tool that promises what is not kept here */
 export function featureTable({
   tools,
   resources = [],
@@ -43,6 +43,7 @@ export function featureTable({
   const toolsByName = byName(tools);
   const promptsByName = byName(prompts);
   byName(resources);
+  refuseParameterHeaders(tools);
 
   const table: FeatureTable = {
     tools,
@@ -79,6 +80,18 @@ export function knownNames({ tools, resources = [], prompts = [], scopes }: Feat
     resources: names(resources),
     prompts: names(prompts),
   };
+}
+
+/**
+ * MCP 2026-07-28 lets a tool have arguments repeated in `Mcp-Param-…` headers, which the server then has to compare. Nobody
+ * does that here: a gateway that believes such a header could be told one thing, and the tool another.
+ */
+function refuseParameterHeaders(tools: readonly Tool[]): void {
+  for (const { name, listing } of tools)
+    if (JSON.stringify(listing.inputSchema).includes('"x-mcp-header":'))
+      throw new Error(
+        `Tool "${name}": x-mcp-header is not supported, its headers would not be compared with the arguments.`,
+      );
 }
 
 function byName<Each extends Feature>(features: readonly Each[]): ReadonlyMap<string, Each> {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import express from "express";
 import { pino } from "pino";
+import { z } from "zod";
 import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
 import {
   type App,
@@ -146,6 +147,18 @@ describe("createApp refuses at the start", () => {
   test("a tool that needs a scope which nobody explains", async () => {
     const config = configOf("http://localhost:3000", issuer);
     await assert.rejects(createApp(config, { tools: [write], scopes: {} }, { log: silent }), /notes:write/);
+  });
+
+  test("T2 a tool whose arguments were to be repeated in headers, which nobody would compare", async () => {
+    const config = configOf("http://localhost:3000", issuer);
+    const routed = defineTool({
+      name: "routed",
+      description: "Says where it is to run",
+      input: z.object({ region: z.string().meta({ "x-mcp-header": "Region" }) }),
+      run: ({ region }) => region,
+    });
+    const refused = createApp(config, { tools: [routed], scopes: {} }, { log: silent });
+    await assert.rejects(refused, /Tool "routed": x-mcp-header is not supported/);
   });
 
   test("a policy that speaks of tools which are not there", async (t) => {
