@@ -46,6 +46,9 @@ async function spawn(environment: Record<string, string>): Promise<ChildProcess>
     env: { PATH: process.env.PATH, ...environment },
     execArgv: ["--import", "tsx"],
   });
-  await once(child, "message");
+  await new Promise((listening, failed) => {
+    child.once("message", listening);
+    child.once("exit", (code) => failed(new Error(`The server ended with ${code} before it listened.`)));
+  });
   return child;
 }
