@@ -4,6 +4,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { Audit } from "../audit.ts";
 import { type Client, type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import { randomId } from "../oauth/random-id.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -70,7 +71,7 @@ export function createRegistrations({
       const registrationToken = newSecret();
       const { client, secret } = withSecret(
         {
-          client_id: randomBytes(16).toString("base64url"),
+          client_id: randomId(randomBytes),
           client_id_issued_at: now(),
           ...metadata,
           registrationTokenHash: sha256(registrationToken),

@@ -4,6 +4,7 @@
  */
 import type { Audit } from "../audit.ts";
 import type { GrantLimits, Lifetimes } from "../config.ts";
+import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Indexes, Store } from "../storage/store.ts";
@@ -11,7 +12,7 @@ import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
 import type { LastUse } from "./last-use.ts";
-import { GRANT_ID_BYTES, hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
+import { hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 /** What the user approved, ready to become a grant. */
@@ -147,7 +148,7 @@ export function createGrants({
 
   return {
     async open(request, login) {
-      const id = randomBytes(GRANT_ID_BYTES).toString("base64url");
+      const id = randomId(randomBytes);
       const code = mintToken("code", id, randomBytes(SECRET_BYTES));
       const grant: Grant = {
         version: 1,

@@ -23,7 +23,6 @@ const SYNTAX: Record<TokenKind, RegExp> = {
   refresh: new RegExp(`^${PREFIX.refresh}(${GRANT_ID})${SECRET}${TAG}$`),
 };
 
-export const GRANT_ID_BYTES = 16;
 export const SECRET_BYTES = 32;
 const TAG_BYTES = 16;
 
