@@ -12,7 +12,15 @@ import {
   reply,
   type Session,
 } from "../support/asking.ts";
-import { callTool, postJson, refresh, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import {
+  callTool,
+  postJson,
+  refresh,
+  register,
+  revoke,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 
 const elicitation = { elicitation: {} };
@@ -198,6 +206,23 @@ describe("a call that asks", () => {
     );
     assert.equal(pushed.body.result.isError, true);
     assert.deepEqual(deleted, []);
+  });
+
+  test("a completion may refer to things of every shape, and none breaks the server", async () => {
+    const noText = { toString: 1, valueOf: 1 };
+    for (const ref of [null, 7, [], { type: "ref/prompt" }, { type: noText, name: noText }])
+      assert.ok((await complete(ref)).status < 500, JSON.stringify(ref));
+    for (const name of [null, 7, ["greeting"], noText]) {
+      assert.ok((await complete({ type: "ref/prompt", name })).status < 500, JSON.stringify(name));
+      assert.ok((await complete({ type: "ref/resource", uri: name })).status < 500, JSON.stringify(name));
+    }
+
+    function complete(ref: unknown) {
+      return rpc(stage.url, alice.accessToken, "completion/complete", {
+        ref,
+        argument: { name: "city", value: "" },
+      });
+    }
   });
 
   test("what an answer holds is the tool's to validate, and no shape of it breaks the server", async () => {
