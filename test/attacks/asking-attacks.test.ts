@@ -1,6 +1,8 @@
 /** Attacks on calls that ask first: to answer for somebody else, to bring an answer that was never given, to reuse one. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { defineTool } from "../../src/mcp/define-tool.ts";
 import {
   burnNote,
   deleted,
@@ -23,6 +25,19 @@ import {
 } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 
+/** What became of words for a client that had left: settled when all are. */
+let toldTheGone: Promise<PromiseSettledResult<void>[]>;
+const talksOn = defineTool({
+  name: "talks_on",
+  description: "Goes on talking when its client has left",
+  async run(_input, { signal, log, progress }) {
+    await log("info", "begun");
+    await once(signal, "abort");
+    toldTheGone = Promise.allSettled([log("info", "still here"), progress(1)]);
+    return "done";
+  },
+});
+
 const elicitation = { elicitation: {} };
 const yes = { action: "accept", content: { sure: true } };
 
@@ -32,7 +47,7 @@ describe("a call that asks", () => {
   let mallory: Session;
 
   before(async () => {
-    stage = await startStage({ tools: [deleteNote, burnNote] });
+    stage = await startStage({ tools: [deleteNote, burnNote, talksOn] });
     alice = await session("alice");
     mallory = await session("bob");
   });
@@ -208,6 +223,20 @@ describe("a call that asks", () => {
     assert.deepEqual(deleted, []);
   });
 
+  test("a client that leaves does not end the process of a tool that goes on talking to it", async () => {
+    const call = await openCall(stage.url, alice, "tools/call", {
+      name: "talks_on",
+      _meta: { progressToken: 1 },
+    });
+    await call.next();
+    await call.leave();
+    await until(() => toldTheGone !== undefined);
+    assert.deepEqual(
+      (await toldTheGone).map(({ status }) => status),
+      ["fulfilled", "fulfilled"],
+    );
+  });
+
   test("a completion may refer to things of every shape, and none breaks the server", async () => {
     const noText = { toString: 1, valueOf: 1 };
     for (const ref of [null, 7, [], { type: "ref/prompt" }, { type: noText, name: noText }])
@@ -246,3 +275,8 @@ describe("a call that asks", () => {
     assert.deepEqual(deleted, []);
   });
 });
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let attempt = 0; attempt < 200 && !isSo(); attempt++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+}
