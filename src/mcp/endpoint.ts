@@ -38,7 +38,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       requireParsedBody(req);
       describeForLog(req, res, features);
       const caller = currentCaller("mcp");
-      const { grantId } = caller.token;
+      const { grantId, subject } = caller.token;
       if (isAnswer(req.body)) {
         if (!(await questions.answer(grantId, req.body))) throw answerToNothing();
         res.status(202).end();
@@ -53,7 +53,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       };
       const ordinary = ordinaryRequest(req);
       if (ordinary && ordinary.revision === undefined)
-        caller.clientCapabilities = () => sessionIds.capabilitiesOf(req.get(SESSION_ID), grantId);
+        caller.clientCapabilities = () => sessionIds.capabilitiesOf(req.get(SESSION_ID), subject);
       const engine = ordinary && makeServer(ordinary.revision);
       const ask = () => questions.ask(grantId);
       if (engine && (await exchange(ordinary, engine, res, { answeredOtherwise, ask, onerror }))) return;
@@ -62,7 +62,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         parsedBody: req.body,
       });
       if (req.body?.method === "initialize" && response.ok)
-        res.setHeader(SESSION_ID, sessionIds.issue(req.body.params?.capabilities, grantId));
+        res.setHeader(SESSION_ID, sessionIds.issue(req.body.params?.capabilities, subject));
       await sendWebResponse(response, res, gone, answeredOtherwise);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },

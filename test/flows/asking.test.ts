@@ -159,6 +159,22 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.deepEqual(body.result.content, [{ type: "text", text: "Deleted two" }]);
   });
 
+  test("a client that had to sign its user in again goes on with the session that it has", async () => {
+    const client = await register(stage.baseUrl);
+    const before = (await signInForTokens(stage.baseUrl, client)).access_token;
+    const sessionId = await introduce(stage.url, before, elicitation);
+    const session = {
+      accessToken: (await signInForTokens(stage.baseUrl, client)).access_token,
+      sessionId,
+    };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "again" },
+    });
+    assert.equal((await call.next()).method, "elicitation/create");
+    await call.leave();
+  });
+
   test("the official clients of both generations ask their user", async () => {
     const requestInit = { headers: { authorization: `Bearer ${accessToken}` } };
     const v1 = new ClientV1({ name: "v1", version: "1" }, { capabilities: elicitation });
