@@ -44,6 +44,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         res.status(202).end();
         return;
       }
+      if (messages(req.body).some(isAnswer)) throw answerAmongOthers();
       if (isChallenged(req, res, caller, options)) return;
       // Of several calls at once the others have results, which a challenge would lose.
       const answeredOtherwise = () => {
@@ -89,6 +90,13 @@ function answerToNothing(): OAuthError {
       reason: "answer_to_nothing",
     },
   );
+}
+
+/** MCP 2025-03-26 had batches. The SDK would take the answer, and tell nobody of it. */
+function answerAmongOthers(): OAuthError {
+  return new OAuthError("invalid_request", "Send an answer by itself, not among other messages.", {
+    reason: "answer_among_others",
+  });
 }
 
 /** Aborts what is running for a client that went away. */

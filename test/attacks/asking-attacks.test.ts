@@ -109,6 +109,20 @@ describe("a call that asks", () => {
     assert.equal((await reply(stage.url, alice, `ask_${"x".repeat(100_000)}`, yes)).status, 400);
   });
 
+  test("an answer in a batch is refused, and not lost", async () => {
+    const { call, question } = await asked(alice);
+    const answer = { jsonrpc: "2.0", id: question.id, result: yes };
+    for (const batch of [[answer], [{ jsonrpc: "2.0", id: 1, method: "ping" }, answer]]) {
+      const refused = await postJson(stage.url, batch, {
+        accept: "application/json, text/event-stream",
+        authorization: `Bearer ${alice.accessToken}`,
+      });
+      assert.equal(refused.status, 400);
+    }
+    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    assert.equal((await call.next()).result.content[0].text, "Deleted n");
+  });
+
   test("an answer is nothing without an access token, also when the session's was revoked", async () => {
     const client = await register(stage.baseUrl);
     const { access_token } = await signInForTokens(stage.baseUrl, client);
