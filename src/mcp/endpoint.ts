@@ -41,12 +41,13 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       requireParsedBody(req);
       describeForLog(req, res, features);
       const caller = currentCaller("mcp");
-      const { grantId } = caller.token;
+      const { grantId, subject } = caller.token;
       if (isAnswer(req.body)) {
         if (!(await questions.answer(grantId, req.body))) throw answerToNothing();
         res.status(202).end();
         return;
       }
+      if (messages(req.body).some(isAnswer)) throw answerAmongOthers();
       if (isChallenged(req, res, caller, options)) return;
       if (refusesParamHeaders(req, res, repeated)) return;
       // Of several calls at once the others have results, which a challenge would lose.
@@ -57,7 +58,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       };
       const ordinary = ordinaryRequest(req);
       if (ordinary && ordinary.revision === undefined)
-        caller.clientCapabilities = () => sessionIds.capabilitiesOf(req.get(SESSION_ID), grantId);
+        caller.clientCapabilities = () => sessionIds.capabilitiesOf(req.get(SESSION_ID), subject);
       const engine = ordinary && makeServer(ordinary.revision);
       const ask = () => questions.ask(grantId);
       if (engine && (await exchange(ordinary, engine, res, { answeredOtherwise, ask, onerror }))) return;
@@ -66,7 +67,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         parsedBody: req.body,
       });
       if (req.body?.method === "initialize" && response.ok)
-        res.setHeader(SESSION_ID, sessionIds.issue(req.body.params?.capabilities, grantId));
+        res.setHeader(SESSION_ID, sessionIds.issue(req.body.params?.capabilities, subject));
       await sendWebResponse(response, res, gone, answeredOtherwise);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
@@ -108,6 +109,13 @@ function refusesParamHeaders(
   res.locals.reason = "param_header_mismatch";
   res.status(400).json({ jsonrpc: "2.0", error: { code: HEADER_MISMATCH, message }, id: body.id ?? null });
   return true;
+}
+
+/** MCP 2025-03-26 had batches. The SDK would take the answer, and tell nobody of it. */
+function answerAmongOthers(): OAuthError {
+  return new OAuthError("invalid_request", "Send an answer by itself, not among other messages.", {
+    reason: "answer_among_others",
+  });
 }
 
 /** Aborts what is running for a client that went away. */

@@ -66,8 +66,8 @@ export function featureTable({
     },
     referred(ref) {
       const { type, name, uri } = (ref ?? {}) as { type?: unknown; name?: unknown; uri?: unknown };
-      if (type === "ref/prompt") return promptsByName.get(String(name));
-      return type === "ref/resource" ? resourcesByName.get(String(uri)) : undefined;
+      if (type === "ref/prompt" && typeof name === "string") return promptsByName.get(name);
+      return type === "ref/resource" && typeof uri === "string" ? resourcesByName.get(uri) : undefined;
     },
     addressedBy({ method, params }) {
       const named = typeof params?.name === "string" ? params.name : "";

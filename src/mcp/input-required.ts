@@ -20,7 +20,16 @@ export class InputRequired {
     if (Object.keys(inputRequests).length === 0)
       throw new TypeError("inputRequired() needs something to ask for in inputRequests.");
     this.inputRequests = inputRequests;
-    this.state = state;
+    this.state = state === undefined ? undefined : asJson(state);
+  }
+}
+
+/** What a client brings back: the same for those that never carry it, so that no tool works with some clients only. */
+function asJson(state: unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(state));
+  } catch (cause) {
+    throw new TypeError("The state given to inputRequired() is not what JSON can say.", { cause });
   }
 }
 
@@ -35,7 +44,7 @@ export type Returned<Answer> = Answer | InputRequired | Promise<Answer | InputRe
  *
  * Clients of both protocol generations are asked in their own way (MCP 2026-07-28, multi round-trip requests; before that,
  * requests of the server). What a client cannot be asked is answered for it as an error: see `call.clientCapabilities`.
- * @throws TypeError if nothing is asked
+ * @throws TypeError if nothing is asked, or JSON cannot say the state
  */
 export function inputRequired(asked: { inputRequests: InputRequests; state?: unknown }): InputRequired {
   return new InputRequired(asked);

@@ -12,6 +12,8 @@ import {
   PROTOCOL_VERSION_META_KEY,
   ProtocolError,
   ProtocolErrorCode,
+  SdkError,
+  SdkErrorCode,
   type ServerContext,
   inputRequired as wire,
 } from "@modelcontextprotocol/server";
@@ -89,19 +91,25 @@ function firstCall(request: McpRequest, isLegacy: boolean, grantId: string, logL
         ...(total !== undefined && { total }),
         ...(message !== undefined && { message }),
       };
-      await notify({ method: "notifications/progress", params });
+      await notify({ method: "notifications/progress", params }).catch(unlessGone);
     },
     async log(level, data) {
-      if (!isLegacy) return await request.log(level, data); // each request says which level it wants
+      if (!isLegacy) return await request.log(level, data).catch(unlessGone); // each request says which level it wants
       wanted ??= logLevels.filter(grantId);
       const wants = await wanted;
-      if (wants(level)) await notify({ method: "notifications/message", params: { level, data } });
+      if (!wants(level)) return;
+      await notify({ method: "notifications/message", params: { level, data } }).catch(unlessGone);
     },
     // Only for whoever asks: most calls do not, and opening a session id takes its time.
     get clientCapabilities() {
       return isLegacy ? toldBefore() : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
     },
   };
+}
+
+/** Who went away needs to be told nothing; a tool that does not wait for it would end the process. */
+function unlessGone(error: unknown): void {
+  if (!(error instanceof SdkError && error.code === SdkErrorCode.NotConnected)) throw error;
 }
 
 /** The SDK has checked it, and does not say so in its types. */

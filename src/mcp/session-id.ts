@@ -1,15 +1,16 @@
 /**
  * `Mcp-Session-Id` of the 2025 generation: what a client said of itself when it introduced itself, sealed, so that any
- * replica knows it without keeping anything. It opens nothing: who is calling says the access token alone.
+ * replica knows it without keeping anything. It opens nothing: who is calling says the access token alone. It is its user's
+ * and not their grant's: a client that had to sign them in again goes on with the session that it has.
  */
 import type { ClientCapabilities } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import type { Sealer } from "../storage/sealer.ts";
 
 export interface SessionIds {
-  issue(capabilities: unknown, grantId: string): string;
-  /** What the client of this grant can be asked; nothing, if the id is not one of ours, or another grant's. */
-  capabilitiesOf(sessionId: string | undefined, grantId: string): ClientCapabilities;
+  issue(capabilities: unknown, subject: string): string;
+  /** What the client of this user can be asked; nothing, if the id is not one of ours, or another user's. */
+  capabilitiesOf(sessionId: string | undefined, subject: string): ClientCapabilities;
 }
 
 /** What matters here; the rest would only make every request longer. */
@@ -26,14 +27,14 @@ const Capabilities = z.object({
 });
 
 export function sessionIds(sealer: Sealer): SessionIds {
-  const contextOf = (grantId: string) => `mcp-session:${grantId}`;
+  const contextOf = (subject: string) => `mcp-session:${subject}`;
   return {
-    issue(capabilities, grantId) {
+    issue(capabilities, subject) {
       const { data = {} } = Capabilities.safeParse(capabilities);
-      return sealer.seal(JSON.stringify(data), contextOf(grantId));
+      return sealer.seal(JSON.stringify(data), contextOf(subject));
     },
-    capabilitiesOf(sessionId, grantId) {
-      const text = sessionId === undefined ? undefined : sealer.open(sessionId, contextOf(grantId));
+    capabilitiesOf(sessionId, subject) {
+      const text = sessionId === undefined ? undefined : sealer.open(sessionId, contextOf(subject));
       return text === undefined ? {} : (JSON.parse(text) as ClientCapabilities);
     },
   };

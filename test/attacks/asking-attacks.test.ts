@@ -1,6 +1,8 @@
 /** Attacks on calls that ask first: to answer for somebody else, to bring an answer that was never given, to reuse one. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { defineTool } from "../../src/mcp/define-tool.ts";
 import {
   burnNote,
   deleted,
@@ -12,8 +14,29 @@ import {
   reply,
   type Session,
 } from "../support/asking.ts";
-import { callTool, postJson, refresh, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import {
+  callTool,
+  postJson,
+  refresh,
+  register,
+  revoke,
+  rpc,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
+
+/** What became of words for a client that had left: settled when all are. */
+let toldTheGone: Promise<PromiseSettledResult<void>[]>;
+const talksOn = defineTool({
+  name: "talks_on",
+  description: "Goes on talking when its client has left",
+  async run(_input, { signal, log, progress }) {
+    await log("info", "begun");
+    await once(signal, "abort");
+    toldTheGone = Promise.allSettled([log("info", "still here"), progress(1)]);
+    return "done";
+  },
+});
 
 const elicitation = { elicitation: {} };
 const yes = { action: "accept", content: { sure: true } };
@@ -24,7 +47,7 @@ describe("a call that asks", () => {
   let mallory: Session;
 
   before(async () => {
-    stage = await startStage({ tools: [deleteNote, burnNote] });
+    stage = await startStage({ tools: [deleteNote, burnNote, talksOn] });
     alice = await session("alice");
     mallory = await session("bob");
   });
@@ -84,6 +107,20 @@ describe("a call that asks", () => {
   test("an answer to what nobody asked is refused", async () => {
     assert.equal((await reply(stage.url, alice, "ask_AAAAAAAAAAAAAAAAAAAAAA", yes)).status, 400);
     assert.equal((await reply(stage.url, alice, `ask_${"x".repeat(100_000)}`, yes)).status, 400);
+  });
+
+  test("an answer in a batch is refused, and not lost", async () => {
+    const { call, question } = await asked(alice);
+    const answer = { jsonrpc: "2.0", id: question.id, result: yes };
+    for (const batch of [[answer], [{ jsonrpc: "2.0", id: 1, method: "ping" }, answer]]) {
+      const refused = await postJson(stage.url, batch, {
+        accept: "application/json, text/event-stream",
+        authorization: `Bearer ${alice.accessToken}`,
+      });
+      assert.equal(refused.status, 400);
+    }
+    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    assert.equal((await call.next()).result.content[0].text, "Deleted n");
   });
 
   test("an answer is nothing without an access token, also when the session's was revoked", async () => {
@@ -200,6 +237,37 @@ describe("a call that asks", () => {
     assert.deepEqual(deleted, []);
   });
 
+  test("a client that leaves does not end the process of a tool that goes on talking to it", async () => {
+    const call = await openCall(stage.url, alice, "tools/call", {
+      name: "talks_on",
+      _meta: { progressToken: 1 },
+    });
+    await call.next();
+    await call.leave();
+    await until(() => toldTheGone !== undefined);
+    assert.deepEqual(
+      (await toldTheGone).map(({ status }) => status),
+      ["fulfilled", "fulfilled"],
+    );
+  });
+
+  test("a completion may refer to things of every shape, and none breaks the server", async () => {
+    const noText = { toString: 1, valueOf: 1 };
+    for (const ref of [null, 7, [], { type: "ref/prompt" }, { type: noText, name: noText }])
+      assert.ok((await complete(ref)).status < 500, JSON.stringify(ref));
+    for (const name of [null, 7, ["greeting"], noText]) {
+      assert.ok((await complete({ type: "ref/prompt", name })).status < 500, JSON.stringify(name));
+      assert.ok((await complete({ type: "ref/resource", uri: name })).status < 500, JSON.stringify(name));
+    }
+
+    function complete(ref: unknown) {
+      return rpc(stage.url, alice.accessToken, "completion/complete", {
+        ref,
+        argument: { name: "city", value: "" },
+      });
+    }
+  });
+
   test("what an answer holds is the tool's to validate, and no shape of it breaks the server", async () => {
     const shapes = [
       null,
@@ -221,3 +289,8 @@ describe("a call that asks", () => {
     assert.deepEqual(deleted, []);
   });
 });
+
+async function until(isSo: () => boolean): Promise<void> {
+  for (let attempt = 0; attempt < 200 && !isSo(); attempt++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+}

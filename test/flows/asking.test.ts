@@ -44,6 +44,26 @@ const tools = [
       }),
   }),
   defineTool({
+    name: "remembers",
+    description: "Says what became of a date in its state",
+    run: (_input, { state }) =>
+      state === undefined
+        ? inputRequired({
+            inputRequests: { go: elicit({ message: "Go?", requestedSchema: z.object({}) }) },
+            state: { since: new Date(0) },
+          })
+        : JSON.stringify(state) + typeof (state as { since: unknown }).since,
+  }),
+  defineTool({
+    name: "remembers_too_much",
+    description: "Has a state that no client could carry",
+    run: () =>
+      inputRequired({
+        inputRequests: { go: elicit({ message: "Go?", requestedSchema: z.object({}) }) },
+        state: { amount: 1n },
+      }),
+  }),
+  defineTool({
     name: "chatty",
     description: "Says what it does",
     async run(_input, { log }) {
@@ -139,6 +159,22 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.deepEqual(body.result.content, [{ type: "text", text: "Deleted two" }]);
   });
 
+  test("a client that had to sign its user in again goes on with the session that it has", async () => {
+    const client = await register(stage.baseUrl);
+    const before = (await signInForTokens(stage.baseUrl, client)).access_token;
+    const sessionId = await introduce(stage.url, before, elicitation);
+    const session = {
+      accessToken: (await signInForTokens(stage.baseUrl, client)).access_token,
+      sessionId,
+    };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "again" },
+    });
+    assert.equal((await call.next()).method, "elicitation/create");
+    await call.leave();
+  });
+
   test("the official clients of both generations ask their user", async () => {
     const requestInit = { headers: { authorization: `Bearer ${accessToken}` } };
     const v1 = new ClientV1({ name: "v1", version: "1" }, { capabilities: elicitation });
@@ -211,6 +247,26 @@ describe("a call that asks", { skip: redis.skip }, () => {
     const { result } = await call.next();
     assert.equal(result.isError, true);
     assert.match(result.content[0].text, /no window to ask in/);
+  });
+
+  test("a state is the same for clients of both generations, and what JSON cannot say is for neither", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", { name: "remembers" });
+    await reply(stage.url, session, (await call.next()).id, { action: "decline" });
+    const legacy = (await call.next()).result.content[0].text;
+    const first = await modern(stage.url, accessToken, "tools/call", { name: "remembers" });
+    const { requestState } = first.body.result;
+    const second = await modern(other, accessToken, "tools/call", { name: "remembers", requestState });
+    assert.equal(second.body.result.content[0].text, legacy);
+    assert.equal(legacy, '{"since":"1970-01-01T00:00:00.000Z"}string');
+
+    const name = "remembers_too_much";
+    const refused = await modern(stage.url, accessToken, "tools/call", { name });
+    assert.equal(refused.body.result?.isError, true, JSON.stringify(refused.body));
+    assert.doesNotMatch(JSON.stringify(refused.body), /BigInt/);
+    const waiting = await openCall(stage.url, session, "tools/call", { name });
+    assert.equal((await waiting.next()).result?.isError, true);
+    assert.ok(stage.log.some(({ reason, tool }) => reason === "tool_failed" && tool === name));
   });
 
   test("a tool that never stops asking is stopped", async () => {
