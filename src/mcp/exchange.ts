@@ -145,7 +145,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     // Whatever belongs to no request has no stream to go to.
     else if (options?.relatedRequestId !== this.#id) return;
     else if (isJSONRPCRequest(message)) await this.#ask(message);
-    else await this.#write(event(JSON.stringify(this.#byQuestion(message))));
+    else await this.#tell(message);
   }
 
   /** The engine counts its requests; the client's answer comes by itself, and must find its way back here. */
@@ -160,13 +160,15 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     });
   }
 
-  /** The engine takes back what it asked. */
-  #byQuestion(message: JSONRPCMessage): JSONRPCMessage {
-    if (!("method" in message) || message.method !== "notifications/cancelled") return message;
+  async #tell(message: JSONRPCMessage): Promise<void> {
+    if (!("method" in message) || message.method !== "notifications/cancelled")
+      return await this.#write(event(JSON.stringify(message)));
+    // The engine takes back what it asked; what has not been asked yet, the client knows nothing of.
     const question = this.#asked.get(message.params?.requestId);
-    if (question === undefined) return message;
+    if (question === undefined) return;
     void question.drop();
-    return { ...message, params: { ...message.params, requestId: question.id } };
+    const params = { ...message.params, requestId: question.id };
+    await this.#write(event(JSON.stringify({ ...message, params })));
   }
 
   #dropQuestions(): void {

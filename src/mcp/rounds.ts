@@ -25,11 +25,11 @@ import { InputRequired } from "./input-required.ts";
 import type { LogLevels } from "./log-level.ts";
 import { ANSWER_SECONDS } from "./questions.ts";
 import type { CallIdentity, RequestStates } from "./request-state.ts";
-import type { Used } from "./use-feature.ts";
+import { failedUnexpectedly, type Used, type UseOptions } from "./use-feature.ts";
 
 type McpRequest = ServerContext["mcpReq"];
 
-export interface RoundOptions {
+export interface RoundOptions extends Pick<UseOptions, "log"> {
   states: RequestStates;
   logLevels: LogLevels;
 }
@@ -44,7 +44,7 @@ export async function inRounds<Result extends object>(
   feature: Feature,
   args: unknown,
   request: McpRequest,
-  { states, logLevels }: RoundOptions,
+  { states, logLevels, log }: RoundOptions,
   use: (call: Call) => Promise<Used<Result | InputRequired>>,
 ): Promise<Used<Result | InputRequiredResult>> {
   const { grantId } = currentCaller("inRounds").token;
@@ -71,7 +71,8 @@ export async function inRounds<Result extends object>(
     } catch (error) {
       // Ours are written for people: what the client cannot answer, an outage of the store.
       if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
-      throw error;
+      request.signal.throwIfAborted(); // nobody is there to be told
+      return failedUnexpectedly(feature, error, log);
     }
   }
 }
@@ -155,11 +156,9 @@ async function ask(
     return Object.fromEntries(await Promise.all(answers));
   } catch (error) {
     failed.abort(); // the other questions need no answer
-    signal.throwIfAborted();
-    if (error instanceof OAuthError) throw error;
-    throw new ToolError(`Your client did not answer: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
+    // Only these come from the client, or from waiting for it; the words of any other are not for it.
+    if (!(error instanceof ProtocolError || error instanceof SdkError)) throw error;
+    throw new ToolError(`Your client did not answer: ${error.message}`, { cause: error });
   }
 }
 

@@ -66,14 +66,19 @@ export async function useFeature<Result extends object>(
     noteUse("error");
     // Ours are written for people as well: an outage, a sign-in that has ended.
     if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
-    log.error(
-      { reason: `${feature.kind}_failed`, [feature.kind]: feature.name, err: error },
-      `A ${feature.kind} threw an unexpected error`,
-    );
-    return { failed: `${feature.name} failed unexpectedly. The server's log says why.` };
+    return failedUnexpectedly(feature, error, log);
   } finally {
     signal.removeEventListener("abort", noteGone);
   }
+}
+
+/** What nobody foresaw is for the log alone. */
+export function failedUnexpectedly(feature: Feature, error: unknown, log: Logger): { failed: string } {
+  log.error(
+    { reason: `${feature.kind}_failed`, [feature.kind]: feature.name, err: error },
+    `A ${feature.kind} threw an unexpected error`,
+  );
+  return { failed: `${feature.name} failed unexpectedly. The server's log says why.` };
 }
 
 const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_get" } as const;

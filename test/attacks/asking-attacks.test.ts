@@ -1,8 +1,11 @@
 /** Attacks on calls that ask first: to answer for somebody else, to bring an answer that was never given, to reuse one. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { after, before, beforeEach, describe, type TestContext, test } from "node:test";
+import { z } from "zod";
 import { defineTool } from "../../src/mcp/define-tool.ts";
+import { elicit, inputRequired } from "../../src/mcp/input-required.ts";
+import { UnavailableError } from "../../src/oauth/errors.ts";
 import {
   burnNote,
   deleted,
@@ -286,7 +289,53 @@ describe("a call that asks", () => {
       assert.ok(next.method === "elicitation/create" || next.result.isError, JSON.stringify(next));
       await call.leave();
     }
+    assert.ok(!stage.log.some(({ reason }) => reason === "tool_failed"));
     assert.deepEqual(deleted, []);
+  });
+});
+
+describe("an outage of the store while a call asks", () => {
+  const both = defineTool({
+    name: "asks_both",
+    description: "Asks two things at once",
+    run() {
+      const form = elicit({ message: "?", requestedSchema: z.object({}) });
+      return inputRequired({ inputRequests: { one: form, other: form } });
+    },
+  });
+
+  /** The store is out of order for the first of the two questions, and takes a while for the other one. */
+  async function answerDuring(t: TestContext, outage: Error) {
+    const stage = await startStage({ tools: [both] });
+    t.after(() => stage.close());
+    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const sessionId = await introduce(stage.url, access_token, elicitation);
+    const { put } = stage.records;
+    let puts = 0;
+    stage.records.put = async (key, ...rest) => {
+      if (key.startsWith("question:") && puts++ === 0) throw outage;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await put(key, ...rest);
+    };
+    const call = await openCall(stage.url, { accessToken: access_token, sessionId }, "tools/call", {
+      name: "asks_both",
+    });
+    return { stage, answer: await call.next() };
+  }
+
+  test("is told in words, takes back only what was asked, and leaves nothing", async (t) => {
+    const { stage, answer } = await answerDuring(t, new UnavailableError("storage", { reason: "outage" }));
+    assert.equal(answer.method, undefined);
+    assert.match(answer.result.content[0].text, /storage cannot be reached/);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for await (const key of stage.records.keys("question:")) assert.fail(`${key} is left`);
+  });
+
+  test("that nobody foresaw is for the log alone", async (t) => {
+    const { stage, answer } = await answerDuring(t, new TypeError("no such table at /srv/notes"));
+    assert.equal(answer.result.isError, true);
+    assert.doesNotMatch(JSON.stringify(answer), /srv/);
+    assert.ok(stage.log.some(({ reason, tool }) => reason === "tool_failed" && tool === "asks_both"));
   });
 });
 
