@@ -9,6 +9,7 @@ import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { z } from "zod";
+import { ToolError } from "../../src/mcp/call.ts";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
@@ -92,7 +93,8 @@ const resources = [
     description: "A note",
     complete: {
       note: (typed, { folder }) => [`${folder}-${typed}-1`, `${folder}-${typed}-2`],
-      folder() {
+      folder(typed) {
+        if (typed === "?") throw new ToolError("Type a letter.");
         throw new Error("no list of folders at /srv/notes");
       },
     },
@@ -349,6 +351,10 @@ describe("a call that asks", { skip: redis.skip }, () => {
     const broken = await complete(template, "folder", "a");
     assert.doesNotMatch(JSON.stringify(broken.body), /srv/);
     assert.ok(stage.log.some(({ reason }) => reason === "completion_failed"));
+    const failures = stage.log.length;
+    const inWords = await complete(template, "folder", "?");
+    assert.equal(inWords.body.error.message, "Type a letter.");
+    assert.ok(!stage.log.slice(failures).some(({ reason }) => reason === "completion_failed"));
     const unknown = await complete({ type: "ref/prompt", name: "nothing" }, "city", "Ber");
     assert.equal(unknown.body.error.code, -32602);
   });
