@@ -17,6 +17,7 @@ import { acceptedContent, elicit, inputRequired } from "../../src/mcp/input-requ
 import { policyOf } from "../policy/support.ts";
 import {
   burnNote,
+  cancel,
   deleted,
   deleteNote,
   greeting,
@@ -159,6 +160,21 @@ describe("a call that asks", { skip: redis.skip }, () => {
     const answers = { inputResponses: { sure: accept({ sure: true }) }, requestState };
     const { body } = await modern(other, accessToken, "tools/call", { ...inOtherOrder, ...answers });
     assert.deepEqual(body.result.content, [{ type: "text", text: "Deleted two" }]);
+  });
+
+  test("a client of 2025 that takes its call back, on another replica, has nothing done", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "never mind" },
+    });
+    const { id } = await call.next();
+    assert.equal((await cancel(other, session)).status, 202);
+    const { method, params } = await call.next();
+    assert.deepEqual({ method, params }, { method: "notifications/cancelled", params: { requestId: id } });
+    assert.equal(await call.next(), undefined);
+    assert.equal((await reply(other, session, id, accept({ sure: true }))).status, 400);
+    assert.ok(!deleted.includes("never mind"));
   });
 
   test("a client that had to sign its user in again goes on with the session that it has", async () => {
