@@ -17,6 +17,7 @@ import { createConnections } from "./connections/list.ts";
 import { createSessions, Session } from "./connections/session.ts";
 import { createPages } from "./http/pages.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
+import { createCancellations } from "./mcp/cancellations.ts";
 import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
 import { ChosenLogLevel, createLogLevels } from "./mcp/log-level.ts";
 import { AskedQuestion, createQuestions } from "./mcp/questions.ts";
@@ -142,6 +143,7 @@ export function buildRooms(options: AppOptions) {
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: AskedQuestion });
   const conversation = {
     questions: createQuestions({ ...surroundings, store: questionStore, records }),
+    cancellations: createCancellations(records),
     logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),

@@ -6,6 +6,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
+import { type Cancellations, cancelledRequest } from "./cancellations.ts";
 import { exchange, ordinaryRequest } from "./exchange.ts";
 import type { FeatureTable, Message } from "./features.ts";
 import { disagreement, paramHeaders } from "./param-headers.ts";
@@ -18,6 +19,7 @@ import { sendWebResponse } from "./web-response.ts";
 export interface McpEndpointOptions extends McpServerOptions {
   resource: string;
   questions: Questions;
+  cancellations: Cancellations;
   sessionIds: SessionIds;
 }
 
@@ -29,7 +31,7 @@ const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
 
 /** The handlers behind the bearer check, in order. */
 export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
-  const { features, questions, sessionIds, log } = options;
+  const { features, questions, cancellations, sessionIds, log } = options;
   const onerror = (error: Error) =>
     log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
   const repeated = paramHeaders(features.tools);
@@ -48,6 +50,10 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         return;
       }
       if (messages(req.body).some(isAnswer)) throw answerAmongOthers();
+      const sessionId = req.get(SESSION_ID);
+      const requestId = cancelledRequest(req.body);
+      if (sessionId !== undefined && requestId !== undefined)
+        await cancellations.tell({ grantId, sessionId, requestId });
       if (isChallenged(req, res, caller, options)) return;
       if (refusesParamHeaders(req, res, repeated)) return;
       // Of several calls at once the others have results, which a challenge would lose.
@@ -58,10 +64,16 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       };
       const ordinary = ordinaryRequest(req);
       if (ordinary && ordinary.revision === undefined)
-        caller.clientCapabilities = () => sessionIds.capabilitiesOf(req.get(SESSION_ID), subject);
+        caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
       const engine = ordinary && makeServer(ordinary.revision);
       const ask = () => questions.ask(grantId);
-      if (engine && (await exchange(ordinary, engine, res, { answeredOtherwise, ask, onerror }))) return;
+      // A client of 2026-07-28 hangs up.
+      const onCancelled = (cancel: () => void) =>
+        sessionId !== undefined && ordinary !== undefined && ordinary.revision === undefined
+          ? cancellations.listen({ grantId, sessionId, requestId: ordinary.message.id }, cancel)
+          : () => {};
+      const exchanging = { answeredOtherwise, onCancelled, ask, onerror };
+      if (engine && (await exchange(ordinary, engine, res, exchanging))) return;
       const gone = abortedBy(res);
       const response = await handler.fetch(await webRequest(req, gone), {
         parsedBody: req.body,

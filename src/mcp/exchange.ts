@@ -66,6 +66,8 @@ function isModern({ method, params }: JSONRPCRequest, headers: IncomingHttpHeade
 export interface ExchangeOptions {
   /** Asked once, before anything is sent: true if it has answered instead. */
   answeredOtherwise(): boolean;
+  /** Listens for the client to take its request back; returns how to stop. */
+  onCancelled(cancel: () => void): () => void;
   /** Opens a question to the client, which answers with a request of its own (2025 generation). */
   ask(): Promise<Question>;
   onerror(error: Error): void;
@@ -100,6 +102,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
   readonly #res: Response;
   readonly #options: ExchangeOptions;
   readonly #keepAlive: NodeJS.Timeout;
+  readonly #stopListening: () => void;
   // Refusals of the engine come while the message is being delivered; handlers run after that.
   #delivering = false;
   #refused = false;
@@ -120,9 +123,10 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     this.#res = res;
     this.#options = options;
     this.#keepAlive = setInterval(() => void this.#write(": keepalive\n\n"), KEEP_ALIVE_MS).unref();
+    this.#stopListening = options.onCancelled(() => this.#cancel());
     // Whoever went away needs no answer: what is running for them is aborted.
     res.once("close", () => {
-      clearInterval(this.#keepAlive);
+      this.#stop();
       if (!this.#over) void this.close();
       this.#over = true;
       this.#dropQuestions();
@@ -134,7 +138,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     const revision = this.#revision;
     this.onmessage?.(message, revision === undefined ? {} : { classification: { era: "modern", revision } });
     this.#delivering = false;
-    if (this.#refused) clearInterval(this.#keepAlive);
+    if (this.#refused) this.#stop();
     return !this.#refused;
   }
 
@@ -171,13 +175,33 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     await this.#write(event(JSON.stringify({ ...message, params })));
   }
 
+  /** What it was asked needs no answer either. MCP, Cancellation: the request itself is not answered. */
+  #cancel(): void {
+    if (this.#over) return;
+    for (const { id } of this.#asked.values()) {
+      const params = { requestId: id };
+      void this.#write(event(JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params })));
+    }
+    this.#over = true;
+    this.#stop();
+    void this.close();
+    this.#dropQuestions();
+    if (!this.#streaming) this.#res.status(202);
+    this.#res.end();
+  }
+
+  #stop(): void {
+    clearInterval(this.#keepAlive);
+    this.#stopListening();
+  }
+
   #dropQuestions(): void {
     for (const question of this.#asked.values()) void question.drop();
   }
 
   #end(message: JSONRPCMessage): void {
     this.#over = true;
-    clearInterval(this.#keepAlive);
+    this.#stop();
     if (this.#streaming) this.#res.end(event(this.#textOf(message)));
     else if (!this.#options.answeredOtherwise()) {
       const text = this.#textOf(message);
@@ -209,7 +233,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
       this.#streaming = true;
       if (this.#options.answeredOtherwise()) {
         this.#over = true;
-        clearInterval(this.#keepAlive);
+        this.#stop();
         return;
       }
       this.#res.writeHead(200, {

@@ -10,8 +10,10 @@ import {
   ResourceNotFoundError,
   Server,
 } from "@modelcontextprotocol/server";
+import { OAuthError } from "../oauth/errors.ts";
 import type { Standing } from "../policy/permissions.ts";
-import { currentCaller } from "./access-token-context.ts";
+import { currentCaller, InsufficientScopeError } from "./access-token-context.ts";
+import { ToolError } from "./call.ts";
 import { complete } from "./completion.ts";
 import type { Feature, FeatureTable } from "./features.ts";
 import { inRounds, type RoundOptions } from "./rounds.ts";
@@ -117,6 +119,9 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         try {
           return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
         } catch (error) {
+          // As for calls: these are written for people.
+          if ([ToolError, OAuthError, InsufficientScopeError].some((ours) => error instanceof ours))
+            throw new ProtocolError(ProtocolErrorCode.InvalidRequest, (error as Error).message);
           const about = { reason: "completion_failed", [feature.kind]: feature.name, err: error };
           log.error(about, "A completer threw an unexpected error");
           throw new ProtocolError(ProtocolErrorCode.InternalError, "There are no suggestions now.");

@@ -94,7 +94,7 @@ export function kindOf(key: string): string {
 }
 
 /** Kinds of which somebody keeps copies, or waits for the next change: it is told to every replica. */
-const TOLD_KINDS = new Set(["grant", "question"]);
+const TOLD_KINDS = new Set(["grant", "question", "cancellation"]);
 
 export function isTold(key: string): boolean {
   return TOLD_KINDS.has(kindOf(key));

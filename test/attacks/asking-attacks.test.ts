@@ -8,6 +8,7 @@ import { elicit, inputRequired } from "../../src/mcp/input-required.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import {
   burnNote,
+  cancel,
   deleted,
   deleteNote,
   introduce,
@@ -91,6 +92,15 @@ describe("a call that asks", () => {
     const foreign = await reply(stage.url, mallory, question.id, yes);
     assert.equal(foreign.status, 400);
     assert.deepEqual(deleted, []);
+    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    assert.equal((await call.next()).result.content[0].text, "Deleted n");
+  });
+
+  test("nobody else, and no other session, can take a call back", async () => {
+    const { call, question } = await asked(alice);
+    const another = await introduce(stage.url, alice.accessToken, elicitation);
+    await cancel(stage.url, { ...mallory, sessionId: alice.sessionId });
+    await cancel(stage.url, { ...alice, sessionId: another });
     assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
     assert.equal((await call.next()).result.content[0].text, "Deleted n");
   });

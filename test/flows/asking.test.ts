@@ -9,6 +9,7 @@ import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { z } from "zod";
+import { ToolError } from "../../src/mcp/call.ts";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
@@ -16,6 +17,7 @@ import { acceptedContent, elicit, inputRequired } from "../../src/mcp/input-requ
 import { policyOf } from "../policy/support.ts";
 import {
   burnNote,
+  cancel,
   deleted,
   deleteNote,
   greeting,
@@ -92,7 +94,8 @@ const resources = [
     description: "A note",
     complete: {
       note: (typed, { folder }) => [`${folder}-${typed}-1`, `${folder}-${typed}-2`],
-      folder() {
+      folder(typed) {
+        if (typed === "?") throw new ToolError("Type a letter.");
         throw new Error("no list of folders at /srv/notes");
       },
     },
@@ -157,6 +160,21 @@ describe("a call that asks", { skip: redis.skip }, () => {
     const answers = { inputResponses: { sure: accept({ sure: true }) }, requestState };
     const { body } = await modern(other, accessToken, "tools/call", { ...inOtherOrder, ...answers });
     assert.deepEqual(body.result.content, [{ type: "text", text: "Deleted two" }]);
+  });
+
+  test("a client of 2025 that takes its call back, on another replica, has nothing done", async () => {
+    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
+    const call = await openCall(stage.url, session, "tools/call", {
+      name: "delete_note",
+      arguments: { note: "never mind" },
+    });
+    const { id } = await call.next();
+    assert.equal((await cancel(other, session)).status, 202);
+    const { method, params } = await call.next();
+    assert.deepEqual({ method, params }, { method: "notifications/cancelled", params: { requestId: id } });
+    assert.equal(await call.next(), undefined);
+    assert.equal((await reply(other, session, id, accept({ sure: true }))).status, 400);
+    assert.ok(!deleted.includes("never mind"));
   });
 
   test("a client that had to sign its user in again goes on with the session that it has", async () => {
@@ -349,6 +367,10 @@ describe("a call that asks", { skip: redis.skip }, () => {
     const broken = await complete(template, "folder", "a");
     assert.doesNotMatch(JSON.stringify(broken.body), /srv/);
     assert.ok(stage.log.some(({ reason }) => reason === "completion_failed"));
+    const failures = stage.log.length;
+    const inWords = await complete(template, "folder", "?");
+    assert.equal(inWords.body.error.message, "Type a letter.");
+    assert.ok(!stage.log.slice(failures).some(({ reason }) => reason === "completion_failed"));
     const unknown = await complete({ type: "ref/prompt", name: "nothing" }, "city", "Ber");
     assert.equal(unknown.body.error.code, -32602);
   });

@@ -43,7 +43,12 @@ describe("an exchange", () => {
     app.use(express.json());
     app.post("/:how", async (req, res) => {
       const ordinary = req.params.how === "direct" ? ordinaryRequest(req) : undefined;
-      const options = { answeredOtherwise: () => false, ask: assert.fail, onerror: () => {} };
+      const options = {
+        answeredOtherwise: () => false,
+        onCancelled: () => () => {},
+        ask: assert.fail,
+        onerror: () => {},
+      };
       if (ordinary && (await exchange(ordinary, engine(ordinary.revision), res, options))) {
         served = "directly";
         return;

@@ -132,6 +132,20 @@ export function reply(url: string, session: Session, id: unknown, result: object
   );
 }
 
+/** Takes back the request of {@link openCall}, in a request of its own. */
+export function cancel(url: string, session: Session): Promise<Answer> {
+  return postJson(
+    url,
+    { jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 7 } },
+    {
+      ...ACCEPTS_BOTH,
+      "mcp-protocol-version": "2025-11-25",
+      "mcp-session-id": session.sessionId,
+      authorization: `Bearer ${session.accessToken}`,
+    },
+  );
+}
+
 /** A request of 2026-07-28, with what that generation says in every one. */
 export function modern(
   url: string,
