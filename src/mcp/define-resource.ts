@@ -93,9 +93,14 @@ export function defineResource(resource: FixedResource | TemplateResource<string
     ...(resource.complete && { completers: resource.complete }),
     reader(uri) {
       const variables = matchTemplate(template, uri);
-      return variables && (async (call) => asResult(uri, await resource.read(variables, { ...call, uri })));
+      return variables && (async (call) => asResult(uri, await resource.read(variables, at(uri, call))));
     },
   };
+}
+
+/** Not a copy: of a call some things are only found out when they are asked for. */
+function at(uri: string, call: Call): Call & { uri: string } {
+  return Object.assign(Object.create(call) as Call, { uri });
 }
 
 function parseTemplate(text: string): UriTemplate {

@@ -7,7 +7,7 @@ import { union } from "../oauth/scope.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
 import { type Cancellations, cancelledRequest } from "./cancellations.ts";
-import { exchange, ordinaryRequest } from "./exchange.ts";
+import { type ExchangeOptions, exchange, type OrdinaryRequest, ordinaryRequest } from "./exchange.ts";
 import type { FeatureTable, Message } from "./features.ts";
 import { disagreement, paramHeaders } from "./param-headers.ts";
 import { isAnswer, type Questions } from "./questions.ts";
@@ -31,7 +31,7 @@ const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
 
 /** The handlers behind the bearer check, in order. */
 export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
-  const { features, questions, cancellations, sessionIds, log } = options;
+  const { features, log } = options;
   const onerror = (error: Error) =>
     log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
   const repeated = paramHeaders(features.tools);
@@ -43,17 +43,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       requireParsedBody(req);
       describeForLog(req, res, features);
       const caller = currentCaller("mcp");
-      const { grantId, subject } = caller.token;
-      if (isAnswer(req.body)) {
-        if (!(await questions.answer(grantId, req.body))) throw answerToNothing();
-        res.status(202).end();
-        return;
-      }
-      if (messages(req.body).some(isAnswer)) throw answerAmongOthers();
-      const sessionId = req.get(SESSION_ID);
-      const requestId = cancelledRequest(req.body);
-      if (sessionId !== undefined && requestId !== undefined)
-        await cancellations.tell({ grantId, sessionId, requestId });
+      if (await takesAnswer(req, res, caller, options)) return;
+      await passOnCancellation(req, caller, options);
       if (isChallenged(req, res, caller, options)) return;
       if (refusesParamHeaders(req, res, repeated)) return;
       // Of several calls at once the others have results, which a challenge would lose.
@@ -63,27 +54,74 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         return true;
       };
       const ordinary = ordinaryRequest(req);
-      if (ordinary && ordinary.revision === undefined)
-        caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
-      const engine = ordinary && makeServer(ordinary.revision);
-      const ask = () => questions.ask(grantId);
-      // A client of 2026-07-28 hangs up.
-      const onCancelled = (cancel: () => void) =>
-        sessionId !== undefined && ordinary !== undefined && ordinary.revision === undefined
-          ? cancellations.listen({ grantId, sessionId, requestId: ordinary.message.id }, cancel)
-          : () => {};
-      const exchanging = { answeredOtherwise, onCancelled, ask, onerror };
-      if (engine && (await exchange(ordinary, engine, res, exchanging))) return;
+      if (ordinary !== undefined) {
+        const { ask, onCancelled } = converse(ordinary, req, caller, options);
+        const engine = makeServer(ordinary.revision);
+        if (await exchange(ordinary, engine, res, { answeredOtherwise, ask, onCancelled, onerror })) return;
+      }
       const gone = abortedBy(res);
-      const response = await handler.fetch(await webRequest(req, gone), {
-        parsedBody: req.body,
-      });
-      if (req.body?.method === "initialize" && response.ok)
-        res.setHeader(SESSION_ID, sessionIds.issue(req.body.params?.capabilities, subject));
+      const response = await handler.fetch(await webRequest(req, gone), { parsedBody: req.body });
+      if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
       await sendWebResponse(response, res, gone, answeredOtherwise);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
+}
+
+/**
+ * True for a client's answer to a question of ours, which is then where it belongs.
+ * @throws OAuthError if nobody waits for it, or it would get lost among other messages
+ */
+async function takesAnswer(
+  { body }: Request,
+  res: Response,
+  { token }: Caller,
+  { questions }: McpEndpointOptions,
+): Promise<boolean> {
+  if (isAnswer(body)) {
+    if (!(await questions.answer(token.grantId, body))) throw answerToNothing();
+    res.status(202).end();
+    return true;
+  }
+  if (messages(body).some(isAnswer)) throw answerAmongOthers();
+  return false;
+}
+
+/** The message itself goes on to the SDK, which answers it. */
+async function passOnCancellation(
+  req: Request,
+  { token }: Caller,
+  { cancellations }: McpEndpointOptions,
+): Promise<void> {
+  const sessionId = req.get(SESSION_ID);
+  const requestId = cancelledRequest(req.body);
+  if (sessionId !== undefined && requestId !== undefined)
+    await cancellations.tell({ grantId: token.grantId, sessionId, requestId });
+}
+
+/** What a client of the 2025 generation can say, and be asked, while its call runs; one of 2026-07-28 hangs up. */
+function converse(
+  { message, revision }: OrdinaryRequest,
+  req: Request,
+  caller: Caller,
+  { questions, cancellations, sessionIds }: McpEndpointOptions,
+): Pick<ExchangeOptions, "ask" | "onCancelled"> {
+  const { grantId, subject } = caller.token;
+  const ask = () => questions.ask(grantId);
+  const sessionId = revision === undefined ? req.get(SESSION_ID) : undefined;
+  if (sessionId === undefined) return { ask, onCancelled: () => () => {} };
+  caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
+  const call = { grantId, sessionId, requestId: message.id };
+  return { ask, onCancelled: (cancel) => cancellations.listen(call, cancel) };
+}
+
+function issueSessionId(
+  { body }: Request,
+  res: Response,
+  { token }: Caller,
+  { sessionIds }: McpEndpointOptions,
+): void {
+  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, token.subject));
 }
 
 /** @throws OAuthError for what HTTP allows and a web `Request` does not: odd methods, a Host that is none */

@@ -55,7 +55,7 @@ export function elicit(form: ElicitInputParams): InputRequest {
   return wire.elicit(form);
 }
 
-/** Asks the person to open a URL. */
+/** Asks the person to open a URL. That they accept says that they opened it, not that they finished there. */
 export function elicitUrl(page: { message: string; url: string }): InputRequest {
   return wire.elicitUrl(page);
 }

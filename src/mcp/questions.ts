@@ -41,6 +41,8 @@ interface Options extends Pick<Surroundings, "randomBytes"> {
 
 const KIND = "question";
 const PREFIX = "ask_";
+// Redis failed over, or nobody answered in time: nobody can answer it any more.
+const LOST = { code: -32_603, message: "the question is not there any more" }; // JSON-RPC 2.0 §5.1
 // Against a word that got lost: the store is the truth.
 const LOOK_MS = 5_000;
 
@@ -62,7 +64,8 @@ export function createQuestions({ store, records, randomBytes }: Options): Quest
         // During an outage the next look finds what this one did not.
         store.get(key).then(
           (found) => {
-            if (found?.answer !== undefined) void end(found.answer);
+            if (found === undefined) void end({ jsonrpc: "2.0", error: LOST });
+            else if (found.answer !== undefined) void end(found.answer);
           },
           () => {},
         );

@@ -41,6 +41,17 @@ describe("a question", () => {
     await records.close();
   });
 
+  test("that was lost in a failover keeps nobody waiting", async (t) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    t.after(() => mock.timers.reset());
+    const { records, questions } = deafQuestions();
+    const question = await questions.ask("grant");
+    await records.delete(`question:grant:${question.id}`);
+    mock.timers.tick(5_000);
+    assert.match(JSON.stringify(await question.answer), /not there any more/);
+    await records.close();
+  });
+
   test("that was dropped has no answer, and takes none", async (t) => {
     const { records, questions } = deafQuestions();
     t.after(() => records.close());
