@@ -169,7 +169,6 @@ export function buildRooms(options: AppOptions) {
     ...surroundings,
     grants,
     identityProvider,
-    revocations,
     records,
     catalogue,
     lifecycle,

@@ -39,8 +39,8 @@ export interface Grants {
     read?: Grant,
   ): Promise<Result>;
   /**
-   * Ends the grant and every token of it, on every replica, and has the provider told. `reason` is a code for the audit log.
-   * Undefined if there was none, or somebody else ended it.
+   * Ends the grant and every token of it, on every replica, and has the provider told if somebody wanted it so. `reason` is a
+   * code for the audit log. Undefined if there was none, or somebody else ended it.
    */
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
   /** The live grants of a user, oldest first. */
@@ -70,6 +70,18 @@ export type GrantEnd =
   | "ended_by_operator";
 
 export type GrantChange<Result> = { write?: Grant; result: Result };
+
+/**
+ * Of these the provider is told. With one refresh token many providers forget all that they gave this server for the user
+ * (Auth0: "Refresh Token Revocation Deletes Grant"), so what ends by itself must not take the user's other sessions along.
+ * Of the provider's token nobody has a copy then: it ended with the record.
+ */
+const MEANT_FOR_GOOD: ReadonlySet<GrantEnd> = new Set([
+  "revoked_by_client",
+  "ended_by_user",
+  "ended_by_operator",
+  "client_removed",
+]);
 
 interface Rooms {
   store: Store<Grant>;
@@ -120,8 +132,7 @@ export function createGrants({
     if (grant === undefined) return undefined;
     const { subject, clientId, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
-    // What it has refused needs no revocation.
-    const atProvider = reason === "upstream_refused" ? Promise.resolve() : revocations.tell(grant);
+    const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.tell(grant) : Promise.resolve();
     await Promise.all([...indexesOf(grant).map((index) => indexes.remove(index, id)), lastUse.forget(id)]);
     return { grant, atProvider };
   }

@@ -17,7 +17,6 @@ import {
 import { afterRenewal } from "../upstream/user-claims.ts";
 import type { Grant } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
-import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 export interface UpstreamRefresh {
   /**
@@ -33,7 +32,6 @@ export interface UpstreamRefresh {
 interface Rooms {
   grants: Grants;
   identityProvider: IdentityProvider;
-  revocations: UpstreamRevocations;
   /** Keeps the locks. */
   records: Records;
   catalogue: ScopeCatalogue;
@@ -51,7 +49,6 @@ const STORE_RETRY_MS = 500;
 export function createUpstreamRefresh({
   grants,
   identityProvider,
-  revocations,
   records,
   catalogue,
   lifecycle,
@@ -84,10 +81,7 @@ export function createUpstreamRefresh({
   async function refreshOnce(grant: Grant, refreshToken: string): Promise<Grant> {
     try {
       const renewal = await identityProvider.refresh(refreshToken, grant);
-      const renewed = (await store(grant, refreshToken, renewal)) ?? (await grants.find(grant.id));
-      // It ended while the provider was asked: what came back belongs to nobody.
-      if (renewed === undefined) void revocations.tell({ id: grant.id, upstream: renewal.tokens });
-      return renewed ?? (await current(grant.id));
+      return (await store(grant, refreshToken, renewal)) ?? (await current(grant.id));
     } catch (cause) {
       if (!(cause instanceof UpstreamRefusal)) throw cause;
       // Refused because somebody else spent it is no reason to end what they got for it.
