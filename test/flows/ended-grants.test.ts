@@ -10,6 +10,7 @@ import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
   authorizeUrl,
+  callTool,
   getJson,
   newBrowser,
   type Registered,
@@ -105,5 +106,24 @@ describe("a grant that ended", () => {
     );
     await browser.submit(await browser.get(end_session_endpoint), { logout: "yes" });
     await neverRevoked();
+  });
+
+  test("in a crowd, while the provider hangs: who revokes one does not wait for the others", async () => {
+    upstream.hangsAtRevocation = true;
+    const logins = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
+    for (const login of logins) await signInForTokens(stage.baseUrl, client, { login });
+    const other = await register(stage.baseUrl);
+    const { access_token } = await signInForTokens(stage.baseUrl, other);
+    const removed = await fetch(String(client.registration_client_uri), {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${client.registration_access_token}` },
+    });
+    assert.equal(removed.status, 204);
+    const began = performance.now();
+    assert.equal((await revoke(stage.baseUrl, other, access_token)).status, 200);
+    assert.ok(performance.now() - began < 4_000);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    upstream.hangsAtRevocation = false;
+    upstream.dropUnanswered();
   });
 });

@@ -15,6 +15,8 @@ export interface FaultyProxy {
   target: number;
   port: number;
   fault: Fault | undefined;
+  /** Revocations get no answer. */
+  hangsAtRevocation: boolean;
   /** Instead of the provider's answer to a grant: another status and body. */
   answer: { status: number; type?: string; body: string } | undefined;
   /** Changes the provider's own answer to a grant. */
@@ -43,6 +45,7 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     const refreshToken = fields.get("refresh_token");
     const { method = "", url: path = "", rawHeaders } = req;
     proxy.seen.push({ method, path, grantType, refreshToken, text: `${rawHeaders.join("\n")}\n${body}` });
+    if (proxy.hangsAtRevocation && path.endsWith("/revocation")) return void unanswered.add(req.socket);
     if (proxy.fault !== undefined && req.method === "POST" && grantType !== null) {
       switch (proxy.fault) {
         case "reset":
@@ -97,6 +100,7 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     target: 0,
     port: (server.address() as AddressInfo).port,
     fault: undefined,
+    hangsAtRevocation: false,
     answer: undefined,
     rewrite: undefined,
     extraKey: undefined,
