@@ -70,13 +70,18 @@ export function disagreement(
   headers: IncomingHttpHeaders,
 ): string | undefined {
   const wrong = declared.find(({ name, path }) => {
-    const value = path.reduce<unknown>(
-      (inside, key) => (inside as Record<string, unknown> | null)?.[key],
-      args,
-    );
-    return value !== undefined && value !== null && !says(headers[name], value);
+    const value = path.reduce(member, args);
+    // A client that sends no argument sends no header: what a proxy went by would be given to nobody.
+    if (value === undefined || value === null) return headers[name] !== undefined;
+    return !says(headers[name], value);
   });
   return wrong && `The header ${wrong.name} does not say what the argument ${wrong.path.join(".")} says.`;
+}
+
+/** Its own: every object also has a `constructor`. */
+function member(inside: unknown, key: string): unknown {
+  if (typeof inside !== "object" || inside === null || !Object.hasOwn(inside, key)) return undefined;
+  return (inside as Record<string, unknown>)[key];
 }
 
 function says(header: string | string[] | undefined, value: unknown): boolean {

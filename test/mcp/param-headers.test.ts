@@ -37,7 +37,9 @@ describe("arguments that are repeated in headers", () => {
       [{ where: { floor: 3, lit: true } }, { "mcp-param-floor": "0x3", "mcp-param-lit": "true" }, false],
       [{ where: { floor: 3, lit: true } }, { "mcp-param-floor": "3", "mcp-param-lit": "TRUE" }, false],
       [{ region: ["eu"] }, { "mcp-param-region": "eu" }, false],
-      [{ region: null }, { "mcp-param-region": "eu" }, true],
+      [{ region: null }, {}, true],
+      [{ region: null }, { "mcp-param-region": "eu" }, false],
+      [{}, { "mcp-param-region": "eu" }, false],
       [{}, {}, true],
     ];
     for (const [args, headers, agrees] of cases)
@@ -48,6 +50,14 @@ describe("arguments that are repeated in headers", () => {
       );
     for (const args of [undefined, null, 7, "text", []])
       assert.equal(disagreement(declared, args, {}), undefined);
+  });
+
+  test("are those that the message has itself, whatever they are called", () => {
+    const odd = toolWith(z.object({ constructor: marked(z.string(), "Maker").optional() }));
+    const [maker] = paramHeaders([odd]).get("route") ?? [];
+    assert.ok(maker);
+    assert.equal(disagreement([maker], {}, {}), undefined);
+    assert.equal(disagreement([maker], { constructor: "me" }, { "mcp-param-maker": "me" }), undefined);
   });
 
   test("marks that no client could follow are refused at the start", () => {
