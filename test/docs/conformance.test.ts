@@ -84,6 +84,9 @@ test("the programs of others have the versions that were tried", () => {
       "@modelcontextprotocol/client",
     ].flatMap((name) => [others, textOf("docs/access.md")].map((where): [string, string] => [name, where])),
   ];
-  for (const [name, where] of programs)
-    assert.ok(where.includes(versionOf(name)), `${name} ${versionOf(name)}`);
+  for (const [name, where] of programs) {
+    const version = versionOf(name);
+    assert.notEqual(version, "", `${name} is in no lockfile`);
+    assert.ok(where.includes(version), `${name} ${version}`);
+  }
 });
