@@ -132,7 +132,7 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all([...clientIds].map((clientId) => rooms.approvals.withdraw(subject, clientId)));
     const ids = chosen.map(({ grantId }) => grantId);
-    const { ended } = await endGrants(ids, "ended_by_user", rooms.grants);
+    const ended = await endGrants(ids, "ended_by_user", rooms.grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
   }
 

@@ -65,7 +65,7 @@ async function endAll(
   await sessions.endOf(logout);
   const found = await grantsOf(logout, grants);
   const ids = found.map(({ id }) => id);
-  const { ended } = await endGrants(ids, "backchannel_logout", grants);
+  const ended = await endGrants(ids, "backchannel_logout", grants);
   return ended.length;
 }
 
