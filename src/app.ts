@@ -7,7 +7,7 @@ import { connectionsEntrance, connectionsRoutes } from "./connections/routes.ts"
 import { withoutBasePath } from "./http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { doctorView } from "./http/doctor-view.ts";
-import { bodyError, jsonErrors, pageErrors } from "./http/error-handler.ts";
+import { jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
@@ -15,7 +15,7 @@ import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { together } from "./http/together.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
-import { answerParseError, mcpEndpoint } from "./mcp/endpoint.ts";
+import { mcpEndpoint } from "./mcp/endpoint.ts";
 import { OAuthError } from "./oauth/errors.ts";
 import { type AppOptions, buildRooms, type Rooms } from "./rooms.ts";
 import { metricsRoutes } from "./telemetry/metrics-endpoint.ts";
@@ -40,7 +40,8 @@ export function buildApp(options: AppOptions): Express {
 
 /** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
 export function mount(rooms: Rooms, guard: RequestHandler): Express {
-  const { config, lifecycle, metrics, records, features, catalogue, conversation, pages, audit, log } = rooms;
+  const { config, lifecycle, metrics, records, features, catalogue, conversation } = rooms;
+  const { bodies, pages, audit, log } = rooms;
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -70,10 +71,10 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       resource,
       listAll: config.listed === "all",
       auditArguments: config.audit.arguments,
+      bodies: bodies.ofCallers,
       audit,
       log,
     }),
-    mcpErrors,
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView(rooms));
@@ -133,11 +134,3 @@ export function door(rooms: Rooms): RequestHandler {
     noteUse: rooms.lastUse.note,
   });
 }
-
-/** A body that is no JSON is JSON-RPC's to answer; everything else is ours. */
-const mcpErrors: ErrorRequestHandler = (error, _req, res, next) => {
-  const unreadable = bodyError(error);
-  if (unreadable === undefined) return next(error);
-  res.locals.reason = unreadable.reason;
-  answerParseError(res, unreadable.status);
-};

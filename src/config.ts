@@ -84,6 +84,8 @@ export interface Config extends ClientsConfig {
   signInsPerAddressPerHour: number;
   /** To /token, /revoke and /introspect. */
   tokenRequestsPerMinute: { perAddress: number; perClient: number };
+  /** The largest body that `/mcp` takes. */
+  maxRequestBytes: number;
   /** Addresses and ranges of reverse proxies whose `X-Forwarded-*` headers are believed. */
   trustedProxies: readonly string[];
   /** Browser origins that may call `/mcp`, beside our own and those on this computer. */
@@ -160,6 +162,7 @@ export function loadConfig(environment: Environment): Config {
       perAddress: settings.integer("TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE", 3_000, 1, 10_000_000),
       perClient: settings.integer("TOKEN_REQUESTS_PER_CLIENT_PER_MINUTE", 3_000, 1, 10_000_000),
     },
+    maxRequestBytes: settings.integer("MAX_REQUEST_BYTES", 1_048_576, 65_536, 16_777_216),
     trustedProxies: settings.list(
       "TRUSTED_PROXIES",
       isAddressRange,

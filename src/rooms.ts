@@ -1,5 +1,6 @@
 /** What the server is made of: every room is built here, from what it is given. Nothing is mounted, nothing started. */
 import { randomBytes } from "node:crypto";
+import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
 import { type AuditStream, createAudit } from "./audit.ts";
 import { Approval, createApprovals } from "./authorization/approvals.ts";
@@ -15,6 +16,8 @@ import { createSafeFetch } from "./clients/safe-fetch.ts";
 import type { Config } from "./config.ts";
 import { createConnections } from "./connections/list.ts";
 import { createSessions, Session } from "./connections/session.ts";
+import { type Bodies, largestShare } from "./http/body.ts";
+import { createBodyBudget } from "./http/body-budget.ts";
 import { createPages } from "./http/pages.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createCancellations } from "./mcp/cancellations.ts";
@@ -201,7 +204,23 @@ export function buildRooms(options: AppOptions) {
     sessions,
     connections,
     conversation,
+    bodies: boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit),
     upstreamRefresh,
+  };
+}
+
+/**
+ * What requests hold in memory follows from what the process has (`--max-old-space-size`, or Node's default). Strangers
+ * have a part of their own: what they send keeps nobody out who has a token.
+ */
+function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
+  const largest = largestShare(maxRequestBytes);
+  const total = Math.max(heapBytes / 4, largest);
+  // A session can say more than one large thing at once, as long as others can, too.
+  const perHolder = Math.max(Math.min(2 * largest, total / 4), largest);
+  return {
+    ofCallers: { maxBytes: maxRequestBytes, budget: createBodyBudget({ total, perHolder }) },
+    ofStrangers: { maxBytes: 65_536, budget: createBodyBudget({ total: heapBytes / 16 }) },
   };
 }
 

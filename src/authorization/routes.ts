@@ -1,8 +1,9 @@
 /** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
-import { type Request, type Response, Router, urlencoded } from "express";
+import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit.ts";
 import type { Clients } from "../clients/find-client.ts";
 import type { Config } from "../config.ts";
+import { type Bodies, formBody } from "../http/body.ts";
 import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import type { Html, Pages } from "../http/pages.ts";
@@ -51,13 +52,17 @@ export interface AuthorizationRooms {
   catalogue: ScopeCatalogue;
   permissions: Permissions;
   pages: Pages;
+  bodies: Bodies;
   audit: Audit;
 }
+
+/** It carries a whole authorization request, sealed. */
+const MAX_CONSENT_BYTES = 98_304;
 
 export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): Router {
   const { config, clients, redirectUris, approvals, sealer, catalogue, pages, records, audit, now, log } =
     rooms;
-  const { browsers, connections, logins } = rooms;
+  const { browsers, connections, logins, bodies } = rooms;
   const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
   const callbackUrl = `${baseUrl}/auth/callback`;
@@ -75,7 +80,6 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
   const limitSignIns = limitPerAddress(records.rateLimits, perAddress);
   const router = Router();
-  const form = (limit: string) => urlencoded({ extended: false, limit });
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
     const { client, request, prompt } = await validateAuthorizationRequest(parameters, rules);
@@ -140,7 +144,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   router.get("/authorize", limitFetches, (req, res) => authorize(req.query, req, res));
   // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
   // brings the cookie, it is the same request.
-  router.post("/authorize", form("64kb"), limitFetches, async (req, res) => {
+  router.post("/authorize", formBody(bodies.ofStrangers), limitFetches, async (req, res) => {
     await validateAuthorizationRequest(req.body, rules);
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries<string | string[]>(req.body))
@@ -148,7 +152,8 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res.set("Cache-Control", "no-store").redirect(303, `${baseUrl}/authorize?${query}`);
   });
 
-  router.post("/consent", limitSignIns, form("96kb"), async (req, res) => {
+  const consentForm = formBody({ ...bodies.ofStrangers, maxBytes: MAX_CONSENT_BYTES });
+  router.post("/consent", limitSignIns, consentForm, async (req, res) => {
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, baseUrl, now());
     if (asked === undefined)

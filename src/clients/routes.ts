@@ -1,7 +1,8 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
 
-import { json, type Request, type RequestHandler, Router } from "express";
+import { type Request, type RequestHandler, Router } from "express";
 import type { Registration } from "../config-clients.ts";
+import { type Bodies, jsonBody } from "../http/body.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitOverall, limitPerAddress } from "../http/rate-limit.ts";
@@ -17,17 +18,19 @@ interface Rooms {
   registrations: Registrations;
   registration: Registration;
   rateLimits: RateLimits;
+  bodies: Bodies;
 }
 
 export function registrationRoutes({
   registrations,
   registration,
   rateLimits,
+  bodies,
   log,
 }: Surroundings & Rooms): Router {
   const { perAddressPerHour, perHour } = registration;
   const router = Router();
-  const body = [json({ limit: "64kb", type: "application/json" }), requireJson];
+  const body = [jsonBody(bodies.ofStrangers), requireJson];
   const noStore: RequestHandler = (_req, res, next) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
     next();

@@ -1,11 +1,12 @@
 /** /connections: a person signs in, sees which clients hold access for them, and ends what they want to end. */
-import { type Request, type Response, Router, urlencoded } from "express";
+import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit.ts";
 import type { Approvals } from "../authorization/approvals.ts";
 import type { BrowserCookies } from "../authorization/browser.ts";
 import type { ConnectionsEntrance } from "../authorization/connections-entrance.ts";
 import type { Logins } from "../authorization/transaction.ts";
 import type { Config } from "../config.ts";
+import { type Bodies, formBody } from "../http/body.ts";
 import { pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { ownFormsOnly } from "../http/own-form.ts";
@@ -46,6 +47,7 @@ export interface ConnectionsRooms {
   records: Records;
   lifecycle: Lifecycle;
   pages: Pages;
+  bodies: Bodies;
   audit: Audit;
 }
 
@@ -79,12 +81,12 @@ function spentButNotStored(cause: unknown): never {
 }
 
 export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Router {
-  const { config, sessions, connections, browsers, catalogue, records, pages, now, log } = rooms;
+  const { config, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } = rooms;
   const { baseUrl, upstream, lifetimes } = config;
   const url = `${baseUrl}/connections`;
   const callbackUrl = `${baseUrl}/auth/callback`;
   const router = Router();
-  const form = [ownFormsOnly(baseUrl), urlencoded({ extended: false, limit: "64kb" })];
+  const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
   // Counted together with those that clients ask for.
   const limitSignIns = limitPerAddress(records.rateLimits, {
     name: "sign_ins",

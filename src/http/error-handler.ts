@@ -115,7 +115,7 @@ export function authorizationResponse(
 
 /** The error as one of ours, with what the request's log line needs put aside. */
 function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
-  const error = thrown instanceof OAuthError ? thrown : (bodyError(thrown) ?? unexpected(thrown, log));
+  const error = thrown instanceof OAuthError ? thrown : (malformedPath(thrown) ?? unexpected(thrown, log));
   res.locals.reason = error.reason;
   res.locals.cause = error.cause;
   if (error instanceof UnavailableError || error instanceof TooManyRequestsError)
@@ -123,14 +123,12 @@ function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
   return error;
 }
 
-/** What express's body parsers throw (its text quotes the body, so it goes nowhere): a body that is too large, cut off, or not what its type says. */
-export function bodyError(thrown: unknown): OAuthError | undefined {
-  const isOfRequest = thrown instanceof Error && ("expose" in thrown || thrown instanceof URIError);
-  const status = isOfRequest && "status" in thrown ? Number(thrown.status) : 0;
-  if (status < 400 || status > 499) return undefined;
-  const description =
-    status === 413 ? "The body is too large." : "The body is not what its content type says.";
-  return new OAuthError("invalid_request", description, { reason: "unreadable_body", status });
+/** What express throws of a path that is not percent-encoded (RFC 3986 §2.1). */
+function malformedPath(thrown: unknown): OAuthError | undefined {
+  if (!(thrown instanceof URIError)) return undefined;
+  return new OAuthError("invalid_request", "The path is not percent-encoded UTF-8.", {
+    reason: "malformed_request",
+  });
 }
 
 function unexpected(thrown: unknown, log: Logger): OAuthError {

@@ -1,7 +1,8 @@
 /** /mcp: both protocol generations, stateless, behind a gate that answers what lacks a scope (MCP TypeScript SDK v2). */
 import { toWebRequest } from "@modelcontextprotocol/node";
-import { createMcpHandler, isJsonContentType, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
-import { json, type Request, type RequestHandler, type Response } from "express";
+import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
+import type { Request, RequestHandler, Response } from "express";
+import type { BodyBounds } from "../http/body.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
@@ -9,6 +10,7 @@ import { insufficientScope } from "./bearer-auth.ts";
 import { type Cancellations, cancelledRequest } from "./cancellations.ts";
 import { type ExchangeOptions, exchange, type OrdinaryRequest, ordinaryRequest } from "./exchange.ts";
 import type { FeatureTable, Message } from "./features.ts";
+import { messageBody } from "./message-body.ts";
 import { disagreement, paramHeaders } from "./param-headers.ts";
 import { isAnswer, type Questions } from "./questions.ts";
 import { createServerFactory, type McpServerOptions } from "./server.ts";
@@ -21,12 +23,11 @@ export interface McpEndpointOptions extends McpServerOptions {
   questions: Questions;
   cancellations: Cancellations;
   sessionIds: SessionIds;
+  bodies: Omit<BodyBounds, "holder">;
 }
 
 const SESSION_ID = "Mcp-Session-Id";
 
-const MAX_BODY = "4mb";
-const MAX_DEPTH = 100;
 const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
 
 /** The handlers behind the bearer check, in order. */
@@ -38,9 +39,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const makeServer = createServerFactory(options);
   const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror });
   return [
-    json({ limit: MAX_BODY, type: (req) => isJsonContentType(req.headers["content-type"]) }),
+    messageBody(options.bodies),
     async (req, res) => {
-      requireParsedBody(req);
       describeForLog(req, res, features);
       const caller = currentCaller("mcp");
       if (await takesAnswer(req, res, caller, options)) return;
@@ -178,28 +178,6 @@ function abortedBy(res: Response): AbortSignal {
 }
 
 /**
- * Without a body of ours the SDK would read the request itself, behind the scope gate: what this server did not parse,
- * by whichever disagreement over content types or ends of requests, goes no further.
- */
-function requireParsedBody(req: Request): void {
-  if (req.method === "POST" && req.body === undefined)
-    throw new OAuthError("invalid_request", "Send one JSON-RPC message as application/json.", {
-      reason: "no_json_body",
-      status: 415,
-    });
-  if (isDeeperThan(req.body, MAX_DEPTH))
-    throw new OAuthError("invalid_request", `The message is nested deeper than ${MAX_DEPTH} levels.`, {
-      reason: "nested_too_deeply",
-    });
-}
-
-/** The SDK serializes what it was given, and overflows the stack on what JSON.parse still reads. */
-function isDeeperThan(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return levels === 0 || Object.values(value).some((each) => isDeeperThan(each, levels - 1));
-}
-
-/**
  * Answers what lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for what the
  * lists do not show as well; true if it did. The SDK is handed this same parsed body, so it cannot see another one.
  */
@@ -240,10 +218,4 @@ function describeForLog({ body }: Request, res: Response, features: FeatureTable
   if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
   const feature = message && features.addressedBy(message);
   if (feature !== undefined) res.locals[feature.kind] = feature.name;
-}
-
-/** The body of /mcp could not be parsed: JSON-RPC's own error (JSON-RPC 2.0 §5.1). */
-export function answerParseError(res: Response, status: number): void {
-  const message = status === 413 ? `The body is larger than ${MAX_BODY}.` : "The body is not valid JSON.";
-  res.status(status).json({ jsonrpc: "2.0", error: { code: -32700, message }, id: null });
 }

@@ -121,7 +121,7 @@ export class UnavailableError extends OAuthError {
   readonly retryAfterSeconds = 5;
 
   constructor(
-    what: "storage" | "identity provider" | "application's web site",
+    what: "storage" | "identity provider" | "application's web site" | "server",
     detail: { reason: string; cause?: unknown; description?: string },
   ) {
     const outOfReach = `The ${what} cannot be reached right now. Try again in a moment.`;

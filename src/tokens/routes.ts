@@ -1,5 +1,5 @@
 /** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
-import { type ErrorRequestHandler, type Request, type RequestHandler, Router, urlencoded } from "express";
+import { type ErrorRequestHandler, type Request, type RequestHandler, Router } from "express";
 import type { Audit } from "../audit.ts";
 import {
   type AuthenticatedClient,
@@ -7,6 +7,7 @@ import {
   type ClientAuthentication,
 } from "../clients/authenticate-client.ts";
 import type { Config } from "../config.ts";
+import { type Bodies, formBody } from "../http/body.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
@@ -45,11 +46,12 @@ export interface TokenRooms extends ClientAuthentication {
   catalogue: ScopeCatalogue;
   /** Of people who look at their connections: they end with the login that they came from. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
+  bodies: Bodies;
   audit: Audit;
 }
 
 export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
-  const { clients, config, records, lastUse, audit, log } = rooms;
+  const { clients, config, records, lastUse, bodies, audit, log } = rooms;
   const { lifetimes } = config;
   const router = Router();
   const { perAddress, perClient } = config.tokenRequestsPerMinute;
@@ -58,7 +60,7 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     points: perAddress,
     seconds: 60,
   });
-  const form: RequestHandler[] = [limitAddress, urlencoded({ extended: false, limit: "64kb" }), requireForm];
+  const form: RequestHandler[] = [limitAddress, formBody(bodies.ofStrangers), requireForm];
 
   /** Counted for who proved to be that client: nobody uses up another's share. */
   async function authenticated(req: Request): Promise<AuthenticatedClient> {

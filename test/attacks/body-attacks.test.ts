@@ -1,0 +1,275 @@
+/** Bodies that are small on the way and large in memory, or that never end: what one sender may cost everybody. */
+import assert from "node:assert/strict";
+import { connect, type Socket } from "node:net";
+import { after, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+import { callTool, type Registered, register, rpc, signInForTokens } from "../support/oauth-client.ts";
+import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
+import { ALICE, AUDIENCE, BOB, SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { assertRefused, knock, reasonOf } from "./support.ts";
+
+const MEGABYTE = 1_048_576;
+const FORM = "application/x-www-form-urlencoded";
+
+describe("what a body may be", () => {
+  let stage: Stage;
+  let alice: string;
+  before(async () => {
+    stage = await startStage();
+    alice = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+  });
+  after(() => stage.close());
+
+  const send = (body: string | Buffer, headers: Record<string, string> = {}) =>
+    knock(stage.url, {
+      body: body as string,
+      headers: {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        authorization: `Bearer ${alice}`,
+        ...headers,
+      },
+    });
+  const callWith = (args: string) =>
+    `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"say_hello","arguments":${args}}}`;
+
+  test("no route inflates what it is sent: 415, and which coding is taken (RFC 9110 §15.5.16)", async () => {
+    const forms = ["/token", "/revoke", "/introspect", "/auth/backchannel-logout", "/authorize", "/consent"];
+    const ownForms = ["/connections/sign-in", "/connections/end"];
+    for (const path of ["/register", "/register/x", ...forms, ...ownForms])
+      for (const coding of ["gzip", "GZIP", "deflate", "br", "zstd", "gzip, gzip", "nonsense"]) {
+        const reply = await knock(`${stage.baseUrl}${path}`, {
+          method: path === "/register/x" ? "PUT" : "POST",
+          body: gzipSync("a=b") as unknown as string,
+          headers: {
+            accept: "application/json",
+            origin: stage.baseUrl,
+            "content-type": path.startsWith("/register") ? "application/json" : FORM,
+            "content-encoding": coding,
+          },
+        });
+        assert.equal(reply.headers.get("accept-encoding"), "identity", path);
+        await assertRefused(stage, reply, {
+          status: 415,
+          error: "invalid_request",
+          reason: "content_coding",
+          says: /without Content-Encoding/,
+        });
+      }
+    const reply = await send(gzipSync(callWith("{}")), { "content-encoding": "gzip" });
+    assert.equal(reply.status, 415);
+    assert.equal(reply.headers.get("accept-encoding"), "identity");
+    assert.equal(reply.json.error.code, -32600);
+    assert.equal(await reasonOf(stage, reply), "content_coding");
+    assert.equal((await send(callWith('{"name":"A"}'), { "content-encoding": "identity" })).status, 200);
+  });
+
+  test("a megabyte of values, or of nesting, is refused", async () => {
+    const values = await send(callWith(`{"x":[${"[],".repeat(MEGABYTE / 4)}[]]}`));
+    assert.equal(values.status, 413);
+    assert.match(values.json.error.message, /more than \d+ values/);
+    assert.equal(await reasonOf(stage, values), "too_many_values");
+    for (const depth of [101, 400_000]) {
+      const nested = await send(callWith(`${"[".repeat(depth)}${"]".repeat(depth)}`));
+      assert.equal(nested.status, 400);
+      assert.equal(await reasonOf(stage, nested), "nested_too_deeply");
+    }
+    const registration = await knock(`${stage.baseUrl}/register`, {
+      json: { redirect_uris: Array.from({ length: 10_000 }, () => []) },
+    });
+    await assertRefused(stage, registration, {
+      status: 413,
+      error: "invalid_request",
+      reason: "too_many_values",
+    });
+  });
+
+  test("what tools really take passes: a large text, a table, what looks like structure inside a text", async () => {
+    for (const text of ["x".repeat(MEGABYTE - 1_000), '[],{}:"'.repeat(50_000)]) {
+      const reply = await rpc(stage.url, alice, "tools/call", {
+        name: "say_hello",
+        arguments: { name: "A", text },
+      });
+      assert.equal(reply.status, 200);
+    }
+    const rows = Array.from({ length: 5_000 }, (_, row) => [row, row / 3, `row ${row}`]);
+    assert.equal((await callTool(stage.url, alice, "say_hello", { name: "A", rows })).status, 200);
+  });
+
+  test("sent byte by byte it is the same body", async () => {
+    const text = callWith('{"name":"Ä"}');
+    const pieces = [...Buffer.from(text)].map((byte) => Buffer.from([byte]));
+    const response = await fetch(stage.url, {
+      method: "POST",
+      body: new ReadableStream({
+        start(controller) {
+          for (const piece of pieces) controller.enqueue(piece);
+          controller.close();
+        },
+      }),
+      duplex: "half",
+      headers: {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        authorization: `Bearer ${alice}`,
+      },
+    } as RequestInit);
+    assert.match(await response.text(), /Ä/);
+  });
+});
+
+describe("a body that never ends", () => {
+  let stage: Stage;
+  let alice: string;
+  let bob: string;
+  const sockets: Socket[] = [];
+  before(async () => {
+    stage = await startStage();
+    const client = await register(stage.baseUrl);
+    alice = (await signInForTokens(stage.baseUrl, client)).access_token;
+    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+  });
+  after(async () => {
+    for (const socket of sockets) socket.destroy();
+    await stage.close();
+  });
+
+  test("counts for the session that sends it: 429 for that one, while others are served", async () => {
+    const { port } = new URL(stage.url);
+    for (let n = 0; n < 16; n++) {
+      const socket = connect(Number(port), "127.0.0.1").on("error", () => {});
+      sockets.push(socket);
+      socket.write(
+        `POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${alice}\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${MEGABYTE}\r\n\r\n"${"x".repeat(MEGABYTE - 1_000)}`,
+      );
+    }
+    const said = sockets.map((socket) => {
+      let text = "";
+      socket.on("data", (data) => {
+        text += data;
+      });
+      return () => text;
+    });
+    const refused = await eventually("one refused", () =>
+      said.map((text) => text()).find((text) => text !== ""),
+    );
+    assert.match(refused, /^HTTP\/1\.1 429 /);
+    assert.match(refused, /\r\nRetry-After: 1\r\n/i);
+    assert.match(refused, /"jsonrpc":"2.0","error":\{"code":-32000/);
+    assert.equal((await callTool(stage.url, bob, "whoami")).status, 200);
+    assert.equal((await fetch(`${stage.baseUrl}/healthz`)).status, 200);
+    const large = await rpc(stage.url, alice, "tools/list", { x: "x".repeat(MEGABYTE - 1_000) });
+    assert.equal(large.status, 429);
+    for (const socket of sockets) socket.destroy();
+    await eventually("what they held is given back", async () => {
+      const again = await rpc(stage.url, alice, "tools/list", { x: "x".repeat(MEGABYTE - 1_000) });
+      return again.status === 200;
+    });
+  });
+});
+
+describe("a process with a heap of 256 MB", () => {
+  let server: ServerProcess;
+  let identityProvider: Awaited<ReturnType<typeof startIdentityProvider>>;
+  let client: Registered;
+  const tokens: string[] = [];
+  before(async () => {
+    const port = await freePort();
+    const baseUrl = `http://localhost:${port}`;
+    identityProvider = await startIdentityProvider({
+      port: 0,
+      client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${baseUrl}/auth/callback`] },
+      audience: AUDIENCE,
+      scopes: ["weather:read"],
+      users: [ALICE, BOB],
+      character: { advertisesApiScopes: true },
+    });
+    server = await startServerProcess({
+      NODE_OPTIONS: "--max-old-space-size=256",
+      BASE_URL: baseUrl,
+      PORT: String(port),
+      HOST: "127.0.0.1",
+      OIDC_ISSUER: identityProvider.issuer,
+      OIDC_CLIENT_ID: "proxy",
+      OIDC_CLIENT_SECRET: "proxy-secret",
+      OIDC_AUDIENCE: AUDIENCE,
+      STORE: "memory",
+      SECRET_KEY,
+      LOG_LEVEL: "silent",
+    });
+    client = await register(baseUrl);
+    while (tokens.length < 8) tokens.push((await signInForTokens(baseUrl, client)).access_token);
+  });
+  after(async () => {
+    await server.kill();
+    await identityProvider.close();
+  });
+
+  const post = (token: string, body: string | Buffer, headers: Record<string, string> = {}) =>
+    fetch(`${server.url}/mcp`, {
+      method: "POST",
+      body,
+      headers: {
+        "content-type": "application/json",
+        accept: "application/json, text/event-stream",
+        authorization: `Bearer ${token}`,
+        ...headers,
+      },
+    }).then(async (response) => {
+      await response.arrayBuffer();
+      return response.status;
+    });
+
+  const callWith = (args: string) =>
+    `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"say_hello","arguments":{"name":"A","x":${args}}}}`;
+  /** As many values as are taken, each of another shape: what costs the most. */
+  const shapes = Array.from({ length: 17_000 }, (_, n) => `{"k${n}":{"m${n}":1}}`).join(",");
+  const worst = {
+    "inflating to 4 MB": [
+      gzipSync(callWith(`[${"[],".repeat(MEGABYTE)}[]]`)),
+      { "content-encoding": "gzip" },
+    ] as const,
+    "a megabyte of arrays": [callWith(`[${"[],".repeat(MEGABYTE / 4)}[]]`), {}] as const,
+    "every value of another shape": [callWith(`[${shapes}]`), {}] as const,
+    "one large text": [callWith(`"${"\u00e4".repeat(MEGABYTE / 2 - 1_000)}"`), {}] as const,
+  };
+
+  for (const [name, [body, headers]] of Object.entries(worst))
+    test(`survives 200 messages at once: ${name}`, async () => {
+      const sent = Array.from({ length: 200 }, (_, n) =>
+        post(tokens[n % tokens.length] ?? "", body, headers),
+      );
+      const statuses = new Set(await Promise.all(sent));
+      for (const status of statuses) assert.ok([200, 413, 415, 429, 503].includes(status), String(status));
+      assert.equal((await fetch(`${server.url}/healthz`)).status, 200);
+      assert.equal((await callTool(`${server.url}/mcp`, tokens[0] ?? "", "whoami")).status, 200);
+    });
+
+  test("strangers who never finish make room for those who do", async () => {
+    const { port } = new URL(server.url);
+    const answers: string[] = [];
+    const sockets = Array.from({ length: 400 }, () => {
+      const socket = connect(Number(port), "127.0.0.1").on("error", () => {});
+      socket.on("data", (data) => void answers.push(String(data)));
+      socket.write(
+        `POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${FORM}\r\nContent-Length: 65536\r\n\r\n` +
+          "x".repeat(65_000),
+      );
+      return socket;
+    });
+    try {
+      const cut = await eventually("the oldest is cut", () => answers[0]);
+      assert.match(cut, /^HTTP\/1\.1 503 /);
+      assert.match(cut, /\r\nRetry-After: 5\r\n/i);
+      assert.match(cut, /\r\nConnection: close\r\n/i);
+      const { access_token } = await signInForTokens(server.url, client);
+      assert.equal((await callTool(`${server.url}/mcp`, access_token, "whoami")).status, 200);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+    }
+  });
+});
