@@ -44,6 +44,8 @@ export interface AuditEvent {
   rule?: string | undefined;
   /** Of a call that was allowed: whether the tool itself succeeded. */
   outcome?: "ok" | "error" | undefined;
+  /** How many calls of one batch this is about, if more than one. */
+  calls?: number | undefined;
   arguments?: unknown;
   /** Of a policy file, to tell which one decided. */
   sha256?: string | undefined;

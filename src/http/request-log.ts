@@ -5,6 +5,9 @@ import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
 import { withRequest } from "./current-request.ts";
 
+// A URL may have 16 KB, and nobody pays for what it writes into the log.
+const MAX_PATH = 256;
+
 const PROBES = new Set(["/healthz", "/readyz", "/metrics"]);
 
 /** Asked by machines every few seconds. */
@@ -25,7 +28,7 @@ export function requestLog(log: Logger): RequestHandler {
       const line = {
         requestId,
         method,
-        path,
+        path: path.slice(0, MAX_PATH),
         status: res.statusCode,
         durationMs: Math.round(performance.now() - startedAt),
         ...fields,

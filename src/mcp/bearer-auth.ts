@@ -94,10 +94,19 @@ export function insufficientScope(
 ): void {
   refuse(res, 403, "insufficient_scope", {
     error: "insufficient_scope",
-    error_description: `This needs the scope ${missing.join(" ")}, which was not granted.`,
+    error_description: `This needs the scope ${inWords(missing)}, which was not granted.`,
     resource_metadata: resourceMetadataUrl(resource),
     scope: scopesToAskFor.join(" "),
   });
+}
+
+const MAX_NAMED = 8;
+
+/** All of them are in `scope`: said twice, those of a batch would be more than clients take for a header. */
+function inWords(scopes: readonly string[]): string {
+  const more = scopes.length - MAX_NAMED;
+  const named = scopes.slice(0, MAX_NAMED).join(" ");
+  return more > 0 ? `${named} and ${more} more` : named;
 }
 
 type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };

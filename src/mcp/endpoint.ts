@@ -34,7 +34,7 @@ const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
 export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const { features, log } = options;
   const onerror = (error: Error) =>
-    log.debug({ reason: "mcp_request_rejected", cause: error.message }, "MCP request rejected");
+    log.debug({ reason: "mcp_request_rejected", cause: error.message.slice(0, 500) }, "MCP request rejected");
   const repeated = paramHeaders(features.tools);
   const makeServer = createServerFactory(options);
   const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror });
@@ -187,16 +187,18 @@ function isChallenged(
   caller: Caller,
   { features, resource, audit }: McpEndpointOptions,
 ): boolean {
-  const missing: string[] = [];
-  for (const message of messages(req.body)) {
-    const feature = features.addressedBy(message);
-    const decision = feature && caller.standing.may(feature);
-    if (feature === undefined || decision?.allowed !== false || decision.because !== "scopes") continue;
-    audit({ ...auditOf(feature, caller), ...denial(decision) });
-    missing.push(...decision.missing);
+  const addressed = messages(req.body).flatMap((message) => features.addressedBy(message) ?? []);
+  const missing = new Set<string>();
+  for (const feature of new Set(addressed)) {
+    const decision = caller.standing.may(feature);
+    if (decision.allowed || decision.because !== "scopes") continue;
+    // One line of the audit log for all the calls of a batch.
+    const calls = addressed.filter((each) => each === feature).length;
+    audit({ ...auditOf(feature, caller), ...denial(decision), ...(calls > 1 && { calls }) });
+    for (const scope of decision.missing) missing.add(scope);
   }
-  if (missing.length > 0) challenge(res, caller, missing, resource);
-  return missing.length > 0;
+  if (missing.size > 0) challenge(res, caller, [...missing], resource);
+  return missing.size > 0;
 }
 
 /**

@@ -4,17 +4,17 @@ import type { Metrics } from "./metrics.ts";
 
 export function countDecisions(metrics: Metrics): Audit {
   const { decisions, grantsEnded, signInSteps, calls, reasonLabel } = metrics;
-  return ({ event, decision, tool, resource, prompt, ...rest }) => {
+  return ({ event, decision, tool, resource, prompt, calls: count = 1, ...rest }) => {
     const reason = reasonLabel(rest.reason);
-    decisions.inc({ event, decision, reason });
+    decisions.inc({ event, decision, reason }, count);
     const outcome = decision === "deny" ? "denied" : (rest.outcome ?? "ok");
     switch (event) {
       case "tool_call":
-        return calls.inc({ kind: "tool", tool: tool ?? "", outcome, reason });
+        return calls.inc({ kind: "tool", tool: tool ?? "", outcome, reason }, count);
       case "resource_read":
-        return calls.inc({ kind: "resource", tool: resource ?? "", outcome, reason });
+        return calls.inc({ kind: "resource", tool: resource ?? "", outcome, reason }, count);
       case "prompt_get":
-        return calls.inc({ kind: "prompt", tool: prompt ?? "", outcome, reason });
+        return calls.inc({ kind: "prompt", tool: prompt ?? "", outcome, reason }, count);
       case "grant_ended":
         return grantsEnded.inc({ reason });
       case "consent":
