@@ -33,12 +33,16 @@ interface Options extends GrantCacheConfig, Pick<Surroundings, "now"> {
 
 interface Entry {
   grant: CachedGrant;
+  /** Of its text: counted once, when it comes from the store. */
+  size: number;
   fetchedAt: number;
   /** Of the watch; see there. */
   epoch: number | undefined;
 }
 
 const KIND = "grant";
+/** On average. Usual grants have 1 to 2 KB; what a provider says of its users can be many times that. */
+const SIZE_PER_ENTRY = 4_096;
 
 export function createGrantCache({
   entries: limit,
@@ -52,20 +56,29 @@ export function createGrantCache({
   if (limit === 0) return grants;
   // In the order of their last use: the first is the next to go.
   const entries = new Map<string, Entry>();
+  let size = 0;
   const fetching = new Map<string, Promise<CachedGrant | undefined>>();
 
   const watch = records.watch(KIND, (key) => {
     const id = key.slice(KIND.length + 1);
-    entries.delete(id);
+    drop(id);
     // What is on its way may have been read before the change: whoever waits for it may have it, nobody after them.
     fetching.delete(id);
   });
 
-  function keep(id: string, entry: Entry): void {
+  function drop(id: string): void {
+    size -= entries.get(id)?.size ?? 0;
     entries.delete(id);
+  }
+
+  function keep(id: string, entry: Entry): void {
+    drop(id);
     entries.set(id, entry);
-    const [oldest] = entries.keys();
-    if (entries.size > limit && oldest !== undefined) entries.delete(oldest);
+    size += entry.size;
+    for (const oldest of entries.keys()) {
+      if (entries.size <= limit && size <= limit * SIZE_PER_ENTRY) return;
+      drop(oldest);
+    }
   }
 
   function fetch(id: string): Promise<CachedGrant | undefined> {
@@ -79,8 +92,8 @@ export function createGrantCache({
       const [fetchedAt, { epoch }] = [now(), watch];
       const grant = await grants.find(id);
       const isCurrent = fetching.get(id) === found;
-      if (grant === undefined) entries.delete(id);
-      else if (isCurrent) keep(id, { grant: inUse(grant), fetchedAt, epoch });
+      if (grant === undefined) drop(id);
+      else if (isCurrent) keep(id, { ...measured(inUse(grant)), fetchedAt, epoch });
       return grant;
     }
   }
@@ -108,6 +121,10 @@ export function createGrantCache({
       }
     },
   };
+}
+
+function measured(grant: CachedGrant): Pick<Entry, "grant" | "size"> {
+  return { grant, size: JSON.stringify(grant).length };
 }
 
 function inUse({ upstream, replaced, familyKey, ...rest }: Grant): CachedGrant {

@@ -175,6 +175,28 @@ describe("the cache of grants", () => {
     assert.equal((await reads(s, "b")).count, 1);
   });
 
+  test("it is bounded in bytes as well: large grants leave room for fewer", async () => {
+    const s = stage({ entries: 3 });
+    const large = "x".repeat(5_000);
+    for (const id of ["a", "b", "c"]) s.stored.set(id, s.grant(id, large));
+    for (const id of ["a", "b", "c"]) await find(s, id);
+    assert.equal((await reads(s, "c")).count, 0);
+    assert.equal((await reads(s, "b")).count, 0);
+    assert.equal((await reads(s, "a")).count, 1, "went when the others came");
+    // A grant that alone is more than all may be is served, and not kept.
+    s.stored.set("huge", s.grant("huge", "x".repeat(20_000)));
+    assert.equal((await reads(s, "huge")).found?.id, "huge");
+    assert.equal((await reads(s, "huge")).count, 1);
+    // What went takes nothing up any more.
+    for (const id of ["d", "e", "f"]) s.stored.set(id, s.grant(id));
+    for (const id of ["d", "e", "f"]) await find(s, id);
+    for (const id of ["d", "e", "f"]) assert.equal((await reads(s, id)).count, 0);
+    s.tell("d");
+    s.stored.set("d", s.grant("d", "x".repeat(10_000)));
+    await find(s, "d");
+    for (const id of ["d", "e", "f"]) assert.equal((await reads(s, id)).count, 0, id);
+  });
+
   test("0 entries: every request asks the store", async () => {
     const s = stage({ entries: 0 });
     s.stored.set("g", s.grant("g"));
