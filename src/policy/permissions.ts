@@ -52,12 +52,13 @@ interface Rooms {
   membership: Membership;
 }
 
-/** Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
+/** Of all rulesets together. Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
 const MAX_STANDINGS = 1_000;
 
 export function createPermissions({ policy, catalogue, membership }: Rooms): Permissions {
   // A ruleset of a policy that is not in force any more takes its standings with it.
-  const standings = new WeakMap<object, Map<string, Standing>>();
+  let standings = new WeakMap<object, Map<string, Standing>>();
+  let made = 0;
 
   function decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision {
     const missing: string[] = [];
@@ -118,10 +119,16 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
     ruleset: policy.ruleset,
     standing(asker, held) {
       const ruleset = policy.ruleset(asker);
-      const alike = standings.get(ruleset) ?? new Map<string, Standing>();
       const scopes = held.join(" ");
-      const standing = alike.get(scopes) ?? createStanding(asker, held);
-      if (alike.size >= MAX_STANDINGS) alike.clear();
+      const known = standings.get(ruleset)?.get(scopes);
+      if (known !== undefined) return known;
+      if (made >= MAX_STANDINGS) {
+        standings = new WeakMap();
+        made = 0;
+      }
+      made++;
+      const alike = standings.get(ruleset) ?? new Map<string, Standing>();
+      const standing = createStanding(asker, held);
       standings.set(ruleset, alike.set(scopes, standing));
       return standing;
     },

@@ -31,3 +31,29 @@ test("a standing that was shared says nothing of who is treated otherwise by new
   assert.equal(permissions.standing(bob, []).may(tool).allowed, false);
   assert.equal(permissions.standing(alice, []).may(tool).allowed, true);
 });
+
+test("combinations of scopes are kept up to a number, over all who are treated differently", () => {
+  const names = Array.from({ length: 12 }, (_, n) => `room-${n}:enter`);
+  const catalogue = scopeCatalogue(Object.fromEntries(names.map((name) => [name, name])), []);
+  const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };
+  const people = Array.from({ length: 20 }, (_, n) => `user-${n}`);
+  const rules = people.map(
+    (user) => `  - name: ${user}\n    deny: { tools: [list_orders] }\n    for: { users: [${user}] }`,
+  );
+  const policy = policyOf(`default: allow\nrules:\n${rules.join("\n")}`);
+  const permissions = createPermissions({ policy, catalogue, membership });
+  const first = asker({ subject: "user-0" });
+  const kept = permissions.standing(first, []);
+  const ask = (combinations: number) => {
+    for (const subject of people)
+      for (let chosen = 1; chosen <= combinations; chosen++)
+        permissions.standing(
+          asker({ subject }),
+          names.filter((_, n) => chosen & (1 << n)),
+        );
+  };
+  ask(40);
+  assert.equal(permissions.standing(first, []), kept);
+  ask(60);
+  assert.notEqual(permissions.standing(first, []), kept, "1,200 are more than are kept");
+});
