@@ -23,6 +23,8 @@ export interface UpstreamConfig {
   organization?: string;
   /** What a provider wants to hear at each sign-in beyond the protocol, such as Google's `access_type`. */
   authorizationParameters: Readonly<Record<string, string>>;
+  /** Back-Channel Logout §2.4 requires `exp` of a logout token since December 2023; not every provider sends it. */
+  logoutTokenExp: "required" | "optional";
   timeoutSeconds: number;
 }
 
@@ -32,6 +34,7 @@ export function upstreamConfig(settings: Settings): UpstreamConfig {
     ...(scopes !== undefined && { scopes }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
+    logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
@@ -90,7 +93,7 @@ function authorizationParameters(settings: Settings): Record<string, string> {
 
 type OfPreset = Omit<
   UpstreamConfig,
-  "scopes" | "scopeSources" | "authorizationParameters" | "timeoutSeconds"
+  "scopes" | "scopeSources" | "authorizationParameters" | "logoutTokenExp" | "timeoutSeconds"
 >;
 
 function auth0(settings: Settings): OfPreset {

@@ -118,14 +118,16 @@ export class TooManyRequestsError extends OAuthError {
 
 /** Something we depend on is out of reach: always 503 with `Retry-After`, and nothing was consumed. */
 export class UnavailableError extends OAuthError {
-  readonly retryAfterSeconds = 5;
+  readonly retryAfterSeconds: number;
 
+  /** @param detail.retryAfterSeconds where it is known; 5 otherwise */
   constructor(
     what: "storage" | "identity provider" | "application's web site" | "server",
-    detail: { reason: string; cause?: unknown; description?: string },
+    detail: { reason: string; cause?: unknown; description?: string; retryAfterSeconds?: number },
   ) {
     const outOfReach = `The ${what} cannot be reached right now. Try again in a moment.`;
     super("temporarily_unavailable", detail.description ?? outOfReach, detail);
+    this.retryAfterSeconds = detail.retryAfterSeconds ?? 5;
   }
 }
 

@@ -22,7 +22,8 @@ const REPLAY_SECONDS = 600;
 
 /**
  * Ends every grant of the login session that the token names, or of the user if it names no session (§2.4).
- * @throws OAuthError `invalid_request` for a token that is not a genuine, fresh one of the provider
+ * @throws OAuthError `invalid_request` for a token that is not a genuine, fresh one of the provider; UnavailableError if
+ * that cannot be known yet, so that the provider says it again
  */
 export async function endGrantsOfLogout(
   logoutToken: string,

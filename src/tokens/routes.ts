@@ -60,7 +60,14 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     points: perAddress,
     seconds: 60,
   });
-  const form: RequestHandler[] = [limitAddress, formBody(bodies.ofStrangers), requireForm];
+  // As many, for a provider may report a whole company's sign-outs at once; counted apart from what is asked of /token.
+  const limitLogouts = limitPerAddress(records.rateLimits, {
+    name: "logout_tokens_of_address",
+    points: perAddress,
+    seconds: 60,
+  });
+  const readForm: RequestHandler[] = [formBody(bodies.ofStrangers), requireForm];
+  const form: RequestHandler[] = [limitAddress, ...readForm];
 
   /** Counted for who proved to be that client: nobody uses up another's share. */
   async function authenticated(req: Request): Promise<AuthenticatedClient> {
@@ -121,7 +128,7 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     res.json(await introspectToken(client, token, { ...rooms, issuer: config.baseUrl }));
   });
 
-  router.post("/auth/backchannel-logout", ...form, async (req, res) => {
+  router.post("/auth/backchannel-logout", limitLogouts, ...readForm, async (req, res) => {
     res.set("Cache-Control", "no-store");
     const { logout_token: logoutToken } = parse(BackchannelLogout, req.body);
     await endGrantsOfLogout(logoutToken, rooms);

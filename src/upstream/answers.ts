@@ -8,7 +8,7 @@ export async function answer<T>(call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (cause) {
-    if (cause instanceof UpstreamRefusal) throw cause;
+    if (cause instanceof UpstreamRefusal || cause instanceof UnavailableError) throw cause;
     if (rejectsUs(cause))
       throw new UnavailableError("identity provider", {
         reason: "client_credentials_rejected",

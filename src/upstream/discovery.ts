@@ -1,21 +1,19 @@
 /** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
-import { createRemoteJWKSet } from "jose";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
 
 const DISCOVERY_SECONDS = 3_600;
 const DISCOVERY_RETRY_SECONDS = 1;
-// Unknown keys come only in tokens that the provider itself handed to us: nobody can make us ask often.
-const JWKS_COOLDOWN_MS = 1_000;
 
 /** What discovery found, and what is built on it. */
 export interface Discovered {
   configuration: oidc.Configuration;
-  jwks: ReturnType<typeof createRemoteJWKSet>;
+  keys: ProviderKeys;
 }
 
 /** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
@@ -31,7 +29,8 @@ export function cachedDiscovery(
 
   async function attemptDiscovery(): Promise<Discovered> {
     try {
-      current = await discover(config);
+      const configuration = await discover(config);
+      current = { configuration, keys: keysOf(configuration) };
       freshUntil = now() + DISCOVERY_SECONDS;
       return current;
     } catch (cause) {
@@ -48,6 +47,14 @@ export function cachedDiscovery(
     }
   }
 
+  /** What is known of them outlasts the discovery, unless they are published elsewhere by now. */
+  function keysOf(configuration: oidc.Configuration): ProviderKeys {
+    const { jwks_uri: uri } = configuration.serverMetadata();
+    if (uri === undefined) throw new Error("The provider's discovery document names no jwks_uri");
+    if (current?.keys.uri === uri) return current.keys;
+    return createProviderKeys(uri, config.timeoutSeconds, { now, log });
+  }
+
   return async () => {
     if (current !== undefined) {
       // Nobody waits for a renewal; what is known serves on meanwhile.
@@ -61,9 +68,9 @@ export function cachedDiscovery(
   };
 }
 
-async function discover(config: UpstreamConfig): Promise<Discovered> {
+async function discover(config: UpstreamConfig): Promise<oidc.Configuration> {
   const issuer = new URL(config.issuer);
-  const configuration = await oidc.discovery(
+  return await oidc.discovery(
     issuer,
     config.clientId,
     { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS },
@@ -76,11 +83,4 @@ async function discover(config: UpstreamConfig): Promise<Discovered> {
       execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
     },
   );
-  const { jwks_uri: jwksUri } = configuration.serverMetadata();
-  if (jwksUri === undefined) throw new Error("The provider's discovery document names no jwks_uri");
-  const jwks = createRemoteJWKSet(new URL(jwksUri), {
-    timeoutDuration: config.timeoutSeconds * 1000,
-    cooldownDuration: JWKS_COOLDOWN_MS,
-  });
-  return { configuration, jwks };
 }

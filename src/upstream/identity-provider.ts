@@ -118,7 +118,8 @@ export interface IdentityProvider {
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
   /**
-   * Verifies a logout token (OpenID Connect Back-Channel Logout §2.6).
+   * Verifies a logout token (OpenID Connect Back-Channel Logout §2.6). Its key may be too new to be known here, which is
+   * an UnavailableError that says when to come again.
    * @throws UpstreamRefusal if it is not a genuine, fresh one
    */
   verifyLogoutToken(token: string): Promise<LogoutToken>;

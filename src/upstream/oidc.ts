@@ -14,12 +14,8 @@ import {
   UpstreamRefusal,
   type UpstreamTokens,
 } from "./identity-provider.ts";
-import {
-  decodedClaims,
-  verifyAccessToken,
-  verifyLogoutToken,
-  verifySignature,
-} from "./token-verification.ts";
+import { verifyLogoutToken } from "./logout-token.ts";
+import { decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
 import {
   fetchUserInfo,
   isIncomplete,
@@ -151,7 +147,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
 
     async verifyLogoutToken(token) {
       const found = await discovered();
-      return await answer(verifyLogoutToken(token, found, config.clientId));
+      return await answer(verifyLogoutToken(token, found, config, now()));
     },
 
     async endSessionUrl() {

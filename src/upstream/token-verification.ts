@@ -1,24 +1,34 @@
 /** Are the provider's tokens genuine, and for us? Signatures by jose against its keys. */
 import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
-import { z } from "zod";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
-import { type LogoutToken, UpstreamRefusal } from "./identity-provider.ts";
+import { UpstreamRefusal } from "./identity-provider.ts";
 
 export const CLOCK_TOLERANCE_SECONDS = 30;
 
 // Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
-const ALGORITHMS = ["RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "EdDSA"];
+export const ALGORITHMS = [
+  "RS256",
+  "PS256",
+  "ES256",
+  "RS384",
+  "PS384",
+  "ES384",
+  "RS512",
+  "PS512",
+  "ES512",
+  "EdDSA",
+];
 
 /**
  * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute.
  * @throws UpstreamRefusal
  */
-export async function verifySignature(idToken: string, { jwks }: Discovered): Promise<void> {
+export async function verifySignature(idToken: string, { keys }: Discovered): Promise<void> {
   try {
-    await compactVerify(idToken, jwks, { algorithms: ALGORITHMS });
+    await compactVerify(idToken, keys.ofProviderToken, { algorithms: ALGORITHMS });
   } catch (cause) {
     throw isJwtProblem(cause) ? new UpstreamRefusal("invalid_id_token", { cause }) : cause;
   }
@@ -29,14 +39,14 @@ export async function verifySignature(idToken: string, { jwks }: Discovered): Pr
  * @throws UpstreamRefusal if it is meant for our audience and does not verify.
  */
 export async function verifyAccessToken(
-  { configuration, jwks }: Discovered,
+  { configuration, keys }: Discovered,
   { audience }: UpstreamConfig,
   accessToken: string,
   log: Surroundings["log"],
 ): Promise<JWTPayload | undefined> {
   if (accessToken.split(".").length !== 3) return undefined;
   try {
-    const { payload } = await jwtVerify(accessToken, jwks, {
+    const { payload } = await jwtVerify(accessToken, keys.ofProviderToken, {
       issuer: configuration.serverMetadata().issuer,
       algorithms: ALGORITHMS,
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
@@ -52,51 +62,8 @@ export async function verifyAccessToken(
   }
 }
 
-const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
-const MAX_LOGOUT_TOKEN_AGE_SECONDS = 300;
-
-/** OpenID Connect Back-Channel Logout §2.4 and §2.6. */
-export async function verifyLogoutToken(
-  token: string,
-  { configuration, jwks }: Discovered,
-  clientId: string,
-): Promise<LogoutToken> {
-  try {
-    const { payload } = await jwtVerify(token, jwks, {
-      issuer: configuration.serverMetadata().issuer,
-      audience: clientId,
-      algorithms: ALGORITHMS,
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      maxTokenAge: MAX_LOGOUT_TOKEN_AGE_SECONDS,
-      requiredClaims: ["jti", "iat"],
-    });
-    return LogoutClaims.parse(payload);
-  } catch (cause) {
-    if (isJwtProblem(cause) || cause instanceof z.ZodError)
-      throw new UpstreamRefusal("invalid_logout_token", { cause });
-    throw cause;
-  }
-}
-
-/** An ID token must not pass for a logout token: it has no event, and a logout token has no nonce. */
-const LogoutClaims = z
-  .object({
-    jti: z.string(),
-    sub: z.string().optional(),
-    sid: z.string().optional(),
-    nonce: z.never().optional(),
-    events: z.object({ [LOGOUT_EVENT]: z.object({}) }),
-  })
-  .refine(({ sub, sid }) => sub !== undefined || sid !== undefined, "names neither a user nor a session")
-  .transform(
-    ({ jti, sub, sid }): LogoutToken => ({
-      jti,
-      ...(sub !== undefined && { subject: sub }),
-      ...(sid !== undefined && { sid }),
-    }),
-  );
-
-function isJwtProblem(error: unknown): boolean {
+/** True for what is wrong with the token itself; false for keys that are out of reach. */
+export function isJwtProblem(error: unknown): boolean {
   return (
     error instanceof jose.JOSEError && error.code !== "ERR_JWKS_TIMEOUT" && error.code !== "ERR_JOSE_GENERIC"
   );

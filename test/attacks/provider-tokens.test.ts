@@ -159,6 +159,7 @@ describe("what the identity provider signed", () => {
         signed(logoutClaims({ iat: iat + 5 * MINUTES })),
         signed(logoutClaims({ events: {} })),
         signed(logoutClaims({ nonce: "as in an ID token" })),
+        signed(logoutClaims({ exp: undefined })),
         signed(logoutClaims({ jti: undefined })),
         signed(logoutClaims({ sub: undefined })),
         hmacWithPublicKey(logoutClaims()),

@@ -54,6 +54,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
         issuer: provider.issuer,
         environment: {
           OIDC_AUDIENCE: "",
+          OIDC_LOGOUT_TOKEN_EXP: "optional",
           CLIENTS: JSON.stringify([
             { client_id: "backend", client_secret: BACKEND_SECRET, redirect_uris: [REDIRECT_URI] },
           ]),

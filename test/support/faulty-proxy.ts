@@ -23,6 +23,8 @@ export interface FaultyProxy {
   rewrite: ((body: Record<string, unknown>) => object | Promise<object>) | undefined;
   /** Published beside the provider's own keys: whoever has it signs as the provider. */
   extraKey: object | undefined;
+  /** Instead of its keys. */
+  keysAnswer: { status: number; headers?: Record<string, string> } | undefined;
   /** Breaks the connections of a "timeout", as the network does in the end. */
   dropUnanswered(): void;
   seen: Array<{
@@ -73,6 +75,8 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
       const { status, type = "application/json", body: text } = proxy.answer;
       return void res.writeHead(status, { "content-type": type }).end(text);
     }
+    if (proxy.keysAnswer !== undefined && path === "/jwks")
+      return void res.writeHead(proxy.keysAnswer.status, proxy.keysAnswer.headers).end();
     const forwarded = request(
       { port: proxy.target, host: "127.0.0.1", method: req.method, path: req.url, headers: req.headers },
       (answer) => {
@@ -104,6 +108,7 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     answer: undefined,
     rewrite: undefined,
     extraKey: undefined,
+    keysAnswer: undefined,
     dropUnanswered() {
       for (const socket of unanswered) socket.destroy();
       unanswered.clear();
