@@ -16,6 +16,7 @@ import type { Config } from "./config.ts";
 import { createConnections } from "./connections/list.ts";
 import { createSessions, Session } from "./connections/session.ts";
 import { createPages } from "./http/pages.ts";
+import { spend } from "./http/rate-limit.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createCancellations } from "./mcp/cancellations.ts";
 import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
@@ -30,6 +31,7 @@ import { type ScopeUse, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { requiredScopes } from "./oauth/scope-requirement.ts";
 import { createPermissions } from "./policy/permissions.ts";
 import { allowEverything, type Policy } from "./policy/policy.ts";
+import { type Budgets, costOf } from "./storage/budgets.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { sparingRateLimits } from "./storage/rate-limits.ts";
 import { createSealer } from "./storage/sealer.ts";
@@ -154,6 +156,7 @@ export function buildRooms(options: AppOptions) {
     clients,
     policy: redirectUris,
     baseUrl,
+    spend: spendOnRegistration(config.registration, records.budgets),
     async endGrantsOf(clientId) {
       const held = await grants.ofClient(clientId);
       await endGrants(
@@ -203,6 +206,21 @@ export function buildRooms(options: AppOptions) {
     conversation,
     upstreamRefresh,
   };
+}
+
+/**
+ * A registration counts by its size: one, if it is usual, and six, if it is the largest. So its limits bound the bytes that
+ * strangers have stored: those of one hour, times the hours that an unused registration lives.
+ */
+function spendOnRegistration({ perAddressPerHour, perHour }: Config["registration"], budgets: Budgets) {
+  const budget = { name: "registrations", points: perHour, seconds: 3_600 };
+  return (client: Client, address: string) =>
+    // Where an operator allows fewer than six, a large one is all that an address may have.
+    spend(budgets, budget, {
+      address,
+      perAddress: perAddressPerHour,
+      cost: Math.min(costOf(client), perAddressPerHour),
+    });
 }
 
 const MAX_JWKS_BYTES = 65_536;
