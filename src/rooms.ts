@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { type AuditStream, createAudit } from "./audit.ts";
 import { Approval, createApprovals } from "./authorization/approvals.ts";
 import { browserCookies } from "./authorization/browser.ts";
+import { loginAdmission } from "./authorization/login-admission.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
 import type { ClientAuthentication } from "./clients/authenticate-client.ts";
 import { createFetchJwks } from "./clients/cimd-jwks.ts";
@@ -118,7 +119,10 @@ export function buildRooms(options: AppOptions) {
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
-  const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
+  const logins = createLogins(
+    encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
+    loginAdmission(config, records),
+  );
   const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
   const lastUse = createLastUse({ ...surroundings, records, grants: grantStore });
   lifecycle.atEnd(lastUse.flush);
