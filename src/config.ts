@@ -264,7 +264,7 @@ function lifetimes(settings: Settings): Lifetimes {
     authorizationCodeSeconds: settings.integer("AUTHORIZATION_CODE_SECONDS", 60, 5, 600),
     refreshGraceSeconds: settings.integer("REFRESH_GRACE_SECONDS", 120, 0, 600),
     clientSeconds: settings.integer("CLIENT_SECONDS", 90 * DAY, 600, 800 * DAY),
-    unusedClientSeconds: settings.integer("UNUSED_CLIENT_SECONDS", 3 * DAY, 600, 90 * DAY),
+    unusedClientSeconds: settings.integer("UNUSED_CLIENT_SECONDS", DAY / 2, 600, 90 * DAY),
   };
   if (seconds.clientSeconds < seconds.grantIdleSeconds + RENEWAL_SECONDS)
     settings.problem(

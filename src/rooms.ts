@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { type AuditStream, createAudit } from "./audit.ts";
 import { Approval, createApprovals } from "./authorization/approvals.ts";
 import { browserCookies } from "./authorization/browser.ts";
+import { loginAdmission } from "./authorization/login-admission.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
 import type { ClientAuthentication } from "./clients/authenticate-client.ts";
 import { createFetchJwks } from "./clients/cimd-jwks.ts";
@@ -19,6 +20,7 @@ import { createSessions, Session } from "./connections/session.ts";
 import { type Bodies, largestShare } from "./http/body.ts";
 import { createBodyBudget } from "./http/body-budget.ts";
 import { createPages } from "./http/pages.ts";
+import { spend } from "./http/rate-limit.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createCancellations } from "./mcp/cancellations.ts";
 import { type Features, type FeatureTable, featureTable } from "./mcp/features.ts";
@@ -33,6 +35,7 @@ import { type ScopeUse, scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { requiredScopes } from "./oauth/scope-requirement.ts";
 import { createPermissions } from "./policy/permissions.ts";
 import { allowEverything, type Policy } from "./policy/policy.ts";
+import { type Budgets, costOf } from "./storage/budgets.ts";
 import { encryptedStore } from "./storage/encrypted.ts";
 import { sparingRateLimits } from "./storage/rate-limits.ts";
 import { createSealer } from "./storage/sealer.ts";
@@ -119,7 +122,10 @@ export function buildRooms(options: AppOptions) {
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
-  const logins = createLogins(encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }));
+  const logins = createLogins(
+    encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
+    loginAdmission(config, records),
+  );
   const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
   const lastUse = createLastUse({ ...surroundings, records, grants: grantStore });
   lifecycle.atEnd(lastUse.flush);
@@ -157,6 +163,7 @@ export function buildRooms(options: AppOptions) {
     clients,
     policy: redirectUris,
     baseUrl,
+    spend: spendOnRegistration(config.registration, records.budgets),
     async endGrantsOf(clientId) {
       const held = await grants.ofClient(clientId);
       await endGrants(
@@ -222,6 +229,21 @@ function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
     ofCallers: { maxBytes: maxRequestBytes, budget: createBodyBudget({ total, perHolder }) },
     ofStrangers: { maxBytes: 65_536, budget: createBodyBudget({ total: heapBytes / 16 }) },
   };
+}
+
+/**
+ * A registration counts by its size: one, if it is usual, and six, if it is the largest. So its limits bound the bytes that
+ * strangers have stored: those of one hour, times the hours that an unused registration lives.
+ */
+function spendOnRegistration({ perAddressPerHour, perHour }: Config["registration"], budgets: Budgets) {
+  const budget = { name: "registrations", points: perHour, seconds: 3_600 };
+  return (client: Client, address: string) =>
+    // Where an operator allows fewer than six, a large one is all that an address may have.
+    spend(budgets, budget, {
+      address,
+      perAddress: perAddressPerHour,
+      cost: Math.min(costOf(client), perAddressPerHour),
+    });
 }
 
 const MAX_JWKS_BYTES = 65_536;

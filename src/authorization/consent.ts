@@ -117,11 +117,13 @@ interface Rooms {
 
 /**
  * The user said yes: from here on the flow is a record, bound to this browser, and the browser goes upstream.
- * @throws UnavailableError if the provider cannot be reached; the form can be sent again
+ * @param from the address that asks
+ * @throws UnavailableError if the provider cannot be reached; TooManyRequestsError. The form can be sent again
  */
 export async function approve(
   { request, browser }: AwaitingConsent,
   approval: Pick<ClientLogin, "remember" | "approvedBy">,
+  from: string,
   rooms: Surroundings & Rooms,
 ): Promise<URL> {
   const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
@@ -134,6 +136,6 @@ export async function approve(
     codeVerifier,
     scopes: request.scopes,
   });
-  await logins.put(state, { step: "login", request, ...approval, ...bonds }, transactionSeconds);
+  await logins.open(state, { step: "login", request, ...approval, ...bonds }, transactionSeconds, from);
   return url;
 }

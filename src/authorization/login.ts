@@ -63,7 +63,7 @@ export async function orPutBack<T>(
     return await finish();
   } catch (error) {
     if (error instanceof UnavailableError)
-      await logins.put(state, login, Math.max(1, login.expiresAt - now()));
+      await logins.putBack(state, login, Math.max(1, login.expiresAt - now()));
     throw error;
   }
 }

@@ -7,7 +7,7 @@ import { type Bodies, formBody } from "../http/body.ts";
 import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import type { Html, Pages } from "../http/pages.ts";
-import { limitPerAddress } from "../http/rate-limit.ts";
+import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
@@ -26,6 +26,7 @@ import { finishAuthorization } from "./callback.ts";
 import type { ConnectionsEntrance } from "./connections-entrance.ts";
 import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
 import { takeLogin } from "./login.ts";
+import { signInLimit } from "./login-admission.ts";
 import { logoutRoutes } from "./logout.ts";
 import {
   type AuthorizationRequest,
@@ -73,12 +74,11 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     catalogue,
     upstreamClientId: upstream.clientId,
   };
-  const perAddress = { name: "sign_ins", points: config.signInsPerAddressPerHour, seconds: 3_600 };
+  const perAddress = signInLimit(config);
   // A page costs nothing, unless a stranger's document has to be fetched for it.
   const fetchesDocument = ({ query, body }: Request) =>
     String(query.client_id ?? body?.client_id).startsWith("https://");
   const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
-  const limitSignIns = limitPerAddress(records.rateLimits, perAddress);
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
@@ -93,7 +93,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const unasked = await approvedBefore(req, request, known, prompt);
     if (unasked !== undefined) {
       const { scopes, ...approval } = unasked;
-      return await goUpstream({ ...transaction, request: { ...request, scopes } }, approval, res);
+      return await goUpstream({ ...transaction, request: { ...request, scopes } }, approval, req, res);
     }
     // OpenID Connect Core §3.1.2.1: "none" means that no page may be shown.
     if (prompt?.split(" ").includes("none"))
@@ -133,9 +133,11 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   async function goUpstream(
     approved: AwaitingConsent,
     approval: Pick<ClientLogin, "remember" | "approvedBy">,
+    req: Request,
     res: Response,
   ): Promise<void> {
-    const url = await approve(approved, approval, { ...rooms, callbackUrl, transactionSeconds });
+    const from = req.ip ?? "";
+    const url = await approve(approved, approval, from, { ...rooms, callbackUrl, transactionSeconds });
     const { clientId, scopes } = approved.request;
     audit({ event: "consent", decision: "allow", clientId, scopes });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
@@ -153,7 +155,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   });
 
   const consentForm = formBody({ ...bodies.ofStrangers, maxBytes: MAX_CONSENT_BYTES });
-  router.post("/consent", limitSignIns, consentForm, async (req, res) => {
+  router.post("/consent", consentForm, async (req, res) => {
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, baseUrl, now());
     if (asked === undefined)
@@ -172,6 +174,8 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
         { reason: "another_browser" },
       );
     if (decision === "deny") {
+      // It leads nowhere, and is written down like a sign-in that does.
+      await countAddress(records.rateLimits, perAddress, req.ip);
       const { clientId, scopes } = asked.request;
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
       throw denied(asked);
@@ -180,7 +184,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const remembering = remember !== undefined && consent.mode === "remember";
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);
-    await goUpstream(approved, remembering ? { remember: asked.request.scopes } : {}, res);
+    await goUpstream(approved, remembering ? { remember: asked.request.scopes } : {}, req, res);
   });
 
   // Express would answer HEAD with the handler of GET, which uses the login up.

@@ -99,14 +99,29 @@ export function openConsent(
 
 /** Logins by the `state` that went upstream. Only its hash is stored: a dump of the store cannot finish a login. */
 export interface Logins {
-  put(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
+  /**
+   * Keeps one that begins.
+   * @param from the address that asks
+   * @throws TooManyRequestsError
+   */
+  open(state: string, login: AwaitingLogin, ttlSeconds: number, from: string): Promise<void>;
+  /** Keeps one that was taken, as if it had not been. */
+  putBack(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
   /** See {@link Store.take}. */
   take(state: string, accept: (login: AwaitingLogin) => void): Promise<AwaitingLogin | undefined>;
 }
 
-export function createLogins(store: Store<AwaitingLogin>): Logins {
+/** @param admit decides about each one that begins, before it is kept */
+export function createLogins(
+  store: Store<AwaitingLogin>,
+  admit: (login: AwaitingLogin, from: string) => Promise<void>,
+): Logins {
   return {
-    put: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
+    async open(state, login, ttlSeconds, from) {
+      await admit(login, from);
+      await store.put(sha256(state), login, ttlSeconds);
+    },
+    putBack: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
     take: (state, accept) => store.take(sha256(state), accept),
   };
 }

@@ -8,7 +8,7 @@ export interface Clients {
   find(clientId: string): Promise<Client | undefined>;
   /** Stores a registration that nobody has used yet; it is soon forgotten if that stays so. */
   add(client: Client): Promise<void>;
-  /** Stores changed metadata. */
+  /** Stores changed metadata. A registration that nobody has used yet lives no longer for it. */
   change(client: Client): Promise<void>;
   /** The client holds a grant: its registration must outlive that. */
   keepAlive(client: Client): Promise<void>;
@@ -32,7 +32,6 @@ export function createClients(
 ): Clients {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
   const hasBeenUsed = (client: Client) => client.usedAt > client.client_id_issued_at;
-  const ttlSeconds = (client: Client) => (hasBeenUsed(client) ? clientSeconds : unusedClientSeconds);
 
   /** Only what is still there is changed: a registration that was removed meanwhile stays removed. */
   async function change(client: Client, changed: (current: Client) => Client): Promise<void> {
@@ -41,7 +40,7 @@ export function createClients(
       (current) => {
         if (current === undefined) return { result: undefined };
         const write = changed(current);
-        return { write, ttlSeconds: ttlSeconds(write), result: undefined };
+        return { write, ttlSeconds: hasBeenUsed(write) ? clientSeconds : "kept", result: undefined };
       },
       client,
     );
@@ -56,7 +55,7 @@ export function createClients(
         ? documents.find(clientId)
         : store.get(clientId);
     },
-    add: (client) => store.put(client.client_id, client, ttlSeconds(client)),
+    add: (client) => store.put(client.client_id, client, unusedClientSeconds),
     change: (client) => change(client, ({ usedAt }) => ({ ...client, usedAt })),
     async keepAlive(client) {
       const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;

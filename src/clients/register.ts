@@ -21,12 +21,20 @@ export type ClientInformation = ClientMetadata & {
 };
 
 export interface Registrations {
-  /** @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata` */
-  register(body: unknown): Promise<ClientInformation>;
+  /**
+   * @param from the address that asks
+   * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`; TooManyRequestsError
+   */
+  register(body: unknown, from: string): Promise<ClientInformation>;
   /** @throws OAuthError `invalid_token` */
   read(clientId: string, registrationToken: string): Promise<ClientInformation>;
-  /** @throws OAuthError `invalid_token`, `invalid_redirect_uri` or `invalid_client_metadata` */
-  update(clientId: string, registrationToken: string, body: unknown): Promise<ClientInformation>;
+  /** @throws as {@link register}; OAuthError `invalid_token` */
+  update(
+    clientId: string,
+    registrationToken: string,
+    body: unknown,
+    from: string,
+  ): Promise<ClientInformation>;
   /** @throws OAuthError `invalid_token` */
   remove(clientId: string, registrationToken: string): Promise<void>;
 }
@@ -37,6 +45,11 @@ interface Rooms {
   clients: Clients;
   policy: RedirectUriPolicy;
   baseUrl: string;
+  /**
+   * Asked before anything is written, with what is to be written: what is refused before costs nobody anything.
+   * @throws TooManyRequestsError
+   */
+  spend(client: Client, from: string): Promise<void>;
   /** Ends every grant that a client holds. */
   endGrantsOf(clientId: string): Promise<void>;
   audit: Audit;
@@ -46,6 +59,7 @@ export function createRegistrations({
   clients,
   policy,
   baseUrl,
+  spend,
   endGrantsOf,
   now,
   randomBytes,
@@ -66,7 +80,7 @@ export function createRegistrations({
   }
 
   return {
-    async register(body) {
+    async register(body, from) {
       const metadata = parseClientMetadata(body, policy);
       const registrationToken = newSecret();
       const { client, secret } = withSecret(
@@ -80,13 +94,14 @@ export function createRegistrations({
         },
         newSecret,
       );
+      await spend(client, from);
       await clients.add(client);
       audit({ event: "client_registered", decision: "allow", ...auditOf(client) });
       return { ...information(client, baseUrl, secret), registration_access_token: registrationToken };
     },
     read: async (clientId, registrationToken) =>
       information(await managed(clientId, registrationToken), baseUrl),
-    async update(clientId, registrationToken, body) {
+    async update(clientId, registrationToken, body, from) {
       const known = await managed(clientId, registrationToken);
       if (isNamed(body) && body.client_id !== clientId)
         throw new OAuthError(
@@ -110,6 +125,7 @@ export function createRegistrations({
         definedOnly({ ...parseClientMetadata(body, policy), ...kept }),
         newSecret,
       );
+      await spend(client, from);
       await clients.change(client);
       audit({ event: "client_changed", decision: "allow", ...auditOf(client) });
       return information(client, baseUrl, secret);

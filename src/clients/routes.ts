@@ -5,7 +5,7 @@ import type { Registration } from "../config-clients.ts";
 import { type Bodies, jsonBody } from "../http/body.ts";
 import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
-import { limitOverall, limitPerAddress } from "../http/rate-limit.ts";
+import { limitPerAddress } from "../http/rate-limit.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { RateLimits } from "../storage/rate-limits.ts";
@@ -13,6 +13,7 @@ import type { Surroundings } from "../surroundings.ts";
 import { matchesHash, type Registrations } from "./register.ts";
 
 const HOUR = 3_600;
+const REQUESTS_PER_REGISTRATION = 10;
 
 interface Rooms {
   registrations: Registrations;
@@ -28,8 +29,13 @@ export function registrationRoutes({
   bodies,
   log,
 }: Surroundings & Rooms): Router {
-  const { perAddressPerHour, perHour } = registration;
   const router = Router();
+  // Whatever comes of it: reading, guessing and sending nonsense cost little, and are counted apart from what is stored.
+  const limitRequests = limitPerAddress(rateLimits, {
+    name: "registration_requests_of_address",
+    points: registration.perAddressPerHour * REQUESTS_PER_REGISTRATION,
+    seconds: HOUR,
+  });
   const body = [jsonBody(bodies.ofStrangers), requireJson];
   const noStore: RequestHandler = (_req, res, next) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
@@ -37,31 +43,20 @@ export function registrationRoutes({
   };
   router.use("/register", noStore);
 
-  router.post(
-    "/register",
-    requirePermission(registration),
-    // Hosted clients register everybody from a few shared addresses, so that limit is generous. It comes first: one
-    // flooder must not use up what is meant for all.
-    limitPerAddress(rateLimits, {
-      name: "registrations_of_address",
-      points: perAddressPerHour,
-      seconds: HOUR,
-    }),
-    limitOverall(rateLimits, { name: "registrations", points: perHour, seconds: HOUR }),
-    ...body,
-    async (req, res) => {
-      const information = await registrations.register(req.body);
-      res.locals.clientId = information.client_id;
-      res.status(201).json(information);
-    },
-  );
+  router.post("/register", limitRequests, requirePermission(registration), ...body, async (req, res) => {
+    const information = await registrations.register(req.body, req.ip ?? "");
+    res.locals.clientId = information.client_id;
+    res.status(201).json(information);
+  });
   router.all("/register", refuseOtherMethods("POST"));
 
+  router.use("/register/:clientId", limitRequests);
   router.get("/register/:clientId", async (req, res) => {
     res.json(await registrations.read(req.params.clientId, bearerToken(req)));
   });
   router.put("/register/:clientId", ...body, async (req: Request<{ clientId: string }>, res) => {
-    res.json(await registrations.update(req.params.clientId, bearerToken(req), req.body));
+    const { clientId } = req.params;
+    res.json(await registrations.update(clientId, bearerToken(req), req.body, req.ip ?? ""));
   });
   router.delete("/register/:clientId", async (req, res) => {
     await registrations.remove(req.params.clientId, bearerToken(req));

@@ -11,7 +11,7 @@ import { pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { ownFormsOnly } from "../http/own-form.ts";
 import type { Pages } from "../http/pages.ts";
-import { count, limitPerAddress } from "../http/rate-limit.ts";
+import { count } from "../http/rate-limit.ts";
 import type { Lifecycle } from "../lifecycle.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
@@ -87,12 +87,6 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
   const callbackUrl = `${baseUrl}/auth/callback`;
   const router = Router();
   const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
-  // Counted together with those that clients ask for.
-  const limitSignIns = limitPerAddress(records.rateLimits, {
-    name: "sign_ins",
-    points: config.signInsPerAddressPerHour,
-    seconds: 3_600,
-  });
 
   const around = (): PageSurroundings => ({
     url,
@@ -147,12 +141,12 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()));
   });
 
-  router.post("/connections/sign-in", ...form, limitSignIns, async (req, res) => {
+  router.post("/connections/sign-in", ...form, async (req, res) => {
     const { another } = parse(ConnectionsSignInForm, req.body, []);
     const { transactionSeconds } = lifetimes;
     const browser = browsers.identify(req, res);
     const login = { ...rooms, callbackUrl, transactionSeconds };
-    const target = await beginSignIn(browser, another !== undefined, login);
+    const target = await beginSignIn(browser, another !== undefined, req.ip ?? "", login);
     res.set("Cache-Control", "no-store").redirect(303, target.href);
   });
 

@@ -18,12 +18,14 @@ interface Rooms {
 
 /**
  * @param another whoever is signed in at the provider is asked who they want to be
+ * @param from the address that asks
  * @returns where to send the browser
- * @throws UnavailableError if the provider cannot be reached
+ * @throws UnavailableError if the provider cannot be reached; TooManyRequestsError
  */
 export async function beginSignIn(
   browser: BrowserHash,
   another: boolean,
+  from: string,
   rooms: Surroundings & Rooms & { transactionSeconds: number },
 ): Promise<URL> {
   const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
@@ -31,7 +33,7 @@ export async function beginSignIn(
   const { nonce, codeVerifier } = bonds;
   const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
   const url = await identityProvider.identificationUrl(request, another);
-  await logins.put(state, { step: "connections", ...bonds }, transactionSeconds);
+  await logins.open(state, { step: "connections", ...bonds }, transactionSeconds, from);
   return url;
 }
 

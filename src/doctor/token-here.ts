@@ -60,6 +60,7 @@ function readOnly({ get, keys, ping, watch, close, indexes }: Records): Records 
     close,
     indexes: { members: indexes.members, add: refuse, remove: refuse },
     rateLimits: { count: refuse },
+    budgets: { spend: refuse },
     put: refuse,
     replace: refuse,
     rewrite: refuse,

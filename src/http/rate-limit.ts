@@ -1,8 +1,9 @@
 /** Who asks too often is told to come back later. Counted over all replicas. */
 import type { Request, RequestHandler } from "express";
-import ipaddr from "ipaddr.js";
 import { TooManyRequestsError } from "../oauth/errors.ts";
+import type { Budget, Budgets } from "../storage/budgets.ts";
 import type { RateLimit, RateLimits } from "../storage/rate-limits.ts";
+import { networksOf } from "./networks.ts";
 
 /** At most so many requests from one address. `applies` leaves out what costs nothing. */
 export function limitPerAddress(
@@ -11,17 +12,23 @@ export function limitPerAddress(
   applies: (req: Request) => boolean = () => true,
 ): RequestHandler {
   return async (req, _res, next) => {
-    if (applies(req)) await count(rateLimits, limit, networkOf(req.ip ?? ""));
+    if (applies(req)) await countAddress(rateLimits, limit, req.ip);
     next();
   };
 }
 
-/** At most so many requests altogether. */
-export function limitOverall(rateLimits: RateLimits, limit: RateLimit): RequestHandler {
-  return async (_req, _res, next) => {
-    await count(rateLimits, limit, "all");
-    next();
-  };
+/**
+ * Counts one for an address and the networks it belongs to, which are given more. What one of them is refused does not
+ * count for the larger one.
+ * @throws TooManyRequestsError
+ */
+export async function countAddress(
+  rateLimits: RateLimits,
+  limit: RateLimit,
+  address: string | undefined,
+): Promise<void> {
+  for (const { key, times } of networksOf(address ?? ""))
+    await count(rateLimits, { ...limit, points: limit.points * times }, key);
 }
 
 /** @throws TooManyRequestsError */
@@ -30,9 +37,19 @@ export async function count(rateLimits: RateLimits, limit: RateLimit, key: strin
   if (seconds > 0) throw new TooManyRequestsError(seconds, `too_many_${limit.name}`);
 }
 
-/** One household or machine has a whole /64 of IPv6 addresses. */
-function networkOf(address: string): string {
-  if (!ipaddr.isValid(address)) return address;
-  const parsed = ipaddr.process(address);
-  return parsed.kind() === "ipv6" ? parsed.toByteArray().slice(0, 8).join(".") : parsed.toString();
+/**
+ * Spends of what everybody shares, in the name of an address and the networks it belongs to.
+ * @param perAddress how many points one address may have
+ * @throws TooManyRequestsError, and then nothing was spent
+ */
+export async function spend(
+  budgets: Budgets,
+  budget: Budget,
+  { address, perAddress, cost }: { address: string; perAddress: number; cost: number },
+): Promise<void> {
+  const spenders = networksOf(address).map(({ key, times }) => ({ key, points: perAddress * times }));
+  const refused = await budgets.spend(budget, spenders, cost);
+  if (refused === undefined) return;
+  const of = refused.usedUp === "share" ? `${budget.name}_of_address` : budget.name;
+  throw new TooManyRequestsError(refused.seconds, `too_many_${of}`);
 }

@@ -10,7 +10,11 @@ export const AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"
 export const GRANT_TYPES = ["authorization_code", "refresh_token"] as const;
 
 const MAX_REDIRECT_URIS = 20;
-const ShortText = z.string().max(512);
+/** Of one URI or text, in characters. */
+const MAX_LENGTH = 512;
+/** Of everything that is kept of a registration, as JSON. */
+const MAX_METADATA_BYTES = 8_192;
+const ShortText = z.string().max(MAX_LENGTH);
 
 /** A client as this server knows it: the metadata it was registered with, after defaults (RFC 7591 §3.2.1). */
 export const Client = z.object({
@@ -45,6 +49,8 @@ const RegistrationRequest = z.object({
   ...OAuthClientMetadataSchema.shape,
   redirect_uris: z.array(z.string()).min(1).max(MAX_REDIRECT_URIS),
   client_name: ShortText.optional(),
+  client_uri: OAuthClientMetadataSchema.shape.client_uri.pipe(ShortText.optional()),
+  logo_uri: OAuthClientMetadataSchema.shape.logo_uri.pipe(ShortText.optional()),
   token_endpoint_auth_method: z.enum(AUTH_METHODS).default("client_secret_basic"),
   grant_types: z.array(z.string()).default([...GRANT_TYPES]),
   response_types: z.array(z.string()).default(["code"]),
@@ -80,7 +86,7 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
       "This server offers the authorization code grant: register grant_types with authorization_code and response_types with code.",
       "unsupported_grant_type",
     );
-  return {
+  const metadata: ClientMetadata = {
     redirect_uris: asked.redirect_uris,
     grant_types: GRANT_TYPES.filter((type) => asked.grant_types.includes(type)),
     response_types: ["code"],
@@ -93,6 +99,13 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
       scope: asked.scope,
     }),
   };
+  const bytes = Buffer.byteLength(JSON.stringify(metadata));
+  if (bytes > MAX_METADATA_BYTES)
+    throw invalidMetadata(
+      `The metadata take ${bytes} bytes; at most ${MAX_METADATA_BYTES} are kept.`,
+      "metadata_too_large",
+    );
+  return metadata;
 }
 
 /** Without characters that hide, reorder or fake what a person reads; nothing left counts as no name. */
@@ -111,11 +124,16 @@ function refuseBadRedirectUri(
   applicationType: string | undefined,
   policy: RedirectUriPolicy,
 ): void {
-  const problem = policy(uri) ?? problemForType(new URL(uri), applicationType);
+  const problem = tooLong(uri) ?? policy(uri) ?? problemForType(new URL(uri), applicationType);
   if (problem === undefined) return;
   throw new OAuthError("invalid_redirect_uri", `A redirect URI ${problem}.`, {
     reason: "invalid_redirect_uri",
   });
+}
+
+/** Here and not in the policy: what was registered before this limit goes on working. */
+function tooLong(uri: string): string | undefined {
+  return uri.length > MAX_LENGTH ? `is longer than ${MAX_LENGTH} characters` : undefined;
 }
 
 /** What a client says it is binds it (OpenID Connect Registration §2): a web application lives at an https address. */
@@ -141,8 +159,12 @@ function metadataError(error: z.ZodError): OAuthError {
     );
   if (field === "")
     return invalidMetadata("The body must be a JSON object of client metadata.", "not_an_object");
+  const wrong =
+    issue?.code === "too_big"
+      ? `is longer than ${issue.maximum} ${issue.origin === "string" ? "characters" : "entries"}`
+      : "is not valid";
   return invalidMetadata(
-    `The field ${field in RegistrationRequest.shape ? field : "sent"} is not valid.`,
+    `The field ${field in RegistrationRequest.shape ? field : "sent"} ${wrong}.`,
     "invalid_field",
   );
 }

@@ -6,6 +6,15 @@ import { CodeVerifier } from "./pkce.ts";
 // Long enough for any real value; short enough that nothing absurd is stored or echoed.
 const Text = z.string().max(4096);
 
+const MAX_STATE_BYTES = 2_048;
+
+/** A client's `state` (RFC 6749 §4.1.1) is kept for as long as its user signs in: real ones have a few hundred characters. */
+const State = z
+  .string()
+  .refine((state) => Buffer.byteLength(state) <= MAX_STATE_BYTES && !/\p{Cc}/u.test(state), {
+    message: `is longer than ${MAX_STATE_BYTES} bytes, or has control characters`,
+  });
+
 /** None, one or several of a parameter that may be repeated. */
 const Repeatable = z
   .union([Text, z.array(Text)])
@@ -25,7 +34,7 @@ export const AuthorizeParameters = z.object({
   response_type: Text.optional(),
   response_mode: Text.optional(),
   scope: Text.optional(),
-  state: Text.optional(),
+  state: State.optional(),
   code_challenge: Text.optional(),
   code_challenge_method: Text.optional(),
   resource: Repeatable,
@@ -133,14 +142,16 @@ export function parse<Schema extends z.ZodType>(
 }
 
 function problemWith(error: z.ZodError, sent: Record<string, unknown>): OAuthError {
-  const name = String(error.issues[0]?.path[0] ?? "");
+  const [issue] = error.issues;
+  const name = String(issue?.path[0] ?? "");
   if (name === "grant_type" && typeof sent.grant_type === "string")
     return new OAuthError(
       "unsupported_grant_type",
       "This server offers the grant types authorization_code and refresh_token.",
       { reason: "unsupported_grant_type" },
     );
-  const what = sent[name] === undefined ? "is missing" : "is not valid";
+  const wrong = issue?.code === "custom" ? issue.message : "is not valid";
+  const what = sent[name] === undefined ? "is missing" : wrong;
   return new OAuthError("invalid_request", `The parameter ${printable(name)} ${what}.`, {
     reason: sent[name] === undefined ? "missing_parameter" : "invalid_parameter",
   });

@@ -66,9 +66,10 @@ export function encryptedStore<T extends object>({
     key: string,
     expected: string | undefined,
     sealed: string,
-    ttl: number,
+    ttl: number | "kept",
   ): Promise<boolean> {
     try {
+      if (ttl === "kept") return await records.rewrite(key, expected ?? "", sealed);
       return await records.replace(key, expected, sealed, ttl);
     } catch (error) {
       if ((await records.get(key)) === sealed) return true;

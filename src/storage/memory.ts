@@ -2,6 +2,7 @@
 import { EventEmitter } from "node:events";
 import { Keyv } from "keyv";
 import { RateLimiterMemory } from "rate-limiter-flexible";
+import { memoryBudgets } from "./budgets.ts";
 import { rateLimits } from "./rate-limits.ts";
 import { kindOf, type Records } from "./store.ts";
 
@@ -85,6 +86,7 @@ export function memoryRecords(): Records {
     rateLimits: rateLimits(
       ({ name, points, seconds }) => new RateLimiterMemory({ keyPrefix: name, points, duration: seconds }),
     ),
+    budgets: memoryBudgets(Date.now),
     ping: async () => {},
     close: async () => clearInterval(sweep),
   };

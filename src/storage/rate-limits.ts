@@ -20,7 +20,8 @@ const MAX_LOCAL_KEYS = 10_000;
 
 /**
  * Whoever stays far below a limit is counted here alone, so that usual requests need no store for it. A limit may
- * therefore be exceeded by a twentieth for each replica; one below twenty never is.
+ * therefore be exceeded by a twentieth for each replica; one below twenty never is. What must never be exceeded, because
+ * it bounds what is stored, is a budget (budgets.ts).
  * @param now seconds since the epoch
  */
 export function sparingRateLimits(shared: RateLimits, now: () => number): RateLimits {
@@ -47,8 +48,10 @@ export function rateLimits(make: (limit: RateLimit) => RateLimiterAbstract): Rat
   const limiters = new Map<string, RateLimiterAbstract>();
   return {
     async count(limit, key) {
-      const limiter = limiters.get(limit.name) ?? make(limit);
-      limiters.set(limit.name, limiter);
+      // A larger network has more points of the same limit.
+      const name = `${limit.name} ${limit.points}`;
+      const limiter = limiters.get(name) ?? make(limit);
+      limiters.set(name, limiter);
       try {
         await limiter.consume(key);
         return 0;

@@ -3,6 +3,7 @@ import KeyvRedis, { type RedisClientType } from "@keyv/redis";
 import { Keyv } from "keyv";
 import type { Logger } from "pino";
 import { RateLimiterRedis } from "rate-limiter-flexible";
+import { redisBudgets } from "./budgets.ts";
 import { type RateLimits, rateLimits } from "./rate-limits.ts";
 import { keepConnected } from "./redis-connection.ts";
 import { evictionWarning } from "./redis-eviction.ts";
@@ -118,6 +119,9 @@ export function redisRecords(options: RedisOptions): Records {
       members: (index) => run(({ commands }) => commands.zRange(redisKeyOf(`index:${index}`), 0, -1)),
     },
     rateLimits: { count: (limit, key) => run(({ limits }) => limits.count(limit, key)) },
+    budgets: redisBudgets((script, key, args) =>
+      run(({ commands }) => commands.eval(script, { keys: [redisKeyOf(key)], arguments: args })),
+    ),
     ping: async () => void (await run(({ commands }) => commands.get(probeKey))),
     async close() {
       watching.close();

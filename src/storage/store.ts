@@ -1,4 +1,5 @@
 /** What the rooms ask of storage, and the guarantees they rely on. */
+import type { Budgets } from "./budgets.ts";
 import type { RateLimits } from "./rate-limits.ts";
 
 /**
@@ -29,6 +30,8 @@ export interface Records {
   readonly indexes: Indexes;
   /** Shared by all replicas. */
   readonly rateLimits: RateLimits;
+  /** Shared by all replicas. */
+  readonly budgets: Budgets;
   /** Resolves if the database answers. */
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -58,9 +61,12 @@ export interface Indexes {
   members(index: string): Promise<string[]>;
 }
 
-/** What a {@link Store.update} decided: a new value to write, or nothing; and what to tell the caller. */
+/**
+ * What a {@link Store.update} decided: a new value to write, or nothing; and what to tell the caller. A value that is
+ * there already may keep the time to live that it has left; nobody is told of such a change.
+ */
 export type Change<T, Result> =
-  | { write: T; ttlSeconds: number; result: Result }
+  | { write: T; ttlSeconds: number | "kept"; result: Result }
   | { write?: undefined; result: Result };
 
 /** Values of one kind by key. */

@@ -4,7 +4,7 @@ import type { Observe } from "./operation.ts";
 
 export function observedRecords(records: Records, observe: Observe): Records {
   const watched = <T>(name: string, work: () => Promise<T>) => observe({ of: "store", name }, work);
-  const { indexes, rateLimits } = records;
+  const { indexes, rateLimits, budgets } = records;
   return {
     get: (key) => watched("get", () => records.get(key)),
     put: (key, record, ttl) => watched("put", () => records.put(key, record, ttl)),
@@ -21,6 +21,9 @@ export function observedRecords(records: Records, observe: Observe): Records {
       members: (index) => watched("index_members", () => indexes.members(index)),
     },
     rateLimits: { count: (limit, key) => watched("rate_limit", () => rateLimits.count(limit, key)) },
+    budgets: {
+      spend: (budget, spenders, cost) => watched("spend", () => budgets.spend(budget, spenders, cost)),
+    },
     ping: () => watched("ping", () => records.ping()),
     close: () => records.close(),
   };

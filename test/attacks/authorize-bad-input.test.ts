@@ -434,7 +434,7 @@ describe("bad input at /authorize", () => {
   });
 
   test("a state as long as allowed does not end at the consent form", async () => {
-    const state = "\u0001".repeat(4096);
+    const state = '"'.repeat(2048);
     const page = await newBrowser().get(urlWith({ state }));
     assert.equal(page.status, 200);
     const form = /name="request" value="([^"]+)"/.exec(page.body)?.[1] ?? "";
@@ -444,6 +444,15 @@ describe("bad input at /authorize", () => {
       headers: { cookie },
     });
     assert.equal(reply.status, 303);
+  });
+
+  test("a state that is too long, or has control characters, is not kept; the client is told which", async () => {
+    for (const state of ["x".repeat(2049), "ü".repeat(1025), "a\u0001"]) {
+      const reply = await knock(urlWith({ state }));
+      assert.equal(reply.location?.searchParams.get("error"), "invalid_request");
+      assert.match(reply.location?.searchParams.get("error_description") ?? "", /state is longer than 2048/);
+      assert.equal(reply.location?.searchParams.get("state"), state);
+    }
   });
 
   test("after all this, the same client signs in", async () => {

@@ -64,7 +64,7 @@ describe("bad input at /register", () => {
     ["/callback", /absolute URI/],
     ["", /absolute URI/],
     ["urn", /absolute URI/],
-    [`https://app.example/${"x".repeat(2048)}`, /longer than 2048/],
+    [`https://app.example/${"x".repeat(512)}`, /longer than 512/],
   ];
   for (const [redirectUri, says] of BAD_URIS)
     test(`the redirect URI ${JSON.stringify(redirectUri.slice(0, 60))} is refused, alone and beside a good one`, async () => {
@@ -148,7 +148,23 @@ describe("bad input at /register", () => {
     [
       "a name of 600 characters",
       { redirect_uris: [REDIRECT_URI], client_name: "x".repeat(600) },
-      { error: "invalid_client_metadata", reason: "invalid_field", says: /client_name/ },
+      { error: "invalid_client_metadata", reason: "invalid_field", says: /client_name is longer than 512/ },
+    ],
+    [
+      "a client_uri of 600 characters",
+      { redirect_uris: [REDIRECT_URI], client_uri: `https://app.example/${"x".repeat(580)}` },
+      { error: "invalid_client_metadata", reason: "invalid_field", says: /client_uri is longer than 512/ },
+    ],
+    [
+      "more than 8 KB altogether",
+      {
+        redirect_uris: Array.from({ length: 20 }, (_, n) => `https://app.example/${n}/${"x".repeat(480)}`),
+      },
+      {
+        error: "invalid_client_metadata",
+        reason: "metadata_too_large",
+        says: /take \d+ bytes; at most 8192/,
+      },
     ],
     [
       "a client_uri that runs script",

@@ -16,6 +16,7 @@ import type { RedisTopology } from "../../src/storage/redis-topology.ts";
 import { type EncryptedKind, reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { Records, Store } from "../../src/storage/store.ts";
+import { eventually } from "../support/eventually.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
 import { startRedisCluster } from "../support/redis-cluster.ts";
 import { startRedisSentinel } from "../support/redis-sentinel.ts";
@@ -230,6 +231,38 @@ for (const { name, skip, start, connect } of stores) {
       assert.deepEqual(counted.slice(0, 3), [0, 0, 0]);
       assert.ok(counted.slice(3).every((seconds) => seconds > 0 && seconds <= 60));
       assert.equal(await here.rateLimits.count(limit, "b"), 0);
+    });
+
+    test("a budget is shared by processes, spent altogether or not at all, and never exceeded", async () => {
+      const budget = { name: `test-${randomBytes(4).toString("hex")}`, points: 40, seconds: 60 };
+      const [one, other] = [
+        { key: "one", points: 5 },
+        { key: "other", points: 40 },
+      ];
+      assert.equal(await here.budgets.spend(budget, [one, other], 5), undefined);
+      const refused = await elsewhere.budgets.spend(budget, [other, one], 1);
+      assert.equal(refused?.usedUp, "share", "what one spender may not have, none is charged for");
+      assert.ok((refused?.seconds ?? 0) > 0 && (refused?.seconds ?? 0) <= 60);
+      // 35 are left: a quarter is 8, and 5 of them are taken.
+      assert.equal((await here.budgets.spend(budget, [other], 4))?.usedUp, "share");
+      assert.equal(await here.budgets.spend(budget, [other], 3), undefined);
+      const late = Array.from({ length: 200 }, (_, i) =>
+        (i % 2 ? here : elsewhere).budgets.spend(budget, [{ key: `late ${i}`, points: 5 }], 1),
+      );
+      const spent = await Promise.all(late);
+      assert.equal(spent.filter((each) => each === undefined).length, 32, "to the last point, one each");
+      assert.equal(spent.find((each) => each !== undefined)?.usedUp, "budget");
+    });
+
+    test("a budget is whole again in the next window", async () => {
+      const budget = { name: `test-${randomBytes(4).toString("hex")}`, points: 1, seconds: 1 };
+      const one = [{ key: "one", points: 1 }];
+      assert.equal(await here.budgets.spend(budget, one, 1), undefined);
+      assert.equal((await here.budgets.spend(budget, one, 1))?.usedUp, "budget");
+      await eventually(
+        "the next window",
+        async () => (await elsewhere.budgets.spend(budget, one, 1)) === undefined,
+      );
     });
 
     test("nothing readable is at rest", async () => {

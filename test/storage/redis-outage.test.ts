@@ -52,6 +52,7 @@ const everyVerb: Record<string, (records: Records) => Promise<unknown>> = {
   "indexes.add": (records) => records.indexes.add(["i"], "m", 1, 60),
   "indexes.remove": (records) => records.indexes.remove("i", "m"),
   "indexes.members": (records) => records.indexes.members("i"),
+  "budgets.spend": (records) => records.budgets.spend({ name: "b", points: 1, seconds: 60 }, [], 1),
   "rateLimits.count": (records) => records.rateLimits.count({ name: "l", points: 1, seconds: 60 }, "k"),
   ping: (records) => records.ping(),
 };

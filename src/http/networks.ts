@@ -1,0 +1,28 @@
+/** Whom an address stands for, to everything that is counted. */
+import ipaddr from "ipaddr.js";
+
+/** Addresses that may all be one person's. */
+export interface Network {
+  key: string;
+  /** How much more it is given than a single address. */
+  times: number;
+}
+
+/**
+ * An IPv4 address is one. Of IPv6 a household has a /64 or a /56, and who asks for it a /48 (RFC 6177): counted at each,
+ * so that 65,536 networks of one person are not 65,536 persons. Most precise first.
+ */
+const IPV6_LEVELS = [
+  { bytes: 8, times: 1 },
+  { bytes: 7, times: 2 },
+  { bytes: 6, times: 4 },
+] as const;
+
+/** The networks that an address belongs to. IPv4 inside of IPv6 is IPv4. */
+export function networksOf(address: string): Network[] {
+  if (!ipaddr.isValid(address)) return [{ key: address, times: 1 }];
+  const parsed = ipaddr.process(address);
+  if (parsed.kind() === "ipv4") return [{ key: parsed.toString(), times: 1 }];
+  const bytes = parsed.toByteArray();
+  return IPV6_LEVELS.map((level) => ({ key: bytes.slice(0, level.bytes).join("."), times: level.times }));
+}
