@@ -12,6 +12,7 @@ RUN npm ci --ignore-scripts --omit=dev
 
 FROM dependencies AS build
 COPY tsconfig.json tsconfig.build.json ./
+COPY scripts ./scripts
 COPY src ./src
 RUN npm run build
 

@@ -1,14 +1,14 @@
 /** What the demo and `npm run dev` put around the server: people, an identity provider, the weather, and settings. */
 import type { Environment } from "../settings.ts";
+import { wantsRealWeather, weatherProblem } from "./demo-settings.ts";
 import {
   type DemoUser,
   type IdentityProviderOptions,
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "./identity-provider.ts";
-import { startWeatherStandIn, type WeatherStandIn } from "./weather-stand-in.ts";
+import { startWeatherStandIn } from "./weather-stand-in.ts";
 
-export const WEATHER_SOURCE = "local stand-in of the demo: not real weather";
 const AUDIENCE = "https://weather.example.com";
 const CLIENT_ID = "mcp-oidc-proxy";
 
@@ -24,16 +24,20 @@ export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept
   /** Of the server; the identity provider takes the next one. */
   port: number;
   host: string;
-  scopes: readonly string[];
   clientSecret: string;
+  /** The settings of whoever started it. */
+  given: Environment;
+  /** For the person at the terminal. */
+  say(line: string): void;
 }
 
 export interface DemoSurroundings {
   identityProvider: RunningIdentityProvider;
-  weather: WeatherStandIn;
+  /** Where the weather comes from, in words. */
+  weatherSource: string;
   /** The server's settings, as far as they follow from these. */
   environment: Environment;
-  /** There are these scopes now, and alice may have them. */
+  /** There are these scopes now, and alice may have them. None at the start. */
   offer(scopes: readonly string[]): void;
   close(): Promise<void>;
 }
@@ -42,9 +46,10 @@ export interface DemoSurroundings {
 export async function startSurroundings({
   port,
   host,
-  scopes,
   clientSecret,
   kept,
+  given,
+  say,
 }: SurroundingsOptions): Promise<DemoSurroundings> {
   const baseUrl = `http://localhost:${port}`;
   const identityProvider = await startIdentityProvider({
@@ -52,15 +57,15 @@ export async function startSurroundings({
     host,
     client: { id: CLIENT_ID, secret: clientSecret, redirectUris: [`${baseUrl}/auth/callback`] },
     audience: AUDIENCE,
-    scopes,
-    users: users(scopes),
+    scopes: [],
+    users: users([]),
     character: { advertisesApiScopes: true },
     ...(kept && { kept }),
   });
-  const weather = await startWeatherStandIn({ port: 0 });
+  const weather = await startWeather(given, say);
   return {
     identityProvider,
-    weather,
+    weatherSource: weather.source,
     environment: {
       BASE_URL: baseUrl,
       PORT: String(port),
@@ -70,8 +75,7 @@ export async function startSurroundings({
       OIDC_CLIENT_ID: CLIENT_ID,
       OIDC_CLIENT_SECRET: clientSecret,
       OIDC_AUDIENCE: AUDIENCE,
-      OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
-      OPEN_METEO_FORECAST_URL: weather.forecastUrl,
+      ...weather.environment,
     },
     offer(scopes) {
       identityProvider.changeScopes(scopes);
@@ -82,24 +86,31 @@ export async function startSurroundings({
   };
 }
 
-/** What can be tried without a configuration: docs/access.md. */
-export function settingsToTry(environment: Environment): Environment {
-  const { POLICY_FILE, TOOLS_LISTED, AUDIT_LOG, AUDIT_ARGUMENTS, LOG_LEVEL } = environment;
-  return { POLICY_FILE, TOOLS_LISTED, AUDIT_LOG, AUDIT_ARGUMENTS, LOG_LEVEL };
+interface Weather {
+  source: string;
+  environment: Environment;
+  close(): Promise<void>;
 }
 
-/** @throws Error that says what a port must be */
-export function demoPort(environment: Environment): number {
-  const port = Number(environment.PORT || 3000);
-  if (!Number.isInteger(port) || port < 1 || port > 65_534)
-    throw new Error("PORT must be a number from 1 to 65534: the identity provider takes the next one.");
-  return port;
+async function startWeather(given: Environment, say: (line: string) => void): Promise<Weather> {
+  if (wantsRealWeather(given)) {
+    const problem = await weatherProblem(given);
+    if (problem === undefined)
+      return { source: "Open-Meteo (open-meteo.com)", environment: {}, close: async () => {} };
+    say(`The weather service cannot be reached from here (${problem}): the weather is made up.`);
+  }
+  const { geocodingUrl, forecastUrl, close } = await startWeatherStandIn({ port: 0 });
+  return {
+    source: "made up by the demo: not real weather",
+    environment: { OPEN_METEO_GEOCODING_URL: geocodingUrl, OPEN_METEO_FORECAST_URL: forecastUrl },
+    close,
+  };
 }
 
 /** @param command that was started, to be said again with another port */
 export function startProblem(error: unknown, port: number, command: string): string {
   return (error as NodeJS.ErrnoException).code === "EADDRINUSE"
-    ? `Port ${port} or ${port + 1} is in use by another program. Choose another: PORT=3100 ${command}`
+    ? `Port ${port} or ${port + 1} is in use by another program. Choose another: PORT=${port === 3100 ? 3200 : 3100} ${command}`
     : `It cannot start: ${error instanceof Error ? error.message : error}`;
 }
 

@@ -1,55 +1,58 @@
 /**
- * `npm run demo`: the whole server beside an embedded identity provider and a local stand-in for the weather service.
- * Nothing to configure, nothing leaves this computer; the memory store forgets everything at the end.
+ * `npm run demo`: the whole server beside an embedded identity provider and made-up weather. Nothing to configure, nothing
+ * leaves this computer; the memory store forgets everything at the end. With `--tools FILE` it has that module's tools.
  */
 import { randomBytes } from "node:crypto";
-import { pino } from "pino";
-import pretty from "pino-pretty";
+import { parseArgs } from "node:util";
 import { type Config, loadConfig } from "../config.ts";
+import { openApp } from "../create-app.ts";
 import { connectGuides } from "../http/connect.ts";
 import { connectText } from "../http/connect-text.ts";
-import { serve } from "../serve.ts";
-import { createTools, prompts, resources, scopes } from "../tools/index.ts";
+import { listenWith } from "../serve.ts";
+import { memoryRecords } from "../storage/memory.ts";
+import { loadFeatures } from "../tools-module.ts";
+import { commandLine } from "./command-line.ts";
+import { demoLog } from "./demo-log.ts";
 import { DEMO_SERVER } from "./demo-server.ts";
-import {
-  demoPort,
-  settingsToTry,
-  startProblem,
-  startSurroundings,
-  WEATHER_SOURCE,
-  whereItIs,
-} from "./demo-surroundings.ts";
+import { demoPort, demoSettings } from "./demo-settings.ts";
+import { startProblem, startSurroundings, whereItIs } from "./demo-surroundings.ts";
 
 // In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
 const host = process.env.DEMO_HOST || "127.0.0.1";
 
 try {
+  const { values } = parseArgs({ options: { tools: { type: "string" } } });
   const port = demoPort(process.env);
-  await start(port).catch((error: unknown) => {
-    throw new Error(startProblem(error, port, "npm run demo"));
+  await start(port, values.tools).catch((error: unknown) => {
+    throw new Error(startProblem(error, port, commandLine("demo")));
   });
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exit(1);
 }
 
-async function start(port: number): Promise<void> {
-  const { identityProvider, environment, close } = await startSurroundings({
+async function start(port: number, tools: string | undefined): Promise<void> {
+  const { given, ignored } = demoSettings(process.env, "records are kept in memory");
+  if (ignored !== undefined) console.log(ignored);
+  const { identityProvider, environment, weatherSource, offer, close } = await startSurroundings({
     port,
     host,
-    scopes: Object.keys(scopes),
+    given,
     clientSecret: randomBytes(32).toString("base64url"),
+    say: console.log,
   });
   const config = loadConfig({
-    ...environment,
-    ...settingsToTry(process.env),
     SERVER_NAME: DEMO_SERVER.name,
     SERVER_DESCRIPTION: DEMO_SERVER.description,
+    ...given,
+    ...(tools !== undefined && { TOOLS_MODULE: tools }),
+    ...environment,
     SECRET_KEY: randomBytes(48).toString("base64url"),
   });
-  const log = pino({ level: config.logLevel, base: null }, pretty({ ignore: "requestId,cause", sync: true }));
-  const tools = createTools({ weather: { ...config.weather, source: WEATHER_SOURCE } });
-  const server = await serve(config, { tools, resources, prompts, scopes }, { log, stopOnSignals: false });
+  const features = await loadFeatures(config, weatherSource);
+  offer(Object.keys(features.scopes));
+  const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryRecords());
+  const server = await listenWith(app, config, { stopOnSignals: false });
   console.log(instructions(config, identityProvider.issuer));
 
   const stop = async () => {
@@ -61,7 +64,7 @@ async function start(port: number): Promise<void> {
   process.once("SIGTERM", () => void stop());
 }
 
-function instructions({ baseUrl, resource: url, port }: Config, issuer: string): string {
+function instructions({ baseUrl, resource: url, port, brand }: Config, issuer: string): string {
   return `
 mcp-oidc-proxy demo is running.
 
@@ -69,11 +72,11 @@ ${whereItIs(url, issuer)}
 
 See every hop of the flow, in another terminal:
 
-  ${port === 3000 ? "" : `URL=${url} `}npm run walkthrough
+  ${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}
 
 Or connect your own client, as ${baseUrl} shows in a browser, or so:
 
-${connectText(connectGuides({ name: DEMO_SERVER.name, url }))}
+${connectText(connectGuides({ name: brand.name, url }))}
 
 Stop with Ctrl+C.
 `;

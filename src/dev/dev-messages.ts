@@ -3,7 +3,7 @@ import type { Environment } from "../settings.ts";
 
 export type ToServer =
   /** Read the code; touch nothing that the server before you still uses. */
-  | { do: "load"; environment: Environment; store: string; colour: boolean }
+  | { do: "load"; environment: Environment; store: string; weatherSource: string }
   | { do: "listen" }
   | { do: "stop" };
 

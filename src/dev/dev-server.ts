@@ -4,16 +4,14 @@ import { pino } from "pino";
 import { buildApp } from "../app.ts";
 import { loadConfig } from "../config.ts";
 import { openApp } from "../create-app.ts";
-import { requestFields } from "../http/current-request.ts";
 import { listenWith, type RunningServer } from "../serve.ts";
 import { memoryRecords } from "../storage/memory.ts";
 import { systemClock } from "../surroundings.ts";
-import { createTools, prompts, resources, scopes } from "../tools/index.ts";
+import { loadFeatures } from "../tools-module.ts";
 import { createOidcProvider } from "../upstream/oidc.ts";
-import { WEATHER_SOURCE } from "./demo-surroundings.ts";
+import { demoLog } from "./demo-log.ts";
 import type { ToServer } from "./dev-messages.ts";
 import { fileRecords } from "./file-records.ts";
-import { hopLog } from "./hop-log.ts";
 
 export interface LoadedServer {
   scopes: string[];
@@ -25,18 +23,16 @@ export interface LoadedServer {
 export async function loadDevServer({
   environment,
   store,
-  colour,
+  weatherSource,
 }: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
   // The port is any that is free: clients know only the one in front.
   const config = { ...loadConfig(environment), port: 0 };
-  const lines = hopLog((text) => void process.stdout.write(`${text}\n`), colour);
-  const log = pino({ level: config.logLevel, base: null, mixin: requestFields }, lines);
-  const tools = createTools({ weather: { ...config.weather, source: WEATHER_SOURCE } });
-  const features = { tools, resources, prompts, scopes };
+  const log = demoLog(config.logLevel);
+  const features = await loadFeatures(config, weatherSource);
   tryOut(config, features);
   let server: RunningServer | undefined;
   return {
-    scopes: Object.keys(scopes),
+    scopes: Object.keys(features.scopes),
     async listen() {
       const app = await openApp(config, features, { log }, await fileRecords(store));
       server = await listenWith(app, config, { stopOnSignals: false });

@@ -1,14 +1,17 @@
 /**
- * `npm run dev`: the demo for whoever writes a tool. The server is replaced when a file of it changes, connected clients
- * stay signed in, also when this is stopped and started again, and every hop is a line in words. This process keeps what
- * must not be replaced: the port, the identity provider and the weather. It listens on this computer only.
+ * `npm run dev`: the demo for whoever writes a tool, in src/tools/ or in a module of their own (`--tools FILE`). The server is
+ * replaced when a file of it changes, connected clients stay signed in, also when this is stopped and started again, and
+ * every hop is a line in words. This process keeps what must not be replaced: the port, the identity provider and the
+ * weather. It listens on this computer only.
  */
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { styleText } from "node:util";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs, styleText } from "node:util";
 import { connectGuides } from "../http/connect.ts";
 import { connectText } from "../http/connect-text.ts";
-import { demoPort, settingsToTry, startProblem, startSurroundings, whereItIs } from "./demo-surroundings.ts";
+import { commandLine, isFromSources, ROOT } from "./command-line.ts";
+import { hasColour } from "./demo-log.ts";
+import { demoPort, demoSettings } from "./demo-settings.ts";
+import { startProblem, startSurroundings, whereItIs } from "./demo-surroundings.ts";
 import { startFront } from "./dev-front.ts";
 import { openDevState } from "./dev-state.ts";
 import { createProviderStorageInFile } from "./identity-provider-storage.ts";
@@ -18,56 +21,69 @@ import { watchSources } from "./watch-sources.ts";
 
 const HOST = "127.0.0.1";
 const SERVER_NAME = "mcp-oidc-proxy dev";
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const colour = process.stdout.isTTY === true && !process.env.NO_COLOR;
+const colour = hasColour();
 
 try {
+  const { values } = parseArgs({ options: { tools: { type: "string" } } });
   const port = demoPort(process.env);
-  await start(port).catch((error: unknown) => {
-    throw new Error(startProblem(error, port, "npm run dev"));
+  const tools = values.tools ?? (process.env.TOOLS_MODULE || undefined);
+  if (tools === undefined && !isFromSources)
+    throw new Error(`Name the module whose tools you write: ${commandLine("dev")} --tools tools.mjs`);
+  await start(port, tools).catch((error: unknown) => {
+    throw new Error(startProblem(error, port, commandLine("dev")));
   });
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exit(1);
 }
 
-async function start(port: number): Promise<void> {
+async function start(port: number, tools: string | undefined): Promise<void> {
+  const { given, ignored } = demoSettings(process.env, "records are kept in .dev/");
+  if (ignored !== undefined) console.log(ignored);
   // First, because who has the port has the folder.
   const front = await startFront(port);
-  const state = await openDevState(join(ROOT, ".dev", String(port)));
+  const state = await openDevState(resolve(".dev", String(port)));
   const surroundings = await startSurroundings({
     port,
     host: HOST,
-    scopes: [],
+    given,
+    say: console.log,
     clientSecret: state.clientSecret,
     kept: { ...state, adapter: createProviderStorageInFile(state.identityProvider) },
   });
-  const { identityProvider, environment } = surroundings;
-  const types = typeCheck(ROOT, sayMistakes);
+  const { identityProvider, environment, weatherSource } = surroundings;
+  const serverName = given.SERVER_NAME ?? SERVER_NAME;
+  // Somebody's own module has a project of its own, which this one does not know.
+  const types = tools === undefined ? typeCheck(ROOT, sayMistakes) : undefined;
   const server = replaceableServer({
     front,
     load: {
       environment: {
-        ...environment,
+        SERVER_NAME: serverName,
         // Whose computer it is may read what their tools are called with.
         AUDIT_ARGUMENTS: "on",
-        ...given(settingsToTry(process.env)),
-        SERVER_NAME,
-        SECRET_KEY: state.secretKey,
         // A call in flight may finish; the others wait for the new server.
         SHUTDOWN_SECONDS: "2",
+        ...given,
+        ...(tools !== undefined && { TOOLS_MODULE: tools }),
+        ...environment,
+        SECRET_KEY: state.secretKey,
       },
       store: state.store,
-      colour,
+      weatherSource,
     },
     onLoaded: (scopes) => surroundings.offer(scopes),
     onReady(isFirst) {
       console.log(
         isFirst
-          ? instructions(`http://localhost:${port}/mcp`, identityProvider.issuer)
+          ? instructions(
+              { name: serverName, url: `http://localhost:${port}/mcp` },
+              identityProvider.issuer,
+              tools,
+            )
           : mark("green", "The change is in use"),
       );
-      types.restart();
+      types?.restart();
     },
     onSlow: () =>
       console.error(
@@ -80,22 +96,18 @@ async function start(port: number): Promise<void> {
       console.error(`${mark("red", relative(problem))}\n  ${meanwhile}`);
     },
   });
-  const sources = watchSources(join(ROOT, "src"), "dev", {
+  const [folder, left] = tools === undefined ? [join(ROOT, "src"), "dev"] : [dirname(resolve(tools))];
+  const sources = watchSources(folder, left, {
     changing: server.hold,
     changed: () => void server.replace(),
   });
   stopOnSignal(async () => {
     sources.close();
-    types.stop();
+    types?.stop();
     await server.stop();
     await Promise.all([front.close(), surroundings.close()]);
   });
   await server.replace();
-}
-
-/** Of settings that are not set nothing is passed on, so that they do not hide others. */
-function given<T extends object>(settings: T): Partial<T> {
-  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value)) as Partial<T>;
 }
 
 function stopOnSignal(stop: () => Promise<void>): void {
@@ -126,15 +138,19 @@ function mark(style: "green" | "yellow" | "red", text: string): string {
   return `${colour ? styleText(style, sign) : sign} ${text}`;
 }
 
-function instructions(url: string, issuer: string): string {
+function instructions(
+  server: { name: string; url: string },
+  issuer: string,
+  tools: string | undefined,
+): string {
   return `
-mcp-oidc-proxy is running, for writing tools: change a file in src/, and call again.
+mcp-oidc-proxy is running, for writing tools: change ${tools ?? "a file in src/"}, and call again.
 
-${whereItIs(url, issuer)}
+${whereItIs(server.url, issuer)}
 
 Connect your client once; it stays signed in:
 
-${connectText(connectGuides({ name: SERVER_NAME, url }))}
+${connectText(connectGuides(server))}
 
 What it knows is in .dev/: delete that to begin anew. Stop with Ctrl+C.
 `;

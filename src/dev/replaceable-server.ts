@@ -4,6 +4,10 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { isFromSources } from "./command-line.ts";
 import type { Front } from "./dev-front.ts";
 import type { FromServer, ToServer } from "./dev-messages.ts";
 
@@ -134,7 +138,18 @@ export function replaceableServer({
 }
 
 function startChild(): ChildProcess {
-  return fork(new URL("./dev-child.ts", import.meta.url), { execArgv: ["--import", "tsx"] });
+  const program = isFromSources ? "./dev-child.ts" : "./dev-child.js";
+  return fork(new URL(program, import.meta.url), { execArgv: loaders() });
+}
+
+/** Modules of tools may be TypeScript, which Node reads by itself since 22.18, and tsx where it is installed. */
+function loaders(): string[] {
+  try {
+    const tsx = createRequire(join(process.cwd(), "package.json")).resolve("tsx");
+    return ["--import", pathToFileURL(tsx).href];
+  } catch {
+    return [];
+  }
 }
 
 /** Tells the child, and waits for its word. @throws Error with what went wrong there */

@@ -11,14 +11,18 @@ export interface SourceEvents {
   changed(): void;
 }
 
-/** @param ignored folder of `root` */
-export function watchSources(root: string, ignored: string, events: SourceEvents): { close(): void } {
+/** @param left a folder of `root` that is left alone, as are those of packages, and hidden ones */
+export function watchSources(
+  root: string,
+  left: string | undefined,
+  events: SourceEvents,
+): { close(): void } {
   const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
 
   function noticed(file: string | null): void {
     // What editors leave beside the file is none.
-    if (file !== null && !/^[^.].*\.(ts|json)$|^[^.]+$/.test(file)) return;
+    if (file !== null && !/^[^.].*\.(m?[jt]s|json)$|^[^.]+$/.test(file)) return;
     events.changing();
     clearTimeout(timer);
     timer = setTimeout(() => {
@@ -28,7 +32,6 @@ export function watchSources(root: string, ignored: string, events: SourceEvents
   }
 
   function lookForFolders(folder: string): void {
-    if (folder === join(root, ignored)) return;
     if (!watchers.has(folder)) {
       const watcher = watch(folder, (_event, file) => noticed(file));
       watcher.on("error", () => forget(folder)); // it was removed
@@ -36,10 +39,14 @@ export function watchSources(root: string, ignored: string, events: SourceEvents
     }
     try {
       for (const entry of readdirSync(folder, { withFileTypes: true }))
-        if (entry.isDirectory()) lookForFolders(join(folder, entry.name));
+        if (entry.isDirectory() && isWatched(folder, entry.name)) lookForFolders(join(folder, entry.name));
     } catch {
       forget(folder);
     }
+  }
+
+  function isWatched(folder: string, name: string): boolean {
+    return !(name.startsWith(".") || name === "node_modules" || (folder === root && name === left));
   }
 
   function forget(folder: string): void {

@@ -33,11 +33,24 @@ export interface Snippet {
 }
 
 /**
- * Every client, in the order in which people are shown them. Tried against this server in November 2026: the lines of
- * Claude Code, Codex, Gemini CLI, MCP Inspector and mcp-remote. As their makers document it: the links of Claude, Cursor
- * and VS Code. By what its users report: ChatGPT's menus.
+ * Every client, in the order in which people are shown them; those that connect from the internet come last where they
+ * cannot reach the server. Tried against this server in November 2026: the lines of Claude Code, Codex, Gemini CLI,
+ * opencode, mcporter, MCP Inspector and mcp-remote. As their makers document it: the links of Claude, Cursor and VS Code. By
+ * what its users report: ChatGPT's menus.
  */
 export function connectGuides(server: ConnectableServer): ConnectGuide[] {
+  return isOnThisComputer(server.url)
+    ? [...localGuides(server), NOT_FROM_THE_INTERNET]
+    : withHosted(localGuides(server), [claude(server), chatGpt(server)]);
+}
+
+/** After the first, which is the most used. */
+function withHosted([first, ...others]: ConnectGuide[], hosted: ConnectGuide[]): ConnectGuide[] {
+  return first === undefined ? hosted : [first, ...hosted, ...others];
+}
+
+/** Of programs that run where their user is. */
+function localGuides(server: ConnectableServer): ConnectGuide[] {
   const { url } = server;
   const name = nicknameOf(server);
   const word = shellWord(url);
@@ -46,11 +59,10 @@ export function connectGuides(server: ConnectableServer): ConnectGuide[] {
       client: "Claude Code",
       steps: [
         terminal(`claude mcp add --scope user --transport http ${name} ${word}`),
-        `Then type \`/mcp\` in Claude Code, choose \`${name}\` and sign in.`,
+        terminal(`claude mcp login ${name}`),
+        `Your browser opens for you to sign in. Inside Claude Code, \`/mcp\` does the same.`,
       ],
     },
-    claude(server),
-    chatGpt(server),
     {
       client: "Codex",
       steps: [
@@ -82,6 +94,22 @@ export function connectGuides(server: ConnectableServer): ConnectGuide[] {
       ],
     },
     {
+      client: "opencode",
+      steps: [
+        terminal(`opencode mcp add ${name} --url ${word}`),
+        terminal(`opencode mcp auth ${name}`),
+        "Your browser opens for you to sign in.",
+      ],
+    },
+    {
+      client: "mcporter",
+      steps: [
+        terminal(`npx -y mcporter config add ${name} ${word} --scope home`),
+        terminal(`npx -y mcporter auth ${name}`),
+        "Your browser opens for you to sign in.",
+      ],
+    },
+    {
       client: "MCP Inspector",
       steps: [
         terminal(`npx -y @modelcontextprotocol/inspector --transport http --server-url ${word}`),
@@ -97,12 +125,27 @@ export function connectGuides(server: ConnectableServer): ConnectGuide[] {
         }),
       ],
     },
+    {
+      client: "Any other",
+      steps: [
+        "Add a remote MCP server (transport *Streamable HTTP*) with this address, and nothing else: no token, no client id. The application finds out by itself where to sign in.",
+        { place: "MCP server URL", text: url },
+        "Fields for OAuth stay empty. An application that only knows servers as commands takes *mcp-remote*.",
+      ],
+    },
   ];
 }
 
+/** Of services that connect from their own computers. */
+const NOT_FROM_THE_INTERNET: ConnectGuide = {
+  client: "Claude, ChatGPT",
+  steps: [
+    "They connect from the internet and cannot reach this computer: *localhost* is another one for them. They need a server with a public https address. Claude Code, above, runs here.",
+  ],
+};
+
 function claude({ name, url }: ConnectableServer): ConnectGuide {
   const client = "Claude";
-  if (isOnThisComputer(url)) return { client, steps: [NEEDS_PUBLIC_ADDRESS] };
   const filledIn = `connectorName=${encodeURIComponent(name)}&connectorUrl=${encodeURIComponent(url)}`;
   return {
     client,
@@ -119,7 +162,6 @@ function claude({ name, url }: ConnectableServer): ConnectGuide {
 
 function chatGpt({ url }: ConnectableServer): ConnectGuide {
   const client = "ChatGPT";
-  if (isOnThisComputer(url)) return { client, steps: [NEEDS_PUBLIC_ADDRESS] };
   return {
     client,
     steps: [
@@ -129,8 +171,6 @@ function chatGpt({ url }: ConnectableServer): ConnectGuide {
     ],
   };
 }
-
-const NEEDS_PUBLIC_ADDRESS = "Connects from the internet, so the server needs a public https address.";
 
 function isOnThisComputer(url: string): boolean {
   return isLoopbackHost(new URL(url).hostname);

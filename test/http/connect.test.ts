@@ -36,8 +36,10 @@ for (const { name, url, nickname } of SERVERS)
       assert.ok(found, client);
       return found;
     };
+    const snippetsOf = (client: string): Snippet[] =>
+      guide(client).steps.filter((step) => typeof step !== "string");
     const snippetOf = (client: string): Snippet => {
-      const found = guide(client).steps.find((step) => typeof step !== "string");
+      const [found] = snippetsOf(client);
       assert.ok(found, `${client} has something to copy`);
       return found;
     };
@@ -48,18 +50,36 @@ for (const { name, url, nickname } of SERVERS)
     });
 
     test("a shell reads every line as one command with these words", () => {
-      const lines: Array<[string, string[]]> = [
-        ["Claude Code", ["claude", "mcp", "add", "--scope", "user", "--transport", "http", nickname, url]],
+      const lines: Array<[string, ...string[][]]> = [
+        [
+          "Claude Code",
+          ["claude", "mcp", "add", "--scope", "user", "--transport", "http", nickname, url],
+          ["claude", "mcp", "login", nickname],
+        ],
         ["Codex", ["codex", "mcp", "add", nickname, "--url", url]],
         ["Gemini CLI", ["gemini", "mcp", "add", "--scope", "user", "--transport", "http", nickname, url]],
+        [
+          "opencode",
+          ["opencode", "mcp", "add", nickname, "--url", url],
+          ["opencode", "mcp", "auth", nickname],
+        ],
+        [
+          "mcporter",
+          ["npx", "-y", "mcporter", "config", "add", nickname, url, "--scope", "home"],
+          ["npx", "-y", "mcporter", "auth", nickname],
+        ],
         [
           "MCP Inspector",
           ["npx", "-y", "@modelcontextprotocol/inspector", "--transport", "http", "--server-url", url],
         ],
       ];
-      for (const [client, words] of lines) {
-        assert.equal(snippetOf(client).place, "Terminal");
-        assert.deepEqual(shellWords(snippetOf(client).text), words, client);
+      for (const [client, ...commands] of lines) {
+        for (const { place } of snippetsOf(client)) assert.equal(place, "Terminal");
+        assert.deepEqual(
+          snippetsOf(client).map(({ text }) => shellWords(text)),
+          commands,
+          client,
+        );
       }
     });
 
@@ -94,13 +114,14 @@ for (const { name, url, nickname } of SERVERS)
     });
 
     test("Claude and ChatGPT, which connect from the internet, are given an address that is there", () => {
-      const claude = guide("Claude");
       if (url.startsWith("http://")) {
-        assert.equal(claude.link, undefined);
-        for (const hosted of [claude, guide("ChatGPT")])
-          assert.match(String(hosted.steps), /needs a public https address/);
+        const hosted = guides.filter(({ client }) => /Claude(?! Code)|ChatGPT/.test(client));
+        assert.equal(hosted.length, 1);
+        assert.equal(hosted[0]?.link, undefined);
+        assert.match(String(hosted[0]?.steps), /cannot reach this computer.*a public https address/);
         return;
       }
+      const claude = guide("Claude");
       const link = new URL(claude.link?.href ?? "");
       assert.equal(link.origin + link.pathname, "https://claude.ai/customize/connectors");
       assert.deepEqual(Object.fromEntries(link.searchParams), {
@@ -110,6 +131,10 @@ for (const { name, url, nickname } of SERVERS)
       });
       assert.equal(snippetOf("Claude").text, url);
       assert.equal(snippetOf("ChatGPT").text, url);
+    });
+
+    test("an application that is not named is told the address, and to ask for no more", () => {
+      assert.deepEqual(snippetsOf("Any other"), [{ place: "MCP server URL", text: url }]);
     });
 
     test("sentences are free of what people called their server", () => {

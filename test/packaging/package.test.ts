@@ -86,6 +86,7 @@ describe("npm pack", () => {
       "examples",
       "package.json",
       "package-lock.json",
+      "scripts",
       "src",
       "tsconfig.build.json",
       "tsconfig.json",

@@ -83,11 +83,57 @@ describe("the current weather of a city", () => {
   });
 
   test("names the city that was not found", async () => {
-    await assert.rejects(weather().current("Atlantis", {}), {
-      name: "WeatherError",
-      code: "city_not_found",
-      message: 'No city named "Atlantis" was found. Check its spelling.',
+    for (const nothing of ["12345", "?!", " ", "…", "x"])
+      await assert.rejects(weather().current(nothing, {}), {
+        name: "WeatherError",
+        code: "city_not_found",
+        message: `No city named "${nothing}" was found. Check its spelling.`,
+      });
+  });
+});
+
+describe("the stand-in's weather is made up, for every city", () => {
+  const cities: [asked: string, named: string][] = [
+    ["San Francisco", "San Francisco"],
+    ["oslo", "Oslo"],
+    ["Zürich", "Zürich"],
+    ["東京", "Tokyo"],
+    ["São Paulo", "São Paulo"],
+    ["  são   paulo ", "São Paulo"],
+    ["大阪市", "大阪市"],
+    ["津", "津"],
+    ["القاهرة", "Cairo"],
+    ["الإسكندرية", "الإسكندرية"],
+    ["l'aquila", "L'aquila"],
+    ["Llanfairpwllgwyngyll", "Llanfairpwllgwyngyll"],
+  ];
+  for (const [asked, named] of cities)
+    test(`${JSON.stringify(asked)} is ${named}`, async () => {
+      const { city, conditions, temperatureCelsius, humidityPercent, windSpeedKmh } = await weather().current(
+        asked,
+        {},
+      );
+      assert.equal(city, named);
+      assert.notEqual(conditions, "unknown conditions");
+      assert.ok(temperatureCelsius > -40 && temperatureCelsius < 45, `${temperatureCelsius} °C`);
+      assert.ok(humidityPercent !== undefined && humidityPercent >= 0 && humidityPercent <= 100);
+      assert.ok(windSpeedKmh !== undefined && windSpeedKmh >= 0);
     });
+
+  test("it is the same all day, however the city is written, and another one the next", async () => {
+    let now = Date.UTC(2026, 10, 21, 0, 1);
+    const service = await startWeatherStandIn({ port: 0, now: () => now });
+    after(() => service.close());
+    const at = async (city: string) => {
+      const { observedAt: _, city: __, ...conditions } = await weather({ ...service }).current(city, {});
+      return conditions;
+    };
+    const morning = await at("Zürich");
+    now += 23.5 * 3_600_000;
+    assert.deepEqual(await at("ZURICH"), morning);
+    now += 3_600_000;
+    assert.notDeepEqual(await at("Zürich"), morning);
+    assert.notDeepEqual(await at("Oslo"), await at("San Francisco"));
   });
 });
 
@@ -146,7 +192,7 @@ describe("the stand-in speaks Open-Meteo's wire format", () => {
   }
 
   test("no results for an unknown place", async () => {
-    const { status, body } = await get(`${standIn.geocodingUrl}?name=Atlantis`);
+    const { status, body } = await get(`${standIn.geocodingUrl}?name=12345`);
     assert.equal(status, 200);
     assert.deepEqual(Object.keys(body), ["generationtime_ms"]);
   });

@@ -1,0 +1,142 @@
+/** `npm run demo` with settings of one's own: they are used, or it says that they are not; and its log is for people. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { after, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import { freePort } from "../support/free-port.ts";
+import { callTool, getJson, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
+
+interface Demo {
+  baseUrl: string;
+  output(): string;
+}
+
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+async function run(environment: Record<string, string>, ...args: string[]) {
+  const port = await freePort();
+  const child = spawn(process.execPath, ["--import", "tsx", "src/dev/demo.ts", ...args], {
+    env: { PATH: process.env.PATH, PORT: String(port), ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  children.push(child);
+  let text = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+  return { child, output: () => text, baseUrl: `http://localhost:${port}` };
+}
+
+async function startDemo(environment: Record<string, string>, ...args: string[]): Promise<Demo> {
+  const demo = await run(environment, ...args);
+  while (!demo.output().includes("Stop with Ctrl+C")) {
+    if (demo.child.exitCode !== null) throw new Error(`It did not start:\n${demo.output()}`);
+    await delay(50);
+  }
+  return demo;
+}
+
+async function refusal(environment: Record<string, string>): Promise<string> {
+  const { child, output } = await run(environment);
+  const [code] = await once(child, "close");
+  assert.equal(code, 1);
+  assert.doesNotMatch(output(), /^\s+at /m);
+  return output();
+}
+
+async function signIn({ baseUrl }: Demo) {
+  const tokens = await signInForTokens(baseUrl, await register(baseUrl));
+  return {
+    tokens,
+    weather: () => callTool(`${baseUrl}/mcp`, tokens.access_token, "current_weather", { city: "Oslo" }),
+  };
+}
+
+describe("npm run demo", () => {
+  test("settings of one's own are used; those that it has itself are not, and it says so in a line", async () => {
+    const demo = await startDemo({
+      ACCESS_TOKEN_SECONDS: "30",
+      SERVER_NAME: "My trial",
+      OIDC_ISSUER: "https://production.example.com",
+      REDIS_URL: "redis://production.example.com",
+      AUTH0_DOMAIN: "tenant.eu.auth0.com",
+      METRICS_TOKEN: "",
+    });
+    const { tokens, weather } = await signIn(demo);
+    assert.equal(tokens.expires_in, 30);
+    assert.match(
+      demo.output(),
+      /^Not used: AUTH0_DOMAIN, OIDC_ISSUER, REDIS_URL\. .*identity provider.*in memory\.$/m,
+    );
+    assert.doesNotMatch(demo.output(), /Not used:.*(ACCESS_TOKEN_SECONDS|METRICS_TOKEN)/);
+    assert.match(demo.output(), /claude mcp add .* my-trial http/);
+    const metadata = await getJson(`${demo.baseUrl}/.well-known/oauth-protected-resource/mcp`);
+    assert.equal(metadata.resource_name, "My trial");
+    const { body } = await weather();
+    assert.match(body.result.structuredContent.source, /made up.*not real weather/);
+    assert.equal(body.result.structuredContent.country, "Norway");
+  });
+
+  test("prints a line for each hop of a sign-in, and nothing else", async () => {
+    const demo = await startDemo({});
+    const before = demo.output().length;
+    const { weather } = await signIn(demo);
+    await weather();
+    while (!demo.output().includes("calls current_weather")) await delay(20);
+    const lines = demo.output().slice(before).trim().split("\n").filter(Boolean);
+    for (const line of lines) assert.match(line, /^\d\d:\d\d:\d\d {2}\S.* → /, line);
+    for (const hop of [
+      "registers as a client",
+      "sends the browser: consent",
+      "signed in as alice",
+      "exchanges the code",
+    ])
+      assert.equal(lines.filter((line) => line.includes(hop)).length, 1, hop);
+    assert.ok(lines.length <= 10, lines.join("\n"));
+  });
+
+  test("LOG_LEVEL=debug prints every line of the log, as in production", async () => {
+    const demo = await startDemo({ LOG_LEVEL: "debug" });
+    await register(demo.baseUrl);
+    while (!/^\{.*"path":"\/register".*\}$/m.test(demo.output())) await delay(20);
+  });
+
+  test("WEATHER=real takes the real weather where it can be reached, and otherwise says why not", async () => {
+    const real = await startWeatherStandIn({ port: 0 });
+    after(() => real.close());
+    const urls = { OPEN_METEO_GEOCODING_URL: real.geocodingUrl, OPEN_METEO_FORECAST_URL: real.forecastUrl };
+    const reached = await startDemo({ WEATHER: "real", ...urls });
+    const answer = await (await signIn(reached)).weather();
+    assert.equal(answer.body.result.structuredContent.source, "Open-Meteo (open-meteo.com)");
+
+    const unreachable = await startDemo({ WEATHER: "real", OPEN_METEO_GEOCODING_URL: "http://127.0.0.1:1/" });
+    assert.match(
+      unreachable.output(),
+      /^The weather service cannot be reached from here \(.+\): the weather is made up\.$/m,
+    );
+    const made = await (await signIn(unreachable)).weather();
+    assert.match(made.body.result.structuredContent.source, /made up/);
+  });
+
+  test("tools of one's own come with --tools, and their scopes are known to the identity provider", async () => {
+    const { baseUrl } = await startDemo({}, "--tools", "examples/policy/tools.ts");
+    const { access_token, scope } = await signInForTokens(baseUrl, await register(baseUrl));
+    assert.match(scope, /wiki:read/);
+    assert.ok((await toolNames(`${baseUrl}/mcp`, access_token)).includes("read_page"));
+  });
+
+  test("what cannot be used is said once, in words", async () => {
+    assert.match(
+      await refusal({ ACCESS_TOKEN_SECONDS: "soon" }),
+      /ACCESS_TOKEN_SECONDS must be a whole number/,
+    );
+    assert.match(await refusal({ WEATHER: "sunny" }), /WEATHER must be real or made-up/);
+    assert.match(await refusal({ PORT: "70000" }), /PORT must be a number/);
+  });
+});
