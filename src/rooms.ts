@@ -48,7 +48,7 @@ import { observedIdentityProvider } from "./telemetry/observed-identity-provider
 import { observedRecords } from "./telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "./telemetry/operation.ts";
 import { traceOperations } from "./telemetry/spans.ts";
-import { endGrants } from "./tokens/end-grant.ts";
+import { endAll } from "./tokens/end-grant.ts";
 import { Grant } from "./tokens/grant.ts";
 import { createGrantCache } from "./tokens/grant-cache.ts";
 import { createGrants } from "./tokens/grants.ts";
@@ -164,14 +164,7 @@ export function buildRooms(options: AppOptions) {
     policy: redirectUris,
     baseUrl,
     spend: spendOnRegistration(config.registration, records.budgets),
-    async endGrantsOf(clientId) {
-      const held = await grants.ofClient(clientId);
-      await endGrants(
-        held.map(({ id }) => id),
-        "client_removed",
-        grants,
-      );
-    },
+    endGrantsOf: (clientId) => endAll(() => grants.ofClient(clientId), "client_removed", grants),
     audit,
   });
   const { timeoutSeconds } = config.upstream;

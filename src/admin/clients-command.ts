@@ -112,7 +112,7 @@ async function viewOf(id: string, deployment: Deployment): Promise<ClientView | 
   const configured = deployment.config.clients.find(({ client_id }) => client_id === id);
   const client = configured ?? (await deployment.clients.find(id));
   let held = 0;
-  for await (const _ of deployment.grants.findAll(await deployment.grantsOfClient(id))) held++;
+  for await (const _ of deployment.grants.findAll(deployment.grantsOfClient(id))) held++;
   if (client !== undefined) return viewOfClient(client, held);
   return held > 0 ? viewOfHolder(id, held) : undefined;
 }
@@ -141,11 +141,17 @@ async function remove(
   let ended = 0;
   for (const view of known) {
     const clientId = view.client_id;
-    await deployment.records.delete(`client:${clientId}`);
+    const client = await deployment.clients.find(clientId);
+    if (client === undefined) continue; // somebody else removed it meanwhile
     // RFC 7592 §2.3, as when the client itself asks.
-    await inParallel(await deployment.grantsOfClient(clientId), async (id) => {
-      if ((await deployment.endGrant(id, "client_removed")) !== undefined) ended++;
-      terminal.progress(`${counted(ended, "grant")} ended`);
+    await deployment.removeClient(client, async () => {
+      for (let before = -1; before < ended; ) {
+        before = ended; // and once more, for what was opened meanwhile
+        await inParallel(deployment.grantsOfClient(clientId), async (id) => {
+          if ((await deployment.endGrant(id, "client_removed")) !== undefined) ended++;
+          terminal.progress(`${counted(ended, "grant")} ended`);
+        });
+      }
     });
     deployment.audit({
       event: "client_removed",
@@ -215,7 +221,7 @@ async function prune(options: PruneOptions, deployment: Deployment, terminal: Te
 }
 
 async function holdsGrant(clientId: string, { grants, grantsOfClient }: Deployment): Promise<boolean> {
-  for await (const _ of grants.findAll(await grantsOfClient(clientId))) return true;
+  for await (const _ of grants.findAll(grantsOfClient(clientId))) return true;
   return false;
 }
 

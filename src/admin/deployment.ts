@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit.ts";
+import { type Clients, createClients } from "../clients/find-client.ts";
 import type { Config } from "../config.ts";
 import { Client } from "../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
@@ -12,7 +13,8 @@ import type { Records } from "../storage/store.ts";
 import { untilReady } from "../storage/until-ready.ts";
 import { systemClock } from "../surroundings.ts";
 import { Grant } from "../tokens/grant.ts";
-import { clientIndex, createGrants, type GrantEnd, subjectIndex } from "../tokens/grants.ts";
+import { clientIndex, subjectIndex } from "../tokens/grant-index.ts";
+import { createGrants, type GrantEnd } from "../tokens/grants.ts";
 import { createLastUse } from "../tokens/last-use.ts";
 import { createUpstreamRevocations } from "../tokens/upstream-revocations.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
@@ -24,9 +26,11 @@ export interface Deployment {
   records: Records;
   grants: Stored<Grant>;
   clients: Stored<Client>;
-  /** Ids; some of these grants may have ended. Oldest first. */
-  grantsOfSubject(subject: string): Promise<string[]>;
-  grantsOfClient(clientId: string): Promise<string[]>;
+  /** Ids, in no order; some of these grants may have ended. */
+  grantsOfSubject(subject: string): AsyncIterable<string>;
+  grantsOfClient(clientId: string): AsyncIterable<string>;
+  /** See {@link Clients.remove}. */
+  removeClient: Clients["remove"];
   /** For good: here, on every replica, at the provider. */
   endGrant(id: string, reason: GrantEnd): Promise<Grant | undefined>;
   /** What the provider was asked to revoke and did not. */
@@ -63,6 +67,7 @@ export async function withDeployment<Result>(
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisRecords({ ...store, log });
   const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+  const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
   const unrevoked = { count: 0, cause: "" };
   const identityProvider = notForEver(createOidcProvider(config.upstream, surroundings), unrevoked);
   const grants = createGrants({
@@ -82,8 +87,10 @@ export async function withDeployment<Result>(
       records,
       grants: stored(records, sealer, "grant", Grant),
       clients: stored(records, sealer, "client", Client),
-      grantsOfSubject: (subject) => records.indexes.members(subjectIndex(subject)),
-      grantsOfClient: (clientId) => records.indexes.members(clientIndex(clientId)),
+      grantsOfSubject: (subject) => membersOf(records, subjectIndex(subject)),
+      grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
+      removeClient: createClients(clientStore, config.clients, undefined, config.lifetimes, systemClock)
+        .remove,
       async endGrant(id, reason) {
         const ended = await grants.end(id, reason);
         await ended?.atProvider;
@@ -96,6 +103,16 @@ export async function withDeployment<Result>(
   } finally {
     await records.close();
   }
+}
+
+/** Read in portions, a member may come twice. */
+async function* membersOf({ indexes }: Records, index: string): AsyncIterable<string> {
+  const seen = new Set<string>();
+  for await (const portion of indexes.members(index))
+    for (const id of portion) {
+      if (!seen.has(id)) yield id;
+      seen.add(id);
+    }
 }
 
 /** The file that the server writes too. Standard output is for what was asked for. */

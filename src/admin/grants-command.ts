@@ -185,11 +185,10 @@ async function* selected(
   const { grants } = deployment;
   const isHeld = ({ clientId }: Grant) => client === undefined || clientId === client;
   if (user === undefined) {
-    yield* client === undefined ? grants.all() : grants.findAll(await deployment.grantsOfClient(client));
+    yield* client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
     return;
   }
-  for await (const grant of grants.findAll(await deployment.grantsOfSubject(user)))
-    if (isHeld(grant)) yield grant;
+  for await (const grant of grants.findAll(deployment.grantsOfSubject(user))) if (isHeld(grant)) yield grant;
   if (!user.includes("@")) return;
   say("Looking through all grants for that e-mail address: only subs are indexed.");
   const address = user.toLowerCase();

@@ -39,7 +39,7 @@ export async function takeLogin(
   { logins, isSameBrowser, now }: Surroundings & Rooms,
 ): Promise<AwaitingLogin> {
   // Looked at before it is taken: somebody else's browser must not be able to use it up.
-  const login = await logins.take(state, (found) => {
+  const accept = (found: AwaitingLogin) => {
     if (found.expiresAt <= now()) throw expired();
     if (!isSameBrowser(found.browser))
       throw new OAuthError(
@@ -47,7 +47,10 @@ export async function takeLogin(
         "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
         { reason: "another_browser" },
       );
-  });
+  };
+  // Who was told that the store is out of reach loads the page again.
+  const late = (taken: AwaitingLogin) => putBack(state, taken, logins, now());
+  const login = await logins.take(state, { accept, late });
   if (login === undefined) throw expired();
   return login;
 }
@@ -62,10 +65,13 @@ export async function orPutBack<T>(
   try {
     return await finish();
   } catch (error) {
-    if (error instanceof UnavailableError)
-      await logins.putBack(state, login, Math.max(1, login.expiresAt - now()));
+    if (error instanceof UnavailableError) await putBack(state, login, logins, now());
     throw error;
   }
+}
+
+async function putBack(state: string, login: AwaitingLogin, logins: Logins, now: number): Promise<void> {
+  await logins.putBack(state, login, Math.max(1, login.expiresAt - now));
 }
 
 /** What a provider's error means to whoever waits for the login; anything else is not theirs to act on. */

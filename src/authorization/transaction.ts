@@ -6,7 +6,7 @@ import { z } from "zod";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Sealer } from "../storage/sealer.ts";
-import type { Store } from "../storage/store.ts";
+import type { Store, TakeOptions } from "../storage/store.ts";
 import { BrowserHash } from "./browser.ts";
 
 /** A request that passed every check of /authorize. */
@@ -108,7 +108,7 @@ export interface Logins {
   /** Keeps one that was taken, as if it had not been. */
   putBack(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
   /** See {@link Store.take}. */
-  take(state: string, accept: (login: AwaitingLogin) => void): Promise<AwaitingLogin | undefined>;
+  take(state: string, options: TakeOptions<AwaitingLogin>): Promise<AwaitingLogin | undefined>;
 }
 
 /** @param admit decides about each one that begins, before it is kept */
@@ -122,6 +122,6 @@ export function createLogins(
       await store.put(sha256(state), login, ttlSeconds);
     },
     putBack: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
-    take: (state, accept) => store.take(sha256(state), accept),
+    take: (state, options) => store.take(sha256(state), options),
   };
 }

@@ -1,5 +1,6 @@
 /** The clients that may ask: those in the configuration, those with a metadata document, and those that registered. */
 import type { Client } from "../oauth/client-metadata.ts";
+import { UnavailableError } from "../oauth/errors.ts";
 import type { Store } from "../storage/store.ts";
 import type { ClientIdMetadata } from "./client-id-metadata.ts";
 
@@ -12,7 +13,13 @@ export interface Clients {
   change(client: Client): Promise<void>;
   /** The client holds a grant: its registration must outlive that. */
   keepAlive(client: Client): Promise<void>;
-  remove(clientId: string): Promise<void>;
+  /** A registration, also one that is being removed. */
+  findRegistration(clientId: string): Promise<Client | undefined>;
+  /**
+   * Forgets a registration after everything that it holds has ended. From its beginning on nobody finds the client; what
+   * fails is finished by the next call.
+   */
+  remove(client: Client, endGrants: () => Promise<unknown>): Promise<void>;
 }
 
 export interface ClientLifetimes {
@@ -51,18 +58,27 @@ export function createClients(
       const client = fixed.get(clientId);
       if (client !== undefined) return client;
       // By its beginning alone: what is wrong with a URL is for its own room to say.
-      return documents !== undefined && clientId.startsWith("https://")
-        ? documents.find(clientId)
-        : store.get(clientId);
+      if (documents !== undefined && clientId.startsWith("https://")) return documents.find(clientId);
+      const registered = await store.get(clientId);
+      return registered?.removing ? undefined : registered;
     },
     add: (client) => store.put(client.client_id, client, unusedClientSeconds),
-    change: (client) => change(client, ({ usedAt }) => ({ ...client, usedAt })),
+    change: (client) =>
+      change(client, ({ usedAt, removing }) => ({ ...client, usedAt, ...(removing && { removing }) })),
     async keepAlive(client) {
       const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;
       if (client.provenance !== "registered" || isRecent) return;
       const usedAt = Math.max(now(), client.client_id_issued_at + 1);
       await change(client, (current) => ({ ...current, usedAt }));
     },
-    remove: async (clientId) => void (await store.delete(clientId)),
+    findRegistration: (clientId) => store.get(clientId),
+    async remove(client, endGrants) {
+      await change(client, (current) => ({ ...current, removing: true })).catch((error) => {
+        // A store that is full takes nothing more, and ending needs no room.
+        if (!(error instanceof UnavailableError)) throw error;
+      });
+      await endGrants();
+      await store.delete(client.client_id);
+    },
   };
 }

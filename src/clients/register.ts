@@ -35,7 +35,10 @@ export interface Registrations {
     body: unknown,
     from: string,
   ): Promise<ClientInformation>;
-  /** @throws OAuthError `invalid_token` */
+  /**
+   * @throws OAuthError `invalid_token`; UnavailableError if it is not finished: to be called again, until which the client
+   * is known to nobody
+   */
   remove(clientId: string, registrationToken: string): Promise<void>;
 }
 
@@ -51,7 +54,7 @@ interface Rooms {
    */
   spend(client: Client, from: string): Promise<void>;
   /** Ends every grant that a client holds. */
-  endGrantsOf(clientId: string): Promise<void>;
+  endGrantsOf(clientId: string): Promise<unknown>;
   audit: Audit;
 }
 
@@ -67,8 +70,12 @@ export function createRegistrations({
 }: Surroundings & Rooms): Registrations {
   const newSecret = () => randomBytes(SECRET_BYTES).toString("base64url");
 
-  async function managed(clientId: string, registrationToken: string): Promise<Client> {
-    const client = await clients.find(clientId);
+  async function managed(
+    clientId: string,
+    registrationToken: string,
+    find: (clientId: string) => Promise<Client | undefined> = clients.find,
+  ): Promise<Client> {
+    const client = await find(clientId);
     if (
       client?.registrationTokenHash !== undefined &&
       matchesHash(registrationToken, client.registrationTokenHash)
@@ -131,9 +138,9 @@ export function createRegistrations({
       return information(client, baseUrl, secret);
     },
     async remove(clientId, registrationToken) {
-      await managed(clientId, registrationToken);
-      await clients.remove(clientId);
-      await endGrantsOf(clientId); // RFC 7592 §2.3
+      const client = await managed(clientId, registrationToken, clients.findRegistration);
+      // RFC 7592 §2.3. The registration is the last to go: until then this can be said again.
+      await clients.remove(client, () => endGrantsOf(clientId));
       audit({ event: "client_removed", decision: "revoke", clientId });
     },
   };
@@ -157,7 +164,7 @@ function withSecret(client: Client, newSecret: () => string): { client: Client; 
 }
 
 function information(client: Client, baseUrl: string, secret?: string): ClientInformation {
-  const { secretHash, registrationTokenHash, provenance, usedAt, ...metadata } = client;
+  const { secretHash, registrationTokenHash, provenance, usedAt, removing, ...metadata } = client;
   return {
     ...metadata,
     ...(secret !== undefined && { client_secret: secret, client_secret_expires_at: 0 }),

@@ -28,8 +28,6 @@ export interface Connection {
 export interface Connections {
   /** Of one person, oldest first. */
   ofSubject(subject: string): Promise<Connection[]>;
-  /** Held by one client, of all people. */
-  ofClient(clientId: string): Promise<Connection[]>;
   /** Everything, in no order; what comes or goes meanwhile may be missed. */
   all(): AsyncIterable<Connection>;
 }
@@ -37,13 +35,14 @@ export interface Connections {
 interface Rooms {
   /** The clients of the configuration. */
   configured: readonly Client[];
-  grants: Pick<Grants, "find" | "ofSubject" | "ofClient">;
+  grants: Pick<Grants, "find" | "ofSubject">;
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
   records: Pick<Records, "keys">;
 }
 
 const GRANT_KEYS = "grant:";
+const READS_AT_ONCE = 64;
 
 export function createConnections({ configured, grants, clients, lastUse, records }: Rooms): Connections {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
@@ -78,8 +77,13 @@ export function createConnections({ configured, grants, clients, lastUse, record
   }
 
   return {
-    ofSubject: async (subject) => describe(await grants.ofSubject(subject)),
-    ofClient: async (clientId) => describe(await grants.ofClient(clientId)),
+    async ofSubject(subject) {
+      const found = await grants.ofSubject(subject);
+      const described: Connection[] = [];
+      for (let i = 0; i < found.length; i += READS_AT_ONCE)
+        described.push(...(await describe(found.slice(i, i + READS_AT_ONCE))));
+      return described;
+    },
     async *all() {
       for await (const key of records.keys(GRANT_KEYS)) {
         const grant = await grants.find(key.slice(GRANT_KEYS.length));

@@ -11,6 +11,7 @@ import { replaceFile } from "./private-files.ts";
 type Line =
   | { key: string; record: string; until: number }
   | { key: string; record?: undefined }
+  // The score is when it is due; an earlier version wrote seconds, which are over.
   | { index: string; member: string; score: number; until: number }
   | { index: string; member: string; score?: undefined };
 
@@ -74,18 +75,22 @@ export async function fileRecords(path: string, now: () => number = Date.now): P
         (deleted) => deleted && isGone(key),
       ),
     indexes: {
-      members: memory.indexes.members,
-      add: (names, member, score, ttlSeconds) =>
+      // What is not written down, that a member is due later or was forgotten, is found out again.
+      ...memory.indexes,
+      add: (names, member, life) =>
         inTurn(
-          () => memory.indexes.add(names, member, score, ttlSeconds),
+          () => memory.indexes.add(names, member, life),
           () => {
-            for (const index of names) write({ index, member, score, until: now() + ttlSeconds * 1000 });
+            const [score, until] = [now() + life.due * 1000, now() + life.latest * 1000];
+            for (const index of names) write({ index, member, score, until });
           },
         ),
-      remove: (index, member) =>
+      remove: (index, members) =>
         inTurn(
-          () => memory.indexes.remove(index, member),
-          () => write({ index, member }),
+          () => memory.indexes.remove(index, members),
+          () => {
+            for (const member of members) write({ index, member });
+          },
         ),
     },
     async close() {
@@ -132,7 +137,7 @@ function replayed(lines: readonly Line[], now: number): Line[] {
 
 async function putBack(memory: Records, line: Line, now: number): Promise<void> {
   if (!("until" in line)) return;
-  const ttlSeconds = (line.until - now) / 1000;
-  if ("key" in line) await memory.put(line.key, line.record, ttlSeconds);
-  else await memory.indexes.add([line.index], line.member, line.score, ttlSeconds);
+  const latest = (line.until - now) / 1000;
+  if ("key" in line) await memory.put(line.key, line.record, latest);
+  else await memory.indexes.add([line.index], line.member, { due: (line.score - now) / 1000, latest });
 }

@@ -48,17 +48,25 @@ export async function explainTokenHere(
 }
 
 /** Records of which nothing can be changed: what would, throws. */
-function readOnly({ get, keys, ping, watch, close, indexes }: Records): Records {
+function readOnly({ get, secondsLeft, keys, ping, watch, close, indexes }: Records): Records {
   const refuse = async (): Promise<never> => {
     throw new Error("The doctor changes nothing.");
   };
   return {
     get,
+    secondsLeft,
     keys,
     ping,
     watch,
     close,
-    indexes: { members: indexes.members, add: refuse, remove: refuse },
+    indexes: {
+      members: indexes.members,
+      latest: indexes.latest,
+      add: refuse,
+      move: refuse,
+      remove: refuse,
+      forget: refuse,
+    },
     rateLimits: { count: refuse },
     budgets: { spend: refuse },
     put: refuse,

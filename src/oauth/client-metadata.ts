@@ -41,6 +41,8 @@ export const Client = z.object({
   provenance: z.enum(["registered", "configured", "document"]),
   /** When it was last known to be in use, seconds since the epoch. */
   usedAt: z.number(),
+  /** Its registration is being removed: nobody knows it any more but who removes it. */
+  removing: z.literal(true).optional(),
 });
 export type Client = z.infer<typeof Client>;
 
@@ -70,6 +72,7 @@ export type ClientMetadata = Omit<
   | "registrationTokenHash"
   | "provenance"
   | "usedAt"
+  | "removing"
 >;
 
 /**

@@ -4,6 +4,7 @@ import type { z } from "zod";
 import type { EncryptedKind } from "./reencrypt.ts";
 import type { Sealer } from "./sealer.ts";
 import type { Records, Store } from "./store.ts";
+import { inTime, untilAnswered } from "./until-answered.ts";
 
 export interface EncryptedStoreOptions<T> {
   records: Records;
@@ -72,19 +73,34 @@ export function encryptedStore<T extends object>({
       if (ttl === "kept") return await records.rewrite(key, expected ?? "", sealed);
       return await records.replace(key, expected, sealed, ttl);
     } catch (error) {
-      if ((await records.get(key)) === sealed) return true;
+      if ((await inTime(untilAnswered(() => records.get(key)))) === sealed) return true;
+      throw error;
+    }
+  }
+
+  /**
+   * If the answer to a removal is lost, what is gone counts as removed by it. That it was somebody else's at this very
+   * moment cannot be told apart, and twice is better than never.
+   * @param late is called if that is known only after the caller was told that the store is out of reach
+   */
+  async function removed(key: string, late: () => Promise<unknown> = async () => {}): Promise<boolean> {
+    try {
+      return await records.delete(key);
+    } catch (error) {
+      const isGone = untilAnswered(async () => (await records.get(key)) === undefined);
+      if (await inTime(isGone, async (gone) => gone && late())) return true;
       throw error;
     }
   }
 
   return {
     get,
-    exists: async (key) => (await records.get(keyOf(key))) !== undefined,
+    secondsLeft: (key) => records.secondsLeft(keyOf(key)),
     put: (key, value, ttlSeconds) => records.put(keyOf(key), seal(key, value), ttlSeconds),
-    async take(key, accept = () => {}) {
+    async take(key, { accept = () => {}, late = async () => {} } = {}) {
       const value = await get(key);
       if (value !== undefined) accept(value);
-      return value !== undefined && (await records.delete(keyOf(key))) ? value : undefined;
+      return value !== undefined && (await removed(keyOf(key), () => late(value))) ? value : undefined;
     },
     async update(key, decide, read) {
       for (let found = asRead(read) ?? (await latest(key)); ; found = await latest(key)) {
@@ -97,6 +113,6 @@ export function encryptedStore<T extends object>({
         }
       }
     },
-    delete: (key) => records.delete(keyOf(key)),
+    delete: (key) => removed(keyOf(key)),
   };
 }

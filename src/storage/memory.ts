@@ -4,7 +4,7 @@ import { Keyv } from "keyv";
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import { memoryBudgets } from "./budgets.ts";
 import { rateLimits } from "./rate-limits.ts";
-import { kindOf, type Records } from "./store.ts";
+import { type Indexes, kindOf, type Records } from "./store.ts";
 
 interface Entry {
   value: string;
@@ -15,7 +15,7 @@ const SWEEP_MILLISECONDS = 60_000;
 
 export function memoryRecords(): Records {
   const entries = new Map<string, Entry>();
-  const indexes = new Map<string, Map<string, number>>();
+  const indexes = new Map<string, Index>();
   const keyv = new Keyv<string>({ store: entries, useKeyPrefix: false, throwOnErrors: true });
   // Entries stay objects, so that compare-and-set can look at them without parsing.
   keyv.serialize = undefined;
@@ -27,15 +27,18 @@ export function memoryRecords(): Records {
     const entry = entries.get(key);
     return entry?.expires !== undefined && entry.expires <= Date.now() ? undefined : entry;
   };
-  const membersOf = (index: string) =>
-    [...(indexes.get(index) ?? [])].sort(([, one], [, other]) => one - other).map(([member]) => member);
   // Keyv removes an expired entry only when it is read; abandoned ones would stay for ever.
   const sweep = setInterval(() => {
     for (const key of entries.keys()) if (live(key) === undefined) entries.delete(key);
+    for (const [name, { until }] of indexes) if (until <= Date.now()) indexes.delete(name);
   }, SWEEP_MILLISECONDS).unref();
 
   return {
     get: async (key) => (live(key) === undefined ? undefined : keyv.get(key)),
+    async secondsLeft(key) {
+      const entry = live(key);
+      return entry && ((entry.expires ?? Infinity) - Date.now()) / 1000;
+    },
     async put(key, record, ttlSeconds) {
       await keyv.set(key, record, ttlSeconds * 1000);
       tell(key);
@@ -70,19 +73,7 @@ export function memoryRecords(): Records {
       changes.on(kind, changed);
       return { epoch: 0, close: () => void changes.off(kind, changed) };
     },
-    indexes: {
-      add: async (names, member, score) =>
-        names.map((index) => {
-          const scores = indexes.get(index) ?? new Map<string, number>();
-          indexes.set(index, scores.set(member, score));
-          return membersOf(index);
-        }),
-      remove: async (index, member) => {
-        indexes.get(index)?.delete(member);
-        if (indexes.get(index)?.size === 0) indexes.delete(index);
-      },
-      members: async (index) => membersOf(index),
-    },
+    indexes: memoryIndexes(indexes),
     rateLimits: rateLimits(
       ({ name, points, seconds }) => new RateLimiterMemory({ keyPrefix: name, points, duration: seconds }),
     ),
@@ -90,4 +81,66 @@ export function memoryRecords(): Records {
     ping: async () => {},
     close: async () => clearInterval(sweep),
   };
+}
+
+interface Index {
+  /** When each member is due, in milliseconds since the epoch. */
+  due: Map<string, number>;
+  until: number;
+}
+
+const DUE_AT_ONCE = 8;
+const MEMBERS_AT_ONCE = 250;
+
+function memoryIndexes(indexes: Map<string, Index>): Indexes {
+  async function remove(name: string, members: readonly string[]): Promise<void> {
+    const due = indexes.get(name)?.due;
+    for (const member of members) due?.delete(member);
+    if (due?.size === 0) indexes.delete(name);
+  }
+
+  return {
+    add: async (names, member, life) =>
+      names.map((name) => {
+        const index = indexes.get(name) ?? { due: new Map(), until: 0 };
+        indexes.set(name, index);
+        index.due.set(member, Date.now() + life.due * 1000);
+        index.until = Math.max(index.until, Date.now() + life.latest * 1000);
+        return someDue(index);
+      }),
+    async move(name, member, seconds) {
+      const due = indexes.get(name)?.due;
+      if (due?.has(member)) due.set(member, Date.now() + seconds * 1000);
+    },
+    remove,
+    async forget(name, gone, freshSeconds) {
+      const left = (member: string) => (indexes.get(name)?.due.get(member) ?? 0) - Date.now();
+      await remove(
+        name,
+        gone.filter((member) => left(member) <= 0 || left(member) > freshSeconds * 1000),
+      );
+    },
+    latest: async (name, count) =>
+      [...(indexes.get(name)?.due ?? [])]
+        .sort(([, one], [, other]) => other - one)
+        .slice(0, count)
+        .map(([member]) => member),
+    async *members(name) {
+      const all = [...(indexes.get(name)?.due.keys() ?? [])];
+      for (let i = 0; i < all.length; i += MEMBERS_AT_ONCE) yield all.slice(i, i + MEMBERS_AT_ONCE);
+    },
+  };
+}
+
+/** Of the members that were looked at longest ago: there may be many. */
+function someDue({ due }: Index): string[] {
+  const found: string[] = [];
+  let looks = Math.min(DUE_AT_ONCE, due.size);
+  for (const [member, at] of due) {
+    if (looks-- === 0) break;
+    if (at <= Date.now()) found.push(member);
+    due.delete(member);
+    due.set(member, at);
+  }
+  return found;
 }

@@ -14,7 +14,10 @@ export interface RedisLink extends Openable {
 }
 
 /** What one server and a cluster have in common, as far as it is needed here. Every one is about one key. */
-export type RedisCommands = Pick<RedisClientType, "isOpen" | "get" | "set" | "eval" | "zRem" | "zRange">;
+export type RedisCommands = Pick<
+  RedisClientType,
+  "isOpen" | "get" | "set" | "pTTL" | "eval" | "zRem" | "zRange" | "zScan"
+>;
 
 // A handshake takes longer than a command, also where that may take very little.
 const LEAST_CONNECT_TIMEOUT_MS = 2_000;

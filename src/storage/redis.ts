@@ -29,17 +29,38 @@ const REPLACE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) ${TELL} return 1 end return 0`;
 const REWRITE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0`;
-// An index lives as long as its longest-lived member may.
-const INDEX_ADD = `redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+// Members are ordered by the millisecond at which they are due. Replicas of an earlier version, which read and write the
+// same sets, order them by the second at which the grant was made, a number a thousand times smaller: such a member is due
+// ten minutes later, when its record was written in any case.
+const NOW = `local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
+const INDEX_ADD = `${NOW}
+  redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
   if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-  return redis.call('ZRANGE', KEYS[1], 0, -1)`;
+  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] - 600, 'LIMIT', 0, ARGV[4])
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 1e11, now, 'LIMIT', 0, ARGV[4])) do due[#due + 1] = each end
+  return due`;
+const INDEX_MOVE = `${NOW} return redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[1])`;
+const INDEX_FORGET = `${NOW}
+  for i = 2, #ARGV do
+    local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or 0)
+    local fresh = due > time[1] - 600 and due < 1e11 or due > now and due <= now + ARGV[1]
+    if not fresh then redis.call('ZREM', KEYS[1], ARGV[i]) end
+  end`;
 const DELETE_IF =
   "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+// More than one sign-in adds, so that what is due grows fewer; few enough that nobody waits for it. Of each version.
+const DUE_AT_ONCE = 8;
+const MEMBERS_AT_ONCE = 250;
+/** PTTL says so. */
+const NO_SUCH_KEY = -2;
 
 /** Connects in the background and reconnects for ever; until Redis answers, every call throws UnavailableError. */
 export function redisRecords(options: RedisOptions): Records {
   const { keyPrefix, commandTimeoutMs, log } = options;
   const redisKeyOf = (key: string) => `${keyPrefix}:${key}`;
+  const indexKeyOf = (index: string) => redisKeyOf(`index:${index}`);
   const probeKey = redisKeyOf("ping");
   const channel = redisKeyOf("changes");
   const warnOfEviction = evictionWarning(log);
@@ -77,6 +98,10 @@ export function redisRecords(options: RedisOptions): Records {
 
   return {
     get: (key) => run(({ keyv }) => keyv.get(key)),
+    async secondsLeft(key) {
+      const left = await run(({ commands }) => commands.pTTL(redisKeyOf(key)));
+      return left === NO_SUCH_KEY ? undefined : Math.max(0, left / 1000);
+    },
     async put(key, record, ttlSeconds) {
       if (isTold(key)) await evaluate(PUT, key, record, String(ttlSeconds * 1000));
       else await run(({ keyv }) => keyv.set(key, record, ttlSeconds * 1000));
@@ -104,19 +129,46 @@ export function redisRecords(options: RedisOptions): Records {
     watch: watching.watch,
     indexes: {
       // Each is somewhere else in a cluster; on one server they travel together.
-      add: (indexes, member, score, ttlSeconds) =>
+      add: (indexes, member, { due, latest }) =>
         Promise.all(
           indexes.map((index) =>
             run(async ({ commands }) => {
-              const keys = [redisKeyOf(`index:${index}`)];
-              const added = [String(score), member, String(ttlSeconds * 1000)];
-              return (await commands.eval(INDEX_ADD, { keys, arguments: added })) as string[];
+              const life = [due, latest].map((seconds) => String(Math.round(seconds * 1000)));
+              const options = {
+                keys: [indexKeyOf(index)],
+                arguments: [member, ...life, String(DUE_AT_ONCE)],
+              };
+              return (await commands.eval(INDEX_ADD, options)) as string[];
             }),
           ),
         ),
-      remove: async (index, member) =>
-        void (await run(({ commands }) => commands.zRem(redisKeyOf(`index:${index}`), member))),
-      members: (index) => run(({ commands }) => commands.zRange(redisKeyOf(`index:${index}`), 0, -1)),
+      async move(index, member, seconds) {
+        const options = {
+          keys: [indexKeyOf(index)],
+          arguments: [member, String(Math.round(seconds * 1000))],
+        };
+        await run(({ commands }) => commands.eval(INDEX_MOVE, options));
+      },
+      async remove(index, members) {
+        if (members.length > 0) await run(({ commands }) => commands.zRem(indexKeyOf(index), [...members]));
+      },
+      async forget(index, gone, freshSeconds) {
+        const options = { keys: [indexKeyOf(index)], arguments: [String(freshSeconds * 1000), ...gone] };
+        if (gone.length > 0) await run(({ commands }) => commands.eval(INDEX_FORGET, options));
+      },
+      latest: (index, count) =>
+        run(({ commands }) => commands.zRange(indexKeyOf(index), 0, count - 1, { REV: true })),
+      async *members(index) {
+        let cursor = "0";
+        do {
+          const from = cursor;
+          const page = await run(({ commands }) =>
+            commands.zScan(indexKeyOf(index), from, { COUNT: MEMBERS_AT_ONCE }),
+          );
+          yield page.members.map(({ value }) => value);
+          cursor = page.cursor;
+        } while (cursor !== "0");
+      },
     },
     rateLimits: { count: (limit, key) => run(({ limits }) => limits.count(limit, key)) },
     budgets: redisBudgets((script, key, args) =>

@@ -8,6 +8,8 @@ import type { RateLimits } from "./rate-limits.ts";
  */
 export interface Records {
   get(key: string): Promise<string | undefined>;
+  /** How long it lives still; undefined if there is none. */
+  secondsLeft(key: string): Promise<number | undefined>;
   put(key: string, record: string, ttlSeconds: number): Promise<void>;
   /**
    * Writes only if the record still is `expected` (undefined: only if there is none).
@@ -47,18 +49,36 @@ export interface Watch {
 }
 
 /**
- * Which records belong to whom. A member may outlive the record that it names, because records end by themselves;
- * a record is never without its member.
+ * Which records belong to whom. A member may outlive the record that it names, because records end by themselves; a
+ * record is never without its member. So the time at which a member falls due is only when to look at its record:
+ * whoever finds that gone removes the member, and otherwise {@link Indexes.move}s it.
  */
 export interface Indexes {
   /**
-   * Adds to several at once. `score` orders the members; the indexes themselves live at least `ttlSeconds` from now.
-   * @returns the members of each, with the new one, lowest score first
+   * Adds to several at once, and reads nothing of them but a few members that are due.
+   * @returns those of each index
    */
-  add(indexes: readonly string[], member: string, score: number, ttlSeconds: number): Promise<string[][]>;
-  remove(index: string, member: string): Promise<void>;
-  /** Lowest score first. */
-  members(index: string): Promise<string[]>;
+  add(indexes: readonly string[], member: string, life: MemberLife): Promise<string[][]>;
+  /** Due in so many seconds instead; does nothing where the member is gone. */
+  move(index: string, member: string, seconds: number): Promise<void>;
+  remove(index: string, members: readonly string[]): Promise<void>;
+  /** Removes those whose record is gone; but not what may have been added a moment ago, and is due within `freshSeconds`. */
+  forget(index: string, gone: readonly string[], freshSeconds: number): Promise<void>;
+  /** At most `count`, of those that are due last; that one first. */
+  latest(index: string, count: number): Promise<string[]>;
+  /**
+   * All, in portions and in no order. What is there from beginning to end comes at least once, whatever is removed
+   * meanwhile; what comes meanwhile may be missed.
+   */
+  members(index: string): AsyncIterable<string[]>;
+}
+
+/** In seconds from now. */
+export interface MemberLife {
+  /** When the record ends, as far as is known now. */
+  due: number;
+  /** When it ends at the very latest, whoever prolongs it: the index itself lives as long. */
+  latest: number;
 }
 
 /**
@@ -69,17 +89,24 @@ export type Change<T, Result> =
   | { write: T; ttlSeconds: number | "kept"; result: Result }
   | { write?: undefined; result: Result };
 
+export interface TakeOptions<T> {
+  /** Looks at it first; what it throws leaves the value where it is, and is thrown. */
+  accept?(value: T): void;
+  /** Gets what was taken, as it turned out after the caller was told that the store is out of reach. */
+  late?(value: T): Promise<unknown>;
+}
+
 /** Values of one kind by key. */
 export interface Store<T> {
   get(key: string): Promise<T | undefined>;
-  /** True also for a record that `get` cannot open. */
-  exists(key: string): Promise<boolean>;
+  /** How long it lives still, also if it is a record that `get` cannot open; undefined if there is none. */
+  secondsLeft(key: string): Promise<number | undefined>;
   put(key: string, value: T, ttlSeconds: number): Promise<void>;
   /**
-   * Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value.
-   * @param accept looks at it first; what it throws leaves the value where it is, and is thrown
+   * Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value. If the answer to the
+   * removal is lost, what is gone when the store answers again counts as taken.
    */
-  take(key: string, accept?: (value: T) => void): Promise<T | undefined>;
+  take(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
   /**
    * Reads, decides, and writes only if nobody wrote in between; otherwise decides again on what is there then.
    * `decide` must be free of side effects: it may run several times.

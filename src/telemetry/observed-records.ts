@@ -7,6 +7,7 @@ export function observedRecords(records: Records, observe: Observe): Records {
   const { indexes, rateLimits, budgets } = records;
   return {
     get: (key) => watched("get", () => records.get(key)),
+    secondsLeft: (key) => watched("seconds_left", () => records.secondsLeft(key)),
     put: (key, record, ttl) => watched("put", () => records.put(key, record, ttl)),
     replace: (key, expected, record, ttl) =>
       watched("replace", () => records.replace(key, expected, record, ttl)),
@@ -16,9 +17,13 @@ export function observedRecords(records: Records, observe: Observe): Records {
     deleteIf: (key, expected) => watched("delete_if", () => records.deleteIf(key, expected)),
     watch: (kind, changed) => records.watch(kind, changed),
     indexes: {
-      add: (names, member, score, ttl) => watched("index_add", () => indexes.add(names, member, score, ttl)),
-      remove: (index, member) => watched("index_remove", () => indexes.remove(index, member)),
-      members: (index) => watched("index_members", () => indexes.members(index)),
+      add: (names, member, life) => watched("index_add", () => indexes.add(names, member, life)),
+      move: (index, member, seconds) => watched("index_move", () => indexes.move(index, member, seconds)),
+      remove: (index, members) => watched("index_remove", () => indexes.remove(index, members)),
+      forget: (index, gone, freshSeconds) =>
+        watched("index_forget", () => indexes.forget(index, gone, freshSeconds)),
+      latest: (index, count) => watched("index_latest", () => indexes.latest(index, count)),
+      members: (index) => indexes.members(index),
     },
     rateLimits: { count: (limit, key) => watched("rate_limit", () => rateLimits.count(limit, key)) },
     budgets: {

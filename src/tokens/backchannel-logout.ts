@@ -1,5 +1,5 @@
 /** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
-import { OAuthError } from "../oauth/errors.ts";
+import { causes, OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -31,14 +31,18 @@ export async function endGrantsOfLogout(
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
   const mark = `logout:${sha256(logout.jti)}`;
-  if (!(await records.replace(mark, undefined, "used", REPLAY_SECONDS)))
+  if ((await records.get(mark)) !== undefined)
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
     });
-  const ended = await endAll(logout, { grants, sessions }).catch(async (error) => {
-    // So that the provider may say it again: a session that goes on after a sign-out would be worse than a report twice.
-    await records.delete(mark).catch(() => {});
-    throw error;
+  const ended = await endAll(logout, { grants, sessions });
+  // Last, so that after a failure the provider may say it again: a session that goes on after a sign-out would be worse
+  // than a report that counts twice.
+  await records.put(mark, "used", REPLAY_SECONDS).catch((cause) => {
+    log.warn(
+      { reason: "logout_token_not_remembered", cause: causes(cause) },
+      "The sign-out was done all the same",
+    );
   });
   log.info(
     { reason: "backchannel_logout", subject: logout.subject, grants: ended },

@@ -1,6 +1,11 @@
-/** Ends several grants for good. */
+/** Ends several grants for good, a few at a time: there may be very many, and others wait for the store as well. */
+import { UnavailableError } from "../oauth/errors.ts";
 import type { Grant } from "./grant.ts";
 import type { GrantEnd, Grants } from "./grants.ts";
+
+const AT_ONCE = 16;
+// Proxies give up after half a minute.
+const ONE_REQUEST_MS = 20_000;
 
 /**
  * When this resolves none of them is good any more, on any replica; nobody waits for the provider.
@@ -12,8 +17,47 @@ export async function endGrants(
   reason: GrantEnd,
   grants: Pick<Grants, "end">,
 ): Promise<Grant[]> {
-  const endings = await Promise.allSettled(ids.map((id) => grants.end(id, reason)));
-  const failed = endings.find((ending) => ending.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-  return endings.flatMap((ending) => (ending.status === "fulfilled" ? (ending.value?.grant ?? []) : []));
+  const ended: Grant[] = [];
+  const failures: unknown[] = [];
+  const queue = ids.values();
+  async function endSome(): Promise<void> {
+    for (const id of queue)
+      try {
+        const ending = await grants.end(id, reason);
+        if (ending !== undefined) ended.push(ending.grant);
+      } catch (failure) {
+        failures.push(failure);
+      }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, endSome));
+  if (failures.length > 0) throw failures[0];
+  return ended;
+}
+
+/**
+ * Ends all that `portions` has, and looks again until there is none: some may have been opened meanwhile.
+ * @param portions is called for every look
+ * @returns how many that were
+ * @throws UnavailableError if some could not be ended, or it takes longer than somebody waits for an answer: what was ended
+ * is ended, and the next call goes on from there
+ */
+export async function endAll(
+  portions: () => AsyncIterable<readonly Grant[]>,
+  reason: GrantEnd,
+  grants: Pick<Grants, "end">,
+): Promise<number> {
+  const timeIsUp = AbortSignal.timeout(ONE_REQUEST_MS);
+  for (let ended = 0; ; ) {
+    const before = ended;
+    for await (const portion of portions()) {
+      const ids = portion.map(({ id }) => id);
+      ended += (await endGrants(ids, reason, grants)).length;
+      if (timeIsUp.aborted)
+        throw new UnavailableError("storage", {
+          reason: "ending_unfinished",
+          description: `${ended} sign-ins have ended, and there are more. Send the same request again for the others.`,
+        });
+    }
+    if (ended === before) return ended;
+  }
 }

@@ -1,16 +1,16 @@
 /**
  * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
- * not, and deleting the record ends everything at once. Indexes tell which grants a user, or a login session, has.
+ * not, and deleting the record ends everything at once. Whose they are: grant-index.ts.
  */
 import type { Audit } from "../audit.ts";
 import type { GrantLimits, Lifetimes } from "../config.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
-import { sha256 } from "../oauth/sha256.ts";
 import type { Indexes, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
+import { clientIndex, createGrantIndex, sessionIndex, subjectIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
 import { hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
@@ -45,8 +45,8 @@ export interface Grants {
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
-  /** The live grants that a client holds, of all users. */
-  ofClient(clientId: string): Promise<Grant[]>;
+  /** The live grants that a client holds, of all users: in portions and in no order, because they may be very many. */
+  ofClient(clientId: string): AsyncIterable<Grant[]>;
   /** The live grants that came from one login session at the identity provider (its `sid`). */
   ofSession(sid: string): Promise<Grant[]>;
 }
@@ -93,6 +93,9 @@ interface Rooms {
   audit: Audit;
 }
 
+/** More than a sign-in adds, so that a limit that was lowered is reached. */
+const SURPLUS_AT_ONCE = 16;
+
 export function createGrants({
   store,
   indexes,
@@ -104,50 +107,48 @@ export function createGrants({
   randomBytes,
   audit,
 }: Surroundings & Rooms): Grants {
+  const codeSeconds = lifetimes.authorizationCodeSeconds;
+  const index = createGrantIndex({ store, indexes, codeSeconds, now });
+
   /** A grant lives as long as its code, then as long as it is used, and never beyond its end. */
   function ttlSeconds(grant: Grant): number {
     const idleEnd = grant.code.redeemed ? now() + lifetimes.grantIdleSeconds : grant.code.expiresAt;
     return Math.max(1, Math.min(idleEnd, grant.expiresAt) - now());
   }
 
-  async function live(index: string): Promise<Grant[]> {
-    return liveOf(index, await indexes.members(index));
-  }
-
-  async function liveOf(index: string, members: readonly string[]): Promise<Grant[]> {
-    const found = await Promise.all(members.map((id) => store.get(id)));
-    const missing = members.filter((_, i) => found[i] === undefined);
-    await Promise.all(missing.map((id) => forgetIfGone(index, id)));
-    return found.filter((grant) => grant !== undefined);
-  }
-
-  /** Another replica may have the key for what cannot be opened here: only what is not there is forgotten. */
-  async function forgetIfGone(index: string, id: string): Promise<void> {
-    if (await store.exists(id)) return;
-    await Promise.all([indexes.remove(index, id), lastUse.forget(id)]);
+  async function allOf(name: string): Promise<Grant[]> {
+    // Read in portions, a grant may come twice.
+    const found = new Map<string, Grant>();
+    for await (const portion of index.portions(name)) for (const grant of portion) found.set(grant.id, grant);
+    return [...found.values()].sort(byAge);
   }
 
   async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
-    const grant = await store.take(id);
-    if (grant === undefined) return undefined;
-    const { subject, clientId, scopes } = grant;
+    // Whoever asked may have been told that the store is out of reach: what has ended is noted, and the provider told.
+    const grant = await store.take(id, { late: (taken) => conclude(taken, reason) });
+    return grant && (await conclude(grant, reason));
+  }
+
+  async function conclude(grant: Grant, reason: GrantEnd): Promise<EndedGrant> {
+    const { id, subject, clientId, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
     const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.tell(grant) : Promise.resolve();
-    await Promise.all([...indexesOf(grant).map((index) => indexes.remove(index, id)), lastUse.forget(id)]);
+    await Promise.all([index.remove(grant), lastUse.forget(id)]);
     return { grant, atProvider };
   }
 
-  /**
-   * Ends what is beyond the limits; of the same client, what is left beside `newest`.
-   * @param ids the user's grants, `newest` among them, oldest first
-   */
-  async function keepWithinLimits(newest: Grant, ids: readonly string[]): Promise<Grant[]> {
+  /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
+  async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
     const { id, subject, clientId } = newest;
-    const others = await liveOf(
-      subjectIndex(subject),
-      ids.filter((each) => each !== id),
-    );
-    const grants = [...others, newest];
+    // However many there are: what is beyond this is for the next sign-in.
+    const others = await index.latestOf(subject, limits.perUser + SURPLUS_AT_ONCE);
+    const grants = [
+      ...others
+        .filter((each) => each.id !== id)
+        .reverse()
+        .sort(byAge),
+      newest,
+    ];
     const ofClient = grants.filter((grant) => grant.clientId === clientId);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
@@ -185,11 +186,10 @@ export function createGrants({
         replaced: [],
         upstream: login.tokens,
       };
-      // Indexed first: a grant that no index names could not be ended by its user.
-      const longest = Math.max(1, grant.expiresAt - now());
-      const [ofSubject = []] = await indexes.add(indexesOf(grant), id, grant.createdAt, longest);
+      const { tidy } = await index.add(grant, Math.max(1, grant.expiresAt - now()));
       await store.put(id, grant, ttlSeconds(grant));
-      return { code, earlier: await keepWithinLimits(grant, ofSubject) };
+      const [earlier] = await Promise.all([keepWithinLimits(grant), tidy()]);
+      return { code, earlier };
     },
     find: (id) => store.get(id),
     update: (id, decide, read) =>
@@ -202,39 +202,19 @@ export function createGrants({
         read,
       ),
     end,
-    ofSubject: (subject) => live(subjectIndex(subject)),
-    ofClient: (clientId) => live(clientIndex(clientId)),
-    ofSession: (sid) => live(sessionIndex(sid)),
+    ofSubject: (subject) => allOf(subjectIndex(subject)),
+    ofClient: (clientId) => index.portions(clientIndex(clientId)),
+    ofSession: (sid) => allOf(sessionIndex(sid)),
   };
+}
+
+function byAge(one: Grant, other: Grant): number {
+  return one.createdAt - other.createdAt;
 }
 
 /** All but the newest `keep`. */
 function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
   return grants.slice(0, Math.max(0, grants.length - keep));
-}
-
-/** That of the subject first. */
-function indexesOf({ subject, clientId, claims }: Grant): string[] {
-  return [
-    subjectIndex(subject),
-    clientIndex(clientId),
-    ...(typeof claims.sid === "string" ? [sessionIndex(claims.sid)] : []),
-  ];
-}
-
-// Hashed: names of people do not belong into keys.
-/** The index of the grants that a user has. */
-export function subjectIndex(subject: string): string {
-  return `subject:${sha256(subject)}`;
-}
-
-/** The index of the grants that a client holds. */
-export function clientIndex(clientId: string): string {
-  return `client:${sha256(clientId)}`;
-}
-
-function sessionIndex(sid: string): string {
-  return `session:${sha256(sid)}`;
 }
 
 /** Without a refresh token upstream there is no way to learn that the user lost access: the grant ends with theirs. */

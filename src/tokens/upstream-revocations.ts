@@ -17,34 +17,53 @@ interface Rooms extends Pick<Surroundings, "log"> {
 
 // Of a provider that is asked a hundred things at once, most would be refused.
 const REVOCATIONS_AT_ONCE = 4;
+// Somebody ended all grants of a client, and the provider hangs: what waits for it must not fill the memory.
+const MOST_WAITING = 20_000;
+const STILL_HELD = "The provider still holds its refresh token";
+
+interface Waiting {
+  grantId: string;
+  refreshToken: string;
+  over(): void;
+}
 
 export function createUpstreamRevocations({
   identityProvider,
   log,
   track = () => {},
 }: Rooms): UpstreamRevocations {
-  const lanes = Array.from({ length: REVOCATIONS_AT_ONCE }, () => Promise.resolve());
-  let turn = 0;
+  const waiting: Waiting[] = [];
+  let busy = 0;
 
   /** Our own tokens are dead by now whatever the provider answers, so its failure is logged and nobody's error. */
   async function revoke(grantId: string, refreshToken: string): Promise<void> {
     try {
       await identityProvider.revoke(refreshToken);
     } catch (error) {
-      log.warn(
-        { reason: "upstream_revocation_failed", grantId, cause: causes(error) },
-        "The provider still holds its refresh token",
-      );
+      log.warn({ reason: "upstream_revocation_failed", grantId, cause: causes(error) }, STILL_HELD);
     }
   }
 
+  async function work(): Promise<void> {
+    busy++;
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      await revoke(next.grantId, next.refreshToken);
+      next.over();
+    }
+    busy--;
+  }
+
   return {
-    async tell({ id, upstream: { refreshToken } }) {
+    async tell({ id: grantId, upstream: { refreshToken } }) {
       if (refreshToken === undefined) return;
-      turn = (turn + 1) % REVOCATIONS_AT_ONCE;
-      const told = (lanes[turn] ?? Promise.resolve()).then(() => revoke(id, refreshToken));
-      lanes[turn] = told;
+      if (waiting.length >= MOST_WAITING) {
+        const cause = `${MOST_WAITING} others are waiting for the provider`;
+        log.warn({ reason: "upstream_revocation_failed", grantId, cause }, STILL_HELD);
+        return;
+      }
+      const told = new Promise<void>((over) => waiting.push({ grantId, refreshToken, over }));
       track(told);
+      if (busy < REVOCATIONS_AT_ONCE) void work();
       await told;
     },
   };

@@ -23,10 +23,10 @@ test("after a restart everything is as it was, also without a clean end", async 
     before.rewrite("client:b", "1", "2"),
     before.delete("client:c"),
     before.deleteIf("grant:d", "not it"),
-    before.indexes.add(["letters"], "b", 2, 60),
-    before.indexes.add(["letters"], "a", 1, 60),
-    before.indexes.add(["letters"], "c", 3, 60),
-    before.indexes.remove("letters", "c"),
+    before.indexes.add(["letters"], "b", { due: 20, latest: 60 }),
+    before.indexes.add(["letters"], "a", { due: 10, latest: 60 }),
+    before.indexes.add(["letters"], "c", { due: 30, latest: 60 }),
+    before.indexes.remove("letters", ["c"]),
   ]);
   // Killed: nothing is closed, and the last line is half of one.
   appendFileSync(path, '{"key":"client:torn","rec');
@@ -35,7 +35,7 @@ test("after a restart everything is as it was, also without a clean end", async 
     ["client:a", "client:b", "client:c", "grant:d", "client:torn"].map(after.get),
   );
   assert.deepEqual(read, ["2", "2", undefined, "1", undefined]);
-  assert.deepEqual(await after.indexes.members("letters"), ["a", "b"]);
+  assert.deepEqual(await after.indexes.latest("letters", 9), ["b", "a"]);
   await after.put("client:e", "1", 60);
   await after.close();
   const again = await fileRecords(path);
@@ -72,13 +72,13 @@ test("a record ends when it would have, and a rewritten one no later", async () 
   await records.put("client:short", "1", 10);
   await records.rewrite("client:short", "1", "2");
   await records.put("client:long", "1", 100);
-  await records.indexes.add(["letters"], "a", 1, 10);
+  await records.indexes.add(["letters"], "a", { due: 1, latest: 10 });
   await records.close();
   ahead = 11_000;
   const later = await fileRecords(path, now);
   assert.equal(await later.get("client:short"), undefined);
   assert.equal(await later.get("client:long"), "1");
-  assert.deepEqual(await later.indexes.members("letters"), []);
+  assert.deepEqual(await later.indexes.latest("letters", 9), []);
   assert.doesNotMatch(readFileSync(path, "utf8"), /short|letters/, "and is left out of the file");
   await later.close();
 });

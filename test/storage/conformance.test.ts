@@ -91,6 +91,13 @@ function oneOf(records: Records): () => Records {
   return () => records;
 }
 
+async function membersOf(records: Records, index: string): Promise<string[]> {
+  const members = new Set<string>();
+  for await (const portion of records.indexes.members(index))
+    for (const member of portion) members.add(member);
+  return [...members].sort();
+}
+
 for (const { name, skip, start, connect } of stores) {
   describe(`${name} store`, { skip }, () => {
     let here: Records;
@@ -171,19 +178,71 @@ for (const { name, skip, start, connect } of stores) {
       assert.deepEqual(deleted.sort(), [false, true]);
     });
 
-    test("an index keeps its members in order, for every process, until they are removed", async () => {
-      for (const [member, score] of [
-        ["c", 3],
-        ["a", 1],
-        ["b", 2],
-      ] as const)
-        await (score === 2 ? elsewhere : here).indexes.add(["letters", "signs"], member, score, 60);
-      assert.deepEqual(await here.indexes.add(["letters", "words"], "a", 1, 60), [["a", "b", "c"], ["a"]]);
-      assert.deepEqual(await elsewhere.indexes.members("letters"), ["a", "b", "c"]);
-      await elsewhere.indexes.remove("letters", "b");
-      await here.indexes.remove("letters", "never there");
-      assert.deepEqual(await here.indexes.members("letters"), ["a", "c"]);
-      assert.deepEqual(await here.indexes.members("nothing"), []);
+    test("an index has its members, for every process, until they are removed", async () => {
+      const life = (due: number) => ({ due, latest: 60 });
+      for (const [member, due] of Object.entries({ c: 30, a: 10, b: 20 }))
+        await (due === 20 ? elsewhere : here).indexes.add(["letters", "signs"], member, life(due));
+      assert.deepEqual(
+        await elsewhere.indexes.latest("letters", 2),
+        ["c", "b"],
+        "what is due last comes first",
+      );
+      assert.deepEqual(await membersOf(elsewhere, "letters"), ["a", "b", "c"]);
+      await here.indexes.add(["letters"], "a", life(40));
+      await elsewhere.indexes.move("letters", "b", 50);
+      assert.deepEqual(await here.indexes.latest("letters", 9), ["b", "a", "c"]);
+      await elsewhere.indexes.remove("letters", ["b", "a"]);
+      await here.indexes.remove("letters", ["never there"]);
+      await here.indexes.remove("letters", []);
+      await here.indexes.move("letters", "b", 60);
+      assert.deepEqual(await membersOf(here, "letters"), ["c"], "what is gone is not moved");
+      assert.deepEqual(await membersOf(here, "signs"), ["a", "b", "c"]);
+      assert.deepEqual(await membersOf(here, "nothing"), []);
+      assert.deepEqual(await here.indexes.latest("nothing", 1), []);
+    });
+
+    test("whoever adds to an index hears of a few members that are due, and of all in the end", async () => {
+      const over = Array.from({ length: 30 }, (_, i) => `over ${i}`);
+      for (const member of over) await here.indexes.add(["worn"], member, { due: 0, latest: 60 });
+      await delay(5);
+      const told = new Set<string>();
+      for (let adds = 0; told.size < over.length; adds++) {
+        assert.ok(adds < 20, "more are told of than are added");
+        const [due = []] = await elsewhere.indexes.add(["worn"], `new ${adds}`, { due: 60, latest: 60 });
+        assert.ok(due.length <= 16, "but a few");
+        for (const member of due) told.add(member);
+        await here.indexes.remove("worn", due);
+      }
+      assert.deepEqual([...told].sort(), over.sort());
+    });
+
+    test("what is gone is forgotten, unless it may have been added a moment ago", async () => {
+      for (const [member, due] of Object.entries({ over: 0, fresh: 50, lasting: 500 }))
+        await here.indexes.add(["names"], member, { due, latest: 600 });
+      await delay(5);
+      await elsewhere.indexes.forget("names", ["over", "fresh", "lasting", "never there"], 60);
+      await elsewhere.indexes.forget("names", [], 60);
+      assert.deepEqual(await membersOf(here, "names"), ["fresh"]);
+    });
+
+    test("an index is read in portions, whatever is removed meanwhile", async () => {
+      const all = Array.from({ length: 1_000 }, (_, i) => `${i}`);
+      await Promise.all(all.map((member) => here.indexes.add(["many"], member, { due: 60, latest: 60 })));
+      const read = new Set<string>();
+      for await (const portion of elsewhere.indexes.members("many")) {
+        assert.ok(portion.length < 600, `${portion.length} at once`);
+        for (const member of portion) read.add(member);
+        await here.indexes.remove("many", portion);
+      }
+      assert.equal(read.size, all.length);
+      assert.deepEqual(await membersOf(here, "many"), []);
+    });
+
+    test("a record says how long it lives still", async () => {
+      await storeOn(here).put("lives", { count: 1 }, 60);
+      const left = (await storeOn(elsewhere).secondsLeft("lives")) ?? 0;
+      assert.ok(left > 50 && left <= 60, `${left}`);
+      assert.equal(await storeOn(here).secondsLeft("never put"), undefined);
     });
 
     test("all keys of a prefix are found, however many servers they are on", async () => {
@@ -285,8 +344,11 @@ for (const { name, skip, start, connect } of stores) {
       await storeOn(here).put("rotated", { count: 1 }, 60);
       assert.deepEqual(await storeOn(here, [newKey, KEY]).get("rotated"), { count: 1 });
       assert.equal(await storeOn(here, [newKey]).get("rotated"), undefined);
-      assert.equal(await storeOn(here, [newKey]).exists("rotated"), true, "unreadable is not gone");
-      assert.equal(await storeOn(here).exists("never put"), false);
+      assert.equal(
+        (await storeOn(here, [newKey]).secondsLeft("rotated")) !== undefined,
+        true,
+        "unreadable is not gone",
+      );
       const record = (await here.get("client:rotated")) ?? "";
       await here.put("client:rotated", `${record.slice(0, -3)}AAA`, 60);
       assert.equal(await storeOn(here).get("rotated"), undefined);

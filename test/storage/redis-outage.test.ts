@@ -38,6 +38,7 @@ async function stage(
 
 const everyVerb: Record<string, (records: Records) => Promise<unknown>> = {
   get: (records) => records.get("k"),
+  secondsLeft: (records) => records.secondsLeft("k"),
   put: (records) => records.put("k", "w", 60),
   "put of what is told": (records) => records.put("grant:k", "w", 60),
   replace: (records) => records.replace("k", "v", "w", 60),
@@ -49,9 +50,14 @@ const everyVerb: Record<string, (records: Records) => Promise<unknown>> = {
   keys: async (records) => {
     for await (const _ of records.keys(""));
   },
-  "indexes.add": (records) => records.indexes.add(["i"], "m", 1, 60),
-  "indexes.remove": (records) => records.indexes.remove("i", "m"),
-  "indexes.members": (records) => records.indexes.members("i"),
+  "indexes.add": (records) => records.indexes.add(["i"], "m", { due: 1, latest: 60 }),
+  "indexes.move": (records) => records.indexes.move("i", "m", 60),
+  "indexes.remove": (records) => records.indexes.remove("i", ["m"]),
+  "indexes.forget": (records) => records.indexes.forget("i", ["m"], 60),
+  "indexes.latest": (records) => records.indexes.latest("i", 1),
+  "indexes.members": async (records) => {
+    for await (const _ of records.indexes.members("i"));
+  },
   "budgets.spend": (records) => records.budgets.spend({ name: "b", points: 1, seconds: 60 }, [], 1),
   "rateLimits.count": (records) => records.rateLimits.count({ name: "l", points: 1, seconds: 60 }, "k"),
   ping: (records) => records.ping(),

@@ -1,0 +1,181 @@
+/**
+ * The answer of Redis to a command that it carried out is lost, with the connection, or while nothing answers for a while:
+ * what was ended is noted and told to the provider, and nothing is used up.
+ */
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { openConnections } from "../support/connections.ts";
+import { eventually } from "../support/eventually.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  authorize,
+  authorizeUrl,
+  callTool,
+  newBrowser,
+  postForm,
+  type Registered,
+  redeem,
+  register,
+  revoke,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
+import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const DELETE_OF_GRANT = /'DEL'[\s\S]*:grant:/;
+const WRITE_OF_GRANT = /'SET'[\s\S]*:grant:/;
+const DELETE_OF_LOGIN = /(DEL|UNLINK)\r\n[\s\S]*:login:/;
+const DELETE_OF_SESSION = /(DEL|UNLINK)\r\n[\s\S]*:session:/;
+const DELETE_OF_CLIENT = /(DEL|UNLINK)\r\n[\s\S]*:client:/;
+const MARK_OF_LOGOUT = /SET\r\n[\s\S]*:logout:/;
+/** Longer than anybody is kept waiting. */
+const silentFor = 6_000;
+
+describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() }, () => {
+  let redis: TestRedis;
+  let proxy: RedisProxy;
+  let upstream: FaultyProxy;
+  let stage: Stage;
+  let client: Registered;
+  before(async () => {
+    redis = await startRedis();
+    proxy = await startRedisProxy(redis.port);
+    upstream = await startFaultyProxy();
+    stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream });
+  });
+  beforeEach(async () => {
+    client = await register(stage.baseUrl);
+    upstream.seen.length = 0;
+    stage.log.length = 0;
+  });
+  after(async () => {
+    await stage.close();
+    await upstream.close();
+    await proxy.close();
+    await redis.stop();
+  });
+
+  const revocations = () => upstream.seen.filter(({ path }) => path.endsWith("/revocation")).length;
+  const audited = (event: string) => stage.log.filter(({ audit }) => audit === event).length;
+  async function losing<T>(
+    command: RegExp,
+    work: () => Promise<T>,
+    options?: Parameters<RedisProxy["lose"]>[1],
+  ): Promise<T> {
+    const before = proxy.lost;
+    proxy.lose(command, options);
+    const result = await work();
+    assert.ok(proxy.lost > before, "the command was sent");
+    return result;
+  }
+
+  test("to the end of a grant: it is noted, and the provider is told", async () => {
+    const { access_token, refresh_token } = await signInForTokens(stage.baseUrl, client);
+    const answer = await losing(DELETE_OF_GRANT, () => revoke(stage.baseUrl, client, refresh_token));
+    assert.equal(answer.status, 200);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    await eventually("the provider is told", () => revocations() === 1);
+    assert.equal(audited("grant_ended"), 1);
+  });
+
+  test("to the end of a grant, and then nothing answers: 503, 200 at the repetition, noted and told once", async () => {
+    const { refresh_token } = await signInForTokens(stage.baseUrl, client);
+    const say = () => revoke(stage.baseUrl, client, refresh_token);
+    const first = await losing(DELETE_OF_GRANT, say, { silentFor });
+    assert.equal(first.status, 503);
+    assert.ok(Number(first.headers.get("retry-after")) > 0);
+    await eventually("it can be said again", async () => (await say()).status === 200);
+    await eventually("the provider is told", () => revocations() === 1);
+    await eventually("it is in the audit log", () => audited("grant_ended") === 1);
+  });
+
+  test("to the taking of a login: the sign-in goes on", async () => {
+    const answer = await losing(DELETE_OF_LOGIN, () => authorize(stage.baseUrl, client));
+    assert.equal((await redeem(stage.baseUrl, client, answer.get("code"))).status, 200);
+  });
+
+  test("to the taking of a login, and then nothing answers: the same page can be loaded again", async () => {
+    const browser = newBrowser();
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const provider = await browser.submit(consent, {}, { button: "approve" });
+    const refused = await losing(DELETE_OF_LOGIN, () => browser.submit(provider, { login: "alice" }), {
+      silentFor,
+    });
+    assert.deepEqual([refused.status, refused.url.pathname], [503, "/auth/callback"]);
+    const code = await eventually("the sign-in is finished", async () => {
+      const { redirectedTo } = await browser.get(refused.url);
+      return redirectedTo?.searchParams.get("code");
+    });
+    assert.equal((await redeem(stage.baseUrl, client, code)).status, 200);
+  });
+
+  test("to the redemption of a code: the client has its tokens, and no thief's place", async () => {
+    const code = (await authorize(stage.baseUrl, client)).get("code");
+    const answer = await losing(WRITE_OF_GRANT, () => redeem(stage.baseUrl, client, code));
+    assert.equal(answer.status, 200);
+    assert.equal((await callTool(stage.url, answer.body.access_token, "whoami")).status, 200);
+  });
+
+  test("to signing out at /connections: the session is over", async () => {
+    const browser = newBrowser();
+    const page = await openConnections(stage.baseUrl, { browser });
+    const left = await losing(DELETE_OF_SESSION, () => browser.submit(page, {}, { button: "Sign out" }));
+    assert.equal(left.status, 200);
+    assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /Sign in/);
+  });
+
+  test("to the removal of a registration: it is gone, and noted once", async () => {
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { status } = await losing(DELETE_OF_CLIENT, () =>
+      fetch(`${client.registration_client_uri}`, {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${client.registration_access_token}` },
+      }),
+    );
+    assert.equal(status, 204);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal(audited("client_removed"), 1);
+  });
+
+  /** Signed as the provider signs, with a key that is new to the server every time. */
+  async function logoutToken(): Promise<string> {
+    const KID = crypto.randomUUID();
+    const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
+    upstream.extraKey = { ...(await exportJWK(publicKey)), kid: KID, alg: "RS256", use: "sig" };
+    return await new SignJWT({ events: { "http://schemas.openid.net/event/backchannel-logout": {} } })
+      .setProtectedHeader({ alg: "RS256", kid: KID, typ: "logout+jwt" })
+      .setIssuer(stage.identityProvider.issuer)
+      .setAudience("proxy")
+      .setSubject("alice")
+      .setJti(crypto.randomUUID())
+      .setIssuedAt()
+      .setExpirationTime("2m")
+      .sign(privateKey);
+  }
+
+  test("to an end that the provider reported: it may say it again, until it was heard", async () => {
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const logout_token = await logoutToken();
+    const report = () => postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+    const first = await losing(DELETE_OF_GRANT, report, { silentFor });
+    assert.equal(first.status, 503);
+    await eventually("it can be said again", async () => (await report()).status === 200);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal((await report()).body.error, "invalid_request");
+  });
+
+  test("to the note that a logout token was heard: it was", async () => {
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const logout_token = await logoutToken();
+    const answer = await losing(MARK_OF_LOGOUT, () =>
+      postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token }),
+    );
+    assert.equal(answer.status, 200);
+    await eventually("it is over", async () => {
+      const { status } = await callTool(stage.url, access_token, "whoami");
+      return status === 401;
+    });
+  });
+});

@@ -1,0 +1,69 @@
+/**
+ * Between the server under test and its Redis: passes everything on, until it is told to lose the answer to a command that
+ * Redis has carried out, as networks and failovers do.
+ */
+
+import type { AddressInfo } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
+
+export interface RedisProxy {
+  url: string;
+  /**
+   * Loses the answer to the next command that matches, and with it the connection.
+   * @param silentFor milliseconds during which nothing answers after that, nor any new connection
+   */
+  lose(command: RegExp, options?: { silentFor?: number }): void;
+  /** Answers that were lost up to now. */
+  readonly lost: number;
+  close(): Promise<void>;
+}
+
+export async function startRedisProxy(port: number): Promise<RedisProxy> {
+  const sockets = new Set<Socket>();
+  let wanted: { command: RegExp; silentFor: number } | undefined;
+  let silentUntil = 0;
+  let lost = 0;
+  const server = createServer((client) => {
+    if (performance.now() < silentUntil) return void client.destroy();
+    const redis = connect(port, "127.0.0.1");
+    let isLosing = false;
+    for (const [socket, other] of [
+      [client, redis],
+      [redis, client],
+    ] as const) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    client.on("data", (data) => {
+      if (wanted?.command.test(data.toString("latin1"))) {
+        isLosing = true;
+        silentUntil = performance.now() + wanted.silentFor;
+        wanted = undefined;
+      }
+      redis.write(data);
+    });
+    redis.on("data", (data) => {
+      if (!isLosing) return void client.write(data);
+      lost++;
+      for (const socket of performance.now() < silentUntil ? sockets : [client]) socket.destroy();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    lose(command, { silentFor = 0 } = {}) {
+      wanted = { command, silentFor };
+    },
+    get lost() {
+      return lost;
+    },
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
