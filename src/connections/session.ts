@@ -60,8 +60,10 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
   const cookie = hostCookie(baseUrl, "mcp-connections");
 
   async function endedAtProvider({ subject, sid, createdAt }: Session): Promise<boolean> {
-    const keys = [signedOut("subject", subject)];
-    if (sid !== undefined) keys.push(signedOut("session", sid));
+    const keys = [
+      signedOut("subject", subject),
+      sid === undefined ? signedOut("without-session", subject) : signedOut("session", sid),
+    ];
     const times = await Promise.all(keys.map((key) => records.get(key)));
     return times.some((time) => time !== undefined && createdAt <= Number(time));
   }
@@ -110,8 +112,11 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
     },
     close,
     async endOf({ sid, subject }) {
-      const key = sid === undefined ? signedOut("subject", subject ?? "") : signedOut("session", sid);
-      await records.put(key, String(now()), SESSION_SECONDS);
+      const keys: string[] = [];
+      if (sid !== undefined) keys.push(signedOut("session", sid));
+      if (subject !== undefined)
+        keys.push(signedOut(sid === undefined ? "subject" : "without-session", subject));
+      await Promise.all(keys.map((key) => records.put(key, String(now()), SESSION_SECONDS)));
     },
   };
 }
@@ -130,6 +135,7 @@ function formTokenOf(id: string): string {
   return createHmac("sha256", id).update("form of /connections").digest("base64url");
 }
 
-function signedOut(kind: "subject" | "session", value: string): string {
+/** `without-session`: those of a user of which no login session is known, after a sign-out that names both. */
+function signedOut(kind: "subject" | "session" | "without-session", value: string): string {
   return `signed-out:${kind}:${sha256(value)}`;
 }

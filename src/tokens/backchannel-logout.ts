@@ -21,7 +21,7 @@ interface Rooms {
 const REPLAY_SECONDS = 600;
 
 /**
- * Ends every grant of the login session that the token names, or of the user if it names no session (§2.4).
+ * Ends the grants of the login session or the user that the token names (§2.7), see {@link grantsOf}.
  * @throws OAuthError `invalid_request` for a token that is not a genuine, fresh one of the provider
  */
 export async function endGrantsOfLogout(
@@ -69,7 +69,19 @@ async function endAll(
   return ended.length;
 }
 
+/**
+ * With `sub` and `sid`: the user's grants of that session, and those of which no session is known. If none is of that
+ * session, all of the user's (§2.7): what was granted under an earlier version may have the `sid` of an access token, and
+ * a sign-out that ends nothing is worse than one that ends too much. A `sid` that is somebody else's matches nothing.
+ */
 async function grantsOf({ subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
-  if (sid !== undefined) return grants.ofSession(sid);
-  return subject === undefined ? [] : grants.ofSubject(subject);
+  if (subject === undefined) return sid === undefined ? [] : grants.ofSession(sid);
+  const theirs = await grants.ofSubject(subject);
+  const isOfSession = ({ claims }: Grant) => claims.sid === sid;
+  if (sid === undefined || !theirs.some(isOfSession)) return theirs;
+  return theirs.filter((grant) => isOfSession(grant) || !hasSession(grant));
+}
+
+function hasSession({ claims: { sid } }: Grant): boolean {
+  return typeof sid === "string" && sid !== "";
 }

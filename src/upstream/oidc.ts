@@ -21,6 +21,7 @@ import {
   verifySignature,
 } from "./token-verification.ts";
 import {
+  asIdentified,
   fetchUserInfo,
   isIncomplete,
   mergeClaims,
@@ -106,8 +107,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
         accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
-      // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
-      const claims = { ...mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), sub: idClaims.sub };
+      const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), idClaims);
       return {
         subject: idClaims.sub,
         claims: withoutProtocolClaims(claims),

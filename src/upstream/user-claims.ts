@@ -22,6 +22,16 @@ export function mergeClaims(...sources: ReadonlyArray<Readonly<Claims>>): Claims
   }, {});
 }
 
+/**
+ * `claims` with what the ID token alone says: who it is, and in which login session. Entra's access tokens carry another
+ * `sub`, those of others a `sid` of their own; a logout token names those of the ID token (Back-Channel Logout §2.1, §2.4).
+ */
+export function asIdentified(claims: Readonly<Claims>, idToken: Readonly<Claims>): Claims {
+  const { sub: _sub, sid: _sid, ...rest } = claims;
+  const { sub, sid } = idToken;
+  return { ...rest, sub, ...(typeof sid === "string" && sid !== "" && { sid }) };
+}
+
 /** Drops what belongs to one message of the protocol and says nothing of the person. */
 export function withoutProtocolClaims(claims: Readonly<Claims>): Claims {
   const { nonce, at_hash, c_hash, s_hash, jti, nbf, ...rest } = claims;
