@@ -43,6 +43,7 @@ import { observedRecords } from "./telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "./telemetry/operation.ts";
 import { traceOperations } from "./telemetry/spans.ts";
 import { endGrants } from "./tokens/end-grant.ts";
+import { createEndings } from "./tokens/endings.ts";
 import { Grant } from "./tokens/grant.ts";
 import { createGrantCache } from "./tokens/grant-cache.ts";
 import { createGrants } from "./tokens/grants.ts";
@@ -124,6 +125,7 @@ export function buildRooms(options: AppOptions) {
   const grants = createGrants({
     ...surroundings,
     store: grantStore,
+    records,
     indexes: records.indexes,
     lastUse,
     lifetimes,
@@ -131,6 +133,7 @@ export function buildRooms(options: AppOptions) {
     revocations,
     audit,
   });
+  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now });
   const grantCache = createGrantCache({
     ...config.grantCache,
     grants,
@@ -155,6 +158,7 @@ export function buildRooms(options: AppOptions) {
     policy: redirectUris,
     baseUrl,
     async endGrantsOf(clientId) {
+      await endings.mark(["client", clientId], "client_removed");
       const held = await grants.ofClient(clientId);
       await endGrants(
         held.map(({ id }) => id),
@@ -169,6 +173,7 @@ export function buildRooms(options: AppOptions) {
     ...surroundings,
     grants,
     identityProvider,
+    revocations,
     records,
     catalogue,
     lifecycle,
@@ -196,6 +201,7 @@ export function buildRooms(options: AppOptions) {
     browsers,
     logins,
     grants,
+    endings,
     grantCache,
     lastUse,
     sessions,

@@ -142,6 +142,7 @@ async function remove(
   for (const view of known) {
     const clientId = view.client_id;
     await deployment.records.delete(`client:${clientId}`);
+    await deployment.markEnded(["client", clientId], "client_removed");
     // RFC 7592 §2.3, as when the client itself asks.
     await inParallel(await deployment.grantsOfClient(clientId), async (id) => {
       if ((await deployment.endGrant(id, "client_removed")) !== undefined) ended++;

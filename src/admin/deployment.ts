@@ -11,6 +11,7 @@ import { createSealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
 import { untilReady } from "../storage/until-ready.ts";
 import { systemClock } from "../surroundings.ts";
+import { createEndings, type Endings } from "../tokens/endings.ts";
 import { Grant } from "../tokens/grant.ts";
 import { clientIndex, createGrants, type GrantEnd, subjectIndex } from "../tokens/grants.ts";
 import { createLastUse } from "../tokens/last-use.ts";
@@ -27,6 +28,8 @@ export interface Deployment {
   /** Ids; some of these grants may have ended. Oldest first. */
   grantsOfSubject(subject: string): Promise<string[]>;
   grantsOfClient(clientId: string): Promise<string[]>;
+  /** For sign-ins that are under way: before the grants are ended. */
+  markEnded: Endings["mark"];
   /** For good: here, on every replica, at the provider. */
   endGrant(id: string, reason: GrantEnd): Promise<Grant | undefined>;
   /** What the provider was asked to revoke and did not. */
@@ -68,6 +71,7 @@ export async function withDeployment<Result>(
   const grants = createGrants({
     ...surroundings,
     store: grantStore,
+    records,
     indexes: records.indexes,
     lastUse: createLastUse({ ...surroundings, records, grants: grantStore }),
     lifetimes: config.lifetimes,
@@ -75,6 +79,8 @@ export async function withDeployment<Result>(
     revocations: createUpstreamRevocations({ identityProvider, log }),
     audit,
   });
+  const { transactionSeconds: signInSeconds } = config.lifetimes;
+  const endings = createEndings({ records, signInSeconds, now: systemClock });
   try {
     await untilReady(records);
     return await work({
@@ -84,6 +90,7 @@ export async function withDeployment<Result>(
       clients: stored(records, sealer, "client", Client),
       grantsOfSubject: (subject) => records.indexes.members(subjectIndex(subject)),
       grantsOfClient: (clientId) => records.indexes.members(clientIndex(clientId)),
+      markEnded: endings.mark,
       async endGrant(id, reason) {
         const ended = await grants.end(id, reason);
         await ended?.atProvider;

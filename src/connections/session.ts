@@ -35,8 +35,8 @@ export interface OpenSession extends Session {
 }
 
 export interface Sessions {
-  /** A new one in this browser, in place of the one it may have. */
-  open(identity: Identity, req: Request, res: Response): Promise<void>;
+  /** A new one in this browser, in place of the one it may have; `end` takes it back. */
+  open(identity: Identity, req: Request, res: Response): Promise<{ end(): Promise<void> }>;
   find(req: Request): Promise<OpenSession | undefined>;
   isOwnForm(session: OpenSession, formToken: string): boolean;
   /** Keeps what is to be told when the page is next shown, and takes it. */
@@ -91,6 +91,12 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
       const session = { ...inShort(identity), createdAt: now(), expiresAt: now() + SESSION_SECONDS };
       await store.put(sha256(id), session, SESSION_SECONDS);
       cookie.set(res, id, SESSION_SECONDS);
+      return {
+        async end() {
+          cookie.clear(res);
+          await store.delete(sha256(id));
+        },
+      };
     },
     async find(req) {
       const id = cookie.read(req);
@@ -121,13 +127,13 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
   };
 }
 
-function inShort({ subject, claims }: Identity): Pick<Session, "subject" | "name" | "email" | "sid"> {
+function inShort({ subject, sid, claims }: Identity): Pick<Session, "subject" | "name" | "email" | "sid"> {
   const text = (claim: unknown) => (typeof claim === "string" && claim !== "" ? claim : undefined);
   return {
     subject,
     name: text(claims.name) ?? text(claims.preferred_username),
     email: text(claims.email),
-    sid: text(claims.sid),
+    sid,
   };
 }
 

@@ -5,11 +5,13 @@ import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../upstream/identity-provider.ts";
 import { endGrants } from "./end-grant.ts";
+import type { Endings } from "./endings.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 
 interface Rooms {
   grants: Grants;
+  endings: Pick<Endings, "markSignOut">;
   /** See TokenRooms. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   identityProvider: IdentityProvider;
@@ -26,7 +28,7 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, sessions, identityProvider, records, log }: Surroundings & Rooms,
+  { grants, endings, sessions, identityProvider, records, log }: Surroundings & Rooms,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
   const mark = `logout:${sha256(logout.jti)}`;
@@ -34,7 +36,7 @@ export async function endGrantsOfLogout(
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
     });
-  const ended = await endAll(logout, { grants, sessions }).catch(async (error) => {
+  const ended = await endAll(logout, { grants, endings, sessions }).catch(async (error) => {
     // So that the provider may say it again: a session that goes on after a sign-out would be worse than a report twice.
     await records.delete(mark).catch(() => {});
     throw error;
@@ -60,8 +62,9 @@ async function verify(logoutToken: string, identityProvider: IdentityProvider): 
 /** @returns how many grants that were */
 async function endAll(
   logout: LogoutToken,
-  { grants, sessions }: Pick<Rooms, "grants" | "sessions">,
+  { grants, endings, sessions }: Pick<Rooms, "grants" | "endings" | "sessions">,
 ): Promise<number> {
+  await endings.markSignOut(logout);
   await sessions.endOf(logout);
   const found = await grantsOf(logout, grants);
   const ids = found.map(({ id }) => id);

@@ -7,7 +7,7 @@ import type { GrantLimits, Lifetimes } from "../config.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Indexes, Store } from "../storage/store.ts";
+import type { Indexes, Records, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
@@ -43,6 +43,8 @@ export interface Grants {
    * code for the audit log. Undefined if there was none, or somebody else ended it.
    */
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
+  /** Whether somebody ended the grant on purpose a moment ago: the provider must keep nothing of it. */
+  endedForGood(id: string): Promise<boolean>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
   /** The live grants that a client holds, of all users. */
@@ -83,8 +85,12 @@ const MEANT_FOR_GOOD: ReadonlySet<GrantEnd> = new Set([
   "client_removed",
 ]);
 
+// As long as a renewal may be on its way, a store that is out of reach included.
+const RENEWAL_SECONDS = 120;
+
 interface Rooms {
   store: Store<Grant>;
+  records: Pick<Records, "get" | "put">;
   indexes: Indexes;
   lastUse: Pick<LastUse, "forget">;
   lifetimes: Lifetimes;
@@ -95,6 +101,7 @@ interface Rooms {
 
 export function createGrants({
   store,
+  records,
   indexes,
   lastUse,
   lifetimes,
@@ -128,6 +135,8 @@ export function createGrants({
   }
 
   async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
+    // First: a renewal that finds no grant any more has to know what becomes of its tokens.
+    if (MEANT_FOR_GOOD.has(reason)) await records.put(endedForGood(id), reason, RENEWAL_SECONDS);
     const grant = await store.take(id);
     if (grant === undefined) return undefined;
     const { subject, clientId, scopes } = grant;
@@ -202,6 +211,7 @@ export function createGrants({
         read,
       ),
     end,
+    endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
     ofSubject: (subject) => live(subjectIndex(subject)),
     ofClient: (clientId) => live(clientIndex(clientId)),
     ofSession: (sid) => live(sessionIndex(sid)),
@@ -231,6 +241,10 @@ export function subjectIndex(subject: string): string {
 /** The index of the grants that a client holds. */
 export function clientIndex(clientId: string): string {
   return `client:${sha256(clientId)}`;
+}
+
+function endedForGood(id: string): string {
+  return `ended-grant:${id}`;
 }
 
 function sessionIndex(sid: string): string {

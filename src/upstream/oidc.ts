@@ -22,6 +22,7 @@ import {
 } from "./token-verification.ts";
 import {
   asIdentified,
+  authenticationOf,
   fetchUserInfo,
   isIncomplete,
   mergeClaims,
@@ -96,7 +97,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
 
     async identify(callbackParameters, request) {
       const { idClaims } = await exchange(await discovered(), callbackParameters, request);
-      return { subject: idClaims.sub, claims: withoutProtocolClaims(idClaims) };
+      return { ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
     },
 
     async finishLogin(callbackParameters, request) {
@@ -107,9 +108,10 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
         accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
-      const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), idClaims);
+      const authentication = authenticationOf(idClaims);
+      const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);
       return {
-        subject: idClaims.sub,
+        ...authentication,
         claims: withoutProtocolClaims(claims),
         renewable: renewableClaims(accessClaims ?? userInfo ?? {}),
         scopes: scopesAtSignIn(config.scopeSources, {
@@ -151,7 +153,9 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
 
     async verifyLogoutToken(token) {
       const found = await discovered();
-      return await answer(verifyLogoutToken(token, found, config.clientId));
+      const logout = await answer(verifyLogoutToken(token, found, config.clientId));
+      const issuedAt = decodedClaims(token)?.iat;
+      return { ...logout, ...(issuedAt !== undefined && { issuedAt }) };
     },
 
     async endSessionUrl() {

@@ -6,6 +6,7 @@ import { causes, UnavailableError } from "../oauth/errors.ts";
 import { claimAt } from "../policy/claims.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
+import type { Authentication } from "./identity-provider.ts";
 import { verifyAccessToken } from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
@@ -23,13 +24,25 @@ export function mergeClaims(...sources: ReadonlyArray<Readonly<Claims>>): Claims
 }
 
 /**
- * `claims` with what the ID token alone says: who it is, and in which login session. Entra's access tokens carry another
- * `sub`, those of others a `sid` of their own; a logout token names those of the ID token (Back-Channel Logout §2.1, §2.4).
+ * Who it is, and in which login session, only the ID token says: Entra's access tokens carry another `sub`, those of others
+ * a `sid` of their own, and a logout token names those of the ID token (Back-Channel Logout §2.1, §2.4).
  */
-export function asIdentified(claims: Readonly<Claims>, idToken: Readonly<Claims>): Claims {
+export function authenticationOf({
+  sub,
+  sid,
+  auth_time,
+}: Readonly<Claims> & { sub: string }): Authentication {
+  return {
+    subject: sub,
+    ...(typeof sid === "string" && sid !== "" && { sid }),
+    ...(typeof auth_time === "number" && { authTime: auth_time }),
+  };
+}
+
+/** `claims`, whatever they say themselves of who it is and in which login session. */
+export function asIdentified(claims: Readonly<Claims>, { subject, sid }: Authentication): Claims {
   const { sub: _sub, sid: _sid, ...rest } = claims;
-  const { sub, sid } = idToken;
-  return { ...rest, sub, ...(typeof sid === "string" && sid !== "" && { sid }) };
+  return { ...rest, sub: subject, ...(sid !== undefined && { sid }) };
 }
 
 /** Drops what belongs to one message of the protocol and says nothing of the person. */
