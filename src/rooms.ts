@@ -49,6 +49,7 @@ import { observedRecords } from "./telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "./telemetry/operation.ts";
 import { traceOperations } from "./telemetry/spans.ts";
 import { endAll } from "./tokens/end-grant.ts";
+import { createEndings } from "./tokens/endings.ts";
 import { Grant } from "./tokens/grant.ts";
 import { createGrantCache } from "./tokens/grant-cache.ts";
 import { createGrants } from "./tokens/grants.ts";
@@ -133,6 +134,7 @@ export function buildRooms(options: AppOptions) {
   const grants = createGrants({
     ...surroundings,
     store: grantStore,
+    records,
     indexes: records.indexes,
     lastUse,
     lifetimes,
@@ -140,6 +142,7 @@ export function buildRooms(options: AppOptions) {
     revocations,
     audit,
   });
+  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now });
   const grantCache = createGrantCache({
     ...config.grantCache,
     grants,
@@ -164,7 +167,10 @@ export function buildRooms(options: AppOptions) {
     policy: redirectUris,
     baseUrl,
     spend: spendOnRegistration(config.registration, records.budgets),
-    endGrantsOf: (clientId) => endAll(() => grants.ofClient(clientId), "client_removed", grants),
+    async endGrantsOf(clientId) {
+      await endings.mark(["client", clientId], "client_removed");
+      await endAll(() => grants.ofClient(clientId), "client_removed", grants);
+    },
     audit,
   });
   const { timeoutSeconds } = config.upstream;
@@ -172,6 +178,7 @@ export function buildRooms(options: AppOptions) {
     ...surroundings,
     grants,
     identityProvider,
+    revocations,
     records,
     catalogue,
     lifecycle,
@@ -199,6 +206,7 @@ export function buildRooms(options: AppOptions) {
     browsers,
     logins,
     grants,
+    endings,
     grantCache,
     lastUse,
     sessions,

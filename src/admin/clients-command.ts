@@ -145,6 +145,7 @@ async function remove(
     if (client === undefined) continue; // somebody else removed it meanwhile
     // RFC 7592 §2.3, as when the client itself asks.
     await deployment.removeClient(client, async () => {
+      await deployment.markEnded(["client", clientId], "client_removed");
       for (let before = -1; before < ended; ) {
         before = ended; // and once more, for what was opened meanwhile
         await inParallel(deployment.grantsOfClient(clientId), async (id) => {

@@ -12,6 +12,7 @@ import { createSealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
 import { untilReady } from "../storage/until-ready.ts";
 import { systemClock } from "../surroundings.ts";
+import { createEndings, type Endings } from "../tokens/endings.ts";
 import { Grant } from "../tokens/grant.ts";
 import { clientIndex, subjectIndex } from "../tokens/grant-index.ts";
 import { createGrants, type GrantEnd } from "../tokens/grants.ts";
@@ -31,6 +32,8 @@ export interface Deployment {
   grantsOfClient(clientId: string): AsyncIterable<string>;
   /** See {@link Clients.remove}. */
   removeClient: Clients["remove"];
+  /** For sign-ins that are under way: before the grants are ended. */
+  markEnded: Endings["mark"];
   /** For good: here, on every replica, at the provider. */
   endGrant(id: string, reason: GrantEnd): Promise<Grant | undefined>;
   /** What the provider was asked to revoke and did not. */
@@ -73,6 +76,7 @@ export async function withDeployment<Result>(
   const grants = createGrants({
     ...surroundings,
     store: grantStore,
+    records,
     indexes: records.indexes,
     lastUse: createLastUse({ ...surroundings, records, grants: grantStore }),
     lifetimes: config.lifetimes,
@@ -80,6 +84,8 @@ export async function withDeployment<Result>(
     revocations: createUpstreamRevocations({ identityProvider, log }),
     audit,
   });
+  const { transactionSeconds: signInSeconds } = config.lifetimes;
+  const endings = createEndings({ records, signInSeconds, now: systemClock });
   try {
     await untilReady(records);
     return await work({
@@ -91,6 +97,7 @@ export async function withDeployment<Result>(
       grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
       removeClient: createClients(clientStore, config.clients, undefined, config.lifetimes, systemClock)
         .remove,
+      markEnded: endings.mark,
       async endGrant(id, reason) {
         const ended = await grants.end(id, reason);
         await ended?.atProvider;

@@ -110,8 +110,10 @@ async function revoke(
   const shown: GrantView[] = [];
   const wanted =
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
+  const subjects = new Set(options.user === undefined ? [] : [options.user]);
   for await (const view of views(wanted, deployment)) {
     matched.add(view.id);
+    if (options.user !== undefined) subjects.add(view.subject);
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
   }
@@ -123,6 +125,7 @@ async function revoke(
   }
   if (!(await mayDestroy(counted(matched.size, "grant"), options, terminal)))
     return options.dryRun ? EXIT.done : EXIT.problem;
+  await markEnded(subjects, options.client, deployment);
   const exit = await end(matched, matched.size, options, deployment, terminal);
   return ids.some((id) => !matched.has(id)) ? EXIT.problem : exit;
 }
@@ -140,7 +143,20 @@ async function revokeAll(options: RevokeOptions, deployment: Deployment, termina
     for await (const view of views(grants.all(), deployment)) terminal.print(jsonLine(view));
   const everybody = `all ${counted(count, "grant")} of ${deployment.config.baseUrl}: everybody has to sign in again`;
   if (!(await mayDestroy(everybody, options, terminal))) return options.dryRun ? EXIT.done : EXIT.problem;
+  await deployment.markEnded(["everybody"], "ended_by_operator");
   return end(grants.ids(), count, options, deployment, terminal);
+}
+
+/** Sign-ins of these users, or of this client, that are under way open nothing. */
+async function markEnded(
+  subjects: ReadonlySet<string>,
+  client: string | undefined,
+  { markEnded }: Deployment,
+): Promise<void> {
+  const reason = "ended_by_operator";
+  if (client !== undefined && subjects.size === 0) await markEnded(["client", client], reason);
+  for (const subject of subjects)
+    await markEnded(client === undefined ? ["user", subject] : ["client of user", client, subject], reason);
 }
 
 async function end(

@@ -5,6 +5,7 @@ import {
   causes,
   LoginFailedError,
   NotAdmittedError,
+  OAuthError,
   UnavailableError,
 } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
@@ -12,21 +13,25 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
-import type { Grants } from "../tokens/grants.ts";
+import type { Endings } from "../tokens/endings.ts";
+import type { GrantEnd, Grants } from "../tokens/grants.ts";
+import { readToken } from "../tokens/opaque-token.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { Approvals } from "./approvals.ts";
-import { meaningOf, orPutBack } from "./login.ts";
+import { endedSince, meaningOf, orPutBack } from "./login.ts";
 import type { ClientLogin, Logins } from "./transaction.ts";
 
 interface Rooms {
   identityProvider: IdentityProvider;
   logins: Logins;
   grants: Grants;
+  endings: Endings;
   approvals: Approvals;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   audit: Audit;
   callbackUrl: string;
+  transactionSeconds: number;
 }
 
 /** Where to send the browser: to the client, with a code; or back to be asked, because somebody else had approved. */
@@ -94,13 +99,15 @@ function admit(user: UpstreamLogin, login: ClientLogin, rooms: Surroundings & Ro
 async function openGrant(
   user: UpstreamLogin,
   login: ClientLogin,
-  { grants, approvals, permissions, catalogue, audit, log }: Surroundings & Rooms,
+  rooms: Surroundings & Rooms,
 ): Promise<string> {
+  const { grants, approvals, permissions, catalogue, audit, log } = rooms;
   const { request } = login;
   const { subject } = user;
   // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
   const scopes = catalogue.narrow(request.scopes, user.scopes);
   const { code, earlier } = await grants.open({ ...request, scopes }, user).catch(spentButNotStored);
+  await refuseIfEnded(code, user, login, rooms);
   if (login.remember !== undefined) {
     const approved = { subject, granted: request.scopes };
     await approvals
@@ -115,6 +122,42 @@ async function openGrant(
   if (earlier.length > 0 && added.length > 0)
     audit({ event: "elevation", decision: "allow", ...who, scopes: added });
   return code;
+}
+
+/**
+ * What was ended while the login was under way stays ended. Looked for when the grant is there: whoever ends something at
+ * this moment leaves the mark first, and then ends what is there. Nobody has the code yet.
+ * @throws OAuthError
+ */
+async function refuseIfEnded(
+  code: string,
+  user: UpstreamLogin,
+  login: ClientLogin,
+  rooms: Surroundings & Rooms,
+): Promise<void> {
+  const { grants, audit } = rooms;
+  const { request } = login;
+  const { clientId } = request;
+  const reason = await endedSince(login, { ...user, clientId }, rooms).catch(spentButNotStored);
+  if (reason === undefined) return;
+  const grantId = readToken("code", code)?.grantId ?? "";
+  await grants.end(grantId, reason).catch(spentButNotStored);
+  audit({ event: "sign_in", decision: "deny", reason: "ended_meanwhile", subject: user.subject, clientId });
+  throw endedMeanwhile(reason, request);
+}
+
+function endedMeanwhile(reason: GrantEnd, request: ClientLogin["request"]): OAuthError {
+  const again = "while this sign-in was under way. Start it again in your application.";
+  const detail = { reason: "ended_meanwhile" };
+  // No browser is sent to the address of a client that is not registered any more.
+  if (reason === "client_removed")
+    return new OAuthError("invalid_client", `This application was removed here ${again}`, {
+      ...detail,
+      status: 400,
+    });
+  const what =
+    reason === "backchannel_logout" ? "You signed out at the identity provider" : "Access was ended";
+  return new AuthorizationError("access_denied", `${what} ${again}`, request, detail);
 }
 
 /** The provider's code is used up by now, so that loading the page again would not help. */

@@ -10,6 +10,7 @@ import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Surroundings } from "../surroundings.ts";
+import type { Endings } from "../tokens/endings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { begin } from "./login.ts";
 import type { AwaitingConsent, ClientLogin, Logins } from "./transaction.ts";
@@ -111,6 +112,7 @@ export function denied({ request }: AwaitingConsent): AuthorizationError {
 interface Rooms {
   identityProvider: IdentityProvider;
   logins: Logins;
+  endings: Pick<Endings, "latest">;
   callbackUrl: string;
   transactionSeconds: number;
 }
@@ -127,7 +129,7 @@ export async function approve(
   rooms: Surroundings & Rooms,
 ): Promise<URL> {
   const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
-  const { state, bonds } = begin(browser, rooms);
+  const { state, bonds } = await begin(browser, rooms);
   const { nonce, codeVerifier } = bonds;
   const url = await identityProvider.authorizationUrl({
     redirectUri: callbackUrl,

@@ -4,15 +4,22 @@
  */
 import { OAuthError, type OAuthErrorCode, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import type { Endings, SignIn } from "../tokens/endings.ts";
+import type { GrantEnd } from "../tokens/grants.ts";
 import type { UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AwaitingLogin, Bonds, Logins } from "./transaction.ts";
 
 /** What a login sends to the provider and what it keeps, all of it new. */
-export function begin(
+export async function begin(
   browser: BrowserHash,
-  { transactionSeconds, now, randomBytes }: Surroundings & { transactionSeconds: number },
-): { state: string; bonds: Bonds } {
+  {
+    endings,
+    transactionSeconds,
+    now,
+    randomBytes,
+  }: Surroundings & { endings: Pick<Endings, "latest">; transactionSeconds: number },
+): Promise<{ state: string; bonds: Bonds }> {
   return {
     state: randomBytes(32).toString("base64url"),
     bonds: {
@@ -20,8 +27,18 @@ export function begin(
       nonce: randomBytes(32).toString("base64url"),
       codeVerifier: randomBytes(32).toString("base64url"),
       expiresAt: now() + transactionSeconds,
+      begun: await endings.latest(),
     },
   };
+}
+
+/** Why what the login would open must stay shut: it was ended since the login began. */
+export function endedSince(
+  { begun, expiresAt }: AwaitingLogin,
+  signIn: SignIn,
+  { endings, transactionSeconds }: { endings: Pick<Endings, "since">; transactionSeconds: number },
+): Promise<GrantEnd | undefined> {
+  return endings.since(begun ?? (expiresAt - transactionSeconds) * 1000, signIn);
 }
 
 interface Rooms {

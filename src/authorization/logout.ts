@@ -3,6 +3,7 @@ import { Router } from "express";
 import { html } from "hono/html";
 import { pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
+import { ownFormsOnly } from "../http/own-form.ts";
 import type { Pages } from "../http/pages.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
@@ -17,7 +18,10 @@ interface Rooms {
   identityProvider: IdentityProvider;
 }
 
-/** Asked before it is done, so that no link and no image of another site signs anybody out. */
+/**
+ * GET asks and changes nothing, so that no link and no image of another site signs anybody out. POST is for the button of
+ * that page alone: the answer takes the browser's cookie away, without which a sign-in under way cannot be finished.
+ */
 export function logoutRoutes({
   baseUrl,
   browsers,
@@ -36,7 +40,7 @@ export function logoutRoutes({
     await pages.send(res, 200, "Sign out?", body);
   });
 
-  router.post("/logout", async (req, res) => {
+  router.post("/logout", ownFormsOnly(baseUrl), async (req, res) => {
     browsers.forget(res);
     await connections.leave(req, res);
     const url = await identityProvider.endSessionUrl();

@@ -17,6 +17,7 @@ import type { Permissions } from "../policy/permissions.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
+import type { Endings } from "../tokens/endings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { type Approvals, isOwnNavigation } from "./approvals.ts";
@@ -46,6 +47,7 @@ export interface AuthorizationRooms {
   redirectUris: RedirectUriPolicy;
   approvals: Approvals;
   grants: Grants;
+  endings: Endings;
   logins: Logins;
   records: Records;
   identityProvider: IdentityProvider;
@@ -198,7 +200,8 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res.set("Cache-Control", "no-store");
     if (login.step === "connections") return await connections.enter(parameters, state, login, req, res);
     const { request } = login;
-    const completed = await finishAuthorization(parameters, state, login, { ...rooms, callbackUrl });
+    const around = { ...rooms, callbackUrl, transactionSeconds };
+    const completed = await finishAuthorization(parameters, state, login, around);
     if ("askAgain" in completed) return res.redirect(302, authorizationRequestUrl(baseUrl, request));
     const { redirectUri } = request;
     const answer = { code: completed.code, state: request.state, iss: baseUrl };

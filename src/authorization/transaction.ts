@@ -53,6 +53,8 @@ const bonds = {
   codeVerifier: z.string(),
   /** Seconds since the epoch. */
   expiresAt: z.number(),
+  /** When it began, see {@link ../tokens/endings.ts Endings.latest}. Absent in records of an earlier version. */
+  begun: z.number().optional(),
 };
 export type Bonds = z.infer<z.ZodObject<typeof bonds>>;
 

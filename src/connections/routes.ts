@@ -4,7 +4,8 @@ import type { Audit } from "../audit.ts";
 import type { Approvals } from "../authorization/approvals.ts";
 import type { BrowserCookies } from "../authorization/browser.ts";
 import type { ConnectionsEntrance } from "../authorization/connections-entrance.ts";
-import type { Logins } from "../authorization/transaction.ts";
+import { endedSince } from "../authorization/login.ts";
+import type { ConnectionsLogin, Logins } from "../authorization/transaction.ts";
 import type { Config } from "../config.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { pageErrors } from "../http/error-handler.ts";
@@ -13,14 +14,15 @@ import { ownFormsOnly } from "../http/own-form.ts";
 import type { Pages } from "../http/pages.ts";
 import { count } from "../http/rate-limit.ts";
 import type { Lifecycle } from "../lifecycle.ts";
-import { UnavailableError } from "../oauth/errors.ts";
+import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { endGrants } from "../tokens/end-grant.ts";
+import type { Endings } from "../tokens/endings.ts";
 import type { Grants } from "../tokens/grants.ts";
-import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { Identity, IdentityProvider } from "../upstream/identity-provider.ts";
 import { entriesOf, inWords } from "./entries.ts";
 import type { Connections } from "./list.ts";
 import {
@@ -42,6 +44,7 @@ export interface ConnectionsRooms {
   browsers: BrowserCookies;
   logins: Logins;
   grants: Grants;
+  endings: Endings;
   identityProvider: IdentityProvider;
   catalogue: ScopeCatalogue;
   records: Records;
@@ -57,13 +60,35 @@ const REQUESTS_PER_MINUTE = 120;
 
 /** What /auth/callback and /logout do for this room. */
 export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): ConnectionsEntrance {
-  const { config, sessions } = rooms;
+  const { config, sessions, audit } = rooms;
   const callbackUrl = `${config.baseUrl}/auth/callback`;
+  const { transactionSeconds } = config.lifetimes;
+
+  /** As the callback of a client: they signed out while this was under way. */
+  async function refuseIfEnded(
+    login: ConnectionsLogin,
+    identity: Identity,
+    session: { end(): Promise<void> },
+  ) {
+    const reason = await endedSince(login, identity, { ...rooms, transactionSeconds });
+    if (reason === undefined) return;
+    await session.end();
+    const { subject } = identity;
+    audit({ event: "connections_sign_in", decision: "deny", reason: "ended_meanwhile", subject });
+    throw new OAuthError(
+      "access_denied",
+      `You were signed out while this sign-in was under way. Open ${config.baseUrl}/connections and sign in again.`,
+      { reason: "ended_meanwhile" },
+    );
+  }
+
   return {
     async enter(parameters, state, login, req, res) {
       res.locals.purpose = "connections";
       const identity = await finishSignIn(parameters, state, login, { ...rooms, callbackUrl });
-      await sessions.open(identity, req, res).catch(spentButNotStored);
+      const session = await sessions.open(identity, req, res).catch(spentButNotStored);
+      await refuseIfEnded(login, identity, session).catch(spentButNotStored);
+      audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
       res.redirect(303, `${config.baseUrl}/connections`);
     },
     leave: (req, res) => sessions.close(req, res),
@@ -124,9 +149,14 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
   async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
     const own = await connections.ofSubject(subject);
     const chosen = own.filter(({ grantId }) => all !== undefined || named.includes(grantId));
-    // First, so that none comes back unasked by way of a browser that was told not to ask again.
+    // First, so that none comes back unasked: by way of a browser that was told not to ask again, or of a sign-in under way.
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
-    await Promise.all([...clientIds].map((clientId) => rooms.approvals.withdraw(subject, clientId)));
+    await Promise.all(
+      [...clientIds].flatMap((clientId) => [
+        rooms.approvals.withdraw(subject, clientId),
+        rooms.endings.mark(["client of user", clientId, subject], "ended_by_user"),
+      ]),
+    );
     const ids = chosen.map(({ grantId }) => grantId);
     const ended = await endGrants(ids, "ended_by_user", rooms.grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));

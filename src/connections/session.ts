@@ -35,8 +35,8 @@ export interface OpenSession extends Session {
 }
 
 export interface Sessions {
-  /** A new one in this browser, in place of the one it may have. */
-  open(identity: Identity, req: Request, res: Response): Promise<void>;
+  /** A new one in this browser, in place of the one it may have; `end` takes it back. */
+  open(identity: Identity, req: Request, res: Response): Promise<{ end(): Promise<void> }>;
   find(req: Request): Promise<OpenSession | undefined>;
   isOwnForm(session: OpenSession, formToken: string): boolean;
   /** Keeps what is to be told when the page is next shown, and takes it. */
@@ -60,8 +60,10 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
   const cookie = hostCookie(baseUrl, "mcp-connections");
 
   async function endedAtProvider({ subject, sid, createdAt }: Session): Promise<boolean> {
-    const keys = [signedOut("subject", subject)];
-    if (sid !== undefined) keys.push(signedOut("session", sid));
+    const keys = [
+      signedOut("subject", subject),
+      sid === undefined ? signedOut("without-session", subject) : signedOut("session", sid),
+    ];
     const times = await Promise.all(keys.map((key) => records.get(key)));
     return times.some((time) => time !== undefined && createdAt <= Number(time));
   }
@@ -89,6 +91,12 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
       const session = { ...inShort(identity), createdAt: now(), expiresAt: now() + SESSION_SECONDS };
       await store.put(sha256(id), session, SESSION_SECONDS);
       cookie.set(res, id, SESSION_SECONDS);
+      return {
+        async end() {
+          cookie.clear(res);
+          await store.delete(sha256(id));
+        },
+      };
     },
     async find(req) {
       const id = cookie.read(req);
@@ -110,19 +118,22 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
     },
     close,
     async endOf({ sid, subject }) {
-      const key = sid === undefined ? signedOut("subject", subject ?? "") : signedOut("session", sid);
-      await records.put(key, String(now()), SESSION_SECONDS);
+      const keys: string[] = [];
+      if (sid !== undefined) keys.push(signedOut("session", sid));
+      if (subject !== undefined)
+        keys.push(signedOut(sid === undefined ? "subject" : "without-session", subject));
+      await Promise.all(keys.map((key) => records.put(key, String(now()), SESSION_SECONDS)));
     },
   };
 }
 
-function inShort({ subject, claims }: Identity): Pick<Session, "subject" | "name" | "email" | "sid"> {
+function inShort({ subject, sid, claims }: Identity): Pick<Session, "subject" | "name" | "email" | "sid"> {
   const text = (claim: unknown) => (typeof claim === "string" && claim !== "" ? claim : undefined);
   return {
     subject,
     name: text(claims.name) ?? text(claims.preferred_username),
     email: text(claims.email),
-    sid: text(claims.sid),
+    sid,
   };
 }
 
@@ -130,6 +141,7 @@ function formTokenOf(id: string): string {
   return createHmac("sha256", id).update("form of /connections").digest("base64url");
 }
 
-function signedOut(kind: "subject" | "session", value: string): string {
+/** `without-session`: those of a user of which no login session is known, after a sign-out that names both. */
+function signedOut(kind: "subject" | "session" | "without-session", value: string): string {
   return `signed-out:${kind}:${sha256(value)}`;
 }

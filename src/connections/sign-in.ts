@@ -8,11 +8,13 @@ import { begin, meaningOf, orPutBack } from "../authorization/login.ts";
 import type { ConnectionsLogin, Logins } from "../authorization/transaction.ts";
 import { SignInFailedError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import type { Endings } from "../tokens/endings.ts";
 import { type Identity, type IdentityProvider, UpstreamRefusal } from "../upstream/identity-provider.ts";
 
 interface Rooms {
   identityProvider: IdentityProvider;
   logins: Logins;
+  endings: Pick<Endings, "latest">;
   callbackUrl: string;
 }
 
@@ -29,7 +31,7 @@ export async function beginSignIn(
   rooms: Surroundings & Rooms & { transactionSeconds: number },
 ): Promise<URL> {
   const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
-  const { state, bonds } = begin(browser, rooms);
+  const { state, bonds } = await begin(browser, rooms);
   const { nonce, codeVerifier } = bonds;
   const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
   const url = await identityProvider.identificationUrl(request, another);
@@ -45,17 +47,13 @@ export async function finishSignIn(
   parameters: URLSearchParams,
   state: string,
   login: ConnectionsLogin,
-  rooms: Surroundings & Rooms & { audit: Audit },
+  rooms: Surroundings & Pick<Rooms, "identityProvider" | "logins" | "callbackUrl"> & { audit: Audit },
 ): Promise<Identity> {
   const { identityProvider, callbackUrl, audit } = rooms;
   const { nonce, codeVerifier } = login;
   const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
   try {
-    const identity = await orPutBack(state, login, rooms, () =>
-      identityProvider.identify(parameters, request),
-    );
-    audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
-    return identity;
+    return await orPutBack(state, login, rooms, () => identityProvider.identify(parameters, request));
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
     audit({ event: "connections_sign_in", decision: "deny", reason: "upstream_refused" });

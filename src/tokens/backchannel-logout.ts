@@ -5,11 +5,13 @@ import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../upstream/identity-provider.ts";
 import { endGrants } from "./end-grant.ts";
+import type { Endings } from "./endings.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 
 interface Rooms {
   grants: Grants;
+  endings: Pick<Endings, "markSignOut">;
   /** See TokenRooms. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   identityProvider: IdentityProvider;
@@ -21,13 +23,13 @@ interface Rooms {
 const REPLAY_SECONDS = 600;
 
 /**
- * Ends every grant of the login session that the token names, or of the user if it names no session (§2.4).
+ * Ends the grants of the login session or the user that the token names (§2.7), see {@link grantsOf}.
  * @throws OAuthError `invalid_request` for a token that is not a genuine, fresh one of the provider; UnavailableError if
  * that cannot be known yet, so that the provider says it again
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, sessions, identityProvider, records, log }: Surroundings & Rooms,
+  { grants, endings, sessions, identityProvider, records, log }: Surroundings & Rooms,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
   const mark = `logout:${sha256(logout.jti)}`;
@@ -35,7 +37,7 @@ export async function endGrantsOfLogout(
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
     });
-  const ended = await endAll(logout, { grants, sessions });
+  const ended = await endAll(logout, { grants, endings, sessions });
   // Last, so that after a failure the provider may say it again: a session that goes on after a sign-out would be worse
   // than a report that counts twice.
   await records.put(mark, "used", REPLAY_SECONDS).catch((cause) => {
@@ -65,8 +67,9 @@ async function verify(logoutToken: string, identityProvider: IdentityProvider): 
 /** @returns how many grants that were */
 async function endAll(
   logout: LogoutToken,
-  { grants, sessions }: Pick<Rooms, "grants" | "sessions">,
+  { grants, endings, sessions }: Pick<Rooms, "grants" | "endings" | "sessions">,
 ): Promise<number> {
+  await endings.markSignOut(logout);
   await sessions.endOf(logout);
   const found = await grantsOf(logout, grants);
   const ids = found.map(({ id }) => id);
@@ -74,7 +77,19 @@ async function endAll(
   return ended.length;
 }
 
+/**
+ * With `sub` and `sid`: the user's grants of that session, and those of which no session is known. If none is of that
+ * session, all of the user's (§2.7): what was granted under an earlier version may have the `sid` of an access token, and
+ * a sign-out that ends nothing is worse than one that ends too much. A `sid` that is somebody else's matches nothing.
+ */
 async function grantsOf({ subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
-  if (sid !== undefined) return grants.ofSession(sid);
-  return subject === undefined ? [] : grants.ofSubject(subject);
+  if (subject === undefined) return sid === undefined ? [] : grants.ofSession(sid);
+  const theirs = await grants.ofSubject(subject);
+  const isOfSession = ({ claims }: Grant) => claims.sid === sid;
+  if (sid === undefined || !theirs.some(isOfSession)) return theirs;
+  return theirs.filter((grant) => isOfSession(grant) || !hasSession(grant));
+}
+
+function hasSession({ claims: { sid } }: Grant): boolean {
+  return typeof sid === "string" && sid !== "";
 }

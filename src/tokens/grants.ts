@@ -6,7 +6,7 @@ import type { Audit } from "../audit.ts";
 import type { GrantLimits, Lifetimes } from "../config.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
-import type { Indexes, Store } from "../storage/store.ts";
+import type { Indexes, Records, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
 import type { Grant } from "./grant.ts";
@@ -43,6 +43,8 @@ export interface Grants {
    * code for the audit log. Undefined if there was none, or somebody else ended it.
    */
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
+  /** Whether somebody ended the grant on purpose a moment ago: the provider must keep nothing of it. */
+  endedForGood(id: string): Promise<boolean>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
   /** The live grants that a client holds, of all users: in portions and in no order, because they may be very many. */
@@ -83,8 +85,12 @@ const MEANT_FOR_GOOD: ReadonlySet<GrantEnd> = new Set([
   "client_removed",
 ]);
 
+// As long as a renewal may be on its way, a store that is out of reach included.
+const RENEWAL_SECONDS = 120;
+
 interface Rooms {
   store: Store<Grant>;
+  records: Pick<Records, "get" | "put">;
   indexes: Indexes;
   lastUse: Pick<LastUse, "forget">;
   lifetimes: Lifetimes;
@@ -98,6 +104,7 @@ const SURPLUS_AT_ONCE = 16;
 
 export function createGrants({
   store,
+  records,
   indexes,
   lastUse,
   lifetimes,
@@ -124,6 +131,8 @@ export function createGrants({
   }
 
   async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
+    // First: a renewal that finds no grant any more has to know what becomes of its tokens.
+    if (MEANT_FOR_GOOD.has(reason)) await records.put(endedForGood(id), reason, RENEWAL_SECONDS);
     // Whoever asked may have been told that the store is out of reach: what has ended is noted, and the provider told.
     const grant = await store.take(id, { late: (taken) => conclude(taken, reason) });
     return grant && (await conclude(grant, reason));
@@ -202,6 +211,7 @@ export function createGrants({
         read,
       ),
     end,
+    endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
     ofSubject: (subject) => allOf(subjectIndex(subject)),
     ofClient: (clientId) => index.portions(clientIndex(clientId)),
     ofSession: (sid) => allOf(sessionIndex(sid)),
@@ -215,6 +225,10 @@ function byAge(one: Grant, other: Grant): number {
 /** All but the newest `keep`. */
 function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
   return grants.slice(0, Math.max(0, grants.length - keep));
+}
+
+function endedForGood(id: string): string {
+  return `ended-grant:${id}`;
 }
 
 /** Without a refresh token upstream there is no way to learn that the user lost access: the grant ends with theirs. */

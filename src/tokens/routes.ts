@@ -26,6 +26,7 @@ import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider, LogoutToken } from "../upstream/identity-provider.ts";
 import { redeemCode } from "./authorization-code.ts";
 import { endGrantsOfLogout } from "./backchannel-logout.ts";
+import type { Endings } from "./endings.ts";
 import type { Grants } from "./grants.ts";
 import { introspectToken } from "./introspect.ts";
 import type { LastUse } from "./last-use.ts";
@@ -38,6 +39,7 @@ import type { UpstreamRefresh } from "./upstream-refresh.ts";
 export interface TokenRooms extends ClientAuthentication {
   config: Config;
   grants: Grants;
+  endings: Endings;
   lastUse: LastUse;
   upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;

@@ -17,6 +17,7 @@ import {
 import { afterRenewal } from "../upstream/user-claims.ts";
 import type { Grant } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
+import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 export interface UpstreamRefresh {
   /**
@@ -32,6 +33,7 @@ export interface UpstreamRefresh {
 interface Rooms {
   grants: Grants;
   identityProvider: IdentityProvider;
+  revocations: UpstreamRevocations;
   /** Keeps the locks. */
   records: Records;
   catalogue: ScopeCatalogue;
@@ -49,6 +51,7 @@ const STORE_RETRY_MS = 500;
 export function createUpstreamRefresh({
   grants,
   identityProvider,
+  revocations,
   records,
   catalogue,
   lifecycle,
@@ -81,7 +84,10 @@ export function createUpstreamRefresh({
   async function refreshOnce(grant: Grant, refreshToken: string): Promise<Grant> {
     try {
       const renewal = await identityProvider.refresh(refreshToken, grant);
-      return (await store(grant, refreshToken, renewal)) ?? (await current(grant.id));
+      const stored = await store(grant, refreshToken, renewal);
+      if (stored !== undefined) return stored;
+      await forgetIfEndedForGood(grant, refreshToken, renewal);
+      return await current(grant.id);
     } catch (cause) {
       if (!(cause instanceof UpstreamRefusal)) throw cause;
       // Refused because somebody else spent it is no reason to end what they got for it.
@@ -117,6 +123,16 @@ export function createUpstreamRefresh({
         await delay(STORE_RETRY_MS);
       }
     }
+  }
+
+  /** Whoever ended the grant meanwhile had the provider forget a token that was spent by then: this one is alive. */
+  async function forgetIfEndedForGood(
+    { id }: Grant,
+    spent: string,
+    { tokens }: UpstreamRenewal,
+  ): Promise<void> {
+    if (tokens.refreshToken === spent || !(await grants.endedForGood(id))) return;
+    void revocations.tell({ id, upstream: tokens });
   }
 
   async function ended({ id, subject }: Grant, cause: UpstreamRefusal): Promise<OAuthError> {

@@ -12,9 +12,17 @@ export const UpstreamTokens = z.object({
 });
 export type UpstreamTokens = z.infer<typeof UpstreamTokens>;
 
-/** A finished login: who it was, what the provider says of them, and which scopes they really have. */
-export interface UpstreamLogin {
+/** Which authentication at the provider a login stands for, by its ID token alone. */
+export interface Authentication {
   subject: string;
+  /** The login session there. */
+  sid?: string;
+  /** Seconds since the epoch, by the provider's clock; most say it only if they are asked for a maximum age. */
+  authTime?: number;
+}
+
+/** A finished login: who it was, what the provider says of them, and which scopes they really have. */
+export interface UpstreamLogin extends Authentication {
   claims: Record<string, unknown>;
   /** Those of them that a renewal is told anew, so that one which is missing then is gone. */
   renewable: string[];
@@ -45,6 +53,8 @@ export interface LogoutToken {
   jti: string;
   subject?: string;
   sid?: string;
+  /** Seconds since the epoch, by the provider's clock. */
+  issuedAt?: number;
 }
 
 /** A login that asks for the person alone: no API, and nothing that outlasts it. */
@@ -61,7 +71,7 @@ export interface LoginRequest extends IdentificationRequest {
 }
 
 /** Who it was, by their ID token. */
-export type Identity = Pick<UpstreamLogin, "subject" | "claims">;
+export type Identity = Authentication & Pick<UpstreamLogin, "claims">;
 
 /** Thrown on a definite "no": what was presented will never be accepted. Everything else is UnavailableError. */
 export class UpstreamRefusal extends Error {

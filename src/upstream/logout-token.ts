@@ -28,8 +28,13 @@ export async function verifyLogoutToken(
       problemOfTimes(claims, logoutTokenExp, now);
     if (problem !== undefined) throw new NotAccepted(problem);
     await compactVerify(token, keys.ofStrangersToken, { algorithms: ALGORITHMS });
-    const { jti, sub, sid } = claims;
-    return { jti, ...(sub !== undefined && { subject: sub }), ...(sid !== undefined && { sid }) };
+    const { jti, iat, sub, sid } = claims;
+    return {
+      jti,
+      issuedAt: iat,
+      ...(sub !== undefined && { subject: sub }),
+      ...(sid !== undefined && { sid }),
+    };
   } catch (cause) {
     if (cause instanceof NotAccepted || cause instanceof z.ZodError || isJwtProblem(cause))
       throw new UpstreamRefusal("invalid_logout_token", { cause });

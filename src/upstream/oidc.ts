@@ -17,6 +17,8 @@ import {
 import { verifyLogoutToken } from "./logout-token.ts";
 import { decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
 import {
+  asIdentified,
+  authenticationOf,
   fetchUserInfo,
   isIncomplete,
   mergeClaims,
@@ -91,7 +93,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
 
     async identify(callbackParameters, request) {
       const { idClaims } = await exchange(await discovered(), callbackParameters, request);
-      return { subject: idClaims.sub, claims: withoutProtocolClaims(idClaims) };
+      return { ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
     },
 
     async finishLogin(callbackParameters, request) {
@@ -102,10 +104,10 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
         accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
-      // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
-      const claims = { ...mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), sub: idClaims.sub };
+      const authentication = authenticationOf(idClaims);
+      const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);
       return {
-        subject: idClaims.sub,
+        ...authentication,
         claims: withoutProtocolClaims(claims),
         renewable: renewableClaims(accessClaims ?? userInfo ?? {}),
         scopes: scopesAtSignIn(config.scopeSources, {

@@ -6,6 +6,7 @@ import { causes, UnavailableError } from "../oauth/errors.ts";
 import { claimAt } from "../policy/claims.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
+import type { Authentication } from "./identity-provider.ts";
 import { verifyAccessToken } from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
@@ -20,6 +21,28 @@ export function mergeClaims(...sources: ReadonlyArray<Readonly<Claims>>): Claims
     const sameEmail = source.email === undefined || source.email === merged.email;
     return { ...(sameEmail ? merged : others), ...source };
   }, {});
+}
+
+/**
+ * Who it is, and in which login session, only the ID token says: Entra's access tokens carry another `sub`, those of others
+ * a `sid` of their own, and a logout token names those of the ID token (Back-Channel Logout §2.1, §2.4).
+ */
+export function authenticationOf({
+  sub,
+  sid,
+  auth_time,
+}: Readonly<Claims> & { sub: string }): Authentication {
+  return {
+    subject: sub,
+    ...(typeof sid === "string" && sid !== "" && { sid }),
+    ...(typeof auth_time === "number" && { authTime: auth_time }),
+  };
+}
+
+/** `claims`, whatever they say themselves of who it is and in which login session. */
+export function asIdentified(claims: Readonly<Claims>, { subject, sid }: Authentication): Claims {
+  const { sub: _sub, sid: _sid, ...rest } = claims;
+  return { ...rest, sub: subject, ...(sid !== undefined && { sid }) };
 }
 
 /** Drops what belongs to one message of the protocol and says nothing of the person. */

@@ -16,7 +16,7 @@ export interface Ran {
 export type Admin = (args: readonly string[], environment?: Record<string, string>) => Promise<Ran>;
 
 /** `npm run admin` with the environment of the deployment's servers, in this process: no terminal anywhere. */
-export function adminOf(cluster: Cluster): Admin {
+export function adminOf(cluster: Pick<Cluster, "baseUrl" | "redis" | "upstream">): Admin {
   return async (args, environment = {}) => {
     const [stdin, stdout, stderr] = [new PassThrough().end(), new PassThrough(), new PassThrough()];
     const texts = Promise.all([text(stdout), text(stderr)]);
@@ -44,7 +44,11 @@ export function adminProcess(cluster: Cluster, environment: Record<string, strin
 
 export const PROGRAM = ["--import", "tsx", "src/admin.ts"];
 
-export function environmentOf({ baseUrl, redis, upstream }: Cluster): Record<string, string> {
+export function environmentOf({
+  baseUrl,
+  redis,
+  upstream,
+}: Pick<Cluster, "baseUrl" | "redis" | "upstream">): Record<string, string> {
   return {
     PATH: process.env.PATH ?? "",
     TZ: "Europe/Berlin",

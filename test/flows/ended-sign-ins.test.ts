@@ -77,7 +77,9 @@ describe("a sign-out while a sign-in is under way", () => {
     const finish = await begin("again", {});
     await report({ sub: "again" });
     assert.equal(await finish(), "access_denied");
-    assert.ok(stage.log.some(({ reason, path }) => reason === "ended_meanwhile" && path === "/auth/callback"));
+    assert.ok(
+      stage.log.some(({ reason, path }) => reason === "ended_meanwhile" && path === "/auth/callback"),
+    );
     assert.equal(await (await begin("again", {}))(), "code");
   });
 

@@ -150,4 +150,31 @@ describe("logout", () => {
     assert.equal(away.url.origin, new URL(stage.identityProvider.issuer).origin);
     assert.match((await browser.get(authorizeUrl(stage.baseUrl, client))).body, /Allow access/);
   });
+
+  test("POST /logout from another site signs nobody out, and breaks no sign-in that is under way", async () => {
+    const browser = newBrowser();
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
+    const senders: Array<Record<string, string>> = [
+      { origin: "https://evil.example", "sec-fetch-site": "cross-site" },
+      { origin: "null", "sec-fetch-site": "cross-site" }, // a sandboxed frame
+      { origin: "https://evil.example" },
+      { "sec-fetch-site": "same-site" }, // another host of the same domain
+      {},
+    ];
+    for (const headers of senders) {
+      const answer = await fetch(`${stage.baseUrl}/logout`, {
+        method: "POST",
+        redirect: "manual",
+        headers: { ...headers, accept: "text/html", cookie: browser.cookieHeader(stage.baseUrl) },
+      });
+      assert.equal(answer.status, 403);
+      assert.deepEqual(answer.headers.getSetCookie(), []);
+      assert.match(await answer.text(), /Open that page in this browser, and press the button there/);
+    }
+    assert.ok(stage.log.some(({ reason, path }) => reason === "cross_site_form" && path === "/logout"));
+    const finished = await browser.submit(login, { login: "alice" });
+    assert.ok(finished.redirectedTo?.searchParams.get("code"));
+    assert.ok((await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo, "still remembered");
+  });
 });

@@ -51,6 +51,7 @@ describe("the index of grants", redis, () => {
     return createGrants({
       ...surroundings,
       store,
+      records,
       indexes: records.indexes,
       lastUse,
       lifetimes,

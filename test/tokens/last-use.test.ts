@@ -34,6 +34,7 @@ function replica(records: Records, clock: { now: number }, flushSeconds = 1_000)
   const grants = createGrants({
     ...surroundings,
     store,
+    records: observed,
     indexes: observed.indexes,
     lastUse,
     lifetimes: { grantSeconds: 90 * DAY, grantIdleSeconds: 30 * DAY, authorizationCodeSeconds: 60 } as never,
