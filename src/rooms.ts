@@ -90,7 +90,7 @@ export function buildRooms(options: AppOptions) {
   const features = featureTable(observedFeatures(options, observe));
   const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
-  const permissions = createPermissions({ policy, catalogue, membership: config.membership });
+  const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
   const pages = createPages(config.brand);
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log };

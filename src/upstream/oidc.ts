@@ -103,7 +103,8 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const { response, idClaims } = await exchange(found, callbackParameters, request);
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
-        accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
+        accessClaims === undefined ||
+        isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
       // Entra's access tokens carry another `sub` than its ID tokens; the user has one name here.
