@@ -6,6 +6,7 @@ import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
+import { checkEndpoints } from "./trusted-endpoints.ts";
 
 const DISCOVERY_SECONDS = 3_600;
 const DISCOVERY_RETRY_SECONDS = 1;
@@ -76,6 +77,7 @@ async function discover(config: UpstreamConfig): Promise<Discovered> {
       execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
     },
   );
+  checkEndpoints(issuer, { ...configuration.serverMetadata() });
   const { jwks_uri: jwksUri } = configuration.serverMetadata();
   if (jwksUri === undefined) throw new Error("The provider's discovery document names no jwks_uri");
   const jwks = createRemoteJWKSet(new URL(jwksUri), {

@@ -15,6 +15,7 @@ import {
   type UpstreamTokens,
 } from "./identity-provider.ts";
 import {
+  checkIdToken,
   decodedClaims,
   verifyAccessToken,
   verifyLogoutToken,
@@ -71,6 +72,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     const idClaims = response.claims();
     if (idClaims === undefined || response.id_token === undefined) throw new UpstreamRefusal("no_id_token");
     await answer(verifySignature(response.id_token, found));
+    checkIdToken(idClaims, config.clientId);
     return { response, idClaims };
   }
 
