@@ -9,6 +9,7 @@ import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
+import type { KeepClaims } from "../upstream/bounded-claims.ts";
 import {
   type IdentityProvider,
   UpstreamRefusal,
@@ -34,6 +35,7 @@ interface Rooms {
   identityProvider: IdentityProvider;
   /** Keeps the locks. */
   records: Records;
+  keepClaims: KeepClaims;
   catalogue: ScopeCatalogue;
   /** Waits for what was begun. */
   lifecycle: Pick<Lifecycle, "track">;
@@ -50,6 +52,7 @@ export function createUpstreamRefresh({
   grants,
   identityProvider,
   records,
+  keepClaims,
   catalogue,
   lifecycle,
   timeoutSeconds,
@@ -105,7 +108,9 @@ export function createUpstreamRefresh({
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
       const kept = scopes === undefined ? grant.scopes : catalogue.narrow(grant.scopes, scopes);
       const claims =
-        renewed === undefined ? grant.claims : afterRenewal(grant.claims, grant.renewable, renewed);
+        renewed === undefined
+          ? grant.claims
+          : keepClaims(afterRenewal(grant.claims, grant.renewable, renewed), grant.subject);
       const write = { ...grant, upstream: tokens, scopes: kept, claims };
       return { write, result: write };
     };

@@ -1,9 +1,10 @@
 /** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
-import { createRemoteJWKSet } from "jose";
+import { createRemoteJWKSet, customFetch } from "jose";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { boundedFetch } from "./bounded-response.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
 import { checkEndpoints } from "./trusted-endpoints.ts";
@@ -83,6 +84,7 @@ async function discover(config: UpstreamConfig): Promise<Discovered> {
   const jwks = createRemoteJWKSet(new URL(jwksUri), {
     timeoutDuration: config.timeoutSeconds * 1000,
     cooldownDuration: JWKS_COOLDOWN_MS,
+    [customFetch]: boundedFetch,
   });
   return { configuration, jwks };
 }

@@ -14,7 +14,7 @@ import { readPolicy } from "../../src/policy/live-policy.ts";
 import { membershipProblem } from "../../src/policy/membership.ts";
 import { createPolicy, type Policy } from "../../src/policy/policy.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
-import { authorize, callTool, register, signInForTokens } from "../support/oauth-client.ts";
+import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { ALICE, type Stage, startStage } from "../support/stage.ts";
 
 function policyOf(text: string): Policy {
@@ -229,6 +229,53 @@ rules:
       ["groups"],
     );
   });
+});
+
+describe("claims of 300 KB", () => {
+  const size = (value: unknown) => JSON.stringify(value).length;
+  let stage: Stage;
+  before(async () => {
+    stage = await startStage({
+      policy: policyOf(
+        "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
+      ),
+      character: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
+      users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
+    });
+  });
+  after(() => stage.close());
+
+  test("are not kept: what the policy asks for is, and what does not fit is unknown", async () => {
+    const client = await register(stage.baseUrl);
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const helloIsAllowed = async (token: string) => {
+      const { body } = await callTool(stage.url, token, "say_hello");
+      return (body as { result: { isError?: boolean } }).result.isError !== true;
+    };
+    assert.ok(size((await stage.grantOf(tokens.access_token))?.claims) < 32_768);
+    assert.equal(await helloIsAllowed(tokens.access_token), true);
+    const told = stage.log.find(({ reason }) => reason === "claims_too_large");
+    assert.deepEqual(told?.dropped, ["history"]);
+
+    const groups = Array.from({ length: 10_000 }, (_, i) => `a group with the number ${i}`);
+    stage.identityProvider.changeUser("alice", { claims: { groups } });
+    stage.clock.ahead += 200;
+    const renewed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.ok(size((await stage.grantOf(renewed.body.access_token))?.claims) < 32_768);
+    assert.equal(await helloIsAllowed(renewed.body.access_token), false);
+  });
+});
+
+test("an answer of the provider that does not end is not read to the end", async () => {
+  const upstream = await startFaultyProxy();
+  const stage = await startStage({ throughProxy: upstream });
+  try {
+    upstream.rewrite = (body) => ({ ...body, more: "x".repeat(2_000_000) });
+    await assert.rejects(authorize(stage.baseUrl, await register(stage.baseUrl)), /503/);
+  } finally {
+    await stage.close();
+    await upstream.close();
+  }
 });
 
 test("a claim that a rule asks for is asked for at userinfo, where the ID token leaves it out", async () => {
