@@ -56,6 +56,7 @@ import { createGrants } from "./tokens/grants.ts";
 import { createLastUse } from "./tokens/last-use.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
 import { createUpstreamRevocations } from "./tokens/upstream-revocations.ts";
+import { createKeepClaims, withBoundedClaims } from "./upstream/bounded-claims.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
 export interface AppOptions extends Features {
@@ -86,7 +87,6 @@ export function buildRooms(options: AppOptions) {
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
   const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, now) };
-  const identityProvider = observedIdentityProvider(options.identityProvider, observe);
   const surroundings: Surroundings = { now, randomBytes, log };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
@@ -97,7 +97,15 @@ export function buildRooms(options: AppOptions) {
   const features = featureTable(observedFeatures(options, observe));
   const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
-  const permissions = createPermissions({ policy, catalogue, membership: config.membership });
+  const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
+  const { scopeSources } = config.upstream;
+  const scopeClaim = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
+  const deciding = () => [...permissions.claimsAsked(), ...scopeClaim];
+  const keepClaims = createKeepClaims(deciding, log);
+  const identityProvider = observedIdentityProvider(
+    withBoundedClaims(options.identityProvider, deciding, keepClaims),
+    observe,
+  );
   const pages = createPages(config.brand);
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log };
@@ -180,6 +188,7 @@ export function buildRooms(options: AppOptions) {
     identityProvider,
     revocations,
     records,
+    keepClaims,
     catalogue,
     lifecycle,
     timeoutSeconds,

@@ -128,20 +128,25 @@ function askerFor(
   };
 }
 
-/** Rules that could not match for want of knowledge: an answer without them is not the server's. */
-function whatIsUnknown(asker: Asker, claims: readonly string[], { rules }: PolicyDocument): string[] {
+/** What had to be decided without knowing: an answer without it is not the server's. */
+function whatIsUnknown(asker: Asker, claims: readonly string[], { rules, claims: names }: PolicyDocument) {
   const asks = (key: keyof (typeof rules)[number]["for"]) =>
     rules.some((rule) => rule.for[key] !== undefined);
+  const options = new Map([
+    [names.groups, " (--group)"],
+    [names.organization, " (--organization)"],
+    ["email", " (--email)"],
+  ]);
   return [
-    ...claims.map((claim) => `The claim ${claim} is unknown: rules that ask for it were not counted.`),
+    ...claims.map(
+      (claim) =>
+        `The claim ${claim} is unknown${options.get(claim) ?? ""}: rules that deny by it were applied, rules that allow by it were not.`,
+    ),
     ...(asker.redirectUri === UNKNOWN && asks("redirect_uris")
       ? ["The redirect URI is unknown: rules with redirect_uris were not counted (--redirect-uri)."]
       : []),
     ...(asker.clientId === "" && asks("clients")
       ? ["The client is unknown: rules with clients were not counted (--client)."]
-      : []),
-    ...(asker.claims.email === undefined && asks("emails")
-      ? ["The e-mail address is unknown: rules with emails were not counted (--email)."]
       : []),
   ];
 }
@@ -155,9 +160,11 @@ export function explanationInWords(
   const { matched, default: fallback } = explanation;
   return [
     `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name} for ${asker.subject} with the client ${asker.clientId || "(none)"}`,
-    ...reasons(decision, place),
+    ...reasons(decision, matched, place),
     "Rules about them that speak of it:",
-    ...matched.map((rule) => `  ${rule.effect} ${rule.says}: "${rule.name}"${place(rule.line)}`),
+    ...matched.map(
+      (rule) => `  ${rule.effect} ${rule.says}: "${rule.name}"${place(rule.line)}${because(rule)}`,
+    ),
     `  default: ${fallback}`,
     ...(scopes.length > 0
       ? [`Beside the policy it needs the scopes: ${scopes.map((each) => each.join(" or ")).join(", ")}`]
@@ -166,13 +173,24 @@ export function explanationInWords(
   ].join("\n");
 }
 
-function reasons(decision: PolicyAnswer["decision"], place: (line?: number) => string): string[] {
+function reasons(
+  decision: PolicyAnswer["decision"],
+  matched: Explanation["matched"],
+  place: (line?: number) => string,
+): string[] {
   if (decision.allowed) return [];
   if (decision.because === "scopes") return [];
   const { rule } = decision;
+  const unknown = matched.find(({ name, line }) => name === rule?.name && line === rule?.line)?.unknown;
   return [
     ...(decision.because === "admission" ? [`  they may not come in at all: ${decision.reason}`] : []),
-    ...(rule === undefined ? [] : [`  by the rule "${rule.name}"${place(rule.line)}`]),
+    ...(rule === undefined ? [] : [`  by the rule "${rule.name}"${place(rule.line)}${because({ unknown })}`]),
     ...(rule?.name === "default" ? ["  because no rule allows it, or a scope that it needs"] : []),
   ];
+}
+
+/** A rule that denies applies to whoever it cannot be told of that it does not. */
+function because({ unknown }: { unknown?: readonly string[] | undefined }): string {
+  if (unknown === undefined) return "";
+  return `, because what it asks for is unknown of them: ${unknown.join(", ")}`;
 }

@@ -66,10 +66,11 @@ async function signIn(
   login: ClientLogin,
   rooms: Surroundings & Rooms,
 ): Promise<UpstreamLogin> {
-  const { identityProvider, callbackUrl, audit } = rooms;
+  const { identityProvider, callbackUrl, permissions, audit } = rooms;
   const { nonce, codeVerifier, request } = login;
   const { clientId, scopes } = request;
-  const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes };
+  const deciding = permissions.claimsAsked();
+  const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes, deciding };
   try {
     return await orPutBack(state, login, rooms, () => identityProvider.finishLogin(parameters, sent));
   } catch (error) {
@@ -85,7 +86,6 @@ function askerOf({ subject, claims }: UpstreamLogin, { request }: ClientLogin): 
 
 /** @throws NotAdmittedError */
 function admit(user: UpstreamLogin, login: ClientLogin, rooms: Surroundings & Rooms): void {
-  noteUnanswered(user.claims, rooms);
   const asker = askerOf(user, login);
   const notAdmitted = rooms.permissions.refusal(asker);
   if (notAdmitted === undefined) return;
@@ -168,16 +168,6 @@ function spentButNotStored(cause: unknown): never {
     cause,
     description: "The sign-in could not be stored just now. Start it again in your application in a moment.",
   });
-}
-
-/** A rule about groups matches nobody if the provider sends none: an operator who does not know denies nothing. */
-function noteUnanswered(claims: UpstreamLogin["claims"], { permissions, log }: Surroundings & Rooms): void {
-  const unanswered = permissions.unansweredBy(claims);
-  if (unanswered.length > 0)
-    log.warn(
-      { reason: "policy_claim_missing", claims: unanswered },
-      "The policy asks for claims that the identity provider did not send: those rules match nobody",
-    );
 }
 
 /** A user who said no goes back to the client. Anything else is a fault, and shown to the person it happened to. */

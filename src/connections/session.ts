@@ -48,6 +48,8 @@ export interface Sessions {
 }
 
 const SESSION_SECONDS = 900;
+// Longer is no name, and no address (RFC 5321 §4.5.3.1).
+const MAX_TEXT = 256;
 
 interface Rooms extends Pick<Surroundings, "now" | "randomBytes"> {
   store: Store<Session>;
@@ -128,7 +130,8 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: Ro
 }
 
 function inShort({ subject, sid, claims }: Identity): Pick<Session, "subject" | "name" | "email" | "sid"> {
-  const text = (claim: unknown) => (typeof claim === "string" && claim !== "" ? claim : undefined);
+  const text = (claim: unknown) =>
+    typeof claim === "string" && claim !== "" && claim.length <= MAX_TEXT ? claim : undefined;
   return {
     subject,
     name: text(claims.name) ?? text(claims.preferred_username),

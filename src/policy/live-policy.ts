@@ -112,6 +112,7 @@ function delegating(current: () => Policy): Policy {
     feature: (asker, feature) => current().feature(asker, feature),
     ruleset: (asker) => current().ruleset(asker),
     explain: (asker, feature) => current().explain(asker, feature),
+    claimsAsked: () => current().claimsAsked(),
     unansweredBy: (claims) => current().unansweredBy(claims),
   };
 }

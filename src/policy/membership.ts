@@ -34,6 +34,16 @@ export function membershipProblem(claims: Claims, membership: Membership): Membe
   return emailDomains.length > 0 ? emailProblem(claims, emailDomains) : undefined;
 }
 
+/** The claims that decide about it, by name or dotted path. */
+export function claimsOfMembership(membership: Membership): string[] {
+  const { organizations, organizationClaim, emailDomains, auth0Organization } = membership;
+  return [
+    ...(organizations.length > 0 ? [organizationClaim] : []),
+    ...(emailDomains.length > 0 ? ["email", "email_verified"] : []),
+    ...(auth0Organization !== undefined ? ["org_id", "org_name"] : []),
+  ];
+}
+
 /** Auth0 writes names in lower case and compares them without regard to it; ids are exact. */
 function isOfAuth0Organization({ org_id, org_name }: Claims, organization: string): boolean {
   if (organization.startsWith("org_")) return org_id === organization;

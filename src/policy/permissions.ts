@@ -4,7 +4,13 @@
  */
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { type RequiredScopes, unmetScopes } from "../oauth/scope-requirement.ts";
-import { type Membership, type MembershipProblem, membershipProblem } from "./membership.ts";
+import type { Surroundings } from "../surroundings.ts";
+import {
+  claimsOfMembership,
+  type Membership,
+  type MembershipProblem,
+  membershipProblem,
+} from "./membership.ts";
 import type { Asker, Feature, Policy, RuleName } from "./policy.ts";
 
 /** Why somebody may not come in at all. The message is for them. */
@@ -25,8 +31,8 @@ export type Decision = { allowed: true } | Denial;
 export interface Permissions {
   /** Undefined if this person may come in through this client. */
   refusal(asker: Asker): NotAdmitted | undefined;
-  /** See {@link Policy.unansweredBy}. */
-  unansweredBy(claims: Asker["claims"]): string[];
+  /** The claims that membership and policy ask for, by name or dotted path. */
+  claimsAsked(): string[];
   /** `scopes` without what the policy denies. */
   permitted(asker: Asker, scopes: readonly string[]): string[];
   /** See {@link Policy.ruleset}. */
@@ -50,15 +56,30 @@ interface Rooms {
   policy: Policy;
   catalogue: ScopeCatalogue;
   membership: Membership;
+  /** Told once of each claim that rules ask for and that is not known of somebody. Default: nobody is. */
+  log?: Pick<Surroundings["log"], "warn">;
 }
 
 /** Of all rulesets together. Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
 const MAX_STANDINGS = 1_000;
 
-export function createPermissions({ policy, catalogue, membership }: Rooms): Permissions {
+export function createPermissions({ policy, catalogue, membership, log }: Rooms): Permissions {
+  const told = new Set<string>();
   // A ruleset of a policy that is not in force any more takes its standings with it.
   let standings = new WeakMap<object, Map<string, Standing>>();
   let made = 0;
+
+  /** Said early: an operator whose provider sends no groups sees people denied, and does not know why. */
+  function tellOfUnknown({ claims, subject }: Asker): void {
+    if (log === undefined) return;
+    for (const claim of policy.unansweredBy(claims).filter((each) => !told.has(each))) {
+      told.add(claim);
+      log.warn(
+        { reason: "policy_claim_missing", claim, subject },
+        "The policy asks for a claim that the identity provider did not send of this user, or not in full: for whoever that is so, rules that deny by it apply, and rules that allow by it do not. This is said once",
+      );
+    }
+  }
 
   function decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision {
     const missing: string[] = [];
@@ -101,6 +122,7 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
 
   return {
     refusal(asker) {
+      tellOfUnknown(asker);
       const problem = membershipProblem(asker.claims, membership);
       if (problem !== undefined) return problem;
       const verdict = policy.admits(asker);
@@ -111,7 +133,7 @@ export function createPermissions({ policy, catalogue, membership }: Rooms): Per
         rule: verdict.rule,
       };
     },
-    unansweredBy: policy.unansweredBy,
+    claimsAsked: () => [...new Set([...policy.claimsAsked(), ...claimsOfMembership(membership)])],
     permitted(asker, scopes) {
       const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(asker, scope).allowed);
       return catalogue.without(scopes, denied);

@@ -3,16 +3,17 @@
  * tools, resources and prompts they may use. Deny wins. Everything here is pure; policy-file.ts reads the rules.
  */
 import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
-import { claimAt } from "./claims.ts";
 import {
   type Asker,
   type ClaimNames,
+  claimsAsked,
   type Feature,
   isFor,
   namesFeature,
   type Rule,
   type RuleName,
   speaksOfScope,
+  unknownClaims,
   whatItSays,
 } from "./rule.ts";
 
@@ -32,8 +33,13 @@ export type Verdict = { readonly allowed: true } | { readonly allowed: false; re
 
 export interface Explanation {
   readonly verdict: Verdict;
-  /** Every rule that matched the asker and speaks of the feature, in file order; `says` in the words of the file. */
-  readonly matched: ReadonlyArray<RuleName & { effect: "allow" | "deny"; says: string }>;
+  /**
+   * Every rule that matched the asker and speaks of the feature, in file order; `says` in the words of the file.
+   * `unknown`: claims that could not tell whether it is for them, so that it denies.
+   */
+  readonly matched: ReadonlyArray<
+    RuleName & { effect: "allow" | "deny"; says: string; unknown?: readonly string[] }
+  >;
   readonly default: "allow" | "deny";
 }
 
@@ -51,7 +57,12 @@ export interface Policy {
   ruleset(asker: Asker): object;
   /** Every rule that has a say in that. */
   explain(asker: Asker, feature: Feature): Explanation;
-  /** The claims that rules ask for and the identity provider did not send: such rules match nobody. */
+  /** The claims that rules ask for, by name or dotted path. */
+  claimsAsked(): string[];
+  /**
+   * Those of them that these claims leave open: missing, in part, or in a form that says nothing for certain. Rules that
+   * deny by them apply, and rules that allow do not.
+   */
   unansweredBy(claims: Asker["claims"]): string[];
 }
 
@@ -128,13 +139,10 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
     scope: (asker, scope) => verdict(scopeRefusal(rulesFor(asker), scope)),
     feature: (asker, feature) => verdict(featureRefusal(rulesFor(asker), feature)),
     ruleset: rulesFor,
+    claimsAsked: () => unique(document.rules.flatMap((rule) => claimsAsked(rule, claimNames))),
     unansweredBy(claims) {
-      const asked = (key: "groups" | "organizations") =>
-        document.rules.some((rule) => rule.for[key] !== undefined);
-      return [
-        ...(asked("groups") ? [claimNames.groups] : []),
-        ...(asked("organizations") ? [claimNames.organization] : []),
-      ].filter((name) => !isAnswer(claimAt(claims, name)));
+      const asker = { subject: "", claims, clientId: "", redirectUri: "" };
+      return unique(document.rules.flatMap((rule) => unknownClaims(rule, asker, claimNames)));
     },
     explain(asker, feature) {
       const rules = rulesFor(asker);
@@ -143,18 +151,18 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
           alternatives.flatMap((each) => heard(rule, each)),
         );
         const says = whatItSays(rule, { ...feature, scopes });
-        return says === undefined ? [] : [{ ...nameOf(rule), effect: rule.effect, says }];
+        const unknown = unknownClaims(rule, asker, claimNames);
+        return says === undefined
+          ? []
+          : [{ ...nameOf(rule), effect: rule.effect, says, ...(unknown.length > 0 && { unknown }) }];
       });
       return { verdict: verdict(featureRefusal(rules, feature)), matched, default: document.default };
     },
   };
 }
 
-/** A text or a list of texts: what rules can match. */
-function isAnswer(claim: unknown): boolean {
-  return (
-    typeof claim === "string" || (Array.isArray(claim) && claim.every((each) => typeof each === "string"))
-  );
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)];
 }
 
 function verdict(refusal: RuleName | undefined): Verdict {

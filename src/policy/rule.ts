@@ -1,6 +1,6 @@
 /** One rule of the policy: whom it is for, and what it speaks of. */
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
-import { claimAt, strings } from "./claims.ts";
+import { type Answer, emailAnswer, groupsAnswer, organizationAnswer } from "./claims.ts";
 import type { Pattern } from "./pattern.ts";
 
 /** Who asks, through which client. */
@@ -43,32 +43,47 @@ export interface ClaimNames {
   readonly organization: string;
 }
 
-/** Whether all that a rule says of whom it is for is true of the asker. */
-export function isFor({ effect, for: conditions }: Rule, asker: Asker, claimNames: ClaimNames): boolean {
-  const { subject, claims, clientId, redirectUri } = asker;
-  const values: Record<ConditionKey, () => string[]> = {
-    users: () => [subject],
-    emails: () => emails(claims, effect),
-    groups: () => strings(claimAt(claims, claimNames.groups)),
-    organizations: () => strings(claimAt(claims, claimNames.organization)),
-    clients: () => [clientId],
-    redirect_uris: () => [redirectUri],
-  };
-  return Object.entries(values).every(([key, valuesOf]) => {
-    const patterns = conditions[key as ConditionKey];
-    return patterns === undefined || valuesOf().some((value) => matching(patterns, value).length > 0);
+/** What is known of the asker, for every condition that a rule may have. */
+const ANSWERS: { [Key in ConditionKey]: (asker: Asker, claimNames: ClaimNames) => Answer } = {
+  users: ({ subject }) => ({ names: [subject] }),
+  emails: ({ claims }) => emailAnswer(claims),
+  groups: ({ claims }, { groups }) => groupsAnswer(claims, groups),
+  organizations: ({ claims }, { organization }) => organizationAnswer(claims, organization),
+  clients: ({ clientId }) => ({ names: [clientId] }),
+  redirect_uris: ({ redirectUri }) => ({ names: [redirectUri] }),
+};
+const CONDITIONS = Object.keys(ANSWERS) as ConditionKey[];
+
+/**
+ * Whether all that a rule says of whom it is for is true of the asker. What cannot be known of them counts against them:
+ * a rule that denies takes it for true, one that allows does not.
+ */
+export function isFor(rule: Rule, asker: Asker, claimNames: ClaimNames): boolean {
+  return CONDITIONS.every((key) => {
+    const patterns = rule.for[key];
+    if (patterns === undefined) return true;
+    const { names, unknown } = ANSWERS[key](asker, claimNames);
+    return matching(patterns, ...names).length > 0 || (rule.effect === "deny" && unknown !== undefined);
   });
 }
 
-/**
- * Whoever can write any address into a profile must not gain by it; a rule that denies takes the address as it is
- * said, and every one of several.
- */
-function emails(claims: unknown, effect: Rule["effect"]): string[] {
-  const email = claimAt(claims, "email");
-  if (effect === "deny") return strings(email);
-  const verified = claimAt(claims, "email_verified");
-  return typeof email === "string" && (verified === true || verified === "true") ? strings(email) : [];
+/** The claims that leave open whether a rule is for the asker. */
+export function unknownClaims(rule: Rule, asker: Asker, claimNames: ClaimNames): string[] {
+  return CONDITIONS.flatMap((key) => {
+    const patterns = rule.for[key];
+    if (patterns === undefined) return [];
+    const { names, unknown } = ANSWERS[key](asker, claimNames);
+    return unknown === undefined || matching(patterns, ...names).length > 0 ? [] : [unknown];
+  });
+}
+
+/** The claims that a rule asks for. */
+export function claimsAsked(rule: Rule, { groups, organization }: ClaimNames): string[] {
+  return [
+    ...(rule.for.groups ? [groups] : []),
+    ...(rule.for.organizations ? [organization] : []),
+    ...(rule.for.emails ? ["email", "email_verified"] : []),
+  ];
 }
 
 /** Whether a rule says something about a scope. */

@@ -9,6 +9,7 @@ import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
+import type { KeepClaims } from "../upstream/bounded-claims.ts";
 import {
   type IdentityProvider,
   UpstreamRefusal,
@@ -36,6 +37,7 @@ interface Rooms {
   revocations: UpstreamRevocations;
   /** Keeps the locks. */
   records: Records;
+  keepClaims: KeepClaims;
   catalogue: ScopeCatalogue;
   /** Waits for what was begun. */
   lifecycle: Pick<Lifecycle, "track">;
@@ -53,6 +55,7 @@ export function createUpstreamRefresh({
   identityProvider,
   revocations,
   records,
+  keepClaims,
   catalogue,
   lifecycle,
   timeoutSeconds,
@@ -111,7 +114,9 @@ export function createUpstreamRefresh({
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
       const kept = scopes === undefined ? grant.scopes : catalogue.narrow(grant.scopes, scopes);
       const claims =
-        renewed === undefined ? grant.claims : afterRenewal(grant.claims, grant.renewable, renewed);
+        renewed === undefined
+          ? grant.claims
+          : keepClaims(afterRenewal(grant.claims, grant.renewable, renewed), grant.subject);
       const write = { ...grant, upstream: tokens, scopes: kept, claims };
       return { write, result: write };
     };

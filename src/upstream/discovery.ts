@@ -6,6 +6,7 @@ import type { Surroundings } from "../surroundings.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
+import { checkEndpoints } from "./trusted-endpoints.ts";
 
 const DISCOVERY_SECONDS = 3_600;
 const DISCOVERY_RETRY_SECONDS = 1;
@@ -70,7 +71,7 @@ export function cachedDiscovery(
 
 async function discover(config: UpstreamConfig): Promise<oidc.Configuration> {
   const issuer = new URL(config.issuer);
-  return await oidc.discovery(
+  const configuration = await oidc.discovery(
     issuer,
     config.clientId,
     { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS },
@@ -83,4 +84,6 @@ async function discover(config: UpstreamConfig): Promise<oidc.Configuration> {
       execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
     },
   );
+  checkEndpoints(issuer, { ...configuration.serverMetadata() });
+  return configuration;
 }

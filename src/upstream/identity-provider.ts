@@ -68,6 +68,8 @@ export interface IdentificationRequest {
 export interface LoginRequest extends IdentificationRequest {
   /** Scopes of our tools that the client asked for. */
   scopes: readonly string[];
+  /** Claims that decide about the user, by name or dotted path: one that the tokens leave out is asked for. */
+  deciding?: readonly string[];
 }
 
 /** Who it was, by their ID token. */

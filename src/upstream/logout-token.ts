@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import type { Discovered } from "./discovery.ts";
 import { type LogoutToken, UpstreamRefusal } from "./identity-provider.ts";
+import { SubjectToEnd } from "./subject.ts";
 import { ALGORITHMS, CLOCK_TOLERANCE_SECONDS, isJwtProblem } from "./token-verification.ts";
 
 const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
@@ -53,7 +54,7 @@ const LogoutClaims = z
     iat: z.number(),
     exp: z.number().optional(),
     jti: z.string().min(1),
-    sub: z.string().optional(),
+    sub: SubjectToEnd.optional(),
     sid: z.string().optional(),
     nonce: z.never().optional(),
     events: z.object({ [LOGOUT_EVENT]: z.object({}) }),

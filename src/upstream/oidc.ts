@@ -15,7 +15,7 @@ import {
   type UpstreamTokens,
 } from "./identity-provider.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
-import { decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
+import { checkIdToken, decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
 import {
   asIdentified,
   authenticationOf,
@@ -69,6 +69,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
     const idClaims = response.claims();
     if (idClaims === undefined || response.id_token === undefined) throw new UpstreamRefusal("no_id_token");
     await answer(verifySignature(response.id_token, found));
+    checkIdToken(idClaims, config.clientId);
     return { response, idClaims };
   }
 
@@ -101,7 +102,8 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const { response, idClaims } = await exchange(found, callbackParameters, request);
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
       const userInfo =
-        accessClaims === undefined || isIncomplete(mergeClaims(idClaims, accessClaims), config)
+        accessClaims === undefined ||
+        isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
           ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
           : undefined;
       const authentication = authenticationOf(idClaims);

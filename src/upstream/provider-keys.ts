@@ -5,6 +5,7 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { boundedFetch } from "./bounded-response.ts";
 
 export interface ProviderKeys {
   /** Where they are published. */
@@ -133,7 +134,7 @@ class KeysRefused extends Error {
 }
 
 async function fetchKeySet(uri: string, timeoutSeconds: number, now: () => number): Promise<JSONWebKeySet> {
-  const response = await fetch(uri, {
+  const response = await boundedFetch(uri, {
     headers: { accept: "application/json, application/jwk-set+json" },
     redirect: "manual",
     signal: AbortSignal.timeout(timeoutSeconds * 1000),

@@ -3,6 +3,7 @@
  * then a rotating refresh token is already spent, and refusing the answer would lose the session.
  */
 import type { CustomFetch } from "openid-client";
+import { bounded } from "./bounded-response.ts";
 
 const REFRESH_PATIENCE_MS = 20_000;
 
@@ -10,7 +11,7 @@ export const tokenEndpointFetch: CustomFetch = async (url, options) => {
   const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
   // A refresh that is given up may have been answered all the same, with a refresh token that nobody then has.
   const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
-  const response = await fetch(url, { ...(options as RequestInit), ...patience });
+  const response = bounded(await fetch(url, { ...(options as RequestInit), ...patience }));
   if (grantType === null) return response;
   if (response.status === 200) return mend(response, grantType);
   return response.status === 400 ? nameRefusal(response) : response;

@@ -5,6 +5,7 @@ import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
 import { UpstreamRefusal } from "./identity-provider.ts";
+import { Subject } from "./subject.ts";
 
 export const CLOCK_TOLERANCE_SECONDS = 30;
 
@@ -32,6 +33,20 @@ export async function verifySignature(idToken: string, { keys }: Discovered): Pr
   } catch (cause) {
     throw isJwtProblem(cause) ? new UpstreamRefusal("invalid_id_token", { cause }) : cause;
   }
+}
+
+/**
+ * What openid-client leaves to its users: who the user is, and that the token was issued to us and not to another client
+ * (`azp`, OpenID Connect Core §3.1.3.7; with several audiences openid-client wants it to be there).
+ * @throws UpstreamRefusal
+ */
+export function checkIdToken({ sub, azp }: JWTPayload, clientId: string): void {
+  const subject = Subject.safeParse(sub);
+  const problem =
+    azp !== undefined && azp !== clientId
+      ? 'the "azp" (authorized party) of the ID token is another client'
+      : subject.error && `the "sub" of the ID token ${subject.error.issues[0]?.message}`;
+  if (problem !== undefined) throw new UpstreamRefusal("invalid_id_token", { cause: new Error(problem) });
 }
 
 /**

@@ -69,12 +69,16 @@ export function afterRenewal(
 
 /**
  * Whether userinfo may know more than the tokens: with an access token in the answer a provider may leave what `profile`
- * and `email` ask for out of the ID token (OpenID Connect Core §5.4), as Okta does; or the claim that decides is missing.
+ * and `email` ask for out of the ID token (OpenID Connect Core §5.4), as Okta does; or a claim that decides is missing.
  */
-export function isIncomplete(claims: Readonly<Claims>, { scopeSources }: UpstreamConfig): boolean {
+export function isIncomplete(
+  claims: Readonly<Claims>,
+  { scopeSources }: UpstreamConfig,
+  deciding: readonly string[] = [],
+): boolean {
   if (!["name", "preferred_username", "email"].some((name) => name in claims)) return true;
-  const deciding = scopeSources.kind === "provider" ? scopeSources.claim : undefined;
-  return deciding !== undefined && claimAt(claims, deciding.path) === undefined;
+  const ofScopes = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
+  return [...ofScopes, ...deciding].some((path) => claimAt(claims, path) === undefined);
 }
 
 /**

@@ -349,9 +349,15 @@ describe("npm run admin -- policy explain", () => {
   test("works with what it is told, where sessions cannot be seen; as JSON too", async () => {
     const memory = { STORE: "memory" };
     const { stdout } = await admin(memory, "--user", "bob", "--tool", "current_weather");
-    assert.match(stdout, /^ALLOW/);
+    assert.match(stdout, /^DENY/);
+    assert.match(
+      stdout,
+      /by the rule "contractors see no weather".*because what it asks for is unknown.*: groups/,
+    );
     assert.match(stdout, /sessions cannot be seen/);
-    assert.match(stdout, /claim groups is unknown/);
+    assert.match(stdout, /claim groups is unknown \(--group\)/);
+    const known = await admin(memory, "--user", "bob", "--tool", "current_weather", "--group", "staff");
+    assert.match(known.stdout, /^ALLOW/);
     const json = await admin(
       memory,
       ...["--user", "bob", "--tool", "current_weather", "--group", "contractors", "--json"],

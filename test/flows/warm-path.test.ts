@@ -46,6 +46,7 @@ describe("the warm path", redis, () => {
     feature: (asker, feature) => inForce.feature(asker, feature),
     ruleset: (asker) => inForce.ruleset(asker),
     explain: (asker, feature) => inForce.explain(asker, feature),
+    claimsAsked: () => inForce.claimsAsked(),
     unansweredBy: (claims) => inForce.unansweredBy(claims),
   };
 

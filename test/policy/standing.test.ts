@@ -15,6 +15,7 @@ test("a standing that was shared says nothing of who is treated otherwise by new
     feature: (who, feature) => inForce.feature(who, feature),
     ruleset: (who) => inForce.ruleset(who),
     explain: (who, feature) => inForce.explain(who, feature),
+    claimsAsked: () => inForce.claimsAsked(),
     unansweredBy: (claims) => inForce.unansweredBy(claims),
   };
   const catalogue = scopeCatalogue({ "orders:read": "Read orders" }, []);

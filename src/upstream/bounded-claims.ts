@@ -1,0 +1,55 @@
+/** The identity provider, of which no more is taken than can be kept with every session (kept-claims.ts). */
+import type { Surroundings } from "../surroundings.ts";
+import type { IdentityProvider } from "./identity-provider.ts";
+import { keptClaims } from "./kept-claims.ts";
+
+/** What of these claims is kept. */
+export type KeepClaims = (
+  claims: Readonly<Record<string, unknown>>,
+  subject: string,
+) => Record<string, unknown>;
+
+const MAX_NAMES_LOGGED = 10;
+
+/** @param deciding names or dotted paths that policy, membership and scopes ask for now */
+export function createKeepClaims(
+  deciding: () => readonly string[],
+  log: Pick<Surroundings["log"], "warn">,
+): KeepClaims {
+  return (claims, subject) => {
+    const { claims: kept, dropped } = keptClaims(claims, deciding());
+    if (dropped.length > 0)
+      log.warn(
+        {
+          reason: "claims_too_large",
+          subject,
+          dropped: dropped.slice(0, MAX_NAMES_LOGGED).map((name) => name.slice(0, 64)),
+        },
+        "The identity provider says more of this user than is kept (32 KB): what was left out is unknown to rules and tools. Have the provider send fewer claims",
+      );
+    return kept;
+  };
+}
+
+export function withBoundedClaims(
+  provider: IdentityProvider,
+  deciding: () => readonly string[],
+  keep: KeepClaims,
+): IdentityProvider {
+  return {
+    ...provider,
+    async finishLogin(parameters, request) {
+      const login = await provider.finishLogin(parameters, request);
+      const claims = keep(login.claims, login.subject);
+      // One that decides and was too large today may be smaller at a renewal, and gone at the next.
+      const decides = (name: string) =>
+        deciding().some((path) => path === name || path.startsWith(`${name}.`));
+      const renewable = login.renewable.filter((name) => Object.hasOwn(claims, name) || decides(name));
+      return { ...login, claims, renewable };
+    },
+    async identify(parameters, request) {
+      const { subject, claims } = await provider.identify(parameters, request);
+      return { subject, claims: keep(claims, subject) };
+    },
+  };
+}
