@@ -19,8 +19,8 @@ export interface GrantIndex {
    */
   add(grant: Indexed, latestSeconds: number): Promise<{ tidy(): Promise<void> }>;
   remove(grant: Indexed): Promise<void>;
-  /** The live grants of a user that end last, at most `count`, in no order. */
-  latestOf(subject: string, count: number): Promise<Grant[]>;
+  /** The other live grants of its user, at most `count`, those that end last; the last of them comes first. */
+  othersOf(grant: Indexed, count: number): Promise<Grant[]>;
   /** All live grants of an index, in portions and in no order. */
   portions(index: string): AsyncIterable<Grant[]>;
 }
@@ -32,30 +32,48 @@ interface Rooms extends Pick<Surroundings, "now"> {
   codeSeconds: number;
 }
 
+interface Added {
+  id: string;
+  names: readonly string[];
+  /** Seconds since the epoch. */
+  dueAt: number;
+}
+
 // As many as are looked at in an index: they get fewer.
 const LOOKS = 8;
 const READS_AT_ONCE = 64;
 
 export function createGrantIndex({ store, indexes, codeSeconds, now }: Rooms): GrantIndex {
-  /** Added here; the time when their code is over comes next. Nobody else may ever look into the index of a session. */
-  const added: Array<{ id: string; names: string[]; dueAt: number }> = [];
+  /** Added here, in the order in which their codes are over. Nobody else may ever look into the index of a session. */
+  const added: Added[] = [];
 
   /** Another replica may have the key for what cannot be opened here: only what is not there is forgotten. */
-  async function look(id: string, names: readonly string[]): Promise<void> {
+  async function look(id: string, names: readonly string[]): Promise<number | undefined> {
     const seconds = await store.secondsLeft(id);
     await Promise.all(
       names.map((name) =>
         seconds === undefined ? indexes.remove(name, [id]) : indexes.move(name, id, seconds),
       ),
     );
+    return seconds;
+  }
+
+  /** A grant that lives longer than a code was redeemed, and is left to its indexes. */
+  async function lookAtOwn({ id, names }: Added): Promise<void> {
+    const seconds = await look(id, names).catch(() => codeSeconds);
+    if (seconds !== undefined && seconds <= codeSeconds) note(id, names, seconds);
+  }
+
+  function note(id: string, names: readonly string[], seconds: number): void {
+    added.push({ id, names, dueAt: now() + Math.ceil(seconds) + 1 });
   }
 
   async function tidy(names: readonly string[], due: readonly string[][]): Promise<void> {
     const first = added.findIndex(({ dueAt }) => dueAt > now());
-    const mine = added.splice(0, Math.min(first === -1 ? added.length : first, LOOKS));
+    const own = added.splice(0, Math.min(first === -1 ? added.length : first, LOOKS));
     const others = names.flatMap((name, i) => (due[i] ?? []).map((id) => look(id, [name])));
-    // During an outage somebody else does it, or the next one who adds.
-    await Promise.allSettled([...mine.map(({ id, names }) => look(id, names)), ...others]);
+    // During an outage it is left to the next one who adds.
+    await Promise.allSettled([...own.map(lookAtOwn), ...others]);
   }
 
   /** Of these, those that are alive; those that are gone leave the index. */
@@ -68,7 +86,7 @@ export function createGrantIndex({ store, indexes, codeSeconds, now }: Rooms): G
       const missing = portion.filter((_, i) => found[i] === undefined);
       const left = await Promise.all(missing.map((id) => store.secondsLeft(id)));
       const gone = missing.filter((_, i) => left[i] === undefined);
-      await indexes.forget(index, gone, codeSeconds);
+      if (gone.length > 0) await indexes.forget(index, gone, codeSeconds);
     }
     return live;
   }
@@ -77,14 +95,20 @@ export function createGrantIndex({ store, indexes, codeSeconds, now }: Rooms): G
     async add(grant, latestSeconds) {
       const names = indexesOf(grant);
       const due = await indexes.add(names, grant.id, { due: codeSeconds, latest: latestSeconds });
-      added.push({ id: grant.id, names, dueAt: now() + codeSeconds });
+      note(grant.id, names, codeSeconds);
       return { tidy: () => tidy(names, due) };
     },
     async remove(grant) {
       await Promise.all(indexesOf(grant).map((name) => indexes.remove(name, [grant.id])));
     },
-    latestOf: async (subject, count) =>
-      liveOf(subjectIndex(subject), await indexes.latest(subjectIndex(subject), count)),
+    async othersOf({ id, subject }, count) {
+      const name = subjectIndex(subject);
+      const ids = await indexes.latest(name, count);
+      return await liveOf(
+        name,
+        ids.filter((each) => each !== id),
+      );
+    },
     async *portions(index) {
       for await (const ids of indexes.members(index)) yield await liveOf(index, ids);
     },

@@ -148,17 +148,10 @@ export function createGrants({
 
   /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
   async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
-    const { id, subject, clientId } = newest;
     // However many there are: what is beyond this is for the next sign-in.
-    const others = await index.latestOf(subject, limits.perUser + SURPLUS_AT_ONCE);
-    const grants = [
-      ...others
-        .filter((each) => each.id !== id)
-        .reverse()
-        .sort(byAge),
-      newest,
-    ];
-    const ofClient = grants.filter((grant) => grant.clientId === clientId);
+    const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
+    const grants = [...others.reverse().sort(byAge), newest];
+    const ofClient = grants.filter(({ clientId }) => clientId === newest.clientId);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
       ...oldest(ofClient, limits.perUserAndClient),
