@@ -121,9 +121,12 @@ const DAY = 86_400;
 /** What a server is called that nobody gave a name. */
 export const UNNAMED = "MCP server";
 
-/** Everything that is wrong with the environment, each line with its remedy. */
+/**
+ * Everything that is wrong with the environment, each line with its remedy. A program that does not catch it ends with that
+ * message, said once, and the exit code 1: no stack, because the mistake is in no line of code.
+ */
 export class ConfigError extends Error {
-  readonly problems: readonly string[];
+  declare readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
     super(
@@ -134,7 +137,9 @@ export class ConfigError extends Error {
       ].join("\n"),
     );
     this.name = "ConfigError";
-    this.problems = problems;
+    // Node prints an error's stack and then the fields that can be enumerated: every problem a second time.
+    Object.defineProperty(this, "problems", { value: problems });
+    this.stack = `${this.name}: ${this.message}`;
   }
 }
 

@@ -8,12 +8,12 @@ import { startIdentityProvider } from "./identity-provider.ts";
 
 /** What runs, each a process of its own. */
 const EXAMPLES: Readonly<Record<string, readonly string[][]>> = {
-  minimal: [["examples/minimal.ts"]],
-  "asks-first": [["examples/asks-first.ts"]],
-  "existing-server": [["examples/existing-server.ts"]],
-  "backend-api": [["examples/backend.ts"], ["examples/backend-api.ts"]],
-  policy: [["src/bin.ts", "--tools", "examples/policy/tools.ts"]],
-  express: [["examples/express.ts"]],
+  minimal: [["examples/minimal.mts"]],
+  "asks-first": [["examples/asks-first.mts"]],
+  "existing-server": [["examples/existing-server.mts"]],
+  "backend-api": [["examples/backend.mts"], ["examples/backend-api.mts"]],
+  policy: [["src/bin.ts", "--tools", "examples/policy/tools.mts"]],
+  express: [["examples/express.mts"]],
 };
 
 const SCOPES = [

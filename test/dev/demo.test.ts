@@ -125,7 +125,7 @@ describe("npm run demo", () => {
   });
 
   test("tools of one's own come with --tools, and their scopes are known to the identity provider", async () => {
-    const { baseUrl } = await startDemo({}, "--tools", "examples/policy/tools.ts");
+    const { baseUrl } = await startDemo({}, "--tools", "examples/policy/tools.mts");
     const { access_token, scope } = await signInForTokens(baseUrl, await register(baseUrl));
     assert.match(scope, /wiki:read/);
     assert.ok((await toolNames(`${baseUrl}/mcp`, access_token)).includes("read_page"));

@@ -51,7 +51,7 @@ function assertChallenge(answer: Answer, scope: RegExp): void {
   assert.match(answer.headers.get("www-authenticate") ?? "", scope);
 }
 
-describe("examples/minimal.ts", () => {
+describe("examples/minimal.mts", () => {
   const { example, call } = running("minimal");
 
   test("greets whoever may be greeted, and challenges the other", async () => {
@@ -66,7 +66,7 @@ describe("examples/minimal.ts", () => {
   });
 });
 
-describe("examples/asks-first.ts", () => {
+describe("examples/asks-first.mts", () => {
   const { example, token } = running("asks-first");
 
   test("does nothing before the person said so", async () => {
@@ -88,7 +88,7 @@ describe("examples/asks-first.ts", () => {
   });
 });
 
-describe("examples/existing-server.ts", () => {
+describe("examples/existing-server.mts", () => {
   const { example, token, call, ask } = running("existing-server");
 
   test("its tools know who is calling, by the SDK's way and by ours", async () => {
@@ -148,7 +148,7 @@ describe("examples/existing-server.ts", () => {
   });
 });
 
-describe("examples/backend-api.ts", () => {
+describe("examples/backend-api.mts", () => {
   const { example, call } = running("backend-api");
 
   test("the backend knows the user by the provider's own token", async () => {
@@ -179,7 +179,7 @@ describe("examples/policy/", () => {
 
   test("is explained by the line that its head gives", async () => {
     const [, line = ""] =
-      /mcp-oidc-proxy (admin policy explain .*)/.exec(readFileSync("examples/policy/tools.ts", "utf8")) ?? [];
+      /mcp-oidc-proxy (admin policy explain .*)/.exec(readFileSync("examples/policy/tools.mts", "utf8")) ?? [];
     const explained = await promisify(execFile)(
       process.execPath,
       ["--import", "tsx", "src/bin.ts", ...line.split(" ")],
@@ -192,7 +192,7 @@ describe("examples/policy/", () => {
           OIDC_ISSUER: "http://localhost:9",
           OIDC_CLIENT_ID: "id",
           OIDC_CLIENT_SECRET: "secret",
-          TOOLS_MODULE: "examples/policy/tools.ts",
+          TOOLS_MODULE: "examples/policy/tools.mts",
           POLICY_FILE: "examples/policy/policy.yaml",
         },
       },
@@ -202,7 +202,7 @@ describe("examples/policy/", () => {
   });
 });
 
-describe("examples/express.ts", () => {
+describe("examples/express.mts", () => {
   const { example, call } = running("express");
 
   test("both are there: the application's own routes, and the server", async () => {
@@ -216,14 +216,14 @@ describe("examples/express.ts", () => {
 
 test("every example is run here, and says how to run it", () => {
   const files = readdirSync("examples", { recursive: true, encoding: "utf8" }).filter((file) =>
-    file.endsWith(".ts"),
+    file.endsWith(".mts"),
   );
   const tests = readFileSync("test/examples/examples.test.ts", "utf8");
   assert.ok(files.length > 5);
   for (const file of files) {
     const head = /^\/\*\*\n(.*?)\*\//s.exec(readFileSync(`examples/${file}`, "utf8"))?.[1] ?? "";
-    if (file === "backend.ts") assert.match(head, /backend-api\.ts/);
-    else assert.match(head, /--env-file=\.env \S+\.ts|npx mcp-oidc-proxy --tools/, file);
-    assert.ok(tests.includes(`examples/${file}`) || file === "backend.ts", `${file} is run`);
+    if (file === "backend.mts") assert.match(head, /backend-api\.mts/);
+    else assert.match(head, /--env-file=\.env \S+\.mts|npx mcp-oidc-proxy --tools/, file);
+    assert.ok(tests.includes(`examples/${file}`) || file === "backend.mts", `${file} is run`);
   }
 });

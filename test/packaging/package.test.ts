@@ -173,7 +173,9 @@ describe("npm pack", () => {
   test("installs into an empty project", async (t) => {
     project = join(folder, "project");
     mkdirSync(project);
-    writeFileSync(join(project, "package.json"), '{ "private": true, "type": "module" }');
+    await run("npm", ["init", "-y"], { cwd: project });
+    // As npm 11 writes it; older ones leave it out.
+    await run("npm", ["pkg", "set", "type=commonjs"], { cwd: project });
     const npm = [
       "install",
       "--prefer-offline",
@@ -194,12 +196,12 @@ describe("npm pack", () => {
 
   test("its types are enough for a strict compiler, and are not any", async (t) => {
     if (project === "") return t.skip("not installed");
-    writeFileSync(join(project, "consumer.ts"), CONSUMER);
-    cpSync(join(root, "examples/minimal.ts"), join(project, "minimal.ts"));
+    writeFileSync(join(project, "consumer.mts"), CONSUMER);
+    cpSync(join(root, "examples/minimal.mts"), join(project, "minimal.mts"));
     cpSync(join(root, "examples/policy"), join(project, "policy"), { recursive: true });
     writeFileSync(
       join(project, "tsconfig.json"),
-      JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ["*.ts", "policy"] }),
+      JSON.stringify({ compilerOptions: COMPILER_OPTIONS, include: ["*.mts", "policy"] }),
     );
     await run(join(root, "node_modules/.bin/tsc"), ["-p", project]).catch(({ stdout }) =>
       assert.fail(stdout),
@@ -208,7 +210,7 @@ describe("npm pack", () => {
 
   test("the minimal example runs from it, and ends when it is told to", async (t) => {
     if (project === "") return t.skip("not installed");
-    const stop = await start(process.execPath, ["built/minimal.js"], project);
+    const stop = await start(process.execPath, ["built/minimal.mjs"], project);
     const { url, token } = await signIn();
     const { body } = await callTool(url, token, "greet", { language: "en" });
     assert.equal(body.result.content[0].text, "Good day, Alice Example!");
@@ -217,10 +219,48 @@ describe("npm pack", () => {
     assert.match(output, /"Stopped"/);
   });
 
+  test("the README's program runs from an empty folder, exactly as it says", async (t) => {
+    if (project === "") return t.skip("not installed");
+    const [, section = ""] = readFileSync(join(root, "README.md"), "utf8").split("## As a library\n");
+    const [, program = ""] = /```ts\n(.*?)```/s.exec(section) ?? [];
+    const file = /^As `([\w.]+)`/m.exec(section)?.[1] ?? "";
+    const [, command = ""] = /^node --env-file=\.env (\S+)$/m.exec(section) ?? [];
+    assert.equal(command, file);
+    writeFileSync(join(project, file), program);
+    const settings = Object.entries(environment()).filter(([name]) => name !== "PATH");
+    writeFileSync(join(project, ".env"), settings.map((pair) => pair.join("=")).join("\n"));
+
+    for (const loader of [[], ["--import", join(root, "node_modules/tsx/dist/loader.mjs")]]) {
+      const args = [...loader, "--env-file=.env", file];
+      const stop = await start(process.execPath, args, project, { PATH: process.env.PATH });
+      const { url, token } = await signIn();
+      assert.equal((await callTool(url, token, "whoami")).body.result.content[0].text, "alice");
+      assert.equal((await stop()).code, 0);
+    }
+    rmSync(join(project, ".env"));
+  });
+
+  test("a program says what is wrong with its settings once, without a stack trace", async (t) => {
+    if (project === "") return t.skip("not installed");
+    for (const loader of [[], ["--import", join(root, "node_modules/tsx/dist/loader.mjs")]]) {
+      const { code, stderr, stdout } = await run(process.execPath, [...loader, "built/minimal.mjs"], {
+        cwd: project,
+        env: { PATH: process.env.PATH },
+      }).then(
+        () => assert.fail("it started"),
+        (error) => error,
+      );
+      assert.equal(code, 1);
+      assert.equal(stdout, "");
+      assert.equal(stderr.split("BASE_URL is missing").length - 1, 1, stderr);
+      assert.doesNotMatch(stderr, /^\s+at |throw |problems:/m, stderr);
+    }
+  });
+
   test("the command serves a module of tools", async (t) => {
     if (project === "") return t.skip("not installed");
     const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
-    const stop = await start(command, ["--tools", "built/policy/tools.js"], project);
+    const stop = await start(command, ["--tools", "built/policy/tools.mjs"], project);
     const { url, token } = await signIn();
     assert.deepEqual(await toolNames(url, token), ["read_page"]);
     assert.equal((await callTool(url, token, "delete_page", { title: "Home" })).status, 403);
@@ -229,10 +269,10 @@ describe("npm pack", () => {
 
   test("the command says what is wrong, in words", async (t) => {
     if (project === "") return t.skip("not installed");
-    writeFileSync(join(project, "no-scopes.js"), "export const tools = [];");
-    writeFileSync(join(project, "broken.js"), "import 'no-such-package';");
+    writeFileSync(join(project, "no-scopes.mjs"), "export const tools = [];");
+    writeFileSync(join(project, "broken.mjs"), "import 'no-such-package';");
     writeFileSync(
-      join(project, "no-tools.js"),
+      join(project, "no-tools.mjs"),
       "export const tools = [{ name: 'plain' }]; export const scopes = {};",
     );
     const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
@@ -244,10 +284,10 @@ describe("npm pack", () => {
     const cases: Array<[args: string[], message: RegExp, env?: NodeJS.ProcessEnv]> = [
       [["strat"], /There is no command strat/],
       [["--tols", "x.js"], /--tols/],
-      [["--tools", "missing.js"], /TOOLS_MODULE: .*missing\.js does not exist/],
-      [["--tools", "no-scopes.js"], /must export `scopes`/],
-      [["start", "--tools", "no-tools.js"], /must export `tools`, a list of what defineTool/],
-      [["--tools", "broken.js"], /cannot be loaded: .*no-such-package/],
+      [["--tools", "missing.mjs"], /TOOLS_MODULE: .*missing\.mjs does not exist/],
+      [["--tools", "no-scopes.mjs"], /must export `scopes`/],
+      [["start", "--tools", "no-tools.mjs"], /must export `tools`, a list of what defineTool/],
+      [["--tools", "broken.mjs"], /cannot be loaded: .*no-such-package/],
       [[], /BASE_URL is missing/, { PATH: process.env.PATH }],
       [["admin", "policy", "explain"], /--user/],
     ];
@@ -259,7 +299,7 @@ describe("npm pack", () => {
       assert.doesNotMatch(stderr, /^\s+at /m);
     }
     const another = join(tree, "dist/bin.js");
-    const { stderr } = await run(process.execPath, [another, "--tools", "built/policy/tools.js"], {
+    const { stderr } = await run(process.execPath, [another, "--tools", "built/policy/tools.mjs"], {
       cwd: project,
       env: environment(),
     }).catch((error) => error);

@@ -1,5 +1,5 @@
 /**
- * The API behind the tool in backend-api.ts. It knows nothing of MCP: it takes the identity provider's access tokens that
+ * The API behind the tool in backend-api.mts. It knows nothing of MCP: it takes the identity provider's access tokens that
  * are for it (RFC 9068), as any resource server does.
  */
 import { createServer, type IncomingMessage } from "node:http";

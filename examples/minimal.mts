@@ -3,7 +3,7 @@
  *
  *   npm install mcp-oidc-proxy zod
  *   cp node_modules/mcp-oidc-proxy/.env.example .env     # fill in what is empty
- *   node --env-file=.env minimal.ts                      # before Node 22.18: npx tsx --env-file=.env minimal.ts
+ *   node --env-file=.env minimal.mts                      # before Node 22.18: npx tsx --env-file=.env minimal.mts
  */
 import { defineTool, getAccessToken, loadConfig, serve } from "mcp-oidc-proxy";
 import { z } from "zod";

@@ -4,7 +4,7 @@
  *
  *   npm install mcp-oidc-proxy zod
  *   cp node_modules/mcp-oidc-proxy/.env.example .env     # fill in what is empty
- *   node --env-file=.env asks-first.ts                   # before Node 22.18: npx tsx --env-file=.env asks-first.ts
+ *   node --env-file=.env asks-first.mts                   # before Node 22.18: npx tsx --env-file=.env asks-first.mts
  */
 import { acceptedContent, defineTool, elicit, inputRequired, loadConfig, serve } from "mcp-oidc-proxy";
 import { z } from "zod";

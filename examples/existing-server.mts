@@ -3,7 +3,7 @@
  * resources and prompts stay as they are; what is new is at the end: which scopes each of them needs.
  *
  *   npm install mcp-oidc-proxy @modelcontextprotocol/sdk zod
- *   node --env-file=.env existing-server.ts              # .env as in minimal.ts
+ *   node --env-file=.env existing-server.mts              # .env as in minimal.mts
  */
 import { McpServer, ResourceTemplate } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { featuresOf, getAccessToken, loadConfig, requireScopes, serve } from "mcp-oidc-proxy";

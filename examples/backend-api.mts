@@ -1,9 +1,9 @@
 /**
  * A tool that calls an API in the user's name: with their own access token of the identity provider, which the MCP client
- * never sees. The API (backend.ts) decides by that token, as it does for every other application.
+ * never sees. The API (backend.mts) decides by that token, as it does for every other application.
  *
- *   BACKEND_PORT=4000 node --env-file=.env backend.ts &
- *   BACKEND_PORT=4000 node --env-file=.env backend-api.ts     # .env as in minimal.ts, with OIDC_AUDIENCE or AUTH0_AUDIENCE
+ *   BACKEND_PORT=4000 node --env-file=.env backend.mts &
+ *   BACKEND_PORT=4000 node --env-file=.env backend-api.mts     # .env as in minimal.mts, with OIDC_AUDIENCE or AUTH0_AUDIENCE
  */
 import { defineTool, getUpstreamAccessToken, loadConfig, serve, ToolError } from "mcp-oidc-proxy";
 import { z } from "zod";

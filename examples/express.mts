@@ -2,7 +2,7 @@
  * Inside an express application of your own, beside its other routes.
  *
  *   npm install mcp-oidc-proxy express zod
- *   node --env-file=.env express.ts                      # .env as in minimal.ts
+ *   node --env-file=.env express.mts                      # .env as in minimal.mts
  */
 import express from "express";
 import { createApp, defineTool, getAccessToken, loadConfig } from "mcp-oidc-proxy";

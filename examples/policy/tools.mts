@@ -3,11 +3,11 @@
  * the package's command, or the container image, is pointed at this file.
  *
  *   npm install mcp-oidc-proxy zod
- *   POLICY_FILE=policy.yaml npx mcp-oidc-proxy --tools tools.ts     # .env as in ../minimal.ts; tools.js before Node 22.18
+ *   POLICY_FILE=policy.yaml npx mcp-oidc-proxy --tools tools.mts     # .env as in ../minimal.mts; tools.mjs before Node 22.18
  *
  * Why may Bob not delete a page? The server's own decision, the rule and its line:
  *
- *   POLICY_FILE=policy.yaml TOOLS_MODULE=tools.ts \
+ *   POLICY_FILE=policy.yaml TOOLS_MODULE=tools.mts \
  *     npx mcp-oidc-proxy admin policy explain --user bob --tool delete_page
  */
 import { defineTool, getAccessToken } from "mcp-oidc-proxy";
