@@ -8,12 +8,13 @@ import { browserCookies } from "./authorization/browser.ts";
 import { loginAdmission } from "./authorization/login-admission.ts";
 import { AwaitingLogin, createLogins } from "./authorization/transaction.ts";
 import type { ClientAuthentication } from "./clients/authenticate-client.ts";
-import { createFetchJwks } from "./clients/cimd-jwks.ts";
+import { createKeySets, type KeySets } from "./clients/cimd-jwks.ts";
 import { verifyClientAssertion } from "./clients/client-assertion.ts";
 import { type ClientIdMetadata, createClientIdMetadata } from "./clients/client-id-metadata.ts";
 import { createClients } from "./clients/find-client.ts";
 import { createRegistrations } from "./clients/register.ts";
 import { createSafeFetch } from "./clients/safe-fetch.ts";
+import { StoredDocument, type StoredDocuments, storedDocuments } from "./clients/stored-document.ts";
 import type { Config } from "./config.ts";
 import { createConnections } from "./connections/list.ts";
 import { createSessions, Session } from "./connections/session.ts";
@@ -111,15 +112,17 @@ export function buildRooms(options: AppOptions) {
   const storing = { records, sealer, log };
 
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
-  const { documents, verifyAssertion } = clientIdMetadataRooms(
+  const stored = (kind: "document" | "key-set") =>
+    storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
+  const { documents, keySets, verifyAssertion } = clientIdMetadataRooms(
     { ...options, records },
-    surroundings,
+    { ...surroundings, stored },
     redirectUris,
   );
   const clients = createClients(
     encryptedStore({ ...storing, kind: "client", schema: Client }),
     config.clients,
-    documents,
+    { documents, keySets },
     lifetimes,
     now,
   );
@@ -261,19 +264,37 @@ const MAX_JWKS_BYTES = 65_536;
 /** What clients with a metadata document need: their document, and a check of what they sign. */
 function clientIdMetadataRooms(
   { config, records, safeFetch = createSafeFetch }: AppOptions,
-  { now, log }: Surroundings,
+  { now, log, stored }: Surroundings & { stored(kind: "document" | "key-set"): StoredDocuments },
   redirectUriPolicy: RedirectUriPolicy,
-): { documents: ClientIdMetadata | undefined; verifyAssertion: ClientAuthentication["verifyAssertion"] } {
-  const { baseUrl, clientIdMetadata } = config;
+): {
+  documents: ClientIdMetadata | undefined;
+  keySets: KeySets;
+  verifyAssertion: ClientAuthentication["verifyAssertion"];
+} {
+  const { baseUrl, clientIdMetadata, lifetimes } = config;
   const { domains } = clientIdMetadata;
-  const fetchJwks = createFetchJwks({ fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }), now, log });
-  const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, fetchJwks, records, now };
+  const heldSeconds = lifetimes.clientSeconds;
+  const keySets = createKeySets({
+    fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }),
+    stored: stored("key-set"),
+    heldSeconds,
+    now,
+    log,
+  });
+  const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
   return {
     documents: clientIdMetadata.enabled
-      ? createClientIdMetadata({ fetch: safeFetch(), domains, redirectUriPolicy, now, log })
+      ? createClientIdMetadata({
+          ...{ fetch: safeFetch(), stored: stored("document"), domains, redirectUriPolicy, now, log },
+          limits: { heldSeconds },
+        })
       : undefined,
-    verifyAssertion: (assertion, assertionType, client) =>
-      verifyClientAssertion(assertion, assertionType, client, rules),
+    keySets,
+    verifyAssertion: (assertion, assertionType, client, asker) =>
+      verifyClientAssertion(assertion, assertionType, client, {
+        ...rules,
+        fetchJwks: (uri, options) => keySets.get(uri, asker, options),
+      }),
   };
 }
 

@@ -95,7 +95,7 @@ export async function withDeployment<Result>(
       clients: stored(records, sealer, "client", Client),
       grantsOfSubject: (subject) => membersOf(records, subjectIndex(subject)),
       grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
-      removeClient: createClients(clientStore, config.clients, undefined, config.lifetimes, systemClock)
+      removeClient: createClients(clientStore, config.clients, { documents: undefined }, config.lifetimes, systemClock)
         .remove,
       markEnded: endings.mark,
       async endGrant(id, reason) {

@@ -1,4 +1,5 @@
 /** GET /authorize: is this a request that a user may be asked about? (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707) */
+import type { DocumentAsker } from "../clients/cimd-document-cache.ts";
 import type { Clients } from "../clients/find-client.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError, OAuthError, type OAuthErrorCode } from "../oauth/errors.ts";
@@ -25,15 +26,17 @@ export interface AuthorizeRules {
 
 /**
  * Validates an authorization request.
+ * @param asker on whose behalf the client's document is looked up, if it has one
  * @throws OAuthError while the redirect URI is not established, AuthorizationError after that (RFC 6749 §4.1.2.1)
  */
 export async function validateAuthorizationRequest(
   sent: unknown,
   rules: AuthorizeRules,
+  asker: DocumentAsker,
 ): Promise<{ client: Client; request: AuthorizationRequest; prompt: string | undefined }> {
   const { resource, catalogue } = rules;
   const { client_id, redirect_uri } = parse(ClientAndRedirect, pick(sent, ["client_id", "redirect_uri"]), []);
-  const client = await findClient(client_id, rules);
+  const client = await findClient(client_id, rules, asker);
   const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
   const parameters = parseForClient(sent, redirectUri);
   const refuse = (code: OAuthErrorCode, description: string, reason: string) =>
@@ -119,12 +122,13 @@ function pick(sent: unknown, names: readonly string[]): Record<string, unknown> 
 async function findClient(
   clientId: string | undefined,
   { clients, upstreamClientId }: AuthorizeRules,
+  asker: DocumentAsker,
 ): Promise<Client> {
   if (clientId === undefined)
     throw new OAuthError("invalid_request", "The parameter client_id is missing.", {
       reason: "no_client_id",
     });
-  const client = await clients.find(clientId);
+  const client = await clients.find(clientId, asker);
   if (client !== undefined) return client;
   if (clientId === upstreamClientId)
     throw new OAuthError(

@@ -1,6 +1,7 @@
 /** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit.ts";
+import { documentCosts } from "../clients/document-costs.ts";
 import type { Clients } from "../clients/find-client.ts";
 import type { Config } from "../config.ts";
 import { type Bodies, formBody } from "../http/body.ts";
@@ -9,7 +10,7 @@ import { refuseOtherMethods } from "../http/methods.ts";
 import type { Html, Pages } from "../http/pages.ts";
 import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
+import { AuthorizationError, causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -81,10 +82,16 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   const fetchesDocument = ({ query, body }: Request) =>
     String(query.client_id ?? body?.client_id).startsWith("https://");
   const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
+  const costsOf = documentCosts(records.rateLimits);
+  const askerOf = (req: Request, res: Response) => ({ ...costsOf(req, res), holdsGrant: async () => false });
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
-    const { client, request, prompt } = await validateAuthorizationRequest(parameters, rules);
+    const { client, request, prompt } = await validateAuthorizationRequest(
+      parameters,
+      rules,
+      askerOf(req, res),
+    );
     const known = browsers.recognize(req);
     const transaction: AwaitingConsent = {
       step: "consent",
@@ -145,11 +152,20 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
+  /** The grant is open by now: nothing may fail for this. */
+  async function keepDocument(clientId: string, req: Request, res: Response): Promise<void> {
+    try {
+      await clients.grantOpened(clientId, costsOf(req, res));
+    } catch (cause) {
+      log.warn({ reason: "document_not_stored", clientId, cause: causes(cause) }, "Stored when it is used");
+    }
+  }
+
   router.get("/authorize", limitFetches, (req, res) => authorize(req.query, req, res));
   // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
   // brings the cookie, it is the same request.
   router.post("/authorize", formBody(bodies.ofStrangers), limitFetches, async (req, res) => {
-    await validateAuthorizationRequest(req.body, rules);
+    await validateAuthorizationRequest(req.body, rules, askerOf(req, res));
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries<string | string[]>(req.body))
       for (const each of [value].flat()) query.append(name, each);
@@ -203,6 +219,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const around = { ...rooms, callbackUrl, transactionSeconds };
     const completed = await finishAuthorization(parameters, state, login, around);
     if ("askAgain" in completed) return res.redirect(302, authorizationRequestUrl(baseUrl, request));
+    await keepDocument(request.clientId, req, res);
     const { redirectUri } = request;
     const answer = { code: completed.code, state: request.state, iss: baseUrl };
     res.redirect(302, authorizationResponse(redirectUri, answer));

@@ -2,6 +2,7 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ClientCredentials, parse } from "../oauth/requests.ts";
+import type { DocumentAsker } from "./cimd-document-cache.ts";
 import { claimedClientId } from "./client-assertion.ts";
 import { atTokenEndpoint } from "./client-id-metadata.ts";
 import type { Clients } from "./find-client.ts";
@@ -21,10 +22,16 @@ type Credentials = { clientId: string } & (
 export interface ClientAuthentication {
   clients: Clients;
   /** Checks a signed assertion of a client. */
-  verifyAssertion(assertion: string, assertionType: string | undefined, client: Client): Promise<void>;
+  verifyAssertion(
+    assertion: string,
+    assertionType: string | undefined,
+    client: Client,
+    asker: DocumentAsker,
+  ): Promise<void>;
 }
 
 /**
+ * @param askerFor on whose behalf the client's document and keys are looked up, if it has some
  * @throws OAuthError `invalid_client`: 401 also for an unknown client, so that it registers again instead of giving
  * up (RFC 6749 §5.2); UnavailableError if its metadata or keys cannot be fetched now
  */
@@ -32,9 +39,11 @@ export async function authenticateClient(
   authorization: string | undefined,
   body: unknown,
   { clients, verifyAssertion }: ClientAuthentication,
+  askerFor: (clientId: string) => DocumentAsker,
 ): Promise<AuthenticatedClient> {
   const credentials = readCredentials(authorization, parse(ClientCredentials, body));
-  const client = await findClient(credentials.clientId, clients);
+  const asker = askerFor(credentials.clientId);
+  const client = await findClient(credentials.clientId, clients, asker);
   if (credentials.method !== client.token_endpoint_auth_method)
     throw invalidClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
@@ -43,13 +52,13 @@ export async function authenticateClient(
   if ("secret" in credentials && !matchesHash(credentials.secret, client.secretHash ?? ""))
     throw invalidClient("The client secret is wrong.", "wrong_client_secret");
   if ("assertion" in credentials)
-    await verifyAssertion(credentials.assertion, credentials.assertionType, client);
+    await verifyAssertion(credentials.assertion, credentials.assertionType, client, asker);
   return client as AuthenticatedClient;
 }
 
-async function findClient(clientId: string, clients: Clients): Promise<Client> {
+async function findClient(clientId: string, clients: Clients, asker: DocumentAsker): Promise<Client> {
   try {
-    const client = await clients.find(clientId);
+    const client = await clients.find(clientId, asker);
     if (client !== undefined) return client;
   } catch (error) {
     throw atTokenEndpoint(error);

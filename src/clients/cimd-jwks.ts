@@ -1,19 +1,24 @@
 /** The public keys that a client publishes (RFC 7517), in its metadata document or at its `jwks_uri`. */
 import type { JSONWebKeySet } from "jose";
-import type { Logger } from "pino";
 import { z } from "zod";
 import { OAuthError } from "../oauth/errors.ts";
-import { createDocumentCache } from "./cimd-document-cache.ts";
-import type { SafeFetch } from "./safe-fetch.ts";
+import { createDocumentCache, type DocumentCache, type DocumentCacheOptions } from "./cimd-document-cache.ts";
 
 /** @throws SafeFetchError, OAuthError for what is no key set, or UnavailableError */
 export type FetchJwks = (uri: string, options?: { maxAgeSeconds?: number }) => Promise<JSONWebKeySet>;
+
+/** Key sets by URL. */
+export type KeySets = DocumentCache<JSONWebKeySet>;
+
+/** The reason code of what is published at a `jwks_uri` and is no key set. */
+export const INVALID_JWKS = "invalid_jwks";
 
 const MAX_KEYS = 20;
 /** How long a key set is used at least: bounds what a stranger's bad assertions can make us fetch. */
 const LEAST_SECONDS = 30;
 // Key sets are large, and strangers choose them.
 const MAX_COPIES = 100;
+const MAX_BYTES = 2_000_000;
 
 const KeySet = z.object({
   keys: z
@@ -34,20 +39,35 @@ export function parseJwks(value: unknown): { jwks: JSONWebKeySet } | { problem: 
 }
 
 /** Key sets by URL, cached; `fetch` should allow some 64 KB. */
-export function createFetchJwks(rooms: { fetch: SafeFetch; now: () => number; log: Logger }): FetchJwks {
-  const cache = createDocumentCache({
-    ...rooms,
-    parse: parseKeySet,
-    limits: { leastSeconds: LEAST_SECONDS, maxCopies: MAX_COPIES },
+export function createKeySets(
+  rooms: Pick<DocumentCacheOptions<JSONWebKeySet>, "fetch" | "stored" | "now" | "log"> & {
+    heldSeconds?: number;
+  },
+): KeySets {
+  const { heldSeconds, ...cache } = rooms;
+  return createDocumentCache({
+    ...cache,
+    parse: (text) => parseKeySet(text),
+    textOf: (keySet) => JSON.stringify({ keys: keySet.keys.map(whatVerifies) }),
+    limits: {
+      ...{ leastSeconds: LEAST_SECONDS, maxCopies: MAX_COPIES, maxBytes: MAX_BYTES },
+      ...(heldSeconds !== undefined && { heldSeconds }),
+    },
   });
-  return (uri, options) => cache.get(uri, options);
+}
+
+// Certificates and whatever else is beside a key are what makes key sets large.
+const VERIFYING_PARTS = ["kty", "kid", "use", "key_ops", "alg", "crv", "x", "y", "n", "e"];
+
+function whatVerifies(key: JSONWebKeySet["keys"][number]): object {
+  return Object.fromEntries(Object.entries(key).filter(([name]) => VERIFYING_PARTS.includes(name)));
 }
 
 function parseKeySet(body: string): JSONWebKeySet {
   const result = parseJwks(parseJson(body));
   if ("jwks" in result) return result.jwks;
   throw new OAuthError("invalid_client", `The key set at the client's jwks_uri ${result.problem}.`, {
-    reason: "invalid_jwks",
+    reason: INVALID_JWKS,
   });
 }
 

@@ -1,10 +1,10 @@
 /** Clients that prove who they are with a signed JWT: private_key_jwt (RFC 7523 §3, OpenID Connect Core §9). */
 import { createLocalJWKSet, decodeJwt, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
-import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
 import { unavailable } from "./cimd-document-cache.ts";
-import type { FetchJwks } from "./cimd-jwks.ts";
+import { type FetchJwks, INVALID_JWKS } from "./cimd-jwks.ts";
 
 /** For `token_endpoint_auth_signing_alg_values_supported`: signatures that only the holder of a private key makes. */
 export const ASSERTION_ALGORITHMS: readonly string[] = [
@@ -105,7 +105,8 @@ async function keysAt(
   try {
     return await fetchJwks(uri, options);
   } catch (error) {
-    throw error instanceof UnavailableError ? error : unavailable("jwks_unavailable", error);
+    const isOfAsker = error instanceof OAuthError && error.reason !== INVALID_JWKS;
+    throw isOfAsker ? error : unavailable("jwks_unavailable", error);
   }
 }
 

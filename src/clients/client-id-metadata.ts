@@ -2,7 +2,6 @@
  * Clients whose client_id is the URL of a document about them (draft-ietf-oauth-client-id-metadata-document-03,
  * whose sections are cited here): no registration, the document is fetched when the client comes.
  */
-import type { Logger } from "pino";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import {
@@ -11,31 +10,37 @@ import {
   parseClientIdMetadata,
   unusable,
 } from "./cimd-document.ts";
-import { type CacheLimits, createDocumentCache, isDefinite, unavailable } from "./cimd-document-cache.ts";
+import {
+  createDocumentCache,
+  type DocumentAsker,
+  type DocumentCacheOptions,
+  isDefinite,
+  unavailable,
+} from "./cimd-document-cache.ts";
 import { type DomainPolicy, domainRefusal } from "./cimd-domain-policy.ts";
-import { type SafeFetch, SafeFetchError } from "./safe-fetch.ts";
+import { SafeFetchError } from "./safe-fetch.ts";
 
 export { ClientMetadataError, type DocumentClient } from "./cimd-document.ts";
 
 export interface ClientIdMetadata {
   /**
    * The client of this URL, from its document.
-   * @throws ClientMetadataError, or UnavailableError when too many documents are being fetched
+   * @throws ClientMetadataError, what the asker throws, or UnavailableError when too many documents are being fetched
    */
-  find(clientId: string): Promise<DocumentClient>;
+  find(clientId: string, asker: DocumentAsker): Promise<DocumentClient>;
+  /** See {@link DocumentCache.hold}. */
+  hold(clientId: string, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
 }
 
 const MAX_URL_LENGTH = 2_048;
 
-export function createClientIdMetadata(rooms: {
-  fetch: SafeFetch;
-  /** From which domains clients are welcome. */
-  domains: DomainPolicy;
-  redirectUriPolicy: RedirectUriPolicy;
-  now: () => number;
-  log: Logger;
-  limits?: Partial<CacheLimits>;
-}): ClientIdMetadata {
+export function createClientIdMetadata(
+  rooms: Pick<DocumentCacheOptions<DocumentClient>, "fetch" | "stored" | "now" | "log" | "limits"> & {
+    /** From which domains clients are welcome. */
+    domains: DomainPolicy;
+    redirectUriPolicy: RedirectUriPolicy;
+  },
+): ClientIdMetadata {
   const { domains, redirectUriPolicy, now, log } = rooms;
   const documents = createDocumentCache({
     ...rooms,
@@ -43,7 +48,8 @@ export function createClientIdMetadata(rooms: {
   });
 
   return {
-    async find(clientId) {
+    hold: documents.hold,
+    async find(clientId, asker) {
       const problem = clientIdUrlProblem(clientId);
       if (problem !== undefined)
         throw new ClientMetadataError(`The application's client_id is a URL that ${problem}.`, {
@@ -51,7 +57,7 @@ export function createClientIdMetadata(rooms: {
         });
       refuseDomain(new URL(clientId).hostname, domains);
       try {
-        return await documents.get(clientId);
+        return await documents.get(clientId, asker);
       } catch (error) {
         if (!(error instanceof SafeFetchError)) throw error;
         log.warn(

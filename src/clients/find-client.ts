@@ -2,17 +2,24 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { Store } from "../storage/store.ts";
+import type { DocumentAsker } from "./cimd-document-cache.ts";
+import type { KeySets } from "./cimd-jwks.ts";
 import type { ClientIdMetadata } from "./client-id-metadata.ts";
 
 export interface Clients {
-  /** @throws ClientMetadataError if the client's document cannot be used */
-  find(clientId: string): Promise<Client | undefined>;
+  /**
+   * @param asker without one no client with a document is found: nothing is fetched for nobody
+   * @throws ClientMetadataError if the client's document cannot be used
+   */
+  find(clientId: string, asker?: DocumentAsker): Promise<Client | undefined>;
   /** Stores a registration that nobody has used yet; it is soon forgotten if that stays so. */
   add(client: Client): Promise<void>;
   /** Stores changed metadata. A registration that nobody has used yet lives no longer for it. */
   change(client: Client): Promise<void>;
-  /** The client holds a grant: its registration must outlive that. */
-  keepAlive(client: Client): Promise<void>;
+  /** The client holds a grant: its registration, or the copy of its document, must outlive that. */
+  keepAlive(client: Client, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
+  /** A client of this id was given a grant: if it has a document, and that is at hand here, a copy is stored. */
+  grantOpened(clientId: string, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
   /** A registration, also one that is being removed. */
   findRegistration(clientId: string): Promise<Client | undefined>;
   /**
@@ -33,7 +40,7 @@ export const RENEWAL_SECONDS = 86_400;
 export function createClients(
   store: Store<Client>,
   configured: readonly Client[],
-  documents: ClientIdMetadata | undefined,
+  { documents, keySets }: { documents: ClientIdMetadata | undefined; keySets?: Pick<KeySets, "hold"> },
   { clientSeconds, unusedClientSeconds }: ClientLifetimes,
   now: () => number,
 ): Clients {
@@ -54,22 +61,30 @@ export function createClients(
   }
 
   return {
-    async find(clientId) {
+    async find(clientId, asker) {
       const client = fixed.get(clientId);
       if (client !== undefined) return client;
       // By its beginning alone: what is wrong with a URL is for its own room to say.
-      if (documents !== undefined && clientId.startsWith("https://")) return documents.find(clientId);
+      if (documents !== undefined && clientId.startsWith("https://"))
+        return asker && documents.find(clientId, asker);
       const registered = await store.get(clientId);
       return registered?.removing ? undefined : registered;
     },
     add: (client) => store.put(client.client_id, client, unusedClientSeconds),
     change: (client) =>
       change(client, ({ usedAt, removing }) => ({ ...client, usedAt, ...(removing && { removing }) })),
-    async keepAlive(client) {
+    async keepAlive(client, asker) {
+      if (client.provenance === "document") {
+        await documents?.hold(client.client_id, asker);
+        if (client.jwks_uri !== undefined) await keySets?.hold(client.jwks_uri, asker);
+      }
       const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;
       if (client.provenance !== "registered" || isRecent) return;
       const usedAt = Math.max(now(), client.client_id_issued_at + 1);
       await change(client, (current) => ({ ...current, usedAt }));
+    },
+    async grantOpened(clientId, asker) {
+      if (clientId.startsWith("https://")) await documents?.hold(clientId, asker);
     },
     findRegistration: (clientId) => store.get(clientId),
     async remove(client, endGrants) {

@@ -3,7 +3,9 @@ import type { Sealer } from "./sealer.ts";
 import type { Records } from "./store.ts";
 
 /** The kinds of record that are encrypted. */
-const ENCRYPTED_KINDS = ["client", "login", "grant", "approval", "session", "question", "log-level"] as const;
+const ENCRYPTED_KINDS = [
+  ...["client", "document", "key-set", "login", "grant", "approval", "session", "question", "log-level"],
+] as const;
 export type EncryptedKind = (typeof ENCRYPTED_KINDS)[number];
 
 /**

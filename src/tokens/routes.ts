@@ -1,11 +1,12 @@
 /** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
-import { type ErrorRequestHandler, type Request, type RequestHandler, Router } from "express";
+import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
 import type { Audit } from "../audit.ts";
 import {
   type AuthenticatedClient,
   authenticateClient,
   type ClientAuthentication,
 } from "../clients/authenticate-client.ts";
+import { documentCosts } from "../clients/document-costs.ts";
 import type { Config } from "../config.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { jsonErrors } from "../http/error-handler.ts";
@@ -31,6 +32,7 @@ import type { Grants } from "./grants.ts";
 import { introspectToken } from "./introspect.ts";
 import type { LastUse } from "./last-use.ts";
 import { readToken } from "./opaque-token.ts";
+import { belongsToLiveGrant } from "./presented-grant.ts";
 import { rotateRefreshToken } from "./refresh-token.ts";
 import { revokeToken } from "./revoke.ts";
 import type { TokenResponse } from "./token-response.ts";
@@ -71,9 +73,25 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
   const readForm: RequestHandler[] = [formBody(bodies.ofStrangers), requireForm];
   const form: RequestHandler[] = [limitAddress, ...readForm];
 
-  /** Counted for who proved to be that client: nobody uses up another's share. */
-  async function authenticated(req: Request): Promise<AuthenticatedClient> {
-    const client = await authenticateClient(req.get("authorization"), req.body, rooms);
+  const costsOf = documentCosts(records.rateLimits);
+
+  /**
+   * The client, counted for who proved to be it: nobody uses up another's share.
+   * @param withoutGrant what to throw instead of fetching a document for a request that belongs to no live grant: anybody
+   * can name a URL
+   */
+  async function authenticated(
+    req: Request,
+    res: Response,
+    withoutGrant: () => OAuthError,
+  ): Promise<AuthenticatedClient> {
+    const client = await authenticateClient(req.get("authorization"), req.body, rooms, (clientId) => ({
+      ...costsOf(req, res),
+      async holdsGrant() {
+        if (await belongsToLiveGrant(req.body, clientId, rooms)) return true;
+        throw withoutGrant();
+      },
+    }));
     const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 };
     if (client.token_endpoint_auth_method !== "none")
       await count(records.rateLimits, limit, client.client_id);
@@ -91,9 +109,9 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
   }
 
   /** In use: it must not be forgotten before the grants it holds. But nothing may fail after a code was redeemed. */
-  async function keepAlive(client: AuthenticatedClient): Promise<void> {
+  async function keepAlive(client: AuthenticatedClient, req: Request, res: Response): Promise<void> {
     try {
-      await clients.keepAlive(client);
+      await clients.keepAlive(client, costsOf(req, res));
     } catch (cause) {
       log.warn(
         { reason: "client_not_renewed", clientId: client.client_id, cause: causes(cause) },
@@ -104,7 +122,7 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
 
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
-    const client = await authenticated(req);
+    const client = await authenticated(req, res, () => deadToken(req.body));
     Object.assign(res.locals, {
       clientId: client.client_id,
       grantType: String(req.body.grant_type).slice(0, 32),
@@ -112,20 +130,26 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     const tokens = await answer(client, req.body);
     const issued = readToken("access", tokens.access_token);
     if (issued !== undefined) lastUse.note(issued.grantId);
-    await keepAlive(client);
+    await keepAlive(client, req, res);
     res.json(tokens);
   });
 
   router.post("/revoke", ...form, async (req, res) => {
-    const client = await authenticated(req);
     const { token } = parse(RevocationRequest, req.body);
-    await revokeToken(client, token, rooms);
+    const nothingToRevoke = unknownToUs();
+    try {
+      const client = await authenticated(req, res, () => nothingToRevoke);
+      await revokeToken(client, token, rooms);
+    } catch (error) {
+      // RFC 7009 §2.2: what the client wants has come to pass.
+      if (error !== nothingToRevoke) throw error;
+    }
     res.status(200).json({});
   });
 
   router.post("/introspect", ...form, async (req, res) => {
     res.set("Cache-Control", "no-store");
-    const client = await authenticated(req);
+    const client = await authenticated(req, res, unknownToUs);
     const { token } = parse(IntrospectionRequest, req.body);
     res.json(await introspectToken(client, token, { ...rooms, issuer: config.baseUrl }));
   });
@@ -142,6 +166,22 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
   router.use("/token", auditRefusals(audit));
   router.use(paths, jsonErrors(log));
   return router;
+}
+
+/** RFC 6749 §5.2: whoever it was, with this it has to sign in again. */
+function deadToken(body: unknown): OAuthError {
+  parse(TokenRequest, body);
+  return new OAuthError(
+    "invalid_grant",
+    "The code or refresh token is not valid any more: it is unknown, expired, or was used before. Sign in again.",
+    { reason: "no_live_grant" },
+  );
+}
+
+function unknownToUs(): OAuthError {
+  return new OAuthError("invalid_client", "This client holds no such token, and is not known here.", {
+    reason: "no_live_grant",
+  });
 }
 
 /** An outage is no decision. */

@@ -4,7 +4,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from "jose";
-import { createFetchJwks, type FetchJwks } from "../../src/clients/cimd-jwks.ts";
+import { createKeySets, type FetchJwks } from "../../src/clients/cimd-jwks.ts";
 import {
   type AssertingClient,
   claimedClientId,
@@ -16,7 +16,7 @@ import { memoryRecords } from "../../src/storage/memory.ts";
 import { redisRecords } from "../../src/storage/redis.ts";
 import type { Records } from "../../src/storage/store.ts";
 import { redisForTests } from "../support/redis.ts";
-import { fetchFrom, type Site, sendJson, silent, startSite } from "./support.ts";
+import { fetchFrom, type Site, STRANGER, sendJson, silent, startSite } from "./support.ts";
 
 const CLIENT = "https://app.example/client.json";
 const ISSUER = "https://mcp.example";
@@ -64,6 +64,11 @@ function assertion(
   };
   const present = Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined));
   return new SignJWT(present).setProtectedHeader({ alg, ...(kid && { kid }) }).sign(privateKey);
+}
+
+function keySetsAsked(rooms: Parameters<typeof createKeySets>[0]): FetchJwks {
+  const keySets = createKeySets(rooms);
+  return (uri, options) => keySets.get(uri, STRANGER, options);
 }
 
 const noFetch: FetchJwks = async () => assert.fail("no key set is to be fetched");
@@ -310,7 +315,7 @@ describe("jwks_uri", () => {
     site.connections.length = 0;
     site.answer = (_req, res) => sendJson(res, jwks, { "cache-control": "max-age=3600" });
     client = { client_id: CLIENT, jwks_uri: site.url("/jwks") };
-    fetchJwks = createFetchJwks({ fetch: fetchFrom(site.ca), now: () => clock, log: silent });
+    fetchJwks = keySetsAsked({ fetch: fetchFrom(site.ca), now: () => clock, log: silent });
   });
   const verifyHere = async (key = es256) => verify(await assertion({}, key), client, { fetchJwks });
 
@@ -332,7 +337,7 @@ describe("jwks_uri", () => {
     for (const headers of [{ "cache-control": "max-age=3600" }, { "cache-control": "no-store" }]) {
       site.requests.length = 0;
       site.answer = (_req, res) => sendJson(res, jwks, headers);
-      fetchJwks = createFetchJwks({ fetch: fetchFrom(site.ca), now: () => clock, log: silent });
+      fetchJwks = keySetsAsked({ fetch: fetchFrom(site.ca), now: () => clock, log: silent });
       const unknown = { ...stranger, kid: "unknown" };
       for (let i = 0; i < 5; i++) await refused(verifyHere(unknown), "assertion_unknown_key");
       assert.equal(site.requests.length, 1, JSON.stringify(headers));
@@ -362,7 +367,7 @@ describe("jwks_uri", () => {
     });
 
   test("a time-out too, and old keys serve while it lasts", async () => {
-    fetchJwks = createFetchJwks({
+    fetchJwks = keySetsAsked({
       fetch: fetchFrom(site.ca, { timeoutMs: 100 }),
       now: () => clock,
       log: silent,
@@ -378,7 +383,7 @@ describe("jwks_uri", () => {
 
   test("a private address is never fetched", async () => {
     const fetch = fetchFrom(site.ca, { isAllowedAddress: () => false });
-    fetchJwks = createFetchJwks({ fetch, now: () => clock, log: silent });
+    fetchJwks = keySetsAsked({ fetch, now: () => clock, log: silent });
     await unavailable(verifyHere());
     assert.equal(site.connections.length, 0);
   });

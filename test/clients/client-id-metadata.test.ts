@@ -13,7 +13,7 @@ import {
 import type { SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
 import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
 import { redirectUriPolicy } from "../../src/oauth/redirect-uri.ts";
-import { fetchFrom, HOST, type Site, sendJson, silent, startSite } from "./support.ts";
+import { fetchFrom, HOST, type Site, STRANGER, sendJson, silent, startSite } from "./support.ts";
 
 let site: Site;
 let id: string;
@@ -49,7 +49,7 @@ const ANY: DomainPolicy = { allow: "any", deny: [] };
 function clients(
   options: { domains?: DomainPolicy; limits?: Partial<CacheLimits>; fetch?: SafeFetchOptions } = {},
 ) {
-  return createClientIdMetadata({
+  const { find } = createClientIdMetadata({
     fetch: fetchFrom(site.ca, options.fetch),
     domains: options.domains ?? ANY,
     redirectUriPolicy: redirectUriPolicy([]),
@@ -57,6 +57,7 @@ function clients(
     log: silent,
     ...(options.limits && { limits: options.limits }),
   });
+  return { find: (clientId: string) => find(clientId, STRANGER) };
 }
 
 async function refused(
@@ -318,7 +319,7 @@ describe("documents", () => {
       ...{ fetch: fetchFrom(site.ca), domains: ANY, now: () => clock, log: silent },
       redirectUriPolicy: redirectUriPolicy([(uri) => uri.startsWith("https://other.example/")]),
     });
-    await refused(find(id), "invalid_redirect_uri");
+    await refused(find(id, STRANGER), "invalid_redirect_uri");
   });
 });
 

@@ -9,7 +9,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { pino } from "pino";
+import type { DocumentAsker } from "../../src/clients/cimd-document-cache.ts";
 import { createSafeFetch, type SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+
+/** Somebody whose fetches nobody counts, and who holds no grant. */
+export const STRANGER: DocumentAsker = {
+  holdsGrant: async () => false,
+  countFetch: async () => {},
+  countStored: async () => {},
+};
 
 export const silent = pino({ level: "silent" });
 export const HOST = "app.example";
