@@ -58,10 +58,12 @@ export type AuditStream = { write(line: string): unknown };
 
 /**
  * @param stream beside the log, whatever the log's level is
- * @param listener is told everything as well
+ * @param listener is told everything, and of those refusals too that are about nobody
  */
 export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit): Audit {
   return (told) => {
+    listener?.(told);
+    if (isAboutNobody(told)) return;
     const { event, ...fields } = told;
     const request = currentRequest();
     const line = {
@@ -73,8 +75,17 @@ export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit)
     };
     log.info({ audit: event, ...line }, "audit");
     stream?.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...line })}\n`);
-    listener?.(told);
   };
+}
+
+/**
+ * A token that names no grant is nobody's: anybody can make one up, as often as they like, and nothing was decided about
+ * anybody. It is counted, and the log has the request with its reason; the audit log is written before an answer is sent,
+ * and must not be a stranger's to fill.
+ */
+function isAboutNobody({ event, grantId, subject }: AuditEvent): boolean {
+  const isRefusal = event === "access_refused" || event === "token_refused";
+  return isRefusal && grantId === undefined && subject === undefined;
 }
 
 /**

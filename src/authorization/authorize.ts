@@ -2,7 +2,12 @@
 import type { DocumentAsker } from "../clients/cimd-document-cache.ts";
 import type { Clients } from "../clients/find-client.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { AuthorizationError, OAuthError, type OAuthErrorCode } from "../oauth/errors.ts";
+import {
+  AuthorizationError,
+  OAuthError,
+  type OAuthErrorCode,
+  UntrustedRedirectError,
+} from "../oauth/errors.ts";
 import { CodeChallenge } from "../oauth/pkce.ts";
 import {
   matchRedirectUri,
@@ -14,10 +19,12 @@ import { namesResource } from "../oauth/resource.ts";
 import { intersect, parseRequestedScope } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { AuthorizationRequest } from "./transaction.ts";
+import type { RedirectTrust } from "./trusted-redirect.ts";
 
 export interface AuthorizeRules {
   clients: Clients;
   redirectUris: RedirectUriPolicy;
+  isTrusted: RedirectTrust;
   /** Our own client id at the identity provider: a frequent mix-up. */
   upstreamClientId: string;
   resource: string;
@@ -38,9 +45,10 @@ export async function validateAuthorizationRequest(
   const { client_id, redirect_uri } = parse(ClientAndRedirect, pick(sent, ["client_id", "redirect_uri"]), []);
   const client = await findClient(client_id, rules, asker);
   const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
-  const parameters = parseForClient(sent, redirectUri);
+  const Refusal = unaskedRefusal(client, redirectUri, rules);
+  const parameters = parseForClient(sent, redirectUri, Refusal);
   const refuse = (code: OAuthErrorCode, description: string, reason: string) =>
-    new AuthorizationError(code, description, { redirectUri, state: parameters.state }, { reason });
+    new Refusal(code, description, { redirectUri, state: parameters.state }, { reason });
 
   if (parameters.request !== undefined)
     throw refuse("request_not_supported", "Request objects are not supported.", "request_object");
@@ -103,15 +111,28 @@ export async function validateAuthorizationRequest(
   };
 }
 
+/** The error that a request may end with as long as the user was not asked: it goes to the client at once, or is shown. */
+export function unaskedRefusal(
+  client: Client,
+  redirectUri: ValidatedRedirectUri,
+  { isTrusted }: Pick<AuthorizeRules, "isTrusted">,
+): typeof AuthorizationError {
+  return isTrusted(client, redirectUri) ? AuthorizationError : UntrustedRedirectError;
+}
+
 /** From here on the client can be told what is wrong; with its `state`, if that is not what is wrong. */
-function parseForClient(sent: unknown, redirectUri: ValidatedRedirectUri): AuthorizeParameters {
+function parseForClient(
+  sent: unknown,
+  redirectUri: ValidatedRedirectUri,
+  Refusal: typeof AuthorizationError,
+): AuthorizeParameters {
   try {
     return parse(AuthorizeParameters, sent);
   } catch (error) {
     if (!(error instanceof OAuthError)) throw error;
     const { state } = pick(sent, ["state"]);
     const to = { redirectUri, state: typeof state === "string" && state.length <= 4096 ? state : undefined };
-    throw new AuthorizationError(error.code, error.message, to, { reason: error.reason });
+    throw new Refusal(error.code, error.message, to, { reason: error.reason });
   }
 }
 
@@ -148,7 +169,8 @@ function chooseRedirectUri(
   requested: string | undefined,
   policy: RedirectUriPolicy,
 ): ValidatedRedirectUri {
-  const redirectUri = matchRedirectUri(client.redirect_uris, requested, policy);
+  const by = client.provenance === "configured" ? "operator" : "client";
+  const redirectUri = matchRedirectUri(client.redirect_uris, requested, (uri) => policy(uri, by));
   if (redirectUri !== undefined) return redirectUri;
   throw requested === undefined
     ? new OAuthError(

@@ -6,7 +6,7 @@ import { html } from "hono/html";
 import type { Html } from "../http/pages.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError } from "../oauth/errors.ts";
-import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -90,16 +90,6 @@ export function withConsentedScopes(
   // With a whole go its parts, except those that something ticked has as well.
   const refused = [...unticked, ...missingScopes(catalogue.expand(unticked), catalogue.expand(allowed))];
   return { ...transaction, request: { ...request, scopes: catalogue.without(request.scopes, refused) } };
-}
-
-/** The part of a redirect URI that says to whom a browser is sent. */
-export function destination(redirectUri: string): string {
-  const url = new URL(redirectUri);
-  return url.host === "" ? url.protocol : `${url.protocol}//${url.host}`;
-}
-
-export function isThisComputer(redirectUri: string): boolean {
-  return isLoopbackHost(new URL(redirectUri).hostname);
 }
 
 /** The user said no: the client is told so (RFC 6749 §4.1.2.1). */

@@ -10,7 +10,7 @@ import { refuseOtherMethods } from "../http/methods.ts";
 import type { Html, Pages } from "../http/pages.ts";
 import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { AuthorizationError, causes, OAuthError } from "../oauth/errors.ts";
+import { causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -22,7 +22,7 @@ import type { Endings } from "../tokens/endings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { type Approvals, isOwnNavigation } from "./approvals.ts";
-import { validateAuthorizationRequest } from "./authorize.ts";
+import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
 import type { BrowserCookies, BrowserHash } from "./browser.ts";
 import { finishAuthorization } from "./callback.ts";
 import type { ConnectionsEntrance } from "./connections-entrance.ts";
@@ -39,6 +39,7 @@ import {
   openConsent,
   sealConsent,
 } from "./transaction.ts";
+import { redirectTrust } from "./trusted-redirect.ts";
 
 export interface AuthorizationRooms {
   config: Config;
@@ -73,6 +74,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   const rules = {
     clients,
     redirectUris,
+    isTrusted: redirectTrust(config),
     resource,
     catalogue,
     upstreamClientId: upstream.clientId,
@@ -105,10 +107,12 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
       return await goUpstream({ ...transaction, request: { ...request, scopes } }, approval, req, res);
     }
     // OpenID Connect Core §3.1.2.1: "none" means that no page may be shown.
-    if (prompt?.split(" ").includes("none"))
-      throw new AuthorizationError("interaction_required", "The user has to be asked for consent.", request, {
+    if (prompt?.split(" ").includes("none")) {
+      const Refusal = unaskedRefusal(client, request.redirectUri, rules);
+      throw new Refusal("interaction_required", "The user has to be asked for consent.", request, {
         reason: "prompt_none",
       });
+    }
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
 

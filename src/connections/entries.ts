@@ -1,5 +1,5 @@
 /** Connections as a person tells them apart: by name, and by where the client is. Pure. */
-import { destination, isThisComputer } from "../authorization/consent.ts";
+import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import type { Connection } from "./list.ts";
 
 export interface Entry {

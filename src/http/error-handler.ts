@@ -10,7 +10,9 @@ import {
   SignInFailedError,
   TooManyRequestsError,
   UnavailableError,
+  UntrustedRedirectError,
 } from "../oauth/errors.ts";
+import { destination } from "../oauth/redirect-uri.ts";
 import type { Html, Pages } from "./pages.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
@@ -44,8 +46,7 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
     res.set("Cache-Control", "no-store");
-    const isForPerson = error instanceof LoginFailedError || error instanceof NotAdmittedError;
-    if (error instanceof AuthorizationError && !isForPerson) {
+    if (error instanceof AuthorizationError && !isForPerson(error)) {
       const answer = clientAnswer(error, issuer);
       return res.redirect(
         req.method === "POST" ? 303 : 302,
@@ -59,6 +60,11 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
   };
 }
 
+/** Shown before the client hears of it, with the way back to it. */
+function isForPerson(error: AuthorizationError): boolean {
+  return [LoginFailedError, NotAdmittedError, UntrustedRedirectError].some((kind) => error instanceof kind);
+}
+
 const TITLES = new Map([
   [404, "Page not found"],
   [429, "Too many requests"],
@@ -70,6 +76,19 @@ function errorPage(error: OAuthError, issuer: string, requestId: string): { titl
   if (error instanceof LoginFailedError) {
     const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
     return loginFailed(error.said, codes, html`<a href="${back}">Back to your application</a>`);
+  }
+  if (error instanceof UntrustedRedirectError) {
+    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
+    const where = destination(error.redirectUri);
+    return {
+      title: "An application asked for something wrong",
+      body: html`<p>${error.message}</p>
+<p>An application sent you here, and nobody has verified which. If you did not start a sign-in just now, close this page.</p>
+<p>If you did, go back: then your application knows what is wrong. This link leads to</p>
+<p class="address">${where}</p>
+<p class="back"><a href="${back}">Back to ${where}</a></p>
+${codes}`,
+    };
   }
   if (error instanceof SignInFailedError)
     return loginFailed(error.said, codes, html`<a href="${issuer}/connections">Try again</a>`);

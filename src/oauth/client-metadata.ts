@@ -3,6 +3,7 @@ import { OAuthClientMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth
 import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
+import { readableName } from "./readable-name.ts";
 import type { RedirectUriPolicy } from "./redirect-uri.ts";
 
 /** What a client may register; clients with a metadata document may also use `private_key_jwt`. */
@@ -20,7 +21,8 @@ const ShortText = z.string().max(MAX_LENGTH);
 export const Client = z.object({
   client_id: z.string(),
   client_id_issued_at: z.number(),
-  client_name: z.string().optional(),
+  // Registrations of earlier versions may have names that hide something.
+  client_name: z.string().transform(readableName).optional(),
   client_uri: z.string().optional(),
   logo_uri: z.string().optional(),
   application_type: z.enum(["native", "web"]).optional(),
@@ -109,11 +111,6 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
       "metadata_too_large",
     );
   return metadata;
-}
-
-/** Without characters that hide, reorder or fake what a person reads; nothing left counts as no name. */
-function readableName(name: string | undefined): string | undefined {
-  return name?.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "").trim() || undefined;
 }
 
 /** Some clients write null for what they leave out. */

@@ -71,6 +71,12 @@ export class AuthorizationError extends OAuthError {
   }
 }
 
+/**
+ * The same before the user was asked, for an address that nobody vouches for: it is shown to the person, who decides whether
+ * to go there (RFC 9700 §4.11.2).
+ */
+export class UntrustedRedirectError extends AuthorizationError {}
+
 /** The identity provider refused a login: a person is told what it said, and may then go back to the client. */
 export class LoginFailedError extends AuthorizationError {
   readonly said: { code: string; description?: string | undefined };

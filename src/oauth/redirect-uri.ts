@@ -19,12 +19,34 @@ const DANGEROUS_SCHEMES = new Set(
 
 const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])$/;
 
+/**
+ * Private-use schemes are reversed domain names (RFC 8252 §7.1). Whatever else has a scheme, browsers hand to some other
+ * program: a file share, an installer, an office suite (§8.4).
+ */
+const REVERSED_DOMAIN_NAME = /^(?:[a-z]{2,}|xn--[a-z0-9-]+)(?:\.[a-z0-9-]+)+$/;
+
+// Applications with MCP clients, or with extensions that are one, whose scheme is older than that rule.
+const KNOWN_SCHEMES = new Set(
+  "antigravity claude codex cursor kiro trae vscode vscode-insiders vscodium warp windsurf".split(" "),
+);
+
 /** Scheme and host of a loopback URI, an optional port, and the rest: the port is free (RFC 8252 §7.3). */
 const LOOPBACK_URI = /^(http:\/\/(?:localhost|127\.0\.0\.1|\[::1\]))(?::\d{1,5})?((?:[/?].*)?)$/s;
 
 /** True where `http` is acceptable: this computer only, by its three names. */
 export function isLoopbackHost(hostname: string): boolean {
   return LOOPBACK_HOST.test(hostname);
+}
+
+/** The part of a redirect URI that says to whom a browser is sent. */
+export function destination(redirectUri: string): string {
+  const url = new URL(redirectUri);
+  return url.host === "" ? url.protocol : `${url.protocol}//${url.host}`;
+}
+
+/** True where that is this computer, and no site of anybody's. */
+export function isThisComputer(redirectUri: string): boolean {
+  return isLoopbackHost(new URL(redirectUri).hostname);
 }
 
 /**
@@ -51,16 +73,27 @@ export function redirectUriProblem(uri: string): string | undefined {
   return undefined;
 }
 
-/** Why a redirect URI may not be used here, or undefined if it may. */
-export type RedirectUriPolicy = (uri: string) => string | undefined;
+/** Why nobody but the operator can say that this scheme belongs to an application, or undefined. */
+function schemeProblem(uri: string): string | undefined {
+  const scheme = new URL(uri).protocol.slice(0, -1);
+  if (/^https?$/.test(scheme) || KNOWN_SCHEMES.has(scheme) || REVERSED_DOMAIN_NAME.test(scheme))
+    return undefined;
+  return `uses the scheme "${scheme}:", which is no application's own: use the reversed name of a domain that you have, such as com.example.app:, or ask the operator to allow it`;
+}
+
+/**
+ * Why a redirect URI may not be used here, or undefined if it may.
+ * @param by who named it; the operator may name any scheme that browsers do not act on
+ */
+export type RedirectUriPolicy = (uri: string, by?: "operator" | "client") => string | undefined;
 
 /** The rules for all, and where the operator listed what clients may use, that list. */
 export function redirectUriPolicy(allowed: ReadonlyArray<(uri: string) => boolean>): RedirectUriPolicy {
-  return (uri) => {
+  return (uri, by = "client") => {
     const problem = redirectUriProblem(uri);
-    if (problem !== undefined || allowed.length === 0 || allowed.some((matches) => matches(uri)))
-      return problem;
-    return "is not among those that the operator of this server allows";
+    if (problem !== undefined || allowed.some((matches) => matches(uri))) return problem;
+    if (allowed.length > 0) return "is not among those that the operator of this server allows";
+    return by === "operator" ? undefined : schemeProblem(uri);
   };
 }
 
@@ -71,7 +104,7 @@ export function redirectUriPolicy(allowed: ReadonlyArray<(uri: string) => boolea
 export function matchRedirectUri(
   registered: readonly string[],
   requested: string | undefined,
-  policy: RedirectUriPolicy,
+  policy: (uri: string) => string | undefined,
 ): ValidatedRedirectUri | undefined {
   const [only, ...others] = registered;
   const meant = requested ?? (others.length === 0 ? only : undefined);

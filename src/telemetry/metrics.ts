@@ -48,7 +48,11 @@ export function createMetrics() {
       "tool",
     ]),
     grantsEnded: counter("mcp_grants_ended_total", "Sessions that were ended before their time", ["reason"]),
-    decisions: counter("mcp_decisions_total", "Lines of the audit log", ["event", "decision", "reason"]),
+    decisions: counter(
+      "mcp_decisions_total",
+      "Lines of the audit log, and refusals of tokens that are nobody's",
+      ["event", "decision", "reason"],
+    ),
     store: histogram("mcp_store_seconds", "Operations of the store", ["operation", "outcome"]),
     upstream: histogram("mcp_upstream_seconds", "Operations at the identity provider", [
       "operation",

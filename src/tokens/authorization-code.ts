@@ -8,9 +8,18 @@ import type { AuthorizationCodeRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { addTokens, askerOf, type Grant, type IssuedTokens, mintTokens, turnedAway, whose } from "./grant.ts";
+import {
+  about,
+  addTokens,
+  askerOf,
+  type Grant,
+  type IssuedTokens,
+  mintTokens,
+  turnedAway,
+  whose,
+} from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
-import { type PresentedToken, readToken } from "./opaque-token.ts";
+import { readToken } from "./opaque-token.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
 
 interface Rooms {
@@ -20,7 +29,7 @@ interface Rooms {
   audit: Audit;
 }
 
-type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: true } | { refused: OAuthError };
+type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } | { refused: OAuthError };
 
 /**
  * @throws OAuthError `invalid_grant` or `invalid_target`. A refused attempt leaves the code usable for its rightful
@@ -38,7 +47,7 @@ export async function redeemCode(
     if (grant === undefined || grant.code.hash !== presented.hash) return refuse(notValid("unknown_code"));
     const problem = problemWith(grant, client, request, now());
     if (problem !== undefined) return refuse(problem);
-    if (grant.code.redeemed) return { result: { replayed: true } };
+    if (grant.code.redeemed) return { result: { replayed: grant } };
     const notAdmitted = permissions.refusal(askerOf(grant));
     if (notAdmitted !== undefined) return refuse(turnedAway(notAdmitted, grant));
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
@@ -49,7 +58,7 @@ export async function redeemCode(
   });
 
   if ("refused" in redemption) throw redemption.refused;
-  if ("replayed" in redemption) return await endReplayed(presented, client, grants, log);
+  if ("replayed" in redemption) return await endReplayed(redemption.replayed, client, grants, log);
   const { grant, issued } = redemption;
   audit({ event: "token_issued", decision: "allow", ...whose(grant), scopes: issued.scopes });
   return tokenResponse(issued, now());
@@ -62,45 +71,48 @@ function problemWith(
   now: number,
 ): OAuthError | undefined {
   const { code } = grant;
-  if (grant.clientId !== client.client_id) return notValid("code_of_another_client");
+  if (grant.clientId !== client.client_id) return notValid("code_of_another_client", grant);
   if (!verifierMatches(request.code_verifier, code.codeChallenge))
     return new OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.", {
       reason: "wrong_code_verifier",
+      about: about(grant),
     });
   if (request.redirect_uri !== undefined && request.redirect_uri !== code.redirectUri)
     return new OAuthError("invalid_grant", "The redirect_uri is not the one the code was sent to.", {
       reason: "wrong_redirect_uri",
+      about: about(grant),
     });
   if (!namesResource(request.resource, grant.resource))
     return new OAuthError("invalid_target", `This code is for the resource ${grant.resource}.`, {
       reason: "foreign_resource",
+      about: about(grant),
     });
-  return !code.redeemed && code.expiresAt <= now ? notValid("expired_code") : undefined;
+  return !code.redeemed && code.expiresAt <= now ? notValid("expired_code", grant) : undefined;
 }
 
 // RFC 6749 §4.1.2, RFC 9700 §4.5: a code that comes twice was stolen; neither side keeps anything.
 async function endReplayed(
-  { grantId }: PresentedToken,
+  grant: Grant,
   client: AuthenticatedClient,
   grants: Grants,
   log: Surroundings["log"],
 ): Promise<never> {
-  await grants.end(grantId, "code_replayed");
+  await grants.end(grant.id, "code_replayed");
   log.warn(
-    { reason: "code_replayed", grantId, clientId: client.client_id },
+    { reason: "code_replayed", grantId: grant.id, clientId: client.client_id },
     "Grant ended: its code was redeemed twice",
   );
-  throw notValid("code_replayed");
+  throw notValid("code_replayed", grant);
 }
 
 function refuse(error: OAuthError): GrantChange<Redemption> {
   return { result: { refused: error } };
 }
 
-function notValid(reason: string): OAuthError {
+function notValid(reason: string, grant?: Grant): OAuthError {
   return new OAuthError(
     "invalid_grant",
     "The authorization code is not valid: it is unknown, expired, or was used before. Start the sign-in again.",
-    { reason },
+    { reason, ...(grant && { about: about(grant) }) },
   );
 }

@@ -65,10 +65,14 @@ export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | 
   return { grantId: id, subject, clientId };
 }
 
+/** Whom a refusal at the token endpoint is about. */
+export function about({ id, subject }: Pick<Grant, "id" | "subject">): { grantId: string; subject: string } {
+  return { grantId: id, subject };
+}
+
 /** The answer of the token endpoint to somebody who may not come in, by now. */
-export function turnedAway({ message, reason, rule }: NotAdmitted, { id, subject }: Grant): OAuthError {
-  const about = { subject, grantId: id, rule: rule?.name };
-  return new OAuthError("invalid_grant", message, { reason, about });
+export function turnedAway({ message, reason, rule }: NotAdmitted, grant: Grant): OAuthError {
+  return new OAuthError("invalid_grant", message, { reason, about: { ...about(grant), rule: rule?.name } });
 }
 
 /** Who a grant speaks for, to the policy. */

@@ -10,6 +10,7 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
 import {
+  about,
   addTokens,
   askerOf,
   type Grant,
@@ -103,12 +104,13 @@ export function standing(
     return { is: "refused", error: notValid("unknown_grant") };
   // A stranger learns nothing and changes nothing, whatever it presents.
   if (grant.clientId !== client.client_id)
-    return { is: "refused", error: notValid("refresh_token_of_another_client") };
+    return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
   if (!namesResource(request.resource, grant.resource))
     return {
       is: "refused",
       error: new OAuthError("invalid_target", `This refresh token is for the resource ${grant.resource}.`, {
         reason: "foreign_resource",
+        about: about(grant),
       }),
     };
   const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
@@ -117,7 +119,7 @@ export function standing(
   if (grant.refreshToken !== presented.hash)
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
-      : { is: "refused", error: notValid("unknown_refresh_token") };
+      : { is: "refused", error: notValid("unknown_refresh_token", grant) };
   const widened = missingScopes(requestedScopes(request, grant), catalogue.expand(grant.scopes));
   if (widened.length > 0)
     return {
@@ -125,7 +127,7 @@ export function standing(
       error: new OAuthError(
         "invalid_scope",
         `The user did not grant: ${widened.join(" ")}. Ask for it with /authorize.`,
-        { reason: "scope_widened" },
+        { reason: "scope_widened", about: about(grant) },
       ),
     };
   // The grant stays: what the policy says today may be otherwise tomorrow.
@@ -167,12 +169,13 @@ async function conclude(
         { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
         "Grant ended: a replaced refresh token was used again",
       );
-      throw notValid("refresh_token_reused");
+      throw notValid("refresh_token_reused", found.grant);
   }
 }
 
-function notValid(reason: string): OAuthError {
+function notValid(reason: string, grant?: Grant): OAuthError {
   return new OAuthError("invalid_grant", "The refresh token is not valid any more. Sign in again.", {
     reason,
+    ...(grant && { about: about(grant) }),
   });
 }

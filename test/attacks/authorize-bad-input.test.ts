@@ -302,7 +302,7 @@ describe("bad input at /authorize", () => {
   });
 
   test("a redirect URI keeps the query it was registered with, and gets ours added", async () => {
-    const redirectUri = "https://app.example/cb?tenant=7";
+    const redirectUri = "http://127.0.0.1:33418/cb?tenant=7";
     const other = await register(stage.baseUrl, { redirect_uris: [redirectUri] });
     const url = authorizeUrl(stage.baseUrl, other, { redirect_uri: redirectUri, response_type: "token" });
     await assertRefusedRedirect(stage, await knock(url), {

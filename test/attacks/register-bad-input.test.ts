@@ -33,6 +33,11 @@ describe("bad input at /register", () => {
     ["blob:https://app.example/x", /scheme .*blob:/],
     ["about:blank", /scheme .*about:/],
     ["view-source:https://app.example/", /scheme .*view-source:/],
+    ["smb://files.example/share", /scheme .*smb:.*com\.example\.app:/],
+    ["ms-appinstaller:?source=https://evil.example/x.appx", /scheme .*ms-appinstaller:/],
+    ["ms-word:ofe|u|https://evil.example/x.docx", /scheme .*ms-word:/],
+    ["steam://run/1", /scheme .*steam:/],
+    ["x-apple.systempreferences:com.apple.preference", /scheme .*x-apple\.systempreferences:/],
     ["java\nscript:alert(1)", /control/],
     ["http://app.example/callback", /use https/],
     ["http://localhost.evil.example/callback", /use https/],
@@ -82,6 +87,9 @@ describe("bad input at /register", () => {
     "http://[::1]:33418/callback",
     "cursor://anysphere.cursor-retrieval/oauth/callback",
     "com.example.app:/callback",
+    "claude://claude.ai/mcp-auth-callback/sdk",
+    "vscode://saoudrizwan.claude-dev/mcp-auth/callback",
+    "warp://mcp/oauth2callback",
   ];
   for (const redirectUri of GOOD_URIS)
     test(`the redirect URI ${redirectUri} is accepted and returned as it came`, async () => {

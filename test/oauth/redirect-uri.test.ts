@@ -133,6 +133,32 @@ describe("a redirect URI that may not be registered", () => {
   });
 });
 
+describe("the scheme of a native application", () => {
+  const [SHARE, APP] = ["smb://files.example/share", "acme-desk:/cb"];
+
+  test("is a reversed domain name, or one of a few that are known", () => {
+    for (const uri of [
+      "com.example.app:/cb",
+      "xn--p1ai.xn--e1afmkfd:/cb",
+      "cursor://anysphere.cursor-mcp/oauth/callback",
+    ])
+      assert.equal(policy(uri), undefined, uri);
+    for (const uri of [SHARE, APP, "ms-excel:x", "z39.50r:x", "com.:/x", "com..example:/x", "SMB://x/y"])
+      assert.match(policy(uri) ?? "", /uses the scheme/, uri);
+  });
+
+  test("may be any that the operator lists, or gives to a client of the configuration", () => {
+    const listing = redirectUriPolicy([(uri) => uri === APP]);
+    assert.equal(listing(APP), undefined);
+    assert.match(listing(SHARE) ?? "", /not among those/);
+    assert.equal(policy(APP, "operator"), undefined);
+    assert.match(policy("javascript:alert(1)", "operator") ?? "", /uses the scheme/);
+  });
+
+  test("is judged again when a registration of an earlier version is used", () =>
+    assert.equal(matchRedirectUri([SHARE], SHARE, policy), undefined));
+});
+
 describe("the registered redirect URI that a request means", () => {
   const matches: Array<[string, string]> = [
     ["https://app.example/callback", "https://app.example/callback"],

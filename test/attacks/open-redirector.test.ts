@@ -1,0 +1,121 @@
+/** A link to this server leads nobody on to a site that only its own client vouches for (RFC 9700 §4.11.2). */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { authorize, authorizeUrl, newBrowser, REDIRECT_URI, register } from "../support/oauth-client.ts";
+import { startStage } from "../support/stage.ts";
+import { assertPage, assertRefused, assertRefusedPage, knock, PERSON, PROGRAM } from "./support.ts";
+
+const ELSEWHERE = "https://phishing.example/cb?x=1";
+const PRIVATE = "cursor://localhost/oauth/callback";
+
+const MISTAKES: Array<[string, Record<string, string>, { error: string; reason: string }]> = [
+  ["a wrong response_type", { response_type: "token" }, both("unsupported_response_type")],
+  ["an unknown scope", { scope: "nothing" }, { error: "invalid_scope", reason: "unknown_scope" }],
+  ["prompt=none", { prompt: "none" }, { error: "interaction_required", reason: "prompt_none" }],
+  [
+    "a state that is too long",
+    { state: "x".repeat(2_100) },
+    { error: "invalid_request", reason: "invalid_parameter" },
+  ],
+];
+
+function both(code: string) {
+  return { error: code, reason: code };
+}
+
+/** Where the page's link leads. */
+function wayBack(page: string): URL {
+  const href = /<p class="back"><a href="([^"]+)"/.exec(page)?.[1] ?? "";
+  return new URL(href.replaceAll("&amp;", "&"));
+}
+
+describe("an error before consent, for a client that registered itself", () => {
+  for (const [name, parameters, expected] of MISTAKES)
+    test(`${name}: a page that says where its link leads, and the link tells the client`, async () => {
+      const stage = await startStage();
+      try {
+        const client = await register(stage.baseUrl, { redirect_uris: [ELSEWHERE, PRIVATE] });
+        for (const redirect_uri of [ELSEWHERE, PRIVATE]) {
+          const url = authorizeUrl(stage.baseUrl, client, { redirect_uri, ...parameters });
+          const reply = await knock(url, { headers: PERSON });
+          await assertRefusedPage(stage, reply, { status: 400, ...expected });
+          assert.match(reply.text, /Back to (https:\/\/phishing\.example|cursor:\/\/localhost)</);
+          const back = wayBack(reply.text);
+          assert.ok(back.href.startsWith(redirect_uri), back.href);
+          assert.equal(back.searchParams.get("error"), expected.error);
+          assert.equal(back.searchParams.get("state"), parameters.state ?? "the-state");
+          assert.equal(back.searchParams.get("iss"), stage.baseUrl);
+          await assertRefused(stage, await knock(url, { headers: PROGRAM }), { status: 400, ...expected });
+        }
+        const posted = new URL(
+          authorizeUrl(stage.baseUrl, client, { redirect_uri: ELSEWHERE, ...parameters }),
+        );
+        if (parameters.prompt === undefined) {
+          const reply = await knock(`${stage.baseUrl}/authorize`, {
+            form: [...posted.searchParams],
+            headers: PERSON,
+          });
+          assert.deepEqual([reply.status, reply.location], [400, undefined]);
+          assertPage(reply);
+        }
+        const loopback = await register(stage.baseUrl);
+        const direct = await knock(authorizeUrl(stage.baseUrl, loopback, parameters), { headers: PERSON });
+        assert.ok(direct.location?.href.startsWith(REDIRECT_URI), "a program waits on this computer");
+        assert.equal(direct.location?.searchParams.get("error"), expected.error);
+      } finally {
+        await stage.close();
+      }
+    });
+
+  test("after the user was asked, what they decided goes to the client at once", async () => {
+    const stage = await startStage();
+    try {
+      const client = await register(stage.baseUrl, { redirect_uris: [ELSEWHERE] });
+      const parameters = await authorize(stage.baseUrl, client, {
+        approve: false,
+        browser: newBrowser("https://phishing.example/"),
+        parameters: { redirect_uri: ELSEWHERE },
+      });
+      assert.equal(parameters.get("error"), "access_denied");
+    } finally {
+      await stage.close();
+    }
+  });
+});
+
+describe("an error before consent goes to the client at once where the operator vouches for it:", () => {
+  const broken = { redirect_uri: "https://app.example/cb", response_type: "token" };
+
+  test("a client of the configuration, whatever scheme its application has", async () => {
+    const redirect_uris = ["https://app.example/cb", "acme-desk:/cb"];
+    const stage = await startStage({
+      environment: { CLIENTS: JSON.stringify([{ client_id: "desk", redirect_uris }]) },
+    });
+    try {
+      for (const redirect_uri of redirect_uris) {
+        const url = authorizeUrl(stage.baseUrl, { client_id: "desk" }, { ...broken, redirect_uri });
+        const reply = await knock(url, { headers: PERSON });
+        assert.ok(reply.location?.href.startsWith(`${redirect_uri}?error=unsupported_response_type`));
+      }
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("a redirect URI of ALLOWED_REDIRECT_URIS, a scheme without a dot among them", async () => {
+    const stage = await startStage({
+      environment: { ALLOWED_REDIRECT_URIS: "https://app.example/cb, acme-desk://oauth/cb" },
+    });
+    const listed = ["https://app.example/cb", "acme-desk://oauth/cb"];
+    try {
+      const client = await register(stage.baseUrl, { redirect_uris: listed });
+      for (const redirect_uri of listed) {
+        const url = authorizeUrl(stage.baseUrl, client, { ...broken, redirect_uri });
+        const reply = await knock(url, { headers: PERSON });
+        assert.ok(reply.location?.href.startsWith(`${redirect_uri}?error=`));
+      }
+    } finally {
+      await stage.close();
+    }
+  });
+});
