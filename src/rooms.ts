@@ -34,7 +34,7 @@ import { encryptedStore } from "./storage/encrypted.ts";
 import { sparingRateLimits } from "./storage/rate-limits.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
-import { type Surroundings, systemClock } from "./surroundings.ts";
+import { monotonicClock, type Surroundings, systemClock } from "./surroundings.ts";
 import { countDecisions } from "./telemetry/decision-metrics.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { observedFeatures } from "./telemetry/observed-features.ts";
@@ -69,6 +69,8 @@ export interface AppOptions extends Features {
   lifecycle?: Lifecycle;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
+  /** See {@link Surroundings}. Default: that of the process, or `now` where one is given. */
+  monotonicNow?: () => number;
 }
 
 export type Rooms = ReturnType<typeof buildRooms>;
@@ -77,10 +79,11 @@ export type Rooms = ReturnType<typeof buildRooms>;
 export function buildRooms(options: AppOptions) {
   const { config, log, now = systemClock, metrics = createMetrics() } = options;
   const { lifecycle = createLifecycle() } = options;
+  const { monotonicNow = options.now ?? monotonicClock } = options;
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
-  const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, now) };
-  const surroundings: Surroundings = { now, randomBytes, log };
+  const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
+  const surroundings = { now, monotonicNow, randomBytes, log };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
     throw new Error(
@@ -143,7 +146,7 @@ export function buildRooms(options: AppOptions) {
     ...config.grantCache,
     grants,
     records,
-    now,
+    now: monotonicNow,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
   const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
@@ -219,16 +222,20 @@ const MAX_JWKS_BYTES = 65_536;
 /** What clients with a metadata document need: their document, and a check of what they sign. */
 function clientIdMetadataRooms(
   { config, records, safeFetch = createSafeFetch }: AppOptions,
-  { now, log }: Surroundings,
+  { now, monotonicNow, log }: Required<Surroundings>,
   redirectUriPolicy: RedirectUriPolicy,
 ): { documents: ClientIdMetadata | undefined; verifyAssertion: ClientAuthentication["verifyAssertion"] } {
   const { baseUrl, clientIdMetadata } = config;
   const { domains } = clientIdMetadata;
-  const fetchJwks = createFetchJwks({ fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }), now, log });
+  const fetchJwks = createFetchJwks({
+    fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }),
+    now: monotonicNow,
+    log,
+  });
   const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, fetchJwks, records, now };
   return {
     documents: clientIdMetadata.enabled
-      ? createClientIdMetadata({ fetch: safeFetch(), domains, redirectUriPolicy, now, log })
+      ? createClientIdMetadata({ fetch: safeFetch(), domains, redirectUriPolicy, now, monotonicNow, log })
       : undefined,
     verifyAssertion: (assertion, assertionType, client) =>
       verifyClientAssertion(assertion, assertionType, client, rules),

@@ -33,12 +33,15 @@ export function createClientIdMetadata(rooms: {
   domains: DomainPolicy;
   redirectUriPolicy: RedirectUriPolicy;
   now: () => number;
+  /** What copies age by. Default: `now`. */
+  monotonicNow?: () => number;
   log: Logger;
   limits?: Partial<CacheLimits>;
 }): ClientIdMetadata {
-  const { domains, redirectUriPolicy, now, log } = rooms;
+  const { domains, redirectUriPolicy, now, monotonicNow = now, log } = rooms;
   const documents = createDocumentCache({
     ...rooms,
+    now: monotonicNow,
     parse: (body, clientId) => parseClientIdMetadata(body, clientId, { redirectUriPolicy, now: now() }),
   });
 
