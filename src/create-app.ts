@@ -19,7 +19,7 @@ import { redisRecords } from "./storage/redis.ts";
 import { reencrypt } from "./storage/reencrypt.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
-import { systemClock } from "./surroundings.ts";
+import { monotonicClock, systemClock } from "./surroundings.ts";
 import { countDecisions } from "./telemetry/decision-metrics.ts";
 import { collectProcessMetrics, createMetrics } from "./telemetry/metrics.ts";
 import type { Tracing } from "./telemetry/tracing.ts";
@@ -100,7 +100,7 @@ export async function openApp(
   const policy = watchPolicyFile(config, features, audit, log);
   const tracing = await traceIfAsked(config, log);
   const records = opened ?? createRecords(config, log);
-  const surroundings = { now: systemClock, randomBytes, log };
+  const surroundings = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
   const lifecycle = createLifecycle();
   const close = async () => {

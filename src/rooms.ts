@@ -41,7 +41,7 @@ import { encryptedStore } from "./storage/encrypted.ts";
 import { sparingRateLimits } from "./storage/rate-limits.ts";
 import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
-import { type Surroundings, systemClock } from "./surroundings.ts";
+import { monotonicClock, type Surroundings, systemClock } from "./surroundings.ts";
 import { countDecisions } from "./telemetry/decision-metrics.ts";
 import { createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import { observedFeatures } from "./telemetry/observed-features.ts";
@@ -77,6 +77,8 @@ export interface AppOptions extends Features {
   lifecycle?: Lifecycle;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
+  /** See {@link Surroundings}. Default: that of the process, or `now` where one is given. */
+  monotonicNow?: () => number;
 }
 
 export type Rooms = ReturnType<typeof buildRooms>;
@@ -85,10 +87,11 @@ export type Rooms = ReturnType<typeof buildRooms>;
 export function buildRooms(options: AppOptions) {
   const { config, log, now = systemClock, metrics = createMetrics() } = options;
   const { lifecycle = createLifecycle() } = options;
+  const { monotonicNow = options.now ?? monotonicClock } = options;
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
-  const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, now) };
-  const surroundings: Surroundings = { now, randomBytes, log };
+  const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
+  const surroundings = { now, monotonicNow, randomBytes, log };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
     throw new Error(
@@ -158,7 +161,7 @@ export function buildRooms(options: AppOptions) {
     ...config.grantCache,
     grants,
     records,
-    now,
+    now: monotonicNow,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
   const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });

@@ -2,10 +2,20 @@
 import type { Logger } from "pino";
 
 export interface Surroundings {
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch: what tokens and records say. */
   now(): number;
+  /**
+   * Seconds since some moment: how long something lasts within this process. Nobody can set this clock, so that a step of
+   * the other one (NTP, an operator, a virtual machine) neither ends what is kept nor makes it last. Default: `now`.
+   */
+  monotonicNow?(): number;
   randomBytes(size: number): Buffer;
   log: Logger;
+}
+
+/** Seconds since the start of the process. */
+export function monotonicClock(): number {
+  return performance.now() / 1000;
 }
 
 /** Seconds since the epoch. */

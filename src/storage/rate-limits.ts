@@ -22,7 +22,7 @@ const MAX_LOCAL_KEYS = 10_000;
  * Whoever stays far below a limit is counted here alone, so that usual requests need no store for it. A limit may
  * therefore be exceeded by a twentieth for each replica; one below twenty never is. What must never be exceeded, because
  * it bounds what is stored, is a budget (budgets.ts).
- * @param now seconds since the epoch
+ * @param now seconds since some moment, by a clock that nobody sets
  */
 export function sparingRateLimits(shared: RateLimits, now: () => number): RateLimits {
   const windows = new Map<string, { until: number; counts: Map<string, number> }>();

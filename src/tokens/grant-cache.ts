@@ -6,7 +6,6 @@
 import type { GrantCacheConfig } from "../config.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { Records } from "../storage/store.ts";
-import type { Surroundings } from "../surroundings.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 
@@ -25,7 +24,9 @@ export interface GrantCache {
 /** How a look-up went: `stale` is an answer during an outage of the store. */
 export type Lookup = "hit" | "miss" | "stale";
 
-interface Options extends GrantCacheConfig, Pick<Surroundings, "now"> {
+interface Options extends GrantCacheConfig {
+  /** Seconds since some moment, by a clock that nobody sets. */
+  now(): number;
   grants: Pick<Grants, "find">;
   records: Pick<Records, "watch">;
   onLookup?: (lookup: Lookup) => void;

@@ -20,7 +20,7 @@ export interface Discovered {
 /** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
 export function cachedDiscovery(
   config: UpstreamConfig,
-  { now, log }: Surroundings,
+  { now, monotonicNow = now, log }: Surroundings,
 ): () => Promise<Discovered> {
   let current: Discovered | undefined;
   let freshUntil = 0;
@@ -32,11 +32,11 @@ export function cachedDiscovery(
     try {
       const configuration = await discover(config);
       current = { configuration, keys: keysOf(configuration) };
-      freshUntil = now() + DISCOVERY_SECONDS;
+      freshUntil = monotonicNow() + DISCOVERY_SECONDS;
       return current;
     } catch (cause) {
       failure = cause;
-      retryAt = now() + DISCOVERY_RETRY_SECONDS;
+      retryAt = monotonicNow() + DISCOVERY_RETRY_SECONDS;
       log.error(
         { reason: "discovery_failed", issuer: config.issuer, cause: causes(cause) },
         "Discovery failed: nobody can sign in until the identity provider answers. Is its issuer right?",
@@ -59,10 +59,10 @@ export function cachedDiscovery(
   return async () => {
     if (current !== undefined) {
       // Nobody waits for a renewal; what is known serves on meanwhile.
-      if (now() >= freshUntil && now() >= retryAt) attempt ??= attemptDiscovery();
+      if (monotonicNow() >= freshUntil && monotonicNow() >= retryAt) attempt ??= attemptDiscovery();
       return current;
     }
-    if (now() < retryAt)
+    if (monotonicNow() < retryAt)
       throw new UnavailableError("identity provider", { reason: "discovery_failed", cause: failure });
     attempt ??= attemptDiscovery();
     return attempt;

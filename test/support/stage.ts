@@ -82,8 +82,11 @@ export interface Stage {
   identityProvider: Awaited<ReturnType<typeof startIdentityProvider>>;
   /** Everything logged so far, one object a line. */
   log: Array<Record<string, unknown>>;
-  /** Seconds by which the server's clock is ahead. */
-  clock: { ahead: number };
+  /**
+   * `ahead`: seconds that have passed for the server, and not for the test. `stepped`: seconds by which somebody set its
+   * clock, while no time passed.
+   */
+  clock: { ahead: number; stepped: number };
   /** The grant that an access token belongs to, as it is stored. */
   grantOf(accessToken: string): Promise<Grant | undefined>;
   reencrypt(): Promise<unknown>;
@@ -137,8 +140,9 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     { level: "debug", base: null },
     { write: (line: string) => void log.push(JSON.parse(line)) },
   );
-  const clock = { ahead: 0 };
-  const now = () => Math.floor(Date.now() / 1000) + clock.ahead;
+  const clock = { ahead: 0, stepped: 0 };
+  const now = () => Math.floor(Date.now() / 1000) + clock.ahead + clock.stepped;
+  const monotonicNow = () => performance.now() / 1000 + clock.ahead;
   const tools = [
     whoami,
     sayHello,
@@ -156,6 +160,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     const { upstream } = config;
     const provider = createOidcProvider(upstream, {
       now,
+      monotonicNow,
       randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
       log: logger,
     });
@@ -172,6 +177,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       identityProvider: provider,
       log: logger,
       now,
+      monotonicNow,
     });
   }
 

@@ -1,0 +1,92 @@
+/**
+ * Somebody sets the server's clock (NTP, an operator, a virtual machine that was asleep): what lasts so many seconds lasts
+ * that long by a clock that nobody sets. Times in tokens and records are the wall clock's, as they were.
+ */
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
+import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
+import { until } from "../support/redis-admin.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+describe("a session in use, while Redis is away", { skip: skipWithoutRedisServer() }, () => {
+  let redis: TestRedis;
+  let stage: Stage;
+  let token: string;
+  before(async () => {
+    redis = await startRedis();
+    stage = await startStage({
+      redisUrl: redis.url,
+      environment: { REDIS_TIMEOUT_MS: "500", STORE_OUTAGE_SECONDS: "60" },
+    });
+    const tokens = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    token = tokens.access_token;
+    assert.equal(await status(), 200);
+    await redis.kill();
+    await until("Redis is missed", async () => (await fetch(`${stage.baseUrl}/readyz`)).status === 503);
+  });
+  beforeEach(() => {
+    Object.assign(stage.clock, { ahead: 0, stepped: 0 });
+  });
+  after(async () => {
+    await stage?.close();
+    await redis.stop();
+  });
+  const status = async () => (await callTool(stage.url, token, "whoami")).status;
+
+  test("goes on, though the clock was set ahead by more than the outage may last", async () => {
+    stage.clock.stepped = 600;
+    assert.equal(await status(), 200);
+  });
+
+  test("does not go on for longer, though the clock was set back", async () => {
+    stage.clock.ahead = 61;
+    stage.clock.stepped = -3_600;
+    assert.equal(await status(), 503);
+  });
+});
+
+test("a window of a limit does not begin anew, because the clock was set ahead", async () => {
+  const stage = await startStage();
+  // The first twentieth is counted in this process alone, and what comes after it together with the other replicas.
+  const { rateLimits } = stage.records;
+  const { count } = rateLimits;
+  let shared = 0;
+  rateLimits.count = (limit, key) => {
+    shared++;
+    return count(limit, key);
+  };
+  const ask = async () => {
+    const before = shared;
+    await fetch(`${stage.baseUrl}/token`, { method: "POST" });
+    return shared > before;
+  };
+  try {
+    await until("the twentieth is used up", ask, { everyMs: 0 });
+    stage.clock.stepped = 7_200;
+    assert.equal(await ask(), true);
+    stage.clock.ahead = 7_200;
+    assert.equal(await ask(), false, "time did pass");
+  } finally {
+    await stage.close();
+  }
+});
+
+test("discovery that failed is tried again a second later, though the clock was set back by an hour", async () => {
+  const stage = await startStage({ issuer: "http://localhost:1" });
+  try {
+    const failures = () =>
+      stage.log.filter(({ reason, issuer }) => reason === "discovery_failed" && issuer !== undefined).length;
+    const client = await register(stage.baseUrl);
+    const signIn = () => signInForTokens(stage.baseUrl, client).catch(() => {});
+    await signIn();
+    const before = failures();
+    assert.ok(before > 0);
+    stage.clock.stepped = -3_600;
+    stage.clock.ahead = 2;
+    await signIn();
+    assert.ok(failures() > before);
+  } finally {
+    await stage.close();
+  }
+});
