@@ -267,7 +267,12 @@ const MAX_JWKS_BYTES = 65_536;
 /** What clients with a metadata document need: their document, and a check of what they sign. */
 function clientIdMetadataRooms(
   { config, records, safeFetch = createSafeFetch }: AppOptions,
-  { now, log, stored }: Surroundings & { stored(kind: "document" | "key-set"): StoredDocuments },
+  {
+    now,
+    monotonicNow,
+    log,
+    stored,
+  }: Required<Surroundings> & { stored(kind: "document" | "key-set"): StoredDocuments },
   redirectUriPolicy: RedirectUriPolicy,
 ): {
   documents: ClientIdMetadata | undefined;
@@ -282,13 +287,22 @@ function clientIdMetadataRooms(
     stored: stored("key-set"),
     heldSeconds,
     now,
+    monotonicNow,
     log,
   });
   const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
   return {
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
-          ...{ fetch: safeFetch(), stored: stored("document"), domains, redirectUriPolicy, now, log },
+          ...{
+            fetch: safeFetch(),
+            stored: stored("document"),
+            domains,
+            redirectUriPolicy,
+            now,
+            monotonicNow,
+            log,
+          },
           limits: { heldSeconds },
         })
       : undefined,

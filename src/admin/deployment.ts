@@ -95,8 +95,13 @@ export async function withDeployment<Result>(
       clients: stored(records, sealer, "client", Client),
       grantsOfSubject: (subject) => membersOf(records, subjectIndex(subject)),
       grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
-      removeClient: createClients(clientStore, config.clients, { documents: undefined }, config.lifetimes, systemClock)
-        .remove,
+      removeClient: createClients(
+        clientStore,
+        config.clients,
+        { documents: undefined },
+        config.lifetimes,
+        systemClock,
+      ).remove,
       markEnded: endings.mark,
       async endGrant(id, reason) {
         const ended = await grants.end(id, reason);

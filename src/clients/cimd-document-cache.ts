@@ -20,7 +20,10 @@ export interface DocumentCacheOptions<T> {
   textOf?: (value: T) => string;
   /** Where the copies of clients that hold grants are kept for all replicas. Default: nowhere. */
   stored?: StoredDocuments | undefined;
+  /** Seconds since the epoch. */
   now: () => number;
+  /** What copies in this process age by. Default: `now`. */
+  monotonicNow?: () => number;
   log: Logger;
   limits?: Partial<CacheLimits>;
 }
@@ -71,6 +74,7 @@ export interface DocumentCache<T> {
   hold(url: string, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
 }
 
+/** Times are by this process's monotonic clock. */
 interface Copy<T> {
   value: T;
   /** What {@link DocumentCacheOptions.parse} made the value of. */
@@ -115,7 +119,7 @@ const KEPT_HEADERS = [
 ] as const;
 
 export function createDocumentCache<T>(options: DocumentCacheOptions<T>): DocumentCache<T> {
-  const { fetch, parse, textOf, stored, now, log } = options;
+  const { fetch, parse, textOf, stored, now: wallClock, monotonicNow: now = wallClock, log } = options;
   const limits = { ...LIMITS, ...options.limits };
   const max = { copies: limits.maxCopies, bytes: limits.maxBytes };
   const bytesOf = (copy: Copy<T>) => copy.text.length + JSON.stringify(copy.headers).length;
@@ -140,8 +144,9 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
 
   /** What another replica stored may be newer than what is here. */
   async function newest(url: string, here: Copy<T> | undefined): Promise<Copy<T> | undefined> {
-    const record = await stored?.get(url);
-    if (record === undefined) return here;
+    const found = await stored?.get(url);
+    if (found === undefined) return here;
+    const record = shifted(found, now() - wallClock());
     const { heldUntil } = record;
     const copy = here !== undefined && here.checkedAt >= record.checkedAt ? here : readStored(url, record);
     if (copy === undefined) return here;
@@ -217,7 +222,7 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
 
   async function put(url: string, copy: Copy<T>): Promise<void> {
     const { value: _, retryAt: __, ...document } = copy;
-    await stored?.put(url, document, now()).catch(notStored(url));
+    await stored?.put(url, shifted(document, wallClock() - now()), wallClock()).catch(notStored(url));
   }
 
   async function forget(url: string): Promise<void> {
@@ -265,6 +270,18 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
       remember(url, kept);
       await put(url, kept);
     },
+  };
+}
+
+/** The same document by another clock: replicas have the epoch in common, and nothing else. */
+function shifted(document: StoredDocument, seconds: number): StoredDocument {
+  const { checkedAt, freshUntil, staleUntil, heldUntil } = document;
+  return {
+    ...document,
+    checkedAt: checkedAt + seconds,
+    freshUntil: freshUntil + seconds,
+    staleUntil: staleUntil + seconds,
+    heldUntil: heldUntil + seconds,
   };
 }
 

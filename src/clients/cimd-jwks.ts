@@ -40,7 +40,7 @@ export function parseJwks(value: unknown): { jwks: JSONWebKeySet } | { problem: 
 
 /** Key sets by URL, cached; `fetch` should allow some 64 KB. */
 export function createKeySets(
-  rooms: Pick<DocumentCacheOptions<JSONWebKeySet>, "fetch" | "stored" | "now" | "log"> & {
+  rooms: Pick<DocumentCacheOptions<JSONWebKeySet>, "fetch" | "stored" | "now" | "monotonicNow" | "log"> & {
     heldSeconds?: number;
   },
 ): KeySets {

@@ -35,7 +35,10 @@ export interface ClientIdMetadata {
 const MAX_URL_LENGTH = 2_048;
 
 export function createClientIdMetadata(
-  rooms: Pick<DocumentCacheOptions<DocumentClient>, "fetch" | "stored" | "now" | "log" | "limits"> & {
+  rooms: Pick<
+    DocumentCacheOptions<DocumentClient>,
+    "fetch" | "stored" | "now" | "monotonicNow" | "log" | "limits"
+  > & {
     /** From which domains clients are welcome. */
     domains: DomainPolicy;
     redirectUriPolicy: RedirectUriPolicy;

@@ -53,7 +53,7 @@ export function cachedDiscovery(
     const { jwks_uri: uri } = configuration.serverMetadata();
     if (uri === undefined) throw new Error("The provider's discovery document names no jwks_uri");
     if (current?.keys.uri === uri) return current.keys;
-    return createProviderKeys(uri, config.timeoutSeconds, { now, log });
+    return createProviderKeys(uri, config.timeoutSeconds, { now, monotonicNow, log });
   }
 
   return async () => {

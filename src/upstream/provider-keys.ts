@@ -52,7 +52,7 @@ interface KeySet {
 export function createProviderKeys(
   uri: string,
   timeoutSeconds: number,
-  { now, log }: Pick<Surroundings, "now" | "log">,
+  { now: wallClock, monotonicNow: now = wallClock, log }: Pick<Surroundings, "now" | "monotonicNow" | "log">,
 ): ProviderKeys {
   let known: KeySet | undefined;
   let underWay: Promise<KeySet> | undefined;
@@ -63,7 +63,10 @@ export function createProviderKeys(
 
   async function attempt(pace: Pace): Promise<KeySet> {
     try {
-      known = { find: createLocalJWKSet(await fetchKeySet(uri, timeoutSeconds, now)), fetchedAt: now() };
+      known = {
+        find: createLocalJWKSet(await fetchKeySet(uri, timeoutSeconds, wallClock)),
+        fetchedAt: now(),
+      };
       failed.clear();
       return known;
     } catch (cause) {

@@ -179,7 +179,8 @@ describe("examples/policy/", () => {
 
   test("is explained by the line that its head gives", async () => {
     const [, line = ""] =
-      /mcp-oidc-proxy (admin policy explain .*)/.exec(readFileSync("examples/policy/tools.mts", "utf8")) ?? [];
+      /mcp-oidc-proxy (admin policy explain .*)/.exec(readFileSync("examples/policy/tools.mts", "utf8")) ??
+      [];
     const explained = await promisify(execFile)(
       process.execPath,
       ["--import", "tsx", "src/bin.ts", ...line.split(" ")],

@@ -1,0 +1,98 @@
+/** Signing out at the provider while a sign-in is under way: what must not open after it, and what still may. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, test } from "node:test";
+import { decodeJwt, type JWTPayload } from "jose";
+import { Browser } from "../support/browser.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import { authorizeUrl, postForm, REDIRECT_URI, type Registered, register } from "../support/oauth-client.ts";
+import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+describe("a sign-out while a sign-in is under way", () => {
+  let stage: Stage;
+  let upstream: FaultyProxy;
+  let client: Registered;
+  let sign: Sign;
+  before(async () => {
+    upstream = await startFaultyProxy();
+    sign = await publishKey(upstream);
+    stage = await startStage({ throughProxy: upstream });
+    client = await register(stage.baseUrl);
+  });
+  afterEach(() => {
+    upstream.rewrite = undefined;
+  });
+  after(async () => {
+    await stage.close();
+    await upstream.close();
+  });
+
+  const seconds = () => Math.floor(Date.now() / 1000);
+
+  async function report(who: { sub?: string; sid?: string }): Promise<void> {
+    const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who));
+    const answer = await postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+    assert.equal(answer.status, 200);
+  }
+
+  /** Authenticated at the provider, whose ID token will say this as well; `finish` lets the browser come back. */
+  async function begin(login: string, says: JWTPayload): Promise<() => Promise<string>> {
+    upstream.rewrite = async (body) => {
+      const { sid: _, ...claims } = decodeJwt(String(body.id_token));
+      return { ...body, id_token: await sign({ ...claims, ...says }) };
+    };
+    const callbackUrl = `${stage.baseUrl}/auth/callback`;
+    const browser = new Browser({
+      stopAt: ({ href }) => [REDIRECT_URI, callbackUrl].some((stop) => href.startsWith(stop)),
+    });
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const page = await browser.submit(consent, {}, { button: "approve" });
+    const { redirectedTo } = await browser.submit(page, { login });
+    assert.ok(redirectedTo);
+    return async () => {
+      const { searchParams } = (await browser.get(redirectedTo)).redirectedTo ?? new URL("about:blank");
+      assert.equal(searchParams.get("state"), "the-state");
+      return searchParams.get("error") ?? (searchParams.has("code") ? "code" : "nothing");
+    };
+  }
+
+  const cases: Array<[string, JWTPayload, { sub?: string; sid?: string }, string]> = [
+    ["of that user", {}, { sub: "a" }, "access_denied"],
+    ["of that user, who is known with a session", { sid: "b1" }, { sub: "b" }, "access_denied"],
+    ["of that session", { sid: "c1" }, { sub: "c", sid: "c1" }, "access_denied"],
+    ["of a session, and none is known of the sign-in", {}, { sub: "d", sid: "d1" }, "access_denied"],
+    ["of a user who authenticated before it", { auth_time: seconds() - 5 }, { sub: "e" }, "access_denied"],
+    ["of the session before this one", { sid: "f2" }, { sub: "f", sid: "f1" }, "code"],
+    ["after which they authenticated anew", { auth_time: seconds() + 3_600 }, { sub: "g" }, "code"],
+    ["of somebody else", { sid: "h1" }, { sub: "another", sid: "h2" }, "code"],
+  ];
+  for (const [index, [name, says, who, expected]] of cases.entries())
+    test(`${name}: ${expected}`, async () => {
+      const finish = await begin("abcdefgh"[index] ?? "", says);
+      await report(who);
+      assert.equal(await finish(), expected);
+    });
+
+  test("does not keep out who signs in again, in the same second", async () => {
+    const finish = await begin("again", {});
+    await report({ sub: "again" });
+    assert.equal(await finish(), "access_denied");
+    assert.ok(
+      stage.log.some(({ reason, path }) => reason === "ended_meanwhile" && path === "/auth/callback"),
+    );
+    assert.equal(await (await begin("again", {}))(), "code");
+  });
+
+  test("opens no session at /connections", async () => {
+    const callbackUrl = `${stage.baseUrl}/auth/callback`;
+    const browser = new Browser({ stopAt: ({ href }) => href.startsWith(callbackUrl) });
+    const page = await browser.get(`${stage.baseUrl}/connections`);
+    const login = await browser.submit(page, {}, { button: "Sign in" });
+    const { redirectedTo } = await browser.submit(login, { login: "looks" });
+    await report({ sub: "looks" });
+    const answer = await browser.get(redirectedTo ?? "");
+    assert.equal(answer.status, 403);
+    assert.match(answer.body, /signed out while this sign-in was under way/);
+    assert.doesNotMatch((await browser.get(`${stage.baseUrl}/connections`)).body, /looks/);
+  });
+});
