@@ -1,6 +1,6 @@
 /** Names that clients give themselves: what hides is gone, what is only hidden is no name, scripts and emoji stay. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { readableName } from "../../src/oauth/readable-name.ts";
 
 const NOTHING = [
@@ -19,8 +19,10 @@ const NOTHING = [
   "\ue000\ud800",
   "\u3164 \u2800\t\u202e",
 ];
-for (const name of NOTHING)
-  test(`${JSON.stringify(name)} is no name`, () => assert.equal(readableName(name), undefined));
+describe("a name that nobody sees", () => {
+  for (const name of NOTHING)
+    test(`${JSON.stringify(name)} is no name`, () => assert.equal(readableName(name), undefined));
+});
 
 const SHOWN: Array<[string, string]> = [
   ["Clau\u200bde", "Claude"],
