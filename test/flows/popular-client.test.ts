@@ -1,0 +1,108 @@
+/** A client that thousands use is removed: all of it ends, however often that fails, and Redis and memory are spared. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { pino } from "pino";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
+import { Grant } from "../../src/tokens/grant.ts";
+import { clientIndex, subjectIndex } from "../../src/tokens/grant-index.ts";
+import { eventually } from "../support/eventually.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import {
+  authorizeUrl,
+  callTool,
+  type Registered,
+  refresh,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
+import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const HOLDERS = 4_000;
+
+describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () => {
+  let redis: TestRedis;
+  let proxy: RedisProxy;
+  let upstream: FaultyProxy;
+  let stage: Stage;
+  before(async () => {
+    redis = await startRedis();
+    proxy = await startRedisProxy(redis.port);
+    upstream = await startFaultyProxy();
+    stage = await startStage({
+      redisUrl: proxy.url,
+      throughProxy: upstream,
+      environment: { REDIS_TIMEOUT_MS: "10000" },
+    });
+  });
+  after(async () => {
+    upstream.dropUnanswered();
+    await stage.close();
+    await upstream.close();
+    await proxy.close();
+    await redis.stop();
+  });
+
+  /** As many grants as if so many people had signed in, each with a refresh token of the provider. */
+  async function signInThousands(accessToken: string): Promise<void> {
+    const grant = await stage.grantOf(accessToken);
+    assert.ok(grant !== undefined);
+    const { records, config } = stage;
+    const sealer = createSealer(config.secretKeys);
+    const log = pino({ level: "silent" });
+    const store = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+    for (let i = 0; i < HOLDERS; i += 100)
+      await Promise.all(
+        Array.from({ length: 100 }, async (_, j) => {
+          const copy = { ...grant, id: randomBytes(16).toString("base64url"), subject: `user ${i + j}` };
+          const names = [clientIndex(copy.clientId), subjectIndex(copy.subject)];
+          await records.indexes.add(names, copy.id, { due: 3_600, latest: 3_600 });
+          await store.put(copy.id, copy, 3_600);
+        }),
+      );
+  }
+
+  const remove = (client: Registered) =>
+    fetch(`${client.registration_client_uri}`, {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${client.registration_access_token}` },
+    });
+  const audited = (event: string) => stage.log.filter(({ audit }) => audit === event).length;
+  const keysLeft = async (kind: string) => {
+    let count = 0;
+    for await (const _ of stage.records.keys(kind)) count++;
+    return count;
+  };
+
+  test("is removed although the store failed halfway, and the provider hangs: said again, everything has ended", async () => {
+    const client = await register(stage.baseUrl);
+    const other = await register(stage.baseUrl);
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    const others = await signInForTokens(stage.baseUrl, other, { login: "bob" });
+    await signInThousands(tokens.access_token);
+    upstream.hangsAtRevocation = true;
+
+    // In the midst of it.
+    const removing = remove(client);
+    await eventually("a part has ended", () => audited("grant_ended") > 1_000);
+    proxy.lose(/'DEL'[\s\S]*:grant:/);
+    const failed = await removing;
+    if (failed.status !== 204) {
+      assert.equal(failed.status, 503);
+      assert.ok(Number(failed.headers.get("retry-after")) > 0);
+      // Meanwhile nobody gets in by it any more.
+      await eventually("the store answers", async () => (await fetch(`${stage.baseUrl}/readyz`)).ok);
+      assert.equal((await fetch(authorizeUrl(stage.baseUrl, client))).status, 400);
+      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 401);
+      await eventually("it is removed", async () => (await remove(client)).status === 204, 180);
+    }
+    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    assert.equal(audited("client_removed"), 1);
+    assert.equal(await keysLeft("grant:"), 1, "all but the other client's");
+    assert.equal((await callTool(stage.url, others.access_token, "whoami")).status, 200);
+    assert.equal((await remove(client)).status, 401, "it is gone");
+  });
+});

@@ -1,0 +1,91 @@
+/**
+ * A million members in every index that a sign-in and an end touch: what they cost is what Redis itself counts, and not
+ * more than in an empty one but for a few members that are looked at on the way.
+ */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { createClient } from "@keyv/redis";
+import { clientIndex, sessionIndex, subjectIndex } from "../../src/tokens/grant-index.ts";
+import { authorize, newBrowser, type Registered, redeem, register, revoke } from "../support/oauth-client.ts";
+import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const MEMBERS = 1_000_000;
+const AT_ONCE = 2_000;
+/** Members that are looked at: in each of three indexes 16, with two commands; of the user the limit and a few, with four. */
+const MOST_MORE_COMMANDS = 3 * 16 * 2 + 116 * 4 + 20;
+// By its own clock, which goes on while others have the processor. Reading a million members takes several times as long.
+const HELD_MICROSECONDS = 100_000;
+
+describe("a million members in every index", { skip: skipWithoutRedisServer() }, () => {
+  let redis: TestRedis;
+  let stage: Stage;
+  let client: Registered;
+  const browser = newBrowser();
+  let tell: (...command: string[]) => Promise<unknown>;
+  let disconnect: () => void;
+  before(async () => {
+    redis = await startRedis();
+    const connection = createClient({ url: redis.url }).on("error", () => {});
+    await connection.connect();
+    tell = (...command) => connection.sendCommand(command);
+    disconnect = () => connection.destroy();
+    stage = await startStage({ redisUrl: redis.url, environment: { REDIS_TIMEOUT_MS: "10000" } });
+    client = await register(stage.baseUrl);
+  });
+  after(async () => {
+    await stage.close();
+    disconnect();
+    await redis.stop();
+  });
+
+  const number = async (section: string, name: string) =>
+    Number(new RegExp(`^${name}:(\\d+)`, "m").exec(String(await tell("INFO", section)))?.[1]);
+  interface Cost {
+    commands: number;
+    bytes: number;
+  }
+
+  /** A sign-in from the provider's session of this browser, and its end. */
+  async function signInAndOut(): Promise<{ cost: Cost; sid: string }> {
+    const [commands, bytes] = [
+      await number("stats", "total_commands_processed"),
+      await number("stats", "total_net_output_bytes"),
+    ];
+    const code = (await authorize(stage.baseUrl, client, { browser })).get("code");
+    const { body } = await redeem(stage.baseUrl, client, code);
+    const grant = await stage.grantOf(body.access_token);
+    assert.equal((await revoke(stage.baseUrl, client, body.refresh_token)).status, 200);
+    const cost = {
+      commands: (await number("stats", "total_commands_processed")) - commands,
+      bytes: (await number("stats", "total_net_output_bytes")) - bytes,
+    };
+    return { cost, sid: String(grant?.claims.sid) };
+  }
+
+  /** Half of it as the landed version left it, half of it due here. */
+  async function fill(index: string): Promise<void> {
+    const key = `${(stage.config.store as { keyPrefix: string }).keyPrefix}:index:${index}`;
+    const day = Math.floor(Date.now() / 1000) - 86_400;
+    for (let i = 0; i < MEMBERS; i += AT_ONCE) {
+      const score = i % (2 * AT_ONCE) === 0 ? day : day * 1000;
+      const members = Array.from({ length: AT_ONCE }, (_, j) => [String(score), `gone-${i + j}`]);
+      await tell("ZADD", key, ...members.flat());
+    }
+  }
+
+  test("a sign-in and an end cost what they cost in an empty one, and no command reads it", async (t) => {
+    await signInAndOut(); // connections are made, and scripts are known
+    const empty = await signInAndOut();
+    for (const index of [subjectIndex("alice"), clientIndex(client.client_id), sessionIndex(empty.sid)])
+      await fill(index);
+    await tell("CONFIG", "SET", "slowlog-log-slower-than", String(HELD_MICROSECONDS));
+    await tell("SLOWLOG", "RESET");
+    const full = await signInAndOut();
+    t.diagnostic(`empty ${JSON.stringify(empty.cost)}, full ${JSON.stringify(full.cost)}`);
+    assert.equal(full.sid, empty.sid);
+    assert.ok(full.cost.commands <= empty.cost.commands + MOST_MORE_COMMANDS, "commands");
+    assert.ok(full.cost.bytes <= empty.cost.bytes + 65_536, "bytes");
+    assert.deepEqual(await tell("SLOWLOG", "GET", "10"), []);
+  });
+});
