@@ -8,13 +8,14 @@ RUN npm ci --ignore-scripts
 
 FROM base AS production-dependencies
 COPY package.json package-lock.json ./
-RUN npm ci --ignore-scripts --omit=dev
+RUN npm ci --ignore-scripts --omit=dev --omit=optional
 
 FROM dependencies AS build
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
-RUN npm run build
+# The demo is for the package: its identity provider, where anybody signs in, has no place in the image.
+RUN npm run build && rm -r dist/dev
 
 # The server with its embedded identity provider, where anybody signs in as anybody: for one computer, never deployed.
 FROM dependencies AS demo

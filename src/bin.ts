@@ -6,11 +6,17 @@ const COMMANDS: Readonly<Record<string, () => Promise<unknown>>> = {
   start: () => import("./main.ts"),
   doctor: () => import("./doctor.ts"),
   admin: () => import("./admin.ts"),
+  demo: () => import("./dev/demo.ts").catch(sayWhatIsMissing),
+  dev: () => import("./dev/dev.ts").catch(sayWhatIsMissing),
+  walkthrough: () => import("./dev/walkthrough.ts"),
 };
 
 const HELP = `mcp-oidc-proxy [start] [--tools FILE]   the server, with the tools that FILE exports (TOOLS_MODULE)
 mcp-oidc-proxy doctor [token TOKEN|-]   what is wrong with a configuration, or with a token
 mcp-oidc-proxy admin …                  look at, and change, what a deployment holds
+mcp-oidc-proxy demo [--tools FILE]      a trial on this computer, with an identity provider where anybody signs in
+mcp-oidc-proxy dev --tools FILE         the same for writing tools: the server is replaced when a file changes
+mcp-oidc-proxy walkthrough              a client goes all the way against a running demo, every hop explained
 mcp-oidc-proxy help
 
 Settings come from the environment and from .env: .env.example in the package explains them.
@@ -28,4 +34,13 @@ else if (run === undefined) {
   // The command sees its own arguments only, as if it had been started by itself.
   if (!isOption) process.argv.splice(2, 1);
   await run();
+}
+
+/** The embedded identity provider is an optional dependency: a production install leaves it out. */
+function sayWhatIsMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== "ERR_MODULE_NOT_FOUND" || !error.message.includes("'oidc-provider'")) throw error;
+  process.stderr.write(
+    `${name} needs the embedded identity provider, which is not installed here: npm install --no-save oidc-provider@9\n`,
+  );
+  process.exit(1);
 }

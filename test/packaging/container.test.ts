@@ -85,6 +85,17 @@ describe("Dockerfile", () => {
     );
   });
 
+  test("has neither the demo nor its identity provider", () => {
+    const commands = stages(dockerfile).flatMap(({ name, instructions }) =>
+      instructions.filter(({ verb }) => verb === "RUN").map(({ rest }) => `${name}: ${rest}`),
+    );
+    assert.ok(commands.some((line) => /^production-dependencies: npm ci .*--omit=optional/.test(line)));
+    assert.ok(commands.some((line) => /^build: .*rm -r dist\/dev$/.test(line)));
+    const { optionalDependencies, dependencies } = JSON.parse(read("package.json"));
+    assert.deepEqual(Object.keys(optionalDependencies), ["oidc-provider"]);
+    assert.ok(!("oidc-provider" in dependencies));
+  });
+
   test("has the command doctor, which hands on its arguments", (t) => {
     const bin = mkdtempSync(join(tmpdir(), "doctor-bin-"));
     t.after(() => rmSync(bin, { recursive: true }));

@@ -2,7 +2,16 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -132,7 +141,13 @@ describe("npm pack", () => {
     };
   }
 
-  async function start(program: string, args: string[], cwd: string, env = environment()) {
+  async function start(
+    program: string,
+    args: string[],
+    cwd: string,
+    env = environment(),
+    ready = "Listening",
+  ) {
     const child = spawn(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
     children.push(child);
     const exited = once(child, "exit");
@@ -141,7 +156,7 @@ describe("npm pack", () => {
       stream.on("data", (chunk: Buffer) => {
         output.text += chunk.toString();
       });
-    for (let attempt = 0; !output.text.includes("Listening"); attempt++) {
+    for (let attempt = 0; !output.text.includes(ready); attempt++) {
       if (child.exitCode !== null || attempt > 1_200) throw new Error(`It did not start:\n${output.text}`);
       await delay(50);
     }
@@ -165,7 +180,9 @@ describe("npm pack", () => {
     for (const path of ["dist/index.js", "dist/index.d.ts", "dist/bin.js"])
       assert.ok(files.includes(path), path);
     assert.deepEqual(
-      files.filter((path) => /^dist\/dev|test/.test(path)),
+      files.filter((path) =>
+        /^dist\/dev\/(api-reference|declarations|example)|^dist\/dev\/.*\.d\.ts$|test/.test(path),
+      ),
       [],
     );
   });
@@ -265,6 +282,23 @@ describe("npm pack", () => {
     assert.deepEqual(await toolNames(url, token), ["read_page"]);
     assert.equal((await callTool(url, token, "delete_page", { title: "Home" })).status, 403);
     assert.equal((await stop()).code, 0);
+  });
+
+  test("the command has the demo; without its identity provider it says what to install", async (t) => {
+    if (project === "") return t.skip("not installed");
+    const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
+    const env = { PATH: process.env.PATH, PORT: String(port) };
+    for (const name of ["demo", "dev"]) {
+      const args = [name, "--tools", "built/policy/tools.mjs"];
+      const stop = await start(command, args, project, env, "Stop with Ctrl+C");
+      const { url, token } = await signIn();
+      assert.ok((await toolNames(url, token)).includes("read_page"));
+      assert.equal((await stop()).code, 0);
+    }
+    renameSync(join(project, "node_modules/oidc-provider"), join(folder, "oidc-provider"));
+    const { code, stderr } = await run(command, ["demo"], { cwd: project, env }).catch((error) => error);
+    assert.equal(code, 1);
+    assert.match(stderr, /^demo needs the embedded identity provider.*npm install .*oidc-provider@9\n$/);
   });
 
   test("the command says what is wrong, in words", async (t) => {
