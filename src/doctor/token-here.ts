@@ -64,6 +64,7 @@ function readOnly({ get, keys, ping, watch, close, indexes }: Records): Records 
     replace: refuse,
     rewrite: refuse,
     delete: refuse,
+    deleteAll: refuse,
     deleteIf: refuse,
   };
 }

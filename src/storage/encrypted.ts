@@ -97,5 +97,6 @@ export function encryptedStore<T extends object>({
       }
     },
     delete: (key) => records.delete(keyOf(key)),
+    deleteAll: (keys) => records.deleteAll(keys.map(keyOf)),
   };
 }

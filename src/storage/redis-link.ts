@@ -13,8 +13,11 @@ export interface RedisLink extends Openable {
   readonly outlivesServers: boolean;
 }
 
-/** What one server and a cluster have in common, as far as it is needed here. Every one is about one key. */
-export type RedisCommands = Pick<RedisClientType, "isOpen" | "get" | "set" | "eval" | "zRem" | "zRange">;
+/** What one server and a cluster have in common, as far as it is needed here. In a cluster every one is about one key. */
+export type RedisCommands = Pick<
+  RedisClientType,
+  "isOpen" | "get" | "set" | "del" | "eval" | "zRem" | "zRange"
+>;
 
 // A handshake takes longer than a command, also where that may take very little.
 const LEAST_CONNECT_TIMEOUT_MS = 2_000;
