@@ -68,6 +68,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       name: brand.name,
       version: VERSION,
       resource,
+      usualScopes: catalogue.usual,
       listAll: config.listed === "all",
       auditArguments: config.audit.arguments,
       audit,
