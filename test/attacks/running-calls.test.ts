@@ -3,7 +3,10 @@
  * any more, the tool is told, the client is told why, and the audit log knows.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { after, before, describe, type TestContext, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { z } from "zod";
 import { requireScopes } from "../../src/mcp/access-token-context.ts";
@@ -14,13 +17,14 @@ import { elicit, inputRequired } from "../../src/mcp/input-required.ts";
 import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/policy/policy.ts";
 import { parsePolicy } from "../../src/policy/policy-file.ts";
 import { adminOf } from "../admin/support.ts";
-import { introduce } from "../support/asking.ts";
+import { introduce, reply } from "../support/asking.ts";
 import { signIn } from "../support/browser.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,
+  callTool,
   getJson,
   newBrowser,
   type Registered,
@@ -28,6 +32,7 @@ import {
   refresh,
   register,
   revoke,
+  signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
@@ -388,4 +393,97 @@ describe("a running call", redis, () => {
         stage.identityProvider.changeUser("alice", { permissions: ["weather:read"] });
       }
     });
+});
+
+describe("running calls of one process", () => {
+  async function small(environment: Record<string, string>, t: TestContext) {
+    const stage = await startStage({ tools, environment });
+    t.after(() => stage.close());
+    const client = await register(stage.baseUrl);
+    const session = async () => ({ client, ...(await signInForTokens(stage.baseUrl, client)) });
+    return { stage, session };
+  }
+  const call = { tool: "work", version: OLD, streams: false };
+  const stream = { ...call, streams: true };
+
+  test("have so many places for a session, and so many for everybody; who finds none is told to wait", async (t) => {
+    const limits = { MAX_RUNNING_CALLS_PER_GRANT: "3", MAX_RUNNING_CALLS: "4" };
+    const { stage, session } = await small(limits, t);
+    const [greedy, other] = [await session(), await session()];
+    const held = [
+      await begin(stage.url, greedy, call),
+      await begin(stage.url, greedy, stream),
+      await begin(stage.url, greedy, { ...stream, tool: "ask" }),
+    ];
+    const refused = await callTool(stage.url, greedy.access_token, "whoami");
+    assert.equal(refused.status, 429);
+    assert.ok(Number(refused.headers.get("retry-after")) > 0);
+    assert.equal(refused.body.id, 1);
+    assert.match(refused.body.error.message, /Too many calls of this session/);
+    assert.ok(stage.log.some(({ reason }) => reason === "too_many_running_calls"));
+
+    assert.equal((await callTool(stage.url, other.access_token, "whoami")).status, 200);
+    held.push(await begin(stage.url, other, call));
+    const crowded = await callTool(stage.url, other.access_token, "whoami");
+    assert.equal(crowded.status, 503);
+    assert.ok(Number(crowded.headers.get("retry-after")) > 0);
+
+    // What is being waited for can be given: an answer needs no place.
+    const id: string = held[2]?.messages.at(-1).id;
+    const answer = { action: "accept", content: {} };
+    assert.equal(
+      (await reply(stage.url, { accessToken: greedy.access_token, sessionId: "" }, id, answer)).status,
+      202,
+    );
+    for (const under of held) works.get(under.id)?.finish();
+    for (const under of held) await under.ended;
+    await eventually("a place", async () => {
+      return (await callTool(stage.url, greedy.access_token, "whoami")).status === 200;
+    });
+  });
+
+  test("that finish in the moment in which their session ends have no result", async (t) => {
+    const { stage, session } = await small({}, t);
+    for (const how of [call, stream]) {
+      const mine = await session();
+      const under = await begin(stage.url, mine, how);
+      const revoked = revoke(stage.baseUrl, mine.client, mine.access_token);
+      await eventually("its end", async () => (await stage.grantOf(mine.access_token)) === undefined);
+      works.get(under.id)?.finish();
+      await Promise.all([revoked, under.ended]);
+      assert.doesNotMatch(JSON.stringify(under.messages), /done call/);
+    }
+  });
+
+  test("take so long, if the operator says how long", async (t) => {
+    const { stage, session } = await small({ MAX_CALL_SECONDS: "1" }, t);
+    const under = await begin(stage.url, await session(), stream);
+    await under.ended;
+    assert.equal(under.messages.at(-1).error.data.reason, "call_too_long");
+    assert.equal(works.get(under.id)?.signal.aborted, true);
+  });
+
+  test("began with a token that was good when the last byte of the body came", async (t) => {
+    const { stage, session } = await small({}, t);
+    const mine = await session();
+    const body = JSON.stringify({
+      jsonrpc: "2.0",
+      id: 1,
+      method: "tools/call",
+      params: { name: "whoami", arguments: {} },
+    });
+    const { hostname, port } = new URL(stage.url);
+    const socket = connect(Number(port), hostname);
+    const answered = text(socket);
+    socket.write(
+      `POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${mine.access_token}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    socket.write(body.slice(0, 10));
+    // Its headers are there when a request that came later on another connection was answered; then it takes its time.
+    await callTool(stage.url, mine.access_token, "whoami");
+    await delay(300);
+    await revoke(stage.baseUrl, mine.client, mine.access_token);
+    socket.write(body.slice(10));
+    assert.match(await answered, /^HTTP\/1\.1 401 /);
+  });
 });
