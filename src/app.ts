@@ -69,6 +69,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       name: brand.name,
       version: VERSION,
       resource,
+      usualScopes: catalogue.usual,
       listAll: config.listed === "all",
       auditArguments: config.audit.arguments,
       bodies: bodies.ofCallers,

@@ -23,6 +23,14 @@ export interface GrantCacheConfig {
   outageSeconds: number;
 }
 
+/** How many calls are served at once by one process, and for how long. */
+export interface RunningCallLimits {
+  perGrant: number;
+  perProcess: number;
+  /** 0: as long as the access token is good. */
+  seconds: number;
+}
+
 /** Where the audit log goes beside the log. */
 export interface AuditConfig {
   /** A file's path, `stdout` or `stderr`. */
@@ -101,6 +109,7 @@ export interface Config extends ClientsConfig {
   lifetimes: Lifetimes;
   grantLimits: GrantLimits;
   grantCache: GrantCacheConfig;
+  runningCalls: RunningCallLimits;
   /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
   listed: "granted" | "all";
   /** What the server offers: the path of a module, in place of the tools that came with it. */
@@ -189,6 +198,11 @@ export function loadConfig(environment: Environment): Config {
       entries: settings.integer("GRANT_CACHE_ENTRIES", 10_000, 0, 10_000_000),
       seconds: settings.integer("GRANT_CACHE_SECONDS", 10, 1, 300),
       outageSeconds: settings.integer("STORE_OUTAGE_SECONDS", 60, 0, 3_600),
+    },
+    runningCalls: {
+      perGrant: settings.integer("MAX_RUNNING_CALLS_PER_GRANT", 100, 1, 100_000),
+      perProcess: settings.integer("MAX_RUNNING_CALLS", 4_000, 1, 1_000_000),
+      seconds: settings.integer("MAX_CALL_SECONDS", 0, 0, DAY),
     },
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
     ...(toolsModule !== undefined && { toolsModule }),

@@ -28,6 +28,7 @@ import { type Features, type FeatureTable, featureTable } from "./mcp/features.t
 import { ChosenLogLevel, createLogLevels } from "./mcp/log-level.ts";
 import { AskedQuestion, createQuestions } from "./mcp/questions.ts";
 import { requestStates } from "./mcp/request-state.ts";
+import { createRunningCalls } from "./mcp/running-calls.ts";
 import { sessionIds } from "./mcp/session-id.ts";
 import { Client } from "./oauth/client-metadata.ts";
 import { type RedirectUriPolicy, redirectUriPolicy } from "./oauth/redirect-uri.ts";
@@ -168,7 +169,8 @@ export function buildRooms(options: AppOptions) {
   const sessions = createSessions({ ...surroundings, store: sessionStore, records, baseUrl });
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: AskedQuestion });
   const conversation = {
-    questions: createQuestions({ ...surroundings, store: questionStore, records }),
+    calls: createRunningCalls({ ...config.runningCalls, records, audit, now }),
+    questions: createQuestions({ ...surroundings, store: questionStore, records, atEnd: lifecycle.atEnd }),
     cancellations: createCancellations(records),
     logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
     states: requestStates(sealer, now),

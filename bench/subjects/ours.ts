@@ -10,7 +10,7 @@ import { door, mount } from "../../dist/app.js";
 import type { AuthenticatedClient } from "../../dist/clients/authenticate-client.js";
 import { loadConfig } from "../../dist/config.js";
 import { createLog } from "../../dist/log.js";
-import { withCaller } from "../../dist/mcp/access-token-context.js";
+import { type Caller, withCaller } from "../../dist/mcp/access-token-context.js";
 import { defineTool } from "../../dist/mcp/define-tool.js";
 import type { AuthorizationCodeRequest } from "../../dist/oauth/requests.js";
 import { buildRooms } from "../../dist/rooms.js";
@@ -62,7 +62,15 @@ function nobodyAsked(): RequestHandler {
     redirectUri: "http://127.0.0.1/callback",
   });
   const standing = rooms.permissions.standing(token, token.scopes);
-  return (_req, _res, next) => withCaller({ token, standing, upstreamAccessToken: async () => "" }, next);
+  const caller: Caller = {
+    token,
+    standing,
+    required: new Map(),
+    verify: async () => ({ token, standing: () => standing }),
+    accept: () => {},
+    upstreamAccessToken: async () => "",
+  };
+  return (_req, _res, next) => withCaller({ ...caller }, next);
 }
 
 /**

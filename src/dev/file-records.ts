@@ -69,6 +69,11 @@ export async function fileRecords(path: string, now: () => number = Date.now): P
         () => memory.delete(key),
         (deleted) => deleted && isGone(key),
       ),
+    deleteAll: (keys) =>
+      inTurn(
+        () => memory.deleteAll(keys),
+        () => keys.forEach(isGone),
+      ),
     deleteIf: (key, expected) =>
       inTurn(
         () => memory.deleteIf(key, expected),

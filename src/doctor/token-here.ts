@@ -73,6 +73,7 @@ function readOnly({ get, secondsLeft, keys, ping, watch, close, indexes }: Recor
     replace: refuse,
     rewrite: refuse,
     delete: refuse,
+    deleteAll: refuse,
     deleteIf: refuse,
   };
 }

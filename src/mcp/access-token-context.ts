@@ -8,9 +8,10 @@ import {
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
 import type { Denial, Standing } from "../policy/permissions.ts";
-import type { AccessToken } from "../tokens/access-token.ts";
+import type { AccessToken, Verification } from "../tokens/access-token.ts";
 
 export interface Caller {
+  /** As it was found to be when it was last asked about: its scopes may have become fewer. */
   readonly token: AccessToken;
   /** The user's own access token at the identity provider, renewed if need be. */
   upstreamAccessToken(): Promise<string>;
@@ -18,9 +19,18 @@ export interface Caller {
   readonly standing: Standing;
   /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
   lacking?: readonly string[];
+  /** What {@link requireScopes} has let pass so far. */
+  readonly required: Map<string, RequiredScopes>;
+  /** What the token is worth now, which counts when it is accepted. */
+  verify(): Promise<Verification>;
+  accept(verified: Verified): void;
+  /** The reason code for which what is done for this caller was stopped. */
+  stopped?: string;
   /** What can be asked of the client while it waits for its answer, in the 2025 generation. Absent: nothing. */
   clientCapabilities?(): ClientCapabilities;
 }
+
+export type Verified = Exclude<Verification, { refused: string }>;
 
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {
@@ -65,8 +75,10 @@ export async function getUpstreamAccessToken(): Promise<string> {
  */
 export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
-  const decision = currentCaller("requireScopes").standing.holds(required);
+  const caller = currentCaller("requireScopes");
+  const decision = caller.standing.holds(required);
   if (!decision.allowed) throw new InsufficientScopeError(required, decision);
+  caller.required.set(describeRequirement(required), required);
 }
 
 /** @throws Error outside of an authenticated request */

@@ -1,9 +1,11 @@
 /** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
 import type { RequestHandler, Response } from "express";
 import type { Audit } from "../audit.ts";
+import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { Standing } from "../policy/permissions.ts";
 import type { AccessToken, Verification } from "../tokens/access-token.ts";
-import { type Caller, withCaller } from "./access-token-context.ts";
+import { type Caller, type Verified, withCaller } from "./access-token-context.ts";
 
 export interface BearerAuthOptions {
   verify(token: string): Promise<Verification>;
@@ -24,14 +26,8 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
  * Puts the verified token where tools find it (`getAccessToken()`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
-export function bearerAuth({
-  verify,
-  upstreamAccessToken,
-  resource,
-  scopes,
-  audit,
-  noteUse,
-}: BearerAuthOptions): RequestHandler {
+export function bearerAuth(options: BearerAuthOptions): RequestHandler {
+  const { verify, resource, scopes, audit, noteUse } = options;
   const metadata = { resource_metadata: resourceMetadataUrl(resource) };
   const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
 
@@ -58,28 +54,66 @@ export function bearerAuth({
     if ("refused" in verification) {
       const { refused: reason, grant, rule } = verification;
       audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
-      return refuse(res, 401, verification.refused, {
-        error: "invalid_token",
-        error_description: "The access token is unknown, expired or revoked. Refresh it, or sign in again.",
-        ...metadata,
-        ...scope,
-      });
+      return invalidToken(res, { resource, scopes }, { reason, message: NOT_VALID });
     }
-    const { token, standing } = verification;
+    const { token } = verification;
     noteUse(token.grantId);
     res.locals.subject = token.subject;
     res.locals.clientId = token.clientId;
     res.locals.grantId = token.grantId;
-    const caller: Caller = {
-      token,
-      // A policy that changes while the request is handled counts for what is still to be decided.
-      get standing() {
-        return standing();
-      },
-      upstreamAccessToken: () => upstreamAccessToken(token),
-    };
-    withCaller(caller, next);
+    withCaller(new Bearer(presented, verification, options), next);
   };
+}
+
+/** Whoever presented this token. */
+class Bearer implements Caller {
+  readonly required = new Map<string, RequiredScopes>();
+  readonly #presented: string;
+  readonly #options: BearerAuthOptions;
+  #verified: Verified;
+
+  constructor(presented: string, verified: Verified, options: BearerAuthOptions) {
+    this.#presented = presented;
+    this.#verified = verified;
+    this.#options = options;
+  }
+
+  get token(): AccessToken {
+    return this.#verified.token;
+  }
+
+  /** A policy that changes while the request is handled counts for what is still to be decided. */
+  get standing(): Standing {
+    return this.#verified.standing();
+  }
+
+  upstreamAccessToken(): Promise<string> {
+    return this.#options.upstreamAccessToken(this.token);
+  }
+
+  verify(): Promise<Verification> {
+    return this.#options.verify(this.#presented);
+  }
+
+  accept(verified: Verified): void {
+    this.#verified = verified;
+  }
+}
+
+const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, or sign in again.";
+
+/** Answers HTTP 401 `invalid_token` (RFC 6750 §3.1). */
+export function invalidToken(
+  res: Response,
+  { resource, scopes }: Pick<BearerAuthOptions, "resource" | "scopes">,
+  { reason, message }: { reason: string; message: string },
+): void {
+  refuse(res, 401, reason, {
+    error: "invalid_token",
+    error_description: message,
+    resource_metadata: resourceMetadataUrl(resource),
+    ...(scopes.length > 0 && { scope: scopes.join(" ") }),
+  });
 }
 
 /**

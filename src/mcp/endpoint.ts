@@ -8,18 +8,21 @@ import { union } from "../oauth/scope.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
 import { type Cancellations, cancelledRequest } from "./cancellations.ts";
+import type { Ending } from "./ending.ts";
 import { type ExchangeOptions, exchange, type OrdinaryRequest, ordinaryRequest } from "./exchange.ts";
-import type { FeatureTable, Message } from "./features.ts";
+import type { Feature, FeatureTable, Message } from "./features.ts";
 import { messageBody } from "./message-body.ts";
 import { disagreement, paramHeaders } from "./param-headers.ts";
 import { isAnswer, type Questions } from "./questions.ts";
+import { type Challenge, refuseCrowded, refuseStopped } from "./refusals.ts";
+import type { RunningCalls } from "./running-calls.ts";
 import { createServerFactory, type McpServerOptions } from "./server.ts";
 import type { SessionIds } from "./session-id.ts";
 import { auditOf, denial } from "./use-feature.ts";
-import { sendWebResponse } from "./web-response.ts";
+import { WebAnswer } from "./web-response.ts";
 
-export interface McpEndpointOptions extends McpServerOptions {
-  resource: string;
+export interface McpEndpointOptions extends McpServerOptions, Challenge {
+  calls: RunningCalls;
   questions: Questions;
   cancellations: Cancellations;
   sessionIds: SessionIds;
@@ -37,7 +40,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
     log.debug({ reason: "mcp_request_rejected", cause: error.message.slice(0, 500) }, "MCP request rejected");
   const repeated = paramHeaders(features.tools);
   const makeServer = createServerFactory(options);
-  const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror });
+  // Silent streams are kept open by the sweep over all running calls.
+  const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror, keepAliveMs: 0 });
   return [
     messageBody(options.bodies),
     async (req, res) => {
@@ -53,16 +57,26 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         challenge(res, caller, caller.lacking, options.resource);
         return true;
       };
+      // Who went away meanwhile needs nothing done.
+      if (res.destroyed) return;
+      const ids = requestIds(req.body);
+      const refuse = (ending: Ending) => refuseStopped(res, ending, caller, ids, options);
+      const running = ids.length === 0 ? undefined : options.calls.begin(caller, used(req, features), res);
+      if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
+      if (running?.doubt !== undefined) await running.doubt;
+      if (running?.ending !== undefined) return refuse(running.ending);
       const ordinary = ordinaryRequest(req);
-      if (ordinary !== undefined) {
-        const { ask, onCancelled } = converse(ordinary, req, caller, options);
+      if (running !== undefined && ordinary !== undefined) {
         const engine = makeServer(ordinary.revision);
-        if (await exchange(ordinary, engine, res, { answeredOtherwise, ask, onCancelled, onerror })) return;
+        const conversation = converse(ordinary, req, caller, options);
+        const serving = { ...conversation, running, refuse, answeredOtherwise, onerror };
+        if (await exchange(ordinary, engine, res, serving)) return;
       }
-      const gone = abortedBy(res);
-      const response = await handler.fetch(await webRequest(req, gone), { parsedBody: req.body });
+      const answer = new WebAnswer(res, { running, ids, refuse, answeredOtherwise });
+      const response = await handler.fetch(await webRequest(req, answer.gone), { parsedBody: req.body });
+      if (answer.gone.aborted) return;
       if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
-      await sendWebResponse(response, res, gone, answeredOtherwise);
+      await answer.send(response);
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
@@ -168,15 +182,6 @@ function answerAmongOthers(): OAuthError {
   });
 }
 
-/** Aborts what is running for a client that went away. */
-function abortedBy(res: Response): AbortSignal {
-  const gone = new AbortController();
-  res.once("close", () => {
-    if (!res.writableFinished) gone.abort();
-  });
-  return gone.signal;
-}
-
 /**
  * Answers what lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for what the
  * lists do not show as well; true if it did. The SDK is handed this same parsed body, so it cannot see another one.
@@ -207,6 +212,18 @@ function isChallenged(
  */
 function challenge(res: Response, { token }: Caller, missing: readonly string[], resource: string): void {
   insufficientScope(res, resource, union(token.scopes, missing), missing);
+}
+
+/** Of what has to be answered. */
+function requestIds(body: unknown): unknown[] {
+  return messages(body).flatMap(({ id, method }) =>
+    id !== undefined && id !== null && method !== undefined ? [id] : [],
+  );
+}
+
+/** The tools, resources and prompts that a request asks for. */
+function used({ body }: Request, features: FeatureTable): Feature[] {
+  return messages(body).flatMap((message) => features.addressedBy(message) ?? []);
 }
 
 function messages(body: unknown): Message[] {

@@ -17,8 +17,10 @@ import {
   type TransportSendOptions,
 } from "@modelcontextprotocol/server";
 import type { Request, Response } from "express";
+import { type Ending, errorMessage } from "./ending.ts";
 import type { Question } from "./questions.ts";
-import { drained } from "./web-response.ts";
+import type { RunningCall, Serving } from "./running-calls.ts";
+import { drained, event } from "./web-response.ts";
 
 /** A request whose headers and envelope agree in every detail, in one of the two protocol generations. */
 export interface OrdinaryRequest {
@@ -64,6 +66,10 @@ function isModern({ method, params }: JSONRPCRequest, headers: IncomingHttpHeade
 }
 
 export interface ExchangeOptions {
+  /** Watches over it. */
+  running: Pick<RunningCall, "servedBy" | "doubt">;
+  /** Answers a call that is stopped before anything was sent. */
+  refuse(ending: Ending): void;
   /** Asked once, before anything is sent: true if it has answered instead. */
   answeredOtherwise(): boolean;
   /** Listens for the client to take its request back; returns how to stop. */
@@ -89,19 +95,15 @@ export async function exchange(
   return transport.deliver(message);
 }
 
-// Proxies cut a connection that is silent for longer.
-const KEEP_ALIVE_MS = 15_000;
-
 /**
  * JSON if the answer is all there is to say; an event stream if something has to be said before. Nothing is sent before
  * that is known, so that a call which turns out to lack a scope can still be answered as HTTP 403.
  */
-class ResponseTransport extends PerRequestHTTPServerTransport {
+class ResponseTransport extends PerRequestHTTPServerTransport implements Serving {
   readonly #id: JSONRPCRequest["id"];
   readonly #revision: string | undefined;
   readonly #res: Response;
   readonly #options: ExchangeOptions;
-  readonly #keepAlive: NodeJS.Timeout;
   readonly #stopListening: () => void;
   // Refusals of the engine come while the message is being delivered; handlers run after that.
   #delivering = false;
@@ -122,11 +124,11 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     this.#revision = revision;
     this.#res = res;
     this.#options = options;
-    this.#keepAlive = setInterval(() => void this.#write(": keepalive\n\n"), KEEP_ALIVE_MS).unref();
     this.#stopListening = options.onCancelled(() => this.#cancel());
+    options.running.servedBy(this);
     // Whoever went away needs no answer: what is running for them is aborted.
     res.once("close", () => {
-      this.#stop();
+      this.#stopListening();
       if (!this.#over) void this.close();
       this.#over = true;
       this.#dropQuestions();
@@ -134,18 +136,23 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
   }
 
   deliver(message: JSONRPCRequest): boolean {
+    if (this.#over) return true;
     this.#delivering = true;
     const revision = this.#revision;
     this.onmessage?.(message, revision === undefined ? {} : { classification: { era: "modern", revision } });
     this.#delivering = false;
-    if (this.#refused) this.#stop();
+    if (this.#refused) this.#stopListening();
     return !this.#refused;
   }
 
   override async send(message: JSONRPCMessage, options?: TransportSendOptions): Promise<void> {
-    if (this.#delivering) this.#refused = true;
-    else if (this.#over) return;
-    else if ("result" in message || "error" in message) this.#end(message);
+    if (this.#delivering) {
+      this.#refused = true;
+      return;
+    }
+    if (this.#options.running.doubt !== undefined) await this.#options.running.doubt;
+    if (this.#over) return;
+    if ("result" in message || "error" in message) this.#answer(message);
     // Whatever belongs to no request has no stream to go to.
     else if (options?.relatedRequestId !== this.#id) return;
     else if (isJSONRPCRequest(message)) await this.#ask(message);
@@ -157,6 +164,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     const question = await this.#options.ask();
     this.#asked.set(message.id, question);
     if (this.#over) return this.#dropQuestions();
+    await this.#options.running.doubt;
     await this.#write(event(JSON.stringify({ ...message, id: question.id })));
     void question.answer.then((answer) => {
       this.#asked.delete(message.id);
@@ -175,33 +183,46 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
     await this.#write(event(JSON.stringify({ ...message, params })));
   }
 
-  /** What it was asked needs no answer either. MCP, Cancellation: the request itself is not answered. */
+  keepAlive(): void {
+    // A client that reads nothing has enough to read.
+    if (!this.#res.writableNeedDrain) void this.#write(": keepalive\n\n");
+  }
+
+  end(ending: Ending): boolean {
+    if (this.#over) return false;
+    this.#stop();
+    if (this.#streaming) this.#res.end(event(JSON.stringify(errorMessage(this.#id, ending))));
+    else this.#options.refuse(ending);
+    return true;
+  }
+
+  /** MCP, Cancellation: the request itself is not answered. */
   #cancel(): void {
     if (this.#over) return;
+    this.#stop();
+    if (!this.#streaming) this.#res.status(202);
+    this.#res.end();
+  }
+
+  /** Aborts what is running. What the client was asked needs no answer either. */
+  #stop(): void {
     for (const { id } of this.#asked.values()) {
       const params = { requestId: id };
       void this.#write(event(JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params })));
     }
     this.#over = true;
-    this.#stop();
+    this.#stopListening();
     void this.close();
     this.#dropQuestions();
-    if (!this.#streaming) this.#res.status(202);
-    this.#res.end();
-  }
-
-  #stop(): void {
-    clearInterval(this.#keepAlive);
-    this.#stopListening();
   }
 
   #dropQuestions(): void {
     for (const question of this.#asked.values()) void question.drop();
   }
 
-  #end(message: JSONRPCMessage): void {
+  #answer(message: JSONRPCMessage): void {
     this.#over = true;
-    this.#stop();
+    this.#stopListening();
     if (this.#streaming) this.#res.end(event(this.#textOf(message)));
     else if (!this.#options.answeredOtherwise()) {
       const text = this.#textOf(message);
@@ -233,7 +254,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport {
       this.#streaming = true;
       if (this.#options.answeredOtherwise()) {
         this.#over = true;
-        this.#stop();
+        this.#stopListening();
         return;
       }
       this.#res.writeHead(200, {
@@ -251,8 +272,4 @@ function asResponse(answer: { id: JSONRPCRequest["id"] }): JSONRPCMessage {
   if (isJSONRPCResponse(answer)) return answer;
   const error = { code: ProtocolErrorCode.InvalidRequest, message: "The answer is no JSON-RPC response." };
   return { jsonrpc: "2.0", id: answer.id, error };
-}
-
-function event(data: string): string {
-  return `event: message\ndata: ${data}\n\n`;
 }

@@ -14,7 +14,7 @@ import type {
   ReadResourceResult,
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
+import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken } from "../tokens/access-token.ts";
 import { type Caller, currentCaller, InsufficientScopeError, withCaller } from "./access-token-context.ts";
@@ -205,16 +205,24 @@ async function callTool(client: Client, name: string, args: unknown, call: Call)
   const caller = currentCaller("featuresOf");
   let refusal: InsufficientScopeError | undefined;
   const noting: Caller = {
-    token: caller.token,
-    upstreamAccessToken: () => caller.upstreamAccessToken(),
-    standing: {
-      ...caller.standing,
-      holds(required) {
-        const decision = caller.standing.holds(required);
-        if (!decision.allowed) refusal = new InsufficientScopeError(required, decision);
-        return decision;
-      },
+    get token() {
+      return caller.token;
     },
+    get standing() {
+      const { standing } = caller;
+      return {
+        ...standing,
+        holds(required: RequiredScopes) {
+          const decision = standing.holds(required);
+          if (!decision.allowed) refusal = new InsufficientScopeError(required, decision);
+          return decision;
+        },
+      };
+    },
+    required: caller.required,
+    upstreamAccessToken: () => caller.upstreamAccessToken(),
+    verify: () => caller.verify(),
+    accept: (verified) => caller.accept(verified),
   };
   const request = {
     method: "tools/call" as const,

@@ -35,6 +35,7 @@ export interface FeatureTable extends Required<Omit<Features, "scopes">> {
 
 /** A JSON-RPC message as it came, not validated. */
 export interface Message {
+  id?: unknown;
   method?: unknown;
   params?: { name?: unknown; uri?: unknown; ref?: unknown } | null;
 }

@@ -47,7 +47,11 @@ export async function useFeature<Result extends object>(
   const decision = caller.standing.may(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
   // A client that goes away leaves a call that may never end.
-  const noteGone = () => noteUse("error", "client_gone");
+  const noteGone = () => {
+    // What was stopped is written down by who stopped it.
+    if (caller.stopped !== undefined) isNoted = true;
+    else noteUse("error", "client_gone");
+  };
   signal.addEventListener("abort", noteGone, { once: true });
   try {
     const result = await run();
@@ -64,6 +68,8 @@ export async function useFeature<Result extends object>(
       return refuse(error.decision, error.message);
     }
     noteUse("error");
+    // Nobody is there to be told, and to fail is right.
+    if (signal.aborted) return { failed: "It was stopped." };
     // Ours are written for people as well: an outage, a sign-in that has ended.
     if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
     return failedUnexpectedly(feature, error, log);

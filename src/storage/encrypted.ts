@@ -114,5 +114,6 @@ export function encryptedStore<T extends object>({
       }
     },
     delete: (key) => removed(keyOf(key)),
+    deleteAll: (keys) => records.deleteAll(keys.map(keyOf)),
   };
 }

@@ -64,6 +64,9 @@ export function memoryRecords(): Records {
       if (removed) tell(key);
       return removed;
     },
+    async deleteAll(keys) {
+      for (const key of keys) entries.delete(key);
+    },
     async deleteIf(key, expected) {
       const removed = live(key)?.value === expected && entries.delete(key);
       if (removed) tell(key);

@@ -13,10 +13,10 @@ export interface RedisLink extends Openable {
   readonly outlivesServers: boolean;
 }
 
-/** What one server and a cluster have in common, as far as it is needed here. Every one is about one key. */
+/** What one server and a cluster have in common, as far as it is needed here. In a cluster every one is about one key. */
 export type RedisCommands = Pick<
   RedisClientType,
-  "isOpen" | "get" | "set" | "pTTL" | "eval" | "zRem" | "zRange" | "zScan"
+  "isOpen" | "get" | "set" | "del" | "pTTL" | "eval" | "zRem" | "zRange" | "zScan"
 >;
 
 // A handshake takes longer than a command, also where that may take very little.

@@ -125,6 +125,14 @@ export function redisRecords(options: RedisOptions): Records {
       }
     },
     delete: (key) => (isTold(key) ? evaluate(DELETE, key) : run(({ keyv }) => keyv.delete(key))),
+    async deleteAll(keys) {
+      if (keys.length === 0) return;
+      const all = keys.map(redisKeyOf);
+      // Each is somewhere else in a cluster; they travel together all the same.
+      if ("clusterNodes" in options)
+        await run(({ commands }) => Promise.all(all.map((key) => commands.del(key))));
+      else await run(({ commands }) => commands.del(all));
+    },
     deleteIf: (key, expected) => evaluate(DELETE_IF, key, expected),
     watch: watching.watch,
     indexes: {

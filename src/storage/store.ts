@@ -22,6 +22,8 @@ export interface Records {
   keys(prefix: string): AsyncIterable<string>;
   /** True for the caller whose call removed the record; false for everybody else. */
   delete(key: string): Promise<boolean>;
+  /** Removes many at once, for tidying up: whether there were any is not said, and nobody is told. */
+  deleteAll(keys: readonly string[]): Promise<void>;
   /** Removes the record only if it still is `expected`. */
   deleteIf(key: string, expected: string): Promise<boolean>;
   /**
@@ -119,6 +121,8 @@ export interface Store<T> {
   ): Promise<Result>;
   /** True for the caller whose call removed it. */
   delete(key: string): Promise<boolean>;
+  /** See {@link Records.deleteAll}. */
+  deleteAll(keys: readonly string[]): Promise<void>;
 }
 
 /** `grant` of `grant:…`. */

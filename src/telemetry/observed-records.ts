@@ -14,6 +14,7 @@ export function observedRecords(records: Records, observe: Observe): Records {
     rewrite: (key, expected, record) => watched("rewrite", () => records.rewrite(key, expected, record)),
     keys: (prefix) => records.keys(prefix),
     delete: (key) => watched("delete", () => records.delete(key)),
+    deleteAll: (keys) => watched("delete_all", () => records.deleteAll(keys)),
     deleteIf: (key, expected) => watched("delete_if", () => records.deleteIf(key, expected)),
     watch: (kind, changed) => records.watch(kind, changed),
     indexes: {

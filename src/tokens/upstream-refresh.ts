@@ -1,8 +1,9 @@
 /**
  * Keeps the user's tokens at the provider fresh. A refresh token upstream is spent by one process at a time, and
- * what comes back is stored before anything else can fail.
+ * what comes back is stored before anything else can fail. In each process at most one renewal of a grant is under way,
+ * for everybody who asks: it holds the lock of the grant, or waits to be told that another process has changed it.
  */
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Lifecycle } from "../lifecycle.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
@@ -45,10 +46,12 @@ interface Rooms {
   timeoutSeconds: number;
 }
 
-const POLL_MS = 50;
+// A change of the grant is told. A lock whose holder died or failed is not, and a word may get lost.
+const LOOK_MS = 1_000;
 const LEAST_LOCK_SECONDS = 10;
 const STORE_ATTEMPTS = 60;
 const STORE_RETRY_MS = 500;
+const GRANT = "grant";
 
 export function createUpstreamRefresh({
   grants,
@@ -180,14 +183,46 @@ export function createUpstreamRefresh({
     };
   }
 
-  async function renewedByAnybody(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+  const changes = new EventEmitter();
+  records.watch(GRANT, (key) => changes.emit(key.slice(GRANT.length + 1)));
+
+  /** @param wanted as long as somebody waits for it */
+  async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
     for (;;) {
       const lock = await acquire(grant.id);
       if (lock !== undefined) return await renew(grant, until, lock);
-      if (givenUp.aborted) throw slow();
-      await delay(POLL_MS);
+      // Before the look: what changes after it is told.
+      const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
       const latest = await current(grant.id);
       if (renewedMeanwhile(grant, latest)) return latest;
+      if (wanted.givenUp.aborted) throw slow();
+      await told;
+    }
+  }
+
+  /** The renewals under way in this process, by grant. */
+  const underWay = new Map<string, { renewal: Promise<Grant>; wanted: Wanted }>();
+
+  function begin(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+    const wanted = { givenUp };
+    const renewal = renewedByAnybody(grant, until, wanted).finally(() => underWay.delete(grant.id));
+    underWay.set(grant.id, { renewal, wanted });
+    // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
+    // token already, and only its late answer has the new one.
+    renewal.catch(() => {});
+    lifecycle.track(renewal);
+    return renewal;
+  }
+
+  /** Joins the renewal that is under way. One that was begun for less, or of an older grant, may not be enough. */
+  async function renewed(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+    for (;;) {
+      const found = underWay.get(grant.id);
+      if (found === undefined) return await begin(grant, until, givenUp);
+      found.wanted.givenUp = givenUp;
+      const latest = await found.renewal;
+      if (dueRefreshToken(latest, until) === undefined || renewedMeanwhile(grant, latest)) return latest;
+      if (givenUp.aborted) throw slow();
     }
   }
 
@@ -195,14 +230,14 @@ export function createUpstreamRefresh({
     async ensureFreshUntil(grant, until) {
       if (dueRefreshToken(grant, until) === undefined) return grant;
       const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
-      const renewal = renewedByAnybody(grant, until, givenUp);
-      // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
-      // token already, and only its late answer has the new one.
-      renewal.catch(() => {});
-      lifecycle.track(renewal);
-      return await Promise.race([renewal, busyAfter(givenUp)]);
+      return await Promise.race([renewed(grant, until, givenUp), busyAfter(givenUp)]);
     },
   };
+}
+
+interface Wanted {
+  /** Aborted when the last of those who wait for it has given up. */
+  givenUp: AbortSignal;
 }
 
 interface Lock {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   callTool,
@@ -13,6 +14,7 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { type Stage, startStage } from "../support/stage.ts";
+import { scrape } from "../telemetry/scrape.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -139,6 +141,39 @@ describe("refresh on two replicas", { skip: redis.skip }, () => {
     const spent = upstream.seen.filter(({ grantType }) => grantType === "refresh_token");
     assert.equal(spent.length, 1, "the late answer was used");
   });
+
+  test("three hundred refreshes of one session while the provider hangs: each takes a few store operations, however long they wait", async (t) => {
+    const tokens = await signInForTokens(stage.baseUrl, client);
+    stage.clock.ahead += 200;
+    upstream.seen.length = 0;
+    upstream.fault = "timeout";
+    const before = await storeOperations();
+    const answers = await Promise.all(
+      Array.from({ length: 300 }, (_, i) =>
+        refresh(i % 2 ? stage.baseUrl : other, client, tokens.refresh_token),
+      ),
+    );
+    const took = (await storeOperations()) - before;
+    upstream.fault = undefined;
+    t.diagnostic(`${took} operations`);
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([503]));
+    assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
+    assert.ok(took < 300 * 5, `${took} operations`);
+    // Who comes back finds the session as it was.
+    upstream.dropUnanswered();
+    await eventually("a refresh", async () => {
+      const again = await refresh(other, client, tokens.refresh_token);
+      return again.status === 200;
+    });
+  });
+
+  async function storeOperations(): Promise<number> {
+    let sum = 0;
+    for (const url of [stage.baseUrl, other])
+      for (const { name, labels, value } of (await scrape(url)).series)
+        if (name === "mcp_store_seconds_count" && labels.operation !== "ping") sum += value;
+    return sum;
+  }
 
   for (const fault of ["invalid_grant", "empty 400"] as const) {
     test(`a definite no (${fault}) upstream ends the grant`, async () => {

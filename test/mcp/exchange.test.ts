@@ -44,6 +44,8 @@ describe("an exchange", () => {
     app.post("/:how", async (req, res) => {
       const ordinary = req.params.how === "direct" ? ordinaryRequest(req) : undefined;
       const options = {
+        running: { servedBy: () => {}, doubt: undefined },
+        refuse: () => assert.fail(),
         answeredOtherwise: () => false,
         onCancelled: () => () => {},
         ask: assert.fail,

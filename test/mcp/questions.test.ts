@@ -52,6 +52,51 @@ describe("a question", () => {
     await records.close();
   });
 
+  test("costs no look at the store while it is told what happens there", async (t) => {
+    mock.timers.enable({ apis: ["setInterval"] });
+    t.after(() => mock.timers.reset());
+    const records = memoryRecords();
+    t.after(() => records.close());
+    let looks = 0;
+    const counting = {
+      ...records,
+      get(key: string) {
+        looks++;
+        return records.get(key);
+      },
+    };
+    const sealer = createSealer([SECRET_KEY]);
+    const store = encryptedStore({ records: counting, sealer, log, kind: "question", schema: AskedQuestion });
+    const questions = createQuestions({ store, records, randomBytes });
+    const asked = await Promise.all(Array.from({ length: 100 }, () => questions.ask("grant")));
+    for (let i = 0; i < 11; i++) mock.timers.tick(5_000);
+    assert.equal(looks, 0);
+    mock.timers.tick(5_000);
+    assert.equal(looks, 100, "once a minute, nevertheless");
+    await Promise.all(asked.map(({ drop }) => drop()));
+  });
+
+  test("and others that end together are removed together", async (t) => {
+    const records = memoryRecords();
+    t.after(() => records.close());
+    const removals: number[] = [];
+    const counting = {
+      ...records,
+      delete: assert.fail,
+      deleteAll(keys: readonly string[]) {
+        removals.push(keys.length);
+        return records.deleteAll(keys);
+      },
+    };
+    const sealer = createSealer([SECRET_KEY]);
+    const store = encryptedStore({ records: counting, sealer, log, kind: "question", schema: AskedQuestion });
+    const questions = createQuestions({ store, records, randomBytes });
+    const asked = await Promise.all(Array.from({ length: 1_200 }, () => questions.ask("grant")));
+    await Promise.all(asked.map(({ drop }) => drop()));
+    assert.deepEqual(removals, [500, 500, 200]);
+    for (const { id } of asked) assert.equal(await store.secondsLeft(`grant:${id}`), undefined);
+  });
+
   test("that was dropped has no answer, and takes none", async (t) => {
     const { records, questions } = deafQuestions();
     t.after(() => records.close());

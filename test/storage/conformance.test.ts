@@ -172,6 +172,16 @@ for (const { name, skip, start, connect } of stores) {
       assert.equal(await here.deleteIf("lock", `${won}`), true);
     });
 
+    test("many are removed at once, and those that were not there do not matter", async () => {
+      const keys = Array.from({ length: 50 }, (_, i) => `heap-${i}`);
+      await Promise.all(keys.map((key) => storeOn(here).put(key, { count: 1 }, 60)));
+      await storeOn(here).put("heap-kept", { count: 1 }, 60);
+      await storeOn(elsewhere).deleteAll([...keys, "heap-none"]);
+      await storeOn(elsewhere).deleteAll([]);
+      for (const key of keys) assert.equal(await storeOn(here).secondsLeft(key), undefined, key);
+      assert.notEqual(await storeOn(here).secondsLeft("heap-kept"), undefined);
+    });
+
     test("only the first delete says that it deleted", async () => {
       await storeOn(here).put("gone", { count: 1 }, 60);
       const deleted = await Promise.all([storeOn(here).delete("gone"), storeOn(elsewhere).delete("gone")]);
