@@ -26,8 +26,8 @@ const MAX_PARAMETERS = 1_000;
 const MAX_DEPTH = 100;
 /** Arrays of numbers have the most values for their bytes that are of use to anybody. */
 const BYTES_PER_VALUE = 20;
-/** What JSON.parse makes of one value, at worst: measured with objects of one member, each of another name. */
-const HEAP_PER_VALUE = 64;
+/** What JSON.parse makes of one value, at worst, with its garbage: measured with objects of one member, each of another name. */
+const HEAP_PER_VALUE = 150;
 
 /** What the largest JSON body of that size takes of a budget. */
 export function largestShare(maxBytes: number): number {
@@ -133,7 +133,7 @@ async function readBody(
     const onEnd = () => {
       stop();
       share.arrived();
-      resolve(collected.bytes());
+      resolve(collected.take());
     };
     const onLost = () => fail(unreadable());
     const stop = () => req.off("data", onData).off("end", onEnd).off("close", onLost);
@@ -144,10 +144,7 @@ async function readBody(
       req.resume();
       reject(error);
     };
-    cut = (error) => {
-      res.set("Connection", "close");
-      fail(error);
-    };
+    cut = fail;
     req.on("data", onData).on("end", onEnd).on("close", onLost);
   });
   return { bytes, share };
@@ -171,7 +168,12 @@ function collector() {
       }
       length += chunk.length;
     },
-    bytes: () => bytes.subarray(0, length),
+    /** Keeps nothing of it: what the budget calls back lives as long as the request. */
+    take(): Buffer {
+      const all = bytes.subarray(0, length);
+      bytes = Buffer.alloc(0);
+      return all;
+    },
   };
 }
 

@@ -139,7 +139,7 @@ describe("a body that never ends", () => {
 
   test("counts for the session that sends it: 429 for that one, while others are served", async () => {
     const { port } = new URL(stage.url);
-    for (let n = 0; n < 16; n++) {
+    for (let n = 0; n < 32; n++) {
       const socket = connect(Number(port), "127.0.0.1").on("error", () => {});
       sockets.push(socket);
       socket.write(
@@ -227,21 +227,21 @@ describe("a process with a heap of 256 MB", () => {
   const callWith = (args: string) =>
     `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"say_hello","arguments":{"name":"A","x":${args}}}}`;
   /** As many values as are taken, each of another shape: what costs the most. */
-  const shapes = Array.from({ length: 17_000 }, (_, n) => `{"k${n}":{"m${n}":1}}`).join(",");
-  const worst = {
-    "inflating to 4 MB": [
-      gzipSync(callWith(`[${"[],".repeat(MEGABYTE)}[]]`)),
-      { "content-encoding": "gzip" },
-    ] as const,
-    "a megabyte of arrays": [callWith(`[${"[],".repeat(MEGABYTE / 4)}[]]`), {}] as const,
-    "every value of another shape": [callWith(`[${shapes}]`), {}] as const,
-    "one large text": [callWith(`"${"\u00e4".repeat(MEGABYTE / 2 - 1_000)}"`), {}] as const,
-  };
+  const shapes = (which: number) =>
+    Array.from({ length: 17_000 }, (_, n) => `{"k${which}-${n}":{"m${which}-${n}":1}}`).join(",");
+  const bomb = gzipSync(callWith(`[${"[],".repeat(MEGABYTE)}[]]`));
+  const worst: Array<[string, (which: number) => string | Buffer, Record<string, string>?]> = [
+    ["inflating to 4 MB", () => bomb, { "content-encoding": "gzip" }],
+    ["a megabyte of arrays", () => callWith(`[${"[],".repeat(MEGABYTE / 4)}[]]`)],
+    ["every value of another shape", (which) => callWith(`[${shapes(which)}]`)],
+    ["one large text", () => callWith(`"${"\u0101".repeat(MEGABYTE / 2 - 1_000)}"`)],
+  ];
 
-  for (const [name, [body, headers]] of Object.entries(worst))
+  for (const [name, bodyOf, headers] of worst)
     test(`survives 200 messages at once: ${name}`, async () => {
+      const bodies = Array.from({ length: 20 }, (_, which) => bodyOf(which));
       const sent = Array.from({ length: 200 }, (_, n) =>
-        post(tokens[n % tokens.length] ?? "", body, headers),
+        post(tokens[n % tokens.length] ?? "", bodies[n % bodies.length] ?? "", headers),
       );
       const statuses = new Set(await Promise.all(sent));
       for (const status of statuses) assert.ok([200, 413, 415, 429, 503].includes(status), String(status));
@@ -265,7 +265,6 @@ describe("a process with a heap of 256 MB", () => {
       const cut = await eventually("the oldest is cut", () => answers[0]);
       assert.match(cut, /^HTTP\/1\.1 503 /);
       assert.match(cut, /\r\nRetry-After: 5\r\n/i);
-      assert.match(cut, /\r\nConnection: close\r\n/i);
       const { access_token } = await signInForTokens(server.url, client);
       assert.equal((await callTool(`${server.url}/mcp`, access_token, "whoami")).status, 200);
     } finally {
