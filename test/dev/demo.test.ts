@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, getJson, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
 
@@ -35,10 +35,14 @@ async function run(environment: Record<string, string>, ...args: string[]) {
 
 async function startDemo(environment: Record<string, string>, ...args: string[]): Promise<Demo> {
   const demo = await run(environment, ...args);
-  while (!demo.output().includes("Stop with Ctrl+C")) {
-    if (demo.child.exitCode !== null) throw new Error(`It did not start:\n${demo.output()}`);
-    await delay(50);
-  }
+  await eventually(
+    "the demo's instructions",
+    () => {
+      if (demo.child.exitCode !== null) throw new Error(`It did not start:\n${demo.output()}`);
+      return demo.output().includes("Stop with Ctrl+C");
+    },
+    120,
+  );
   return demo;
 }
 
@@ -88,7 +92,7 @@ describe("npm run demo", () => {
     const before = demo.output().length;
     const { weather } = await signIn(demo);
     await weather();
-    while (!demo.output().includes("calls current_weather")) await delay(20);
+    await eventually("the line of the call", () => demo.output().includes("calls current_weather"));
     const lines = demo.output().slice(before).trim().split("\n").filter(Boolean);
     for (const line of lines) assert.match(line, /^\d\d:\d\d:\d\d {2}\S.* → /, line);
     for (const hop of [
@@ -104,7 +108,7 @@ describe("npm run demo", () => {
   test("LOG_LEVEL=debug prints every line of the log, as in production", async () => {
     const demo = await startDemo({ LOG_LEVEL: "debug" });
     await register(demo.baseUrl);
-    while (!/^\{.*"path":"\/register".*\}$/m.test(demo.output())) await delay(20);
+    await eventually("a line of JSON", () => /^\{.*"path":"\/register".*\}$/m.test(demo.output()));
   });
 
   test("WEATHER=real takes the real weather where it can be reached, and otherwise says why not", async () => {

@@ -134,6 +134,13 @@ test("a server that runs loads nothing more from dist/", () => {
   assert.deepEqual(modules.sort(), ["bin.ts", "create-app.ts", "tools-module.ts"]);
 });
 
+test("nothing in production loads the demo: its identity provider takes anybody for anybody", () => {
+  const importers = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts") && !name.startsWith("dev/"))
+    .filter((name) => /["'`](?:\.\.?\/)+dev\//.test(readFileSync(join(root, "src", name), "utf8")));
+  assert.deepEqual(importers, ["bin.ts"]);
+});
+
 test("every command of package.json that needs dist/ builds it so", () => {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   for (const [name, command] of Object.entries<string>(scripts))
