@@ -48,7 +48,10 @@ interface Rooms {
 
 // A change of the grant is told. A lock whose holder died or failed is not, and a word may get lost.
 const LOOK_MS = 1_000;
-const LEAST_LOCK_SECONDS = 10;
+// The lock must outlast a process that gets no processor for a while, and a Redis that is away for a while: twice spent, a
+// rotating refresh token ends the session. So long others wait after its holder died.
+const LEAST_LOCK_SECONDS = 30;
+const PROLONGED_PER_LOCK = 6;
 const STORE_ATTEMPTS = 60;
 const STORE_RETRY_MS = 500;
 const GRANT = "grant";
@@ -63,10 +66,10 @@ export function createUpstreamRefresh({
   lifecycle,
   timeoutSeconds,
   now,
+  monotonicNow = now,
   randomBytes,
   log,
 }: Surroundings & Rooms): UpstreamRefresh {
-  // Prolonged while its holder lives; after its death others wait this long. A busy process must not lose it.
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
 
   /** The refresh token to spend, or undefined if nothing needs to be or can be done. */
@@ -158,13 +161,15 @@ export function createUpstreamRefresh({
   /** Renews under the lock, unless somebody else did while we waited for it. */
   async function renew(grant: Grant, until: number, lock: Lock): Promise<Grant> {
     const keepingLock = setInterval(
-      () => void lock.prolong().catch(() => {}),
-      (lockSeconds * 1000) / 2,
+      () => void lock.prolong().catch(() => {}), // tried again before it ends
+      (lockSeconds * 1000) / PROLONGED_PER_LOCK,
     ).unref();
     try {
       const latest = await current(grant.id);
       const refreshToken = dueRefreshToken(latest, until);
       if (refreshToken === undefined || renewedMeanwhile(grant, latest)) return latest;
+      // It took so long to come here that the lock may have ended: somebody else may be spending the token.
+      if (!lock.isHeldByTime()) throw slow();
       return await refreshOnce(latest, refreshToken);
     } finally {
       clearInterval(keepingLock);
@@ -176,9 +181,14 @@ export function createUpstreamRefresh({
   async function acquire(grantId: string): Promise<Lock | undefined> {
     const key = `lock:upstream:${grantId}`;
     const holder = randomBytes(16).toString("base64url");
+    const askedAt = monotonicNow();
     if (!(await records.replace(key, undefined, holder, lockSeconds))) return undefined;
     return {
-      prolong: () => records.replace(key, holder, holder, lockSeconds),
+      isHeldByTime: () => monotonicNow() < askedAt + lockSeconds / 2,
+      // One that ended because nobody prolonged it in time is taken again, if nobody else has it.
+      prolong: async () =>
+        (await records.replace(key, holder, holder, lockSeconds)) ||
+        (await records.replace(key, undefined, holder, lockSeconds)),
       release: () => records.deleteIf(key, holder),
     };
   }
@@ -241,6 +251,8 @@ interface Wanted {
 }
 
 interface Lock {
+  /** Whether it was taken so lately that it cannot have ended. */
+  isHeldByTime(): boolean;
   prolong(): Promise<boolean>;
   release(): Promise<boolean>;
 }

@@ -5,7 +5,8 @@
 import type { CustomFetch } from "openid-client";
 import { bounded } from "./bounded-response.ts";
 
-const REFRESH_PATIENCE_MS = 20_000;
+// A provider or a machine that is overloaded answers late. Nobody waits for it: who asked was told to come back long before.
+const REFRESH_PATIENCE_MS = 120_000;
 
 export const tokenEndpointFetch: CustomFetch = async (url, options) => {
   const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
