@@ -230,7 +230,12 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("names of strangers do nothing to the terminal, as text or as JSON", async () => {
-    const { grantId } = await signIn(EVIL);
+    const { grantId } = await signIn("mallory");
+    // An earlier version took any subject.
+    const grants = encryptedStore({ ...stores(), kind: "grant", schema: Grant });
+    const grant = await grants.get(grantId);
+    assert.ok(grant);
+    await grants.put(grantId, { ...grant, subject: EVIL, claims: { ...grant.claims, name: EVIL } }, 600);
     const clients = encryptedStore({ ...stores(), kind: "client", schema: Client });
     const { client_id } = await register(cluster.baseUrl);
     const client = await clients.get(client_id);
@@ -251,7 +256,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
         assert.match(stdout + stderr, /mallory|no such grant/);
       }
     const [shown] = jsonLines((await admin(["grants", "show", grantId, "--json"])).stdout);
-    assert.equal(shown.name, EVIL.trim(), "for programs nothing is changed");
+    assert.equal(shown.name, EVIL, "for programs nothing is changed");
     await admin(["grants", "revoke", grantId, "--yes"]);
   });
 

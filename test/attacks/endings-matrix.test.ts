@@ -112,7 +112,9 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     new Browser({ stopAt: ({ href }) => [REDIRECT_URI, ...stops].some((stop) => href.startsWith(stop)) });
 
   async function report(who: { sub?: string; sid?: string }): Promise<Answer> {
-    const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who));
+    const logout_token = await sign(
+      logoutClaims(stage.identityProvider.issuer, who, Math.floor(Date.now() / 1000) + stage.clock.ahead),
+    );
     return postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
   }
 
