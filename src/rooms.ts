@@ -157,7 +157,7 @@ export function buildRooms(options: AppOptions) {
     revocations,
     audit,
   });
-  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now });
+  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
   const grantCache = createGrantCache({
     ...config.grantCache,
     grants,

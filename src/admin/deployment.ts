@@ -85,7 +85,7 @@ export async function withDeployment<Result>(
     audit,
   });
   const { transactionSeconds: signInSeconds } = config.lifetimes;
-  const endings = createEndings({ records, signInSeconds, now: systemClock });
+  const endings = createEndings({ records, signInSeconds, now: systemClock, log });
   try {
     await untilReady(records);
     return await work({

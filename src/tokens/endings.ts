@@ -2,6 +2,7 @@
  * What was ended a moment ago: a sign-in that was under way by then must not open it again. No index leads to a grant that
  * is not there yet, so whoever ends something leaves a mark first, and the callback looks for marks after it opened.
  */
+import { causes, UnavailableError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -27,7 +28,10 @@ export type SignIn = Authentication & {
 export interface Endings {
   /** What a sign-in that begins now has to keep, to be told later what was ended since. */
   latest(): Promise<number>;
-  /** Before the grants themselves are ended. */
+  /**
+   * Before the grants themselves are ended. What cannot be noted is ended all the same: a store that is full takes no note,
+   * and one that is out of reach lets nothing be ended either.
+   */
   mark(ended: Ended, reason: GrantEnd): Promise<void>;
   /** The same for what a logout token names. */
   markSignOut(logout: LogoutToken): Promise<void>;
@@ -38,7 +42,7 @@ export interface Endings {
   since(begun: number, signIn: SignIn): Promise<GrantEnd | undefined>;
 }
 
-interface Rooms extends Pick<Surroundings, "now"> {
+interface Rooms extends Pick<Surroundings, "now" | "log"> {
   records: Pick<Records, "get" | "replace">;
   /** How long a sign-in may take. */
   signInSeconds: number;
@@ -56,7 +60,7 @@ const COUNT_SECONDS = 86_400;
 // From the provider's answer to the check: its time-outs, and a store that is slow.
 const MARGIN_SECONDS = 120;
 
-export function createEndings({ records, signInSeconds, now }: Rooms): Endings {
+export function createEndings({ records, signInSeconds, now, log }: Rooms): Endings {
   /**
    * Endings are counted: the clocks of two replicas, and seconds, are too coarse to tell what came first. The count begins
    * at the time of day in milliseconds, so that one that was lost goes on above its old value.
@@ -78,19 +82,26 @@ export function createEndings({ records, signInSeconds, now }: Rooms): Endings {
     }
   }
 
+  async function note(ended: readonly Ended[], mark: Omit<Mark, "order">): Promise<void> {
+    try {
+      const order = await next();
+      await Promise.all(ended.map((each) => put(each, { ...mark, order })));
+    } catch (cause) {
+      if (!(cause instanceof UnavailableError)) throw cause;
+      log.warn(
+        { reason: "ending_not_noted", cause: causes(cause) },
+        "A sign-in that is under way may open again what is ended now: end it once more when the store takes notes",
+      );
+    }
+  }
+
   const latest = async () => Number((await records.get(COUNT)) ?? 0);
 
   return {
     latest,
-    mark: async (ended, reason) => put(ended, { order: await next(), reason }),
-    async markSignOut(logout) {
-      const mark = {
-        order: await next(),
-        reason: "backchannel_logout",
-        signedOutAt: logout.issuedAt,
-      } as const;
-      await Promise.all(namedBy(logout).map((ended) => put(ended, mark)));
-    },
+    mark: (ended, reason) => note([ended], { reason }),
+    markSignOut: (logout) =>
+      note(namedBy(logout), { reason: "backchannel_logout", signedOutAt: logout.issuedAt }),
     async since(begun, signIn) {
       // Mostly nothing was ended of anybody, and that is one look-up.
       if ((await latest()) <= begun) return undefined;

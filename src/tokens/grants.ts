@@ -4,6 +4,7 @@
  */
 import type { Audit } from "../audit.ts";
 import type { GrantLimits, Lifetimes } from "../config.ts";
+import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import type { Indexes, Records, Store } from "../storage/store.ts";
@@ -131,8 +132,10 @@ export function createGrants({
   }
 
   async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
-    // First: a renewal that finds no grant any more has to know what becomes of its tokens.
-    if (MEANT_FOR_GOOD.has(reason)) await records.put(endedForGood(id), reason, RENEWAL_SECONDS);
+    // First: a renewal that finds no grant any more has to know what becomes of its tokens. A store that is full takes no
+    // note, and the grant ends all the same.
+    if (MEANT_FOR_GOOD.has(reason))
+      await records.put(endedForGood(id), reason, RENEWAL_SECONDS).catch(unlessUnavailable);
     // Whoever asked may have been told that the store is out of reach: what has ended is noted, and the provider told.
     const grant = await store.take(id, { late: (taken) => conclude(taken, reason) });
     return grant && (await conclude(grant, reason));
@@ -218,6 +221,10 @@ function byAge(one: Grant, other: Grant): number {
 /** All but the newest `keep`. */
 function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
   return grants.slice(0, Math.max(0, grants.length - keep));
+}
+
+function unlessUnavailable(error: unknown): void {
+  if (!(error instanceof UnavailableError)) throw error;
 }
 
 function endedForGood(id: string): string {

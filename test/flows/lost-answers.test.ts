@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { exportJWK, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
 import { openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -39,10 +39,14 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   let upstream: FaultyProxy;
   let stage: Stage;
   let client: Registered;
+  let keys: GenerateKeyPairResult;
   before(async () => {
     redis = await startRedis();
     proxy = await startRedisProxy(redis.port);
     upstream = await startFaultyProxy();
+    // Published before the first sign-in: a key that is new to the server may have to be waited for.
+    keys = await generateKeyPair("ES256");
+    upstream.extraKey = { ...(await exportJWK(keys.publicKey)), kid: "logout", alg: "ES256", use: "sig" };
     stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream });
   });
   beforeEach(async () => {
@@ -141,18 +145,15 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
 
   /** Signed as the provider signs, with a key that is new to the server every time. */
   async function logoutToken(): Promise<string> {
-    const KID = crypto.randomUUID();
-    const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
-    upstream.extraKey = { ...(await exportJWK(publicKey)), kid: KID, alg: "RS256", use: "sig" };
     return await new SignJWT({ events: { "http://schemas.openid.net/event/backchannel-logout": {} } })
-      .setProtectedHeader({ alg: "RS256", kid: KID, typ: "logout+jwt" })
+      .setProtectedHeader({ alg: "ES256", kid: "logout", typ: "logout+jwt" })
       .setIssuer(stage.identityProvider.issuer)
       .setAudience("proxy")
       .setSubject("alice")
       .setJti(crypto.randomUUID())
       .setIssuedAt()
       .setExpirationTime("2m")
-      .sign(privateKey);
+      .sign(keys.privateKey);
   }
 
   test("to an end that the provider reported: it may say it again, until it was heard", async () => {
