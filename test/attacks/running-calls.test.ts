@@ -443,6 +443,35 @@ describe("running calls of one process", () => {
     });
   });
 
+  test("that wait behind another one on its connection end when that is lost, and give back what they held", async (t) => {
+    const { stage, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
+    const { access_token: token } = await session();
+    const { host, hostname, port } = new URL(stage.url);
+    const names = ["first", "second", "third"].map((name) => `pipelined ${name}`);
+    const requests = names.map((name) => {
+      const params = { name: "work", arguments: { id: name, streams: false } };
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
+      return [
+        "POST /mcp HTTP/1.1",
+        `Host: ${host}`,
+        `Authorization: Bearer ${token}`,
+        "Accept: application/json, text/event-stream",
+        "Content-Type: application/json",
+        `Content-Length: ${body.length}`,
+        "",
+        body,
+      ].join("\r\n");
+    });
+    const client = connect(Number(port), hostname);
+    t.after(() => client.destroy());
+    client.write(requests.join(""));
+    await eventually("all of them to run", () => names.every((name) => works.has(name)));
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 429);
+    client.destroy();
+    await eventually("the end of all of them", () => names.every((name) => works.get(name)?.signal.aborted));
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+  });
+
   test("that finish in the moment in which their session ends have no result", async (t) => {
     const { stage, session } = await small({}, t);
     for (const how of [call, stream]) {
