@@ -11,6 +11,7 @@ import { jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
 import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
+import { closedWithConnection } from "./http/pipelining.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { together } from "./http/together.ts";
@@ -50,6 +51,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   app.set("trust proxy", config.trustedProxies);
   app.use(
     together(
+      closedWithConnection,
       closingWhenStopping(lifecycle),
       withoutBasePath(baseUrl),
       traceRequests,

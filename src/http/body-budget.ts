@@ -53,6 +53,7 @@ export function createBodyBudget({ total, perHolder = total }: BodyBudgetOptions
   return {
     open(holder, cut) {
       let mine = 0;
+      let isReleased = false;
       const body = {
         cut() {
           share.release();
@@ -61,6 +62,8 @@ export function createBodyBudget({ total, perHolder = total }: BodyBudgetOptions
       };
       const share: BodyShare = {
         add(bytes) {
+          // Its client went away between two steps, and nothing would release it again.
+          if (isReleased) return;
           if (holder !== undefined && (usedBy.get(holder) ?? 0) + bytes > perHolder)
             throw new TooManyRequestsError(1, "too_much_under_way");
           while (used + bytes > total) {
@@ -73,6 +76,7 @@ export function createBodyBudget({ total, perHolder = total }: BodyBudgetOptions
         },
         arrived: () => void arriving.delete(body),
         release() {
+          isReleased = true;
           arriving.delete(body);
           count(holder, -mine);
           mine = 0;

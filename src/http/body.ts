@@ -106,7 +106,7 @@ async function readBody(
     refused(413, "unreadable_body", `The body is too large: more than ${maxBytes} bytes.`);
   if (Number(req.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
   // Nobody waits for an answer, and no event would end the count.
-  if (res.closed || (req.destroyed && !req.readableEnded)) throw unreadable();
+  if (res.destroyed || (req.destroyed && !req.readableEnded)) throw unreadable();
 
   let cut: (error: OAuthError) => void = () => {};
   const share = budget.open(holder, (error) => cut(error));

@@ -61,7 +61,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       if (res.destroyed) return;
       const ids = requestIds(req.body);
       const refuse = (ending: Ending) => refuseStopped(res, ending, caller, ids, options);
-      const running = ids.length === 0 ? undefined : options.calls.begin(caller, used(req, features), res);
+      const running =
+        ids.length === 0 ? undefined : options.calls.begin(caller, used(req, features), res, ids.length);
       if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
       if (running?.doubt !== undefined) await running.doubt;
       if (running?.ending !== undefined) return refuse(running.ending);

@@ -18,10 +18,16 @@ import { auditOf } from "./use-feature.ts";
 
 export interface RunningCalls {
   /**
-   * A place for a call, for as long as `res` is open; or whose places are all taken. A call whose body took its time is
-   * looked at again before it begins: see {@link RunningCall.doubt}.
+   * Places for a call, or the calls of a batch, for as long as `res` is open; or whose places are all taken. A call whose
+   * body took its time is looked at again before it begins: see {@link RunningCall.doubt}.
+   * @param requests how many run at once
    */
-  begin(caller: Caller, features: readonly Feature[], res: Response): RunningCall | "grant" | "process";
+  begin(
+    caller: Caller,
+    features: readonly Feature[],
+    res: Response,
+    requests: number,
+  ): RunningCall | "grant" | "process";
 }
 
 /** Whoever serves a call. */
@@ -85,17 +91,20 @@ export function createRunningCalls(options: Options): RunningCalls {
   }
 
   return {
-    begin(caller, features, res) {
+    begin(caller, features, res, requests) {
       const { grantId } = caller.token;
       const ofGrant = calls.get(grantId) ?? new Set();
-      if (ofGrant.size >= perGrant) return "grant";
-      if (size >= perProcess) return "process";
+      // A batch that is larger than all places of its session is served when nothing else is.
+      const places = Math.min(requests, perGrant, perProcess);
+      const taken = [...ofGrant].reduce((sum, call) => sum + call.places, 0);
+      if (taken + places > perGrant) return "grant";
+      if (size + places > perProcess) return "process";
       timer ??= outside(() => setInterval(sweep, SWEEP_MS).unref());
-      const call = new Running(caller, features, res, { begunAt: sweeps, audit });
+      const call = new Running(caller, features, res, { places, begunAt: sweeps, audit });
       calls.set(grantId, ofGrant.add(call));
-      size++;
+      size += places;
       res.once("close", () => {
-        size--;
+        size -= places;
         ofGrant.delete(call);
         if (ofGrant.size === 0 && calls.get(grantId) === ofGrant) calls.delete(grantId);
       });
@@ -108,6 +117,7 @@ export function createRunningCalls(options: Options): RunningCalls {
 class Running implements RunningCall {
   readonly caller: Caller;
   readonly features: readonly Feature[];
+  readonly places: number;
   /** In sweeps. */
   readonly begunAt: number;
   doubt: Promise<void> | undefined;
@@ -124,12 +134,13 @@ class Running implements RunningCall {
     caller: Caller,
     features: readonly Feature[],
     res: Response,
-    { begunAt, audit }: { begunAt: number; audit: Audit },
+    { places, begunAt, audit }: { places: number; begunAt: number; audit: Audit },
   ) {
     this.caller = caller;
     this.#res = res;
     // What the policy denied from the beginning is answered in the result.
     this.features = features.filter((feature) => caller.standing.may(feature).allowed);
+    this.places = places;
     this.begunAt = begunAt;
     this.#audit = audit;
     this.#request = currentRequest();

@@ -443,6 +443,71 @@ describe("running calls of one process", () => {
     });
   });
 
+  test("of a batch have a place each", async (t) => {
+    const { stage, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
+    const { access_token: token } = await session();
+    const batch = (of: string, names: string[]) =>
+      fetch(stage.url, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${token}`,
+          accept: "application/json, text/event-stream",
+          "content-type": "application/json",
+        },
+        body: JSON.stringify(
+          names.map((name) => ({
+            jsonrpc: "2.0",
+            id: name,
+            method: "tools/call",
+            params: { name: "work", arguments: { id: `${of} ${name}`, streams: false } },
+          })),
+        ),
+      });
+    const held = batch("held", ["a", "b"]);
+    await eventually("both to run", () => works.has("held a") && works.has("held b"));
+    assert.equal((await batch("beyond", ["a", "b"])).status, 429);
+    assert.equal(works.has("beyond a"), false);
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+
+    for (const name of ["held a", "held b"]) works.get(name)?.finish();
+    await (await held).text();
+    // Larger than all places together: it is served when nothing else is.
+    const large = batch("large", ["a", "b", "c", "d"]);
+    await eventually("all of it to run", () => works.has("large d"));
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 429);
+    for (const name of ["a", "b", "c", "d"]) works.get(`large ${name}`)?.finish();
+    assert.equal((await large).status, 200);
+  });
+
+  test("that wait behind another one on its connection end when that is lost, and give back what they held", async (t) => {
+    const { stage, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
+    const { access_token: token } = await session();
+    const { host, hostname, port } = new URL(stage.url);
+    const names = ["first", "second", "third"].map((name) => `pipelined ${name}`);
+    const requests = names.map((name) => {
+      const params = { name: "work", arguments: { id: name, streams: false } };
+      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
+      return [
+        "POST /mcp HTTP/1.1",
+        `Host: ${host}`,
+        `Authorization: Bearer ${token}`,
+        "Accept: application/json, text/event-stream",
+        "Content-Type: application/json",
+        `Content-Length: ${body.length}`,
+        "",
+        body,
+      ].join("\r\n");
+    });
+    const client = connect(Number(port), hostname);
+    t.after(() => client.destroy());
+    client.write(requests.join(""));
+    await eventually("all of them to run", () => names.every((name) => works.has(name)));
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 429);
+    client.destroy();
+    await eventually("the end of all of them", () => names.every((name) => works.get(name)?.signal.aborted));
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+  });
+
   test("that finish in the moment in which their session ends have no result", async (t) => {
     const { stage, session } = await small({}, t);
     for (const how of [call, stream]) {
