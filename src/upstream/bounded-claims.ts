@@ -48,8 +48,8 @@ export function withBoundedClaims(
       return { ...login, claims, renewable };
     },
     async identify(parameters, request) {
-      const { subject, claims } = await provider.identify(parameters, request);
-      return { subject, claims: keep(claims, subject) };
+      const identity = await provider.identify(parameters, request);
+      return { ...identity, claims: keep(identity.claims, identity.subject) };
     },
   };
 }
