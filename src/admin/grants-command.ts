@@ -108,10 +108,10 @@ async function revoke(
 
   const matched = new Set<string>();
   const shown: GrantView[] = [];
-  const wanted =
+  const wanted = () =>
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
   const subjects = new Set(options.user === undefined ? [] : [options.user]);
-  for await (const view of views(wanted, deployment)) {
+  for await (const view of views(wanted(), deployment)) {
     matched.add(view.id);
     if (options.user !== undefined) subjects.add(view.subject);
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
@@ -126,6 +126,8 @@ async function revoke(
   if (!(await mayDestroy(counted(matched.size, "grant"), options, terminal)))
     return options.dryRun ? EXIT.done : EXIT.problem;
   await markEnded(subjects, options.client, deployment);
+  // Looked for again: a sign-in may have come to its end while somebody was asked, before the mark.
+  if (ids.length === 0) for await (const { id } of wanted()) matched.add(id);
   const exit = await end(matched, matched.size, options, deployment, terminal);
   return ids.some((id) => !matched.has(id)) ? EXIT.problem : exit;
 }

@@ -147,8 +147,8 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
 
   /** Only what is their own, whatever the form names: an id of somebody else's is passed over in silence. */
   async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
-    const own = await connections.ofSubject(subject);
-    const chosen = own.filter(({ grantId }) => all !== undefined || named.includes(grantId));
+    const isChosen = ({ grantId }: { grantId: string }) => all !== undefined || named.includes(grantId);
+    const chosen = (await connections.ofSubject(subject)).filter(isChosen);
     // First, so that none comes back unasked: by way of a browser that was told not to ask again, or of a sign-in under way.
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all(
@@ -157,7 +157,9 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
         rooms.endings.mark(["client of user", clientId, subject], "ended_by_user"),
       ]),
     );
-    const ids = chosen.map(({ grantId }) => grantId);
+    // Looked for again: a sign-in may have come to its end just before the mark.
+    const own = await connections.ofSubject(subject);
+    const ids = own.filter(isChosen).map(({ grantId }) => grantId);
     const ended = await endGrants(ids, "ended_by_user", rooms.grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
   }

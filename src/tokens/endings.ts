@@ -73,18 +73,36 @@ export function createEndings({ records, signInSeconds, now, log }: Rooms): Endi
     }
   }
 
+  let coming: Promise<number> | undefined;
+  let previous: Promise<unknown> = Promise.resolve();
+
+  /**
+   * The same for all who ask until it is begun: a provider reports a company's sign-outs at once, and a thousand that
+   * replaced each other's count would ask the store a million times.
+   */
+  function shared(): Promise<number> {
+    if (coming === undefined) {
+      coming = previous.then(() => {
+        coming = undefined;
+        return next();
+      });
+      previous = coming.catch(() => {});
+    }
+    return coming;
+  }
+
   async function put(ended: Ended, mark: Mark): Promise<void> {
     const key = keyOf(ended);
     for (;;) {
       const found = await records.get(key);
-      if (found !== undefined && read(found).order > mark.order) return;
-      if (await records.replace(key, found, JSON.stringify(mark), signInSeconds + MARGIN_SECONDS)) return;
+      const both = JSON.stringify(found === undefined ? mark : together(read(found), mark));
+      if (await records.replace(key, found, both, signInSeconds + MARGIN_SECONDS)) return;
     }
   }
 
   async function note(ended: readonly Ended[], mark: Omit<Mark, "order">): Promise<void> {
     try {
-      const order = await next();
+      const order = await shared();
       await Promise.all(ended.map((each) => put(each, { ...mark, order })));
     } catch (cause) {
       if (!(cause instanceof UnavailableError)) throw cause;
@@ -137,6 +155,15 @@ function affecting({ clientId, subject, sid }: SignIn): Ended[] {
  */
 function signedInAfter({ signedOutAt }: Mark, { authTime }: SignIn): boolean {
   return authTime !== undefined && signedOutAt !== undefined && authTime > signedOutAt;
+}
+
+/** Reports of sign-outs come late and in any order, and what an operator ended no authentication opens again. */
+function together(one: Mark, other: Mark): Mark {
+  const { order, reason } = one.order > other.order ? one : other;
+  const { signedOutAt: first } = one;
+  const { signedOutAt: second } = other;
+  if (first === undefined || second === undefined) return { order, reason };
+  return { order, reason, signedOutAt: Math.max(first, second) };
 }
 
 // Hashed: names of people do not belong into keys.

@@ -183,13 +183,19 @@ export function createUpstreamRefresh({
     const holder = randomBytes(16).toString("base64url");
     const askedAt = monotonicNow();
     if (!(await records.replace(key, undefined, holder, lockSeconds))) return undefined;
+    let isReleased = false;
     return {
       isHeldByTime: () => monotonicNow() < askedAt + lockSeconds / 2,
       // One that ended because nobody prolonged it in time is taken again, if nobody else has it.
-      prolong: async () =>
-        (await records.replace(key, holder, holder, lockSeconds)) ||
-        (await records.replace(key, undefined, holder, lockSeconds)),
-      release: () => records.deleteIf(key, holder),
+      async prolong() {
+        if (await records.replace(key, holder, holder, lockSeconds)) return;
+        if (!isReleased) await records.replace(key, undefined, holder, lockSeconds);
+        if (isReleased) await records.deleteIf(key, holder);
+      },
+      async release() {
+        isReleased = true;
+        await records.deleteIf(key, holder);
+      },
     };
   }
 
@@ -253,8 +259,8 @@ interface Wanted {
 interface Lock {
   /** Whether it was taken so lately that it cannot have ended. */
   isHeldByTime(): boolean;
-  prolong(): Promise<boolean>;
-  release(): Promise<boolean>;
+  prolong(): Promise<void>;
+  release(): Promise<void>;
 }
 
 async function busyAfter(givenUp: AbortSignal): Promise<never> {

@@ -178,6 +178,18 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     assert.deepEqual(await statuses(tokens), [401, 401]);
   });
 
+  test("who signs in while the operator is asked is signed out, too", { skip: !hasScript() }, async () => {
+    await signIn("heidi");
+    const anew: Tokens[] = [];
+    const { code, output } = await atTerminal(["grants", "revoke", "--user", "heidi"], "y\n", async () => {
+      const { tokens } = await signIn("heidi");
+      anew.push(tokens);
+    });
+    assert.equal(code, 0, output);
+    assert.match(output, /Ended 2 grants/);
+    assert.deepEqual(await Promise.all(anew.map(statuses)), [[401, 401]]);
+  });
+
   test("what is shown has no secret, no hash, no token, in no form", async () => {
     const secrets = collectSecrets();
     const { client, tokens, grantId } = await signIn("grace", {
@@ -459,7 +471,11 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   }
 
   /** Through a real terminal, as `script` makes one. */
-  async function atTerminal(args: string[], typed: string): Promise<{ code: number | null; output: string }> {
+  async function atTerminal(
+    args: string[],
+    typed: string,
+    beforeTyping: () => Promise<unknown> = async () => {},
+  ): Promise<{ code: number | null; output: string }> {
     const command = [process.execPath, ...PROGRAM, ...args].join(" ");
     const child = spawn("script", ["-qec", command, "/dev/null"], {
       env: { ...environmentOf(cluster), AUDIT_LOG: "/dev/null" },
@@ -468,7 +484,8 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     child.stdout.on("data", (chunk: Buffer) => {
       const before = output;
       output += chunk.toString();
-      if (output.includes("[y/N]") && !before.includes("[y/N]")) child.stdin.write(typed);
+      if (output.includes("[y/N]") && !before.includes("[y/N]"))
+        void beforeTyping().finally(() => child.stdin.write(typed));
     });
     const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
     return { code, output };

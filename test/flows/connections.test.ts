@@ -49,6 +49,31 @@ for (const store of ["memory", "redis"] as const)
       throw new Error(`within 2 s it did not happen that ${what}`);
     }
 
+    test("end all: what is signed in just before the store knows of it ends, too", async () => {
+      const client = await register(stage.baseUrl, { client_name: "Late" });
+      await signInForTokens(stage.baseUrl, client, { login: "leaves" });
+      const other = await register(stage.baseUrl, { client_name: "Early" });
+      await signInForTokens(stage.baseUrl, other, { login: "leaves" });
+      const browser = newBrowser();
+      const page = await openConnections(stage.baseUrl, { browser, login: "leaves" });
+      const { records } = stage;
+      const { replace } = records;
+      const meanwhile: string[] = [];
+      try {
+        records.replace = async (...args) => {
+          if (args[0] === "ended:count" && meanwhile.length === 0) {
+            meanwhile.push("begun");
+            meanwhile[0] = (await signInForTokens(stage.baseUrl, client, { login: "leaves" })).access_token;
+          }
+          return await replace(...args);
+        };
+        await browser.submit(page, {}, { button: "End all access" });
+      } finally {
+        records.replace = replace;
+      }
+      assert.equal(await isGood(meanwhile[0] ?? ""), false);
+    });
+
     test("sign in, see who holds access and since when, end one: its tokens are dead, here and at the provider", async () => {
       const [claude, cursor] = await Promise.all([
         register(stage.baseUrl, { client_name: "Claude Code" }),

@@ -83,16 +83,40 @@ describe("a sign-out while a sign-in is under way", () => {
     assert.equal(await (await begin("again", {}))(), "code");
   });
 
-  test("opens no session at /connections", async () => {
-    const callbackUrl = `${stage.baseUrl}/auth/callback`;
-    const browser = new Browser({ stopAt: ({ href }) => href.startsWith(callbackUrl) });
-    const page = await browser.get(`${stage.baseUrl}/connections`);
-    const login = await browser.submit(page, {}, { button: "Sign in" });
-    const { redirectedTo } = await browser.submit(login, { login: "looks" });
-    await report({ sub: "looks" });
-    const answer = await browser.get(redirectedTo ?? "");
-    assert.equal(answer.status, 403);
-    assert.match(answer.body, /signed out while this sign-in was under way/);
-    assert.doesNotMatch((await browser.get(`${stage.baseUrl}/connections`)).body, /looks/);
+  describe("for /connections", () => {
+    /** As {@link begin}; `finish` gives what the browser is shown. */
+    async function beginForConnections(login: string, sid: string | undefined) {
+      upstream.rewrite = async (body) => {
+        const { sid: _, ...claims } = decodeJwt(String(body.id_token));
+        return { ...body, id_token: await sign({ ...claims, ...(sid !== undefined && { sid }) }) };
+      };
+      const callbackUrl = `${stage.baseUrl}/auth/callback`;
+      const browser = new Browser({ stopAt: ({ href }) => href.startsWith(callbackUrl) });
+      const page = await browser.get(`${stage.baseUrl}/connections`);
+      const form = await browser.submit(page, {}, { button: "Sign in" });
+      const { redirectedTo } = await browser.submit(form, { login });
+      return { browser, finish: () => browser.get(redirectedTo ?? "") };
+    }
+
+    const ends: Array<[string, string, string | undefined, { sub?: string; sid?: string }]> = [
+      ["of that user", "looks", undefined, { sub: "looks" }],
+      ["of that session, by sid alone", "looks-2", "l2", { sid: "l2" }],
+    ];
+    for (const [name, login, sid, who] of ends)
+      test(`${name}: opens no session`, async () => {
+        const { browser, finish } = await beginForConnections(login, sid);
+        await report(who);
+        const answer = await finish();
+        assert.equal(answer.status, 403);
+        assert.match(answer.body, /signed out while this sign-in was under way/);
+        assert.ok(!(await browser.get(`${stage.baseUrl}/connections`)).body.includes(login));
+      });
+
+    test("of another session of that user: opens one", async () => {
+      const { browser, finish } = await beginForConnections("stays", "s2");
+      await report({ sub: "stays", sid: "s1" });
+      await finish();
+      assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /stays/);
+    });
   });
 });
