@@ -119,6 +119,12 @@ async function openGrant(
       .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
   }
   const who = { subject, clientId: request.clientId };
+  const notGiven = missingScopes(request.scopes, catalogue.expand(scopes));
+  if (notGiven.length > 0)
+    log.info(
+      { reason: "scopes_not_given", ...who, scopes: notGiven },
+      "The user approved these scopes, and the identity provider did not give them: the token's scope leaves them out",
+    );
   const permitted = permissions.permitted(askerOf(user, login), scopes);
   audit({ event: "sign_in", decision: "allow", ...who, asked: request.scopes, scopes: permitted });
   const added = missingScopes(permitted, catalogue.expand(earlier.flatMap((grant) => grant.scopes)));

@@ -5,7 +5,14 @@ import { Browser, type Page, signIn } from "../support/browser.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import { findForms } from "../support/html-form.ts";
-import { authorizeUrl, newBrowser, REDIRECT_URI, redeem, register } from "../support/oauth-client.ts";
+import {
+  authorizeUrl,
+  newBrowser,
+  REDIRECT_URI,
+  redeem,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { type Stage, type StageOptions, startStage } from "../support/stage.ts";
 
 describe("a sign-in that stops", () => {
@@ -139,6 +146,20 @@ describe("a sign-in that stops", () => {
     );
     assert.doesNotMatch(page.body, /provider said/);
     assertWayBack(page, running, { error: "server_error", says: /log says why/ });
+  });
+
+  test("what was approved and the provider did not give is in the log, and not in the token's scope", async () => {
+    const running = await start();
+    const client = await register(running.baseUrl);
+    const given = async (login: string) =>
+      (await signInForTokens(running.baseUrl, client, { login, parameters: { scope: "weather:read" } }))
+        .scope;
+    const lines = () => running.log.filter(({ reason }) => reason === "scopes_not_given");
+    assert.match(await given("alice"), /weather:read/);
+    assert.deepEqual(lines(), []);
+    assert.doesNotMatch((await given("bob")) ?? "", /weather:read/);
+    const [line, ...others] = lines();
+    assert.deepEqual([line?.subject, line?.scopes, others], ["bob", ["weather:read"], []]);
   });
 
   test("/connections says it in the same words", async () => {
