@@ -97,7 +97,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       scopes: catalogue.names,
       usualScopes: catalogue.usual,
       name: brand.name,
-      clientIdMetadata: rooms.documents !== undefined,
+      offersDocuments: () => rooms.documents !== undefined && rooms.documentReach.works(),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
     }),
   );

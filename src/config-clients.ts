@@ -1,14 +1,21 @@
 /** Clients: who may register or bring a document, who is known from the start, and when users are asked. */
 import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-policy.ts";
+import { isClientIdUrl } from "./clients/client-id-metadata.ts";
 import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
 import type { Settings } from "./settings.ts";
 
 const DAY = 86_400;
+/** The document of a client that many people have: where it can be fetched, those of others can as a rule. */
+const DEFAULT_PROBE = "https://claude.ai/oauth/claude-code-client-metadata";
 
 /** Clients that bring their metadata along as a document (Client ID Metadata Documents). */
 export interface ClientIdMetadataConfig {
   enabled: boolean;
+  /** The server's metadata offer them: always, or while {@link probe} can be fetched. */
+  offered: "always" | "while_reachable";
+  /** A metadata document that is there, to try whether documents can be fetched. */
+  probe: string;
   domains: DomainPolicy;
 }
 
@@ -73,8 +80,14 @@ function clientIdMetadata(settings: Settings): ClientIdMetadataConfig {
   const isPattern = (text: string) => "pattern" in parseDomainPattern(text);
   const form = "host names such as app.example.com or *.example.com";
   const allowed = settings.list("CLIENT_DOMAINS_ALLOWED", isPattern, form);
+  const mode = settings.oneOf("CLIENT_ID_METADATA", ["auto", "on", "off"]);
+  const probe = settings.optional("CLIENT_ID_METADATA_PROBE") ?? DEFAULT_PROBE;
+  if (!isClientIdUrl(probe))
+    settings.problem("CLIENT_ID_METADATA_PROBE must be the https URL of a metadata document");
   return {
-    enabled: settings.oneOf("CLIENT_ID_METADATA", ["on", "off"]) === "on",
+    enabled: mode !== "off",
+    offered: mode === "auto" ? "while_reachable" : "always",
+    probe,
     domains: {
       allow: allowed.length === 0 ? "any" : allowed.flatMap(domainPattern),
       deny: settings.list("CLIENT_DOMAINS_DENIED", isPattern, form).flatMap(domainPattern),

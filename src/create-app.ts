@@ -5,6 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { buildApp } from "./app.ts";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "./audit.ts";
+import { createDocumentReach, type LiveDocumentReach } from "./clients/document-reach.ts";
+import { createSafeFetch } from "./clients/safe-fetch.ts";
 import type { Config } from "./config.ts";
 import type { UpstreamConfig } from "./config-upstream.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
@@ -103,8 +105,10 @@ export async function openApp(
   const surroundings = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
   const identityProvider = createOidcProvider(config.upstream, surroundings);
   const lifecycle = createLifecycle();
+  const documentReach = documentReachOf(config, log);
   const close = async () => {
     policy?.close();
+    documentReach?.close();
     await Promise.all([records.close(), tracing?.stop()]);
   };
   try {
@@ -118,7 +122,9 @@ export async function openApp(
       log,
       ...(policy && { policy: policy.policy }),
       ...(auditStream && { auditStream }),
+      ...(documentReach && { documentReach }),
     });
+    documentReach?.start();
     void reencryptOldRecords(config, records, log);
     const announcing = announce(identityProvider, config, Object.keys(features.scopes), log);
     return {
@@ -139,6 +145,13 @@ export async function openApp(
 
 const FIRST_ANNOUNCE_DELAY_MS = 2_000;
 const MAX_ANNOUNCE_DELAY_MS = 60_000;
+
+/** Where nobody decided whether documents are offered, it is tried whether they can be fetched. */
+function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumentReach | undefined {
+  const { enabled, offered, probe } = clientIdMetadata;
+  if (!enabled || offered === "always") return undefined;
+  return createDocumentReach({ probe, fetch: createSafeFetch(), monotonicNow: monotonicClock, log });
+}
 
 /** The SDK is loaded for those who want it; the others start faster without. */
 async function traceIfAsked({ telemetry }: Config, log: Logger): Promise<Tracing | undefined> {

@@ -11,6 +11,7 @@ import type { ClientAuthentication } from "./clients/authenticate-client.ts";
 import { createKeySets, type KeySets } from "./clients/cimd-jwks.ts";
 import { verifyClientAssertion } from "./clients/client-assertion.ts";
 import { type ClientIdMetadata, createClientIdMetadata } from "./clients/client-id-metadata.ts";
+import { ASSUMED_REACH, type DocumentReach } from "./clients/document-reach.ts";
 import { createClients } from "./clients/find-client.ts";
 import { createRegistrations } from "./clients/register.ts";
 import { createSafeFetch } from "./clients/safe-fetch.ts";
@@ -74,6 +75,8 @@ export interface AppOptions extends Features {
   log: Logger;
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
   safeFetch?: typeof createSafeFetch;
+  /** Whether that works from here. Default: it is taken for granted. */
+  documentReach?: DocumentReach;
   /** Told when the process is about to end. Default: never. */
   lifecycle?: Lifecycle;
   /** Seconds since the epoch. Default: the system's clock. */
@@ -118,8 +121,9 @@ export function buildRooms(options: AppOptions) {
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
+  const { documentReach = ASSUMED_REACH } = options;
   const { documents, keySets, verifyAssertion } = clientIdMetadataRooms(
-    { ...options, records },
+    { ...options, records, documentReach },
     { ...surroundings, stored },
     redirectUris,
   );
@@ -216,6 +220,7 @@ export function buildRooms(options: AppOptions) {
     sealer,
     redirectUris,
     documents,
+    documentReach,
     verifyAssertion,
     clients,
     registrations,
@@ -268,7 +273,12 @@ const MAX_JWKS_BYTES = 65_536;
 
 /** What clients with a metadata document need: their document, and a check of what they sign. */
 function clientIdMetadataRooms(
-  { config, records, safeFetch = createSafeFetch }: AppOptions,
+  {
+    config,
+    records,
+    documentReach,
+    safeFetch = createSafeFetch,
+  }: AppOptions & { documentReach: DocumentReach },
   {
     now,
     monotonicNow,
@@ -297,7 +307,8 @@ function clientIdMetadataRooms(
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
           ...{
-            fetch: safeFetch(),
+            fetch: documentReach.watching(safeFetch()),
+            reach: documentReach,
             stored: stored("document"),
             domains,
             redirectUriPolicy,

@@ -6,6 +6,7 @@ import {
   LoginFailedError,
   NotAdmittedError,
   OAuthError,
+  SignInStoppedError,
   UnavailableError,
 } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
@@ -18,7 +19,7 @@ import type { GrantEnd, Grants } from "../tokens/grants.ts";
 import { readToken } from "../tokens/opaque-token.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { Approvals } from "./approvals.ts";
-import { endedSince, meaningOf, orPutBack } from "./login.ts";
+import { endedSince, meaningOf, orPutBack, saidBy } from "./login.ts";
 import type { ClientLogin, Logins } from "./transaction.ts";
 
 interface Rooms {
@@ -106,7 +107,9 @@ async function openGrant(
   const { subject } = user;
   // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
   const scopes = catalogue.narrow(request.scopes, user.scopes);
-  const { code, earlier } = await grants.open({ ...request, scopes }, user).catch(spentButNotStored);
+  const { code, earlier } = await grants
+    .open({ ...request, scopes }, user)
+    .catch((cause) => spentButNotStored(cause, request));
   await refuseIfEnded(code, user, login, rooms);
   if (login.remember !== undefined) {
     const approved = { subject, granted: request.scopes };
@@ -116,6 +119,12 @@ async function openGrant(
       .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
   }
   const who = { subject, clientId: request.clientId };
+  const notGiven = missingScopes(request.scopes, catalogue.expand(scopes));
+  if (notGiven.length > 0)
+    log.info(
+      { reason: "scopes_not_given", ...who, scopes: notGiven },
+      "The user approved these scopes, and the identity provider did not give them: the token's scope leaves them out",
+    );
   const permitted = permissions.permitted(askerOf(user, login), scopes);
   audit({ event: "sign_in", decision: "allow", ...who, asked: request.scopes, scopes: permitted });
   const added = missingScopes(permitted, catalogue.expand(earlier.flatMap((grant) => grant.scopes)));
@@ -138,10 +147,11 @@ async function refuseIfEnded(
   const { grants, audit } = rooms;
   const { request } = login;
   const { clientId } = request;
-  const reason = await endedSince(login, { ...user, clientId }, rooms).catch(spentButNotStored);
+  const notStored = (cause: unknown) => spentButNotStored(cause, request);
+  const reason = await endedSince(login, { ...user, clientId }, rooms).catch(notStored);
   if (reason === undefined) return;
   const grantId = readToken("code", code)?.grantId ?? "";
-  await grants.end(grantId, reason).catch(spentButNotStored);
+  await grants.end(grantId, reason).catch(notStored);
   audit({ event: "sign_in", decision: "deny", reason: "ended_meanwhile", subject: user.subject, clientId });
   throw endedMeanwhile(reason, request);
 }
@@ -161,26 +171,31 @@ function endedMeanwhile(reason: GrantEnd, request: ClientLogin["request"]): OAut
 }
 
 /** The provider's code is used up by now, so that loading the page again would not help. */
-function spentButNotStored(cause: unknown): never {
+function spentButNotStored(cause: unknown, request: ClientLogin["request"]): never {
   if (!(cause instanceof UnavailableError)) throw cause;
-  throw new UnavailableError("storage", {
-    reason: "grant_not_stored",
-    cause,
-    description: "The sign-in could not be stored just now. Start it again in your application in a moment.",
-  });
+  const { retryAfterSeconds } = cause;
+  const message = "The sign-in could not be stored just now. Start it again in your application in a moment.";
+  const detail = { reason: "grant_not_stored", cause, retryAfterSeconds };
+  throw new SignInStoppedError("temporarily_unavailable", message, request, detail);
 }
 
-/** A user who said no goes back to the client. Anything else is a fault, and shown to the person it happened to. */
+/**
+ * A user who said no, with which the provider says no more than that, goes back to the client at once. Anything else is
+ * shown first to the person it happened to: "Please verify your email" is meant for them, and for nobody else.
+ */
 function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {
   const code = meaningOf(refusal);
   const detail = { reason: "upstream_refused", cause: refusal };
   // Auth0 says "access_denied: Service not found" of a wrong audience; that was not the user.
-  if (code === "access_denied" && !refusal.description?.startsWith("Service not"))
-    return new AuthorizationError(code, "The identity provider did not sign the user in.", request, detail);
-  const description = "Signing in at the identity provider failed. This server's log says why.";
+  const isUsers = code === "access_denied" && !refusal.description?.startsWith("Service not");
+  const description = isUsers
+    ? "The identity provider did not sign the user in."
+    : "Signing in at the identity provider failed. This server's log says why.";
+  if (isUsers && refusal.description === undefined)
+    return new AuthorizationError(code, description, request, detail);
   return new LoginFailedError(code, description, request, {
     ...detail,
-    said: refusal,
+    said: saidBy(refusal),
     ...(code === "server_error" && { status: 400 }), // foreseeable, and not ours to repair
   });
 }

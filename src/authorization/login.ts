@@ -2,7 +2,7 @@
  * A login at the identity provider, whatever it is for: what ties it to one browser, and GET /auth/callback taking it,
  * the one redirect URI registered there.
  */
-import { OAuthError, type OAuthErrorCode, UnavailableError } from "../oauth/errors.ts";
+import { OAuthError, type OAuthErrorCode, type Said, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Endings, SignIn } from "../tokens/endings.ts";
 import type { GrantEnd } from "../tokens/grants.ts";
@@ -103,6 +103,18 @@ const MEANING = new Map<string, OAuthErrorCode>([
 
 export function meaningOf({ code }: UpstreamRefusal): OAuthErrorCode {
   return MEANING.get(code) ?? "server_error";
+}
+
+/** What our own checks find wrong with the provider's answer, so that nobody takes it for the provider's words. */
+const FOUND = new Map([
+  ["invalid_response", "it does not belong to this sign-in, or is not what OpenID Connect asks for"],
+  ["no_id_token", "it has no ID token"],
+  ["invalid_id_token", "its ID token is not valid for this sign-in"],
+  ["invalid_access_token", "its access token is not valid for this server"],
+]);
+
+export function saidBy({ code, description }: UpstreamRefusal): Said {
+  return { code, description, found: description === undefined ? FOUND.get(code) : undefined };
 }
 
 function expired(): OAuthError {

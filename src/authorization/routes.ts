@@ -30,6 +30,7 @@ import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts"
 import { takeLogin } from "./login.ts";
 import { signInLimit } from "./login-admission.ts";
 import { logoutRoutes } from "./logout.ts";
+import { stopped } from "./stopped.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
@@ -61,6 +62,9 @@ export interface AuthorizationRooms {
   audit: Audit;
 }
 
+/** A link to the page that it stands on, whatever a proxy made of the URL. */
+const SAME_PAGE = "";
+
 /** It carries a whole authorization request, sealed. */
 const MAX_CONSENT_BYTES = 98_304;
 
@@ -89,11 +93,19 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
-    const { client, request, prompt } = await validateAuthorizationRequest(
-      parameters,
-      rules,
-      askerOf(req, res),
-    );
+    const valid = await validateAuthorizationRequest(parameters, rules, askerOf(req, res));
+    const { client, request } = valid;
+    const mayReturn = rules.isTrusted(client, request.redirectUri);
+    await askOrGoOn(valid, req, res).catch((error) => {
+      throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn, log });
+    });
+  }
+
+  async function askOrGoOn(
+    { client, request, prompt }: Awaited<ReturnType<typeof validateAuthorizationRequest>>,
+    req: Request,
+    res: Response,
+  ): Promise<void> {
     const known = browsers.recognize(req);
     const transaction: AwaitingConsent = {
       step: "consent",
@@ -113,6 +125,8 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
         reason: "prompt_none",
       });
     }
+    // Nobody approves what cannot be had. It is at hand, unless the provider was never reached.
+    await rooms.identityProvider.ready();
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
 
@@ -206,7 +220,11 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const remembering = remember !== undefined && consent.mode === "remember";
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);
-    await goUpstream(approved, remembering ? { remember: asked.request.scopes } : {}, req, res);
+    const approval = remembering ? { remember: asked.request.scopes } : {};
+    const tryAgain = authorizationRequestUrl(baseUrl, asked.request);
+    await goUpstream(approved, approval, req, res).catch((error) => {
+      throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
+    });
   });
 
   // Express would answer HEAD with the handler of GET, which uses the login up.
@@ -221,7 +239,9 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     if (login.step === "connections") return await connections.enter(parameters, state, login, req, res);
     const { request } = login;
     const around = { ...rooms, callbackUrl, transactionSeconds };
-    const completed = await finishAuthorization(parameters, state, login, around);
+    const completed = await finishAuthorization(parameters, state, login, around).catch((error) => {
+      throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
+    });
     if ("askAgain" in completed) return res.redirect(302, authorizationRequestUrl(baseUrl, request));
     await keepDocument(request.clientId, req, res);
     const { redirectUri } = request;

@@ -1,7 +1,7 @@
 /** What a client ID metadata document may say (draft-ietf-oauth-client-id-metadata-document-03 §4), checked. */
 import type { JSONWebKeySet } from "jose";
 import { type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
-import { OAuthError } from "../oauth/errors.ts";
+import { type ErrorDetail, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { parseJson, parseJwks } from "./cimd-jwks.ts";
 import { ASSERTION_ALGORITHMS } from "./client-assertion.ts";
@@ -22,13 +22,13 @@ export type DocumentClient = Omit<ClientMetadata, "token_endpoint_auth_method"> 
   token_endpoint_auth_signing_alg?: string;
 };
 
-/** A document that cannot be used. For the authorization page it is a 400; see {@link atTokenEndpoint}. */
+/** A document that cannot be used. For the authorization page it is a 400, or what `status` says; see {@link atTokenEndpoint}. */
 export class ClientMetadataError extends OAuthError {
   /** True if the document may well be there and fine, and only could not be fetched now. */
   readonly temporary: boolean;
 
-  constructor(description: string, detail: { reason: string; temporary?: boolean; cause?: unknown }) {
-    super("invalid_client", description, { reason: detail.reason, status: 400, cause: detail.cause });
+  constructor(description: string, detail: ErrorDetail & { temporary?: boolean }) {
+    super("invalid_client", description, { status: 400, ...detail });
     this.temporary = detail.temporary ?? false;
   }
 }

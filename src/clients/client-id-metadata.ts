@@ -18,6 +18,7 @@ import {
   unavailable,
 } from "./cimd-document-cache.ts";
 import { type DomainPolicy, domainRefusal } from "./cimd-domain-policy.ts";
+import { ASSUMED_REACH, type DocumentReach, isOnTheWay } from "./document-reach.ts";
 import { SafeFetchError } from "./safe-fetch.ts";
 
 export { ClientMetadataError, type DocumentClient } from "./cimd-document.ts";
@@ -42,9 +43,11 @@ export function createClientIdMetadata(
     /** From which domains clients are welcome. */
     domains: DomainPolicy;
     redirectUriPolicy: RedirectUriPolicy;
+    /** Whether documents can be fetched from here at all. Default: it is taken for granted. */
+    reach?: DocumentReach;
   },
 ): ClientIdMetadata {
-  const { domains, redirectUriPolicy, now, log } = rooms;
+  const { domains, redirectUriPolicy, reach = ASSUMED_REACH, now, log } = rooms;
   const documents = createDocumentCache({
     ...rooms,
     parse: (body, clientId) => parseClientIdMetadata(body, clientId, { redirectUriPolicy, now: now() }),
@@ -67,6 +70,7 @@ export function createClientIdMetadata(
           { reason: error.reason, clientId, cause: causes(error) },
           "A client's metadata document cannot be fetched",
         );
+        if (isOnTheWay(error)) throw noWayThere(clientId, error, reach);
         throw unusable(clientId, error.message, outwardReason(error), {
           temporary: !isDefinite(error),
           cause: error,
@@ -114,6 +118,23 @@ function refuseDomain(hostname: string, domains: DomainPolicy): void {
       { reason: refusal },
     );
 }
+
+/** The same error for every address: the document may be fine, and this server be cut off. */
+function noWayThere(clientId: string, error: SafeFetchError, reach: DocumentReach): ClientMetadataError {
+  const { message } = unusable(clientId, error.message, error.reason);
+  const description = reach.works()
+    ? `${message} If the application works elsewhere, this server has no way to that address: ${OPERATOR}`
+    : `This server has no way to ${new URL(clientId).host}, where the application describes itself; the application is not at fault. ${OPERATOR}`;
+  return new ClientMetadataError(description, {
+    reason: outwardReason(error),
+    temporary: true,
+    cause: error,
+    ...(!reach.works() && { status: 503 }),
+  });
+}
+
+const OPERATOR =
+  "Its operator lets it reach that address, or sets CLIENT_ID_METADATA=off, and applications register themselves. Five minutes after that, start again in your application.";
 
 /** A stranger must not learn which internal names exist: no address and a refused one look the same outside. */
 function outwardReason({ reason }: SafeFetchError): string {

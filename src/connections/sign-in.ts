@@ -4,7 +4,7 @@
  */
 import type { Audit } from "../audit.ts";
 import type { BrowserHash } from "../authorization/browser.ts";
-import { begin, meaningOf, orPutBack } from "../authorization/login.ts";
+import { begin, meaningOf, orPutBack, saidBy } from "../authorization/login.ts";
 import type { ConnectionsLogin, Logins } from "../authorization/transaction.ts";
 import { SignInFailedError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -61,7 +61,7 @@ export async function finishSignIn(
     throw new SignInFailedError(code, "The identity provider did not sign you in.", {
       reason: "upstream_refused",
       cause,
-      said: cause,
+      said: saidBy(cause),
       ...(code === "server_error" && { status: 400 }), // foreseeable, and not ours to repair
     });
   }

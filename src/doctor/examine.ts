@@ -4,6 +4,7 @@ import type { Environment } from "../settings.ts";
 import { memoryRecords } from "../storage/memory.ts";
 import { createSealer } from "../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
+import { checkClientDocuments } from "./client-documents.ts";
 import { type Finding, failure, type Section, unknown } from "./finding.ts";
 import { within } from "./limit.ts";
 import { checkAuditLog, checkFeatures, checkNode, checkPolicy } from "./program.ts";
@@ -51,6 +52,7 @@ export async function examine(
     ["Identity provider", "provider", () => provider(parts, scopes, around)],
     [REDIS, "redis", () => redis(parts, around)],
     ["Public address", "address", () => address(parts, around)],
+    ["Clients", "clients", () => clients(parts)],
   ];
   const sections = await Promise.all(
     checks.map(async ([title, name, check]) => ({ title, findings: await within(LIMIT_MS, name, check) })),
@@ -128,6 +130,12 @@ async function address(parts: Parts, { nowMs }: Surroundings): Promise<Finding[]
   const sealer = createSealer(secretKeys);
   const now = () => Math.floor(nowMs() / 1000);
   return [...findings, ...certificate, await checkProxyHeaders({ baseUrl, sealer, now, timeoutMs })];
+}
+
+async function clients({ config }: Parts): Promise<Finding[]> {
+  return config === undefined
+    ? [notChecked("clients.documents", "every setting")]
+    : checkClientDocuments(config.clientIdMetadata);
 }
 
 function notChecked(name: string, what: string): Finding {

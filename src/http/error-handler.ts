@@ -7,9 +7,9 @@ import {
   LoginFailedError,
   NotAdmittedError,
   OAuthError,
+  type Said,
   SignInFailedError,
-  TooManyRequestsError,
-  UnavailableError,
+  SignInStoppedError,
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import { destination } from "../oauth/redirect-uri.ts";
@@ -55,14 +55,29 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
     }
     if (req.accepts(["html", "json"]) === "json")
       return void res.status(error.status).json({ error: error.code, error_description: onTheWire(error) });
-    const { title, body } = errorPage(error, issuer, res.locals.requestId);
+    const { title, body, onward } = errorPage(error, issuer, res.locals.requestId);
+    // A client in a terminal waits for as long as nobody tells it, and not everybody follows a link.
+    if (onward !== undefined) res.set("Refresh", `${onward.seconds}; url=${onward.url}`);
     await pages.send(res, error.status, title, body);
   };
 }
 
 /** Shown before the client hears of it, with the way back to it. */
 function isForPerson(error: AuthorizationError): boolean {
-  return [LoginFailedError, NotAdmittedError, UntrustedRedirectError].some((kind) => error instanceof kind);
+  const kinds = [LoginFailedError, NotAdmittedError, SignInStoppedError, UntrustedRedirectError];
+  return kinds.some((kind) => error instanceof kind);
+}
+
+/** Long enough to read a few sentences … */
+const READING_SECONDS = 15;
+/** … and to try once more. */
+const TRYING_SECONDS = 45;
+
+interface ErrorPage {
+  title: string;
+  body: Html;
+  /** Where the page leads by itself after a while: only for a client that may be told without a click. */
+  onward?: { url: string; seconds: number };
 }
 
 const TITLES = new Map([
@@ -71,17 +86,31 @@ const TITLES = new Map([
   [503, "Not available right now"],
 ]);
 
-function errorPage(error: OAuthError, issuer: string, requestId: string): { title: string; body: Html } {
+function errorPage(error: OAuthError, issuer: string, requestId: string): ErrorPage {
   const codes = html`<p class="codes">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
   if (error instanceof LoginFailedError) {
-    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
-    return loginFailed(error.said, codes, html`<a href="${back}">Back to your application</a>`);
+    const { onward, link, notice } = wayBack(error, issuer, READING_SECONDS);
+    return { ...loginFailed(error.said, codes, html`${link}`, notice), onward };
+  }
+  if (error instanceof SignInStoppedError) {
+    const { tryAgain } = error;
+    const seconds = tryAgain === undefined ? READING_SECONDS : TRYING_SECONDS;
+    const { onward, link, notice } = wayBack(error, issuer, seconds);
+    const again = tryAgain === undefined ? "" : html`<a href="${tryAgain}">Try again</a> · `;
+    return {
+      title: TITLES.get(error.status) ?? "Signing in failed",
+      body: html`<p>${error.message}</p>
+${notice}
+<p class="back">${again}${link}</p>
+${codes}`,
+      onward,
+    };
   }
   if (error instanceof UntrustedRedirectError) {
     const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
     const where = destination(error.redirectUri);
     return {
-      title: "An application asked for something wrong",
+      title: TITLES.get(error.status) ?? "An application asked for something wrong",
       body: html`<p>${error.message}</p>
 <p>An application sent you here, and nobody has verified which. If you did not start a sign-in just now, close this page.</p>
 <p>If you did, go back: then your application knows what is wrong. This link leads to</p>
@@ -93,29 +122,42 @@ ${codes}`,
   if (error instanceof SignInFailedError)
     return loginFailed(error.said, codes, html`<a href="${issuer}/connections">Try again</a>`);
   if (error instanceof NotAdmittedError) {
-    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
+    const { onward, link, notice } = wayBack(error, issuer, READING_SECONDS);
     return {
       title: "This server is not open to you",
       body: html`<p>${error.message}</p>
 <p>To use another account, <a href="${issuer}/logout">sign out</a> first and start again in your application.</p>
-<p class="back"><a href="${back}">Back to your application</a></p>
+${notice}
+<p class="back">${link}</p>
 ${codes}`,
+      onward,
     };
   }
   const title = TITLES.get(error.status) ?? "This cannot go on";
   return { title, body: html`<p>${error.message}</p>${codes}` };
 }
 
-function loginFailed(
-  said: LoginFailedError["said"],
-  codes: Html,
-  wayOn: Html,
-): { title: string; body: Html } {
+/** The link that tells the client, and the same by itself after `seconds`. */
+function wayBack(error: AuthorizationError, issuer: string, seconds: number) {
+  const url = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
+  return {
+    onward: { url, seconds },
+    link: html`<a href="${url}">Back to your application</a>`,
+    notice: html`<p class="soft">Your application does not know yet. In ${seconds} seconds this page takes you back to it.</p>`,
+  };
+}
+
+function loginFailed(said: Said, codes: Html, wayOn: Html, notice: Html | "" = ""): ErrorPage {
+  const who =
+    said.found === undefined
+      ? "The identity provider said:"
+      : `This server did not accept the identity provider's answer: ${said.found}. To sign in once more may help.`;
   return {
     title: "Signing in failed",
-    body: html`<p>The identity provider said:</p>
+    body: html`<p>${who}</p>
 <p class="warn"><code>${said.code}</code> ${said.description ?? ""}</p>
 <p>If this does not help you, the operator of this server can look up the request in its log.</p>
+${notice}
 <p class="back">${wayOn}</p>
 ${codes}`,
   };
@@ -137,8 +179,7 @@ function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
   const error = thrown instanceof OAuthError ? thrown : (malformedPath(thrown) ?? unexpected(thrown, log));
   res.locals.reason = error.reason;
   res.locals.cause = error.cause;
-  if (error instanceof UnavailableError || error instanceof TooManyRequestsError)
-    res.set("Retry-After", String(error.retryAfterSeconds));
+  if (error.retryAfterSeconds !== undefined) res.set("Retry-After", String(error.retryAfterSeconds));
   return error;
 }
 
@@ -150,7 +191,8 @@ function malformedPath(thrown: unknown): OAuthError | undefined {
   });
 }
 
-function unexpected(thrown: unknown, log: Logger): OAuthError {
+/** Something that nobody foresaw, written down, as an error of ours that tells nothing of it. */
+export function unexpected(thrown: unknown, log: Logger): OAuthError {
   log.error({ reason: "unexpected_error", err: thrown }, "Unexpected error");
   return new OAuthError("server_error", "Something unexpected went wrong here. The server's log says what.", {
     reason: "unexpected_error",

@@ -24,18 +24,24 @@ function locations(document: string, basePath: string): string[] {
 
 const CACHE_SECONDS = 300;
 
-export function metadataRoutes(settings: MetadataSettings): Router {
+/** @param settings.offersDocuments whether Client ID Metadata Documents are offered just now: clients believe it for 300 s */
+export function metadataRoutes({
+  offersDocuments,
+  ...settings
+}: Omit<MetadataSettings, "clientIdMetadata"> & { offersDocuments(): boolean }): Router {
   const router = Router();
   const basePath = pathOf(settings.issuer);
-  const documents: Array<[string[], object]> = [
-    [PROTECTED_RESOURCE, protectedResourceMetadata(settings)],
-    [AUTHORIZATION_SERVER, authorizationServerMetadata(settings)],
+  const metadata = (clientIdMetadata: boolean) => ({ ...settings, clientIdMetadata });
+  const ofResource = protectedResourceMetadata(metadata(false));
+  const documents: Array<[string[], () => object]> = [
+    [PROTECTED_RESOURCE, () => ofResource],
+    [AUTHORIZATION_SERVER, () => authorizationServerMetadata(metadata(offersDocuments()))],
   ];
   for (const [names, document] of documents) {
     const paths = names.flatMap((name) => locations(name, basePath));
     router.get(
       paths,
-      (_req, res) => void res.set("Cache-Control", `public, max-age=${CACHE_SECONDS}`).json(document),
+      (_req, res) => void res.set("Cache-Control", `public, max-age=${CACHE_SECONDS}`).json(document()),
     );
     router.all(paths, refuseOtherMethods("GET"));
   }

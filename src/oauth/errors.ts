@@ -34,6 +34,8 @@ export interface ErrorDetail {
   cause?: unknown;
   /** Overrides the code's usual HTTP status (405, 413, 415). */
   status?: number;
+  /** When to come again, where that is known. */
+  retryAfterSeconds?: number;
   /** Whom it is about, for the audit log. */
   about?: { subject?: string; grantId?: string; rule?: string | undefined };
 }
@@ -42,6 +44,7 @@ export class OAuthError extends Error {
   readonly code: OAuthErrorCode;
   readonly reason: string;
   readonly status: number;
+  readonly retryAfterSeconds: number | undefined;
   readonly about: NonNullable<ErrorDetail["about"]>;
 
   constructor(code: OAuthErrorCode, description: string, detail: ErrorDetail) {
@@ -50,6 +53,7 @@ export class OAuthError extends Error {
     this.code = code;
     this.reason = detail.reason;
     this.status = detail.status ?? STATUS[code];
+    this.retryAfterSeconds = detail.retryAfterSeconds;
     this.about = detail.about ?? {};
   }
 }
@@ -77,15 +81,28 @@ export class AuthorizationError extends OAuthError {
  */
 export class UntrustedRedirectError extends AuthorizationError {}
 
-/** The identity provider refused a login: a person is told what it said, and may then go back to the client. */
+/** Why nobody was signed in: what the identity provider said, or what our own check of its answer found. */
+export interface Said {
+  /** An error code of the provider, or of our check. */
+  code: string;
+  /** What the provider added to it: redacted and bounded. */
+  description?: string | undefined;
+  /** What our check found, in words that complete "This server did not accept the answer: …"; undefined if the provider refused. */
+  found?: string | undefined;
+}
+
+/**
+ * Nobody was signed in: a person reads why, and is taken back to the client a moment later. The client gets our own
+ * description, and nothing of what the provider said.
+ */
 export class LoginFailedError extends AuthorizationError {
-  readonly said: { code: string; description?: string | undefined };
+  readonly said: Said;
 
   constructor(
     code: OAuthErrorCode,
     description: string,
     to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
-    detail: ErrorDetail & { said: { code: string; description?: string | undefined } },
+    detail: ErrorDetail & { said: Said },
   ) {
     super(code, description, to, detail);
     this.said = detail.said;
@@ -94,37 +111,52 @@ export class LoginFailedError extends AuthorizationError {
 
 /** The same of a login that no client waits for: the person may try again. */
 export class SignInFailedError extends OAuthError {
-  readonly said: { code: string; description?: string | undefined };
+  readonly said: Said;
 
-  constructor(
-    code: OAuthErrorCode,
-    description: string,
-    detail: ErrorDetail & { said: { code: string; description?: string | undefined } },
-  ) {
+  constructor(code: OAuthErrorCode, description: string, detail: ErrorDetail & { said: Said }) {
     super(code, description, detail);
     this.said = detail.said;
   }
 }
 
-/** The user is who they say, and this server is not for them: they are told so, and may then go back to the client. */
+/** The user is who they say, and this server is not for them: they are told so, and are taken back to the client after. */
 export class NotAdmittedError extends AuthorizationError {}
+
+/**
+ * Something here or at the provider stopped a sign-in that was asked for well. The person is told, and the client, which
+ * waits for it, soon after.
+ */
+export class SignInStoppedError extends AuthorizationError {
+  /** Where the person may try once more, from the page that says so; undefined where that cannot help. */
+  readonly tryAgain: string | undefined;
+
+  constructor(
+    code: OAuthErrorCode,
+    description: string,
+    to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
+    detail: ErrorDetail & { tryAgain?: string | undefined },
+  ) {
+    super(code, description, to, detail);
+    this.tryAgain = detail.tryAgain;
+  }
+}
 
 /** Somebody asks too often: 429 with `Retry-After` (RFC 6585 §4). */
 export class TooManyRequestsError extends OAuthError {
-  readonly retryAfterSeconds: number;
+  declare readonly retryAfterSeconds: number;
 
   constructor(retryAfterSeconds: number, reason: string) {
     super("temporarily_unavailable", `Too many requests. Try again in ${retryAfterSeconds} seconds.`, {
       reason,
       status: 429,
+      retryAfterSeconds,
     });
-    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
 /** Something we depend on is out of reach: always 503 with `Retry-After`, and nothing was consumed. */
 export class UnavailableError extends OAuthError {
-  readonly retryAfterSeconds: number;
+  declare readonly retryAfterSeconds: number;
 
   /** @param detail.retryAfterSeconds where it is known; 5 otherwise */
   constructor(
@@ -132,8 +164,7 @@ export class UnavailableError extends OAuthError {
     detail: { reason: string; cause?: unknown; description?: string; retryAfterSeconds?: number },
   ) {
     const outOfReach = `The ${what} cannot be reached right now. Try again in a moment.`;
-    super("temporarily_unavailable", detail.description ?? outOfReach, detail);
-    this.retryAfterSeconds = detail.retryAfterSeconds ?? 5;
+    super("temporarily_unavailable", detail.description ?? outOfReach, { retryAfterSeconds: 5, ...detail });
   }
 }
 

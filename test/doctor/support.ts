@@ -36,7 +36,8 @@ export interface Seen {
 const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" };
 
 export async function look(environment: Record<string, string | undefined>, nowMs = Date.now): Promise<Seen> {
-  const { sections } = await examine(environment, FEATURES, { nowMs, randomBytes, nodeVersion: "v26.1.0" });
+  const quiet = { CLIENT_ID_METADATA: "off", ...environment };
+  const { sections } = await examine(quiet, FEATURES, { nowMs, randomBytes, nodeVersion: "v26.1.0" });
   return seen(sections.flatMap(({ findings }) => findings));
 }
 
@@ -132,7 +133,7 @@ export async function runDoctor(
   const folder = mkdtempSync(join(tmpdir(), "doctor-"));
   const child = spawn(process.execPath, ["--import", loader, join(root, "src/doctor.ts"), ...args], {
     cwd: folder,
-    env: { PATH: process.env.PATH, ...environment },
+    env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "off", ...environment },
   });
   child.stdin.end(stdin);
   const [stdout, stderr, code] = await Promise.all([

@@ -102,12 +102,11 @@ describe("npm start", () => {
     await until(async () => (await fetch(`${baseUrl}/readyz`)).status === 200);
     assert.equal((await rpc(`${baseUrl}/mcp`, token, "tools/list")).status, 401);
 
-    // Sign-in needs the provider: the consent form survives its absence.
+    // Sign-in needs the provider, and nobody is asked for consent before it is there.
     const client = await register(baseUrl);
     const { Browser } = await import("../support/browser.ts");
     const browser = new Browser();
-    const consent = await browser.get(authorizeUrl(baseUrl, client));
-    const away = await browser.submit(consent, {}, { button: "approve" });
+    const away = await browser.get(authorizeUrl(baseUrl, client));
     assert.equal(away.status, 503);
     assert.match(away.body, /identity provider cannot be reached/);
     const identityProvider = await startIdentityProvider({
@@ -117,9 +116,10 @@ describe("npm start", () => {
       scopes: ["weather:read"],
       users: [ALICE],
     });
-    await until(async () =>
-      (await browser.submit(consent, {}, { button: "approve" })).body.includes('name="login"'),
-    );
+    await until(async () => (await browser.get(authorizeUrl(baseUrl, client))).status === 200);
+    const consent = await browser.get(authorizeUrl(baseUrl, client));
+    const login = await browser.submit(consent, {}, { button: "approve" });
+    assert.match(login.body, /name="login"/);
 
     const slow = await slowRequest(port);
     child.kill("SIGTERM");

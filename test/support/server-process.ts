@@ -43,7 +43,8 @@ export async function startServerProcess(environment: Record<string, string>): P
 
 async function spawn(environment: Record<string, string>): Promise<ChildProcess> {
   const child = fork(new URL("./server.ts", import.meta.url), {
-    env: { PATH: process.env.PATH, ...environment },
+    // No test asks an address on the internet.
+    env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "on", ...environment },
     execArgv: ["--import", "tsx"],
   });
   await new Promise((listening, failed) => {

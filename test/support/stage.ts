@@ -69,6 +69,7 @@ export interface StageOptions {
   backchannelLogoutUri?: string;
   /** Lets the server fetch clients' documents from this computer. */
   safeFetch?: AppOptions["safeFetch"];
+  documentReach?: AppOptions["documentReach"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -173,6 +174,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       ...(options.auditStream && { auditStream: options.auditStream }),
       scopes: { "weather:read": "Read the current weather", ...options.scopes },
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
+      ...(options.documentReach && { documentReach: options.documentReach }),
       records,
       identityProvider: provider,
       log: logger,

@@ -1,0 +1,48 @@
+/** What stops a sign-in after its request was found good: the client, which waits for it, has to be told. */
+import type { Logger } from "pino";
+import { unexpected } from "../http/error-handler.ts";
+import {
+  AuthorizationError,
+  type ErrorDetail,
+  OAuthError,
+  type OAuthErrorCode,
+  SignInStoppedError,
+  TooManyRequestsError,
+  UnavailableError,
+  UntrustedRedirectError,
+} from "../oauth/errors.ts";
+import type { AuthorizationRequest } from "./transaction.ts";
+
+interface Circumstances {
+  /** Where the person may try again if it was an outage. */
+  tryAgain: string;
+  /** False for a client that nobody vouches for and nobody approved yet: see trusted-redirect.ts. */
+  mayReturn: boolean;
+  log: Logger;
+}
+
+/**
+ * The error to throw instead of `thrown`. What knows its way to the client already, or has no business there, such as the
+ * removal of that client, stays as it is.
+ */
+export function stopped(
+  thrown: unknown,
+  request: Pick<AuthorizationRequest, "redirectUri" | "state">,
+  { tryAgain, mayReturn, log }: Circumstances,
+): unknown {
+  if (thrown instanceof AuthorizationError) return thrown;
+  const isOutage = thrown instanceof UnavailableError || thrown instanceof TooManyRequestsError;
+  if (thrown instanceof OAuthError && !isOutage) return thrown;
+  const error = thrown instanceof OAuthError ? thrown : unexpected(thrown, log);
+  const { reason, status, cause, retryAfterSeconds } = error;
+  const detail: ErrorDetail = { reason, status, cause, ...(retryAfterSeconds && { retryAfterSeconds }) };
+  const code = codeOf(error);
+  if (!mayReturn) return new UntrustedRedirectError(code, error.message, request, detail);
+  const helps = isOutage && code !== "server_error";
+  return new SignInStoppedError(code, error.message, request, { ...detail, ...(helps && { tryAgain }) });
+}
+
+/** RFC 6749 §4.1.2.1. What the operator has to repair is not temporary, although it is a 503 for everybody. */
+function codeOf({ code, reason }: OAuthError): OAuthErrorCode {
+  return reason === "client_credentials_rejected" ? "server_error" : code;
+}

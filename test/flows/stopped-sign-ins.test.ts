@@ -1,0 +1,194 @@
+/** A sign-in that stops after the client had asked well: the person reads why, and the client, which waits, is told. */
+import assert from "node:assert/strict";
+import { afterEach, describe, test } from "node:test";
+import { Browser, type Page, signIn } from "../support/browser.ts";
+import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import { freePort } from "../support/free-port.ts";
+import { findForms } from "../support/html-form.ts";
+import {
+  authorizeUrl,
+  newBrowser,
+  REDIRECT_URI,
+  redeem,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { type Stage, type StageOptions, startStage } from "../support/stage.ts";
+
+describe("a sign-in that stops", () => {
+  let stage: Stage | undefined;
+  let proxy: FaultyProxy | undefined;
+  afterEach(async () => {
+    await stage?.close();
+    await proxy?.close();
+    stage = undefined;
+    proxy = undefined;
+  });
+
+  async function start(options: StageOptions = {}): Promise<Stage> {
+    stage = await startStage(options);
+    return stage;
+  }
+
+  /** The browser, held just before our callback. */
+  async function atCallback(running: Stage) {
+    const client = await register(running.baseUrl);
+    const browser = new Browser({
+      stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
+    });
+    const callback = await signIn(browser, authorizeUrl(running.baseUrl, client));
+    return { client, browser, callback };
+  }
+
+  test("a wrong client secret: the person reads that the operator has to repair it, and the client hears server_error", async () => {
+    const running = await start({ environment: { OIDC_CLIENT_SECRET: "not-the-secret-of-this-client" } });
+    const { browser, callback } = await atCallback(running);
+    const page = await browser.get(callback);
+    assert.equal(page.status, 503);
+    assert.match(page.body, /Its operator has to repair that/);
+    assert.doesNotMatch(page.body, /Try again<\/a>/, "that would not help");
+    assertWayBack(page, running, { error: "server_error", says: /operator has to repair/ });
+  });
+
+  for (const fault of ["reset", "500"] as const)
+    test(`the provider fails at the callback (${fault}): the page can be tried again, and leads back to the client if nobody does`, async () => {
+      proxy = await startFaultyProxy();
+      const running = await start({ throughProxy: proxy });
+      const { client, browser, callback } = await atCallback(running);
+      proxy.fault = fault;
+      const page = await browser.get(callback);
+      assert.equal(page.status, 503);
+      assert.ok(Number(page.headers.get("retry-after")) > 0);
+      assertWayBack(page, running, { error: "temporarily_unavailable", says: /Try again in a moment/ });
+      proxy.fault = undefined;
+      assert.match(page.body, /<a href="">Try again/, "the page itself, whatever a proxy made of its URL");
+      const finished = await browser.get(page.url);
+      const code = finished.redirectedTo?.searchParams.get("code") ?? null;
+      assert.equal((await redeem(running.baseUrl, client, code)).status, 200);
+    });
+
+  test("the provider is down: said before anybody approves, and a client on this computer is told", async () => {
+    const running = await start({ issuer: `http://localhost:${await freePort()}` });
+    const client = await register(running.baseUrl);
+    const page = await newBrowser().get(authorizeUrl(running.baseUrl, client));
+    assert.equal(page.status, 503);
+    assert.deepEqual(findForms(page.body), [], "nobody is asked for consent");
+    assert.match(page.body, /identity provider cannot be reached right now/);
+    assertWayBack(page, running, { error: "temporarily_unavailable", says: /cannot be reached/ });
+  });
+
+  test("the same for a web client that nobody vouches for: a link, and no browser is sent on by itself (RFC 9700 §4.11.2)", async () => {
+    const running = await start({ issuer: `http://localhost:${await freePort()}` });
+    const redirect_uri = "https://client.example/callback";
+    const client = await register(running.baseUrl, { redirect_uris: [redirect_uri] });
+    const page = await newBrowser().get(authorizeUrl(running.baseUrl, client, { redirect_uri }));
+    assert.equal(page.status, 503);
+    assert.equal(page.headers.get("refresh"), null);
+    assert.ok(Number(page.headers.get("retry-after")) > 0);
+    const href = /<a href="([^"]+)">Back to/.exec(page.body)?.[1]?.replaceAll("&amp;", "&") ?? "";
+    assert.equal(new URL(href).searchParams.get("error"), "temporarily_unavailable");
+  });
+
+  test("somebody to whom this server is not open: the client hears access_denied without a click", async () => {
+    const running = await start({ environment: { ALLOWED_EMAIL_DOMAINS: "elsewhere.example" } });
+    const { browser, callback } = await atCallback(running);
+    const page = await browser.get(callback);
+    assert.equal(page.status, 403);
+    assert.match(page.body, /This server is not open to you/);
+    assertWayBack(page, running, { error: "access_denied", says: /./ });
+  });
+
+  test("who begins too many sign-ins is told when to try again, and so is the client", async () => {
+    const running = await start({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "1" } });
+    await atCallback(running);
+    const client = await register(running.baseUrl);
+    const browser = newBrowser();
+    const consent = await browser.get(authorizeUrl(running.baseUrl, client));
+    const page = await browser.submit(consent, {}, { button: "approve" });
+    assert.equal(page.status, 429);
+    assertWayBack(page, running, { error: "temporarily_unavailable", says: /Try again in \d+ seconds/ });
+    const again = /<a href="([^"]*)">Try again/.exec(page.body)?.[1]?.replaceAll("&amp;", "&") ?? "";
+    assert.ok(findForms((await browser.get(again)).body).length > 0, "consent is asked for once more");
+  });
+
+  test("what the provider says to the person with access_denied is shown, and the client hears our own sentence", async () => {
+    const running = await start();
+    for (const code of ["access_denied", "login_required"]) {
+      const { browser, callback } = await atCallback(running);
+      const secret = "s3cr3t".repeat(8);
+      callback.searchParams.delete("code");
+      callback.searchParams.set("error", code);
+      callback.searchParams.set(
+        "error_description",
+        `Please verify your <b>email</b> ${secret} ${"x ".repeat(900)}`,
+      );
+      const page = await browser.get(callback);
+      assert.equal(page.status, 403);
+      assert.match(page.body, /The identity provider said:.*Please verify your &lt;b&gt;email/s);
+      assert.ok(!page.body.includes(secret), "what could be a token is redacted");
+      assert.ok(page.body.length < 9_000 && !page.body.includes("x ".repeat(300)), "and the text is bounded");
+      assertWayBack(page, running, {
+        error: "access_denied",
+        says: /^The identity provider did not sign the user in\.$/,
+      });
+    }
+  });
+
+  test("an answer that our own check refuses is not said to be the provider's words", async () => {
+    const running = await start();
+    const { browser, callback } = await atCallback(running);
+    callback.searchParams.set("iss", "https://evil.example");
+    const page = await browser.get(callback);
+    assert.equal(page.status, 400);
+    assert.match(
+      page.body,
+      /This server did not accept the identity provider(?:'|&#39;)s answer: it does not belong to this sign-in/,
+    );
+    assert.doesNotMatch(page.body, /provider said/);
+    assertWayBack(page, running, { error: "server_error", says: /log says why/ });
+  });
+
+  test("what was approved and the provider did not give is in the log, and not in the token's scope", async () => {
+    const running = await start();
+    const client = await register(running.baseUrl);
+    const given = async (login: string) =>
+      (await signInForTokens(running.baseUrl, client, { login, parameters: { scope: "weather:read" } }))
+        .scope;
+    const lines = () => running.log.filter(({ reason }) => reason === "scopes_not_given");
+    assert.match(await given("alice"), /weather:read/);
+    assert.deepEqual(lines(), []);
+    assert.doesNotMatch((await given("bob")) ?? "", /weather:read/);
+    const [line, ...others] = lines();
+    assert.deepEqual([line?.subject, line?.scopes, others], ["bob", ["weather:read"], []]);
+  });
+
+  test("/connections says it in the same words", async () => {
+    const running = await start();
+    const browser = new Browser({ stopAt: (url) => url.pathname === "/auth/callback" });
+    const entrance = await browser.get(`${running.baseUrl}/connections`);
+    const begun = await browser.submit(entrance);
+    const arrived = begun.redirectedTo ? begun : await browser.submit(begun, { login: "alice" });
+    const callback = arrived.redirectedTo;
+    assert.ok(callback);
+    callback.searchParams.set("iss", "https://evil.example");
+    const page = await browser.get(callback);
+    assert.match(page.body, /This server did not accept the identity provider(?:'|&#39;)s answer/);
+    assert.equal(page.headers.get("refresh"), null, "no client waits for it");
+  });
+});
+
+/** By itself after a while, and by a link, with the client's state and our issuer (RFC 6749 §4.1.2.1, RFC 9207). */
+function assertWayBack(page: Page, { baseUrl }: Stage, expected: { error: string; says: RegExp }): void {
+  const [, seconds, url] = /^(\d+); url=(.+)$/.exec(page.headers.get("refresh") ?? "") ?? [];
+  assert.ok(url?.startsWith(REDIRECT_URI), `leads to ${url}: ${page.body.slice(0, 2000)}`);
+  assert.ok(Number(seconds) >= 10, "there is time to read it");
+  assert.match(page.body, new RegExp(`In ${seconds} seconds`));
+  const href = /<a href="([^"]+)">Back to your application/.exec(page.body)?.[1];
+  assert.equal(href?.replaceAll("&amp;", "&"), url);
+  const answer = new URL(url ?? "").searchParams;
+  assert.equal(answer.get("error"), expected.error);
+  assert.match(answer.get("error_description") ?? "", expected.says);
+  assert.equal(answer.get("state"), "the-state");
+  assert.equal(answer.get("iss"), baseUrl);
+  assert.equal(answer.get("code"), null);
+}
