@@ -37,6 +37,8 @@ export interface Character {
   clientAuthentication?: "any" | "basic" | "post";
   /** Whether discovery says so. */
   advertisesClientAuthentication?: boolean;
+  /** What userinfo answers: JSON, or a JWT (OpenID Connect Core §5.3.2), of which discovery says nothing. */
+  userinfo?: "json" | "signed";
 }
 
 /** Auth0 itself, whose issuer ends with a slash and which does not say what scopes an API has. */
@@ -120,6 +122,7 @@ const usual: Required<Character> = {
   organizations: "honoured",
   clientAuthentication: "any",
   advertisesClientAuthentication: true,
+  userinfo: "json",
 };
 
 /** Fills in Auth0's habits where nothing else was asked for. */

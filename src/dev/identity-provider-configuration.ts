@@ -78,6 +78,7 @@ export function configure(settings: Settings, around: Surroundings): Configurati
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       backchannelLogout: { enabled: true },
+      jwtUserinfo: { enabled: character.userinfo === "signed" },
       revocation: {
         enabled: true,
         allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
@@ -143,6 +144,7 @@ function clientMetadata({ client, character }: Settings) {
     client_id: client.id,
     client_secret: client.secret,
     token_endpoint_auth_method: CLIENT_AUTHENTICATION[character.clientAuthentication][0],
+    ...(character.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
     redirect_uris: [...client.redirectUris],
     grant_types: ["authorization_code", "refresh_token"],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],

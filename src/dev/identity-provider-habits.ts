@@ -63,6 +63,7 @@ export function writeAnswers({ scopes, character }: Settings): Middleware {
         ...standardScopes(character),
         ...(character.advertisesApiScopes ? scopes : []),
       ];
+      delete ctx.body.userinfo_signing_alg_values_supported;
       if (!character.advertisesClientAuthentication) {
         delete ctx.body.token_endpoint_auth_methods_supported;
         delete ctx.body.revocation_endpoint_auth_methods_supported;

@@ -105,7 +105,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const userInfo =
         accessClaims === undefined ||
         isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
-          ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
+          ? await fetchUserInfo(found, config, response.access_token, idClaims.sub, log)
           : undefined;
       const authentication = authenticationOf(idClaims);
       const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);

@@ -4,10 +4,17 @@ import { createServer, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, describe, test } from "node:test";
+import { importJWK, type JWTPayload, SignJWT } from "jose";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config.ts";
 import type { UpstreamConfig } from "../../src/config-upstream.ts";
-import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import {
+  type Character,
+  createSigningKey,
+  type DemoUser,
+  startIdentityProvider,
+} from "../../src/dev/identity-provider.ts";
+import { createProviderStorage } from "../../src/dev/identity-provider-storage.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import { Browser, signIn } from "../support/browser.ts";
 
@@ -38,7 +45,8 @@ async function start(house: House = {}) {
     discovery,
   } = house;
   const posted: Array<{ path: string; authorization: string | undefined; body: URLSearchParams }> = [];
-  const fault: { userinfo?: "500" | "hang" | "another user" | "another address" } = {};
+  const signingKey = await createSigningKey();
+  const fault: { userinfoJwt?: string; userinfo?: "500" | "hang" | "another user" | "another address" } = {};
   const json = (body: string) => (res: ServerResponse) =>
     res.writeHead(200, { "content-type": "application/json" }).end(body);
   const broken: Record<NonNullable<typeof fault.userinfo>, (res: ServerResponse) => void> = {
@@ -48,6 +56,8 @@ async function start(house: House = {}) {
     "another address": json('{"sub":"alice","email":"boss@example.com"}'),
   };
   const front = createServer((req, res) => {
+    if (req.url === "/me" && fault.userinfoJwt !== undefined)
+      return res.writeHead(200, { "content-type": "application/jwt" }).end(fault.userinfoJwt);
     if (req.url === "/me" && fault.userinfo !== undefined) return broken[fault.userinfo](res);
     const { method, url, headers } = req;
     if (method === "POST") {
@@ -81,6 +91,7 @@ async function start(house: House = {}) {
       { subject: "alice", name: "Alice", email: "alice@example.com", permissions: ["weather:read"], ...user },
     ],
     character: { advertisesApiScopes: true, ...character },
+    kept: { adapter: createProviderStorage(), cookieKey: "cookie-key-of-a-test", signingKey },
   });
   closers.push(async () => {
     front.closeAllConnections();
@@ -118,7 +129,7 @@ async function start(house: House = {}) {
     const { tokens, ...user } = await client.finishLogin(callback.searchParams, asked);
     return { ...user, tokens, refreshToken: tokens.refreshToken ?? "", url };
   }
-  return { provider, client, fault, login, posted };
+  return { provider, client, fault, login, posted, signingKey };
 }
 
 describe("a refresh tells of the user", () => {
@@ -312,4 +323,52 @@ describe("the client secret goes", () => {
     const credentials = Buffer.from(token?.authorization?.slice("Basic ".length) ?? "", "base64").toString();
     assert.equal(credentials, `${CLIENT_ID}:a/b=c`);
   });
+});
+
+describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
+  const SIGNED: House = {
+    character: { userinfo: "signed", accessTokens: "opaque" },
+    user: { claims: { roles: ["chief"] } },
+  };
+
+  test("is verified by the provider's keys, at sign-in and at a refresh", async () => {
+    const { client, provider, login } = await start(SIGNED);
+    const { claims, refreshToken } = await login();
+    assert.deepEqual([claims.name, claims.roles], ["Alice", ["chief"]]);
+    await provider.rotateKeys();
+    const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+    assert.deepEqual(renewed.claims?.roles, ["chief"]);
+  });
+
+  type Key = Awaited<ReturnType<typeof createSigningKey>>;
+  const sign = async (claims: JWTPayload, key: Key) =>
+    new SignJWT(claims)
+      .setProtectedHeader({ alg: "RS256", kid: String(key.kid) })
+      .sign(await importJWK(key as Parameters<typeof importJWK>[0], "RS256"));
+  const unsigned = (claims: JWTPayload) =>
+    `${[{ alg: "none" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".")}.`;
+  type Forge = (claims: JWTPayload, key: Key) => Promise<string> | string;
+  const forged: Array<[string, Forge]> = [
+    [
+      "by another key of the same name",
+      async (claims, { kid }) => sign(claims, { ...(await createSigningKey()), kid: String(kid) }),
+    ],
+    ["by nobody", unsigned],
+    ["of another issuer", (claims, key) => sign({ ...claims, iss: "https://other.example" }, key)],
+    ["without an issuer", ({ iss: _, ...claims }, key) => sign(claims, key)],
+    ["for another client", (claims, key) => sign({ ...claims, aud: "another" }, key)],
+    ["for nobody", ({ aud: _, ...claims }, key) => sign(claims, key)],
+    ["of another user", (claims, key) => sign({ ...claims, sub: "mallory" }, key)],
+    ["that is over", (claims, key) => sign({ ...claims, exp: 1 }, key)],
+    ["that is encrypted", () => "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d"],
+  ];
+  for (const [name, forge] of forged)
+    test(`signs nobody in: one ${name}`, async () => {
+      const { fault, login, provider, signingKey } = await start(SIGNED);
+      const genuine = { iss: provider.issuer, aud: CLIENT_ID, sub: "alice", roles: ["admin"] };
+      fault.userinfoJwt = await sign(genuine, signingKey);
+      assert.deepEqual((await login()).claims.roles, ["admin"], "which is so for what is forged");
+      fault.userinfoJwt = await forge(genuine, signingKey);
+      await assert.rejects(login(), { reason: "userinfo_failed" });
+    });
 });
