@@ -47,8 +47,11 @@ export function upstreamConfig(settings: Settings): UpstreamConfig {
   return {
     preset: "oidc",
     issuer: settings.issuer("OIDC_ISSUER", "the issuer of your identity provider (or set AUTH0_DOMAIN)"),
-    clientId: settings.required("OIDC_CLIENT_ID", "the client id your identity provider gave this server"),
-    clientSecret: settings.required(
+    clientId: settings.requiredLine(
+      "OIDC_CLIENT_ID",
+      "the client id your identity provider gave this server",
+    ),
+    clientSecret: settings.requiredLine(
       "OIDC_CLIENT_SECRET",
       "the client secret your identity provider gave this server",
     ),
@@ -120,8 +123,8 @@ function auth0(settings: Settings): OfPreset {
   return {
     preset: "auth0",
     issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
-    clientId: settings.required("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
-    clientSecret: settings.required(
+    clientId: settings.requiredLine("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
+    clientSecret: settings.requiredLine(
       "AUTH0_CLIENT_SECRET",
       "the client secret of your Regular Web Application",
     ),
