@@ -1,6 +1,7 @@
 /** The identity provider: any by discovery, or Auth0 by the names that its users know; and whom of its users we admit. */
 import type { Membership } from "./policy/membership.ts";
 import type { Settings } from "./settings.ts";
+import { SECRET_METHODS, type SecretMethod } from "./upstream/client-authentication.ts";
 import {
   parseScopeClaimMap,
   type ScopeClaim,
@@ -25,6 +26,8 @@ export interface UpstreamConfig {
   authorizationParameters: Readonly<Record<string, string>>;
   /** Back-Channel Logout §2.4 requires `exp` of a logout token since December 2023; not every provider sends it. */
   logoutTokenExp: "required" | "optional";
+  /** How the client secret is sent; `auto`: as discovery lists it. */
+  tokenEndpointAuthMethod: "auto" | SecretMethod;
   timeoutSeconds: number;
 }
 
@@ -35,6 +38,7 @@ export function upstreamConfig(settings: Settings): UpstreamConfig {
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
     logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
+    tokenEndpointAuthMethod: settings.oneOf("OIDC_TOKEN_ENDPOINT_AUTH_METHOD", ["auto", ...SECRET_METHODS]),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
@@ -43,8 +47,11 @@ export function upstreamConfig(settings: Settings): UpstreamConfig {
   return {
     preset: "oidc",
     issuer: settings.issuer("OIDC_ISSUER", "the issuer of your identity provider (or set AUTH0_DOMAIN)"),
-    clientId: settings.required("OIDC_CLIENT_ID", "the client id your identity provider gave this server"),
-    clientSecret: settings.required(
+    clientId: settings.requiredLine(
+      "OIDC_CLIENT_ID",
+      "the client id your identity provider gave this server",
+    ),
+    clientSecret: settings.requiredLine(
       "OIDC_CLIENT_SECRET",
       "the client secret your identity provider gave this server",
     ),
@@ -93,7 +100,12 @@ function authorizationParameters(settings: Settings): Record<string, string> {
 
 type OfPreset = Omit<
   UpstreamConfig,
-  "scopes" | "scopeSources" | "authorizationParameters" | "logoutTokenExp" | "timeoutSeconds"
+  | "scopes"
+  | "scopeSources"
+  | "authorizationParameters"
+  | "logoutTokenExp"
+  | "tokenEndpointAuthMethod"
+  | "timeoutSeconds"
 >;
 
 function auth0(settings: Settings): OfPreset {
@@ -111,8 +123,8 @@ function auth0(settings: Settings): OfPreset {
   return {
     preset: "auth0",
     issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
-    clientId: settings.required("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
-    clientSecret: settings.required(
+    clientId: settings.requiredLine("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
+    clientSecret: settings.requiredLine(
       "AUTH0_CLIENT_SECRET",
       "the client secret of your Regular Web Application",
     ),

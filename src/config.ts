@@ -252,13 +252,14 @@ function brand(settings: Settings): Brand {
     const problem = originProblem(logoUrl);
     if (problem !== undefined) settings.problem(`SERVER_LOGO_URL ${problem}`);
   }
-  if (color !== undefined && !/^#[0-9a-f]{6}$/i.test(color))
-    settings.problem('SERVER_COLOR must be written like "#1f5fd6"');
+  if (color !== undefined && !/^#?[0-9a-f]{6}$/i.test(color))
+    settings.problem("SERVER_COLOR must be written like 1f5fd6 or #1f5fd6");
   return {
     name: settings.text("SERVER_NAME", UNNAMED),
     ...(description !== undefined && { description }),
     ...(logoUrl !== undefined && { logoUrl }),
-    ...(color !== undefined && { color }),
+    // In a .env file what follows a # is a comment for some readers.
+    ...(color !== undefined && { color: `#${color.replace("#", "")}` }),
   };
 }
 

@@ -59,7 +59,7 @@ import { createGrants } from "./tokens/grants.ts";
 import { createLastUse } from "./tokens/last-use.ts";
 import { createUpstreamRefresh } from "./tokens/upstream-refresh.ts";
 import { createUpstreamRevocations } from "./tokens/upstream-revocations.ts";
-import { createKeepClaims, withBoundedClaims } from "./upstream/bounded-claims.ts";
+import { createKeepClaims, decidingClaims, withBoundedClaims } from "./upstream/bounded-claims.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 
 export interface AppOptions extends Features {
@@ -106,9 +106,7 @@ export function buildRooms(options: AppOptions) {
   const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
   const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
-  const { scopeSources } = config.upstream;
-  const scopeClaim = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
-  const deciding = () => [...permissions.claimsAsked(), ...scopeClaim];
+  const deciding = () => decidingClaims(permissions, config.upstream);
   const keepClaims = createKeepClaims(deciding, log);
   const identityProvider = observedIdentityProvider(
     withBoundedClaims(options.identityProvider, deciding, keepClaims),

@@ -9,6 +9,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 // Plain segments only: what proxies decode, normalize or join differently could name another place for each of them.
 const BASE_PATH = /^(\/|(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$/;
 
+/** Text for people; and a key that has encrypted with its quotation marks, and opens nothing without them. */
+export const MAY_BE_QUOTED: readonly string[] = ["SERVER_NAME", "SERVER_DESCRIPTION", "SECRET_KEY"];
+
 /** Reads settings one by one and collects what is wrong, so that a person fixes everything in one go. */
 export class Settings {
   readonly problems: string[] = [];
@@ -24,7 +27,18 @@ export class Settings {
 
   /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
   optional(name: string): string | undefined {
-    return this.#environment[name]?.trim() || undefined;
+    const value = this.#environment[name]?.trim() || undefined;
+    if (value === undefined || MAY_BE_QUOTED.includes(name)) return value;
+    const inside = /^(["'])(.*)\1$/s.exec(value)?.[2];
+    if (inside === undefined) return value;
+    this.#problemOnce(
+      `${name} begins and ends with a quotation mark: remove both (docker run --env-file, unlike .env, keeps them)`,
+    );
+    return inside || undefined;
+  }
+
+  #problemOnce(problem: string): void {
+    if (!this.problems.includes(problem)) this.problem(problem);
   }
 
   text(name: string, fallback: string): string {
@@ -35,6 +49,15 @@ export class Settings {
     const value = this.optional(name);
     if (value === undefined) this.problem(`${name} is missing: ${meaning}`);
     return value ?? "";
+  }
+
+  /** What is compared byte for byte elsewhere: a URL, an id or a secret. */
+  requiredLine(name: string, meaning: string): string {
+    const value = this.required(name, meaning);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
+    if (/[\u0000-\u001f\u007f]/.test(value))
+      this.problem(`${name} has a line break or another control character in it: write it on one line`);
+    return value;
   }
 
   integer(name: string, fallback: number, least: number, most: number): number {
@@ -84,7 +107,7 @@ export class Settings {
 
   /** Our own public URL, without a trailing slash: the issuer must be the same byte for byte everywhere. */
   publicUrl(name: string, meaning: string): string {
-    const value = this.required(name, meaning).replace(/(?<!\/)\/+$/, "");
+    const value = this.requiredLine(name, meaning).replace(/(?<!\/)\/+$/, "");
     if (value === "") return value;
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);
@@ -98,7 +121,7 @@ export class Settings {
 
   /** The provider's issuer: kept exactly as written, because it must equal what discovery says. */
   issuer(name: string, meaning: string): string {
-    const value = this.required(name, meaning);
+    const value = this.requiredLine(name, meaning);
     if (value === "") return value;
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);

@@ -290,6 +290,44 @@ describe("configuration", () => {
     );
   });
 
+  const quoted: Array<[string, string]> = [
+    ["OIDC_CLIENT_SECRET", '"a-secret"'],
+    ["OIDC_CLIENT_ID", "'proxy'"],
+    ["OIDC_ISSUER", '"https://id.example.com"'],
+    ["OIDC_SCOPES", '"openid email"'],
+    ["REDIS_URL", '"redis://localhost:6379"'],
+    ["CLIENTS", "'[]'"],
+    ["ALLOWED_EMAIL_DOMAINS", '"example.com"'],
+  ];
+  for (const [name, value] of quoted)
+    test(`names the quotes of ${name} that docker run --env-file keeps, and no other problem`, () => {
+      const message = problemsOf({ ...GOOD, [name]: value });
+      assert.match(
+        message,
+        new RegExp(`^1 setting to fix\\.\n  - ${name} begins and ends with a quotation mark`),
+      );
+      assert.doesNotMatch(message, /a-secret/);
+    });
+
+  test("leaves quotes where they harm nobody, or have encrypted what is stored", () => {
+    const key = `"${GOOD.SECRET_KEY}"`;
+    const config = loadConfig({ ...GOOD, SERVER_NAME: '"Weather"', SECRET_KEY: key });
+    assert.deepEqual([config.brand.name, config.secretKeys], ['"Weather"', [key]]);
+  });
+
+  test("a line break at the end of a value is none of it; one within it is named", () => {
+    for (const end of ["\n", "\r\n", " "])
+      assert.equal(
+        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).upstream.clientSecret,
+        "a-secret",
+      );
+    for (const name of ["OIDC_CLIENT_SECRET", "OIDC_CLIENT_ID", "OIDC_ISSUER", "BASE_URL"])
+      assert.match(
+        problemsOf({ ...GOOD, [name]: "https://a.example\r\nb" }),
+        new RegExp(`${name} has a line break`),
+      );
+  });
+
   test("no problem message repeats a secret", () => {
     assert.doesNotMatch(problemsOf({ SECRET_KEY: "hunter2", BASE_URL: "x" }), /hunter2/);
   });

@@ -33,6 +33,12 @@ export interface Character {
   claimsInAccessToken?: boolean;
   /** What becomes of Auth0's `organization` parameter: it selects the one that the ID token names, or nothing. */
   organizations?: "honoured" | "ignored";
+  /** How the client may send its secret. */
+  clientAuthentication?: "any" | "basic" | "post";
+  /** Whether discovery says so. */
+  advertisesClientAuthentication?: boolean;
+  /** What userinfo answers: JSON, or a JWT (OpenID Connect Core §5.3.2), of which discovery says nothing. */
+  userinfo?: "json" | "signed";
 }
 
 /** Auth0 itself, whose issuer ends with a slash and which does not say what scopes an API has. */
@@ -114,6 +120,9 @@ const usual: Required<Character> = {
   apiScopes: "known",
   claimsInAccessToken: false,
   organizations: "honoured",
+  clientAuthentication: "any",
+  advertisesClientAuthentication: true,
+  userinfo: "json",
 };
 
 /** Fills in Auth0's habits where nothing else was asked for. */

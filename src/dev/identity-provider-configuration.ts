@@ -1,5 +1,5 @@
 /** Turns a character into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
-import type { AdapterFactory, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
+import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
 import { errors } from "oidc-provider";
 import type { Character } from "./identity-provider-character.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./identity-provider-pages.ts";
@@ -54,10 +54,10 @@ export function configure(settings: Settings, around: Surroundings): Configurati
         resume: `idp_resume_${around.port}`,
       },
     },
-    clients: [clientMetadata(settings.client)],
+    clients: [clientMetadata(settings)],
     clientBasedCORS: () => false,
     responseTypes: ["code"],
-    clientAuthMethods: ["client_secret_basic", "client_secret_post"],
+    clientAuthMethods: CLIENT_AUTHENTICATION[character.clientAuthentication],
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
     scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
     claims: {
@@ -78,6 +78,7 @@ export function configure(settings: Settings, around: Surroundings): Configurati
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       backchannelLogout: { enabled: true },
+      jwtUserinfo: { enabled: character.userinfo === "signed" },
       revocation: {
         enabled: true,
         allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
@@ -132,10 +133,18 @@ export function configure(settings: Settings, around: Surroundings): Configurati
   };
 }
 
-function clientMetadata(client: Settings["client"]) {
+const CLIENT_AUTHENTICATION = {
+  any: ["client_secret_basic", "client_secret_post"],
+  basic: ["client_secret_basic"],
+  post: ["client_secret_post"],
+} as const satisfies Record<string, ClientAuthMethod[]>;
+
+function clientMetadata({ client, character }: Settings) {
   return {
     client_id: client.id,
     client_secret: client.secret,
+    token_endpoint_auth_method: CLIENT_AUTHENTICATION[character.clientAuthentication][0],
+    ...(character.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
     redirect_uris: [...client.redirectUris],
     grant_types: ["authorization_code", "refresh_token"],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],

@@ -39,6 +39,20 @@ function allowOfflineAccess(query: URLSearchParams): void {
     query.set("prompt", [...new Set([...prompts, "consent"])].join(" "));
 }
 
+/** oidc-provider takes a secret from a header, too, wherever it takes one from the body. */
+export function refuseBasic({ character }: Settings): Middleware {
+  return async (ctx, next) => {
+    const isRefused =
+      character.clientAuthentication === "post" &&
+      ctx.path.startsWith("/token") &&
+      /^Basic /i.test(ctx.get("authorization"));
+    if (!isRefused) return await next();
+    ctx.status = 401;
+    ctx.set("www-authenticate", 'Basic realm="demo"');
+    ctx.body = { error: "invalid_client" };
+  };
+}
+
 /** What is advertised, and that a refresh does not repeat a refresh token which stays the same. */
 export function writeAnswers({ scopes, character }: Settings): Middleware {
   return async (ctx, next) => {
@@ -49,6 +63,11 @@ export function writeAnswers({ scopes, character }: Settings): Middleware {
         ...standardScopes(character),
         ...(character.advertisesApiScopes ? scopes : []),
       ];
+      delete ctx.body.userinfo_signing_alg_values_supported;
+      if (!character.advertisesClientAuthentication) {
+        delete ctx.body.token_endpoint_auth_methods_supported;
+        delete ctx.body.revocation_endpoint_auth_methods_supported;
+      }
     }
     const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
     if (refreshed && ["static", "with-access-type"].includes(character.refreshTokens))

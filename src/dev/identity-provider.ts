@@ -10,7 +10,12 @@ import { promisify } from "node:util";
 import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
 import { type Character, completeCharacter, GOOGLE } from "./identity-provider-character.ts";
 import { configure, type Settings } from "./identity-provider-configuration.ts";
-import { acceptJwtAtUserinfo, readAuthorizationRequests, writeAnswers } from "./identity-provider-habits.ts";
+import {
+  acceptJwtAtUserinfo,
+  readAuthorizationRequests,
+  refuseBasic,
+  writeAnswers,
+} from "./identity-provider-habits.ts";
 import { interact } from "./identity-provider-login.ts";
 import { createProviderStorage } from "./identity-provider-storage.ts";
 import { createDirectory, type DemoUser } from "./identity-provider-users.ts";
@@ -25,7 +30,7 @@ export interface IdentityProviderOptions {
   host?: string;
   /** Where browsers and clients reach it, if that is not `http://localhost:PORT`: behind a proxy. No trailing slash. */
   publicUrl?: string;
-  /** The one confidential client; it may authenticate by `client_secret_basic` or `client_secret_post`. */
+  /** The one confidential client. */
   client: Settings["client"];
   /** The API's identifier: Auth0's `audience` and RFC 8707's `resource` both select it. */
   audience: string;
@@ -120,6 +125,7 @@ function createProvider(
   provider.Client.prototype.includeSid = () => true;
   provider.use(readAuthorizationRequests(settings));
   provider.use(writeAnswers(settings));
+  provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
   provider.use(interact(provider, settings.directory));
   // Without a listener oidc-provider answers `server_error` and tells nobody why.

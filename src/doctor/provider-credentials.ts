@@ -5,6 +5,12 @@
  * was registered without one.
  */
 import type { UpstreamConfig } from "../config-upstream.ts";
+import {
+  SECRET_METHODS,
+  type SecretMethod,
+  secretAs,
+  secretMethods,
+} from "../upstream/client-authentication.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-metadata.ts";
@@ -25,9 +31,10 @@ export type Refusal =
   | { kind: "no_refusal"; says: string };
 
 export async function checkCredentials(
-  { token_endpoint: endpoint }: ProviderMetadata,
+  metadata: ProviderMetadata,
   options: CredentialsOptions,
 ): Promise<Finding> {
+  const { token_endpoint: endpoint } = metadata;
   if (typeof endpoint !== "string" || !URL.canParse(endpoint))
     return failure(
       CHECK,
@@ -40,13 +47,48 @@ export async function checkCredentials(
       "Its discovery document names a token_endpoint without TLS: the client secret was not sent there",
       "Correct the provider's own public URL (behind a proxy: Keycloak's hostname and proxy settings), so that all its endpoints are https.",
     );
-  let undecided: Finding | undefined;
-  for (const made of madeUpGrants(options)) {
-    const finding = await compare(endpoint, made, options);
-    if (finding.status !== "unknown") return finding;
-    undecided ??= finding;
+  const found = await tryWay(endpoint, secretMethods(options.upstream, metadata)[0], options);
+  if (found.status !== "failure" || !found.isRejected) return found.finding;
+  // Refused: is it the secret, or only the way in which it is sent?
+  for (const method of SECRET_METHODS.filter((each) => each !== found.method)) {
+    const other = await tryWay(endpoint, method, options);
+    if (other.status === "ok") return inAnotherWay(found.method, method, options.upstream, metadata);
   }
-  return undecided as Finding;
+  return found.finding;
+}
+
+interface Tried {
+  method: SecretMethod;
+  finding: Finding;
+  status: Finding["status"];
+  /** Whether it is the client that was not accepted. */
+  isRejected: boolean;
+}
+
+async function tryWay(endpoint: string, method: SecretMethod, options: CredentialsOptions): Promise<Tried> {
+  let undecided: Tried | undefined;
+  for (const made of madeUpGrants(options)) {
+    const tried = await compare(endpoint, method, made, options);
+    if (tried.status !== "unknown") return tried;
+    undecided ??= tried;
+  }
+  return undecided as Tried;
+}
+
+/** The server finds out by itself only where the provider says nothing of it. */
+function inAnotherWay(
+  refused: SecretMethod,
+  accepted: SecretMethod,
+  upstream: UpstreamConfig,
+  metadata: ProviderMetadata,
+): Finding {
+  if (secretMethods(upstream, metadata)[1] === accepted)
+    return ok(CHECK, `The provider accepts the client id and secret, as ${accepted}`);
+  return failure(
+    CHECK,
+    `The client secret is right, but the provider accepts it as ${accepted}, and this server sends it as ${refused}`,
+    `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${accepted}.`,
+  );
 }
 
 /** Two kinds of grant: what one leaves open, the other may tell. */
@@ -60,28 +102,20 @@ function madeUpGrants({ callbackUrl, randomBytes }: CredentialsOptions): Array<R
 
 async function compare(
   endpoint: string,
+  method: SecretMethod,
   grant: Record<string, string>,
   { upstream, timeoutMs, randomBytes }: CredentialsOptions,
-): Promise<Finding> {
-  const { clientId, clientSecret } = upstream;
-  const send = (secret: string) =>
-    present(endpoint, { ...grant, client_id: clientId, client_secret: secret }, {}, timeoutMs);
+): Promise<Tried> {
+  const send = (secret: string) => {
+    const { fields, headers } = secretAs(method, upstream.clientId, secret);
+    return present(endpoint, { ...grant, ...fields }, headers, timeoutMs);
+  };
   const [withOurs, withMadeUp] = await Promise.all([
-    send(clientSecret),
+    send(upstream.clientSecret),
     send(randomBytes(32).toString("base64url")),
   ]);
-  const verdict = judge(withOurs, withMadeUp, upstream.preset);
-  if (verdict.status !== "failure" || withOurs.kind !== "client") return verdict;
-  // Refused: is it the secret, or only the way in which it is sent?
-  const credentials = [clientId, clientSecret].map(encodeURIComponent).join(":");
-  const basic = { authorization: `Basic ${Buffer.from(credentials).toString("base64")}` };
-  const inHeader = await present(endpoint, grant, basic, timeoutMs);
-  if (inHeader.kind !== "other") return verdict;
-  return failure(
-    CHECK,
-    "The client secret is right, but the provider accepts it in a header only (client_secret_basic), and this server sends it in the body",
-    "Set the application's authentication method at the provider to client_secret_post.",
-  );
+  const finding = judge(withOurs, withMadeUp, upstream.preset);
+  return { method, finding, status: finding.status, isRejected: withOurs.kind === "client" };
 }
 
 async function present(
@@ -150,18 +184,19 @@ export function judge(ours: Refusal, madeUp: Refusal, preset: UpstreamConfig["pr
 
 /** Kept apart from the secret's own check: a client may be let in and not let renew. */
 export async function checkRefreshGrant(
-  { token_endpoint: endpoint }: ProviderMetadata,
+  metadata: ProviderMetadata,
   { upstream, timeoutMs, randomBytes }: CredentialsOptions,
 ): Promise<Finding[]> {
   const { clientId, clientSecret, preset } = upstream;
-  const fields = {
-    grant_type: "refresh_token",
-    refresh_token: randomBytes(32).toString("base64url"),
-    client_id: clientId,
-    client_secret: clientSecret,
-  };
-  const answered = await present(String(endpoint), fields, {}, timeoutMs);
-  if (answered.kind !== "grant_type") return [];
+  const grant = { grant_type: "refresh_token", refresh_token: randomBytes(32).toString("base64url") };
+  const ways = secretMethods(upstream, metadata).filter((method) => method !== undefined);
+  let answered: Refusal | undefined;
+  for (const method of ways) {
+    const { fields, headers } = secretAs(method, clientId, clientSecret);
+    answered = await present(String(metadata.token_endpoint), { ...grant, ...fields }, headers, timeoutMs);
+    if (answered.kind !== "client") break;
+  }
+  if (answered?.kind !== "grant_type") return [];
   return [
     warning(
       "provider.refresh_allowed",

@@ -1,5 +1,6 @@
 /** The provider's discovery document: can it be read, is it the right one, and does it offer what is needed? */
 import type { UpstreamConfig } from "../config-upstream.ts";
+import { secretMethods } from "../upstream/client-authentication.ts";
 import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
 
@@ -103,7 +104,8 @@ export function difference(ours: string, theirs: string): string {
 }
 
 /** What sign-ins here rely on. RFC 8414 §2 says what it means if a list is missing. */
-export function checkCapabilities({ scopeSources }: UpstreamConfig, { metadata }: FoundMetadata): Finding[] {
+export function checkCapabilities(upstream: UpstreamConfig, { metadata }: FoundMetadata): Finding[] {
+  const { scopeSources } = upstream;
   const findings = [
     offers(metadata, {
       check: "provider.response_types",
@@ -137,14 +139,7 @@ export function checkCapabilities({ scopeSources }: UpstreamConfig, { metadata }
       missing: warning,
       fix: "Nothing to do if sign-ins work (Entra ID keeps silent and supports it). Otherwise switch on PKCE with S256 there.",
     }),
-    offers(metadata, {
-      check: "provider.client_authentication",
-      field: "token_endpoint_auth_methods_supported",
-      value: "client_secret_post",
-      usual: undefined,
-      missing: warning,
-      fix: "Let the application at the provider authenticate by client_secret_post (secret in the body).",
-    }),
+    clientAuthentication(upstream, metadata),
   ];
   const scopes = metadata.scopes_supported;
   if (Array.isArray(scopes) && !scopes.includes("offline_access") && scopeSources.kind !== "consent")
@@ -156,6 +151,28 @@ export function checkCapabilities({ scopeSources }: UpstreamConfig, { metadata }
       ),
     );
   return findings;
+}
+
+/** RFC 8414 §2: nothing said means `client_secret_basic`; not everybody who says nothing means it. */
+function clientAuthentication(upstream: UpstreamConfig, metadata: ProviderMetadata): Finding {
+  const check = "provider.client_authentication";
+  const field = "token_endpoint_auth_methods_supported";
+  const listed = metadata[field];
+  const [method, other] = secretMethods(upstream, metadata);
+  if (!Array.isArray(listed))
+    return ok(
+      check,
+      `It says nothing of ${field}: this server sends the secret as ${method}${other === undefined ? "" : `, or as ${other} if that is refused`}`,
+    );
+  if (listed.includes(method.replace("_plain", "")))
+    return ok(check, `It offers ${method}, as which this server sends the secret (${field})`);
+  return warning(
+    check,
+    `It does not offer ${method}, as which this server sends the secret (${field}: ${listed.join(", ").slice(0, 200)})`,
+    upstream.tokenEndpointAuthMethod === "auto"
+      ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
+      : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
+  );
 }
 
 interface Capability {

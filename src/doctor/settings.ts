@@ -2,7 +2,7 @@
 import { type Config, ConfigError, loadConfig } from "../config.ts";
 import { type StoreConfig, storeConfig } from "../config-store.ts";
 import { type UpstreamConfig, upstreamConfig } from "../config-upstream.ts";
-import { type Environment, Settings } from "../settings.ts";
+import { type Environment, MAY_BE_QUOTED, Settings } from "../settings.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
 /** As much of the configuration as is right: what is wrong in one part must not keep the others from being checked. */
@@ -63,13 +63,17 @@ function quoted(environment: Environment): Finding[] {
   return settingNames(environment).flatMap((name) => {
     const value = environment[name]?.trim() ?? "";
     if (/^(["']).*\1$/s.test(value))
-      return [
-        warning(
-          "settings.quotes",
-          `The value of ${name} begins and ends with a quotation mark, which is taken as a part of it`,
-          `Remove the quotation marks around ${name}: docker's --env-file, unlike .env, keeps them.`,
-        ),
-      ];
+      return MAY_BE_QUOTED.includes(name)
+        ? [
+            warning(
+              "settings.quotes",
+              `The value of ${name} begins and ends with a quotation mark, which is taken as a part of it`,
+              name === "SECRET_KEY"
+                ? 'Rotate it, or everybody is signed out: SECRET_KEY=KEY,"KEY" first, and later KEY alone (docs/runbook.md). docker\'s --env-file, unlike .env, keeps quotation marks.'
+                : `Remove the quotation marks around ${name}: docker's --env-file, unlike .env, keeps them.`,
+            ),
+          ]
+        : []; // the server does not start with them
     if (/\s#\s/.test(value))
       return [
         warning(

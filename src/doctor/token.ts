@@ -4,12 +4,14 @@
  */
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
+import { shapeProblem } from "../policy/claims.ts";
 import type { Asker } from "../policy/policy.ts";
 import type { Rooms } from "../rooms.ts";
 import { effectiveScopes, verifyAccessToken } from "../tokens/access-token.ts";
 import { askerOf, type Grant } from "../tokens/grant.ts";
 import { readToken } from "../tokens/opaque-token.ts";
 import { standing } from "../tokens/refresh-token.ts";
+import { decidingClaims } from "../upstream/bounded-claims.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
@@ -242,9 +244,26 @@ function grantInWords({ subject, clientId, createdAt }: Grant, now: number): str
   return `Its grant is in the store: ${subject} with the client ${clientId}, signed in ${ago(now - createdAt)}`;
 }
 
+/** Roles and groups that nobody can read look like none. */
+function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[] {
+  return decidingClaims(permissions, config.upstream).flatMap((path) => {
+    const problem = shapeProblem(claims, path);
+    return problem === undefined
+      ? []
+      : [
+          warning(
+            "token.claims",
+            `The claim ${path} of its user cannot be read: ${problem}`,
+            "Have the provider send a list of texts in that claim, then let the client sign in again.",
+          ),
+        ];
+  });
+}
+
 type Bearer = Asker & { scopes: readonly string[] };
 
-function whatItMayDo(token: Bearer, { permissions, features }: LookUp): Finding[] {
+function whatItMayDo(token: Bearer, rooms: LookUp): Finding[] {
+  const { permissions, features } = rooms;
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
   const standing = permissions.standing(token, token.scopes);
   const tools = features.tools.map((tool) => {
@@ -263,7 +282,7 @@ function whatItMayDo(token: Bearer, { permissions, features }: LookUp): Finding[
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...tools];
+  return [ok("token.scopes", scopes), ...oddClaims(token, rooms), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */

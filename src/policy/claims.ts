@@ -23,6 +23,54 @@ export function strings(value: unknown): string[] {
   return values.filter((each): each is string => typeof each === "string" && each !== "");
 }
 
+/**
+ * The names that a claim gives somebody: those of {@link strings}, or the keys of an object where the provider documents
+ * that they are the names.
+ */
+export function namesAt(claims: unknown, path: string): string[] {
+  const value = claimAt(claims, path);
+  return isKeyedByName(path, value) ? Object.keys(value) : strings(value);
+}
+
+/**
+ * Zitadel's roles: `{"admin":{"ORGANIZATION-ID":"its domain"}}`, in claims of these names. Under any other name, or with
+ * anything else in it, an object may mean everything.
+ */
+function isKeyedByName(path: string, value: unknown): value is Record<string, Record<string, string>> {
+  return (
+    /^urn:zitadel:iam:org:project:(\d+:)?roles$/.test(path) &&
+    isObject(value) &&
+    Object.entries(value).every(
+      ([name, organizations]) =>
+        name !== "" &&
+        isObject(organizations) &&
+        Object.values(organizations).every((domain) => typeof domain === "string"),
+    )
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * In words, how a claim is written that may hold names which nobody reads out of it; undefined if it is as it should be,
+ * or is not there. It says nothing of the value.
+ */
+export function shapeProblem(claims: unknown, path: string): string | undefined {
+  const value = claimAt(claims, path);
+  if (isObject(value))
+    return isKeyedByName(path, value) ? undefined : "it is an object, which gives no names";
+  if (Array.isArray(value) && value.some((each) => typeof each !== "string"))
+    return "it is a list with other things than texts in it, which give no names";
+  if (typeof value !== "string") return undefined;
+  if (/^\s*[[{]/.test(value))
+    return "it is a list or an object written as one text, which counts as one name";
+  return /^[^\s,]+(,\s*[^\s,]+)+$/.test(value)
+    ? "it is one text with commas in it, which counts as one name"
+    : undefined;
+}
+
 /** What a claim lets one know of somebody. */
 export interface Answer {
   /** Said for certain. */
@@ -34,7 +82,8 @@ export interface Answer {
 /** Of groups. Entra says `hasgroups` in place of a list that is too long for a token. */
 export function groupsAnswer(claims: unknown, path: string): Answer {
   const hasMore = ![undefined, null, false].some((none) => none === claimAt(claims, "hasgroups"));
-  return answer(claims, path, isListOfNames(claimAt(claims, path)) && !hasMore);
+  const value = claimAt(claims, path);
+  return answer(claims, path, (isListOfNames(value) || isKeyedByName(path, value)) && !hasMore);
 }
 
 /** Of the organization: one name, of any letters, or a list of several. */
@@ -56,7 +105,7 @@ export function emailAnswer(claims: unknown): Answer {
 }
 
 function answer(claims: unknown, path: string, isWhole: boolean): Answer {
-  const names = strings(claimAt(claims, path));
+  const names = namesAt(claims, path);
   return isWhole && !isElsewhere(claims, path) ? { names } : { names, unknown: path };
 }
 

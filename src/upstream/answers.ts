@@ -3,6 +3,10 @@ import * as oidc from "openid-client";
 import { UnavailableError } from "../oauth/errors.ts";
 import { UpstreamRefusal } from "./identity-provider.ts";
 
+/** For people, of what is refused because our own settings, or our registration there, are wrong. */
+export const NOT_SET_UP =
+  "This server is not set up correctly at its identity provider. Its operator has to repair that.";
+
 /** Sorts every failure into a definite refusal or an outage; an unknown one is an outage, so that nobody is signed out. */
 export async function answer<T>(call: Promise<T>): Promise<T> {
   try {
@@ -13,8 +17,7 @@ export async function answer<T>(call: Promise<T>): Promise<T> {
       throw new UnavailableError("identity provider", {
         reason: "client_credentials_rejected",
         cause: new Error("the provider rejects this server's client id or secret: check them", { cause }),
-        description:
-          "This server is not set up correctly at its identity provider. Its operator has to repair that.",
+        description: NOT_SET_UP,
       });
     const code = refusalCode(cause);
     if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
@@ -28,29 +31,20 @@ function descriptionOf(error: unknown): string | undefined {
   return isAnswer ? error.error_description : undefined;
 }
 
-/** What ends a grant for good; a provider says many other things when it is throttled, patched or misconfigured. */
-const ENDS_A_GRANT = new Set([
+/** Codes that speak of the user, or of what the user allowed, whatever the status. */
+export const SPEAKS_OF_THE_USER = new Set([
   "invalid_grant",
-  "access_denied",
   "consent_required",
   "interaction_required",
   "login_required",
+  "mfa_required",
 ]);
-
-export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
-  try {
-    return await refreshed;
-  } catch (cause) {
-    if (!(cause instanceof UpstreamRefusal) || ENDS_A_GRANT.has(cause.code)) throw cause;
-    throw new UnavailableError("identity provider", { reason: "upstream_refresh_failed", cause });
-  }
-}
 
 // No user's session ends for what is wrong with our own settings …
 function rejectsUs(error: unknown): boolean {
   if (!(error instanceof oidc.ResponseBodyError)) return false;
   // RFC 6749 §5.2 has 401 for a failed client authentication only; Auth0 says it of a wrong secret, as `access_denied`.
-  const isUnauthorized = error.status === 401 && error.error !== "invalid_grant";
+  const isUnauthorized = error.status === 401 && !SPEAKS_OF_THE_USER.has(error.error);
   return isUnauthorized || ["invalid_client", "unauthorized_client"].includes(error.error);
 }
 

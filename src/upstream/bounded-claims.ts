@@ -1,4 +1,6 @@
 /** The identity provider, of which no more is taken than can be kept with every session (kept-claims.ts). */
+import type { UpstreamConfig } from "../config-upstream.ts";
+import { shapeProblem } from "../policy/claims.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { IdentityProvider } from "./identity-provider.ts";
 import { keptClaims } from "./kept-claims.ts";
@@ -11,12 +13,23 @@ export type KeepClaims = (
 
 const MAX_NAMES_LOGGED = 10;
 
-/** @param deciding names or dotted paths that policy, membership and scopes ask for now */
+/** Names or dotted paths of the claims that policy, membership and scopes ask for now. */
+export function decidingClaims(
+  permissions: { claimsAsked(): readonly string[] },
+  { scopeSources }: Pick<UpstreamConfig, "scopeSources">,
+): string[] {
+  const ofScopes = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
+  return [...permissions.claimsAsked(), ...ofScopes];
+}
+
+/** @param deciding see {@link decidingClaims} */
 export function createKeepClaims(
   deciding: () => readonly string[],
   log: Pick<Surroundings["log"], "warn">,
 ): KeepClaims {
+  const tellShapes = tellOnce(log);
   return (claims, subject) => {
+    tellShapes(claims, deciding());
     const { claims: kept, dropped } = keptClaims(claims, deciding());
     if (dropped.length > 0)
       log.warn(
@@ -28,6 +41,22 @@ export function createKeepClaims(
         "The identity provider says more of this user than is kept (32 KB): what was left out is unknown to rules and tools. Have the provider send fewer claims",
       );
     return kept;
+  };
+}
+
+/** Somebody whose roles nobody can read has none, which would look like a provider that gives none. Once for each claim. */
+function tellOnce(log: Pick<Surroundings["log"], "warn">) {
+  const told = new Set<string>();
+  return (claims: Readonly<Record<string, unknown>>, paths: readonly string[]) => {
+    for (const path of paths) {
+      const problem = shapeProblem(claims, path);
+      if (problem === undefined || told.has(path)) continue;
+      told.add(path);
+      log.warn(
+        { reason: "claim_not_understood", claim: path, problem },
+        "A claim that decides is not written as a list of names: what is in it gives nobody anything. Have the provider send a list of texts",
+      );
+    }
   };
 }
 

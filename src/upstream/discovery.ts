@@ -3,6 +3,7 @@ import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { createClientAuthentication } from "./client-authentication.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
@@ -71,15 +72,15 @@ export function cachedDiscovery(
 
 async function discover(config: UpstreamConfig): Promise<oidc.Configuration> {
   const issuer = new URL(config.issuer);
+  const { authenticate, fetch } = createClientAuthentication(config, tokenEndpointFetch);
   const configuration = await oidc.discovery(
     issuer,
     config.clientId,
     { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS },
-    // Some providers do not percent-decode Basic credentials; the body form is unambiguous.
-    oidc.ClientSecretPost(config.clientSecret),
+    authenticate,
     {
       timeout: config.timeoutSeconds,
-      [oidc.customFetch]: tokenEndpointFetch,
+      [oidc.customFetch]: fetch,
       // The configuration allows http for loopback hosts only.
       execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
     },

@@ -1,6 +1,6 @@
 /** Which scopes a user really has, by what the operator believes about it (`ScopeSources`). Pure. */
 import { union } from "../oauth/scope.ts";
-import { claimAt, strings } from "../policy/claims.ts";
+import { claimAt, namesAt, strings } from "../policy/claims.ts";
 import type { ScopeClaim, ScopeSources, TokenSource } from "./scope-sources.ts";
 
 type Claims = Readonly<Record<string, unknown>>;
@@ -36,8 +36,7 @@ interface RenewalEvidence extends Evidence {
 export function scopesAtSignIn(sources: ScopeSources, evidence: SignInEvidence): string[] {
   if (sources.kind === "consent") return [...evidence.wanted];
   const named = namedScopes(sources.tokens, evidence);
-  if (sources.claim !== undefined)
-    return union(...named, claimedScopes(claimAt(evidence.claims, sources.claim.path), sources.claim));
+  if (sources.claim !== undefined) return union(...named, claimedScopes(evidence.claims, sources.claim));
   if (named.length === 0 && sources.tokens.includes("response")) return [...evidence.asked];
   return union(...named);
 }
@@ -56,7 +55,7 @@ export function scopesAtRenewal(sources: ScopeSources, evidence: RenewalEvidence
     const isRenewable = [path, path.split(".")[0]].some((name) => evidence.renewable.includes(name ?? ""));
     const isLost = value === undefined && evidence.claims !== undefined && isRenewable;
     if (value === undefined && !isLost) return undefined;
-    return union(...named, claimedScopes(value, sources.claim));
+    return union(...named, claimedScopes(evidence.claims ?? {}, sources.claim));
   }
   const silenceMeansNothing = sources.tokens.includes("response") || evidence.accessClaims === undefined;
   if (named.length === 0 && silenceMeansNothing) return undefined;
@@ -71,10 +70,12 @@ function namedScopes(tokens: readonly TokenSource[], { responseScope, accessClai
     .map(spaceDelimited);
 }
 
-function claimedScopes(value: unknown, { map }: ScopeClaim): string[] {
-  if (map === undefined) return spaceDelimited(value);
+function claimedScopes(claims: Claims, { path, map }: ScopeClaim): string[] {
+  const value = claimAt(claims, path);
+  if (map === undefined && typeof value === "string") return spaceDelimited(value);
+  const names = namesAt(claims, path);
   // A text is one value: the name of a role may contain spaces.
-  return strings(value).flatMap((each) => map.get(each) ?? []);
+  return map === undefined ? names : names.flatMap((each) => map.get(each) ?? []);
 }
 
 /** Providers send a space-delimited string or an array; anything else grants nothing. */

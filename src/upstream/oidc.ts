@@ -4,7 +4,7 @@ import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { union } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { answer, onlyDefinite } from "./answers.ts";
+import { answer } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "./granted-scopes.ts";
 import {
@@ -15,6 +15,7 @@ import {
   type UpstreamTokens,
 } from "./identity-provider.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
+import { onlyDefinite } from "./renewal-refusals.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
 import {
   asIdentified,
@@ -104,7 +105,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const userInfo =
         accessClaims === undefined ||
         isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
-          ? await fetchUserInfo(found, response.access_token, idClaims.sub, log)
+          ? await fetchUserInfo(found, config, response.access_token, idClaims.sub, log)
           : undefined;
       const authentication = authenticationOf(idClaims);
       const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);

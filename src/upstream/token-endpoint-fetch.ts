@@ -12,11 +12,19 @@ export const tokenEndpointFetch: CustomFetch = async (url, options) => {
   const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
   // A refresh that is given up may have been answered all the same, with a refresh token that nobody then has.
   const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
-  const response = bounded(await fetch(url, { ...(options as RequestInit), ...patience }));
+  const answered = bounded(await fetch(url, { ...(options as RequestInit), ...patience }));
+  const response = options.body instanceof URLSearchParams ? withoutChallenge(answered) : answered;
   if (grantType === null) return response;
   if (response.status === 200) return mend(response, grantType);
   return response.status === 400 ? nameRefusal(response) : response;
 };
+
+/** RFC 6749 §5.2 has a challenge beside the error. openid-client would report the challenge, and not the error. */
+function withoutChallenge(response: Response): Response {
+  const headers = new Headers(response.headers);
+  headers.delete("www-authenticate");
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}
 
 /** What real providers send in a good answer, and a strict parser would take for a bad one. */
 async function mend(response: Response, grantType: string): Promise<Response> {

@@ -1,13 +1,20 @@
 /** What the provider says of the user, from several places, in one picture. */
 import { setTimeout as delay } from "node:timers/promises";
+import { jwtVerify } from "jose";
 import * as oidc from "openid-client";
+import { z } from "zod";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { claimAt } from "../policy/claims.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
 import type { Authentication } from "./identity-provider.ts";
-import { verifyAccessToken } from "./token-verification.ts";
+import {
+  ALGORITHMS,
+  CLOCK_TOLERANCE_SECONDS,
+  isJwtProblem,
+  verifyAccessToken,
+} from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
 
@@ -83,25 +90,72 @@ export function isIncomplete(
 
 /**
  * More about the user; undefined where the provider has no userinfo, or refuses it for good.
- * @throws UnavailableError if it does not answer now: somebody whose groups nobody knows must not come in as somebody
- * without groups
+ * @throws UnavailableError if it does not answer now, or with what does not verify: somebody whose groups nobody knows must
+ * not come in as somebody without groups
  */
 export async function fetchUserInfo(
-  { configuration }: Discovered,
+  found: Discovered,
+  config: Pick<UpstreamConfig, "clientId">,
   accessToken: string,
   subject: string,
   log: Surroundings["log"],
 ): Promise<Claims | undefined> {
-  if (configuration.serverMetadata().userinfo_endpoint === undefined) return undefined;
+  const { userinfo_endpoint: endpoint } = found.configuration.serverMetadata();
+  if (endpoint === undefined) return undefined;
   try {
-    return await oidc.fetchUserInfo(configuration, accessToken, subject);
+    const claims = await readUserInfo(found, config, accessToken, endpoint);
+    // OpenID Connect Core §5.3.2, §5.3.4: otherwise it may be somebody else's.
+    if (claims.sub !== subject) throw new Error('The "sub" of userinfo is not that of the ID token');
+    return claims;
   } catch (cause) {
+    if (cause instanceof UnavailableError) throw cause;
     if (!isDefinite(cause))
-      throw new UnavailableError("identity provider", { reason: "userinfo_failed", cause });
+      throw new UnavailableError("identity provider", {
+        reason: "userinfo_failed",
+        cause,
+        ...(isJwtProblem(cause) && { description: NOT_VERIFIED }),
+      });
     log.warn({ reason: "userinfo_refused", cause: causes(cause) }, "Going on without the claims of userinfo");
     return undefined;
   }
 }
+
+const NOT_VERIFIED =
+  "What the identity provider says of you could not be verified. The operator of this server finds the reason in its log.";
+
+/** JSON, or a signed JWT (§5.3.2), whose signature openid-client does not check. */
+async function readUserInfo(
+  { configuration, keys }: Discovered,
+  { clientId }: Pick<UpstreamConfig, "clientId">,
+  accessToken: string,
+  endpoint: string,
+): Promise<Claims> {
+  const headers = new Headers({ accept: "application/json, application/jwt" });
+  const response = await oidc.fetchProtectedResource(
+    configuration,
+    accessToken,
+    new URL(endpoint),
+    "GET",
+    undefined,
+    headers,
+  );
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error("Userinfo was not given", { cause: response });
+  }
+  const text = await response.text();
+  const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/jwt") return UserInfo.parse(JSON.parse(text));
+  const { payload } = await jwtVerify(text.trim(), keys.ofProviderToken, {
+    issuer: configuration.serverMetadata().issuer,
+    audience: clientId,
+    algorithms: ALGORITHMS,
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+  });
+  return payload;
+}
+
+const UserInfo = z.record(z.string(), z.unknown());
 
 /** A provider that does not open userinfo to our tokens says so each time. */
 function isDefinite(error: unknown): boolean {
@@ -152,7 +206,7 @@ async function readClaims(
   // Verified, unlike the scopes of a refresh: a claim may also permit what was not permitted before.
   const claims =
     (await verifyAccessToken(found, config, accessToken, log)) ??
-    (await fetchUserInfo(found, accessToken, subject, log));
+    (await fetchUserInfo(found, config, accessToken, subject, log));
   if (claims === undefined) return undefined;
   // Who the user is, and in which login session, was settled at sign-in.
   const { sid, ...rest } = withoutProtocolClaims(claims);

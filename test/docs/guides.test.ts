@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { parseEnv } from "node:util";
 import { parse } from "yaml";
 import { loadConfig } from "../../src/config.ts";
 import { cases } from "../providers/cases.ts";
@@ -14,6 +15,21 @@ const source = readdirSync(`${root}src`, { recursive: true, encoding: "utf8" })
   .map((file) => readFileSync(`${root}src/${file}`, "utf8"))
   .join("\n");
 
+/** docker's reader takes the rest of the line as it is; the others know quotes, comments and variables. */
+function expectOneMeaning(line: string): void {
+  const [name = "", raw = ""] = line.split(/=(.*)/s);
+  assert.doesNotMatch(raw, /^["'`]|[#$]|^\s|\s$/, line);
+  assert.deepEqual(parseEnv(line), { [name]: raw });
+}
+
+test(".env.example: what is there, and what is shown, means the same to all three", () => {
+  const lines = readFileSync(`${root}.env.example`, "utf8").split("\n");
+  for (const line of lines) {
+    const setting = /^(?:# )?([A-Z][A-Z0-9_]+=.*)$/.exec(line)?.[1];
+    if (setting !== undefined) expectOneMeaning(setting);
+  }
+});
+
 describe("a provider's guide", () => {
   for (const guide of guides) {
     const text = guideText(guide);
@@ -22,6 +38,11 @@ describe("a provider's guide", () => {
       const blocks = settingsOf(guide);
       assert.ok(blocks.length > 0, "it has a block of settings");
       for (const block of blocks) assert.equal(loadConfig(block).baseUrl, "https://mcp.example.com");
+    });
+
+    test(`${guide}: its settings mean the same to Node, docker compose and docker run --env-file`, () => {
+      for (const [, block = ""] of text.matchAll(/^```env\n(.*?)^```/gms))
+        for (const line of block.split("\n").filter((each) => /^[A-Z]/.test(each))) expectOneMeaning(line);
     });
 
     test(`${guide}: says how far it was tried, what goes wrong, and ends with the doctor`, () => {

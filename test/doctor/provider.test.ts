@@ -226,17 +226,27 @@ describe("the identity provider", () => {
     assert.match(await line(401, ""), /^✗/);
   });
 
-  test("one that accepts the secret in a header only", async () => {
-    const good = await provider();
-    const url = await actingFor(good, { token_endpoint: "/token" }, (req, res) => {
-      const isInHeader = req.headers.authorization?.startsWith("Basic ");
-      const error = isInHeader ? "invalid_grant" : "invalid_client";
-      res.writeHead(isInHeader ? 400 : 401).end(JSON.stringify({ error }));
-    });
+  test("one that takes the secret in a header only is as good as any", async () => {
+    for (const advertisesClientAuthentication of [true, false]) {
+      const { issuer } = await provider({ clientAuthentication: "basic", advertisesClientAuthentication });
+      const { line, findings } = await looking(issuer);
+      assert.match(line("provider.credentials"), /^✓/);
+      assert.match(line("provider.client_authentication"), /^✓ .*client_secret_basic/);
+      assert.deepEqual(
+        mine(findings).filter(({ status }) => status !== "ok"),
+        [],
+      );
+    }
+  });
+
+  test("one that is sent the secret in another way than it takes it: the setting that helps", async () => {
+    const { issuer } = await provider({ clientAuthentication: "post" });
+    const { line } = await looking(issuer, { OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic" });
     assert.match(
-      (await looking(url)).line("provider.credentials"),
-      /^✗ The client secret is right, but .*→ .*client_secret_post/,
+      line("provider.credentials"),
+      /^✗ The client secret is right, but .*→ Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=client_secret_post\./,
     );
+    assert.match(line("provider.client_authentication"), /^! .*→ Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD/);
   });
 
   test("clocks that differ", async () => {

@@ -15,6 +15,21 @@ const characters: Array<[string, Character, Record<string, string>?]> = [
   ["that does not rotate refresh tokens", { refreshTokens: "static" }],
   ["strict about unknown resources", { unknownResource: "refused" }],
   ["strict about unknown scopes", { unknownScopes: "refused" }],
+  ["that takes the secret in a header only", { clientAuthentication: "basic" }],
+  [
+    "that takes the secret in a header only, and does not say so",
+    { clientAuthentication: "basic", advertisesClientAuthentication: false },
+  ],
+  ["that takes the secret in the body only", { clientAuthentication: "post" }],
+  [
+    "that takes the secret in the body only, and does not say so",
+    { clientAuthentication: "post", advertisesClientAuthentication: false },
+  ],
+  [
+    "that takes it in a header only, as it was set here",
+    { clientAuthentication: "basic", advertisesClientAuthentication: false },
+    { OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic" },
+  ],
   [
     "that hides its API scopes from discovery, with the scope configured",
     { advertisesApiScopes: false },

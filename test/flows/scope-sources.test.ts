@@ -258,3 +258,42 @@ describe("AUTH0_ORGANIZATION", () => {
       assert.equal(parameters.has("code"), false);
     }));
 });
+
+describe("a claim of roles in another shape", () => {
+  const ZITADEL = "urn:zitadel:iam:org:project:roles";
+  const withClaim = (claim: string, value: unknown, story: Parameters<typeof withStage>[1]) =>
+    withStage(
+      {
+        users: [{ ...ALICE, claims: { [claim]: value } }],
+        environment: {
+          SCOPES_FROM: "claim",
+          SCOPE_CLAIM: claim,
+          SCOPE_CLAIM_MAP: '{"forecaster":["weather:read"]}',
+        },
+      },
+      story,
+    );
+
+  test("Zitadel's, an object keyed by role, gives what the roles give", () =>
+    withClaim(ZITADEL, { forecaster: { "1698": "acme.zitadel.cloud" } }, async (stage, client) => {
+      assert.equal((await signedIn(stage, client)).scope, "weather:read");
+      assert.ok(!stage.log.some(({ reason }) => reason === "claim_not_understood"));
+    }));
+
+  for (const value of [
+    { forecaster: {} },
+    "[forecaster, other]",
+    "forecaster,other",
+    [{ name: "forecaster" }],
+  ])
+    test(`${JSON.stringify(value)} gives nothing, which the log says once, without the value`, () =>
+      withClaim("roles", value, async (stage, client) => {
+        for (let i = 0; i < 2; i++) assert.equal((await signedIn(stage, client)).scope, "");
+        const lines = stage.log.filter(({ reason }) => reason === "claim_not_understood");
+        assert.deepEqual(
+          lines.map(({ claim }) => claim),
+          ["roles"],
+        );
+        assert.doesNotMatch(JSON.stringify(lines), /forecaster/);
+      }));
+});

@@ -42,18 +42,36 @@ describe("what the identity provider answers", () => {
     await upstream.close();
   });
 
-  const notDefinite: Array<[string, { status: number; type?: string; body: string }]> = [
+  const notDefinite: Array<[string, { status: number; type?: string; challenge?: string; body: string }]> = [
     ["429 of a throttled tenant", { status: 429, body: '{"error":"too_many_requests"}' }],
     ["429 that says invalid_grant", { status: 429, body: '{"error":"invalid_grant"}' }],
+    ["400 of a throttled tenant", { status: 400, body: '{"error":"rate_limit_exceeded"}' }],
+    ["400 slow_down", { status: 400, body: '{"error":"slow_down"}' }],
+    ["400 temporarily_unavailable", { status: 400, body: '{"error":"temporarily_unavailable"}' }],
+    ["403 server_error", { status: 403, body: '{"error":"server_error"}' }],
     ["403 of a gateway", { status: 403, body: '{"error":"Forbidden"}' }],
+    ["403 of a gateway, written as a code", { status: 403, body: '{"error":"forbidden"}' }],
+    ["403 of a gateway that has a message", { status: 403, body: '{"message":"Forbidden"}' }],
+    ["403 of a gateway's error object", { status: 403, body: '{"error":{"code":403,"status":"DENIED"}}' }],
+    ["403 of a firewall's page", { status: 403, type: "text/html", body: "<h1>mfa_required</h1>" }],
+    ["400 of an application server", { status: 400, body: '{"status":400,"error":"Bad Request"}' }],
     ["404 of an application server", { status: 404, body: '{"status":404,"error":"Not Found"}' }],
-    ["400 invalid_request", { status: 400, body: '{"error":"invalid_request"}' }],
+    ["404 with a code", { status: 404, body: '{"error":"unknown_route"}' }],
     ["400 of a web server", { status: 400, type: "text/html", body: "<h1>400 Bad Request</h1>" }],
     ["401 invalid_client: our own secret is wrong", { status: 401, body: '{"error":"invalid_client"}' }],
+    ["401 invalid_request: no credentials", { status: 401, body: '{"error":"invalid_request"}' }],
     [
       "401 access_denied: what Auth0 says of a wrong secret",
       { status: 401, body: '{"error":"access_denied","error_description":"Unauthorized"}' },
     ],
+    [
+      "400 unauthorized_client: a grant type is off",
+      { status: 400, body: '{"error":"unauthorized_client"}' },
+    ],
+    ["403 disabled_client", { status: 403, body: '{"error":"disabled_client"}' }],
+    ["400 unsupported_grant_type", { status: 400, body: '{"error":"unsupported_grant_type"}' }],
+    ["400 invalid_target: an API was renamed", { status: 400, body: '{"error":"invalid_target"}' }],
+    ["400 use_dpop_nonce", { status: 400, body: '{"error":"use_dpop_nonce"}' }],
     ["200 without an access token", { status: 200, body: "{}" }],
     ["200 of broken JSON", { status: 200, body: '{"access_token":"a' }],
   ];
@@ -66,6 +84,59 @@ describe("what the identity provider answers", () => {
       upstream.answer = undefined;
       assert.equal(during.status, 503);
       assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    });
+
+  const definite: Array<[string, { status: number; challenge?: string; body: string }]> = [
+    ["400 access_denied", { status: 400, body: '{"error":"access_denied"}' }],
+    ["403 mfa_required", { status: 403, body: '{"error":"mfa_required","mfa_token":"x"}' }],
+    ["401 mfa_required", { status: 401, body: '{"error":"mfa_required"}' }],
+    [
+      "400 invalid_request: the refresh token is invalid",
+      { status: 400, body: '{"error":"invalid_request","error_description":"refresh_token is invalid"}' },
+    ],
+    ["403 not_allowed", { status: 403, body: '{"error":"not_allowed"}' }],
+    ["400 invalid_scope", { status: 400, body: '{"error":"invalid_scope"}' }],
+    ["400 of a code of its own", { status: 400, body: '{"error":"user_suspended"}' }],
+    ["401 invalid_grant", { status: 401, body: '{"error":"invalid_grant"}' }],
+    [
+      "401 invalid_grant and a challenge",
+      { status: 401, challenge: 'Basic realm="idp"', body: '{"error":"invalid_grant"}' },
+    ],
+  ];
+  for (const [name, answer] of definite)
+    test(`a refresh answered with ${name} ends the grant: the client is led to a new sign-in`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      upstream.answer = answer;
+      const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      upstream.answer = undefined;
+      assert.deepEqual([refused.status, refused.body.error], [400, "invalid_grant"]);
+      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    });
+
+  for (const [name, code] of [
+    ["a wrong secret", "invalid_client"],
+    ["a grant type that is off", "unsupported_grant_type"],
+    ["an API that it does not know", "invalid_target"],
+  ] as const)
+    test(`${name} is our own setting: the client is told whose to repair, the log the code`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      stage.log.length = 0;
+      upstream.answer = {
+        status: code === "invalid_client" ? 401 : 400,
+        // RFC 6749 §5.2: 401 comes with a challenge.
+        ...(code === "invalid_client" && { challenge: 'Basic realm="idp"' }),
+        body: JSON.stringify({ error: code }),
+      };
+      const during = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.equal(during.status, 503);
+      assert.match(during.body.error_description, /not set up correctly at its identity provider/);
+      const line = stage.log.find(({ status }) => status === 503);
+      assert.equal(
+        line?.reason,
+        code === "invalid_client" ? "client_credentials_rejected" : "upstream_refresh_misconfigured",
+      );
     });
 
   const odd: Array<[string, Record<string, unknown>]> = [

@@ -18,7 +18,7 @@ export interface FaultyProxy {
   /** Revocations get no answer. */
   hangsAtRevocation: boolean;
   /** Instead of the provider's answer to a grant: another status and body. */
-  answer: { status: number; type?: string; body: string } | undefined;
+  answer: { status: number; type?: string; challenge?: string; body: string } | undefined;
   /** Changes the provider's own answer to a grant. */
   rewrite: ((body: Record<string, unknown>) => object | Promise<object>) | undefined;
   /** Published beside the provider's own keys: whoever has it signs as the provider. */
@@ -72,7 +72,8 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
       }
     }
     if (proxy.answer !== undefined && grantType !== null) {
-      const { status, type = "application/json", body: text } = proxy.answer;
+      const { status, type = "application/json", challenge, body: text } = proxy.answer;
+      if (challenge !== undefined) res.setHeader("www-authenticate", challenge);
       return void res.writeHead(status, { "content-type": type }).end(text);
     }
     if (proxy.keysAnswer !== undefined && path === "/jwks")

@@ -2,20 +2,32 @@
 import assert from "node:assert/strict";
 import { createServer, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { after, describe, test } from "node:test";
+import { importJWK, type JWTPayload, SignJWT } from "jose";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config.ts";
 import type { UpstreamConfig } from "../../src/config-upstream.ts";
-import { type Character, type DemoUser, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import {
+  type Character,
+  createSigningKey,
+  type DemoUser,
+  startIdentityProvider,
+} from "../../src/dev/identity-provider.ts";
+import { createProviderStorage } from "../../src/dev/identity-provider-storage.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import { Browser, signIn } from "../support/browser.ts";
 
 const AUDIENCE = "https://weather.example.com";
+const CLIENT_ID = "proxy-4.client~1";
 const REDIRECT_URI = "http://localhost:9/auth/callback";
 const closers: Array<() => Promise<unknown>> = [];
 after(() => Promise.all(closers.map((close) => close())));
 
 interface House {
+  secret?: string;
+  /** What the provider says of itself, changed. */
+  discovery?: (document: Record<string, unknown>) => object;
   character?: Character;
   user?: Partial<DemoUser>;
   environment?: Record<string, string>;
@@ -23,8 +35,18 @@ interface House {
 }
 
 /** A provider whose userinfo can be broken, and a client of it. */
-async function start({ character = {}, user = {}, environment = {}, adjust = {} }: House = {}) {
-  const fault: { userinfo?: "500" | "hang" | "another user" | "another address" } = {};
+async function start(house: House = {}) {
+  const {
+    character = {},
+    user = {},
+    environment = {},
+    adjust = {},
+    secret = "proxy-secret",
+    discovery,
+  } = house;
+  const posted: Array<{ path: string; authorization: string | undefined; body: URLSearchParams }> = [];
+  const signingKey = await createSigningKey();
+  const fault: { userinfoJwt?: string; userinfo?: "500" | "hang" | "another user" | "another address" } = {};
   const json = (body: string) => (res: ServerResponse) =>
     res.writeHead(200, { "content-type": "application/json" }).end(body);
   const broken: Record<NonNullable<typeof fault.userinfo>, (res: ServerResponse) => void> = {
@@ -34,11 +56,24 @@ async function start({ character = {}, user = {}, environment = {}, adjust = {} 
     "another address": json('{"sub":"alice","email":"boss@example.com"}'),
   };
   const front = createServer((req, res) => {
+    if (req.url === "/me" && fault.userinfoJwt !== undefined)
+      return res.writeHead(200, { "content-type": "application/jwt" }).end(fault.userinfoJwt);
     if (req.url === "/me" && fault.userinfo !== undefined) return broken[fault.userinfo](res);
     const { method, url, headers } = req;
+    if (method === "POST") {
+      const { authorization } = headers;
+      void text(req).then((body) =>
+        posted.push({ path: url ?? "", authorization, body: new URLSearchParams(body) }),
+      );
+    }
     const forwarded = request(
       { port: provider.port, host: "127.0.0.1", method, path: url, headers },
       (answer) => {
+        const { "content-length": _, ...rest } = answer.headers;
+        if (discovery !== undefined && url?.startsWith("/.well-known/"))
+          return void text(answer).then((body) =>
+            res.writeHead(200, rest).end(JSON.stringify(discovery(JSON.parse(body)))),
+          );
         res.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(res);
       },
@@ -49,13 +84,14 @@ async function start({ character = {}, user = {}, environment = {}, adjust = {} 
   const provider = await startIdentityProvider({
     port: 0,
     publicUrl: `http://localhost:${(front.address() as AddressInfo).port}`,
-    client: { id: "proxy", secret: "proxy-secret", redirectUris: [REDIRECT_URI] },
+    client: { id: CLIENT_ID, secret, redirectUris: [REDIRECT_URI] },
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [
       { subject: "alice", name: "Alice", email: "alice@example.com", permissions: ["weather:read"], ...user },
     ],
     character: { advertisesApiScopes: true, ...character },
+    kept: { adapter: createProviderStorage(), cookieKey: "cookie-key-of-a-test", signingKey },
   });
   closers.push(async () => {
     front.closeAllConnections();
@@ -67,8 +103,8 @@ async function start({ character = {}, user = {}, environment = {}, adjust = {} 
     STORE: "memory",
     SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",
     OIDC_ISSUER: provider.issuer,
-    OIDC_CLIENT_ID: "proxy",
-    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_CLIENT_ID: CLIENT_ID,
+    OIDC_CLIENT_SECRET: secret,
     OIDC_AUDIENCE: AUDIENCE,
     ...environment,
   });
@@ -93,7 +129,7 @@ async function start({ character = {}, user = {}, environment = {}, adjust = {} 
     const { tokens, ...user } = await client.finishLogin(callback.searchParams, asked);
     return { ...user, tokens, refreshToken: tokens.refreshToken ?? "", url };
   }
-  return { provider, client, fault, login };
+  return { provider, client, fault, login, posted, signingKey };
 }
 
 describe("a refresh tells of the user", () => {
@@ -202,4 +238,137 @@ describe("the scopes that a provider offers", () => {
     const { client } = await start({ adjust: { preset: "auth0" } });
     assert.equal(await client.offeredScopes(), undefined);
   });
+});
+
+describe("the client secret goes", () => {
+  const bodySecret = ({ body }: { body: URLSearchParams }) => body.get("client_secret");
+  // A secret that means something else to whoever does not decode, or does not encode.
+  const ODD = "a:b%41+c d/e=&f~-._";
+
+  test("in a header where the provider lists nothing else, percent-encoded (RFC 6749 §2.3.1)", async () => {
+    const { client, login, posted } = await start({
+      character: { clientAuthentication: "basic" },
+      secret: ODD,
+    });
+    const { refreshToken } = await login();
+    await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+    await client.revoke(refreshToken);
+    assert.equal(posted.filter(({ path }) => path.startsWith("/token")).length, 3);
+    for (const each of posted.filter(({ path }) => path.startsWith("/token"))) {
+      assert.equal(bodySecret(each), null);
+      const credentials = Buffer.from(each.authorization?.slice("Basic ".length) ?? "", "base64").toString();
+      assert.equal(credentials, `${CLIENT_ID}:${encodeURIComponent(ODD)}`);
+    }
+  });
+
+  test("in the body where both are listed, as it always has", async () => {
+    const { login, posted } = await start({ secret: ODD });
+    await login();
+    const [token] = posted.filter(({ path }) => path === "/token");
+    assert.deepEqual([token && bodySecret(token), token?.authorization], [ODD, undefined]);
+  });
+
+  test("in the body to Auth0, and as it was set to whoever else lists otherwise", async () => {
+    const auth0 = await start({ adjust: { preset: "auth0" } });
+    await auth0.login();
+    assert.equal(auth0.posted.find(({ path }) => path === "/token")?.authorization, undefined);
+    const chosen = await start({ environment: { OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic" } });
+    await chosen.login();
+    const [token] = chosen.posted.filter(({ path }) => path === "/token");
+    assert.match(token?.authorization ?? "", /^Basic /);
+    assert.equal(token && bodySecret(token), null);
+  });
+
+  test("both ways in turn to a provider that lists nothing, until one is right", async () => {
+    const { login, posted } = await start({
+      character: { clientAuthentication: "basic", advertisesClientAuthentication: false },
+    });
+    const ways = () =>
+      posted.filter(({ path }) => path === "/token").map((each) => bodySecret(each) === null);
+    await login();
+    assert.deepEqual(ways(), [false, true]);
+    await login();
+    assert.deepEqual(ways(), [false, true, true], "and then remembers which");
+  });
+
+  test("a wrong one is told as wrong, whichever way it went", async () => {
+    for (const advertisesClientAuthentication of [true, false]) {
+      const { login } = await start({
+        character: { clientAuthentication: "basic", advertisesClientAuthentication },
+        adjust: { clientSecret: "wrong" },
+      });
+      await assert.rejects(login(), { reason: "client_credentials_rejected" });
+    }
+  });
+
+  test("to the revocation endpoint in the way that that one lists", async () => {
+    const { client, login, posted } = await start({
+      discovery: (document) => ({
+        ...document,
+        revocation_endpoint_auth_methods_supported: ["client_secret_basic"],
+      }),
+    });
+    await client.revoke((await login()).refreshToken);
+    const [revocation] = posted.filter(({ path }) => path === "/token/revocation");
+    assert.match(revocation?.authorization ?? "", /^Basic /);
+  });
+
+  test("plainly where an operator knows that the provider does not decode", async () => {
+    const { posted, login } = await start({
+      secret: "a/b=c",
+      environment: { OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic_plain" },
+    });
+    await login();
+    const [token] = posted.filter(({ path }) => path === "/token");
+    const credentials = Buffer.from(token?.authorization?.slice("Basic ".length) ?? "", "base64").toString();
+    assert.equal(credentials, `${CLIENT_ID}:a/b=c`);
+  });
+});
+
+describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
+  const SIGNED: House = {
+    character: { userinfo: "signed", accessTokens: "opaque" },
+    user: { claims: { roles: ["chief"] } },
+  };
+
+  test("is verified by the provider's keys, at sign-in and at a refresh", async () => {
+    const { client, provider, login } = await start(SIGNED);
+    const { claims, refreshToken } = await login();
+    assert.deepEqual([claims.name, claims.roles], ["Alice", ["chief"]]);
+    await provider.rotateKeys();
+    const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+    assert.deepEqual(renewed.claims?.roles, ["chief"]);
+  });
+
+  type Key = Awaited<ReturnType<typeof createSigningKey>>;
+  const sign = async (claims: JWTPayload, key: Key) =>
+    new SignJWT(claims)
+      .setProtectedHeader({ alg: "RS256", kid: String(key.kid) })
+      .sign(await importJWK(key as Parameters<typeof importJWK>[0], "RS256"));
+  const unsigned = (claims: JWTPayload) =>
+    `${[{ alg: "none" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".")}.`;
+  type Forge = (claims: JWTPayload, key: Key) => Promise<string> | string;
+  const forged: Array<[string, Forge]> = [
+    [
+      "by another key of the same name",
+      async (claims, { kid }) => sign(claims, { ...(await createSigningKey()), kid: String(kid) }),
+    ],
+    ["by nobody", unsigned],
+    ["of another issuer", (claims, key) => sign({ ...claims, iss: "https://other.example" }, key)],
+    ["without an issuer", ({ iss: _, ...claims }, key) => sign(claims, key)],
+    ["for another client", (claims, key) => sign({ ...claims, aud: "another" }, key)],
+    ["for nobody", ({ aud: _, ...claims }, key) => sign(claims, key)],
+    ["of another user", (claims, key) => sign({ ...claims, sub: "mallory" }, key)],
+    ["that is over", (claims, key) => sign({ ...claims, exp: 1 }, key)],
+    ["that is encrypted", () => "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d"],
+  ];
+  for (const [name, forge] of forged)
+    test(`signs nobody in: one ${name}`, async () => {
+      const { fault, login, provider, signingKey } = await start(SIGNED);
+      const genuine = { iss: provider.issuer, aud: CLIENT_ID, sub: "alice", roles: ["admin"] };
+      fault.userinfoJwt = await sign(genuine, signingKey);
+      assert.deepEqual((await login()).claims.roles, ["admin"], "which is so for what is forged");
+      fault.userinfoJwt = await forge(genuine, signingKey);
+      await assert.rejects(login(), { reason: "userinfo_failed" });
+    });
 });
