@@ -1,9 +1,11 @@
 /** What was ended while a sign-in is under way: what several endings at once cost, and that none undoes another. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { pino } from "pino";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { createEndings } from "../../src/tokens/endings.ts";
 
+const log = pino({ level: "silent" });
 const NOW = 1_800_000_000;
 const now = () => NOW;
 
@@ -19,7 +21,7 @@ function endingsOn(records: ReturnType<typeof memoryRecords>) {
       return records.replace(...args);
     },
   };
-  const endings = createEndings({ records: counted, signInSeconds: 600, now });
+  const endings = createEndings({ records: counted, signInSeconds: 600, now, log });
   return { ...endings, commands: () => commands };
 }
 
