@@ -100,6 +100,8 @@ export interface Config extends ClientsConfig {
   allowedOrigins: readonly string[];
   host: string;
   port: number;
+  /** Connections that one process has open at once. */
+  maxConnections: number;
   upstream: UpstreamConfig;
   /** Who may come in at all. */
   membership: Membership;
@@ -185,6 +187,8 @@ export function loadConfig(environment: Environment): Config {
     allowedOrigins: settings.list("ALLOWED_ORIGINS", isOrigin, "origins such as https://app.example.com"),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
+    // Twice what MAX_RUNNING_CALLS holds open, and room for those that are idle.
+    maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     upstream: provider,
     membership: membershipConfig(settings, provider),
     store: storeConfig(settings),

@@ -23,7 +23,7 @@ import { createSealer } from "./storage/sealer.ts";
 import type { Records } from "./storage/store.ts";
 import { monotonicClock, systemClock } from "./surroundings.ts";
 import { countDecisions } from "./telemetry/decision-metrics.ts";
-import { collectProcessMetrics, createMetrics } from "./telemetry/metrics.ts";
+import { collectProcessMetrics, createMetrics, type Metrics } from "./telemetry/metrics.ts";
 import type { Tracing } from "./telemetry/tracing.ts";
 import type { IdentityProvider } from "./upstream/identity-provider.ts";
 import { createOidcProvider } from "./upstream/oidc.ts";
@@ -79,6 +79,7 @@ export async function createApp(config: Config, features: Features, options: App
 export interface OpenApp {
   handler: RequestListener;
   lifecycle: Lifecycle;
+  metrics: Metrics;
   log: Logger;
   /** At once: what is in flight fails. */
   close(): Promise<void>;
@@ -130,6 +131,7 @@ export async function openApp(
     return {
       handler,
       lifecycle,
+      metrics,
       log,
       async close() {
         announcing.cancel();

@@ -1,12 +1,14 @@
 /** Runs the server until it is told to stop: listen, say what matters, drain, close. */
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "./config.ts";
 import { type AppOptions, type OpenApp, openApp } from "./create-app.ts";
 import type { Lifecycle } from "./lifecycle.ts";
+import { createListener } from "./listener.ts";
 import type { Features } from "./mcp/features.ts";
+import { monotonicClock } from "./surroundings.ts";
 
 /** How the server runs. */
 export interface ServeOptions extends AppOptions {
@@ -26,13 +28,6 @@ export interface RunningServer {
   readonly stopped: Promise<void>;
 }
 
-// Longer than load balancers keep an idle connection (60 s is usual): the other way round, one that is just being closed
-// here is used there once more.
-const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-// A client that sends its headers byte by byte must not hold a connection for ever.
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 60_000;
-const CHECK_INTERVAL_MS = 2_000;
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
 
 /**
@@ -50,14 +45,12 @@ export async function serve(
 
 /** {@link serve} for an app that was opened before. */
 export async function listenWith(
-  { handler, lifecycle, log, close }: OpenApp,
+  { handler, lifecycle, metrics, log, close }: OpenApp,
   config: Config,
   options: Pick<ServeOptions, "stopOnSignals">,
 ): Promise<RunningServer> {
-  const server = createServer({ connectionsCheckingInterval: CHECK_INTERVAL_MS }, handler);
-  server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  const { maxConnections } = config;
+  const server = createListener(handler, { maxConnections, metrics, monotonicNow: monotonicClock, log });
   try {
     await listen(server, config);
   } catch (error) {

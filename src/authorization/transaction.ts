@@ -82,9 +82,9 @@ export type AwaitingLogin = z.infer<typeof AwaitingLogin>;
 
 const CONSENT_FORM = "consent form";
 
-/** `issuer` keeps deployments apart that share a SECRET_KEY. */
+/** `issuer` keeps deployments apart that share a SECRET_KEY. Whoever opens /authorize has one sealed. */
 export function sealConsent(transaction: AwaitingConsent, sealer: Sealer, issuer: string): string {
-  return sealer.seal(JSON.stringify(transaction), `${CONSENT_FORM} ${issuer}`);
+  return sealer.sealForStranger(JSON.stringify(transaction), `${CONSENT_FORM} ${issuer}`);
 }
 
 /** What the form carries, or undefined if it is not a form of ours or its time is over. */

@@ -108,6 +108,7 @@ describe("bad input at /consent", () => {
   test("a form that was changed anywhere is not one of ours", async () => {
     const { request, cookie } = await show();
     const [format, keyId, body = ""] = request.split(".");
+    assert.equal(format, "2", "a form has a key of its own, because anybody can have one made");
     const flipped = (at: number) => body.slice(0, at) + (body[at] === "A" ? "B" : "A") + body.slice(at + 1);
     const changed = [
       ...[0, 10, 20, Math.floor(body.length / 2), body.length - 20].map(
@@ -116,7 +117,7 @@ describe("bad input at /consent", () => {
       `${format}.${keyId}.${body.slice(0, -24)}`,
       `${format}.${keyId}.`,
       `${format}.AAAAAAAA.${body}`,
-      `2.${keyId}.${body}`,
+      ...["0", "1", "3", ""].map((name) => `${name}.${keyId}.${body}`),
       body,
       "garbage",
       "..",
@@ -138,12 +139,20 @@ describe("bad input at /consent", () => {
     const forged = [
       ours.seal(text, "client:x"),
       ours.seal(text, "login:x"),
+      ours.sealForStranger(text, "client:x"),
       createSealer(["another-key-0123456789-abcdefghijklmnop"]).seal(text, `consent form ${stage.baseUrl}`),
       ours.seal("{}", `consent form ${stage.baseUrl}`),
       ours.seal(JSON.stringify({ ...JSON.parse(text), step: "login" }), `consent form ${stage.baseUrl}`),
     ];
     for (const request of forged)
       await assertRefusedPage(stage, await answer({ request, decision: "approve" }, cookie), tooOld);
+  });
+
+  test("a form that a replica of the version before made is one of ours", async () => {
+    const { request, cookie } = await show();
+    const ours = createSealer([SECRET_KEY]);
+    const context = `consent form ${stage.baseUrl}`;
+    await assertApproved({ request: ours.seal(ours.open(request, context) ?? "", context), cookie });
   });
 
   test("a page older than its time says so; a second before it still works", async () => {
