@@ -30,6 +30,11 @@ export const Client = z.object({
   grant_types: z.array(z.enum(GRANT_TYPES)),
   response_types: z.array(z.literal("code")),
   token_endpoint_auth_method: z.enum([...AUTH_METHODS, "private_key_jwt"]),
+  /**
+   * `client_secret_basic` was asked for and is not RFC 7591's default: the secret is taken in the header alone. Earlier
+   * versions do not know this field and drop it, after which their client may send its secret either way.
+   */
+  basicChosen: z.literal(true).optional(),
   /** With `private_key_jwt`: one of the two, and perhaps the only algorithm it uses. */
   jwks: z.custom<JSONWebKeySet>().optional(),
   jwks_uri: z.string().optional(),
@@ -55,7 +60,7 @@ const RegistrationRequest = z.object({
   client_name: ShortText.optional(),
   client_uri: OAuthClientMetadataSchema.shape.client_uri.pipe(ShortText.optional()),
   logo_uri: OAuthClientMetadataSchema.shape.logo_uri.pipe(ShortText.optional()),
-  token_endpoint_auth_method: z.enum(AUTH_METHODS).default("client_secret_basic"),
+  token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
   grant_types: z.array(z.string()).default([...GRANT_TYPES]),
   response_types: z.array(z.string()).default(["code"]),
   application_type: z.enum(["native", "web"]).optional(),
@@ -95,7 +100,7 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
     redirect_uris: asked.redirect_uris,
     grant_types: GRANT_TYPES.filter((type) => asked.grant_types.includes(type)),
     response_types: ["code"],
-    token_endpoint_auth_method: asked.token_endpoint_auth_method,
+    ...authMethod(asked.token_endpoint_auth_method),
     ...definedOnly({
       client_name: readableName(asked.client_name),
       client_uri: asked.client_uri,
@@ -111,6 +116,17 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
       "metadata_too_large",
     );
   return metadata;
+}
+
+/** RFC 7591 §2: without a choice it is `client_secret_basic`, and the client is told so (§3.2.1). */
+export function authMethod(
+  chosen: (typeof AUTH_METHODS)[number] | undefined,
+): Pick<Client, "token_endpoint_auth_method" | "basicChosen"> {
+  if (chosen === undefined) return { token_endpoint_auth_method: "client_secret_basic" };
+  return {
+    token_endpoint_auth_method: chosen,
+    ...(chosen === "client_secret_basic" && { basicChosen: true }),
+  };
 }
 
 /** Some clients write null for what they leave out. */
