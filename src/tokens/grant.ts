@@ -30,7 +30,10 @@ export const Grant = z.object({
   clientName: z.string().optional(),
   subject: z.string(),
   resource: z.string(),
+  /** What is left of what the user allowed: the provider gives less, or took some away since. */
   scopes: z.array(z.string()),
+  /** What the user allowed, where that is more. Replicas of earlier versions drop it when they write the grant. */
+  allowed: z.array(z.string()).optional(),
   claims: z.record(z.string(), z.unknown()),
   /** See UpstreamLogin. */
   renewable: z.array(z.string()).default([]),
@@ -55,6 +58,17 @@ export const Grant = z.object({
 });
 export type Grant = z.infer<typeof Grant>;
 export type IssuedAccessToken = Grant["accessTokens"][number];
+
+/** What a client may name at refresh: it was granted by the user, whatever the provider gives of it today (RFC 6749 §6). */
+export function allowedScopes({ allowed, scopes }: Pick<Grant, "allowed" | "scopes">): readonly string[] {
+  return allowed ?? scopes;
+}
+
+/** The grant with fewer scopes, and what the user allowed remembered. */
+export function withScopes(grant: Grant, scopes: readonly string[]): Grant {
+  const isLess = grant.scopes.some((scope) => !scopes.includes(scope));
+  return { ...grant, scopes: [...scopes], ...(isLess && { allowed: [...allowedScopes(grant)] }) };
+}
 
 /** For the log and the audit log. */
 export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | "clientId">): {

@@ -6,6 +6,7 @@ import type { Audit } from "../audit.ts";
 import type { GrantLimits, Lifetimes } from "../config.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { missingScopes } from "../oauth/scope.ts";
 import type { Indexes, Records, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
@@ -22,7 +23,10 @@ export interface ApprovedRequest {
   redirectUri: ValidatedRedirectUri;
   codeChallenge: string;
   resource: string;
+  /** What the provider gives … */
   scopes: readonly string[];
+  /** … of what the user allowed. */
+  allowed: readonly string[];
 }
 
 export interface Grants {
@@ -172,6 +176,7 @@ export function createGrants({
         subject: login.subject,
         resource: request.resource,
         scopes: [...request.scopes],
+        ...(missingScopes(request.allowed, request.scopes).length > 0 && { allowed: [...request.allowed] }),
         claims: login.claims,
         renewable: login.renewable,
         createdAt: now(),
