@@ -49,7 +49,15 @@ export const Grant = z.object({
     expiresAt: z.number(),
     redeemed: z.boolean(),
   }),
-  accessTokens: z.array(z.object({ hash: TokenHash, scopes: z.array(z.string()), expiresAt: z.number() })),
+  accessTokens: z.array(
+    z.object({
+      hash: TokenHash,
+      scopes: z.array(z.string()),
+      expiresAt: z.number(),
+      /** Unknown of a token of an earlier version, and of one that a replica of such a version wrote again. */
+      issuedAt: z.number().optional(),
+    }),
+  ),
   /** The refresh token that is good now. */
   refreshToken: TokenHash.optional(),
   /** Refresh tokens replaced a moment ago, newest first, with what replaced them. */
@@ -147,7 +155,7 @@ export function addTokens(
     expiresAt,
   };
   const accessTokens = [
-    { hash: hashToken(tokens.accessToken), scopes: [...scopes], expiresAt },
+    { hash: hashToken(tokens.accessToken), scopes: [...scopes], expiresAt, issuedAt: now },
     ...grant.accessTokens.filter((token) => token.expiresAt > now),
   ].slice(0, MAX_ACCESS_TOKENS);
   const { refreshToken: _replaced, ...rest } = grant;
