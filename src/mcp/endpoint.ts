@@ -80,6 +80,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       if (answer.gone.aborted) return;
       if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
       await answer.send(response);
+      // Clients try GET at every connection, for a stream that nobody has to offer (MCP 2025-11-25, Streamable HTTP).
+      if (res.statusCode === 405) res.locals.reason ??= "wrong_method";
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
