@@ -36,8 +36,10 @@ export interface AuditEvent {
   tool?: string | undefined;
   resource?: string | undefined;
   prompt?: string | undefined;
-  /** What was granted, used or, with "deny", missing. */
+  /** What was granted or used. */
   scopes?: readonly string[] | undefined;
+  /** What was needed and not granted. */
+  missing?: readonly string[] | undefined;
   /** What the client asked for. */
   asked?: readonly string[] | undefined;
   /** Of the policy. */

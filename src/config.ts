@@ -184,7 +184,11 @@ export function loadConfig(environment: Environment): Config {
       isAddressRange,
       "addresses or ranges such as 10.0.0.0/8",
     ),
-    allowedOrigins: settings.list("ALLOWED_ORIGINS", isOrigin, "origins such as https://app.example.com"),
+    allowedOrigins: settings.list(
+      "ALLOWED_ORIGINS",
+      isOrigin,
+      "origins such as https://app.example.com or app://obsidian.md; null cannot be allowed, for any page can have it",
+    ),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
     // Twice what MAX_RUNNING_CALLS holds open, and room for those that are idle.
@@ -301,6 +305,10 @@ function isAddressRange(entry: string): boolean {
   return ipaddr.isValid(entry) || ipaddr.isValidCIDR(entry);
 }
 
+/** Also of desktop applications and browser extensions, whose schemes have no origin to `URL`: `app://obsidian.md`. */
 function isOrigin(entry: string): boolean {
-  return URL.canParse(entry) && new URL(entry).origin === entry;
+  if (!URL.canParse(entry)) return false;
+  const { origin } = new URL(entry);
+  const isOfApplication = origin === "null" && /^(?!file:)[a-z][a-z0-9+.-]*:\/\/[a-z0-9._:-]+$/.test(entry);
+  return origin === entry || isOfApplication;
 }

@@ -87,12 +87,10 @@ export async function validateAuthorizationRequest(
   if (!namesResource(parameters.resource, resource))
     throw refuse("invalid_target", `This server protects the resource ${resource} only.`, "foreign_resource");
   const requested = requestedScopes(parameters.scope, client, catalogue);
-  if (requested === undefined)
-    throw refuse(
-      "invalid_scope",
-      `This server knows the scopes: ${catalogue.names.join(" ")}`,
-      "unknown_scope",
-    );
+  if (requested === "malformed")
+    throw refuse("invalid_scope", "The scope has illegal characters.", "malformed_scope");
+  if (requested === "not_allowed")
+    throw refuse("invalid_scope", `This client may ask for: ${client.scope}`, "scope_not_allowed");
 
   const state = parameters.state === undefined ? {} : { state: parameters.state };
   const clientName = client.client_name === undefined ? {} : { clientName: client.client_name };
@@ -188,19 +186,21 @@ function chooseRedirectUri(
 }
 
 /**
- * None asked for means the usual ones (RFC 6749 §3.3). Unknown ones are left out, unless nothing would remain. The
- * operator restricts clients of the configuration by their `scope`; what others registered is a wish only.
+ * None asked for means the usual ones, and so does asking only for unknown ones, which are left out (RFC 6749 §3.3): the
+ * token response names what was granted. The operator restricts clients of the configuration by their `scope`; what others
+ * registered is a wish only.
  */
 function requestedScopes(
   scope: string | undefined,
   client: Client,
   catalogue: ScopeCatalogue,
-): string[] | undefined {
+): string[] | "malformed" | "not_allowed" {
   const isRestricted = client.provenance === "configured" && client.scope !== undefined;
   const allowed = isRestricted ? (client.scope ?? "").split(" ") : catalogue.names;
-  if (scope === undefined) return catalogue.narrow(catalogue.usual, allowed);
-  const asked = parseRequestedScope(scope);
-  if (asked === undefined) return undefined;
-  const understood = catalogue.narrow(intersect(asked, catalogue.names), allowed);
-  return understood.length === 0 && asked.length > 0 ? undefined : understood;
+  const asked = parseRequestedScope(scope ?? "");
+  if (asked === undefined) return "malformed";
+  const known = intersect(asked, catalogue.names);
+  if (known.length === 0) return catalogue.narrow(catalogue.usual, allowed);
+  const permitted = catalogue.narrow(known, allowed);
+  return permitted.length === 0 ? "not_allowed" : permitted;
 }

@@ -107,14 +107,15 @@ async function openGrant(
   const { subject } = user;
   // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
   const scopes = catalogue.narrow(request.scopes, user.scopes);
+  const approved = { ...request, scopes, allowed: request.scopes };
   const { code, earlier } = await grants
-    .open({ ...request, scopes }, user)
+    .open(approved, user)
     .catch((cause) => spentButNotStored(cause, request));
   await refuseIfEnded(code, user, login, rooms);
   if (login.remember !== undefined) {
-    const approved = { subject, granted: request.scopes };
+    const consented = { subject, granted: request.scopes };
     await approvals
-      .remember(login.browser, { ...request, scopes: login.remember }, approved)
+      .remember(login.browser, { ...request, scopes: login.remember }, consented)
       // The user is signed in, and is asked once more another time.
       .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
   }

@@ -44,7 +44,7 @@ export async function authenticateClient(
   const credentials = readCredentials(authorization, parse(ClientCredentials, body));
   const asker = askerFor(credentials.clientId);
   const client = await findClient(credentials.clientId, clients, asker);
-  if (credentials.method !== client.token_endpoint_auth_method)
+  if (!mayUse(credentials.method, client))
     throw invalidClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
       "wrong_auth_method",
@@ -54,6 +54,13 @@ export async function authenticateClient(
   if ("assertion" in credentials)
     await verifyAssertion(credentials.assertion, credentials.assertionType, client, asker);
   return client as AuthenticatedClient;
+}
+
+/** Where nobody chose a method, the client's library did: a secret proves the same in the header and in the body. */
+function mayUse(method: Credentials["method"], client: Client): boolean {
+  const { token_endpoint_auth_method: registered, basicChosen } = client;
+  if (method === registered) return true;
+  return method === "client_secret_post" && registered === "client_secret_basic" && basicChosen !== true;
 }
 
 async function findClient(clientId: string, clients: Clients, asker: DocumentAsker): Promise<Client> {
@@ -101,6 +108,8 @@ function readBasic(authorization: string, bodyClientId: string | undefined): Cre
     throw new OAuthError("invalid_request", "The header and the body name different clients: use one.", {
       reason: "two_auth_methods",
     });
+  // RFC 6749 §2.3.1: an empty secret is one that was left out. Some libraries send the header for public clients, too.
+  if (secret === "") return { method: "none", clientId };
   return { method: "client_secret_basic", clientId, secret: formDecode(secret) };
 }
 

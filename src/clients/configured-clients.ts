@@ -1,6 +1,6 @@
 /** Clients that the operator registered, in the configuration: known from the start, never forgotten. */
 import { z } from "zod";
-import { AUTH_METHODS, type Client, GRANT_TYPES } from "../oauth/client-metadata.ts";
+import { AUTH_METHODS, authMethod, type Client, GRANT_TYPES } from "../oauth/client-metadata.ts";
 import { redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
@@ -14,6 +14,7 @@ const Entry = z.strictObject({
   redirect_uris: z.array(z.string()).min(1),
   /** Restricts what this client can ask for; absent: all scopes. */
   scope: z.string().optional(),
+  /** Absent: a secret is taken either way. */
   token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
 });
 
@@ -49,11 +50,10 @@ function configuredClient(entry: z.infer<typeof Entry>): ConfiguredClient {
     const problem = redirectUriProblem(uri);
     if (problem !== undefined) throw new Error(`has a redirect URI of ${entry.client_id} that ${problem}`);
   }
-  const method = token_endpoint_auth_method ?? (client_secret === undefined ? "none" : "client_secret_basic");
-  if ((method === "none") !== (client_secret === undefined))
-    throw new Error(
-      `gives ${entry.client_id} ${method === "none" ? "a secret it does not use" : "no client_secret"}`,
-    );
+  const isPublic = client_secret === undefined;
+  const method = authMethod(token_endpoint_auth_method ?? (isPublic ? "none" : undefined));
+  if ((method.token_endpoint_auth_method === "none") !== isPublic)
+    throw new Error(`gives ${entry.client_id} ${isPublic ? "no client_secret" : "a secret it does not use"}`);
   return {
     ...rest,
     client_id_issued_at: 0,
@@ -62,7 +62,7 @@ function configuredClient(entry: z.infer<typeof Entry>): ConfiguredClient {
     ...(client_secret !== undefined && { secretHash: sha256(client_secret) }),
     grant_types: [...GRANT_TYPES],
     response_types: ["code"],
-    token_endpoint_auth_method: method,
+    ...method,
     provenance: "configured",
     usedAt: 0,
   };

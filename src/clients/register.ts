@@ -164,7 +164,8 @@ function withSecret(client: Client, newSecret: () => string): { client: Client; 
 }
 
 function information(client: Client, baseUrl: string, secret?: string): ClientInformation {
-  const { secretHash, registrationTokenHash, provenance, usedAt, removing, ...metadata } = client;
+  const { secretHash, basicChosen, registrationTokenHash, provenance, usedAt, removing, ...metadata } =
+    client;
   return {
     ...metadata,
     ...(secret !== undefined && { client_secret: secret, client_secret_expires_at: 0 }),

@@ -25,10 +25,11 @@ export function allowedOriginsOnly(baseUrl: string, allowedOrigins: readonly str
     const origin = req.get("origin");
     if (origin === undefined && req.method !== "OPTIONS") return next();
     if (origin === undefined || isAllowed(origin)) return answerPages(req, res, next);
-    throw new OAuthError(
-      "invalid_request",
-      "Web pages of this origin may not call this server: its operator can add the origin to ALLOWED_ORIGINS.",
-      { reason: "foreign_origin", status: 403 },
-    );
+    // Of a sandboxed frame or a local file: any page can have it.
+    const hint =
+      origin === "null"
+        ? "Pages without an origin (null) may not call this server: serve the page from an address."
+        : "Pages of this origin may not call this server: its operator can add the origin to ALLOWED_ORIGINS.";
+    throw new OAuthError("invalid_request", hint, { reason: "foreign_origin", status: 403 });
   };
 }

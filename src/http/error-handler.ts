@@ -163,7 +163,10 @@ ${codes}`,
   };
 }
 
-/** A redirect URI with the authorization response added to its query (RFC 6749 §4.1.2). The URI stays as registered. */
+/**
+ * A redirect URI with the authorization response added to its query (RFC 6749 §4.1.2). The URI stays as registered. Spaces are
+ * `%20`, which every client decodes: `+` is one in forms only (RFC 3986 §2.1), and some print it.
+ */
 export function authorizationResponse(
   redirectUri: string,
   parameters: Record<string, string | undefined>,
@@ -171,7 +174,8 @@ export function authorizationResponse(
   const present = Object.entries(parameters).filter(
     (entry): entry is [string, string] => entry[1] !== undefined,
   );
-  return `${redirectUri}${redirectUri.includes("?") ? "&" : "?"}${new URLSearchParams(present)}`;
+  const query = new URLSearchParams(present).toString().replaceAll("+", "%20");
+  return `${redirectUri}${redirectUri.includes("?") ? "&" : "?"}${query}`;
 }
 
 /** The error as one of ours, with what the request's log line needs put aside. */

@@ -1,16 +1,18 @@
-/** The metadata documents, at every place where clients look for them (RFC 9728 §3.1, RFC 8414 §3.1 and §5). */
+/**
+ * The metadata documents, at every place where clients look for them (RFC 9728 §3.1, RFC 8414 §3.1 and §5, OpenID Connect
+ * Discovery 1.0 §4).
+ */
 import { Router } from "express";
 import {
   authorizationServerMetadata,
+  EMPTY_KEY_SET,
+  JWKS_PATH,
   type MetadataSettings,
+  openIdProviderMetadata,
   protectedResourceMetadata,
 } from "../oauth/server-metadata.ts";
 import { pathOf } from "./base-path.ts";
 import { refuseOtherMethods } from "./methods.ts";
-
-const PROTECTED_RESOURCE = ["oauth-protected-resource"];
-// OpenID Connect's location serves clients that look there only.
-const AUTHORIZATION_SERVER = ["oauth-authorization-server", "openid-configuration"];
 
 /**
  * Where a document is looked for. The specifications insert `.well-known` before the path of the issuer or resource;
@@ -33,12 +35,16 @@ export function metadataRoutes({
   const basePath = pathOf(settings.issuer);
   const metadata = (clientIdMetadata: boolean) => ({ ...settings, clientIdMetadata });
   const ofResource = protectedResourceMetadata(metadata(false));
-  const documents: Array<[string[], () => object]> = [
-    [PROTECTED_RESOURCE, () => ofResource],
-    [AUTHORIZATION_SERVER, () => authorizationServerMetadata(metadata(offersDocuments()))],
+  const documents: Array<[paths: string[], document: () => object]> = [
+    [locations("oauth-protected-resource", basePath), () => ofResource],
+    [
+      locations("oauth-authorization-server", basePath),
+      () => authorizationServerMetadata(metadata(offersDocuments())),
+    ],
+    [locations("openid-configuration", basePath), () => openIdProviderMetadata(metadata(offersDocuments()))],
+    [[JWKS_PATH], () => EMPTY_KEY_SET],
   ];
-  for (const [names, document] of documents) {
-    const paths = names.flatMap((name) => locations(name, basePath));
+  for (const [paths, document] of documents) {
     router.get(
       paths,
       (_req, res) => void res.set("Cache-Control", `public, max-age=${CACHE_SECONDS}`).json(document()),

@@ -5,6 +5,7 @@ import type { Request, RequestHandler, Response } from "express";
 import type { BodyBounds } from "../http/body.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { union } from "../oauth/scope.ts";
+import { acceptedAnswers, forHandler, withoutStream } from "./accepted.ts";
 import { type Caller, currentCaller } from "./access-token-context.ts";
 import { insufficientScope } from "./bearer-auth.ts";
 import { type Cancellations, cancelledRequest } from "./cancellations.ts";
@@ -30,6 +31,8 @@ export interface McpEndpointOptions extends McpServerOptions, Challenge {
 }
 
 const SESSION_ID = "Mcp-Session-Id";
+/** Its answer is a stream without an end. */
+const SUBSCRIPTION = "subscriptions/listen";
 
 const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
 
@@ -74,10 +77,12 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
         if (await exchange(ordinary, engine, res, serving)) return;
       }
       const answer = new WebAnswer(res, { running, ids, refuse, answeredOtherwise });
-      const response = await handler.fetch(await webRequest(req, answer.gone), { parsedBody: req.body });
+      const response = await handled(req, await webRequest(req, answer.gone), handler);
       if (answer.gone.aborted) return;
       if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
       await answer.send(response);
+      // Clients try GET at every connection, for a stream that nobody has to offer (MCP 2025-11-25, Streamable HTTP).
+      if (res.statusCode === 405) res.locals.reason ??= "wrong_method";
       if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
     },
   ];
@@ -137,6 +142,17 @@ function issueSessionId(
   { sessionIds }: McpEndpointOptions,
 ): void {
   res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, token.subject));
+}
+
+async function handled(
+  { headers, body }: Request,
+  request: globalThis.Request,
+  handler: ReturnType<typeof createMcpHandler>,
+): Promise<globalThis.Response> {
+  const accepted = acceptedAnswers(headers.accept);
+  request.headers.set("accept", forHandler(accepted));
+  const response = await handler.fetch(request, { parsedBody: body });
+  return accepted === "json" && body?.method !== SUBSCRIPTION ? await withoutStream(response) : response;
 }
 
 /** @throws OAuthError for what HTTP allows and a web `Request` does not: odd methods, a Host that is none */

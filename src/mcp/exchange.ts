@@ -17,6 +17,7 @@ import {
   type TransportSendOptions,
 } from "@modelcontextprotocol/server";
 import type { Request, Response } from "express";
+import { acceptedAnswers } from "./accepted.ts";
 import { type Ending, errorMessage } from "./ending.ts";
 import type { Question } from "./questions.ts";
 import type { RunningCall, Serving } from "./running-calls.ts";
@@ -27,6 +28,8 @@ export interface OrdinaryRequest {
   readonly message: JSONRPCRequest;
   /** 2026-07-28, or none: the 2025 generation. */
   readonly revision?: string;
+  /** The client takes no event stream. */
+  readonly jsonOnly?: true;
 }
 
 /** The revision whose rules {@link isModern} knows. */
@@ -40,16 +43,16 @@ const NAMED_BY: Readonly<Record<string, string>> = {
 
 /** Undefined for whatever the SDK's handler should judge: it would not treat it as one plain request, or may refuse it. */
 export function ordinaryRequest({ method, headers, body }: Request): OrdinaryRequest | undefined {
-  const accept = headers.accept ?? "";
-  const takesBoth = accept.includes("application/json") && accept.includes("text/event-stream");
-  if (method !== "POST" || !takesBoth || !isJSONRPCRequest(body)) return undefined;
+  const accepted = acceptedAnswers(headers.accept);
+  if (method !== "POST" || accepted === "neither" || !isJSONRPCRequest(body)) return undefined;
+  const request = { message: body, ...(accepted === "json" && { jsonOnly: true as const }) };
   const version = headers["mcp-protocol-version"];
   const isLegacy =
     version === undefined || (typeof version === "string" && SUPPORTED_PROTOCOL_VERSIONS.includes(version));
   const claimed = body.params?._meta?.[PROTOCOL_VERSION_META_KEY];
-  if (claimed !== undefined) return isModern(body, headers) ? { message: body, revision: MODERN } : undefined;
+  if (claimed !== undefined) return isModern(body, headers) ? { ...request, revision: MODERN } : undefined;
   // The handshake has rules of its own.
-  return isLegacy && body.method !== "initialize" ? { message: body } : undefined;
+  return isLegacy && body.method !== "initialize" ? request : undefined;
 }
 
 /** MCP 2026-07-28, Streamable HTTP: the headers repeat what the body says, to the letter. */
@@ -84,26 +87,26 @@ export interface ExchangeOptions {
  * knows how that is said.
  */
 export async function exchange(
-  { message, revision }: OrdinaryRequest,
+  { message, revision, jsonOnly }: OrdinaryRequest,
   server: Server,
   res: Response,
   options: ExchangeOptions,
 ): Promise<boolean> {
-  const transport = new ResponseTransport(message.id, revision, res, options);
+  const transport = new ResponseTransport(message.id, revision, res, { ...options, jsonOnly });
   server.onerror = options.onerror;
   await server.connect(transport);
   return transport.deliver(message);
 }
 
 /**
- * JSON if the answer is all there is to say; an event stream if something has to be said before. Nothing is sent before
+ * JSON if the answer is all there is to say, or all that the client takes; an event stream if something has to be said before. Nothing is sent before
  * that is known, so that a call which turns out to lack a scope can still be answered as HTTP 403.
  */
 class ResponseTransport extends PerRequestHTTPServerTransport implements Serving {
   readonly #id: JSONRPCRequest["id"];
   readonly #revision: string | undefined;
   readonly #res: Response;
-  readonly #options: ExchangeOptions;
+  readonly #options: ExchangeOptions & { jsonOnly: true | undefined };
   readonly #stopListening: () => void;
   // Refusals of the engine come while the message is being delivered; handlers run after that.
   #delivering = false;
@@ -117,7 +120,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
     id: JSONRPCRequest["id"],
     revision: string | undefined,
     res: Response,
-    options: ExchangeOptions,
+    options: ExchangeOptions & { jsonOnly: true | undefined },
   ) {
     super({ classification: revision === undefined ? { era: "legacy" } : { era: "modern", revision } });
     this.#id = id;
@@ -161,6 +164,8 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
 
   /** The engine counts its requests; the client's answer comes by itself, and must find its way back here. */
   async #ask(message: JSONRPCRequest): Promise<void> {
+    if (this.#options.jsonOnly)
+      throw new Error("This client takes no event stream (Accept), so it cannot be asked during a call.");
     const question = await this.#options.ask();
     this.#asked.set(message.id, question);
     if (this.#over) return this.#dropQuestions();
@@ -249,7 +254,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   }
 
   async #write(text: string): Promise<void> {
-    if (this.#over) return;
+    if (this.#over || this.#options.jsonOnly) return;
     if (!this.#streaming) {
       this.#streaming = true;
       if (this.#options.answeredOtherwise()) {

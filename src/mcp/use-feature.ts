@@ -98,7 +98,7 @@ export function auditOf(feature: Feature, { token }: Caller) {
 export function denial(decision: Denial) {
   return decision.because === "policy"
     ? { decision: "deny" as const, reason: "denied_by_policy", rule: decision.rule.name }
-    : { decision: "deny" as const, reason: "insufficient_scope", scopes: decision.missing };
+    : { decision: "deny" as const, reason: "insufficient_scope", missing: decision.missing };
 }
 
 function inWords(decision: Denial, { kind, name }: Feature): string {

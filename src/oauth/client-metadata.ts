@@ -1,5 +1,4 @@
 /** Client metadata (RFC 7591 §2, OpenID Connect Registration §2): what a client says of itself, checked. */
-import { OAuthClientMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
 import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
@@ -15,7 +14,8 @@ const MAX_REDIRECT_URIS = 20;
 const MAX_LENGTH = 512;
 /** Of everything that is kept of a registration, as JSON. */
 const MAX_METADATA_BYTES = 8_192;
-const ShortText = z.string().max(MAX_LENGTH);
+/** Of a scope: as long as a challenge of ours that a client copied is. */
+const MAX_SCOPE_LENGTH = 4_096;
 
 /** A client as this server knows it: the metadata it was registered with, after defaults (RFC 7591 §3.2.1). */
 export const Client = z.object({
@@ -30,6 +30,11 @@ export const Client = z.object({
   grant_types: z.array(z.enum(GRANT_TYPES)),
   response_types: z.array(z.literal("code")),
   token_endpoint_auth_method: z.enum([...AUTH_METHODS, "private_key_jwt"]),
+  /**
+   * `client_secret_basic` was asked for and is not RFC 7591's default: the secret is taken in the header alone. Earlier
+   * versions do not know this field and drop it, after which their client may send its secret either way.
+   */
+  basicChosen: z.literal(true).optional(),
   /** With `private_key_jwt`: one of the two, and perhaps the only algorithm it uses. */
   jwks: z.custom<JSONWebKeySet>().optional(),
   jwks_uri: z.string().optional(),
@@ -48,18 +53,29 @@ export const Client = z.object({
 });
 export type Client = z.infer<typeof Client>;
 
-/** What a client may ask to be registered with. The SDK's schema drops `application_type`, so it is added back. */
+/** What decides nothing and is empty, odd or too long is left out; the answer shows that (RFC 7591 §2, §3.2.1). */
+function informative(length: number) {
+  return z.string().min(1).max(length).optional().catch(undefined);
+}
+
+/** A link for people: nothing that runs, and nothing relative to a page of ours. */
+const WebAddress = informative(MAX_LENGTH).transform((text) => {
+  const isWeb = text !== undefined && URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+  return isWeb ? text : undefined;
+});
+
+/** What a client may ask to be registered with. Of what else it says, nothing is used or kept. */
 const RegistrationRequest = z.object({
-  ...OAuthClientMetadataSchema.shape,
   redirect_uris: z.array(z.string()).min(1).max(MAX_REDIRECT_URIS),
-  client_name: ShortText.optional(),
-  client_uri: OAuthClientMetadataSchema.shape.client_uri.pipe(ShortText.optional()),
-  logo_uri: OAuthClientMetadataSchema.shape.logo_uri.pipe(ShortText.optional()),
-  token_endpoint_auth_method: z.enum(AUTH_METHODS).default("client_secret_basic"),
+  client_name: informative(MAX_LENGTH),
+  client_uri: WebAddress,
+  logo_uri: WebAddress,
+  token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
   grant_types: z.array(z.string()).default([...GRANT_TYPES]),
   response_types: z.array(z.string()).default(["code"]),
   application_type: z.enum(["native", "web"]).optional(),
-  scope: ShortText.optional(),
+  // A wish: what a client may really have is decided at /authorize.
+  scope: informative(MAX_SCOPE_LENGTH),
 });
 
 /** What a client says of itself (RFC 7591 §2). */
@@ -82,7 +98,7 @@ export type ClientMetadata = Omit<
  * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`, saying which field and why (§3.2.2).
  */
 export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): ClientMetadata {
-  const result = RegistrationRequest.safeParse(withoutNulls(body));
+  const result = RegistrationRequest.safeParse(withoutBlanks(body));
   if (!result.success) throw metadataError(result.error);
   const asked = result.data;
   for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri, asked.application_type, policy);
@@ -95,7 +111,7 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
     redirect_uris: asked.redirect_uris,
     grant_types: GRANT_TYPES.filter((type) => asked.grant_types.includes(type)),
     response_types: ["code"],
-    token_endpoint_auth_method: asked.token_endpoint_auth_method,
+    ...authMethod(asked.token_endpoint_auth_method),
     ...definedOnly({
       client_name: readableName(asked.client_name),
       client_uri: asked.client_uri,
@@ -113,10 +129,21 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
   return metadata;
 }
 
-/** Some clients write null for what they leave out. */
-function withoutNulls(body: unknown): unknown {
+/** RFC 7591 §2: without a choice it is `client_secret_basic`, and the client is told so (§3.2.1). */
+export function authMethod(
+  chosen: (typeof AUTH_METHODS)[number] | undefined,
+): Pick<Client, "token_endpoint_auth_method" | "basicChosen"> {
+  if (chosen === undefined) return { token_endpoint_auth_method: "client_secret_basic" };
+  return {
+    token_endpoint_auth_method: chosen,
+    ...(chosen === "client_secret_basic" && { basicChosen: true }),
+  };
+}
+
+/** Some clients write null or an empty text for what they leave out. */
+function withoutBlanks(body: unknown): unknown {
   if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null && value !== ""));
 }
 
 function refuseBadRedirectUri(
@@ -159,14 +186,8 @@ function metadataError(error: z.ZodError): OAuthError {
     );
   if (field === "")
     return invalidMetadata("The body must be a JSON object of client metadata.", "not_an_object");
-  const wrong =
-    issue?.code === "too_big"
-      ? `is longer than ${issue.maximum} ${issue.origin === "string" ? "characters" : "entries"}`
-      : "is not valid";
-  return invalidMetadata(
-    `The field ${field in RegistrationRequest.shape ? field : "sent"} ${wrong}.`,
-    "invalid_field",
-  );
+  const must = field === "application_type" ? "native or web" : "a list of texts";
+  return invalidMetadata(`The field ${field} must be ${must}.`, "invalid_field");
 }
 
 function invalidMetadata(description: string, reason: string): OAuthError {

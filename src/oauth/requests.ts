@@ -6,6 +6,9 @@ import { CodeVerifier } from "./pkce.ts";
 // Long enough for any real value; short enough that nothing absurd is stored or echoed.
 const Text = z.string().max(4096);
 
+/** A client repeats what a challenge of ours named: every scope of a server that has hundreds. */
+const Scope = z.string().max(8_192);
+
 const MAX_STATE_BYTES = 2_048;
 
 /** A client's `state` (RFC 6749 §4.1.1) is kept for as long as its user signs in: real ones have a few hundred characters. */
@@ -33,7 +36,7 @@ export const AuthorizeParameters = z.object({
   redirect_uri: Text.optional(),
   response_type: Text.optional(),
   response_mode: Text.optional(),
-  scope: Text.optional(),
+  scope: Scope.optional(),
   state: State.optional(),
   code_challenge: Text.optional(),
   code_challenge_method: Text.optional(),
@@ -56,7 +59,7 @@ export const TokenRequest = z.discriminatedUnion("grant_type", [
   z.object({
     grant_type: z.literal("refresh_token"),
     refresh_token: Text,
-    scope: Text.optional(),
+    scope: Scope.optional(),
     resource: Repeatable,
   }),
 ]);
@@ -150,7 +153,12 @@ function problemWith(error: z.ZodError, sent: Record<string, unknown>): OAuthErr
       "This server offers the grant types authorization_code and refresh_token.",
       { reason: "unsupported_grant_type" },
     );
-  const wrong = issue?.code === "custom" ? issue.message : "is not valid";
+  const wrong =
+    issue?.code === "custom"
+      ? issue.message
+      : issue?.code === "too_big"
+        ? `is longer than ${issue.maximum} characters`
+        : "is not valid";
   const what = sent[name] === undefined ? "is missing" : wrong;
   return new OAuthError("invalid_request", `The parameter ${printable(name)} ${what}.`, {
     reason: sent[name] === undefined ? "missing_parameter" : "invalid_parameter",

@@ -21,12 +21,15 @@ export function resourceMetadataUrl(resource: string): string {
   return `${origin}/.well-known/oauth-protected-resource${pathname === "/" ? "" : pathname}`;
 }
 
-/** RFC 9728 §2. `offline_access` is the authorization server's business and is not named here. */
+/**
+ * RFC 9728 §2. `offline_access` is the authorization server's business and is not named here; what would be an empty list is
+ * left out (§3.2).
+ */
 export function protectedResourceMetadata({ issuer, resource, usualScopes, name }: MetadataSettings) {
   return {
     resource,
     authorization_servers: [issuer],
-    scopes_supported: usualScopes,
+    ...(usualScopes.length > 0 && { scopes_supported: usualScopes }),
     bearer_methods_supported: ["header"],
     resource_name: name,
   };
@@ -61,3 +64,22 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
     protected_resources: [resource],
   };
 }
+
+/**
+ * OpenID Connect Discovery 1.0 §3, for clients that look at its location only: whatever is served there has to parse as what
+ * it claims to be. The three members more are REQUIRED by §3. No ID token is issued here, so the key set is empty, and
+ * RS256 is what §3 demands in the list.
+ */
+export function openIdProviderMetadata(settings: MetadataSettings) {
+  return {
+    ...authorizationServerMetadata(settings),
+    jwks_uri: `${settings.issuer}${JWKS_PATH}`,
+    subject_types_supported: ["public"],
+    id_token_signing_alg_values_supported: ["RS256"],
+  };
+}
+
+export const JWKS_PATH = "/.well-known/jwks.json";
+
+/** RFC 7517 §5. Nothing is signed here. */
+export const EMPTY_KEY_SET = { keys: [] };

@@ -30,7 +30,10 @@ export const Grant = z.object({
   clientName: z.string().optional(),
   subject: z.string(),
   resource: z.string(),
+  /** What is left of what the user allowed: the provider gives less, or took some away since. */
   scopes: z.array(z.string()),
+  /** What the user allowed, where that is more. Replicas of earlier versions drop it when they write the grant. */
+  allowed: z.array(z.string()).optional(),
   claims: z.record(z.string(), z.unknown()),
   /** See UpstreamLogin. */
   renewable: z.array(z.string()).default([]),
@@ -46,7 +49,15 @@ export const Grant = z.object({
     expiresAt: z.number(),
     redeemed: z.boolean(),
   }),
-  accessTokens: z.array(z.object({ hash: TokenHash, scopes: z.array(z.string()), expiresAt: z.number() })),
+  accessTokens: z.array(
+    z.object({
+      hash: TokenHash,
+      scopes: z.array(z.string()),
+      expiresAt: z.number(),
+      /** Unknown of a token of an earlier version, and of one that a replica of such a version wrote again. */
+      issuedAt: z.number().optional(),
+    }),
+  ),
   /** The refresh token that is good now. */
   refreshToken: TokenHash.optional(),
   /** Refresh tokens replaced a moment ago, newest first, with what replaced them. */
@@ -55,6 +66,17 @@ export const Grant = z.object({
 });
 export type Grant = z.infer<typeof Grant>;
 export type IssuedAccessToken = Grant["accessTokens"][number];
+
+/** What a client may name at refresh: it was granted by the user, whatever the provider gives of it today (RFC 6749 §6). */
+export function allowedScopes({ allowed, scopes }: Pick<Grant, "allowed" | "scopes">): readonly string[] {
+  return allowed ?? scopes;
+}
+
+/** The grant with fewer scopes, and what the user allowed remembered. */
+export function withScopes(grant: Grant, scopes: readonly string[]): Grant {
+  const isLess = grant.scopes.some((scope) => !scopes.includes(scope));
+  return { ...grant, scopes: [...scopes], ...(isLess && { allowed: [...allowedScopes(grant)] }) };
+}
 
 /** For the log and the audit log. */
 export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | "clientId">): {
@@ -133,7 +155,7 @@ export function addTokens(
     expiresAt,
   };
   const accessTokens = [
-    { hash: hashToken(tokens.accessToken), scopes: [...scopes], expiresAt },
+    { hash: hashToken(tokens.accessToken), scopes: [...scopes], expiresAt, issuedAt: now },
     ...grant.accessTokens.filter((token) => token.expiresAt > now),
   ].slice(0, MAX_ACCESS_TOKENS);
   const { refreshToken: _replaced, ...rest } = grant;

@@ -7,6 +7,7 @@ import type { GrantLimits, Lifetimes } from "../config.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { missingScopes } from "../oauth/scope.ts";
 import type { Indexes, Records, Store } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../upstream/identity-provider.ts";
@@ -23,7 +24,10 @@ export interface ApprovedRequest {
   redirectUri: ValidatedRedirectUri;
   codeChallenge: string;
   resource: string;
+  /** What the provider gives … */
   scopes: readonly string[];
+  /** … of what the user allowed. */
+  allowed: readonly string[];
 }
 
 export interface Grants {
@@ -175,6 +179,7 @@ export function createGrants({
         subject: login.subject,
         resource: request.resource,
         scopes: [...request.scopes],
+        ...(missingScopes(request.allowed, request.scopes).length > 0 && { allowed: [...request.allowed] }),
         claims: login.claims,
         renewable: login.renewable,
         createdAt: now(),

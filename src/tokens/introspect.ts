@@ -14,13 +14,15 @@ export type Introspection =
   | { active: false }
   | {
       active: true;
-      token_type: "Bearer" | "refresh_token";
+      /** As in RFC 6749 §7.1: of an access token alone. */
+      token_type?: "Bearer";
       scope: string;
       client_id: string;
       sub: string;
       aud: string;
       iss: string;
-      iat: number;
+      /** When the token was issued, where that is known. */
+      iat?: number;
       exp: number;
     };
 
@@ -55,21 +57,28 @@ export async function introspectToken(
   if (found === undefined || permissions.refusal(askerOf(grant)) !== undefined) return { active: false };
   return {
     active: true,
-    token_type: found.type,
+    ...(found.isAccessToken && { token_type: "Bearer" }),
     scope: effectiveScopes(found.scopes, grant, { permissions, catalogue }).join(" "),
     client_id: grant.clientId,
     sub: grant.subject,
     aud: grant.resource,
     iss: issuer,
-    iat: grant.createdAt,
+    ...(found.issuedAt !== undefined && { iat: found.issuedAt }),
     exp: found.expiresAt,
   };
 }
 
-function liveToken(grant: Grant, hash: string | undefined, now: number) {
+interface LiveToken {
+  isAccessToken: boolean;
+  scopes: readonly string[];
+  expiresAt: number;
+  issuedAt?: number | undefined;
+}
+
+function liveToken(grant: Grant, hash: string | undefined, now: number): LiveToken | undefined {
   if (grant.expiresAt <= now) return undefined;
   if (grant.refreshToken === hash)
-    return { type: "refresh_token" as const, scopes: grant.scopes, expiresAt: grant.expiresAt };
+    return { isAccessToken: false, scopes: grant.scopes, expiresAt: grant.expiresAt };
   const access = grant.accessTokens.find((token) => token.hash === hash && token.expiresAt > now);
-  return access && { type: "Bearer" as const, scopes: access.scopes, expiresAt: access.expiresAt };
+  return access && { isAccessToken: true, ...access };
 }

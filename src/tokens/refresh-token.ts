@@ -5,13 +5,14 @@ import type { Lifetimes } from "../config.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { RefreshTokenRequest } from "../oauth/requests.ts";
 import { namesResource } from "../oauth/resource.ts";
-import { missingScopes, parseRequestedScope } from "../oauth/scope.ts";
+import { intersect, missingScopes, parseRequestedScope } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions } from "../policy/permissions.ts";
 import type { Surroundings } from "../surroundings.ts";
 import {
   about,
   addTokens,
+  allowedScopes,
   askerOf,
   type Grant,
   type IssuedTokens,
@@ -73,7 +74,8 @@ export async function rotateRefreshToken(
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
-    const scopes = requestedScopes(request, found.grant);
+    const asked = requestedScopes(request, rooms.catalogue);
+    const scopes = asked ? rooms.catalogue.narrow(asked, found.grant.scopes) : found.grant.scopes;
     const permitted = permissions.permitted(askerOf(found.grant), scopes);
     const added = addTokens(
       found.grant,
@@ -120,7 +122,8 @@ export function standing(
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
       : { is: "refused", error: notValid("unknown_refresh_token", grant) };
-  const widened = missingScopes(requestedScopes(request, grant), catalogue.expand(grant.scopes));
+  const asked = requestedScopes(request, catalogue) ?? [];
+  const widened = missingScopes(asked, catalogue.expand(allowedScopes(grant)));
   if (widened.length > 0)
     return {
       is: "refused",
@@ -136,12 +139,19 @@ export function standing(
   return { is: "refused", error: turnedAway(notAdmitted, grant) };
 }
 
-/** RFC 6749 §6: none means all that were granted; fewer may be asked for. */
-function requestedScopes(request: Pick<RefreshTokenRequest, "scope">, grant: Grant): string[] {
-  const scopes = parseRequestedScope(request.scope ?? "");
-  if (scopes === undefined)
+/**
+ * RFC 6749 §6: undefined for none, which means all that is granted; fewer may be asked for, and what the provider took away
+ * may be repeated. Unknown ones are left out, as at /authorize.
+ */
+function requestedScopes(
+  request: Pick<RefreshTokenRequest, "scope">,
+  catalogue: ScopeCatalogue,
+): string[] | undefined {
+  const asked = parseRequestedScope(request.scope ?? "");
+  if (asked === undefined)
     throw new OAuthError("invalid_scope", "The scope has illegal characters.", { reason: "malformed_scope" });
-  return scopes.length === 0 ? grant.scopes : scopes;
+  const known = intersect(asked, catalogue.names);
+  return known.length === 0 ? undefined : known;
 }
 
 async function conclude(

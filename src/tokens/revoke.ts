@@ -17,6 +17,14 @@ export async function revokeToken(
 ): Promise<void> {
   const presented = readToken("refresh", token) ?? readToken("access", token);
   const grant = presented && (await grants.find(presented.grantId));
+  // Clients that sign out revoke one token after the other: the first has ended what the second belonged to.
+  if (presented !== undefined && grant === undefined) {
+    log.debug(
+      { reason: "already_ended", clientId: client.client_id },
+      "Nothing to revoke: the token's session has already ended",
+    );
+    return;
+  }
   if (
     grant === undefined ||
     grant.clientId !== client.client_id ||

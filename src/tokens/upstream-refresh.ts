@@ -17,7 +17,7 @@ import {
   type UpstreamRenewal,
 } from "../upstream/identity-provider.ts";
 import { afterRenewal } from "../upstream/user-claims.ts";
-import type { Grant } from "./grant.ts";
+import { type Grant, withScopes } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
@@ -123,7 +123,7 @@ export function createUpstreamRefresh({
         renewed === undefined
           ? grant.claims
           : keepClaims(afterRenewal(grant.claims, grant.renewable, renewed), grant.subject);
-      const write = { ...grant, upstream: tokens, scopes: kept, claims };
+      const write = { ...withScopes(grant, kept), upstream: tokens, claims };
       return { write, result: write };
     };
     for (let attempt = 1; ; attempt++) {

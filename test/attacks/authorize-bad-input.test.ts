@@ -73,7 +73,7 @@ describe("bad input at /authorize", () => {
     [
       "an oversized client_id",
       { client_id: "x".repeat(5000) },
-      { error: "invalid_request", reason: "invalid_parameter", says: /client_id.* is not valid/ },
+      { error: "invalid_request", reason: "invalid_parameter", says: /client_id is longer than 4096/ },
     ],
   ];
   for (const [name, parameters, expected] of NOT_REDIRECTED)
@@ -248,14 +248,9 @@ describe("bad input at /authorize", () => {
       { error: "invalid_target", reason: "foreign_resource", says: /protects the resource/ },
     ],
     [
-      "only unknown scopes",
-      { scope: "admin everything" },
-      { error: "invalid_scope", reason: "unknown_scope", says: /weather:read/ },
-    ],
-    [
       "a scope with a quote in it",
       { scope: 'weather:read "' },
-      { error: "invalid_scope", reason: "unknown_scope", says: /weather:read/ },
+      { error: "invalid_scope", reason: "malformed_scope", says: /illegal characters/ },
     ],
   ];
   for (const [name, parameters, expected] of REDIRECTED)
@@ -328,7 +323,7 @@ describe("bad input at /authorize", () => {
   });
 
   test("a repeated or oversized parameter beside a good redirect URI goes back to the client as well", async () => {
-    for (const more of ["&scope=a&scope=b", "&code_challenge=x", `&scope=${"x".repeat(5000)}`]) {
+    for (const more of ["&scope=a&scope=b", "&code_challenge=x", `&scope=${"x".repeat(9000)}`]) {
       const reply = await knock(urlWith({}) + more);
       assert.equal(reply.location?.searchParams.get("error"), "invalid_request");
       assert.equal(reply.location?.searchParams.get("state"), "the-state");

@@ -10,7 +10,7 @@ const PRIVATE = "cursor://localhost/oauth/callback";
 
 const MISTAKES: Array<[string, Record<string, string>, { error: string; reason: string }]> = [
   ["a wrong response_type", { response_type: "token" }, both("unsupported_response_type")],
-  ["an unknown scope", { scope: "nothing" }, { error: "invalid_scope", reason: "unknown_scope" }],
+  ["an illegal scope", { scope: '"' }, { error: "invalid_scope", reason: "malformed_scope" }],
   ["prompt=none", { prompt: "none" }, { error: "interaction_required", reason: "prompt_none" }],
   [
     "a state that is too long",

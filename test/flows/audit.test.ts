@@ -100,7 +100,8 @@ describe("the audit log", () => {
       callTool(stage.url, bob.access_token, "current_weather", { city: "B" }),
     );
     assert.deepEqual(names(lacking), ["tool_call deny insufficient_scope"]);
-    assert.deepEqual(lacking[0]?.scopes, ["weather:read"]);
+    assert.deepEqual(lacking[0]?.scopes, []);
+    assert.deepEqual(lacking[0]?.missing, ["weather:read"]);
     assert.equal(lacking[0]?.subject, "bob");
 
     const code = (await authorize(stage.baseUrl, client, { browser: newBrowser() })).get("code");

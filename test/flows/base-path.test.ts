@@ -1,7 +1,14 @@
 /** A BASE_URL with a path, behind a proxy that keeps the path and behind one that strips it. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Client, StreamableHTTPClientTransport, UnauthorizedError } from "@modelcontextprotocol/client";
+import {
+  Client,
+  discoverAuthorizationServerMetadata,
+  StreamableHTTPClientTransport,
+  UnauthorizedError,
+} from "@modelcontextprotocol/client";
+import { discoverAuthorizationServerMetadata as discoverV1 } from "@modelcontextprotocol/sdk/client/auth.js";
+import { OpenIdProviderMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
 import { signIn } from "../support/browser.ts";
 import {
   callTool,
@@ -39,6 +46,39 @@ for (const stripsBasePath of [false, true])
         "/deep/tools/mcp/.well-known/oauth-protected-resource",
       ])
         assert.equal((await fetch(origin + path)).status, 200, path);
+    });
+
+    test("both official SDKs find the server where a proxy passes nothing but /deep/tools/ (OpenID Connect Discovery §4)", async () => {
+      const asked: string[] = [];
+      const passed: typeof fetch = async (input, init) => {
+        const { pathname } = new URL(String(input));
+        asked.push(pathname);
+        return pathname.startsWith("/deep/tools/")
+          ? fetch(input, init)
+          : new Response("Not found", { status: 404 });
+      };
+      for (const discover of [discoverAuthorizationServerMetadata, discoverV1]) {
+        const found = await discover(stage.baseUrl, { fetchFn: passed });
+        assert.equal(found?.issuer, stage.baseUrl);
+        assert.equal(found?.token_endpoint, `${stage.baseUrl}/token`);
+        assert.equal(asked.at(-1), "/deep/tools/.well-known/openid-configuration");
+      }
+    });
+
+    test("what is served as OpenID provider metadata is that, and its keys are there (OpenID Connect Discovery §3)", async () => {
+      for (const path of [
+        "/.well-known/openid-configuration/deep/tools",
+        "/deep/tools/.well-known/openid-configuration",
+        "/deep/tools/mcp/.well-known/openid-configuration",
+      ]) {
+        const document = await getJson(origin + path);
+        const { jwks_uri } = OpenIdProviderMetadataSchema.parse(document);
+        assert.ok(jwks_uri.startsWith(`${stage.baseUrl}/`));
+        assert.deepEqual(await getJson(jwks_uri), { keys: [] });
+        assert.ok(document.id_token_signing_alg_values_supported.includes("RS256"));
+      }
+      const plain = await getJson(`${origin}/.well-known/oauth-authorization-server/deep/tools`);
+      assert.equal("jwks_uri" in plain, false, "no keys sign anything here");
     });
 
     test("the challenge points to the inserted document", async () => {

@@ -5,6 +5,7 @@ import {
   postForm,
   REDIRECT_URI,
   type Registered,
+  refresh,
   register,
   revoke,
   signInForTokens,
@@ -54,13 +55,27 @@ describe("introspection", () => {
         exp: 0,
       },
     );
-    assert.equal((await introspect(tokens.refresh_token)).body.token_type, "refresh_token");
+    const refreshToken = (await introspect(tokens.refresh_token)).body;
+    assert.equal(refreshToken.active, true);
+    assert.equal("token_type" in refreshToken, false, "RFC 7662 §2.2: as in RFC 6749 §7.1");
+    assert.equal("iat" in refreshToken, false, "when it was issued is not known");
     stage.clock.ahead += 3_700;
     assert.deepEqual((await introspect(tokens.access_token)).body, { active: false });
     assert.equal((await introspect(tokens.refresh_token)).body.active, true);
     await revoke(stage.baseUrl, client, tokens.refresh_token);
     assert.deepEqual((await introspect(tokens.refresh_token)).body, { active: false });
     assert.deepEqual((await introspect("garbage")).body, { active: false });
+  });
+
+  test("iat is the token's, not the grant's (RFC 7662 §2.2)", async () => {
+    const first = await signInForTokens(stage.baseUrl, client);
+    const before = (await introspect(first.access_token)).body;
+    stage.clock.ahead += 1_000;
+    const next = (await refresh(stage.baseUrl, client, first.refresh_token)).body;
+    const after = (await introspect(next.access_token)).body;
+    assert.ok(after.iat >= before.iat + 1_000);
+    assert.equal(after.exp, after.iat + next.expires_in);
+    assert.equal((await introspect(first.access_token)).body.iat, before.iat);
   });
 
   test("a client that registered itself learns about its own tokens only, a public one nothing", async () => {

@@ -171,7 +171,7 @@ describe("an exchange", () => {
       {},
     ],
     ["a batch", "by the handler", [request("tools/list")], old],
-    ["only JSON accepted", "by the handler", request("tools/list"), { ...old, accept: "application/json" }],
+    ["no JSON accepted", "by the handler", request("tools/list"), { ...old, accept: "text/event-stream" }],
     ["no JSON-RPC", "by the handler", { hello: 1 }, old],
     ["an answer nobody waits for", "by the handler", { jsonrpc: "2.0", id: 1, result: {} }, old],
     ["both a request and an answer", "by the handler", { ...request("tools/list"), result: {} }, old],

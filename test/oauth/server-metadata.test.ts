@@ -34,6 +34,10 @@ describe("the metadata documents", () => {
     assert.deepEqual(server.scopes_supported, ["weather:read", "mail:send", "mail:delete", "offline_access"]);
   });
 
+  test("an empty list is left out (RFC 9728 §3.2)", () => {
+    assert.equal("scopes_supported" in protectedResourceMetadata({ ...settings, usualScopes: [] }), false);
+  });
+
   test("A12 the token goes into the header only", () =>
     assert.deepEqual(resource.bearer_methods_supported, ["header"]));
 

@@ -93,6 +93,7 @@ describe("the index of grants", redis, () => {
         codeChallenge: "x",
         resource: "http://localhost:3000/mcp",
         scopes: [],
+        allowed: [],
       },
       {
         subject,

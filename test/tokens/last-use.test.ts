@@ -49,9 +49,10 @@ function replica(records: Records, clock: { now: number }, flushSeconds = 1_000)
       codeChallenge: "c",
       resource: "r",
       scopes: [],
+      allowed: [],
     };
     const tokens = { accessToken: "a", refreshToken: "r", obtainedAt: clock.now };
-    const login = { subject: "alice", claims: {}, renewable: [], scopes: [], tokens };
+    const login = { subject: "alice", claims: {}, renewable: [], scopes: [], allowed: [], tokens };
     await grants.open(request, login);
     return (await grants.ofSubject("alice")).at(-1)?.id ?? "";
   }
