@@ -13,6 +13,7 @@ import { homeRoutes } from "./http/home.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
+import { inOriginForm } from "./http/request-target.ts";
 import { together } from "./http/together.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { mcpEndpoint } from "./mcp/endpoint.ts";
@@ -51,6 +52,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   app.use(
     together(
       closingWhenStopping(lifecycle),
+      inOriginForm,
       withoutBasePath(baseUrl),
       traceRequests,
       measureRequests(metrics),
