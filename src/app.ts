@@ -14,6 +14,7 @@ import { metadataRoutes } from "./http/metadata.ts";
 import { closedWithConnection } from "./http/pipelining.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
+import { inOriginForm } from "./http/request-target.ts";
 import { together } from "./http/together.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { mcpEndpoint } from "./mcp/endpoint.ts";
@@ -53,6 +54,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     together(
       closedWithConnection,
       closingWhenStopping(lifecycle),
+      inOriginForm,
       withoutBasePath(baseUrl),
       traceRequests,
       measureRequests(metrics),
