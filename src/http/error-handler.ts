@@ -1,19 +1,18 @@
 /** Turns whatever was thrown into the answer its reader needs: a redirect, a page, JSON or JSON-RPC. */
 import type { ErrorRequestHandler, Response } from "express";
-import { html } from "hono/html";
 import type { Logger } from "pino";
 import {
   AuthorizationError,
   LoginFailedError,
   NotAdmittedError,
   OAuthError,
-  SignInFailedError,
   TooManyRequestsError,
   UnavailableError,
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import { destination } from "../oauth/redirect-uri.ts";
-import type { Html, Pages } from "./pages.ts";
+import { errorPage } from "./error-page.ts";
+import type { Pages } from "./pages.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
 export function jsonErrors(log: Logger): ErrorRequestHandler {
@@ -55,70 +54,26 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
     }
     if (req.accepts(["html", "json"]) === "json")
       return void res.status(error.status).json({ error: error.code, error_description: onTheWire(error) });
-    const { title, body } = errorPage(error, issuer, res.locals.requestId);
+    const { title, body } = errorPage(error, {
+      requestId: res.locals.requestId,
+      baseUrl: issuer,
+      homeUrl: pages.homeUrl,
+      canReload: req.method === "GET",
+      back: error instanceof AuthorizationError ? wayBack(error, issuer) : undefined,
+    });
     await pages.send(res, error.status, title, body);
   };
+}
+
+function wayBack(error: AuthorizationError, issuer: string): { href: string; where: string } {
+  const { redirectUri } = error;
+  const href = authorizationResponse(redirectUri, clientAnswer(error, issuer));
+  return { href, where: destination(redirectUri) };
 }
 
 /** Shown before the client hears of it, with the way back to it. */
 function isForPerson(error: AuthorizationError): boolean {
   return [LoginFailedError, NotAdmittedError, UntrustedRedirectError].some((kind) => error instanceof kind);
-}
-
-const TITLES = new Map([
-  [404, "Page not found"],
-  [429, "Too many requests"],
-  [503, "Not available right now"],
-]);
-
-function errorPage(error: OAuthError, issuer: string, requestId: string): { title: string; body: Html } {
-  const codes = html`<p class="codes">Error: <code>${error.code}</code>, reason <code>${error.reason}</code>, request <code>${requestId}</code></p>`;
-  if (error instanceof LoginFailedError) {
-    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
-    return loginFailed(error.said, codes, html`<a href="${back}">Back to your application</a>`);
-  }
-  if (error instanceof UntrustedRedirectError) {
-    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
-    const where = destination(error.redirectUri);
-    return {
-      title: "An application asked for something wrong",
-      body: html`<p>${error.message}</p>
-<p>An application sent you here, and nobody has verified which. If you did not start a sign-in just now, close this page.</p>
-<p>If you did, go back: then your application knows what is wrong. This link leads to</p>
-<p class="address">${where}</p>
-<p class="back"><a href="${back}">Back to ${where}</a></p>
-${codes}`,
-    };
-  }
-  if (error instanceof SignInFailedError)
-    return loginFailed(error.said, codes, html`<a href="${issuer}/connections">Try again</a>`);
-  if (error instanceof NotAdmittedError) {
-    const back = authorizationResponse(error.redirectUri, clientAnswer(error, issuer));
-    return {
-      title: "This server is not open to you",
-      body: html`<p>${error.message}</p>
-<p>To use another account, <a href="${issuer}/logout">sign out</a> first and start again in your application.</p>
-<p class="back"><a href="${back}">Back to your application</a></p>
-${codes}`,
-    };
-  }
-  const title = TITLES.get(error.status) ?? "This cannot go on";
-  return { title, body: html`<p>${error.message}</p>${codes}` };
-}
-
-function loginFailed(
-  said: LoginFailedError["said"],
-  codes: Html,
-  wayOn: Html,
-): { title: string; body: Html } {
-  return {
-    title: "Signing in failed",
-    body: html`<p>The identity provider said:</p>
-<p class="warn"><code>${said.code}</code> ${said.description ?? ""}</p>
-<p>If this does not help you, the operator of this server can look up the request in its log.</p>
-<p class="back">${wayOn}</p>
-${codes}`,
-  };
 }
 
 /** A redirect URI with the authorization response added to its query (RFC 6749 §4.1.2). The URI stays as registered. */

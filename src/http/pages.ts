@@ -3,12 +3,14 @@ import { createHash } from "node:crypto";
 import type { RequestHandler, Response } from "express";
 import helmet from "helmet";
 import { html, raw } from "hono/html";
-import type { Brand } from "../config.ts";
+import type { Brand, Config } from "../config.ts";
 import { styleOf } from "./style.ts";
 
 export type Html = ReturnType<typeof html>;
 
 export interface Pages {
+  /** The page about the server itself; undefined where it is switched off. */
+  homeUrl: string | undefined;
   /** Security headers of every answer. */
   headers: RequestHandler;
   /** The same for a page on which exactly this script runs. */
@@ -19,7 +21,11 @@ export interface Pages {
   renderHome(body: Html, script: string): Promise<string>;
 }
 
-export function createPages(brand: Brand): Pages {
+export function createPages({
+  brand,
+  baseUrl,
+  homePage,
+}: Pick<Config, "brand" | "baseUrl" | "homePage">): Pages {
   const style = styleOf(brand);
   const { name } = brand;
   const mark =
@@ -43,6 +49,7 @@ export function createPages(brand: Brand): Pages {
   }
 
   return {
+    homeUrl: homePage ? `${baseUrl}/` : undefined,
     headers: securityHeaders(style, brand),
     headersWithScript: (script) => securityHeaders(style, brand, script),
     async send(res, status, title, body) {

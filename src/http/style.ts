@@ -40,6 +40,7 @@ p { margin: .6rem 0 }
 .lead { font-size: 1.15rem; line-height: 1.5; color: var(--soft); max-width: 36rem; margin: 0 0 1.75rem }
 code, .address { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }
 .soft { color: var(--soft) }
+.codes p { margin: .3rem 0 }
 .codes { font-size: .85rem; color: var(--soft); border-top: 1px solid var(--line); margin-top: 1.5rem; padding-top: .9rem }
 .warn { color: var(--warn); background: var(--warn-back); border-radius: 8px; padding: .6rem .8rem }
 a { color: var(--accent); text-underline-offset: .15em }
