@@ -9,7 +9,8 @@ import { allowedOriginsOnly, openToAllOrigins } from "./http/cors.ts";
 import { doctorView } from "./http/doctor-view.ts";
 import { jsonErrors, pageErrors } from "./http/error-handler.ts";
 import { closingWhenStopping, healthRoutes } from "./http/health.ts";
-import { homeRoutes } from "./http/home.ts";
+import { homeRoutes, peopleTo } from "./http/home.ts";
+import { iconRoutes } from "./http/icon.ts";
 import { metadataRoutes } from "./http/metadata.ts";
 import { closedWithConnection } from "./http/pipelining.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
@@ -66,6 +67,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   app.all(
     "/mcp",
     allowedOriginsOnly(baseUrl, config.allowedOrigins),
+    ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
     guard,
     ...mcpEndpoint({
       ...conversation,
@@ -82,7 +84,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     }),
   );
   app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.use(doctorView(rooms));
+  app.use(doctorView(rooms), iconRoutes(brand));
   if (config.homePage) {
     const identityProviderHost = new URL(config.upstream.issuer).host;
     app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));

@@ -112,7 +112,7 @@ export function buildRooms(options: AppOptions) {
     withBoundedClaims(options.identityProvider, deciding, keepClaims),
     observe,
   );
-  const pages = createPages(config.brand);
+  const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log };
 

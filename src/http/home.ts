@@ -1,5 +1,5 @@
 /** GET /: what this server is, what it can do, and how to connect to it. For people; programs and curl get the gist. */
-import { Router } from "express";
+import { type RequestHandler, Router } from "express";
 import { html } from "hono/html";
 import type { Brand } from "../config.ts";
 import type { FeatureTable } from "../mcp/features.ts";
@@ -57,6 +57,22 @@ export function homeRoutes(options: HomeOptions): Router {
   });
   router.all("/", refuseOtherMethods("GET", "HEAD"));
   return router;
+}
+
+/**
+ * Whoever opens the MCP endpoint in a browser is shown the page about it. That a person navigates is said by browsers alone
+ * (Fetch Metadata, `Sec-Fetch-Mode: navigate`); programs and scripts are answered by what comes next.
+ */
+export function peopleTo(homeUrl: string): RequestHandler {
+  return (req, res, next) => {
+    const isPerson =
+      req.method === "GET" &&
+      req.get("sec-fetch-mode") === "navigate" &&
+      req.get("authorization") === undefined &&
+      req.get("accept")?.includes("text/html");
+    if (!isPerson) return next();
+    res.set("Cache-Control", "no-store").redirect(303, homeUrl);
+  };
 }
 
 interface About {

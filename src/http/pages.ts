@@ -3,12 +3,15 @@ import { createHash } from "node:crypto";
 import type { RequestHandler, Response } from "express";
 import helmet from "helmet";
 import { html, raw } from "hono/html";
-import type { Brand } from "../config.ts";
+import type { Config } from "../config.ts";
+import { initialOf } from "./icon.ts";
 import { styleOf } from "./style.ts";
 
 export type Html = ReturnType<typeof html>;
 
 export interface Pages {
+  /** The page about the server itself; undefined where it is switched off. */
+  homeUrl: string | undefined;
   /** Security headers of every answer. */
   headers: RequestHandler;
   /** The same for a page on which exactly this script runs. */
@@ -19,9 +22,16 @@ export interface Pages {
   renderHome(body: Html, script: string): Promise<string>;
 }
 
-export function createPages(brand: Brand): Pages {
+export function createPages({
+  brand,
+  baseUrl,
+  homePage,
+}: Pick<Config, "brand" | "baseUrl" | "homePage">): Pages {
   const style = styleOf(brand);
   const { name } = brand;
+  const icon = brand.logoUrl ?? `${baseUrl}/icon.svg`;
+  // A logo may come by way of a redirect of its host; the icon is one file of ours.
+  const image = brand.logoUrl === undefined ? icon : new URL(brand.logoUrl).origin;
   const mark =
     brand.logoUrl === undefined
       ? html`<span class="badge" aria-hidden="true">${initialOf(name)}</span>`
@@ -35,6 +45,7 @@ export function createPages(brand: Brand): Pages {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>${title}</title>
+<link rel="icon" href="${icon}">
 <style>${raw(style)}</style>
 </head>
 <body>${main}</body>
@@ -43,8 +54,9 @@ export function createPages(brand: Brand): Pages {
   }
 
   return {
-    headers: securityHeaders(style, brand),
-    headersWithScript: (script) => securityHeaders(style, brand, script),
+    homeUrl: homePage ? `${baseUrl}/` : undefined,
+    headers: securityHeaders(style, image),
+    headersWithScript: (script) => securityHeaders(style, image, script),
     async send(res, status, title, body) {
       const page = await render(
         `${title} · ${name}`,
@@ -69,16 +81,11 @@ ${body}
   };
 }
 
-/** The first letter of a name, in place of a logo. */
-function initialOf(name: string): string {
-  return [...new Intl.Segmenter().segment(name)][0]?.segment.toUpperCase() ?? "";
-}
-
 /**
  * There is no `form-action`: browsers apply it to the redirects that follow a form, and the consent form leads to the
  * identity provider, wherever that leads, and back to any client's redirect URI.
  */
-function securityHeaders(style: string, { logoUrl }: Brand, script?: string): RequestHandler {
+function securityHeaders(style: string, image: string, script?: string): RequestHandler {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,
@@ -86,7 +93,7 @@ function securityHeaders(style: string, { logoUrl }: Brand, script?: string): Re
         defaultSrc: ["'none'"],
         styleSrc: [hashSource(style)],
         ...(script !== undefined && { scriptSrc: [hashSource(script)] }),
-        ...(logoUrl !== undefined && { imgSrc: [new URL(logoUrl).origin] }),
+        imgSrc: [image],
         baseUri: ["'none'"],
         frameAncestors: ["'none'"],
       },

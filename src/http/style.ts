@@ -4,9 +4,15 @@ import type { Brand } from "../config.ts";
 /** The configured colour replaces the accent; what stands on it is black or white, whichever is easier to read. */
 export function styleOf({ color }: Brand): string {
   if (color === undefined) return STYLE;
-  const onColor = luminance(color) > 0.179 ? "#000" : "#fff";
-  return `${STYLE}:root { --brand: ${color}; --on-brand: ${onColor} }\n`;
+  return `${STYLE}:root { --brand: ${color}; --on-brand: ${inkOn(color)} }\n`;
 }
+
+/** Black or white, whichever is easier to read on `#rrggbb`. */
+export function inkOn(color: string): string {
+  return luminance(color) > 0.179 ? "#000" : "#fff";
+}
+
+export const DEFAULT_COLOR = "#1f5fd6";
 
 /** Relative luminance (WCAG 2.2); above 0.179 black has more contrast than white. */
 function luminance(color: string): number {
@@ -17,7 +23,7 @@ function luminance(color: string): number {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --text: #1a1c20; --soft: #565b66; --line: #d9dce3; --edge: #8b919d; --back: #f5f6f8; --card: #fff; --accent: #1f5fd6; --brand: #1f5fd6; --on-brand: #fff; --warn: #8a4b00; --warn-back: #fff4e0 }
+:root { color-scheme: light dark; --text: #1a1c20; --soft: #565b66; --line: #d9dce3; --edge: #8b919d; --back: #f5f6f8; --card: #fff; --accent: ${DEFAULT_COLOR}; --brand: ${DEFAULT_COLOR}; --on-brand: #fff; --warn: #8a4b00; --warn-back: #fff4e0 }
 @media (prefers-color-scheme: dark) { :root { --text: #eceef2; --soft: #a9afbb; --line: #3a3f49; --edge: #767d8a; --back: #14161a; --card: #1d2026; --accent: #8ab4ff; --brand: #8ab4ff; --on-brand: #10131a; --warn: #ffd18a; --warn-back: #3a2c12 } }
 * { box-sizing: border-box }
 body { margin: 0; font: 16px/1.55 system-ui, sans-serif; color: var(--text); background: var(--back); -webkit-text-size-adjust: 100% }
@@ -40,6 +46,7 @@ p { margin: .6rem 0 }
 .lead { font-size: 1.15rem; line-height: 1.5; color: var(--soft); max-width: 36rem; margin: 0 0 1.75rem }
 code, .address { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }
 .soft { color: var(--soft) }
+.codes p { margin: .3rem 0 }
 .codes { font-size: .85rem; color: var(--soft); border-top: 1px solid var(--line); margin-top: 1.5rem; padding-top: .9rem }
 .warn { color: var(--warn); background: var(--warn-back); border-radius: 8px; padding: .6rem .8rem }
 a { color: var(--accent); text-underline-offset: .15em }

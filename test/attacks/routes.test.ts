@@ -43,6 +43,8 @@ const ROUTES: Record<string, Entry> = {
   "GET /metrics": NOTHING,
   "GET /doctor/view": NOTHING,
   "GET /": NOTHING,
+  "GET /icon.svg": NOTHING,
+  "GET /favicon.ico": NOTHING,
   "GET /authorize": {
     writes: "a login, where nobody is asked",
     fetches: "the client's document; discovery, once an hour for all",
@@ -137,7 +139,7 @@ const ROUTES: Record<string, Entry> = {
 };
 const METADATA = /^(?:GET|ALL) \/(mcp\/)?\.well-known\//;
 const REFUSALS = new Set([
-  ...["/", "/healthz", "/readyz", "/metrics"],
+  ...["/", "/icon.svg", "/favicon.ico", "/healthz", "/readyz", "/metrics"],
   ...["/authorize", "/consent", "/auth/callback", "/logout", "/connections", "/connections/sign-in"],
   ...["/connections/end", "/connections/sign-out", "/register", "/register/:clientId"],
   ...["/token", "/revoke", "/introspect", "/auth/backchannel-logout"],

@@ -95,10 +95,26 @@ export async function assertRefusedPage(stage: Stage, reply: Reply, expected: Re
   assert.equal(reply.status, expected.status, reply.text.slice(0, 300));
   assertPage(reply);
   assert.equal(reply.location, undefined);
-  assertAdvice(/<h1>.*?<\/h1>\s*<p>(.*?)<\/p>/s.exec(reply.text)?.[1], expected.says);
+  assertForPeople(reply.text);
+  assertAdvice(reply.text.slice(reply.text.indexOf("</h1>")), expected.says);
   assert.match(reply.text, new RegExp(`<code>${expected.error}</code>`));
   assert.match(reply.text, new RegExp(`<code>${reply.headers.get("x-request-id")}</code>`));
   assert.equal(await reasonOf(stage, reply), expected.reason);
+}
+
+const PROTOCOL_WORDS =
+  /redirect[_ ]uri|response_|client_id|code_challenge|PKCE|percent-encoded|\bscopes?\b|\b(parameter|endpoint|POST|GET)\b/i;
+
+/** What people read on a page of an error: no term of the protocol above the small print, and something to do. */
+export function assertForPeople(page: string): void {
+  const [, title = "", body = "", small = ""] =
+    /<h1>(.*?)<\/h1>(.*?)<div class="codes">(.*)/s.exec(page) ?? [];
+  assert.notEqual(title, "");
+  const words = body.replace(/<code>.*?<\/code>|<[^>]*>/gs, " ");
+  assert.doesNotMatch(`${title} ${words}`, PROTOCOL_WORDS);
+  assert.ok(words.trim().length > 20, words);
+  assert.match(body, /<a href="|go back one page|Start |start /, "something to do");
+  assert.match(small, /^\s*<p>If you ask the operator of this server for help.*?<code>[0-9a-f-]{36}<\/code>/);
 }
 
 /** Back to the client: RFC 6749 §4.1.2.1 with `state`, RFC 9207 with `iss` (A26). */

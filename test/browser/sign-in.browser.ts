@@ -120,12 +120,16 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   test("error pages: an unknown client, an unregistered redirect URI, a foreign browser's form", async () => {
     const page = await openConsent();
     const form = await page.content();
-    for (const [name, url] of [
-      ["error-unknown-client", authorizeUrl(stage.baseUrl, { client_id: "nobody" })],
-      ["error-redirect-uri", authorizeUrl(stage.baseUrl, client, { redirect_uri: "https://evil.example/" })],
+    for (const [name, title, url] of [
+      ["error-unknown-client", "Unknown application", authorizeUrl(stage.baseUrl, { client_id: "nobody" })],
+      [
+        "error-redirect-uri",
+        "This sign-in would lead to an unknown place",
+        authorizeUrl(stage.baseUrl, client, { redirect_uri: "https://evil.example/" }),
+      ],
     ] as const) {
       await page.goto(url);
-      await page.getByRole("heading", { name: "This cannot go on" }).waitFor();
+      await page.getByRole("heading", { name: title }).waitFor();
       await photograph(page, name);
       assert.deepEqual(await accessibilityProblems(page), []);
     }

@@ -113,7 +113,7 @@ describe("a client with a metadata document", () => {
     for (const client of [mismatch, secret, missing, denied, dotted]) {
       const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
       assert.equal(page.status, 400);
-      assert.match(page.body, /<h1>This cannot go on<\/h1>/);
+      assert.match(page.body, /<h1>This application (could not be checked|is not accepted here)<\/h1>/);
       assert.match(page.body, /application|domain/i);
     }
   });

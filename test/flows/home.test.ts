@@ -1,6 +1,9 @@
 /** GET /: for people, for programs, for a terminal; switched off; and what must not get out of a name. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { type IncomingMessage, request } from "node:http";
+import { text as textFrom } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { definePrompt } from "../../src/mcp/define-prompt.ts";
 import { defineResource } from "../../src/mcp/define-resource.ts";
@@ -157,10 +160,56 @@ describe("the page for people", () => {
     assert.equal(post.headers.get("allow"), "GET, HEAD");
   });
 
-  async function get(headers: Record<string, string>, path = "", method = "GET") {
-    const answer = await fetch(stage.baseUrl + path, { method, headers });
-    return { status: answer.status, headers: answer.headers, text: await answer.text() };
-  }
+  test("the MCP endpoint, opened in a browser, leads here; whatever else asks there is challenged as ever", async () => {
+    const navigation = { ...PERSON, "sec-fetch-mode": "navigate" };
+    const shown = await get(navigation, "/mcp");
+    assert.equal(shown.status, 303);
+    assert.equal(shown.headers.get("location"), `${stage.baseUrl}/`);
+    assert.equal(shown.headers.get("cache-control"), "no-store");
+
+    const plain = await get({ accept: "text/event-stream" }, "/mcp");
+    assert.equal(plain.status, 401);
+    for (const [headers, method] of [
+      [PERSON, "GET"],
+      [{ ...navigation, accept: "*/*" }, "GET"],
+      [{ ...navigation, "sec-fetch-mode": "cors" }, "GET"],
+      [navigation, "POST"],
+    ] as const) {
+      const program = await get(headers, "/mcp", method);
+      assert.equal(program.text, plain.text);
+      for (const name of ["www-authenticate", "content-type", "vary", "cache-control"])
+        assert.equal(program.headers.get(name), plain.headers.get(name), name);
+      assert.equal(program.status, 401);
+    }
+    const token = await get({ ...navigation, authorization: "Bearer x" }, "/mcp");
+    assert.match(token.headers.get("www-authenticate") ?? "", /error="invalid_token"/);
+  });
+
+  test("a page that is not there leads home", async () => {
+    const { status, text } = await get(PERSON, "/nothing");
+    assert.equal(status, 404);
+    assert.match(text, new RegExp(`<a href="${stage.baseUrl}/">About this server</a>`));
+  });
+
+  test("tabs have an icon, which the policy of every page lets in and nothing else", async () => {
+    const url = `${stage.baseUrl}/icon.svg`;
+    for (const path of ["", "/logout", "/nothing"]) {
+      const { text, headers } = await get(PERSON, path);
+      assert.ok(text.includes(`<link rel="icon" href="${url}">`), path);
+      assert.match(headers.get("content-security-policy") ?? "", new RegExp(`img-src ${url}(;|$)`), path);
+    }
+    for (const path of ["/icon.svg", "/favicon.ico"]) {
+      const { status, text, headers } = await get({ accept: "image/*" }, path);
+      assert.equal(status, 200);
+      assert.equal(headers.get("content-type"), "image/svg+xml; charset=utf-8");
+      assert.equal(headers.get("cache-control"), "public, max-age=86400");
+      assert.match(text, /^<svg .*>&quot;<\/text>\s*<\/svg>$/s, "the first letter of the name, as text");
+    }
+    assert.equal((await get({}, "/icon.svg", "POST")).headers.get("allow"), "GET");
+  });
+
+  const get = (headers: Record<string, string>, path = "", method = "GET") =>
+    ask(stage.baseUrl + path, headers, method);
 });
 
 describe("HOME_PAGE=off", () => {
@@ -169,6 +218,12 @@ describe("HOME_PAGE=off", () => {
     stage = await startStage({ environment: { HOME_PAGE: "off" } });
   });
   after(() => stage.close());
+
+  test("nothing leads to a page that is switched off", async () => {
+    const headers = { ...PERSON, "sec-fetch-mode": "navigate" };
+    assert.equal((await ask(stage.url, headers)).status, 401);
+    assert.doesNotMatch((await ask(`${stage.baseUrl}/nothing`, headers)).text, /<a href=/);
+  });
 
   test("/ is a path like any other that there is not", async () => {
     for (const [method, headers] of [
@@ -190,6 +245,16 @@ describe("HOME_PAGE=off", () => {
     }
   });
 });
+
+/** fetch() would say itself how it asks (`Sec-Fetch-Mode`). */
+async function ask(url: string, headers: Record<string, string>, method = "GET") {
+  const [answer] = (await once(request(url, { method, headers }).end(), "response")) as [IncomingMessage];
+  const entries = Object.entries(answer.headers).map(([name, value]): [string, string] => [
+    name,
+    String(value),
+  ]);
+  return { status: answer.statusCode, headers: new Headers(entries), text: await textFrom(answer) };
+}
 
 /** What a person reads: without markup, escapes resolved, as one line of words. */
 function wordsOf(page: string): string {
