@@ -16,9 +16,11 @@ import { closedWithConnection } from "./http/pipelining.ts";
 import { recordedHeaders } from "./http/recorded-headers.ts";
 import { requestLog } from "./http/request-log.ts";
 import { inOriginForm } from "./http/request-target.ts";
+import { cutWhenStalled } from "./http/stalled-response.ts";
 import { together } from "./http/together.ts";
 import { bearerAuth } from "./mcp/bearer-auth.ts";
 import { mcpEndpoint } from "./mcp/endpoint.ts";
+import { STALL_MS } from "./mcp/web-response.ts";
 import { OAuthError } from "./oauth/errors.ts";
 import { type AppOptions, buildRooms, type Rooms } from "./rooms.ts";
 import { metricsRoutes } from "./telemetry/metrics-endpoint.ts";
@@ -55,6 +57,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     together(
       closedWithConnection,
       closingWhenStopping(lifecycle),
+      cutWhenStalled(STALL_MS),
       inOriginForm,
       withoutBasePath(baseUrl),
       traceRequests,

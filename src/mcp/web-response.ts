@@ -118,8 +118,8 @@ export function event(data: string): string {
   return `event: message\ndata: ${data}\n\n`;
 }
 
-// A client that does not read holds what waits for it in memory.
-const STALL_MS = 60_000;
+/** A client that does not read holds what waits for it in memory. */
+export const STALL_MS = 60_000;
 
 const draining = new WeakMap<ExpressResponse, Promise<void>>();
 

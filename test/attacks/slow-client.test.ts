@@ -3,9 +3,12 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
+import { defineTool } from "../../src/mcp/define-tool.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
+import { register, signInForTokens } from "../support/oauth-client.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { SECRET_KEY } from "../support/stage.ts";
+import { SECRET_KEY, startStage } from "../support/stage.ts";
 
 describe("a slow client", { concurrency: true }, () => {
   let server: ServerProcess;
@@ -37,6 +40,40 @@ describe("a slow client", { concurrency: true }, () => {
       clearInterval(drip);
       socket.destroy();
     }
+  });
+
+  test("that does not take the end of its answer is cut after a minute", async (t) => {
+    const big = defineTool({
+      name: "big",
+      description: "More than sockets hold",
+      run: () => "x".repeat(32e6),
+    });
+    const stage = await startStage({ tools: [big] });
+    t.after(() => stage.close());
+    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const socket = connect(Number(new URL(stage.baseUrl).port), "127.0.0.1");
+    t.after(() => socket.destroy());
+    const params = { name: "big", arguments: {} };
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
+    socket
+      .pause()
+      .write(
+        [
+          "POST /mcp HTTP/1.1",
+          "Host: localhost",
+          `Authorization: Bearer ${access_token}`,
+          "Content-Type: application/json",
+          "Accept: application/json, text/event-stream",
+          `Content-Length: ${body.length}`,
+          "",
+          body,
+        ].join("\r\n"),
+      );
+    await eventually(
+      "it is cut",
+      () => stage.log.some(({ path, reason }) => path === "/mcp" && reason === "answer_not_taken"),
+      120,
+    );
   });
 
   test("whose body never ends is answered 408 and cut after a minute, while others are served", async () => {

@@ -4,7 +4,14 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt, type JWTPayload } from "jose";
 import { Browser } from "../support/browser.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
-import { authorizeUrl, postForm, REDIRECT_URI, type Registered, register } from "../support/oauth-client.ts";
+import {
+  authorizeUrl,
+  postForm,
+  REDIRECT_URI,
+  type Registered,
+  redeem,
+  register,
+} from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 
@@ -83,6 +90,42 @@ describe("a sign-out while a sign-in is under way", () => {
     assert.equal(await (await begin("again", {}))(), "code");
   });
 
+  test("begun while its client is being removed: its code is worth nothing", async () => {
+    const removed = await register(stage.baseUrl);
+    const browser = new Browser({ stopAt: ({ href }) => href.startsWith(REDIRECT_URI) });
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, removed));
+    const { rewrite, delete: remove } = stage.records;
+    const key = `client:${removed.client_id}`;
+    const [marked, deleting] = [held(), held()];
+    stage.records.rewrite = async (at, ...rest) => {
+      if (at === key) await marked.wait();
+      return rewrite(at, ...rest);
+    };
+    stage.records.delete = async (at) => {
+      if (at === key) await deleting.wait();
+      return remove(at);
+    };
+    try {
+      const removal = fetch(String(removed.registration_client_uri), {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${removed.registration_access_token}` },
+      });
+      await marked.reached; // its mark is there, and it can still be found
+      const login = await browser.submit(consent, {}, { button: "approve" });
+      marked.letGo();
+      await deleting.reached; // what it had has ended
+      const { redirectedTo } = await browser.submit(login, { login: "between" });
+      const code = redirectedTo?.searchParams.get("code") ?? "";
+      assert.equal((await redeem(stage.baseUrl, removed, code)).body.error, "invalid_client");
+      deleting.letGo();
+      assert.equal((await removal).status, 204);
+      assert.equal((await redeem(stage.baseUrl, removed, code)).body.error, "invalid_client");
+    } finally {
+      Object.assign(stage.records, { rewrite, delete: remove });
+      for (const each of [marked, deleting]) each.letGo();
+    }
+  });
+
   describe("for /connections", () => {
     /** As {@link begin}; `finish` gives what the browser is shown. */
     async function beginForConnections(login: string, sid: string | undefined) {
@@ -120,3 +163,20 @@ describe("a sign-out while a sign-in is under way", () => {
     });
   });
 });
+
+/** A place where work waits to be let go. */
+function held() {
+  let arrive = () => {};
+  let letGo = () => {};
+  const reached = new Promise<void>((resolve) => {
+    arrive = resolve;
+  });
+  const free = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const wait = () => {
+    arrive();
+    return free;
+  };
+  return { reached, letGo, wait };
+}

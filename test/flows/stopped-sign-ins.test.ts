@@ -126,7 +126,10 @@ describe("a sign-in that stops", () => {
       assert.equal(page.status, 403);
       assert.match(page.body, /The identity provider said:.*Please verify your &lt;b&gt;email/s);
       assert.ok(!page.body.includes(secret), "what could be a token is redacted");
-      assert.ok(page.body.length < 12_000 && !page.body.includes("x ".repeat(300)), "and the text is bounded");
+      assert.ok(
+        page.body.length < 12_000 && !page.body.includes("x ".repeat(300)),
+        "and the text is bounded",
+      );
       assertWayBack(page, running, {
         error: "access_denied",
         says: /^The identity provider did not sign the user in\.$/,

@@ -1,0 +1,19 @@
+/** A client that does not take its answer to the end holds it in memory. */
+import type { RequestHandler } from "express";
+
+/**
+ * Cuts the connection when what is left of a response that is complete makes no progress for so long. Until then whoever
+ * writes it waits for the client (`drained` in mcp/web-response.ts). Afterwards node:http sets the time for the next request.
+ */
+export function cutWhenStalled(milliseconds: number): RequestHandler {
+  return (_req, res, next) => {
+    // A socket's time-out begins anew when the client takes something or sends something.
+    res.once("prefinish", () =>
+      res.setTimeout(milliseconds, () => {
+        res.locals.reason = "answer_not_taken";
+        res.destroy();
+      }),
+    );
+    next();
+  };
+}
