@@ -56,6 +56,11 @@ function entryOf(connections: readonly Connection[]): Entry[] {
   ];
 }
 
+/** What every one of `entries` may do: said once. */
+export function sharedScopes([first, ...others]: readonly Entry[]): string[] {
+  return (first?.scopes ?? []).filter((scope) => others.every(({ scopes }) => scopes.includes(scope)));
+}
+
 export const NAMELESS = "An application without a name";
 
 /** What was ended of `entries`, in words. */

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 import type { Html } from "../http/pages.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import { type Entry, NAMELESS } from "./entries.ts";
+import { type Entry, NAMELESS, sharedScopes } from "./entries.ts";
 import type { Connection } from "./list.ts";
 import type { OpenSession } from "./session.ts";
 
@@ -53,13 +53,14 @@ export function connectionsPage(
   around: PageSurroundings,
 ): Html {
   const { url, serverName } = around;
+  const shared = sharedScopes(entries);
   return html`
+<div class="account">
 <p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.subject}</bdi></strong>${
     session.name !== undefined && session.email !== undefined
       ? html` <span class="soft">${session.email}</span>`
       : ""
   }</p>
-<div class="account">
 <form method="post" action="${url}/sign-in"><input type="hidden" name="another" value="yes"><button class="link">Not you? Sign in as somebody else</button></form>
 <form method="post" action="${url}/sign-out">${token(session)}<button class="link">Sign out</button></form>
 </div>
@@ -67,10 +68,27 @@ ${ended.length > 0 ? notice(ended) : ""}
 ${
   entries.length === 0
     ? html`<p class="none">No application may use <strong>${serverName}</strong> in your name.</p>`
-    : html`<p>These applications may use <strong>${serverName}</strong> in your name. One whose access you end has to ask you again.</p>
-<ul class="entries">${entries.map((entry) => entryItem(entry, session, around))}</ul>
+    : html`${ofAll(entries, shared, around)}
+<ul class="entries">${entries.map((entry) => entryItem(entry, shared, session, around))}</ul>
 ${entries.length > 1 ? endAll(session, url) : ""}`
 }`;
+}
+
+/** What is true of all of them, and what ending means. */
+function ofAll(
+  entries: readonly Entry[],
+  shared: readonly string[],
+  { serverName, catalogue }: PageSurroundings,
+): Html {
+  const unverified = entries.filter(({ vouchedBy }) => vouchedBy === "nobody").length;
+  const [subject, they, names] =
+    entries.length === 1
+      ? ["This application", "It knows who you are", "its name"]
+      : ["These applications", "They all know who you are", "their names"];
+  return html`<p>${subject} may use <strong>${serverName}</strong> in your name. ${they}${
+    shared.length > 0 ? html` and may: ${inALine(shared, catalogue)}` : ""
+  }.${unverified > 0 ? ` Nobody has checked ${names}${unverified < entries.length ? ", unless it says so" : ""}.` : ""}</p>
+<p>If you end the access of an application, it is signed out here at once. To come back, it has to ask you again.</p>`;
 }
 
 const MOST_TOLD = 5;
@@ -83,18 +101,24 @@ function notice(ended: readonly string[]): Html {
   return html`<p class="done" role="status">Access ended: ${told}${rest > 0 ? ` and ${rest} more` : ""}</p>`;
 }
 
-function entryItem(entry: Entry, session: OpenSession, around: PageSurroundings): Html {
-  const { name, place, connections, scopes } = entry;
-  const several = connections.length > 1;
+function entryItem(
+  entry: Entry,
+  shared: readonly string[],
+  session: OpenSession,
+  around: PageSurroundings,
+): Html {
+  const { name = NAMELESS, place, connections } = entry;
+  const own = entry.scopes.filter((scope) => !shared.includes(scope));
+  const vouched = vouching(entry);
   return html`<li class="entry">
-<div class="row"><h2><bdi>${name ?? NAMELESS}</bdi></h2>
-${endForm(connections, session, around.url, html`<button aria-label="End access of ${name ?? NAMELESS}">End access</button>`)}</div>
-<p class="soft">${place} · ${name === undefined ? html`<code>${entry.clientId}</code>` : vouching(entry)}</p>
-${may(scopes, around)}
-<p class="soft">${times(entry, around.now)}${several ? html`, ${connections.length} sign-ins` : ""}</p>
+<div><h2><bdi>${name}</bdi></h2>
+<p class="soft">${place}${vouched === "" ? "" : html` · ${vouched}`}</p></div>
+${times(entry, around.now)}
+${endStep(connections, session, around.url, { summary: html`End access<span class="unseen"> of ${name}</span>`, button: "Yes, end access" })}
+${own.length > 0 ? html`<p class="more">May also: ${inALine(own, around.catalogue)}</p>` : ""}
 ${
-  several
-    ? html`<details><summary>Each sign-in by itself</summary><ul class="sign-ins">${connections.map(
+  connections.length > 1
+    ? html`<details class="more"><summary>${connections.length} sign-ins</summary><ul class="sign-ins">${connections.map(
         (connection) => signIn(connection, entry, session, around),
       )}</ul></details>`
     : ""
@@ -103,43 +127,55 @@ ${
 }
 
 function signIn(connection: Connection, entry: Entry, session: OpenSession, around: PageSurroundings): Html {
-  const isLess = entry.scopes.some((scope) => !connection.scopes.includes(scope));
-  const button = html`<button aria-label="End the sign-in of ${date(connection.createdAt)}">End</button>`;
-  return html`<li class="row"><div>${times(connection, around.now)}${isLess ? may(connection.scopes, around) : ""}</div>
-${endForm([connection], session, around.url, button)}</li>`;
+  const { createdAt, scopes } = connection;
+  const isLess = entry.scopes.some((scope) => !scopes.includes(scope));
+  const summary = html`End<span class="unseen"> the sign-in of ${date(createdAt)}</span>`;
+  return html`<li>${times(connection, around.now)}
+${endStep([connection], session, around.url, { summary, button: "Yes, end this one" })}
+${isLess ? html`<p class="more">May: ${inALine(scopes, around.catalogue)}</p>` : ""}</li>`;
 }
 
-function vouching({ vouchedBy, clientId }: Entry): Html | string {
+/** Empty where nobody vouches: that is said of all. */
+function vouching({ name, vouchedBy, clientId }: Entry): Html | string {
+  if (name === undefined) return html`<code>${clientId}</code>`;
   switch (vouchedBy) {
     case "operator":
       return "registered by the operator of this server";
     case "document":
       return html`${new URL(clientId).host} vouches for its name`;
     case "nobody":
-      return "nobody verified its name";
+      return "";
   }
 }
 
 /** Scopes that are not declared any more have no words. */
-function may(scopes: readonly string[], { catalogue }: PageSurroundings): Html {
+function inALine(scopes: readonly string[], catalogue: PageSurroundings["catalogue"]): Html {
   const declared = catalogue.pick(scopes);
   const unknown = scopes.filter((scope) => !declared.some(({ name }) => name === scope));
-  return html`<ul class="may"><li>Know who you are</li>${declared.map(
-    ({ description }) => html`<li>${description}</li>`,
-  )}${unknown.map((scope) => html`<li><code>${scope}</code></li>`)}</ul>`;
+  const words = [
+    ...declared.map(({ description }) => html`<span>${description}</span>`),
+    ...unknown.map((scope) => html`<code>${scope}</code>`),
+  ];
+  return html`${words.map((each, i) => html`${i > 0 ? "; " : ""}${each}`)}`;
 }
 
-function endForm(connections: readonly Connection[], session: OpenSession, url: string, button: Html): Html {
-  return html`<form method="post" action="${url}/end">${token(session)}${connections.map(
+/** Without a script, this is how a page asks first: what ends something is shown when somebody wants to end it. */
+function endStep(
+  connections: readonly Connection[],
+  session: OpenSession,
+  url: string,
+  { summary, button }: { summary: Html; button: string },
+): Html {
+  return html`<details class="end"><summary>${summary}</summary>
+<form method="post" action="${url}/end">${token(session)}${connections.map(
     ({ grantId }) => html`<input type="hidden" name="grant" value="${grantId}">`,
-  )}${button}</form>`;
+  )}<button class="main">${button}</button></form></details>`;
 }
 
-/** Without a script, this is how a page asks twice. */
 function endAll(session: OpenSession, url: string): Html {
   return html`<details class="all"><summary>End the access of all of them</summary>
 <form method="post" action="${url}/end">${token(session)}<input type="hidden" name="all" value="yes">
-<p>Every application on this list has to ask you again.</p>
+<p>Every application on this list is signed out here at once, and has to ask you again.</p>
 <button class="main">End all access</button></form></details>`;
 }
 
@@ -150,16 +186,16 @@ function token({ formToken }: OpenSession): Html {
 function times({ createdAt, lastUsedAt }: Pick<Connection, "createdAt" | "lastUsedAt">, now: number): Html {
   const used =
     lastUsedAt === undefined
-      ? "no use noted yet"
-      : html`last used ${moment(lastUsedAt, ago(lastUsedAt, now))}`;
-  return html`Allowed on ${moment(createdAt, date(createdAt))}, ${used}`;
+      ? "No use noted yet"
+      : html`Last used ${moment(lastUsedAt, ago(lastUsedAt, now))}`;
+  return html`<p class="when">${used}<br><span class="soft">Allowed on ${moment(createdAt, date(createdAt))}</span></p>`;
 }
 
 function moment(seconds: number, words: string): Html {
   return html`<time datetime="${new Date(seconds * 1000).toISOString()}">${words}</time>`;
 }
 
-const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeZone: "UTC" });
+const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
 function date(seconds: number): string {
   return DATE.format(seconds * 1000);

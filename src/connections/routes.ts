@@ -140,8 +140,8 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     if (session !== undefined && sessions.isOwnForm(session, form_token)) return session;
     // With a session, the cookie came along, and what its pages carry did not: forged, or of an earlier sign-in.
     res.locals.reason = session === undefined ? "no_session" : "forged_form";
-    const page = session === undefined ? sessionOverPage(around()) : outdatedPage(around());
-    await pages.send(res, 403, "That was too late", page);
+    if (session === undefined) await pages.send(res, 403, "You are signed out", sessionOverPage(around()));
+    else await pages.send(res, 403, "This page is out of date", outdatedPage(around()));
     return undefined;
   }
 
@@ -170,7 +170,7 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     const entries = entriesOf(await connections.ofSubject(session.subject));
     // Express answers HEAD with this handler, and nobody sees that answer.
     const told = req.method === "HEAD" ? [] : await sessions.takeTold(session);
-    await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()));
+    await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()), "wide");
   });
 
   router.post("/connections/sign-in", ...form, async (req, res) => {

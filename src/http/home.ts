@@ -90,6 +90,13 @@ const HEADINGS = [
   ["prompts", "Prompts"],
 ] as const satisfies ReadonlyArray<[keyof Offers, string]>;
 
+/** For people who do not know the words. */
+const IN_OTHER_WORDS = {
+  tools: "What your application can do here when you ask it something.",
+  resources: "What your application can read here, to know more when it answers you.",
+  prompts: "Questions that are written already: you choose one in your application.",
+} as const satisfies Record<keyof Offers, string>;
+
 function homePage({ brand, baseUrl, resource, identityProviderHost, offers, guides }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
@@ -98,11 +105,19 @@ ${snippet({ place: "MCP server URL", text: resource })}
 <p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderHost}</strong> and decide what it may do.</p>
 ${connectSection(guides)}
 <p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
-${HEADINGS.map(([kind, heading]) =>
-  offers[kind].length === 0
-    ? ""
-    : html`<h2>${heading}</h2><ul class="offers">${offers[kind].map(offerItem)}</ul>`,
+${HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
+  ([kind, heading]) => html`<h2>${heading}</h2>
+<p class="soft">${IN_OTHER_WORDS[kind]}</p>
+${offerList(kind, offers[kind])}`,
 )}`;
+}
+
+/** Tools are what most people come for; the others are folded. */
+function offerList(kind: keyof Offers, offers: readonly Offer[]): Html {
+  const list = html`<ul class="offers">${offers.map(offerItem)}</ul>`;
+  if (kind === "tools") return list;
+  const counted = offers.length === 1 ? `1 ${kind.slice(0, -1)}` : `all ${offers.length} ${kind}`;
+  return html`<details><summary>Show ${counted}</summary>${list}</details>`;
 }
 
 function offerItem({ title, name, description, needs }: Offer): Html {

@@ -17,7 +17,7 @@ export interface Pages {
   /** The same for a page on which exactly this script runs. */
   headersWithScript(script: string): RequestHandler;
   /** Sends a page; no cache keeps it. */
-  send(res: Response, status: number, title: string, body: Html): Promise<void>;
+  send(res: Response, status: number, title: string, body: Html, width?: "wide"): Promise<void>;
   /** The page about the server itself, with a script. */
   renderHome(body: Html, script: string): Promise<string>;
 }
@@ -57,10 +57,10 @@ export function createPages({
     homeUrl: homePage ? `${baseUrl}/` : undefined,
     headers: securityHeaders(style, image),
     headersWithScript: (script) => securityHeaders(style, image, script),
-    async send(res, status, title, body) {
+    async send(res, status, title, body, width) {
       const page = await render(
         `${title} · ${name}`,
-        html`<main>
+        html`<main${width === undefined ? "" : html` class="${width}"`}>
 <p class="brand">${mark} ${name}</p>
 <h1>${title}</h1>
 ${body}

@@ -28,9 +28,10 @@ const STYLE = `
 * { box-sizing: border-box }
 body { margin: 0; font: 16px/1.55 system-ui, sans-serif; color: var(--text); background: var(--back); -webkit-text-size-adjust: 100% }
 main { max-width: 34rem; margin: 8vh auto; padding: 2rem; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line); border-radius: 14px }
+main.wide { max-width: 60rem; margin: 2rem auto; padding: 1.6rem 2rem }
 main.home { max-width: 48rem; margin: 4rem auto; padding: 3rem }
 @media (max-width: 50rem) { main.home { margin: 0 auto; border: 0; border-radius: 0; padding: 2.5rem 1.5rem } }
-@media (max-width: 38rem) { main, main.home { margin: 0; min-height: 100vh; border: 0; border-radius: 0; padding: 1.5rem 1.15rem } }
+@media (max-width: 38rem) { main, main.wide, main.home { margin: 0; min-height: 100vh; border: 0; border-radius: 0; padding: 1.5rem 1.15rem } }
 
 .brand { display: flex; align-items: center; gap: .6rem; margin: 0 0 1.5rem; font-weight: 600; color: var(--soft) }
 .badge { flex: none; display: grid; place-items: center; width: 1.9rem; height: 1.9rem; border-radius: 8px; background: var(--brand); color: var(--on-brand); font-weight: 700 }
@@ -72,12 +73,13 @@ button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:foc
 .snippet button { font-size: .85rem; padding: .25rem .7rem; margin: .3rem .4rem; border-radius: 7px; border-color: transparent; color: var(--accent) }
 .snippet button:focus-visible { outline-offset: -3px }
 
-.clients { position: relative; display: flex; flex-wrap: wrap; gap: .5rem; margin-top: 1rem }
+.clients { position: relative; display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .5rem; margin-top: 1rem }
+@media (max-width: 38rem) { .clients { grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .4rem; font-size: .88rem } .steps { font-size: 1rem } }
 .clients legend, .clients > input, .unseen { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); white-space: nowrap }
-.clients > label { padding: .4rem .9rem; border: 1px solid var(--edge); border-radius: 99px; background: var(--card); font-weight: 600; cursor: pointer }
+.clients > label { display: grid; place-items: center; text-align: center; line-height: 1.3; padding: .5rem .3rem; border: 1px solid var(--line); border-radius: 9px; background: var(--card); cursor: pointer }
 .clients > input:checked + label { background: var(--brand); border-color: var(--brand); color: var(--on-brand) }
 @media (forced-colors: active) { .clients > input:checked + label { forced-color-adjust: none; background: Highlight; color: HighlightText } }
-.steps { order: 1; flex: 0 0 100%; min-width: 0; display: none; margin-top: .75rem }
+.steps { order: 1; grid-column: 1 / -1; min-width: 0; display: none; margin-top: .75rem }
 .clients > input:checked + label + .steps { display: block }
 @media screen { .steps > h3 { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) } }
 @media print { .steps { display: block } }
@@ -97,20 +99,27 @@ button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:foc
 }
 
 button.link { padding: 0; border: 0; border-radius: 2px; font-weight: 400; color: var(--accent); text-decoration: underline; text-align: left }
-.account { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; margin-bottom: 1.4rem }
+.wide .brand { margin-bottom: .9rem }
+.wide h1 { margin-bottom: .4rem }
+.account { display: flex; flex-wrap: wrap; align-items: baseline; gap: .1rem 1.4rem; margin-bottom: .8rem }
+.account p { margin: 0 }
 .done { background: var(--back); border-left: 4px solid var(--accent); border-radius: 8px; padding: .7rem .9rem; margin: 1rem 0 }
 .none { padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px }
-.entries { list-style: none; padding: 0; margin: 1rem 0 }
-.entry { border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.1rem; margin: .9rem 0 }
-.row { display: flex; gap: 1rem; justify-content: space-between; align-items: flex-start }
-.row form { flex: none }
-.entry h2 { margin: .2rem 0 0; font-size: 1.05rem }
-.entry > p { margin: .3rem 0 }
-.entry button { padding: .4rem .8rem; font-size: .93rem }
-.may { list-style: disc; padding-left: 1.2rem; margin: .4rem 0 }
-.sign-ins { list-style: none; padding: 0; margin: .6rem 0 0 }
-.sign-ins > li { padding: .6rem 0; border-top: 1px solid var(--line) }
-details { margin-top: .9rem }
+.entries, .sign-ins { list-style: none; padding: 0; margin: .8rem 0; line-height: 1.4 }
+.entry, .sign-ins > li { display: grid; grid-template-columns: minmax(0, 1fr) 14rem 10rem; gap: 0 1.2rem; align-items: start; padding: .45rem 0; border-top: 1px solid var(--line) }
+.sign-ins > li { grid-template-columns: minmax(0, 1fr) 10rem }
+.entries p, .entry h2 { margin: 0 }
+.entry p { font-size: .9rem }
+.more { grid-column: 1 / -1; margin: .1rem 0 }
+.end { margin: 0; text-align: right }
+.end > summary { font-size: .93rem; padding: .1rem 0 }
+.end button { margin-top: .3rem; padding: .35rem .7rem; font-size: .93rem; white-space: nowrap }
+@media (max-width: 38rem) {
+  .entry { grid-template-columns: minmax(0, 1fr) 9.5rem }
+  .when { grid-area: 2 / 1 }
+  .end { grid-area: 1 / 2 / 3 }
+}
+details.all { margin-top: .9rem }
 summary { cursor: pointer; color: var(--accent); border-radius: 4px }
 summary:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 `;

@@ -36,6 +36,7 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
           permissions: ["weather:read", "orders:read", "orders:write"],
         },
         { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] },
+        { subject: "dora", name: "Dora", email: "dora@example.com", permissions: ["weather:read"] },
         { subject: "carol", name: "Carol", email: "carol@example.com", permissions: ["weather:read"] },
       ],
     });
@@ -105,7 +106,10 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     const page = await newPage();
     await signIn(page, /^Carol/);
     await photograph(page, "connections-one");
-    await page.getByRole("button", { name: "End access of Claude Code" }).click();
+    await page.getByText("End access of Claude Code").click();
+    await judge(page, "connections-asked");
+    assert.equal((await callTool(stage.url, token, "whoami")).status, 200, "asked, and nothing has ended");
+    await page.getByRole("button", { name: "Yes, end access" }).click();
     await page.getByRole("status").getByText("Claude Code").waitFor();
     assert.equal(page.url(), `${stage.baseUrl}/connections`);
     assert.equal((await callTool(stage.url, token, "whoami")).status, 401);
@@ -143,16 +147,44 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
       6,
     );
     await photograph(page, "connections-many");
-    await page.getByText("Each sign-in by itself").click();
+    await page.locator("summary", { hasText: "2 sign-ins" }).click();
     await page.getByText("End the access of all of them").click();
     await judge(page, "connections-many-open");
 
     await page
-      .getByRole("button", { name: /^End the sign-in of/ })
+      .getByText(/^End the sign-in of/)
       .first()
       .click();
+    await page.getByRole("button", { name: "Yes, end this one" }).click();
     await page.getByRole("status").waitFor();
-    assert.equal(await page.getByText("Each sign-in by itself").count(), 0, "one is left of the two");
+    assert.equal(
+      await page.locator("summary", { hasText: "2 sign-ins" }).count(),
+      0,
+      "one is left of the two",
+    );
+  });
+
+  test("eight applications fit one screen", async () => {
+    for (const name of [
+      "Claude Code",
+      "Codex",
+      "Cursor",
+      "Gemini CLI",
+      "opencode",
+      "mcporter",
+      "Zed",
+      "VS Code",
+    ])
+      await connect(name, "dora");
+    const page = await newPage();
+    await signIn(page, /^Dora/);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    assert.equal(await page.locator(".entry").count(), 8);
+    const bottom = await page.evaluate<number>(
+      "document.querySelector('.entry:last-child').getBoundingClientRect().bottom",
+    );
+    assert.ok(bottom <= 800, `the last one ends at ${bottom}`);
+    await judge(page, "connections-eight");
   });
 
   test("by keyboard alone: end everything, sign out", async () => {
@@ -183,7 +215,8 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     await another.getByRole("button", { name: "Not you?" }).click();
     await another.getByRole("button", { name: /^Bob/ }).click();
     await another.getByText("Signed in as Bob").waitFor();
-    await page.getByRole("button", { name: "End access of Claude Code" }).click();
+    await page.getByText("End access of Claude Code").click();
+    await page.getByRole("button", { name: "Yes, end access" }).click();
     await page.getByText("Nothing was changed").waitFor();
     await photograph(page, "connections-error");
     assert.equal((await callTool(stage.url, token, "whoami")).status, 200);

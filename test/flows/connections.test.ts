@@ -15,7 +15,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -30,6 +30,8 @@ for (const store of ["memory", "redis"] as const)
         throughProxy: upstream,
         ...(store === "redis" && redis.url !== undefined && { redisUrl: redis.url }),
         scopes: { "orders:read": { description: "See your orders", whenNeeded: true } },
+        apiScopes: ["orders:read"],
+        users: [{ ...ALICE, permissions: ["weather:read", "orders:read"] }, BOB],
         environment: { CONSENT: "remember" },
       });
     });
@@ -100,10 +102,13 @@ for (const store of ["memory", "redis"] as const)
         "what was used last comes first",
       );
       const [last, first] = entriesOn(page);
-      assert.match(first?.text ?? "", /A program on your computer · nobody verified its name/);
-      assert.match(first?.text ?? "", /Know who you are Read the current weather/);
-      assert.match(first?.text ?? "", /Allowed on \d+ \w+ \d{4} , last used 3 hours ago/);
-      assert.match(last?.text ?? "", /last used just now/);
+      assert.match(first?.text ?? "", /^[^·]*A program on your computer Last used 3 hours ago/);
+      assert.match(first?.text ?? "", /Allowed on \d+ \w+ \d{4}/);
+      assert.match(last?.text ?? "", /Last used just now/);
+      const once =
+        /They all know who you are and may: Read the current weather ?\. Nobody has checked their names\./;
+      assert.match(textOf(page.body), once, "what is true of all of them is said once");
+      for (const { text } of entriesOn(page)) assert.doesNotMatch(text, /weather|checked/);
 
       const afterwards = await endEntry(browser, page, "Claude Code");
       assert.equal(afterwards.url.href, `${stage.baseUrl}/connections`);
@@ -182,7 +187,7 @@ for (const store of ["memory", "redis"] as const)
       assert.deepEqual(more, []);
       assert.match(entry?.text ?? "", /2 sign-ins/);
       // The newest sign-in comes first.
-      const rest = await browser.submit(page, {}, { button: "End" });
+      const rest = await browser.submit(page, {}, { button: "Yes, end this one" });
       assert.match(textOf(rest.body), /Access ended: Codex \(1 of 2 sign-ins\)/);
       assert.equal(await isGood(two.access_token), false);
       assert.equal(await isGood(one.access_token), true);
@@ -204,7 +209,26 @@ for (const store of ["memory", "redis"] as const)
       const page = await openConnections(stage.baseUrl, { login: "dora" });
       const texts = entriesOn(page).map(({ text }) => text);
       assert.equal(texts.length, 2);
-      assert.ok(texts.some((text) => text.includes("claude.example · nobody verified its name")));
+      assert.ok(texts.some((text) => text.includes("claude.example")));
+    });
+
+    test("what only some may do is said there; one click ends nothing: every form is behind a step that shows it", async () => {
+      const everything = { parameters: { scope: "weather:read orders:read" } };
+      for (const [client_name, how] of [
+        ["Plain", {}],
+        ["Orders", everything],
+      ] as const) {
+        const client = await register(stage.baseUrl, { client_name });
+        await signInForTokens(stage.baseUrl, client, { login: "gina", ...how });
+      }
+      const page = await openConnections(stage.baseUrl, { login: "gina" });
+      const texts = new Map(entriesOn(page).map(({ name, text }) => [name, text]));
+      assert.match(texts.get("Orders") ?? "", /May also: See your orders/);
+      assert.doesNotMatch(texts.get("Plain") ?? "", /May also/);
+      const forms = page.body.match(/<form method="post" action="[^"]*\/connections\/end"/g) ?? [];
+      const steps = page.body.match(/<details class="(end|all)"><summary>(?:(?!<\/details>).)*<form/gs) ?? [];
+      assert.equal(forms.length, 3, "of each, and of all");
+      assert.equal(steps.length, forms.length);
     });
 
     test("all at once, after asking twice", async () => {
@@ -433,6 +457,6 @@ describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
     assert.equal(await other.stop(), 0);
     await other.start();
     const page = await openConnections(cluster.baseUrl, { login: "bob" });
-    assert.match(entriesOn(page)[0]?.text ?? "", /last used just now/);
+    assert.match(entriesOn(page)[0]?.text ?? "", /Last used just now/);
   });
 });

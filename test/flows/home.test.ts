@@ -58,9 +58,12 @@ describe("the page for people", () => {
     assert.match(words, /Say hello say_hello\s+Says hello .*?Needs only your sign-in/s);
     assert.match(
       words,
-      /Resources\s+order orders:\/\/order\/\{id\}\s+One order\s+Needs your permission: Change orders/,
+      /Resources\s+What your application can read here[^.]*\.\s+Show 1 resource\s*order orders:\/\/order\/\{id\}\s+One order\s+Needs your permission: Change orders/,
     );
-    assert.match(words, /Prompts\s+summary\s+A summary/);
+    assert.match(
+      words,
+      /Prompts\s+Questions that are written already[^.]*\.\s+Show 1 prompt\s*summary\s+A summary/,
+    );
   });
 
   test("shows each client's steps for this very server", async () => {
