@@ -107,7 +107,8 @@ button.link { padding: 0; border: 0; border-radius: 2px; font-weight: 400; color
 .none { padding: 1.6rem 1rem; text-align: center; border: 1px dashed var(--line); border-radius: 10px }
 .entries, .sign-ins { list-style: none; padding: 0; margin: .8rem 0; line-height: 1.4 }
 .entry, .sign-ins > li { display: grid; grid-template-columns: minmax(0, 1fr) 14rem 10rem; gap: 0 1.2rem; align-items: start; padding: .45rem 0; border-top: 1px solid var(--line) }
-.sign-ins > li { grid-template-columns: minmax(0, 1fr) 10rem }
+.sign-ins { padding-left: 1.2rem }
+.sign-ins > li { grid-template-columns: minmax(0, 1fr) auto }
 .entries p, .entry h2 { margin: 0 }
 .entry p { font-size: .9rem }
 .more { grid-column: 1 / -1; margin: .1rem 0 }
@@ -115,7 +116,7 @@ button.link { padding: 0; border: 0; border-radius: 2px; font-weight: 400; color
 .end > summary { font-size: .93rem; padding: .1rem 0 }
 .end button { margin-top: .3rem; padding: .35rem .7rem; font-size: .93rem; white-space: nowrap }
 @media (max-width: 38rem) {
-  .entry { grid-template-columns: minmax(0, 1fr) 9.5rem }
+  .entry { grid-template-columns: minmax(0, 1fr) auto }
   .when { grid-area: 2 / 1 }
   .end { grid-area: 1 / 2 / 3 }
 }

@@ -71,7 +71,7 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
 
     await page.setViewportSize(SMALLEST);
     const clients = await page.locator(".clients > label").allTextContents();
-    assert.equal(clients.length, 9);
+    assert.equal(clients.length, 12);
     for (const client of clients) {
       await choose(page, client);
       assert.equal(await scrollsSideways(page), false, client);

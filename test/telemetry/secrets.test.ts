@@ -451,7 +451,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
         .find(({ name }) => name === "form_token")?.value;
       secrets.add("form token", formToken);
       notePage(await browser.submit(page, { form_token: random() }, { button: "Sign out" }));
-      await browser.submit(page, { form_token: formToken ?? "", all: "yes" }, { button: "End access" });
+      await browser.submit(page, { form_token: formToken ?? "", all: "yes" }, { button: "Yes, end access" });
     }
 
     /** The provider refuses, and quotes everything it was sent. */
