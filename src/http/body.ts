@@ -2,6 +2,7 @@
  * Reads the bodies of requests: as they are sent, never inflated, within bounds, and counted as long as they are in use.
  * In place of express's own parsers, which know a limit for each body and none for all of them.
  */
+import { isUtf8 } from "node:buffer";
 import { parse as parseForm } from "node:querystring";
 import type { Request, RequestHandler, Response } from "express";
 import { OAuthError } from "../oauth/errors.ts";
@@ -76,6 +77,8 @@ export async function readJson(req: Request, res: Response, bounds: BodyBounds):
   if (values > maxValues)
     throw refused(413, "too_many_values", `The body has more than ${maxValues} values: send less at once.`);
   share.add(values * HEAP_PER_VALUE);
+  // RFC 8259 §8.1. Decoded all the same, other bytes would become text that nobody sent.
+  if (!isUtf8(bytes)) throw unreadable();
   return parseJson(bytes.toString("utf8"));
 }
 

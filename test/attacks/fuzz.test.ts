@@ -277,7 +277,8 @@ describe("fuzz", () => {
 
   test("after all this, the session is as good as before", async () => {
     assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
-    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(refreshed.status, 200, JSON.stringify(refreshed.body));
   });
 });
 

@@ -32,6 +32,9 @@ describe("bad input over HTTP", () => {
     "/.well-known/oauth-authorization-server",
     "/.well-known/oauth-authorization-server/mcp",
     "/mcp/.well-known/oauth-authorization-server",
+  ];
+  // The same, and what OpenID Connect Discovery asks for beside it.
+  const PROVIDER_METADATA = [
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/mcp",
     "/mcp/.well-known/openid-configuration",
@@ -40,6 +43,7 @@ describe("bad input over HTTP", () => {
   for (const [paths, name] of [
     [RESOURCE_METADATA, "the protected resource's metadata"],
     [SERVER_METADATA, "the authorization server's metadata"],
+    [PROVIDER_METADATA, "the OpenID provider's metadata"],
   ] as const)
     test(`${name} is the same document at every place where clients look`, async () => {
       const [first = ""] = paths;
@@ -91,7 +95,6 @@ describe("bad input over HTTP", () => {
       "/.env",
       "/.git/config",
       "/.well-known/oauth-authorization-server/other",
-      "/.well-known/jwks.json",
       "/%ff",
       "/%00",
       "/%2e%2e/%2e%2e/etc/passwd",
