@@ -102,7 +102,7 @@ async function moreSessions({
       scopes,
       tokens: upstream,
     };
-    const request = { clientId, redirectUri, codeChallenge, resource, scopes };
+    const request = { clientId, redirectUri, codeChallenge, resource, scopes, allowed: scopes };
     const opened = await rooms.grants.open(request, login);
     const asked: AuthorizationCodeRequest = {
       grant_type: "authorization_code",

@@ -32,7 +32,7 @@ export interface Budgets {
 const SHARE = 1 / 4;
 
 /** How much of a record counts as one point. A usual one is smaller. */
-export const BYTES_OF_POINT = 2_048;
+const BYTES_OF_POINT = 2_048;
 
 /** What a record costs, in points, by the bytes that it takes at rest: encrypted, in base64. */
 export function costOf(value: object): number {
