@@ -102,7 +102,10 @@ describe("the consent page", () => {
 describe("consent that is remembered", () => {
   let stage: Stage;
   before(async () => {
-    stage = await startStage({ environment: { CONSENT: "remember" } });
+    stage = await startStage({
+      environment: { CONSENT: "remember" },
+      scopes: { "weather:write": "Change the weather" },
+    });
   });
   after(() => stage.close());
 
@@ -134,7 +137,7 @@ describe("consent that is remembered", () => {
     const browser = await approvedBrowser(client);
     const stranger = await register(stage.baseUrl);
     for (const [who, parameters] of [
-      [client, { scope: "openid" }],
+      [client, { scope: "weather:write" }],
       [client, { redirect_uri: other }],
       [client, { prompt: "consent" }],
       [stranger, {}],
