@@ -153,6 +153,7 @@ for (const [name, provider] of Object.entries(cases))
 
     if (provider.backchannelLogout)
       test("logout: signing out at the provider ends that login session here", async () => {
+        stage.clock.ahead = 0; // the provider's clock, which says when it reported this
         const browser = newBrowser();
         const parameters = await authorize(stage.baseUrl, client, { browser });
         const tokens: Tokens = (await redeem(stage.baseUrl, client, parameters.get("code"))).body;
