@@ -79,13 +79,8 @@ export function createClientAuthentication(
     authenticate(metadata, _client, body, headers) {
       const [first, other] = secretMethods(config, { ...metadata });
       second = learned === undefined ? other : undefined;
-      const ofRevocation = metadata.revocation_endpoint_auth_methods_supported;
-      const isRevocation = !body.has("grant_type");
-      const listed =
-        isRevocation && config.tokenEndpointAuthMethod === "auto" && Array.isArray(ofRevocation)
-          ? ofList(ofRevocation)
-          : undefined;
-      add(listed ?? learned ?? first, body, headers);
+      // Revocation goes the same way: what is listed for it is not so everywhere (Glewlwyd lists what it refuses).
+      add(learned ?? first, body, headers);
     },
 
     /** A request whose client was rejected did nothing: codes and tokens are looked at after it (RFC 6749 §4.1.3, §6). */

@@ -301,7 +301,7 @@ describe("the client secret goes", () => {
     }
   });
 
-  test("to the revocation endpoint in the way that that one lists", async () => {
+  test("to the revocation endpoint as to the token endpoint, whatever is listed for it", async () => {
     const { client, login, posted } = await start({
       discovery: (document) => ({
         ...document,
@@ -310,7 +310,7 @@ describe("the client secret goes", () => {
     });
     await client.revoke((await login()).refreshToken);
     const [revocation] = posted.filter(({ path }) => path === "/token/revocation");
-    assert.match(revocation?.authorization ?? "", /^Basic /);
+    assert.equal(revocation?.authorization, undefined);
   });
 
   test("plainly where an operator knows that the provider does not decode", async () => {
@@ -335,6 +335,7 @@ describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
     const { client, provider, login } = await start(SIGNED);
     const { claims, refreshToken } = await login();
     assert.deepEqual([claims.name, claims.roles], ["Alice", ["chief"]]);
+    await delay(1_200); // keys are asked for once a second at most
     await provider.rotateKeys();
     const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
     assert.deepEqual(renewed.claims?.roles, ["chief"]);
