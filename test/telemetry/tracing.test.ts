@@ -129,11 +129,11 @@ describe("traces", () => {
     const alone = await startStage({ issuer: "http://localhost:9" });
     try {
       await signInForTokens(alone.baseUrl, await register(alone.baseUrl)).catch(() => {});
-      const failed = await collector.traceWith("POST /consent");
-      const upstream = failed.find(({ name }) => name === "upstream authorization_url");
+      const failed = await collector.traceWith("GET /authorize");
+      const upstream = failed.find(({ name }) => name === "upstream discovery");
       assert.equal(upstream?.status, 2);
       assert.match(String(upstream.attributes["error.type"]), /^[a-z_]+$/);
-      assert.equal(failed.find(({ name }) => name === "POST /consent")?.status, 2);
+      assert.equal(failed.find(({ name }) => name === "GET /authorize")?.status, 2);
       assert.doesNotMatch(JSON.stringify(failed), /localhost:9|ECONNREFUSED/);
     } finally {
       await alone.close();

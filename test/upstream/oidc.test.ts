@@ -4,6 +4,7 @@ import { createServer, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { importJWK, type JWTPayload, SignJWT } from "jose";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config.ts";
