@@ -95,7 +95,7 @@ describe("entries", () => {
 });
 
 test("how long ago", () => {
-  const now = 1_764_100_000; // 25 November 2025
+  const now = 1_766_692_000; // 25 December 2025
   const cases: Array<[number, string]> = [
     [-30, "just now"], // another replica's clock
     [0, "just now"],
@@ -106,7 +106,7 @@ test("how long ago", () => {
     [172_799, "47 hours ago"],
     [172_800, "2 days ago"],
     [59 * 86_400, "59 days ago"],
-    [60 * 86_400, "on 26 September 2025"],
+    [60 * 86_400, "on 26 Oct 2025"],
   ];
   for (const [seconds, words] of cases) assert.equal(ago(now - seconds, now), words);
 });
