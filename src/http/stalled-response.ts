@@ -7,7 +7,8 @@ import type { RequestHandler } from "express";
  */
 export function cutWhenStalled(milliseconds: number): RequestHandler {
   return (_req, res, next) => {
-    // A socket's time-out begins anew when the client takes something or sends something.
+    // A socket's time-out begins anew when the client takes something or sends something. Node.js asks what was taken when
+    // the time is over, so what a client took at the beginning counts once more: it is cut after twice the time at most.
     res.once("prefinish", () =>
       res.setTimeout(milliseconds, () => {
         res.locals.reason = "answer_not_taken";

@@ -42,7 +42,7 @@ describe("a slow client", { concurrency: true }, () => {
     }
   });
 
-  test("that does not take the end of its answer is cut after a minute", async (t) => {
+  test("that does not take the end of its answer is cut after a minute or two", async (t) => {
     const big = defineTool({
       name: "big",
       description: "More than sockets hold",
@@ -72,7 +72,7 @@ describe("a slow client", { concurrency: true }, () => {
     await eventually(
       "it is cut",
       () => stage.log.some(({ path, reason }) => path === "/mcp" && reason === "answer_not_taken"),
-      120,
+      240,
     );
   });
 
