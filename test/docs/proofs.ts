@@ -45,7 +45,7 @@ export function mentionsInNames(): Array<{
   source: string;
 }> {
   const files = readdirSync(`${root}test`, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".test.ts") && !file.includes("node_modules"))
+    .filter((file) => /\.(test|long)\.ts$/.test(file) && !file.includes("node_modules"))
     .map((file) => `test/${file}`);
   return files.flatMap((file) => {
     const source = readFileSync(`${root}${file}`, "utf8");
