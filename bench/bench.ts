@@ -1,10 +1,13 @@
 /**
  * `npm run bench`: what authentication costs here, beside the SDKs without it and a peer with it. Loopback only, bounded;
  * prints its results and writes them to `bench/results.md`. `npm run bench -- --quick` looks whether all of it works.
+ * `npm run bench -- --growth` measures what a million sessions make slower, and prints it alone.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { signIn, startDeployment } from "./deployment.ts";
+import { growthReport } from "./growth-report.ts";
 import { measureCalls } from "./measure-calls.ts";
+import { measureGrowth } from "./measure-growth.ts";
 import { measureSessions } from "./measure-sessions.ts";
 import { measureStart } from "./measure-start.ts";
 import { meterRedis } from "./redis-meter.ts";
@@ -14,6 +17,14 @@ const isQuick = process.argv.includes("--quick");
 const effort = isQuick
   ? { rounds: 2, requests: 300, warmUp: 300, coldSessions: 1_000 }
   : { rounds: 5, requests: 1_500, warmUp: 2_500, coldSessions: 1_000 };
+
+if (process.argv.includes("--growth")) {
+  const growth = isQuick
+    ? { members: 20_000, rounds: 3, removed: 500 }
+    : { members: 1_000_000, rounds: 40, removed: 20_000 };
+  process.stdout.write(growthReport(await measureGrowth(growth)));
+  process.exit();
+}
 
 const deployment = await startDeployment();
 try {

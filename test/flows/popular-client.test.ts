@@ -1,12 +1,7 @@
 /** A client that thousands use is removed: all of it ends, however often that fails, and Redis and memory are spared. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
-import { pino } from "pino";
-import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { createSealer } from "../../src/storage/sealer.ts";
-import { Grant } from "../../src/tokens/grant.ts";
-import { clientIndex, subjectIndex } from "../../src/tokens/grant-index.ts";
+import { copyGrant } from "../support/copied-grants.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -46,23 +41,10 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
     await redis.stop();
   });
 
-  /** As many grants as if so many people had signed in, each with a refresh token of the provider. */
   async function signInThousands(accessToken: string): Promise<void> {
     const grant = await stage.grantOf(accessToken);
     assert.ok(grant !== undefined);
-    const { records, config } = stage;
-    const sealer = createSealer(config.secretKeys);
-    const log = pino({ level: "silent" });
-    const store = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
-    for (let i = 0; i < HOLDERS; i += 100)
-      await Promise.all(
-        Array.from({ length: 100 }, async (_, j) => {
-          const copy = { ...grant, id: randomBytes(16).toString("base64url"), subject: `user ${i + j}` };
-          const names = [clientIndex(copy.clientId), subjectIndex(copy.subject)];
-          await records.indexes.add(names, copy.id, { due: 3_600, latest: 3_600 });
-          await store.put(copy.id, copy, 3_600);
-        }),
-      );
+    await copyGrant(stage, grant, HOLDERS);
   }
 
   const remove = (client: Registered) =>
