@@ -11,7 +11,7 @@ ${members.toLocaleString("en")} members in the indexes of a user, a client and a
 ${steps.map(({ step, emptyMs, fullMs, ratio }) => `| ${step} | ${shown(emptyMs, 1)} | ${shown(fullMs, 1)} | ${shown(ratio, 2)} |`).join("\n")}
 
 The longest that one command held Redis: ${inMs(longestCommand.microseconds)} ms (${longestCommand.command}).
-Removing a registration with ${removal.grants.toLocaleString("en")} live grants: ${removal.seconds.toFixed(1)} s, the longest command ${inMs(removal.longestMicroseconds)} ms.
+Removing a registration with ${removal.grants.toLocaleString("en")} live grants: ${removal.seconds.toFixed(1)} s in ${removal.requests} requests, the longest command ${inMs(removal.longestMicroseconds)} ms.
 `;
 }
 
