@@ -35,7 +35,7 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
 function endsGrant(status: number, code: string): boolean {
   if (SPEAKS_OF_THE_USER.has(code)) return true;
   return (
-    (status === 400 || status === 403) && isOAuthCode(code) && !isOurMistake(code) && !isThrottling(code)
+    (status === 400 || status === 403) && isOAuthCode(code) && !isOurMistake(code) && !passesByItself(code)
   );
 }
 
@@ -55,9 +55,16 @@ function isOurMistake(code: string): boolean {
   return /(^|_)client(_|$)|^unsupported_|dpop/.test(code) || code === "invalid_target";
 }
 
-/** Said with 429 by most, and by some with 400 or 403. */
-function isThrottling(code: string): boolean {
-  return /rate_?limit|throttl|quota|too_many|slow_down|try_again|temporar|unavailable|time_?out|(server|internal)_error/.test(
-    code,
-  );
+/**
+ * Throttling and outages, which most say with 429 and 5xx, and some with 400 or 403: Salesforce's hiccups are
+ * `unknown_error`, "retry your request".
+ */
+function passesByItself(code: string): boolean {
+  return PASSING.some((pattern) => pattern.test(code));
 }
+
+const PASSING = [
+  /rate_?limit|limit_?(exceeded|reached)|throttl|quota|too_many|slow_down/,
+  /try_again|retry|temporar|unavailable|maintenance|overload|busy|time_?out/,
+  /(server|internal|unknown|unexpected|gateway|upstream|backend|network|connection)_(error|failure)/,
+];

@@ -49,6 +49,13 @@ describe("what the identity provider answers", () => {
     ["400 slow_down", { status: 400, body: '{"error":"slow_down"}' }],
     ["400 temporarily_unavailable", { status: 400, body: '{"error":"temporarily_unavailable"}' }],
     ["403 server_error", { status: 403, body: '{"error":"server_error"}' }],
+    [
+      "400 unknown_error: a hiccup of Salesforce",
+      { status: 400, body: '{"error":"unknown_error","error_description":"retry your request"}' },
+    ],
+    ["403 of a provider that is being maintained", { status: 403, body: '{"error":"maintenance_mode"}' }],
+    ["400 of a limit that is used up", { status: 400, body: '{"error":"request_limit_exceeded"}' }],
+    ["400 of a gateway that reaches nobody", { status: 400, body: '{"error":"upstream_failure"}' }],
     ["403 of a gateway", { status: 403, body: '{"error":"Forbidden"}' }],
     ["403 of a gateway, written as a code", { status: 403, body: '{"error":"forbidden"}' }],
     ["403 of a gateway that has a message", { status: 403, body: '{"message":"Forbidden"}' }],
