@@ -85,6 +85,7 @@ describe("a sign-in that stops", () => {
     assert.equal(page.status, 503);
     assert.equal(page.headers.get("refresh"), null);
     assert.ok(Number(page.headers.get("retry-after")) > 0);
+    assert.match(page.body, /<a href="">Try again<\/a> · <a/, "what helps in an outage comes first");
     const href = /<a href="([^"]+)">Back to/.exec(page.body)?.[1]?.replaceAll("&amp;", "&") ?? "";
     assert.equal(new URL(href).searchParams.get("error"), "temporarily_unavailable");
   });
@@ -135,6 +136,17 @@ describe("a sign-in that stops", () => {
         says: /^The identity provider did not sign the user in\.$/,
       });
     }
+  });
+
+  test("an error code out of all measure is not shown at its length", async () => {
+    const running = await start();
+    const { browser, callback } = await atCallback(running);
+    callback.searchParams.delete("code");
+    callback.searchParams.set("error", "x".repeat(3_000));
+    const page = await browser.get(callback);
+    assert.equal(page.status, 400);
+    assert.match(page.body, /<code>x{64}<\/code>/);
+    assert.doesNotMatch(page.body, /x{65}/);
   });
 
   test("an answer that our own check refuses is not said to be the provider's words", async () => {
