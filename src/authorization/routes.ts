@@ -209,9 +209,13 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
         "This page was opened in another browser, or this browser refuses cookies. Start the sign-in again here.",
         { reason: "another_browser" },
       );
+    const tryAgain = authorizationRequestUrl(baseUrl, asked.request);
+    const stop = (error: unknown) => {
+      throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
+    };
     if (decision === "deny") {
       // It leads nowhere, and is written down like a sign-in that does.
-      await countAddress(records.rateLimits, perAddress, req.ip);
+      await countAddress(records.rateLimits, perAddress, req.ip).catch(stop);
       const { clientId, scopes } = asked.request;
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
       throw denied(asked);
@@ -221,10 +225,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);
     const approval = remembering ? { remember: asked.request.scopes } : {};
-    const tryAgain = authorizationRequestUrl(baseUrl, asked.request);
-    await goUpstream(approved, approval, req, res).catch((error) => {
-      throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
-    });
+    await goUpstream(approved, approval, req, res).catch(stop);
   });
 
   // Express would answer HEAD with the handler of GET, which uses the login up.

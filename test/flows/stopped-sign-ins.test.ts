@@ -105,6 +105,9 @@ describe("a sign-in that stops", () => {
     const client = await register(running.baseUrl);
     const browser = newBrowser();
     const consent = await browser.get(authorizeUrl(running.baseUrl, client));
+    const refused = await browser.submit(consent, {}, { button: "deny" });
+    assert.equal(refused.status, 429);
+    assertWayBack(refused, running, { error: "temporarily_unavailable", says: /Try again in \d+ seconds/ });
     const page = await browser.submit(consent, {}, { button: "approve" });
     assert.equal(page.status, 429);
     assertWayBack(page, running, { error: "temporarily_unavailable", says: /Try again in \d+ seconds/ });
