@@ -141,6 +141,28 @@ describe("a sign-in that stops", () => {
     }
   });
 
+  test("a provider that says nothing with access_denied, or nothing to be seen, sends the user on at once", async () => {
+    const running = await start();
+    for (const description of ["", " ", "\u200b\u202e"]) {
+      const { browser, callback } = await atCallback(running);
+      callback.searchParams.delete("code");
+      callback.searchParams.set("error", "access_denied");
+      callback.searchParams.set("error_description", description);
+      const answer = await browser.get(callback);
+      assert.equal(answer.redirectedTo?.searchParams.get("error"), "access_denied");
+    }
+  });
+
+  test("what the provider says is shown without characters that hide or reorder what a person reads", async () => {
+    const running = await start();
+    const { browser, callback } = await atCallback(running);
+    callback.searchParams.delete("code");
+    callback.searchParams.set("error", "access_denied");
+    callback.searchParams.set("error_description", "Please verify \u202eyour\u0000\r\n e-mail\u200b address");
+    const page = await browser.get(callback);
+    assert.match(page.body, / Please verify your e-mail address</);
+  });
+
   test("an error code out of all measure is not shown at its length", async () => {
     const running = await start();
     const { browser, callback } = await atCallback(running);
