@@ -15,10 +15,11 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
     const { code } = cause;
+    const isOurs = isOurMistake(cause);
     // Absent where the answer was a good one that our own check refused.
     const status = cause.cause instanceof oidc.ResponseBodyError ? cause.cause.status : undefined;
-    if (status !== undefined && endsGrant(status, code)) throw cause;
-    throw isOurMistake(code)
+    if (status !== undefined && !isOurs && endsGrant(status, code)) throw cause;
+    throw isOurs
       ? new UnavailableError("identity provider", {
           reason: "upstream_refresh_misconfigured",
           cause,
@@ -34,9 +35,7 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
  */
 function endsGrant(status: number, code: string): boolean {
   if (SPEAKS_OF_THE_USER.has(code)) return true;
-  return (
-    (status === 400 || status === 403) && isOAuthCode(code) && !isOurMistake(code) && !passesByItself(code)
-  );
+  return (status === 400 || status === 403) && isOAuthCode(code) && !passesByItself(code);
 }
 
 const PHRASES = new Set(Object.values(STATUS_CODES).map(asCode));
@@ -50,10 +49,16 @@ function asCode(phrase = ""): string {
   return phrase.toLowerCase().replaceAll(/\W+/g, "_");
 }
 
-/** Of this server's registration or request: repaired there, or in our settings, and then every session goes on. */
-function isOurMistake(code: string): boolean {
+/**
+ * Of this server's registration or request: repaired there, or in our settings, and then every session goes on. A secret that
+ * the provider does not look for where it was sent is `invalid_request` (RFC 6749 §5.2), as a refresh token is elsewhere.
+ */
+function isOurMistake({ code, description = "" }: UpstreamRefusal): boolean {
+  if (code === "invalid_request") return SPEAKS_OF_CREDENTIALS.test(description);
   return /(^|_)client(_|$)|^unsupported_|dpop/.test(code) || code === "invalid_target";
 }
+
+const SPEAKS_OF_CREDENTIALS = /client[ _-]?(id|secret|authentication|credentials|assertion)/i;
 
 /**
  * Throttling and outages, which most say with 429 and 5xx, and some with 400 or 403: Salesforce's hiccups are

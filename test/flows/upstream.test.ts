@@ -75,6 +75,10 @@ describe("what the identity provider answers", () => {
       "400 unauthorized_client: a grant type is off",
       { status: 400, body: '{"error":"unauthorized_client"}' },
     ],
+    [
+      "400 invalid_request: the client is not looked for where it was sent",
+      { status: 400, body: '{"error":"invalid_request","error_description":"Missing parameter: client_id"}' },
+    ],
     ["403 disabled_client", { status: 403, body: '{"error":"disabled_client"}' }],
     ["400 unsupported_grant_type", { status: 400, body: '{"error":"unsupported_grant_type"}' }],
     ["400 invalid_target: an API was renamed", { status: 400, body: '{"error":"invalid_target"}' }],
