@@ -336,6 +336,30 @@ describe("between deployments, users and registrations", () => {
     }
   });
 
+  test("the next user of the browser is asked for all that the client asks for, and for no more, whatever the first one refused", async () => {
+    const scopes = { "notes:read": "Read notes", "notes:write": "Write notes" };
+    const stage = await startStage({ environment: { CONSENT: "remember" }, scopes });
+    try {
+      const client = await register(stage.baseUrl);
+      const providerUrl = new URL(stage.identityProvider.issuer).origin;
+      const inAll = (page: string) =>
+        [...page.matchAll(/name="scope" value="([^"]+)"/g)].map(([, name]) => name);
+      for (const refused of [["notes:read"], ["notes:read", "notes:write"]]) {
+        const browser = newBrowser();
+        const url = authorizeUrl(stage.baseUrl, client, { scope: "notes:read notes:write" });
+        const page = await browser.get(url);
+        const login = await browser.submit(page, { remember: "yes" }, { button: "approve", untick: refused });
+        await browser.submit(login, { login: ALICE.subject });
+        const left = await browser.get(`${providerUrl}/session/end`);
+        await browser.submit(left, { logout: "yes" });
+        const asked = await browser.submit(await browser.get(url), { login: "bob" });
+        assert.deepEqual(inAll(asked.body), ["notes:read", "notes:write"], refused.join());
+      }
+    } finally {
+      await stage.close();
+    }
+  });
+
   test("a removed registration takes its grants along, and no request in flight brings it back", async () => {
     const stage = await startStage();
     try {
