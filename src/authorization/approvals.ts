@@ -16,7 +16,7 @@ export const Approval = z.object({
   subject: z.string(),
   asked: z.array(z.string()),
   granted: z.array(z.string()),
-  /** Seconds since the epoch. */
+  /** When they said so, seconds since the epoch: what was withdrawn since then is not approved, whenever it is stored. */
   approvedAt: z.number().default(0),
 });
 export type Approval = z.infer<typeof Approval>;
@@ -25,11 +25,7 @@ export type Approval = z.infer<typeof Approval>;
 export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
 
 export interface Approvals {
-  remember(
-    browser: BrowserHash,
-    asked: Approvable,
-    approved: Pick<Approval, "subject" | "granted">,
-  ): Promise<void>;
+  remember(browser: BrowserHash, asked: Approvable, approved: Omit<Approval, "asked">): Promise<void>;
   /** What was approved of an unchanged request before; undefined if the user must be asked. */
   find(browser: BrowserHash, request: Approvable): Promise<Approval | undefined>;
   /** What this user approved of this client counts no more, wherever it was. */
@@ -50,7 +46,7 @@ export function createApprovals({ store, records, seconds, now }: Rooms): Approv
     `withdrawn:${sha256(JSON.stringify([subject, clientId]))}`;
   return {
     remember: (browser, asked, approved) =>
-      store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes, approvedAt: now() }, seconds),
+      store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes }, seconds),
     async find(browser, request) {
       const approval = await store.get(keyOf(browser, request));
       if (approval === undefined || !sameScopes(approval.asked, request.scopes)) return undefined;

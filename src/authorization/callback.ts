@@ -113,7 +113,8 @@ async function openGrant(
     .catch((cause) => spentButNotStored(cause, request));
   await refuseIfEnded(code, user, login, rooms);
   if (login.remember !== undefined) {
-    const consented = { subject, granted: request.scopes };
+    const approvedAt = login.expiresAt - rooms.transactionSeconds;
+    const consented = { subject, granted: request.scopes, approvedAt };
     await approvals
       .remember(login.browser, { ...request, scopes: login.remember }, consented)
       // The user is signed in, and is asked once more another time.

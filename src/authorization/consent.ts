@@ -13,7 +13,7 @@ import type { Surroundings } from "../surroundings.ts";
 import type { Endings } from "../tokens/endings.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
 import { begin } from "./login.ts";
-import type { AwaitingConsent, ClientLogin, Logins } from "./transaction.ts";
+import type { AwaitingConsent, Consented, Logins } from "./transaction.ts";
 
 export interface ConsentPage {
   client: Client;
@@ -114,7 +114,7 @@ interface Rooms {
  */
 export async function approve(
   { request, browser }: AwaitingConsent,
-  approval: Pick<ClientLogin, "remember" | "approvedBy">,
+  approval: Consented,
   from: string,
   rooms: Surroundings & Rooms,
 ): Promise<URL> {

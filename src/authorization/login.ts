@@ -114,8 +114,12 @@ const FOUND = new Map([
 ]);
 
 export function saidBy({ code, description }: UpstreamRefusal): Said {
-  return { code, description, found: description === undefined ? FOUND.get(code) : undefined };
+  const found = description === undefined ? FOUND.get(code) : undefined;
+  return { code: code.slice(0, MAX_CODE), description, found };
 }
+
+/** Real ones have some thirty characters. */
+const MAX_CODE = 64;
 
 function expired(): OAuthError {
   return new OAuthError(

@@ -35,7 +35,7 @@ import {
   type AuthorizationRequest,
   type AwaitingConsent,
   authorizationRequestUrl,
-  type ClientLogin,
+  type Consented,
   type Logins,
   openConsent,
   sealConsent,
@@ -136,12 +136,12 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     request: AuthorizationRequest,
     known: BrowserHash | undefined,
     prompt: string | undefined,
-  ): Promise<{ scopes: string[]; approvedBy?: string } | undefined> {
+  ): Promise<(Consented & { scopes: string[] }) | undefined> {
     if (consent.mode === "never") return { scopes: request.scopes };
     const mayBeSilent =
       consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
     const approval = mayBeSilent && known !== undefined ? await approvals.find(known, request) : undefined;
-    return approval && { scopes: approval.granted, approvedBy: approval.subject };
+    return approval && { scopes: approval.granted, approvedBy: approval.subject, asked: request.scopes };
   }
 
   function askingPage(client: Client, transaction: AwaitingConsent): Html {
@@ -159,7 +159,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
 
   async function goUpstream(
     approved: AwaitingConsent,
-    approval: Pick<ClientLogin, "remember" | "approvedBy">,
+    approval: Consented,
     req: Request,
     res: Response,
   ): Promise<void> {
@@ -209,9 +209,13 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
         "This page was opened in another browser, or this browser refuses cookies. Start the sign-in again here.",
         { reason: "another_browser" },
       );
+    const tryAgain = authorizationRequestUrl(baseUrl, asked.request);
+    const stop = (error: unknown) => {
+      throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
+    };
     if (decision === "deny") {
       // It leads nowhere, and is written down like a sign-in that does.
-      await countAddress(records.rateLimits, perAddress, req.ip);
+      await countAddress(records.rateLimits, perAddress, req.ip).catch(stop);
       const { clientId, scopes } = asked.request;
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
       throw denied(asked);
@@ -221,10 +225,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);
     const approval = remembering ? { remember: asked.request.scopes } : {};
-    const tryAgain = authorizationRequestUrl(baseUrl, asked.request);
-    await goUpstream(approved, approval, req, res).catch((error) => {
-      throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
-    });
+    await goUpstream(approved, approval, req, res).catch(stop);
   });
 
   // Express would answer HEAD with the handler of GET, which uses the login up.
@@ -242,7 +243,10 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const completed = await finishAuthorization(parameters, state, login, around).catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
     });
-    if ("askAgain" in completed) return res.redirect(302, authorizationRequestUrl(baseUrl, request));
+    if ("askAgain" in completed) {
+      const asked = { ...request, scopes: login.asked ?? request.scopes };
+      return res.redirect(302, authorizationRequestUrl(baseUrl, asked));
+    }
     await keepDocument(request.clientId, req, res);
     const { redirectUri } = request;
     const answer = { code: completed.code, state: request.state, iss: baseUrl };

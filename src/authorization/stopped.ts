@@ -37,9 +37,9 @@ export function stopped(
   const { reason, status, cause, retryAfterSeconds } = error;
   const detail: ErrorDetail = { reason, status, cause, ...(retryAfterSeconds && { retryAfterSeconds }) };
   const code = codeOf(error);
-  if (!mayReturn) return new UntrustedRedirectError(code, error.message, request, detail);
   const helps = isOutage && code !== "server_error";
-  return new SignInStoppedError(code, error.message, request, { ...detail, ...(helps && { tryAgain }) });
+  const Stopped = mayReturn ? SignInStoppedError : UntrustedRedirectError;
+  return new Stopped(code, error.message, request, { ...detail, ...(helps && { tryAgain }) });
 }
 
 /** RFC 6749 §4.1.2.1. What the operator has to repair is not temporary, although it is a 503 for everybody. */

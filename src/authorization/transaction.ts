@@ -67,7 +67,12 @@ const ClientLogin = z.object({
   remember: z.array(z.string()).optional(),
   /** Nobody was asked, because this user approved before. Anybody else must be. */
   approvedBy: z.string().optional(),
+  /** All that the client asked for, of which that user approved `request.scopes`: for who is asked in their place. */
+  asked: z.array(z.string()).optional(),
 });
+
+/** What is known of the user's approval before they sign in. */
+export type Consented = Pick<z.infer<typeof ClientLogin>, "remember" | "approvedBy" | "asked">;
 
 /** Somebody wants to see their own connections. No client waits for it, so there is nobody whom it could give a code. */
 const ConnectionsLogin = z.object({ step: z.literal("connections"), ...bonds });

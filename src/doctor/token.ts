@@ -253,8 +253,8 @@ function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[
       : [
           warning(
             "token.claims",
-            `The claim ${path} of its user cannot be read: ${problem}`,
-            "Have the provider send a list of texts in that claim, then let the client sign in again.",
+            `The claim ${path} of its user may say more than is read of it: ${problem}`,
+            "If it holds several names, have the provider send a list of texts, then let the client sign in again.",
           ),
         ];
   });

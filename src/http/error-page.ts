@@ -83,7 +83,10 @@ function wayOn(
   if (back !== undefined) {
     // Nobody knows whether it is theirs: the button names the place.
     const application = error instanceof UntrustedRedirectError ? back.where : "your application";
-    const again = error instanceof SignInStoppedError ? error.tryAgain : undefined;
+    const again =
+      error instanceof SignInStoppedError || error instanceof UntrustedRedirectError
+        ? error.tryAgain
+        : undefined;
     return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a> · `}<a href="${back.href}">Back to ${application}</a></p>`;
   }
   if (leadsTo === "connections")

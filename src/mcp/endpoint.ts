@@ -121,7 +121,7 @@ async function passOnCancellation(
 
 /** What a client of the 2025 generation can say, and be asked, while its call runs; one of 2026-07-28 hangs up. */
 function converse(
-  { message, revision }: OrdinaryRequest,
+  { message, revision, jsonOnly }: OrdinaryRequest,
   req: Request,
   caller: Caller,
   { questions, cancellations, sessionIds }: McpEndpointOptions,
@@ -130,7 +130,8 @@ function converse(
   const ask = () => questions.ask(grantId);
   const sessionId = revision === undefined ? req.get(SESSION_ID) : undefined;
   if (sessionId === undefined) return { ask, onCancelled: () => () => {} };
-  caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
+  // Who takes no event stream cannot be asked, whatever it said at the handshake.
+  if (jsonOnly !== true) caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
   const call = { grantId, sessionId, requestId: message.id };
   return { ask, onCancelled: (cancel) => cancellations.listen(call, cancel) };
 }

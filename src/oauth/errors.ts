@@ -75,11 +75,28 @@ export class AuthorizationError extends OAuthError {
   }
 }
 
+interface MayTryAgain extends ErrorDetail {
+  /** Where the person may try once more, from the page that says so; undefined where that cannot help. */
+  tryAgain?: string | undefined;
+}
+
 /**
  * The same before the user was asked, for an address that nobody vouches for: it is shown to the person, who decides whether
  * to go there (RFC 9700 §4.11.2).
  */
-export class UntrustedRedirectError extends AuthorizationError {}
+export class UntrustedRedirectError extends AuthorizationError {
+  readonly tryAgain: string | undefined;
+
+  constructor(
+    code: OAuthErrorCode,
+    description: string,
+    to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
+    detail: MayTryAgain,
+  ) {
+    super(code, description, to, detail);
+    this.tryAgain = detail.tryAgain;
+  }
+}
 
 /** Why nobody was signed in: what the identity provider said, or what our own check of its answer found. */
 export interface Said {
@@ -127,14 +144,13 @@ export class NotAdmittedError extends AuthorizationError {}
  * waits for it, soon after.
  */
 export class SignInStoppedError extends AuthorizationError {
-  /** Where the person may try once more, from the page that says so; undefined where that cannot help. */
   readonly tryAgain: string | undefined;
 
   constructor(
     code: OAuthErrorCode,
     description: string,
     to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
-    detail: ErrorDetail & { tryAgain?: string | undefined },
+    detail: MayTryAgain,
   ) {
     super(code, description, to, detail);
     this.tryAgain = detail.tryAgain;

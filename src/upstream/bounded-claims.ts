@@ -54,7 +54,7 @@ function tellOnce(log: Pick<Surroundings["log"], "warn">) {
       told.add(path);
       log.warn(
         { reason: "claim_not_understood", claim: path, problem },
-        "A claim that decides is not written as a list of names: what is in it gives nobody anything. Have the provider send a list of texts",
+        "A claim that decides is not written as a list of names: what is in it may give nobody anything. If it holds several names, have the provider send a list of texts",
       );
     }
   };

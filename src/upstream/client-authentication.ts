@@ -4,6 +4,7 @@
  */
 import type { ClientAuth, CustomFetch } from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
+import { SPEAKS_OF_THE_USER } from "./answers.ts";
 
 /** `client_secret_basic_plain` is Basic for a provider that does not percent-decode it, as RFC 6749 §2.3.1 would have it. */
 export const SECRET_METHODS = [
@@ -67,7 +68,8 @@ export function createClientAuthentication(
 ): ClientAuthentication {
   const { clientId, clientSecret } = config;
   let learned: SecretMethod | undefined;
-  let second: SecretMethod | undefined;
+  /** The way that is left to try, of each request: by its body, because others learn while it is under way. */
+  const left = new WeakMap<URLSearchParams, SecretMethod>();
 
   function add(method: SecretMethod, body: URLSearchParams, headers: Headers): void {
     const added = secretAs(method, clientId, clientSecret);
@@ -77,8 +79,8 @@ export function createClientAuthentication(
 
   return {
     authenticate(metadata, _client, body, headers) {
-      const [first, other] = secretMethods(config, { ...metadata });
-      second = learned === undefined ? other : undefined;
+      const [first, second] = secretMethods(config, { ...metadata });
+      if (learned === undefined && second !== undefined) left.set(body, second);
       // Revocation goes the same way: what is listed for it is not so everywhere (Glewlwyd lists what it refuses).
       add(learned ?? first, body, headers);
     },
@@ -87,10 +89,9 @@ export function createClientAuthentication(
     async fetch(url, options) {
       const response = await send(url, options);
       const { body } = options;
-      const other = second;
-      if (other === undefined || !(body instanceof URLSearchParams) || !(await rejectsClient(response)))
-        return response;
-      const again = new URLSearchParams(body);
+      const other = body instanceof URLSearchParams ? left.get(body) : undefined;
+      if (other === undefined || !(await rejectsClient(response))) return response;
+      const again = new URLSearchParams(body as URLSearchParams);
       for (const name of ["client_id", "client_secret"]) again.delete(name);
       const headers = new Headers(options.headers);
       add(other, again, headers);
@@ -99,14 +100,30 @@ export function createClientAuthentication(
         body: again,
         headers: Object.fromEntries(headers.entries()),
       });
-      if (!(await rejectsClient(answered))) learned = other;
-      return answered;
+      if (answered.ok) learned = other;
+      return (await sawClient(answered)) ? answered : response;
     },
   };
 }
 
+/** Some say with 401 that the user has to sign in again. */
 async function rejectsClient(response: Response): Promise<boolean> {
-  if (response.status === 401) return true;
-  if (response.status !== 400) return false;
-  return /"error"\s*:\s*"invalid_client"/.test(await response.clone().text());
+  if (response.status !== 400 && response.status !== 401) return false;
+  const code = await codeOf(response);
+  return response.status === 401 ? !SPEAKS_OF_THE_USER.has(code ?? "") : code === "invalid_client";
+}
+
+/**
+ * Whether an answer says more than that the client was not found where it was looked for: to who looks into the body alone,
+ * a secret in the header is a request without a client, which RFC 6749 §5.2 calls `invalid_request`. Taken for the answer,
+ * that would end the session of every user for our own wrong secret.
+ */
+async function sawClient(response: Response): Promise<boolean> {
+  if (response.ok || response.status === 429 || response.status >= 500) return true;
+  const code = await codeOf(response);
+  return code !== undefined && code !== "invalid_request" && !(await rejectsClient(response));
+}
+
+async function codeOf(response: Response): Promise<string | undefined> {
+  return /"error"\s*:\s*"(\w+)"/.exec(await response.clone().text())?.[1];
 }

@@ -1,5 +1,6 @@
 /** What the rooms ask of the identity provider of which we are the confidential client. */
 import { z } from "zod";
+import { readableName } from "../oauth/readable-name.ts";
 
 /** What the provider gave us for one user. Never leaves this process except encrypted. */
 export const UpstreamTokens = z.object({
@@ -79,7 +80,7 @@ export type Identity = Authentication & Pick<UpstreamLogin, "claims">;
 export class UpstreamRefusal extends Error {
   /** The provider's OAuth error code. */
   readonly code: string;
-  /** What the provider added to it. */
+  /** What the provider added to it, as people can see it. */
   readonly description: string | undefined;
 
   constructor(code: string, options: { description?: string | undefined; cause?: unknown } = {}) {
@@ -88,7 +89,8 @@ export class UpstreamRefusal extends Error {
     });
     this.name = "UpstreamRefusal";
     this.code = code;
-    this.description = options.description && redacted(options.description);
+    // An empty one was left out (RFC 6749 §3.1).
+    this.description = readableName(redacted(options.description ?? ""));
   }
 }
 

@@ -15,10 +15,11 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
     const { code } = cause;
+    const isOurs = isOurMistake(cause);
     // Absent where the answer was a good one that our own check refused.
     const status = cause.cause instanceof oidc.ResponseBodyError ? cause.cause.status : undefined;
-    if (status !== undefined && endsGrant(status, code)) throw cause;
-    throw isOurMistake(code)
+    if (status !== undefined && !isOurs && endsGrant(status, code)) throw cause;
+    throw isOurs
       ? new UnavailableError("identity provider", {
           reason: "upstream_refresh_misconfigured",
           cause,
@@ -34,9 +35,7 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
  */
 function endsGrant(status: number, code: string): boolean {
   if (SPEAKS_OF_THE_USER.has(code)) return true;
-  return (
-    (status === 400 || status === 403) && isOAuthCode(code) && !isOurMistake(code) && !isThrottling(code)
-  );
+  return (status === 400 || status === 403) && isOAuthCode(code) && !passesByItself(code);
 }
 
 const PHRASES = new Set(Object.values(STATUS_CODES).map(asCode));
@@ -50,14 +49,27 @@ function asCode(phrase = ""): string {
   return phrase.toLowerCase().replaceAll(/\W+/g, "_");
 }
 
-/** Of this server's registration or request: repaired there, or in our settings, and then every session goes on. */
-function isOurMistake(code: string): boolean {
+/**
+ * Of this server's registration or request: repaired there, or in our settings, and then every session goes on. A secret that
+ * the provider does not look for where it was sent is `invalid_request` (RFC 6749 §5.2), as a refresh token is elsewhere.
+ */
+function isOurMistake({ code, description = "" }: UpstreamRefusal): boolean {
+  if (code === "invalid_request") return SPEAKS_OF_CREDENTIALS.test(description);
   return /(^|_)client(_|$)|^unsupported_|dpop/.test(code) || code === "invalid_target";
 }
 
-/** Said with 429 by most, and by some with 400 or 403. */
-function isThrottling(code: string): boolean {
-  return /rate_?limit|throttl|quota|too_many|slow_down|try_again|temporar|unavailable|time_?out|(server|internal)_error/.test(
-    code,
-  );
+const SPEAKS_OF_CREDENTIALS = /client[ _-]?(id|secret|authentication|credentials|assertion)/i;
+
+/**
+ * Throttling and outages, which most say with 429 and 5xx, and some with 400 or 403: Salesforce's hiccups are
+ * `unknown_error`, "retry your request".
+ */
+function passesByItself(code: string): boolean {
+  return PASSING.some((pattern) => pattern.test(code));
 }
+
+const PASSING = [
+  /rate_?limit|limit_?(exceeded|reached)|throttl|quota|too_many|slow_down/,
+  /try_again|retry|temporar|unavailable|maintenance|overload|busy|time_?out/,
+  /(server|internal|unknown|unexpected|gateway|upstream|backend|network|connection)_(error|failure)/,
+];

@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt, type JWTPayload } from "jose";
 import { Browser } from "../support/browser.ts";
+import { endEntry, openConnections } from "../support/connections.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorizeUrl,
+  newBrowser,
   postForm,
   REDIRECT_URI,
   type Registered,
@@ -162,6 +164,40 @@ describe("a sign-out while a sign-in is under way", () => {
       assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /stays/);
     });
   });
+});
+
+test("who ends a client's access while its sign-in is being finished is asked again, although they ticked not to be", async () => {
+  const stage = await startStage({ environment: { CONSENT: "remember" } });
+  const { get } = stage.records;
+  const checked = held();
+  try {
+    const client = await register(stage.baseUrl, { client_name: "Quick" });
+    const browser = newBrowser();
+    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
+    let isFirst = true;
+    stage.records.get = async (key) => {
+      const found = await get(key);
+      if (key !== "ended:count" || !isFirst) return found;
+      isFirst = false;
+      await checked.wait();
+      return found;
+    };
+    const finished = browser.submit(login, { login: "alice" });
+    await checked.reached; // the grant is there, and nothing that ends it was seen
+    const elsewhere = newBrowser();
+    await endEntry(elsewhere, await openConnections(stage.baseUrl, { browser: elsewhere }), "Quick");
+    stage.clock.ahead += 1;
+    checked.letGo();
+    const code = (await finished).redirectedTo?.searchParams.get("code") ?? "";
+    assert.equal((await redeem(stage.baseUrl, client, code)).body.error, "invalid_grant");
+    const next = await browser.get(authorizeUrl(stage.baseUrl, client));
+    assert.match(next.body, /Allow access\?/);
+  } finally {
+    stage.records.get = get;
+    checked.letGo();
+    await stage.close();
+  }
 });
 
 /** A place where work waits to be let go. */

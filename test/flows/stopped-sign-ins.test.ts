@@ -85,6 +85,7 @@ describe("a sign-in that stops", () => {
     assert.equal(page.status, 503);
     assert.equal(page.headers.get("refresh"), null);
     assert.ok(Number(page.headers.get("retry-after")) > 0);
+    assert.match(page.body, /<a href="">Try again<\/a> · <a/, "what helps in an outage comes first");
     const href = /<a href="([^"]+)">Back to/.exec(page.body)?.[1]?.replaceAll("&amp;", "&") ?? "";
     assert.equal(new URL(href).searchParams.get("error"), "temporarily_unavailable");
   });
@@ -104,6 +105,9 @@ describe("a sign-in that stops", () => {
     const client = await register(running.baseUrl);
     const browser = newBrowser();
     const consent = await browser.get(authorizeUrl(running.baseUrl, client));
+    const refused = await browser.submit(consent, {}, { button: "deny" });
+    assert.equal(refused.status, 429);
+    assertWayBack(refused, running, { error: "temporarily_unavailable", says: /Try again in \d+ seconds/ });
     const page = await browser.submit(consent, {}, { button: "approve" });
     assert.equal(page.status, 429);
     assertWayBack(page, running, { error: "temporarily_unavailable", says: /Try again in \d+ seconds/ });
@@ -135,6 +139,39 @@ describe("a sign-in that stops", () => {
         says: /^The identity provider did not sign the user in\.$/,
       });
     }
+  });
+
+  test("a provider that says nothing with access_denied, or nothing to be seen, sends the user on at once", async () => {
+    const running = await start();
+    for (const description of ["", " ", "\u200b\u202e"]) {
+      const { browser, callback } = await atCallback(running);
+      callback.searchParams.delete("code");
+      callback.searchParams.set("error", "access_denied");
+      callback.searchParams.set("error_description", description);
+      const answer = await browser.get(callback);
+      assert.equal(answer.redirectedTo?.searchParams.get("error"), "access_denied");
+    }
+  });
+
+  test("what the provider says is shown without characters that hide or reorder what a person reads", async () => {
+    const running = await start();
+    const { browser, callback } = await atCallback(running);
+    callback.searchParams.delete("code");
+    callback.searchParams.set("error", "access_denied");
+    callback.searchParams.set("error_description", "Please verify \u202eyour\u0000\r\n e-mail\u200b address");
+    const page = await browser.get(callback);
+    assert.match(page.body, / Please verify your e-mail address</);
+  });
+
+  test("an error code out of all measure is not shown at its length", async () => {
+    const running = await start();
+    const { browser, callback } = await atCallback(running);
+    callback.searchParams.delete("code");
+    callback.searchParams.set("error", "x".repeat(3_000));
+    const page = await browser.get(callback);
+    assert.equal(page.status, 400);
+    assert.match(page.body, /<code>x{64}<\/code>/);
+    assert.doesNotMatch(page.body, /x{65}/);
   });
 
   test("an answer that our own check refuses is not said to be the provider's words", async () => {

@@ -49,6 +49,13 @@ describe("what the identity provider answers", () => {
     ["400 slow_down", { status: 400, body: '{"error":"slow_down"}' }],
     ["400 temporarily_unavailable", { status: 400, body: '{"error":"temporarily_unavailable"}' }],
     ["403 server_error", { status: 403, body: '{"error":"server_error"}' }],
+    [
+      "400 unknown_error: a hiccup of Salesforce",
+      { status: 400, body: '{"error":"unknown_error","error_description":"retry your request"}' },
+    ],
+    ["403 of a provider that is being maintained", { status: 403, body: '{"error":"maintenance_mode"}' }],
+    ["400 of a limit that is used up", { status: 400, body: '{"error":"request_limit_exceeded"}' }],
+    ["400 of a gateway that reaches nobody", { status: 400, body: '{"error":"upstream_failure"}' }],
     ["403 of a gateway", { status: 403, body: '{"error":"Forbidden"}' }],
     ["403 of a gateway, written as a code", { status: 403, body: '{"error":"forbidden"}' }],
     ["403 of a gateway that has a message", { status: 403, body: '{"message":"Forbidden"}' }],
@@ -67,6 +74,10 @@ describe("what the identity provider answers", () => {
     [
       "400 unauthorized_client: a grant type is off",
       { status: 400, body: '{"error":"unauthorized_client"}' },
+    ],
+    [
+      "400 invalid_request: the client is not looked for where it was sent",
+      { status: 400, body: '{"error":"invalid_request","error_description":"Missing parameter: client_id"}' },
     ],
     ["403 disabled_client", { status: 403, body: '{"error":"disabled_client"}' }],
     ["400 unsupported_grant_type", { status: 400, body: '{"error":"unsupported_grant_type"}' }],
@@ -320,6 +331,30 @@ describe("between deployments, users and registrations", () => {
       assert.match(afterLogin.body, /Allow access/, "bob is asked himself");
       const approved = await browser.submit(afterLogin, {}, { button: "approve" });
       assert.ok(approved.redirectedTo?.searchParams.get("code"));
+    } finally {
+      await stage.close();
+    }
+  });
+
+  test("the next user of the browser is asked for all that the client asks for, and for no more, whatever the first one refused", async () => {
+    const scopes = { "notes:read": "Read notes", "notes:write": "Write notes" };
+    const stage = await startStage({ environment: { CONSENT: "remember" }, scopes });
+    try {
+      const client = await register(stage.baseUrl);
+      const providerUrl = new URL(stage.identityProvider.issuer).origin;
+      const inAll = (page: string) =>
+        [...page.matchAll(/name="scope" value="([^"]+)"/g)].map(([, name]) => name);
+      for (const refused of [["notes:read"], ["notes:read", "notes:write"]]) {
+        const browser = newBrowser();
+        const url = authorizeUrl(stage.baseUrl, client, { scope: "notes:read notes:write" });
+        const page = await browser.get(url);
+        const login = await browser.submit(page, { remember: "yes" }, { button: "approve", untick: refused });
+        await browser.submit(login, { login: ALICE.subject });
+        const left = await browser.get(`${providerUrl}/session/end`);
+        await browser.submit(left, { logout: "yes" });
+        const asked = await browser.submit(await browser.get(url), { login: "bob" });
+        assert.deepEqual(inAll(asked.body), ["notes:read", "notes:write"], refused.join());
+      }
     } finally {
       await stage.close();
     }

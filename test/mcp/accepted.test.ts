@@ -4,6 +4,7 @@ import { request as httpRequest } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/define-tool.ts";
+import { deleteNote, introduce } from "../support/asking.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/stage.ts";
 
@@ -26,7 +27,7 @@ describe("what a client accepts", () => {
   let stage: Stage;
   let token: string;
   before(async () => {
-    stage = await startStage({ tools: [counts] });
+    stage = await startStage({ tools: [counts, deleteNote] });
     token = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
   });
   after(() => stage.close());
@@ -114,6 +115,20 @@ describe("what a client accepts", () => {
       assert.equal(JSON.parse(unknown.text).error.code, -32_601);
     });
   }
+
+  test("who takes JSON alone cannot be asked during a call, and reads that; nothing failed here", async () => {
+    const session = await introduce(stage.url, token, { elicitation: {} });
+    const params = { name: "delete_note", arguments: { note: "milk" } };
+    const headers = { "mcp-protocol-version": "2025-11-25", "mcp-session-id": session };
+    const { text } = await post("application/json", headers, { method: "tools/call", params });
+    const { result } = JSON.parse(text);
+    assert.equal(result.isError, true);
+    assert.match(result.content[0].text, /needs an answer from you that your client cannot give/);
+    assert.deepEqual(
+      stage.log.filter(({ reason }) => reason === "tool_failed"),
+      [],
+    );
+  });
 
   test("the handshake: JSON for who takes nothing else", async () => {
     for (const accept of [undefined, "*/*"]) assert.equal((await handshake(accept)).status, 200);

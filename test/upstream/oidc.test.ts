@@ -18,12 +18,25 @@ import {
 import { createProviderStorage } from "../../src/dev/identity-provider-storage.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import { Browser, signIn } from "../support/browser.ts";
+import { eventually } from "../support/eventually.ts";
 
 const AUDIENCE = "https://weather.example.com";
 const CLIENT_ID = "proxy-4.client~1";
 const REDIRECT_URI = "http://localhost:9/auth/callback";
 const closers: Array<() => Promise<unknown>> = [];
 after(() => Promise.all(closers.map((close) => close())));
+
+interface TokenAnswer {
+  status: number;
+  error: string;
+}
+
+interface Fault {
+  userinfoJwt?: string;
+  userinfo?: "500" | "hang" | "another user" | "another address";
+  /** What the token endpoint says; undefined: what the provider itself says. */
+  token?: (isBasic: boolean) => TokenAnswer | undefined | Promise<undefined>;
+}
 
 interface House {
   secret?: string;
@@ -47,10 +60,10 @@ async function start(house: House = {}) {
   } = house;
   const posted: Array<{ path: string; authorization: string | undefined; body: URLSearchParams }> = [];
   const signingKey = await createSigningKey();
-  const fault: { userinfoJwt?: string; userinfo?: "500" | "hang" | "another user" | "another address" } = {};
+  const fault: Fault = {};
   const json = (body: string) => (res: ServerResponse) =>
     res.writeHead(200, { "content-type": "application/json" }).end(body);
-  const broken: Record<NonNullable<typeof fault.userinfo>, (res: ServerResponse) => void> = {
+  const broken: Record<NonNullable<Fault["userinfo"]>, (res: ServerResponse) => void> = {
     "500": (res) => res.writeHead(500).end(),
     hang: () => {},
     "another user": json('{"sub":"mallory","roles":["admin"]}'),
@@ -63,13 +76,21 @@ async function start(house: House = {}) {
     const { method, url, headers } = req;
     if (method === "POST") {
       const { authorization } = headers;
-      void text(req).then((body) =>
-        posted.push({ path: url ?? "", authorization, body: new URLSearchParams(body) }),
-      );
+      const body = text(req).then((read) => new URLSearchParams(read));
+      void body.then((fields) => posted.push({ path: url ?? "", authorization, body: fields }));
+      const { token } = fault;
+      if (token !== undefined && url === "/token")
+        return void body.then(async (fields) => {
+          const said = await token(authorization !== undefined);
+          if (said === undefined) return void forward().end(fields.toString());
+          const { status, error } = said;
+          res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ error }));
+        });
     }
-    const forwarded = request(
-      { port: provider.port, host: "127.0.0.1", method, path: url, headers },
-      (answer) => {
+    req.pipe(forward());
+
+    function forward() {
+      return request({ port: provider.port, host: "127.0.0.1", method, path: url, headers }, (answer) => {
         const { "content-length": _, ...rest } = answer.headers;
         if (discovery !== undefined && url?.startsWith("/.well-known/"))
           return void text(answer).then((body) =>
@@ -77,9 +98,8 @@ async function start(house: House = {}) {
           );
         res.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(res);
-      },
-    );
-    req.pipe(forwarded);
+      });
+    }
   });
   await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
   const provider = await startIdentityProvider({
@@ -109,14 +129,17 @@ async function start(house: House = {}) {
     OIDC_AUDIENCE: AUDIENCE,
     ...environment,
   });
-  const client = createOidcProvider(
-    { ...upstream, ...adjust },
-    {
-      now: () => Math.floor(Date.now() / 1000),
-      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
-      log: pino({ level: "silent" }),
-    },
-  );
+  /** As after a restart: it has learned nothing yet. */
+  const newClient = () =>
+    createOidcProvider(
+      { ...upstream, ...adjust },
+      {
+        now: () => Math.floor(Date.now() / 1000),
+        randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
+        log: pino({ level: "silent" }),
+      },
+    );
+  const client = newClient();
   async function login() {
     const asked = {
       redirectUri: REDIRECT_URI,
@@ -130,7 +153,7 @@ async function start(house: House = {}) {
     const { tokens, ...user } = await client.finishLogin(callback.searchParams, asked);
     return { ...user, tokens, refreshToken: tokens.refreshToken ?? "", url };
   }
-  return { provider, client, fault, login, posted, signingKey };
+  return { provider, client, newClient, fault, login, posted, signingKey };
 }
 
 describe("a refresh tells of the user", () => {
@@ -290,6 +313,68 @@ describe("the client secret goes", () => {
     assert.deepEqual(ways(), [false, true]);
     await login();
     assert.deepEqual(ways(), [false, true, true], "and then remembers which");
+  });
+
+  test("both ways to each of many at once, also if one hears of the first way after another has learned the second", async () => {
+    const { login, fault } = await start({
+      character: { clientAuthentication: "basic", advertisesClientAuthentication: false },
+    });
+    let answer = () => {};
+    const held = new Promise<undefined>((resolve) => {
+      answer = () => resolve(undefined);
+    });
+    let asked = 0;
+    fault.token = () => (++asked === 1 ? held : undefined);
+    const slow = login();
+    await eventually("the first request", () => asked === 1);
+    await login();
+    await login();
+    answer();
+    assert.equal((await slow).subject, "alice");
+  });
+
+  describe("both ways to a provider that lists nothing,", () => {
+    const SILENT = { advertisesClientAuthentication: false };
+    const inHeader =
+      (basic: TokenAnswer, post?: TokenAnswer): NonNullable<Fault["token"]> =>
+      (isBasic) =>
+        isBasic ? basic : post;
+
+    const failures: Array<[string, TokenAnswer, TokenAnswer]> = [
+      [
+        "a refusal of a user",
+        { status: 401, error: "invalid_grant" },
+        { status: 400, error: "invalid_request" },
+      ],
+      [
+        "an outage",
+        { status: 401, error: "invalid_client" },
+        { status: 503, error: "temporarily_unavailable" },
+      ],
+    ];
+    for (const [name, post, basic] of failures)
+      test(`and ${name} teaches no way: what is right goes on`, async () => {
+        const { newClient, login, fault } = await start({ character: SILENT });
+        const { refreshToken } = await login();
+        const client = newClient();
+        const renew = () => client.refresh(refreshToken, { subject: "alice", renewable: [] });
+        fault.token = inHeader(basic, post);
+        await assert.rejects(renew());
+        fault.token = inHeader({ status: 400, error: "invalid_request" });
+        assert.ok((await renew()).tokens.accessToken);
+      });
+
+    test("and a wrong secret is not taken for the end of a session, whatever the second way is answered with", async () => {
+      const { newClient, login, fault } = await start({ character: SILENT });
+      const { refreshToken } = await login();
+      fault.token = inHeader(
+        { status: 400, error: "invalid_request" },
+        { status: 401, error: "invalid_client" },
+      );
+      await assert.rejects(newClient().refresh(refreshToken, { subject: "alice", renewable: [] }), {
+        reason: "client_credentials_rejected",
+      });
+    });
   });
 
   test("a wrong one is told as wrong, whichever way it went", async () => {
