@@ -178,7 +178,14 @@ export function buildRooms(options: AppOptions) {
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
-  const connections = createConnections({ configured: config.clients, grants, clients, lastUse, records });
+  const connections = createConnections({
+    configured: config.clients,
+    grants,
+    clients,
+    lastUse,
+    records,
+    catalogue,
+  });
   const registrations = createRegistrations({
     ...surroundings,
     clients,
