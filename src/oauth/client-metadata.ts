@@ -200,7 +200,7 @@ function noRedirectUri(): OAuthError {
   return new OAuthError(
     "invalid_redirect_uri",
     `redirect_uris is empty: it must be a list of 1 to ${MAX_REDIRECT_URIS} absolute URIs. An application whose sign-in is not known here any more (HTTP 401) has to sign in again; in Gemini CLI: /mcp auth NAME.`,
-    { reason: "no_redirect_uri" },
+    { reason: "no_redirect_uris" },
   );
 }
 

@@ -221,7 +221,7 @@ describe("official clients", () => {
       /\(HTTP 401\) has to sign in again; in Gemini CLI: \/mcp auth NAME/,
     );
     const refused = stage.log.find(({ path, status }) => path === "/register" && status === 400);
-    assert.equal(refused?.reason, "no_redirect_uri");
+    assert.equal(refused?.reason, "no_redirect_uris");
   });
 
   // It answers insufficient_scope as it answers 401: with a refresh if it can, which gives no scope that was not granted.
