@@ -297,10 +297,11 @@ function clientIdMetadataRooms(
   verifyAssertion: ClientAuthentication["verifyAssertion"];
 } {
   const { baseUrl, clientIdMetadata, lifetimes } = config;
-  const { domains } = clientIdMetadata;
+  const { domains, proxy } = clientIdMetadata;
+  const way = proxy && { proxy };
   const heldSeconds = lifetimes.clientSeconds;
   const keySets = createKeySets({
-    fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }),
+    fetch: safeFetch({ ...way, maxBytes: MAX_JWKS_BYTES }),
     stored: stored("key-set"),
     heldSeconds,
     now,
@@ -312,7 +313,7 @@ function clientIdMetadataRooms(
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
           ...{
-            fetch: documentReach.watching(safeFetch()),
+            fetch: documentReach.watching(safeFetch({ ...way })),
             reach: documentReach,
             stored: stored("document"),
             domains,
