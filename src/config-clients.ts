@@ -3,7 +3,7 @@ import { type DomainPolicy, parseDomainPattern } from "./clients/cimd-domain-pol
 import { isClientIdUrl } from "./clients/client-id-metadata.ts";
 import { type ConfiguredClient, parseConfiguredClients } from "./clients/configured-clients.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "./oauth/redirect-uri-pattern.ts";
-import type { Settings } from "./settings.ts";
+import { isPercentEncoded, type Settings } from "./settings.ts";
 
 const DAY = 86_400;
 /** The document of a client that many people have: where it can be fetched, those of others can as a rule. */
@@ -17,6 +17,8 @@ export interface ClientIdMetadataConfig {
   /** A metadata document that is there, to try whether documents can be fetched. */
   probe: string;
   domains: DomainPolicy;
+  /** The forward proxy through which they are fetched, with its name and password. */
+  proxy?: URL;
 }
 
 /** Who may register a client (RFC 7591), and how often. */
@@ -84,7 +86,9 @@ function clientIdMetadata(settings: Settings): ClientIdMetadataConfig {
   const probe = settings.optional("CLIENT_ID_METADATA_PROBE") ?? DEFAULT_PROBE;
   if (!isClientIdUrl(probe))
     settings.problem("CLIENT_ID_METADATA_PROBE must be the https URL of a metadata document");
+  const proxy = forwardProxy(settings);
   return {
+    ...(proxy && { proxy }),
     enabled: mode !== "off",
     offered: mode === "auto" ? "while_reachable" : "always",
     probe,
@@ -93,6 +97,29 @@ function clientIdMetadata(settings: Settings): ClientIdMetadataConfig {
       deny: settings.list("CLIENT_DOMAINS_DENIED", isPattern, form).flatMap(domainPattern),
     },
   };
+}
+
+/** The value is not repeated in the message: it may have a password in it. */
+function forwardProxy(settings: Settings): URL | undefined {
+  const value = settings.optional("CLIENT_ID_METADATA_PROXY");
+  if (value === undefined) return undefined;
+  if (isForwardProxy(value)) return new URL(value);
+  settings.problem(
+    "CLIENT_ID_METADATA_PROXY must be the address of a forward proxy, such as http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128, with special characters of the password percent-encoded",
+  );
+  return undefined;
+}
+
+function isForwardProxy(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, pathname, search, hash, username, password } = new URL(value);
+  return (
+    protocol === "http:" &&
+    pathname === "/" &&
+    `${search}${hash}` === "" &&
+    isPercentEncoded(username) &&
+    isPercentEncoded(password)
+  );
 }
 
 function domainPattern(text: string): string[] {

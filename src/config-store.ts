@@ -1,7 +1,7 @@
 /** Where records are kept: one Redis, the master of a Sentinel deployment, a cluster, or memory for a trial. */
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Settings } from "./settings.ts";
+import { isPercentEncoded, type Settings } from "./settings.ts";
 import type { RedisTopology } from "./storage/redis-topology.ts";
 
 export type StoreConfig =
@@ -89,16 +89,7 @@ function isRedisUrl(value: string): boolean {
   if (!/^rediss?:\/\//.test(value) || !URL.canParse(value)) return false;
   const { hostname, username, password, pathname, search, hash } = new URL(value);
   const isServer = hostname !== "" && /^\/?\d*$/.test(pathname) && search === "" && hash === "";
-  return isServer && isEncoded(username) && isEncoded(password);
-}
-
-function isEncoded(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
+  return isServer && isPercentEncoded(username) && isPercentEncoded(password);
 }
 
 /** Read at the start, so that a wrong path is told then, and not by connections that fail. */

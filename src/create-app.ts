@@ -150,9 +150,10 @@ const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
 /** Where nobody decided whether documents are offered, it is tried whether they can be fetched. */
 function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumentReach | undefined {
-  const { enabled, offered, probe } = clientIdMetadata;
+  const { enabled, offered, probe, proxy } = clientIdMetadata;
   if (!enabled || offered === "always") return undefined;
-  return createDocumentReach({ probe, fetch: createSafeFetch(), monotonicNow: monotonicClock, log });
+  const fetch = createSafeFetch({ ...(proxy && { proxy }) });
+  return createDocumentReach({ probe, fetch, monotonicNow: monotonicClock, log });
 }
 
 /** The SDK is loaded for those who want it; the others start faster without. */

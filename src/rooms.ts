@@ -178,7 +178,14 @@ export function buildRooms(options: AppOptions) {
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
-  const connections = createConnections({ configured: config.clients, grants, clients, lastUse, records });
+  const connections = createConnections({
+    configured: config.clients,
+    grants,
+    clients,
+    lastUse,
+    records,
+    catalogue,
+  });
   const registrations = createRegistrations({
     ...surroundings,
     clients,
@@ -290,10 +297,11 @@ function clientIdMetadataRooms(
   verifyAssertion: ClientAuthentication["verifyAssertion"];
 } {
   const { baseUrl, clientIdMetadata, lifetimes } = config;
-  const { domains } = clientIdMetadata;
+  const { domains, proxy } = clientIdMetadata;
+  const way = proxy && { proxy };
   const heldSeconds = lifetimes.clientSeconds;
   const keySets = createKeySets({
-    fetch: safeFetch({ maxBytes: MAX_JWKS_BYTES }),
+    fetch: safeFetch({ ...way, maxBytes: MAX_JWKS_BYTES }),
     stored: stored("key-set"),
     heldSeconds,
     now,
@@ -305,7 +313,7 @@ function clientIdMetadataRooms(
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
           ...{
-            fetch: documentReach.watching(safeFetch()),
+            fetch: documentReach.watching(safeFetch({ ...way })),
             reach: documentReach,
             stored: stored("document"),
             domains,

@@ -139,3 +139,13 @@ export function originProblem(value: string): string | undefined {
   if (url.protocol === "http:" && isLoopbackHost(url.hostname)) return undefined;
   return "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only";
 }
+
+/** True for the user name or password of a URL that can be decoded. */
+export function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

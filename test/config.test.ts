@@ -122,6 +122,26 @@ describe("configuration", () => {
       { ALLOWED_REDIRECT_URIS: "https://*.com/*" },
       /ALLOWED_REDIRECT_URIS must be/,
     ],
+    [
+      "a forward proxy without a scheme",
+      { CLIENT_ID_METADATA_PROXY: "proxy.corp:3128" },
+      /_PROXY must be the address/,
+    ],
+    [
+      "one that speaks TLS",
+      { CLIENT_ID_METADATA_PROXY: "https://proxy.corp:3128" },
+      /such as http:\/\/proxy/,
+    ],
+    [
+      "one with a path",
+      { CLIENT_ID_METADATA_PROXY: "http://proxy.corp:3128/pac" },
+      /_PROXY must be the address/,
+    ],
+    [
+      "one whose password breaks the URL",
+      { CLIENT_ID_METADATA_PROXY: "http://u:50%off@h:1" },
+      /percent-encoded/,
+    ],
     ["clients that are no JSON", { CLIENTS: "{" }, /CLIENTS must be a JSON array/],
     [
       "a client without redirect URIs",

@@ -15,6 +15,7 @@ import type { Permissions } from "../policy/permissions.ts";
 import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Endings } from "../tokens/endings.ts";
+import { notGiven } from "../tokens/grant.ts";
 import type { GrantEnd, Grants } from "../tokens/grants.ts";
 import { readToken } from "../tokens/opaque-token.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../upstream/identity-provider.ts";
@@ -121,10 +122,10 @@ async function openGrant(
       .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
   }
   const who = { subject, clientId: request.clientId };
-  const notGiven = missingScopes(request.scopes, catalogue.expand(scopes));
-  if (notGiven.length > 0)
+  const lacking = notGiven(approved, catalogue);
+  if (lacking.length > 0)
     log.info(
-      { reason: "scopes_not_given", ...who, scopes: notGiven },
+      { reason: "scopes_not_given", ...who, scopes: lacking },
       "The user approved these scopes, and the identity provider did not give them: the token's scope leaves them out",
     );
   const permitted = permissions.permitted(askerOf(user, login), scopes);

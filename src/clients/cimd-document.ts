@@ -49,7 +49,9 @@ export function parseClientIdMetadata(
   if (document.client_id !== clientId) throw refuse("it names another client_id", "client_id_mismatch");
   const name = document.client_name;
   if (typeof name !== "string" || name.trim() === "") throw refuse("it has no client_name", "no_client_name");
-  if (document.redirect_uris === undefined) throw refuse("it has no redirect_uris", "no_redirect_uris");
+  const uris = document.redirect_uris;
+  if (uris === undefined || (Array.isArray(uris) && uris.length === 0))
+    throw refuse("it has no redirect_uris", "no_redirect_uris");
   const authentication = parseAuthentication(document, refuse);
   const { grant_types, response_types, application_type, scope, redirect_uris } = document;
   const origin = new URL(clientId).origin;

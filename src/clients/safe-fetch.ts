@@ -7,6 +7,7 @@ import type { IncomingMessage } from "node:http";
 import { Agent, type RequestOptions, request } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
+import { connectThrough, isInsideName } from "./forward-proxy.ts";
 
 export type SafeFetchReason =
   | "not_https"
@@ -49,6 +50,11 @@ export interface SafeFetchOptions {
   isAllowedAddress?: (address: string) => boolean;
   /** The addresses of a name. Default: DNS, without the hosts file. */
   lookup?: (hostname: string, signal: AbortSignal) => Promise<readonly Address[]>;
+  /**
+   * A forward proxy to go through, in place of `lookup`: it looks names up, and has to refuse addresses inside. Names and
+   * addresses that are inside as they are written are refused here all the same.
+   */
+  proxy?: URL;
   /** Certificate authorities to trust instead of the usual ones. */
   ca?: string;
 }
@@ -76,7 +82,32 @@ const GLOBAL_UNICAST_V6 = ipaddr.parseCIDR("2000::/3");
 
 export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
   const { maxBytes = 5_120, timeoutMs = 5_000, ports = [443], ca } = options;
-  const { isAllowedAddress = isGlobalUnicast, lookup = resolveName } = options;
+  const { isAllowedAddress = isGlobalUnicast, lookup = resolveName, proxy } = options;
+
+  /** Straight to an address that was checked. */
+  async function directly(url: URL, signal: AbortSignal): Promise<RequestOptions> {
+    const found = await orAborted(addressesOf(url, lookup, signal), signal);
+    const allowed = found.filter(({ address }) => isAllowedAddress(address));
+    const [first] = allowed;
+    if (first === undefined)
+      throw new SafeFetchError(found.length === 0 ? "unreachable" : "address_refused", UNREACHABLE);
+    return {
+      // Connects to what was checked: a second DNS answer is never asked for (DNS rebinding).
+      lookup: pinnedTo(first, allowed),
+      agent: new Agent({ keepAlive: false, maxCachedSessions: 0 }),
+      rejectUnauthorized: true,
+      ...(ca !== undefined && { ca }),
+    };
+  }
+
+  async function through(proxy: URL, url: URL, signal: AbortSignal): Promise<RequestOptions> {
+    const host = hostOf(url);
+    if (isIP(host) === 0 ? isInsideName(host) : !isAllowedAddress(host))
+      throw new SafeFetchError("address_refused", UNREACHABLE);
+    const port = Number(url.port || 443);
+    const socket = await connectThrough({ proxy, host, port, maxHeaderSize: MAX_HEADER_BYTES, signal, ca });
+    return { createConnection: () => socket };
+  }
 
   return async (url, headers = {}) => {
     if (url.protocol !== "https:") throw new SafeFetchError("not_https", "it is not on https");
@@ -84,21 +115,13 @@ export function createSafeFetch(options: SafeFetchOptions = {}): SafeFetch {
       throw new SafeFetchError("port_refused", `it is not on port ${ports.join(" or ")}`);
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const found = await orAborted(addressesOf(url, lookup, signal), signal);
-      const allowed = found.filter(({ address }) => isAllowedAddress(address));
-      const [first] = allowed;
-      if (first === undefined)
-        throw new SafeFetchError(found.length === 0 ? "unreachable" : "address_refused", UNREACHABLE);
+      const way = proxy === undefined ? directly(url, signal) : through(proxy, url, signal);
       const response = await send(url, {
         method: "GET",
         headers: { ...OUR_HEADERS, ...headers },
-        // Connects to what was checked: a second DNS answer is never asked for (DNS rebinding).
-        lookup: pinnedTo(first, allowed),
-        agent: new Agent({ keepAlive: false, maxCachedSessions: 0 }),
         maxHeaderSize: MAX_HEADER_BYTES,
-        rejectUnauthorized: true,
         signal,
-        ...(ca !== undefined && { ca }),
+        ...(await way),
       });
       try {
         return await read(response, maxBytes, isConditional(headers));
@@ -128,10 +151,14 @@ async function addressesOf(
   lookup: NonNullable<SafeFetchOptions["lookup"]>,
   signal: AbortSignal,
 ): Promise<readonly Address[]> {
-  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const host = hostOf(url);
   const family = isIP(host);
   // Node looks up names only: an address in the URL is checked here or nowhere.
   return family === 4 || family === 6 ? [{ address: host, family }] : lookup(host, signal);
+}
+
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, "");
 }
 
 /** Not getaddrinfo: its few threads serve cryptography too, and a slow name server would hold them all. */

@@ -1,5 +1,6 @@
 /** Connections as a person tells them apart: by name, and by where the client is. Pure. */
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
+import { missingScopes, union } from "../oauth/scope.ts";
 import type { Connection } from "./list.ts";
 
 export interface Entry {
@@ -12,6 +13,8 @@ export interface Entry {
   lastUsedAt: number | undefined;
   /** Of all together. */
   scopes: readonly string[];
+  /** What the person approved for one of them, and none of them has: the identity provider does not give it. */
+  notGiven: readonly string[];
   /** Newest first. */
   connections: readonly Connection[];
 }
@@ -41,6 +44,7 @@ function entryOf(connections: readonly Connection[]): Entry[] {
   const newestFirst = [...connections].sort((one, other) => other.createdAt - one.createdAt);
   const [newest] = newestFirst;
   if (newest === undefined) return [];
+  const scopes = union(...connections.map((each) => each.scopes));
   const uses = connections.flatMap(({ lastUsedAt }) => lastUsedAt ?? []);
   return [
     {
@@ -50,15 +54,16 @@ function entryOf(connections: readonly Connection[]): Entry[] {
       clientId: newest.clientId,
       createdAt: Math.min(...connections.map(({ createdAt }) => createdAt)),
       lastUsedAt: uses.length === 0 ? undefined : Math.max(...uses),
-      scopes: [...new Set(connections.flatMap(({ scopes }) => scopes))],
+      scopes,
+      notGiven: missingScopes(union(...connections.map((each) => each.notGiven)), scopes),
       connections: newestFirst,
     },
   ];
 }
 
-/** What every one of `entries` may do: said once. */
-export function sharedScopes([first, ...others]: readonly Entry[]): string[] {
-  return (first?.scopes ?? []).filter((scope) => others.every(({ scopes }) => scopes.includes(scope)));
+/** What every one of `entries` may do, or was not given: said once. */
+export function shared([first, ...others]: readonly Entry[], what: "scopes" | "notGiven"): string[] {
+  return (first?.[what] ?? []).filter((scope) => others.every((entry) => entry[what].includes(scope)));
 }
 
 export const NAMELESS = "An application without a name";

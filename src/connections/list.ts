@@ -1,8 +1,9 @@
 /** Which clients hold access for somebody: grants, as people and operators look at them. */
 import type { Clients } from "../clients/find-client.ts";
 import type { Client } from "../oauth/client-metadata.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
-import type { Grant } from "../tokens/grant.ts";
+import { type Grant, notGiven } from "../tokens/grant.ts";
 import type { Grants } from "../tokens/grants.ts";
 import type { LastUse } from "../tokens/last-use.ts";
 
@@ -18,6 +19,8 @@ export interface Connection {
   /** Where it receives its codes. */
   redirectUri: string;
   scopes: readonly string[];
+  /** What the person approved and the identity provider does not give. */
+  notGiven: readonly string[];
   /** Seconds since the epoch. */
   createdAt: number;
   /** Undefined if no use is known: it was never used, or a moment ago by way of another replica. */
@@ -39,12 +42,20 @@ interface Rooms {
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
   records: Pick<Records, "keys">;
+  catalogue: Pick<ScopeCatalogue, "expand" | "names">;
 }
 
 const GRANT_KEYS = "grant:";
 const READS_AT_ONCE = 64;
 
-export function createConnections({ configured, grants, clients, lastUse, records }: Rooms): Connections {
+export function createConnections({
+  configured,
+  grants,
+  clients,
+  lastUse,
+  records,
+  catalogue,
+}: Rooms): Connections {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
 
   async function nameOf({
@@ -69,6 +80,7 @@ export function createConnections({ configured, grants, clients, lastUse, record
         ...(await nameOf(grant)),
         redirectUri: grant.code.redirectUri,
         scopes: grant.scopes,
+        notGiven: notGiven(grant, catalogue),
         createdAt: grant.createdAt,
         lastUsedAt: used.get(grant.id),
         expiresAt: grant.expiresAt,

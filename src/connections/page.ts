@@ -1,8 +1,9 @@
 /** What a person sees at /connections. Names of clients are text of strangers; the template escapes. */
 import { html } from "hono/html";
 import type { Html } from "../http/pages.ts";
+import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import { type Entry, NAMELESS, sharedScopes } from "./entries.ts";
+import { type Entry, NAMELESS, shared } from "./entries.ts";
 import type { Connection } from "./list.ts";
 import type { OpenSession } from "./session.ts";
 
@@ -53,7 +54,7 @@ export function connectionsPage(
   around: PageSurroundings,
 ): Html {
   const { url, serverName } = around;
-  const shared = sharedScopes(entries);
+  const ofAll: Said = { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
   return html`
 <div class="account">
 <p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.subject}</bdi></strong>${
@@ -68,26 +69,27 @@ ${ended.length > 0 ? notice(ended) : ""}
 ${
   entries.length === 0
     ? html`<p class="none">No application may use <strong>${serverName}</strong> in your name.</p>`
-    : html`${ofAll(entries, shared, around)}
-<ul class="entries">${entries.map((entry) => entryItem(entry, shared, session, around))}</ul>
+    : html`${aboutAll(entries, ofAll, around)}
+<ul class="entries">${entries.map((entry) => entryItem(entry, ofAll, session, around))}</ul>
 ${entries.length > 1 ? endAll(session, url) : ""}`
 }`;
 }
 
+/** What is said of all entries, and of none of them again. */
+type Said = Pick<Entry, "scopes" | "notGiven">;
+
 /** What is true of all of them, and what ending means. */
-function ofAll(
-  entries: readonly Entry[],
-  shared: readonly string[],
-  { serverName, catalogue }: PageSurroundings,
-): Html {
+function aboutAll(entries: readonly Entry[], { scopes, notGiven }: Said, around: PageSurroundings): Html {
+  const { serverName, catalogue } = around;
   const unverified = entries.filter(({ vouchedBy }) => vouchedBy === "nobody").length;
   const [subject, they, names] =
     entries.length === 1
       ? ["This application", "It knows who you are", "its name"]
       : ["These applications", "They all know who you are", "their names"];
   return html`<p>${subject} may use <strong>${serverName}</strong> in your name. ${they}${
-    shared.length > 0 ? html` and may: ${inALine(shared, catalogue)}` : ""
+    scopes.length > 0 ? html` and may: ${inALine(scopes, catalogue)}` : ""
   }.${unverified > 0 ? ` Nobody has checked ${names}${unverified < entries.length ? ", unless it says so" : ""}.` : ""}</p>
+${lacking(notGiven, around)}
 <p>If you end the access of an application, it is signed out here at once. To come back, it has to ask you again.</p>`;
 }
 
@@ -101,14 +103,9 @@ function notice(ended: readonly string[]): Html {
   return html`<p class="done" role="status">Access ended: ${told}${rest > 0 ? ` and ${rest} more` : ""}</p>`;
 }
 
-function entryItem(
-  entry: Entry,
-  shared: readonly string[],
-  session: OpenSession,
-  around: PageSurroundings,
-): Html {
+function entryItem(entry: Entry, ofAll: Said, session: OpenSession, around: PageSurroundings): Html {
   const { name = NAMELESS, place, connections } = entry;
-  const own = entry.scopes.filter((scope) => !shared.includes(scope));
+  const own = missingScopes(entry.scopes, ofAll.scopes);
   const vouched = vouching(entry);
   return html`<li class="entry">
 <div><h2><bdi>${name}</bdi></h2>
@@ -116,6 +113,7 @@ function entryItem(
 ${times(entry, around.now)}
 ${endStep(connections, session, around.url, { summary: html`End access<span class="unseen"> of ${name}</span>`, button: "Yes, end access" })}
 ${own.length > 0 ? html`<p class="more">May also: ${inALine(own, around.catalogue)}</p>` : ""}
+${lacking(missingScopes(entry.notGiven, ofAll.notGiven), around, "more")}
 ${
   connections.length > 1
     ? html`<details class="more"><summary>${connections.length} sign-ins</summary><ul class="sign-ins">${connections.map(
@@ -127,12 +125,13 @@ ${
 }
 
 function signIn(connection: Connection, entry: Entry, session: OpenSession, around: PageSurroundings): Html {
-  const { createdAt, scopes } = connection;
+  const { createdAt, scopes, notGiven } = connection;
   const isLess = entry.scopes.some((scope) => !scopes.includes(scope));
   const summary = html`End<span class="unseen"> the sign-in of ${date(createdAt)}</span>`;
   return html`<li>${times(connection, around.now)}
 ${endStep([connection], session, around.url, { summary, button: "Yes, end this one" })}
-${isLess ? html`<p class="more">May: ${inALine(scopes, around.catalogue)}</p>` : ""}</li>`;
+${isLess ? html`<p class="more">May: ${inALine(scopes, around.catalogue)}</p>` : ""}
+${lacking(missingScopes(notGiven, entry.notGiven), around, "more")}</li>`;
 }
 
 /** Empty where nobody vouches: that is said of all. */
@@ -146,6 +145,16 @@ function vouching({ name, vouchedBy, clientId }: Entry): Html | string {
     case "nobody":
       return "";
   }
+}
+
+/** Approved, and in vain until somebody at the identity provider does something. */
+function lacking(
+  scopes: readonly string[],
+  { identityProviderHost, catalogue }: PageSurroundings,
+  kind?: "more",
+): Html | string {
+  if (scopes.length === 0) return "";
+  return html`<p${kind === undefined ? "" : html` class="more"`}>You approved this, but <strong>${identityProviderHost}</strong> did not give it to you: ${inALine(scopes, catalogue)}. Ask the administrator there for it, then sign in again in the application.</p>`;
 }
 
 /** Scopes that are not declared any more have no words. */

@@ -173,6 +173,7 @@ function problemForType({ protocol }: URL, applicationType: string | undefined):
 function metadataError(error: z.ZodError): OAuthError {
   const issue = error.issues[0];
   const field = String(issue?.path[0] ?? "");
+  if (field === "redirect_uris" && issue?.code === "too_small") return noRedirectUri();
   if (field === "redirect_uris")
     return new OAuthError(
       "invalid_redirect_uri",
@@ -188,6 +189,19 @@ function metadataError(error: z.ZodError): OAuthError {
     return invalidMetadata("The body must be a JSON object of client metadata.", "not_an_object");
   const must = field === "application_type" ? "native or web" : "a list of texts";
   return invalidMetadata(`The field ${field} must be ${must}.`, "invalid_field");
+}
+
+/**
+ * Nothing that could be sent to a code's redirect is registered, so this stays a refusal (RFC 7591 §2, §3.2.2). Gemini CLI asks
+ * so when the access token that it kept is unknown here: it reads the number 401 in an error's text as "sign in again", and
+ * every other text as a server that is broken.
+ */
+function noRedirectUri(): OAuthError {
+  return new OAuthError(
+    "invalid_redirect_uri",
+    `redirect_uris is empty: it must be a list of 1 to ${MAX_REDIRECT_URIS} absolute URIs. An application whose sign-in is not known here any more (HTTP 401) has to sign in again; in Gemini CLI: /mcp auth NAME.`,
+    { reason: "no_redirect_uris" },
+  );
 }
 
 function invalidMetadata(description: string, reason: string): OAuthError {

@@ -4,7 +4,7 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Permissions, Standing } from "../policy/permissions.ts";
 import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
-import { askerOf, type Grant, type IssuedAccessToken, whose } from "./grant.ts";
+import { askerOf, type Grant, type IssuedAccessToken, notGiven, whose } from "./grant.ts";
 import type { CachedGrant, GrantCache } from "./grant-cache.ts";
 import type { Grants } from "./grants.ts";
 import { readToken, type TokenHash } from "./opaque-token.ts";
@@ -17,6 +17,8 @@ export interface AccessToken {
   readonly clientId: string;
   /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
+  /** What the user approved and the identity provider does not give: its administrator can. */
+  readonly notGiven: readonly string[];
   /** What the identity provider says of the user: ID token, userinfo and access token claims, in this order. */
   readonly claims: Readonly<Record<string, unknown>>;
   /** Seconds since the epoch. */
@@ -99,6 +101,7 @@ function judge(
   const token: AccessToken = frozen({
     ...whose(grant),
     scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
+    notGiven: notGiven(grant, catalogue),
     claims: grant.claims,
     expiresAt: issued.expiresAt,
     resource: grant.resource,

@@ -6,6 +6,8 @@ import { z } from "zod";
 import type { Lifetimes } from "../config.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { intersect, missingScopes } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { NotAdmitted } from "../policy/permissions.ts";
 import type { Asker } from "../policy/policy.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -72,7 +74,15 @@ export function allowedScopes({ allowed, scopes }: Pick<Grant, "allowed" | "scop
   return allowed ?? scopes;
 }
 
-/** The grant with fewer scopes, and what the user allowed remembered. */
+/** What the user allowed and the provider does not give, today. Nothing is known of that in a grant of an earlier version. */
+export function notGiven(
+  { allowed = [], scopes }: Pick<Grant, "allowed" | "scopes">,
+  catalogue: Pick<ScopeCatalogue, "expand" | "names">,
+): string[] {
+  return missingScopes(intersect(allowed, catalogue.names), catalogue.expand(scopes));
+}
+
+/** The grant with other scopes, and what the user allowed remembered. */
 export function withScopes(grant: Grant, scopes: readonly string[]): Grant {
   const isLess = grant.scopes.some((scope) => !scopes.includes(scope));
   return { ...grant, scopes: [...scopes], ...(isLess && { allowed: [...allowedScopes(grant)] }) };

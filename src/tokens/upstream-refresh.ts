@@ -7,6 +7,7 @@ import { EventEmitter, once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Lifecycle } from "../lifecycle.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Records } from "../storage/store.ts";
 import type { Surroundings } from "../surroundings.ts";
@@ -17,7 +18,7 @@ import {
   type UpstreamRenewal,
 } from "../upstream/identity-provider.ts";
 import { afterRenewal } from "../upstream/user-claims.ts";
-import { type Grant, withScopes } from "./grant.ts";
+import { allowedScopes, type Grant, notGiven, whose, withScopes } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
@@ -94,7 +95,10 @@ export function createUpstreamRefresh({
     try {
       const renewal = await identityProvider.refresh(refreshToken, grant);
       const stored = await store(grant, refreshToken, renewal);
-      if (stored !== undefined) return stored;
+      if (stored !== undefined) {
+        logChangedScopes(grant, stored);
+        return stored;
+      }
       await forgetIfEndedForGood(grant, refreshToken, renewal);
       return await current(grant.id);
     } catch (cause) {
@@ -108,7 +112,8 @@ export function createUpstreamRefresh({
 
   /**
    * Writes only over what was spent: a grant that ended or moved on in between is left alone. A store that is out of
-   * reach is waited for: nobody else has these tokens. A scope that the user lost at the provider is lost here.
+   * reach is waited for: nobody else has these tokens. A scope that the user lost at the provider is lost here, and one that
+   * they allowed and did not have before is theirs from now on.
    * @returns the grant with them, or undefined if it was left alone
    */
   async function store(
@@ -118,7 +123,7 @@ export function createUpstreamRefresh({
   ): Promise<Grant | undefined> {
     const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
-      const kept = scopes === undefined ? grant.scopes : catalogue.narrow(grant.scopes, scopes);
+      const kept = scopes === undefined ? grant.scopes : catalogue.narrow(allowedScopes(grant), scopes);
       const claims =
         renewed === undefined
           ? grant.claims
@@ -134,6 +139,21 @@ export function createUpstreamRefresh({
         await delay(STORE_RETRY_MS);
       }
     }
+  }
+
+  function logChangedScopes(before: Grant, after: Grant): void {
+    const [lacked, lacking] = [notGiven(before, catalogue), notGiven(after, catalogue)];
+    const [taken, given] = [missingScopes(lacking, lacked), missingScopes(lacked, lacking)];
+    if (taken.length > 0)
+      log.info(
+        { reason: "scopes_not_given", ...whose(after), scopes: taken },
+        "The user approved these scopes, and the identity provider gives them no more",
+      );
+    if (given.length > 0)
+      log.info(
+        { reason: "scopes_given_later", ...whose(after), scopes: given },
+        "The user approved these scopes, and the identity provider gives them now",
+      );
   }
 
   /** Whoever ended the grant meanwhile had the provider forget a token that was spent by then: this one is alive. */

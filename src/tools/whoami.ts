@@ -15,9 +15,14 @@ export const whoami = defineTool({
     clientId: z.string(),
     scopes: z.array(z.string()),
     expiresAt: z.string().describe("UTC, ISO 8601"),
+    notGiven: z
+      .array(z.string())
+      .optional()
+      .describe("Scopes that the user approved and the identity provider did not give"),
+    advice: z.string().optional(),
   }),
   run() {
-    const { subject, clientId, scopes, claims, expiresAt } = getAccessToken();
+    const { subject, clientId, scopes, notGiven, claims, expiresAt } = getAccessToken();
     return {
       subject,
       clientId,
@@ -25,6 +30,10 @@ export const whoami = defineTool({
       expiresAt: new Date(expiresAt * 1000).toISOString(),
       ...(typeof claims.name === "string" && { name: claims.name }),
       ...(typeof claims.email === "string" && { email: claims.email }),
+      ...(notGiven.length > 0 && {
+        notGiven: [...notGiven],
+        advice: `You approved ${notGiven.join(" ")}, but the identity provider did not give it to you. Ask its administrator for it, then sign in again.`,
+      }),
     };
   },
 });

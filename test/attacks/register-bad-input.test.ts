@@ -107,7 +107,7 @@ describe("bad input at /register", () => {
   const list = { error: "invalid_redirect_uri", reason: "invalid_redirect_uri", says: /list of 1 to 20/ };
   const REFUSED: Array<[string, unknown, { error: string; reason: string; says: RegExp }]> = [
     ["no redirect_uris", {}, list],
-    ["an empty list of them", { redirect_uris: [] }, list],
+    ["an empty list of them", { redirect_uris: [] }, { ...list, reason: "no_redirect_uris" }],
     ["21 of them", { redirect_uris: Array.from({ length: 21 }, (_, n) => `https://app.example/${n}`) }, list],
     [
       "a thousand of them",

@@ -199,7 +199,7 @@ describe("documents", () => {
     ["an empty name", () => document({ client_name: "  " }), "no_client_name"],
     ["a name that is no text", () => document({ client_name: { en: "x" } }), "no_client_name"],
     ["no redirect URIs", () => document({ redirect_uris: undefined }), "no_redirect_uris"],
-    ["an empty list of redirect URIs", () => document({ redirect_uris: [] }), "invalid_redirect_uri"],
+    ["an empty list of redirect URIs", () => document({ redirect_uris: [] }), "no_redirect_uris"],
     [
       "a dangerous redirect URI",
       () => document({ redirect_uris: [REDIRECT, "javascript:alert(1)"] }),

@@ -14,6 +14,7 @@ const connection = (fields: Partial<Connection> = {}): Connection => ({
   vouchedBy: "nobody",
   redirectUri: "http://127.0.0.1:33418/callback",
   scopes: [],
+  notGiven: [],
   createdAt: 1_000,
   lastUsedAt: undefined,
   expiresAt: 9_000,

@@ -19,6 +19,9 @@ const OTHERS = new Set([
   "AUTHENTIK_SECRET_KEY",
   "PG_PASS",
   "KC_HTTP_RELATIVE_PATH",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+  "NODE_EXTRA_CA_CERTS",
 ]);
 const OTHERS_FAMILIES = /^(OTEL|SOAK)_/;
 

@@ -189,6 +189,41 @@ describe("official clients", () => {
     });
   }
 
+  // Gemini CLI hands the SDK a provider that has the stored token and no redirect URI. Whether it asks for a new sign-in, or
+  // shows the server as broken, it decides by the number 401 in the error (isAuthenticationError, 0.61.0).
+  test("SDK v1 as Gemini CLI uses it, after the store was emptied: it reads that it has to sign in again", async (t) => {
+    const stage = await stageFor(t, v1);
+    const { kept, signIn } = newApplication(v1, stage);
+    await (await signIn()).client.close();
+    const grant = await stage.grantOf(kept.tokens?.access_token ?? "");
+    await stage.records.delete(`grant:${grant?.id}`);
+    await stage.records.delete(`client:${kept.client?.client_id}`);
+    const stored = {
+      redirectUrl: "",
+      clientMetadata: {
+        client_name: "Gemini CLI (Stored OAuth)",
+        redirect_uris: [],
+        grant_types: [],
+        response_types: [],
+        token_endpoint_auth_method: "none",
+      },
+      clientInformation: () => undefined,
+      saveClientInformation() {},
+      tokens: () => kept.tokens,
+      saveTokens() {},
+      redirectToAuthorization() {},
+      saveCodeVerifier() {},
+      codeVerifier: () => "",
+    };
+    const { client, transport } = v1.connect(new URL(stage.url), stored);
+    await assert.rejects(
+      client.connect(transport),
+      /\(HTTP 401\) has to sign in again; in Gemini CLI: \/mcp auth NAME/,
+    );
+    const refused = stage.log.find(({ path, status }) => path === "/register" && status === 400);
+    assert.equal(refused?.reason, "no_redirect_uris");
+  });
+
   // It answers insufficient_scope as it answers 401: with a refresh if it can, which gives no scope that was not granted.
   test("SDK v1 does not step up while it has a refresh token: it reports the 403, and keeps its session", async (t) => {
     const stage = await stageFor(t, v1);
