@@ -1,5 +1,6 @@
 /** The provider's discovery document: can it be read, is it the right one, and does it offer what is needed? */
 import type { UpstreamConfig } from "../config-upstream.ts";
+import { unaskedScopes } from "../upstream/asked-scopes.ts";
 import { secretMethods } from "../upstream/client-authentication.ts";
 import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
@@ -199,24 +200,20 @@ function offers(
   return missing(check, `It does not offer ${value} (${field})`, fix);
 }
 
-/** Scopes that nobody will be given. What the provider does not list, users sign in for in vain. */
+/** Scopes that nobody is asked for, so that nobody is given them: decided as a sign-in does. */
 export function checkScopes(
-  { preset, scopeSources }: UpstreamConfig,
+  upstream: UpstreamConfig,
   { metadata }: FoundMetadata,
   toolScopes: readonly string[],
 ): Finding[] {
   const check = "provider.scopes";
-  if (scopeSources.kind === "consent" || scopeSources.claim !== undefined) return [];
-  const { scopes_supported: listed } = metadata;
-  // Auth0 lists the scopes of OpenID Connect only, whatever its APIs have.
-  if (preset === "auth0" || !Array.isArray(listed)) return [];
-  const missing = toolScopes.filter((scope) => !listed.includes(scope));
-  if (missing.length === 0) return [ok(check, "It lists every scope of the tools")];
+  const unasked = unaskedScopes(upstream, metadata, toolScopes);
+  if (unasked.length === 0) return [];
   return [
     warning(
       check,
-      `It does not list these scopes of the tools: ${missing.join(" ")}. Nobody is asked for them, or given them`,
-      "Add them to the API or the application at the provider, or say with SCOPES_FROM where scopes come from.",
+      `It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them`,
+      "Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.",
     ),
   ];
 }

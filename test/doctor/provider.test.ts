@@ -115,13 +115,19 @@ describe("the identity provider", () => {
     assert.match(line("provider.sign_in"), /^✗ The provider refuses the scopes of a sign-in/);
   });
 
-  test("one that knows none of the tools' scopes", async () => {
+  test("one that does not list the tools' scopes: they are asked for only if OIDC_SCOPES names them", async () => {
     const { issuer } = await provider({ advertisesApiScopes: false });
     const { line } = await looking(issuer);
     assert.match(
       line("provider.scopes"),
-      /^! It does not list these scopes of the tools: weather:read.*SCOPES_FROM/,
+      /^! It does not list these scopes of the tools, and OIDC_SCOPES .*: weather:read\. No sign-in asks .*SCOPES_FROM/,
     );
+    const isFine = { OIDC_SCOPES: "openid profile email weather:read" };
+    const inLongForm = { OIDC_SCOPES: "openid api://3f8c2a40/weather:read" };
+    for (const settings of [isFine, inLongForm, { OIDC_SCOPES: "openid api://3f8c2a40/.default" }]) {
+      const { findings } = await looking(issuer, settings);
+      assert.ok(!findings.some(({ check }) => check === "provider.scopes"), settings.OIDC_SCOPES);
+    }
   });
 
   test("a slash that is missing in the issuer", async () => {
