@@ -85,7 +85,7 @@ function brokenFeatures({ message }: Error): Finding {
   return failure(
     "program.tools",
     `The server would not start: its tools cannot be loaded: ${message}`,
-    "Correct the file that it names, below src/tools/.",
+    "Correct the file that it names: TOOLS_MODULE, --tools, or one below src/tools/.",
   );
 }
 

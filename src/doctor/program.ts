@@ -100,7 +100,7 @@ export function checkFeatures(config: Config, features: Features, records: Recor
     return failure(
       check,
       `The server would not start: ${(error as Error).message}`,
-      "Correct the declaration that it names (src/tools/index.ts, CLIENTS or SCOPE_CLAIM_MAP).",
+      "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
     );
   }
 }
