@@ -37,7 +37,11 @@ program.action(async ({ json, tools }: Options) => {
   const environment = withTools(readEnvironment(), tools);
   if (process.stderr.isTTY) process.stderr.write("Looking …\n");
   const features = await declaredFeatures(environment).catch((broken: Error) => ({ broken }));
-  const around = { nowMs: Date.now, randomBytes, nodeVersion: process.version };
+  const around = {
+    nowMs: Date.now,
+    randomBytes,
+    node: { version: process.version, lts: process.release.lts },
+  };
   const examination = await examine(environment, features, around);
   const secrets = secretsOf(environment);
   print(

@@ -5,12 +5,14 @@
  * that was registered without one.
  */
 import type { UpstreamConfig } from "../config-upstream.ts";
+import { SPEAKS_OF_THE_USER } from "../upstream/answers.ts";
 import {
   SECRET_METHODS,
   type SecretMethod,
   secretAs,
   secretMethods,
 } from "../upstream/client-authentication.ts";
+import { isBareRefusal } from "../upstream/token-endpoint-fetch.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
@@ -101,7 +103,8 @@ async function present(
   if ("none" in asked) return { kind: "no_refusal", says: asked.none.says };
   const { answer } = asked;
   const error = jsonObject(answer.text)?.error;
-  const code = typeof error === "string" ? error : "";
+  const bare = isBareRefusal(answer.status, answer.text) ? "invalid_grant" : "";
+  const code = typeof error === "string" ? error : bare;
   if (answer.status === 429)
     return { kind: "no_refusal", says: "it answers that it is asked too often (HTTP 429)" };
   if (answer.status < 400 || answer.status >= 500 || (code === "" && answer.status !== 401))
@@ -115,6 +118,7 @@ async function present(
  * glewlwyd says that of a wrong secret.
  */
 export function refusalKind(status: number, code: string): "client" | "grant_type" | "other" {
+  if (SPEAKS_OF_THE_USER.has(code)) return "other";
   if (code === "invalid_client" || status === 401) return "client";
   if (code === "unauthorized_client" || code === "unsupported_grant_type") return "grant_type";
   return "other";

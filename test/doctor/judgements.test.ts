@@ -284,11 +284,11 @@ describe("certificates and Node", () => {
     assert.match(line("2027-02-01", "SOMETHING_NEW"), /^✗ .* is not valid: SOMETHING_NEW/);
   });
   test("Node", () => {
-    const versions = ["v18.20.0", "v20.18.9", "v20.19.0", "v22.1.0", "v25.0.0", "v26.1.0", "v28.0.0"];
-    assert.deepEqual(
-      versions.map((version) => checkNode(version, now).status),
-      ["failure", "failure", "warning", "ok", "warning", "ok", "ok"],
-    );
+    const line = (version: string, lts?: string) => lineOf(checkNode({ version, lts }));
+    for (const old of ["v18.20.0", "v20.18.9"])
+      assert.match(line(old, "Iron"), /^✗ .*too old: this server needs >=20\.19/);
+    for (const good of ["v20.19.0", "v22.1.0", "v28.0.0"]) assert.match(line(good, "Jod"), /^✓/);
+    assert.match(line("v25.0.0"), /^! .*not of a line with long-term support → Install/);
   });
 });
 
