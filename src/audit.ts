@@ -1,6 +1,7 @@
 /** Who was allowed what, and why not: one structured line a decision, in the log and, where asked for, in its own place. */
 
-import { constants, openSync, writeSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Logger } from "pino";
 import type { AuditConfig } from "./config.ts";
 import { currentRequest } from "./http/current-request.ts";
@@ -102,17 +103,26 @@ export function openAuditStream({ destination }: AuditConfig, log: Logger): Audi
 }
 
 // Without waiting for somebody who reads, should it be a pipe.
-const FLAGS = constants.O_APPEND | constants.O_CREAT | constants.O_WRONLY | constants.O_NONBLOCK;
+const FLAGS = constants.O_APPEND | constants.O_WRONLY | constants.O_NONBLOCK;
 
 function openFile(path: string): number {
   try {
-    return openSync(path, FLAGS, 0o640);
+    return openSync(path, FLAGS | constants.O_CREAT, 0o640);
   } catch (cause) {
     throw new Error(
       `AUDIT_LOG cannot be written: ${causes(cause)}. Name a file in a directory that exists.`,
       { cause },
     );
   }
+}
+
+/**
+ * Whether {@link openAuditStream} would succeed. Nothing is created: whether it could be is what its folder says.
+ * @throws Error
+ */
+export function checkAuditFile(path: string): void {
+  if (existsSync(path)) closeSync(openSync(path, FLAGS));
+  else accessSync(dirname(path), constants.W_OK);
 }
 
 /**

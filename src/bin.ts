@@ -12,7 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<unknown>>> = {
 };
 
 const HELP = `mcp-oidc-proxy [start] [--tools FILE]   the server, with the tools that FILE exports (TOOLS_MODULE)
-mcp-oidc-proxy doctor [token TOKEN|-]   what is wrong with a configuration, or with a token
+mcp-oidc-proxy doctor [token TOKEN|-]   what is wrong with a configuration, or with a token (--tools FILE as above)
 mcp-oidc-proxy admin …                  look at, and change, what a deployment holds
 mcp-oidc-proxy demo [--tools FILE]      a trial on this computer, with an identity provider where anybody signs in
 mcp-oidc-proxy dev --tools FILE         the same for writing tools: the server is replaced when a file changes

@@ -271,7 +271,8 @@ function brand(settings: Settings): Brand {
   };
 }
 
-function secretKeys(settings: Settings): string[] {
+/** The newest first. */
+export function secretKeys(settings: Settings): string[] {
   const make = "make one with: openssl rand -base64 48";
   const text = settings.required("SECRET_KEY", `encrypts what is stored; ${make}`);
   const keys = text.split(",").map((key) => key.trim());

@@ -8,12 +8,10 @@ import { type Audit, type AuditStream, createAudit, openAuditStream } from "./au
 import { createDocumentReach, type LiveDocumentReach } from "./clients/document-reach.ts";
 import { createSafeFetch } from "./clients/safe-fetch.ts";
 import type { Config } from "./config.ts";
-import type { UpstreamConfig } from "./config-upstream.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLog } from "./log.ts";
 import { type Features, knownNames } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
-import { missingScopes } from "./oauth/scope.ts";
 import { scopeCatalogue } from "./oauth/scope-catalogue.ts";
 import { type LivePolicy, watchPolicy } from "./policy/live-policy.ts";
 import { memoryRecords } from "./storage/memory.ts";
@@ -219,7 +217,7 @@ function announce(
     try {
       await identityProvider.ready();
       log.info({ issuer: upstream.issuer }, "The identity provider is reachable");
-      await warnOfUnofferedScopes(identityProvider, upstream, scopes, log);
+      await warnOfUnaskedScopes(identityProvider, scopes, log);
     } catch {
       // The provider logged why.
       if (!cancelled)
@@ -236,18 +234,15 @@ function announce(
 }
 
 /** Said early: users would sign in, be given nothing, and nobody would know why. */
-async function warnOfUnofferedScopes(
+async function warnOfUnaskedScopes(
   identityProvider: IdentityProvider,
-  { scopeSources }: UpstreamConfig,
-  scopes: readonly string[],
+  toolScopes: readonly string[],
   log: Logger,
 ): Promise<void> {
-  if (scopeSources.kind === "consent" || scopeSources.claim !== undefined) return;
-  const offered = await identityProvider.offeredScopes();
-  const unoffered = missingScopes(scopes, offered ?? scopes);
-  if (unoffered.length > 0)
+  const scopes = await identityProvider.unaskedScopes(toolScopes);
+  if (scopes.length > 0)
     log.warn(
-      { reason: "scopes_not_offered", scopes: unoffered },
-      "The identity provider does not list these scopes. If it does not know them, nobody is given them: see SCOPES_FROM",
+      { reason: "scopes_not_offered", scopes },
+      "The identity provider does not list these scopes and OIDC_SCOPES does not name them, so nobody is asked for them: see OIDC_SCOPES and SCOPES_FROM",
     );
 }

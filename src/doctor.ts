@@ -13,9 +13,10 @@ import {
   withoutSecrets,
 } from "./doctor/report.ts";
 import { explainTokenHere } from "./doctor/token-here.ts";
-import { readEnvironment } from "./environment.ts";
+import { readEnvironment, withTools } from "./environment.ts";
 import type { Features } from "./mcp/features.ts";
 import { causes } from "./oauth/errors.ts";
+import { type Environment, Settings } from "./settings.ts";
 import { loadFeatures } from "./tools-module.ts";
 
 const program = new Command("doctor")
@@ -23,14 +24,24 @@ const program = new Command("doctor")
     "Checks this deployment of mcp-oidc-proxy from its settings to its public address, and says what to do.\nEnds with 0 if it can serve, with 1 if it cannot. Nothing is changed, no secret is printed.",
   )
   .option("--json", "for programs")
+  .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
   .exitOverride()
   .showHelpAfterError();
 
-program.action(async ({ json }: { json?: true }) => {
-  const environment = readEnvironment();
+interface Options {
+  json?: true;
+  tools?: string;
+}
+
+program.action(async ({ json, tools }: Options) => {
+  const environment = withTools(readEnvironment(), tools);
   if (process.stderr.isTTY) process.stderr.write("Looking …\n");
   const features = await declaredFeatures(environment).catch((broken: Error) => ({ broken }));
-  const around = { nowMs: Date.now, randomBytes, nodeVersion: process.version };
+  const around = {
+    nowMs: Date.now,
+    randomBytes,
+    node: { version: process.version, lts: process.release.lts },
+  };
   const examination = await examine(environment, features, around);
   const secrets = secretsOf(environment);
   print(
@@ -48,9 +59,9 @@ program
     "<token>",
     "the token, or - to read it from standard input, so that it stays out of the shell's history",
   )
-  .option("--json", "for programs")
-  .action(async (argument: string, { json }: { json?: true }, command: Command) => {
-    const environment = readEnvironment();
+  .action(async (argument: string, _options: object, command: Command) => {
+    const { json, tools } = command.optsWithGlobals<Options>();
+    const environment = withTools(readEnvironment(), tools);
     const config = loadConfig(environment);
     if (argument === "-" && process.stdin.isTTY)
       process.stderr.write("Paste the token, then Enter and Ctrl+D:\n");
@@ -59,7 +70,7 @@ program
     const secrets = [...secretsOf(environment), token.trim()];
     const code = findings.every(({ status }) => status === "ok" || status === "warning") ? 0 : 1;
     print(
-      (json ?? command.optsWithGlobals().json)
+      json
         ? jsonOf({ accepted: code === 0, findings }, secrets)
         : withoutSecrets(findingsInWords(findings), secrets),
     );
@@ -75,11 +86,13 @@ try {
 }
 
 /** Imported here, so that a mistake in the declaration of a tool is a finding. */
-async function declaredFeatures({ TOOLS_MODULE }: NodeJS.ProcessEnv): Promise<Features> {
+async function declaredFeatures(environment: Environment): Promise<Features> {
   // No tool is run: where they would ask does not matter.
   const nowhere = "https://weather.invalid/";
   const weather = { geocodingUrl: nowhere, forecastUrl: nowhere, timeoutSeconds: 1 };
-  return loadFeatures({ weather, ...(TOOLS_MODULE && { toolsModule: TOOLS_MODULE }) }, "");
+  // By itself, as the configuration reads it: another setting may be wrong.
+  const toolsModule = new Settings(environment).optional("TOOLS_MODULE");
+  return loadFeatures({ weather, ...(toolsModule !== undefined && { toolsModule }) }, "");
 }
 
 function jsonOf(value: object, secrets: readonly string[]): string {

@@ -15,3 +15,8 @@ export function readEnvironment(): Environment {
     }
   return process.env;
 }
+
+/** What `--tools FILE` means for whichever command it is given to: the same as TOOLS_MODULE, before which it comes. */
+export function withTools(environment: Environment, file: string | undefined): Environment {
+  return file === undefined ? environment : { ...environment, TOOLS_MODULE: file };
+}

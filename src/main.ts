@@ -1,7 +1,7 @@
 /** The production entry: environment in, server out; with `--tools FILE` the tools of that module (`TOOLS_MODULE`). */
 import { parseArgs } from "node:util";
 import { loadConfig } from "./config.ts";
-import { readEnvironment } from "./environment.ts";
+import { readEnvironment, withTools } from "./environment.ts";
 import { serve } from "./serve.ts";
 import { loadFeatures } from "./tools-module.ts";
 
@@ -14,11 +14,7 @@ try {
 
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { tools: { type: "string" } } });
-  const environment = readEnvironment();
-  const config = loadConfig({
-    ...environment,
-    ...(values.tools !== undefined && { TOOLS_MODULE: values.tools }),
-  });
+  const config = loadConfig(withTools(readEnvironment(), values.tools));
   const features = await loadFeatures(config, "Open-Meteo (open-meteo.com)");
   const server = await serve(config, features);
   await server.stopped;

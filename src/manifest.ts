@@ -1,6 +1,6 @@
 /**
  * `npm run manifest` writes mcp-manifest.json; with `--check` it fails if tools and manifest disagree, and warns about
- * scopes that the identity provider does not offer.
+ * scopes that no sign-in asks the identity provider for.
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -9,7 +9,6 @@ import { pino } from "pino";
 import { type Config, loadConfig } from "./config.ts";
 import { readEnvironment } from "./environment.ts";
 import { differences, type Manifest, manifestOf } from "./mcp/manifest.ts";
-import { missingScopes } from "./oauth/scope.ts";
 import { systemClock } from "./surroundings.ts";
 import { createTools, prompts, resources, scopes } from "./tools/index.ts";
 import { createOidcProvider } from "./upstream/oidc.ts";
@@ -29,7 +28,7 @@ if (values.check) {
     );
     process.exitCode = 1;
   } else console.log(`${FILE} says what the server offers.`);
-  await warnOfUnofferedScopes();
+  await warnOfUnaskedScopes();
 } else {
   writeFileSync(FILE, `${JSON.stringify(actual, null, 2)}\n`);
   console.log(
@@ -45,23 +44,23 @@ function committed(): Manifest {
   }
 }
 
-async function warnOfUnofferedScopes(): Promise<void> {
+async function warnOfUnaskedScopes(): Promise<void> {
   const config = configured();
   if (config === undefined)
     return console.log("The identity provider was not asked: there is no complete configuration here.");
   const { upstream } = config;
-  const unknown = () => console.log(`Which scopes ${upstream.issuer} offers cannot be known from here.`);
-  const { scopeSources } = upstream;
-  if (scopeSources.kind !== "provider" || scopeSources.claim !== undefined) return unknown();
   const provider = createOidcProvider(upstream, {
     now: systemClock,
     randomBytes,
     log: pino({ level: "silent" }),
   });
-  const offered = await provider.offeredScopes().catch(() => undefined);
-  if (offered === undefined) return unknown();
-  for (const scope of missingScopes(Object.keys(scopes), offered))
-    console.warn(`! ${upstream.issuer} does not offer the scope ${scope}: nobody will be granted it.`);
+  const unasked = await provider.unaskedScopes(Object.keys(scopes)).catch(() => undefined);
+  if (unasked === undefined)
+    return console.log(`Which scopes ${upstream.issuer} offers cannot be known from here.`);
+  for (const scope of unasked)
+    console.warn(
+      `! ${upstream.issuer} does not list the scope ${scope}, nor does OIDC_SCOPES: nobody will be granted it.`,
+    );
 }
 
 function configured(): Config | undefined {

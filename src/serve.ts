@@ -1,4 +1,5 @@
 /** Runs the server until it is told to stop: listen, say what matters, drain, close. */
+
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,6 +10,7 @@ import type { Lifecycle } from "./lifecycle.ts";
 import { createListener } from "./listener.ts";
 import type { Features } from "./mcp/features.ts";
 import { monotonicClock } from "./surroundings.ts";
+import { registeredUrls } from "./upstream/registered-urls.ts";
 
 /** How the server runs. */
 export interface ServeOptions extends AppOptions {
@@ -58,7 +60,7 @@ export async function listenWith(
     throw error;
   }
   const { port } = server.address() as AddressInfo;
-  const callbackUrl = `${config.baseUrl}/auth/callback`;
+  const { callbackUrl } = registeredUrls(config.baseUrl);
   log.info(
     { url: config.resource, port, callbackUrl },
     `Listening. The one callback URL to register at the identity provider: ${callbackUrl}`,

@@ -125,6 +125,12 @@ export class Settings {
     if (value === "") return value;
     const problem = originProblem(value);
     if (problem !== undefined) this.problem(`${name} ${problem}`);
+    // openid-client would fetch it as it is, and compare no issuer with anything.
+    const inside = /^(.*?)\/\.well-known\//.exec(value)?.[1];
+    if (inside !== undefined)
+      this.problem(
+        `${name} must be the issuer itself, not the address of its discovery document: set ${name}=${inside}`,
+      );
     return value;
   }
 }

@@ -64,6 +64,11 @@ describe("configuration", () => {
     ["a look-alike of localhost", { BASE_URL: "http://localhost.evil.example" }, /BASE_URL must be https/],
     ["no URL at all", { BASE_URL: "mcp.example.com" }, /BASE_URL is not a URL/],
     ["a query in the base URL", { BASE_URL: "https://a.example/?x=1" }, /BASE_URL must have no query/],
+    [
+      "the address of a discovery document for an issuer",
+      { OIDC_ISSUER: "https://login.example.com/realms/main/.well-known/openid-configuration" },
+      /OIDC_ISSUER must be the issuer itself.*: set OIDC_ISSUER=https:\/\/login\.example\.com\/realms\/main$/m,
+    ],
     ["an issuer over http", { OIDC_ISSUER: "http://login.example.com" }, /OIDC_ISSUER must be https/],
     ["a short key", { SECRET_KEY: "short" }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
     ["a short second key", { SECRET_KEY: `${GOOD.SECRET_KEY},short` }, /SECRET_KEY: key 2 has fewer/],

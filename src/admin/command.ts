@@ -27,7 +27,8 @@ export interface Context {
   terminal: Terminal;
   /** For the audit log, where that has no place of its own. */
   stderr: AuditStream;
-  loadConfig(): Config;
+  /** @param tools what `--tools` names */
+  loadConfig(tools?: string): Config;
   /** How the process ends. */
   finish(exit: Exit): void;
 }

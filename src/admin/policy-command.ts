@@ -7,6 +7,8 @@ import { jsonLine } from "./words.ts";
 
 const collect = (value: string, values: string[] = []) => [...values, value];
 
+type Typed = Partial<ExplainOptions> & { json?: true; tools?: string };
+
 export function policyCommand({ loadConfig, terminal, finish }: Context): Command {
   const policy = new Command("policy").description("the policy (POLICY_FILE)");
   policy
@@ -25,16 +27,15 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
     .option("--organization <id>", "take them to be of this organization (repeatable)", collect)
     .option("--email <address>", "take this to be their verified e-mail address")
     .option("--redirect-uri <uri>", "where the client receives its codes")
+    .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
     .option("--json", "for programs")
-    .action(
-      async ({ json, group = [], organization = [], ...rest }: Partial<ExplainOptions> & { json?: true }) => {
-        const config = loadConfig();
-        const offered = await loadFeatures(config, "");
-        const options = { ...(rest as ExplainOptions), group, organization };
-        const answer = await explainPolicy(options, config, offered);
-        terminal.print(json ? jsonLine(answer) : explanationInWords(answer, config.policyFile ?? ""));
-        finish(EXIT.done);
-      },
-    );
+    .action(async ({ json, tools, group = [], organization = [], ...rest }: Typed) => {
+      const config = loadConfig(tools);
+      const offered = await loadFeatures(config, "");
+      const options = { ...(rest as ExplainOptions), group, organization };
+      const answer = await explainPolicy(options, config, offered);
+      terminal.print(json ? jsonLine(answer) : explanationInWords(answer, config.policyFile ?? ""));
+      finish(EXIT.done);
+    });
   return policy;
 }

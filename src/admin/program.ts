@@ -1,6 +1,7 @@
 /** The operator's command line as a function: what was typed in, what is said and the exit code out. */
 import { Command, CommanderError } from "commander";
 import { loadConfig } from "../config.ts";
+import { withTools } from "../environment.ts";
 import { causes } from "../oauth/errors.ts";
 import type { Environment } from "../settings.ts";
 import { clientsCommand } from "./clients-command.ts";
@@ -20,7 +21,7 @@ export async function runAdmin(
   const context: Context = {
     terminal,
     stderr: streams.stderr,
-    loadConfig: () => loadConfig(readEnvironment()),
+    loadConfig: (tools) => loadConfig(withTools(readEnvironment(), tools)),
     finish(code) {
       exit = code;
     },

@@ -1,4 +1,5 @@
 /** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
+
 import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit.ts";
 import { documentCosts } from "../clients/document-costs.ts";
@@ -21,6 +22,7 @@ import type { Surroundings } from "../surroundings.ts";
 import type { Endings } from "../tokens/endings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import { registeredUrls } from "../upstream/registered-urls.ts";
 import { type Approvals, isOwnNavigation } from "./approvals.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
 import type { BrowserCookies, BrowserHash } from "./browser.ts";
@@ -74,7 +76,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
   const { browsers, connections, logins, bodies } = rooms;
   const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
-  const callbackUrl = `${baseUrl}/auth/callback`;
+  const { callbackUrl } = registeredUrls(baseUrl);
   const rules = {
     clients,
     redirectUris,

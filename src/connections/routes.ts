@@ -1,4 +1,5 @@
 /** /connections: a person signs in, sees which clients hold access for them, and ends what they want to end. */
+
 import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit.ts";
 import type { Approvals } from "../authorization/approvals.ts";
@@ -23,6 +24,7 @@ import { endGrants } from "../tokens/end-grant.ts";
 import type { Endings } from "../tokens/endings.ts";
 import type { Grants } from "../tokens/grants.ts";
 import type { Identity, IdentityProvider } from "../upstream/identity-provider.ts";
+import { registeredUrls } from "../upstream/registered-urls.ts";
 import { entriesOf, inWords } from "./entries.ts";
 import type { Connections } from "./list.ts";
 import {
@@ -61,7 +63,7 @@ const REQUESTS_PER_MINUTE = 120;
 /** What /auth/callback and /logout do for this room. */
 export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): ConnectionsEntrance {
   const { config, sessions, audit } = rooms;
-  const callbackUrl = `${config.baseUrl}/auth/callback`;
+  const { callbackUrl } = registeredUrls(config.baseUrl);
   const { transactionSeconds } = config.lifetimes;
 
   /** As the callback of a client: they signed out while this was under way. */
@@ -109,7 +111,7 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
   const { config, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } = rooms;
   const { baseUrl, upstream, lifetimes } = config;
   const url = `${baseUrl}/connections`;
-  const callbackUrl = `${baseUrl}/auth/callback`;
+  const { callbackUrl } = registeredUrls(baseUrl);
   const router = Router();
   const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
 

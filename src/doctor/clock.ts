@@ -1,11 +1,9 @@
 /** Whether clocks agree. Pure. Tokens begin and end by them: the provider's, Redis', and this computer's. */
+import { MAX_AGE_SECONDS } from "../upstream/logout-token.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "../upstream/token-verification.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
 const UNNOTICED_SECONDS = 5;
-// What the verification of the provider's tokens tolerates (CLOCK_TOLERANCE_SECONDS).
-const TOLERATED_SECONDS = 30;
-// How old a logout token may be: beyond that, sign-outs at the provider are ignored here.
-const BROKEN_SECONDS = 300;
 
 const FIX =
   "Synchronize this computer's clock with NTP (timedatectl set-ntp true; on a virtual machine also the host's).";
@@ -15,8 +13,8 @@ export function clockFinding(check: string, whose: string, aheadSeconds: number)
   const difference = Math.abs(Math.round(aheadSeconds));
   const says = `This computer's clock is ${difference} s ${aheadSeconds > 0 ? "ahead of" : "behind"} ${whose}`;
   if (difference <= UNNOTICED_SECONDS) return ok(check, `This computer's clock agrees with ${whose}`);
-  if (difference <= TOLERATED_SECONDS) return warning(check, says, FIX);
-  if (difference <= BROKEN_SECONDS)
+  if (difference <= CLOCK_TOLERANCE_SECONDS) return warning(check, says, FIX);
+  if (difference <= MAX_AGE_SECONDS)
     return warning(check, `${says}: tokens may be refused as expired or not valid yet`, FIX);
   return failure(check, `${says}: sign-ins and sign-outs will be refused`, FIX);
 }

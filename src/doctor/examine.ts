@@ -3,11 +3,12 @@ import type { Features } from "../mcp/features.ts";
 import type { Environment } from "../settings.ts";
 import { memoryRecords } from "../storage/memory.ts";
 import { createSealer } from "../storage/sealer.ts";
+import { registeredUrls } from "../upstream/registered-urls.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
 import { type Finding, failure, type Section, unknown } from "./finding.ts";
 import { within } from "./limit.ts";
-import { checkAuditLog, checkFeatures, checkNode, checkPolicy } from "./program.ts";
+import { checkAuditLog, checkFeatures, checkNode, checkPolicy, type NodeRelease } from "./program.ts";
 import { checkProvider } from "./provider.ts";
 import { checkProxyHeaders } from "./proxy-headers.ts";
 import { checkAddress } from "./public-address.ts";
@@ -20,7 +21,7 @@ export interface Surroundings {
   /** Milliseconds since the epoch. */
   nowMs(): number;
   randomBytes(size: number): Buffer;
-  nodeVersion: string;
+  node: NodeRelease;
 }
 
 export interface Examination {
@@ -29,7 +30,7 @@ export interface Examination {
   registration: Registration | undefined;
 }
 
-// People who sign in do not wait longer than this either.
+// Clients do not wait longer than this either.
 const MOST_PATIENCE_MS = 5_000;
 // Each check of its own has a shorter one; this is for mistakes.
 const LIMIT_MS = 60_000;
@@ -67,7 +68,7 @@ export async function examine(
 }
 
 function program({ config }: Parts, features: Features | { broken: Error }, around: Surroundings): Finding[] {
-  const node = checkNode(around.nodeVersion, around.nowMs());
+  const node = checkNode(around.node);
   if ("broken" in features) return [node, brokenFeatures(features.broken)];
   if (config === undefined) return [node];
   const records = memoryRecords();
@@ -85,7 +86,7 @@ function brokenFeatures({ message }: Error): Finding {
   return failure(
     "program.tools",
     `The server would not start: its tools cannot be loaded: ${message}`,
-    "Correct the file that it names, below src/tools/.",
+    "Correct the file that it names: TOOLS_MODULE, --tools, or one below src/tools/.",
   );
 }
 
@@ -101,9 +102,9 @@ async function provider(
   if (upstream === undefined) return [notChecked("provider", "the settings of the identity provider")];
   return checkProvider({
     upstream,
-    callbackUrl: baseUrl && `${baseUrl}/auth/callback`,
+    callbackUrl: baseUrl && registeredUrls(baseUrl).callbackUrl,
     toolScopes,
-    timeoutMs: Math.min(upstream.timeoutSeconds * 1000, MOST_PATIENCE_MS),
+    timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
     nowMs,
     randomBytes,
   });
@@ -122,10 +123,12 @@ async function address(parts: Parts, { nowMs }: Surroundings): Promise<Finding[]
   const { baseUrl, secretKeys, config } = parts;
   if (baseUrl === undefined) return [notChecked("address", "the setting BASE_URL")];
   const timeoutMs = MOST_PATIENCE_MS;
-  const [{ findings, isOurs }, certificate] = await Promise.all([
+  const [{ findings, isOurs, saysCertificate }, certificate] = await Promise.all([
     checkAddress({ baseUrl, port: config?.port ?? DEFAULT_PORT, timeoutMs }),
     checkCertificate(baseUrl, nowMs(), timeoutMs),
   ]);
+  // One cause, one finding: the one that knows the certificate's dates.
+  if (saysCertificate && certificate.some(({ status }) => status === "failure")) return certificate;
   if (!isOurs || secretKeys.length === 0) return [...findings, ...certificate];
   const sealer = createSealer(secretKeys);
   const now = () => Math.floor(nowMs() / 1000);

@@ -1,8 +1,8 @@
 /** The program itself: the version of Node it runs on, what it offers, its policy, and where it writes its audit log. */
 import { randomBytes } from "node:crypto";
-import { accessSync, constants, existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { createRequire } from "node:module";
 import { pino } from "pino";
+import { checkAuditFile } from "../audit.ts";
 import type { Config } from "../config.ts";
 import { type Features, knownNames } from "../mcp/features.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -15,29 +15,31 @@ import { systemClock } from "../surroundings.ts";
 import { createOidcProvider } from "../upstream/oidc.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
-const LEAST_NODE: readonly [number, number] = [20, 19];
-/** Until when each line of Node gets fixes of security; the odd ones never for long. */
-const NODE_ENDS: Readonly<Record<number, string>> = {
-  20: "2026-04-30",
-  22: "2027-04-30",
-  24: "2028-04-30",
-  26: "2029-04-30",
-};
+/** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
+export interface NodeRelease {
+  version: string;
+  lts?: string | undefined;
+}
 
-/** @param version such as `v22.11.0`; `nowMs`: milliseconds since the epoch */
-export function checkNode(version: string, nowMs: number): Finding {
+/** Until when a line gets fixes of security is nothing that a program knows; whether it is one of those that do, Node says. */
+export function checkNode({ version, lts }: NodeRelease): Finding {
   const check = "program.node";
-  const [major = 0, minor = 0] = version.slice(1).split(".").map(Number);
-  const [leastMajor, leastMinor] = LEAST_NODE;
+  const least: string = createRequire(import.meta.url)("../../package.json").engines.node;
+  const [leastMajor = 0, leastMinor = 0] = numbers(least);
+  const [major = 0, minor = 0] = numbers(version);
   const install = "Install the current LTS line of Node (nodejs.org), or use the container image.";
   if (major < leastMajor || (major === leastMajor && minor < leastMinor))
-    return failure(check, `Node ${version} is too old: ${LEAST_NODE.join(".")} is the least`, install);
-  const end = NODE_ENDS[major];
-  if (end !== undefined && nowMs > Date.parse(end))
-    return warning(check, `Node ${version} gets no fixes of security any more (since ${end})`, install);
-  if (major % 2 === 1) return warning(check, `Node ${version} is of a line without long support`, install);
-  return ok(check, `Node ${version}`);
+    return failure(check, `Node ${version} is too old: this server needs ${least}`, install);
+  if (lts === undefined)
+    return warning(check, `Node ${version} is not of a line with long-term support`, install);
+  return ok(check, `Node ${version} (${lts})`);
 }
+
+const numbers = (version: string): number[] =>
+  version
+    .replace(/^[^\d]+/, "")
+    .split(".")
+    .map(Number);
 
 /** @throws PolicyError */
 function policyOf({ policyFile }: Config, features: Features): Policy | undefined {
@@ -100,7 +102,7 @@ export function checkFeatures(config: Config, features: Features, records: Recor
     return failure(
       check,
       `The server would not start: ${(error as Error).message}`,
-      "Correct the declaration that it names (src/tools/index.ts, CLIENTS or SCOPE_CLAIM_MAP).",
+      "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
     );
   }
 }
@@ -115,8 +117,7 @@ export function checkAuditLog({ audit: { destination } }: Config): Finding[] {
   const check = "program.audit_log";
   if (destination === undefined || destination === "stdout" || destination === "stderr") return [];
   try {
-    // Nothing is created: whether it could be is what its folder says.
-    accessSync(existsSync(destination) ? destination : dirname(destination), constants.W_OK);
+    checkAuditFile(destination);
     return [ok(check, `The audit log can be written (${destination})`)];
   } catch {
     return [

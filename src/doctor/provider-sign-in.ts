@@ -5,12 +5,12 @@
  */
 import { ask } from "./ask.ts";
 import { type Finding, failure, ok, unknown } from "./finding.ts";
+import type { Verdict } from "./provider-client.ts";
 
 export interface SignInOptions {
   /** The server's own sign-in request. */
   signInUrl: URL;
   callbackUrl: string;
-  clientId: string;
   audience: string | undefined;
   isAuth0: boolean;
   timeoutMs: number;
@@ -23,29 +23,30 @@ export type Outcome =
   | { kind: "page"; status: number; text: string }
   | { kind: "no_answer"; says: string; fix: string };
 
-const REDIRECT_URI = "provider.redirect_uri";
-const AUDIENCE = "provider.audience";
-const MAX_HOPS = 5;
-
-export async function checkSignIn(options: SignInOptions): Promise<Finding[]> {
-  const { signInUrl, audience } = options;
-  const outcome = await send(withPrompt(signInUrl, "none"), options);
-  const findings = judgeSignIn(outcome, options);
-  if (outcome.kind === "page" && findings.length === 0) {
-    // Some providers refuse prompt=none itself: what would a browser be answered?
-    const plain = await send(signInUrl, options);
-    return judgePage(plain, options);
-  }
-  if (audience === undefined || outcome.kind !== "callback" || !IS_WAITING.has(outcome.error))
-    return findings;
-  const other = new URL(signInUrl);
-  other.searchParams.set("audience", `https://${options.randomBytes(8).toString("hex")}.invalid/`);
-  return [...findings, judgeAudience(await send(withPrompt(other, "none"), options), audience)];
+export interface SignInAnswers {
+  outcome: Outcome;
+  /** To the same for an API that certainly does not exist, where that can tell anything. */
+  madeUpAudience?: Outcome;
 }
 
-function withPrompt(url: URL, prompt: string): URL {
+const REDIRECT_URI = "provider.redirect_uri";
+const AUDIENCE = "provider.audience";
+const SIGN_IN = "provider.sign_in";
+const MAX_HOPS = 5;
+
+export async function askForSignIn(options: SignInOptions): Promise<SignInAnswers> {
+  const { signInUrl, audience, randomBytes } = options;
+  const outcome = await send(withParameter(signInUrl, "prompt", "none"), options);
+  // Some providers refuse prompt=none itself: what would a browser be answered?
+  if (outcome.kind === "page" && !namesCode(outcome)) return { outcome: await send(signInUrl, options) };
+  if (audience === undefined || !isWaiting(outcome)) return { outcome };
+  const other = withParameter(signInUrl, "audience", `https://${randomBytes(8).toString("hex")}.invalid/`);
+  return { outcome, madeUpAudience: await send(withParameter(other, "prompt", "none"), options) };
+}
+
+function withParameter(url: URL, name: string, value: string): URL {
   const changed = new URL(url);
-  changed.searchParams.set("prompt", prompt);
+  changed.searchParams.set(name, value);
   return changed;
 }
 
@@ -61,19 +62,15 @@ async function send(url: URL, { callbackUrl, timeoutMs }: SignInOptions): Promis
     if (status < 300 || status >= 400 || location === null || !URL.canParse(location, next.href))
       return { kind: "page", status, text: `${trail} ${text}` };
     next = new URL(location, next);
-    if (isCallback(next, callbackUrl))
+    if (next.origin + next.pathname === callbackUrl)
       return {
         kind: "callback",
         error: next.searchParams.get("error") ?? "",
         description: next.searchParams.get("error_description") ?? "",
       };
-    trail += ` ${next.pathname} ${readable(next.searchParams)}`;
+    trail += ` ${readable(next.searchParams)}`;
   }
   return { kind: "page", status: 302, text: trail };
-}
-
-function isCallback({ origin, pathname }: URL, callbackUrl: string): boolean {
-  return origin + pathname === callbackUrl;
 }
 
 /** Google puts what is wrong into a parameter, in base64. */
@@ -83,16 +80,52 @@ function readable(parameters: URLSearchParams): string {
 }
 
 // What a provider says that would now show its login page.
-const IS_WAITING = new Set([
-  "login_required",
-  "interaction_required",
-  "consent_required",
-  "account_selection_required",
-]);
+const WAITING = ["login_required", "interaction_required", "consent_required", "account_selection_required"];
 
-/** Pure. No finding for a page that says nothing of what is wrong. */
-export function judgeSignIn(outcome: Outcome, options: Omit<SignInOptions, "signInUrl">): Finding[] {
-  const { callbackUrl, clientId } = options;
+const isWaiting = (outcome: Outcome): boolean =>
+  outcome.kind === "callback" && WAITING.includes(outcome.error);
+
+/** Error codes that stand on pages, because there is nowhere to send them: in the page, or in the address of it. */
+const CODES = {
+  callback: ["redirect_uri_mismatch", "invalid_redirect_uri", "AADSTS50011"],
+  client: ["invalid_client", "unauthorized_client", "AADSTS700016"],
+} as const;
+
+/** A login page has scripts in it, and those any word; Entra alone shows errors with 200. */
+function namesCode({ status, text }: Extract<Outcome, { kind: "page" }>): keyof typeof CODES | undefined {
+  const isLogin = status < 300;
+  const names = (kind: keyof typeof CODES) =>
+    CODES[kind].some((code) => text.includes(code) && (!isLogin || code.startsWith("AADSTS")));
+  if (status >= 500) return undefined; // an outage, whatever words its page has
+  return names("callback") ? "callback" : names("client") ? "client" : undefined;
+}
+
+/** An outage says nothing of our request. */
+function isRefusalPage(outcome: Outcome): boolean {
+  return outcome.kind === "page" && outcome.status >= 400 && outcome.status < 500 && outcome.status !== 429;
+}
+
+/** What the answer to a sign-in says of the client id: `known`, or `refused`, perhaps for another reason. */
+export function clientId(outcome: Outcome): "known" | "unknown" | "refused" | undefined {
+  if (outcome.kind === "callback") return "known";
+  if (outcome.kind === "page" && namesCode(outcome) === "client") return "unknown";
+  return isRefusalPage(outcome) ? "refused" : undefined;
+}
+
+/** Pure. Of a client that the token endpoint rejects, a page of error says the same once more. */
+export function judgeSignIn(
+  { outcome, madeUpAudience }: SignInAnswers,
+  client: Verdict,
+  options: Pick<SignInOptions, "callbackUrl" | "audience" | "isAuth0">,
+): Finding[] {
+  const { callbackUrl, isAuth0, audience } = options;
+  const register = `${isAuth0 ? "Auth0: the application's Settings → Allowed Callback URLs" : "Register this redirect URI at the provider"}: ${callbackUrl}`;
+  if (outcome.kind === "callback") {
+    const registered = ok(REDIRECT_URI, "The callback URL is registered at the provider");
+    const known =
+      madeUpAudience === undefined || audience === undefined ? [] : [judgeAudience(madeUpAudience, audience)];
+    return [registered, ...known, ...judgeError(outcome, options)];
+  }
   if (outcome.kind === "no_answer")
     return [
       unknown(
@@ -101,43 +134,41 @@ export function judgeSignIn(outcome: Outcome, options: Omit<SignInOptions, "sign
         outcome.fix,
       ),
     ];
-  if (outcome.kind === "callback") return judgeCallback(outcome, options);
-  // An outage says nothing of our request, whatever words its page has.
-  if (outcome.status >= 500 || outcome.status === 429) return [];
-  const refused = outcome.status >= 400;
-  if (CALLBACK_MISMATCH.test(outcome.text) || (refused && /redirect[_ ]?ur[il]|callback/i.test(outcome.text)))
+  const title = /<title[^>]*>([^<]{1,80})/i.exec(outcome.text)?.[1]?.trim();
+  const page = `HTTP ${outcome.status}${title === undefined ? "" : `, "${title}"`}`;
+  const code = namesCode(outcome);
+  const isRefused = code !== undefined || isRefusalPage(outcome);
+  if (code === "callback" || (isRefused && code === undefined && client === "accepted"))
+    // RFC 6749 §4.1.2.1: of a client that is known, only a wrong redirect URI is told on a page.
+    return [failure(REDIRECT_URI, `The callback URL is not registered at the provider (${page})`, register)];
+  if (isRefused && client === "rejected") return [];
+  if (isRefused)
     return [
       failure(
-        REDIRECT_URI,
-        "The callback URL is not registered at the provider",
-        `${options.isAuth0 ? "Auth0: the application's Settings → Allowed Callback URLs" : "Register this redirect URI at the provider"}: ${callbackUrl}`,
+        SIGN_IN,
+        `The provider answers this server's sign-in with an error page (${page})`,
+        `Check that the client id is right and ${callbackUrl} is registered there; its own log says what it refused.`,
       ),
     ];
-  if (UNKNOWN_CLIENT.test(outcome.text))
-    return [
-      failure(
-        REDIRECT_URI,
-        `The provider does not know the client id ${clientId}`,
-        `Copy the client id from the application at the provider into ${options.isAuth0 ? "AUTH0_CLIENT_ID" : "OIDC_CLIENT_ID"}; check that it is in this tenant or realm.`,
-      ),
-    ];
-  return [];
+  return [
+    unknown(
+      REDIRECT_URI,
+      `Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})`,
+      `Make sure that exactly this redirect URI is registered there: ${callbackUrl}`,
+    ),
+  ];
 }
 
-const CALLBACK_MISMATCH = /redirect_uri_mismatch|invalid_redirect_uri|AADSTS50011|callback url mismatch/i;
-const UNKNOWN_CLIENT =
-  /unknown client|client not found|client was not found|AADSTS700016|client is invalid|invalid_client|client_id.{0,40}(invalid|unknown)/i;
-
-function judgeCallback(
-  { error, description }: Extract<Outcome, { kind: "callback" }>,
-  { isAuth0, audience }: Omit<SignInOptions, "signInUrl">,
+/** What the provider sent to our callback (OpenID Connect Core §3.1.2.6, RFC 6749 §4.1.2.1). */
+function judgeError(
+  outcome: Extract<Outcome, { kind: "callback" }>,
+  { isAuth0, audience }: Pick<SignInOptions, "audience" | "isAuth0">,
 ): Finding[] {
-  const registered = ok(REDIRECT_URI, "The callback URL is registered at the provider");
+  const { error, description } = outcome;
   const said = description === "" ? error : `${error}: ${description.slice(0, 200)}`;
-  if (IS_WAITING.has(error)) return [registered];
-  if (/service not found/i.test(description) || error === "invalid_target")
+  if (isWaiting(outcome)) return [];
+  if (error === "invalid_target" || description.includes("Service not found"))
     return [
-      registered,
       failure(
         AUDIENCE,
         `The provider knows no API ${audience ?? ""} (${error})`,
@@ -146,64 +177,36 @@ function judgeCallback(
           : "Set OIDC_AUDIENCE to the identifier of the API at the provider, letter by letter.",
       ),
     ];
-  if (error === "invalid_scope")
+  if (["server_error", "temporarily_unavailable", ""].includes(error))
     return [
-      registered,
-      failure(
-        "provider.sign_in",
-        `The provider refuses the scopes of a sign-in (${said})`,
-        "Add the scopes at the provider, or name in OIDC_SCOPES what it knows; SCOPES_FROM says where the tools' scopes come from.",
-      ),
-    ];
-  if (error === "server_error" || error === "temporarily_unavailable" || error === "")
-    return [
-      registered,
       unknown(
-        "provider.sign_in",
+        SIGN_IN,
         `Could not tell whether sign-ins work: the provider answers ${said || "without an error"}`,
         "Run the doctor again in a minute, and look at the provider's log.",
       ),
     ];
   return [
-    registered,
     failure(
-      "provider.sign_in",
+      SIGN_IN,
       `The provider refuses this server's sign-ins (${said})`,
-      error === "unauthorized_client" || error === "unsupported_response_type"
-        ? "Allow the application the authorization code grant at the provider (it has to be a web application, not a service)."
-        : "The provider's own log says more about this refusal; correct what it names.",
+      REMEDIES[error] ?? "The provider's own log says more about this refusal; correct what it names.",
     ),
   ];
 }
 
-/** Pure. What a browser would be shown, where the provider's answer without a user said nothing. */
-export function judgePage(outcome: Outcome, options: Omit<SignInOptions, "signInUrl">): Finding[] {
-  const findings = judgeSignIn(outcome, options);
-  if (findings.length > 0 || outcome.kind !== "page") return findings;
-  const title = /<title[^>]*>([^<]{1,80})/i.exec(outcome.text)?.[1]?.trim();
-  const page = `HTTP ${outcome.status}${title === undefined ? "" : `, "${title}"`}`;
-  if (outcome.status >= 400 && outcome.status < 500 && outcome.status !== 429)
-    return [
-      failure(
-        "provider.sign_in",
-        `The provider answers this server's sign-in with an error page (${page})`,
-        `Check that the client id is right and ${options.callbackUrl} is registered there; its own log says what it refused.`,
-      ),
-    ];
-  return [
-    unknown(
-      REDIRECT_URI,
-      `Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})`,
-      `Make sure that exactly this redirect URI is registered there: ${options.callbackUrl}`,
-    ),
-  ];
-}
+const CODE_GRANT =
+  "Allow the application the authorization code grant at the provider (it has to be a web application, not a service).";
+const REMEDIES: Readonly<Record<string, string>> = {
+  invalid_scope:
+    "Add the scopes at the provider, or name in OIDC_SCOPES what it knows; SCOPES_FROM says where the tools' scopes come from.",
+  unauthorized_client: CODE_GRANT,
+  unsupported_response_type: CODE_GRANT,
+};
 
-/** Pure. `madeUp`: how the same request was answered for an API that certainly does not exist. */
-export function judgeAudience(madeUp: Outcome, audience: string): Finding {
-  if (madeUp.kind === "callback" && !IS_WAITING.has(madeUp.error) && madeUp.error !== "server_error")
-    return ok(AUDIENCE, `The provider knows the audience ${audience} (and refuses one that does not exist)`);
-  if (madeUp.kind === "page" && madeUp.status >= 400 && madeUp.status < 500 && madeUp.status !== 429)
+/** Known only if one that does not exist is refused. */
+function judgeAudience(madeUp: Outcome, audience: string): Finding {
+  const isRefused = madeUp.kind === "callback" && !isWaiting(madeUp) && madeUp.error !== "server_error";
+  if (isRefused || isRefusalPage(madeUp))
     return ok(AUDIENCE, `The provider knows the audience ${audience} (and refuses one that does not exist)`);
   return unknown(
     AUDIENCE,

@@ -1,5 +1,5 @@
 /** Does this server answer at BASE_URL, as itself, and does everything get through that clients send and need? */
-import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import { authorizationServerMetadataUrl, resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import { type Answer, ask, describeOther, jsonObject, type NoAnswer } from "./ask.ts";
 import { type Finding, failure, ok, unknown } from "./finding.ts";
 
@@ -15,21 +15,18 @@ export interface AddressOptions {
 /** `isOurs`: this server answers there, so that further questions make sense. */
 export async function checkAddress(
   options: AddressOptions,
-): Promise<{ findings: Finding[]; isOurs: boolean }> {
+): Promise<{ findings: Finding[]; isOurs: boolean; saysCertificate?: boolean }> {
   const { baseUrl, timeoutMs } = options;
   const url = authorizationServerMetadataUrl(baseUrl);
   const asked = await ask(url, { timeoutMs, headers: { accept: "application/json" } });
-  if ("none" in asked) return { findings: [await explainSilence(asked.none, options)], isOurs: false };
+  if ("none" in asked) {
+    const findings = [await explainSilence(asked.none, options)];
+    return { findings, isOurs: false, saysCertificate: asked.none.kind === "tls" };
+  }
   const finding = await judgeMetadata(asked.answer, url, options);
   if (finding.status !== "ok") return { findings: [finding], isOurs: false };
   const others = await Promise.all([checkResourceMetadata(options), checkBearer(options)]);
   return { findings: [finding, ...others], isOurs: true };
-}
-
-/** RFC 8414 §3.1: inserted before the path. */
-function authorizationServerMetadataUrl(baseUrl: string): string {
-  const { origin, pathname } = new URL(baseUrl);
-  return `${origin}/.well-known/oauth-authorization-server${pathname === "/" ? "" : pathname}`;
 }
 
 async function judgeMetadata(answer: Answer, url: string, options: AddressOptions): Promise<Finding> {

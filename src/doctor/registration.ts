@@ -1,5 +1,6 @@
 /** What has to be entered at the identity provider, and where one finds it there. */
 import type { UpstreamConfig } from "../config-upstream.ts";
+import { registeredUrls } from "../upstream/registered-urls.ts";
 
 export interface Registration {
   callbackUrl: string;
@@ -13,10 +14,8 @@ export function registration(
   upstream: UpstreamConfig | undefined,
   scopes: readonly string[],
 ): Registration {
-  const callbackUrl = `${baseUrl}/auth/callback`;
-  const urls = { callbackUrl, backchannelLogoutUrl: `${baseUrl}/auth/backchannel-logout` };
   return {
-    ...urls,
+    ...registeredUrls(baseUrl),
     steps: upstream?.preset === "auth0" ? auth0(upstream, scopes) : general(upstream, scopes),
   };
 }
@@ -31,7 +30,9 @@ function auth0({ audience, issuer }: UpstreamConfig, scopes: readonly string[]):
 }
 
 function general(upstream: UpstreamConfig | undefined, scopes: readonly string[]): string[] {
-  const asksForScopes = upstream?.scopeSources.kind !== "consent" && scopes.length > 0;
+  const sources = upstream?.scopeSources;
+  const isElsewhere = sources?.kind === "consent" || sources?.claim !== undefined;
+  const asksForScopes = !isElsewhere && scopes.length > 0;
   return [
     "A confidential client (“web application”, client authentication on) with the authorization code flow and refresh tokens.",
     "Its redirect URI: the callback URL above, exactly, without wildcards.",

@@ -1,5 +1,5 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
-import { type Config, ConfigError, loadConfig } from "../config.ts";
+import { type Config, ConfigError, loadConfig, secretKeys } from "../config.ts";
 import { type StoreConfig, storeConfig } from "../config-store.ts";
 import { type UpstreamConfig, upstreamConfig } from "../config-upstream.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../settings.ts";
@@ -21,12 +21,11 @@ export function readParts(environment: Environment): Parts {
   const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
   const upstream = part(environment, upstreamConfig);
   const store = part(environment, storeConfig);
-  const secretKeys = (environment.SECRET_KEY ?? "").split(",").map((key) => key.trim());
   const parts = {
     ...(baseUrl !== undefined && { baseUrl }),
     ...(upstream !== undefined && { upstream }),
     ...(store !== undefined && { store }),
-    secretKeys: secretKeys.filter((key) => key !== ""),
+    secretKeys: part(environment, secretKeys) ?? [],
   };
   try {
     return { ...parts, config: loadConfig(environment), problems: [] };

@@ -15,10 +15,18 @@ export interface MetadataSettings {
   assertionAlgorithms: readonly string[];
 }
 
-/** Where the protected resource metadata lives: inserted before the path of the resource (RFC 9728 §3.1). */
-export function resourceMetadataUrl(resource: string): string {
-  const { origin, pathname } = new URL(resource);
-  return `${origin}/.well-known/oauth-protected-resource${pathname === "/" ? "" : pathname}`;
+/** Where the protected resource metadata lives (RFC 9728 §3.1). */
+export const resourceMetadataUrl = (resource: string): string =>
+  wellKnown("oauth-protected-resource", resource);
+
+/** Where the authorization server's lives (RFC 8414 §3.1). */
+export const authorizationServerMetadataUrl = (issuer: string): string =>
+  wellKnown("oauth-authorization-server", issuer);
+
+/** Inserted before the path. */
+function wellKnown(name: string, url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}/.well-known/${name}${pathname === "/" ? "" : pathname}`;
 }
 
 /**

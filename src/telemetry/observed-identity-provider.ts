@@ -15,7 +15,7 @@ export function observedIdentityProvider(provider: IdentityProvider, observe: Ob
     revoke: (refreshToken) => watched("revoke", () => provider.revoke(refreshToken)),
     verifyLogoutToken: (token) => watched("verify_logout_token", () => provider.verifyLogoutToken(token)),
     endSessionUrl: () => watched("end_session_url", () => provider.endSessionUrl()),
-    offeredScopes: () => watched("offered_scopes", () => provider.offeredScopes()),
+    unaskedScopes: (scopes) => watched("unasked_scopes", () => provider.unaskedScopes(scopes)),
     ready: () => watched("discovery", () => provider.ready()),
   };
 }

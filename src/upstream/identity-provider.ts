@@ -139,8 +139,8 @@ export interface IdentityProvider {
   verifyLogoutToken(token: string): Promise<LogoutToken>;
   /** Where to send a browser that wants to sign out there too; undefined if the provider has no such place. */
   endSessionUrl(): Promise<URL | undefined>;
-  /** All scopes that the provider offers; undefined where it does not say, as Auth0 does not of those of its APIs. */
-  offeredScopes(): Promise<readonly string[] | undefined>;
+  /** Those of the tools' scopes that no sign-in asks the provider for, although that is how a user would get them. */
+  unaskedScopes(toolScopes: readonly string[]): Promise<readonly string[]>;
   /** Resolves once discovery succeeded. */
   ready(): Promise<void>;
 }

@@ -8,7 +8,7 @@ import { SubjectToEnd } from "./subject.ts";
 import { ALGORITHMS, CLOCK_TOLERANCE_SECONDS, isJwtProblem } from "./token-verification.ts";
 
 const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
-const MAX_AGE_SECONDS = 300;
+export const MAX_AGE_SECONDS = 300;
 
 /**
  * Verifies a logout token (§2.6). Only one that says it is the provider's, for us and of now makes us look for its key:

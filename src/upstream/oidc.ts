@@ -2,9 +2,9 @@
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
-import { union } from "../oauth/scope.ts";
 import type { Surroundings } from "../surroundings.ts";
 import { answer } from "./answers.ts";
+import { scopesToAsk, unaskedScopes } from "./asked-scopes.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "./granted-scopes.ts";
 import {
@@ -28,8 +28,6 @@ import {
   withoutProtocolClaims,
 } from "./user-claims.ts";
 
-// offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
-const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
 // What says who somebody is.
 const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
@@ -38,15 +36,8 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
   const { now, log } = surroundings;
   const discovered = cachedDiscovery(config, surroundings);
 
-  /** An unknown scope may fail the whole request (Google), so only what discovery lists is asked for unbidden. */
-  function scopesToAsk(found: Discovered, toolScopes: readonly string[]): string[] {
-    const offered = listedScopes(found);
-    const offers = (scope: string) => offered === undefined || offered.includes(scope);
-    const usual = config.scopes ?? USUAL_SCOPES.filter(offers);
-    if (config.scopeSources.kind === "consent") return [...usual];
-    // Auth0 does not list the scopes of its APIs.
-    return union(usual, config.preset === "auth0" ? toolScopes : toolScopes.filter(offers));
-  }
+  const asking = ({ configuration }: Discovered, toolScopes: readonly string[]) =>
+    scopesToAsk(config, { ...configuration.serverMetadata() }, toolScopes);
 
   async function loginUrl(
     { configuration }: Discovered,
@@ -79,14 +70,14 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       const found = await discovered();
       return await loginUrl(found, request, {
         ...config.authorizationParameters,
-        scope: scopesToAsk(found, request.scopes).join(" "),
+        scope: asking(found, request.scopes).join(" "),
         ...(config.audience !== undefined && { audience: config.audience }),
       });
     },
 
     async identificationUrl(request, another) {
       const found = await discovered();
-      const offered = scopesToAsk(found, []);
+      const offered = asking(found, []);
       return await loginUrl(found, request, {
         scope: IDENTITY_SCOPES.filter((scope) => scope === "openid" || offered.includes(scope)).join(" "),
         ...(another && { prompt: promptForAnother(found) }),
@@ -118,7 +109,7 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
           accessClaims,
           claims,
           wanted: request.scopes,
-          asked: scopesToAsk(found, request.scopes),
+          asked: asking(found, request.scopes),
         }),
         tokens: tokensOf(response, now(), accessClaims),
       } satisfies UpstreamLogin;
@@ -167,7 +158,10 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
       return target;
     },
 
-    offeredScopes: async () => (config.preset === "auth0" ? undefined : listedScopes(await discovered())),
+    async unaskedScopes(toolScopes) {
+      const { configuration } = await discovered();
+      return unaskedScopes(config, { ...configuration.serverMetadata() }, toolScopes);
+    },
 
     ready: async () => void (await discovered()),
   };
@@ -193,12 +187,6 @@ const GOOGLE = "https://accounts.google.com";
 /** OpenID Connect Core §3.1.2.1. Google does not know `login`, and several others do not know `select_account`. */
 function promptForAnother({ configuration }: Discovered): string {
   return configuration.serverMetadata().issuer === GOOGLE ? "select_account" : "login";
-}
-
-/** What discovery says is offered, if it says so. */
-function listedScopes({ configuration }: Discovered): readonly string[] | undefined {
-  const { scopes_supported: listed } = configuration.serverMetadata();
-  return Array.isArray(listed) ? listed : undefined;
 }
 
 // What is assumed of a provider that does not say: it is asked again after an hour.

@@ -45,9 +45,11 @@ async function mend(response: Response, grantType: string): Promise<Response> {
 }
 
 /** Some providers refuse a token with 400 and nothing else. */
+export const isBareRefusal = (status: number, text: string): boolean => status === 400 && text.trim() === "";
+
 async function nameRefusal(response: Response): Promise<Response> {
   const text = await response.text();
-  if (text.trim() !== "") return new Response(text, response);
+  if (!isBareRefusal(response.status, text)) return new Response(text, response);
   return Response.json({ error: "invalid_grant" }, { status: 400 });
 }
 

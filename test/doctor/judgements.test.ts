@@ -5,9 +5,9 @@ import { loadConfig } from "../../src/config.ts";
 import { judgeCertificate } from "../../src/doctor/certificate.ts";
 import { aheadOfDateHeader, clockFinding } from "../../src/doctor/clock.ts";
 import { checkNode } from "../../src/doctor/program.ts";
-import { checkCredentials, judge, type Refusal, refusalKind } from "../../src/doctor/provider-credentials.ts";
-import { checkCapabilities, checkIssuer, difference } from "../../src/doctor/provider-metadata.ts";
-import { judgeAudience, judgePage, judgeSignIn, type Outcome } from "../../src/doctor/provider-sign-in.ts";
+import { judge, judgeRefresh, type Refusal, refusalKind } from "../../src/doctor/provider-client.ts";
+import { checkCapabilities, checkIssuer } from "../../src/doctor/provider-discovery.ts";
+import { judgeSignIn, type Outcome, type SignInAnswers } from "../../src/doctor/provider-sign-in.ts";
 import { FORGED, judgeViews } from "../../src/doctor/proxy-headers.ts";
 import {
   judgeEviction,
@@ -23,10 +23,6 @@ import { UnavailableError } from "../../src/oauth/errors.ts";
 import { lineOf, NOTHING_WORKS } from "./support.ts";
 
 const { upstream } = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: "https://login.example.com/realms/main" });
-const found = (metadata: Record<string, unknown>) => ({
-  metadata,
-  answer: { status: 200, headers: new Headers(), text: "", tookMs: 1 },
-});
 
 describe("client credentials, by what providers answer to a made-up code", () => {
   const client = (code: string): Refusal => ({ kind: "client", code });
@@ -47,45 +43,57 @@ describe("client credentials, by what providers answer to a made-up code", () =>
   for (const [provider, status, code, kind] of kinds)
     test(`${provider}: ${status} ${code}`, () => assert.equal(refusalKind(status, code), kind));
 
-  const verdicts: Array<[why: string, ours: Refusal, madeUp: Refusal, status: string]> = [
-    ["ours passes and a made-up secret does not", other("invalid_grant"), client("invalid_client"), "ok"],
+  type Case = [why: string, ours: Refusal, madeUp: Refusal, verdict: string, status: string];
+  const CODE: Case[] = [
     [
-      "both are told about the code: it is looked at first (Entra)",
+      "ours passes, a made-up one does not",
+      other("invalid_grant"),
+      client("invalid_client"),
+      "accepted",
+      "ok",
+    ],
+    [
+      "the code is looked at first (Entra)",
       other("invalid_grant"),
       other("invalid_grant"),
       "unknown",
-    ],
-    [
-      "both are let in: the application has no secret (Keycloak, public)",
-      other("invalid_request"),
-      other("invalid_grant"),
       "unknown",
     ],
-    ["ours is refused", client("invalid_client"), client("invalid_client"), "failure"],
-    [
-      "ours is refused, whatever the other is told",
-      client("access_denied"),
-      other("invalid_grant"),
-      "failure",
-    ],
-    ["ours may not use the grant", grantType, client("access_denied"), "failure"],
-    ["nobody may use the grant: that says nothing of the secret", grantType, grantType, "unknown"],
-    ["an outage", silence, silence, "unknown"],
-    ["an outage of the second question", other("invalid_grant"), silence, "unknown"],
+    ["there is no secret (Keycloak)", other("invalid_request"), other("invalid_grant"), "unknown", "unknown"],
+    ["a wrong secret may not do it (glewlwyd)", other("invalid_code"), grantType, "accepted", "ok"],
+    ["ours is refused", client("invalid_client"), client("invalid_client"), "rejected", "failure"],
+    ["so is the other, otherwise", client("access_denied"), other("invalid_grant"), "rejected", "failure"],
+    ["ours may not use the grant", grantType, client("access_denied"), "accepted", "failure"],
+    ["nobody may: grant or secret is wrong", grantType, grantType, "rejected", "failure"],
+    ["an outage", silence, silence, "unknown", "unknown"],
+    ["an outage of the second question", other("invalid_grant"), silence, "unknown", "unknown"],
   ];
-  for (const [why, ours, madeUp, status] of verdicts)
-    test(`${why}: ${status}`, () => assert.equal(judge(ours, madeUp, "oidc").status, status));
-});
+  const TOKEN: Case[] = [
+    ["ours may not refresh, a made-up one is refused", grantType, client("invalid_client"), "accepted", "ok"],
+    ["nobody may refresh", grantType, grantType, "unknown", "unknown"],
+  ];
+  for (const [cases, grant] of [
+    [CODE, "authorization_code"],
+    [TOKEN, "refresh_token"],
+  ] as const)
+    for (const [why, ours, madeUp, verdict, status] of cases)
+      test(`${grant}, ${why}: ${status}`, () => {
+        const way = { preset: "oidc", method: "client_secret_post", grantType: grant } as const;
+        const judged = judge(ours, madeUp, way);
+        assert.deepEqual([judged.verdict, judged.finding.status], [verdict, status]);
+        lineOf(judged.finding);
+      });
 
-test("a secret is not sent to a token endpoint without TLS", async () => {
-  const metadata = { token_endpoint: "http://login.example.com/token" };
-  const finding = await checkCredentials(metadata, {
-    upstream,
-    callbackUrl: "https://mcp.example.com/auth/callback",
-    timeoutMs: 1,
-    randomBytes: () => assert.fail("nothing is asked"),
+  test("refresh tokens: what the token endpoint says of a made-up one", () => {
+    const line = (answered: Refusal, asks = true) => judgeRefresh(answered, asks, "oidc").map(lineOf).join();
+    assert.match(line(grantType), /^! .*does not let this application use refresh tokens/);
+    assert.match(
+      line(other("invalid_grant")),
+      /^✓ .*takes refresh tokens from this application.* with the scope offline_access/,
+    );
+    assert.match(line(other("invalid_grant"), false), /^✓ .*does not ask for the scope offline_access/);
+    assert.equal(line(client("invalid_client")) + line(silence), "", "that is said of the client");
   });
-  assert.match(lineOf(finding), /^✗ .*without TLS: the client secret was not sent/);
 });
 
 test("what is to be registered: the exact URLs, and what to click", () => {
@@ -108,11 +116,8 @@ test("what is to be registered: the exact URLs, and what to click", () => {
 describe("the redirect URI, by where a sign-in without a user ends", () => {
   const options = {
     callbackUrl: "https://mcp.example.com/auth/callback",
-    clientId: "proxy",
     audience: "https://api.example.com",
     isAuth0: false,
-    timeoutMs: 1,
-    randomBytes: () => Buffer.alloc(0),
   };
   const callback = (error: string, description = ""): Outcome => ({ kind: "callback", error, description });
   const page = (status: number, text: string): Outcome => ({ kind: "page", status, text });
@@ -130,7 +135,11 @@ describe("the redirect URI, by where a sign-in without a user ends", () => {
       callback("invalid_target"),
       [/^✓/, /^✗ The provider knows no API/],
     ],
-    ["a scope is refused", callback("invalid_scope", "weather:read"), [/^✓/, /^✗ .*refuses the scopes/]],
+    [
+      "a scope is refused",
+      callback("invalid_scope", "weather:read"),
+      [/^✓/, /^✗ .*invalid_scope.*→ Add the scopes/],
+    ],
     [
       "the application may not sign in",
       callback("unauthorized_client"),
@@ -159,18 +168,13 @@ describe("the redirect URI, by where a sign-in without a user ends", () => {
     ],
     ["Google", page(400, " /signin/oauth/error  redirect_uri_mismatch"), [/^✗ The callback URL is not/]],
     [
-      "Keycloak, unknown client",
-      page(400, "Client not found."),
-      [/^✗ The provider does not know the client id proxy/],
-    ],
-    [
-      "another error page",
+      "another provider's page of error",
       page(400, "<title>Bad Request</title>"),
-      [/^✗ .*error page \(HTTP 400, "Bad Request"\)/],
+      [/^✗ The callback URL is not registered .*HTTP 400, "Bad Request"/],
     ],
     [
-      "a login page, with the address in a hidden field",
-      page(200, '<input name="redirect_uri">'),
+      "a login page, with the address in a hidden field and codes in its scripts",
+      page(200, '<input name="redirect_uri"><script>["invalid_client","redirect_uri_mismatch"]'),
       [/^! Could not tell whether the callback/],
     ],
     ["an outage", page(503, "<title>Down</title> callback"), [/^✗|^!/]],
@@ -178,18 +182,32 @@ describe("the redirect URI, by where a sign-in without a user ends", () => {
   ];
   for (const [why, outcome, lines] of cases)
     test(why, () => {
-      const findings = judgePage(outcome, options);
+      const findings = judgeSignIn({ outcome }, "accepted", options);
       assert.equal(findings.length, lines.length, JSON.stringify(findings));
       for (const [index, line] of lines.entries()) assert.match(lineOf(findings[index]!), line);
     });
 
+  test("a page of error, by what the token endpoint says of the client", () => {
+    const answers = { outcome: page(400, "<title>Sorry</title>") };
+    assert.deepEqual(judgeSignIn(answers, "rejected", options), [], "that is the same cause");
+    assert.match(
+      judgeSignIn(answers, "unknown", options).map(lineOf).join(),
+      /^✗ .*error page \(HTTP 400, "Sorry"\) → Check that the client id is right and https:/,
+    );
+    const named = { outcome: page(400, "redirect_uri_mismatch") };
+    assert.match(judgeSignIn(named, "rejected", options).map(lineOf).join(), /^✗ The callback URL is not/);
+  });
+
   test("an outage is no verdict on the callback URL, whatever words its page has", () => {
-    const [finding] = judgeSignIn(page(503, "our callback service is down"), options);
-    assert.notEqual(finding?.status, "failure");
+    const [finding] = judgeSignIn({ outcome: page(503, "redirect_uri_mismatch") }, "accepted", options);
+    assert.equal(finding?.status, "unknown");
   });
 
   test("the audience counts as known only if another one is refused", () => {
-    const madeUp = (outcome: Outcome) => judgeAudience(outcome, "https://api.example.com").status;
+    const madeUp = (madeUpAudience: Outcome) => {
+      const answers: SignInAnswers = { outcome: callback("login_required"), madeUpAudience };
+      return judgeSignIn(answers, "accepted", options)[1]?.status;
+    };
     assert.equal(madeUp(callback("access_denied", "Service not found")), "ok");
     assert.equal(madeUp(page(400, "")), "ok");
     assert.equal(madeUp(callback("login_required")), "unknown");
@@ -200,59 +218,43 @@ describe("the redirect URI, by where a sign-in without a user ends", () => {
 });
 
 describe("the issuer", () => {
-  const cases: Array<[ours: string, theirs: string, what: RegExp]> = [
-    ["https://a.example/x", "https://a.example/x/", /slash at the end is missing/],
-    ["https://a.example/x/", "https://a.example/x", /one slash too many/],
-    ["https://a.example/X", "https://a.example/x", /upper and lower case/],
-    ["http://a.example/x", "https://a.example/x", /http and the other https/],
-    ["https://a.example/x", "https://b.example/x", /hosts differ/],
-    ["https://a.example/x", "https://a.example/y", /paths differ/],
-    ["https://a.example/x", "nonsense", /is no URL/],
-  ];
-  for (const [ours, theirs, what] of cases)
-    test(`${ours} and ${theirs}`, () => {
-      assert.match(difference(ours, theirs), what);
-      const finding = checkIssuer({ ...upstream, issuer: ours }, found({ issuer: theirs }));
-      assert.equal(finding.status, "failure");
-      assert.ok(lineOf(finding).includes(`→ Set OIDC_ISSUER=${theirs}`));
-    });
+  const line = (issuer: string, theirs: string, preset: "oidc" | "auth0" = "oidc") =>
+    lineOf(checkIssuer({ issuer, preset }, theirs));
 
-  test("of a bare host, with and without slash are one URL: sign-ins work, so it is a warning", () => {
-    const finding = checkIssuer(
-      { ...upstream, issuer: "https://a.example" },
-      found({ issuer: "https://a.example/" }),
-    );
-    assert.equal(finding.status, "warning");
+  test("another one is told with what is different, and the setting that helps", () =>
+    assert.match(
+      line("https://a.example/x", "https://a.example/x/"),
+      /^✗ .*: the slash at the end is missing → Set OIDC_ISSUER=https:\/\/a\.example\/x\/$/,
+    ));
+
+  test("one that the server takes all the same is a warning: a bare host, a tenant's name at Entra", () => {
+    assert.match(line("https://a.example", "https://a.example/"), /^! .*sign-ins work/);
+    const entra = "https://login.microsoftonline.com";
+    assert.match(line(`${entra}/contoso.com/v2.0`, `${entra}/3f8c2a40/v2.0`), /^! .*3f8c2a40\/v2\.0$/);
   });
 
-  test("Auth0's users are told in the words of AUTH0_DOMAIN", () => {
-    const auth0 = { ...upstream, preset: "auth0" as const, issuer: "https://login.example.com/" };
-    const finding = checkIssuer(auth0, found({ issuer: "https://tenant.eu.auth0.com/" }));
-    assert.match(lineOf(finding), /→ Set AUTH0_DOMAIN=tenant\.eu\.auth0\.com\.$/);
-  });
+  test("Auth0's users are told in the words of AUTH0_DOMAIN", () =>
+    assert.match(
+      line("https://login.example.com/", "https://tenant.eu.auth0.com/", "auth0"),
+      /→ Set AUTH0_DOMAIN=tenant\.eu\.auth0\.com$/,
+    ));
 
   test("Entra's pattern for all tenants is told what to do with", () => {
-    const theirs = "https://login.microsoftonline.com/{tenantid}/v2.0";
-    const ours = "https://login.microsoftonline.com/common/v2.0";
-    assert.match(
-      lineOf(checkIssuer({ ...upstream, issuer: ours }, found({ issuer: theirs }))),
-      /^✗.*TENANT-ID/,
-    );
+    const entra = "https://login.microsoftonline.com";
+    assert.match(line(`${entra}/common/v2.0`, `${entra}/{tenantid}/v2.0`), /^✗.*TENANT-ID/);
   });
 });
 
 describe("what discovery says", () => {
   const status = (metadata: Record<string, unknown>, check: string) =>
-    checkCapabilities(upstream, found(metadata)).find((each) => each.check === check)?.status;
+    checkCapabilities(metadata).find((each) => each.check === check)?.status;
   test("silence is read as RFC 8414 says, and where it says nothing nobody knows", () => {
-    assert.equal(status({}, "provider.grant_types"), "ok");
+    const code = { response_types_supported: ["code"] };
+    assert.equal(status(code, "provider.code_flow"), "ok");
+    assert.equal(status({}, "provider.code_flow"), "failure");
+    assert.equal(status({ ...code, grant_types_supported: ["implicit"] }, "provider.code_flow"), "failure");
     assert.equal(status({}, "provider.pkce"), "unknown");
-    assert.equal(status({ grant_types_supported: ["implicit"] }, "provider.grant_types"), "failure");
-    assert.equal(status({ grant_types_supported: ["authorization_code"] }, "provider.refresh"), "warning");
-    assert.equal(status({ response_types_supported: ["id_token"] }, "provider.response_types"), "failure");
     assert.equal(status({ code_challenge_methods_supported: ["plain"] }, "provider.pkce"), "warning");
-    assert.equal(status({ scopes_supported: ["openid"] }, "provider.offline_access"), "warning");
-    assert.equal(status({ scopes_supported: ["offline_access"] }, "provider.offline_access"), undefined);
   });
 });
 
@@ -282,11 +284,11 @@ describe("certificates and Node", () => {
     assert.match(line("2027-02-01", "SOMETHING_NEW"), /^✗ .* is not valid: SOMETHING_NEW/);
   });
   test("Node", () => {
-    const versions = ["v18.20.0", "v20.18.9", "v20.19.0", "v22.1.0", "v25.0.0", "v26.1.0", "v28.0.0"];
-    assert.deepEqual(
-      versions.map((version) => checkNode(version, now).status),
-      ["failure", "failure", "warning", "ok", "warning", "ok", "ok"],
-    );
+    const line = (version: string, lts?: string) => lineOf(checkNode({ version, lts }));
+    for (const old of ["v18.20.0", "v20.18.9"])
+      assert.match(line(old, "Iron"), /^✗ .*too old: this server needs >=20\.19/);
+    for (const good of ["v20.19.0", "v22.1.0", "v28.0.0"]) assert.match(line(good, "Jod"), /^✓/);
+    assert.match(line("v25.0.0"), /^! .*not of a line with long-term support → Install/);
   });
 });
 

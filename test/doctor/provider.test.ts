@@ -6,6 +6,7 @@ import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../src/dev/identity-provider.ts";
+import { sendJson, startSite } from "../clients/support.ts";
 import { AUDIENCE, CLIENT_SECRET, listen, listenSilently, look, NOTHING_WORKS } from "./support.ts";
 
 const BASE_URL = "http://localhost:1";
@@ -80,16 +81,24 @@ describe("the identity provider", () => {
     const { line } = await looking(issuer, { OIDC_CLIENT_SECRET: "another-secret-altogether" });
     assert.match(
       line("provider.credentials"),
-      /^✗ .*does not accept the client id and secret.*→ Copy both anew/,
+      /^✗ .*does not accept the client id and secret .*; the client id proxy and the callback URL are known there → Copy both anew/,
     );
     assert.match(line("provider.redirect_uri"), /^✓/, "which needs no secret");
   });
 
-  test("a wrong client id", async () => {
+  test("a wrong client id is one finding", async () => {
     const { issuer } = await provider();
-    const { line } = await looking(issuer, { OIDC_CLIENT_ID: "prxoy" });
-    assert.match(line("provider.credentials"), /^✗/);
-    assert.match(line("provider.redirect_uri"), /^✗ The provider does not know the client id prxoy/);
+    const { line, findings } = await looking(issuer, { OIDC_CLIENT_ID: "prxoy" });
+    assert.match(
+      line("provider.credentials"),
+      /^✗ The provider does not know the client id prxoy → .*OIDC_CLIENT_ID/,
+    );
+    assert.deepEqual(
+      mine(findings)
+        .filter(({ status }) => status !== "ok")
+        .map(({ check }) => check),
+      ["provider.credentials"],
+    );
   });
 
   test("a callback URL that is not registered: the line has the exact one", async () => {
@@ -112,22 +121,31 @@ describe("the identity provider", () => {
   test("a scope that it refuses", async () => {
     const { issuer } = await provider({ unknownScopes: "refused" });
     const { line } = await looking(issuer, { OIDC_SCOPES: "openid wether:raed" });
-    assert.match(line("provider.sign_in"), /^✗ The provider refuses the scopes of a sign-in/);
+    assert.match(
+      line("provider.sign_in"),
+      /^✗ The provider refuses this server's sign-ins \(invalid_scope.*→ Add the scopes/,
+    );
   });
 
-  test("one that knows none of the tools' scopes", async () => {
+  test("one that does not list the tools' scopes: they are asked for only if OIDC_SCOPES names them", async () => {
     const { issuer } = await provider({ advertisesApiScopes: false });
     const { line } = await looking(issuer);
     assert.match(
       line("provider.scopes"),
-      /^! It does not list these scopes of the tools: weather:read.*SCOPES_FROM/,
+      /^! It does not list these scopes of the tools, and OIDC_SCOPES .*: weather:read\. No sign-in asks .*SCOPES_FROM/,
     );
+    const isFine = { OIDC_SCOPES: "openid profile email weather:read" };
+    const inLongForm = { OIDC_SCOPES: "openid api://3f8c2a40/weather:read" };
+    for (const settings of [isFine, inLongForm, { OIDC_SCOPES: "openid api://3f8c2a40/.default" }]) {
+      const { findings } = await looking(issuer, settings);
+      assert.ok(!findings.some(({ check }) => check === "provider.scopes"), settings.OIDC_SCOPES);
+    }
   });
 
   test("a slash that is missing in the issuer", async () => {
     const { issuer } = await provider({ trailingSlashIssuer: true });
     const { line } = await looking(issuer.slice(0, -1));
-    assert.match(line("provider.issuer"), /^! .*the slash at the end is missing.*→ Set OIDC_ISSUER=.*\/$/);
+    assert.match(line("provider.issuer"), /^! .*so sign-ins work → Set OIDC_ISSUER=.*\/$/);
     assert.match(line("provider.redirect_uri"), /^✓/, "of a bare host both mean the same");
   });
 
@@ -148,7 +166,7 @@ describe("the identity provider", () => {
       line("provider.issuer"),
       /^✗ Its issuer is http:\/\/localhost:5\/other.*→ Set OIDC_ISSUER=http:\/\/localhost:5\/other$/,
     );
-    assert.match(line("provider.credentials"), /^! .*were not checked/);
+    assert.throws(() => line("provider.credentials"));
     assert.deepEqual(posted, []);
   });
 
@@ -163,18 +181,75 @@ describe("the identity provider", () => {
     );
   });
 
-  test("404, 500, and a redirection", async () => {
-    const answering = (status: number, headers: Record<string, string> = {}) =>
-      impostor((_req, res) => res.writeHead(status, headers).end());
+  test("404, and 503", async () => {
+    const answering = (status: number) => impostor((_req, res) => res.writeHead(status).end());
     assert.match((await looking(await answering(404))).line("provider.discovery"), /^✗ .*HTTP 404/);
     assert.match(
       (await looking(await answering(503))).line("provider.discovery"),
       /^✗ .*HTTP 503.*own status and log/,
     );
-    const elsewhere = await answering(302, { location: "https://elsewhere.example/x?token=1" });
-    const moved = (await looking(elsewhere)).line("provider.discovery");
-    assert.match(moved, /^✗ .*a redirection to https:\/\/elsewhere\.example\/x\b/);
+  });
+
+  test("a redirection is not followed, as the server does not; the issuer that is there is named", async () => {
+    const good = await provider();
+    const movedTo = (location: string) => impostor((_req, res) => res.writeHead(301, { location }).end("{}"));
+    const line = async (location: string) =>
+      (await looking(await movedTo(location))).line("provider.discovery");
+    const moved = await line(`${good.issuer}/.well-known/openid-configuration?token=1`);
+    assert.match(moved, /^✗ .*HTTP 301, a redirection to http:\/\/localhost:\d+\/\.well-known/);
+    assert.ok(moved.endsWith(`set OIDC_ISSUER=${good.issuer}`), moved);
     assert.ok(!moved.includes("token=1"));
+    assert.match(
+      await line("http://localhost:2/x"),
+      /redirection to http:\/\/localhost:2\/x → Set OIDC_ISSUER to/,
+    );
+    assert.match(await line("javascript:alert(1)"), /→ Set OIDC_ISSUER to/);
+  });
+
+  test("an https provider with endpoints on http: one finding names them all, and no secret goes there", async () => {
+    // The certificate is nobody's; only what the document says is looked at here.
+    process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
+    const posted: string[] = [];
+    const site = await startSite((req, res) => {
+      if (req.method === "POST") posted.push(req.url ?? "");
+      const [issuer, plain] = [`https://localhost:${site.port}`, `http://localhost:${site.port}`];
+      sendJson(res, {
+        ...{ issuer, authorization_endpoint: `${issuer}/auth`, response_types_supported: ["code"] },
+        ...{ token_endpoint: `${plain}/token`, jwks_uri: `${plain}/keys` },
+      });
+    });
+    try {
+      const { line, findings } = await looking(`https://localhost:${site.port}`);
+      assert.match(
+        line("provider.discovery"),
+        /^✗ .*\/token" as its token_endpoint, .*\/keys" as its jwks_uri: each has to be an https URL → .*proxy/,
+      );
+      assert.equal(mine(findings).filter(({ status }) => status === "failure").length, 1);
+      assert.deepEqual(posted, []);
+    } finally {
+      delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+      await site.close();
+    }
+  });
+
+  test("refresh tokens of a provider that lists neither the grant type nor offline_access", async () => {
+    const good = await provider({ refreshTokens: "with-access-type" });
+    const issuer = await impostor(async (req, res) => {
+      const document = (await (
+        await fetch(`${good.issuer}/.well-known/openid-configuration`)
+      ).json()) as object;
+      const others = { issuer: `http://${req.headers.host}`, grant_types_supported: ["authorization_code"] };
+      res.setHeader("content-type", "application/json").end(JSON.stringify({ ...document, ...others }));
+    });
+    const { line, findings } = await looking(issuer);
+    assert.match(
+      line("provider.refresh"),
+      /^✓ .*takes refresh tokens .*does not ask for the scope offline_access/,
+    );
+    assert.deepEqual(
+      mine(findings).filter(({ status }) => status !== "ok"),
+      [],
+    );
   });
 
   test("nobody there, and somebody who says nothing", async () => {
@@ -230,8 +305,7 @@ describe("the identity provider", () => {
     for (const advertisesClientAuthentication of [true, false]) {
       const { issuer } = await provider({ clientAuthentication: "basic", advertisesClientAuthentication });
       const { line, findings } = await looking(issuer);
-      assert.match(line("provider.credentials"), /^✓/);
-      assert.match(line("provider.client_authentication"), /^✓ .*client_secret_basic/);
+      assert.match(line("provider.credentials"), /^✓ .*sent as client_secret_basic/);
       assert.deepEqual(
         mine(findings).filter(({ status }) => status !== "ok"),
         [],
@@ -241,12 +315,14 @@ describe("the identity provider", () => {
 
   test("one that is sent the secret in another way than it takes it: the setting that helps", async () => {
     const { issuer } = await provider({ clientAuthentication: "post" });
-    const { line } = await looking(issuer, { OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic" });
+    const { line, findings } = await looking(issuer, {
+      OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic",
+    });
     assert.match(
       line("provider.credentials"),
       /^✗ The client secret is right, but .*→ Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=client_secret_post\./,
     );
-    assert.match(line("provider.client_authentication"), /^! .*→ Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD/);
+    assert.equal(mine(findings).filter(({ status }) => status !== "ok").length, 1, "one cause, one finding");
   });
 
   test("clocks that differ", async () => {

@@ -1,4 +1,4 @@
-/** A SECRET_KEY that somebody could guess is told from one that was made by chance. */
+/** A SECRET_KEY that anybody knows is told from one that was made by chance. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
@@ -7,22 +7,15 @@ import { secretStrength } from "../../src/doctor/secret-strength.ts";
 const statusOf = (key: string) => secretStrength([key]).map(({ status }) => status);
 
 describe("the strength of SECRET_KEY", () => {
-  const weak: Array<[why: string, key: string, status: "failure" | "warning"]> = [
-    ["a placeholder", "change-me-please-change-me-please-xx", "failure"],
-    ["what an example shows", "your-secret-key-with-at-least-32-bytes!", "failure"],
-    ["the command that makes one", "openssl rand -base64 48 openssl rand", "failure"],
-    ["one that this repository tests with", "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL", "failure"],
-    ["a short text, repeated", "abc123".repeat(8), "failure"],
-    ["one half twice", "kV7n2QyW9sLpX4tRkV7n2QyW9sLpX4tR", "warning"],
-    ["words", "thisisaverylongkeythatnobodywillguess", "warning"],
-    ["words with spaces", "correct horse battery staple correct horse", "warning"],
-    ["the alphabet", "abcdefghijklmnopqrstuvwxyz0123456789", "warning"],
-    ["the keyboard's rows", "qwertyuiopasdfghjklzxcvbnm1234567890", "warning"],
-    ["a name in base64", Buffer.from("hello world hello world hello").toString("base64"), "warning"],
-    ["a sentence in hex", Buffer.from("my very own server").toString("hex"), "warning"],
+  const weak: Array<[why: string, key: string]> = [
+    ["a placeholder", "change-me-please-change-me-please-xx"],
+    ["what an example shows", "your-secret-key-with-at-least-32-bytes!"],
+    ["the command that makes one", "openssl rand -base64 48 openssl rand"],
+    ["one that this repository tests with", "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL"],
+    ["a short text, repeated", "abc123".repeat(8)],
   ];
-  for (const [why, key, status] of weak)
-    test(`${why} is not good enough`, () => assert.deepEqual(statusOf(key), [status]));
+  for (const [why, key] of weak)
+    test(`${why} is not good enough`, () => assert.deepEqual(statusOf(key), ["failure"]));
 
   const makers: Array<[how: string, make: () => string]> = [
     ["openssl rand -base64 48", () => randomBytes(48).toString("base64")],
@@ -43,7 +36,7 @@ describe("the strength of SECRET_KEY", () => {
     const keys = [
       randomBytes(48).toString("base64"),
       "abc123".repeat(8),
-      "thisisaverylongkeythatnobodywillguess",
+      "change-me-please-change-me-please-xx",
     ];
     const findings = secretStrength(keys);
     assert.deepEqual(

@@ -37,7 +37,11 @@ const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" };
 
 export async function look(environment: Record<string, string | undefined>, nowMs = Date.now): Promise<Seen> {
   const quiet = { CLIENT_ID_METADATA: "off", ...environment };
-  const { sections } = await examine(quiet, FEATURES, { nowMs, randomBytes, nodeVersion: "v26.1.0" });
+  const { sections } = await examine(quiet, FEATURES, {
+    nowMs,
+    randomBytes,
+    node: { version: "v26.1.0", lts: "Here" },
+  });
   return seen(sections.flatMap(({ findings }) => findings));
 }
 

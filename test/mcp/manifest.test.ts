@@ -120,7 +120,7 @@ describe("npm run manifest", () => {
       };
       const args = ["--import", "tsx", "src/manifest.ts", "--check"];
       const { stderr } = await promisify(execFile)(process.execPath, args, { env });
-      assert.match(stderr, /! http:\S+ does not offer the scope weather:read/);
+      assert.match(stderr, /! http:\S+ does not list the scope weather:read, nor does OIDC_SCOPES/);
     } finally {
       await provider.close();
     }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { lineOf, look, NOTHING_WORKS } from "../doctor/support.ts";
 import {
   type Glewlwyd,
   type GlewlwydUser,
@@ -223,5 +224,22 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
         { authorization: `Basic ${btoa(`backend:${BACKEND_SECRET}`)}` },
       );
       assert.deepEqual([body.active, body.scope, body.aud], [true, "weather:read", stage.url]);
+    });
+
+    test("with the guide's settings the doctor has nothing to warn of; a wrong secret or id is one finding", async () => {
+      const settings = { ...NOTHING_WORKS, BASE_URL: stage.baseUrl, OIDC_ISSUER: provider.issuer };
+      const notOk = async (more: Record<string, string>) =>
+        (await look({ ...settings, OIDC_CLIENT_SECRET: "proxy-secret", ...more })).findings
+          .filter(({ check, status }) => check.startsWith("provider.") && status !== "ok")
+          .map(lineOf);
+      assert.deepEqual(await notOk({}), []);
+      const [wrongSecret, ...others] = await notOk({ OIDC_CLIENT_SECRET: "another-secret" });
+      assert.match(
+        wrongSecret ?? "",
+        /^✗ .*unauthorized_client.*; the client id proxy and the callback URL are known/,
+      );
+      const [wrongId, ...further] = await notOk({ OIDC_CLIENT_ID: "prxoy" });
+      assert.match(wrongId ?? "", /^✗ .*; the client id prxoy is refused at sign-in as well/);
+      assert.deepEqual([...others, ...further], []);
     });
   });

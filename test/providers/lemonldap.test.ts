@@ -1,6 +1,7 @@
 /** A second provider that shares no code with anything here: LemonLDAP::NG, in Perl, by its own login form. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { lineOf, look, NOTHING_WORKS } from "../doctor/support.ts";
 import { settingsOf } from "../support/guide.ts";
 import {
   DOCTOR_WHO,
@@ -30,40 +31,41 @@ const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-re
 describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   let provider: Lemonldap;
   let stage: Stage;
+  let stageWithoutSlash: Stage;
   let client: Registered;
+  const environment = {
+    OIDC_AUDIENCE: "",
+    OIDC_SCOPES: settingsOf("lemonldap")[0]?.OIDC_SCOPES ?? "",
+    CLIENTS: JSON.stringify([
+      { ...BACKEND, redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: "client_secret_post" },
+    ]),
+  };
   before(async () => {
     provider = await prepareLemonldap();
-    stage = await startStage({
-      issuer: provider.issuer,
-      environment: {
-        OIDC_AUDIENCE: "",
-        OIDC_SCOPES: settingsOf("lemonldap")[0]?.OIDC_SCOPES ?? "",
-        CLIENTS: JSON.stringify([
-          { ...BACKEND, redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: "client_secret_post" },
-        ]),
-      },
-    });
+    stage = await startStage({ issuer: provider.issuer, environment });
+    stageWithoutSlash = await startStage({ issuer: provider.issuer.replace(/\/$/, ""), environment });
     await provider.start({
       id: "proxy",
       secret: "proxy-secret",
-      redirectUri: `${stage.baseUrl}/auth/callback`,
+      redirectUri: `${stage.baseUrl}/auth/callback ${stageWithoutSlash.baseUrl}/auth/callback`,
       scopes: { "weather:read": `$uid eq "${DOCTOR_WHO}"` },
     });
     client = await register(stage.baseUrl);
   });
   after(async () => {
     await stage?.close();
+    await stageWithoutSlash?.close();
     await provider?.close();
   });
 
-  async function signIn(user: string): Promise<Tokens> {
+  async function signIn(user: string, { baseUrl } = stage, as = client): Promise<Tokens> {
     const browser = newBrowser();
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(baseUrl, as));
     const loginPage = await browser.submit(consent, {}, { button: "approve" });
     const { redirectedTo, url, status } = await signInAtLemonldap(browser, loginPage, user);
     const code = redirectedTo?.searchParams.get("code") ?? null;
     assert.ok(code, `no code at ${url.pathname} (${status})`);
-    return (await redeem(stage.baseUrl, client, code)).body;
+    return (await redeem(baseUrl, as, code)).body;
   }
 
   const weather = async (tokens: Tokens) =>
@@ -123,4 +125,27 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
     });
     assert.deepEqual([body.active, body.sub, body.scope], [true, DOCTOR_WHO, "weather:read"]);
   });
+
+  test("of its bare host the issuer may lack the slash at its end: people sign in, and the doctor says what it is", async () => {
+    const other = await register(stageWithoutSlash.baseUrl);
+    assert.equal((await signIn(DOCTOR_WHO, stageWithoutSlash, other)).scope, "weather:read");
+    const { line } = await doctorOn(stageWithoutSlash);
+    assert.match(line("provider.issuer"), /^! .*sign-ins work → Set OIDC_ISSUER=http:\/\/localhost:\d+\/$/);
+  });
+
+  test("with the guide's settings the doctor warns of nothing, although scopes and refresh tokens are not listed", async () => {
+    const { findings, line } = await doctorOn(stage);
+    assert.deepEqual(
+      findings.filter(({ check, status }) => check.startsWith("provider.") && status !== "ok").map(lineOf),
+      [line("provider.redirect_uri")],
+    );
+    assert.match(line("provider.redirect_uri"), /^! Could not tell .*"Authentication portal"/);
+    assert.match(line("provider.refresh"), /^✓/);
+  });
+
+  const doctorOn = ({ baseUrl, config }: Stage) =>
+    look({
+      ...{ ...NOTHING_WORKS, BASE_URL: baseUrl, OIDC_ISSUER: config.upstream.issuer },
+      ...{ OIDC_CLIENT_SECRET: "proxy-secret", OIDC_SCOPES: environment.OIDC_SCOPES },
+    });
 });

@@ -246,21 +246,17 @@ describe("a sign-in", () => {
   });
 });
 
-describe("the scopes that a provider offers", () => {
-  test("are those that discovery lists", async () => {
+describe("the tools' scopes that no sign-in asks for", () => {
+  test("are those that discovery does not list and OIDC_SCOPES does not name", async () => {
     const { client } = await start();
-    assert.deepEqual(await client.offeredScopes(), [
-      "openid",
-      "profile",
-      "email",
-      "offline_access",
-      "weather:read",
-    ]);
+    assert.deepEqual(await client.unaskedScopes(["weather:read", "weather:write"]), ["weather:write"]);
+    const named = await start({ environment: { OIDC_SCOPES: "openid weather:write" } });
+    assert.deepEqual(await named.client.unaskedScopes(["weather:read", "weather:write"]), []);
   });
 
-  test("are not known of Auth0, which does not list those of its APIs", async () => {
+  test("are none at Auth0, which does not list those of its APIs and is asked for all", async () => {
     const { client } = await start({ adjust: { preset: "auth0" } });
-    assert.equal(await client.offeredScopes(), undefined);
+    assert.deepEqual(await client.unaskedScopes(["weather:write"]), []);
   });
 });
 
