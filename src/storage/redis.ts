@@ -8,7 +8,9 @@ import { type RateLimits, rateLimits } from "./rate-limits.ts";
 import { keepConnected } from "./redis-connection.ts";
 import { evictionWarning } from "./redis-eviction.ts";
 import type { RedisCommands, RedisLink } from "./redis-link.ts";
+import { refusalOf } from "./redis-refusal.ts";
 import { openLink, type RedisTopology } from "./redis-topology.ts";
+import { redisTrials, type Trial } from "./redis-trial.ts";
 import { createRedisWatch } from "./redis-watch.ts";
 import { isTold, type Records } from "./store.ts";
 
@@ -64,24 +66,43 @@ export function redisRecords(options: RedisOptions): Records {
   const probeKey = redisKeyOf("ping");
   const channel = redisKeyOf("changes");
   const warnOfEviction = evictionWarning(log);
+  const meaning = { refusalOf: (error: unknown) => refusalOf(error, options), commandTimeoutMs, log };
+  const trials = redisTrials({ ...meaning, key: redisKeyOf("trial"), channel });
 
   const { run, close } = keepConnected<Session>({
     async open(lose) {
       const link = await openLink(options, { ...options, probeKey, lose });
-      return { ...link, keyv: keyvOn(link.commands, keyPrefix), limits: limitsOn(link.commands, keyPrefix) };
+      try {
+        const trial = await trials.on(link);
+        const check = async () => {
+          await link.check();
+          await trial.repeat();
+        };
+        const { commands } = link;
+        return {
+          ...link,
+          check,
+          trial,
+          keyv: keyvOn(commands, keyPrefix),
+          limits: limitsOn(commands, keyPrefix),
+        };
+      } catch (error) {
+        link.destroy();
+        throw error;
+      }
     },
     onOpen(link) {
       watching.restart();
       void warnOfEviction(link.servers());
     },
     onLost: () => watching.restart(),
-    commandTimeoutMs,
-    log,
+    onRefused: ({ trial }) => trial.doubt(),
+    ...meaning,
   });
   const watching = createRedisWatch({
+    ...meaning,
     servers: () => run(async (link) => link.servers()),
     channel,
-    commandTimeoutMs,
   });
 
   async function evaluate(script: string, key: string, ...args: string[]): Promise<boolean> {
@@ -183,6 +204,12 @@ export function redisRecords(options: RedisOptions): Records {
       run(({ commands }) => commands.eval(script, { keys: [redisKeyOf(key)], arguments: args })),
     ),
     ping: async () => void (await run(({ commands }) => commands.get(probeKey))),
+    async checkReady() {
+      await run(async ({ commands, trial }) => {
+        await commands.get(probeKey);
+        if (trial.refused !== undefined) throw trial.refused.cause;
+      });
+    },
     async close() {
       watching.close();
       await close();
@@ -192,6 +219,7 @@ export function redisRecords(options: RedisOptions): Records {
 
 /** A link and what is built on it: they live as long as it does. */
 interface Session extends RedisLink {
+  trial: Trial;
   keyv: Keyv<string>;
   limits: RateLimits;
 }

@@ -38,6 +38,8 @@ export interface Records {
   readonly budgets: Budgets;
   /** Resolves if the database answers. */
   ping(): Promise<void>;
+  /** Resolves if it does all that the server needs, as far as it was tried a moment ago. */
+  checkReady(): Promise<void>;
   close(): Promise<void>;
 }
 

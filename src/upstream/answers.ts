@@ -18,6 +18,7 @@ export async function answer<T>(call: Promise<T>): Promise<T> {
         reason: "client_credentials_rejected",
         cause: new Error("the provider rejects this server's client id or secret: check them", { cause }),
         description: NOT_SET_UP,
+        untilRepaired: true,
       });
     const code = refusalCode(cause);
     if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
