@@ -82,13 +82,22 @@ export class UpstreamRefusal extends Error {
   /** What the provider added to it. */
   readonly description: string | undefined;
 
-  constructor(code: string, options: { description?: string | undefined; cause?: unknown } = {}) {
-    super(`The identity provider refused: ${redacted(`${code} ${options.description ?? ""}`)}`, {
-      cause: options.cause,
-    });
-    this.name = "UpstreamRefusal";
+  constructor(
+    code: string,
+    options: { description?: string | undefined; cause?: unknown } = {},
+    what = "The identity provider refused",
+  ) {
+    super(`${what}: ${redacted(`${code} ${options.description ?? ""}`)}`, { cause: options.cause });
+    this.name = new.target.name;
     this.code = code;
     this.description = options.description && redacted(options.description);
+  }
+}
+
+/** The provider said yes, and our own check does not accept how: the code is ours. */
+export class UnacceptableAnswer extends UpstreamRefusal {
+  constructor(code: string, options: { cause?: unknown } = {}) {
+    super(code, options, "The identity provider's answer was not accepted here");
   }
 }
 
