@@ -67,7 +67,8 @@ export function createClientAuthentication(
 ): ClientAuthentication {
   const { clientId, clientSecret } = config;
   let learned: SecretMethod | undefined;
-  let second: SecretMethod | undefined;
+  /** The other way to try for a request that is under way, by its body: several are at the same time. */
+  const others = new WeakMap<URLSearchParams, SecretMethod>();
 
   function add(method: SecretMethod, body: URLSearchParams, headers: Headers): void {
     const added = secretAs(method, clientId, clientSecret);
@@ -78,7 +79,7 @@ export function createClientAuthentication(
   return {
     authenticate(metadata, _client, body, headers) {
       const [first, other] = secretMethods(config, { ...metadata });
-      second = learned === undefined ? other : undefined;
+      if (learned === undefined && other !== undefined) others.set(body, other);
       // Revocation goes the same way: what is listed for it is not so everywhere (Glewlwyd lists what it refuses).
       add(learned ?? first, body, headers);
     },
@@ -87,10 +88,9 @@ export function createClientAuthentication(
     async fetch(url, options) {
       const response = await send(url, options);
       const { body } = options;
-      const other = second;
-      if (other === undefined || !(body instanceof URLSearchParams) || !(await rejectsClient(response)))
-        return response;
-      const again = new URLSearchParams(body);
+      const other = body instanceof URLSearchParams ? others.get(body) : undefined;
+      if (other === undefined || !(await rejectsClient(response))) return response;
+      const again = new URLSearchParams(body as URLSearchParams);
       for (const name of ["client_id", "client_secret"]) again.delete(name);
       const headers = new Headers(options.headers);
       add(other, again, headers);
