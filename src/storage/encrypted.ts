@@ -6,6 +6,11 @@ import type { Sealer } from "./sealer.ts";
 import type { Records, Store } from "./store.ts";
 import { inTime, untilAnswered } from "./until-answered.ts";
 
+/** What a claimed record becomes, sealed anew each time, so that each claimer knows their own. */
+const CLAIMED = "null";
+/** Longer than anybody asks for the answer to a claim. */
+const CLAIMED_SECONDS = 60;
+
 export interface EncryptedStoreOptions<T> {
   records: Records;
   sealer: Sealer;
@@ -30,6 +35,7 @@ export function encryptedStore<T extends object>({
 
   function open(key: string, record: string): T | undefined {
     const text = sealer.open(record, keyOf(key));
+    if (text === CLAIMED) return undefined;
     const parsed = text === undefined ? undefined : schema.safeParse(JSON.parse(text));
     if (parsed?.success) {
       written.set(parsed.data, record);
@@ -101,6 +107,19 @@ export function encryptedStore<T extends object>({
       const value = await get(key);
       if (value !== undefined) accept(value);
       return value !== undefined && (await removed(keyOf(key), () => late(value))) ? value : undefined;
+    },
+    async claim(key, { accept = () => {}, late = async () => {} } = {}) {
+      const { record, value } = await latest(key);
+      if (record === undefined || value === undefined) return undefined;
+      accept(value);
+      const mark = sealer.seal(CLAIMED, keyOf(key));
+      try {
+        return (await records.replace(keyOf(key), record, mark, CLAIMED_SECONDS)) ? value : undefined;
+      } catch (error) {
+        const isMine = untilAnswered(async () => (await records.get(keyOf(key))) === mark);
+        if (await inTime(isMine, async (mine) => mine && late(value))) return value;
+        throw error;
+      }
     },
     async update(key, decide, read) {
       for (let found = asRead(read) ?? (await latest(key)); ; found = await latest(key)) {

@@ -112,6 +112,11 @@ export interface Store<T> {
    */
   take(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
   /**
+   * Like {@link take}, and exact also if the answer is lost: what is left for a minute is a mark of who has it, in place of
+   * which they may put it back. It needs room in the store, which a removal does not.
+   */
+  claim(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
+  /**
    * Reads, decides, and writes only if nobody wrote in between; otherwise decides again on what is there then.
    * `decide` must be free of side effects: it may run several times.
    * @param read what `get` gave, or an update wrote, a moment ago: decided on first, and not read again unless it changed
