@@ -4,7 +4,7 @@ import type { z } from "zod";
 import type { EncryptedKind } from "./reencrypt.ts";
 import type { Sealer } from "./sealer.ts";
 import type { Records, Store } from "./store.ts";
-import { inTime, untilAnswered } from "./until-answered.ts";
+import { inTime } from "./until-answered.ts";
 
 /** What a claimed record becomes, sealed anew each time, so that each claimer knows their own. */
 const CLAIMED = "null";
@@ -18,6 +18,8 @@ export interface EncryptedStoreOptions<T> {
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
   kind: EncryptedKind;
   schema: z.ZodType<T>;
+  /** Gets what goes on after its caller was told that the store is out of reach. */
+  track?(work: Promise<unknown>): void;
 }
 
 /** A record that cannot be opened or parsed (another SECRET_KEY, an older version) counts as absent, and is logged. */
@@ -27,6 +29,7 @@ export function encryptedStore<T extends object>({
   log,
   kind,
   schema,
+  track = () => {},
 }: EncryptedStoreOptions<T>): Store<T> {
   const keyOf = (key: string) => `${kind}:${key}`;
   /** How a value was written, as long as somebody has it. */
@@ -79,7 +82,7 @@ export function encryptedStore<T extends object>({
       if (ttl === "kept") return await records.rewrite(key, expected ?? "", sealed);
       return await records.replace(key, expected, sealed, ttl);
     } catch (error) {
-      if ((await inTime(untilAnswered(() => records.get(key)))) === sealed) return true;
+      if ((await inTime(() => records.get(key), { track })) === sealed) return true;
       throw error;
     }
   }
@@ -93,8 +96,8 @@ export function encryptedStore<T extends object>({
     try {
       return await records.delete(key);
     } catch (error) {
-      const isGone = untilAnswered(async () => (await records.get(key)) === undefined);
-      if (await inTime(isGone, async (gone) => gone && late())) return true;
+      const isGone = async () => (await records.get(key)) === undefined;
+      if (await inTime(isGone, { late: async (gone) => gone && late(), track })) return true;
       throw error;
     }
   }
@@ -116,8 +119,8 @@ export function encryptedStore<T extends object>({
       try {
         return (await records.replace(keyOf(key), record, mark, CLAIMED_SECONDS)) ? value : undefined;
       } catch (error) {
-        const isMine = untilAnswered(async () => (await records.get(keyOf(key))) === mark);
-        if (await inTime(isMine, async (mine) => mine && late(value))) return value;
+        const isMine = async () => (await records.get(keyOf(key))) === mark;
+        if (await inTime(isMine, { late: async (mine) => mine && late(value), track })) return value;
         throw error;
       }
     },
