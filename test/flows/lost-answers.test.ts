@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
 import { z } from "zod";
+import { createLifecycle } from "../../src/lifecycle.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { type RedisOptions, redisRecords } from "../../src/storage/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
@@ -34,6 +35,7 @@ const WRITE_OF_GRANT = /'SET'[\s\S]*:grant:/;
 const CLAIM_OF_LOGIN = /'SET'[\s\S]*:login:/;
 const DELETE_OF_SESSION = /(DEL|UNLINK)\r\n[\s\S]*:session:/;
 const DELETE_OF_CLIENT = /(DEL|UNLINK)\r\n[\s\S]*:client:/;
+const WRITE_OF_CLIENT = /'SET'[\s\S]*:client:/;
 const MARK_OF_LOGOUT = /SET\r\n[\s\S]*:logout:/;
 /** Longer than anybody is kept waiting. */
 const silentFor = 6_000;
@@ -45,6 +47,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   let stage: Stage;
   let client: Registered;
   let keys: GenerateKeyPairResult;
+  const lifecycle = createLifecycle();
   const closing: Array<() => Promise<void>> = [];
   before(async () => {
     redis = await startRedis();
@@ -53,7 +56,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     // Published before the first sign-in: a key that is new to the server may have to be waited for.
     keys = await generateKeyPair("ES256");
     upstream.extraKey = { ...(await exportJWK(keys.publicKey)), kid: "logout", alg: "ES256", use: "sig" };
-    stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream });
+    stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream, lifecycle });
   });
   beforeEach(async () => {
     client = await register(stage.baseUrl);
@@ -97,6 +100,9 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     const first = await losing(DELETE_OF_GRANT, say, { silentFor });
     assert.equal(first.status, 503);
     assert.ok(Number(first.headers.get("retry-after")) > 0);
+    assert.equal(audited("grant_ended"), 0);
+    await lifecycle.finished();
+    assert.equal(audited("grant_ended"), 1, "a process that stops has waited for it");
     await eventually("it can be said again", async () => (await say()).status === 200);
     await eventually("the provider is told", () => revocations() === 1);
     await eventually("it is in the audit log", () => audited("grant_ended") === 1);
@@ -178,6 +184,21 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal(status, 204);
     assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
     assert.equal(audited("client_removed"), 1);
+  });
+
+  test("to nothing: the mark of a removal itself was lost, so that nothing is removed until it is said again", async () => {
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const remove = () =>
+      fetch(`${client.registration_client_uri}`, {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${client.registration_access_token}` },
+      });
+    const first = await losing(WRITE_OF_CLIENT, remove, { arrives: false });
+    assert.equal(first.status, 503);
+    await ready(stage.records);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+    assert.equal((await remove()).status, 204);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
   });
 
   /** Signed as the provider signs, with a key that is new to the server every time. */
