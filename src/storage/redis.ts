@@ -34,19 +34,22 @@ const REWRITE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
 // Members are ordered by the millisecond at which they are due. Replicas of an earlier version, which read and write the
 // same sets, order them by the second at which the grant was made, a number a thousand times smaller: such a member is due
 // ten minutes later, when its record was written in any case.
+/** A score below is in seconds (until the year 5138), one above in milliseconds (since March 1973). */
+const LEAST_MILLISECONDS = 1e11;
+const DUE_AFTER_SECONDS = 600;
 const NOW = `local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
 const INDEX_ADD = `${NOW}
   redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
   if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] - 600, 'LIMIT', 0, ARGV[4])
-  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 1e11, now, 'LIMIT', 0, ARGV[4])) do due[#due + 1] = each end
+  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] - ${DUE_AFTER_SECONDS}, 'LIMIT', 0, ARGV[4])
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ${LEAST_MILLISECONDS}, now, 'LIMIT', 0, ARGV[4])) do due[#due + 1] = each end
   return due`;
 const INDEX_MOVE = `${NOW} return redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[1])`;
 const INDEX_FORGET = `${NOW}
   for i = 2, #ARGV do
     local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or 0)
-    local fresh = due > time[1] - 600 and due < 1e11 or due > now and due <= now + ARGV[1]
+    local fresh = due > time[1] - ${DUE_AFTER_SECONDS} and due < ${LEAST_MILLISECONDS} or due > now and due <= now + ARGV[1]
     if not fresh then redis.call('ZREM', KEYS[1], ARGV[i]) end
   end`;
 const DELETE_IF =
