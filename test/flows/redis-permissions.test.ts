@@ -1,7 +1,15 @@
 /** Redis answers, and does not do what the server needs: that is not readiness, it is told with its remedy, and it ends by itself. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
-import { callTool, postJson, register, signInForTokens } from "../support/oauth-client.ts";
+import { Browser, signIn } from "../support/browser.ts";
+import {
+  authorizeUrl,
+  callTool,
+  postJson,
+  REDIRECT_URI,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
 import { type Stage, startStage } from "../support/stage.ts";
@@ -105,6 +113,22 @@ describe("a user of Redis who may not do all that is needed", { skip: skipWithou
       await ready(stage);
       await signsIn(stage);
     });
+
+  test("may not any more when a sign-in comes back: person and client hear that the operator has to repair it", async (t) => {
+    const all = [KEYS, CHANNELS, ...COMMANDS];
+    const { redis, stage } = await serverWithUser(t, all);
+    const client = await register(stage.baseUrl);
+    const browser = new Browser({
+      stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
+    });
+    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
+    await tellRedis(redis.url, "ACL", "SETUSER", "app", "-zadd");
+    const page = await browser.get(callback);
+    assert.equal(page.status, 503);
+    assert.match(page.body, /could not be stored\. This server is not permitted.*operator has to repair/);
+    assert.doesNotMatch(page.body, /in a moment/);
+    assert.match(page.body, /error=server_error/, "which is what the client gets");
+  });
 
   test("may not subscribe: that stops nothing, and the log says what it costs", async (t) => {
     const rules = [KEYS, CHANNELS, ...COMMANDS, "-subscribe"];
