@@ -114,7 +114,7 @@ export function buildRooms(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
-  const storing = { records, sealer, log };
+  const storing = { records, sealer, log, track: lifecycle.track };
 
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const stored = (kind: "document" | "key-set") =>

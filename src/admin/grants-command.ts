@@ -118,7 +118,10 @@ async function revoke(
     else if (shown.length < MOST_SHOWN) shown.push(view);
   }
   for (const id of ids) if (!matched.has(id)) terminal.say(`There is no grant ${id}.`);
-  if (matched.size === 0) return nothing(terminal);
+  if (matched.size === 0) {
+    if (ids.length === 0 && !options.dryRun) await endWhatIsUnderWay(subjects, options, deployment, terminal);
+    return nothing(terminal);
+  }
   if (!options.json || !options.yes) {
     terminal.say(tableOfGrants(shown, deployment.now, terminal.columns));
     if (matched.size > shown.length) terminal.say(`… and ${matched.size - shown.length} more`);
@@ -140,13 +143,29 @@ async function revokeAll(options: RevokeOptions, deployment: Deployment, termina
     count++;
     terminal.progress(`${counted(count, "grant")} found`);
   }
-  if (count === 0) return nothing(terminal);
+  if (count === 0) {
+    if (!options.dryRun) await deployment.markEnded(["everybody"], "ended_by_operator");
+    return nothing(terminal);
+  }
   if (options.json && options.dryRun)
     for await (const view of views(grants.all(), deployment)) terminal.print(jsonLine(view));
   const everybody = `all ${counted(count, "grant")} of ${deployment.config.baseUrl}: everybody has to sign in again`;
   if (!(await mayDestroy(everybody, options, terminal))) return options.dryRun ? EXIT.done : EXIT.problem;
   await deployment.markEnded(["everybody"], "ended_by_operator");
   return end(grants.ids(), count, options, deployment, terminal);
+}
+
+/** Nobody has anything yet that could be lost, so nobody is asked. */
+async function endWhatIsUnderWay(
+  subjects: ReadonlySet<string>,
+  { user, client }: WhoseOptions,
+  deployment: Deployment,
+  terminal: Terminal,
+): Promise<void> {
+  await markEnded(subjects, client, deployment);
+  if (user?.includes("@"))
+    terminal.say("A sign-in that is under way is not known by an e-mail address: to end it, name their sub.");
+  else terminal.say("A sign-in of theirs that is under way opens nothing any more.");
 }
 
 /** Sign-ins of these users, or of this client, that are under way open nothing. */

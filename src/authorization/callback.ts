@@ -176,10 +176,13 @@ function endedMeanwhile(reason: GrantEnd, request: ClientLogin["request"]): OAut
 /** The provider's code is used up by now, so that loading the page again would not help. */
 function spentButNotStored(cause: unknown, request: ClientLogin["request"]): never {
   if (!(cause instanceof UnavailableError)) throw cause;
-  const { retryAfterSeconds } = cause;
-  const message = "The sign-in could not be stored just now. Start it again in your application in a moment.";
-  const detail = { reason: "grant_not_stored", cause, retryAfterSeconds };
-  throw new SignInStoppedError("temporarily_unavailable", message, request, detail);
+  const { retryAfterSeconds, untilRepaired } = cause;
+  const message = untilRepaired
+    ? `The sign-in could not be stored. ${cause.message}`
+    : "The sign-in could not be stored just now. Start it again in your application in a moment.";
+  const detail = { reason: "grant_not_stored", cause, retryAfterSeconds, status: cause.status };
+  const code = untilRepaired ? "server_error" : cause.code;
+  throw new SignInStoppedError(code, message, request, detail);
 }
 
 /**

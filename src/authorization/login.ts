@@ -6,7 +6,7 @@ import { OAuthError, type OAuthErrorCode, type Said, UnavailableError } from "..
 import type { Surroundings } from "../surroundings.ts";
 import type { Endings, SignIn } from "../tokens/endings.ts";
 import type { GrantEnd } from "../tokens/grants.ts";
-import type { UpstreamRefusal } from "../upstream/identity-provider.ts";
+import { UnacceptableAnswer, type UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { BrowserHash } from "./browser.ts";
 import type { AwaitingLogin, Bonds, Logins } from "./transaction.ts";
 
@@ -113,8 +113,10 @@ const FOUND = new Map([
   ["invalid_access_token", "its access token is not valid for this server"],
 ]);
 
-export function saidBy({ code, description }: UpstreamRefusal): Said {
-  const found = description === undefined ? FOUND.get(code) : undefined;
+export function saidBy(refusal: UpstreamRefusal): Said {
+  const { code, description } = refusal;
+  // A provider may use the same code for something of its own.
+  const found = refusal instanceof UnacceptableAnswer ? FOUND.get(code) : undefined;
   return { code: code.slice(0, MAX_CODE), description, found };
 }
 

@@ -43,6 +43,6 @@ export function stopped(
 }
 
 /** RFC 6749 §4.1.2.1. What the operator has to repair is not temporary, although it is a 503 for everybody. */
-function codeOf({ code, reason }: OAuthError): OAuthErrorCode {
-  return reason === "client_credentials_rejected" ? "server_error" : code;
+function codeOf(error: OAuthError): OAuthErrorCode {
+  return error instanceof UnavailableError && error.untilRepaired ? "server_error" : error.code;
 }

@@ -112,9 +112,9 @@ export interface Logins {
    * @throws TooManyRequestsError
    */
   open(state: string, login: AwaitingLogin, ttlSeconds: number, from: string): Promise<void>;
-  /** Keeps one that was taken, as if it had not been. */
+  /** Keeps one that the caller has taken, as if they had not: nobody else can have had it since. */
   putBack(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
-  /** See {@link Store.take}. */
+  /** See {@link Store.claim}. */
   take(state: string, options: TakeOptions<AwaitingLogin>): Promise<AwaitingLogin | undefined>;
 }
 
@@ -129,6 +129,6 @@ export function createLogins(
       await store.put(sha256(state), login, ttlSeconds);
     },
     putBack: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
-    take: (state, options) => store.take(sha256(state), options),
+    take: (state, options) => store.claim(sha256(state), options),
   };
 }

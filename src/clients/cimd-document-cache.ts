@@ -92,12 +92,14 @@ interface Copy<T> {
   retryAt: number;
 }
 
-const DAY = 86_400;
+const HOUR = 3_600;
+const DAY = 24 * HOUR;
 const LIMITS: CacheLimits = {
   leastSeconds: 0,
   defaultSeconds: 300,
   mostSeconds: DAY,
-  staleSeconds: DAY,
+  // A redirect URI that its maker took away must not open new sign-ins for long because the site fails.
+  staleSeconds: 4 * HOUR,
   retrySeconds: 30,
   maxCopies: 1_000,
   maxBytes: 6_000_000,

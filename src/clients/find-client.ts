@@ -89,8 +89,8 @@ export function createClients(
     findRegistration: (clientId) => store.get(clientId),
     async remove(client, endGrants) {
       await change(client, (current) => ({ ...current, removing: true })).catch((error) => {
-        // A store that is full takes nothing more, and ending needs no room.
-        if (!(error instanceof UnavailableError)) throw error;
+        // A store that is full takes nothing more, and ending needs no room. Any other may have the next sign-in while this ends.
+        if (!(error instanceof UnavailableError && error.reason === "redis_full")) throw error;
       });
       await endGrants();
       await store.delete(client.client_id);

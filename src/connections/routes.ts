@@ -103,7 +103,10 @@ function spentButNotStored(cause: unknown): never {
   throw new UnavailableError("storage", {
     reason: "session_not_stored",
     cause,
-    description: "The sign-in could not be stored just now. Begin it again in a moment.",
+    untilRepaired: cause.untilRepaired,
+    description: cause.untilRepaired
+      ? `The sign-in could not be stored. ${cause.message}`
+      : "The sign-in could not be stored just now. Begin it again in a moment.",
   });
 }
 

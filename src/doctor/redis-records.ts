@@ -43,6 +43,7 @@ async function writeAndRemove(records: Records, store: RedisConfig, name: string
   });
   try {
     await untilReady(records);
+    await records.checkReady();
     const isListening = await until(() => isCurrent(watch));
     await records.put(key, "doctor", RECORD_SECONDS);
     const read = await records.get(key);

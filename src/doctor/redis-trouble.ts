@@ -1,31 +1,33 @@
 /** Why Redis cannot be used, in words, and what to do about it. Pure. */
-import { causes, UnavailableError } from "../oauth/errors.ts";
+import { allCauses, refusalOf, settingOf } from "../storage/redis-refusal.ts";
 import type { RedisTopology } from "../storage/redis-topology.ts";
 import { CERTIFICATE_PROBLEMS, codeOf } from "./ask.ts";
 
 /** Where it is, without user and password. */
 export function placeOf(topology: RedisTopology): { place: string; setting: string } {
   const host = (url: string) => new URL(url).host;
-  if ("clusterNodes" in topology)
-    return { place: topology.clusterNodes.map(host).join(", "), setting: "REDIS_CLUSTER_NODES" };
+  const setting = settingOf(topology);
+  if ("clusterNodes" in topology) return { place: topology.clusterNodes.map(host).join(", "), setting };
   if ("sentinels" in topology)
     return {
       place: `the master ${host(topology.url)} (Sentinels ${topology.sentinels.map(host).join(", ")})`,
-      setting: "REDIS_SENTINELS",
+      setting,
     };
-  return { place: host(topology.url), setting: "REDIS_URL" };
+  return { place: host(topology.url), setting };
 }
 
-export function redisTrouble(error: unknown, topology: RedisTopology): { says: string; fix: string } {
-  const { place, setting } = placeOf(topology);
+export function redisTrouble(
+  error: unknown,
+  deployment: RedisTopology & { keyPrefix: string },
+): { says: string; fix: string } {
+  const { place, setting } = placeOf(deployment);
+  const refusal = refusalOf(error, deployment);
+  if (refusal !== undefined) return { says: `Redis at ${place} ${refusal.says}`, fix: refusal.fix };
   const text = allCauses(error);
-  const reply = REPLIES.find(([pattern]) => pattern.test(text));
-  if (reply !== undefined) {
-    const [, says, fix] = reply;
-    return {
-      says: `Redis at ${place} ${says.replaceAll("SETTING", setting)}`,
-      fix: fix.replaceAll("SETTING", setting),
-    };
+  const connection = CONNECTIONS.find(([pattern]) => pattern.test(text));
+  if (connection !== undefined) {
+    const [, says, fix] = connection;
+    return { says: `Redis at ${place} ${says}`, fix: fix.replaceAll("SETTING", setting) };
   }
   const code = codeOf(error);
   const certificate = CERTIFICATE_PROBLEMS[code];
@@ -52,49 +54,8 @@ export function redisTrouble(error: unknown, topology: RedisTopology): { says: s
   };
 }
 
-/** A command's reply begins with a code (`NOAUTH`, `LOADING` …); the library says the rest. */
-const REPLIES: ReadonlyArray<[RegExp, string, string]> = [
-  [
-    /NOAUTH/,
-    "wants a password, and SETTING has none",
-    "Write it into SETTING: redis://:PASSWORD@host:6379, with special characters percent-encoded.",
-  ],
-  [
-    /WRONGPASS|invalid password|without any password/i,
-    "refuses the user or password of SETTING",
-    "Correct user and password in SETTING (special characters percent-encoded); a password alone is written redis://:PASSWORD@host.",
-  ],
-  [
-    /NOPERM|no permissions|can't publish to the channel/i,
-    "does not permit its user what the server needs",
-    "Give the user the keys and channels under REDIS_KEY_PREFIX and the commands: ACL SETUSER name ~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection +info +time.",
-  ],
-  [
-    /READONLY/,
-    "is a replica, to which nothing can be written",
-    "Let SETTING lead to the master; with Sentinels use REDIS_SENTINELS, which finds it.",
-  ],
-  [
-    /\bOOM\b/,
-    "has used up its memory and refuses to write",
-    "Raise its maxmemory; users cannot sign in until then.",
-  ],
-  [
-    /MISCONF/,
-    "refuses to write because it could not save to its disk",
-    "Make room on Redis' disk, or correct the permissions of its folder; Redis' log says which.",
-  ],
-  [/LOADING/, "is loading its data", "Wait until it has finished, then run the doctor again."],
-  [
-    /CLUSTERDOWN/,
-    "is a cluster of which a part is down",
-    "Repair the cluster: redis-cli --cluster check host:port says what is missing.",
-  ],
-  [
-    /\bMOVED\b|cluster support|CROSSSLOT/i,
-    "is (or is not) a cluster, other than SETTING says",
-    "Use REDIS_CLUSTER_NODES for a cluster, REDIS_URL for a single server.",
-  ],
+/** What the library says of a connection that fails; what Redis itself replies is in storage/redis-refusal.ts. */
+const CONNECTIONS: ReadonlyArray<[RegExp, string, string]> = [
   [
     /no Sentinel names the master/,
     "is not named by any Sentinel",
@@ -116,13 +77,3 @@ const REPLIES: ReadonlyArray<[RegExp, string, string]> = [
     "Check that it is not overloaded (redis-cli --latency), and that a firewall lets this computer reach it; with rediss://, that it speaks TLS on this port (otherwise write redis://).",
   ],
 ];
-
-function allCauses(error: unknown): string {
-  // What is told to clients says nothing of the reason.
-  if (error instanceof UnavailableError && error.cause !== undefined) return allCauses(error.cause);
-  if (error instanceof AggregateError)
-    return [error.message, ...error.errors.map(allCauses)].filter((each) => each !== "").join(": ");
-  const text = causes(error);
-  const { cause } = error as { cause?: unknown };
-  return cause instanceof AggregateError ? `${text}: ${allCauses(cause)}` : text;
-}

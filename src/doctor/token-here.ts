@@ -48,7 +48,7 @@ export async function explainTokenHere(
 }
 
 /** Records of which nothing can be changed: what would, throws. */
-function readOnly({ get, secondsLeft, keys, ping, watch, close, indexes }: Records): Records {
+function readOnly({ get, secondsLeft, keys, ping, checkReady, watch, close, indexes }: Records): Records {
   const refuse = async (): Promise<never> => {
     throw new Error("The doctor changes nothing.");
   };
@@ -57,6 +57,7 @@ function readOnly({ get, secondsLeft, keys, ping, watch, close, indexes }: Recor
     secondsLeft,
     keys,
     ping,
+    checkReady,
     watch,
     close,
     indexes: {

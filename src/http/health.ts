@@ -1,27 +1,36 @@
 /** For orchestrators: is the process alive, and should it be sent requests? */
 import { type RequestHandler, Router } from "express";
 import type { Lifecycle } from "../lifecycle.ts";
+import { StoreRefusesError } from "../storage/redis-refusal.ts";
 import type { Records } from "../storage/store.ts";
 import { refuseOtherMethods } from "./methods.ts";
 
 /**
- * `/readyz` asks the store, without which nothing can be decided; existing sessions outlast the identity provider. It
- * says no before the process stops, while everything is still answered.
+ * `/readyz` asks whether the store does what the server needs, without which nothing can be decided; existing sessions outlast
+ * the identity provider. It says no before the process stops, while everything is still answered.
  */
 export function healthRoutes(records: Records, lifecycle: Lifecycle): Router {
   const router = Router();
   router.get("/healthz", (_req, res) => void res.json({ status: "ok" }));
   router.get("/readyz", async (_req, res) => {
     if (lifecycle.isStopping) return void res.status(503).json({ status: "stopping" });
-    const store = await records.ping().then(
-      () => "ok",
-      () => "unreachable",
+    const trouble = await records.checkReady().then(
+      () => undefined,
+      (error: unknown) => troubleOf(error),
     );
-    if (store !== "ok") res.locals.reason = "store_unreachable";
-    res.status(store === "ok" ? 200 : 503).json({ status: store === "ok" ? "ok" : "unavailable", store });
+    if (trouble === undefined) return void res.json({ status: "ok", store: "ok" });
+    res.locals.reason = trouble.reason;
+    res.status(503).json({ status: "unavailable", ...trouble });
   });
   router.all(["/healthz", "/readyz"], refuseOtherMethods("GET"));
   return router;
+}
+
+/** The operator reads here what the log and the doctor say, too. */
+function troubleOf(error: unknown): { store: string; reason: string; says?: string; fix?: string } {
+  if (!(error instanceof StoreRefusesError)) return { store: "unreachable", reason: "store_unreachable" };
+  const { reason, says, fix } = error.refusal;
+  return { store: "refuses", reason, says: `Redis ${says}.`, fix };
 }
 
 /** A connection that is kept open would bring further requests to a process that is about to end. */

@@ -1,5 +1,5 @@
 /** A client that does not take its answer to the end holds it in memory. */
-import type { RequestHandler } from "express";
+import type { RequestHandler, Response } from "express";
 
 /**
  * Cuts the connection when what is left of a response that is complete makes no progress for so long. Until then whoever
@@ -9,12 +9,13 @@ export function cutWhenStalled(milliseconds: number): RequestHandler {
   return (_req, res, next) => {
     // A socket's time-out begins anew when the client takes something or sends something. Node.js asks what was taken when
     // the time is over, so what a client took at the beginning counts once more: it is cut after twice the time at most.
-    res.once("prefinish", () =>
-      res.setTimeout(milliseconds, () => {
-        res.locals.reason = "answer_not_taken";
-        res.destroy();
-      }),
-    );
+    res.once("prefinish", () => res.setTimeout(milliseconds, () => cutStalled(res)));
     next();
   };
+}
+
+/** For whoever found out that nobody takes it; the request's line in the log says so. */
+export function cutStalled(res: Response): void {
+  res.locals.reason = "answer_not_taken";
+  res.destroy();
 }

@@ -2,6 +2,7 @@
 
 import { once } from "node:events";
 import type { Response as ExpressResponse } from "express";
+import { cutStalled } from "../http/stalled-response.ts";
 import { type Ending, errorMessage } from "./ending.ts";
 import type { RunningCall, Serving } from "./running-calls.ts";
 
@@ -124,14 +125,14 @@ export const STALL_MS = 60_000;
 const draining = new WeakMap<ExpressResponse, Promise<void>>();
 
 /** Resolves when what was written has been taken, or nobody takes it any more. */
-export function drained(res: ExpressResponse): Promise<void> {
-  const found = draining.get(res) ?? untilDrained(res).finally(() => draining.delete(res));
+export function drained(res: ExpressResponse, stallMs = STALL_MS): Promise<void> {
+  const found = draining.get(res) ?? untilDrained(res, stallMs).finally(() => draining.delete(res));
   draining.set(res, found);
   return found;
 }
 
-async function untilDrained(res: ExpressResponse): Promise<void> {
-  const stalled = setTimeout(() => res.destroy(), STALL_MS);
+async function untilDrained(res: ExpressResponse, stallMs: number): Promise<void> {
+  const stalled = setTimeout(() => cutStalled(res), stallMs);
   const over = new AbortController();
   const abort = () => over.abort();
   res.once("close", abort);

@@ -173,14 +173,23 @@ export class TooManyRequestsError extends OAuthError {
 /** Something we depend on is out of reach: always 503 with `Retry-After`, and nothing was consumed. */
 export class UnavailableError extends OAuthError {
   declare readonly retryAfterSeconds: number;
+  /** It lasts until the operator repairs something: to try again soon does not help. */
+  readonly untilRepaired: boolean;
 
   /** @param detail.retryAfterSeconds where it is known; 5 otherwise */
   constructor(
     what: "storage" | "identity provider" | "application's web site" | "server",
-    detail: { reason: string; cause?: unknown; description?: string; retryAfterSeconds?: number },
+    detail: {
+      reason: string;
+      cause?: unknown;
+      description?: string;
+      retryAfterSeconds?: number;
+      untilRepaired?: boolean;
+    },
   ) {
     const outOfReach = `The ${what} cannot be reached right now. Try again in a moment.`;
     super("temporarily_unavailable", detail.description ?? outOfReach, { retryAfterSeconds: 5, ...detail });
+    this.untilRepaired = detail.untilRepaired ?? false;
   }
 }
 

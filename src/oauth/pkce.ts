@@ -3,7 +3,12 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 
 /** 43 to 128 unreserved characters (RFC 7636 §4.1). */
-export const CodeVerifier = z.string().regex(/^[A-Za-z0-9\-._~]{43,128}$/);
+export const CodeVerifier = z
+  .string()
+  .refine(
+    (verifier) => /^[A-Za-z0-9\-._~]{43,128}$/.test(verifier),
+    "has to be 43 to 128 of the characters A-Z a-z 0-9 - . _ ~ (RFC 7636)",
+  );
 
 /** An S256 challenge is always 43 base64url characters (RFC 7636 §4.2). */
 export const CodeChallenge = z.string().regex(/^[A-Za-z0-9_-]{43}$/);

@@ -65,7 +65,8 @@ export function memoryBudgets(nowMs: () => number): Budgets {
       const left = budget.points - window.all;
       const seconds = Math.max(1, Math.ceil((window.until - nowMs()) / 1000));
       if (cost > left) return { usedUp: "budget", seconds };
-      const share = Math.max(1, Math.floor(left * SHARE));
+      // Who has taken nothing yet may have one thing, however large, as long as it is left.
+      const share = Math.max(cost, Math.floor(left * SHARE));
       const after = ({ key }: Spender) => (window.spent.get(key) ?? 0) + cost;
       if (spenders.some((spender) => after(spender) > Math.min(spender.points, share)))
         return { usedUp: "share", seconds };
@@ -82,7 +83,7 @@ const SPEND = `local cost, left = tonumber(ARGV[1]), tonumber(ARGV[2])
   local function spent(key) return tonumber(redis.call('HGET', KEYS[1], key) or 0) end
   left = left - spent('all')
   local refused = cost > left and 1 or 0
-  local share = math.max(1, math.floor(left * ${SHARE}))
+  local share = math.max(cost, math.floor(left * ${SHARE}))
   for i = 4, #ARGV, 2 do
     if refused == 0 and spent(ARGV[i]) + cost > math.min(tonumber(ARGV[i + 1]), share) then refused = 2 end
   end

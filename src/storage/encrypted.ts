@@ -4,7 +4,12 @@ import type { z } from "zod";
 import type { EncryptedKind } from "./reencrypt.ts";
 import type { Sealer } from "./sealer.ts";
 import type { Records, Store } from "./store.ts";
-import { inTime, untilAnswered } from "./until-answered.ts";
+import { inTime } from "./until-answered.ts";
+
+/** What a claimed record becomes, sealed anew each time, so that each claimer knows their own. */
+const CLAIMED = "null";
+/** Longer than anybody asks for the answer to a claim. */
+const CLAIMED_SECONDS = 60;
 
 export interface EncryptedStoreOptions<T> {
   records: Records;
@@ -13,6 +18,8 @@ export interface EncryptedStoreOptions<T> {
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
   kind: EncryptedKind;
   schema: z.ZodType<T>;
+  /** Gets what goes on after its caller was told that the store is out of reach. */
+  track?(work: Promise<unknown>): void;
 }
 
 /** A record that cannot be opened or parsed (another SECRET_KEY, an older version) counts as absent, and is logged. */
@@ -22,6 +29,7 @@ export function encryptedStore<T extends object>({
   log,
   kind,
   schema,
+  track = () => {},
 }: EncryptedStoreOptions<T>): Store<T> {
   const keyOf = (key: string) => `${kind}:${key}`;
   /** How a value was written, as long as somebody has it. */
@@ -30,6 +38,7 @@ export function encryptedStore<T extends object>({
 
   function open(key: string, record: string): T | undefined {
     const text = sealer.open(record, keyOf(key));
+    if (text === CLAIMED) return undefined;
     const parsed = text === undefined ? undefined : schema.safeParse(JSON.parse(text));
     if (parsed?.success) {
       written.set(parsed.data, record);
@@ -73,7 +82,7 @@ export function encryptedStore<T extends object>({
       if (ttl === "kept") return await records.rewrite(key, expected ?? "", sealed);
       return await records.replace(key, expected, sealed, ttl);
     } catch (error) {
-      if ((await inTime(untilAnswered(() => records.get(key)))) === sealed) return true;
+      if ((await inTime(() => records.get(key), { track })) === sealed) return true;
       throw error;
     }
   }
@@ -87,8 +96,8 @@ export function encryptedStore<T extends object>({
     try {
       return await records.delete(key);
     } catch (error) {
-      const isGone = untilAnswered(async () => (await records.get(key)) === undefined);
-      if (await inTime(isGone, async (gone) => gone && late())) return true;
+      const isGone = async () => (await records.get(key)) === undefined;
+      if (await inTime(isGone, { late: async (gone) => gone && late(), track })) return true;
       throw error;
     }
   }
@@ -101,6 +110,19 @@ export function encryptedStore<T extends object>({
       const value = await get(key);
       if (value !== undefined) accept(value);
       return value !== undefined && (await removed(keyOf(key), () => late(value))) ? value : undefined;
+    },
+    async claim(key, { accept = () => {}, late = async () => {} } = {}) {
+      const { record, value } = await latest(key);
+      if (record === undefined || value === undefined) return undefined;
+      accept(value);
+      const mark = sealer.seal(CLAIMED, keyOf(key));
+      try {
+        return (await records.replace(keyOf(key), record, mark, CLAIMED_SECONDS)) ? value : undefined;
+      } catch (error) {
+        const isMine = async () => (await records.get(keyOf(key))) === mark;
+        if (await inTime(isMine, { late: async (mine) => mine && late(value), track })) return value;
+        throw error;
+      }
     },
     async update(key, decide, read) {
       for (let found = asRead(read) ?? (await latest(key)); ; found = await latest(key)) {

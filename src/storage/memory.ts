@@ -82,6 +82,7 @@ export function memoryRecords(): Records {
     ),
     budgets: memoryBudgets(Date.now),
     ping: async () => {},
+    checkReady: async () => {},
     close: async () => clearInterval(sweep),
   };
 }

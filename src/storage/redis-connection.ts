@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { keepOpen } from "./redis-keeper.ts";
 import { type RedisLink, withTimeLimit } from "./redis-link.ts";
+import { type Refusal, StoreRefusesError } from "./redis-refusal.ts";
 
 export interface RedisConnection<Link extends RedisLink> {
   /** @throws UnavailableError at once without a link, and in any case within the time that a command may take. */
@@ -16,6 +17,9 @@ export interface ConnectionOptions<Link extends RedisLink> {
   onOpen(link: Link): void;
   /** Also for every attempt to open one that failed. */
   onLost(): void;
+  /** A command was refused: not what it was about, but the server's doing it at all. */
+  onRefused(link: Link): void;
+  refusalOf(error: unknown): Refusal | undefined;
   commandTimeoutMs: number;
   log: Logger;
 }
@@ -27,28 +31,35 @@ export function keepConnected<Link extends RedisLink>({
   open,
   onOpen,
   onLost,
+  onRefused,
+  refusalOf,
   commandTimeoutMs,
   log,
 }: ConnectionOptions<Link>): RedisConnection<Link> {
-  const outage = outageLog(log);
+  const outage = outageLog(log, refusalOf);
   let current: Current<Link> | undefined;
+  /** Why there is no link, while there is none. */
+  let lost: unknown;
   const keeper = keepOpen<Link>({
     open,
     onOpen(link, lose) {
       current?.link.destroy();
       current = { link, lose, pending: new Set() };
+      lost = undefined;
       outage.isOver(link.name);
       onOpen(link);
     },
     onLost(cause) {
       outage.isBecause(cause);
+      lost = cause;
       if (current?.link.outlivesServers === false) current.link.destroy();
       onLost();
     },
   });
 
   async function attempt<T>(command: (link: Link) => Promise<T>): Promise<T> {
-    if (!current?.link.commands.isOpen) throw new Error("there is no connection");
+    if (!current?.link.commands.isOpen)
+      throw new Error("there is no connection", lost === undefined ? {} : { cause: lost });
     const { link, lose, pending } = current;
     if (pending.size >= MAX_PENDING_COMMANDS) throw new Error("too many commands are waiting");
     const reply = command(link);
@@ -58,6 +69,7 @@ export function keepConnected<Link extends RedisLink>({
     } catch (error) {
       // It was the master when the link was opened.
       if (error instanceof Error && /\bREADONLY\b/.test(error.message)) lose(error);
+      else if (refusalOf(error) !== undefined) onRefused(link);
       throw error;
     } finally {
       pending.delete(reply);
@@ -69,6 +81,8 @@ export function keepConnected<Link extends RedisLink>({
       try {
         return await withTimeLimit(attempt(command), commandTimeoutMs);
       } catch (cause) {
+        const refusal = refusalOf(cause);
+        if (refusal !== undefined) throw new StoreRefusesError(refusal, cause);
         throw new UnavailableError("storage", { reason: "redis_unavailable", cause });
       }
     },
@@ -89,20 +103,23 @@ interface Current<Link extends RedisLink> {
 }
 
 /** In an outage each kind of reason is said once, not at every attempt. */
-function outageLog(log: Logger): { isBecause(error: unknown): void; isOver(name: string): void } {
+function outageLog(
+  log: Logger,
+  refusalOf: (error: unknown) => Refusal | undefined,
+): { isBecause(error: unknown): void; isOver(name: string): void } {
   const said = new Set<string>();
   return {
     isBecause(error) {
       const cause = reasonsOf(error);
-      const kind = cause.replaceAll(/\d+/g, "");
+      const refusal = refusalOf(error);
+      const sentence =
+        refusal === undefined
+          ? "Redis cannot be reached; retrying"
+          : `Redis ${refusal.says}; retrying. ${refusal.fix}`;
+      const kind = refusal === undefined ? cause.replaceAll(/\d+/g, "") : sentence;
       if (said.has(kind)) return;
       said.add(kind);
-      // Replies begin with a code in capital letters, such as NOAUTH, LOADING or CLUSTERDOWN.
-      const isReply = /^[A-Z]+ /.test(cause);
-      log.error(
-        { reason: "redis_unavailable", cause },
-        isReply ? "Redis answers, but refuses this server; retrying" : "Redis cannot be reached; retrying",
-      );
+      log.error({ reason: refusal?.reason ?? "redis_unavailable", cause }, sentence);
     },
     isOver(name) {
       log.info({ redis: name }, said.size > 0 ? "Redis is reachable again" : "Connected to Redis");

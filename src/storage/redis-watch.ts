@@ -1,8 +1,11 @@
 /** Learns from Redis which records other replicas changed: one subscription on every server that has records. */
 import { EventEmitter } from "node:events";
 import type { RedisClientType } from "@keyv/redis";
+import type { Logger } from "pino";
+import { UnavailableError } from "../oauth/errors.ts";
 import { keepOpen, type Openable } from "./redis-keeper.ts";
 import { connectClient, destroyClient, withTimeLimit } from "./redis-link.ts";
+import { allCauses, type Refusal } from "./redis-refusal.ts";
 import { kindOf, type Watch } from "./store.ts";
 
 export interface RedisWatch {
@@ -17,15 +20,18 @@ export interface WatchOptions {
   servers(): Promise<RedisClientType[]>;
   channel: string;
   commandTimeoutMs: number;
+  refusalOf(error: unknown): Refusal | undefined;
+  log: Logger;
 }
 
 /** A subscription that does not answer in time is dead, however alive it looks. */
-export function createRedisWatch({ servers, ...options }: WatchOptions): RedisWatch {
+export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchOptions): RedisWatch {
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
   let epoch: number | undefined;
   let epochs = 0;
   let current: Openable | undefined;
+  let hasWarned = false;
 
   const keeper = keepOpen({
     async open(lose) {
@@ -44,9 +50,25 @@ export function createRedisWatch({ servers, ...options }: WatchOptions): RedisWa
     onOpen(subscription) {
       current = subscription;
       epoch = ++epochs;
+      hasWarned = false;
     },
-    onLost: end,
+    onLost(cause) {
+      end();
+      warnOf(cause);
+    },
   });
+
+  /** Nothing stops without it, but every request waits for Redis. */
+  function warnOf(cause: unknown): void {
+    // What is not open yet refuses nothing; why it is not is told elsewhere.
+    const refusal = cause instanceof UnavailableError ? undefined : refusalOf(cause);
+    if (refusal === undefined || hasWarned) return;
+    hasWarned = true;
+    log.warn(
+      { reason: "redis_changes_not_heard", cause: allCauses(cause) },
+      `Changes made by other replicas are not heard: Redis ${refusal.says}. ${refusal.fix}`,
+    );
+  }
 
   function tell(key: string): void {
     changes.emit(kindOf(key), key);
@@ -78,7 +100,7 @@ export function createRedisWatch({ servers, ...options }: WatchOptions): RedisWa
   };
 }
 
-interface SubscribeOptions extends Omit<WatchOptions, "servers"> {
+interface SubscribeOptions extends Pick<WatchOptions, "channel" | "commandTimeoutMs"> {
   lose(cause: unknown): void;
   tell(key: string): void;
 }

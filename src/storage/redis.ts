@@ -8,7 +8,9 @@ import { type RateLimits, rateLimits } from "./rate-limits.ts";
 import { keepConnected } from "./redis-connection.ts";
 import { evictionWarning } from "./redis-eviction.ts";
 import type { RedisCommands, RedisLink } from "./redis-link.ts";
+import { refusalOf } from "./redis-refusal.ts";
 import { openLink, type RedisTopology } from "./redis-topology.ts";
+import { redisTrials, type Trial } from "./redis-trial.ts";
 import { createRedisWatch } from "./redis-watch.ts";
 import { isTold, type Records } from "./store.ts";
 
@@ -32,19 +34,22 @@ const REWRITE = `if redis.call('GET', KEYS[1]) == ARGV[1] then
 // Members are ordered by the millisecond at which they are due. Replicas of an earlier version, which read and write the
 // same sets, order them by the second at which the grant was made, a number a thousand times smaller: such a member is due
 // ten minutes later, when its record was written in any case.
+/** A score below is in seconds (until the year 5138), one above in milliseconds (since March 1973). */
+const LEAST_MILLISECONDS = 1e11;
+const DUE_AFTER_SECONDS = 600;
 const NOW = `local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)`;
 const INDEX_ADD = `${NOW}
   redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
   if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] - 600, 'LIMIT', 0, ARGV[4])
-  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], 1e11, now, 'LIMIT', 0, ARGV[4])) do due[#due + 1] = each end
+  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', time[1] - ${DUE_AFTER_SECONDS}, 'LIMIT', 0, ARGV[4])
+  for _, each in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ${LEAST_MILLISECONDS}, now, 'LIMIT', 0, ARGV[4])) do due[#due + 1] = each end
   return due`;
 const INDEX_MOVE = `${NOW} return redis.call('ZADD', KEYS[1], 'XX', now + ARGV[2], ARGV[1])`;
 const INDEX_FORGET = `${NOW}
   for i = 2, #ARGV do
     local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or 0)
-    local fresh = due > time[1] - 600 and due < 1e11 or due > now and due <= now + ARGV[1]
+    local fresh = due > time[1] - ${DUE_AFTER_SECONDS} and due < ${LEAST_MILLISECONDS} or due > now and due <= now + ARGV[1]
     if not fresh then redis.call('ZREM', KEYS[1], ARGV[i]) end
   end`;
 const DELETE_IF =
@@ -64,24 +69,43 @@ export function redisRecords(options: RedisOptions): Records {
   const probeKey = redisKeyOf("ping");
   const channel = redisKeyOf("changes");
   const warnOfEviction = evictionWarning(log);
+  const meaning = { refusalOf: (error: unknown) => refusalOf(error, options), commandTimeoutMs, log };
+  const trials = redisTrials({ ...meaning, key: redisKeyOf("trial"), channel });
 
   const { run, close } = keepConnected<Session>({
     async open(lose) {
       const link = await openLink(options, { ...options, probeKey, lose });
-      return { ...link, keyv: keyvOn(link.commands, keyPrefix), limits: limitsOn(link.commands, keyPrefix) };
+      try {
+        const trial = await trials.on(link);
+        const check = async () => {
+          await link.check();
+          await trial.repeat();
+        };
+        const { commands } = link;
+        return {
+          ...link,
+          check,
+          trial,
+          keyv: keyvOn(commands, keyPrefix),
+          limits: limitsOn(commands, keyPrefix),
+        };
+      } catch (error) {
+        link.destroy();
+        throw error;
+      }
     },
     onOpen(link) {
       watching.restart();
       void warnOfEviction(link.servers());
     },
     onLost: () => watching.restart(),
-    commandTimeoutMs,
-    log,
+    onRefused: ({ trial }) => trial.doubt(),
+    ...meaning,
   });
   const watching = createRedisWatch({
+    ...meaning,
     servers: () => run(async (link) => link.servers()),
     channel,
-    commandTimeoutMs,
   });
 
   async function evaluate(script: string, key: string, ...args: string[]): Promise<boolean> {
@@ -183,6 +207,12 @@ export function redisRecords(options: RedisOptions): Records {
       run(({ commands }) => commands.eval(script, { keys: [redisKeyOf(key)], arguments: args })),
     ),
     ping: async () => void (await run(({ commands }) => commands.get(probeKey))),
+    async checkReady() {
+      await run(async ({ commands, trial }) => {
+        await commands.get(probeKey);
+        if (trial.refused !== undefined) throw trial.refused.cause;
+      });
+    },
     async close() {
       watching.close();
       await close();
@@ -192,6 +222,7 @@ export function redisRecords(options: RedisOptions): Records {
 
 /** A link and what is built on it: they live as long as it does. */
 interface Session extends RedisLink {
+  trial: Trial;
   keyv: Keyv<string>;
   limits: RateLimits;
 }

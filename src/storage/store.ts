@@ -38,6 +38,8 @@ export interface Records {
   readonly budgets: Budgets;
   /** Resolves if the database answers. */
   ping(): Promise<void>;
+  /** Resolves if it does all that the server needs, as far as it was tried a moment ago. */
+  checkReady(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -109,6 +111,11 @@ export interface Store<T> {
    * removal is lost, what is gone when the store answers again counts as taken.
    */
   take(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
+  /**
+   * Like {@link take}, and exact also if the answer is lost: what is left for a minute is a mark of who has it, in place of
+   * which they may put it back. It needs room in the store, which a removal does not.
+   */
+  claim(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
   /**
    * Reads, decides, and writes only if nobody wrote in between; otherwise decides again on what is there then.
    * `decide` must be free of side effects: it may run several times.

@@ -10,35 +10,44 @@ const EVERY_MS = 250;
 const ATTEMPTS = 120;
 const PATIENCE_MS = 3_000;
 
-/** Asks again after every {@link UnavailableError}, for half a minute. @throws the last of them */
-export async function untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
+export interface Asking<T> {
+  /** Is told of a result that nobody waited for. */
+  late?(result: T): Promise<unknown>;
+  /** Gets what goes on after that, see {@link ../lifecycle.ts Lifecycle.track}. */
+  track?(work: Promise<unknown>): void;
+}
+
+/**
+ * Asks again after every {@link UnavailableError}, for half a minute, and longer than whoever waits for it.
+ * @throws UnavailableError if there is no answer within three seconds
+ */
+export async function inTime<T>(
+  ask: () => Promise<T>,
+  { late = async () => {}, track = () => {} }: Asking<T> = {},
+): Promise<T> {
+  let isLate = false;
+  const answer = untilAnswered(ask, () => isLate);
+  const patience = new AbortController();
+  const tooLate = delay(PATIENCE_MS, undefined, { signal: patience.signal, ref: false }).then(() => {
+    isLate = true;
+    track(answer.then(late).catch(() => {}));
+    throw new UnavailableError("storage", { reason: "store_slow" });
+  });
+  try {
+    return await Promise.race([answer, tooLate]);
+  } finally {
+    patience.abort();
+  }
+}
+
+/** A process waits for what is late only as long as its lifecycle does. */
+async function untilAnswered<T>(ask: () => Promise<T>, isLate: () => boolean): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await ask();
     } catch (error) {
       if (!(error instanceof UnavailableError) || attempt === ATTEMPTS) throw error;
-      await delay(EVERY_MS);
+      await delay(EVERY_MS, undefined, { ref: !isLate() });
     }
-  }
-}
-
-/**
- * What comes of `work`, for whoever cannot wait for ever. It goes on in any case, and `late` is told of a result that
- * nobody waited for.
- * @throws UnavailableError if there is none within three seconds
- */
-export async function inTime<T>(
-  work: Promise<T>,
-  late: (result: T) => Promise<unknown> = async () => {},
-): Promise<T> {
-  const patience = new AbortController();
-  const tooLate = delay(PATIENCE_MS, undefined, { signal: patience.signal, ref: false }).then(() => {
-    work.then(late).catch(() => {});
-    throw new UnavailableError("storage", { reason: "store_slow" });
-  });
-  try {
-    return await Promise.race([work, tooLate]);
-  } finally {
-    patience.abort();
   }
 }

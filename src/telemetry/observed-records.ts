@@ -31,6 +31,7 @@ export function observedRecords(records: Records, observe: Observe): Records {
       spend: (budget, spenders, cost) => watched("spend", () => budgets.spend(budget, spenders, cost)),
     },
     ping: () => watched("ping", () => records.ping()),
+    checkReady: () => watched("ping", () => records.checkReady()),
     close: () => records.close(),
   };
 }

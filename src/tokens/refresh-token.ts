@@ -129,7 +129,7 @@ export function standing(
       is: "refused",
       error: new OAuthError(
         "invalid_scope",
-        `The user did not grant: ${widened.join(" ")}. Ask for it with /authorize.`,
+        `This sign-in was not for: ${widened.join(" ")}. Ask for it with /authorize.`,
         { reason: "scope_widened", about: about(grant) },
       ),
     };

@@ -1,7 +1,7 @@
 /** What a failure at the provider means: a definite refusal, or an outage that nobody is signed out for. */
 import * as oidc from "openid-client";
 import { UnavailableError } from "../oauth/errors.ts";
-import { UpstreamRefusal } from "./identity-provider.ts";
+import { UnacceptableAnswer, UpstreamRefusal } from "./identity-provider.ts";
 
 /** For people, of what is refused because our own settings, or our registration there, are wrong. */
 export const NOT_SET_UP =
@@ -18,11 +18,59 @@ export async function answer<T>(call: Promise<T>): Promise<T> {
         reason: "client_credentials_rejected",
         cause: new Error("the provider rejects this server's client id or secret: check them", { cause }),
         description: NOT_SET_UP,
+        untilRepaired: true,
       });
+    if (isUnacceptable(cause)) throw new UnacceptableAnswer("invalid_response", { cause });
     const code = refusalCode(cause);
     if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
-    throw new UnavailableError("identity provider", { reason: "identity_provider_failed", cause });
+    throw outageOf("identity_provider_failed", cause);
   }
+}
+
+const AGAIN =
+  "Try again in a moment. If it stays so, the operator of this server finds the reason in its log.";
+
+/** What went wrong, for clients and people: nobody answered, or the answer was an error, or our own check refused it. */
+export function outageOf(
+  reason: string,
+  cause: unknown,
+  more: { retryAfterSeconds?: number } = {},
+): UnavailableError {
+  const description = ofAnswer(cause);
+  return new UnavailableError("identity provider", {
+    reason,
+    cause,
+    ...more,
+    ...(description !== undefined && { description: `${description} ${AGAIN}` }),
+  });
+}
+
+const NOT_USABLE = "The identity provider's answer is not what this server can use.";
+
+/** Undefined if there was none, or nobody knows. */
+function ofAnswer(cause: unknown): string | undefined {
+  const chain: unknown[] = [];
+  for (let each = cause; each !== undefined; each = each instanceof Error ? each.cause : undefined)
+    chain.push(each);
+  const statuses = chain.flatMap((each) => statusOf(each) ?? []);
+  const failed = statuses.find((status) => status >= 400);
+  if (failed !== undefined) return `The identity provider answers with an error (HTTP ${failed}).`;
+  return statuses.length > 0 || chain.some(isNotUsable) ? NOT_USABLE : undefined;
+}
+
+function statusOf(error: unknown): number | undefined {
+  const hasStatus =
+    error instanceof Response ||
+    error instanceof oidc.ResponseBodyError ||
+    error instanceof oidc.WWWAuthenticateChallengeError;
+  return hasStatus ? error.status : undefined;
+}
+
+/** openid-client has a code for everything that it finds wrong with an answer; these say that there was none. */
+function isNotUsable(error: unknown): boolean {
+  const noAnswer = ["OAUTH_TIMEOUT", "OAUTH_ABORT"];
+  if (error instanceof UnacceptableAnswer) return true;
+  return error instanceof oidc.ClientError && error.code !== undefined && !noAnswer.includes(error.code);
 }
 
 function descriptionOf(error: unknown): string | undefined {
@@ -64,7 +112,9 @@ function refusalCode(error: unknown): string | undefined {
       ? undefined
       : error.error;
   }
-  if (error instanceof oidc.AuthorizationResponseError) return error.error;
-  if (!(error instanceof oidc.ClientError)) return undefined;
-  return INVALID_MESSAGE.has(error.code ?? "") ? "invalid_response" : undefined;
+  return error instanceof oidc.AuthorizationResponseError ? error.error : undefined;
+}
+
+function isUnacceptable(error: unknown): boolean {
+  return error instanceof oidc.ClientError && INVALID_MESSAGE.has(error.code ?? "");
 }

@@ -1,8 +1,9 @@
 /** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../config-upstream.ts";
-import { causes, UnavailableError } from "../oauth/errors.ts";
+import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { outageOf } from "./answers.ts";
 import { createClientAuthentication } from "./client-authentication.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
@@ -43,7 +44,7 @@ export function cachedDiscovery(
         "Discovery failed: nobody can sign in until the identity provider answers. Is its issuer right?",
       );
       if (current !== undefined) return current;
-      throw new UnavailableError("identity provider", { reason: "discovery_failed", cause });
+      throw outageOf("discovery_failed", cause);
     } finally {
       attempt = undefined;
     }
@@ -62,8 +63,7 @@ export function cachedDiscovery(
       if (monotonicNow() >= freshUntil && monotonicNow() >= retryAt) attempt ??= attemptDiscovery();
       return current;
     }
-    if (monotonicNow() < retryAt)
-      throw new UnavailableError("identity provider", { reason: "discovery_failed", cause: failure });
+    if (monotonicNow() < retryAt) throw outageOf("discovery_failed", failure);
     attempt ??= attemptDiscovery();
     return attempt;
   };

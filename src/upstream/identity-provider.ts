@@ -83,14 +83,23 @@ export class UpstreamRefusal extends Error {
   /** What the provider added to it, as people can see it. */
   readonly description: string | undefined;
 
-  constructor(code: string, options: { description?: string | undefined; cause?: unknown } = {}) {
-    super(`The identity provider refused: ${redacted(`${code} ${options.description ?? ""}`)}`, {
-      cause: options.cause,
-    });
-    this.name = "UpstreamRefusal";
+  constructor(
+    code: string,
+    options: { description?: string | undefined; cause?: unknown } = {},
+    what = "The identity provider refused",
+  ) {
+    super(`${what}: ${redacted(`${code} ${options.description ?? ""}`)}`, { cause: options.cause });
+    this.name = new.target.name;
     this.code = code;
     // An empty one was left out (RFC 6749 §3.1).
     this.description = readableName(redacted(options.description ?? ""));
+  }
+}
+
+/** The provider said yes, and our own check does not accept how: the code is ours. */
+export class UnacceptableAnswer extends UpstreamRefusal {
+  constructor(code: string, options: { cause?: unknown } = {}) {
+    super(code, options, "The identity provider's answer was not accepted here");
   }
 }
 

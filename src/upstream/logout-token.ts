@@ -3,7 +3,7 @@ import { compactVerify, decodeJwt } from "jose";
 import { z } from "zod";
 import type { UpstreamConfig } from "../config-upstream.ts";
 import type { Discovered } from "./discovery.ts";
-import { type LogoutToken, UpstreamRefusal } from "./identity-provider.ts";
+import { type LogoutToken, UnacceptableAnswer } from "./identity-provider.ts";
 import { SubjectToEnd } from "./subject.ts";
 import { ALGORITHMS, CLOCK_TOLERANCE_SECONDS, isJwtProblem } from "./token-verification.ts";
 
@@ -38,7 +38,7 @@ export async function verifyLogoutToken(
     };
   } catch (cause) {
     if (cause instanceof NotAccepted || cause instanceof z.ZodError || isJwtProblem(cause))
-      throw new UpstreamRefusal("invalid_logout_token", { cause });
+      throw new UnacceptableAnswer("invalid_logout_token", { cause });
     throw cause;
   }
 }

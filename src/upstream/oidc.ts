@@ -10,8 +10,8 @@ import { scopesAtRenewal, scopesAtSignIn } from "./granted-scopes.ts";
 import {
   type IdentificationRequest,
   type IdentityProvider,
+  UnacceptableAnswer,
   type UpstreamLogin,
-  UpstreamRefusal,
   type UpstreamTokens,
 } from "./identity-provider.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
@@ -59,7 +59,8 @@ export function createOidcProvider(config: UpstreamConfig, surroundings: Surroun
   async function exchange(found: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
     const response = await answer(exchangeCode(found.configuration, parameters, request));
     const idClaims = response.claims();
-    if (idClaims === undefined || response.id_token === undefined) throw new UpstreamRefusal("no_id_token");
+    if (idClaims === undefined || response.id_token === undefined)
+      throw new UnacceptableAnswer("no_id_token");
     await answer(verifySignature(response.id_token, found));
     checkIdToken(idClaims, config.clientId);
     return { response, idClaims };

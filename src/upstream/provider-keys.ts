@@ -3,8 +3,9 @@
  * a token names one that is not among them. Strangers can post tokens too, so what they make us ask is bounded apart.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
-import { causes, UnavailableError } from "../oauth/errors.ts";
+import { causes, type UnavailableError } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { outageOf } from "./answers.ts";
 import { boundedFetch } from "./bounded-response.ts";
 
 export interface ProviderKeys {
@@ -128,8 +129,9 @@ class KeysRefused extends Error {
   /** RFC 9110 §10.2.3; 0 if it did not say. */
   readonly retryAfterSeconds: number;
 
-  constructor({ status, headers }: Response, now: number) {
-    super(`HTTP ${status} instead of the keys`);
+  constructor(response: Response, now: number) {
+    const { status, headers } = response;
+    super(`HTTP ${status} instead of the keys`, { cause: response });
     const said = headers.get("retry-after") ?? "";
     const seconds = /^\d+$/.test(said) ? Number(said) : Math.ceil(Date.parse(said) / 1000) - now;
     this.retryAfterSeconds = Number.isFinite(seconds) ? Math.max(0, seconds) : 0;
@@ -148,9 +150,5 @@ async function fetchKeySet(uri: string, timeoutSeconds: number, now: () => numbe
 }
 
 function unavailable(reason: string, seconds: number, cause?: unknown): UnavailableError {
-  return new UnavailableError("identity provider", {
-    reason,
-    cause,
-    retryAfterSeconds: Math.max(1, Math.ceil(seconds)),
-  });
+  return outageOf(reason, cause, { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) });
 }

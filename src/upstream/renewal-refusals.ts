@@ -2,7 +2,7 @@
 import { STATUS_CODES } from "node:http";
 import * as oidc from "openid-client";
 import { UnavailableError } from "../oauth/errors.ts";
-import { NOT_SET_UP, SPEAKS_OF_THE_USER } from "./answers.ts";
+import { NOT_SET_UP, outageOf, SPEAKS_OF_THE_USER } from "./answers.ts";
 import { UpstreamRefusal } from "./identity-provider.ts";
 
 /**
@@ -24,8 +24,9 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
           reason: "upstream_refresh_misconfigured",
           cause,
           description: NOT_SET_UP,
+          untilRepaired: true,
         })
-      : new UnavailableError("identity provider", { reason: "upstream_refresh_failed", cause });
+      : outageOf("upstream_refresh_failed", cause);
   }
 }
 

@@ -4,7 +4,7 @@ import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes } from "../oauth/errors.ts";
 import type { Surroundings } from "../surroundings.ts";
 import type { Discovered } from "./discovery.ts";
-import { UpstreamRefusal } from "./identity-provider.ts";
+import { UnacceptableAnswer } from "./identity-provider.ts";
 import { Subject } from "./subject.ts";
 
 export const CLOCK_TOLERANCE_SECONDS = 30;
@@ -31,7 +31,7 @@ export async function verifySignature(idToken: string, { keys }: Discovered): Pr
   try {
     await compactVerify(idToken, keys.ofProviderToken, { algorithms: ALGORITHMS });
   } catch (cause) {
-    throw isJwtProblem(cause) ? new UpstreamRefusal("invalid_id_token", { cause }) : cause;
+    throw isJwtProblem(cause) ? new UnacceptableAnswer("invalid_id_token", { cause }) : cause;
   }
 }
 
@@ -46,7 +46,7 @@ export function checkIdToken({ sub, azp }: JWTPayload, clientId: string): void {
     azp !== undefined && azp !== clientId
       ? 'the "azp" (authorized party) of the ID token is another client'
       : subject.error && `the "sub" of the ID token ${subject.error.issues[0]?.message}`;
-  if (problem !== undefined) throw new UpstreamRefusal("invalid_id_token", { cause: new Error(problem) });
+  if (problem !== undefined) throw new UnacceptableAnswer("invalid_id_token", { cause: new Error(problem) });
 }
 
 /**
@@ -70,7 +70,7 @@ export async function verifyAccessToken(
     return payload;
   } catch (cause) {
     if (!isJwtProblem(cause)) throw cause;
-    if (audience !== undefined) throw new UpstreamRefusal("invalid_access_token", { cause });
+    if (audience !== undefined) throw new UnacceptableAnswer("invalid_access_token", { cause });
     // Asked for no audience, so this token is for somebody else (Entra's Graph tokens do not even verify).
     log.debug({ reason: "access_token_not_for_us", cause: causes(cause) }, "Access token treated as opaque");
     return undefined;

@@ -7,8 +7,9 @@ import type { UpstreamConfig } from "../config-upstream.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { claimAt } from "../policy/claims.ts";
 import type { Surroundings } from "../surroundings.ts";
+import { outageOf } from "./answers.ts";
 import type { Discovered } from "./discovery.ts";
-import type { Authentication } from "./identity-provider.ts";
+import { type Authentication, UnacceptableAnswer } from "./identity-provider.ts";
 import {
   ALGORITHMS,
   CLOCK_TOLERANCE_SECONDS,
@@ -105,16 +106,20 @@ export async function fetchUserInfo(
   try {
     const claims = await readUserInfo(found, config, accessToken, endpoint);
     // OpenID Connect Core §5.3.2, §5.3.4: otherwise it may be somebody else's.
-    if (claims.sub !== subject) throw new Error('The "sub" of userinfo is not that of the ID token');
+    if (claims.sub !== subject) {
+      const cause = new Error('The "sub" of userinfo is not that of the ID token');
+      throw outageOf("userinfo_failed", new UnacceptableAnswer("foreign_userinfo", { cause }));
+    }
     return claims;
   } catch (cause) {
     if (cause instanceof UnavailableError) throw cause;
-    if (!isDefinite(cause))
+    if (!isDefinite(cause) && isJwtProblem(cause))
       throw new UnavailableError("identity provider", {
         reason: "userinfo_failed",
         cause,
-        ...(isJwtProblem(cause) && { description: NOT_VERIFIED }),
+        description: NOT_VERIFIED,
       });
+    if (!isDefinite(cause)) throw outageOf("userinfo_failed", cause);
     log.warn({ reason: "userinfo_refused", cause: causes(cause) }, "Going on without the claims of userinfo");
     return undefined;
   }

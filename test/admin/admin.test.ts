@@ -16,8 +16,18 @@ import type { Records } from "../../src/storage/store.ts";
 import { Grant } from "../../src/tokens/grant.ts";
 import { readToken } from "../../src/tokens/opaque-token.ts";
 import { ready } from "../storage/support.ts";
+import { Browser, signIn } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { callTool, refresh, register, signInForTokens, type Tokens } from "../support/oauth-client.ts";
+import {
+  authorizeUrl,
+  callTool,
+  REDIRECT_URI,
+  type Registered,
+  refresh,
+  register,
+  signInForTokens,
+  type Tokens,
+} from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
 import { SECRET_KEY } from "../support/stage.ts";
 import { collectSecrets } from "../telemetry/secrets.ts";
@@ -65,15 +75,15 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     );
   }
 
-  async function signIn(login = "alice", metadata: Record<string, unknown> = {}) {
+  async function signedIn(login = "alice", metadata: Record<string, unknown> = {}) {
     const client = await register(cluster.baseUrl, metadata);
     const tokens = await signInForTokens(cluster.baseUrl, client, { login });
     return { client, tokens, grantId: grantIdOf(tokens) };
   }
 
   test("a grant that is revoked is refused by every replica at once, and revoked at the provider", async () => {
-    const mine = await signIn("alice", { client_name: "Claude Code" });
-    const other = await signIn("alice");
+    const mine = await signedIn("alice", { client_name: "Claude Code" });
+    const other = await signedIn("alice");
     assert.deepEqual(await statuses(mine.tokens), [200, 200]);
     const upstreamToken = (await storedGrant(mine.grantId))?.upstream.refreshToken ?? "";
     const auditLog = join(mkdtempSync(join(tmpdir(), "admin-")), "audit.jsonl");
@@ -119,8 +129,8 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("by user and client, by sub and by e-mail address", async () => {
-    const [one, two] = [await signIn("carol"), await signIn("carol")];
-    const others = await signIn("dave");
+    const [one, two] = [await signedIn("carol"), await signedIn("carol")];
+    const others = await signedIn("dave");
     const listed = async (...args: string[]) =>
       jsonLines((await admin(["grants", "list", "--json", ...args])).stdout)
         .map(({ id }) => id)
@@ -145,7 +155,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("nothing is destroyed without a yes", async () => {
-    const { tokens, grantId, client } = await signIn("erin");
+    const { tokens, grantId, client } = await signedIn("erin");
     const destroying = [
       ["grants", "revoke", grantId],
       ["grants", "revoke", "--user", "erin"],
@@ -164,7 +174,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("at a terminal it shows what will end, and only yes means yes", { skip: !hasScript() }, async () => {
-    const { tokens, grantId } = await signIn("frank");
+    const { tokens, grantId } = await signedIn("frank");
     for (const no of ["\n", "yess\n", "\u0004"]) {
       const { code, output } = await atTerminal(["grants", "revoke", "--user", "frank"], no);
       assert.equal(code, 1, output);
@@ -179,10 +189,10 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("who signs in while the operator is asked is signed out, too", { skip: !hasScript() }, async () => {
-    await signIn("heidi");
+    await signedIn("heidi");
     const anew: Tokens[] = [];
     const { code, output } = await atTerminal(["grants", "revoke", "--user", "heidi"], "y\n", async () => {
-      const { tokens } = await signIn("heidi");
+      const { tokens } = await signedIn("heidi");
       anew.push(tokens);
     });
     assert.equal(code, 0, output);
@@ -190,9 +200,29 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     assert.deepEqual(await Promise.all(anew.map(statuses)), [[401, 401]]);
   });
 
+  for (const [whose, options] of [
+    ["a user", () => ["--user", "judy"]],
+    ["a client", ({ client_id }: Registered) => ["--client", client_id]],
+    ["a client, of a user", ({ client_id }: Registered) => ["--client", client_id, "--user", "judy"]],
+  ] as const)
+    test(`a sign-in that is under way opens nothing, although ${whose} had nothing yet`, async () => {
+      const client = await register(cluster.baseUrl);
+      const browser = new Browser({
+        stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
+      });
+      const callback = await signIn(browser, authorizeUrl(cluster.baseUrl, client), { login: "judy" });
+      const { code, stderr } = await admin(["grants", "revoke", ...options(client), "--yes"]);
+      assert.equal(code, 2, "there is no grant");
+      assert.match(stderr, /under way opens nothing any more/);
+      const { redirectedTo } = await browser.get(callback);
+      assert.equal(redirectedTo?.searchParams.get("error"), "access_denied");
+      const again = await signInForTokens(cluster.baseUrl, client, { login: "judy" });
+      assert.deepEqual(await statuses(again), [200, 200], "the next one does");
+    });
+
   test("what is shown has no secret, no hash, no token, in no form", async () => {
     const secrets = collectSecrets();
-    const { client, tokens, grantId } = await signIn("grace", {
+    const { client, tokens, grantId } = await signedIn("grace", {
       token_endpoint_auth_method: "none",
     });
     const confidential = await register(cluster.baseUrl, {
@@ -242,7 +272,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("names of strangers do nothing to the terminal, as text or as JSON", async () => {
-    const { grantId } = await signIn("mallory");
+    const { grantId } = await signedIn("mallory");
     // An earlier version took any subject.
     const grants = encryptedStore({ ...stores(), kind: "grant", schema: Grant });
     const grant = await grants.get(grantId);
@@ -273,7 +303,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("removing a registration ends its grants, and the client has to register again", async () => {
-    const { client, tokens } = await signIn("heidi");
+    const { client, tokens } = await signedIn("heidi");
     const { code, stdout, stderr } = await admin(["clients", "remove", client.client_id, "--yes", "--json"]);
     assert.equal(code, 0, stderr);
     const [removed] = jsonLines(stdout);
@@ -315,7 +345,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     const [unused, recent, inUse] = [
       await register(cluster.baseUrl),
       await register(cluster.baseUrl),
-      await signIn(),
+      await signedIn(),
     ];
     await age(unused.client_id, 40);
     await age(recent.client_id, 20);
@@ -342,7 +372,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("the list of clients counts grants, and knows those that never registered", async () => {
-    const { client, grantId } = await signIn("ivan", { client_name: "Counted" });
+    const { client, grantId } = await signedIn("ivan", { client_name: "Counted" });
     const document = "https://client.example/metadata.json";
     await copyGrant(grantId, { clientId: document });
     const { stdout } = await admin(["clients", "list", "--json"], {
@@ -358,7 +388,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("looking with a wrong SECRET_KEY says so, and does no harm", async () => {
-    const { tokens, grantId } = await signIn("judy");
+    const { tokens, grantId } = await signedIn("judy");
     const wrong = { SECRET_KEY: "another-test-secret-key-with-more-than-32-bytes" };
     for (const args of [["--user", "judy"], []]) {
       const { code, stderr } = await admin(["grants", "list", ...args], wrong);
@@ -375,7 +405,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a broken record is counted, and the others are shown", async () => {
-    await signIn("kim");
+    await signedIn("kim");
     await records.put("grant:broken", "1.nonsense.AAAA", 600);
     const { code, stdout, stderr } = await admin(["grants", "list"]);
     assert.equal(code, 0);
@@ -410,7 +440,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("while the provider is away grants end here, and what it still holds is said", async () => {
-    const { tokens, grantId } = await signIn("leo");
+    const { tokens, grantId } = await signedIn("leo");
     const target = cluster.upstream.target;
     cluster.upstream.target = 1;
     const { code, stderr } = await admin(["grants", "revoke", grantId, "nope", "--yes"]);
@@ -423,7 +453,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("everybody: thousands of grants, the provider away, and nobody waits for it one by one", async () => {
-    const { tokens, grantId } = await signIn("mia");
+    const { tokens, grantId } = await signedIn("mia");
     const copies = 3_000;
     for (let i = 0; i < copies; i += 500)
       await Promise.all(Array.from({ length: 500 }, () => copyGrant(grantId, {})));

@@ -115,13 +115,23 @@ describe("bad input at /token", () => {
         { status: 400, error: "invalid_request", reason: "missing_parameter", says: /code_verifier/ },
       ],
       [
+        "a verifier that is too long",
+        { code_verifier: "a".repeat(129) },
+        {
+          status: 400,
+          error: "invalid_request",
+          reason: "invalid_parameter",
+          says: /code_verifier has to be 43 to 128 of the characters/,
+        },
+      ],
+      [
         "a verifier that is too short",
         { code_verifier: "short" },
         {
           status: 400,
           error: "invalid_request",
           reason: "invalid_parameter",
-          says: /code_verifier.* is not valid/,
+          says: /code_verifier has to be 43 to 128 of the characters/,
         },
       ],
       [
@@ -330,7 +340,7 @@ describe("bad input at /token", () => {
             status: 400,
             error: "invalid_scope",
             reason: "scope_widened",
-            says: /did not grant: orders:write/,
+            says: /was not for: orders:write/,
           },
         ],
         [

@@ -371,7 +371,7 @@ describe("Redis", () => {
     assert.match(persistence("aof_enabled:1\naof_last_write_status:err"), /^! It could not write/);
   });
 
-  const topology = { url: "redis://user:hunter2@redis.example.com:6379" };
+  const topology = { url: "redis://user:hunter2@redis.example.com:6379", keyPrefix: "mcp" };
   const troubles: Array<[error: unknown, line: RegExp]> = [
     [new Error("NOAUTH Authentication required."), /wants a password/],
     [

@@ -5,6 +5,12 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
+import { z } from "zod";
+import { createLifecycle } from "../../src/lifecycle.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { type RedisOptions, redisRecords } from "../../src/storage/redis.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
+import { ready, silent } from "../storage/support.ts";
 import { openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -26,9 +32,10 @@ import { type Stage, startStage } from "../support/stage.ts";
 
 const DELETE_OF_GRANT = /'DEL'[\s\S]*:grant:/;
 const WRITE_OF_GRANT = /'SET'[\s\S]*:grant:/;
-const DELETE_OF_LOGIN = /(DEL|UNLINK)\r\n[\s\S]*:login:/;
+const CLAIM_OF_LOGIN = /'SET'[\s\S]*:login:/;
 const DELETE_OF_SESSION = /(DEL|UNLINK)\r\n[\s\S]*:session:/;
 const DELETE_OF_CLIENT = /(DEL|UNLINK)\r\n[\s\S]*:client:/;
+const WRITE_OF_CLIENT = /'SET'[\s\S]*:client:/;
 const MARK_OF_LOGOUT = /SET\r\n[\s\S]*:logout:/;
 /** Longer than anybody is kept waiting. */
 const silentFor = 6_000;
@@ -40,6 +47,8 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   let stage: Stage;
   let client: Registered;
   let keys: GenerateKeyPairResult;
+  const lifecycle = createLifecycle();
+  const closing: Array<() => Promise<void>> = [];
   before(async () => {
     redis = await startRedis();
     proxy = await startRedisProxy(redis.port);
@@ -47,7 +56,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     // Published before the first sign-in: a key that is new to the server may have to be waited for.
     keys = await generateKeyPair("ES256");
     upstream.extraKey = { ...(await exportJWK(keys.publicKey)), kid: "logout", alg: "ES256", use: "sig" };
-    stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream });
+    stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream, lifecycle });
   });
   beforeEach(async () => {
     client = await register(stage.baseUrl);
@@ -55,6 +64,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     stage.log.length = 0;
   });
   after(async () => {
+    for (const close of closing) await close();
     await stage.close();
     await upstream.close();
     await proxy.close();
@@ -90,13 +100,16 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     const first = await losing(DELETE_OF_GRANT, say, { silentFor });
     assert.equal(first.status, 503);
     assert.ok(Number(first.headers.get("retry-after")) > 0);
+    assert.equal(audited("grant_ended"), 0);
+    await lifecycle.finished();
+    assert.equal(audited("grant_ended"), 1, "a process that stops has waited for it");
     await eventually("it can be said again", async () => (await say()).status === 200);
     await eventually("the provider is told", () => revocations() === 1);
     await eventually("it is in the audit log", () => audited("grant_ended") === 1);
   });
 
   test("to the taking of a login: the sign-in goes on", async () => {
-    const answer = await losing(DELETE_OF_LOGIN, () => authorize(stage.baseUrl, client));
+    const answer = await losing(CLAIM_OF_LOGIN, () => authorize(stage.baseUrl, client));
     assert.equal((await redeem(stage.baseUrl, client, answer.get("code"))).status, 200);
   });
 
@@ -104,7 +117,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     const browser = newBrowser();
     const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
     const provider = await browser.submit(consent, {}, { button: "approve" });
-    const refused = await losing(DELETE_OF_LOGIN, () => browser.submit(provider, { login: "alice" }), {
+    const refused = await losing(CLAIM_OF_LOGIN, () => browser.submit(provider, { login: "alice" }), {
       silentFor,
     });
     assert.deepEqual([refused.status, refused.url.pathname], [503, "/auth/callback"]);
@@ -113,6 +126,36 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
       return redirectedTo?.searchParams.get("code");
     });
     assert.equal((await redeem(stage.baseUrl, client, code)).status, 200);
+  });
+
+  test("to the taking of a login that another replica took: it is theirs alone, and does not come back", async () => {
+    const { config } = stage;
+    const sealer = createSealer(config.secretKeys);
+    const storeOn = (url: string) => {
+      const options = { ...config.store, url, log: silent } as RedisOptions;
+      const records = redisRecords(options);
+      closing.push(() => records.close());
+      const schema = z.object({ login: z.string() });
+      return { records, store: encryptedStore({ records, sealer, log: silent, kind: "login", schema }) };
+    };
+    const [here, there] = [storeOn(proxy.url), storeOn(redis.url)];
+    await ready(here.records);
+    await ready(there.records);
+    await there.store.put("one", { login: "one" }, 600);
+    const late: unknown[] = [];
+    const before = proxy.lost;
+    proxy.lose(/('SET'|UNLINK)[\s\S]*:login:one/, { silentFor: 500, arrives: false });
+    const claimed = here.store.claim("one", { late: async (value) => late.push(value) });
+    const outcome = claimed.then(
+      (value) => value,
+      () => "unavailable",
+    );
+    await eventually("the command is lost", () => proxy.lost > before);
+    assert.deepEqual(await there.store.claim("one"), { login: "one" });
+    assert.equal(await outcome, "unavailable");
+    assert.deepEqual(late, []);
+    assert.equal(await there.store.get("one"), undefined);
+    await ready(stage.records);
   });
 
   test("to the redemption of a code: the client has its tokens, and no thief's place", async () => {
@@ -141,6 +184,21 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal(status, 204);
     assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
     assert.equal(audited("client_removed"), 1);
+  });
+
+  test("to nothing: the mark of a removal itself was lost, so that nothing is removed until it is said again", async () => {
+    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const remove = () =>
+      fetch(`${client.registration_client_uri}`, {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${client.registration_access_token}` },
+      });
+    const first = await losing(WRITE_OF_CLIENT, remove, { arrives: false });
+    assert.equal(first.status, 503);
+    await ready(stage.records);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+    assert.equal((await remove()).status, 204);
+    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
   });
 
   /** Signed as the provider signs, with a key that is new to the server every time. */

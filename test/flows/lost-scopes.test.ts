@@ -99,7 +99,7 @@ describe("a refresh that names scopes", () => {
         assert.deepEqual([less.status, less.body.scope], [200, "weather:read"]);
         const wider = await refresh(stage.baseUrl, client, less.body.refresh_token, { scope: ALL });
         assert.deepEqual([wider.status, wider.body.error], [400, "invalid_scope"]);
-        assert.match(wider.body.error_description, /did not grant: orders:write\./);
+        assert.match(wider.body.error_description, /was not for: orders:write\./);
         assert.equal((await refresh(stage.baseUrl, client, less.body.refresh_token)).status, 200);
       }
     } finally {

@@ -186,6 +186,17 @@ describe("a sign-in that stops", () => {
     );
     assert.doesNotMatch(page.body, /provider said/);
     assertWayBack(page, running, { error: "server_error", says: /log says why/ });
+    assert.match(JSON.stringify(running.log), /answer was not accepted here: invalid_response/);
+  });
+
+  test("and the provider's own words are not said to be our check, although the code is the same", async () => {
+    const running = await start();
+    const { browser, callback } = await atCallback(running);
+    callback.searchParams.delete("code");
+    callback.searchParams.set("error", "invalid_response");
+    const page = await browser.get(callback);
+    assert.match(page.body, /The identity provider said:/);
+    assert.doesNotMatch(page.body, /did not accept/);
   });
 
   test("what was approved and the provider did not give is in the log, and not in the token's scope", async () => {

@@ -97,6 +97,33 @@ describe("what the identity provider answers", () => {
       assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
     });
 
+  const tellings: Array<[name: string, how: Partial<FaultyProxy>, says: RegExp]> = [
+    [
+      "nothing, because nobody answers",
+      { fault: "reset" },
+      /^The identity provider cannot be reached right now\./,
+    ],
+    ["500", { fault: "500" }, /^The identity provider answers with an error \(HTTP 500\)\./],
+    ["429", { answer: { status: 429, body: "{}" } }, /answers with an error \(HTTP 429\)\./],
+    ["a page", { fault: "html" }, /^The identity provider's answer is not what this server can use\./],
+    ["no access token", { answer: { status: 200, body: "{}" } }, /answer is not what this server can use\./],
+    [
+      "400 slow_down",
+      { answer: { status: 400, body: '{"error":"slow_down"}' } },
+      /answers with an error \(HTTP 400\)/,
+    ],
+  ];
+  for (const [name, how, says] of tellings)
+    test(`a refresh that the provider answers with ${name}: the client is told what happened`, async () => {
+      const tokens = await signInForTokens(stage.baseUrl, client);
+      stage.clock.ahead += 200;
+      Object.assign(upstream, how);
+      const { status, body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.equal(status, 503);
+      assert.match(body.error_description, says);
+      assert.match(body.error_description, /Try again in a moment\./);
+    });
+
   const definite: Array<[string, { status: number; challenge?: string; body: string }]> = [
     ["400 access_denied", { status: 400, body: '{"error":"access_denied"}' }],
     ["403 mfa_required", { status: 403, body: '{"error":"mfa_required","mfa_token":"x"}' }],

@@ -9,6 +9,8 @@ const shared = (one: string, other: string) => keys(one).filter((key) => keys(ot
 test("an IPv4 address is one, also where it comes as IPv6", () => {
   assert.deepEqual(networksOf("203.0.113.7"), [{ key: "203.0.113.7", times: 1 }]);
   assert.deepEqual(networksOf("::ffff:203.0.113.7"), networksOf("203.0.113.7"));
+  assert.deepEqual(networksOf("64:ff9b::203.0.113.7"), networksOf("203.0.113.7"), "by NAT64");
+  assert.equal(networksOf("64:ff9b:1::1").length, 3, "another prefix says nothing of an IPv4 address");
 });
 
 test("of IPv6 the /64, the /56 and the /48 are counted, each with more for it", () => {

@@ -8,6 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import express from "express";
 import { cutWhenStalled } from "../../src/http/stalled-response.ts";
+import { drained } from "../../src/mcp/web-response.ts";
 import { eventually } from "../support/eventually.ts";
 
 const SIZE = 32e6; // more than sockets hold
@@ -19,6 +20,10 @@ describe("a response that is complete", () => {
   app.get("/", (_req, res) => {
     res.once("close", () => void reasons.push(res.locals.reason));
     res.end("x".repeat(SIZE));
+  });
+  app.get("/stream", async (_req, res) => {
+    res.once("close", () => void reasons.push(res.locals.reason));
+    while (!res.destroyed) if (!res.write("x".repeat(1e6))) await drained(res, STALL_MS);
   });
   app.get("/slow", async (_req, res) => {
     await delay(2 * STALL_MS);
@@ -45,6 +50,14 @@ describe("a response that is complete", () => {
     await eventually("it is cut", () => reasons.length === 1);
     assert.deepEqual(reasons, ["answer_not_taken"]);
     assert.ok((await text(socket)).length < SIZE);
+  });
+
+  test("and so is one that is being made, with the same reason", async () => {
+    reasons.length = 0;
+    const socket = send("/stream");
+    await eventually("it is cut", () => reasons.length === 1);
+    assert.deepEqual(reasons, ["answer_not_taken"]);
+    socket.destroy();
   });
 
   test("that is taken slowly is sent to its end", async () => {

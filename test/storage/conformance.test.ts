@@ -323,6 +323,15 @@ for (const { name, skip, start, connect } of stores) {
       assert.equal(spent.find((each) => each !== undefined)?.usedUp, "budget");
     });
 
+    test("of a budget that runs low, who has taken nothing yet may have one thing that is larger than a share", async () => {
+      const budget = { name: `test-${randomBytes(4).toString("hex")}`, points: 20, seconds: 60 };
+      const spend = (key: string, cost: number) => here.budgets.spend(budget, [{ key, points: 20 }], cost);
+      assert.equal(await spend("large", 6), undefined, "a quarter is 5");
+      assert.equal((await spend("large", 1))?.usedUp, "share");
+      assert.equal(await spend("whole", 14), undefined, "all that is left");
+      assert.equal((await spend("late", 1))?.usedUp, "budget");
+    });
+
     test("a budget is whole again in the next window", async () => {
       const budget = { name: `test-${randomBytes(4).toString("hex")}`, points: 1, seconds: 1 };
       const one = [{ key: "one", points: 1 }];

@@ -171,7 +171,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
         return delay(5, "unavailable");
       });
     const line = await logged(lines, "redis_unavailable", /^LOADING /);
-    assert.match(line.msg, /Redis answers, but refuses/);
+    assert.match(line.msg, /Redis is loading its data; retrying/);
     const before = lines.slice(0, lines.indexOf(line));
     assert.ok(
       before.every(({ reason }) => reason === "redis_unavailable"),
@@ -188,7 +188,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     await tellRedis(server.url, "REPLICAOF", "127.0.0.1", "1");
     await assertUnavailable(records, writes);
     // By then its name may lead to another server.
-    await logged(lines, "redis_unavailable", /READONLY/);
+    await logged(lines, "redis_read_only", /READONLY/);
     await tellRedis(server.url, "REPLICAOF", "NO", "ONE");
     await until("it is written to again", async () => {
       await records.put("k", "w", 60);
@@ -202,7 +202,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     const { log, lines } = keptLog();
     await tellRedis(server.url, "CONFIG", "SET", "requirepass", "another");
     const records = connect({ url: server.url.replace("//", "//:top%2Fsecret@"), log });
-    await logged(lines, "redis_unavailable", /WRONGPASS/);
+    await logged(lines, "redis_login_refused", /WRONGPASS/);
     await assertUnavailable(records, ["get", "put", "ping"]);
     await tellRedis(server.url.replace("//", "//:another@"), "CONFIG", "SET", "requirepass", "top/secret");
     await ready(records);

@@ -11,8 +11,9 @@ export interface RedisProxy {
   /**
    * Loses the answer to the next command that matches, and with it the connection.
    * @param silentFor milliseconds during which nothing answers after that, nor any new connection
+   * @param arrives false: the command itself is lost, and Redis does not carry it out
    */
-  lose(command: RegExp, options?: { silentFor?: number }): void;
+  lose(command: RegExp, options?: { silentFor?: number; arrives?: boolean }): void;
   /** Answers that were lost up to now. */
   readonly lost: number;
   close(): Promise<void>;
@@ -20,7 +21,7 @@ export interface RedisProxy {
 
 export async function startRedisProxy(port: number): Promise<RedisProxy> {
   const sockets = new Set<Socket>();
-  let wanted: { command: RegExp; silentFor: number } | undefined;
+  let wanted: { command: RegExp; silentFor: number; arrives: boolean } | undefined;
   let silentUntil = 0;
   let lost = 0;
   const server = createServer((client) => {
@@ -42,7 +43,13 @@ export async function startRedisProxy(port: number): Promise<RedisProxy> {
       if (wanted?.command.test(data.toString("latin1"))) {
         isLosing = true;
         silentUntil = performance.now() + wanted.silentFor;
+        const { arrives } = wanted;
         wanted = undefined;
+        if (!arrives) {
+          lost++;
+          for (const socket of sockets) socket.destroy();
+          return;
+        }
       }
       redis.write(data);
     });
@@ -55,8 +62,8 @@ export async function startRedisProxy(port: number): Promise<RedisProxy> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    lose(command, { silentFor = 0 } = {}) {
-      wanted = { command, silentFor };
+    lose(command, { silentFor = 0, arrives = true } = {}) {
+      wanted = { command, silentFor, arrives };
     },
     get lost() {
       return lost;

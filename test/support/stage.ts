@@ -70,6 +70,7 @@ export interface StageOptions {
   /** Lets the server fetch clients' documents from this computer. */
   safeFetch?: AppOptions["safeFetch"];
   documentReach?: AppOptions["documentReach"];
+  lifecycle?: AppOptions["lifecycle"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -175,6 +176,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       scopes: { "weather:read": "Read the current weather", ...options.scopes },
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
       ...(options.documentReach && { documentReach: options.documentReach }),
+      ...(options.lifecycle && { lifecycle: options.lifecycle }),
       records,
       identityProvider: provider,
       log: logger,

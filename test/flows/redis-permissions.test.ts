@@ -1,0 +1,194 @@
+/** Redis answers, and does not do what the server needs: that is not readiness, it is told with its remedy, and it ends by itself. */
+import assert from "node:assert/strict";
+import { describe, type TestContext, test } from "node:test";
+import { Browser, signIn } from "../support/browser.ts";
+import {
+  authorizeUrl,
+  callTool,
+  postJson,
+  REDIRECT_URI,
+  register,
+  signInForTokens,
+} from "../support/oauth-client.ts";
+import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
+import { tellRedis, until } from "../support/redis-admin.ts";
+import { type Stage, startStage } from "../support/stage.ts";
+
+const PREFIX = "mcp";
+
+/** What a user needs, each part of it on its own. */
+const KEYS = `~${PREFIX}:*`;
+const CHANNELS = `&${PREFIX}:*`;
+const COMMANDS = ["+@read", "+@write", "+@scripting", "+@pubsub", "+@connection", "+time"];
+
+interface Trouble {
+  reason: string;
+  says: string;
+  fix: string;
+}
+
+async function serverFor(t: TestContext, redis: TestRedis, url = redis.url): Promise<Stage> {
+  t.after(() => redis.stop());
+  const stage = await startStage({ redisUrl: url, environment: { REDIS_KEY_PREFIX: PREFIX } });
+  t.after(() => stage.close());
+  return stage;
+}
+
+/** A server whose user of Redis is described by `rules` once the server runs. */
+async function serverWithUser(
+  t: TestContext,
+  rules: readonly string[],
+  atFirst = [KEYS, CHANNELS, ...COMMANDS],
+) {
+  const redis = await startRedis();
+  const setUser = (...more: readonly string[]) => tellRedis(redis.url, "ACL", "SETUSER", "app", ...more);
+  await setUser("on", ">pw", ...atFirst);
+  const stage = await serverFor(t, redis, redis.url.replace("//", "//app:pw@"));
+  await ready(stage);
+  await setUser("reset", "on", ">pw", ...rules);
+  return { redis, stage };
+}
+
+const readiness = async ({ baseUrl }: Stage) => {
+  const response = await fetch(`${baseUrl}/readyz`);
+  return { status: response.status, body: (await response.json()) as Partial<Trouble> };
+};
+
+const ready = (stage: Stage) => until("ready", async () => (await readiness(stage)).status === 200);
+
+async function notReady(stage: Stage, reason: string): Promise<Trouble> {
+  await until(`not ready: ${reason}`, async () => (await readiness(stage)).body.reason === reason);
+  const { body } = await readiness(stage);
+  await until("the log says the same", async () =>
+    stage.log.some((line) => line.reason === reason && String(line.msg).includes(body.fix ?? "nothing")),
+  );
+  return body as Trouble;
+}
+
+const registering = ({ baseUrl }: Stage) =>
+  postJson(`${baseUrl}/register`, { redirect_uris: ["https://client.example/cb"] });
+
+const signsIn = async (stage: Stage) => {
+  const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+  assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+};
+
+describe("a user of Redis who may not do all that is needed", { skip: skipWithoutRedisServer() }, () => {
+  const lacking: Record<string, { rules: string[]; grants: RegExp; next?: string }> = {
+    "channels, which Redis 7 gives to nobody": { rules: [KEYS, ...COMMANDS], grants: /^app &mcp:\* \+@read/ },
+    scripts: { rules: [KEYS, CHANNELS, ...COMMANDS, "-@scripting"], grants: /^app \+@read/ },
+    "one command that scripts use": { rules: [KEYS, CHANNELS, ...COMMANDS, "-zadd"], grants: /^app \+@read/ },
+    "the command that tells the time": {
+      rules: [KEYS, CHANNELS, ...COMMANDS, "-time"],
+      grants: /^app \+@read/,
+    },
+    writing: {
+      rules: [KEYS, CHANNELS, "+@read", "+@scripting", "+@pubsub", "+time"],
+      grants: /^app \+@read/,
+    },
+    "the keys of this deployment": {
+      rules: ["~other:*", CHANNELS, ...COMMANDS],
+      grants: /^app ~mcp:\* \+@read/,
+    },
+    "keys and channels, which is found out one after the other": {
+      rules: ["~other:*", "&other:*", ...COMMANDS],
+      grants: /^app ~mcp:\* \+@read/,
+      next: CHANNELS,
+    },
+  };
+  for (const [what, { rules, grants, next }] of Object.entries(lacking))
+    test(`has not: ${what}. /readyz and the log say which ACL line to give, and it helps at once`, async (t) => {
+      const { redis, stage } = await serverWithUser(t, rules);
+      const { says, fix } = await notReady(stage, "redis_not_permitted");
+      assert.equal(says, "Redis does not permit its user what the server needs.");
+      const line = /ACL SETUSER ([^(]+) \(/.exec(fix)?.[1] ?? "";
+      assert.match(line, grants);
+      const { status, body } = await registering(stage);
+      if (status !== 201) assert.match(String(body.error_description), /not permitted .* operator/);
+      await tellRedis(redis.url, "ACL", "SETUSER", ...line.split(" "));
+      if (next !== undefined) {
+        await until("the next is said", async () => ((await readiness(stage)).body.fix ?? "").includes(next));
+        await tellRedis(redis.url, "ACL", "SETUSER", "app", next);
+      }
+      await ready(stage);
+      await signsIn(stage);
+    });
+
+  test("may not any more when a sign-in comes back: person and client hear that the operator has to repair it", async (t) => {
+    const all = [KEYS, CHANNELS, ...COMMANDS];
+    const { redis, stage } = await serverWithUser(t, all);
+    const client = await register(stage.baseUrl);
+    const browser = new Browser({
+      stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
+    });
+    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
+    await tellRedis(redis.url, "ACL", "SETUSER", "app", "-zadd");
+    const page = await browser.get(callback);
+    assert.equal(page.status, 503);
+    assert.match(page.body, /could not be stored\. This server is not permitted.*operator has to repair/);
+    assert.doesNotMatch(page.body, /in a moment/);
+    assert.match(page.body, /error=server_error/, "which is what the client gets");
+  });
+
+  test("may not subscribe: that stops nothing, and the log says what it costs", async (t) => {
+    const rules = [KEYS, CHANNELS, ...COMMANDS, "-subscribe"];
+    const { stage } = await serverWithUser(t, rules, rules);
+    await until("it is told", async () =>
+      stage.log.some(({ reason }) => reason === "redis_changes_not_heard"),
+    );
+    assert.equal((await readiness(stage)).status, 200);
+    await signsIn(stage);
+  });
+});
+
+describe("a Redis that refuses", { skip: skipWithoutRedisServer() }, () => {
+  const config = (redis: TestRedis, name: string, value: string) =>
+    tellRedis(redis.url, "CONFIG", "SET", name, value);
+
+  test("is full: not ready, although nobody writes, until there is room", async (t) => {
+    const redis = await startRedis({ args: ["--maxmemory-policy", "noeviction"] });
+    const stage = await serverFor(t, redis);
+    await config(redis, "maxmemory", "1");
+    const { fix } = await notReady(stage, "redis_full");
+    assert.match(fix, /Raise its maxmemory/);
+    const { status, body } = await registering(stage);
+    assert.deepEqual(
+      [status, body.error_description],
+      [503, "This server's storage is full. Its operator has to make room."],
+    );
+    await config(redis, "maxmemory", "0");
+    await ready(stage);
+    await signsIn(stage);
+  });
+
+  test("has too few replicas to write: not ready until it has them", async (t) => {
+    const redis = await startRedis();
+    const stage = await serverFor(t, redis);
+    await config(redis, "min-replicas-to-write", "1");
+    assert.match((await notReady(stage, "redis_not_writable")).fix, /min-replicas-to-write/);
+    await config(redis, "min-replicas-to-write", "0");
+    await ready(stage);
+    await signsIn(stage);
+  });
+
+  test("is a replica: not ready until it is a master, and said once", async (t) => {
+    const redis = await startRedis();
+    const stage = await serverFor(t, redis);
+    await tellRedis(redis.url, "REPLICAOF", "127.0.0.1", "1");
+    assert.match((await notReady(stage, "redis_read_only")).fix, /REDIS_URL lead to the master/);
+    await tellRedis(redis.url, "REPLICAOF", "NO", "ONE");
+    await ready(stage);
+    await signsIn(stage);
+    const said = stage.log.filter(({ reason, level }) => reason === "redis_read_only" && level === 50);
+    assert.equal(said.length, 1);
+  });
+
+  test("has no such command: not ready from the beginning", async (t) => {
+    const redis = await startRedis({ args: ["--rename-command", "EVAL", ""] });
+    const stage = await serverFor(t, redis);
+    const { says, fix } = await notReady(stage, "redis_not_permitted");
+    assert.match(says, /does not know a command/);
+    assert.match(fix, /rename-command/);
+    assert.equal((await registering(stage)).status, 503);
+  });
+});
