@@ -1,6 +1,7 @@
 /** A server process of its own, as in production: configured by its environment, stopped politely or killed. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { eventually } from "./eventually.ts";
 
 export interface ServerProcess {
   url: string;
@@ -14,7 +15,7 @@ export interface ServerProcess {
   pid(): number;
 }
 
-/** Resolves when it listens. The environment is all that it sees. */
+/** Resolves when it is ready, as a load balancer would see it. The environment is all that it sees. */
 export async function startServerProcess(environment: Record<string, string>): Promise<ServerProcess> {
   let child = await spawn(environment);
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
@@ -50,6 +51,15 @@ async function spawn(environment: Record<string, string>): Promise<ChildProcess>
   await new Promise((listening, failed) => {
     child.once("message", listening);
     child.once("exit", (code) => failed(new Error(`The server ended with ${code} before it listened.`)));
+  });
+  // It listens before its connection to Redis is made, and answers 503 meanwhile.
+  await eventually("the server is ready", async () => {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error("The server ended before it was ready.");
+    return fetch(`http://127.0.0.1:${environment.PORT}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
   });
   return child;
 }

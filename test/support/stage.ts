@@ -25,6 +25,7 @@ import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
 import { sayHello } from "../../src/tools/say-hello.ts";
 import { whoami } from "../../src/tools/whoami.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
+import { eventually } from "./eventually.ts";
 import type { FaultyProxy } from "./faulty-proxy.ts";
 import { freePort } from "./free-port.ts";
 
@@ -242,14 +243,11 @@ function portOf(server: Server): number {
 }
 
 /** The Redis connection is made in the background; a test that is not about that waits for it. */
-async function untilReady(records: Records): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const ready = await records.ping().then(
+function untilReady(records: Records): Promise<unknown> {
+  return eventually("the store answers", () =>
+    records.ping().then(
       () => true,
       () => false,
-    );
-    if (ready) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error("The store did not become ready within 2 s");
+    ),
+  );
 }
