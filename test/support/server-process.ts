@@ -1,6 +1,7 @@
 /** A server process of its own, as in production: configured by its environment, stopped politely or killed. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { buildOnce } from "./built-program.ts";
 import { eventually } from "./eventually.ts";
 
 export interface ServerProcess {
@@ -43,10 +44,11 @@ export async function startServerProcess(environment: Record<string, string>): P
 }
 
 async function spawn(environment: Record<string, string>): Promise<ChildProcess> {
-  const child = fork(new URL("./server.ts", import.meta.url), {
+  buildOnce();
+  const child = fork(new URL("./server.js", import.meta.url), {
     // No test asks an address on the internet.
     env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "on", ...environment },
-    execArgv: ["--import", "tsx"],
+    execArgv: [],
   });
   await new Promise((listening, failed) => {
     child.once("message", listening);
