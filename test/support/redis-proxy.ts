@@ -10,9 +10,10 @@ export interface RedisProxy {
   url: string;
   /**
    * Loses the answer to the next command that matches, and with it the connection.
-   * @param silentFor milliseconds during which nothing answers after that, nor any new connection
+   * @param silent nothing answers after that, nor any new connection, until `answerAgain`
    */
-  lose(command: RegExp, options?: { silentFor?: number }): void;
+  lose(command: RegExp, options?: { silent?: boolean }): void;
+  answerAgain(): void;
   /** Answers that were lost up to now. */
   readonly lost: number;
   close(): Promise<void>;
@@ -20,11 +21,11 @@ export interface RedisProxy {
 
 export async function startRedisProxy(port: number): Promise<RedisProxy> {
   const sockets = new Set<Socket>();
-  let wanted: { command: RegExp; silentFor: number } | undefined;
-  let silentUntil = 0;
+  let wanted: { command: RegExp; silent: boolean } | undefined;
+  let isSilent = false;
   let lost = 0;
   const server = createServer((client) => {
-    if (performance.now() < silentUntil) return void client.destroy();
+    if (isSilent) return void client.destroy();
     const redis = connect(port, "127.0.0.1");
     let isLosing = false;
     for (const [socket, other] of [
@@ -41,7 +42,7 @@ export async function startRedisProxy(port: number): Promise<RedisProxy> {
     client.on("data", (data) => {
       if (wanted?.command.test(data.toString("latin1"))) {
         isLosing = true;
-        silentUntil = performance.now() + wanted.silentFor;
+        isSilent = wanted.silent;
         wanted = undefined;
       }
       redis.write(data);
@@ -49,14 +50,17 @@ export async function startRedisProxy(port: number): Promise<RedisProxy> {
     redis.on("data", (data) => {
       if (!isLosing) return void client.write(data);
       lost++;
-      for (const socket of performance.now() < silentUntil ? sockets : [client]) socket.destroy();
+      for (const socket of isSilent ? sockets : [client]) socket.destroy();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    lose(command, { silentFor = 0 } = {}) {
-      wanted = { command, silentFor };
+    lose(command, { silent = false } = {}) {
+      wanted = { command, silent };
+    },
+    answerAgain() {
+      isSilent = false;
     },
     get lost() {
       return lost;
