@@ -45,7 +45,11 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     // Published before the first sign-in: a key that is new to the server may have to be waited for.
     keys = await generateKeyPair("ES256");
     upstream.extraKey = { ...(await exportJWK(keys.publicKey)), kid: "logout", alg: "ES256", use: "sig" };
-    stage = await startStage({ redisUrl: proxy.url, throughProxy: upstream });
+    stage = await startStage({
+      redisUrl: proxy.url,
+      throughProxy: upstream,
+      environment: { REDIS_TIMEOUT_MS: "2000" },
+    });
   });
   beforeEach(async () => {
     client = await register(stage.baseUrl);

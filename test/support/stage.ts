@@ -37,6 +37,8 @@ export const ALICE: DemoUser = {
 };
 export const BOB: DemoUser = { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] };
 export const SECRET_KEY = "test-secret-key-with-more-than-32-bytes-0123456789";
+/** Patience for a busy machine, where two seconds would be an outage. */
+export const REDIS_TIMEOUT_MS = "10000";
 export const AUDIENCE = "https://weather.example.com";
 
 export interface StageOptions {
@@ -128,12 +130,15 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,
-    UPSTREAM_TIMEOUT_SECONDS: "2",
     OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
     OPEN_METEO_FORECAST_URL: weather.forecastUrl,
     ...(options.redisUrl === undefined
       ? { STORE: "memory" }
-      : { REDIS_URL: options.redisUrl, REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}` }),
+      : {
+          REDIS_URL: options.redisUrl,
+          REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}`,
+          REDIS_TIMEOUT_MS, // whoever tests an outage says less
+        }),
     ...options.environment,
   });
   const config = options.adjust?.(loaded) ?? loaded;
