@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
+import { builtProgram } from "./support/built-program.ts";
 
 function run(script: string) {
-  const program = `import { createLog } from "./src/log.ts"; const log = createLog("info"); ${script}`;
-  return spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", program], {
+  const program = `import { createLog } from ${JSON.stringify(builtProgram("log"))}; const log = createLog("info"); ${script}`;
+  return spawn(process.execPath, ["--input-type=module", "-e", program], {
     stdio: ["ignore", "pipe", "inherit"],
   });
 }

@@ -38,7 +38,7 @@ import {
   DANGEROUS,
   environmentOf,
   jsonLines,
-  PROGRAM,
+  program,
 } from "./support.ts";
 
 const silent = pino({ level: "silent" });
@@ -506,7 +506,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     typed: string,
     beforeTyping: () => Promise<unknown> = async () => {},
   ): Promise<{ code: number | null; output: string }> {
-    const command = [process.execPath, ...PROGRAM, ...args].join(" ");
+    const command = [process.execPath, program(), ...args].join(" ");
     const child = spawn("script", ["-qec", command, "/dev/null"], {
       env: { ...environmentOf(cluster), AUDIT_LOG: "/dev/null" },
     });

@@ -4,6 +4,7 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { runAdmin } from "../../src/admin/program.ts";
 import type { Streams } from "../../src/admin/terminal.ts";
+import { builtProgram } from "../support/built-program.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { AUDIENCE, SECRET_KEY } from "../support/stage.ts";
 
@@ -32,7 +33,7 @@ export function adminOf(cluster: Pick<Cluster, "baseUrl" | "redis" | "upstream">
 /** The same as a process of its own. */
 export function adminProcess(cluster: Cluster, environment: Record<string, string> = {}): Admin {
   return async (args) => {
-    const child = spawn(process.execPath, [...PROGRAM, ...args], {
+    const child = spawn(process.execPath, [program(), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...environmentOf(cluster), ...environment },
     });
@@ -42,7 +43,7 @@ export function adminProcess(cluster: Cluster, environment: Record<string, strin
   };
 }
 
-export const PROGRAM = ["--import", "tsx", "src/admin.ts"];
+export const program = () => builtProgram("admin");
 
 export function environmentOf({
   baseUrl,

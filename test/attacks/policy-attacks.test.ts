@@ -23,6 +23,7 @@ import { createPermissions } from "../../src/policy/permissions.ts";
 import { createPolicy } from "../../src/policy/policy.ts";
 import type { Asker, Rule } from "../../src/policy/rule.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
+import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
   callTool,
@@ -398,12 +399,12 @@ describe("the audit log", () => {
   test("a named pipe that nobody reads does not stop the start without a word", async () => {
     const path = join(mkdtempSync(join(tmpdir(), "audit-")), "pipe");
     execFileSync("mkfifo", [path]);
-    const script = `import { openAuditStream } from ${JSON.stringify(new URL("../../src/audit.ts", import.meta.url).href)};
+    const script = `import { openAuditStream } from ${JSON.stringify(builtProgram("audit"))};
       try { openAuditStream({ destination: ${JSON.stringify(path)}, arguments: false }, { error() {} }); } catch {}
       process.exit(7);`;
-    const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script]);
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script]);
     const exited = once(child, "exit").then(([code]) => code);
-    const code = await Promise.race([exited, delay(5_000, "hangs")]);
+    const code = await Promise.race([exited, delay(60_000, "hangs", { ref: false })]);
     child.kill("SIGKILL");
     await exited;
     assert.equal(code, 7);

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
 import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import { builtProgram } from "../support/built-program.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, getJson, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
@@ -20,7 +21,9 @@ after(() => {
 
 async function run(environment: Record<string, string>, ...args: string[]) {
   const port = await freePort();
-  const child = spawn(process.execPath, ["--import", "tsx", "src/dev/demo.ts", ...args], {
+  // Modules of tools are TypeScript.
+  const loader = args.includes("--tools") ? ["--import", "tsx"] : [];
+  const child = spawn(process.execPath, [...loader, builtProgram("dev/demo"), ...args], {
     env: { PATH: process.env.PATH, PORT: String(port), ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });

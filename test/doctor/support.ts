@@ -8,10 +8,10 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { examine } from "../../src/doctor/examine.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { createTools, prompts, resources, scopes } from "../../src/tools/index.ts";
+import { builtProgram } from "../support/built-program.ts";
 
 export const SECRET_KEY = "kV7n2QyW9sLpX4tRb8cZ1mJ6gFh3dNq5uEaYwTzKoPiUvBxM";
 export const CLIENT_SECRET = "kR3-client-secret-of-the-tests-9Zx";
@@ -119,8 +119,6 @@ export async function started(server: Server): Promise<Listening> {
   };
 }
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
-
 export interface Run {
   code: number | null;
   stdout: string;
@@ -133,9 +131,8 @@ export async function runDoctor(
   args: readonly string[] = [],
   stdin = "",
 ): Promise<Run> {
-  const loader = join(root, "node_modules/tsx/dist/loader.mjs");
   const folder = mkdtempSync(join(tmpdir(), "doctor-"));
-  const child = spawn(process.execPath, ["--import", loader, join(root, "src/doctor.ts"), ...args], {
+  const child = spawn(process.execPath, [builtProgram("doctor"), ...args], {
     cwd: folder,
     env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "off", ...environment },
   });

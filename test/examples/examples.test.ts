@@ -15,15 +15,15 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { type RunningExample, runExample } from "./run-example.ts";
+import { type RunningExample, runExample, runExampleCommand } from "./run-example.ts";
 
 /** The example, and the access tokens of alice, who may do everything, and of bob. */
-function running(name: string) {
+function running(name: string, run = runExample) {
   let example: RunningExample;
   let client: Registered;
   const tokens: Record<string, string> = {};
   before(async () => {
-    example = await runExample(name);
+    example = await run(name);
     client = await register(example.baseUrl);
     for (const login of ["alice", "bob"])
       tokens[login] = (await signInForTokens(example.baseUrl, client, { login })).access_token;
@@ -52,7 +52,7 @@ function assertChallenge(answer: Answer, scope: RegExp): void {
 }
 
 describe("examples/minimal.mts", () => {
-  const { example, call } = running("minimal");
+  const { example, call } = running("minimal", runExampleCommand);
 
   test("greets whoever may be greeted, and challenges the other", async () => {
     assert.equal(text(await call("alice", "greet", { language: "de" })), "Guten Tag, Alice Example!");

@@ -1,7 +1,8 @@
-/** Runs one of examples/ as `npm run example` does, beside its own identity provider. */
-import { spawn } from "node:child_process";
+/** Runs one of examples/ beside its own identity provider, as `npm run example` does. */
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
+import { EXAMPLES, startExample } from "../../src/dev/start-example.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 
 export interface RunningExample {
@@ -19,31 +20,53 @@ export interface RunningExample {
 /** Resolves when it listens. */
 export async function runExample(name: string): Promise<RunningExample> {
   const port = await freePort();
+  const { processes, kill, ended } = await startExample(EXAMPLES[name] ?? [], port, [
+    "ignore",
+    "pipe",
+    "pipe",
+  ]);
+  return listening(name, port, processes, async () => {
+    kill("SIGTERM");
+    return ended;
+  });
+}
+
+/** The command itself. */
+export async function runExampleCommand(name: string): Promise<RunningExample> {
+  const port = await freePort();
   const child = spawn(process.execPath, ["--import", "tsx", "src/dev/example.ts", name], {
     env: { PATH: process.env.PATH, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (chunk: Buffer) => {
-      output += chunk.toString();
-    });
   const exited = once(child, "exit");
-  for (let attempt = 0; !output.includes("Listening"); attempt++) {
-    if (child.exitCode !== null || attempt > 1_200)
-      throw new Error(`The example ${name} did not start:\n${output}`);
-    await delay(50);
-  }
-  const baseUrl = `http://localhost:${port}`;
-  return {
-    baseUrl,
-    url: `${baseUrl}/mcp`,
-    port,
-    output: () => output,
-    async stop() {
-      child.kill("SIGTERM");
-      const [code] = await exited;
-      return code;
+  return listening(name, port, [child], async () => {
+    child.kill("SIGTERM");
+    const [code] = await exited;
+    return code;
+  });
+}
+
+async function listening(
+  name: string,
+  port: number,
+  processes: readonly ChildProcess[],
+  stop: RunningExample["stop"],
+): Promise<RunningExample> {
+  let output = "";
+  for (const { stdout, stderr } of processes)
+    for (const stream of [stdout, stderr])
+      stream?.on("data", (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+  await eventually(
+    `the example ${name} listens`,
+    () => {
+      if (processes.some(({ exitCode }) => exitCode !== null))
+        throw new Error(`It did not start:\n${output}`);
+      return output.includes("Listening");
     },
-  };
+    120,
+  );
+  const baseUrl = `http://localhost:${port}`;
+  return { baseUrl, url: `${baseUrl}/mcp`, port, output: () => output, stop };
 }

@@ -32,7 +32,11 @@ describe("a grant that ended", () => {
       throughProxy: upstream,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
       character: { accessTokenSeconds: 300 },
-      environment: { MAX_GRANTS_PER_USER_AND_CLIENT: "2", REFRESH_GRACE_SECONDS: "1" },
+      environment: {
+        MAX_GRANTS_PER_USER_AND_CLIENT: "2",
+        REFRESH_GRACE_SECONDS: "1",
+        UPSTREAM_TIMEOUT_SECONDS: "2",
+      },
     });
   });
   beforeEach(async () => {

@@ -30,7 +30,11 @@ describe("an outage", { skip: skipWithoutRedisServer() }, () => {
   let client: Registered;
   let tokens: Tokens;
   before(async () => {
-    cluster = await startCluster(2, { STORE_OUTAGE_SECONDS: "4", REDIS_TIMEOUT_MS: "500" });
+    cluster = await startCluster(2, {
+      STORE_OUTAGE_SECONDS: "4",
+      REDIS_TIMEOUT_MS: "500",
+      UPSTREAM_TIMEOUT_SECONDS: "2",
+    });
   });
   after(() => cluster.close());
   afterEach(() => cluster.redis.kill("SIGCONT").catch(() => {}));

@@ -15,6 +15,7 @@ import { defineTool } from "../../src/mcp/define-tool.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { type LivePolicy, watchPolicy } from "../../src/policy/live-policy.ts";
 import { signIn } from "../support/browser.ts";
+import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
   authorizeUrl,
@@ -311,7 +312,7 @@ describe("npm run admin -- policy explain", () => {
   );
   const run = promisify(execFile);
   const admin = async (env: Record<string, string>, ...args: string[]) =>
-    run(process.execPath, ["--import", "tsx", "src/admin.ts", "policy", "explain", ...args], {
+    run(process.execPath, [builtProgram("admin"), "policy", "explain", ...args], {
       env: {
         PATH: process.env.PATH,
         BASE_URL: "http://localhost:1",

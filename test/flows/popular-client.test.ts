@@ -30,7 +30,7 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
     stage = await startStage({
       redisUrl: proxy.url,
       throughProxy: upstream,
-      environment: { REDIS_TIMEOUT_MS: "10000" },
+      environment: { UPSTREAM_TIMEOUT_SECONDS: "2" },
     });
   });
   after(async () => {

@@ -1,6 +1,6 @@
 /** `npm start` as an operator meets it: says what is missing, waits for what is down, drains when told to stop. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp } from "node:fs/promises";
 import { connect, createServer } from "node:net";
@@ -8,28 +8,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
 import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { builtProgram } from "../support/built-program.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register, rpc } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
 
-const root = new URL("../..", import.meta.url).pathname;
 const children: ChildProcess[] = [];
 
 describe("npm start", () => {
   let elsewhere: string; // a folder without .env
   before(async () => {
     elsewhere = await mkdtemp(join(tmpdir(), "mcp-oidc-proxy-"));
-    await promisify(execFile)("npm", ["run", "build"], { cwd: root });
   });
   after(() => {
     for (const child of children) child.kill("SIGKILL");
   });
 
   function start(environment: Record<string, string>) {
-    const child = spawn(process.execPath, [join(root, "dist/main.js")], {
+    const child = spawn(process.execPath, [builtProgram("main")], {
       cwd: elsewhere,
       env: { PATH: process.env.PATH, ...environment },
       stdio: ["ignore", "pipe", "pipe"],

@@ -114,7 +114,7 @@ describe("a rolling deploy", { skip: skipWithoutRedisServer() }, () => {
             if (refreshed.status !== 200) failures.push(`session ${session}: refresh ${refreshed.status}`);
             else tokens = refreshed.body;
           }
-          await delay(10);
+          await delay(40);
         }
       });
       for (const server of cluster.servers) {

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { Browser, signIn } from "../support/browser.ts";
+import { builtProgram } from "../support/built-program.ts";
 
 interface Run {
   exitCode: number | null;
@@ -35,7 +36,7 @@ const children: ChildProcess[] = [];
 
 // No PATH to find a browser on: nothing may open on the screen of whoever runs the tests.
 function start(script: string, env: Record<string, string>): ChildProcess {
-  const child = spawn(process.execPath, ["--import", "tsx", script], {
+  const child = spawn(process.execPath, [builtProgram(script)], {
     env: { PATH: "/nonexistent", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -50,7 +51,7 @@ async function finish(child: ChildProcess): Promise<Run> {
 }
 
 function walkThrough(url: string, env: Record<string, string> = {}): Promise<Run> {
-  return finish(start("src/dev/walkthrough.ts", { URL: url, ...env }));
+  return finish(start("dev/walkthrough", { URL: url, ...env }));
 }
 
 /** Reads on until the output matches; what was read before stays read. */
@@ -108,7 +109,7 @@ describe("walkthrough against the demo", () => {
 
   before(async () => {
     const port = await freePortPair();
-    const demo = start("src/dev/demo.ts", { PORT: String(port), LOG_LEVEL: "error" });
+    const demo = start("dev/demo", { PORT: String(port), LOG_LEVEL: "error" });
     demo.stderr!.resume();
     printed = await waitFor(demo, /demo is running.*Ctrl\+C/s);
     demo.stdout!.resume();
@@ -167,7 +168,7 @@ describe("walkthrough against the demo", () => {
 
   test("a person can sign in, and can say no", async () => {
     for (const approve of [true, false]) {
-      const child = start("src/dev/walkthrough.ts", { URL: url, AUTO: "0" });
+      const child = start("dev/walkthrough", { URL: url, AUTO: "0" });
       const address = await waitFor(child, /http:\S+\/authorize\?\S+(?=\n)/);
       const browser = new Browser({ stopAt: ({ hostname }) => hostname === "127.0.0.1" });
       const answer = await signIn(browser, address, { approve });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { z } from "zod";
@@ -13,6 +13,7 @@ import { defineResource } from "../../src/mcp/define-resource.ts";
 import { defineTool } from "../../src/mcp/define-tool.ts";
 import { differences, manifestOf } from "../../src/mcp/manifest.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
+import { builtProgram } from "../support/built-program.ts";
 import { SECRET_KEY } from "../support/stage.ts";
 
 function offered({
@@ -71,12 +72,11 @@ describe("drift", () => {
 });
 
 describe("npm run manifest", () => {
-  const command = resolve("src/manifest.ts");
+  const command = builtProgram("manifest");
   const environment = { PATH: process.env.PATH };
   const cwd = mkdtempSync(join(tmpdir(), "manifest-"));
-  const tsx = resolve("node_modules/tsx/dist/loader.mjs");
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, ["--import", tsx, command, ...args], {
+    spawnSync(process.execPath, [command, ...args], {
       cwd,
       env: environment,
       encoding: "utf8",
@@ -96,7 +96,7 @@ describe("npm run manifest", () => {
   });
 
   test("the committed manifest of this repository is true", () => {
-    execFileSync(process.execPath, ["--import", "tsx", "src/manifest.ts", "--check"], { env: environment });
+    execFileSync(process.execPath, [command, "--check"], { env: environment });
   });
 
   test("--check warns of scopes that the identity provider does not list", async () => {
@@ -118,7 +118,7 @@ describe("npm run manifest", () => {
         STORE: "memory",
         SECRET_KEY,
       };
-      const args = ["--import", "tsx", "src/manifest.ts", "--check"];
+      const args = [command, "--check"];
       const { stderr } = await promisify(execFile)(process.execPath, args, { env });
       assert.match(stderr, /! http:\S+ does not list the scope weather:read, nor does OIDC_SCOPES/);
     } finally {

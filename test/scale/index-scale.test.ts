@@ -11,7 +11,7 @@ import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/r
 import { type Stage, startStage } from "../support/stage.ts";
 
 const MEMBERS = 1_000_000;
-const AT_ONCE = 2_000;
+const AT_ONCE = 100_000;
 /** Members that are looked at: in each of three indexes 16, with two commands; of the user the limit and a few, with four. */
 const MOST_MORE_COMMANDS = 3 * 16 * 2 + 116 * 4 + 20;
 // By its own clock, which goes on while others have the processor. Reading a million members takes several times as long.
@@ -30,7 +30,7 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
     await connection.connect();
     tell = (...command) => connection.sendCommand(command);
     disconnect = () => connection.destroy();
-    stage = await startStage({ redisUrl: redis.url, environment: { REDIS_TIMEOUT_MS: "10000" } });
+    stage = await startStage({ redisUrl: redis.url });
     client = await register(stage.baseUrl);
   });
   after(async () => {
@@ -63,22 +63,23 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
     return { cost, sid: String(grant?.claims.sid) };
   }
 
-  /** Half of it as the landed version left it, half of it due here. */
-  async function fill(index: string): Promise<void> {
-    const key = `${(stage.config.store as { keyPrefix: string }).keyPrefix}:index:${index}`;
+  /** Half of each as the landed version left it, half of it due here. */
+  async function fill(...indexes: string[]): Promise<void> {
+    const { keyPrefix } = stage.config.store as { keyPrefix: string };
+    const [first = "", ...others] = indexes.map((index) => `${keyPrefix}:index:${index}`);
     const day = Math.floor(Date.now() / 1000) - 86_400;
+    const add = "for i = 1, ARGV[2] do redis.call('ZADD', KEYS[1], ARGV[1], 'gone-' .. ARGV[3] + i) end";
     for (let i = 0; i < MEMBERS; i += AT_ONCE) {
       const score = i % (2 * AT_ONCE) === 0 ? day : day * 1000;
-      const members = Array.from({ length: AT_ONCE }, (_, j) => [String(score), `gone-${i + j}`]);
-      await tell("ZADD", key, ...members.flat());
+      await tell("EVAL", add, "1", first, String(score), String(AT_ONCE), String(i));
     }
+    for (const other of others) await tell("COPY", first, other, "REPLACE");
   }
 
   test("a sign-in and an end cost what they cost in an empty one, and no command reads it", async (t) => {
     await signInAndOut(); // connections are made, and scripts are known
     const empty = await signInAndOut();
-    for (const index of [subjectIndex("alice"), clientIndex(client.client_id), sessionIndex(empty.sid)])
-      await fill(index);
+    await fill(subjectIndex("alice"), clientIndex(client.client_id), sessionIndex(empty.sid));
     await tell("CONFIG", "SET", "slowlog-log-slower-than", String(HELD_MICROSECONDS));
     await tell("SLOWLOG", "RESET");
     const full = await signInAndOut();

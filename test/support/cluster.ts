@@ -5,7 +5,7 @@ import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
 import { freePort } from "./free-port.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
-import { ALICE, AUDIENCE, BOB, SECRET_KEY } from "./stage.ts";
+import { ALICE, AUDIENCE, BOB, REDIS_TIMEOUT_MS, SECRET_KEY } from "./stage.ts";
 
 export interface Cluster {
   /** BASE_URL: the load balancer. */
@@ -55,7 +55,7 @@ export async function startCluster(
         OIDC_AUDIENCE: AUDIENCE,
         REDIS_URL: redis.url,
         SECRET_KEY,
-        UPSTREAM_TIMEOUT_SECONDS: "2",
+        REDIS_TIMEOUT_MS,
         MAX_GRANTS_PER_USER: "10000",
         MAX_GRANTS_PER_USER_AND_CLIENT: "10000",
         LOG_LEVEL: "silent",

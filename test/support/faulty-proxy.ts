@@ -27,6 +27,10 @@ export interface FaultyProxy {
   keysAnswer: { status: number; headers?: Record<string, string> } | undefined;
   /** Breaks the connections of a "timeout", as the network does in the end. */
   dropUnanswered(): void;
+  /** What is "late" is passed on after so many milliseconds. */
+  lateMs: number;
+  /** Passes on what came "late" now. */
+  answerLate(): void;
   seen: Array<{
     method: string;
     path: string;
@@ -40,6 +44,7 @@ export interface FaultyProxy {
 
 export async function startFaultyProxy(): Promise<FaultyProxy> {
   const unanswered = new Set<Socket>();
+  const late: Array<() => void> = [];
   const server = createServer(async (req, res) => {
     const body = await text(req);
     const fields = new URLSearchParams(body);
@@ -55,7 +60,10 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
         case "timeout":
           return void unanswered.add(req.socket);
         case "late":
-          await delay(3_000); // longer than the tests' servers wait, and then passed on
+          await Promise.race([
+            delay(proxy.lateMs, undefined, { ref: false }),
+            new Promise<void>((answer) => late.push(answer)),
+          ]);
           break;
         case "500":
           return void res.writeHead(500).end("upstream says: broken");
@@ -113,6 +121,10 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     dropUnanswered() {
       for (const socket of unanswered) socket.destroy();
       unanswered.clear();
+    },
+    lateMs: 3_000,
+    answerLate() {
+      for (const answer of late.splice(0)) answer();
     },
     seen: [],
     async close() {

@@ -10,10 +10,11 @@ export interface RedisProxy {
   url: string;
   /**
    * Loses the answer to the next command that matches, and with it the connection.
-   * @param silentFor milliseconds during which nothing answers after that, nor any new connection
+   * @param silent nothing answers after that, nor any new connection, until `answerAgain`
    * @param arrives false: the command itself is lost, and Redis does not carry it out
    */
-  lose(command: RegExp, options?: { silentFor?: number; arrives?: boolean }): void;
+  lose(command: RegExp, options?: { silent?: boolean; arrives?: boolean }): void;
+  answerAgain(): void;
   /** Answers that were lost up to now. */
   readonly lost: number;
   close(): Promise<void>;
@@ -21,11 +22,11 @@ export interface RedisProxy {
 
 export async function startRedisProxy(port: number): Promise<RedisProxy> {
   const sockets = new Set<Socket>();
-  let wanted: { command: RegExp; silentFor: number; arrives: boolean } | undefined;
-  let silentUntil = 0;
+  let wanted: { command: RegExp; silent: boolean; arrives: boolean } | undefined;
+  let isSilent = false;
   let lost = 0;
   const server = createServer((client) => {
-    if (performance.now() < silentUntil) return void client.destroy();
+    if (isSilent) return void client.destroy();
     const redis = connect(port, "127.0.0.1");
     let isLosing = false;
     for (const [socket, other] of [
@@ -42,7 +43,7 @@ export async function startRedisProxy(port: number): Promise<RedisProxy> {
     client.on("data", (data) => {
       if (wanted?.command.test(data.toString("latin1"))) {
         isLosing = true;
-        silentUntil = performance.now() + wanted.silentFor;
+        isSilent = wanted.silent;
         const { arrives } = wanted;
         wanted = undefined;
         if (!arrives) {
@@ -56,14 +57,17 @@ export async function startRedisProxy(port: number): Promise<RedisProxy> {
     redis.on("data", (data) => {
       if (!isLosing) return void client.write(data);
       lost++;
-      for (const socket of performance.now() < silentUntil ? sockets : [client]) socket.destroy();
+      for (const socket of isSilent ? sockets : [client]) socket.destroy();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    lose(command, { silentFor = 0, arrives = true } = {}) {
-      wanted = { command, silentFor, arrives };
+    lose(command, { silent = false, arrives = true } = {}) {
+      wanted = { command, silent, arrives };
+    },
+    answerAgain() {
+      isSilent = false;
     },
     get lost() {
       return lost;

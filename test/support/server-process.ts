@@ -1,6 +1,8 @@
 /** A server process of its own, as in production: configured by its environment, stopped politely or killed. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { buildOnce } from "./built-program.ts";
+import { eventually } from "./eventually.ts";
 
 export interface ServerProcess {
   url: string;
@@ -14,7 +16,7 @@ export interface ServerProcess {
   pid(): number;
 }
 
-/** Resolves when it listens. The environment is all that it sees. */
+/** Resolves when it is ready, as a load balancer would see it. The environment is all that it sees. */
 export async function startServerProcess(environment: Record<string, string>): Promise<ServerProcess> {
   let child = await spawn(environment);
   const end = async (signal: NodeJS.Signals): Promise<number | null> => {
@@ -42,14 +44,24 @@ export async function startServerProcess(environment: Record<string, string>): P
 }
 
 async function spawn(environment: Record<string, string>): Promise<ChildProcess> {
-  const child = fork(new URL("./server.ts", import.meta.url), {
+  buildOnce();
+  const child = fork(new URL("./server.js", import.meta.url), {
     // No test asks an address on the internet.
     env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "on", ...environment },
-    execArgv: ["--import", "tsx"],
+    execArgv: [],
   });
   await new Promise((listening, failed) => {
     child.once("message", listening);
     child.once("exit", (code) => failed(new Error(`The server ended with ${code} before it listened.`)));
+  });
+  // It listens before its connection to Redis is made, and answers 503 meanwhile.
+  await eventually("the server is ready", async () => {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error("The server ended before it was ready.");
+    return fetch(`http://127.0.0.1:${environment.PORT}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
   });
   return child;
 }

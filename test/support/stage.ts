@@ -25,6 +25,7 @@ import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
 import { sayHello } from "../../src/tools/say-hello.ts";
 import { whoami } from "../../src/tools/whoami.ts";
 import { createOidcProvider } from "../../src/upstream/oidc.ts";
+import { eventually } from "./eventually.ts";
 import type { FaultyProxy } from "./faulty-proxy.ts";
 import { freePort } from "./free-port.ts";
 
@@ -36,6 +37,8 @@ export const ALICE: DemoUser = {
 };
 export const BOB: DemoUser = { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] };
 export const SECRET_KEY = "test-secret-key-with-more-than-32-bytes-0123456789";
+/** Patience for a busy machine, where two seconds would be an outage. */
+export const REDIS_TIMEOUT_MS = "10000";
 export const AUDIENCE = "https://weather.example.com";
 
 export interface StageOptions {
@@ -128,12 +131,15 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,
-    UPSTREAM_TIMEOUT_SECONDS: "2",
     OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
     OPEN_METEO_FORECAST_URL: weather.forecastUrl,
     ...(options.redisUrl === undefined
       ? { STORE: "memory" }
-      : { REDIS_URL: options.redisUrl, REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}` }),
+      : {
+          REDIS_URL: options.redisUrl,
+          REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}`,
+          REDIS_TIMEOUT_MS, // whoever tests an outage says less
+        }),
     ...options.environment,
   });
   const config = options.adjust?.(loaded) ?? loaded;
@@ -244,14 +250,11 @@ function portOf(server: Server): number {
 }
 
 /** The Redis connection is made in the background; a test that is not about that waits for it. */
-async function untilReady(records: Records): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const ready = await records.ping().then(
+function untilReady(records: Records): Promise<unknown> {
+  return eventually("the store answers", () =>
+    records.ping().then(
       () => true,
       () => false,
-    );
-    if (ready) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  throw new Error("The store did not become ready within 2 s");
+    ),
+  );
 }
