@@ -135,6 +135,11 @@ const UNUSABLE_DOCUMENT: Explanation = {
   leadsTo: "the same page",
 };
 
+const UNREACHABLE_DOCUMENT: Explanation = {
+  ...UNUSABLE_DOCUMENT,
+  text: "The application says who it is on a web page of its maker, and this server cannot reach that page. Try again in a moment; if it stays so, tell the operator of this server what stands below.",
+};
+
 const UNREADABLE: Explanation = {
   title: "This request was not understood",
   text: `What your browser was sent here with is incomplete or damaged. ${START_AGAIN} If the same happens again, its maker can mend it.`,
@@ -176,6 +181,8 @@ const EXPLANATIONS: ReadonlyMap<string, Explanation> = new Map<string, Explanati
   ],
   ["domain_denied", { title: "This application is not accepted here", leadsTo: "home" }],
   ["domain_not_allowed", { title: "This application is not accepted here", leadsTo: "home" }],
+  ["unreachable", UNREACHABLE_DOCUMENT],
+  ["timed_out", UNREACHABLE_DOCUMENT],
   ["unregistered_redirect_uri", UNKNOWN_PLACE],
   [
     "no_redirect_uri",
