@@ -84,7 +84,7 @@ function wayOn(
     // Nobody knows whether it is theirs: the button names the place.
     const application = error instanceof UntrustedRedirectError ? back.where : "your application";
     const again = error instanceof SignInStoppedError ? error.tryAgain : undefined;
-    return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a> · `}<a href="${back.href}">Back to ${application}</a></p>`;
+    return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a>`}<a href="${back.href}">Back to ${application}</a></p>`;
   }
   if (leadsTo === "connections")
     return html`<p class="back"><a href="${baseUrl}/connections">Try again</a></p>`;
@@ -102,10 +102,10 @@ function details({ message, code, reason }: OAuthError, { requestId }: ErrorPage
 </div>`;
 }
 
-function explanationOf({ reason, code, status }: OAuthError): Explanation {
+function explanationOf({ reason, code, status, retryAfterSeconds }: OAuthError): Explanation {
   const known = EXPLANATIONS.get(reason);
   if (known !== undefined) return known;
-  if (status === 429) return TOO_MANY;
+  if (status === 429) return tooMany(retryAfterSeconds);
   if (status === 503) return UNAVAILABLE;
   // Whatever is wrong with the document by which an application says who it is.
   if (code === "invalid_client") return UNUSABLE_DOCUMENT;
@@ -119,7 +119,20 @@ export function isExplained(reason: string): boolean {
 
 const START_AGAIN = "Start the sign-in again in your application.";
 
-const TOO_MANY: Explanation = { title: "Too many requests", leadsTo: "the same page" };
+function tooMany(retryAfterSeconds = 60): Explanation {
+  return {
+    title: "Too many requests",
+    text: `More of this kind came from your network than this server takes at a time. Try again in ${inWords(retryAfterSeconds)}.`,
+    leadsTo: "the same page",
+  };
+}
+
+/** Rounded up: nobody comes too early. */
+function inWords(seconds: number): string {
+  if (seconds <= 90) return seconds === 1 ? "1 second" : `${seconds} seconds`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes <= 90 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
+}
 
 const UNAVAILABLE: Explanation = { title: "Not available right now", leadsTo: "the same page" };
 
