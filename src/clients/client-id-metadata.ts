@@ -123,7 +123,7 @@ function refuseDomain(hostname: string, domains: DomainPolicy): void {
 function noWayThere(clientId: string, error: SafeFetchError, reach: DocumentReach): ClientMetadataError {
   const { message } = unusable(clientId, error.message, error.reason);
   const description = reach.works()
-    ? `${message} If the application works elsewhere, this server has no way to that address: ${OPERATOR}`
+    ? `${message} If the application works elsewhere, this server has no way to that address. ${OPERATOR}`
     : `This server has no way to ${new URL(clientId).host}, where the application describes itself; the application is not at fault. ${OPERATOR}`;
   return new ClientMetadataError(description, {
     reason: outwardReason(error),

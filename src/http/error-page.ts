@@ -87,7 +87,7 @@ function wayOn(
       error instanceof SignInStoppedError || error instanceof UntrustedRedirectError
         ? error.tryAgain
         : undefined;
-    return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a> · `}<a href="${back.href}">Back to ${application}</a></p>`;
+    return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a>`}<a href="${back.href}">Back to ${application}</a></p>`;
   }
   if (leadsTo === "connections")
     return html`<p class="back"><a href="${baseUrl}/connections">Try again</a></p>`;
@@ -105,10 +105,10 @@ function details({ message, code, reason }: OAuthError, { requestId }: ErrorPage
 </div>`;
 }
 
-function explanationOf({ reason, code, status }: OAuthError): Explanation {
+function explanationOf({ reason, code, status, retryAfterSeconds }: OAuthError): Explanation {
   const known = EXPLANATIONS.get(reason);
   if (known !== undefined) return known;
-  if (status === 429) return TOO_MANY;
+  if (status === 429) return tooMany(retryAfterSeconds);
   if (status === 503) return UNAVAILABLE;
   // Whatever is wrong with the document by which an application says who it is.
   if (code === "invalid_client") return UNUSABLE_DOCUMENT;
@@ -122,7 +122,20 @@ export function isExplained(reason: string): boolean {
 
 const START_AGAIN = "Start the sign-in again in your application.";
 
-const TOO_MANY: Explanation = { title: "Too many requests", leadsTo: "the same page" };
+function tooMany(retryAfterSeconds = 60): Explanation {
+  return {
+    title: "Too many requests",
+    text: `More of this kind came from your network than this server takes at a time. Try again in ${inWords(retryAfterSeconds)}.`,
+    leadsTo: "the same page",
+  };
+}
+
+/** Rounded up: nobody comes too early. */
+function inWords(seconds: number): string {
+  if (seconds <= 90) return seconds === 1 ? "1 second" : `${seconds} seconds`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes <= 90 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
+}
 
 const UNAVAILABLE: Explanation = { title: "Not available right now", leadsTo: "the same page" };
 
@@ -136,6 +149,11 @@ const UNUSABLE_DOCUMENT: Explanation = {
   title: "This application could not be checked",
   text: "The application says who it is on a web page of its maker, and this server cannot use that page. Try again later; if it stays so, tell the maker of the application, or the operator of this server, what stands below.",
   leadsTo: "the same page",
+};
+
+const UNREACHABLE_DOCUMENT: Explanation = {
+  ...UNUSABLE_DOCUMENT,
+  text: "The application says who it is on a web page of its maker, and this server cannot reach that page. Try again in a moment; if it stays so, tell the operator of this server what stands below.",
 };
 
 const UNREADABLE: Explanation = {
@@ -179,6 +197,8 @@ const EXPLANATIONS: ReadonlyMap<string, Explanation> = new Map<string, Explanati
   ],
   ["domain_denied", { title: "This application is not accepted here", leadsTo: "home" }],
   ["domain_not_allowed", { title: "This application is not accepted here", leadsTo: "home" }],
+  ["unreachable", UNREACHABLE_DOCUMENT],
+  ["timed_out", UNREACHABLE_DOCUMENT],
   ["unregistered_redirect_uri", UNKNOWN_PLACE],
   [
     "no_redirect_uri",

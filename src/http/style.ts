@@ -62,7 +62,8 @@ button, .button, .back a { font: inherit; font-weight: 600; padding: .7rem 1rem;
 .buttons button { flex: 1 }
 button.main, .button, .back a { background: var(--brand); color: var(--on-brand); border-color: var(--brand) }
 .button, .back a { display: inline-block; padding: .6rem 1.2rem; text-decoration: none }
-.back { margin-top: 1.4rem }
+.back { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: 1.4rem }
+.back a + a { background: transparent; color: inherit; border-color: var(--edge) }
 button:hover, .button:hover, .back a:hover, .clients > label:hover { filter: brightness(.94) }
 button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:focus-visible + label { outline: 3px solid var(--accent); outline-offset: 2px }
 

@@ -67,9 +67,13 @@ test("a test whose name mentions a line stands in it", () => {
 });
 
 test("the programs of others have the versions that were tried", () => {
-  const locked = ["package-lock.json", "test/interop/package-lock.json"].flatMap((file) =>
+  const locked = ["", "test/interop/", "test/interop/agents/"].flatMap((folder) =>
     Object.entries(
-      (JSON.parse(readFileSync(file, "utf8")) as { packages: Record<string, { version?: string }> }).packages,
+      (
+        JSON.parse(readFileSync(`${folder}package-lock.json`, "utf8")) as {
+          packages: Record<string, { version?: string }>;
+        }
+      ).packages,
     ),
   );
   const versionOf = (name: string) =>
@@ -80,6 +84,8 @@ test("the programs of others have the versions that were tried", () => {
     ...[
       "@modelcontextprotocol/inspector",
       "mcp-remote",
+      "@anthropic-ai/claude-code",
+      "@openai/codex",
       "@modelcontextprotocol/sdk",
       "@modelcontextprotocol/client",
     ].flatMap((name) => [others, textOf("docs/access.md")].map((where): [string, string] => [name, where])),

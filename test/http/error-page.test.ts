@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { errorPage, isExplained } from "../../src/http/error-page.ts";
-import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
+import { OAuthError, TooManyRequestsError, UnavailableError } from "../../src/oauth/errors.ts";
 
 /** Reasons that no page is about. */
 const NEVER_A_PAGE = new Set([
@@ -75,6 +75,20 @@ describe("the page of an error", () => {
       new UnavailableError("storage", { reason: "new_one" }),
     ].map(titleOf);
     assert.equal(new Set(titles).size, titles.length);
+  });
+
+  test("how long to wait is said in words that people count in", async () => {
+    for (const [seconds, words] of [
+      [1, "1 second"],
+      [90, "90 seconds"],
+      [91, "2 minutes"],
+      [3_600, "60 minutes"],
+      [5_401, "2 hours"],
+    ] as const) {
+      const error = new TooManyRequestsError(seconds, "too_many");
+      const page = String(await errorPage(error, { ...around, homeUrl: undefined }).body);
+      assert.match(page, new RegExp(`Try again in ${words}\\.</p>`));
+    }
   });
 
   test("the request id, the message for programs and the codes stand below; home is offered where there is one", async () => {

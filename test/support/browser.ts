@@ -131,11 +131,22 @@ export interface SignIn {
 export async function signIn(
   browser: Browser,
   authorizeUrl: string | URL,
-  { approve = true, login = "alice", untick = [] }: SignIn = {},
+  choices: SignIn = {},
 ): Promise<URL> {
+  const page = await fillInForms(browser, authorizeUrl, choices);
+  if (page.redirectedTo) return page.redirectedTo;
+  throw new Error(`sign-in is stuck at ${page.url} (${page.status}): ${textOf(page.body).slice(0, 500)}`);
+}
+
+/** The same way, to wherever it ends: a page with `redirectedTo`, or one with nothing left to fill in. */
+export async function fillInForms(
+  browser: Browser,
+  authorizeUrl: string | URL,
+  { approve = true, login = "alice", untick = [] }: SignIn = {},
+): Promise<Page> {
   let page = await browser.get(authorizeUrl);
   for (let step = 0; step < 10; step++) {
-    if (page.redirectedTo) return page.redirectedTo;
+    if (page.redirectedTo) return page;
     const forms = findForms(page.body);
     if (forms.some((form) => new URL(form.action, page.url).pathname.endsWith("/consent"))) {
       page = await browser.submit(page, {}, { button: approve ? "approve" : "deny", untick });
@@ -145,7 +156,7 @@ export async function signIn(
       break;
     }
   }
-  throw new Error(`sign-in is stuck at ${page.url} (${page.status}): ${textOf(page.body).slice(0, 500)}`);
+  return page;
 }
 
 function chooseForm(page: Page, fields: Record<string, string>, button: string | undefined): HtmlForm {
@@ -221,7 +232,8 @@ function readHeaders(raw: IncomingHttpHeaders): Headers {
   return headers;
 }
 
-function textOf(html: string): string {
+/** What a person reads of a page. */
+export function textOf(html: string): string {
   return html
     .replaceAll(/<style.*?<\/style>/gis, "")
     .replaceAll(/<[^>]*>/g, " ")

@@ -1,4 +1,4 @@
-/** Reads the forms of a server-rendered page the way a browser fills them in. For our own tidy HTML only. */
+/** Reads the forms and links of a server-rendered page the way a browser does. For our own tidy HTML only. */
 
 interface Control {
   name: string;
@@ -34,6 +34,13 @@ export function findForms(html: string): HtmlForm[] {
 
 export function hasField(form: HtmlForm, name: string): boolean {
   return form.names.includes(name);
+}
+
+/** Where the first link with that text leads, as the page has it. */
+export function findLink(html: string, text: string): string | undefined {
+  const links = [...html.matchAll(/<a\b([^>]*)>(.*?)<\/a>/gis)];
+  const [, tag] = links.find(([, , label = ""]) => unescapeEntities(label) === text) ?? [];
+  return tag === undefined ? undefined : attributesOf(tag).get("href");
 }
 
 function inputsOf(content: string): Control[] {
