@@ -27,7 +27,7 @@ USER 1000:1000
 EXPOSE 3100 3101
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--import", "tsx", "src/dev/demo.ts"]
+CMD ["node", "--import", "tsx", "dev/demo/demo.ts"]
 
 # The last stage is what `docker build .` makes.
 FROM base AS production
@@ -44,4 +44,4 @@ EXPOSE 3000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # node itself, so that SIGTERM reaches it: npm and a shell would keep it for themselves.
-CMD ["node", "dist/main.js"]
+CMD ["node", "dist/src/cli/start.js"]

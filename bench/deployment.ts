@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";
-import { startIdentityProvider } from "../src/dev/identity-provider.ts";
+import { startIdentityProvider } from "../dev/identity-provider/identity-provider.ts";
 import { freePort } from "../test/support/free-port.ts";
 import { register, signInForTokens, type Tokens } from "../test/support/oauth-client.ts";
 import { startRedis, type TestRedis } from "../test/support/redis.ts";

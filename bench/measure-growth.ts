@@ -3,7 +3,7 @@
  * million members, beside another user's whose indexes are empty: in turns, on one server and one Redis.
  */
 import { createClient } from "@keyv/redis";
-import { clientIndex, sessionIndex, subjectIndex } from "../src/tokens/grant-index.ts";
+import { clientIndex, sessionIndex, subjectIndex } from "../src/grants/grant-index.ts";
 import { copyGrant } from "../test/support/copied-grants.ts";
 import { startFaultyProxy } from "../test/support/faulty-proxy.ts";
 import {
@@ -17,7 +17,7 @@ import {
 } from "../test/support/oauth-client.ts";
 import { logoutClaims, publishKey } from "../test/support/provider-key.ts";
 import { startRedis } from "../test/support/redis.ts";
-import { startStage } from "../test/support/stage.ts";
+import { startStage } from "../test/support/test-server.ts";
 import { ratio, type Spread, spread } from "./statistics.ts";
 
 const AT_ONCE = 2_000;

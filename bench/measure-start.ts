@@ -8,7 +8,7 @@ import { freePort } from "../test/support/free-port.ts";
 import type { Deployment } from "./deployment.ts";
 import { type Spread, spread } from "./statistics.ts";
 
-const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../dist/src/cli/start.js", import.meta.url));
 const POLL_MS = 5;
 
 export interface StartFigures {

@@ -2,16 +2,15 @@
 
 // Run it
 
-export { type Config, ConfigError, loadConfig } from "./config.ts";
-export { type App, type AppOptions, createApp } from "./create-app.ts";
-export { type RunningServer, type ServeOptions, serve } from "./serve.ts";
-export type { Environment } from "./settings.ts";
+export { type Config, ConfigError, loadConfig } from "./config/config.ts";
+export type { Environment } from "./config/settings.ts";
+export { type App, type AppOptions, createApp } from "./server/create-app.ts";
+export { type RunningServer, type ServeOptions, serve } from "./server/serve.ts";
 
 // Say what it offers
 
-export { type Call, ToolError } from "./mcp/call.ts";
-export type { Completer, Completers } from "./mcp/completion.ts";
-export { definePrompt, type Prompt, type PromptDeclaration } from "./mcp/define-prompt.ts";
+export type { Completer, Completers } from "./mcp/authoring/completion.ts";
+export { definePrompt, type Prompt, type PromptDeclaration } from "./mcp/authoring/define-prompt.ts";
 export {
   defineResource,
   type FixedResource,
@@ -20,16 +19,15 @@ export {
   type ResourceDeclaration,
   type TemplateResource,
   type VariablesOf,
-} from "./mcp/define-resource.ts";
+} from "./mcp/authoring/define-resource.ts";
 export {
   defineTool,
   type Tool,
   type ToolDeclaration,
   type ToolWithOutput,
   type ToolWithoutOutput,
-} from "./mcp/define-tool.ts";
-export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/existing-server.ts";
-export type { Features } from "./mcp/features.ts";
+} from "./mcp/authoring/define-tool.ts";
+export type { Features } from "./mcp/authoring/features.ts";
 export {
   acceptedContent,
   createMessage,
@@ -41,16 +39,18 @@ export {
   inputResponse,
   listRoots,
   type Returned,
-} from "./mcp/input-required.ts";
+} from "./mcp/authoring/input-required.ts";
+export { type Call, ToolError } from "./mcp/authoring/request-context.ts";
+export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/backends/existing-server.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";
 
 // Ask who is calling
 
-export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./mcp/access-token-context.ts";
-export type { AccessToken } from "./tokens/access-token.ts";
+export type { AccessToken } from "./resource/access-token.ts";
+export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./resource/access-token-context.ts";
 
 // Write down what happens
 
-export type { AuditEvent, AuditStream } from "./audit.ts";
-export { requestFields } from "./http/current-request.ts";
+export type { AuditEvent, AuditStream } from "./audit/audit.ts";
+export { requestFields } from "./runtime/current-request.ts";

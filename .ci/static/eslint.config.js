@@ -9,30 +9,30 @@ import * as regexp from "eslint-plugin-regexp";
 import security from "eslint-plugin-security";
 
 /** Programs: they end themselves. */
-const PROGRAMS = ["src/main.ts", "src/bin.ts", "src/admin.ts"];
+const PROGRAMS = ["src/cli/start.ts", "src/cli/bin.ts", "src/cli/admin.ts"];
 /**
  * Time, randomness and the environment are arguments. They come from the first two; keyv has a clock of its own, a line of
  * the audit log the time at which it is written, as every line of the log, and reconnecting a spread that nobody must guess.
  */
 const SURROUNDINGS = [
-  "src/surroundings.ts",
-  "src/environment.ts",
+  "src/runtime/runtime.ts",
+  "src/config/environment.ts",
   "src/storage/memory.ts",
-  "src/audit.ts",
-  "src/storage/redis-keeper.ts",
+  "src/audit/audit.ts",
+  "src/storage/redis/supervisor.ts",
 ];
 /** The demo's and the doctor's side: programs for one person, on their own computer, about their own input. */
-const FOR_ONE_PERSON = ["src/dev/**", "src/doctor/**", "src/doctor.ts"];
+const FOR_ONE_PERSON = ["src/dev/**", "src/doctor/**", "src/cli/doctor.ts"];
 
 const call = (object, property) => `MemberExpression[object.name="${object}"][property.name="${property}"]`;
 const AMBIENT = [
-  { selector: call("Date", "now"), message: "Take now() as an argument: src/surroundings.ts." },
+  { selector: call("Date", "now"), message: "Take now() as an argument: src/runtime/runtime.ts." },
   {
     selector: 'NewExpression[callee.name="Date"][arguments.length=0]',
     message: "Take now() as an argument.",
   },
-  { selector: call("Math", "random"), message: "Take randomBytes() as an argument: src/surroundings.ts." },
-  { selector: call("process", "env"), message: "Only src/environment.ts reads the environment." },
+  { selector: call("Math", "random"), message: "Take randomBytes() as an argument: src/runtime/runtime.ts." },
+  { selector: call("process", "env"), message: "Only src/config/environment.ts reads the environment." },
 ];
 const EXIT = { selector: call("process", "exit"), message: "Only programs end themselves." };
 /** Each library has one home. */

@@ -1,6 +1,8 @@
 /** GET /authorize: is this a request that a user may be asked about? (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707) */
-import type { DocumentAsker } from "../clients/cimd-document-cache.ts";
+
 import type { Clients } from "../clients/find-client.ts";
+import type { DocumentAsker } from "../clients/metadata-documents/document-cache.ts";
+import type { AuthorizationRequest } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import {
   AuthorizationError,
@@ -18,7 +20,6 @@ import { AuthorizeParameters, ClientAndRedirect, parse } from "../oauth/requests
 import { namesResource } from "../oauth/resource.ts";
 import { intersect, parseRequestedScope } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { AuthorizationRequest } from "./transaction.ts";
 import type { RedirectTrust } from "./trusted-redirect.ts";
 
 export interface AuthorizeRules {

@@ -3,17 +3,17 @@
  * provider knows only us: without this page a stranger's client could ride on the user's login (confused deputy).
  */
 import { html } from "hono/html";
-import type { Html } from "../http/pages.ts";
+import type { Endings } from "../grants/endings.ts";
+import type { IdentityProvider } from "../identity/identity-provider.ts";
+import { begin } from "../login/login.ts";
+import type { AwaitingConsent, Consented, Logins } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError } from "../oauth/errors.ts";
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Surroundings } from "../surroundings.ts";
-import type { Endings } from "../tokens/endings.ts";
-import type { IdentityProvider } from "../upstream/identity-provider.ts";
-import { begin } from "./login.ts";
-import type { AwaitingConsent, Consented, Logins } from "./transaction.ts";
+import type { Html } from "../pages/shell.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
 
 export interface ConsentPage {
   client: Client;

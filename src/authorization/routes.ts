@@ -1,38 +1,23 @@
 /** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 
 import { type Request, type Response, Router } from "express";
-import type { Audit } from "../audit.ts";
-import { documentCosts } from "../clients/document-costs.ts";
+import type { Permissions } from "../access/permissions.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Clients } from "../clients/find-client.ts";
-import type { Config } from "../config.ts";
+import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
+import type { Config } from "../config/config.ts";
+import type { Endings } from "../grants/endings.ts";
+import type { Grants } from "../grants/grants.ts";
 import { type Bodies, formBody } from "../http/body.ts";
-import { authorizationResponse, pageErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
-import type { Html, Pages } from "../http/pages.ts";
 import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
-import type { Client } from "../oauth/client-metadata.ts";
-import { causes, OAuthError } from "../oauth/errors.ts";
-import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
-import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Permissions } from "../policy/permissions.ts";
-import type { Sealer } from "../storage/sealer.ts";
-import type { Records } from "../storage/store.ts";
-import type { Surroundings } from "../surroundings.ts";
-import type { Endings } from "../tokens/endings.ts";
-import type { Grants } from "../tokens/grants.ts";
-import type { IdentityProvider } from "../upstream/identity-provider.ts";
-import { registeredUrls } from "../upstream/registered-urls.ts";
-import { type Approvals, isOwnNavigation } from "./approvals.ts";
-import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
-import type { BrowserCookies, BrowserHash } from "./browser.ts";
-import { finishAuthorization } from "./callback.ts";
-import type { ConnectionsEntrance } from "./connections-entrance.ts";
-import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
-import { takeLogin } from "./login.ts";
-import { signInLimit } from "./login-admission.ts";
-import { logoutRoutes } from "./logout.ts";
-import { stopped } from "./stopped.ts";
+import type { IdentityProvider } from "../identity/identity-provider.ts";
+import { registeredUrls } from "../identity/oidc/registered-urls.ts";
+import type { ConnectionsEntrance } from "../login/account-entrance.ts";
+import type { BrowserCookies, BrowserHash } from "../login/browser-binding.ts";
+import { finishAuthorization } from "../login/callback.ts";
+import { takeLogin } from "../login/login.ts";
+import { signInLimit } from "../login/login-admission.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
@@ -41,7 +26,22 @@ import {
   type Logins,
   openConsent,
   sealConsent,
-} from "./transaction.ts";
+} from "../login/transaction.ts";
+import { logoutRoutes } from "../logout/front-channel.ts";
+import type { Client } from "../oauth/client-metadata.ts";
+import { causes, OAuthError } from "../oauth/errors.ts";
+import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
+import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { authorizationResponse, pageErrors } from "../pages/error-handler.ts";
+import type { Html, Pages } from "../pages/shell.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Sealer } from "../storage/sealer.ts";
+import type { Records } from "../storage/store.ts";
+import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
+import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
+import { type Approvals, isOwnNavigation } from "./remembered-consent.ts";
+import { stopped } from "./stopped.ts";
 import { redirectTrust } from "./trusted-redirect.ts";
 
 export interface AuthorizationRooms {

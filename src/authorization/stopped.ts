@@ -1,6 +1,6 @@
 /** What stops a sign-in after its request was found good: the client, which waits for it, has to be told. */
 import type { Logger } from "pino";
-import { unexpected } from "../http/error-handler.ts";
+import type { AuthorizationRequest } from "../login/transaction.ts";
 import {
   AuthorizationError,
   type ErrorDetail,
@@ -11,7 +11,7 @@ import {
   UnavailableError,
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
-import type { AuthorizationRequest } from "./transaction.ts";
+import { unexpected } from "../pages/error-handler.ts";
 
 interface Circumstances {
   /** Where the person may try again if it was an outage. */

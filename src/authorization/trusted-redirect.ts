@@ -1,5 +1,5 @@
 /** Where an error may be sent before the user was asked. */
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { isThisComputer, type ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 

@@ -2,10 +2,10 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ClientCredentials, parse } from "../oauth/requests.ts";
-import type { DocumentAsker } from "./cimd-document-cache.ts";
 import { claimedClientId } from "./client-assertion.ts";
-import { atTokenEndpoint } from "./client-id-metadata.ts";
 import type { Clients } from "./find-client.ts";
+import { atTokenEndpoint } from "./metadata-documents/client-id-metadata.ts";
+import type { DocumentAsker } from "./metadata-documents/document-cache.ts";
 import { matchesHash } from "./register.ts";
 
 declare const proof: unique symbol;

@@ -3,8 +3,8 @@ import { createLocalJWKSet, decodeJwt, errors, type JSONWebKeySet, type JWTPaylo
 import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Records } from "../storage/store.ts";
-import { unavailable } from "./cimd-document-cache.ts";
-import { type FetchJwks, INVALID_JWKS } from "./cimd-jwks.ts";
+import { unavailable } from "./metadata-documents/document-cache.ts";
+import { type FetchJwks, INVALID_JWKS } from "./metadata-documents/jwks.ts";
 
 /** For `token_endpoint_auth_signing_alg_values_supported`: signatures that only the holder of a private key makes. */
 export const ASSERTION_ALGORITHMS: readonly string[] = [

@@ -2,9 +2,9 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { Store } from "../storage/store.ts";
-import type { DocumentAsker } from "./cimd-document-cache.ts";
-import type { KeySets } from "./cimd-jwks.ts";
-import type { ClientIdMetadata } from "./client-id-metadata.ts";
+import type { ClientIdMetadata } from "./metadata-documents/client-id-metadata.ts";
+import type { DocumentAsker } from "./metadata-documents/document-cache.ts";
+import type { KeySets } from "./metadata-documents/jwks.ts";
 
 export interface Clients {
   /**

@@ -1,13 +1,13 @@
 /** Dynamic client registration (RFC 7591) and its management by the client itself (RFC 7592). */
 
 import { timingSafeEqual } from "node:crypto";
-import type { Audit } from "../audit.ts";
+import type { Audit } from "../audit/audit.ts";
 import { type Client, type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../surroundings.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
 import type { Clients } from "./find-client.ts";
 
 /** The answer to a registration (RFC 7591 §3.2.1, RFC 7592 §3): all metadata as registered, after defaults. */

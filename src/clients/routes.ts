@@ -1,15 +1,15 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
 
 import { type Request, type RequestHandler, Router } from "express";
-import type { Registration } from "../config-clients.ts";
+import type { Registration } from "../config/clients.ts";
 import { type Bodies, jsonBody } from "../http/body.ts";
-import { jsonErrors } from "../http/error-handler.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitPerAddress } from "../http/rate-limit.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
+import { jsonErrors } from "../pages/error-handler.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
 import type { RateLimits } from "../storage/rate-limits.ts";
-import type { Surroundings } from "../surroundings.ts";
 import { matchesHash, type Registrations } from "./register.ts";
 
 const HOUR = 3_600;

@@ -1,7 +1,7 @@
 /** For orchestrators: is the process alive, and should it be sent requests? */
 import { type RequestHandler, Router } from "express";
-import type { Lifecycle } from "../lifecycle.ts";
-import { StoreRefusesError } from "../storage/redis-refusal.ts";
+import type { Lifecycle } from "../runtime/shutdown.ts";
+import { StoreRefusesError } from "../storage/redis/refusal.ts";
 import type { Records } from "../storage/store.ts";
 import { refuseOtherMethods } from "./methods.ts";
 

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
-import { withRequest } from "./current-request.ts";
+import { withRequest } from "../runtime/current-request.ts";
 
 // A URL may have 16 KB, and nobody pays for what it writes into the log.
 const MAX_PATH = 256;

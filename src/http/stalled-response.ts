@@ -3,7 +3,7 @@ import type { RequestHandler, Response } from "express";
 
 /**
  * Cuts the connection when what is left of a response that is complete makes no progress for so long. Until then whoever
- * writes it waits for the client (`drained` in mcp/web-response.ts). Afterwards node:http sets the time for the next request.
+ * writes it waits for the client (`drained` in mcp/transport/web-response.ts). Afterwards node:http sets the time for the next request.
  */
 export function cutWhenStalled(milliseconds: number): RequestHandler {
   return (_req, res, next) => {

@@ -1,5 +1,5 @@
 /** Counts what the audit log is told: decisions, calls, ends of sessions, codes that were issued. */
-import type { Audit } from "../audit.ts";
+import type { Audit } from "../audit/audit.ts";
 import type { Metrics } from "./metrics.ts";
 
 export function countDecisions(metrics: Metrics): Audit {

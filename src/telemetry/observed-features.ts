@@ -1,5 +1,5 @@
 /** Tools, resources and prompts, with an eye on how long they run. */
-import type { Features } from "../mcp/features.ts";
+import type { Features } from "../mcp/authoring/features.ts";
 import type { Observe } from "./operation.ts";
 
 export function observedFeatures<Declared extends Features>(declared: Declared, observe: Observe): Declared {

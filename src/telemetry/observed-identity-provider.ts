@@ -1,5 +1,5 @@
 /** The identity provider, with an eye on how long it takes and what it refuses. */
-import type { IdentityProvider } from "../upstream/identity-provider.ts";
+import type { IdentityProvider } from "../identity/identity-provider.ts";
 import type { Observe } from "./operation.ts";
 
 export function observedIdentityProvider(provider: IdentityProvider, observe: Observe): IdentityProvider {

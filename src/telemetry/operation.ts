@@ -1,6 +1,7 @@
 /** Watching what this server waits for: its store, the identity provider, and what tools, resources and prompts do. */
+
+import { UpstreamRefusal } from "../identity/identity-provider.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
-import { UpstreamRefusal } from "../upstream/identity-provider.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface Operation {

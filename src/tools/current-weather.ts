@@ -1,8 +1,8 @@
 /** current_weather: a tool that needs a scope and calls somebody else's API. */
 import { z } from "zod";
-import { getAccessToken } from "../mcp/access-token-context.ts";
-import { ToolError } from "../mcp/call.ts";
-import { defineTool } from "../mcp/define-tool.ts";
+import { defineTool } from "../mcp/authoring/define-tool.ts";
+import { ToolError } from "../mcp/authoring/request-context.ts";
+import { getAccessToken } from "../resource/access-token-context.ts";
 import { type OpenMeteo, WeatherError } from "./open-meteo.ts";
 
 const CurrentWeather = z.object({

@@ -1,5 +1,5 @@
 /** What this server offers. Adding a tool is a file beside this one and a line below. */
-import type { Tool } from "../mcp/define-tool.ts";
+import type { Tool } from "../mcp/authoring/define-tool.ts";
 import { currentWeather } from "./current-weather.ts";
 import { createOpenMeteo, type WeatherSettings } from "./open-meteo.ts";
 import { sayHello } from "./say-hello.ts";

@@ -1,7 +1,7 @@
 /** say_hello: the smallest tool there is. */
 import { z } from "zod";
-import { getAccessToken } from "../mcp/access-token-context.ts";
-import { defineTool } from "../mcp/define-tool.ts";
+import { defineTool } from "../mcp/authoring/define-tool.ts";
+import { getAccessToken } from "../resource/access-token-context.ts";
 
 export const sayHello = defineTool({
   name: "say_hello",

@@ -1,5 +1,5 @@
 /** weather://conditions: a resource with a scope; every word that current_weather uses. */
-import { defineResource } from "../mcp/define-resource.ts";
+import { defineResource } from "../mcp/authoring/define-resource.ts";
 import { conditionWords } from "./open-meteo.ts";
 
 export const weatherConditions = defineResource({

@@ -1,6 +1,6 @@
 /** what_to_wear: a prompt with a scope and an argument, for people to pick in their client. */
 import { z } from "zod";
-import { definePrompt } from "../mcp/define-prompt.ts";
+import { definePrompt } from "../mcp/authoring/define-prompt.ts";
 
 export const whatToWear = definePrompt({
   name: "what_to_wear",

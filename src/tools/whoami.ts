@@ -1,7 +1,7 @@
 /** whoami: who the caller is, as this server sees them. Needs no scope beyond being signed in. */
 import { z } from "zod";
-import { getAccessToken } from "../mcp/access-token-context.ts";
-import { defineTool } from "../mcp/define-tool.ts";
+import { defineTool } from "../mcp/authoring/define-tool.ts";
+import { getAccessToken } from "../resource/access-token-context.ts";
 
 export const whoami = defineTool({
   name: "whoami",

@@ -8,13 +8,13 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
+import { Grant } from "../../src/grants/grant.ts";
+import { readToken } from "../../src/grants/opaque-token.ts";
 import { Client } from "../../src/oauth/client-metadata.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { redisRecords } from "../../src/storage/redis.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { Records } from "../../src/storage/store.ts";
-import { Grant } from "../../src/tokens/grant.ts";
-import { readToken } from "../../src/tokens/opaque-token.ts";
 import { ready } from "../storage/support.ts";
 import { Browser, signIn } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
@@ -29,7 +29,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
-import { SECRET_KEY } from "../support/stage.ts";
+import { SECRET_KEY } from "../support/test-server.ts";
 import { collectSecrets } from "../telemetry/secrets.ts";
 import {
   type Admin,

@@ -2,11 +2,11 @@
 import { spawn } from "node:child_process";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
-import { runAdmin } from "../../src/admin/program.ts";
-import type { Streams } from "../../src/admin/terminal.ts";
+import { runAdmin } from "../../src/cli/admin/program.ts";
+import type { Streams } from "../../src/cli/admin/terminal.ts";
 import { builtProgram } from "../support/built-program.ts";
 import type { Cluster } from "../support/cluster.ts";
-import { AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+import { AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
 export interface Ran {
   code: number | null;

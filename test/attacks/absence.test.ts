@@ -8,14 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from "jose";
-import type { DemoUser } from "../../src/dev/identity-provider.ts";
+import type { DemoUser } from "../../dev/identity-provider/identity-provider.ts";
+import { readPolicy } from "../../src/access/live-policy.ts";
+import { membershipProblem } from "../../src/access/membership.ts";
+import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { readPolicy } from "../../src/policy/live-policy.ts";
-import { membershipProblem } from "../../src/policy/membership.ts";
-import { createPolicy, type Policy } from "../../src/policy/policy.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { ALICE, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, type Stage, startStage } from "../support/test-server.ts";
 
 function policyOf(text: string): Policy {
   const path = join(mkdtempSync(join(tmpdir(), "absence-")), "policy.yaml");

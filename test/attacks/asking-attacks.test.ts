@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, beforeEach, describe, type TestContext, test } from "node:test";
 import { z } from "zod";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { elicit, inputRequired } from "../../src/mcp/input-required.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import {
   burnNote,
@@ -27,7 +27,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 /** What became of words for a client that had left: settled when all are. */
 let toldTheGone: Promise<PromiseSettledResult<void>[]>;

@@ -14,7 +14,7 @@ import {
   signInForTokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,

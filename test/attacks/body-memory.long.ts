@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, type Registered, register, signInForTokens } from "../support/oauth-client.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { ALICE, AUDIENCE, BOB, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, BOB, SECRET_KEY } from "../support/test-server.ts";
 
 const MEGABYTE = 1_048_576;
 /** What a sender sees that is cut while it sends. */

@@ -10,7 +10,7 @@ import {
   redeem,
   register,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import {
   assertLoginFailed,
   assertPage,

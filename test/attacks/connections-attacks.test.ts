@@ -4,10 +4,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
 import express from "express";
-import { finishAuthorization } from "../../src/authorization/callback.ts";
-import type { ClientLogin, ConnectionsLogin } from "../../src/authorization/transaction.ts";
-import { finishSignIn } from "../../src/connections/sign-in.ts";
+import { finishSignIn } from "../../src/account/sign-in.ts";
 import { hostCookie } from "../../src/http/host-cookie.ts";
+import { finishAuthorization } from "../../src/login/callback.ts";
+import type { ClientLogin, ConnectionsLogin } from "../../src/login/transaction.ts";
 import { Browser, type Page, signIn } from "../support/browser.ts";
 import { endFormOf, entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
@@ -21,7 +21,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { assertPage, assertRefusedPage, knock, PERSON, type Reply, reasonOf, Secrets } from "./support.ts";
 
 const COOKIE = "mcp-connections";

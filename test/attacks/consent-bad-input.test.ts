@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,

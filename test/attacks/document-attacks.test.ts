@@ -23,7 +23,7 @@ import {
   signInForTokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const DAYS = 86_400;
 const MADE_UP = "A".repeat(22 + 43);

@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt } from "jose";
 import { pino } from "pino";
+import { allowEverything, type Policy } from "../../src/access/policy.ts";
+import { Grant } from "../../src/grants/grant.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { allowEverything, type Policy } from "../../src/policy/policy.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Grant } from "../../src/tokens/grant.ts";
 import { adminOf } from "../admin/support.ts";
 import { Browser } from "../support/browser.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
@@ -33,7 +33,7 @@ import {
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 /** One person with one client; each cell of the matrix has its own. */
 interface Cell {
@@ -48,7 +48,7 @@ interface Cell {
 interface Ending {
   /** The reason in the audit log; undefined where no grant ends. */
   reason?: string;
-  /** Whether the provider is told (MEANT_FOR_GOOD in src/tokens/grants.ts). */
+  /** Whether the provider is told (MEANT_FOR_GOOD in src/grants/grants.ts). */
   forGood?: true;
   /** What may be under way when it comes. */
   during: ReadonlyArray<"sign-in" | "code" | "refresh" | "lost answer">;

@@ -17,7 +17,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
 const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });

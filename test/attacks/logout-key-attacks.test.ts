@@ -8,7 +8,7 @@ import { afterEach, before, describe, test } from "node:test";
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import { callTool, postForm, type Registered, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const EVENTS = { "http://schemas.openid.net/event/backchannel-logout": {} };
 type SigningKey = Awaited<ReturnType<typeof generateKeyPair>>["privateKey"];

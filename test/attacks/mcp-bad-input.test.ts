@@ -4,9 +4,9 @@ import { connect } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay, setImmediate as immediate } from "node:timers/promises";
 import { z } from "zod";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { redeem, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { knock, PERSON, type Reply, reasonOf, Secrets } from "./support.ts";
 
 /** Counts how often it ran: what a refused call must not change, even if its answer is lost. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { authorize, authorizeUrl, newBrowser, REDIRECT_URI, register } from "../support/oauth-client.ts";
-import { startStage } from "../support/stage.ts";
+import { startStage } from "../support/test-server.ts";
 import { assertPage, assertRefused, assertRefusedPage, knock, PERSON, PROGRAM } from "./support.ts";
 
 const ELSEWHERE = "https://phishing.example/cb?x=1";

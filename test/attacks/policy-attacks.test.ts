@@ -13,16 +13,16 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { pino } from "pino";
-import { openAuditStream } from "../../src/audit.ts";
-import { loadConfig } from "../../src/config.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { type LivePolicy, watchPolicy } from "../../src/access/live-policy.ts";
+import { createPermissions } from "../../src/access/permissions.ts";
+import { createPolicy } from "../../src/access/policy.ts";
+import type { Asker, Rule } from "../../src/access/rule.ts";
+import { openAuditStream } from "../../src/audit/audit.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { type LivePolicy, watchPolicy } from "../../src/policy/live-policy.ts";
-import { createPermissions } from "../../src/policy/permissions.ts";
-import { createPolicy } from "../../src/policy/policy.ts";
-import type { Asker, Rule } from "../../src/policy/rule.ts";
-import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
@@ -34,7 +34,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { ALICE, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const known = {
   scopes: ["weather:read"],

@@ -18,7 +18,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const MINUTES = 60;
 const LOGOUT = { "http://schemas.openid.net/event/backchannel-logout": {} };

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { authorizeUrl, REDIRECT_URI, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { assertPage, assertRefused, knock, PERSON, reasonOf, Secrets } from "./support.ts";
 
 describe("bad input at /register", () => {

@@ -4,7 +4,7 @@ import { after, describe, test } from "node:test";
 import { createClient } from "@keyv/redis";
 import { type Answer, postJson, redeem, register } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer, startRedis } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

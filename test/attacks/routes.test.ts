@@ -5,12 +5,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
-import { buildApp } from "../../src/app.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import { buildApp } from "../../src/server/mount.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
-import { createOidcProvider } from "../../src/upstream/oidc.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
 import { type Knock, knock, reasonOf } from "./support.ts";
 
 interface Entry {

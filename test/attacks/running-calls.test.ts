@@ -9,13 +9,13 @@ import { after, before, describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { z } from "zod";
-import { requireScopes } from "../../src/mcp/access-token-context.ts";
-import type { Call } from "../../src/mcp/call.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { featuresOf } from "../../src/mcp/existing-server.ts";
-import { elicit, inputRequired } from "../../src/mcp/input-required.ts";
-import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/policy/policy.ts";
-import { parsePolicy } from "../../src/policy/policy-file.ts";
+import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/access/policy.ts";
+import { parsePolicy } from "../../src/access/policy-file.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
+import type { Call } from "../../src/mcp/authoring/request-context.ts";
+import { featuresOf } from "../../src/mcp/backends/existing-server.ts";
+import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { adminOf } from "../admin/support.ts";
 import { introduce, reply } from "../support/asking.ts";
 import { signIn } from "../support/browser.ts";
@@ -36,7 +36,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

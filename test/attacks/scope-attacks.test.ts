@@ -5,12 +5,12 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { withConsentedScopes } from "../../src/authorization/consent.ts";
-import type { AwaitingConsent } from "../../src/authorization/transaction.ts";
-import { getAccessToken, requireScopes } from "../../src/mcp/access-token-context.ts";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import type { AwaitingConsent } from "../../src/login/transaction.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
+import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
 import { signIn } from "../support/browser.ts";
 import {
   authorize,
@@ -25,7 +25,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See orders",

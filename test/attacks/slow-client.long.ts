@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { SECRET_KEY, startStage } from "../support/stage.ts";
+import { SECRET_KEY, startStage } from "../support/test-server.ts";
 
 describe("a slow client", { concurrency: true }, () => {
   let server: ServerProcess;

@@ -1,7 +1,7 @@
 /** How these tests knock, and what every refusal must be: a status, a code, advice, a reason in the log, no secret. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Stage } from "../support/stage.ts";
+import type { Stage } from "../support/test-server.ts";
 
 export interface Reply {
   status: number;

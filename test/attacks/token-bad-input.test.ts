@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { z } from "zod";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import {
   authorize,
   callTool,
@@ -15,7 +15,7 @@ import {
   type Tokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { assertRefused, knock, type Refusal, type Reply, reasonOf, Secrets } from "./support.ts";
 
 type Fields = Record<string, string | undefined>;

@@ -11,7 +11,7 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorize, callTool, newBrowser, redeem, register } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("/connections in a real browser", { skip: skipWithoutChromium() }, () => {
   let stage: Stage;

@@ -9,14 +9,14 @@ import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import express from "express";
 import type { Browser, BrowserContext, Page } from "playwright-core";
-import { pageErrors } from "../../src/http/error-handler.ts";
-import { createPages } from "../../src/http/pages.ts";
 import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
+import { pageErrors } from "../../src/pages/error-handler.ts";
+import { createPages } from "../../src/pages/shell.ts";
 import { fetchFrom, type Site, sendJson, silent, startSite } from "../clients/support.ts";
 import { launchChromium, SIZES, scrollsSideways, skipWithoutChromium } from "../support/chromium.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const SMALLEST = { width: 320, height: 568 };
 
@@ -30,7 +30,7 @@ interface Expected {
 
 const titles = new Set(
   [
-    ...readFileSync(new URL("../../src/http/error-page.ts", import.meta.url), "utf8").matchAll(
+    ...readFileSync(new URL("../../src/pages/error-page.ts", import.meta.url), "utf8").matchAll(
       /\btitle: "([^"]+)"/g,
     ),
   ].map(([, title = ""]) => title),

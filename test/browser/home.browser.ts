@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { weatherConditions } from "../../src/tools/weather-conditions.ts";
 import { whatToWear } from "../../src/tools/what-to-wear.ts";
 import {
@@ -15,7 +15,7 @@ import {
   scrollsSideways,
   skipWithoutChromium,
 } from "../support/chromium.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const SMALLEST = { width: 320, height: 568 };
 

@@ -13,7 +13,7 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorizeUrl, type Registered, redeem, register, toolNames } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
 
 describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   let stage: Stage;

@@ -4,16 +4,16 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { exportJWK, generateKeyPair, type JSONWebKeySet, SignJWT } from "jose";
-import { createKeySets, type FetchJwks } from "../../src/clients/cimd-jwks.ts";
 import {
   type AssertingClient,
   claimedClientId,
   JWT_BEARER,
   verifyClientAssertion,
 } from "../../src/clients/client-assertion.ts";
+import { createKeySets, type FetchJwks } from "../../src/clients/metadata-documents/jwks.ts";
 import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
-import { redisRecords } from "../../src/storage/redis.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
 import type { Records } from "../../src/storage/store.ts";
 import { redisForTests } from "../support/redis.ts";
 import { fetchFrom, type Site, STRANGER, sendJson, silent, startSite } from "./support.ts";

@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import type { CacheLimits } from "../../src/clients/cimd-document-cache.ts";
-import type { DomainPolicy } from "../../src/clients/cimd-domain-policy.ts";
 import {
   atTokenEndpoint,
   ClientMetadataError,
   createClientIdMetadata,
   isClientIdUrl,
-} from "../../src/clients/client-id-metadata.ts";
-import type { SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+} from "../../src/clients/metadata-documents/client-id-metadata.ts";
+import type { CacheLimits } from "../../src/clients/metadata-documents/document-cache.ts";
+import type { DomainPolicy } from "../../src/clients/metadata-documents/domain-policy.ts";
+import type { SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
 import { redirectUriPolicy } from "../../src/oauth/redirect-uri.ts";
 import { fetchFrom, HOST, type Site, STRANGER, sendJson, silent, startSite } from "./support.ts";

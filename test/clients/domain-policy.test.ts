@@ -5,7 +5,7 @@ import {
   type DomainPolicy,
   domainRefusal,
   parseDomainPattern,
-} from "../../src/clients/cimd-domain-policy.ts";
+} from "../../src/clients/metadata-documents/domain-policy.ts";
 
 function pattern(text: string): string {
   const result = parseDomainPattern(text);

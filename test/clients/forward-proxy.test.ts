@@ -1,8 +1,12 @@
 /** Fetching from where a stranger says, through a forward proxy: what is refused before it is asked, and what it cannot change. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { isInsideName } from "../../src/clients/forward-proxy.ts";
-import { createSafeFetch, SafeFetchError, type SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+import { isInsideName } from "../../src/clients/metadata-documents/forward-proxy.ts";
+import {
+  createSafeFetch,
+  SafeFetchError,
+  type SafeFetchOptions,
+} from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { causes } from "../../src/oauth/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { type ForwardProxy, startForwardProxy } from "../support/forward-proxy.ts";

@@ -8,7 +8,7 @@ import {
   isGlobalUnicast,
   SafeFetchError,
   type SafeFetchOptions,
-} from "../../src/clients/safe-fetch.ts";
+} from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { fetchFrom, HOST, type Site, sendJson, startRawSite, startSite } from "./support.ts";
 
 let site: Site;

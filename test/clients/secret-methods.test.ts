@@ -9,7 +9,7 @@ import {
   register,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const SECRET = "the-secret-of-a-client-in-the-configuration-0123456789";
 const WAYS = ["client_secret_basic", "client_secret_post"] as const;

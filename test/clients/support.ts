@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { pino } from "pino";
-import type { DocumentAsker } from "../../src/clients/cimd-document-cache.ts";
-import { createSafeFetch, type SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+import type { DocumentAsker } from "../../src/clients/metadata-documents/document-cache.ts";
+import { createSafeFetch, type SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 
 /** Somebody whose fetches nobody counts, and who holds no grant. */
 export const STRANGER: DocumentAsker = {

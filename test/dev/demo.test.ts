@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
-import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import { builtProgram } from "../support/built-program.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { readToken } from "../../src/grants/opaque-token.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { readToken } from "../../src/tokens/opaque-token.ts";
 import { freePort } from "../support/free-port.ts";
 import {
   type Answer,
@@ -51,7 +51,7 @@ describe("npm run dev", () => {
   });
 
   async function start(): Promise<void> {
-    const child = spawn(process.execPath, ["--import", "tsx", "src/dev/dev.ts"], {
+    const child = spawn(process.execPath, ["--import", "tsx", "dev/watch/dev.ts"], {
       cwd: project,
       env: { PATH: process.env.PATH, PORT: String(port) },
       stdio: ["ignore", "pipe", "pipe"],

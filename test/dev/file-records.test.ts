@@ -4,7 +4,7 @@ import { appendFileSync, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { fileRecords } from "../../src/dev/file-records.ts";
+import { fileRecords } from "../../dev/watch/file-records.ts";
 
 const newPath = () => join(mkdtempSync(join(tmpdir(), "file-records-")), "records");
 

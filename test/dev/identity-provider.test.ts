@@ -10,7 +10,7 @@ import {
   type IdentityProviderOptions,
   type RunningIdentityProvider,
   startIdentityProvider,
-} from "../../src/dev/identity-provider.ts";
+} from "../../dev/identity-provider/identity-provider.ts";
 import { Browser, type Page, signIn } from "../support/browser.ts";
 
 const redirectUri = "http://localhost:9/auth/callback";

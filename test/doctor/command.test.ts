@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
-import type { Finding } from "../../src/doctor/finding.ts";
-import { settingNames } from "../../src/doctor/settings.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import type { Finding } from "../../src/cli/doctor/finding.ts";
+import { settingNames } from "../../src/cli/doctor/settings.ts";
 import { freePort } from "../support/free-port.ts";
 import { startServerProcess } from "../support/server-process.ts";
 import {

@@ -1,23 +1,23 @@
 /** What the doctor makes of answers: tables, so that every provider's habit has its line. None of it asks anybody. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { loadConfig } from "../../src/config.ts";
-import { judgeCertificate } from "../../src/doctor/certificate.ts";
-import { aheadOfDateHeader, clockFinding } from "../../src/doctor/clock.ts";
-import { checkNode } from "../../src/doctor/program.ts";
-import { judge, judgeRefresh, type Refusal, refusalKind } from "../../src/doctor/provider-client.ts";
-import { checkCapabilities, checkIssuer } from "../../src/doctor/provider-discovery.ts";
-import { judgeSignIn, type Outcome, type SignInAnswers } from "../../src/doctor/provider-sign-in.ts";
-import { FORGED, judgeViews } from "../../src/doctor/proxy-headers.ts";
+import { judgeCertificate } from "../../src/cli/doctor/certificate.ts";
+import { aheadOfDateHeader, clockFinding } from "../../src/cli/doctor/clock.ts";
+import { checkNode } from "../../src/cli/doctor/program.ts";
+import { judge, judgeRefresh, type Refusal, refusalKind } from "../../src/cli/doctor/provider-client.ts";
+import { checkCapabilities, checkIssuer } from "../../src/cli/doctor/provider-discovery.ts";
+import { judgeSignIn, type Outcome, type SignInAnswers } from "../../src/cli/doctor/provider-sign-in.ts";
+import { FORGED, judgeViews } from "../../src/cli/doctor/proxy-headers.ts";
 import {
   judgeEviction,
   judgeMemory,
   judgePersistence,
   judgeVersion,
   parseInfo,
-} from "../../src/doctor/redis-info.ts";
-import { redisTrouble } from "../../src/doctor/redis-trouble.ts";
-import { registration } from "../../src/doctor/registration.ts";
+} from "../../src/cli/doctor/redis-info.ts";
+import { redisTrouble } from "../../src/cli/doctor/redis-trouble.ts";
+import { registration } from "../../src/cli/doctor/registration.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import type { DoctorView } from "../../src/http/doctor-view.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { lineOf, NOTHING_WORKS } from "./support.ts";

@@ -5,7 +5,7 @@ import {
   type Character,
   type RunningIdentityProvider,
   startIdentityProvider,
-} from "../../src/dev/identity-provider.ts";
+} from "../../dev/identity-provider/identity-provider.ts";
 import { sendJson, startSite } from "../clients/support.ts";
 import { AUDIENCE, CLIENT_SECRET, listen, listenSilently, look, NOTHING_WORKS } from "./support.ts";
 

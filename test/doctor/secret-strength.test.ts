@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { secretStrength } from "../../src/doctor/secret-strength.ts";
+import { secretStrength } from "../../src/cli/doctor/secret-strength.ts";
 
 const statusOf = (key: string) => secretStrength([key]).map(({ status }) => status);
 

@@ -8,8 +8,8 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { examine } from "../../src/doctor/examine.ts";
-import type { Finding } from "../../src/doctor/finding.ts";
+import { examine } from "../../src/cli/doctor/examine.ts";
+import type { Finding } from "../../src/cli/doctor/finding.ts";
 import { createTools, prompts, resources, scopes } from "../../src/tools/index.ts";
 import { builtProgram } from "../support/built-program.ts";
 

@@ -1,11 +1,11 @@
 /** `doctor token`: why a bearer token is accepted or refused, by what the server itself decides, changing nothing. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { silentRooms } from "../../src/doctor/program.ts";
-import { explainToken, readPresented } from "../../src/doctor/token.ts";
-import { knownNames } from "../../src/mcp/features.ts";
-import { createPolicy } from "../../src/policy/policy.ts";
-import { parsePolicy } from "../../src/policy/policy-file.ts";
+import { createPolicy } from "../../src/access/policy.ts";
+import { parsePolicy } from "../../src/access/policy-file.ts";
+import { silentRooms } from "../../src/cli/doctor/program.ts";
+import { explainToken, readPresented } from "../../src/cli/doctor/token.ts";
+import { knownNames } from "../../src/mcp/authoring/features.ts";
 import {
   authorize,
   callTool,
@@ -17,7 +17,7 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { FEATURES, runDoctor, seen } from "./support.ts";
 
 const redis = await redisForTests();

@@ -183,7 +183,7 @@ describe("examples/policy/", () => {
       [];
     const explained = await promisify(execFile)(
       process.execPath,
-      ["--import", "tsx", "src/bin.ts", ...line.split(" ")],
+      ["--import", "tsx", "src/cli/bin.ts", ...line.split(" ")],
       {
         env: {
           PATH: process.env.PATH,

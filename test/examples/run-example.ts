@@ -1,7 +1,7 @@
 /** Runs one of examples/ beside its own identity provider, as `npm run example` does. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { EXAMPLES, startExample } from "../../src/dev/start-example.ts";
+import { EXAMPLES, startExample } from "../../dev/start-example.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 
@@ -34,7 +34,7 @@ export async function runExample(name: string): Promise<RunningExample> {
 /** The command itself. */
 export async function runExampleCommand(name: string): Promise<RunningExample> {
   const port = await freePort();
-  const child = spawn(process.execPath, ["--import", "tsx", "src/dev/example.ts", name], {
+  const child = spawn(process.execPath, ["--import", "tsx", "dev/example.ts", name], {
     env: { PATH: process.env.PATH, PORT: String(port) },
     stdio: ["ignore", "pipe", "pipe"],
   });

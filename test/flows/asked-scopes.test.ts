@@ -12,7 +12,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const MANY = Array.from({ length: 30 }, (_, n) => `department-${n}:documents:read-write`);
 

@@ -9,12 +9,12 @@ import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { z } from "zod";
-import { ToolError } from "../../src/mcp/call.ts";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { acceptedContent, elicit, inputRequired } from "../../src/mcp/input-required.ts";
-import { policyOf } from "../policy/support.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { acceptedContent, elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
+import { ToolError } from "../../src/mcp/authoring/request-context.ts";
+import { policyOf } from "../access/support.ts";
 import {
   burnNote,
   cancel,
@@ -28,7 +28,7 @@ import {
 } from "../support/asking.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 const elicitation = { elicitation: {} };

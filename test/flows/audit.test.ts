@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
-import { createAudit, openAuditStream } from "../../src/audit.ts";
+import { createAudit, openAuditStream } from "../../src/audit/audit.ts";
 import {
   authorize,
   callTool,
@@ -17,7 +17,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 type Line = Record<string, unknown>;
 

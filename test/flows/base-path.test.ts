@@ -20,7 +20,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 for (const stripsBasePath of [false, true])
   describe(`https://host/tools behind a proxy that ${stripsBasePath ? "strips" : "keeps"} the path`, () => {

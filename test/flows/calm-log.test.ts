@@ -1,7 +1,7 @@
 /** What clients do every day is not written down as a fault, and what they are told can be read. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,
@@ -11,7 +11,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const ORIGINS = ["app://obsidian.md", "vscode-webview://0abc-1", "chrome-extension://abcdefghijklmnop"];
 

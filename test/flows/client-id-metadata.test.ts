@@ -16,7 +16,7 @@ import {
   revoke,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("a client with a metadata document", () => {
   let stage: Stage;

@@ -7,7 +7,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/redis-admin.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("a session in use, while Redis is away", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;

@@ -15,7 +15,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

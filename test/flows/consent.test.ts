@@ -10,7 +10,7 @@ import {
   register,
   toolNames,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 /** Sign in at the provider if asked, and come back to the client. */
 async function finish(

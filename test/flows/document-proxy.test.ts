@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
-import type { SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+import type { SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { fetchFrom, HOST, type Site, sendJson, startSite } from "../clients/support.ts";
 import { NOTHING_WORKS, runDoctor } from "../doctor/support.ts";
 import { eventually } from "../support/eventually.ts";
@@ -18,7 +18,7 @@ import {
   VERIFIER,
 } from "../support/oauth-client.ts";
 import { startServerProcess } from "../support/server-process.ts";
-import { SECRET_KEY, type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { SECRET_KEY, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const PROBE = "https://claude.example.com/known.json";
 

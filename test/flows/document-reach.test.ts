@@ -2,12 +2,15 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { pino } from "pino";
-import { createDocumentReach, type LiveDocumentReach } from "../../src/clients/document-reach.ts";
-import type { SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+import {
+  createDocumentReach,
+  type LiveDocumentReach,
+} from "../../src/clients/metadata-documents/document-reach.ts";
+import type { SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { authorizeUrl, getJson, newBrowser, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("clients' metadata documents", () => {
   let site: Site;

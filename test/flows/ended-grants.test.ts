@@ -20,7 +20,7 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("a grant that ended", () => {
   let stage: Stage;

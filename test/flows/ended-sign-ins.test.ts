@@ -15,7 +15,7 @@ import {
   register,
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("a sign-out while a sign-in is under way", () => {
   let stage: Stage;

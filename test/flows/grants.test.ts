@@ -17,7 +17,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { SECRET_KEY, startStage } from "../support/stage.ts";
+import { SECRET_KEY, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

@@ -5,11 +5,11 @@ import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { text as textFrom } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const PERSON = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
 const NASTY = `"Zoë's" </title></style></script><script>alert(1)</script> $(id) \`id\``;

@@ -10,7 +10,7 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const SECRET = "the-secret-of-another-resource-server-0123456789";
 

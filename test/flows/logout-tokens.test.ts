@@ -13,7 +13,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("a logout token", () => {
   let stage: Stage;

@@ -19,7 +19,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("logout", () => {
   let stage: Stage;

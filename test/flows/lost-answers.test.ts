@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
 import { z } from "zod";
-import { createLifecycle } from "../../src/lifecycle.ts";
+import { createLifecycle } from "../../src/runtime/shutdown.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { type RedisOptions, redisRecords } from "../../src/storage/redis.ts";
+import { type RedisOptions, redisRecords } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { ready, silent } from "../storage/support.ts";
 import { openConnections } from "../support/connections.ts";
@@ -28,7 +28,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const DELETE_OF_GRANT = /'DEL'[\s\S]*:grant:/;
 const WRITE_OF_GRANT = /'SET'[\s\S]*:grant:/;

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
+import { Grant } from "../../src/grants/grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Grant } from "../../src/tokens/grant.ts";
 import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
@@ -16,7 +16,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
 

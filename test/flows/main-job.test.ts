@@ -16,7 +16,7 @@ import {
   VERIFIER,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
-import type { Character } from "../../src/dev/identity-provider.ts";
+import type { Character } from "../../dev/identity-provider/identity-provider.ts";
+import { Grant } from "../../src/grants/grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Grant } from "../../src/tokens/grant.ts";
 import { signIn } from "../support/browser.ts";
 import { entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
@@ -18,7 +18,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
 const SAID =

@@ -16,7 +16,7 @@ import { eventually } from "../support/eventually.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { newBrowser, REDIRECT_URI } from "../support/oauth-client.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 interface Sdk {
   name: string;

@@ -8,12 +8,12 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { requireScopes } from "../../src/mcp/access-token-context.ts";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { type LivePolicy, watchPolicy } from "../../src/access/live-policy.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { type LivePolicy, watchPolicy } from "../../src/policy/live-policy.ts";
+import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { signIn } from "../support/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
 import {
@@ -31,7 +31,7 @@ import {
   toolNames,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { ALICE, BOB, SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

@@ -8,12 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { builtProgram } from "../support/built-program.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register, rpc } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
-import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
 const children: ChildProcess[] = [];
 

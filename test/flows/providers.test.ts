@@ -1,9 +1,9 @@
 /** Identity providers differ: each character signs a user in, and the scopes and claims come out the same. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Character } from "../../src/dev/identity-provider.ts";
+import type { Character } from "../../dev/identity-provider/identity-provider.ts";
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { startStage } from "../support/stage.ts";
+import { startStage } from "../support/test-server.ts";
 
 const characters: Array<[string, Character, Record<string, string>?]> = [
   ["like Auth0 with an audience", { permissionsClaim: true }],

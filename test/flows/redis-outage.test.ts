@@ -15,7 +15,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const UNKNOWN_TOKEN = `mcp_at_${"A".repeat(65)}`;
 

@@ -12,7 +12,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { scrape } from "../telemetry/scrape.ts";
 
 const redis = await redisForTests();

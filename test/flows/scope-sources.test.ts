@@ -1,7 +1,7 @@
 /** Where a user's scopes come from, over HTTP: what the operator believes, and nothing else, becomes a scope here. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type Character, type DemoUser, GOOGLE } from "../../src/dev/identity-provider.ts";
+import { type Character, type DemoUser, GOOGLE } from "../../dev/identity-provider/identity-provider.ts";
 import {
   authorize,
   callTool,
@@ -12,7 +12,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const ROLE_MAP =
   '{"Weather Forecaster":["weather:read"],"[object Object]":["weather:read"],"7":["weather:read"]}';

@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { requireScopes } from "../../src/mcp/access-token-context.ts";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
+import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
@@ -25,7 +25,7 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { ALICE, type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { ALICE, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See your orders",

@@ -13,7 +13,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 
 describe("a sign-in that stops", () => {
   let stage: Stage | undefined;

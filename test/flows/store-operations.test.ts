@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { startStage } from "../support/stage.ts";
+import { startStage } from "../support/test-server.ts";
 import { scrape } from "../telemetry/scrape.ts";
 
 const redis = await redisForTests();

@@ -1,8 +1,8 @@
 /** What the server finds in its store and did not write as it is: of another version, moved, or another deployment's. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { readToken } from "../../src/grants/opaque-token.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { readToken } from "../../src/tokens/opaque-token.ts";
 import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
@@ -15,7 +15,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
-import { SECRET_KEY, startStage } from "../support/stage.ts";
+import { SECRET_KEY, startStage } from "../support/test-server.ts";
 
 const grantKey = (tokens: Tokens) => `grant:${readToken("access", tokens.access_token)?.grantId}`;
 

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { getAccessToken } from "../../src/mcp/access-token-context.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/policy/policy.ts";
+import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/access/policy.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { getAccessToken } from "../../src/resource/access-token-context.ts";
 import { callTool, type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 interface Sent {
   method: string;

@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import express from "express";
 import { cutWhenStalled } from "../../src/http/stalled-response.ts";
-import { drained } from "../../src/mcp/web-response.ts";
+import { drained } from "../../src/mcp/transport/web-response.ts";
 import { eventually } from "../support/eventually.ts";
 
 const SIZE = 32e6; // more than sockets hold

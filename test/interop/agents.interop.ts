@@ -4,12 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { createDocumentReach } from "../../src/clients/document-reach.ts";
-import type { SafeFetch, SafeFetchOptions } from "../../src/clients/safe-fetch.ts";
+import { createDocumentReach } from "../../src/clients/metadata-documents/document-reach.ts";
+import type { SafeFetch, SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { fetchFrom, type Site, sendJson, silent, startSite } from "../clients/support.ts";
 import { getJson } from "../support/oauth-client.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, type StageOptions, startStage } from "../support/stage.ts";
+import { type Stage, type StageOptions, startStage } from "../support/test-server.ts";
 import { type Agent, agents, type Running } from "./agents.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { type ScriptedModel, startScriptedModel } from "./scripted-model.ts";

@@ -8,7 +8,7 @@ import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts
 import { signIn } from "../support/browser.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { failures, runSuite, suite, type Verdict } from "./suite.ts";
 
 describe("the official conformance suite, authorization server", () => {

@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { type BearerProxy, startBearerProxy } from "./bearer-proxy.ts";
 import * as everything from "./everything.ts";
 import { failures, runSuite, suite, suiteOf2025, type Verdict } from "./suite.ts";

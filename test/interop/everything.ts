@@ -5,9 +5,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { CallToolResult } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import {
   acceptedContent,
   createMessage,
@@ -15,7 +15,7 @@ import {
   inputRequired,
   inputResponse,
   listRoots,
-} from "../../src/mcp/input-required.ts";
+} from "../../src/mcp/authoring/input-required.ts";
 
 const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";

@@ -11,7 +11,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { eventually } from "../support/eventually.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { node22, node22Version } from "./node-22.ts";
 

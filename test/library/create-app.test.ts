@@ -8,7 +8,10 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import express from "express";
 import { pino } from "pino";
-import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import {
+  type RunningIdentityProvider,
+  startIdentityProvider,
+} from "../../dev/identity-provider/identity-provider.ts";
 import {
   type App,
   type Config,
@@ -28,7 +31,7 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { ALICE, AUDIENCE, BOB, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, BOB, SECRET_KEY } from "../support/test-server.ts";
 
 const silent = pino({ level: "silent" });
 const whoami = defineTool({ name: "whoami", description: "Who", run: () => getAccessToken().subject });

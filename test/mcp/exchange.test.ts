@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, inputRequired, Server } from "@modelcontextprotocol/server";
 import express from "express";
-import { exchange, ordinaryRequest } from "../../src/mcp/exchange.ts";
+import { exchange, ordinaryRequest } from "../../src/mcp/transport/direct-transport.ts";
 
 const NEW = "2026-07-28";
 

@@ -9,7 +9,7 @@ import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprot
 import { z } from "zod";
 import { featuresOf, getAccessToken, getUpstreamAccessToken, requireScopes } from "../../src/index.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const text = (words: string) => ({ content: [{ type: "text" as const, text: words }] });
 

@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { differences, manifestOf } from "../../src/mcp/manifest.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { differences, manifestOf } from "../../src/mcp/authoring/manifest.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
 import { builtProgram } from "../support/built-program.ts";
-import { SECRET_KEY } from "../support/stage.ts";
+import { SECRET_KEY } from "../support/test-server.ts";
 
 function offered({
   description = "Orders",

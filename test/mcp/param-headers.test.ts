@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { z } from "zod";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { disagreement, paramHeaders } from "../../src/mcp/param-headers.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { disagreement, paramHeaders } from "../../src/mcp/transport/param-headers.ts";
 import { modern } from "../support/asking.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const marked = (schema: z.ZodType, header: unknown) => schema.meta({ "x-mcp-header": header });
 const toolWith = (input: z.ZodObject) =>

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, mock, test } from "node:test";
 import { pino } from "pino";
-import { AskedQuestion, createQuestions } from "../../src/mcp/questions.ts";
+import { AskedQuestion, createQuestions } from "../../src/mcp/server/server-requests.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryRecords } from "../../src/storage/memory.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { SECRET_KEY } from "../support/stage.ts";
+import { SECRET_KEY } from "../support/test-server.ts";
 
 const log = pino({ level: "silent" });
 

@@ -1,15 +1,15 @@
 /**
  * What the transport asks for, at our endpoint and in both protocol generations. The SDK does most of it; that it is
- * done behind our gate and in our shortcut (`mcp/exchange.ts`) is shown here.
+ * done behind our gate and in our shortcut (`mcp/transport/direct-transport.ts`) is shown here.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { z } from "zod";
-import { definePrompt } from "../../src/mcp/define-prompt.ts";
-import { defineResource } from "../../src/mcp/define-resource.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
+import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const NEW = "2026-07-28";
 const OLD = "2025-11-25";

@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
-import { parseModule } from "../../src/dev/declarations.ts";
+import { parseModule } from "../../dev/reference/declarations.ts";
 import * as library from "../../src/index.ts";
 
 describe("docs/api.md", () => {
@@ -12,7 +12,7 @@ describe("docs/api.md", () => {
     const { stdout } = await promisify(execFile)(process.execPath, [
       "--import",
       "tsx",
-      "src/dev/api-reference.ts",
+      "dev/reference/api-reference.ts",
       "--check",
     ]);
     assert.match(stdout, /says what/);

@@ -46,7 +46,7 @@ describe("scripts/build.js", () => {
     writeFileSync(
       compiler,
       `import { appendFileSync, existsSync, readFileSync } from "node:fs";
-       appendFileSync("seen", (existsSync("dist/main.js") ? readFileSync("dist/main.js", "utf8") : "nothing").trim() + "\\n");
+       appendFileSync("seen", (existsSync("dist/src/cli/start.js") ? readFileSync("dist/src/cli/start.js", "utf8") : "nothing").trim() + "\\n");
        await import(${JSON.stringify(join(root, "node_modules/typescript/bin/tsc"))});`,
     );
     source("main.ts", "export const version: number = 1;");
@@ -64,7 +64,7 @@ describe("scripts/build.js", () => {
     const [code] = await once(child, "close");
     return { code, output };
   }
-  const built = () => /version = (\d)/.exec(readFileSync(at("dist/main.js"), "utf8"))?.[1];
+  const built = () => /version = (\d)/.exec(readFileSync(at("dist/src/cli/start.js"), "utf8"))?.[1];
   const leftovers = () => readdirSync(project).filter((name) => name.startsWith(".dist-"));
 
   test("makes dist/ where there is none", async () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
-import { type Config, loadConfig } from "../../src/config.ts";
+import { type Config, loadConfig } from "../../src/config/config.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -76,7 +76,7 @@ describe("Dockerfile", () => {
     const instructions = production.instructions;
     assert.match(only(instructions, "USER"), /^[1-9]\d*(?::[1-9]\d*)?$/, "a number that is not root's");
     assert.match(only(instructions, "HEALTHCHECK"), /CMD \["node", .*process\.env\.PORT.*\/healthz/);
-    assert.deepEqual(JSON.parse(only(instructions, "CMD")), ["node", "dist/main.js"]);
+    assert.deepEqual(JSON.parse(only(instructions, "CMD")), ["node", "dist/src/cli/start.js"]);
     assert.ok(instructions.some(({ verb, rest }) => verb === "ENV" && rest === "NODE_ENV=production"));
     assert.deepEqual(
       instructions.filter(({ verb }) => verb === "COPY").map(({ rest }) => rest.split(" ").at(-1)),
@@ -109,7 +109,7 @@ describe("Dockerfile", () => {
       spawnSync(script, ["token", "a b", "--json"], { encoding: "utf8" }).stdout,
       "token;a b;--json;",
     );
-    assert.ok(existsSync(join(root, "src/doctor.ts")), "of which dist/doctor.js is made");
+    assert.ok(existsSync(join(root, "src/cli/doctor.ts")), "of which dist/src/cli/doctor.js is made");
   });
 
   test("starts from a base image of a pinned major version", () => {

@@ -15,10 +15,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { parse, parseAllDocuments } from "yaml";
-import { loadConfig } from "../../src/config.ts";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { serve } from "../../src/serve.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { serve } from "../../src/server/serve.ts";
 import { freePort } from "../support/free-port.ts";
 import {
   callTool,
@@ -31,7 +31,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { ALICE, AUDIENCE, SECRET_KEY, startStage } from "../support/stage.ts";
+import { ALICE, AUDIENCE, SECRET_KEY, startStage } from "../support/test-server.ts";
 
 const deploy = fileURLToPath(new URL("../../deploy", import.meta.url));
 const example = readFileSync(join(deploy, "../.env.example"), "utf8");

@@ -18,10 +18,13 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import {
+  type RunningIdentityProvider,
+  startIdentityProvider,
+} from "../../dev/identity-provider/identity-provider.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
-import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const run = promisify(execFile);
@@ -177,7 +180,7 @@ describe("npm pack", () => {
     const files = packed.files.map(({ path }) => path);
     const others = files.filter((path) => !/^dist\/.*\.(js|d\.ts)$/.test(path));
     assert.deepEqual(others.sort(), [".env.example", "LICENSE", "README.md", "package.json"]);
-    for (const path of ["dist/index.js", "dist/index.d.ts", "dist/bin.js"])
+    for (const path of ["dist/index.js", "dist/index.d.ts", "dist/src/cli/bin.js"])
       assert.ok(files.includes(path), path);
     assert.deepEqual(
       files.filter((path) =>
@@ -332,7 +335,7 @@ describe("npm pack", () => {
       assert.match(stderr, message);
       assert.doesNotMatch(stderr, /^\s+at /m);
     }
-    const another = join(tree, "dist/bin.js");
+    const another = join(tree, "dist/src/cli/bin.js");
     const { stderr } = await run(process.execPath, [another, "--tools", "built/policy/tools.mjs"], {
       cwd: project,
       env: environment(),

@@ -1,15 +1,8 @@
 /** The providers of characters.test.ts: each with its character, and the settings that its guide recommends. */
 import assert from "node:assert/strict";
-import type { Config } from "../../src/config.ts";
-import type { Character } from "../../src/dev/identity-provider.ts";
-import {
-  AUTH0,
-  AUTHENTIK,
-  ENTRA,
-  GOOGLE,
-  KEYCLOAK,
-  OKTA,
-} from "../../src/dev/identity-provider-character.ts";
+import { AUTH0, AUTHENTIK, ENTRA, GOOGLE, KEYCLOAK, OKTA } from "../../dev/identity-provider/character.ts";
+import type { Character } from "../../dev/identity-provider/identity-provider.ts";
+import type { Config } from "../../src/config/config.ts";
 import { settingsOf } from "../support/guide.ts";
 
 export interface Case {

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import type { DemoUser } from "../../src/dev/identity-provider.ts";
-import { AUTH0, GOOGLE, KEYCLOAK } from "../../src/dev/identity-provider-character.ts";
+import { AUTH0, GOOGLE, KEYCLOAK } from "../../dev/identity-provider/character.ts";
+import type { DemoUser } from "../../dev/identity-provider/identity-provider.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -23,7 +23,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/stage.ts";
+import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
 import { asAuth0, cases, guideSettings } from "./cases.ts";
 
 const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };

@@ -24,7 +24,7 @@ import {
   type Tokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const ALICE: GlewlwydUser = {
   username: "alice",

@@ -6,7 +6,10 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type RunningIdentityProvider, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import {
+  type RunningIdentityProvider,
+  startIdentityProvider,
+} from "../../dev/identity-provider/identity-provider.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import {
@@ -19,7 +22,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
 const ROUNDS = Number(process.env.RACE_ROUNDS ?? 100);
 const SESSIONS = 50;

@@ -5,10 +5,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createClient } from "@keyv/redis";
-import { clientIndex, sessionIndex, subjectIndex } from "../../src/tokens/grant-index.ts";
+import { clientIndex, sessionIndex, subjectIndex } from "../../src/grants/grant-index.ts";
 import { authorize, newBrowser, type Registered, redeem, register, revoke } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/stage.ts";
+import { type Stage, startStage } from "../support/test-server.ts";
 
 const MEMBERS = 1_000_000;
 const AT_ONCE = 100_000;

@@ -6,14 +6,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
-import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { type Balancer, startBalancer } from "../support/balancer.ts";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { ALICE, AUDIENCE, SECRET_KEY } from "../support/stage.ts";
+import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
 export interface DeploymentOptions {
   refreshTokens: "static" | "rotating";

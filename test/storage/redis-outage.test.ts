@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { redisRecords } from "../../src/storage/redis.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
 import type { Records } from "../../src/storage/store.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";

@@ -1,10 +1,10 @@
 /** Redis over TLS: who signed the server's certificate decides, and the log says what is wrong. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { redisRecords } from "../../src/storage/redis.ts";
-import type { RedisTopology } from "../../src/storage/redis-topology.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
+import type { RedisTopology } from "../../src/storage/redis/topology.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
 import { startRedisCluster } from "../support/redis-cluster.ts";
 import { startTlsRedis, type TestTlsRedis } from "../support/redis-tls.ts";

@@ -1,11 +1,11 @@
 /** Several server processes behind a load balancer, with one Redis and one identity provider: a deployment in small. */
-import { type Character, startIdentityProvider } from "../../src/dev/identity-provider.ts";
+import { type Character, startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { type Balancer, startBalancer } from "./balancer.ts";
 import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
 import { freePort } from "./free-port.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
-import { ALICE, AUDIENCE, BOB, REDIS_TIMEOUT_MS, SECRET_KEY } from "./stage.ts";
+import { ALICE, AUDIENCE, BOB, REDIS_TIMEOUT_MS, SECRET_KEY } from "./test-server.ts";
 
 export interface Cluster {
   /** BASE_URL: the load balancer. */

@@ -1,11 +1,11 @@
 /** As many grants of one client as if so many people had signed in, each with the provider's tokens of the one given. */
 import { randomBytes } from "node:crypto";
 import { pino } from "pino";
+import { Grant } from "../../src/grants/grant.ts";
+import { clientIndex, subjectIndex } from "../../src/grants/grant-index.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Grant } from "../../src/tokens/grant.ts";
-import { clientIndex, subjectIndex } from "../../src/tokens/grant-index.ts";
-import type { Stage } from "./stage.ts";
+import type { Stage } from "./test-server.ts";
 
 const AT_ONCE = 100;
 const SECONDS = 3_600;

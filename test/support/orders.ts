@@ -1,6 +1,6 @@
 /** A tool that a usual sign-in is not enough for, and a user who may use it: what clients climb. */
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { ALICE, type StageOptions } from "./stage.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { ALICE, type StageOptions } from "./test-server.ts";
 
 export const PLACE_ORDER = { name: "place_order", arguments: {} };
 

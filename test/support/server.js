@@ -3,9 +3,9 @@
  * because a process that compiles nothing starts three times as fast.
  */
 import { pino } from "pino";
-import { loadConfig } from "../../dist/config.js";
-import { serve } from "../../dist/serve.js";
-import { createTools, prompts, resources, scopes } from "../../dist/tools/index.js";
+import { loadConfig } from "../../dist/src/config/config.js";
+import { serve } from "../../dist/src/server/serve.js";
+import { createTools, prompts, resources, scopes } from "../../dist/src/tools/index.js";
 
 const config = loadConfig(process.env);
 const log = pino({ level: config.logLevel, base: null });

@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { startStage } from "../support/stage.ts";
+import { startStage } from "../support/test-server.ts";
 import { read, type Scrape, scrape } from "./scrape.ts";
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url));

@@ -11,19 +11,19 @@ import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { z } from "zod";
-import { AwaitingLogin } from "../../src/authorization/transaction.ts";
-import { loadConfig } from "../../src/config.ts";
-import { startIdentityProvider } from "../../src/dev/identity-provider.ts";
-import { requestFields } from "../../src/http/current-request.ts";
-import { getUpstreamAccessToken } from "../../src/mcp/access-token-context.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
+import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { Grant } from "../../src/grants/grant.ts";
+import { readToken } from "../../src/grants/opaque-token.ts";
+import { AwaitingLogin } from "../../src/login/transaction.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
-import { serve } from "../../src/serve.ts";
+import { getUpstreamAccessToken } from "../../src/resource/access-token-context.ts";
+import { requestFields } from "../../src/runtime/current-request.ts";
+import { serve } from "../../src/server/serve.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { redisRecords } from "../../src/storage/redis.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Grant } from "../../src/tokens/grant.ts";
-import { readToken } from "../../src/tokens/opaque-token.ts";
 import { Browser, type Page, signIn as signInWith } from "../support/browser.ts";
 import { openConnections } from "../support/connections.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -42,7 +42,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
-import { ALICE, AUDIENCE } from "../support/stage.ts";
+import { ALICE, AUDIENCE } from "../support/test-server.ts";
 import { startCollector } from "./collector.ts";
 import { collectSecrets } from "./secrets.ts";
 

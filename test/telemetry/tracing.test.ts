@@ -4,14 +4,14 @@ import { createRequire } from "node:module";
 import { after, afterEach, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { loadConfig } from "../../src/config.ts";
-import { requestFields } from "../../src/http/current-request.ts";
-import { getUpstreamAccessToken } from "../../src/mcp/access-token-context.ts";
-import { defineTool } from "../../src/mcp/define-tool.ts";
-import { serve } from "../../src/serve.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { getUpstreamAccessToken } from "../../src/resource/access-token-context.ts";
+import { requestFields } from "../../src/runtime/current-request.ts";
+import { serve } from "../../src/server/serve.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/stage.ts";
+import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
 import { type Collector, startCollector } from "./collector.ts";
 
 // The SDK reads these itself. Batches leave soon, so that tests need not wait.

@@ -3,7 +3,7 @@ import { EventEmitter, once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
-import { startWeatherStandIn } from "../../src/dev/weather-stand-in.ts";
+import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import { createOpenMeteo, WeatherError, type WeatherSettings } from "../../src/tools/open-meteo.ts";
 
 const standIn = await startWeatherStandIn({ port: 0 });

@@ -1,0 +1,83 @@
+/**
+ * `npm run demo`: the whole server beside an embedded identity provider and made-up weather. Nothing to configure, nothing
+ * leaves this computer; the memory store forgets everything at the end. With `--tools FILE` it has that module's tools.
+ */
+import { randomBytes } from "node:crypto";
+import { parseArgs } from "node:util";
+import { type Config, loadConfig } from "../../src/config/config.ts";
+import { connectGuides } from "../../src/pages/connect.ts";
+import { connectText } from "../../src/pages/connect-text.ts";
+import { openApp } from "../../src/server/create-app.ts";
+import { listenWith } from "../../src/server/serve.ts";
+import { loadFeatures } from "../../src/server/tools-module.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+import { commandLine } from "../command-line.ts";
+import { demoLog } from "./log.ts";
+import { startProblem, startSurroundings, whereItIs } from "./runtime.ts";
+import { DEMO_SERVER } from "./server.ts";
+import { demoPort, demoSettings } from "./settings.ts";
+
+// In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
+const host = process.env.DEMO_HOST || "127.0.0.1";
+
+try {
+  const { values } = parseArgs({ options: { tools: { type: "string" } } });
+  const port = demoPort(process.env);
+  await start(port, values.tools).catch((error: unknown) => {
+    throw new Error(startProblem(error, port, commandLine("demo")));
+  });
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}
+
+async function start(port: number, tools: string | undefined): Promise<void> {
+  const { given, ignored } = demoSettings(process.env, "records are kept in memory");
+  if (ignored !== undefined) console.log(ignored);
+  const { identityProvider, environment, weatherSource, offer, close } = await startSurroundings({
+    port,
+    host,
+    given,
+    clientSecret: randomBytes(32).toString("base64url"),
+    say: console.log,
+  });
+  const config = loadConfig({
+    SERVER_NAME: DEMO_SERVER.name,
+    SERVER_DESCRIPTION: DEMO_SERVER.description,
+    ...given,
+    ...(tools !== undefined && { TOOLS_MODULE: tools }),
+    ...environment,
+    SECRET_KEY: randomBytes(48).toString("base64url"),
+  });
+  const features = await loadFeatures(config, weatherSource);
+  offer(Object.keys(features.scopes));
+  const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryRecords());
+  const server = await listenWith(app, config, { stopOnSignals: false });
+  console.log(instructions(config, identityProvider.issuer));
+
+  const stop = async () => {
+    await server.stop();
+    await close();
+    process.exit(0);
+  };
+  process.once("SIGINT", () => void stop());
+  process.once("SIGTERM", () => void stop());
+}
+
+function instructions({ baseUrl, resource: url, port, brand }: Config, issuer: string): string {
+  return `
+mcp-oidc-proxy demo is running.
+
+${whereItIs(url, issuer)}
+
+See every hop of the flow, in another terminal:
+
+  ${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}
+
+Or connect your own client, as ${baseUrl} shows in a browser, or so:
+
+${connectText(connectGuides({ name: brand.name, url }))}
+
+Stop with Ctrl+C.
+`;
+}

@@ -1,0 +1,123 @@
+/** What the demo and `npm run dev` put around the server: people, an identity provider, the weather, and settings. */
+import type { Environment } from "../../src/config/settings.ts";
+import {
+  type DemoUser,
+  type IdentityProviderOptions,
+  type RunningIdentityProvider,
+  startIdentityProvider,
+} from "../identity-provider/identity-provider.ts";
+import { startWeatherStandIn } from "./fake-weather-api.ts";
+import { wantsRealWeather, weatherProblem } from "./settings.ts";
+
+const AUDIENCE = "https://weather.example.com";
+const CLIENT_ID = "mcp-oidc-proxy";
+
+/** alice may do everything that there is, bob nothing that needs a scope. */
+function users(scopes: readonly string[]): DemoUser[] {
+  return [
+    { subject: "alice", name: "Alice Example", email: "alice@example.com", permissions: scopes },
+    { subject: "bob", name: "Bob Example", email: "bob@example.com", permissions: [] },
+  ];
+}
+
+export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept"> {
+  /** Of the server; the identity provider takes the next one. */
+  port: number;
+  host: string;
+  clientSecret: string;
+  /** The settings of whoever started it. */
+  given: Environment;
+  /** For the person at the terminal. */
+  say(line: string): void;
+}
+
+export interface DemoSurroundings {
+  identityProvider: RunningIdentityProvider;
+  /** Where the weather comes from, in words. */
+  weatherSource: string;
+  /** The server's settings, as far as they follow from these. */
+  environment: Environment;
+  /** There are these scopes now, and alice may have them. None at the start. */
+  offer(scopes: readonly string[]): void;
+  close(): Promise<void>;
+}
+
+/** @throws Error with the code EADDRINUSE if one of the two ports is taken */
+export async function startSurroundings({
+  port,
+  host,
+  clientSecret,
+  kept,
+  given,
+  say,
+}: SurroundingsOptions): Promise<DemoSurroundings> {
+  const baseUrl = `http://localhost:${port}`;
+  const identityProvider = await startIdentityProvider({
+    port: port + 1,
+    host,
+    client: { id: CLIENT_ID, secret: clientSecret, redirectUris: [`${baseUrl}/auth/callback`] },
+    audience: AUDIENCE,
+    scopes: [],
+    users: users([]),
+    character: { advertisesApiScopes: true },
+    ...(kept && { kept }),
+  });
+  const weather = await startWeather(given, say);
+  return {
+    identityProvider,
+    weatherSource: weather.source,
+    environment: {
+      BASE_URL: baseUrl,
+      PORT: String(port),
+      HOST: host,
+      STORE: "memory",
+      OIDC_ISSUER: identityProvider.issuer,
+      OIDC_CLIENT_ID: CLIENT_ID,
+      OIDC_CLIENT_SECRET: clientSecret,
+      OIDC_AUDIENCE: AUDIENCE,
+      // A trial must work in a train: without them every client registers.
+      CLIENT_ID_METADATA: given.CLIENT_ID_METADATA || "off",
+      ...weather.environment,
+    },
+    offer(scopes) {
+      identityProvider.changeScopes(scopes);
+      for (const { subject, permissions } of users(scopes))
+        identityProvider.changeUser(subject, { permissions });
+    },
+    close: async () => void (await Promise.all([identityProvider.close(), weather.close()])),
+  };
+}
+
+interface Weather {
+  source: string;
+  environment: Environment;
+  close(): Promise<void>;
+}
+
+async function startWeather(given: Environment, say: (line: string) => void): Promise<Weather> {
+  if (wantsRealWeather(given)) {
+    const problem = await weatherProblem(given);
+    if (problem === undefined)
+      return { source: "Open-Meteo (open-meteo.com)", environment: {}, close: async () => {} };
+    say(`The weather service cannot be reached from here (${problem}): the weather is made up.`);
+  }
+  const { geocodingUrl, forecastUrl, close } = await startWeatherStandIn({ port: 0 });
+  return {
+    source: "made up by the demo: not real weather",
+    environment: { OPEN_METEO_GEOCODING_URL: geocodingUrl, OPEN_METEO_FORECAST_URL: forecastUrl },
+    close,
+  };
+}
+
+/** @param command that was started, to be said again with another port */
+export function startProblem(error: unknown, port: number, command: string): string {
+  return (error as NodeJS.ErrnoException).code === "EADDRINUSE"
+    ? `Port ${port} or ${port + 1} is in use by another program. Choose another: PORT=${port === 3100 ? 3200 : 3100} ${command}`
+    : `It cannot start: ${error instanceof Error ? error.message : error}`;
+}
+
+export function whereItIs(url: string, issuer: string): string {
+  const names = users([]).map(({ subject }) => subject);
+  return `  MCP endpoint       ${url}
+  Identity provider  ${issuer} (embedded; sign in as ${names.join(" or ")}, or any other name)`;
+}

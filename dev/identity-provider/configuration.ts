@@ -1,0 +1,267 @@
+/** Turns a character into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
+import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
+import { errors } from "oidc-provider";
+import type { Character } from "./character.ts";
+import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
+import { claimsOf, type DemoUser, type Directory } from "./users.ts";
+
+const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
+
+/** Those of OpenID Connect itself that a provider of this character knows. */
+export function standardScopes({ refreshTokens }: Required<Character>): string[] {
+  return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
+}
+
+export interface Settings {
+  client: {
+    id: string;
+    secret: string;
+    redirectUris: readonly string[];
+    postLogoutRedirectUris?: readonly string[];
+    backchannelLogoutUri?: string;
+  };
+  audience: string;
+  scopes: readonly string[];
+  directory: Directory;
+  character: Required<Character>;
+  /** The organization that each sign-in was for, by the id of its grant. */
+  organizations: Map<string, NonNullable<DemoUser["organization"]>>;
+  /** The grants that were asked for with Google's `access_type=offline`. */
+  offline: Set<string>;
+}
+
+interface Surroundings {
+  adapter: AdapterFactory;
+  signingKey: JWK;
+  cookieKey: string;
+  /** Browsers share the cookies of all ports of a host, so the port has to be in their names. */
+  port: number;
+}
+
+const day = 24 * 60 * 60;
+
+export function configure(settings: Settings, around: Surroundings): Configuration {
+  const { character, directory } = settings;
+  const opaque = character.accessTokens === "opaque";
+  return {
+    adapter: around.adapter,
+    jwks: { keys: [around.signingKey] },
+    cookies: {
+      keys: [around.cookieKey],
+      names: {
+        session: `idp_session_${around.port}`,
+        interaction: `idp_interaction_${around.port}`,
+        resume: `idp_resume_${around.port}`,
+      },
+    },
+    clients: [clientMetadata(settings)],
+    clientBasedCORS: () => false,
+    responseTypes: ["code"],
+    clientAuthMethods: CLIENT_AUTHENTICATION[character.clientAuthentication],
+    // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
+    scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
+    claims: {
+      openid: [
+        "sub",
+        "org_id",
+        "org_name",
+        ...directory.listed.flatMap((user) => Object.keys(user.claims ?? {})),
+      ],
+      profile: ["name"],
+      email: ["email", "email_verified"],
+    },
+    // Auth0 puts the claims of `profile` and `email` into the ID token too, not only into userinfo.
+    conformIdTokenClaims: false,
+    extraParams: { audience: refuseUnknown(settings), organization: null, access_type: null },
+    features: {
+      devInteractions: { enabled: false },
+      dPoP: { enabled: false },
+      pushedAuthorizationRequests: { enabled: false },
+      backchannelLogout: { enabled: true },
+      jwtUserinfo: { enabled: character.userinfo === "signed" },
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
+      },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: async (ctx, form) => show(ctx, await logoutPage(form)),
+        postLogoutSuccessSource: async (ctx) => show(ctx, await signedOutPage()),
+      },
+      resourceIndicators: {
+        enabled: true,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => apiOf(settings, resource),
+      },
+    },
+    formats: { customizers: { jwt: (_ctx, _token, { payload }) => writeJwt(settings, payload) } },
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    findAccount(ctx, subject, token) {
+      forgetResourceOfTokenRequest(settings, ctx);
+      withholdLostPermissions(settings, ctx, directory.find(subject));
+      const organization = settings.organizations.get(token?.grantId ?? "");
+      const named = organization && { org_id: organization.id, org_name: organization.name };
+      return {
+        accountId: subject,
+        claims: (use) =>
+          use === "id_token" && character.idTokens === "thin"
+            ? { sub: subject }
+            : { ...claimsOf(directory.find(subject)), ...named },
+      };
+    },
+    loadExistingGrant: (ctx) => grantEverythingAllowed(settings, ctx),
+    // Otherwise a second sign-in of the same browser would end what the first was given.
+    expiresWithSession: () => false,
+    rotateRefreshToken: !["static", "with-access-type"].includes(character.refreshTokens),
+    issueRefreshToken: (_ctx, _client, { scope, grantId }) => {
+      if (character.refreshTokens === "never") return false;
+      if (character.refreshTokens === "with-access-type") return settings.offline.has(grantId ?? "");
+      return scope?.split(" ").includes("offline_access") ?? false;
+    },
+    renderError: async (ctx, out) => show(ctx, await errorPage(out.error, out.error_description)),
+    // oidc-provider refuses to call loopback addresses, which is where the demo's back-channel logout is.
+    fetch: (url, init) => fetch(url, withoutDispatcher(init)),
+    ttl: {
+      AccessToken: character.accessTokenSeconds,
+      AuthorizationCode: 60,
+      Grant: 14 * day,
+      IdToken: 3600,
+      Interaction: 3600,
+      RefreshToken: 14 * day,
+      Session: day,
+    },
+  };
+}
+
+const CLIENT_AUTHENTICATION = {
+  any: ["client_secret_basic", "client_secret_post"],
+  basic: ["client_secret_basic"],
+  post: ["client_secret_post"],
+} as const satisfies Record<string, ClientAuthMethod[]>;
+
+function clientMetadata({ client, character }: Settings) {
+  return {
+    client_id: client.id,
+    client_secret: client.secret,
+    token_endpoint_auth_method: CLIENT_AUTHENTICATION[character.clientAuthentication][0],
+    ...(character.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
+    redirect_uris: [...client.redirectUris],
+    grant_types: ["authorization_code", "refresh_token"],
+    post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
+    ...(client.backchannelLogoutUri && {
+      backchannel_logout_uri: client.backchannelLogoutUri,
+      backchannel_logout_session_required: true,
+    }),
+  };
+}
+
+/** A check of every authorization request, hung on Auth0's own parameter. */
+function refuseUnknown({ audience, scopes, character }: Settings) {
+  return (ctx: KoaContextWithOIDC, asked: string | undefined): void => {
+    if (asked !== undefined && asked !== audience && character.audienceParameter === "selects")
+      throw new errors.AccessDenied(`Service not found: ${asked}`);
+    if (character.unknownScopes === "ignored") return;
+    const known = new Set<string>([...standardScopes(character), ...scopes]);
+    // `ctx.oidc.params` already lacks what oidc-provider does not know.
+    const unknown = String(ctx.query.scope ?? "")
+      .split(" ")
+      .find((scope) => scope && !known.has(scope));
+    if (unknown) throw new errors.InvalidScope("requested scope is not known", unknown);
+  };
+}
+
+function apiOf({ audience, scopes, character }: Settings, resource: string) {
+  if (resource !== audience) throw new errors.InvalidTarget(`unknown resource: ${resource}`);
+  return {
+    audience,
+    scope: [...oidcScopes, ...scopes].join(" "),
+    accessTokenFormat: "jwt" as const,
+    accessTokenTTL: character.accessTokenSeconds,
+  };
+}
+
+function writeJwt({ directory, character }: Settings, payload: Record<string, unknown>): void {
+  const user = directory.find(String(payload.sub));
+  if (character.claimsInAccessToken) Object.assign(payload, user.claims);
+  if (character.permissionsClaim) payload.permissions = [...user.permissions];
+  if (character.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
+  if (character.scopeClaim === "scope") return;
+  const scopes = String(payload.scope ?? "")
+    .split(" ")
+    .filter(Boolean)
+    .map((scope) => permissionOf(scope, character));
+  if (character.scopeClaim === "scp") payload.scp = scopes;
+  if (character.scopeClaim === "scp-text") payload.scp = scopes.join(" ");
+  delete payload.scope;
+}
+
+/** What a user may have by the name without the prefix with which it is asked for. */
+function permissionOf(scope: string, { scopePrefix }: Required<Character>): string {
+  return scope.startsWith(scopePrefix) ? scope.slice(scopePrefix.length) : scope;
+}
+
+/**
+ * The token's audience is the one that was authorized, whatever the token request says. Called from
+ * `findAccount` because oidc-provider offers no other place between reading a token request and
+ * choosing its resource.
+ */
+function forgetResourceOfTokenRequest({ audience, character }: Settings, ctx: KoaContextWithOIDC): void {
+  const { params, route } = ctx.oidc;
+  if (route !== "token" || !params) return;
+  const strange = [params.resource].flat().some((resource) => resource && resource !== audience);
+  if (!strange || character.unknownResource === "ignored") params.resource = undefined;
+}
+
+/**
+ * Grants what was asked as far as the user's permissions go, and a new grant each time: one application's
+ * revocation or reused refresh token does not end another sign-in of the same browser.
+ */
+async function grantEverythingAllowed(settings: Settings, ctx: KoaContextWithOIDC) {
+  const { audience, scopes, directory, organizations, offline, character } = settings;
+  const { provider, client, session } = ctx.oidc;
+  if (!client || !session?.accountId) return undefined;
+  const user = directory.find(session.accountId);
+  const organization = chosenOrganization(settings, ctx, user);
+  const { permissions } = user;
+  const allowed = scopes.filter((scope) => permissions.includes(permissionOf(scope, character)));
+  const denied = scopes.filter((scope) => !allowed.includes(scope));
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
+  grant.addOIDCScope([...oidcScopes, ...allowed].join(" "));
+  grant.addResourceScope(audience, [...oidcScopes, ...allowed].join(" "));
+  if (denied.length > 0) {
+    grant.rejectOIDCScope(denied.join(" "));
+    grant.rejectResourceScope(audience, denied.join(" "));
+  }
+  const grantId = await grant.save();
+  if (organization) organizations.set(grantId, organization);
+  const { access_type: accessType, prompt } = ctx.oidc.params ?? {};
+  if (accessType === "offline" && String(prompt).split(" ").includes("consent")) offline.add(grantId);
+  return grant;
+}
+
+/** Auth0 takes the id of an organization, or its name in any case, and lets nobody in who is no member. */
+function chosenOrganization({ character }: Settings, ctx: KoaContextWithOIDC, user: DemoUser) {
+  const asked = ctx.oidc.params?.organization;
+  if (typeof asked !== "string" || character.organizations === "ignored") return undefined;
+  const { organization } = user;
+  if (asked === organization?.id || asked.toLowerCase() === organization?.name) return organization;
+  throw new errors.AccessDenied(`user ${user.subject} is not part of the ${asked} organization`);
+}
+
+/** At a refresh Auth0 looks again at what the user may do; oidc-provider grants what it granted. */
+function withholdLostPermissions(
+  { audience, scopes, character }: Settings,
+  ctx: KoaContextWithOIDC,
+  user: DemoUser,
+): void {
+  const grant = ctx.oidc.route === "token" ? ctx.oidc.entities.Grant : undefined;
+  const lost = scopes.filter((scope) => !user.permissions.includes(permissionOf(scope, character))).join(" ");
+  if (!grant || lost === "") return;
+  grant.rejectOIDCScope(lost);
+  grant.rejectResourceScope(audience, lost);
+}
+
+function withoutDispatcher(init: (RequestInit & { dispatcher?: unknown }) | undefined): RequestInit {
+  const { dispatcher: _, ...rest } = init ?? {};
+  return rest as RequestInit;
+}

@@ -1,0 +1,105 @@
+/** Auth0's habits that oidc-provider has no setting for: what happens around its own endpoints. */
+import { createLocalJWKSet, jwtVerify } from "jose";
+import type { JWK, KoaContextWithOIDC } from "oidc-provider";
+import { type Settings, standardScopes } from "./configuration.ts";
+import { claimsOf } from "./users.ts";
+
+type Middleware = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void>;
+
+/** `audience` selects the API as `resource` does; `offline_access` needs no consent prompt. */
+export function readAuthorizationRequests(settings: Settings): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path === "/auth") {
+      const query = new URLSearchParams(ctx.querystring);
+      selectResource(settings, query);
+      if (settings.character.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
+      ctx.querystring = query.toString();
+    }
+    await next();
+  };
+}
+
+function selectResource({ audience, character }: Settings, query: URLSearchParams): void {
+  const asked = query.getAll("resource");
+  query.delete("resource");
+  const known = asked.includes(audience) || query.get("audience") === audience;
+  if (character.accessTokens === "jwt" || (character.accessTokens === "jwt-when-audience" && known)) {
+    query.append("resource", audience);
+  }
+  if (character.unknownResource === "refused") {
+    for (const resource of asked) if (resource !== audience) query.append("resource", resource);
+  }
+}
+
+function allowOfflineAccess(query: URLSearchParams): void {
+  const prompts = query.get("prompt")?.split(" ") ?? [];
+  const wanted = query.get("scope")?.split(" ").includes("offline_access");
+  // OpenID Connect Core §11 has oidc-provider drop `offline_access` without this prompt.
+  if (wanted && !prompts.includes("none"))
+    query.set("prompt", [...new Set([...prompts, "consent"])].join(" "));
+}
+
+/** oidc-provider takes a secret from a header, too, wherever it takes one from the body. */
+export function refuseBasic({ character }: Settings): Middleware {
+  return async (ctx, next) => {
+    const isRefused =
+      character.clientAuthentication === "post" &&
+      ctx.path.startsWith("/token") &&
+      /^Basic /i.test(ctx.get("authorization"));
+    if (!isRefused) return await next();
+    ctx.status = 401;
+    ctx.set("www-authenticate", 'Basic realm="demo"');
+    ctx.body = { error: "invalid_client" };
+  };
+}
+
+/** What is advertised, and that a refresh does not repeat a refresh token which stays the same. */
+export function writeAnswers({ scopes, character }: Settings): Middleware {
+  return async (ctx, next) => {
+    await next();
+    if (!ctx.oidc || !isRecord(ctx.body)) return;
+    if (ctx.oidc.route === "discovery") {
+      ctx.body.scopes_supported = [
+        ...standardScopes(character),
+        ...(character.advertisesApiScopes ? scopes : []),
+      ];
+      delete ctx.body.userinfo_signing_alg_values_supported;
+      if (!character.advertisesClientAuthentication) {
+        delete ctx.body.token_endpoint_auth_methods_supported;
+        delete ctx.body.revocation_endpoint_auth_methods_supported;
+      }
+    }
+    const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
+    if (refreshed && ["static", "with-access-type"].includes(character.refreshTokens))
+      delete ctx.body.refresh_token;
+  };
+}
+
+/**
+ * At Auth0 an access token for an API opens userinfo as well; at oidc-provider only one without audience does, and at
+ * Entra only one for Graph.
+ */
+export function acceptJwtAtUserinfo(
+  { directory, character }: Settings,
+  issuer: string,
+  signingKey: JWK,
+): Middleware {
+  const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
+  return async (ctx, next) => {
+    const token = /^Bearer (\S+\.\S+\.\S+)$/i.exec(ctx.get("authorization"))?.[1];
+    const isOpen = ctx.path === "/me" && character.accessTokenSubject === "same";
+    const verified =
+      isOpen && token ? await jwtVerify(token, keys, { issuer }).catch(() => undefined) : undefined;
+    if (!verified?.payload.sub) return next();
+    ctx.set("Cache-Control", "no-store");
+    ctx.body = claimsOf(directory.find(verified.payload.sub));
+  };
+}
+
+function publicPart({ kty, n, e, kid, alg, use }: JWK) {
+  return { kty, n, e, kid, alg, use } as Parameters<typeof createLocalJWKSet>[0]["keys"][number];
+}
+
+function isRecord(body: unknown): body is Record<string, unknown> {
+  return typeof body === "object" && body !== null;
+}

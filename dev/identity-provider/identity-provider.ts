@@ -1,0 +1,150 @@
+/**
+ * The OpenID provider of the demo and of the tests: a certified implementation (oidc-provider) with the
+ * habits of Auth0, or of other providers where a test asks for them.
+ */
+import { generateKeyPair as generateKeyPairCallback, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { promisify } from "node:util";
+import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
+import { type Character, completeCharacter, GOOGLE } from "./character.ts";
+import { configure, type Settings } from "./configuration.ts";
+import { acceptJwtAtUserinfo, readAuthorizationRequests, refuseBasic, writeAnswers } from "./habits.ts";
+import { interact } from "./login.ts";
+import { createProviderStorage } from "./storage.ts";
+import { createDirectory, type DemoUser } from "./users.ts";
+
+export type { Character, DemoUser };
+export { GOOGLE };
+
+export interface IdentityProviderOptions {
+  /** 0 takes any free port. */
+  port: number;
+  /** The address to listen on; 127.0.0.1 unless said otherwise. */
+  host?: string;
+  /** Where browsers and clients reach it, if that is not `http://localhost:PORT`: behind a proxy. No trailing slash. */
+  publicUrl?: string;
+  /** The one confidential client. */
+  client: Settings["client"];
+  /** The API's identifier: Auth0's `audience` and RFC 8707's `resource` both select it. */
+  audience: string;
+  /** The API's scopes. */
+  scopes: readonly string[];
+  /** Who the login page lists. */
+  users: readonly DemoUser[];
+  character?: Character;
+  /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
+  kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
+}
+
+export interface RunningIdentityProvider {
+  issuer: string;
+  port: number;
+  /** A new signing key under a new `kid`; the old one is gone from the JWKS. Sessions and tokens stay. */
+  rotateKeys(): Promise<void>;
+  /** Changes what is known of a listed user; their tokens say so from the next refresh on. */
+  changeUser(subject: string, change: Partial<DemoUser>): void;
+  /** The API has these scopes now. */
+  changeScopes(scopes: readonly string[]): void;
+  close(): Promise<void>;
+}
+
+export async function startIdentityProvider(
+  options: IdentityProviderOptions,
+): Promise<RunningIdentityProvider> {
+  const character = completeCharacter(options.character);
+  const settings: Settings = {
+    client: options.client,
+    audience: options.audience,
+    scopes:
+      character.apiScopes === "known" ? options.scopes.map((scope) => character.scopePrefix + scope) : [],
+    directory: createDirectory(options.users),
+    character,
+    organizations: new Map(),
+    offline: new Set(),
+  };
+  let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
+  const server = createServer((req, res) => answer(req, res));
+  server.listen(options.port, options.host ?? "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const slash = settings.character.trailingSlashIssuer ? "/" : "";
+  const issuer = `${options.publicUrl ?? `http://localhost:${port}`}${slash}`;
+  const { adapter, cookieKey } = options.kept ?? {
+    adapter: createProviderStorage(),
+    cookieKey: randomBytes(32).toString("base64url"),
+  };
+  const kept = { adapter, cookieKey, port };
+
+  // oidc-provider takes its keys and the names of claims once, so new ones mean a new provider over the same storage.
+  let signingKey = options.kept?.signingKey ?? (await firstSigningKey());
+  function restart(): void {
+    answer = createProvider(issuer, settings, kept, signingKey).callback();
+  }
+
+  async function rotateKeys(): Promise<void> {
+    signingKey = await createSigningKey();
+    restart();
+  }
+
+  restart();
+  return {
+    issuer,
+    port,
+    rotateKeys,
+    changeUser(subject, change) {
+      settings.directory.change(subject, change);
+      restart();
+    },
+    changeScopes(scopes) {
+      settings.scopes = scopes;
+      restart();
+    },
+    async close() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, "close");
+    },
+  };
+}
+
+function createProvider(
+  issuer: string,
+  settings: Settings,
+  kept: Omit<Parameters<typeof configure>[1], "signingKey">,
+  signingKey: JWK,
+): Provider {
+  const provider = new Provider(issuer, configure(settings, { ...kept, signingKey }));
+  // Auth0 puts `sid` into every ID token, oidc-provider only into those of back-channel logout clients.
+  provider.Client.prototype.includeSid = () => true;
+  provider.use(readAuthorizationRequests(settings));
+  provider.use(writeAnswers(settings));
+  provider.use(refuseBasic(settings));
+  provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
+  provider.use(interact(provider, settings.directory));
+  // Without a listener oidc-provider answers `server_error` and tells nobody why.
+  provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
+  return provider;
+}
+
+const generateKeyPair = promisify(generateKeyPairCallback);
+let first: Promise<JWK> | undefined;
+
+/**
+ * What a provider of this process begins with, under a `kid` of its own. It takes 0.2 s to make one, and a test starts
+ * dozens of providers; which key it is matters to them only after a rotation.
+ */
+async function firstSigningKey(): Promise<JWK> {
+  first ??= createSigningKey();
+  return { ...(await first), kid: newKid() };
+}
+
+export async function createSigningKey(): Promise<JWK> {
+  const { privateKey } = await generateKeyPair("rsa", { modulusLength: 2048 });
+  return { ...privateKey.export({ format: "jwk" }), kid: newKid(), use: "sig", alg: "RS256" } as JWK;
+}
+
+function newKid(): string {
+  return randomBytes(8).toString("base64url");
+}

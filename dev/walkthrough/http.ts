@@ -1,0 +1,181 @@
+/** One request and its answer, both printed; whatever goes by that is secret is noted, so that no line shows it. */
+import { STATUS_CODES } from "node:http";
+import { z } from "zod";
+import { expect, HopFailure, type Trace } from "./trace.ts";
+
+export interface RequestToSend {
+  method: "GET" | "POST";
+  url: string;
+  headers?: Readonly<Record<string, string>>;
+  /** Sent as a form, and printed. */
+  form?: Readonly<Record<string, string>>;
+  /** Sent as JSON; `show` is what is printed of it. */
+  json?: unknown;
+  show?: Readonly<Record<string, string>>;
+  /** Sent as the bearer token, and printed shortened. */
+  accessToken?: string;
+}
+
+export interface Answer {
+  url: string;
+  status: number;
+  headers: Headers;
+  text: string;
+}
+
+export type Send = (request: RequestToSend) => Promise<Answer>;
+
+const TIMEOUT_SECONDS = 30;
+
+/** Names under which OAuth carries what nobody else should read (RFC 6749, RFC 7591, RFC 7636). */
+const SECRET_NAMES = [
+  "access_token",
+  "client_secret",
+  "code",
+  "code_challenge",
+  "code_verifier",
+  "id_token",
+  "nonce",
+  "refresh_token",
+  "registration_access_token",
+  "state",
+  "token",
+];
+
+/** Answer headers worth a line. */
+const SHOWN_HEADERS = ["WWW-Authenticate", "Location", "Retry-After"];
+
+export function createSend(trace: Trace): Send {
+  return async ({ method, url, headers, form, json, show, accessToken }) => {
+    noteSecrets(Object.entries(form ?? {}), trace);
+    if (accessToken !== undefined) trace.keepSecret(accessToken);
+    trace.request(method, url, {
+      ...(accessToken !== undefined && { Authorization: `Bearer ${accessToken}` }),
+      ...(show ?? form),
+    });
+    const response = await reach(url, {
+      method,
+      headers: {
+        accept: "application/json",
+        ...(json !== undefined && { "content-type": "application/json" }),
+        ...(accessToken !== undefined && { authorization: `Bearer ${accessToken}` }),
+        ...headers,
+      },
+      redirect: "manual",
+      ...(form !== undefined && { body: new URLSearchParams(form) }),
+      ...(json !== undefined && { body: JSON.stringify(json) }),
+    });
+    const answer = { url, status: response.status, headers: response.headers, text: await response.text() };
+    noteSecrets(fieldsOf(answer.text), trace);
+    trace.answer(statusLine(answer.status), shownHeaders(answer.headers));
+    return answer;
+  };
+}
+
+/** @throws HopFailure in words for what fetch reports when nobody answers */
+export async function reach(url: string, request: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, { ...request, signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
+  } catch (error) {
+    throw unreachable(url, error);
+  }
+}
+
+function unreachable(url: string, error: unknown): HopFailure {
+  const { origin, port, hostname } = new URL(url);
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const expected = `an answer from ${origin}`;
+  if (code === "ECONNREFUSED") {
+    const start = port === "" || port === "3000" ? "npm run demo" : `PORT=${port} npm run demo`;
+    const hint = /^(localhost|127\.0\.0\.1|\[::1\])$/.test(hostname)
+      ? `Start it with \`${start}\`, or name another server: URL=https://… npm run walkthrough`
+      : "Is the server running, and is the port right?";
+    return new HopFailure({ expected, came: `No server answers at ${url}`, hint });
+  }
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN")
+    return new HopFailure({
+      expected,
+      came: `No server answers at ${url}: the name ${hostname} is unknown`,
+      hint: "Check the host name in URL.",
+    });
+  if (error instanceof Error && error.name === "TimeoutError")
+    return new HopFailure({
+      expected,
+      came: `nothing within ${TIMEOUT_SECONDS} seconds`,
+      hint: "The server accepts connections but does not answer: its log should say what it waits for.",
+    });
+  return new HopFailure({
+    expected,
+    came: `${code ?? message} at ${url}`,
+    hint: "The connection broke. Does the server speak http where URL says https? Is its certificate one that Node does not know (NODE_EXTRA_CA_CERTS)?",
+  });
+}
+
+/** @throws HopFailure unless the answer has this status */
+export function expectStatus(answer: Answer, status: number, hint: string = hintFor(answer)): void {
+  expect(answer.status === status, { expected: statusLine(status), came: describe(answer), hint });
+}
+
+/** @throws HopFailure unless the answer is JSON of this shape */
+export function readJson<Schema extends z.ZodType>(answer: Answer, schema: Schema): z.infer<Schema> {
+  const type = answer.headers.get("content-type") ?? "no Content-Type";
+  expect(/^application\/(.+\+)?json\b/i.test(type), {
+    expected: "Content-Type: application/json",
+    came: type,
+    hint: `Something else than the server answers at ${answer.url}: a proxy in front of it, or another program.`,
+  });
+  const parsed = schema.safeParse(parseJson(answer.text));
+  if (parsed.success) return parsed.data;
+  throw new HopFailure({
+    expected: "a complete JSON document",
+    came: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
+    hint: `Look at it: curl -s ${answer.url}`,
+  });
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export function describe(answer: Answer): string {
+  const body = answer.text.replaceAll(/\s+/g, " ").slice(0, 300);
+  return `${statusLine(answer.status)}${body === "" ? "" : ` ${body}`}`;
+}
+
+export function statusLine(status: number): string {
+  return `${status} ${STATUS_CODES[status] ?? ""}`.trim();
+}
+
+function hintFor({ status, headers }: Answer): string {
+  const requestId = headers.get("x-request-id");
+  const log = `The server's log says why${requestId === null ? "" : ` (request ${requestId})`}.`;
+  if (status === 404) return "Is URL the server's base URL, or its /mcp URL?";
+  if (status === 429) return `Too many requests: wait ${headers.get("retry-after") ?? "some"} seconds.`;
+  if (status === 503) return `Its store or its identity provider is out of reach. ${log}`;
+  return log;
+}
+
+/** A secret is known by its name, in requests, answers and URLs alike. */
+export function noteSecrets(fields: Iterable<[string, unknown]>, trace: Trace): void {
+  for (const [name, value] of fields) {
+    if (typeof value === "string" && SECRET_NAMES.includes(name)) trace.keepSecret(value);
+  }
+}
+
+function fieldsOf(text: string): Array<[string, unknown]> {
+  const body = parseJson(text);
+  return typeof body === "object" && body !== null ? Object.entries(body) : [];
+}
+
+function shownHeaders(headers: Headers): Record<string, string> {
+  return Object.fromEntries(
+    SHOWN_HEADERS.map((name) => [name, headers.get(name)] as const).filter(
+      (entry): entry is [string, string] => entry[1] !== null,
+    ),
+  );
+}

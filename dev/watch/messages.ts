@@ -1,0 +1,13 @@
+/** What `npm run dev` and the server that it restarts tell each other. */
+import type { Environment } from "../../src/config/settings.ts";
+
+export type ToServer =
+  /** Read the code; touch nothing that the server before you still uses. */
+  | { do: "load"; environment: Environment; store: string; weatherSource: string }
+  | { do: "listen" }
+  | { do: "stop" };
+
+export type FromServer =
+  | { is: "loaded"; scopes: string[] }
+  | { is: "listening"; port: number }
+  | { is: "failed"; problem: string };

@@ -1,0 +1,53 @@
+/** The server of `npm run dev`: everything as in production, but for the store in a file and the log in words. */
+import { randomBytes } from "node:crypto";
+import { pino } from "pino";
+import { loadConfig } from "../../src/config/config.ts";
+import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import { systemClock } from "../../src/runtime/runtime.ts";
+import { openApp } from "../../src/server/create-app.ts";
+import { buildApp } from "../../src/server/mount.ts";
+import { listenWith, type RunningServer } from "../../src/server/serve.ts";
+import { loadFeatures } from "../../src/server/tools-module.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+import { demoLog } from "../demo/log.ts";
+import { fileRecords } from "./file-records.ts";
+import type { ToServer } from "./messages.ts";
+
+export interface LoadedServer {
+  scopes: string[];
+  /** @returns the port; the server before has let go of the store */
+  listen(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export async function loadDevServer({
+  environment,
+  store,
+  weatherSource,
+}: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
+  // The port is any that is free: clients know only the one in front.
+  const config = { ...loadConfig(environment), port: 0 };
+  const log = demoLog(config.logLevel);
+  const features = await loadFeatures(config, weatherSource);
+  tryOut(config, features);
+  let server: RunningServer | undefined;
+  return {
+    scopes: Object.keys(features.scopes),
+    async listen() {
+      const app = await openApp(config, features, { log }, await fileRecords(store));
+      server = await listenWith(app, config, { stopOnSignals: false });
+      return server.port;
+    },
+    stop: async () => server?.stop(),
+  };
+}
+
+/** A mistake in a declaration must be found while the last good server still runs. */
+function tryOut(
+  { policyFile: _, ...config }: ReturnType<typeof loadConfig>,
+  features: Parameters<typeof openApp>[1],
+): void {
+  const log = pino({ level: "silent" });
+  const identityProvider = createOidcProvider(config.upstream, { now: systemClock, randomBytes, log });
+  buildApp({ ...features, config, records: memoryRecords(), identityProvider, log });
+}

@@ -1,0 +1,158 @@
+/**
+ * What somebody may do here, now: the scopes they hold, less what the policy denies. Asked when tokens are issued and
+ * again at every call, so that a changed policy counts at once, for what was issued before as well.
+ */
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { type RequiredScopes, unmetScopes } from "../oauth/scope-requirement.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import {
+  claimsOfMembership,
+  type Membership,
+  type MembershipProblem,
+  membershipProblem,
+} from "./membership.ts";
+import type { Asker, Feature, Policy, RuleName } from "./policy.ts";
+
+/** Why somebody may not come in at all. The message is for them. */
+export interface NotAdmitted {
+  reason: MembershipProblem["reason"] | "denied_by_policy";
+  message: string;
+  /** Of the policy. */
+  rule?: RuleName;
+}
+
+export type Denial =
+  | { allowed: false; because: "policy"; rule: RuleName }
+  /** `missing`: what a client has to ask for. */
+  | { allowed: false; because: "scopes"; missing: string[] };
+
+export type Decision = { allowed: true } | Denial;
+
+export interface Permissions {
+  /** Undefined if this person may come in through this client. */
+  refusal(asker: Asker): NotAdmitted | undefined;
+  /** The claims that membership and policy ask for, by name or dotted path. */
+  claimsAsked(): string[];
+  /** `scopes` without what the policy denies. */
+  permitted(asker: Asker, scopes: readonly string[]): string[];
+  /** See {@link Policy.ruleset}. */
+  ruleset(asker: Asker): object;
+  /** What somebody who holds `held`, with everything that it includes, may do. */
+  standing(asker: Asker, held: readonly string[]): Standing;
+}
+
+/** What may be done by everybody whom the same rules of the policy match and who holds the same scopes. */
+export interface Standing {
+  /** Whether they may use this tool, resource or prompt. Decided once. */
+  may(feature: Feature): Decision;
+  /**
+   * The same for scopes that only turn out to be needed on the way.
+   * @throws Error if one is not declared: a client that is told to ask for it would ask in vain
+   */
+  holds(required: RequiredScopes): Decision;
+}
+
+interface Rooms {
+  policy: Policy;
+  catalogue: ScopeCatalogue;
+  membership: Membership;
+  /** Told once of each claim that rules ask for and that is not known of somebody. Default: nobody is. */
+  log?: Pick<Surroundings["log"], "warn">;
+}
+
+/** Of all rulesets together. Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
+const MAX_STANDINGS = 1_000;
+
+export function createPermissions({ policy, catalogue, membership, log }: Rooms): Permissions {
+  const told = new Set<string>();
+  // A ruleset of a policy that is not in force any more takes its standings with it.
+  let standings = new WeakMap<object, Map<string, Standing>>();
+  let made = 0;
+
+  /** Said early: an operator whose provider sends no groups sees people denied, and does not know why. */
+  function tellOfUnknown({ claims, subject }: Asker): void {
+    if (log === undefined) return;
+    for (const claim of policy.unansweredBy(claims).filter((each) => !told.has(each))) {
+      told.add(claim);
+      log.warn(
+        { reason: "policy_claim_missing", claim, subject },
+        "The policy asks for a claim that the identity provider did not send of this user, or not in full: for whoever that is so, rules that deny by it apply, and rules that allow by it do not. This is said once",
+      );
+    }
+  }
+
+  function decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision {
+    const missing: string[] = [];
+    for (const alternatives of unmetScopes(required, held)) {
+      const toAskFor = alternatives.find((scope) => policy.scope(asker, scope).allowed);
+      const verdict = policy.scope(asker, alternatives[0]);
+      // Asking for what the policy denies would only lead a client around in circles.
+      if (toAskFor === undefined && !verdict.allowed)
+        return { allowed: false, because: "policy", rule: verdict.rule };
+      missing.push(toAskFor ?? alternatives[0]);
+    }
+    return missing.length === 0 ? { allowed: true } : { allowed: false, because: "scopes", missing };
+  }
+
+  function decide(asker: Asker, held: readonly string[], feature: Feature): Decision {
+    const verdict = policy.feature(asker, feature);
+    return verdict.allowed
+      ? decideScopes(asker, held, feature.scopes)
+      : { allowed: false, because: "policy", rule: verdict.rule };
+  }
+
+  function createStanding(asker: Asker, held: readonly string[]): Standing {
+    const decided = new WeakMap<Feature, Decision>();
+    return {
+      may(feature) {
+        const decision = decided.get(feature) ?? decide(asker, held, feature);
+        decided.set(feature, decision);
+        return decision;
+      },
+      holds(required) {
+        const undeclared = required.flat().find((scope) => !catalogue.names.includes(scope));
+        if (undeclared !== undefined)
+          throw new Error(
+            `requireScopes() names the scope "${undeclared}", which is not declared in scopes.`,
+          );
+        return decideScopes(asker, held, required);
+      },
+    };
+  }
+
+  return {
+    refusal(asker) {
+      tellOfUnknown(asker);
+      const problem = membershipProblem(asker.claims, membership);
+      if (problem !== undefined) return problem;
+      const verdict = policy.admits(asker);
+      if (verdict.allowed) return undefined;
+      return {
+        reason: "denied_by_policy",
+        message: "The policy of this server does not let you in with this application. Ask its operator.",
+        rule: verdict.rule,
+      };
+    },
+    claimsAsked: () => [...new Set([...policy.claimsAsked(), ...claimsOfMembership(membership)])],
+    permitted(asker, scopes) {
+      const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(asker, scope).allowed);
+      return catalogue.without(scopes, denied);
+    },
+    ruleset: policy.ruleset,
+    standing(asker, held) {
+      const ruleset = policy.ruleset(asker);
+      const scopes = held.join(" ");
+      const known = standings.get(ruleset)?.get(scopes);
+      if (known !== undefined) return known;
+      if (made >= MAX_STANDINGS) {
+        standings = new WeakMap();
+        made = 0;
+      }
+      made++;
+      const alike = standings.get(ruleset) ?? new Map<string, Standing>();
+      const standing = createStanding(asker, held);
+      standings.set(ruleset, alike.set(scopes, standing));
+      return standing;
+    },
+  };
+}

@@ -1,0 +1,106 @@
+/** Which clients hold access for somebody: grants, as people and operators look at them. */
+import type { Clients } from "../clients/find-client.ts";
+import { type Grant, notGiven } from "../grants/grant.ts";
+import type { Grants } from "../grants/grants.ts";
+import type { LastUse } from "../grants/last-use.ts";
+import type { Client } from "../oauth/client-metadata.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Records } from "../storage/store.ts";
+
+/** One sign-in of one client that is good still. */
+export interface Connection {
+  grantId: string;
+  subject: string;
+  clientId: string;
+  /** What it called itself when it was allowed in; undefined if it has no name. Text of a stranger. */
+  clientName: string | undefined;
+  /** Who stands for that name: the operator, the web site of its metadata document, or nobody. */
+  vouchedBy: "operator" | "document" | "nobody";
+  /** Where it receives its codes. */
+  redirectUri: string;
+  scopes: readonly string[];
+  /** What the person approved and the identity provider does not give. */
+  notGiven: readonly string[];
+  /** Seconds since the epoch. */
+  createdAt: number;
+  /** Undefined if no use is known: it was never used, or a moment ago by way of another replica. */
+  lastUsedAt: number | undefined;
+  expiresAt: number;
+}
+
+export interface Connections {
+  /** Of one person, oldest first. */
+  ofSubject(subject: string): Promise<Connection[]>;
+  /** Everything, in no order; what comes or goes meanwhile may be missed. */
+  all(): AsyncIterable<Connection>;
+}
+
+interface Rooms {
+  /** The clients of the configuration. */
+  configured: readonly Client[];
+  grants: Pick<Grants, "find" | "ofSubject">;
+  clients: Pick<Clients, "find">;
+  lastUse: Pick<LastUse, "of">;
+  records: Pick<Records, "keys">;
+  catalogue: Pick<ScopeCatalogue, "expand" | "names">;
+}
+
+const GRANT_KEYS = "grant:";
+const READS_AT_ONCE = 64;
+
+export function createConnections({
+  configured,
+  grants,
+  clients,
+  lastUse,
+  records,
+  catalogue,
+}: Rooms): Connections {
+  const fixed = new Map(configured.map((client) => [client.client_id, client]));
+
+  async function nameOf({
+    clientId,
+    clientName,
+  }: Grant): Promise<Pick<Connection, "clientName" | "vouchedBy">> {
+    const operators = fixed.get(clientId);
+    if (operators !== undefined)
+      return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
+    // Not looked up: that could mean asking its web site.
+    if (clientId.startsWith("https://")) return { clientName, vouchedBy: "document" };
+    return { clientName: clientName ?? (await clients.find(clientId))?.client_name, vouchedBy: "nobody" };
+  }
+
+  async function describe(found: readonly Grant[]): Promise<Connection[]> {
+    const used = await lastUse.of(found.map(({ id }) => id));
+    return await Promise.all(
+      found.map(async (grant) => ({
+        grantId: grant.id,
+        subject: grant.subject,
+        clientId: grant.clientId,
+        ...(await nameOf(grant)),
+        redirectUri: grant.code.redirectUri,
+        scopes: grant.scopes,
+        notGiven: notGiven(grant, catalogue),
+        createdAt: grant.createdAt,
+        lastUsedAt: used.get(grant.id),
+        expiresAt: grant.expiresAt,
+      })),
+    );
+  }
+
+  return {
+    async ofSubject(subject) {
+      const found = await grants.ofSubject(subject);
+      const described: Connection[] = [];
+      for (let i = 0; i < found.length; i += READS_AT_ONCE)
+        described.push(...(await describe(found.slice(i, i + READS_AT_ONCE))));
+      return described;
+    },
+    async *all() {
+      for await (const key of records.keys(GRANT_KEYS)) {
+        const grant = await grants.find(key.slice(GRANT_KEYS.length));
+        if (grant !== undefined) yield* await describe([grant]);
+      }
+    },
+  };
+}

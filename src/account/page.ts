@@ -1,0 +1,223 @@
+/** What a person sees at /connections. Names of clients are text of strangers; the template escapes. */
+import { html } from "hono/html";
+import { missingScopes } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Html } from "../pages/shell.ts";
+import { type Entry, NAMELESS, shared } from "./entries.ts";
+import type { Connection } from "./list.ts";
+import type { OpenSession } from "./session.ts";
+
+export interface PageSurroundings {
+  /** Where the forms go: the URL of /connections. */
+  url: string;
+  serverName: string;
+  identityProviderHost: string;
+  catalogue: Pick<ScopeCatalogue, "pick">;
+  now: number;
+}
+
+/** For somebody who is not signed in here. */
+export function signInPage({ url, serverName, identityProviderHost }: PageSurroundings): Html {
+  return html`
+<p>See which applications may use <strong>${serverName}</strong> in your name, and end their access.</p>
+<p class="soft">You sign in at <strong>${identityProviderHost}</strong>, and stay signed in on this page for 15 minutes.</p>
+<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+}
+
+/** After "Sign out". */
+export function signedOutPage({ url, identityProviderHost }: PageSurroundings, logoutUrl: string): Html {
+  return html`
+<p>This browser shows your applications to nobody any more. They stay connected.</p>
+<p>You may still be signed in at <strong>${identityProviderHost}</strong>. On a computer that is not yours, <a href="${logoutUrl}">sign out there as well</a>.</p>
+<form method="post" action="${url}/sign-in"><div class="buttons"><button>Sign in again</button></div></form>`;
+}
+
+/** For a button that was pressed too late. */
+export function sessionOverPage({ url }: PageSurroundings): Html {
+  return html`
+<p class="warn" role="alert">You are not signed in on this page any more. Nothing was changed.</p>
+<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+}
+
+/** For a button on a page that was opened before the present sign-in, or that is not ours at all. */
+export function outdatedPage({ url }: PageSurroundings): Html {
+  return html`
+<p class="warn" role="alert">This browser has signed in anew since that page was opened. Nothing was changed.</p>
+<p><a href="${url}">Show the applications of whoever is signed in now</a></p>`;
+}
+
+/** @param ended what was ended a moment ago, in words */
+export function connectionsPage(
+  session: OpenSession,
+  entries: readonly Entry[],
+  ended: readonly string[],
+  around: PageSurroundings,
+): Html {
+  const { url, serverName } = around;
+  const ofAll: Said = { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
+  return html`
+<div class="account">
+<p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.subject}</bdi></strong>${
+    session.name !== undefined && session.email !== undefined
+      ? html` <span class="soft">${session.email}</span>`
+      : ""
+  }</p>
+<form method="post" action="${url}/sign-in"><input type="hidden" name="another" value="yes"><button class="link">Not you? Sign in as somebody else</button></form>
+<form method="post" action="${url}/sign-out">${token(session)}<button class="link">Sign out</button></form>
+</div>
+${ended.length > 0 ? notice(ended) : ""}
+${
+  entries.length === 0
+    ? html`<p class="none">No application may use <strong>${serverName}</strong> in your name.</p>`
+    : html`${aboutAll(entries, ofAll, around)}
+<ul class="entries">${entries.map((entry) => entryItem(entry, ofAll, session, around))}</ul>
+${entries.length > 1 ? endAll(session, url) : ""}`
+}`;
+}
+
+/** What is said of all entries, and of none of them again. */
+type Said = Pick<Entry, "scopes" | "notGiven">;
+
+/** What is true of all of them, and what ending means. */
+function aboutAll(entries: readonly Entry[], { scopes, notGiven }: Said, around: PageSurroundings): Html {
+  const { serverName, catalogue } = around;
+  const unverified = entries.filter(({ vouchedBy }) => vouchedBy === "nobody").length;
+  const [subject, they, names] =
+    entries.length === 1
+      ? ["This application", "It knows who you are", "its name"]
+      : ["These applications", "They all know who you are", "their names"];
+  return html`<p>${subject} may use <strong>${serverName}</strong> in your name. ${they}${
+    scopes.length > 0 ? html` and may: ${inALine(scopes, catalogue)}` : ""
+  }.${unverified > 0 ? ` Nobody has checked ${names}${unverified < entries.length ? ", unless it says so" : ""}.` : ""}</p>
+${lacking(notGiven, around)}
+<p>If you end the access of an application, it is signed out here at once. To come back, it has to ask you again.</p>`;
+}
+
+const MOST_TOLD = 5;
+
+function notice(ended: readonly string[]): Html {
+  const told = ended
+    .slice(0, MOST_TOLD)
+    .map((each, i) => html`${i > 0 ? ", " : ""}<strong><bdi>${each}</bdi></strong>`);
+  const rest = ended.length - MOST_TOLD;
+  return html`<p class="done" role="status">Access ended: ${told}${rest > 0 ? ` and ${rest} more` : ""}</p>`;
+}
+
+function entryItem(entry: Entry, ofAll: Said, session: OpenSession, around: PageSurroundings): Html {
+  const { name = NAMELESS, place, connections } = entry;
+  const own = missingScopes(entry.scopes, ofAll.scopes);
+  const vouched = vouching(entry);
+  return html`<li class="entry">
+<div><h2><bdi>${name}</bdi></h2>
+<p class="soft">${place}${vouched === "" ? "" : html` · ${vouched}`}</p></div>
+${times(entry, around.now)}
+${endStep(connections, session, around.url, { summary: html`End access<span class="unseen"> of ${name}</span>`, button: "Yes, end access" })}
+${own.length > 0 ? html`<p class="more">May also: ${inALine(own, around.catalogue)}</p>` : ""}
+${lacking(missingScopes(entry.notGiven, ofAll.notGiven), around, "more")}
+${
+  connections.length > 1
+    ? html`<details class="more"><summary>${connections.length} sign-ins</summary><ul class="sign-ins">${connections.map(
+        (connection) => signIn(connection, entry, session, around),
+      )}</ul></details>`
+    : ""
+}
+</li>`;
+}
+
+function signIn(connection: Connection, entry: Entry, session: OpenSession, around: PageSurroundings): Html {
+  const { createdAt, scopes, notGiven } = connection;
+  const isLess = entry.scopes.some((scope) => !scopes.includes(scope));
+  const summary = html`End<span class="unseen"> the sign-in of ${date(createdAt)}</span>`;
+  return html`<li>${times(connection, around.now)}
+${endStep([connection], session, around.url, { summary, button: "Yes, end this one" })}
+${isLess ? html`<p class="more">May: ${inALine(scopes, around.catalogue)}</p>` : ""}
+${lacking(missingScopes(notGiven, entry.notGiven), around, "more")}</li>`;
+}
+
+/** Empty where nobody vouches: that is said of all. */
+function vouching({ name, vouchedBy, clientId }: Entry): Html | string {
+  if (name === undefined) return html`<code>${clientId}</code>`;
+  switch (vouchedBy) {
+    case "operator":
+      return "registered by the operator of this server";
+    case "document":
+      return html`${new URL(clientId).host} vouches for its name`;
+    case "nobody":
+      return "";
+  }
+}
+
+/** Approved, and in vain until somebody at the identity provider does something. */
+function lacking(
+  scopes: readonly string[],
+  { identityProviderHost, catalogue }: PageSurroundings,
+  kind?: "more",
+): Html | string {
+  if (scopes.length === 0) return "";
+  return html`<p${kind === undefined ? "" : html` class="more"`}>You approved this, but <strong>${identityProviderHost}</strong> did not give it to you: ${inALine(scopes, catalogue)}. Ask the administrator there for it, then sign in again in the application.</p>`;
+}
+
+/** Scopes that are not declared any more have no words. */
+function inALine(scopes: readonly string[], catalogue: PageSurroundings["catalogue"]): Html {
+  const declared = catalogue.pick(scopes);
+  const unknown = scopes.filter((scope) => !declared.some(({ name }) => name === scope));
+  const words = [
+    ...declared.map(({ description }) => html`<span>${description}</span>`),
+    ...unknown.map((scope) => html`<code>${scope}</code>`),
+  ];
+  return html`${words.map((each, i) => html`${i > 0 ? "; " : ""}${each}`)}`;
+}
+
+/** Without a script, this is how a page asks first: what ends something is shown when somebody wants to end it. */
+function endStep(
+  connections: readonly Connection[],
+  session: OpenSession,
+  url: string,
+  { summary, button }: { summary: Html; button: string },
+): Html {
+  return html`<details class="end"><summary>${summary}</summary>
+<form method="post" action="${url}/end">${token(session)}${connections.map(
+    ({ grantId }) => html`<input type="hidden" name="grant" value="${grantId}">`,
+  )}<button class="main">${button}</button></form></details>`;
+}
+
+function endAll(session: OpenSession, url: string): Html {
+  return html`<details class="all"><summary>End the access of all of them</summary>
+<form method="post" action="${url}/end">${token(session)}<input type="hidden" name="all" value="yes">
+<p>Every application on this list is signed out here at once, and has to ask you again.</p>
+<button class="main">End all access</button></form></details>`;
+}
+
+function token({ formToken }: OpenSession): Html {
+  return html`<input type="hidden" name="form_token" value="${formToken}">`;
+}
+
+function times({ createdAt, lastUsedAt }: Pick<Connection, "createdAt" | "lastUsedAt">, now: number): Html {
+  const used =
+    lastUsedAt === undefined
+      ? "No use noted yet"
+      : html`Last used ${moment(lastUsedAt, ago(lastUsedAt, now))}`;
+  return html`<p class="when">${used}<br><span class="soft">Allowed on ${moment(createdAt, date(createdAt))}</span></p>`;
+}
+
+function moment(seconds: number, words: string): Html {
+  return html`<time datetime="${new Date(seconds * 1000).toISOString()}">${words}</time>`;
+}
+
+const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+
+function date(seconds: number): string {
+  return DATE.format(seconds * 1000);
+}
+
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "always" });
+const [MINUTE, HOUR, DAY] = [60, 3_600, 86_400];
+
+/** The server does not know the time zone of its reader, so dates are for what is long ago. */
+export function ago(seconds: number, now: number): string {
+  const since = Math.max(0, now - seconds);
+  if (since < 2 * MINUTE) return "just now";
+  if (since < 2 * HOUR) return AGO.format(-Math.floor(since / MINUTE), "minute");
+  if (since < 2 * DAY) return AGO.format(-Math.floor(since / HOUR), "hour");
+  return since < 60 * DAY ? AGO.format(-Math.floor(since / DAY), "day") : `on ${date(seconds)}`;
+}

@@ -1,0 +1,211 @@
+/** /connections: a person signs in, sees which clients hold access for them, and ends what they want to end. */
+
+import { type Request, type Response, Router } from "express";
+import type { Audit } from "../audit/audit.ts";
+import type { Approvals } from "../authorization/remembered-consent.ts";
+import type { Config } from "../config/config.ts";
+import { endGrants } from "../grants/end-grant.ts";
+import type { Endings } from "../grants/endings.ts";
+import type { Grants } from "../grants/grants.ts";
+import { type Bodies, formBody } from "../http/body.ts";
+import { refuseOtherMethods } from "../http/methods.ts";
+import { count } from "../http/rate-limit.ts";
+import { ownFormsOnly } from "../http/same-origin.ts";
+import type { Identity, IdentityProvider } from "../identity/identity-provider.ts";
+import { registeredUrls } from "../identity/oidc/registered-urls.ts";
+import type { ConnectionsEntrance } from "../login/account-entrance.ts";
+import type { BrowserCookies } from "../login/browser-binding.ts";
+import { endedSince } from "../login/login.ts";
+import type { ConnectionsLogin, Logins } from "../login/transaction.ts";
+import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { pageErrors } from "../pages/error-handler.ts";
+import type { Pages } from "../pages/shell.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Lifecycle } from "../runtime/shutdown.ts";
+import type { Records } from "../storage/store.ts";
+import { entriesOf, inWords } from "./entries.ts";
+import type { Connections } from "./list.ts";
+import {
+  connectionsPage,
+  outdatedPage,
+  type PageSurroundings,
+  sessionOverPage,
+  signedOutPage,
+  signInPage,
+} from "./page.ts";
+import type { OpenSession, Sessions } from "./session.ts";
+import { beginSignIn, finishSignIn } from "./sign-in.ts";
+
+export interface ConnectionsRooms {
+  config: Config;
+  sessions: Sessions;
+  connections: Connections;
+  approvals: Approvals;
+  browsers: BrowserCookies;
+  logins: Logins;
+  grants: Grants;
+  endings: Endings;
+  identityProvider: IdentityProvider;
+  catalogue: ScopeCatalogue;
+  records: Records;
+  lifecycle: Lifecycle;
+  pages: Pages;
+  bodies: Bodies;
+  audit: Audit;
+}
+
+const TITLE = "Connected applications";
+// Far more than a person clicks.
+const REQUESTS_PER_MINUTE = 120;
+
+/** What /auth/callback and /logout do for this room. */
+export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): ConnectionsEntrance {
+  const { config, sessions, audit } = rooms;
+  const { callbackUrl } = registeredUrls(config.baseUrl);
+  const { transactionSeconds } = config.lifetimes;
+
+  /** As the callback of a client: they signed out while this was under way. */
+  async function refuseIfEnded(
+    login: ConnectionsLogin,
+    identity: Identity,
+    session: { end(): Promise<void> },
+  ) {
+    const reason = await endedSince(login, identity, { ...rooms, transactionSeconds });
+    if (reason === undefined) return;
+    await session.end();
+    const { subject } = identity;
+    audit({ event: "connections_sign_in", decision: "deny", reason: "ended_meanwhile", subject });
+    throw new OAuthError(
+      "access_denied",
+      `You were signed out while this sign-in was under way. Open ${config.baseUrl}/connections and sign in again.`,
+      { reason: "ended_meanwhile" },
+    );
+  }
+
+  return {
+    async enter(parameters, state, login, req, res) {
+      res.locals.purpose = "connections";
+      const identity = await finishSignIn(parameters, state, login, { ...rooms, callbackUrl });
+      const session = await sessions.open(identity, req, res).catch(spentButNotStored);
+      await refuseIfEnded(login, identity, session).catch(spentButNotStored);
+      audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
+      res.redirect(303, `${config.baseUrl}/connections`);
+    },
+    leave: (req, res) => sessions.close(req, res),
+  };
+}
+
+/** The provider's code is used up by now, so that loading the page again would not help. */
+function spentButNotStored(cause: unknown): never {
+  if (!(cause instanceof UnavailableError)) throw cause;
+  throw new UnavailableError("storage", {
+    reason: "session_not_stored",
+    cause,
+    untilRepaired: cause.untilRepaired,
+    description: cause.untilRepaired
+      ? `The sign-in could not be stored. ${cause.message}`
+      : "The sign-in could not be stored just now. Begin it again in a moment.",
+  });
+}
+
+export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Router {
+  const { config, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } = rooms;
+  const { baseUrl, upstream, lifetimes } = config;
+  const url = `${baseUrl}/connections`;
+  const { callbackUrl } = registeredUrls(baseUrl);
+  const router = Router();
+  const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
+
+  const around = (): PageSurroundings => ({
+    url,
+    serverName: config.brand.name,
+    identityProviderHost: new URL(upstream.issuer).host,
+    catalogue,
+    now: now(),
+  });
+
+  async function findSession(req: Request, res: Response): Promise<OpenSession | undefined> {
+    const session = await sessions.find(req);
+    if (session === undefined) return undefined;
+    res.locals.subject = session.subject;
+    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
+    await count(records.rateLimits, limit, session.key);
+    return session;
+  }
+
+  /** The session whose page sent this form; if there is none, the answer is given. */
+  async function sessionOfForm(
+    { form_token }: ConnectionsForm,
+    req: Request,
+    res: Response,
+  ): Promise<OpenSession | undefined> {
+    const session = await findSession(req, res);
+    if (session !== undefined && sessions.isOwnForm(session, form_token)) return session;
+    // With a session, the cookie came along, and what its pages carry did not: forged, or of an earlier sign-in.
+    res.locals.reason = session === undefined ? "no_session" : "forged_form";
+    if (session === undefined) await pages.send(res, 403, "You are signed out", sessionOverPage(around()));
+    else await pages.send(res, 403, "This page is out of date", outdatedPage(around()));
+    return undefined;
+  }
+
+  /** Only what is their own, whatever the form names: an id of somebody else's is passed over in silence. */
+  async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
+    const isChosen = ({ grantId }: { grantId: string }) => all !== undefined || named.includes(grantId);
+    const chosen = (await connections.ofSubject(subject)).filter(isChosen);
+    // First, so that none comes back unasked: by way of a browser that was told not to ask again, or of a sign-in under way.
+    const clientIds = new Set(chosen.map(({ clientId }) => clientId));
+    await Promise.all(
+      [...clientIds].flatMap((clientId) => [
+        rooms.approvals.withdraw(subject, clientId),
+        rooms.endings.mark(["client of user", clientId, subject], "ended_by_user"),
+      ]),
+    );
+    // Looked for again: a sign-in may have come to its end just before the mark.
+    const own = await connections.ofSubject(subject);
+    const ids = own.filter(isChosen).map(({ grantId }) => grantId);
+    const ended = await endGrants(ids, "ended_by_user", rooms.grants);
+    return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
+  }
+
+  router.get("/connections", async (req, res) => {
+    const session = await findSession(req, res);
+    if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(around()));
+    const entries = entriesOf(await connections.ofSubject(session.subject));
+    // Express answers HEAD with this handler, and nobody sees that answer.
+    const told = req.method === "HEAD" ? [] : await sessions.takeTold(session);
+    await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()), "wide");
+  });
+
+  router.post("/connections/sign-in", ...form, async (req, res) => {
+    const { another } = parse(ConnectionsSignInForm, req.body, []);
+    const { transactionSeconds } = lifetimes;
+    const browser = browsers.identify(req, res);
+    const login = { ...rooms, callbackUrl, transactionSeconds };
+    const target = await beginSignIn(browser, another !== undefined, req.ip ?? "", login);
+    res.set("Cache-Control", "no-store").redirect(303, target.href);
+  });
+
+  router.post("/connections/end", ...form, async (req, res) => {
+    const sent = parse(ConnectionsForm, req.body, ["grant"]);
+    const session = await sessionOfForm(sent, req, res);
+    if (session === undefined) return;
+    const ended = await end(session, sent);
+    if (ended.length > 0) await sessions.tell(session, ended);
+    res.set("Cache-Control", "no-store").redirect(303, url);
+  });
+
+  router.post("/connections/sign-out", ...form, async (req, res) => {
+    const session = await sessionOfForm(parse(ConnectionsForm, req.body, ["grant"]), req, res);
+    if (session === undefined) return;
+    await sessions.close(req, res);
+    await pages.send(res, 200, "Signed out", signedOutPage(around(), `${baseUrl}/logout`));
+  });
+
+  const forms = ["/connections/sign-in", "/connections/end", "/connections/sign-out"];
+  router.all("/connections", refuseOtherMethods("GET"));
+  router.all(forms, refuseOtherMethods("POST"));
+  router.use("/connections", pageErrors(log, baseUrl, pages));
+  return router;
+}

@@ -1,0 +1,146 @@
+/** Who was allowed what, and why not: one structured line a decision, in the log and, where asked for, in its own place. */
+
+import { accessSync, closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Logger } from "pino";
+import type { AuditConfig } from "../config/config.ts";
+import { causes } from "../oauth/errors.ts";
+import { currentRequest } from "../runtime/current-request.ts";
+
+/** Tokens, codes and secrets have no field here; a tool's arguments only where the operator switched them on. */
+export interface AuditEvent {
+  event:
+    | "sign_in"
+    | "connections_sign_in"
+    | "elevation"
+    | "consent"
+    | "token_issued"
+    | "token_refreshed"
+    | "token_refused"
+    | "access_refused"
+    | "grant_ended"
+    | "tool_call"
+    | "resource_read"
+    | "prompt_get"
+    | "client_registered"
+    | "client_changed"
+    | "client_removed"
+    | "policy_change";
+  decision: "allow" | "deny" | "revoke";
+  /** The same codes as in the log. */
+  reason?: string | undefined;
+  subject?: string | undefined;
+  clientId?: string | undefined;
+  clientName?: string | undefined;
+  redirectUris?: readonly string[] | undefined;
+  grantId?: string | undefined;
+  tool?: string | undefined;
+  resource?: string | undefined;
+  prompt?: string | undefined;
+  /** What was granted or used. */
+  scopes?: readonly string[] | undefined;
+  /** What was needed and not granted. */
+  missing?: readonly string[] | undefined;
+  /** What the client asked for. */
+  asked?: readonly string[] | undefined;
+  /** Of the policy. */
+  rule?: string | undefined;
+  /** Of a call that was allowed: whether the tool itself succeeded. */
+  outcome?: "ok" | "error" | undefined;
+  /** How many calls of one batch this is about, if more than one. */
+  calls?: number | undefined;
+  arguments?: unknown;
+  /** Of a policy file, to tell which one decided. */
+  sha256?: string | undefined;
+}
+
+export type Audit = (event: AuditEvent) => void;
+
+/** Gets every line as JSON. */
+export type AuditStream = { write(line: string): unknown };
+
+/**
+ * @param stream beside the log, whatever the log's level is
+ * @param listener is told everything, and of those refusals too that are about nobody
+ */
+export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit): Audit {
+  return (told) => {
+    listener?.(told);
+    if (isAboutNobody(told)) return;
+    const { event, ...fields } = told;
+    const request = currentRequest();
+    const line = {
+      ...fields,
+      ...(request && {
+        requestId: request.id,
+        durationMs: Math.round(performance.now() - request.startedAt),
+      }),
+    };
+    log.info({ audit: event, ...line }, "audit");
+    stream?.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...line })}\n`);
+  };
+}
+
+/**
+ * A token that names no grant is nobody's: anybody can make one up, as often as they like, and nothing was decided about
+ * anybody. It is counted, and the log has the request with its reason; the audit log is written before an answer is sent,
+ * and must not be a stranger's to fill.
+ */
+function isAboutNobody({ event, grantId, subject }: AuditEvent): boolean {
+  const isRefusal = event === "access_refused" || event === "token_refused";
+  return isRefusal && grantId === undefined && subject === undefined;
+}
+
+/**
+ * Opens the audit log's own place.
+ * @throws Error that says what to do if it cannot be written
+ */
+export function openAuditStream({ destination }: AuditConfig, log: Logger): AuditStream | undefined {
+  if (destination === undefined) return undefined;
+  if (destination === "stdout") return process.stdout;
+  if (destination === "stderr") return process.stderr;
+  return appendTo(openFile(destination), log);
+}
+
+// Without waiting for somebody who reads, should it be a pipe.
+const FLAGS = constants.O_APPEND | constants.O_WRONLY | constants.O_NONBLOCK;
+
+function openFile(path: string): number {
+  try {
+    return openSync(path, FLAGS | constants.O_CREAT, 0o640);
+  } catch (cause) {
+    throw new Error(
+      `AUDIT_LOG cannot be written: ${causes(cause)}. Name a file in a directory that exists.`,
+      { cause },
+    );
+  }
+}
+
+/**
+ * Whether {@link openAuditStream} would succeed. Nothing is created: whether it could be is what its folder says.
+ * @throws Error
+ */
+export function checkAuditFile(path: string): void {
+  if (existsSync(path)) closeSync(openSync(path, FLAGS));
+  else accessSync(dirname(path), constants.W_OK);
+}
+
+/**
+ * Synchronous: a line that is not on the disk when the process is killed would be a decision nobody can look up. What
+ * cannot be written, on a full disk, is in the log alone; it is not kept in memory.
+ */
+function appendTo(file: number, log: Logger): AuditStream {
+  let failing = false;
+  return {
+    write(line) {
+      try {
+        for (let rest = Buffer.from(line); rest.length > 0; ) rest = rest.subarray(writeSync(file, rest));
+        failing = false;
+      } catch (error) {
+        if (!failing)
+          log.error({ reason: "audit_log_failed", err: error }, "The audit log cannot be written");
+        failing = true;
+      }
+    },
+  };
+}

@@ -1,0 +1,70 @@
+/**
+ * What a user approved for good, on one browser: this client, this redirect URI, these scopes. Kept on the server;
+ * the browser holds nothing but its one cookie. Who ends a client's access takes back what they approved of it, on
+ * every browser.
+ */
+import type { Request } from "express";
+import { z } from "zod";
+import type { BrowserHash } from "../login/browser-binding.ts";
+import type { AuthorizationRequest } from "../login/transaction.ts";
+import { sha256 } from "../oauth/sha256.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Records, Store } from "../storage/store.ts";
+
+export const Approval = z.object({
+  /** Who approved. Another user of the same browser is asked for themselves. */
+  subject: z.string(),
+  asked: z.array(z.string()),
+  granted: z.array(z.string()),
+  /** When they said so, seconds since the epoch: what was withdrawn since then is not approved, whenever it is stored. */
+  approvedAt: z.number().default(0),
+});
+export type Approval = z.infer<typeof Approval>;
+
+/** What is approved: this client, this redirect URI, these scopes. */
+export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
+
+export interface Approvals {
+  remember(browser: BrowserHash, asked: Approvable, approved: Omit<Approval, "asked">): Promise<void>;
+  /** What was approved of an unchanged request before; undefined if the user must be asked. */
+  find(browser: BrowserHash, request: Approvable): Promise<Approval | undefined>;
+  /** What this user approved of this client counts no more, wherever it was. */
+  withdraw(subject: string, clientId: string): Promise<void>;
+}
+
+interface Rooms extends Pick<Surroundings, "now"> {
+  store: Store<Approval>;
+  /** Remembers what was withdrawn, for as long as an approval may live. */
+  records: Pick<Records, "get" | "put">;
+  seconds: number;
+}
+
+export function createApprovals({ store, records, seconds, now }: Rooms): Approvals {
+  const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
+    sha256(JSON.stringify([browser, clientId, redirectUri]));
+  const withdrawal = (subject: string, clientId: string) =>
+    `withdrawn:${sha256(JSON.stringify([subject, clientId]))}`;
+  return {
+    remember: (browser, asked, approved) =>
+      store.put(keyOf(browser, asked), { ...approved, asked: asked.scopes }, seconds),
+    async find(browser, request) {
+      const approval = await store.get(keyOf(browser, request));
+      if (approval === undefined || !sameScopes(approval.asked, request.scopes)) return undefined;
+      const withdrawnAt = await records.get(withdrawal(approval.subject, request.clientId));
+      return withdrawnAt === undefined || approval.approvedAt > Number(withdrawnAt) ? approval : undefined;
+    },
+    withdraw: (subject, clientId) => records.put(withdrawal(subject, clientId), String(now()), seconds),
+  };
+}
+
+function sameScopes(some: readonly string[], others: readonly string[]): boolean {
+  return some.length === others.length && some.every((scope) => others.includes(scope));
+}
+
+/**
+ * True if the user, and not some other site, sent the browser here: typed, opened by an application, or from our own
+ * site (Fetch Metadata). A browser that does not say is asked.
+ */
+export function isOwnNavigation(req: Request): boolean {
+  return ["none", "same-origin", "same-site"].includes(req.get("sec-fetch-site") ?? "");
+}

@@ -1,0 +1,161 @@
+/** The deployment that the environment describes, as its operator's command line sees it: from outside, in Redis. */
+import { randomBytes } from "node:crypto";
+import { pino } from "pino";
+import { type Audit, type AuditStream, createAudit, openAuditStream } from "../../audit/audit.ts";
+import { type Clients, createClients } from "../../clients/find-client.ts";
+import type { Config } from "../../config/config.ts";
+import { createEndings, type Endings } from "../../grants/endings.ts";
+import { Grant } from "../../grants/grant.ts";
+import { clientIndex, subjectIndex } from "../../grants/grant-index.ts";
+import { createGrants, type GrantEnd } from "../../grants/grants.ts";
+import { createLastUse } from "../../grants/last-use.ts";
+import { createUpstreamRevocations } from "../../grants/upstream-revocations.ts";
+import type { IdentityProvider } from "../../identity/identity-provider.ts";
+import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import { Client } from "../../oauth/client-metadata.ts";
+import { causes, UnavailableError } from "../../oauth/errors.ts";
+import { systemClock } from "../../runtime/runtime.ts";
+import { encryptedStore } from "../../storage/encrypted.ts";
+import { redisRecords } from "../../storage/redis/redis.ts";
+import { createSealer } from "../../storage/sealer.ts";
+import type { Records } from "../../storage/store.ts";
+import { untilReady } from "../../storage/until-ready.ts";
+import { type Stored, stored } from "./stored.ts";
+
+export interface Deployment {
+  config: Config;
+  records: Records;
+  grants: Stored<Grant>;
+  clients: Stored<Client>;
+  /** Ids, in no order; some of these grants may have ended. */
+  grantsOfSubject(subject: string): AsyncIterable<string>;
+  grantsOfClient(clientId: string): AsyncIterable<string>;
+  /** See {@link Clients.remove}. */
+  removeClient: Clients["remove"];
+  /** For sign-ins that are under way: before the grants are ended. */
+  markEnded: Endings["mark"];
+  /** For good: here, on every replica, at the provider. */
+  endGrant(id: string, reason: GrantEnd): Promise<Grant | undefined>;
+  /** What the provider was asked to revoke and did not. */
+  unrevoked: Readonly<Unrevoked>;
+  audit: Audit;
+  /** Seconds since the epoch. */
+  now: number;
+}
+
+interface Unrevoked {
+  count: number;
+  cause: string;
+}
+
+/**
+ * Runs `work` with what is in Redis.
+ * @throws UnavailableError if Redis cannot be reached; Error if the deployment keeps its records in memory, where only
+ * its own process sees them, or if AUDIT_LOG cannot be written
+ */
+export async function withDeployment<Result>(
+  config: Config,
+  work: (deployment: Deployment) => Promise<Result>,
+  stderr: AuditStream = process.stderr,
+): Promise<Result> {
+  const { store, secretKeys } = config;
+  if (store.kind === "memory")
+    throw new Error(
+      "With STORE=memory the sessions are in the server's own process: nothing else can see them.",
+    );
+  // What matters of all this is told by who uses it.
+  const log = pino({ level: "silent" });
+  const surroundings = { now: systemClock, randomBytes, log };
+  const sealer = createSealer(secretKeys);
+  const audit = createAudit(log, auditStream(config, stderr));
+  const records = redisRecords({ ...store, log });
+  const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+  const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
+  const unrevoked = { count: 0, cause: "" };
+  const identityProvider = notForEver(createOidcProvider(config.upstream, surroundings), unrevoked);
+  const grants = createGrants({
+    ...surroundings,
+    store: grantStore,
+    records,
+    indexes: records.indexes,
+    lastUse: createLastUse({ ...surroundings, records, grants: grantStore }),
+    lifetimes: config.lifetimes,
+    limits: config.grantLimits,
+    revocations: createUpstreamRevocations({ identityProvider, log }),
+    audit,
+  });
+  const { transactionSeconds: signInSeconds } = config.lifetimes;
+  const endings = createEndings({ records, signInSeconds, now: systemClock, log });
+  try {
+    await untilReady(records);
+    return await work({
+      config,
+      records,
+      grants: stored(records, sealer, "grant", Grant),
+      clients: stored(records, sealer, "client", Client),
+      grantsOfSubject: (subject) => membersOf(records, subjectIndex(subject)),
+      grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
+      removeClient: createClients(
+        clientStore,
+        config.clients,
+        { documents: undefined },
+        config.lifetimes,
+        systemClock,
+      ).remove,
+      markEnded: endings.mark,
+      async endGrant(id, reason) {
+        const ended = await grants.end(id, reason);
+        await ended?.atProvider;
+        return ended?.grant;
+      },
+      unrevoked,
+      audit,
+      now: systemClock(),
+    });
+  } finally {
+    await records.close();
+  }
+}
+
+/** Read in portions, a member may come twice. */
+async function* membersOf({ indexes }: Records, index: string): AsyncIterable<string> {
+  const seen = new Set<string>();
+  for await (const portion of indexes.members(index))
+    for (const id of portion) {
+      if (!seen.has(id)) yield id;
+      seen.add(id);
+    }
+}
+
+/** The file that the server writes too. Standard output is for what was asked for. */
+function auditStream({ audit }: Config, stderr: AuditStream): AuditStream {
+  const isFile = audit.destination !== undefined && !["stdout", "stderr"].includes(audit.destination);
+  const complaints = pino({ base: null }, { write: (line: string) => void stderr.write(line) });
+  return (isFile && openAuditStream(audit, complaints)) || stderr;
+}
+
+const FAILURES_IN_A_ROW = 10;
+
+/** Everybody has to be signed out now, and the provider is down: 100,000 grants must not wait for it one by one. */
+function notForEver(
+  provider: Pick<IdentityProvider, "revoke">,
+  unrevoked: Unrevoked,
+): Pick<IdentityProvider, "revoke"> {
+  let inARow = 0;
+  return {
+    async revoke(refreshToken) {
+      try {
+        if (inARow >= FAILURES_IN_A_ROW)
+          throw new UnavailableError("identity provider", { reason: "given_up" });
+        await provider.revoke(refreshToken);
+        inARow = 0;
+      } catch (error) {
+        inARow++;
+        unrevoked.count++;
+        // The first reason is the one that explains the others.
+        unrevoked.cause ||= causes(error);
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,97 @@
+/** What the command line tells of a grant. Field by field: what is not named here is not told. */
+import type { Grant } from "../../grants/grant.ts";
+import { ago, type Column, details, moment, table } from "./words.ts";
+
+/** A stable shape for programs: fields are only added. */
+export interface GrantView {
+  id: string;
+  subject: string;
+  email?: string;
+  emailVerified?: boolean;
+  name?: string;
+  clientId: string;
+  clientName?: string;
+  redirectUri: string;
+  resource: string;
+  scopes: readonly string[];
+  createdAt: string;
+  expiresAt: string;
+  /** False while the client has not fetched its tokens. */
+  redeemed: boolean;
+  /** Whether the provider gave a refresh token. */
+  renewable: boolean;
+  claims?: Record<string, unknown>;
+}
+
+export function viewOfGrant(grant: Grant, clientName: string | undefined): GrantView {
+  const { id, subject, clientId, resource, scopes, claims, code } = grant;
+  const { email, email_verified, name } = claims;
+  return {
+    id,
+    subject,
+    ...(typeof email === "string" && { email, emailVerified: email_verified === true }),
+    ...(typeof name === "string" && { name }),
+    clientId,
+    ...(clientName !== undefined && { clientName }),
+    redirectUri: code.redirectUri,
+    resource,
+    scopes,
+    createdAt: isoTime(grant.createdAt),
+    expiresAt: isoTime(grant.expiresAt),
+    redeemed: code.redeemed,
+    renewable: grant.upstream.refreshToken !== undefined,
+  };
+}
+
+export function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
+
+function secondsOf(time: string): number {
+  return Date.parse(time) / 1000;
+}
+
+const ID_WIDTH = 22;
+const COLUMNS: readonly Column[] = [
+  { title: "GRANT", least: ID_WIDTH },
+  { title: "USER", least: 8 },
+  { title: "CLIENT", least: 8 },
+  { title: "SINCE", least: 8 },
+  { title: "ENDS", least: 8 },
+];
+
+/** Newest first. */
+export function tableOfGrants(views: readonly GrantView[], now: number, width?: number): string {
+  const rows = [...views]
+    .sort((one, other) => secondsOf(other.createdAt) - secondsOf(one.createdAt))
+    .map(({ id, email, subject, clientName, clientId, createdAt, expiresAt }) => [
+      id,
+      email ?? subject,
+      clientName ?? clientId,
+      ago(secondsOf(createdAt), now),
+      ago(secondsOf(expiresAt), now),
+    ]);
+  return table(COLUMNS, rows, width);
+}
+
+export function detailsOfGrant(view: GrantView, now: number): string {
+  const { id, subject, email, emailVerified, name, clientId, clientName, scopes, claims } = view;
+  return details({
+    Grant: id,
+    User: subject,
+    "E-mail": email && `${email}${emailVerified ? "" : " (not verified)"}`,
+    Name: name,
+    Client: clientId,
+    "Client's name": clientName,
+    "Redirect URI": view.redirectUri,
+    Resource: view.resource,
+    Scopes: scopes.join(" ") || "none",
+    Since: moment(secondsOf(view.createdAt), now),
+    "Ends at the latest": moment(secondsOf(view.expiresAt), now),
+    Tokens: view.redeemed ? undefined : "not fetched yet by the client",
+    "At the provider": view.renewable
+      ? "can be renewed"
+      : "cannot be renewed: the provider gave no refresh token",
+    Claims: claims && JSON.stringify(claims),
+  });
+}

@@ -1,0 +1,261 @@
+/** `admin grants`: list, show, revoke. */
+import { Command } from "commander";
+import type { Grant } from "../../grants/grant.ts";
+import {
+  type Context,
+  type DestroyOptions,
+  EXIT,
+  type Exit,
+  inParallel,
+  mayDestroy,
+  type OutputOptions,
+  run,
+  UsageError,
+} from "./command.ts";
+import type { Deployment } from "./deployment.ts";
+import { detailsOfGrant, type GrantView, tableOfGrants, viewOfGrant } from "./grant-view.ts";
+import type { Terminal } from "./terminal.ts";
+import { counted, jsonLine } from "./words.ts";
+
+interface WhoseOptions {
+  user?: string;
+  client?: string;
+}
+
+type ListOptions = WhoseOptions & OutputOptions;
+type RevokeOptions = WhoseOptions & DestroyOptions & { all?: true };
+
+const USER = [
+  "--user <user>",
+  "of this user: their sub at the identity provider, or their e-mail address",
+] as const;
+const CLIENT = ["--client <id>", "held by this client"] as const;
+
+export function grantsCommand(context: Context): Command {
+  const grants = new Command("grants").description(
+    "what users allowed clients: the sign-ins that are good now",
+  );
+  grants
+    .command("list")
+    .description("all of them, or those of a user, of a client, of both")
+    .option(...USER)
+    .option(...CLIENT)
+    .option("--json", "one JSON object a line")
+    .action((options: ListOptions) => run(context, (...around) => list(options, ...around)));
+  grants
+    .command("show")
+    .description("one of them, and what the provider said of its user")
+    .argument("<grant>")
+    .option("--json", "for programs")
+    .action((id: string, options: OutputOptions) =>
+      run(context, (...around) => show(id, options, ...around)),
+    );
+  grants
+    .command("revoke")
+    .description("ends them: at once, on every replica, and at the identity provider")
+    .argument("[grant...]")
+    .option(...USER)
+    .option(...CLIENT)
+    .option("--all", "everybody's")
+    .option("--yes", "do not ask")
+    .option("--dry-run", "only show what would end")
+    .option("--json", "one JSON object a line for each that ended")
+    .action((ids: string[], options: RevokeOptions) =>
+      run(context, (...around) => revoke(ids, options, ...around)),
+    );
+  return grants;
+}
+
+async function list(options: ListOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
+  const found: GrantView[] = [];
+  let count = 0;
+  for await (const view of views(selected(options, deployment, terminal), deployment)) {
+    count++;
+    if (options.json) terminal.print(jsonLine(view));
+    else found.push(view);
+    terminal.progress(`${counted(count, "grant")} read`);
+  }
+  if (count === 0) return nothing(terminal);
+  if (!options.json) terminal.print(tableOfGrants(found, deployment.now, terminal.columns));
+  return EXIT.done;
+}
+
+async function show(
+  id: string,
+  { json }: OutputOptions,
+  deployment: Deployment,
+  terminal: Terminal,
+): Promise<Exit> {
+  const grant = await deployment.grants.find(id);
+  if (grant === undefined) return nothing(terminal);
+  const view = { ...viewOfGrant(grant, await clientNames(deployment)(grant.clientId)), claims: grant.claims };
+  terminal.print(json ? jsonLine(view) : detailsOfGrant(view, deployment.now));
+  return EXIT.done;
+}
+
+const MOST_SHOWN = 20;
+
+async function revoke(
+  ids: readonly string[],
+  options: RevokeOptions,
+  deployment: Deployment,
+  terminal: Terminal,
+): Promise<Exit> {
+  const ways = [ids.length > 0, options.all, options.user !== undefined || options.client !== undefined];
+  if (ways.filter(Boolean).length !== 1)
+    throw new UsageError("Say what to end: grants, or --user and --client, or --all.");
+  if (options.all) return revokeAll(options, deployment, terminal);
+
+  const matched = new Set<string>();
+  const shown: GrantView[] = [];
+  const wanted = () =>
+    ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
+  const subjects = new Set(options.user === undefined ? [] : [options.user]);
+  for await (const view of views(wanted(), deployment)) {
+    matched.add(view.id);
+    if (options.user !== undefined) subjects.add(view.subject);
+    if (options.json && options.dryRun) terminal.print(jsonLine(view));
+    else if (shown.length < MOST_SHOWN) shown.push(view);
+  }
+  for (const id of ids) if (!matched.has(id)) terminal.say(`There is no grant ${id}.`);
+  if (matched.size === 0) {
+    if (ids.length === 0 && !options.dryRun) await endWhatIsUnderWay(subjects, options, deployment, terminal);
+    return nothing(terminal);
+  }
+  if (!options.json || !options.yes) {
+    terminal.say(tableOfGrants(shown, deployment.now, terminal.columns));
+    if (matched.size > shown.length) terminal.say(`… and ${matched.size - shown.length} more`);
+  }
+  if (!(await mayDestroy(counted(matched.size, "grant"), options, terminal)))
+    return options.dryRun ? EXIT.done : EXIT.problem;
+  await markEnded(subjects, options.client, deployment);
+  // Looked for again: a sign-in may have come to its end while somebody was asked, before the mark.
+  if (ids.length === 0) for await (const { id } of wanted()) matched.add(id);
+  const exit = await end(matched, matched.size, options, deployment, terminal);
+  return ids.some((id) => !matched.has(id)) ? EXIT.problem : exit;
+}
+
+/** Reads nothing before it ends it: there may be more than fit into memory. */
+async function revokeAll(options: RevokeOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
+  const { grants } = deployment;
+  let count = 0;
+  for await (const _ of grants.ids()) {
+    count++;
+    terminal.progress(`${counted(count, "grant")} found`);
+  }
+  if (count === 0) {
+    if (!options.dryRun) await deployment.markEnded(["everybody"], "ended_by_operator");
+    return nothing(terminal);
+  }
+  if (options.json && options.dryRun)
+    for await (const view of views(grants.all(), deployment)) terminal.print(jsonLine(view));
+  const everybody = `all ${counted(count, "grant")} of ${deployment.config.baseUrl}: everybody has to sign in again`;
+  if (!(await mayDestroy(everybody, options, terminal))) return options.dryRun ? EXIT.done : EXIT.problem;
+  await deployment.markEnded(["everybody"], "ended_by_operator");
+  return end(grants.ids(), count, options, deployment, terminal);
+}
+
+/** Nobody has anything yet that could be lost, so nobody is asked. */
+async function endWhatIsUnderWay(
+  subjects: ReadonlySet<string>,
+  { user, client }: WhoseOptions,
+  deployment: Deployment,
+  terminal: Terminal,
+): Promise<void> {
+  await markEnded(subjects, client, deployment);
+  if (user?.includes("@"))
+    terminal.say("A sign-in that is under way is not known by an e-mail address: to end it, name their sub.");
+  else terminal.say("A sign-in of theirs that is under way opens nothing any more.");
+}
+
+/** Sign-ins of these users, or of this client, that are under way open nothing. */
+async function markEnded(
+  subjects: ReadonlySet<string>,
+  client: string | undefined,
+  { markEnded }: Deployment,
+): Promise<void> {
+  const reason = "ended_by_operator";
+  if (client !== undefined && subjects.size === 0) await markEnded(["client", client], reason);
+  for (const subject of subjects)
+    await markEnded(client === undefined ? ["user", subject] : ["client of user", client, subject], reason);
+}
+
+async function end(
+  ids: AsyncIterable<string> | Iterable<string>,
+  count: number,
+  { json }: OutputOptions,
+  deployment: Deployment,
+  terminal: Terminal,
+): Promise<Exit> {
+  const { grants, unrevoked } = deployment;
+  const nameOf = clientNames(deployment);
+  let ended = 0;
+  try {
+    await inParallel(ids, async (id) => {
+      const grant = await deployment.endGrant(id, "ended_by_operator");
+      // What is still there could not be read: the reader counts it.
+      if (grant === undefined) return void (await grants.find(id));
+      ended++;
+      if (json) terminal.print(jsonLine(viewOfGrant(grant, await nameOf(grant.clientId))));
+      terminal.progress(`${ended.toLocaleString("en")} of ${counted(count, "grant")} ended`);
+    });
+  } catch (error) {
+    terminal.say(
+      `Ended ${counted(ended, "grant")} of ${count.toLocaleString("en")} before this; say it again for the rest:`,
+    );
+    throw error;
+  }
+  terminal.say(`Ended ${counted(ended, "grant")}.`);
+  if (unrevoked.count === 0) return EXIT.done;
+  terminal.say(
+    `The identity provider still holds the refresh ${unrevoked.count === 1 ? "token" : "tokens"} of ${counted(unrevoked.count, "grant")}: ${unrevoked.cause}`,
+  );
+  return EXIT.problem;
+}
+
+/** The grants that the options speak of; without any, all. */
+async function* selected(
+  { user, client }: WhoseOptions,
+  deployment: Deployment,
+  { say }: Terminal,
+): AsyncIterable<Grant> {
+  const { grants } = deployment;
+  const isHeld = ({ clientId }: Grant) => client === undefined || clientId === client;
+  if (user === undefined) {
+    yield* client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
+    return;
+  }
+  for await (const grant of grants.findAll(deployment.grantsOfSubject(user))) if (isHeld(grant)) yield grant;
+  if (!user.includes("@")) return;
+  say("Looking through all grants for that e-mail address: only subs are indexed.");
+  const address = user.toLowerCase();
+  for await (const grant of grants.all()) {
+    const { email } = grant.claims;
+    const isTheirs = typeof email === "string" && email.toLowerCase() === address && grant.subject !== user;
+    if (isTheirs && isHeld(grant)) yield grant;
+  }
+}
+
+async function* views(grants: AsyncIterable<Grant>, deployment: Deployment): AsyncIterable<GrantView> {
+  const nameOf = clientNames(deployment);
+  for await (const grant of grants) yield viewOfGrant(grant, await nameOf(grant.clientId));
+}
+
+/** Asked once for each client. A client with a metadata document is known by its URL. */
+function clientNames({ clients, config }: Deployment): (clientId: string) => Promise<string | undefined> {
+  const names = new Map<string, Promise<string | undefined>>(
+    config.clients.map(({ client_id, client_name }) => [client_id, Promise.resolve(client_name)]),
+  );
+  const nameOf = async (clientId: string) =>
+    clientId.startsWith("https://") ? undefined : (await clients.find(clientId))?.client_name;
+  return (clientId) => {
+    const name = names.get(clientId) ?? nameOf(clientId);
+    names.set(clientId, name);
+    return name;
+  };
+}
+
+function nothing({ say }: Terminal): Exit {
+  say("There is no such grant.");
+  return EXIT.nothing;
+}

@@ -1,0 +1,41 @@
+/** `admin policy`: what the policy says, and why. */
+import { Command } from "commander";
+import { loadFeatures } from "../../server/tools-module.ts";
+import { type Context, EXIT } from "./command.ts";
+import { type ExplainOptions, explainPolicy, explanationInWords } from "./policy-explain.ts";
+import { jsonLine } from "./words.ts";
+
+const collect = (value: string, values: string[] = []) => [...values, value];
+
+type Typed = Partial<ExplainOptions> & { json?: true; tools?: string };
+
+export function policyCommand({ loadConfig, terminal, finish }: Context): Command {
+  const policy = new Command("policy").description("the policy (POLICY_FILE)");
+  policy
+    .command("explain")
+    .description("what the policy says of one person, one client and one tool, and by which rule")
+    .requiredOption("--user <subject>", "the user's sub at the identity provider")
+    .option("--client <id>", "the client's id (as in the log); left out: that of their latest session")
+    .option("--tool <name>", "the tool …")
+    .option("--resource <uri>", "… or the resource …")
+    .option("--prompt <name>", "… or the prompt")
+    .option(
+      "--group <name>",
+      "take them to be in this group, whatever the session says (repeatable)",
+      collect,
+    )
+    .option("--organization <id>", "take them to be of this organization (repeatable)", collect)
+    .option("--email <address>", "take this to be their verified e-mail address")
+    .option("--redirect-uri <uri>", "where the client receives its codes")
+    .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
+    .option("--json", "for programs")
+    .action(async ({ json, tools, group = [], organization = [], ...rest }: Typed) => {
+      const config = loadConfig(tools);
+      const offered = await loadFeatures(config, "");
+      const options = { ...(rest as ExplainOptions), group, organization };
+      const answer = await explainPolicy(options, config, offered);
+      terminal.print(json ? jsonLine(answer) : explanationInWords(answer, config.policyFile ?? ""));
+      finish(EXIT.done);
+    });
+  return policy;
+}

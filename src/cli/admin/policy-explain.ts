@@ -1,0 +1,203 @@
+/** `admin policy explain`: what the policy says of one person, one client and one tool, and by which rule. */
+
+import { readPolicy } from "../../access/live-policy.ts";
+import { createPermissions, type Decision, type NotAdmitted } from "../../access/permissions.ts";
+import { type Asker, createPolicy, type Explanation, type PolicyDocument } from "../../access/policy.ts";
+import type { Config } from "../../config/config.ts";
+import { askerOf, type Grant } from "../../grants/grant.ts";
+import {
+  type Feature,
+  type Features,
+  type FeatureTable,
+  featureTable,
+  knownNames,
+} from "../../mcp/authoring/features.ts";
+import { UnavailableError } from "../../oauth/errors.ts";
+import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import { withDeployment } from "./deployment.ts";
+
+export interface ExplainOptions {
+  user: string;
+  client?: string;
+  tool?: string;
+  resource?: string;
+  prompt?: string;
+  group: string[];
+  organization: string[];
+  email?: string;
+  redirectUri?: string;
+}
+
+/** The same decision as the server's, and everything that went into it. */
+export interface PolicyAnswer {
+  decision: Decision | ({ allowed: false; because: "admission" } & NotAdmitted);
+  feature: Feature;
+  asker: Asker;
+  explanation: Explanation;
+  /** What to know before trusting it. */
+  notes: string[];
+}
+
+/** @throws Error that says what to do: no policy, an unknown tool, a broken file */
+export async function explainPolicy(
+  options: ExplainOptions,
+  config: Config,
+  offered: Features,
+): Promise<PolicyAnswer> {
+  const { policyFile, membership } = config;
+  if (policyFile === undefined) throw new Error("POLICY_FILE is not set: there is no policy to explain.");
+  const feature = namedFeature(options, featureTable(offered));
+  const document = readPolicy(policyFile, knownNames(offered));
+  const { grant, note } = await latestSession(options, config);
+  const asker = askerFor(options, grant, document);
+
+  const catalogue = scopeCatalogue(offered.scopes, []);
+  const policy = createPolicy(document, catalogue);
+  const permissions = createPermissions({ policy, catalogue, membership });
+  const notAdmitted = permissions.refusal(asker);
+  return {
+    decision:
+      notAdmitted === undefined
+        ? permissions.standing(asker, catalogue.names).may(feature) // as if every scope had been granted
+        : { allowed: false, because: "admission", ...notAdmitted },
+    feature,
+    asker,
+    explanation: policy.explain(asker, feature),
+    notes: [note, ...whatIsUnknown(asker, policy.unansweredBy(asker.claims), document)],
+  };
+}
+
+function namedFeature({ tool, resource, prompt }: ExplainOptions, features: FeatureTable): Feature {
+  const [named, ...others] = [
+    ...(tool === undefined ? [] : [{ kind: "tool", name: tool, found: features.tool(tool) }]),
+    ...(resource === undefined
+      ? []
+      : [{ kind: "resource", name: resource, found: features.resource(resource)?.resource }]),
+    ...(prompt === undefined ? [] : [{ kind: "prompt", name: prompt, found: features.prompt(prompt) }]),
+  ];
+  if (named === undefined || others.length > 0)
+    throw new Error("Name one of --tool, --resource and --prompt.");
+  if (named.found !== undefined) return named.found;
+  const all = [...features.tools, ...features.resources, ...features.prompts];
+  const known = all.filter(({ kind }) => kind === named.kind).map(({ name }) => name);
+  const hint = named.kind === "resource" ? " (give its URI)" : "";
+  throw new Error(
+    `There is no ${named.kind} ${named.name} here${hint}: known are ${known.join(", ") || "none"}.`,
+  );
+}
+
+/** What is known of this person from when they signed in: a policy speaks of groups, and only the provider knows them. */
+async function latestSession(
+  { user, client }: ExplainOptions,
+  config: Config,
+): Promise<{ grant?: Grant; note: string }> {
+  const onlyGiven = "groups, organization and e-mail are only those you gave.";
+  if (config.store.kind === "memory")
+    return { note: `With STORE=memory sessions cannot be seen from here: ${onlyGiven}` };
+  try {
+    return await withDeployment(config, async ({ grants, grantsOfSubject }) => {
+      const all: Grant[] = [];
+      for await (const each of grants.findAll(await grantsOfSubject(user))) all.push(each);
+      const grant = all.findLast(({ clientId }) => client === undefined || clientId === client) ?? all.at(-1);
+      if (grant === undefined) return { note: `${user} has no session here: ${onlyGiven}` };
+      const since = new Date(grant.createdAt * 1000).toISOString();
+      return {
+        grant,
+        note: `Groups, organization and e-mail are from the session with ${grant.clientId} of ${since}.`,
+      };
+    });
+  } catch (error) {
+    if (!(error instanceof UnavailableError)) throw error;
+    return { note: `Redis cannot be reached, so sessions cannot be seen: ${onlyGiven}` };
+  }
+}
+
+const UNKNOWN = "about:blank";
+
+function askerFor(
+  { user, client, group, organization, email, redirectUri }: ExplainOptions,
+  grant: Grant | undefined,
+  { claims: names }: PolicyDocument,
+): Asker {
+  const known = grant && askerOf(grant);
+  const isSameClient = client === undefined || client === known?.clientId;
+  return {
+    subject: user,
+    clientId: client ?? known?.clientId ?? "",
+    // Another client's redirect URI would say something of that one.
+    redirectUri: redirectUri ?? (isSameClient ? known?.redirectUri : undefined) ?? UNKNOWN,
+    claims: {
+      ...known?.claims,
+      ...(group.length > 0 && { [names.groups]: group }),
+      ...(organization.length > 0 && { [names.organization]: organization }),
+      ...(email !== undefined && { email, email_verified: true }),
+    },
+  };
+}
+
+/** What had to be decided without knowing: an answer without it is not the server's. */
+function whatIsUnknown(asker: Asker, claims: readonly string[], { rules, claims: names }: PolicyDocument) {
+  const asks = (key: keyof (typeof rules)[number]["for"]) =>
+    rules.some((rule) => rule.for[key] !== undefined);
+  const options = new Map([
+    [names.groups, " (--group)"],
+    [names.organization, " (--organization)"],
+    ["email", " (--email)"],
+  ]);
+  return [
+    ...claims.map(
+      (claim) =>
+        `The claim ${claim} is unknown${options.get(claim) ?? ""}: rules that deny by it were applied, rules that allow by it were not.`,
+    ),
+    ...(asker.redirectUri === UNKNOWN && asks("redirect_uris")
+      ? ["The redirect URI is unknown: rules with redirect_uris were not counted (--redirect-uri)."]
+      : []),
+    ...(asker.clientId === "" && asks("clients")
+      ? ["The client is unknown: rules with clients were not counted (--client)."]
+      : []),
+  ];
+}
+
+export function explanationInWords(
+  { decision, feature, asker, explanation, notes }: PolicyAnswer,
+  file: string,
+): string {
+  const place = (line: number | undefined) => (line === undefined ? "" : ` (${file}:${line})`);
+  const { kind, name, scopes } = feature;
+  const { matched, default: fallback } = explanation;
+  return [
+    `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name} for ${asker.subject} with the client ${asker.clientId || "(none)"}`,
+    ...reasons(decision, matched, place),
+    "Rules about them that speak of it:",
+    ...matched.map(
+      (rule) => `  ${rule.effect} ${rule.says}: "${rule.name}"${place(rule.line)}${because(rule)}`,
+    ),
+    `  default: ${fallback}`,
+    ...(scopes.length > 0
+      ? [`Beside the policy it needs the scopes: ${scopes.map((each) => each.join(" or ")).join(", ")}`]
+      : []),
+    ...notes,
+  ].join("\n");
+}
+
+function reasons(
+  decision: PolicyAnswer["decision"],
+  matched: Explanation["matched"],
+  place: (line?: number) => string,
+): string[] {
+  if (decision.allowed) return [];
+  if (decision.because === "scopes") return [];
+  const { rule } = decision;
+  const unknown = matched.find(({ name, line }) => name === rule?.name && line === rule?.line)?.unknown;
+  return [
+    ...(decision.because === "admission" ? [`  they may not come in at all: ${decision.reason}`] : []),
+    ...(rule === undefined ? [] : [`  by the rule "${rule.name}"${place(rule.line)}${because({ unknown })}`]),
+    ...(rule?.name === "default" ? ["  because no rule allows it, or a scope that it needs"] : []),
+  ];
+}
+
+/** A rule that denies applies to whoever it cannot be told of that it does not. */
+function because({ unknown }: { unknown?: readonly string[] | undefined }): string {
+  if (unknown === undefined) return "";
+  return `, because what it asks for is unknown of them: ${unknown.join(", ")}`;
+}

@@ -1,0 +1,232 @@
+/**
+ * Does the provider accept our client id and secret, and does it let us refresh? Found out without a user: made-up codes and
+ * tokens are presented, once with our secret and once with a made-up one. Only if the two are answered differently does the
+ * answer say anything of the secret: some providers look at the code first, and some do not look at the secret of a client
+ * that was registered without one.
+ */
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
+import {
+  SECRET_METHODS,
+  type SecretMethod,
+  secretAs,
+  secretMethods,
+} from "../../identity/oidc/client-authentication.ts";
+import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
+import { ask, describeOther, jsonObject } from "./ask.ts";
+import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
+import type { ProviderMetadata } from "./provider-discovery.ts";
+
+export interface ClientOptions {
+  upstream: UpstreamConfig;
+  callbackUrl: string;
+  timeoutMs: number;
+  randomBytes(size: number): Buffer;
+}
+
+/** What is known of our client: `rejected` may be for its id or its secret. */
+export type Verdict = "accepted" | "rejected" | "unknown";
+
+export interface Judged {
+  verdict: Verdict;
+  finding: Finding;
+}
+
+const CHECK = "provider.credentials";
+
+/** What a token endpoint answered to a grant that cannot be good. */
+export type Refusal =
+  | { kind: "client" | "grant_type" | "other"; code: string }
+  /** Nothing that says anything of the client: an outage, throttling, a web page, or even a token. */
+  | { kind: "no_refusal"; says: string };
+
+type GrantType = "authorization_code" | "refresh_token";
+
+/** In the way in which the server sends the secret; if it is refused, also in the others, to name the setting that helps. */
+export async function checkClient(metadata: ProviderMetadata, options: ClientOptions): Promise<Judged> {
+  const { upstream } = options;
+  const [first, second] = secretMethods(upstream, metadata);
+  const found = await tryWay(metadata, first, options);
+  if (found.verdict !== "rejected") return found;
+  for (const method of SECRET_METHODS.filter((each) => each !== first)) {
+    const other = await tryWay(metadata, method, options);
+    if (other.verdict !== "accepted") continue;
+    // The server finds this out by itself.
+    if (method === second) return other;
+    const says = `The client secret is right, but the provider accepts it as ${method}, and this server sends it as ${first}`;
+    const fix = `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${method}.`;
+    return { verdict: "accepted", finding: failure(CHECK, says, fix) };
+  }
+  return found;
+}
+
+/** Two kinds of grant: what one leaves open, the other may tell. */
+async function tryWay(
+  metadata: ProviderMetadata,
+  method: SecretMethod,
+  options: ClientOptions,
+): Promise<Judged> {
+  const { upstream, randomBytes } = options;
+  const compare = async (grantType: GrantType) => {
+    const [ours, madeUp] = await Promise.all(
+      [upstream.clientSecret, randomBytes(32).toString("base64url")].map((secret) =>
+        present(metadata, grantType, method, secret, options),
+      ),
+    );
+    return judge(ours as Refusal, madeUp as Refusal, { ...upstream, method, grantType });
+  };
+  const byCode = await compare("authorization_code");
+  if (byCode.verdict !== "unknown") return byCode;
+  const byToken = await compare("refresh_token");
+  return byToken.verdict === "unknown" ? byCode : byToken;
+}
+
+async function present(
+  { token_endpoint: endpoint }: ProviderMetadata,
+  grantType: GrantType,
+  method: SecretMethod,
+  secret: string,
+  { upstream, callbackUrl, timeoutMs, randomBytes }: ClientOptions,
+): Promise<Refusal> {
+  const madeUp = () => randomBytes(32).toString("base64url");
+  const grant =
+    grantType === "refresh_token"
+      ? { refresh_token: madeUp() }
+      : { code: madeUp(), redirect_uri: callbackUrl, code_verifier: madeUp() };
+  const { fields, headers } = secretAs(method, upstream.clientId, secret);
+  const asked = await ask(String(endpoint), {
+    method: "POST",
+    body: new URLSearchParams({ grant_type: grantType, ...grant, ...fields }),
+    headers: { accept: "application/json", ...headers },
+    timeoutMs,
+  });
+  if ("none" in asked) return { kind: "no_refusal", says: asked.none.says };
+  const { answer } = asked;
+  const error = jsonObject(answer.text)?.error;
+  const bare = isBareRefusal(answer.status, answer.text) ? "invalid_grant" : "";
+  const code = typeof error === "string" ? error : bare;
+  if (answer.status === 429)
+    return { kind: "no_refusal", says: "it answers that it is asked too often (HTTP 429)" };
+  if (answer.status < 400 || answer.status >= 500 || (code === "" && answer.status !== 401))
+    return { kind: "no_refusal", says: `it answers ${describeOther(answer)}` };
+  return { kind: refusalKind(answer.status, code), code: code || "HTTP 401" };
+}
+
+/**
+ * RFC 6749 §5.2, and what providers make of it: Keycloak refuses a secret with `unauthorized_client` and 401, Auth0 with
+ * `access_denied` and 401; both say 400 or 403 and `unauthorized_client` for a grant type that the client may not use, and
+ * glewlwyd says that of a wrong secret.
+ */
+export function refusalKind(status: number, code: string): "client" | "grant_type" | "other" {
+  if (SPEAKS_OF_THE_USER.has(code)) return "other";
+  if (code === "invalid_client" || status === 401) return "client";
+  if (code === "unauthorized_client" || code === "unsupported_grant_type") return "grant_type";
+  return "other";
+}
+
+interface Way {
+  preset: UpstreamConfig["preset"];
+  method: SecretMethod;
+  grantType: GrantType;
+}
+
+/** Pure. `madeUp` is the control: the same request with a secret that is certainly wrong. */
+export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantType }: Way): Judged {
+  const tryIt =
+    "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
+  const open = (says: string, fix: string): Judged => ({
+    verdict: "unknown",
+    finding: unknown(CHECK, says, fix),
+  });
+  if (ours.kind === "no_refusal")
+    return open(`Could not tell whether the client id and secret are right: ${ours.says}`, tryIt);
+  if (ours.kind === "client")
+    return {
+      verdict: "rejected",
+      finding: failure(
+        CHECK,
+        `The provider does not accept the client id and secret (${ours.code})`,
+        copyAnew(preset),
+      ),
+    };
+  const isTold = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
+  if (ours.kind === "grant_type" && grantType === "authorization_code")
+    return {
+      verdict: isTold ? "accepted" : "rejected",
+      finding: failure(
+        CHECK,
+        isTold
+          ? `The provider accepts the client secret, but does not let this application use the authorization code grant (${ours.code})`
+          : `The provider refuses this application (${ours.code}), whatever its secret: its id, its secret or its callback URL is wrong there, or it may not use the authorization code grant`,
+        `${isTold ? "" : `${copyAnew(preset)} `}${ALLOW_GRANTS[preset]}`,
+      ),
+    };
+  if (isTold)
+    return {
+      verdict: "accepted",
+      finding: ok(
+        CHECK,
+        `The provider accepts the client id and secret, sent as ${method} (and refuses a made-up secret)`,
+      ),
+    };
+  const control = madeUp.kind === "no_refusal" ? "nothing clearer" : madeUp.code;
+  return open(
+    `Could not tell whether the client secret is right: the provider answers ${ours.code}, and ${control} to a made-up secret. It looks at the code first, or the application there has no secret`,
+    `Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`,
+  );
+}
+
+const copyAnew = (preset: UpstreamConfig["preset"]): string =>
+  preset === "auth0"
+    ? "Copy Client ID and Client Secret from Auth0: Applications → your Regular Web Application → Settings, into AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET."
+    : "Copy both anew from the application at the provider into OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (the secret itself, not its id; it may have expired).";
+
+const ALLOW_GRANTS = {
+  auth0:
+    "Auth0: the application's Settings → Advanced Settings → Grant Types: tick Authorization Code and Refresh Token.",
+  oidc: "Allow the application the grant types authorization_code and refresh_token (Keycloak: Standard flow).",
+} as const;
+
+/** A client may be let in and not let renew. Asked rather than read: several that renew do not list it. */
+export async function checkRefresh(
+  metadata: ProviderMetadata,
+  asksForOfflineAccess: boolean,
+  options: ClientOptions,
+): Promise<Finding[]> {
+  const { clientSecret, preset } = options.upstream;
+  let answered: Refusal = { kind: "no_refusal", says: "" };
+  for (const method of secretMethods(options.upstream, metadata).filter((each) => each !== undefined)) {
+    answered = await present(metadata, "refresh_token", method, clientSecret, options);
+    if (answered.kind !== "client") break;
+  }
+  return judgeRefresh(answered, asksForOfflineAccess, preset);
+}
+
+/** Pure. */
+export function judgeRefresh(
+  answered: Refusal,
+  asksForOfflineAccess: boolean,
+  preset: UpstreamConfig["preset"],
+): Finding[] {
+  const check = "provider.refresh";
+  if (answered.kind === "grant_type")
+    return [
+      warning(
+        check,
+        `The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends`,
+        preset === "auth0"
+          ? `${ALLOW_GRANTS.auth0} In the API's Settings: Allow Offline Access.`
+          : "Allow the application the grant type refresh_token.",
+      ),
+    ];
+  if (answered.kind !== "other") return []; // what is said of the client comes first
+  const how = asksForOfflineAccess
+    ? "this server asks for them with the scope offline_access"
+    : "this server does not ask for the scope offline_access, which some providers want to see";
+  return [
+    ok(
+      check,
+      `The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`,
+    ),
+  ];
+}

@@ -1,0 +1,155 @@
+/** The provider's discovery document: can it be read, does the server take it, and does it offer what is needed? */
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import { unaskedScopes } from "../../identity/asked-scopes.ts";
+import { discover } from "../../identity/oidc/discovery.ts";
+import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
+import { causes } from "../../oauth/errors.ts";
+import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
+import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
+
+export type ProviderMetadata = Readonly<Record<string, unknown>>;
+
+const CHECK = "provider.discovery";
+
+export interface Discovery {
+  findings: readonly Finding[];
+  /** What came back, whatever it is. */
+  answer?: Answer;
+  /** Only if the server takes the document: nothing is asked, and no secret is sent, where another one leads. */
+  metadata?: ProviderMetadata;
+}
+
+/** The server's own discovery decides; what is asked beside it is for the words. */
+export async function checkDiscovery(upstream: UpstreamConfig, timeoutMs: number): Promise<Discovery> {
+  const { issuer, preset } = upstream;
+  const setting = preset === "auth0" ? "AUTH0_DOMAIN" : "OIDC_ISSUER";
+  const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+  const asked = await ask(url, { timeoutMs, headers: { accept: "application/json" } });
+  if ("none" in asked) {
+    const { says, fix } = asked.none;
+    const unreachable = `The identity provider cannot be reached: ${says}`;
+    return { findings: [failure(CHECK, unreachable, `${fix} It is named by ${setting}.`)] };
+  }
+  const { answer } = asked;
+  const metadata = answer.status === 200 ? jsonObject(answer.text) : undefined;
+  if (typeof metadata?.issuer !== "string")
+    return { answer, findings: [await noDocument(url, answer, upstream, timeoutMs)] };
+  const identity = checkIssuer(upstream, metadata.issuer);
+  if (identity.status === "failure") return { answer, findings: [identity] };
+  try {
+    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 });
+  } catch (error) {
+    const says = `The server does not take its discovery document (${url}): ${causes(error)}`;
+    const fix =
+      "Correct what it names at the provider. If it is http behind a proxy: the provider's own public URL (Keycloak's hostname and proxy settings).";
+    return { answer, findings: [identity, failure(CHECK, says, fix)] };
+  }
+  return { answer, metadata, findings: [ok(CHECK, `Its discovery document is good (${url})`), identity] };
+}
+
+async function noDocument(
+  url: string,
+  answer: Answer,
+  { issuer, preset }: UpstreamConfig,
+  timeoutMs: number,
+): Promise<Finding> {
+  const what =
+    answer.status === 200 && jsonObject(answer.text)
+      ? "a document that names no issuer"
+      : describeOther(answer);
+  if (answer.status >= 500 || answer.status === 429)
+    return failure(
+      CHECK,
+      `The identity provider answers ${what} at ${url}`,
+      "Look at the provider's own status and log, and run the doctor again when it is well.",
+    );
+  const location = answer.headers.get("location") ?? "";
+  const there = URL.canParse(location, url) ? await issuerAt(new URL(location, url), timeoutMs) : undefined;
+  return failure(
+    CHECK,
+    `There is no discovery document at ${url}: it answers ${what}`,
+    there === undefined
+      ? issuerHint(issuer, preset)
+      : `Redirections are not followed. If that is your provider: set OIDC_ISSUER=${there}`,
+  );
+}
+
+async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<string | undefined> {
+  if (!/^https?:$/.test(protocol)) return undefined;
+  const asked = await ask(href, { timeoutMs, headers: { accept: "application/json" } });
+  const issuer = "answer" in asked ? jsonObject(asked.answer.text)?.issuer : undefined;
+  return typeof issuer === "string" && URL.canParse(issuer) ? issuer : undefined;
+}
+
+/** Where the issuers of well-known products are. */
+function issuerHint(issuer: string, preset: UpstreamConfig["preset"]): string {
+  const { hostname, pathname } = new URL(issuer);
+  if (preset === "auth0")
+    return "Set AUTH0_DOMAIN to the Domain that the application's Settings show, such as tenant.eu.auth0.com.";
+  if (hostname === "login.microsoftonline.com") return ENTRA_ISSUER;
+  if (hostname.includes("okta"))
+    return `Set OIDC_ISSUER to the issuer of the authorization server, such as https://${hostname}/oauth2/default, or https://${hostname} for the organization's own.`;
+  if (pathname.includes("/auth/realms/"))
+    return `Keycloak has no /auth in its path since version 17: try OIDC_ISSUER=${issuer.replace("/auth/realms/", "/realms/")}.`;
+  return "Set OIDC_ISSUER to the issuer as the provider shows it: that URL followed by /.well-known/openid-configuration opens a JSON document in a browser. Keycloak's is https://HOST/realms/REALM, Authentik's https://HOST/application/o/APPLICATION/.";
+}
+
+const ENTRA_ISSUER =
+  "Set OIDC_ISSUER=https://login.microsoftonline.com/TENANT-ID/v2.0, with the tenant's id in place of common, organizations or a name.";
+
+/** What the server refuses is a failure; one that it takes is better written byte for byte as the provider does. */
+export function checkIssuer(
+  { issuer, preset }: Pick<UpstreamConfig, "issuer" | "preset">,
+  theirs: string,
+): Finding {
+  const check = "provider.issuer";
+  if (theirs === issuer) return ok(check, "Its issuer is byte for byte what the settings say");
+  const says = `Its issuer is ${theirs}, and the settings say ${issuer}`;
+  const setting =
+    preset === "auth0" ? `AUTH0_DOMAIN=${theirs.replace(/^https:\/\/|\/$/g, "")}` : `OIDC_ISSUER=${theirs}`;
+  const fix = theirs.includes("{") ? ENTRA_ISSUER : `Set ${setting}`;
+  const problem = issuerProblem(issuer, theirs);
+  return problem === undefined
+    ? warning(check, `${says}. Both lead to the same provider, so sign-ins work`, fix)
+    : failure(check, `${says}: ${problem}`, fix);
+}
+
+/** What sign-ins rely on. RFC 8414 §2 says what it means if a list is missing. */
+export function checkCapabilities(metadata: ProviderMetadata): Finding[] {
+  const { response_types_supported: types, grant_types_supported: grants } = metadata;
+  const pkce = metadata.code_challenge_methods_supported;
+  const lacks = (list: unknown, value: string) => Array.isArray(list) && !list.includes(value);
+  return [
+    Array.isArray(types) && types.includes("code") && !lacks(grants, "authorization_code")
+      ? ok("provider.code_flow", "It offers the authorization code flow")
+      : failure(
+          "provider.code_flow",
+          "It does not offer the authorization code flow (response_types_supported, grant_types_supported)",
+          "Switch it on at the provider, or use a provider, or a tenant of it, that offers it.",
+        ),
+    Array.isArray(pkce) && pkce.includes("S256")
+      ? ok("provider.pkce", "It offers PKCE with S256 (code_challenge_methods_supported)")
+      : (pkce === undefined ? unknown : warning)(
+          "provider.pkce",
+          "It does not say in code_challenge_methods_supported that it offers PKCE with S256",
+          "Nothing to do if sign-ins work (Entra ID keeps silent and supports it). Otherwise switch on PKCE with S256 there.",
+        ),
+  ];
+}
+
+/** Scopes that nobody is asked for, so that nobody is given them: decided as a sign-in does. */
+export function checkScopes(
+  upstream: UpstreamConfig,
+  metadata: ProviderMetadata,
+  toolScopes: readonly string[],
+): Finding[] {
+  const unasked = unaskedScopes(upstream, metadata, toolScopes);
+  if (unasked.length === 0) return [];
+  return [
+    warning(
+      "provider.scopes",
+      `It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them`,
+      "Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.",
+    ),
+  ];
+}

@@ -1,0 +1,145 @@
+/** Everything about the identity provider that can be found out without a user. */
+import { pino } from "pino";
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import { scopesToAsk } from "../../identity/asked-scopes.ts";
+import { secretMethods } from "../../identity/oidc/client-authentication.ts";
+import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import { aheadOfDateHeader, clockFinding } from "./clock.ts";
+import { type Finding, failure, warning } from "./finding.ts";
+import { within } from "./limit.ts";
+import { type ClientOptions, checkClient, checkRefresh, type Judged } from "./provider-client.ts";
+import {
+  checkCapabilities,
+  checkDiscovery,
+  checkScopes,
+  type ProviderMetadata,
+} from "./provider-discovery.ts";
+import { checkKeys } from "./provider-keys.ts";
+import { askForSignIn, clientId, judgeSignIn, type Outcome, type SignInOptions } from "./provider-sign-in.ts";
+
+export interface ProviderOptions {
+  upstream: UpstreamConfig;
+  /** Undefined where BASE_URL is wrong: then there is none to ask about. */
+  callbackUrl: string | undefined;
+  toolScopes: readonly string[];
+  timeoutMs: number;
+  /** Milliseconds since the epoch. */
+  nowMs(): number;
+  randomBytes(size: number): Buffer;
+}
+
+// Each asks several times, one after the other.
+const LIMIT_MS = 15_000;
+
+export async function checkProvider(options: ProviderOptions): Promise<Finding[]> {
+  const { upstream, timeoutMs, nowMs } = options;
+  const { findings, answer, metadata } = await checkDiscovery(upstream, timeoutMs);
+  const ahead = answer && aheadOfDateHeader(answer.headers.get("date"), nowMs(), answer.tookMs);
+  const clock = ahead === undefined ? [] : [clockFinding("provider.clock", "the provider's", ahead)];
+  if (metadata === undefined) return [...findings, ...clock];
+  const [keys, exchanges] = await Promise.all([
+    within(LIMIT_MS, "provider.keys", () => checkKeys(metadata, timeoutMs)),
+    within(LIMIT_MS, "provider.credentials", () => askProvider(options, metadata)),
+  ]);
+  return [
+    ...findings,
+    ...checkCapabilities(metadata),
+    ...keys,
+    ...exchanges,
+    ...checkScopes(upstream, metadata, options.toolScopes),
+    ...withoutAudience(upstream),
+    ...clock,
+  ];
+}
+
+async function askProvider(options: ProviderOptions, metadata: ProviderMetadata): Promise<Finding[]> {
+  const { upstream, callbackUrl: redirectUri, toolScopes, timeoutMs, randomBytes } = options;
+  const callbackUrl = redirectUri ?? "https://callback.invalid/auth/callback";
+  const asking = { upstream, callbackUrl, timeoutMs, randomBytes };
+  const asksForOfflineAccess = scopesToAsk(upstream, metadata, toolScopes).includes("offline_access");
+  const signIn: SignInOptions = {
+    ...asking,
+    signInUrl: await signInUrl(options, callbackUrl),
+    audience: upstream.audience,
+    isAuth0: upstream.preset === "auth0",
+  };
+  const [client, refresh, answers] = await Promise.all([
+    checkClient(metadata, asking),
+    checkRefresh(metadata, asksForOfflineAccess, asking),
+    redirectUri === undefined ? undefined : askForSignIn(signIn),
+  ]);
+  return [
+    clientFinding(client, answers?.outcome, asking),
+    ...unlistedMethod(client, upstream, metadata),
+    ...(client.verdict === "rejected" ? [] : refresh),
+    ...(answers === undefined ? [] : judgeSignIn(answers, client.verdict, signIn)),
+  ];
+}
+
+/** The server's own. */
+async function signInUrl(
+  { upstream, toolScopes, nowMs, randomBytes }: ProviderOptions,
+  redirectUri: string,
+): Promise<URL> {
+  const now = () => Math.floor(nowMs() / 1000);
+  const provider = createOidcProvider(upstream, { now, randomBytes, log: pino({ level: "silent" }) });
+  const random = () => randomBytes(32).toString("base64url");
+  const request = { state: random(), nonce: random(), codeVerifier: random(), scopes: toolScopes };
+  return provider.authorizationUrl({ redirectUri, ...request });
+}
+
+/** One cause, one finding: where sign-in shows which of the two is wrong, id or secret, it is said here. */
+function clientFinding(
+  { verdict, finding }: Judged,
+  outcome: Outcome | undefined,
+  { upstream, callbackUrl }: Pick<ClientOptions, "upstream" | "callbackUrl">,
+): Finding {
+  if (verdict !== "rejected" || finding.status === "ok" || outcome === undefined) return finding;
+  const is = clientId(outcome);
+  const id = `the client id ${upstream.clientId}`;
+  if (is === "unknown")
+    return failure(
+      finding.check,
+      `The provider does not know ${id}`,
+      `Copy the client id from the application at the provider into ${upstream.preset === "auth0" ? "AUTH0_CLIENT_ID" : "OIDC_CLIENT_ID"}; check that it is in this tenant or realm.`,
+    );
+  if (is === "known")
+    return failure(finding.check, `${finding.says}; ${id} and the callback URL are known there`, finding.fix);
+  if (is === undefined) return finding;
+  const fix = `${finding.fix} Check that ${callbackUrl} is registered there, too.`;
+  return failure(finding.check, `${finding.says}; ${id} is refused at sign-in as well`, fix);
+}
+
+/** Told only where asking said nothing: a provider may take what it does not list. */
+function unlistedMethod(
+  { verdict }: Judged,
+  upstream: UpstreamConfig,
+  metadata: ProviderMetadata,
+): Finding[] {
+  const listed = metadata.token_endpoint_auth_methods_supported;
+  const [method] = secretMethods(upstream, metadata);
+  if (verdict !== "unknown" || !Array.isArray(listed) || listed.includes(method.replace("_plain", "")))
+    return [];
+  return [
+    warning(
+      "provider.client_authentication",
+      `It does not list ${method}, as which this server sends the secret (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
+      upstream.tokenEndpointAuthMethod === "auto"
+        ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
+        : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
+    ),
+  ];
+}
+
+/** By the settings for any provider, nobody is told that Auth0 needs one. */
+function withoutAudience({ preset, issuer, audience }: UpstreamConfig): Finding[] {
+  if (preset === "auth0" || audience !== undefined || !new URL(issuer).hostname.endsWith(".auth0.com"))
+    return [];
+  return [
+    warning(
+      "provider.audience",
+      "OIDC_AUDIENCE is not set: Auth0 then issues opaque access tokens, which name no permissions",
+      "Use the settings AUTH0_DOMAIN, AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET and AUTH0_AUDIENCE instead of OIDC_…",
+    ),
+  ];
+}

@@ -1,0 +1,104 @@
+/** Do records work: can one be written, told to other replicas, read and removed; and do our keys open what is there? */
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import type { StoreConfig } from "../../config/store.ts";
+import { redisRecords } from "../../storage/redis/redis.ts";
+import { createSealer } from "../../storage/sealer.ts";
+import type { Records, Watch } from "../../storage/store.ts";
+import { untilReady } from "../../storage/until-ready.ts";
+import { type Finding, failure, ok, warning } from "./finding.ts";
+import { redisTrouble } from "./redis-trouble.ts";
+
+const PATIENCE_MS = 3_000;
+const RETRY_MS = 20;
+// Should the doctor be killed in between.
+const RECORD_SECONDS = 10;
+const SAMPLE = 20;
+const SAMPLE_MS = 1_500;
+
+type RedisConfig = Extract<StoreConfig, { kind: "redis" }>;
+
+export async function checkRecords(
+  store: RedisConfig,
+  secretKeys: readonly string[],
+  randomBytes: (size: number) => Buffer,
+): Promise<Finding[]> {
+  const records = redisRecords({ ...store, log: pino({ level: "silent" }) });
+  try {
+    const written = await writeAndRemove(records, store, randomBytes(12).toString("hex"));
+    if (written.status === "failure" || secretKeys.length === 0) return [written];
+    return [written, ...(await checkReadable(records, secretKeys))];
+  } finally {
+    await records.close();
+  }
+}
+
+/** A record of the kind whose changes are told, so that the whole way is gone: key, script, channel. */
+async function writeAndRemove(records: Records, store: RedisConfig, name: string): Promise<Finding> {
+  const check = "redis.records";
+  const key = `grant:doctor-${name}`;
+  let isTold = false;
+  const watch = records.watch("grant", (changed) => {
+    isTold ||= changed === key;
+  });
+  try {
+    await untilReady(records);
+    await records.checkReady();
+    const isListening = await until(() => isCurrent(watch));
+    await records.put(key, "doctor", RECORD_SECONDS);
+    const read = await records.get(key);
+    await records.delete(key);
+    if (read !== "doctor")
+      return failure(
+        check,
+        "What was written to Redis could not be read again",
+        "Let REDIS_URL lead to the master itself: something in between reads from elsewhere.",
+      );
+    if (isListening && (await until(() => isTold)))
+      return ok(check, "A record can be written, told to other replicas, read and removed");
+    return warning(
+      check,
+      "Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis",
+      "Permit its user the channels under REDIS_KEY_PREFIX (ACL: &PREFIX:* +@pubsub), and let nothing in between drop subscriptions.",
+    );
+  } catch (error) {
+    const { says, fix } = redisTrouble(error, store);
+    return failure(check, says, fix);
+  } finally {
+    watch.close();
+  }
+}
+
+const isCurrent = (watch: Watch): boolean => watch.epoch !== undefined;
+
+async function until(holds: () => boolean): Promise<boolean> {
+  for (const givenUp = performance.now() + PATIENCE_MS; performance.now() < givenUp; await delay(RETRY_MS))
+    if (holds()) return true;
+  return false;
+}
+
+/** A few of the records that are there; none is changed. */
+async function checkReadable(records: Records, secretKeys: readonly string[]): Promise<Finding[]> {
+  const check = "redis.readable";
+  const sealer = createSealer(secretKeys);
+  const givenUp = performance.now() + SAMPLE_MS;
+  let [opened, unreadable] = [0, 0];
+  for (const kind of ["client", "grant"])
+    for await (const key of records.keys(`${kind}:`)) {
+      const record = await records.get(key);
+      if (record === undefined || key.startsWith("grant:doctor-")) continue;
+      if (sealer.open(record, key) === undefined) unreadable++;
+      else opened++;
+      if (opened + unreadable >= SAMPLE || performance.now() > givenUp) break;
+    }
+  const looked = opened + unreadable;
+  if (looked === 0) return [];
+  if (unreadable === 0) return [ok(check, `SECRET_KEY opens what is stored (${looked} records looked at)`)];
+  return [
+    warning(
+      check,
+      `SECRET_KEY does not open ${unreadable} of ${looked} stored records: these clients and users have to begin anew`,
+      "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD). If another deployment shares this Redis, give each a REDIS_KEY_PREFIX of its own.",
+    ),
+  ];
+}

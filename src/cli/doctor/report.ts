@@ -1,0 +1,105 @@
+/** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
+import type { Environment } from "../../config/settings.ts";
+import type { Examination } from "./examine.ts";
+import type { Finding, Section } from "./finding.ts";
+
+const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" } as const;
+
+/** 0: it can serve, perhaps with warnings; 1: it cannot. */
+export function exitCode(sections: readonly Section[]): 0 | 1 {
+  return all(sections).some(({ status }) => status === "failure") ? 1 : 0;
+}
+
+export function reportInWords({ sections, registration }: Examination): string {
+  return [
+    ...sections.flatMap(({ title, findings }) => [title, ...findings.flatMap(inWords), ""]),
+    ...(registration === undefined
+      ? []
+      : [
+          "To register at the identity provider",
+          `  Callback URL             ${registration.callbackUrl}`,
+          `  Back-channel logout URL  ${registration.backchannelLogoutUrl} (if it can: sign-outs there then end sessions here)`,
+          ...registration.steps.map((step, index) => `  ${index + 1}. ${step}`),
+          "",
+        ]),
+    summary(sections),
+  ].join("\n");
+}
+
+export const findingsInWords = (findings: readonly Finding[]): string => findings.flatMap(inWords).join("\n");
+
+function inWords(finding: Finding): string[] {
+  const line = `  ${MARK[finding.status]} ${finding.says}${/[.!?:)]$/.test(finding.says) ? "" : "."}`;
+  return finding.status === "ok" ? [line] : [line, `      → ${finding.fix}`];
+}
+
+function summary(sections: readonly Section[]): string {
+  const count = (status: Finding["status"]) => all(sections).filter((each) => each.status === status).length;
+  const [failures, warnings, unknowns] = [count("failure"), count("warning"), count("unknown")];
+  const rest = [
+    ...(warnings > 0 ? [plural(warnings, "warning")] : []),
+    ...(unknowns > 0 ? [`${plural(unknowns, "check")} that could not be made`] : []),
+  ];
+  if (failures > 0)
+    return `It cannot serve like this: ${[`${plural(failures, "problem")} to fix (✗)`, ...rest].join(", ")}.`;
+  return rest.length === 0 ? "It can serve." : `It can serve, with ${rest.join(" and ")} (!).`;
+}
+
+export function reportForPrograms({ sections, registration }: Examination) {
+  return {
+    canServe: exitCode(sections) === 0,
+    findings: sections.flatMap(({ title, findings }) =>
+      findings.map((finding) => ({ section: title, ...finding })),
+    ),
+    ...(registration && { registration }),
+  };
+}
+
+const all = (sections: readonly Section[]): Finding[] => sections.flatMap(({ findings }) => findings);
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+// Short ones are words as well.
+const LEAST_SECRET = 8;
+
+/**
+ * The last line of defence: providers and servers quote what they were sent. Also takes away what could steer a
+ * terminal.
+ */
+export function withoutSecrets(text: string, secrets: readonly string[]): string {
+  const known = secrets.filter((secret) => secret.length >= LEAST_SECRET);
+  const longestFirst = known.sort((one, other) => other.length - one.length);
+  const hidden = longestFirst.reduce((left, secret) => left.replaceAll(secret, "[secret]"), text);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
+  return hidden.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, " ");
+}
+
+/** Everything in the environment that nobody may read in a terminal, a ticket or a CI log. */
+export function secretsOf(environment: Environment): string[] {
+  const lists = [
+    "SECRET_KEY",
+    "OIDC_CLIENT_SECRET",
+    "AUTH0_CLIENT_SECRET",
+    "REGISTRATION_TOKENS",
+    "METRICS_TOKEN",
+  ];
+  const values = lists.flatMap((name) => [environment[name] ?? "", ...(environment[name] ?? "").split(",")]);
+  const urls = ["REDIS_URL", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES"].flatMap(
+    (name) => environment[name] ?? "",
+  );
+  const passwords = urls.flatMap((text) =>
+    [...text.matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].flatMap(([, password]) => password ?? ""),
+  );
+  const clients = [...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*"([^"]+)"/g)];
+  return [...values, ...passwords, ...passwords.map(decoded), ...clients.map(([, secret = ""]) => secret)]
+    .map((secret) => secret.trim())
+    .filter((secret) => secret !== "");
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

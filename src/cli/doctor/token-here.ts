@@ -1,0 +1,80 @@
+/** `doctor token` for the deployment that the environment describes: its Redis, read only, and its policy. */
+import { pino } from "pino";
+import type { Config } from "../../config/config.ts";
+import type { Features } from "../../mcp/authoring/features.ts";
+import { UnavailableError } from "../../oauth/errors.ts";
+import { systemClock } from "../../runtime/runtime.ts";
+import { redisRecords } from "../../storage/redis/redis.ts";
+import type { Records } from "../../storage/store.ts";
+import { untilReady } from "../../storage/until-ready.ts";
+import { type Finding, unknown } from "./finding.ts";
+import { silentRooms } from "./program.ts";
+import { explainToken, readPresented } from "./token.ts";
+
+/** @throws PolicyError, or Error if the declaration of a tool is wrong */
+export async function explainTokenHere(
+  pasted: string,
+  config: Config,
+  features: Features,
+): Promise<Finding[]> {
+  const presented = readPresented(pasted, config.upstream.issuer, systemClock());
+  if (presented.kind === undefined) return presented.findings;
+  if (config.store.kind === "memory")
+    return [
+      ...presented.findings,
+      unknown(
+        "token.grant",
+        "Could not tell whether it is good: with STORE=memory the sessions are in the server's own process",
+        "Look for the reason in that server's log, or use Redis.",
+      ),
+    ];
+  const records = readOnly(redisRecords({ ...config.store, log: pino({ level: "silent" }) }));
+  try {
+    await untilReady(records);
+    return await explainToken(presented, silentRooms(config, features, records));
+  } catch (error) {
+    if (!(error instanceof UnavailableError)) throw error;
+    return [
+      ...presented.findings,
+      unknown(
+        "token.grant",
+        "Could not tell whether it is good: Redis cannot be reached",
+        "Run npm run doctor: it says what is wrong with Redis. A server without its Redis answers 503, never 401.",
+      ),
+    ];
+  } finally {
+    await records.close();
+  }
+}
+
+/** Records of which nothing can be changed: what would, throws. */
+function readOnly({ get, secondsLeft, keys, ping, checkReady, watch, close, indexes }: Records): Records {
+  const refuse = async (): Promise<never> => {
+    throw new Error("The doctor changes nothing.");
+  };
+  return {
+    get,
+    secondsLeft,
+    keys,
+    ping,
+    checkReady,
+    watch,
+    close,
+    indexes: {
+      members: indexes.members,
+      latest: indexes.latest,
+      add: refuse,
+      move: refuse,
+      remove: refuse,
+      forget: refuse,
+    },
+    rateLimits: { count: refuse },
+    budgets: { spend: refuse },
+    put: refuse,
+    replace: refuse,
+    rewrite: refuse,
+    delete: refuse,
+    deleteAll: refuse,
+    deleteIf: refuse,
+  };
+}

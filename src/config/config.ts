@@ -1,0 +1,315 @@
+/** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
+import ipaddr from "ipaddr.js";
+import type { Membership } from "../access/membership.ts";
+import { RENEWAL_SECONDS } from "../clients/find-client.ts";
+import { type ClientsConfig, clientsConfig } from "./clients.ts";
+import { membershipConfig, type UpstreamConfig, upstreamConfig } from "./identity-provider.ts";
+import { type Environment, originProblem, Settings } from "./settings.ts";
+import { type StoreConfig, storeConfig } from "./store.ts";
+
+/** How many live grants a user may have; the oldest end first. */
+export interface GrantLimits {
+  perUser: number;
+  perUserAndClient: number;
+}
+
+/** What each replica keeps of grants that are in use. */
+export interface GrantCacheConfig {
+  /** At most so many; 0 keeps none. */
+  entries: number;
+  /** Asked for anew after this long, in case the word of a change was lost. */
+  seconds: number;
+  /** While the store is out of reach, a grant that was seen this long ago still counts. */
+  outageSeconds: number;
+}
+
+/** How many calls are served at once by one process, and for how long. */
+export interface RunningCallLimits {
+  perGrant: number;
+  perProcess: number;
+  /** 0: as long as the access token is good. */
+  seconds: number;
+}
+
+/** Where the audit log goes beside the log. */
+export interface AuditConfig {
+  /** A file's path, `stdout` or `stderr`. */
+  destination?: string;
+  /** Whether it has the arguments of calls. */
+  arguments: boolean;
+}
+
+/** Who may see how the server is doing. */
+export interface TelemetryConfig {
+  /** The bearer token that opens `/metrics`. */
+  metricsToken?: string;
+  /** The OpenTelemetry collector's URL, without `/v1/traces`. */
+  traceEndpoint?: string;
+}
+
+/** How the pages look. */
+export interface Brand {
+  name: string;
+  /** What the server is for, in a sentence or two. */
+  description?: string;
+  /** https, or http on a loopback host. */
+  logoUrl?: string;
+  /** `#rrggbb`. */
+  color?: string;
+}
+
+export interface Lifetimes {
+  accessTokenSeconds: number;
+  /** A grant ends when it was not used for this long … */
+  grantIdleSeconds: number;
+  /** … and in any case after this long. */
+  grantSeconds: number;
+  /** Consent and login must be finished within this time. */
+  transactionSeconds: number;
+  authorizationCodeSeconds: number;
+  /** How long a client may repeat a refresh whose answer it did not receive. */
+  refreshGraceSeconds: number;
+  /** A registration that was not used for this long is forgotten … */
+  clientSeconds: number;
+  /** … and one that never was, after this long. */
+  unusedClientSeconds: number;
+}
+
+/**
+ * Every setting, read and checked: what {@link loadConfig} returns. README.md has the table of their names in the
+ * environment. Parts of it are named by their place, as in `Config["lifetimes"]`.
+ */
+export interface Config extends ClientsConfig {
+  /** The public URL without a trailing slash; also the issuer. */
+  baseUrl: string;
+  /** `baseUrl/mcp`: what tokens are issued for. */
+  resource: string;
+  /** What people see on the pages. */
+  brand: Brand;
+  /** Whether there is a page for people at `/`. */
+  homePage: boolean;
+  /** How many sign-ins one address may start in an hour. */
+  signInsPerAddressPerHour: number;
+  /** To /token, /revoke and /introspect. */
+  tokenRequestsPerMinute: { perAddress: number; perClient: number };
+  /** The largest body that `/mcp` takes. */
+  maxRequestBytes: number;
+  /** Addresses and ranges of reverse proxies whose `X-Forwarded-*` headers are believed. */
+  trustedProxies: readonly string[];
+  /** Browser origins that may call `/mcp`, beside our own and those on this computer. */
+  allowedOrigins: readonly string[];
+  host: string;
+  port: number;
+  /** Connections that one process has open at once. */
+  maxConnections: number;
+  upstream: UpstreamConfig;
+  /** Who may come in at all. */
+  membership: Membership;
+  store: StoreConfig;
+  /** The first encrypts; all decrypt. */
+  secretKeys: readonly string[];
+  lifetimes: Lifetimes;
+  grantLimits: GrantLimits;
+  grantCache: GrantCacheConfig;
+  runningCalls: RunningCallLimits;
+  /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
+  listed: "granted" | "all";
+  /** What the server offers: the path of a module, in place of the tools that came with it. */
+  toolsModule?: string;
+  /** Who may do what beyond the scopes: the path of a file. */
+  policyFile?: string;
+  audit: AuditConfig;
+  telemetry: TelemetryConfig;
+  /** How long requests are still taken after readiness went off. */
+  shutdownDelaySeconds: number;
+  shutdownSeconds: number;
+  logLevel: string;
+  weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
+}
+
+const DAY = 86_400;
+
+/** What a server is called that nobody gave a name. */
+export const UNNAMED = "MCP server";
+
+/**
+ * Everything that is wrong with the environment, each line with its remedy. A program that does not catch it ends with that
+ * message, said once, and the exit code 1: no stack, because the mistake is in no line of code.
+ */
+export class ConfigError extends Error {
+  declare readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(
+      [
+        `${problems.length} setting${problems.length === 1 ? "" : "s"} to fix.`,
+        ...problems.map((problem) => `  - ${problem}`),
+        "Every setting is explained in .env.example.",
+      ].join("\n"),
+    );
+    this.name = "ConfigError";
+    // Node prints an error's stack and then the fields that can be enumerated: every problem a second time.
+    Object.defineProperty(this, "problems", { value: problems });
+    this.stack = `${this.name}: ${this.message}`;
+  }
+}
+
+/**
+ * Reads every setting; what is left out has its default.
+ * @throws ConfigError listing every missing or bad setting, each with its remedy
+ */
+export function loadConfig(environment: Environment): Config {
+  const settings = new Settings(environment);
+  const baseUrl = settings.publicUrl(
+    "BASE_URL",
+    "the public URL of this server, such as https://mcp.example.com",
+  );
+  const provider = upstreamConfig(settings);
+  const policyFile = settings.optional("POLICY_FILE");
+  const toolsModule = settings.optional("TOOLS_MODULE");
+  const config: Config = {
+    baseUrl,
+    resource: `${baseUrl}/mcp`,
+    brand: brand(settings),
+    homePage: settings.oneOf("HOME_PAGE", ["on", "off"]) === "on",
+    ...clientsConfig(settings),
+    signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
+    tokenRequestsPerMinute: {
+      perAddress: settings.integer("TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE", 3_000, 1, 10_000_000),
+      perClient: settings.integer("TOKEN_REQUESTS_PER_CLIENT_PER_MINUTE", 3_000, 1, 10_000_000),
+    },
+    maxRequestBytes: settings.integer("MAX_REQUEST_BYTES", 1_048_576, 65_536, 16_777_216),
+    trustedProxies: settings.list(
+      "TRUSTED_PROXIES",
+      isAddressRange,
+      "addresses or ranges such as 10.0.0.0/8",
+    ),
+    allowedOrigins: settings.list(
+      "ALLOWED_ORIGINS",
+      isOrigin,
+      "origins such as https://app.example.com or app://obsidian.md; null cannot be allowed, for any page can have it",
+    ),
+    host: settings.text("HOST", "0.0.0.0"),
+    port: settings.integer("PORT", 3000, 1, 65_535),
+    // Twice what MAX_RUNNING_CALLS holds open, and room for those that are idle.
+    maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
+    upstream: provider,
+    membership: membershipConfig(settings, provider),
+    store: storeConfig(settings),
+    secretKeys: secretKeys(settings),
+    lifetimes: lifetimes(settings),
+    grantLimits: {
+      perUser: settings.integer("MAX_GRANTS_PER_USER", 100, 1, 10_000),
+      perUserAndClient: settings.integer("MAX_GRANTS_PER_USER_AND_CLIENT", 20, 1, 10_000),
+    },
+    grantCache: {
+      entries: settings.integer("GRANT_CACHE_ENTRIES", 10_000, 0, 10_000_000),
+      seconds: settings.integer("GRANT_CACHE_SECONDS", 10, 1, 300),
+      outageSeconds: settings.integer("STORE_OUTAGE_SECONDS", 60, 0, 3_600),
+    },
+    runningCalls: {
+      perGrant: settings.integer("MAX_RUNNING_CALLS_PER_GRANT", 100, 1, 100_000),
+      perProcess: settings.integer("MAX_RUNNING_CALLS", 4_000, 1, 1_000_000),
+      seconds: settings.integer("MAX_CALL_SECONDS", 0, 0, DAY),
+    },
+    listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
+    ...(toolsModule !== undefined && { toolsModule }),
+    ...(policyFile !== undefined && { policyFile }),
+    audit: audit(settings),
+    telemetry: telemetry(settings),
+    shutdownDelaySeconds: settings.integer("SHUTDOWN_DELAY_SECONDS", 0, 0, 600),
+    shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
+    logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
+    weather: {
+      geocodingUrl: settings.url(
+        "OPEN_METEO_GEOCODING_URL",
+        "https://geocoding-api.open-meteo.com/v1/search",
+      ),
+      forecastUrl: settings.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com/v1/forecast"),
+      timeoutSeconds: settings.integer("OPEN_METEO_TIMEOUT_SECONDS", 10, 1, 60),
+    },
+  };
+  if (settings.problems.length > 0) throw new ConfigError(settings.problems);
+  return Object.freeze(config);
+}
+
+function audit(settings: Settings): AuditConfig {
+  const destination = settings.optional("AUDIT_LOG");
+  return {
+    ...(destination !== undefined && { destination }),
+    arguments: settings.oneOf("AUDIT_ARGUMENTS", ["off", "on"]) === "on",
+  };
+}
+
+function telemetry(settings: Settings): TelemetryConfig {
+  const metricsToken = settings.optional("METRICS_TOKEN");
+  if (metricsToken !== undefined && !/^\S{16,}$/.test(metricsToken))
+    settings.problem("METRICS_TOKEN must have at least 16 characters, and no space");
+  const traces = settings.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
+  return {
+    ...(metricsToken !== undefined && { metricsToken }),
+    ...(traces !== undefined && { traceEndpoint: settings.url("OTEL_EXPORTER_OTLP_ENDPOINT", traces) }),
+  };
+}
+
+function brand(settings: Settings): Brand {
+  const description = settings.optional("SERVER_DESCRIPTION");
+  const logoUrl = settings.optional("SERVER_LOGO_URL");
+  const color = settings.optional("SERVER_COLOR");
+  if (logoUrl !== undefined) {
+    const problem = originProblem(logoUrl);
+    if (problem !== undefined) settings.problem(`SERVER_LOGO_URL ${problem}`);
+  }
+  if (color !== undefined && !/^#?[0-9a-f]{6}$/i.test(color))
+    settings.problem("SERVER_COLOR must be written like 1f5fd6 or #1f5fd6");
+  return {
+    name: settings.text("SERVER_NAME", UNNAMED),
+    ...(description !== undefined && { description }),
+    ...(logoUrl !== undefined && { logoUrl }),
+    // In a .env file what follows a # is a comment for some readers.
+    ...(color !== undefined && { color: `#${color.replace("#", "")}` }),
+  };
+}
+
+/** The newest first. */
+export function secretKeys(settings: Settings): string[] {
+  const make = "make one with: openssl rand -base64 48";
+  const text = settings.required("SECRET_KEY", `encrypts what is stored; ${make}`);
+  const keys = text.split(",").map((key) => key.trim());
+  if (text === "") return [];
+  for (const [index, key] of keys.entries())
+    if (Buffer.byteLength(key) < 32)
+      settings.problem(`SECRET_KEY: key ${index + 1} has fewer than 32 bytes; ${make}`);
+    else if (new Set(key).size < 10) settings.problem(`SECRET_KEY: key ${index + 1} is not random; ${make}`);
+  return keys;
+}
+
+function lifetimes(settings: Settings): Lifetimes {
+  const seconds: Lifetimes = {
+    accessTokenSeconds: settings.integer("ACCESS_TOKEN_SECONDS", 3_600, 30, DAY),
+    grantIdleSeconds: settings.integer("GRANT_IDLE_SECONDS", 30 * DAY, 60, 400 * DAY),
+    grantSeconds: settings.integer("GRANT_SECONDS", 90 * DAY, 60, 400 * DAY),
+    transactionSeconds: settings.integer("TRANSACTION_SECONDS", 600, 30, 3_600),
+    authorizationCodeSeconds: settings.integer("AUTHORIZATION_CODE_SECONDS", 60, 5, 600),
+    refreshGraceSeconds: settings.integer("REFRESH_GRACE_SECONDS", 120, 0, 600),
+    clientSeconds: settings.integer("CLIENT_SECONDS", 90 * DAY, 600, 800 * DAY),
+    unusedClientSeconds: settings.integer("UNUSED_CLIENT_SECONDS", DAY / 2, 600, 90 * DAY),
+  };
+  if (seconds.clientSeconds < seconds.grantIdleSeconds + RENEWAL_SECONDS)
+    settings.problem(
+      "CLIENT_SECONDS must exceed GRANT_IDLE_SECONDS by a day: a client would be forgotten before its grants",
+    );
+  return seconds;
+}
+
+function isAddressRange(entry: string): boolean {
+  return ipaddr.isValid(entry) || ipaddr.isValidCIDR(entry);
+}
+
+/** Also of desktop applications and browser extensions, whose schemes have no origin to `URL`: `app://obsidian.md`. */
+function isOrigin(entry: string): boolean {
+  if (!URL.canParse(entry)) return false;
+  const { origin } = new URL(entry);
+  const isOfApplication = origin === "null" && /^(?!file:)[a-z][a-z0-9+.-]*:\/\/[a-z0-9._:-]+$/.test(entry);
+  return origin === entry || isOfApplication;
+}

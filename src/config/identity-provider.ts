@@ -1,0 +1,209 @@
+/** The identity provider: any by discovery, or Auth0 by the names that its users know; and whom of its users we admit. */
+import type { Membership } from "../access/membership.ts";
+import { SECRET_METHODS, type SecretMethod } from "../identity/oidc/client-authentication.ts";
+import {
+  parseScopeClaimMap,
+  type ScopeClaim,
+  type ScopeSources,
+  TOKEN_SOURCES,
+} from "../identity/scope-sources.ts";
+import type { Settings } from "./settings.ts";
+
+export interface UpstreamConfig {
+  /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
+  preset: "auth0" | "oidc";
+  issuer: string;
+  clientId: string;
+  clientSecret: string;
+  audience?: string;
+  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
+  scopes?: readonly string[];
+  /** Who is believed about the scopes that a user has. */
+  scopeSources: ScopeSources;
+  /** Auth0's: sign-in is for members of it. */
+  organization?: string;
+  /** What a provider wants to hear at each sign-in beyond the protocol, such as Google's `access_type`. */
+  authorizationParameters: Readonly<Record<string, string>>;
+  /** Back-Channel Logout §2.4 requires `exp` of a logout token since December 2023; not every provider sends it. */
+  logoutTokenExp: "required" | "optional";
+  /** How the client secret is sent; `auto`: as discovery lists it. */
+  tokenEndpointAuthMethod: "auto" | SecretMethod;
+  timeoutSeconds: number;
+}
+
+export function upstreamConfig(settings: Settings): UpstreamConfig {
+  const scopes = settings.scopes("OIDC_SCOPES");
+  const shared = {
+    ...(scopes !== undefined && { scopes }),
+    scopeSources: scopeSources(settings),
+    authorizationParameters: authorizationParameters(settings),
+    logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
+    tokenEndpointAuthMethod: settings.oneOf("OIDC_TOKEN_ENDPOINT_AUTH_METHOD", ["auto", ...SECRET_METHODS]),
+    timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
+  };
+  const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
+  if (isAuth0) return { ...auth0(settings), ...shared };
+  const audience = settings.optional("OIDC_AUDIENCE");
+  return {
+    preset: "oidc",
+    issuer: settings.issuer("OIDC_ISSUER", "the issuer of your identity provider (or set AUTH0_DOMAIN)"),
+    clientId: settings.requiredLine(
+      "OIDC_CLIENT_ID",
+      "the client id your identity provider gave this server",
+    ),
+    clientSecret: settings.requiredLine(
+      "OIDC_CLIENT_SECRET",
+      "the client secret your identity provider gave this server",
+    ),
+    ...(audience !== undefined && { audience }),
+    ...shared,
+  };
+}
+
+const AUTH0_NAMES = [
+  "AUTH0_DOMAIN",
+  "AUTH0_CLIENT_ID",
+  "AUTH0_CLIENT_SECRET",
+  "AUTH0_AUDIENCE",
+  "AUTH0_ORGANIZATION",
+];
+const OIDC_NAMES = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE"];
+
+// Set by other settings, or by each sign-in for itself: a fixed `state` would undo what it protects.
+const OWN_PARAMETERS = [
+  "response_type",
+  "response_mode",
+  "client_id",
+  "redirect_uri",
+  "scope",
+  "state",
+  "nonce",
+  "code_challenge",
+  "code_challenge_method",
+  "audience",
+  "organization",
+  "request",
+  "request_uri",
+];
+
+function authorizationParameters(settings: Settings): Record<string, string> {
+  const name = "OIDC_AUTHORIZATION_PARAMETERS";
+  const entries = [...new URLSearchParams(settings.optional(name) ?? "")];
+  const names = entries.map(([parameter]) => parameter);
+  const own = names.filter((parameter) => OWN_PARAMETERS.includes(parameter));
+  if (own.length > 0) settings.problem(`${name} cannot set ${own.join(", ")}: this server does that itself`);
+  if (entries.some(([parameter, value]) => parameter === "" || value === ""))
+    settings.problem(`${name} must be written like a query string: access_type=offline&prompt=consent`);
+  if (new Set(names).size < names.length) settings.problem(`${name} names a parameter twice`);
+  return Object.fromEntries(entries);
+}
+
+type OfPreset = Omit<
+  UpstreamConfig,
+  | "scopes"
+  | "scopeSources"
+  | "authorizationParameters"
+  | "logoutTokenExp"
+  | "tokenEndpointAuthMethod"
+  | "timeoutSeconds"
+>;
+
+function auth0(settings: Settings): OfPreset {
+  const both = OIDC_NAMES.filter((name) => settings.optional(name) !== undefined);
+  if (both.length > 0)
+    settings.problem(`${both.join(", ")} cannot be used together with AUTH0_… settings: remove one kind`);
+  const domain = settings.required("AUTH0_DOMAIN", 'your tenant, such as "tenant.eu.auth0.com"');
+  if (domain !== "" && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
+    settings.problem(
+      'AUTH0_DOMAIN must be a host name such as "tenant.eu.auth0.com", without https:// and slashes',
+    );
+  const organization = settings.optional("AUTH0_ORGANIZATION");
+  if (organization !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(organization))
+    settings.problem('AUTH0_ORGANIZATION must be the id of one organization, such as "org_abc", or its name');
+  return {
+    preset: "auth0",
+    issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
+    clientId: settings.requiredLine("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
+    clientSecret: settings.requiredLine(
+      "AUTH0_CLIENT_SECRET",
+      "the client secret of your Regular Web Application",
+    ),
+    audience: settings.required(
+      "AUTH0_AUDIENCE",
+      "the identifier of your Auth0 API; without it tokens are opaque",
+    ),
+    ...(organization !== undefined && { organization }),
+  };
+}
+
+function scopeSources(settings: Settings): ScopeSources {
+  const all: readonly string[] = [...TOKEN_SOURCES, "claim", "consent"];
+  const form = `sources among ${all.slice(0, -1).join(", ")}, or consent alone`;
+  const listed = settings.list("SCOPES_FROM", (entry) => all.includes(entry), form);
+  const from: readonly string[] = listed.length === 0 ? TOKEN_SOURCES : listed;
+  const claim = scopeClaim(settings, from.includes("claim"));
+  if (from.includes("consent")) {
+    if (from.length > 1)
+      settings.problem(
+        "SCOPES_FROM=consent stands alone: beside it nothing that the provider says would count",
+      );
+    return { kind: "consent" };
+  }
+  return {
+    kind: "provider",
+    tokens: TOKEN_SOURCES.filter((source) => from.includes(source)),
+    ...(claim !== undefined && { claim }),
+  };
+}
+
+function scopeClaim(settings: Settings, isSource: boolean): ScopeClaim | undefined {
+  const path = settings.optional("SCOPE_CLAIM");
+  const map = scopeClaimMap(settings);
+  if (!isSource) {
+    if (path !== undefined || map !== undefined)
+      settings.problem("SCOPE_CLAIM and SCOPE_CLAIM_MAP count only with claim in SCOPES_FROM: add it there");
+    return undefined;
+  }
+  if (path === undefined)
+    settings.problem(
+      "SCOPE_CLAIM is missing: with claim in SCOPES_FROM it names that claim, such as roles, realm_access.roles or https://example.com/roles",
+    );
+  return { path: path ?? "", ...(map !== undefined && { map }) };
+}
+
+function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
+  const text = settings.optional("SCOPE_CLAIM_MAP");
+  if (text === undefined) return undefined;
+  try {
+    return parseScopeClaimMap(text);
+  } catch (error) {
+    settings.problem(`SCOPE_CLAIM_MAP ${error instanceof Error ? error.message : "is not valid"}`);
+    return new Map();
+  }
+}
+
+const USUAL_ORGANIZATION_CLAIM = "org_id";
+
+export function membershipConfig(settings: Settings, { organization }: UpstreamConfig): Membership {
+  const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
+  const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
+  if (organizations.length === 0 && organizationClaim !== USUAL_ORGANIZATION_CLAIM)
+    settings.problem("ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS: list them");
+  const emailDomains = settings.list(
+    "ALLOWED_EMAIL_DOMAINS",
+    isHostName,
+    "host names such as example.com, without @ and without wildcards",
+  );
+  return {
+    organizations,
+    organizationClaim,
+    emailDomains: emailDomains.map((domain) => domain.toLowerCase()),
+    ...(organization !== undefined && { auth0Organization: organization }),
+  };
+}
+
+/** ASCII: an international domain in its `xn--` form. */
+function isHostName(entry: string): boolean {
+  const label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
+  return new RegExp(`^${label}(\\.${label})*$`, "i").test(entry);
+}

@@ -1,0 +1,157 @@
+/** Reading the environment: one setting at a time, with every problem kept for one message. */
+import { z } from "zod";
+import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+import { isScopeToken } from "../oauth/scope.ts";
+
+/** Settings by their names, such as `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+// Plain segments only: what proxies decode, normalize or join differently could name another place for each of them.
+const BASE_PATH = /^(\/|(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$/;
+
+/** Text for people; and a key that has encrypted with its quotation marks, and opens nothing without them. */
+export const MAY_BE_QUOTED: readonly string[] = ["SERVER_NAME", "SERVER_DESCRIPTION", "SECRET_KEY"];
+
+/** Reads settings one by one and collects what is wrong, so that a person fixes everything in one go. */
+export class Settings {
+  readonly problems: string[] = [];
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  problem(problem: string): void {
+    this.problems.push(problem);
+  }
+
+  /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
+  optional(name: string): string | undefined {
+    const value = this.#environment[name]?.trim() || undefined;
+    if (value === undefined || MAY_BE_QUOTED.includes(name)) return value;
+    const inside = /^(["'])(.*)\1$/s.exec(value)?.[2];
+    if (inside === undefined) return value;
+    this.#problemOnce(
+      `${name} begins and ends with a quotation mark: remove both (docker run --env-file, unlike .env, keeps them)`,
+    );
+    return inside || undefined;
+  }
+
+  #problemOnce(problem: string): void {
+    if (!this.problems.includes(problem)) this.problem(problem);
+  }
+
+  text(name: string, fallback: string): string {
+    return this.optional(name) ?? fallback;
+  }
+
+  required(name: string, meaning: string): string {
+    const value = this.optional(name);
+    if (value === undefined) this.problem(`${name} is missing: ${meaning}`);
+    return value ?? "";
+  }
+
+  /** What is compared byte for byte elsewhere: a URL, an id or a secret. */
+  requiredLine(name: string, meaning: string): string {
+    const value = this.required(name, meaning);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
+    if (/[\u0000-\u001f\u007f]/.test(value))
+      this.problem(`${name} has a line break or another control character in it: write it on one line`);
+    return value;
+  }
+
+  integer(name: string, fallback: number, least: number, most: number): number {
+    const value = this.optional(name);
+    if (value === undefined) return fallback;
+    const parsed = z
+      .string()
+      .regex(/^\d+$/)
+      .transform(Number)
+      .pipe(z.number().min(least).max(most))
+      .safeParse(value);
+    if (!parsed.success) this.problem(`${name} must be a whole number from ${least} to ${most}`);
+    return parsed.data ?? fallback;
+  }
+
+  /** The first choice is the default. */
+  oneOf<Choice extends string>(name: string, choices: readonly [Choice, ...Choice[]]): Choice {
+    const value = this.text(name, choices[0]);
+    const choice = choices.find((each) => each === value);
+    if (choice === undefined) this.problem(`${name} must be one of ${choices.join(", ")}`);
+    return choice ?? choices[0];
+  }
+
+  scopes(name: string): string[] | undefined {
+    const scopes = this.optional(name)?.split(/\s+/);
+    if (scopes === undefined) return undefined;
+    if (!scopes.every(isScopeToken))
+      this.problem(`${name} has a scope with illegal characters (RFC 6749 §3.3)`);
+    if (!scopes.includes("openid"))
+      this.problem(`${name} must contain openid: without it there is no ID token`);
+    return scopes;
+  }
+
+  list(name: string, isValid: (entry: string) => boolean, form: string): string[] {
+    const entries = (this.optional(name) ?? "").split(",").map((entry) => entry.trim());
+    const present = entries.filter((entry) => entry !== "");
+    if (!present.every(isValid)) this.problem(`${name} must be a comma-separated list of ${form}`);
+    return present;
+  }
+
+  url(name: string, fallback: string): string {
+    const value = this.text(name, fallback);
+    if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
+      this.problem(`${name} must be an http(s) URL`);
+    return value;
+  }
+
+  /** Our own public URL, without a trailing slash: the issuer must be the same byte for byte everywhere. */
+  publicUrl(name: string, meaning: string): string {
+    const value = this.requiredLine(name, meaning).replace(/(?<!\/)\/+$/, "");
+    if (value === "") return value;
+    const problem = originProblem(value);
+    if (problem !== undefined) this.problem(`${name} ${problem}`);
+    else if (value.endsWith("/mcp")) this.problem(`${name} must not end with /mcp: that is added to it`);
+    else if (!BASE_PATH.test(new URL(value).pathname))
+      this.problem(
+        `${name} has a path with other characters than letters, digits, ".", "_", "~", "-" and "/"`,
+      );
+    return problem === undefined ? new URL(value).href.replace(/(?<!\/)\/+$/, "") : value;
+  }
+
+  /** The provider's issuer: kept exactly as written, because it must equal what discovery says. */
+  issuer(name: string, meaning: string): string {
+    const value = this.requiredLine(name, meaning);
+    if (value === "") return value;
+    const problem = originProblem(value);
+    if (problem !== undefined) this.problem(`${name} ${problem}`);
+    // openid-client would fetch it as it is, and compare no issuer with anything.
+    const inside = /^(.*?)\/\.well-known\//.exec(value)?.[1];
+    if (inside !== undefined)
+      this.problem(
+        `${name} must be the issuer itself, not the address of its discovery document: set ${name}=${inside}`,
+      );
+    return value;
+  }
+}
+
+/** Why a URL is not one that people may be sent to, or undefined: https, or http on this computer. */
+export function originProblem(value: string): string | undefined {
+  if (!URL.canParse(value)) return "is not a URL: write it in full, beginning with https://";
+  const url = new URL(value);
+  if (url.search !== "" || url.hash !== "" || url.username !== "")
+    return "must have no query, fragment or user name";
+  if (url.protocol === "https:") return undefined;
+  if (url.protocol === "http:" && isLoopbackHost(url.hostname)) return undefined;
+  return "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only";
+}
+
+/** True for the user name or password of a URL that can be decoded. */
+export function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * What was ended a moment ago: a sign-in that was under way by then must not open it again. No index leads to a grant that
+ * is not there yet, so whoever ends something leaves a mark first, and the callback looks for marks after it opened.
+ */
+
+import type { Authentication, LogoutToken } from "../identity/identity-provider.ts";
+import { causes, UnavailableError } from "../oauth/errors.ts";
+import { sha256 } from "../oauth/sha256.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Records } from "../storage/store.ts";
+import type { GrantEnd } from "./grants.ts";
+
+/** Of whom everything was ended. */
+export type Ended =
+  | readonly ["everybody"]
+  | readonly ["client", clientId: string]
+  | readonly ["client of user", clientId: string, subject: string]
+  | readonly ["user", subject: string]
+  /** What the user has, and what belongs to no login session that is known. */
+  | readonly ["user without session", subject: string]
+  | readonly ["session", sid: string];
+
+/** A sign-in that comes to its end. */
+export type SignIn = Authentication & {
+  /** If it is a client's. */
+  clientId?: string;
+};
+
+export interface Endings {
+  /** What a sign-in that begins now has to keep, to be told later what was ended since. */
+  latest(): Promise<number>;
+  /**
+   * Before the grants themselves are ended. What cannot be noted is ended all the same: a store that is full takes no note,
+   * and one that is out of reach lets nothing be ended either.
+   */
+  mark(ended: Ended, reason: GrantEnd): Promise<void>;
+  /** The same for what a logout token names. */
+  markSignOut(logout: LogoutToken): Promise<void>;
+  /**
+   * Why a sign-in must open nothing: what it would open was ended after it began.
+   * @param begun what `latest` said then
+   */
+  since(begun: number, signIn: SignIn): Promise<GrantEnd | undefined>;
+}
+
+interface Rooms extends Pick<Surroundings, "now" | "log"> {
+  records: Pick<Records, "get" | "replace">;
+  /** How long a sign-in may take. */
+  signInSeconds: number;
+}
+
+interface Mark {
+  order: number;
+  reason: GrantEnd;
+  /** When the provider said that its user signed out, by its own clock. */
+  signedOutAt?: number | undefined;
+}
+
+const COUNT = "ended:count";
+const COUNT_SECONDS = 86_400;
+// From the provider's answer to the check: its time-outs, and a store that is slow.
+const MARGIN_SECONDS = 120;
+
+export function createEndings({ records, signInSeconds, now, log }: Rooms): Endings {
+  /**
+   * Endings are counted: the clocks of two replicas, and seconds, are too coarse to tell what came first. The count begins
+   * at the time of day in milliseconds, so that one that was lost goes on above its old value.
+   */
+  async function next(): Promise<number> {
+    for (;;) {
+      const found = await records.get(COUNT);
+      const order = Math.max(Number(found ?? 0), now() * 1000) + 1;
+      if (await records.replace(COUNT, found, String(order), COUNT_SECONDS)) return order;
+    }
+  }
+
+  let coming: Promise<number> | undefined;
+  let previous: Promise<unknown> = Promise.resolve();
+
+  /**
+   * The same for all who ask until it is begun: a provider reports a company's sign-outs at once, and a thousand that
+   * replaced each other's count would ask the store a million times.
+   */
+  function shared(): Promise<number> {
+    if (coming === undefined) {
+      coming = previous.then(() => {
+        coming = undefined;
+        return next();
+      });
+      previous = coming.catch(() => {});
+    }
+    return coming;
+  }
+
+  async function put(ended: Ended, mark: Mark): Promise<void> {
+    const key = keyOf(ended);
+    for (;;) {
+      const found = await records.get(key);
+      const both = JSON.stringify(found === undefined ? mark : together(read(found), mark));
+      if (await records.replace(key, found, both, signInSeconds + MARGIN_SECONDS)) return;
+    }
+  }
+
+  async function note(ended: readonly Ended[], mark: Omit<Mark, "order">): Promise<void> {
+    try {
+      const order = await shared();
+      await Promise.all(ended.map((each) => put(each, { ...mark, order })));
+    } catch (cause) {
+      if (!(cause instanceof UnavailableError)) throw cause;
+      log.warn(
+        { reason: "ending_not_noted", cause: causes(cause) },
+        "A sign-in that is under way may open again what is ended now: end it once more when the store takes notes",
+      );
+    }
+  }
+
+  const latest = async () => Number((await records.get(COUNT)) ?? 0);
+
+  return {
+    latest,
+    mark: (ended, reason) => note([ended], { reason }),
+    markSignOut: (logout) =>
+      note(namedBy(logout), { reason: "backchannel_logout", signedOutAt: logout.issuedAt }),
+    async since(begun, signIn) {
+      // Mostly nothing was ended of anybody, and that is one look-up.
+      if ((await latest()) <= begun) return undefined;
+      const marks = await Promise.all(affecting(signIn).map((ended) => records.get(keyOf(ended))));
+      const found = marks.filter((mark) => mark !== undefined).map(read);
+      return found.find((mark) => mark.order > begun && !signedInAfter(mark, signIn))?.reason;
+    },
+  };
+}
+
+/** With both, of a sign-in whose session is known the session decides: another one may have ended to make room for it. */
+function namedBy({ subject, sid }: LogoutToken): Ended[] {
+  const ended: Ended[] = [];
+  if (sid !== undefined) ended.push(["session", sid]);
+  if (subject !== undefined)
+    ended.push(sid === undefined ? ["user", subject] : ["user without session", subject]);
+  return ended;
+}
+
+function affecting({ clientId, subject, sid }: SignIn): Ended[] {
+  const ended: Ended[] = [
+    ["everybody"],
+    ["user", subject],
+    sid === undefined ? ["user without session", subject] : ["session", sid],
+  ];
+  if (clientId !== undefined) ended.push(["client", clientId], ["client of user", clientId, subject]);
+  return ended;
+}
+
+/**
+ * They signed out, and in again on the provider's own page, all in one login. By the provider's clock alone; the ID token's
+ * `iat` would prove nothing, since it is made when the code is exchanged. In the same second, they count as signed out.
+ */
+function signedInAfter({ signedOutAt }: Mark, { authTime }: SignIn): boolean {
+  return authTime !== undefined && signedOutAt !== undefined && authTime > signedOutAt;
+}
+
+/** Reports of sign-outs come late and in any order, and what an operator ended no authentication opens again. */
+function together(one: Mark, other: Mark): Mark {
+  const { order, reason } = one.order > other.order ? one : other;
+  const { signedOutAt: first } = one;
+  const { signedOutAt: second } = other;
+  if (first === undefined || second === undefined) return { order, reason };
+  return { order, reason, signedOutAt: Math.max(first, second) };
+}
+
+// Hashed: names of people do not belong into keys.
+function keyOf(ended: Ended): string {
+  return `ended:${sha256(JSON.stringify(ended))}`;
+}
+
+function read(mark: string): Mark {
+  return JSON.parse(mark) as Mark;
+}

@@ -1,0 +1,133 @@
+/**
+ * Grants that are in use, kept in this process: a request of a session that was seen a moment ago needs no store. Other
+ * replicas tell when a grant changes or ends; what they say counts within milliseconds. Only the look-up is saved:
+ * expiry, resource, kind and policy are checked at every request.
+ */
+import type { GrantCacheConfig } from "../config/config.ts";
+import { UnavailableError } from "../oauth/errors.ts";
+import type { Records } from "../storage/store.ts";
+import type { Grant } from "./grant.ts";
+import type { Grants } from "./grants.ts";
+
+/** What a request needs of a grant; the provider's tokens stay in the store. */
+export type CachedGrant = Omit<Grant, "upstream" | "replaced" | "familyKey">;
+
+export interface GrantCache {
+  /**
+   * What is kept counts only if it `suffices`: a token that another replica issued a moment ago must not be refused
+   * because the word of it is still on its way.
+   * @throws UnavailableError if the store is out of reach and the grant was not seen lately
+   */
+  find(id: string, suffices: (grant: CachedGrant) => boolean): Promise<CachedGrant | undefined>;
+}
+
+/** How a look-up went: `stale` is an answer during an outage of the store. */
+export type Lookup = "hit" | "miss" | "stale";
+
+interface Options extends GrantCacheConfig {
+  /** Seconds since some moment, by a clock that nobody sets. */
+  now(): number;
+  grants: Pick<Grants, "find">;
+  records: Pick<Records, "watch">;
+  onLookup?: (lookup: Lookup) => void;
+}
+
+interface Entry {
+  grant: CachedGrant;
+  /** Of its text: counted once, when it comes from the store. */
+  size: number;
+  fetchedAt: number;
+  /** Of the watch; see there. */
+  epoch: number | undefined;
+}
+
+const KIND = "grant";
+/** On average. Usual grants have 1 to 2 KB; what a provider says of its users can be many times that. */
+const SIZE_PER_ENTRY = 4_096;
+
+export function createGrantCache({
+  entries: limit,
+  seconds,
+  outageSeconds,
+  grants,
+  records,
+  now,
+  onLookup = () => {},
+}: Options): GrantCache {
+  if (limit === 0) return grants;
+  // In the order of their last use: the first is the next to go.
+  const entries = new Map<string, Entry>();
+  let size = 0;
+  const fetching = new Map<string, Promise<CachedGrant | undefined>>();
+
+  const watch = records.watch(KIND, (key) => {
+    const id = key.slice(KIND.length + 1);
+    drop(id);
+    // What is on its way may have been read before the change: whoever waits for it may have it, nobody after them.
+    fetching.delete(id);
+  });
+
+  function drop(id: string): void {
+    size -= entries.get(id)?.size ?? 0;
+    entries.delete(id);
+  }
+
+  function keep(id: string, entry: Entry): void {
+    drop(id);
+    entries.set(id, entry);
+    size += entry.size;
+    for (const oldest of entries.keys()) {
+      if (entries.size <= limit && size <= limit * SIZE_PER_ENTRY) return;
+      drop(oldest);
+    }
+  }
+
+  function fetch(id: string): Promise<CachedGrant | undefined> {
+    const found = load(id).finally(() => {
+      if (fetching.get(id) === found) fetching.delete(id);
+    });
+    fetching.set(id, found);
+    return found;
+
+    async function load(id: string): Promise<CachedGrant | undefined> {
+      const [fetchedAt, { epoch }] = [now(), watch];
+      const grant = await grants.find(id);
+      const isCurrent = fetching.get(id) === found;
+      if (grant === undefined) drop(id);
+      else if (isCurrent) keep(id, { ...measured(inUse(grant)), fetchedAt, epoch });
+      return grant;
+    }
+  }
+
+  return {
+    async find(id, suffices) {
+      const entry = entries.get(id);
+      const isTold = watch.epoch !== undefined && entry?.epoch === watch.epoch;
+      if (entry !== undefined && isTold && now() < entry.fetchedAt + seconds && suffices(entry.grant)) {
+        onLookup("hit");
+        keep(id, entry);
+        return entry.grant;
+      }
+      try {
+        onLookup("miss");
+        const onItsWay = fetching.get(id);
+        const found = onItsWay && (await onItsWay);
+        return found !== undefined && suffices(found) ? found : await fetch(id);
+      } catch (error) {
+        const kept = entries.get(id);
+        const isLate = kept === undefined || now() >= kept.fetchedAt + outageSeconds;
+        if (!(error instanceof UnavailableError) || isLate || !suffices(kept.grant)) throw error;
+        onLookup("stale");
+        return kept.grant;
+      }
+    },
+  };
+}
+
+function measured(grant: CachedGrant): Pick<Entry, "grant" | "size"> {
+  return { grant, size: JSON.stringify(grant).length };
+}
+
+function inUse({ upstream, replaced, familyKey, ...rest }: Grant): CachedGrant {
+  return rest;
+}

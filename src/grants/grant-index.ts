@@ -1,0 +1,140 @@
+/**
+ * Which grants a user, a client, and a login session at the provider have. Adding to an index costs the same however much
+ * has been in it: of those whose time is over a few are looked at, the others are left for the next one who adds. A grant
+ * is prolonged without a word to its indexes, by replicas of an earlier version as well, so its record alone says whether
+ * it is over.
+ */
+import { sha256 } from "../oauth/sha256.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Indexes, Store } from "../storage/store.ts";
+import type { Grant } from "./grant.ts";
+
+type Indexed = Pick<Grant, "id" | "subject" | "clientId" | "claims">;
+
+export interface GrantIndex {
+  /**
+   * Before its record is written: a grant that no index names could not be ended by its user.
+   * @param latestSeconds from now on it may live at the very most
+   * @returns what remains to be done at leisure; it never rejects
+   */
+  add(grant: Indexed, latestSeconds: number): Promise<{ tidy(): Promise<void> }>;
+  remove(grant: Indexed): Promise<void>;
+  /** The other live grants of its user, at most `count`, those that end last; the last of them comes first. */
+  othersOf(grant: Indexed, count: number): Promise<Grant[]>;
+  /** All live grants of an index, in portions and in no order. */
+  portions(index: string): AsyncIterable<Grant[]>;
+}
+
+interface Rooms extends Pick<Surroundings, "now"> {
+  store: Pick<Store<Grant>, "get" | "secondsLeft">;
+  indexes: Indexes;
+  /** A grant is added before its record is written, and due after so many seconds. */
+  codeSeconds: number;
+}
+
+interface Added {
+  id: string;
+  names: readonly string[];
+  /** Seconds since the epoch. */
+  dueAt: number;
+}
+
+// As many as are looked at in an index: they get fewer.
+const LOOKS = 8;
+const READS_AT_ONCE = 64;
+
+export function createGrantIndex({ store, indexes, codeSeconds, now }: Rooms): GrantIndex {
+  /** Added here, in the order in which their codes are over. Nobody else may ever look into the index of a session. */
+  const added: Added[] = [];
+
+  /** Another replica may have the key for what cannot be opened here: only what is not there is forgotten. */
+  async function look(id: string, names: readonly string[]): Promise<number | undefined> {
+    const seconds = await store.secondsLeft(id);
+    await Promise.all(
+      names.map((name) =>
+        seconds === undefined ? indexes.remove(name, [id]) : indexes.move(name, id, seconds),
+      ),
+    );
+    return seconds;
+  }
+
+  /** A grant that lives longer than a code was redeemed, and is left to its indexes. */
+  async function lookAtOwn({ id, names }: Added): Promise<void> {
+    const seconds = await look(id, names).catch(() => codeSeconds);
+    if (seconds !== undefined && seconds <= codeSeconds) note(id, names, seconds);
+  }
+
+  function note(id: string, names: readonly string[], seconds: number): void {
+    added.push({ id, names, dueAt: now() + Math.ceil(seconds) + 1 });
+  }
+
+  async function tidy(names: readonly string[], due: readonly string[][]): Promise<void> {
+    const first = added.findIndex(({ dueAt }) => dueAt > now());
+    const own = added.splice(0, Math.min(first === -1 ? added.length : first, LOOKS));
+    const others = names.flatMap((name, i) => (due[i] ?? []).map((id) => look(id, [name])));
+    // During an outage it is left to the next one who adds.
+    await Promise.allSettled([...own.map(lookAtOwn), ...others]);
+  }
+
+  /** Of these, those that are alive; those that are gone leave the index. */
+  async function liveOf(index: string, ids: readonly string[]): Promise<Grant[]> {
+    const live: Grant[] = [];
+    for (let i = 0; i < ids.length; i += READS_AT_ONCE) {
+      const portion = ids.slice(i, i + READS_AT_ONCE);
+      const found = await Promise.all(portion.map((id) => store.get(id)));
+      live.push(...found.filter((grant) => grant !== undefined));
+      const missing = portion.filter((_, i) => found[i] === undefined);
+      const left = await Promise.all(missing.map((id) => store.secondsLeft(id)));
+      const gone = missing.filter((_, i) => left[i] === undefined);
+      if (gone.length > 0) await indexes.forget(index, gone, codeSeconds);
+    }
+    return live;
+  }
+
+  return {
+    async add(grant, latestSeconds) {
+      const names = indexesOf(grant);
+      const due = await indexes.add(names, grant.id, { due: codeSeconds, latest: latestSeconds });
+      note(grant.id, names, codeSeconds);
+      return { tidy: () => tidy(names, due) };
+    },
+    async remove(grant) {
+      await Promise.all(indexesOf(grant).map((name) => indexes.remove(name, [grant.id])));
+    },
+    async othersOf({ id, subject }, count) {
+      const name = subjectIndex(subject);
+      const ids = await indexes.latest(name, count);
+      return await liveOf(
+        name,
+        ids.filter((each) => each !== id),
+      );
+    },
+    async *portions(index) {
+      for await (const ids of indexes.members(index)) yield await liveOf(index, ids);
+    },
+  };
+}
+
+function indexesOf({ subject, clientId, claims }: Indexed): string[] {
+  return [
+    subjectIndex(subject),
+    clientIndex(clientId),
+    ...(typeof claims.sid === "string" ? [sessionIndex(claims.sid)] : []),
+  ];
+}
+
+// Hashed: names of people do not belong into keys.
+/** The index of the grants that a user has. */
+export function subjectIndex(subject: string): string {
+  return `subject:${sha256(subject)}`;
+}
+
+/** The index of the grants that a client holds. */
+export function clientIndex(clientId: string): string {
+  return `client:${sha256(clientId)}`;
+}
+
+/** The index of the grants that came from one login session at the identity provider (its `sid`). */
+export function sessionIndex(sid: string): string {
+  return `session:${sha256(sid)}`;
+}

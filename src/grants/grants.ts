@@ -1,0 +1,242 @@
+/**
+ * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
+ * not, and deleting the record ends everything at once. Whose they are: grant-index.ts.
+ */
+import type { Audit } from "../audit/audit.ts";
+import type { GrantLimits, Lifetimes } from "../config/config.ts";
+import type { UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
+import { UnavailableError } from "../oauth/errors.ts";
+import { randomId } from "../oauth/random-id.ts";
+import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { missingScopes } from "../oauth/scope.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Indexes, Records, Store } from "../storage/store.ts";
+import type { Grant } from "./grant.ts";
+import { clientIndex, createGrantIndex, sessionIndex, subjectIndex } from "./grant-index.ts";
+import type { LastUse } from "./last-use.ts";
+import { hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
+import type { UpstreamRevocations } from "./upstream-revocations.ts";
+
+/** What the user approved, ready to become a grant. */
+export interface ApprovedRequest {
+  clientId: string;
+  clientName?: string | undefined;
+  redirectUri: ValidatedRedirectUri;
+  codeChallenge: string;
+  resource: string;
+  /** What the provider gives … */
+  scopes: readonly string[];
+  /** … of what the user allowed. */
+  allowed: readonly string[];
+}
+
+export interface Grants {
+  /**
+   * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
+   * @returns the authorization code that stands for it, and the other live grants of this user and client
+   */
+  open(request: ApprovedRequest, login: UpstreamLogin): Promise<{ code: string; earlier: Grant[] }>;
+  find(id: string): Promise<Grant | undefined>;
+  /** See {@link Store.update}. */
+  update<Result>(
+    id: string,
+    decide: (grant: Grant | undefined) => GrantChange<Result>,
+    read?: Grant,
+  ): Promise<Result>;
+  /**
+   * Ends the grant and every token of it, on every replica, and has the provider told if somebody wanted it so. `reason` is a
+   * code for the audit log. Undefined if there was none, or somebody else ended it.
+   */
+  end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
+  /** Whether somebody ended the grant on purpose a moment ago: the provider must keep nothing of it. */
+  endedForGood(id: string): Promise<boolean>;
+  /** The live grants of a user, oldest first. */
+  ofSubject(subject: string): Promise<Grant[]>;
+  /** The live grants that a client holds, of all users: in portions and in no order, because they may be very many. */
+  ofClient(clientId: string): AsyncIterable<Grant[]>;
+  /** The live grants that came from one login session at the identity provider (its `sid`). */
+  ofSession(sid: string): Promise<Grant[]>;
+}
+
+export interface EndedGrant {
+  /** As it was. */
+  grant: Grant;
+  /** See {@link UpstreamRevocations.tell}. */
+  atProvider: Promise<void>;
+}
+
+export type GrantEnd =
+  | "revoked_by_client"
+  | "ended_by_user"
+  | "code_replayed"
+  | "refresh_token_reused"
+  | "upstream_refused"
+  | "backchannel_logout"
+  | "too_many_grants"
+  | "client_removed"
+  | "ended_by_operator";
+
+export type GrantChange<Result> = { write?: Grant; result: Result };
+
+/**
+ * Of these the provider is told. With one refresh token many providers forget all that they gave this server for the user
+ * (Auth0: "Refresh Token Revocation Deletes Grant"), so what ends by itself must not take the user's other sessions along.
+ * Of the provider's token nobody has a copy then: it ended with the record.
+ */
+const MEANT_FOR_GOOD: ReadonlySet<GrantEnd> = new Set([
+  "revoked_by_client",
+  "ended_by_user",
+  "ended_by_operator",
+  "client_removed",
+]);
+
+// As long as a renewal may be on its way, a store that is out of reach included.
+const RENEWAL_SECONDS = 120;
+
+interface Rooms {
+  store: Store<Grant>;
+  records: Pick<Records, "get" | "put">;
+  indexes: Indexes;
+  lastUse: Pick<LastUse, "forget">;
+  lifetimes: Lifetimes;
+  limits: GrantLimits;
+  revocations: UpstreamRevocations;
+  audit: Audit;
+}
+
+/** More than a sign-in adds, so that a limit that was lowered is reached. */
+const SURPLUS_AT_ONCE = 16;
+
+export function createGrants({
+  store,
+  records,
+  indexes,
+  lastUse,
+  lifetimes,
+  limits,
+  revocations,
+  now,
+  randomBytes,
+  audit,
+}: Surroundings & Rooms): Grants {
+  const codeSeconds = lifetimes.authorizationCodeSeconds;
+  const index = createGrantIndex({ store, indexes, codeSeconds, now });
+
+  /** A grant lives as long as its code, then as long as it is used, and never beyond its end. */
+  function ttlSeconds(grant: Grant): number {
+    const idleEnd = grant.code.redeemed ? now() + lifetimes.grantIdleSeconds : grant.code.expiresAt;
+    return Math.max(1, Math.min(idleEnd, grant.expiresAt) - now());
+  }
+
+  async function allOf(name: string): Promise<Grant[]> {
+    // Read in portions, a grant may come twice.
+    const found = new Map<string, Grant>();
+    for await (const portion of index.portions(name)) for (const grant of portion) found.set(grant.id, grant);
+    return [...found.values()].sort(byAge);
+  }
+
+  async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
+    // First: a renewal that finds no grant any more has to know what becomes of its tokens. A store that is full takes no
+    // note, and the grant ends all the same.
+    if (MEANT_FOR_GOOD.has(reason))
+      await records.put(endedForGood(id), reason, RENEWAL_SECONDS).catch(unlessUnavailable);
+    // Whoever asked may have been told that the store is out of reach: what has ended is noted, and the provider told.
+    const grant = await store.take(id, { late: (taken) => conclude(taken, reason) });
+    return grant && (await conclude(grant, reason));
+  }
+
+  async function conclude(grant: Grant, reason: GrantEnd): Promise<EndedGrant> {
+    const { id, subject, clientId, scopes } = grant;
+    audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
+    const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.tell(grant) : Promise.resolve();
+    await Promise.all([index.remove(grant), lastUse.forget(id)]);
+    return { grant, atProvider };
+  }
+
+  /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
+  async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
+    // However many there are: what is beyond this is for the next sign-in.
+    const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
+    const grants = [...others.reverse().sort(byAge), newest];
+    const ofClient = grants.filter(({ clientId }) => clientId === newest.clientId);
+    const surplus = new Set([
+      ...oldest(grants, limits.perUser),
+      ...oldest(ofClient, limits.perUserAndClient),
+    ]);
+    for (const { id } of surplus) await end(id, "too_many_grants");
+    return ofClient.filter((grant) => grant !== newest && !surplus.has(grant));
+  }
+
+  return {
+    async open(request, login) {
+      const id = randomId(randomBytes);
+      const code = mintToken("code", id, randomBytes(SECRET_BYTES));
+      const grant: Grant = {
+        version: 1,
+        id,
+        clientId: request.clientId,
+        ...(request.clientName !== undefined && { clientName: request.clientName }),
+        subject: login.subject,
+        resource: request.resource,
+        scopes: [...request.scopes],
+        ...(missingScopes(request.allowed, request.scopes).length > 0 && { allowed: [...request.allowed] }),
+        claims: login.claims,
+        renewable: login.renewable,
+        createdAt: now(),
+        expiresAt: grantEnd(login.tokens, now() + lifetimes.grantSeconds),
+        familyKey: randomBytes(SECRET_BYTES).toString("base64url"),
+        code: {
+          hash: hashToken(code),
+          redirectUri: request.redirectUri,
+          codeChallenge: request.codeChallenge,
+          expiresAt: now() + lifetimes.authorizationCodeSeconds,
+          redeemed: false,
+        },
+        accessTokens: [],
+        replaced: [],
+        upstream: login.tokens,
+      };
+      const { tidy } = await index.add(grant, Math.max(1, grant.expiresAt - now()));
+      await store.put(id, grant, ttlSeconds(grant));
+      const [earlier] = await Promise.all([keepWithinLimits(grant), tidy()]);
+      return { code, earlier };
+    },
+    find: (id) => store.get(id),
+    update: (id, decide, read) =>
+      store.update(
+        id,
+        (grant) => {
+          const { write, result } = decide(grant);
+          return write === undefined ? { result } : { write, ttlSeconds: ttlSeconds(write), result };
+        },
+        read,
+      ),
+    end,
+    endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
+    ofSubject: (subject) => allOf(subjectIndex(subject)),
+    ofClient: (clientId) => index.portions(clientIndex(clientId)),
+    ofSession: (sid) => allOf(sessionIndex(sid)),
+  };
+}
+
+function byAge(one: Grant, other: Grant): number {
+  return one.createdAt - other.createdAt;
+}
+
+/** All but the newest `keep`. */
+function oldest(grants: readonly Grant[], keep: number): readonly Grant[] {
+  return grants.slice(0, Math.max(0, grants.length - keep));
+}
+
+function unlessUnavailable(error: unknown): void {
+  if (!(error instanceof UnavailableError)) throw error;
+}
+
+function endedForGood(id: string): string {
+  return `ended-grant:${id}`;
+}
+
+/** Without a refresh token upstream there is no way to learn that the user lost access: the grant ends with theirs. */
+function grantEnd(upstream: UpstreamTokens, latest: number): number {
+  return upstream.refreshToken === undefined ? Math.min(latest, upstream.expiresAt ?? latest) : latest;
+}

@@ -1,0 +1,293 @@
+/**
+ * Keeps the user's tokens at the provider fresh. A refresh token upstream is spent by one process at a time, and
+ * what comes back is stored before anything else can fail. In each process at most one renewal of a grant is under way,
+ * for everybody who asks: it holds the lock of the grant, or waits to be told that another process has changed it.
+ */
+import { EventEmitter, once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+import type { KeepClaims } from "../identity/bounded-claims.ts";
+import {
+  type IdentityProvider,
+  UpstreamRefusal,
+  type UpstreamRenewal,
+} from "../identity/identity-provider.ts";
+import { afterRenewal } from "../identity/oidc/user-claims.ts";
+import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { missingScopes } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Lifecycle } from "../runtime/shutdown.ts";
+import type { Records } from "../storage/store.ts";
+import { allowedScopes, type Grant, notGiven, whose, withScopes } from "./grant.ts";
+import type { GrantChange, Grants } from "./grants.ts";
+import type { UpstreamRevocations } from "./upstream-revocations.ts";
+
+export interface UpstreamRefresh {
+  /**
+   * Renews the grant's upstream tokens if they end before `until` (seconds since the epoch) and more than half of
+   * their life is over: where the provider's tokens live shorter than ours, concurrent refreshes still renew once.
+   * @returns the grant as it is then
+   * @throws OAuthError `invalid_grant` on a definite "no", which ends the grant; UnavailableError on an outage, which
+   * changes nothing
+   */
+  ensureFreshUntil(grant: Grant, until: number): Promise<Grant>;
+}
+
+interface Rooms {
+  grants: Grants;
+  identityProvider: IdentityProvider;
+  revocations: UpstreamRevocations;
+  /** Keeps the locks. */
+  records: Records;
+  keepClaims: KeepClaims;
+  catalogue: ScopeCatalogue;
+  /** Waits for what was begun. */
+  lifecycle: Pick<Lifecycle, "track">;
+  /** How long somebody who asks is kept waiting. */
+  timeoutSeconds: number;
+}
+
+// A change of the grant is told. A lock whose holder died or failed is not, and a word may get lost.
+const LOOK_MS = 1_000;
+// The lock must outlast a process that gets no processor for a while, and a Redis that is away for a while: twice spent, a
+// rotating refresh token ends the session. So long others wait after its holder died.
+const LEAST_LOCK_SECONDS = 30;
+const PROLONGED_PER_LOCK = 6;
+const STORE_ATTEMPTS = 60;
+const STORE_RETRY_MS = 500;
+const GRANT = "grant";
+
+export function createUpstreamRefresh({
+  grants,
+  identityProvider,
+  revocations,
+  records,
+  keepClaims,
+  catalogue,
+  lifecycle,
+  timeoutSeconds,
+  now,
+  monotonicNow = now,
+  randomBytes,
+  log,
+}: Surroundings & Rooms): UpstreamRefresh {
+  const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
+
+  /** The refresh token to spend, or undefined if nothing needs to be or can be done. */
+  function dueRefreshToken({ upstream }: Grant, until: number): string | undefined {
+    const { obtainedAt, expiresAt, refreshToken } = upstream;
+    const fresh = expiresAt === undefined || expiresAt >= until || now() < (obtainedAt + expiresAt) / 2;
+    return fresh ? undefined : refreshToken;
+  }
+
+  async function current(grantId: string): Promise<Grant> {
+    const grant = await grants.find(grantId);
+    if (grant !== undefined) return grant;
+    throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "unknown_grant" });
+  }
+
+  /** What somebody else did while we waited counts as ours. */
+  function renewedMeanwhile(seen: Grant, now: Grant): boolean {
+    return seen.upstream.accessToken !== now.upstream.accessToken;
+  }
+
+  async function refreshOnce(grant: Grant, refreshToken: string): Promise<Grant> {
+    try {
+      const renewal = await identityProvider.refresh(refreshToken, grant);
+      const stored = await store(grant, refreshToken, renewal);
+      if (stored !== undefined) {
+        logChangedScopes(grant, stored);
+        return stored;
+      }
+      await forgetIfEndedForGood(grant, refreshToken, renewal);
+      return await current(grant.id);
+    } catch (cause) {
+      if (!(cause instanceof UpstreamRefusal)) throw cause;
+      // Refused because somebody else spent it is no reason to end what they got for it.
+      const latest = await current(grant.id);
+      if (latest.upstream.refreshToken !== refreshToken) return latest;
+      throw await ended(grant, cause);
+    }
+  }
+
+  /**
+   * Writes only over what was spent: a grant that ended or moved on in between is left alone. A store that is out of
+   * reach is waited for: nobody else has these tokens. A scope that the user lost at the provider is lost here, and one that
+   * they allowed and did not have before is theirs from now on.
+   * @returns the grant with them, or undefined if it was left alone
+   */
+  async function store(
+    read: Grant,
+    spent: string,
+    { tokens, scopes, claims: renewed }: UpstreamRenewal,
+  ): Promise<Grant | undefined> {
+    const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
+      if (grant?.upstream.refreshToken !== spent) return { result: undefined };
+      const kept = scopes === undefined ? grant.scopes : catalogue.narrow(allowedScopes(grant), scopes);
+      const claims =
+        renewed === undefined
+          ? grant.claims
+          : keepClaims(afterRenewal(grant.claims, grant.renewable, renewed), grant.subject);
+      const write = { ...withScopes(grant, kept), upstream: tokens, claims };
+      return { write, result: write };
+    };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await grants.update(read.id, overwriteSpent, read);
+      } catch (error) {
+        if (!(error instanceof UnavailableError) || attempt === STORE_ATTEMPTS) throw error;
+        await delay(STORE_RETRY_MS);
+      }
+    }
+  }
+
+  function logChangedScopes(before: Grant, after: Grant): void {
+    const [lacked, lacking] = [notGiven(before, catalogue), notGiven(after, catalogue)];
+    const [taken, given] = [missingScopes(lacking, lacked), missingScopes(lacked, lacking)];
+    if (taken.length > 0)
+      log.info(
+        { reason: "scopes_not_given", ...whose(after), scopes: taken },
+        "The user approved these scopes, and the identity provider gives them no more",
+      );
+    if (given.length > 0)
+      log.info(
+        { reason: "scopes_given_later", ...whose(after), scopes: given },
+        "The user approved these scopes, and the identity provider gives them now",
+      );
+  }
+
+  /** Whoever ended the grant meanwhile had the provider forget a token that was spent by then: this one is alive. */
+  async function forgetIfEndedForGood(
+    { id }: Grant,
+    spent: string,
+    { tokens }: UpstreamRenewal,
+  ): Promise<void> {
+    if (tokens.refreshToken === spent || !(await grants.endedForGood(id))) return;
+    void revocations.tell({ id, upstream: tokens });
+  }
+
+  async function ended({ id, subject }: Grant, cause: UpstreamRefusal): Promise<OAuthError> {
+    await grants.end(id, "upstream_refused");
+    log.warn(
+      { reason: "upstream_refused", grantId: id, subject, upstreamError: cause.message },
+      "Grant ended: the identity provider refused to renew it",
+    );
+    return new OAuthError("invalid_grant", "The sign-in has ended at the identity provider. Sign in again.", {
+      reason: "upstream_refused",
+      cause,
+    });
+  }
+
+  /** Renews under the lock, unless somebody else did while we waited for it. */
+  async function renew(grant: Grant, until: number, lock: Lock): Promise<Grant> {
+    const keepingLock = setInterval(
+      () => void lock.prolong().catch(() => {}), // tried again before it ends
+      (lockSeconds * 1000) / PROLONGED_PER_LOCK,
+    ).unref();
+    try {
+      const latest = await current(grant.id);
+      const refreshToken = dueRefreshToken(latest, until);
+      if (refreshToken === undefined || renewedMeanwhile(grant, latest)) return latest;
+      // It took so long to come here that the lock may have ended: somebody else may be spending the token.
+      if (!lock.isHeldByTime()) throw slow();
+      return await refreshOnce(latest, refreshToken);
+    } finally {
+      clearInterval(keepingLock);
+      await lock.release().catch(() => {}); // it ends by itself
+    }
+  }
+
+  /** The lock of a grant, if nobody has it. One whose holder died ends by itself. */
+  async function acquire(grantId: string): Promise<Lock | undefined> {
+    const key = `lock:upstream:${grantId}`;
+    const holder = randomBytes(16).toString("base64url");
+    const askedAt = monotonicNow();
+    if (!(await records.replace(key, undefined, holder, lockSeconds))) return undefined;
+    let isReleased = false;
+    return {
+      isHeldByTime: () => monotonicNow() < askedAt + lockSeconds / 2,
+      // One that ended because nobody prolonged it in time is taken again, if nobody else has it.
+      async prolong() {
+        if (await records.replace(key, holder, holder, lockSeconds)) return;
+        if (!isReleased) await records.replace(key, undefined, holder, lockSeconds);
+        if (isReleased) await records.deleteIf(key, holder);
+      },
+      async release() {
+        isReleased = true;
+        await records.deleteIf(key, holder);
+      },
+    };
+  }
+
+  const changes = new EventEmitter();
+  records.watch(GRANT, (key) => changes.emit(key.slice(GRANT.length + 1)));
+
+  /** @param wanted as long as somebody waits for it */
+  async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
+    for (;;) {
+      const lock = await acquire(grant.id);
+      if (lock !== undefined) return await renew(grant, until, lock);
+      // Before the look: what changes after it is told.
+      const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
+      const latest = await current(grant.id);
+      if (renewedMeanwhile(grant, latest)) return latest;
+      if (wanted.givenUp.aborted) throw slow();
+      await told;
+    }
+  }
+
+  /** The renewals under way in this process, by grant. */
+  const underWay = new Map<string, { renewal: Promise<Grant>; wanted: Wanted }>();
+
+  function begin(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+    const wanted = { givenUp };
+    const renewal = renewedByAnybody(grant, until, wanted).finally(() => underWay.delete(grant.id));
+    underWay.set(grant.id, { renewal, wanted });
+    // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
+    // token already, and only its late answer has the new one.
+    renewal.catch(() => {});
+    lifecycle.track(renewal);
+    return renewal;
+  }
+
+  /** Joins the renewal that is under way. One that was begun for less, or of an older grant, may not be enough. */
+  async function renewed(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+    for (;;) {
+      const found = underWay.get(grant.id);
+      if (found === undefined) return await begin(grant, until, givenUp);
+      found.wanted.givenUp = givenUp;
+      const latest = await found.renewal;
+      if (dueRefreshToken(latest, until) === undefined || renewedMeanwhile(grant, latest)) return latest;
+      if (givenUp.aborted) throw slow();
+    }
+  }
+
+  return {
+    async ensureFreshUntil(grant, until) {
+      if (dueRefreshToken(grant, until) === undefined) return grant;
+      const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
+      return await Promise.race([renewed(grant, until, givenUp), busyAfter(givenUp)]);
+    },
+  };
+}
+
+interface Wanted {
+  /** Aborted when the last of those who wait for it has given up. */
+  givenUp: AbortSignal;
+}
+
+interface Lock {
+  /** Whether it was taken so lately that it cannot have ended. */
+  isHeldByTime(): boolean;
+  prolong(): Promise<void>;
+  release(): Promise<void>;
+}
+
+async function busyAfter(givenUp: AbortSignal): Promise<never> {
+  await once(givenUp, "abort");
+  throw slow();
+}
+
+function slow(): UnavailableError {
+  return new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
+}

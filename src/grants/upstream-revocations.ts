@@ -1,0 +1,71 @@
+/** Tells the identity provider to forget what it gave for grants that have ended. */
+
+import type { IdentityProvider } from "../identity/identity-provider.ts";
+import { causes } from "../oauth/errors.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Grant } from "./grant.ts";
+
+export interface UpstreamRevocations {
+  /** Resolves when the provider was told, or could not be; never rejects. Nobody has to wait for it. */
+  tell(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
+}
+
+interface Rooms extends Pick<Surroundings, "log"> {
+  identityProvider: Pick<IdentityProvider, "revoke">;
+  /** See {@link ../lifecycle.ts Lifecycle.track}. */
+  track?(work: Promise<unknown>): void;
+}
+
+// Of a provider that is asked a hundred things at once, most would be refused.
+const REVOCATIONS_AT_ONCE = 4;
+// Somebody ended all grants of a client, and the provider hangs: what waits for it must not fill the memory.
+const MOST_WAITING = 20_000;
+const STILL_HELD = "The provider still holds its refresh token";
+
+interface Waiting {
+  grantId: string;
+  refreshToken: string;
+  over(): void;
+}
+
+export function createUpstreamRevocations({
+  identityProvider,
+  log,
+  track = () => {},
+}: Rooms): UpstreamRevocations {
+  const waiting: Waiting[] = [];
+  let busy = 0;
+
+  /** Our own tokens are dead by now whatever the provider answers, so its failure is logged and nobody's error. */
+  async function revoke(grantId: string, refreshToken: string): Promise<void> {
+    try {
+      await identityProvider.revoke(refreshToken);
+    } catch (error) {
+      log.warn({ reason: "upstream_revocation_failed", grantId, cause: causes(error) }, STILL_HELD);
+    }
+  }
+
+  async function work(): Promise<void> {
+    busy++;
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      await revoke(next.grantId, next.refreshToken);
+      next.over();
+    }
+    busy--;
+  }
+
+  return {
+    async tell({ id: grantId, upstream: { refreshToken } }) {
+      if (refreshToken === undefined) return;
+      if (waiting.length >= MOST_WAITING) {
+        const cause = `${MOST_WAITING} others are waiting for the provider`;
+        log.warn({ reason: "upstream_revocation_failed", grantId, cause }, STILL_HELD);
+        return;
+      }
+      const told = new Promise<void>((over) => waiting.push({ grantId, refreshToken, over }));
+      track(told);
+      if (busy < REVOCATIONS_AT_ONCE) void work();
+      await told;
+    },
+  };
+}

@@ -1,0 +1,114 @@
+/** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
+import * as oidc from "openid-client";
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import { causes } from "../../oauth/errors.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import { outageOf } from "./answers.ts";
+import { createClientAuthentication } from "./client-authentication.ts";
+import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
+import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
+import { checkEndpoints, issuerProblem } from "./trusted-metadata.ts";
+
+const DISCOVERY_SECONDS = 3_600;
+const DISCOVERY_RETRY_SECONDS = 1;
+
+/** What discovery found, and what is built on it. */
+export interface Discovered {
+  configuration: oidc.Configuration;
+  keys: ProviderKeys;
+}
+
+/** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
+export function cachedDiscovery(
+  config: UpstreamConfig,
+  { now, monotonicNow = now, log }: Surroundings,
+): () => Promise<Discovered> {
+  let current: Discovered | undefined;
+  let freshUntil = 0;
+  let failure: unknown;
+  let retryAt = 0;
+  let attempt: Promise<Discovered> | undefined;
+
+  async function attemptDiscovery(): Promise<Discovered> {
+    try {
+      const configuration = await discover(config);
+      current = { configuration, keys: keysOf(configuration) };
+      freshUntil = monotonicNow() + DISCOVERY_SECONDS;
+      return current;
+    } catch (cause) {
+      failure = cause;
+      retryAt = monotonicNow() + DISCOVERY_RETRY_SECONDS;
+      log.error(
+        { reason: "discovery_failed", issuer: config.issuer, cause: causes(cause) },
+        "Discovery failed: nobody can sign in until the identity provider answers. Is its issuer right?",
+      );
+      if (current !== undefined) return current;
+      throw outageOf("discovery_failed", cause);
+    } finally {
+      attempt = undefined;
+    }
+  }
+
+  /** What is known of them outlasts the discovery, unless they are published elsewhere by now. */
+  function keysOf(configuration: oidc.Configuration): ProviderKeys {
+    const { jwks_uri: uri = "" } = configuration.serverMetadata(); // which checkEndpoints() wants to be there
+    if (current?.keys.uri === uri) return current.keys;
+    return createProviderKeys(uri, config.timeoutSeconds, { now, monotonicNow, log });
+  }
+
+  return async () => {
+    if (current !== undefined) {
+      // Nobody waits for a renewal; what is known serves on meanwhile.
+      if (monotonicNow() >= freshUntil && monotonicNow() >= retryAt) attempt ??= attemptDiscovery();
+      return current;
+    }
+    if (monotonicNow() < retryAt) throw outageOf("discovery_failed", failure);
+    attempt ??= attemptDiscovery();
+    return attempt;
+  };
+}
+
+/**
+ * One look at the provider's discovery document: whether it is taken is decided here, for the server and for the doctor.
+ * @throws Error that says what is wrong with it
+ */
+export async function discover(config: UpstreamConfig): Promise<oidc.Configuration> {
+  const issuer = new URL(config.issuer);
+  const { authenticate, fetch } = createClientAuthentication(config, tokenEndpointFetch);
+  let redirection: string | undefined;
+  const watched: oidc.CustomFetch = async (url, options) => {
+    const response = await fetch(url, options);
+    redirection ??= redirectionInWords(url, response);
+    return response;
+  };
+  const metadata = { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS };
+  const configuration = await oidc
+    .discovery(issuer, config.clientId, metadata, authenticate, {
+      timeout: config.timeoutSeconds,
+      [oidc.customFetch]: watched,
+      // The configuration allows http for loopback hosts only.
+      execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
+    })
+    .catch((cause) => {
+      throw redirection === undefined ? cause : new Error(redirection);
+    });
+  configuration[oidc.customFetch] = fetch;
+  const document = { ...configuration.serverMetadata() };
+  const problem = issuerProblem(config.issuer, document.issuer);
+  if (problem !== undefined)
+    throw new Error(`The provider's issuer is ${document.issuer}, and not ${config.issuer}: ${problem}`);
+  checkEndpoints(issuer, document);
+  return configuration;
+}
+
+/**
+ * OpenID Connect Discovery §4.2 has the document answered with 200. To follow would be to let whoever answers there choose
+ * who our provider is. openid-client does not, and says no more than that the status was another.
+ */
+function redirectionInWords(url: string, { status, headers }: Response): string | undefined {
+  const location = headers.get("location");
+  if (status < 300 || status >= 400 || location === null || !URL.canParse(location, url)) return undefined;
+  const { origin, pathname } = new URL(location, url); // a query may carry states and codes
+  return `The discovery document is not at ${url}: HTTP ${status} leads to ${origin}${pathname}, which is not followed. If that is your provider, set OIDC_ISSUER to the issuer that the document there names`;
+}

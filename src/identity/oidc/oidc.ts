@@ -1,0 +1,205 @@
+/** Any OpenID Connect provider, through openid-client. */
+import type { JWTPayload } from "jose";
+import * as oidc from "openid-client";
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
+import { scopesAtRenewal, scopesAtSignIn } from "../granted-scopes.ts";
+import {
+  type IdentificationRequest,
+  type IdentityProvider,
+  UnacceptableAnswer,
+  type UpstreamLogin,
+  type UpstreamTokens,
+} from "../identity-provider.ts";
+import { answer } from "./answers.ts";
+import { cachedDiscovery, type Discovered } from "./discovery.ts";
+import { verifyLogoutToken } from "./logout-token.ts";
+import { onlyDefinite } from "./renewal-refusals.ts";
+import { checkIdToken, decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
+import {
+  asIdentified,
+  authenticationOf,
+  fetchUserInfo,
+  isIncomplete,
+  mergeClaims,
+  renewableClaims,
+  renewedClaims,
+  withoutProtocolClaims,
+} from "./user-claims.ts";
+
+// What says who somebody is.
+const IDENTITY_SCOPES = ["openid", "profile", "email"];
+
+/** A confidential client of one provider. Nothing is fetched before the first use. */
+export function createOidcProvider(config: UpstreamConfig, surroundings: Surroundings): IdentityProvider {
+  const { now, log } = surroundings;
+  const discovered = cachedDiscovery(config, surroundings);
+
+  const asking = ({ configuration }: Discovered, toolScopes: readonly string[]) =>
+    scopesToAsk(config, { ...configuration.serverMetadata() }, toolScopes);
+
+  async function loginUrl(
+    { configuration }: Discovered,
+    request: IdentificationRequest,
+    parameters: Record<string, string>,
+  ): Promise<URL> {
+    return oidc.buildAuthorizationUrl(configuration, {
+      ...parameters,
+      redirect_uri: request.redirectUri,
+      state: request.state,
+      nonce: request.nonce,
+      code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
+      code_challenge_method: "S256",
+      ...(config.organization !== undefined && { organization: config.organization }),
+    });
+  }
+
+  /** openid-client requires an ID token and validates its claims; its signature is for us to check. */
+  async function exchange(found: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
+    const response = await answer(exchangeCode(found.configuration, parameters, request));
+    const idClaims = response.claims();
+    if (idClaims === undefined || response.id_token === undefined)
+      throw new UnacceptableAnswer("no_id_token");
+    await answer(verifySignature(response.id_token, found));
+    checkIdToken(idClaims, config.clientId);
+    return { response, idClaims };
+  }
+
+  return {
+    async authorizationUrl(request) {
+      const found = await discovered();
+      return await loginUrl(found, request, {
+        ...config.authorizationParameters,
+        scope: asking(found, request.scopes).join(" "),
+        ...(config.audience !== undefined && { audience: config.audience }),
+      });
+    },
+
+    async identificationUrl(request, another) {
+      const found = await discovered();
+      const offered = asking(found, []);
+      return await loginUrl(found, request, {
+        scope: IDENTITY_SCOPES.filter((scope) => scope === "openid" || offered.includes(scope)).join(" "),
+        ...(another && { prompt: promptForAnother(found) }),
+      });
+    },
+
+    async identify(callbackParameters, request) {
+      const { idClaims } = await exchange(await discovered(), callbackParameters, request);
+      return { ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
+    },
+
+    async finishLogin(callbackParameters, request) {
+      const found = await discovered();
+      const { response, idClaims } = await exchange(found, callbackParameters, request);
+      const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
+      const userInfo =
+        accessClaims === undefined ||
+        isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
+          ? await fetchUserInfo(found, config, response.access_token, idClaims.sub, log)
+          : undefined;
+      const authentication = authenticationOf(idClaims);
+      const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);
+      return {
+        ...authentication,
+        claims: withoutProtocolClaims(claims),
+        renewable: renewableClaims(accessClaims ?? userInfo ?? {}),
+        scopes: scopesAtSignIn(config.scopeSources, {
+          responseScope: response.scope,
+          accessClaims,
+          claims,
+          wanted: request.scopes,
+          asked: asking(found, request.scopes),
+        }),
+        tokens: tokensOf(response, now(), accessClaims),
+      } satisfies UpstreamLogin;
+    },
+
+    async refresh(refreshToken, { subject, renewable }) {
+      const found = await discovered();
+      const response = await onlyDefinite(answer(oidc.refreshTokenGrant(found.configuration, refreshToken)));
+      const accessClaims = decodedClaims(response.access_token);
+      const tokens = tokensOf(response, now(), accessClaims);
+      // Nothing below can throw: the old refresh token may be spent by now.
+      const claims = await renewedClaims(found, config, response.access_token, subject, log);
+      return {
+        // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
+        tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken },
+        scopes: scopesAtRenewal(config.scopeSources, {
+          responseScope: response.scope,
+          accessClaims,
+          claims,
+          renewable,
+        }),
+        claims,
+      };
+    },
+
+    async revoke(refreshToken) {
+      const { configuration } = await discovered();
+      if (configuration.serverMetadata().revocation_endpoint === undefined) return;
+      await answer(oidc.tokenRevocation(configuration, refreshToken, { token_type_hint: "refresh_token" }));
+    },
+
+    async verifyLogoutToken(token) {
+      const found = await discovered();
+      return await answer(verifyLogoutToken(token, found, config, now()));
+    },
+
+    async endSessionUrl() {
+      const { configuration } = await discovered();
+      const { end_session_endpoint: endpoint } = configuration.serverMetadata();
+      // Auth0 names its endpoint only in tenants that switched that on; this older one always works.
+      const url =
+        endpoint ?? (config.preset === "auth0" ? new URL("/v2/logout", config.issuer).href : undefined);
+      if (url === undefined) return undefined;
+      const target = new URL(url);
+      target.searchParams.set("client_id", config.clientId);
+      return target;
+    },
+
+    async unaskedScopes(toolScopes) {
+      const { configuration } = await discovered();
+      return unaskedScopes(config, { ...configuration.serverMetadata() }, toolScopes);
+    },
+
+    ready: async () => void (await discovered()),
+  };
+}
+
+function exchangeCode(
+  configuration: oidc.Configuration,
+  parameters: URLSearchParams,
+  request: IdentificationRequest,
+) {
+  const callback = new URL(request.redirectUri);
+  callback.search = parameters.toString();
+  return oidc.authorizationCodeGrant(configuration, callback, {
+    expectedState: request.state,
+    expectedNonce: request.nonce,
+    pkceCodeVerifier: request.codeVerifier,
+    idTokenExpected: true,
+  });
+}
+
+const GOOGLE = "https://accounts.google.com";
+
+/** OpenID Connect Core §3.1.2.1. Google does not know `login`, and several others do not know `select_account`. */
+function promptForAnother({ configuration }: Discovered): string {
+  return configuration.serverMetadata().issuer === GOOGLE ? "select_account" : "login";
+}
+
+// What is assumed of a provider that does not say: it is asked again after an hour.
+const ASSUMED_LIFETIME_SECONDS = 3_600;
+
+function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JWTPayload): UpstreamTokens {
+  const said = response.expires_in === undefined ? claims?.exp : now + response.expires_in;
+  const expiresAt = Math.floor(said ?? now + ASSUMED_LIFETIME_SECONDS);
+  return {
+    accessToken: response.access_token,
+    obtainedAt: now,
+    ...(response.refresh_token !== undefined && { refreshToken: response.refresh_token }),
+    expiresAt,
+  };
+}

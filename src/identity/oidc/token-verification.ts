@@ -1,0 +1,94 @@
+/** Are the provider's tokens genuine, and for us? Signatures by jose against its keys. */
+import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import { causes } from "../../oauth/errors.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import { UnacceptableAnswer } from "../identity-provider.ts";
+import type { Discovered } from "./discovery.ts";
+import { Subject } from "./subject.ts";
+
+export const CLOCK_TOLERANCE_SECONDS = 30;
+
+// Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
+export const ALGORITHMS = [
+  "RS256",
+  "PS256",
+  "ES256",
+  "RS384",
+  "PS384",
+  "ES384",
+  "RS512",
+  "PS512",
+  "ES512",
+  "EdDSA",
+];
+
+/**
+ * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute.
+ * @throws UpstreamRefusal
+ */
+export async function verifySignature(idToken: string, { keys }: Discovered): Promise<void> {
+  try {
+    await compactVerify(idToken, keys.ofProviderToken, { algorithms: ALGORITHMS });
+  } catch (cause) {
+    throw isJwtProblem(cause) ? new UnacceptableAnswer("invalid_id_token", { cause }) : cause;
+  }
+}
+
+/**
+ * What openid-client leaves to its users: who the user is, and that the token was issued to us and not to another client
+ * (`azp`, OpenID Connect Core §3.1.3.7; with several audiences openid-client wants it to be there).
+ * @throws UpstreamRefusal
+ */
+export function checkIdToken({ sub, azp }: JWTPayload, clientId: string): void {
+  const subject = Subject.safeParse(sub);
+  const problem =
+    azp !== undefined && azp !== clientId
+      ? 'the "azp" (authorized party) of the ID token is another client'
+      : subject.error && `the "sub" of the ID token ${subject.error.issues[0]?.message}`;
+  if (problem !== undefined) throw new UnacceptableAnswer("invalid_id_token", { cause: new Error(problem) });
+}
+
+/**
+ * The verified claims of an access token that is a JWT for us; undefined for one that is opaque to us.
+ * @throws UpstreamRefusal if it is meant for our audience and does not verify.
+ */
+export async function verifyAccessToken(
+  { configuration, keys }: Discovered,
+  { audience }: UpstreamConfig,
+  accessToken: string,
+  log: Surroundings["log"],
+): Promise<JWTPayload | undefined> {
+  if (accessToken.split(".").length !== 3) return undefined;
+  try {
+    const { payload } = await jwtVerify(accessToken, keys.ofProviderToken, {
+      issuer: configuration.serverMetadata().issuer,
+      algorithms: ALGORITHMS,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      ...(audience !== undefined && { audience }),
+    });
+    return payload;
+  } catch (cause) {
+    if (!isJwtProblem(cause)) throw cause;
+    if (audience !== undefined) throw new UnacceptableAnswer("invalid_access_token", { cause });
+    // Asked for no audience, so this token is for somebody else (Entra's Graph tokens do not even verify).
+    log.debug({ reason: "access_token_not_for_us", cause: causes(cause) }, "Access token treated as opaque");
+    return undefined;
+  }
+}
+
+/** True for what is wrong with the token itself; false for keys that are out of reach. */
+export function isJwtProblem(error: unknown): boolean {
+  return (
+    error instanceof jose.JOSEError && error.code !== "ERR_JWKS_TIMEOUT" && error.code !== "ERR_JOSE_GENERIC"
+  );
+}
+
+/** Not verified: it came from the provider itself, and is used to take something away only. */
+export function decodedClaims(accessToken: string): JWTPayload | undefined {
+  try {
+    return decodeJwt(accessToken);
+  } catch {
+    return undefined;
+  }
+}

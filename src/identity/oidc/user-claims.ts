@@ -1,0 +1,219 @@
+/** What the provider says of the user, from several places, in one picture. */
+import { setTimeout as delay } from "node:timers/promises";
+import { jwtVerify } from "jose";
+import * as oidc from "openid-client";
+import { z } from "zod";
+import { claimAt } from "../../access/claims.ts";
+import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import { causes, UnavailableError } from "../../oauth/errors.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
+import { outageOf } from "./answers.ts";
+import type { Discovered } from "./discovery.ts";
+import {
+  ALGORITHMS,
+  CLOCK_TOLERANCE_SECONDS,
+  isJwtProblem,
+  verifyAccessToken,
+} from "./token-verification.ts";
+
+type Claims = Record<string, unknown>;
+
+/**
+ * Of several sources the later ones win. `email_verified` speaks of the e-mail address beside it: what one source
+ * verified does not vouch for the address that another one names.
+ */
+export function mergeClaims(...sources: ReadonlyArray<Readonly<Claims>>): Claims {
+  return sources.reduce<Claims>((merged, source) => {
+    const { email_verified: _, ...others } = merged;
+    const sameEmail = source.email === undefined || source.email === merged.email;
+    return { ...(sameEmail ? merged : others), ...source };
+  }, {});
+}
+
+/**
+ * Who it is, and in which login session, only the ID token says: Entra's access tokens carry another `sub`, those of others
+ * a `sid` of their own, and a logout token names those of the ID token (Back-Channel Logout §2.1, §2.4).
+ */
+export function authenticationOf({
+  sub,
+  sid,
+  auth_time,
+}: Readonly<Claims> & { sub: string }): Authentication {
+  return {
+    subject: sub,
+    ...(typeof sid === "string" && sid !== "" && { sid }),
+    ...(typeof auth_time === "number" && { authTime: auth_time }),
+  };
+}
+
+/** `claims`, whatever they say themselves of who it is and in which login session. */
+export function asIdentified(claims: Readonly<Claims>, { subject, sid }: Authentication): Claims {
+  const { sub: _sub, sid: _sid, ...rest } = claims;
+  return { ...rest, sub: subject, ...(sid !== undefined && { sid }) };
+}
+
+/** Drops what belongs to one message of the protocol and says nothing of the person. */
+export function withoutProtocolClaims(claims: Readonly<Claims>): Claims {
+  const { nonce, at_hash, c_hash, s_hash, jti, nbf, ...rest } = claims;
+  return rest;
+}
+
+/** Names of the claims that a renewal reads again. Who the user is, and in which login session, stays. */
+export function renewableClaims(claims: Readonly<Claims>): string[] {
+  const { sub, sid, ...rest } = withoutProtocolClaims(claims);
+  return Object.keys(rest);
+}
+
+/** `known` with what a renewal said: what it could have said again and did not is gone. */
+export function afterRenewal(
+  known: Readonly<Claims>,
+  renewable: readonly string[],
+  renewed: Readonly<Claims>,
+): Claims {
+  const kept = Object.fromEntries(Object.entries(known).filter(([name]) => !renewable.includes(name)));
+  return mergeClaims(kept, renewed);
+}
+
+/**
+ * Whether userinfo may know more than the tokens: with an access token in the answer a provider may leave what `profile`
+ * and `email` ask for out of the ID token (OpenID Connect Core §5.4), as Okta does; or a claim that decides is missing.
+ */
+export function isIncomplete(
+  claims: Readonly<Claims>,
+  { scopeSources }: UpstreamConfig,
+  deciding: readonly string[] = [],
+): boolean {
+  if (!["name", "preferred_username", "email"].some((name) => name in claims)) return true;
+  const ofScopes = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
+  return [...ofScopes, ...deciding].some((path) => claimAt(claims, path) === undefined);
+}
+
+/**
+ * More about the user; undefined where the provider has no userinfo, or refuses it for good.
+ * @throws UnavailableError if it does not answer now, or with what does not verify: somebody whose groups nobody knows must
+ * not come in as somebody without groups
+ */
+export async function fetchUserInfo(
+  found: Discovered,
+  config: Pick<UpstreamConfig, "clientId">,
+  accessToken: string,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Claims | undefined> {
+  const { userinfo_endpoint: endpoint } = found.configuration.serverMetadata();
+  if (endpoint === undefined) return undefined;
+  try {
+    const claims = await readUserInfo(found, config, accessToken, endpoint);
+    // OpenID Connect Core §5.3.2, §5.3.4: otherwise it may be somebody else's.
+    if (claims.sub !== subject) {
+      const cause = new Error('The "sub" of userinfo is not that of the ID token');
+      throw outageOf("userinfo_failed", new UnacceptableAnswer("foreign_userinfo", { cause }));
+    }
+    return claims;
+  } catch (cause) {
+    if (cause instanceof UnavailableError) throw cause;
+    if (!isDefinite(cause) && isJwtProblem(cause))
+      throw new UnavailableError("identity provider", {
+        reason: "userinfo_failed",
+        cause,
+        description: NOT_VERIFIED,
+      });
+    if (!isDefinite(cause)) throw outageOf("userinfo_failed", cause);
+    log.warn({ reason: "userinfo_refused", cause: causes(cause) }, "Going on without the claims of userinfo");
+    return undefined;
+  }
+}
+
+const NOT_VERIFIED =
+  "What the identity provider says of you could not be verified. The operator of this server finds the reason in its log.";
+
+/** JSON, or a signed JWT (§5.3.2), whose signature openid-client does not check. */
+async function readUserInfo(
+  { configuration, keys }: Discovered,
+  { clientId }: Pick<UpstreamConfig, "clientId">,
+  accessToken: string,
+  endpoint: string,
+): Promise<Claims> {
+  const headers = new Headers({ accept: "application/json, application/jwt" });
+  const response = await oidc.fetchProtectedResource(
+    configuration,
+    accessToken,
+    new URL(endpoint),
+    "GET",
+    undefined,
+    headers,
+  );
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error("Userinfo was not given", { cause: response });
+  }
+  const text = await response.text();
+  const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/jwt") return UserInfo.parse(JSON.parse(text));
+  const { payload } = await jwtVerify(text.trim(), keys.ofProviderToken, {
+    issuer: configuration.serverMetadata().issuer,
+    audience: clientId,
+    algorithms: ALGORITHMS,
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+  });
+  return payload;
+}
+
+const UserInfo = z.record(z.string(), z.unknown());
+
+/** A provider that does not open userinfo to our tokens says so each time. */
+function isDefinite(error: unknown): boolean {
+  if (error instanceof oidc.WWWAuthenticateChallengeError) return true;
+  const { cause } = error as { cause?: unknown };
+  return cause instanceof Response && [401, 403, 404].includes(cause.status);
+}
+
+// While this is waited for, a new refresh token is nowhere but in this process.
+const RENEWAL_PATIENCE_MS = 3_000;
+
+/**
+ * What the provider says of the user after a refresh, by the access token if that is a JWT for us, otherwise by
+ * userinfo; undefined if that cannot be learned soon. Never throws: the tokens of the refresh must be kept.
+ */
+export async function renewedClaims(
+  found: Discovered,
+  config: UpstreamConfig,
+  accessToken: string,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Claims | undefined> {
+  const timeout = new AbortController();
+  const late = delay(RENEWAL_PATIENCE_MS, undefined, { signal: timeout.signal }).then(() => {
+    log.warn({ reason: "renewed_claims_late", subject }, "Going on with the claims that were known before");
+    return undefined;
+  });
+  try {
+    return await Promise.race([readClaims(found, config, accessToken, subject, log), late]);
+  } catch (cause) {
+    log.warn(
+      { reason: "renewed_claims_failed", subject, cause: causes(cause) },
+      "Going on with the claims that were known before",
+    );
+    return undefined;
+  } finally {
+    timeout.abort();
+  }
+}
+
+async function readClaims(
+  found: Discovered,
+  config: UpstreamConfig,
+  accessToken: string,
+  subject: string,
+  log: Surroundings["log"],
+): Promise<Claims | undefined> {
+  // Verified, unlike the scopes of a refresh: a claim may also permit what was not permitted before.
+  const claims =
+    (await verifyAccessToken(found, config, accessToken, log)) ??
+    (await fetchUserInfo(found, config, accessToken, subject, log));
+  if (claims === undefined) return undefined;
+  // Who the user is, and in which login session, was settled at sign-in.
+  const { sid, ...rest } = withoutProtocolClaims(claims);
+  return { ...rest, sub: subject };
+}

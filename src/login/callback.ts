@@ -1,0 +1,208 @@
+/** The end of a client's login: the user is who they say, a grant is made, a code issued. */
+
+import type { Permissions } from "../access/permissions.ts";
+import type { Asker } from "../access/policy.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { Approvals } from "../authorization/remembered-consent.ts";
+import type { Endings } from "../grants/endings.ts";
+import { notGiven } from "../grants/grant.ts";
+import type { GrantEnd, Grants } from "../grants/grants.ts";
+import { readToken } from "../grants/opaque-token.ts";
+import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import {
+  AuthorizationError,
+  causes,
+  LoginFailedError,
+  NotAdmittedError,
+  OAuthError,
+  SignInStoppedError,
+  UnavailableError,
+} from "../oauth/errors.ts";
+import { missingScopes } from "../oauth/scope.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import { endedSince, meaningOf, orPutBack, saidBy } from "./login.ts";
+import type { ClientLogin, Logins } from "./transaction.ts";
+
+interface Rooms {
+  identityProvider: IdentityProvider;
+  logins: Logins;
+  grants: Grants;
+  endings: Endings;
+  approvals: Approvals;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  audit: Audit;
+  callbackUrl: string;
+  transactionSeconds: number;
+}
+
+/** Where to send the browser: to the client, with a code; or back to be asked, because somebody else had approved. */
+export type Completed = { code: string } | { askAgain: true };
+
+/**
+ * Finishes a client's login, which was taken for this callback.
+ * @throws AuthorizationError if the provider refused; UnavailableError on an outage; unless it says otherwise, the same
+ * callback may be tried again after it
+ */
+export async function finishAuthorization(
+  parameters: URLSearchParams,
+  state: string,
+  login: ClientLogin,
+  rooms: Surroundings & Rooms,
+): Promise<Completed> {
+  const user = await signIn(parameters, state, login, rooms);
+  if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
+    rooms.log.info(
+      { reason: "approved_by_another_user", subject: user.subject },
+      "The user is asked for consent after all",
+    );
+    return { askAgain: true };
+  }
+  admit(user, login, rooms);
+  return { code: await openGrant(user, login, rooms) };
+}
+
+async function signIn(
+  parameters: URLSearchParams,
+  state: string,
+  login: ClientLogin,
+  rooms: Surroundings & Rooms,
+): Promise<UpstreamLogin> {
+  const { identityProvider, callbackUrl, permissions, audit } = rooms;
+  const { nonce, codeVerifier, request } = login;
+  const { clientId, scopes } = request;
+  const deciding = permissions.claimsAsked();
+  const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes, deciding };
+  try {
+    return await orPutBack(state, login, rooms, () => identityProvider.finishLogin(parameters, sent));
+  } catch (error) {
+    if (!(error instanceof UpstreamRefusal)) throw error;
+    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
+    throw refused(error, login);
+  }
+}
+
+function askerOf({ subject, claims }: UpstreamLogin, { request }: ClientLogin): Asker {
+  return { subject, claims, clientId: request.clientId, redirectUri: request.redirectUri };
+}
+
+/** @throws NotAdmittedError */
+function admit(user: UpstreamLogin, login: ClientLogin, rooms: Surroundings & Rooms): void {
+  const asker = askerOf(user, login);
+  const notAdmitted = rooms.permissions.refusal(asker);
+  if (notAdmitted === undefined) return;
+  const { message, reason, rule } = notAdmitted;
+  const { subject, clientId } = asker;
+  rooms.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
+  throw new NotAdmittedError("access_denied", message, login.request, { reason });
+}
+
+/** @returns the code */
+async function openGrant(
+  user: UpstreamLogin,
+  login: ClientLogin,
+  rooms: Surroundings & Rooms,
+): Promise<string> {
+  const { grants, approvals, permissions, catalogue, audit, log } = rooms;
+  const { request } = login;
+  const { subject } = user;
+  // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
+  const scopes = catalogue.narrow(request.scopes, user.scopes);
+  const approved = { ...request, scopes, allowed: request.scopes };
+  const { code, earlier } = await grants
+    .open(approved, user)
+    .catch((cause) => spentButNotStored(cause, request));
+  await refuseIfEnded(code, user, login, rooms);
+  if (login.remember !== undefined) {
+    const approvedAt = login.expiresAt - rooms.transactionSeconds;
+    const consented = { subject, granted: request.scopes, approvedAt };
+    await approvals
+      .remember(login.browser, { ...request, scopes: login.remember }, consented)
+      // The user is signed in, and is asked once more another time.
+      .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
+  }
+  const who = { subject, clientId: request.clientId };
+  const lacking = notGiven(approved, catalogue);
+  if (lacking.length > 0)
+    log.info(
+      { reason: "scopes_not_given", ...who, scopes: lacking },
+      "The user approved these scopes, and the identity provider did not give them: the token's scope leaves them out",
+    );
+  const permitted = permissions.permitted(askerOf(user, login), scopes);
+  audit({ event: "sign_in", decision: "allow", ...who, asked: request.scopes, scopes: permitted });
+  const added = missingScopes(permitted, catalogue.expand(earlier.flatMap((grant) => grant.scopes)));
+  if (earlier.length > 0 && added.length > 0)
+    audit({ event: "elevation", decision: "allow", ...who, scopes: added });
+  return code;
+}
+
+/**
+ * What was ended while the login was under way stays ended. Looked for when the grant is there: whoever ends something at
+ * this moment leaves the mark first, and then ends what is there. Nobody has the code yet.
+ * @throws OAuthError
+ */
+async function refuseIfEnded(
+  code: string,
+  user: UpstreamLogin,
+  login: ClientLogin,
+  rooms: Surroundings & Rooms,
+): Promise<void> {
+  const { grants, audit } = rooms;
+  const { request } = login;
+  const { clientId } = request;
+  const notStored = (cause: unknown) => spentButNotStored(cause, request);
+  const reason = await endedSince(login, { ...user, clientId }, rooms).catch(notStored);
+  if (reason === undefined) return;
+  const grantId = readToken("code", code)?.grantId ?? "";
+  await grants.end(grantId, reason).catch(notStored);
+  audit({ event: "sign_in", decision: "deny", reason: "ended_meanwhile", subject: user.subject, clientId });
+  throw endedMeanwhile(reason, request);
+}
+
+function endedMeanwhile(reason: GrantEnd, request: ClientLogin["request"]): OAuthError {
+  const again = "while this sign-in was under way. Start it again in your application.";
+  const detail = { reason: "ended_meanwhile" };
+  // No browser is sent to the address of a client that is not registered any more.
+  if (reason === "client_removed")
+    return new OAuthError("invalid_client", `This application was removed here ${again}`, {
+      ...detail,
+      status: 400,
+    });
+  const what =
+    reason === "backchannel_logout" ? "You signed out at the identity provider" : "Access was ended";
+  return new AuthorizationError("access_denied", `${what} ${again}`, request, detail);
+}
+
+/** The provider's code is used up by now, so that loading the page again would not help. */
+function spentButNotStored(cause: unknown, request: ClientLogin["request"]): never {
+  if (!(cause instanceof UnavailableError)) throw cause;
+  const { retryAfterSeconds, untilRepaired } = cause;
+  const message = untilRepaired
+    ? `The sign-in could not be stored. ${cause.message}`
+    : "The sign-in could not be stored just now. Start it again in your application in a moment.";
+  const detail = { reason: "grant_not_stored", cause, retryAfterSeconds, status: cause.status };
+  const code = untilRepaired ? "server_error" : cause.code;
+  throw new SignInStoppedError(code, message, request, detail);
+}
+
+/**
+ * A user who said no, with which the provider says no more than that, goes back to the client at once. Anything else is
+ * shown first to the person it happened to: "Please verify your email" is meant for them, and for nobody else.
+ */
+function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {
+  const code = meaningOf(refusal);
+  const detail = { reason: "upstream_refused", cause: refusal };
+  // Auth0 says "access_denied: Service not found" of a wrong audience; that was not the user.
+  const isUsers = code === "access_denied" && !refusal.description?.startsWith("Service not");
+  const description = isUsers
+    ? "The identity provider did not sign the user in."
+    : "Signing in at the identity provider failed. This server's log says why.";
+  if (isUsers && refusal.description === undefined)
+    return new AuthorizationError(code, description, request, detail);
+  return new LoginFailedError(code, description, request, {
+    ...detail,
+    said: saidBy(refusal),
+    ...(code === "server_error" && { status: 400 }), // foreseeable, and not ours to repair
+  });
+}

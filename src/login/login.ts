@@ -1,0 +1,133 @@
+/**
+ * A login at the identity provider, whatever it is for: what ties it to one browser, and GET /auth/callback taking it,
+ * the one redirect URI registered there.
+ */
+
+import type { Endings, SignIn } from "../grants/endings.ts";
+import type { GrantEnd } from "../grants/grants.ts";
+import { UnacceptableAnswer, type UpstreamRefusal } from "../identity/identity-provider.ts";
+import { OAuthError, type OAuthErrorCode, type Said, UnavailableError } from "../oauth/errors.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { BrowserHash } from "./browser-binding.ts";
+import type { AwaitingLogin, Bonds, Logins } from "./transaction.ts";
+
+/** What a login sends to the provider and what it keeps, all of it new. */
+export async function begin(
+  browser: BrowserHash,
+  {
+    endings,
+    transactionSeconds,
+    now,
+    randomBytes,
+  }: Surroundings & { endings: Pick<Endings, "latest">; transactionSeconds: number },
+): Promise<{ state: string; bonds: Bonds }> {
+  return {
+    state: randomBytes(32).toString("base64url"),
+    bonds: {
+      browser,
+      nonce: randomBytes(32).toString("base64url"),
+      codeVerifier: randomBytes(32).toString("base64url"),
+      expiresAt: now() + transactionSeconds,
+      begun: await endings.latest(),
+    },
+  };
+}
+
+/** Why what the login would open must stay shut: it was ended since the login began. */
+export function endedSince(
+  { begun, expiresAt }: AwaitingLogin,
+  signIn: SignIn,
+  { endings, transactionSeconds }: { endings: Pick<Endings, "since">; transactionSeconds: number },
+): Promise<GrantEnd | undefined> {
+  return endings.since(begun ?? (expiresAt - transactionSeconds) * 1000, signIn);
+}
+
+interface Rooms {
+  logins: Logins;
+  /** Whether the request comes from the browser that a hash was made for. */
+  isSameBrowser: (hash: BrowserHash) => boolean;
+}
+
+/**
+ * The login that `state` names, which is over with this.
+ * @throws OAuthError if it is unknown or another browser's
+ */
+export async function takeLogin(
+  state: string,
+  { logins, isSameBrowser, now }: Surroundings & Rooms,
+): Promise<AwaitingLogin> {
+  // Looked at before it is taken: somebody else's browser must not be able to use it up.
+  const accept = (found: AwaitingLogin) => {
+    if (found.expiresAt <= now()) throw expired();
+    if (!isSameBrowser(found.browser))
+      throw new OAuthError(
+        "access_denied",
+        "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
+        { reason: "another_browser" },
+      );
+  };
+  // Who was told that the store is out of reach loads the page again.
+  const late = (taken: AwaitingLogin) => putBack(state, taken, logins, now());
+  const login = await logins.take(state, { accept, late });
+  if (login === undefined) throw expired();
+  return login;
+}
+
+/** Nothing is lost to an outage of the provider: the login is put back, and the page can be loaded again. */
+export async function orPutBack<T>(
+  state: string,
+  login: AwaitingLogin,
+  { logins, now }: Surroundings & Pick<Rooms, "logins">,
+  finish: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await finish();
+  } catch (error) {
+    if (error instanceof UnavailableError) await putBack(state, login, logins, now());
+    throw error;
+  }
+}
+
+async function putBack(state: string, login: AwaitingLogin, logins: Logins, now: number): Promise<void> {
+  await logins.putBack(state, login, Math.max(1, login.expiresAt - now));
+}
+
+/** What a provider's error means to whoever waits for the login; anything else is not theirs to act on. */
+const MEANING = new Map<string, OAuthErrorCode>([
+  ["access_denied", "access_denied"],
+  ["account_selection_required", "access_denied"],
+  ["consent_required", "access_denied"],
+  ["interaction_required", "access_denied"],
+  ["login_required", "access_denied"],
+  ["temporarily_unavailable", "temporarily_unavailable"],
+]);
+
+export function meaningOf({ code }: UpstreamRefusal): OAuthErrorCode {
+  return MEANING.get(code) ?? "server_error";
+}
+
+/** What our own checks find wrong with the provider's answer, so that nobody takes it for the provider's words. */
+const FOUND = new Map([
+  ["invalid_response", "it does not belong to this sign-in, or is not what OpenID Connect asks for"],
+  ["no_id_token", "it has no ID token"],
+  ["invalid_id_token", "its ID token is not valid for this sign-in"],
+  ["invalid_access_token", "its access token is not valid for this server"],
+]);
+
+export function saidBy(refusal: UpstreamRefusal): Said {
+  const { code, description } = refusal;
+  // A provider may use the same code for something of its own.
+  const found = refusal instanceof UnacceptableAnswer ? FOUND.get(code) : undefined;
+  return { code: code.slice(0, MAX_CODE), description, found };
+}
+
+/** Real ones have some thirty characters. */
+const MAX_CODE = 64;
+
+function expired(): OAuthError {
+  return new OAuthError(
+    "invalid_request",
+    "This sign-in is not under way any more: it was finished, or it took too long. Start it again in your application, or on the page where you began it.",
+    { reason: "unknown_state" },
+  );
+}

@@ -1,0 +1,134 @@
+/**
+ * An authorization in progress. Until the user approves, it travels sealed inside the consent form and nothing is
+ * stored: a link that is prefetched, or opened a thousand times, leaves no trace. After that it is a record, taken once.
+ */
+import { z } from "zod";
+import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { sha256 } from "../oauth/sha256.ts";
+import type { Sealer } from "../storage/sealer.ts";
+import type { Store, TakeOptions } from "../storage/store.ts";
+import { BrowserHash } from "./browser-binding.ts";
+
+/** A request that passed every check of /authorize. */
+export const AuthorizationRequest = z.object({
+  clientId: z.string(),
+  /** What the client calls itself, as the user is told. */
+  clientName: z.string().optional(),
+  redirectUri: ValidatedRedirectUri,
+  state: z.string().optional(),
+  codeChallenge: z.string(),
+  resource: z.string(),
+  scopes: z.array(z.string()),
+});
+export type AuthorizationRequest = z.infer<typeof AuthorizationRequest>;
+
+/** The request as the client sent it, asking for consent: for a browser that has to be asked after all. */
+export function authorizationRequestUrl(issuer: string, request: AuthorizationRequest): string {
+  const parameters = new URLSearchParams({
+    response_type: "code",
+    client_id: request.clientId,
+    redirect_uri: request.redirectUri,
+    code_challenge: request.codeChallenge,
+    code_challenge_method: "S256",
+    resource: request.resource,
+    scope: request.scopes.join(" ") || "openid", // an empty scope would mean every scope
+    prompt: "consent",
+    ...(request.state !== undefined && { state: request.state }),
+  });
+  return `${issuer}/authorize?${parameters}`;
+}
+
+const AwaitingConsent = z.object({
+  step: z.literal("consent"),
+  request: AuthorizationRequest,
+  browser: BrowserHash,
+  /** Seconds since the epoch. */
+  expiresAt: z.number(),
+});
+
+/** What ties a login at the identity provider to the browser that it was begun in, and to nothing else. */
+const bonds = {
+  browser: BrowserHash,
+  nonce: z.string(),
+  codeVerifier: z.string(),
+  /** Seconds since the epoch. */
+  expiresAt: z.number(),
+  /** When it began, see {@link ../tokens/endings.ts Endings.latest}. Absent in records of an earlier version. */
+  begun: z.number().optional(),
+};
+export type Bonds = z.infer<z.ZodObject<typeof bonds>>;
+
+/** The user approved what a client asked for. It ends with a code for that client. */
+const ClientLogin = z.object({
+  step: z.literal("login"),
+  request: AuthorizationRequest,
+  ...bonds,
+  /** The scopes that were asked for, if the user ticked "do not ask again": remembered when we know who it was. */
+  remember: z.array(z.string()).optional(),
+  /** Nobody was asked, because this user approved before. Anybody else must be. */
+  approvedBy: z.string().optional(),
+  /** All that the client asked for, of which that user approved `request.scopes`: for who is asked in their place. */
+  asked: z.array(z.string()).optional(),
+});
+
+/** What is known of the user's approval before they sign in. */
+export type Consented = Pick<z.infer<typeof ClientLogin>, "remember" | "approvedBy" | "asked">;
+
+/** Somebody wants to see their own connections. No client waits for it, so there is nobody whom it could give a code. */
+const ConnectionsLogin = z.object({ step: z.literal("connections"), ...bonds });
+
+/** The browser is at the identity provider. All that the callback accepts; each kind goes its own way from there. */
+export const AwaitingLogin = z.discriminatedUnion("step", [ClientLogin, ConnectionsLogin]);
+
+export type AwaitingConsent = z.infer<typeof AwaitingConsent>;
+export type ClientLogin = z.infer<typeof ClientLogin>;
+export type ConnectionsLogin = z.infer<typeof ConnectionsLogin>;
+export type AwaitingLogin = z.infer<typeof AwaitingLogin>;
+
+const CONSENT_FORM = "consent form";
+
+/** `issuer` keeps deployments apart that share a SECRET_KEY. Whoever opens /authorize has one sealed. */
+export function sealConsent(transaction: AwaitingConsent, sealer: Sealer, issuer: string): string {
+  return sealer.sealForStranger(JSON.stringify(transaction), `${CONSENT_FORM} ${issuer}`);
+}
+
+/** What the form carries, or undefined if it is not a form of ours or its time is over. */
+export function openConsent(
+  form: string,
+  sealer: Sealer,
+  issuer: string,
+  now: number,
+): AwaitingConsent | undefined {
+  const text = sealer.open(form, `${CONSENT_FORM} ${issuer}`);
+  const parsed = text === undefined ? undefined : AwaitingConsent.safeParse(JSON.parse(text));
+  return parsed?.success && parsed.data.expiresAt > now ? parsed.data : undefined;
+}
+
+/** Logins by the `state` that went upstream. Only its hash is stored: a dump of the store cannot finish a login. */
+export interface Logins {
+  /**
+   * Keeps one that begins.
+   * @param from the address that asks
+   * @throws TooManyRequestsError
+   */
+  open(state: string, login: AwaitingLogin, ttlSeconds: number, from: string): Promise<void>;
+  /** Keeps one that the caller has taken, as if they had not: nobody else can have had it since. */
+  putBack(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
+  /** See {@link Store.claim}. */
+  take(state: string, options: TakeOptions<AwaitingLogin>): Promise<AwaitingLogin | undefined>;
+}
+
+/** @param admit decides about each one that begins, before it is kept */
+export function createLogins(
+  store: Store<AwaitingLogin>,
+  admit: (login: AwaitingLogin, from: string) => Promise<void>,
+): Logins {
+  return {
+    async open(state, login, ttlSeconds, from) {
+      await admit(login, from);
+      await store.put(sha256(state), login, ttlSeconds);
+    },
+    putBack: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
+    take: (state, options) => store.claim(sha256(state), options),
+  };
+}

@@ -1,0 +1,96 @@
+/** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
+
+import { endGrants } from "../grants/end-grant.ts";
+import type { Endings } from "../grants/endings.ts";
+import type { Grant } from "../grants/grant.ts";
+import type { Grants } from "../grants/grants.ts";
+import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../identity/identity-provider.ts";
+import { causes, OAuthError } from "../oauth/errors.ts";
+import { sha256 } from "../oauth/sha256.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Records } from "../storage/store.ts";
+
+interface Rooms {
+  grants: Grants;
+  endings: Pick<Endings, "markSignOut">;
+  /** See TokenRooms. */
+  sessions: { endOf(logout: LogoutToken): Promise<void> };
+  identityProvider: IdentityProvider;
+  /** Remembers which logout tokens were used. */
+  records: Records;
+}
+
+// Logout tokens are accepted for this long after they were made, so they are remembered for as long.
+const REPLAY_SECONDS = 600;
+
+/**
+ * Ends the grants of the login session or the user that the token names (§2.7), see {@link grantsOf}.
+ * @throws OAuthError `invalid_request` for a token that is not a genuine, fresh one of the provider; UnavailableError if
+ * that cannot be known yet, so that the provider says it again
+ */
+export async function endGrantsOfLogout(
+  logoutToken: string,
+  { grants, endings, sessions, identityProvider, records, log }: Surroundings & Rooms,
+): Promise<void> {
+  const logout = await verify(logoutToken, identityProvider);
+  const mark = `logout:${sha256(logout.jti)}`;
+  if ((await records.get(mark)) !== undefined)
+    throw new OAuthError("invalid_request", "This logout token was used before.", {
+      reason: "logout_token_replayed",
+    });
+  const ended = await endAll(logout, { grants, endings, sessions });
+  // Last, so that after a failure the provider may say it again: a session that goes on after a sign-out would be worse
+  // than a report that counts twice.
+  await records.put(mark, "used", REPLAY_SECONDS).catch((cause) => {
+    log.warn(
+      { reason: "logout_token_not_remembered", cause: causes(cause) },
+      "The sign-out was done all the same",
+    );
+  });
+  log.info(
+    { reason: "backchannel_logout", subject: logout.subject, grants: ended },
+    "The user signed out at the identity provider",
+  );
+}
+
+async function verify(logoutToken: string, identityProvider: IdentityProvider): Promise<LogoutToken> {
+  try {
+    return await identityProvider.verifyLogoutToken(logoutToken);
+  } catch (cause) {
+    if (!(cause instanceof UpstreamRefusal)) throw cause;
+    throw new OAuthError("invalid_request", "The logout token is not valid.", {
+      reason: "invalid_logout_token",
+      cause,
+    });
+  }
+}
+
+/** @returns how many grants that were */
+async function endAll(
+  logout: LogoutToken,
+  { grants, endings, sessions }: Pick<Rooms, "grants" | "endings" | "sessions">,
+): Promise<number> {
+  await endings.markSignOut(logout);
+  await sessions.endOf(logout);
+  const found = await grantsOf(logout, grants);
+  const ids = found.map(({ id }) => id);
+  const ended = await endGrants(ids, "backchannel_logout", grants);
+  return ended.length;
+}
+
+/**
+ * With `sub` and `sid`: the user's grants of that session, and those of which no session is known. If none is of that
+ * session, all of the user's (§2.7): what was granted under an earlier version may have the `sid` of an access token, and
+ * a sign-out that ends nothing is worse than one that ends too much. A `sid` that is somebody else's matches nothing.
+ */
+async function grantsOf({ subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
+  if (subject === undefined) return sid === undefined ? [] : grants.ofSession(sid);
+  const theirs = await grants.ofSubject(subject);
+  const isOfSession = ({ claims }: Grant) => claims.sid === sid;
+  if (sid === undefined || !theirs.some(isOfSession)) return theirs;
+  return theirs.filter((grant) => isOfSession(grant) || !hasSession(grant));
+}
+
+function hasSession({ claims: { sid } }: Grant): boolean {
+  return typeof sid === "string" && sid !== "";
+}

@@ -1,0 +1,104 @@
+/** Everything that this server offers, and which of it a message is about. MCP calls them server features. */
+
+import type { ReadResourceResult } from "@modelcontextprotocol/server";
+import type { KnownNames } from "../../access/policy-file.ts";
+import type { ScopeDeclarations } from "../../oauth/scope-catalogue.ts";
+import type { Prompt } from "./define-prompt.ts";
+import type { Resource } from "./define-resource.ts";
+import type { Tool } from "./define-tool.ts";
+import type { InputRequired } from "./input-required.ts";
+import type { Call } from "./request-context.ts";
+
+/** What a server offers. */
+export interface Features {
+  readonly tools: readonly Tool[];
+  readonly resources?: readonly Resource[];
+  readonly prompts?: readonly Prompt[];
+  /** Every scope that they need, in words for the consent page. */
+  readonly scopes: ScopeDeclarations;
+}
+
+export type Feature = Tool | Resource | Prompt;
+
+export interface FeatureTable extends Required<Omit<Features, "scopes">> {
+  tool(name: string): Tool | undefined;
+  prompt(name: string): Prompt | undefined;
+  /** The resource that `uri` belongs to, and how to read it there. */
+  resource(
+    uri: string,
+  ): { resource: Resource; read(call: Call): Promise<ReadResourceResult | InputRequired> } | undefined;
+  /** The prompt or template that a completion is asked for. */
+  referred(ref: unknown): Prompt | Resource | undefined;
+  /** What a JSON-RPC message wants to use, if anything. */
+  addressedBy(message: Message): Feature | undefined;
+}
+
+/** A JSON-RPC message as it came, not validated. */
+export interface Message {
+  id?: unknown;
+  method?: unknown;
+  params?: { name?: unknown; uri?: unknown; ref?: unknown } | null;
+}
+
+/** @throws Error naming two of one kind that have the same name */
+export function featureTable({
+  tools,
+  resources = [],
+  prompts = [],
+}: Omit<Features, "scopes">): FeatureTable {
+  const toolsByName = byName(tools);
+  const promptsByName = byName(prompts);
+  const resourcesByName = byName(resources);
+
+  const table: FeatureTable = {
+    tools,
+    resources,
+    prompts,
+    tool: (name) => toolsByName.get(name),
+    prompt: (name) => promptsByName.get(name),
+    resource(uri) {
+      // A fixed URI before any template that would match it too.
+      for (const fixedFirst of [true, false])
+        for (const resource of resources) {
+          const read = "fixed" in resource.listing === fixedFirst ? resource.reader(uri) : undefined;
+          if (read !== undefined) return { resource, read };
+        }
+      return undefined;
+    },
+    referred(ref) {
+      const { type, name, uri } = (ref ?? {}) as { type?: unknown; name?: unknown; uri?: unknown };
+      if (type === "ref/prompt" && typeof name === "string") return promptsByName.get(name);
+      return type === "ref/resource" && typeof uri === "string" ? resourcesByName.get(uri) : undefined;
+    },
+    addressedBy({ method, params }) {
+      const named = typeof params?.name === "string" ? params.name : "";
+      if (method === "tools/call") return table.tool(named);
+      if (method === "prompts/get") return table.prompt(named);
+      if (method === "completion/complete") return table.referred(params?.ref);
+      if (method !== "resources/read" || typeof params?.uri !== "string") return undefined;
+      return table.resource(params.uri)?.resource;
+    },
+  };
+  return table;
+}
+
+/** What a policy can speak of. */
+export function knownNames({ tools, resources = [], prompts = [], scopes }: Features): KnownNames {
+  const names = (features: readonly Feature[]) => features.map(({ name }) => name);
+  return {
+    scopes: Object.keys(scopes),
+    tools: names(tools),
+    resources: names(resources),
+    prompts: names(prompts),
+  };
+}
+
+function byName<Each extends Feature>(features: readonly Each[]): ReadonlyMap<string, Each> {
+  const found = new Map<string, Each>();
+  for (const feature of features) {
+    if (found.has(feature.name))
+      throw new Error(`Two ${feature.kind}s are named "${feature.name}": give one of them another name.`);
+    found.set(feature.name, feature);
+  }
+  return found;
+}

@@ -1,0 +1,90 @@
+/** Why a call that is running may not go on, and how its client is told. Pure. */
+import type { Denial } from "../../access/permissions.ts";
+import type { Verification } from "../../resource/access-token.ts";
+import type { Caller } from "../../resource/access-token-context.ts";
+import type { Feature } from "../authoring/features.ts";
+
+export interface Ending {
+  /** For the logs. */
+  readonly reason: string;
+  /** For whoever called: what to do next. */
+  readonly message: string;
+  /**
+   * What the client needs to call again: another access token, or these scopes. Neither: what it asked for is refused,
+   * and to sign in again would change nothing.
+   */
+  readonly needs?: { readonly token: true } | { readonly scopes: readonly string[] };
+  /** Of the policy. */
+  readonly rule?: string;
+}
+
+/** What a call needs beside a token that is good. */
+export interface Needs {
+  /** The tools, resources and prompts that it uses. */
+  readonly features: readonly Feature[];
+  /** See {@link Caller.required}. */
+  readonly required: Caller["required"];
+}
+
+/** Undefined if what was true when the call began still is. */
+export function endingOf(verification: Verification, { features, required }: Needs): Ending | undefined {
+  if ("refused" in verification) return withoutToken(verification.refused, verification.rule);
+  const standing = verification.standing();
+  for (const feature of features) {
+    const decision = standing.may(feature);
+    if (!decision.allowed) return withdrawn(decision, `the ${feature.kind} ${feature.name}`);
+  }
+  for (const scopes of required.values()) {
+    const decision = standing.holds(scopes);
+    if (!decision.allowed) return withdrawn(decision, "what this call does");
+  }
+  return undefined;
+}
+
+const STOPPED: Readonly<Record<string, string>> = {
+  expired_access_token:
+    "The access token that this call was made with has expired, so the call was stopped. Call again with a new one.",
+  unknown_access_token:
+    "The access token that this call was made with was replaced, so the call was stopped. Call again with the new one.",
+  grant_ended: "The session has ended, so this call was stopped. Sign in again.",
+};
+
+function withoutToken(reason: string, rule: string | undefined): Ending {
+  const message =
+    STOPPED[reason] ??
+    "This server is not open to you any more, so this call was stopped. Its operator can change that.";
+  return { reason, message, needs: { token: true }, ...(rule !== undefined && { rule }) };
+}
+
+function withdrawn(denial: Denial, what: string): Ending {
+  if (denial.because === "scopes")
+    return {
+      reason: "insufficient_scope",
+      message: `The scope ${denial.missing.join(" ")}, which this call needs, was taken away, so it was stopped.`,
+      needs: { scopes: denial.missing },
+    };
+  const { name } = denial.rule;
+  return {
+    reason: "denied_by_policy",
+    message: `This server's policy does not let you use ${what} any more (rule "${name}"), so this call was stopped. Its operator can change that.`,
+    rule: name,
+  };
+}
+
+/** The access token's time is over; it is known without asking. */
+export const EXPIRED = withoutToken("expired_access_token", undefined);
+
+export function tookTooLong(seconds: number): Ending {
+  return {
+    reason: "call_too_long",
+    message: `A call may take ${seconds} seconds here, so this one was stopped. Ask for less at once.`,
+  };
+}
+
+// JSON-RPC 2.0 §5.1 leaves it to servers; MCP 2026-07-28 defines none of its own in this place.
+const ERROR = -32_000;
+
+/** The answer to a request that was stopped, or never begun. */
+export function errorMessage(id: unknown, { message, reason }: Pick<Ending, "message" | "reason">): object {
+  return { jsonrpc: "2.0", id: id ?? null, error: { code: ERROR, message, data: { reason } } };
+}

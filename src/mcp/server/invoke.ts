@@ -1,0 +1,108 @@
+/** Runs a tool, resource or prompt for the caller, if they may, and writes down what became of it. */
+import type { CallToolResult } from "@modelcontextprotocol/server";
+import type { Logger } from "pino";
+import type { Denial } from "../../access/permissions.ts";
+import type { Audit } from "../../audit/audit.ts";
+import { OAuthError } from "../../oauth/errors.ts";
+import { type Caller, currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
+import type { Feature } from "../authoring/features.ts";
+import { InputRequired } from "../authoring/input-required.ts";
+import { ToolError } from "../authoring/request-context.ts";
+
+export interface UseOptions {
+  /** Puts the arguments of calls into the audit log. */
+  auditArguments: boolean;
+  log: Logger;
+  audit: Audit;
+}
+
+export type Used<Result> = { result: Result } | { failed: string };
+
+/**
+ * Runs a feature for the caller, and writes down that it did. What it throws becomes words that the model can read;
+ * what was not meant for it goes to the log only.
+ */
+export async function useFeature<Result extends object>(
+  feature: Feature,
+  args: unknown,
+  signal: AbortSignal,
+  { log, audit, auditArguments }: UseOptions,
+  run: () => Promise<Result>,
+): Promise<Used<Result>> {
+  const caller = currentCaller("useFeature");
+  const about = {
+    ...auditOf(feature, caller),
+    ...(auditArguments && { arguments: args }),
+  };
+  let isNoted = false;
+  const noteUse = (outcome: "ok" | "error", reason?: string): void => {
+    if (!isNoted) audit({ ...about, decision: "allow", outcome, reason });
+    isNoted = true;
+  };
+  const refuse = (decision: Denial, words: string): Used<Result> => {
+    audit({ ...about, ...denial(decision) });
+    return { failed: words };
+  };
+  // The gate answers what lacks a scope before this; whatever slipped past it stops here.
+  const decision = caller.standing.may(feature);
+  if (!decision.allowed) return refuse(decision, inWords(decision, feature));
+  // A client that goes away leaves a call that may never end.
+  const noteGone = () => {
+    // What was stopped is written down by who stopped it.
+    if (caller.stopped !== undefined) isNoted = true;
+    else noteUse("error", "client_gone");
+  };
+  signal.addEventListener("abort", noteGone, { once: true });
+  try {
+    const result = await run();
+    if (result instanceof InputRequired) {
+      noteUse("ok", "input_required");
+      return { result };
+    }
+    const outcome = (result as CallToolResult).isError === true ? "error" : "ok";
+    noteUse(outcome);
+    return { result };
+  } catch (error) {
+    if (error instanceof InsufficientScopeError) {
+      if (error.decision.because === "scopes") caller.lacking = error.decision.missing;
+      return refuse(error.decision, error.message);
+    }
+    noteUse("error");
+    // Nobody is there to be told, and to fail is right.
+    if (signal.aborted) return { failed: "It was stopped." };
+    // Ours are written for people as well: an outage, a sign-in that has ended.
+    if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
+    return failedUnexpectedly(feature, error, log);
+  } finally {
+    signal.removeEventListener("abort", noteGone);
+  }
+}
+
+/** What nobody foresaw is for the log alone. */
+export function failedUnexpectedly(feature: Feature, error: unknown, log: Logger): { failed: string } {
+  log.error(
+    { reason: `${feature.kind}_failed`, [feature.kind]: feature.name, err: error },
+    `A ${feature.kind} threw an unexpected error`,
+  );
+  return { failed: `${feature.name} failed unexpectedly. The server's log says why.` };
+}
+
+const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_get" } as const;
+
+/** What the audit log says of a feature and whoever wants to use it. */
+export function auditOf(feature: Feature, { token }: Caller) {
+  const { subject, clientId, grantId, scopes } = token;
+  return { event: EVENTS[feature.kind], subject, clientId, grantId, scopes, [feature.kind]: feature.name };
+}
+
+export function denial(decision: Denial) {
+  return decision.because === "policy"
+    ? { decision: "deny" as const, reason: "denied_by_policy", rule: decision.rule.name }
+    : { decision: "deny" as const, reason: "insufficient_scope", missing: decision.missing };
+}
+
+function inWords(decision: Denial, { kind, name }: Feature): string {
+  return decision.because === "policy"
+    ? `This server's policy does not let you use the ${kind} ${name} with this application (rule "${decision.rule.name}"). Its operator can change that.`
+    : `The ${kind} ${name} needs the scope ${decision.missing.join(" ")}, which was not granted.`;
+}

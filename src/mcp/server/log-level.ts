@@ -1,0 +1,29 @@
+/** From which level on a client of the 2025 generation wants to be told what happens (`logging/setLevel`). */
+import type { LoggingLevel } from "@modelcontextprotocol/server";
+import { z } from "zod";
+import type { Store } from "../../storage/store.ts";
+
+/** RFC 5424's, the least first. */
+const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"] as const;
+
+export const ChosenLogLevel = z.object({ level: z.enum(LEVELS) });
+export type ChosenLogLevel = z.infer<typeof ChosenLogLevel>;
+
+export interface LogLevels {
+  choose(grantId: string, level: LoggingLevel): Promise<void>;
+  /** What the client of this grant wants to be told: everything, unless it chose otherwise, or nobody can look now. */
+  filter(grantId: string): Promise<(level: LoggingLevel) => boolean>;
+}
+
+const CHOICE_SECONDS = 86_400;
+
+export function createLogLevels(store: Store<ChosenLogLevel>): LogLevels {
+  return {
+    choose: (grantId, level) => store.put(grantId, { level }, CHOICE_SECONDS),
+    async filter(grantId) {
+      const chosen = await store.get(grantId).catch(() => undefined);
+      const least = chosen === undefined ? 0 : LEVELS.indexOf(chosen.level);
+      return (level) => LEVELS.indexOf(level) >= least;
+    },
+  };
+}

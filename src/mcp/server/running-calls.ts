@@ -1,0 +1,215 @@
+/**
+ * Every call that this process is serving, until its response is closed: how many there may be, and whether each may still
+ * go on. That is asked again when its grant changes, and every few seconds in one sweep over all of them, which also
+ * keeps silent streams open.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Response } from "express";
+import type { Audit } from "../../audit/audit.ts";
+import type { RunningCallLimits } from "../../config/config.ts";
+import type { Verification } from "../../resource/access-token.ts";
+import type { Caller } from "../../resource/access-token-context.ts";
+import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Records } from "../../storage/store.ts";
+import type { Feature } from "../authoring/features.ts";
+import { type Ending, EXPIRED, endingOf, tookTooLong } from "./ending.ts";
+import { auditOf } from "./invoke.ts";
+
+export interface RunningCalls {
+  /**
+   * Places for a call, or the calls of a batch, for as long as `res` is open; or whose places are all taken. A call whose
+   * body took its time is looked at again before it begins: see {@link RunningCall.doubt}.
+   * @param requests how many run at once
+   */
+  begin(
+    caller: Caller,
+    features: readonly Feature[],
+    res: Response,
+    requests: number,
+  ): RunningCall | "grant" | "process";
+}
+
+/** Whoever serves a call. */
+export interface Serving {
+  /** Stops it, and tells its client why. False if it was over. */
+  end(ending: Ending): boolean;
+  /** Sends a comment if that is possible now. Proxies cut a connection that is silent for longer. */
+  keepAlive(): void;
+}
+
+export interface RunningCall {
+  /** To be told from here on. */
+  servedBy(serving: Serving): void;
+  /** Its end may be on its way: nothing may be sent, and nothing be begun, before this resolves. */
+  readonly doubt: Promise<void> | undefined;
+  /** Why it does not go on. */
+  readonly ending: Ending | undefined;
+}
+
+interface Options extends RunningCallLimits, Pick<Surroundings, "now"> {
+  records: Pick<Records, "watch">;
+  audit: Audit;
+}
+
+const KIND = "grant";
+const SWEEP_MS = 1_000;
+// In sweeps. What is told counts at once; a policy and what went untold are found in this time.
+const LOOK_EVERY = 2;
+const KEEP_ALIVE_EVERY = 15;
+const LONG_MS = 100;
+
+export function createRunningCalls(options: Options): RunningCalls {
+  const { perGrant, perProcess, seconds, now, records, audit } = options;
+  const calls = new Map<string, Set<Running>>();
+  let size = 0;
+  let sweeps = 0;
+  let timer: NodeJS.Timeout | undefined;
+  // A timer would keep the request that it was made in.
+  const outside = AsyncLocalStorage.snapshot();
+
+  // Behind the grant cache, which hears of it first and forgets what it had.
+  records.watch(KIND, (key) => {
+    for (const call of calls.get(key.slice(KIND.length + 1)) ?? []) void call.look({ holding: true });
+  });
+
+  function sweep(): void {
+    sweeps++;
+    if (size === 0) {
+      clearInterval(timer);
+      timer = undefined;
+    }
+    for (const ofGrant of calls.values()) for (const call of ofGrant) attend(call);
+  }
+
+  function attend(call: Running): void {
+    const age = sweeps - call.begunAt;
+    if (call.caller.token.expiresAt <= now()) call.end(EXPIRED);
+    else if (seconds > 0 && age > seconds) call.end(tookTooLong(seconds));
+    else if (age % LOOK_EVERY === 0) void call.look();
+    if (age % KEEP_ALIVE_EVERY === 0) call.keepAlive();
+  }
+
+  return {
+    begin(caller, features, res, requests) {
+      const { grantId } = caller.token;
+      const ofGrant = calls.get(grantId) ?? new Set();
+      // A batch that is larger than all places of its session is served when nothing else is.
+      const places = Math.min(requests, perGrant, perProcess);
+      const taken = [...ofGrant].reduce((sum, call) => sum + call.places, 0);
+      if (taken + places > perGrant) return "grant";
+      if (size + places > perProcess) return "process";
+      timer ??= outside(() => setInterval(sweep, SWEEP_MS).unref());
+      const call = new Running(caller, features, res, { places, begunAt: sweeps, audit });
+      calls.set(grantId, ofGrant.add(call));
+      size += places;
+      res.once("close", () => {
+        size -= places;
+        ofGrant.delete(call);
+        if (ofGrant.size === 0 && calls.get(grantId) === ofGrant) calls.delete(grantId);
+      });
+      if (call.wasLongInComing) void call.look({ holding: true });
+      return call;
+    },
+  };
+}
+
+class Running implements RunningCall {
+  readonly caller: Caller;
+  readonly features: readonly Feature[];
+  readonly places: number;
+  /** In sweeps. */
+  readonly begunAt: number;
+  doubt: Promise<void> | undefined;
+  ending: Ending | undefined;
+  readonly #res: Response;
+  readonly #audit: Audit;
+  readonly #request: CurrentRequest | undefined;
+  #serving: Serving | undefined;
+  #looks = 0;
+  #isLooking = false;
+  #settleDoubt: () => void = () => {};
+
+  constructor(
+    caller: Caller,
+    features: readonly Feature[],
+    res: Response,
+    { places, begunAt, audit }: { places: number; begunAt: number; audit: Audit },
+  ) {
+    this.caller = caller;
+    this.#res = res;
+    // What the policy denied from the beginning is answered in the result.
+    this.features = features.filter((feature) => caller.standing.may(feature).allowed);
+    this.places = places;
+    this.begunAt = begunAt;
+    this.#audit = audit;
+    this.#request = currentRequest();
+  }
+
+  servedBy(serving: Serving): void {
+    this.#serving = serving;
+  }
+
+  /** Its token was verified before its body came, which may have been sent byte by byte. */
+  get wasLongInComing(): boolean {
+    return this.#request !== undefined && performance.now() - this.#request.startedAt > LONG_MS;
+  }
+
+  /** Asks whether it may go on. `holding`: nothing is sent meanwhile. */
+  async look({ holding = false } = {}): Promise<void> {
+    // Should answers take longer than the time between two looks, they would count for nothing.
+    if (this.#isLooking && !holding) return;
+    this.#isLooking = true;
+    const look = ++this.#looks;
+    if (holding)
+      this.doubt ??= new Promise((resolve) => {
+        this.#settleDoubt = resolve;
+      });
+    const found = await this.#asItself(() => this.caller.verify().catch(undecided));
+    // What a later look finds is newer.
+    if (look !== this.#looks) return;
+    this.#isLooking = false;
+    if (found !== undefined) this.#judge(found);
+    this.doubt = undefined;
+    this.#settleDoubt();
+  }
+
+  #judge(verification: Verification): void {
+    const ending = endingOf(verification, { features: this.features, required: this.caller.required });
+    if (ending !== undefined) this.end(ending);
+    else if ("token" in verification) this.caller.accept(verification);
+  }
+
+  end(ending: Ending): void {
+    if (this.ending !== undefined) return;
+    this.ending = ending;
+    this.caller.stopped = ending.reason;
+    this.#asItself(() => {
+      if (this.#serving?.end(ending) !== true) return;
+      const { reason, rule } = ending;
+      this.#res.locals.reason = reason;
+      for (const feature of this.features)
+        this.#audit({
+          ...auditOf(feature, this.caller),
+          decision: "revoke",
+          outcome: "error",
+          reason,
+          rule,
+        });
+    });
+  }
+
+  keepAlive(): void {
+    this.#serving?.keepAlive();
+  }
+
+  /** Whatever is logged is about this request, not about the one that ended it. */
+  #asItself<T>(work: () => T): T {
+    return this.#request === undefined ? work() : withRequest(this.#request, work);
+  }
+}
+
+/** An outage says nothing about the token; whoever calls meanwhile is told of it. */
+function undecided(): undefined {
+  return undefined;
+}

@@ -1,0 +1,149 @@
+/**
+ * Questions that a call asks its client (elicitation, sampling, roots of the 2025 generation). The client sends its answer
+ * as a request of its own, which may come to any replica: it is left in the store, and whoever asked is told.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { z } from "zod";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Lifecycle } from "../../runtime/shutdown.ts";
+import type { Records, Store } from "../../storage/store.ts";
+
+/** An open question, and in the end what the client answered. */
+export const AskedQuestion = z.object({ answer: z.looseObject({}).optional() });
+export type AskedQuestion = z.infer<typeof AskedQuestion>;
+
+/** How long people may take. */
+export const ANSWER_SECONDS = 600;
+
+/** A JSON-RPC response: its `id` is the question's. */
+export interface Answer {
+  id: string;
+  [member: string]: unknown;
+}
+
+export interface Question {
+  /** Tells the client which question its answer is for. Nobody can guess it. */
+  readonly id: string;
+  /** Undefined after {@link Question.drop}. */
+  readonly answer: Promise<AskedQuestion["answer"]>;
+  /** Nobody waits for an answer any more. */
+  drop(): Promise<void>;
+}
+
+export interface Questions {
+  ask(grantId: string): Promise<Question>;
+  /** False if this grant was not asked that, or has answered: an answer counts once. */
+  answer(grantId: string, answer: Answer): Promise<boolean>;
+}
+
+interface Options extends Pick<Surroundings, "randomBytes"> {
+  store: Store<AskedQuestion>;
+  records: Pick<Records, "watch">;
+  /** See {@link Lifecycle.atEnd}. */
+  atEnd?: Lifecycle["atEnd"];
+}
+
+interface Waiting {
+  settle(answer: AskedQuestion["answer"]): void;
+  /** Of the watch, when it was last seen to be open: see there. */
+  epoch: number | undefined;
+  sweeps: number;
+}
+
+const KIND = "question";
+const PREFIX = "ask_";
+// Redis failed over, or nobody answered in time: nobody can answer it any more.
+const LOST = { code: -32_603, message: "the question is not there any more" }; // JSON-RPC 2.0 §5.1
+const SWEEP_MS = 5_000;
+// Against a word that got lost without anybody noticing: the store is the truth.
+const LOOK_EVERY = 12;
+const AT_ONCE = 500;
+
+export function createQuestions({ store, records, randomBytes, atEnd = () => {} }: Options): Questions {
+  /** Those that this process waits for, by their keys in the store. */
+  const waiting = new Map<string, Waiting>();
+  const watch = records.watch(KIND, (key) => look(key.slice(KIND.length + 1)));
+  // A timer would keep the request that it was made in.
+  const outside = AsyncLocalStorage.snapshot();
+  let timer: NodeJS.Timeout | undefined;
+  const over: string[] = [];
+  let tidying: Promise<void> | undefined;
+  atEnd(async () => await tidying);
+
+  /** Looks for answers that went untold: at once where some may have, otherwise now and then. */
+  function sweep(): void {
+    if (waiting.size === 0) {
+      clearInterval(timer);
+      timer = undefined;
+    }
+    for (const [key, question] of waiting) {
+      const isTold = watch.epoch !== undefined && watch.epoch === question.epoch;
+      question.sweeps++;
+      if (!isTold || question.sweeps % LOOK_EVERY === 0) look(key);
+    }
+  }
+
+  function look(key: string): void {
+    const question = waiting.get(key);
+    if (question === undefined) return;
+    const { epoch } = watch;
+    // During an outage the next look finds what this one did not.
+    store.get(key).then(
+      (found) => {
+        if (found === undefined) end(key, { jsonrpc: "2.0", error: LOST });
+        else if (found.answer !== undefined) end(key, found.answer);
+        else question.epoch = epoch;
+      },
+      () => {},
+    );
+  }
+
+  function end(key: string, answer?: AskedQuestion["answer"]): void {
+    const question = waiting.get(key);
+    if (question === undefined) return;
+    waiting.delete(key);
+    question.settle(answer);
+    over.push(key);
+    tidying ??= tidyUp();
+  }
+
+  /** Many end together: a client hangs up, a process stops. What is left behind ends by itself, too. */
+  async function tidyUp(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    while (over.length > 0) await store.deleteAll(over.splice(0, AT_ONCE)).catch(() => {});
+    tidying = undefined;
+  }
+
+  return {
+    async ask(grantId) {
+      const id = PREFIX + randomBytes(16).toString("base64url");
+      const key = `${grantId}:${id}`;
+      const { epoch } = watch;
+      await store.put(key, {}, ANSWER_SECONDS);
+      const answer = new Promise<AskedQuestion["answer"]>((settle) => {
+        waiting.set(key, { settle, epoch, sweeps: 0 });
+      });
+      timer ??= outside(() => setInterval(sweep, SWEEP_MS).unref());
+      return {
+        id,
+        answer,
+        async drop() {
+          end(key);
+          await tidying;
+        },
+      };
+    },
+    answer: (grantId, answer) =>
+      store.update<boolean>(`${grantId}:${answer.id}`, (question) =>
+        question === undefined || question.answer !== undefined
+          ? { result: false }
+          : { write: { answer }, ttlSeconds: ANSWER_SECONDS, result: true },
+      ),
+  };
+}
+
+/** Whether a message answers a question of ours. */
+export function isAnswer(message: unknown): message is Answer {
+  const { id, method } = (message ?? {}) as { id?: unknown; method?: unknown };
+  return method === undefined && typeof id === "string" && id.startsWith(PREFIX);
+}

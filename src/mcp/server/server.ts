@@ -1,0 +1,168 @@
+/** The MCP server behind the gate: one per request over tables of features (MCP TypeScript SDK v2, low level). */
+import {
+  type CallToolResult,
+  type Prompt as ListedPrompt,
+  type Resource as ListedResource,
+  type ResourceTemplateType as ListedTemplate,
+  type Tool as ListedTool,
+  ProtocolError,
+  ProtocolErrorCode,
+  ResourceNotFoundError,
+  Server,
+} from "@modelcontextprotocol/server";
+import type { Standing } from "../../access/permissions.ts";
+import { OAuthError } from "../../oauth/errors.ts";
+import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
+import { complete } from "../authoring/completion.ts";
+import type { Feature, FeatureTable } from "../authoring/features.ts";
+import { ToolError } from "../authoring/request-context.ts";
+import { type Used, type UseOptions, useFeature } from "./invoke.ts";
+import { inRounds, type RoundOptions } from "./multi-round-trip.ts";
+
+export interface McpServerOptions extends UseOptions, RoundOptions {
+  features: FeatureTable;
+  name: string;
+  version: string;
+  /** Lists everything that the policy allows, also what lacks a scope. */
+  listAll: boolean;
+}
+
+const LIST_TTL_MS = 60_000;
+
+/**
+ * Makes the server for one request: cheap, because schemas were converted when the features were declared. With a
+ * `revision` it speaks that one of the new protocol generation; without, whichever the SDK's handler binds it to.
+ */
+export function createServerFactory(options: McpServerOptions): (revision?: string) => Server {
+  const { features, name, version, listAll, logLevels, log } = options;
+  const { resources, prompts } = features;
+  const completes = [...resources, ...prompts].some(({ completers }) => completers !== undefined);
+  // What a list shows depends on the caller's scopes.
+  const hint = { ttlMs: LIST_TTL_MS, cacheScope: "private" } as const;
+
+  const lists = new WeakMap<Standing, Lists>();
+
+  /** Made once for everybody who may do the same. */
+  function shown(): Lists {
+    const { standing } = currentCaller("list");
+    const isShown = (feature: Feature) => {
+      const decision = standing.may(feature);
+      return decision.allowed || (listAll && decision.because === "scopes");
+    };
+    const found = lists.get(standing) ?? listsOf(features, isShown);
+    lists.set(standing, found);
+    return found;
+  }
+
+  return (revision) => {
+    const server = new Server(
+      { name, version },
+      {
+        ...(revision !== undefined && { supportedProtocolVersions: [revision] }),
+        capabilities: {
+          tools: {},
+          logging: {},
+          ...(completes && { completions: {} }),
+          ...(resources.length > 0 && { resources: {} }),
+          ...(prompts.length > 0 && { prompts: {} }),
+        },
+        cacheHints: {
+          "tools/list": hint,
+          "prompts/list": hint,
+          "resources/list": hint,
+          "resources/templates/list": hint,
+        },
+      },
+    );
+    server.setRequestHandler("tools/list", () => ({ tools: shown().tools }));
+    server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
+      const tool = features.tool(params.name);
+      if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
+      const args = params.arguments;
+      const used = await inRounds(tool, args, mcpReq, options, (call) =>
+        useFeature(tool, args, call.signal, options, () => tool.call(args, call)),
+      );
+      return "failed" in used ? toolError(used.failed) : used.result;
+    });
+    if (resources.length > 0) {
+      server.setRequestHandler("resources/list", () => ({ resources: shown().resources }));
+      server.setRequestHandler("resources/templates/list", () => ({
+        resourceTemplates: shown().resourceTemplates,
+      }));
+      server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
+        const found = features.resource(uri);
+        if (found === undefined) throw new ResourceNotFoundError(uri);
+        const { resource, read } = found;
+        const used = await inRounds(resource, { uri }, mcpReq, options, (call) =>
+          useFeature(resource, { uri }, call.signal, options, () => read(call)),
+        );
+        return orThrow(used);
+      });
+    }
+    if (prompts.length > 0) {
+      server.setRequestHandler("prompts/list", () => ({ prompts: shown().prompts }));
+      server.setRequestHandler("prompts/get", async ({ params }, { mcpReq }) => {
+        const prompt = features.prompt(params.name);
+        if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
+        const args = params.arguments;
+        const used = await inRounds(prompt, args, mcpReq, options, (call) =>
+          useFeature(prompt, args, call.signal, options, () => prompt.get(args, call)),
+        );
+        return orThrow(used);
+      });
+    }
+    if (completes)
+      server.setRequestHandler("completion/complete", async ({ params: { ref, argument, context } }) => {
+        const feature = features.referred(ref);
+        if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
+        const { allowed } = currentCaller("completion").standing.may(feature);
+        try {
+          return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
+        } catch (error) {
+          // As for calls: these are written for people.
+          if ([ToolError, OAuthError, InsufficientScopeError].some((ours) => error instanceof ours))
+            throw new ProtocolError(ProtocolErrorCode.InvalidRequest, (error as Error).message);
+          const about = { reason: "completion_failed", [feature.kind]: feature.name, err: error };
+          log.error(about, "A completer threw an unexpected error");
+          throw new ProtocolError(ProtocolErrorCode.InternalError, "There are no suggestions now.");
+        }
+      });
+    // The new generation says the level with each request.
+    server.setRequestHandler("logging/setLevel", async ({ params: { level } }) => {
+      await logLevels.choose(currentCaller("logging/setLevel").token.grantId, level);
+      return {};
+    });
+    return server;
+  };
+}
+
+/** What the four lists show. */
+interface Lists {
+  tools: ListedTool[];
+  resources: ListedResource[];
+  resourceTemplates: ListedTemplate[];
+  prompts: ListedPrompt[];
+}
+
+function listsOf({ tools, resources, prompts }: FeatureTable, isShown: (feature: Feature) => boolean): Lists {
+  const readable = resources.filter(isShown);
+  return {
+    tools: tools.filter(isShown).map(({ listing }) => listing),
+    resources: readable.flatMap(({ listing }) => ("fixed" in listing ? [listing.fixed] : [])),
+    resourceTemplates: readable.flatMap(({ listing }) => ("template" in listing ? [listing.template] : [])),
+    prompts: prompts.filter(isShown).map(({ listing }) => listing),
+  };
+}
+
+function orThrow<Result>(used: Used<Result>): Result {
+  if ("failed" in used) throw new ProtocolError(ProtocolErrorCode.InvalidRequest, used.failed);
+  return used.result;
+}
+
+function unknownFeature(words: string): ProtocolError {
+  return new ProtocolError(ProtocolErrorCode.InvalidParams, words);
+}
+
+function toolError(text: string): CallToolResult {
+  return { content: [{ type: "text", text }], isError: true };
+}

@@ -1,0 +1,258 @@
+/** /mcp: both protocol generations, stateless, behind a gate that answers what lacks a scope (MCP TypeScript SDK v2). */
+import { toWebRequest } from "@modelcontextprotocol/node";
+import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
+import type { Request, RequestHandler, Response } from "express";
+import type { BodyBounds } from "../../http/body.ts";
+import { OAuthError } from "../../oauth/errors.ts";
+import { union } from "../../oauth/scope.ts";
+import { type Caller, currentCaller } from "../../resource/access-token-context.ts";
+import { insufficientScope } from "../../resource/bearer-authentication.ts";
+import type { Feature, FeatureTable, Message } from "../authoring/features.ts";
+import { type Cancellations, cancelledRequest } from "../server/cancellations.ts";
+import type { Ending } from "../server/ending.ts";
+import { auditOf, denial } from "../server/invoke.ts";
+import type { RunningCalls } from "../server/running-calls.ts";
+import { createServerFactory, type McpServerOptions } from "../server/server.ts";
+import { isAnswer, type Questions } from "../server/server-requests.ts";
+import type { SessionIds } from "../server/session-id.ts";
+import { acceptedAnswers, forHandler, withoutStream } from "./accepted.ts";
+import { type ExchangeOptions, exchange, type OrdinaryRequest, ordinaryRequest } from "./direct-transport.ts";
+import { messageBody } from "./message-body.ts";
+import { disagreement, paramHeaders } from "./param-headers.ts";
+import { type Challenge, refuseCrowded, refuseStopped } from "./refusals.ts";
+import { WebAnswer } from "./web-response.ts";
+
+export interface McpEndpointOptions extends McpServerOptions, Challenge {
+  calls: RunningCalls;
+  questions: Questions;
+  cancellations: Cancellations;
+  sessionIds: SessionIds;
+  bodies: Omit<BodyBounds, "holder">;
+}
+
+const SESSION_ID = "Mcp-Session-Id";
+/** Its answer is a stream without an end. */
+const SUBSCRIPTION = "subscriptions/listen";
+
+const HEADER_MISMATCH = -32_020; // MCP 2026-07-28
+
+/** The handlers behind the bearer check, in order. */
+export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
+  const { features, log } = options;
+  const onerror = (error: Error) =>
+    log.debug({ reason: "mcp_request_rejected", cause: error.message.slice(0, 500) }, "MCP request rejected");
+  const repeated = paramHeaders(features.tools);
+  const makeServer = createServerFactory(options);
+  // Silent streams are kept open by the sweep over all running calls.
+  const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror, keepAliveMs: 0 });
+  return [
+    messageBody(options.bodies),
+    async (req, res) => {
+      describeForLog(req, res, features);
+      const caller = currentCaller("mcp");
+      if (await takesAnswer(req, res, caller, options)) return;
+      await passOnCancellation(req, caller, options);
+      if (isChallenged(req, res, caller, options)) return;
+      if (refusesParamHeaders(req, res, repeated)) return;
+      // Of several calls at once the others have results, which a challenge would lose.
+      const answeredOtherwise = () => {
+        if (caller.lacking === undefined || Array.isArray(req.body)) return false;
+        challenge(res, caller, caller.lacking, options.resource);
+        return true;
+      };
+      // Who went away meanwhile needs nothing done.
+      if (res.destroyed) return;
+      const ids = requestIds(req.body);
+      const refuse = (ending: Ending) => refuseStopped(res, ending, caller, ids, options);
+      const running =
+        ids.length === 0 ? undefined : options.calls.begin(caller, used(req, features), res, ids.length);
+      if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
+      if (running?.doubt !== undefined) await running.doubt;
+      if (running?.ending !== undefined) return refuse(running.ending);
+      const ordinary = ordinaryRequest(req);
+      if (running !== undefined && ordinary !== undefined) {
+        const engine = makeServer(ordinary.revision);
+        const conversation = converse(ordinary, req, caller, options);
+        const serving = { ...conversation, running, refuse, answeredOtherwise, onerror };
+        if (await exchange(ordinary, engine, res, serving)) return;
+      }
+      const answer = new WebAnswer(res, { running, ids, refuse, answeredOtherwise });
+      const response = await handled(req, await webRequest(req, answer.gone), handler);
+      if (answer.gone.aborted) return;
+      if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
+      await answer.send(response);
+      // Clients try GET at every connection, for a stream that nobody has to offer (MCP 2025-11-25, Streamable HTTP).
+      if (res.statusCode === 405) res.locals.reason ??= "wrong_method";
+      if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
+    },
+  ];
+}
+
+/**
+ * True for a client's answer to a question of ours, which is then where it belongs.
+ * @throws OAuthError if nobody waits for it, or it would get lost among other messages
+ */
+async function takesAnswer(
+  { body }: Request,
+  res: Response,
+  { token }: Caller,
+  { questions }: McpEndpointOptions,
+): Promise<boolean> {
+  if (isAnswer(body)) {
+    if (!(await questions.answer(token.grantId, body))) throw answerToNothing();
+    res.status(202).end();
+    return true;
+  }
+  if (messages(body).some(isAnswer)) throw answerAmongOthers();
+  return false;
+}
+
+/** The message itself goes on to the SDK, which answers it. */
+async function passOnCancellation(
+  req: Request,
+  { token }: Caller,
+  { cancellations }: McpEndpointOptions,
+): Promise<void> {
+  const sessionId = req.get(SESSION_ID);
+  const requestId = cancelledRequest(req.body);
+  if (sessionId !== undefined && requestId !== undefined)
+    await cancellations.tell({ grantId: token.grantId, sessionId, requestId });
+}
+
+/** What a client of the 2025 generation can say, and be asked, while its call runs; one of 2026-07-28 hangs up. */
+function converse(
+  { message, revision, jsonOnly }: OrdinaryRequest,
+  req: Request,
+  caller: Caller,
+  { questions, cancellations, sessionIds }: McpEndpointOptions,
+): Pick<ExchangeOptions, "ask" | "onCancelled"> {
+  const { grantId, subject } = caller.token;
+  const ask = () => questions.ask(grantId);
+  const sessionId = revision === undefined ? req.get(SESSION_ID) : undefined;
+  if (sessionId === undefined) return { ask, onCancelled: () => () => {} };
+  // Who takes no event stream cannot be asked, whatever it said at the handshake.
+  if (jsonOnly !== true) caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
+  const call = { grantId, sessionId, requestId: message.id };
+  return { ask, onCancelled: (cancel) => cancellations.listen(call, cancel) };
+}
+
+function issueSessionId(
+  { body }: Request,
+  res: Response,
+  { token }: Caller,
+  { sessionIds }: McpEndpointOptions,
+): void {
+  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, token.subject));
+}
+
+async function handled(
+  { headers, body }: Request,
+  request: globalThis.Request,
+  handler: ReturnType<typeof createMcpHandler>,
+): Promise<globalThis.Response> {
+  const accepted = acceptedAnswers(headers.accept);
+  request.headers.set("accept", forHandler(accepted));
+  const response = await handler.fetch(request, { parsedBody: body });
+  return accepted === "json" && body?.method !== SUBSCRIPTION ? await withoutStream(response) : response;
+}
+
+/** @throws OAuthError for what HTTP allows and a web `Request` does not: odd methods, a Host that is none */
+async function webRequest(req: Request, gone: AbortSignal): Promise<globalThis.Request> {
+  try {
+    return await toWebRequest(req, req.body, { signal: gone });
+  } catch (cause) {
+    throw new OAuthError("invalid_request", "The request line or the Host header is malformed.", {
+      reason: "malformed_request",
+      cause,
+    });
+  }
+}
+
+function answerToNothing(): OAuthError {
+  return new OAuthError(
+    "invalid_request",
+    "Nobody waits for this answer: it came late, or was given before.",
+    {
+      reason: "answer_to_nothing",
+    },
+  );
+}
+
+/** A client of 2026-07-28 whose headers say other arguments than its message; true if it was answered so. */
+function refusesParamHeaders(
+  { body, headers }: Request,
+  res: Response,
+  repeated: ReturnType<typeof paramHeaders>,
+): boolean {
+  if (body?.method !== "tools/call" || body.params?._meta?.[PROTOCOL_VERSION_META_KEY] === undefined)
+    return false;
+  const message = disagreement(repeated.get(body.params.name) ?? [], body.params.arguments, headers);
+  if (message === undefined) return false;
+  res.locals.reason = "param_header_mismatch";
+  res.status(400).json({ jsonrpc: "2.0", error: { code: HEADER_MISMATCH, message }, id: body.id ?? null });
+  return true;
+}
+
+/** MCP 2025-03-26 had batches. The SDK would take the answer, and tell nobody of it. */
+function answerAmongOthers(): OAuthError {
+  return new OAuthError("invalid_request", "Send an answer by itself, not among other messages.", {
+    reason: "answer_among_others",
+  });
+}
+
+/**
+ * Answers what lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for what the
+ * lists do not show as well; true if it did. The SDK is handed this same parsed body, so it cannot see another one.
+ */
+function isChallenged(
+  req: Request,
+  res: Response,
+  caller: Caller,
+  { features, resource, audit }: McpEndpointOptions,
+): boolean {
+  const addressed = messages(req.body).flatMap((message) => features.addressedBy(message) ?? []);
+  const missing = new Set<string>();
+  for (const feature of new Set(addressed)) {
+    const decision = caller.standing.may(feature);
+    if (decision.allowed || decision.because !== "scopes") continue;
+    // One line of the audit log for all the calls of a batch.
+    const calls = addressed.filter((each) => each === feature).length;
+    audit({ ...auditOf(feature, caller), ...denial(decision), ...(calls > 1 && { calls }) });
+    for (const scope of decision.missing) missing.add(scope);
+  }
+  if (missing.size > 0) challenge(res, caller, [...missing], resource);
+  return missing.size > 0;
+}
+
+/**
+ * Names everything granted and everything that is needed: a client that asks for exactly the challenge's scope must not
+ * lose what it had.
+ */
+function challenge(res: Response, { token }: Caller, missing: readonly string[], resource: string): void {
+  insufficientScope(res, resource, union(token.scopes, missing), missing);
+}
+
+/** Of what has to be answered. */
+function requestIds(body: unknown): unknown[] {
+  return messages(body).flatMap(({ id, method }) =>
+    id !== undefined && id !== null && method !== undefined ? [id] : [],
+  );
+}
+
+/** The tools, resources and prompts that a request asks for. */
+function used({ body }: Request, features: FeatureTable): Feature[] {
+  return messages(body).flatMap((message) => features.addressedBy(message) ?? []);
+}
+
+function messages(body: unknown): Message[] {
+  return [body].flat().filter((message) => typeof message === "object" && message !== null) as Message[];
+}
+
+function describeForLog({ body }: Request, res: Response, features: FeatureTable): void {
+  const [message] = messages(body);
+  if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
+  const { name } = message?.params ?? {};
+  if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
+  const feature = message && features.addressedBy(message);
+  if (feature !== undefined) res.locals[feature.kind] = feature.name;
+}

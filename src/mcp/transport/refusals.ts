@@ -1,0 +1,54 @@
+/** How /mcp answers a call that it does not serve, or not to its end, while nothing has been sent yet. */
+import type { Response } from "express";
+import { union } from "../../oauth/scope.ts";
+import type { Caller } from "../../resource/access-token-context.ts";
+import { insufficientScope, invalidToken } from "../../resource/bearer-authentication.ts";
+import { type Ending, errorMessage } from "../server/ending.ts";
+
+export interface Challenge {
+  resource: string;
+  /** What a sign-in usually asks for. */
+  usualScopes: readonly string[];
+}
+
+/** @param ids of the requests that are not answered */
+export function refuseStopped(
+  res: Response,
+  ending: Ending,
+  { token }: Caller,
+  ids: readonly unknown[],
+  { resource, usualScopes }: Challenge,
+): void {
+  const { needs } = ending;
+  if (needs === undefined) {
+    const errors = ids.map((id) => errorMessage(id, ending));
+    res.json(errors.length === 1 ? errors[0] : errors);
+  } else if ("token" in needs) invalidToken(res, { resource, scopes: usualScopes }, ending);
+  else insufficientScope(res, resource, union(token.scopes, needs.scopes), needs.scopes);
+}
+
+const RETRY_AFTER_SECONDS = 5;
+
+const CROWDED = {
+  /** RFC 6585 §4. */
+  grant: {
+    status: 429,
+    reason: "too_many_running_calls",
+    message: "Too many calls of this session are running at once. Wait for one to end, and call again.",
+  },
+  process: {
+    status: 503,
+    reason: "too_many_calls_in_process",
+    message: "This server is running as many calls as it can. Call again in a moment.",
+  },
+} as const;
+
+/** @param whose places are all taken */
+export function refuseCrowded(res: Response, whose: keyof typeof CROWDED, ids: readonly unknown[]): void {
+  const { status, reason, message } = CROWDED[whose];
+  res.locals.reason = reason;
+  res
+    .status(status)
+    .set("Retry-After", String(RETRY_AFTER_SECONDS))
+    .json(errorMessage(ids.length === 1 ? ids[0] : null, { reason, message }));
+}

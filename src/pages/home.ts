@@ -1,0 +1,167 @@
+/** GET /: what this server is, what it can do, and how to connect to it. For people; programs and curl get the gist. */
+import { type RequestHandler, Router } from "express";
+import { html } from "hono/html";
+import type { Brand } from "../config/config.ts";
+import { refuseOtherMethods } from "../http/methods.ts";
+import type { FeatureTable } from "../mcp/authoring/features.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import { type ConnectGuide, connectGuides } from "./connect.ts";
+import { COPY_SCRIPT, connectSection, snippet } from "./connect-section.ts";
+import { connectText } from "./connect-text.ts";
+import { type Need, type Offer, type Offers, offersOf } from "./offers.ts";
+import type { Html, Pages } from "./shell.ts";
+
+export interface HomeOptions {
+  pages: Pages;
+  brand: Brand;
+  /** The MCP endpoint. */
+  resource: string;
+  features: FeatureTable;
+  catalogue: ScopeCatalogue;
+  /** Where people sign in. */
+  identityProviderHost: string;
+  baseUrl: string;
+}
+
+/** All of it is made once, here. */
+export function homeRoutes(options: HomeOptions): Router {
+  const { pages, brand, resource, features, catalogue } = options;
+  const about: About = {
+    ...options,
+    offers: offersOf(features, catalogue),
+    guides: connectGuides({ name: brand.name, url: resource }),
+  };
+  const page = pages.renderHome(homePage(about), COPY_SCRIPT);
+  const text = homeText(about);
+  const summary = {
+    name: brand.name,
+    description: brand.description,
+    url: resource,
+    resource_metadata: resourceMetadataUrl(resource),
+    ...about.offers,
+  };
+
+  const router = Router();
+  router.get("/", pages.headersWithScript(COPY_SCRIPT), async (req, res) => {
+    res.set("Cache-Control", "no-store").vary("Accept");
+    // A browser names text/html; curl takes anything, and gets the first.
+    switch (req.accepts(["text", "html", "json"])) {
+      case "text":
+        return void res.type("text").send(text);
+      case "json":
+        return void res.json(summary);
+      default:
+        return void res.type("html").send(await page);
+    }
+  });
+  router.all("/", refuseOtherMethods("GET", "HEAD"));
+  return router;
+}
+
+/**
+ * Whoever opens the MCP endpoint in a browser is shown the page about it. That a person navigates is said by browsers alone
+ * (Fetch Metadata, `Sec-Fetch-Mode: navigate`); programs and scripts are answered by what comes next.
+ */
+export function peopleTo(homeUrl: string): RequestHandler {
+  return (req, res, next) => {
+    const isPerson =
+      req.method === "GET" &&
+      req.get("sec-fetch-mode") === "navigate" &&
+      req.get("authorization") === undefined &&
+      req.get("accept")?.includes("text/html");
+    if (!isPerson) return next();
+    res.set("Cache-Control", "no-store").redirect(303, homeUrl);
+  };
+}
+
+interface About {
+  brand: Brand;
+  baseUrl: string;
+  resource: string;
+  identityProviderHost: string;
+  offers: Offers;
+  guides: readonly ConnectGuide[];
+}
+
+const HEADINGS = [
+  ["tools", "Tools"],
+  ["resources", "Resources"],
+  ["prompts", "Prompts"],
+] as const satisfies ReadonlyArray<[keyof Offers, string]>;
+
+/** For people who do not know the words. */
+const IN_OTHER_WORDS = {
+  tools: "What your application can do here when you ask it something.",
+  resources: "What your application can read here, to know more when it answers you.",
+  prompts: "Questions that are written already: you choose one in your application.",
+} as const satisfies Record<keyof Offers, string>;
+
+function homePage({ brand, baseUrl, resource, identityProviderHost, offers, guides }: About): Html {
+  return html`
+<p class="lead">${introduction(brand)}</p>
+${snippet({ place: "MCP server URL", text: resource })}
+<h2>Connect</h2>
+<p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderHost}</strong> and decide what it may do.</p>
+${connectSection(guides)}
+<p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
+${HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
+  ([kind, heading]) => html`<h2>${heading}</h2>
+<p class="soft">${IN_OTHER_WORDS[kind]}</p>
+${offerList(kind, offers[kind])}`,
+)}`;
+}
+
+/** Tools are what most people come for; the others are folded. */
+function offerList(kind: keyof Offers, offers: readonly Offer[]): Html {
+  const list = html`<ul class="offers">${offers.map(offerItem)}</ul>`;
+  if (kind === "tools") return list;
+  const counted = offers.length === 1 ? `1 ${kind.slice(0, -1)}` : `all ${offers.length} ${kind}`;
+  return html`<details><summary>Show ${counted}</summary>${list}</details>`;
+}
+
+function offerItem({ title, name, description, needs }: Offer): Html {
+  return html`<li>
+<h3>${title}${title === name ? "" : html` <code class="soft">${name}</code>`}</h3>
+<p>${description}</p>
+<p class="needs">${needs.length === 0 ? "Needs only your sign-in" : html`<strong>Needs your permission:</strong> ${joined(needs.map(alternatives), html`<br>`)}`}</p>
+</li>`;
+}
+
+function alternatives(needs: readonly Need[]): Html {
+  const each = needs.map(({ description, scope }) => html`${description} <code>${scope}</code>`);
+  return html`${joined(each, html` or `)}`;
+}
+
+function joined(parts: readonly Html[], separator: Html): Html[] {
+  return parts.flatMap((part, index) => (index === 0 ? [part] : [separator, part]));
+}
+
+function introduction({ description }: Brand): string {
+  return description ?? "An MCP server: it gives AI applications tools that they use in your name.";
+}
+
+function homeText({ brand, resource, offers, guides }: About): string {
+  const groups = HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
+    ([kind, heading]) => `${heading}\n\n${offers[kind].map(offerText).join("\n\n")}`,
+  );
+  return [
+    brand.name,
+    introduction(brand),
+    `MCP server: ${resource}`,
+    ...groups,
+    `Connect\n\n${connectText(guides)}`,
+    "",
+  ].join("\n\n");
+}
+
+function offerText({ name, description, needs }: Offer): string {
+  const permissions = needs.map((each) =>
+    each.map((need) => `${need.description} (${need.scope})`).join(" or "),
+  );
+  const lines = [
+    description,
+    ...(permissions.length > 0 ? [`Needs your permission: ${permissions.join(", ")}`] : []),
+  ];
+  return [`  ${name}`, ...lines.map((line) => `    ${line}`)].join("\n");
+}

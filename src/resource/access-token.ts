@@ -1,0 +1,152 @@
+/** Is this access token good, and whose is it? Asked for every request to the protected resource. */
+
+import type { Permissions, Standing } from "../access/permissions.ts";
+import type { Asker } from "../access/policy.ts";
+import { askerOf, type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
+import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
+import type { Grants } from "../grants/grants.ts";
+import { readToken, type TokenHash } from "../grants/opaque-token.ts";
+import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+
+/** Who is calling, through which client, and what they may do. Immutable. */
+export interface AccessToken {
+  /** The user's `sub` at the identity provider. */
+  readonly subject: string;
+  readonly clientId: string;
+  /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
+  readonly scopes: readonly string[];
+  /** What the user approved and the identity provider does not give: its administrator can. */
+  readonly notGiven: readonly string[];
+  /** What the identity provider says of the user: ID token, userinfo and access token claims, in this order. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+  readonly resource: string;
+  readonly grantId: string;
+  /** Where the client receives its codes: what tells clients apart that registered themselves. */
+  readonly redirectUri: string;
+}
+
+/** A refusal is a reason code for the log, and whose token it was, if it was one. */
+export type Verification =
+  /** `standing`: by the rules that are in force when it is asked for. */
+  | { token: AccessToken; standing: () => Standing }
+  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
+
+interface Rooms extends Pick<Surroundings, "now"> {
+  grants: GrantCache;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  resource: string;
+  /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
+  findings?: Findings;
+}
+
+/** For as long as the grant itself is kept: a grant that changes is another object. */
+export type Findings = WeakMap<CachedGrant, { asker: Asker; byToken: Map<TokenHash, Finding> }>;
+
+interface Finding {
+  /** See {@link Permissions.ruleset}. */
+  ruleset: object;
+  verification: Verification;
+}
+
+/** Verifies an access token for `resource`. One look-up, and none for a grant that was seen a moment ago. */
+export async function verifyAccessToken(value: string, rooms: Rooms): Promise<Verification> {
+  const presented = readToken("access", value);
+  if (presented === undefined) return { refused: "malformed_access_token" };
+  const issuedBy = ({ accessTokens }: CachedGrant) =>
+    accessTokens.find(({ hash }) => hash === presented.hash);
+  const grant = await rooms.grants.find(presented.grantId, (found) => issuedBy(found) !== undefined);
+  if (grant === undefined) return { refused: "grant_ended" };
+  const issued = issuedBy(grant);
+  if (issued === undefined) return { refused: "unknown_access_token" };
+  if (issued.expiresAt <= rooms.now()) return { refused: "expired_access_token", grant: whose(grant) };
+  if (grant.resource !== rooms.resource)
+    return { refused: "access_token_for_another_resource", grant: whose(grant) };
+  return judged(grant, issued, rooms);
+}
+
+/** {@link judge}, asked again only if the policy changed. */
+function judged(
+  grant: CachedGrant,
+  issued: IssuedAccessToken,
+  { permissions, catalogue, findings = new WeakMap() }: Rooms,
+): Verification {
+  const found = findings.get(grant) ?? { asker: askerOf(grant), byToken: new Map() };
+  findings.set(grant, found);
+  const ruleset = permissions.ruleset(found.asker);
+  const before = found.byToken.get(issued.hash);
+  if (before?.ruleset === ruleset) return before.verification;
+  const verification = judge(grant, issued, found.asker, { permissions, catalogue });
+  found.byToken.set(issued.hash, { ruleset, verification });
+  return verification;
+}
+
+/** Whether the user may come in, and what the token is worth to them: by membership and policy as they are now. */
+function judge(
+  grant: CachedGrant,
+  issued: IssuedAccessToken,
+  asker: Asker,
+  { permissions, catalogue }: Pick<Rooms, "permissions" | "catalogue">,
+): Verification {
+  const notAdmitted = permissions.refusal(asker);
+  if (notAdmitted !== undefined) {
+    const { reason, rule } = notAdmitted;
+    return { refused: reason, grant: whose(grant), ...(rule && { rule: rule.name }) };
+  }
+  // Handed to every tool that this token calls: none may change it for the next one.
+  const token: AccessToken = frozen({
+    ...whose(grant),
+    scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
+    notGiven: notGiven(grant, catalogue),
+    claims: grant.claims,
+    expiresAt: issued.expiresAt,
+    resource: grant.resource,
+    redirectUri: grant.code.redirectUri,
+  });
+  return { token, standing: () => permissions.standing(asker, token.scopes) };
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(frozen);
+  return value;
+}
+
+/**
+ * What the scopes of a token are worth now: without what the provider took from the grant since, or the policy denies,
+ * and with everything that the rest includes.
+ */
+export function effectiveScopes(
+  issued: readonly string[],
+  grant: Pick<Grant, "subject" | "claims" | "clientId" | "code" | "scopes">,
+  { permissions, catalogue }: Pick<Rooms, "permissions" | "catalogue">,
+): string[] {
+  const held = catalogue.narrow(issued, grant.scopes);
+  return catalogue.expand(permissions.permitted(askerOf(grant), held));
+}
+
+// Enough for a request that is made right away; the provider's clock may be a little off.
+const UPSTREAM_MARGIN_SECONDS = 60;
+
+/**
+ * The user's own access token at the identity provider, good for at least a minute where the provider can renew it.
+ * @throws OAuthError `invalid_grant` if the grant has ended, here or there; UnavailableError on an outage
+ */
+export async function upstreamAccessToken(
+  { grantId }: AccessToken,
+  {
+    grants,
+    upstreamRefresh,
+    now,
+  }: Pick<Surroundings, "now"> & { grants: Grants; upstreamRefresh: UpstreamRefresh },
+): Promise<string> {
+  const grant = await grants.find(grantId);
+  if (grant === undefined)
+    throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "grant_ended" });
+  const fresh = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
+  return fresh.upstream.accessToken;
+}

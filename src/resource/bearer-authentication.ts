@@ -1,0 +1,161 @@
+/** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
+import type { RequestHandler, Response } from "express";
+import type { Standing } from "../access/permissions.ts";
+import type { Audit } from "../audit/audit.ts";
+import type { RequiredScopes } from "../oauth/scope-requirement.ts";
+import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { AccessToken, Verification } from "./access-token.ts";
+import { type Caller, type Verified, withCaller } from "./access-token-context.ts";
+
+export interface BearerAuthOptions {
+  verify(token: string): Promise<Verification>;
+  /** The user's own access token at the identity provider. */
+  upstreamAccessToken(token: AccessToken): Promise<string>;
+  resource: string;
+  /** What a sign-in usually asks for; named in the challenge so that a client does. */
+  scopes: readonly string[];
+  audit: Audit;
+  /** Told of every token that was accepted. */
+  noteUse(grantId: string): void;
+}
+
+/** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
+const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
+
+/**
+ * Puts the verified token where tools find it (`getAccessToken()`).
+ * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
+ */
+export function bearerAuth(options: BearerAuthOptions): RequestHandler {
+  const { verify, resource, scopes, audit, noteUse } = options;
+  const metadata = { resource_metadata: resourceMetadataUrl(resource) };
+  const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
+
+  return async (req, res, next) => {
+    const header = req.get("authorization");
+    if (req.url.includes("?") && req.query.access_token !== undefined)
+      return refuse(res, 400, "token_in_query", {
+        error: "invalid_request",
+        error_description: "Send the access token in the Authorization header: in a URL it ends up in logs.",
+        ...metadata,
+      });
+    const presented = header === undefined ? undefined : BEARER.exec(header)?.[1];
+    // RFC 6750 §3.1: without a token there is no error to report, only where to get one. A client that kept an empty
+    // token is in the same position.
+    if (presented === undefined && !/^Bearer +\S/i.test(header ?? ""))
+      return refuse(res, 401, "no_token", { ...metadata, ...scope });
+    if (presented === undefined)
+      return refuse(res, 400, "malformed_authorization_header", {
+        error: "invalid_request",
+        error_description: "The Authorization header is not of the form: Bearer <access token>.",
+        ...metadata,
+      });
+    const verification = await verify(presented);
+    if ("refused" in verification) {
+      const { refused: reason, grant, rule } = verification;
+      audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
+      return invalidToken(res, { resource, scopes }, { reason, message: NOT_VALID });
+    }
+    const { token } = verification;
+    noteUse(token.grantId);
+    res.locals.subject = token.subject;
+    res.locals.clientId = token.clientId;
+    res.locals.grantId = token.grantId;
+    withCaller(new Bearer(presented, verification, options), next);
+  };
+}
+
+/** Whoever presented this token. */
+class Bearer implements Caller {
+  readonly required = new Map<string, RequiredScopes>();
+  readonly #presented: string;
+  readonly #options: BearerAuthOptions;
+  #verified: Verified;
+
+  constructor(presented: string, verified: Verified, options: BearerAuthOptions) {
+    this.#presented = presented;
+    this.#verified = verified;
+    this.#options = options;
+  }
+
+  get token(): AccessToken {
+    return this.#verified.token;
+  }
+
+  /** A policy that changes while the request is handled counts for what is still to be decided. */
+  get standing(): Standing {
+    return this.#verified.standing();
+  }
+
+  upstreamAccessToken(): Promise<string> {
+    return this.#options.upstreamAccessToken(this.token);
+  }
+
+  verify(): Promise<Verification> {
+    return this.#options.verify(this.#presented);
+  }
+
+  accept(verified: Verified): void {
+    this.#verified = verified;
+  }
+}
+
+const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, or sign in again.";
+
+/** Answers HTTP 401 `invalid_token` (RFC 6750 §3.1). */
+export function invalidToken(
+  res: Response,
+  { resource, scopes }: Pick<BearerAuthOptions, "resource" | "scopes">,
+  { reason, message }: { reason: string; message: string },
+): void {
+  refuse(res, 401, reason, {
+    error: "invalid_token",
+    error_description: message,
+    resource_metadata: resourceMetadataUrl(resource),
+    ...(scopes.length > 0 && { scope: scopes.join(" ") }),
+  });
+}
+
+/**
+ * Answers HTTP 403 `insufficient_scope` (RFC 6750 §3.1). The challenge names everything granted and everything this
+ * call needs: a client that asks for exactly the challenge's scope must not lose what it had.
+ */
+export function insufficientScope(
+  res: Response,
+  resource: string,
+  scopesToAskFor: readonly string[],
+  missing: readonly string[],
+): void {
+  refuse(res, 403, "insufficient_scope", {
+    error: "insufficient_scope",
+    error_description: `This needs the scope ${inWords(missing)}, which was not granted.`,
+    resource_metadata: resourceMetadataUrl(resource),
+    scope: scopesToAskFor.join(" "),
+  });
+}
+
+const MAX_NAMED = 8;
+
+/** All of them are in `scope`: said twice, those of a batch would be more than clients take for a header. */
+function inWords(scopes: readonly string[]): string {
+  const more = scopes.length - MAX_NAMED;
+  const named = scopes.slice(0, MAX_NAMED).join(" ");
+  return more > 0 ? `${named} and ${more} more` : named;
+}
+
+type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };
+
+function refuse(res: Response, status: number, reason: string, challenge: Challenge): void {
+  res.locals.reason = reason;
+  const parameters = Object.entries(challenge).map(
+    ([name, value]) => `${name}="${value.replace(/["\\]/g, "\\$&")}"`,
+  );
+  res
+    .status(status)
+    .set("WWW-Authenticate", `Bearer ${parameters.join(", ")}`)
+    .json({
+      error: challenge.error ?? "unauthorized",
+      error_description:
+        challenge.error_description ?? `Sign in first: ${challenge.resource_metadata} says where.`,
+    });
+}

@@ -1,0 +1,32 @@
+/** The server's log: JSON lines on stdout, each saying which request it is about. */
+import { type Logger, pino } from "pino";
+import { requestFields } from "./current-request.ts";
+
+// More than that is written at once.
+const BUFFER_CHARACTERS = 8 * 1024;
+
+/**
+ * What is said in one turn of the event loop is written together at its end: with many requests at once, a system call
+ * for each line is a large part of what they cost. Also written when the process ends by itself, by a signal that it
+ * handles, or by an error; a process that is killed loses the lines of that turn.
+ */
+export function createLog(level: string): Logger {
+  // Not the destination's own buffer: when nobody reads any more, or the disk is full, it would try for ever and block.
+  const stdout = pino.destination({ dest: 1, sync: true });
+  let waiting = "";
+  const flushSync = () => {
+    const text = waiting;
+    waiting = "";
+    if (text !== "") stdout.write(text);
+  };
+  process.on("exit", flushSync);
+  const lines = {
+    write(line: string) {
+      if (waiting === "") setImmediate(flushSync);
+      waiting += line;
+      if (waiting.length >= BUFFER_CHARACTERS) flushSync();
+    },
+    flushSync,
+  };
+  return pino({ level, base: null, mixin: requestFields }, lines);
+}

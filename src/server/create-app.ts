@@ -1,0 +1,248 @@
+/** createApp: the app with everything that its configuration asks for, opened here and closed again. */
+import { randomBytes } from "node:crypto";
+import type { RequestListener } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { type LivePolicy, watchPolicy } from "../access/live-policy.ts";
+import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit/audit.ts";
+import { createDocumentReach, type LiveDocumentReach } from "../clients/metadata-documents/document-reach.ts";
+import { createSafeFetch } from "../clients/metadata-documents/safe-fetch.ts";
+import type { Config } from "../config/config.ts";
+import type { IdentityProvider } from "../identity/identity-provider.ts";
+import { createOidcProvider } from "../identity/oidc/oidc.ts";
+import { type Features, knownNames } from "../mcp/authoring/features.ts";
+import { causes } from "../oauth/errors.ts";
+import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { createLog } from "../runtime/log.ts";
+import { monotonicClock, systemClock } from "../runtime/runtime.ts";
+import { createLifecycle, type Lifecycle } from "../runtime/shutdown.ts";
+import { memoryRecords } from "../storage/memory.ts";
+import { redisRecords } from "../storage/redis/redis.ts";
+import { reencrypt } from "../storage/reencrypt.ts";
+import { createSealer } from "../storage/sealer.ts";
+import type { Records } from "../storage/store.ts";
+import { countDecisions } from "../telemetry/decision-metrics.ts";
+import { collectProcessMetrics, createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
+import { buildApp } from "./mount.ts";
+
+/** What is not said in the configuration. */
+export interface AppOptions {
+  /**
+   * Default: pino with JSON lines on stdout, at `config.logLevel`. Give your own logger `mixin: requestFields`, so that
+   * its lines say which request they are about.
+   */
+  log?: Logger;
+  /** Gets every audit line, instead of the place that `AUDIT_LOG` names. */
+  auditStream?: AuditStream;
+}
+
+/** The whole server, except for the port that it listens on. */
+export interface App {
+  /**
+   * For `http.createServer()`, or for `use()` of an express application. It answers every path: mount it last, at the
+   * root (also if `BASE_URL` has a path), behind your own routes.
+   */
+  readonly handler: RequestListener;
+  /** From here on `/readyz` says no, and every answer closes its connection: before your server closes. */
+  stop(): void;
+  /**
+   * Closes the store, after renewals at the identity provider have finished, or `SHUTDOWN_SECONDS` are over: when your
+   * server has closed.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * The server as a request listener, for those who have an HTTP server of their own; {@link serve} is for everybody else.
+ * Redis and the identity provider may be out of reach: it says so in the log, answers 503, and recovers by itself.
+ * @throws Error if features and scopes do not fit together, the policy file is wrong, or the audit log cannot be written
+ */
+export async function createApp(config: Config, features: Features, options: AppOptions = {}): Promise<App> {
+  const { handler, lifecycle, close } = await openApp(config, features, options);
+  return {
+    handler,
+    stop: lifecycle.stop,
+    async close() {
+      lifecycle.stop();
+      const limit = new AbortController();
+      const overdue = delay(config.shutdownSeconds * 1000, undefined, limit).catch(() => {});
+      await Promise.race([lifecycle.finished(), overdue]);
+      limit.abort();
+      await close();
+    },
+  };
+}
+
+export interface OpenApp {
+  handler: RequestListener;
+  lifecycle: Lifecycle;
+  metrics: Metrics;
+  log: Logger;
+  /** At once: what is in flight fails. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens everything, also while Redis or the identity provider are out of reach.
+ * @param opened a store instead of the configured one
+ */
+export async function openApp(
+  config: Config,
+  features: Features,
+  options: AppOptions,
+  opened?: Records,
+): Promise<OpenApp> {
+  const { log = createLog(config.logLevel) } = options;
+  const metrics = createMetrics();
+  collectProcessMetrics(metrics);
+  const auditStream = options.auditStream ?? openAuditStream(config.audit, log);
+  const audit = createAudit(log, auditStream, countDecisions(metrics));
+  const policy = watchPolicyFile(config, features, audit, log);
+  const tracing = await traceIfAsked(config, log);
+  const records = opened ?? createRecords(config, log);
+  const surroundings = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
+  const identityProvider = createOidcProvider(config.upstream, surroundings);
+  const lifecycle = createLifecycle();
+  const documentReach = documentReachOf(config, log);
+  const close = async () => {
+    policy?.close();
+    documentReach?.close();
+    await Promise.all([records.close(), tracing?.stop()]);
+  };
+  try {
+    const handler = buildApp({
+      ...features,
+      config,
+      metrics,
+      records,
+      identityProvider,
+      lifecycle,
+      log,
+      ...(policy && { policy: policy.policy }),
+      ...(auditStream && { auditStream }),
+      ...(documentReach && { documentReach }),
+    });
+    documentReach?.start();
+    void reencryptOldRecords(config, records, log);
+    const announcing = announce(identityProvider, config, Object.keys(features.scopes), log);
+    return {
+      handler,
+      lifecycle,
+      metrics,
+      log,
+      async close() {
+        announcing.cancel();
+        await lifecycle.end();
+        await close();
+      },
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const FIRST_ANNOUNCE_DELAY_MS = 2_000;
+const MAX_ANNOUNCE_DELAY_MS = 60_000;
+
+/** Where nobody decided whether documents are offered, it is tried whether they can be fetched. */
+function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumentReach | undefined {
+  const { enabled, offered, probe, proxy } = clientIdMetadata;
+  if (!enabled || offered === "always") return undefined;
+  const fetch = createSafeFetch({ ...(proxy && { proxy }) });
+  return createDocumentReach({ probe, fetch, monotonicNow: monotonicClock, log });
+}
+
+/** The SDK is loaded for those who want it; the others start faster without. */
+async function traceIfAsked({ telemetry }: Config, log: Logger): Promise<Tracing | undefined> {
+  if (telemetry.traceEndpoint === undefined) return undefined;
+  const { startTracing } = await import("../telemetry/tracing.ts");
+  return startTracing(telemetry.traceEndpoint, log);
+}
+
+/** Every change of the policy is written down, and so is one that was not taken. */
+function watchPolicyFile(
+  { policyFile: path }: Config,
+  features: Features,
+  audit: Audit,
+  log: Logger,
+): LivePolicy | undefined {
+  if (path === undefined) return undefined;
+  return watchPolicy({
+    path,
+    known: knownNames(features),
+    hierarchy: scopeCatalogue(features.scopes, []),
+    onChange: ({ rules, sha256 }) => {
+      audit({ event: "policy_change", decision: "allow", sha256 });
+      log.info({ path, rules, sha256 }, "The policy changed");
+    },
+    onRefused(problem) {
+      audit({ event: "policy_change", decision: "deny", reason: "invalid_policy" });
+      log.error({ reason: "invalid_policy", path, problem }, "The policy stays as it was: the file is wrong");
+    },
+  });
+}
+
+/** After SECRET_KEY got a new first key: says when the older ones are not needed any more. */
+async function reencryptOldRecords({ secretKeys }: Config, records: Records, log: Logger): Promise<void> {
+  if (secretKeys.length < 2) return;
+  try {
+    const count = await reencrypt(records, createSealer(secretKeys));
+    log.info(count, "Every record is under the first SECRET_KEY; the others can be removed");
+  } catch (error) {
+    log.warn(
+      { reason: "reencryption_failed", cause: causes(error) },
+      "Records could not be brought under the first SECRET_KEY: keep the others until a restart could",
+    );
+  }
+}
+
+function createRecords({ store }: Config, log: Logger): Records {
+  if (store.kind === "redis") return redisRecords({ ...store, log });
+  log.warn("STORE=memory: a restart forgets every registration and signs everybody out");
+  return memoryRecords();
+}
+
+/** Tries discovery until it works, so that the log says early, and not at the first sign-in, what is wrong. */
+function announce(
+  identityProvider: IdentityProvider,
+  { upstream }: Config,
+  scopes: readonly string[],
+  log: Logger,
+): { cancel(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  let cancelled = false;
+  const attempt = async (delayMs: number): Promise<void> => {
+    try {
+      await identityProvider.ready();
+      log.info({ issuer: upstream.issuer }, "The identity provider is reachable");
+      await warnOfUnaskedScopes(identityProvider, scopes, log);
+    } catch {
+      // The provider logged why.
+      if (!cancelled)
+        timer = setTimeout(attempt, delayMs, Math.min(delayMs * 2, MAX_ANNOUNCE_DELAY_MS)).unref();
+    }
+  };
+  void attempt(FIRST_ANNOUNCE_DELAY_MS);
+  return {
+    cancel() {
+      cancelled = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Said early: users would sign in, be given nothing, and nobody would know why. */
+async function warnOfUnaskedScopes(
+  identityProvider: IdentityProvider,
+  toolScopes: readonly string[],
+  log: Logger,
+): Promise<void> {
+  const scopes = await identityProvider.unaskedScopes(toolScopes);
+  if (scopes.length > 0)
+    log.warn(
+      { reason: "scopes_not_offered", scopes },
+      "The identity provider does not list these scopes and OIDC_SCOPES does not name them, so nobody is asked for them: see OIDC_SCOPES and SCOPES_FROM",
+    );
+}

@@ -1,0 +1,146 @@
+/** buildApp: mounts every URL on the rooms behind it. */
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
+import { connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
+import { authorizationRoutes } from "../authorization/routes.ts";
+import { ASSERTION_ALGORITHMS } from "../clients/client-assertion.ts";
+import { registrationRoutes } from "../clients/routes.ts";
+import { withoutBasePath } from "../http/base-path.ts";
+import { allowedOriginsOnly, openToAllOrigins } from "../http/cors.ts";
+import { doctorView } from "../http/doctor-view.ts";
+import { closingWhenStopping, healthRoutes } from "../http/health.ts";
+import { metadataRoutes } from "../http/metadata.ts";
+import { closedWithConnection } from "../http/pipelining.ts";
+import { recordedHeaders } from "../http/recorded-headers.ts";
+import { requestLog } from "../http/request-log.ts";
+import { inOriginForm } from "../http/request-target.ts";
+import { cutWhenStalled } from "../http/stalled-response.ts";
+import { together } from "../http/together.ts";
+import { mcpEndpoint } from "../mcp/transport/endpoint.ts";
+import { STALL_MS } from "../mcp/transport/web-response.ts";
+import { OAuthError } from "../oauth/errors.ts";
+import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
+import { homeRoutes, peopleTo } from "../pages/home.ts";
+import { iconRoutes } from "../pages/icon.ts";
+import { type Findings, upstreamAccessToken, verifyAccessToken } from "../resource/access-token.ts";
+import { bearerAuth } from "../resource/bearer-authentication.ts";
+import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
+import { measureRequests } from "../telemetry/request-metrics.ts";
+import { traceRequests } from "../telemetry/spans.ts";
+import { tokenRoutes } from "../token-endpoint/routes.ts";
+import { type AppOptions, buildRooms, type Rooms } from "./services.ts";
+
+export type { AppOptions } from "./services.ts";
+
+/** The version that MCP clients are told. */
+const VERSION = "0.1.0";
+
+/**
+ * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
+ * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
+ */
+export function buildApp(options: AppOptions): Express {
+  const rooms = buildRooms(options);
+  return mount(rooms, door(rooms));
+}
+
+/** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
+export function mount(rooms: Rooms, guard: RequestHandler): Express {
+  const { config, lifecycle, metrics, records, features, catalogue, conversation } = rooms;
+  const { bodies, pages, audit, log } = rooms;
+  const { baseUrl, resource, brand } = config;
+  const app = express();
+  app.disable("x-powered-by");
+  app.set("etag", false);
+  app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
+  app.set("trust proxy", config.trustedProxies);
+  app.use(
+    together(
+      closedWithConnection,
+      closingWhenStopping(lifecycle),
+      cutWhenStalled(STALL_MS),
+      inOriginForm,
+      withoutBasePath(baseUrl),
+      traceRequests,
+      measureRequests(metrics),
+      requestLog(log),
+      recordedHeaders(pages.headers),
+    ),
+  );
+  // First, because most requests are for it.
+  app.all(
+    "/mcp",
+    allowedOriginsOnly(baseUrl, config.allowedOrigins),
+    ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
+    guard,
+    ...mcpEndpoint({
+      ...conversation,
+      features,
+      name: brand.name,
+      version: VERSION,
+      resource,
+      usualScopes: catalogue.usual,
+      listAll: config.listed === "all",
+      auditArguments: config.audit.arguments,
+      bodies: bodies.ofCallers,
+      audit,
+      log,
+    }),
+  );
+  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.use(doctorView(rooms), iconRoutes(brand));
+  if (config.homePage) {
+    const identityProviderHost = new URL(config.upstream.issuer).host;
+    app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));
+  }
+  app.use(
+    authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
+    connectionsRoutes(rooms),
+  );
+  app.use(openToAllOrigins);
+  app.use(
+    metadataRoutes({
+      issuer: baseUrl,
+      resource,
+      scopes: catalogue.names,
+      usualScopes: catalogue.usual,
+      name: brand.name,
+      offersDocuments: () => rooms.documents !== undefined && rooms.documentReach.works(),
+      assertionAlgorithms: ASSERTION_ALGORITHMS,
+    }),
+  );
+  app.use(
+    registrationRoutes({
+      ...rooms,
+      registration: config.registration,
+      rateLimits: records.rateLimits,
+    }),
+  );
+  app.use(tokenRoutes(rooms));
+  app.use(() => {
+    const page = `There is nothing here. The MCP endpoint is ${resource}.`;
+    throw new OAuthError("invalid_request", page, { reason: "unknown_path", status: 404 });
+  });
+  const toPeople = pageErrors(log, baseUrl, pages);
+  const toPrograms = jsonErrors(log);
+  app.use(((error, req, res, next) => {
+    const isPerson = req.get("accept")?.includes("text/html");
+    return isPerson ? toPeople(error, req, res, next) : toPrograms(error, req, res, next);
+  }) satisfies ErrorRequestHandler);
+  return app;
+}
+
+/** Whoever has an access token. */
+export function door(rooms: Rooms): RequestHandler {
+  const { config, catalogue, audit } = rooms;
+  const { resource } = config;
+  const findings: Findings = new WeakMap();
+  const verifying = { ...rooms, grants: rooms.grantCache, resource, findings };
+  return bearerAuth({
+    verify: (token) => verifyAccessToken(token, verifying),
+    upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
+    resource,
+    scopes: catalogue.usual,
+    audit,
+    noteUse: rooms.lastUse.note,
+  });
+}

@@ -1,0 +1,124 @@
+/** Runs the server until it is told to stop: listen, say what matters, drain, close. */
+
+import { once } from "node:events";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Config } from "../config/config.ts";
+import { registeredUrls } from "../identity/oidc/registered-urls.ts";
+import type { Features } from "../mcp/authoring/features.ts";
+import { monotonicClock } from "../runtime/runtime.ts";
+import type { Lifecycle } from "../runtime/shutdown.ts";
+import { type AppOptions, type OpenApp, openApp } from "./create-app.ts";
+import { createListener } from "./listener.ts";
+
+/** How the server runs. */
+export interface ServeOptions extends AppOptions {
+  /** Whether SIGTERM and SIGINT (Ctrl+C) stop it, as {@link RunningServer.stop} does. Default: true. */
+  stopOnSignals?: boolean;
+}
+
+/** A server that listens. */
+export interface RunningServer {
+  readonly port: number;
+  /**
+   * `/readyz` says no, and after `SHUTDOWN_DELAY_SECONDS` nothing new is accepted. Resolves when requests in flight have
+   * finished, or `SHUTDOWN_SECONDS` are over, and the store is closed. May be called again.
+   */
+  stop(): Promise<void>;
+  /** Resolves when it has stopped, whoever asked for that. */
+  readonly stopped: Promise<void>;
+}
+
+const SIGNALS = ["SIGTERM", "SIGINT"] as const;
+
+/**
+ * Runs the server, on `config.host` and `config.port`. Resolves when it listens, also while Redis or the identity
+ * provider are out of reach: it says so in the log, answers 503, and recovers by itself.
+ * @throws Error as {@link createApp} does; Error with the `code` of node:net if it cannot listen, such as `EADDRINUSE`
+ */
+export async function serve(
+  config: Config,
+  features: Features,
+  options: ServeOptions = {},
+): Promise<RunningServer> {
+  return listenWith(await openApp(config, features, options), config, options);
+}
+
+/** {@link serve} for an app that was opened before. */
+export async function listenWith(
+  { handler, lifecycle, metrics, log, close }: OpenApp,
+  config: Config,
+  options: Pick<ServeOptions, "stopOnSignals">,
+): Promise<RunningServer> {
+  const { maxConnections } = config;
+  const server = createListener(handler, { maxConnections, metrics, monotonicNow: monotonicClock, log });
+  try {
+    await listen(server, config);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const { port } = server.address() as AddressInfo;
+  const { callbackUrl } = registeredUrls(config.baseUrl);
+  log.info(
+    { url: config.resource, port, callbackUrl },
+    `Listening. The one callback URL to register at the identity provider: ${callbackUrl}`,
+  );
+
+  const told = new AbortController();
+  const stopOnSignal = (signal: NodeJS.Signals) => {
+    // Once: Ctrl+C under npm comes twice.
+    if (!told.signal.aborted) log.info({ signal }, "Stopping: finishing requests in flight");
+    told.abort();
+  };
+  const signals = (options.stopOnSignals ?? true) ? SIGNALS : [];
+  for (const signal of signals) process.on(signal, stopOnSignal);
+
+  const stopped = once(told.signal, "abort").then(async () => {
+    lifecycle.stop();
+    // Whoever sends requests here has to notice first; until then all are answered.
+    await delay(config.shutdownDelaySeconds * 1000);
+    await drain(server, lifecycle, config.shutdownSeconds);
+    await close().catch((error) =>
+      log.warn({ reason: "unclean_stop", err: error }, "Something did not close cleanly"),
+    );
+    for (const signal of signals) process.off(signal, stopOnSignal);
+    log.info("Stopped");
+  });
+  return {
+    port,
+    stopped,
+    stop() {
+      told.abort();
+      return stopped;
+    },
+  };
+}
+
+function listen(server: Server, { host, port }: Config): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/**
+ * Requests in flight, streams and renewals at the provider may finish; what is still open after the time limit is cut.
+ * A renewal that is cut could lose the refresh token that the provider has just replaced.
+ */
+async function drain(server: Server, lifecycle: Lifecycle, seconds: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const limit = new AbortController();
+  const cut = delay(seconds * 1000, undefined, { signal: limit.signal }).then(
+    () => server.closeAllConnections(),
+    () => {},
+  );
+  await Promise.race([Promise.all([closed, lifecycle.finished()]), cut]);
+  limit.abort();
+  await closed;
+}

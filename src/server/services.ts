@@ -1,0 +1,366 @@
+/** What the server is made of: every room is built here, from what it is given. Nothing is mounted, nothing started. */
+import { randomBytes } from "node:crypto";
+import { getHeapStatistics } from "node:v8";
+import type { Logger } from "pino";
+import { createPermissions } from "../access/permissions.ts";
+import { allowEverything, type Policy } from "../access/policy.ts";
+import { createConnections } from "../account/list.ts";
+import { createSessions, Session } from "../account/session.ts";
+import { type AuditStream, createAudit } from "../audit/audit.ts";
+import { Approval, createApprovals } from "../authorization/remembered-consent.ts";
+import type { ClientAuthentication } from "../clients/authenticate-client.ts";
+import { verifyClientAssertion } from "../clients/client-assertion.ts";
+import { createClients } from "../clients/find-client.ts";
+import {
+  type ClientIdMetadata,
+  createClientIdMetadata,
+} from "../clients/metadata-documents/client-id-metadata.ts";
+import { ASSUMED_REACH, type DocumentReach } from "../clients/metadata-documents/document-reach.ts";
+import { createKeySets, type KeySets } from "../clients/metadata-documents/jwks.ts";
+import { createSafeFetch } from "../clients/metadata-documents/safe-fetch.ts";
+import {
+  StoredDocument,
+  type StoredDocuments,
+  storedDocuments,
+} from "../clients/metadata-documents/stored-document.ts";
+import { createRegistrations } from "../clients/register.ts";
+import type { Config } from "../config/config.ts";
+import { endAll } from "../grants/end-grant.ts";
+import { createEndings } from "../grants/endings.ts";
+import { Grant } from "../grants/grant.ts";
+import { createGrantCache } from "../grants/grant-cache.ts";
+import { createGrants } from "../grants/grants.ts";
+import { createLastUse } from "../grants/last-use.ts";
+import { createUpstreamRefresh } from "../grants/upstream-renewal.ts";
+import { createUpstreamRevocations } from "../grants/upstream-revocations.ts";
+import { type Bodies, largestShare } from "../http/body.ts";
+import { createBodyBudget } from "../http/body-budget.ts";
+import { spend } from "../http/rate-limit.ts";
+import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity/bounded-claims.ts";
+import type { IdentityProvider } from "../identity/identity-provider.ts";
+import { browserCookies } from "../login/browser-binding.ts";
+import { loginAdmission } from "../login/login-admission.ts";
+import { AwaitingLogin, createLogins } from "../login/transaction.ts";
+import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
+import { createCancellations } from "../mcp/server/cancellations.ts";
+import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
+import { requestStates } from "../mcp/server/request-state.ts";
+import { createRunningCalls } from "../mcp/server/running-calls.ts";
+import { AskedQuestion, createQuestions } from "../mcp/server/server-requests.ts";
+import { sessionIds } from "../mcp/server/session-id.ts";
+import { Client } from "../oauth/client-metadata.ts";
+import { type RedirectUriPolicy, redirectUriPolicy } from "../oauth/redirect-uri.ts";
+import { parseScope } from "../oauth/scope.ts";
+import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { requiredScopes } from "../oauth/scope-requirement.ts";
+import { createPages } from "../pages/shell.ts";
+import { monotonicClock, type Surroundings, systemClock } from "../runtime/runtime.ts";
+import { createLifecycle, type Lifecycle } from "../runtime/shutdown.ts";
+import { type Budgets, costOf } from "../storage/budgets.ts";
+import { encryptedStore } from "../storage/encrypted.ts";
+import { sparingRateLimits } from "../storage/rate-limits.ts";
+import { createSealer } from "../storage/sealer.ts";
+import type { Records } from "../storage/store.ts";
+import { countDecisions } from "../telemetry/decision-metrics.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import { observedFeatures } from "../telemetry/observed-features.ts";
+import { observedIdentityProvider } from "../telemetry/observed-identity-provider.ts";
+import { observedRecords } from "../telemetry/observed-records.ts";
+import { type Observe, timeOperations } from "../telemetry/operation.ts";
+import { traceOperations } from "../telemetry/spans.ts";
+
+export interface AppOptions extends Features {
+  config: Config;
+  /** Who may do what beyond the scopes. Default: nothing is denied. */
+  policy?: Policy;
+  /** Gets every audit line, beside the log. */
+  auditStream?: AuditStream;
+  /** Where everything is counted and timed. Default: metrics of its own. */
+  metrics?: Metrics;
+  records: Records;
+  identityProvider: IdentityProvider;
+  log: Logger;
+  /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
+  safeFetch?: typeof createSafeFetch;
+  /** Whether that works from here. Default: it is taken for granted. */
+  documentReach?: DocumentReach;
+  /** Told when the process is about to end. Default: never. */
+  lifecycle?: Lifecycle;
+  /** Seconds since the epoch. Default: the system's clock. */
+  now?: () => number;
+  /** See {@link Surroundings}. Default: that of the process, or `now` where one is given. */
+  monotonicNow?: () => number;
+}
+
+export type Rooms = ReturnType<typeof buildRooms>;
+
+/** @throws Error if two features of a kind have one name, or one needs a scope that is not declared */
+export function buildRooms(options: AppOptions) {
+  const { config, log, now = systemClock, metrics = createMetrics() } = options;
+  const { lifecycle = createLifecycle() } = options;
+  const { monotonicNow = options.now ?? monotonicClock } = options;
+  const observe = observing(metrics);
+  const observed = observedRecords(options.records, observe);
+  const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
+  const surroundings = { now, monotonicNow, randomBytes, log };
+  const { baseUrl, lifetimes } = config;
+  if (config.policyFile !== undefined && options.policy === undefined)
+    throw new Error(
+      "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
+    );
+  const audit = createAudit(log, options.auditStream, countDecisions(metrics));
+  const features = featureTable(observedFeatures(options, observe));
+  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
+  const { policy = allowEverything } = options;
+  const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
+  const deciding = () => decidingClaims(permissions, config.upstream);
+  const keepClaims = createKeepClaims(deciding, log);
+  const identityProvider = observedIdentityProvider(
+    withBoundedClaims(options.identityProvider, deciding, keepClaims),
+    observe,
+  );
+  const pages = createPages(config);
+  const sealer = createSealer(config.secretKeys);
+  const storing = { records, sealer, log, track: lifecycle.track };
+
+  const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
+  const stored = (kind: "document" | "key-set") =>
+    storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
+  const { documentReach = ASSUMED_REACH } = options;
+  const { documents, keySets, verifyAssertion } = clientIdMetadataRooms(
+    { ...options, records, documentReach },
+    { ...surroundings, stored },
+    redirectUris,
+  );
+  const clients = createClients(
+    encryptedStore({ ...storing, kind: "client", schema: Client }),
+    config.clients,
+    { documents, keySets },
+    lifetimes,
+    now,
+  );
+  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
+  const { rememberSeconds: seconds } = config.consent;
+  const approvals = createApprovals({ store: approvalStore, records, seconds, now });
+  const browsers = browserCookies(
+    baseUrl,
+    config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
+    randomBytes,
+  );
+  const logins = createLogins(
+    encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
+    loginAdmission(config, records),
+  );
+  const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+  const lastUse = createLastUse({ ...surroundings, records, grants: grantStore });
+  lifecycle.atEnd(lastUse.flush);
+  const revocations = createUpstreamRevocations({ identityProvider, log, track: lifecycle.track });
+  const grants = createGrants({
+    ...surroundings,
+    store: grantStore,
+    records,
+    indexes: records.indexes,
+    lastUse,
+    lifetimes,
+    limits: config.grantLimits,
+    revocations,
+    audit,
+  });
+  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
+  const grantCache = createGrantCache({
+    ...config.grantCache,
+    grants,
+    records,
+    now: monotonicNow,
+    onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
+  });
+  const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
+  const sessions = createSessions({ ...surroundings, store: sessionStore, records, baseUrl });
+  const questionStore = encryptedStore({ ...storing, kind: "question", schema: AskedQuestion });
+  const conversation = {
+    calls: createRunningCalls({ ...config.runningCalls, records, audit, now }),
+    questions: createQuestions({ ...surroundings, store: questionStore, records, atEnd: lifecycle.atEnd }),
+    cancellations: createCancellations(records),
+    logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
+    states: requestStates(sealer, now),
+    sessionIds: sessionIds(sealer),
+  };
+  const connections = createConnections({
+    configured: config.clients,
+    grants,
+    clients,
+    lastUse,
+    records,
+    catalogue,
+  });
+  const registrations = createRegistrations({
+    ...surroundings,
+    clients,
+    policy: redirectUris,
+    baseUrl,
+    spend: spendOnRegistration(config.registration, records.budgets),
+    async endGrantsOf(clientId) {
+      await endings.mark(["client", clientId], "client_removed");
+      await endAll(() => grants.ofClient(clientId), "client_removed", grants);
+    },
+    audit,
+  });
+  const { timeoutSeconds } = config.upstream;
+  const upstreamRefresh = createUpstreamRefresh({
+    ...surroundings,
+    grants,
+    identityProvider,
+    revocations,
+    records,
+    keepClaims,
+    catalogue,
+    lifecycle,
+    timeoutSeconds,
+  });
+  return {
+    ...surroundings,
+    config,
+    lifecycle,
+    metrics,
+    audit,
+    records,
+    identityProvider,
+    features,
+    catalogue,
+    permissions,
+    pages,
+    sealer,
+    redirectUris,
+    documents,
+    documentReach,
+    verifyAssertion,
+    clients,
+    registrations,
+    approvals,
+    browsers,
+    logins,
+    grants,
+    endings,
+    grantCache,
+    lastUse,
+    sessions,
+    connections,
+    conversation,
+    bodies: boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit),
+    upstreamRefresh,
+  };
+}
+
+/**
+ * What requests hold in memory follows from what the process has (`--max-old-space-size`, or Node's default). Strangers
+ * have a part of their own: what they send keeps nobody out who has a token.
+ */
+function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
+  const largest = largestShare(maxRequestBytes);
+  const total = Math.max(heapBytes / 4, largest);
+  // A session can say more than one large thing at once, as long as others can, too.
+  const perHolder = Math.max(Math.min(2 * largest, total / 4), largest);
+  return {
+    ofCallers: { maxBytes: maxRequestBytes, budget: createBodyBudget({ total, perHolder }) },
+    ofStrangers: { maxBytes: 65_536, budget: createBodyBudget({ total: heapBytes / 16 }) },
+  };
+}
+
+/**
+ * A registration counts by its size: one, if it is usual, and six, if it is the largest. So its limits bound the bytes that
+ * strangers have stored: those of one hour, times the hours that an unused registration lives.
+ */
+function spendOnRegistration({ perAddressPerHour, perHour }: Config["registration"], budgets: Budgets) {
+  const budget = { name: "registrations", points: perHour, seconds: 3_600 };
+  return (client: Client, address: string) =>
+    // Where an operator allows fewer than six, a large one is all that an address may have.
+    spend(budgets, budget, {
+      address,
+      perAddress: perAddressPerHour,
+      cost: Math.min(costOf(client), perAddressPerHour),
+    });
+}
+
+const MAX_JWKS_BYTES = 65_536;
+
+/** What clients with a metadata document need: their document, and a check of what they sign. */
+function clientIdMetadataRooms(
+  {
+    config,
+    records,
+    documentReach,
+    safeFetch = createSafeFetch,
+  }: AppOptions & { documentReach: DocumentReach },
+  {
+    now,
+    monotonicNow,
+    log,
+    stored,
+  }: Required<Surroundings> & { stored(kind: "document" | "key-set"): StoredDocuments },
+  redirectUriPolicy: RedirectUriPolicy,
+): {
+  documents: ClientIdMetadata | undefined;
+  keySets: KeySets;
+  verifyAssertion: ClientAuthentication["verifyAssertion"];
+} {
+  const { baseUrl, clientIdMetadata, lifetimes } = config;
+  const { domains, proxy } = clientIdMetadata;
+  const way = proxy && { proxy };
+  const heldSeconds = lifetimes.clientSeconds;
+  const keySets = createKeySets({
+    fetch: safeFetch({ ...way, maxBytes: MAX_JWKS_BYTES }),
+    stored: stored("key-set"),
+    heldSeconds,
+    now,
+    monotonicNow,
+    log,
+  });
+  const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
+  return {
+    documents: clientIdMetadata.enabled
+      ? createClientIdMetadata({
+          ...{
+            fetch: documentReach.watching(safeFetch({ ...way })),
+            reach: documentReach,
+            stored: stored("document"),
+            domains,
+            redirectUriPolicy,
+            now,
+            monotonicNow,
+            log,
+          },
+          limits: { heldSeconds },
+        })
+      : undefined,
+    keySets,
+    verifyAssertion: (assertion, assertionType, client, asker) =>
+      verifyClientAssertion(assertion, assertionType, client, {
+        ...rules,
+        fetchJwks: (uri, options) => keySets.get(uri, asker, options),
+      }),
+  };
+}
+
+/** Every operation is timed, and where there is a trace, it is part of it. */
+function observing(metrics: Metrics): Observe {
+  const time = timeOperations(metrics);
+  return (operation, work) => time(operation, () => traceOperations(operation, work));
+}
+
+/** Who names which scopes, for the message about one that is not declared. */
+function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
+  const { scopeSources } = upstream;
+  const mapped =
+    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
+  return [
+    ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
+      name: `${kind} ${name}`,
+      scopes,
+    })),
+    { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
+    ...clients.map(({ client_id, scope = "" }) => ({
+      name: `client ${client_id}`,
+      scopes: requiredScopes(parseScope(scope) ?? [], `Client ${client_id}`),
+    })),
+  ];
+}

@@ -1,0 +1,64 @@
+/** What the server offers: the tools in `tools/`, or those of somebody's own module (`TOOLS_MODULE`). */
+import { existsSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { Config } from "../config/config.ts";
+import type { Features } from "../mcp/authoring/features.ts";
+import { causes } from "../oauth/errors.ts";
+
+/**
+ * Imported when asked for, so that a mistake in the declaration of a tool is told like every other start-up problem.
+ * @param weatherSource what the weather tool says of where its data come from
+ * @throws Error that says what to do about the module
+ */
+export async function loadFeatures(
+  { toolsModule, weather }: Pick<Config, "toolsModule" | "weather">,
+  weatherSource: string,
+): Promise<Features> {
+  if (toolsModule !== undefined) return importFeatures(toolsModule);
+  const { createTools, ...declared } = await import("../tools/index.ts");
+  return { ...declared, tools: createTools({ weather: { ...weather, source: weatherSource } }) };
+}
+
+async function importFeatures(path: string): Promise<Features> {
+  const file = resolve(path);
+  if (!existsSync(file)) throw new Error(`TOOLS_MODULE: ${file} does not exist.`);
+  refuseAnotherCopy(file);
+  let exported: Record<string, unknown>;
+  try {
+    exported = await import(pathToFileURL(file).href);
+  } catch (cause) {
+    throw new Error(`TOOLS_MODULE: ${file} cannot be loaded: ${causes(cause)}`, { cause });
+  }
+  const { tools, resources = [], prompts = [], scopes } = exported;
+  const problems = [
+    ...(areAll("tool", tools) ? [] : ["`tools`, a list of what defineTool() returned"]),
+    ...(areAll("resource", resources) ? [] : ["`resources`, a list of what defineResource() returned"]),
+    ...(areAll("prompt", prompts) ? [] : ["`prompts`, a list of what definePrompt() returned"]),
+    ...(typeof scopes === "object" && scopes !== null
+      ? []
+      : ["`scopes`, which describes each scope that they need"]),
+  ];
+  if (problems.length > 0) throw new Error(`TOOLS_MODULE: ${file} must export ${problems.join(", and ")}.`);
+  return { tools, resources, prompts, scopes } as Features;
+}
+
+/** Its getAccessToken() would not know of this one's callers. */
+function refuseAnotherCopy(file: string): void {
+  let theirs: string;
+  try {
+    theirs = createRequire(file).resolve("mcp-oidc-proxy/package.json");
+  } catch {
+    return; // it may be bundled; if it is missing, that is said when it is imported
+  }
+  const ours = fileURLToPath(new URL("../../package.json", import.meta.url));
+  if (realpathSync(theirs) !== realpathSync(ours))
+    throw new Error(
+      `TOOLS_MODULE: ${file} would use another copy of mcp-oidc-proxy (${theirs}) than the one that runs (${ours}): run that one.`,
+    );
+}
+
+function areAll(kind: string, features: unknown): boolean {
+  return Array.isArray(features) && features.every((feature) => feature?.kind === kind);
+}

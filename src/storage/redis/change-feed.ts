@@ -1,0 +1,133 @@
+/** Learns from Redis which records other replicas changed: one subscription on every server that has records. */
+import { EventEmitter } from "node:events";
+import type { RedisClientType } from "@keyv/redis";
+import type { Logger } from "pino";
+import { UnavailableError } from "../../oauth/errors.ts";
+import { kindOf, type Watch } from "../store.ts";
+import { connectClient, destroyClient, withTimeLimit } from "./link.ts";
+import { allCauses, type Refusal } from "./refusal.ts";
+import { keepOpen, type Openable } from "./supervisor.ts";
+
+export interface RedisWatch {
+  watch(kind: string, changed: (key: string) => void): Watch;
+  /** To be called when records may be written elsewhere from now on. */
+  restart(): void;
+  close(): void;
+}
+
+export interface WatchOptions {
+  /** @throws while there are none */
+  servers(): Promise<RedisClientType[]>;
+  channel: string;
+  commandTimeoutMs: number;
+  refusalOf(error: unknown): Refusal | undefined;
+  log: Logger;
+}
+
+/** A subscription that does not answer in time is dead, however alive it looks. */
+export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchOptions): RedisWatch {
+  const changes = new EventEmitter();
+  changes.setMaxListeners(0);
+  let epoch: number | undefined;
+  let epochs = 0;
+  let current: Openable | undefined;
+  let hasWarned = false;
+
+  const keeper = keepOpen({
+    async open(lose) {
+      const watched = await servers();
+      const subscription = await subscribe(watched, { ...options, lose, tell });
+      return {
+        ...subscription,
+        async check() {
+          await subscription.check();
+          // A cluster may have got another master meanwhile.
+          const isWatched = (await servers()).every((server) => watched.includes(server));
+          if (!isWatched) throw new Error("there are servers that are not watched");
+        },
+      };
+    },
+    onOpen(subscription) {
+      current = subscription;
+      epoch = ++epochs;
+      hasWarned = false;
+    },
+    onLost(cause) {
+      end();
+      warnOf(cause);
+    },
+  });
+
+  /** Nothing stops without it, but every request waits for Redis. */
+  function warnOf(cause: unknown): void {
+    // What is not open yet refuses nothing; why it is not is told elsewhere.
+    const refusal = cause instanceof UnavailableError ? undefined : refusalOf(cause);
+    if (refusal === undefined || hasWarned) return;
+    hasWarned = true;
+    log.warn(
+      { reason: "redis_changes_not_heard", cause: allCauses(cause) },
+      `Changes made by other replicas are not heard: Redis ${refusal.says}. ${refusal.fix}`,
+    );
+  }
+
+  function tell(key: string): void {
+    changes.emit(kindOf(key), key);
+  }
+
+  function end(): void {
+    epoch = undefined;
+    current?.destroy();
+  }
+
+  return {
+    watch(kind, changed) {
+      changes.on(kind, changed);
+      return {
+        get epoch() {
+          return epoch;
+        },
+        close: () => void changes.off(kind, changed),
+      };
+    },
+    restart() {
+      end();
+      keeper.restart();
+    },
+    close() {
+      keeper.close();
+      end();
+    },
+  };
+}
+
+interface SubscribeOptions extends Pick<WatchOptions, "channel" | "commandTimeoutMs"> {
+  lose(cause: unknown): void;
+  tell(key: string): void;
+}
+
+/** On every server of its own: what a cluster's nodes pass on to each other may be lost without a word. */
+async function subscribe(
+  servers: readonly RedisClientType[],
+  { channel, commandTimeoutMs, lose, tell }: SubscribeOptions,
+): Promise<Openable> {
+  const subscribers = servers.map((server) => server.duplicate());
+  const subscription: Openable = {
+    /** What follows a subscription is told; only an answer on this very connection proves that there is one. */
+    async check() {
+      const answers = subscribers.map((subscriber) => withTimeLimit(subscriber.ping(), commandTimeoutMs));
+      await Promise.all(answers);
+    },
+    destroy: () => subscribers.forEach(destroyClient),
+  };
+  try {
+    for (const subscriber of subscribers) {
+      await connectClient(subscriber, { commandTimeoutMs, lose });
+      await withTimeLimit(subscriber.subscribe(channel, tell), commandTimeoutMs);
+    }
+    await subscription.check();
+    return subscription;
+  } catch (error) {
+    subscription.destroy();
+    throw error;
+  }
+}

@@ -1,0 +1,119 @@
+/** grant_type=authorization_code: a code becomes tokens, once (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 8707 §2.2). */
+
+import type { Permissions } from "../../access/permissions.ts";
+import type { Audit } from "../../audit/audit.ts";
+import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
+import type { Lifetimes } from "../../config/config.ts";
+import {
+  about,
+  addTokens,
+  askerOf,
+  type Grant,
+  type IssuedTokens,
+  mintTokens,
+  turnedAway,
+  whose,
+} from "../../grants/grant.ts";
+import type { GrantChange, Grants } from "../../grants/grants.ts";
+import { readToken } from "../../grants/opaque-token.ts";
+import { OAuthError } from "../../oauth/errors.ts";
+import { verifierMatches } from "../../oauth/pkce.ts";
+import type { AuthorizationCodeRequest } from "../../oauth/requests.ts";
+import { namesResource } from "../../oauth/resource.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import { type TokenResponse, tokenResponse } from "../token-response.ts";
+
+interface Rooms {
+  grants: Grants;
+  permissions: Permissions;
+  lifetimes: Lifetimes;
+  audit: Audit;
+}
+
+type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } | { refused: OAuthError };
+
+/**
+ * @throws OAuthError `invalid_grant` or `invalid_target`. A refused attempt leaves the code usable for its rightful
+ * client; a second redemption ends what the first one issued.
+ */
+export async function redeemCode(
+  client: AuthenticatedClient,
+  request: AuthorizationCodeRequest,
+  { grants, permissions, lifetimes, audit, now, randomBytes, log }: Surroundings & Rooms,
+): Promise<TokenResponse> {
+  const presented = readToken("code", request.code);
+  if (presented === undefined) throw notValid("malformed_code");
+
+  const redemption = await grants.update<Redemption>(presented.grantId, (grant): GrantChange<Redemption> => {
+    if (grant === undefined || grant.code.hash !== presented.hash) return refuse(notValid("unknown_code"));
+    const problem = problemWith(grant, client, request, now());
+    if (problem !== undefined) return refuse(problem);
+    if (grant.code.redeemed) return { result: { replayed: grant } };
+    const notAdmitted = permissions.refusal(askerOf(grant));
+    if (notAdmitted !== undefined) return refuse(turnedAway(notAdmitted, grant));
+    const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
+    const { scopes } = grant;
+    const permitted = permissions.permitted(askerOf(grant), scopes);
+    const added = addTokens(grant, tokens, { scopes, permitted }, lifetimes, now());
+    return { write: { ...added.grant, code: { ...grant.code, redeemed: true } }, result: added };
+  });
+
+  if ("refused" in redemption) throw redemption.refused;
+  if ("replayed" in redemption) return await endReplayed(redemption.replayed, client, grants, log);
+  const { grant, issued } = redemption;
+  audit({ event: "token_issued", decision: "allow", ...whose(grant), scopes: issued.scopes });
+  return tokenResponse(issued, now());
+}
+
+function problemWith(
+  grant: Grant,
+  client: AuthenticatedClient,
+  request: AuthorizationCodeRequest,
+  now: number,
+): OAuthError | undefined {
+  const { code } = grant;
+  if (grant.clientId !== client.client_id) return notValid("code_of_another_client", grant);
+  if (!verifierMatches(request.code_verifier, code.codeChallenge))
+    return new OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.", {
+      reason: "wrong_code_verifier",
+      about: about(grant),
+    });
+  if (request.redirect_uri !== undefined && request.redirect_uri !== code.redirectUri)
+    return new OAuthError("invalid_grant", "The redirect_uri is not the one the code was sent to.", {
+      reason: "wrong_redirect_uri",
+      about: about(grant),
+    });
+  if (!namesResource(request.resource, grant.resource))
+    return new OAuthError("invalid_target", `This code is for the resource ${grant.resource}.`, {
+      reason: "foreign_resource",
+      about: about(grant),
+    });
+  return !code.redeemed && code.expiresAt <= now ? notValid("expired_code", grant) : undefined;
+}
+
+// RFC 6749 §4.1.2, RFC 9700 §4.5: a code that comes twice was stolen; neither side keeps anything.
+async function endReplayed(
+  grant: Grant,
+  client: AuthenticatedClient,
+  grants: Grants,
+  log: Surroundings["log"],
+): Promise<never> {
+  await grants.end(grant.id, "code_replayed");
+  log.warn(
+    { reason: "code_replayed", grantId: grant.id, clientId: client.client_id },
+    "Grant ended: its code was redeemed twice",
+  );
+  throw notValid("code_replayed", grant);
+}
+
+function refuse(error: OAuthError): GrantChange<Redemption> {
+  return { result: { refused: error } };
+}
+
+function notValid(reason: string, grant?: Grant): OAuthError {
+  return new OAuthError(
+    "invalid_grant",
+    "The authorization code is not valid: it is unknown, expired, or was used before. Start the sign-in again.",
+    { reason, ...(grant && { about: about(grant) }) },
+  );
+}

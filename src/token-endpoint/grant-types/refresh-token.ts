@@ -1,0 +1,192 @@
+/** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
+
+import type { Permissions } from "../../access/permissions.ts";
+import type { Audit } from "../../audit/audit.ts";
+import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
+import type { Lifetimes } from "../../config/config.ts";
+import {
+  about,
+  addTokens,
+  allowedScopes,
+  askerOf,
+  type Grant,
+  type IssuedTokens,
+  mintTokens,
+  rememberReplaced,
+  turnedAway,
+  whose,
+} from "../../grants/grant.ts";
+import type { GrantChange, Grants } from "../../grants/grants.ts";
+import { belongsToFamily, type PresentedToken, readToken } from "../../grants/opaque-token.ts";
+import type { UpstreamRefresh } from "../../grants/upstream-renewal.ts";
+import { OAuthError } from "../../oauth/errors.ts";
+import type { RefreshTokenRequest } from "../../oauth/requests.ts";
+import { namesResource } from "../../oauth/resource.ts";
+import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
+import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import type { Surroundings } from "../../runtime/runtime.ts";
+import { type TokenResponse, tokenResponse } from "../token-response.ts";
+
+interface Rooms {
+  grants: Grants;
+  upstreamRefresh: UpstreamRefresh;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  lifetimes: Lifetimes;
+  audit: Audit;
+}
+
+/** What a presented refresh token is to its grant at this moment. */
+export type Standing =
+  | { is: "current"; grant: Grant }
+  | { is: "replaced"; answer: IssuedTokens; grant: Grant }
+  | { is: "reused"; grant: Grant }
+  | { is: "refused"; error: OAuthError };
+
+/** All but "current", which is what there is to act on. */
+type Settled = Exclude<Standing, { is: "current" }>;
+
+/**
+ * @throws OAuthError `invalid_grant`, `invalid_scope`, `invalid_target`; UnavailableError during an outage, in which
+ * case the same refresh token works later.
+ */
+export async function rotateRefreshToken(
+  client: AuthenticatedClient,
+  request: RefreshTokenRequest,
+  rooms: Surroundings & Rooms,
+): Promise<TokenResponse> {
+  if (!client.grant_types.includes("refresh_token"))
+    throw new OAuthError(
+      "unauthorized_client",
+      "This client is not registered for the refresh_token grant.",
+      {
+        reason: "grant_type_not_registered",
+      },
+    );
+  const presented = readToken("refresh", request.refresh_token);
+  if (presented === undefined) throw notValid("malformed_refresh_token");
+  const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = rooms;
+  const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, rooms);
+
+  const before = standingIn(await grants.find(presented.grantId));
+  if (before.is !== "current") return await conclude(before, presented, rooms, "refresh_repeated");
+  const fresh = await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
+
+  const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
+    const found = standingIn(grant);
+    if (found.is !== "current") return { result: found };
+    const asked = requestedScopes(request, rooms.catalogue);
+    const scopes = asked ? rooms.catalogue.narrow(asked, found.grant.scopes) : found.grant.scopes;
+    const permitted = permissions.permitted(askerOf(found.grant), scopes);
+    const added = addTokens(
+      found.grant,
+      mintTokens(found.grant, true, randomBytes),
+      { scopes, permitted },
+      lifetimes,
+      now(),
+    );
+    const until = now() + lifetimes.refreshGraceSeconds;
+    return {
+      write: rememberReplaced(added.grant, presented.hash, added.issued, until, now()),
+      result: { is: "replaced", answer: added.issued, grant: added.grant },
+    };
+  };
+  const after = await grants.update(presented.grantId, rotate, fresh);
+  return await conclude(after, presented, rooms);
+}
+
+/** Pure; who presents it, and asking for what, is for the caller to know. */
+export function standing(
+  grant: Grant | undefined,
+  presented: PresentedToken,
+  client: Pick<AuthenticatedClient, "client_id">,
+  request: Pick<RefreshTokenRequest, "resource" | "scope">,
+  { permissions, catalogue, now }: Pick<Surroundings & Rooms, "permissions" | "catalogue" | "now">,
+): Standing {
+  if (grant === undefined || grant.expiresAt <= now())
+    return { is: "refused", error: notValid("unknown_grant") };
+  // A stranger learns nothing and changes nothing, whatever it presents.
+  if (grant.clientId !== client.client_id)
+    return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
+  if (!namesResource(request.resource, grant.resource))
+    return {
+      is: "refused",
+      error: new OAuthError("invalid_target", `This refresh token is for the resource ${grant.resource}.`, {
+        reason: "foreign_resource",
+        about: about(grant),
+      }),
+    };
+  const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
+  if (replaced !== undefined && now() < replaced.until)
+    return { is: "replaced", answer: replaced.answer, grant };
+  if (grant.refreshToken !== presented.hash)
+    return belongsToFamily(presented.value, grant.familyKey)
+      ? { is: "reused", grant }
+      : { is: "refused", error: notValid("unknown_refresh_token", grant) };
+  const asked = requestedScopes(request, catalogue) ?? [];
+  const widened = missingScopes(asked, catalogue.expand(allowedScopes(grant)));
+  if (widened.length > 0)
+    return {
+      is: "refused",
+      error: new OAuthError(
+        "invalid_scope",
+        `This sign-in was not for: ${widened.join(" ")}. Ask for it with /authorize.`,
+        { reason: "scope_widened", about: about(grant) },
+      ),
+    };
+  // The grant stays: what the policy says today may be otherwise tomorrow.
+  const notAdmitted = permissions.refusal(askerOf(grant));
+  if (notAdmitted === undefined) return { is: "current", grant };
+  return { is: "refused", error: turnedAway(notAdmitted, grant) };
+}
+
+/**
+ * RFC 6749 §6: undefined for none, which means all that is granted; fewer may be asked for, and what the provider took away
+ * may be repeated. Unknown ones are left out, as at /authorize.
+ */
+function requestedScopes(
+  request: Pick<RefreshTokenRequest, "scope">,
+  catalogue: ScopeCatalogue,
+): string[] | undefined {
+  const asked = parseRequestedScope(request.scope ?? "");
+  if (asked === undefined)
+    throw new OAuthError("invalid_scope", "The scope has illegal characters.", { reason: "malformed_scope" });
+  const known = intersect(asked, catalogue.names);
+  return known.length === 0 ? undefined : known;
+}
+
+async function conclude(
+  found: Settled,
+  presented: PresentedToken,
+  { grants, audit, now, log }: Surroundings & Rooms,
+  reason?: string,
+): Promise<TokenResponse> {
+  switch (found.is) {
+    case "replaced":
+      audit({
+        event: "token_refreshed",
+        decision: "allow",
+        reason,
+        ...whose(found.grant),
+        scopes: found.answer.scopes,
+      });
+      return tokenResponse(found.answer, now());
+    case "refused":
+      throw found.error;
+    case "reused":
+      // RFC 9700 §4.14.2: reuse means theft, and nobody can tell which of the two is the thief.
+      await grants.end(presented.grantId, "refresh_token_reused");
+      log.warn(
+        { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
+        "Grant ended: a replaced refresh token was used again",
+      );
+      throw notValid("refresh_token_reused", found.grant);
+  }
+}
+
+function notValid(reason: string, grant?: Grant): OAuthError {
+  return new OAuthError("invalid_grant", "The refresh token is not valid any more. Sign in again.", {
+    reason,
+    ...(grant && { about: about(grant) }),
+  });
+}

@@ -1,0 +1,204 @@
+/** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
+import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
+import type { Permissions } from "../access/permissions.ts";
+import type { Audit } from "../audit/audit.ts";
+import {
+  type AuthenticatedClient,
+  authenticateClient,
+  type ClientAuthentication,
+} from "../clients/authenticate-client.ts";
+import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
+import type { Config } from "../config/config.ts";
+import type { Endings } from "../grants/endings.ts";
+import type { Grants } from "../grants/grants.ts";
+import type { LastUse } from "../grants/last-use.ts";
+import { readToken } from "../grants/opaque-token.ts";
+import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
+import { type Bodies, formBody } from "../http/body.ts";
+import { refuseOtherMethods } from "../http/methods.ts";
+import { count, limitPerAddress } from "../http/rate-limit.ts";
+import type { IdentityProvider, LogoutToken } from "../identity/identity-provider.ts";
+import { endGrantsOfLogout } from "../logout/back-channel.ts";
+import { causes, OAuthError } from "../oauth/errors.ts";
+import {
+  BackchannelLogout,
+  IntrospectionRequest,
+  parse,
+  RevocationRequest,
+  TokenRequest,
+} from "../oauth/requests.ts";
+import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { jsonErrors } from "../pages/error-handler.ts";
+import type { Surroundings } from "../runtime/runtime.ts";
+import type { Records } from "../storage/store.ts";
+import { redeemCode } from "./grant-types/authorization-code.ts";
+import { rotateRefreshToken } from "./grant-types/refresh-token.ts";
+import { introspectToken } from "./introspect.ts";
+import { belongsToLiveGrant } from "./presented-grant.ts";
+import { revokeToken } from "./revoke.ts";
+import type { TokenResponse } from "./token-response.ts";
+
+export interface TokenRooms extends ClientAuthentication {
+  config: Config;
+  grants: Grants;
+  endings: Endings;
+  lastUse: LastUse;
+  upstreamRefresh: UpstreamRefresh;
+  identityProvider: IdentityProvider;
+  records: Records;
+  permissions: Permissions;
+  catalogue: ScopeCatalogue;
+  /** Of people who look at their connections: they end with the login that they came from. */
+  sessions: { endOf(logout: LogoutToken): Promise<void> };
+  bodies: Bodies;
+  audit: Audit;
+}
+
+export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
+  const { clients, config, records, lastUse, bodies, audit, log } = rooms;
+  const { lifetimes } = config;
+  const router = Router();
+  const { perAddress, perClient } = config.tokenRequestsPerMinute;
+  const limitAddress = limitPerAddress(records.rateLimits, {
+    name: "token_requests_of_address",
+    points: perAddress,
+    seconds: 60,
+  });
+  // As many, for a provider may report a whole company's sign-outs at once; counted apart from what is asked of /token.
+  const limitLogouts = limitPerAddress(records.rateLimits, {
+    name: "logout_tokens_of_address",
+    points: perAddress,
+    seconds: 60,
+  });
+  const readForm: RequestHandler[] = [formBody(bodies.ofStrangers), requireForm];
+  const form: RequestHandler[] = [limitAddress, ...readForm];
+
+  const costsOf = documentCosts(records.rateLimits);
+
+  /**
+   * The client, counted for who proved to be it: nobody uses up another's share.
+   * @param withoutGrant what to throw instead of fetching a document for a request that belongs to no live grant: anybody
+   * can name a URL
+   */
+  async function authenticated(
+    req: Request,
+    res: Response,
+    withoutGrant: () => OAuthError,
+  ): Promise<AuthenticatedClient> {
+    const client = await authenticateClient(req.get("authorization"), req.body, rooms, (clientId) => ({
+      ...costsOf(req, res),
+      async holdsGrant() {
+        if (await belongsToLiveGrant(req.body, clientId, rooms)) return true;
+        throw withoutGrant();
+      },
+    }));
+    const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 };
+    if (client.token_endpoint_auth_method !== "none")
+      await count(records.rateLimits, limit, client.client_id);
+    return client;
+  }
+
+  function answer(client: AuthenticatedClient, body: unknown): Promise<TokenResponse> {
+    const request = parse(TokenRequest, body);
+    switch (request.grant_type) {
+      case "authorization_code":
+        return redeemCode(client, request, { ...rooms, lifetimes });
+      case "refresh_token":
+        return rotateRefreshToken(client, request, { ...rooms, lifetimes });
+    }
+  }
+
+  /** In use: it must not be forgotten before the grants it holds. But nothing may fail after a code was redeemed. */
+  async function keepAlive(client: AuthenticatedClient, req: Request, res: Response): Promise<void> {
+    try {
+      await clients.keepAlive(client, costsOf(req, res));
+    } catch (cause) {
+      log.warn(
+        { reason: "client_not_renewed", clientId: client.client_id, cause: causes(cause) },
+        "Renewed next time",
+      );
+    }
+  }
+
+  router.post("/token", ...form, async (req, res) => {
+    res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
+    const client = await authenticated(req, res, () => deadToken(req.body));
+    Object.assign(res.locals, {
+      clientId: client.client_id,
+      grantType: String(req.body.grant_type).slice(0, 32),
+    });
+    const tokens = await answer(client, req.body);
+    const issued = readToken("access", tokens.access_token);
+    if (issued !== undefined) lastUse.note(issued.grantId);
+    await keepAlive(client, req, res);
+    res.json(tokens);
+  });
+
+  router.post("/revoke", ...form, async (req, res) => {
+    const { token } = parse(RevocationRequest, req.body);
+    const nothingToRevoke = unknownToUs();
+    try {
+      const client = await authenticated(req, res, () => nothingToRevoke);
+      await revokeToken(client, token, rooms);
+    } catch (error) {
+      // RFC 7009 §2.2: what the client wants has come to pass.
+      if (error !== nothingToRevoke) throw error;
+    }
+    res.status(200).json({});
+  });
+
+  router.post("/introspect", ...form, async (req, res) => {
+    res.set("Cache-Control", "no-store");
+    const client = await authenticated(req, res, unknownToUs);
+    const { token } = parse(IntrospectionRequest, req.body);
+    res.json(await introspectToken(client, token, { ...rooms, issuer: config.baseUrl }));
+  });
+
+  router.post("/auth/backchannel-logout", limitLogouts, ...readForm, async (req, res) => {
+    res.set("Cache-Control", "no-store");
+    const { logout_token: logoutToken } = parse(BackchannelLogout, req.body);
+    await endGrantsOfLogout(logoutToken, rooms);
+    res.status(200).end();
+  });
+
+  const paths = ["/token", "/revoke", "/introspect", "/auth/backchannel-logout"];
+  router.all(paths, refuseOtherMethods("POST"));
+  router.use("/token", auditRefusals(audit));
+  router.use(paths, jsonErrors(log));
+  return router;
+}
+
+/** RFC 6749 §5.2: whoever it was, with this it has to sign in again. */
+function deadToken(body: unknown): OAuthError {
+  parse(TokenRequest, body);
+  return new OAuthError(
+    "invalid_grant",
+    "The code or refresh token is not valid any more: it is unknown, expired, or was used before. Sign in again.",
+    { reason: "no_live_grant" },
+  );
+}
+
+function unknownToUs(): OAuthError {
+  return new OAuthError("invalid_client", "This client holds no such token, and is not known here.", {
+    reason: "no_live_grant",
+  });
+}
+
+/** An outage is no decision. */
+function auditRefusals(audit: Audit): ErrorRequestHandler {
+  return (error, _req, res, next) => {
+    if (error instanceof OAuthError && error.status < 500) {
+      const { clientId } = res.locals;
+      audit({ event: "token_refused", decision: "deny", reason: error.reason, clientId, ...error.about });
+    }
+    next(error);
+  };
+}
+
+const requireForm: RequestHandler = (req, _res, next) => {
+  if (req.body === undefined || req.is("application/x-www-form-urlencoded") === false)
+    throw new OAuthError("invalid_request", "Send the parameters as application/x-www-form-urlencoded.", {
+      reason: "wrong_content_type",
+    });
+  next();
+};

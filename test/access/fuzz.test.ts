@@ -1,0 +1,151 @@
+/** Whatever a provider says of somebody: no crash, and no way out of a rule that names them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { createPolicy } from "../../src/access/policy.ts";
+import { PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+import { asker, known, policyOf } from "./support.ts";
+
+const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
+const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
+
+const name = fc.constantFrom(
+  ...["groups", "org_id", "email", "email_verified", "realm_access", "roles", "sub"],
+  ...["__proto__", "constructor", "toString", "length", "a.b", "realm_access.roles", ""],
+);
+const text = fc.oneof(
+  fc.constantFrom("admins", "staff", "ada@example.com", "true", "everything", "*", "__proto__", ""),
+  fc.string({ unit: "binary", maxLength: 20 }),
+);
+const { claims } = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 3 },
+    text,
+    fc.constantFrom(true, false, null, undefined, 0, -1, Number.NaN),
+    fc.array(tie("value"), { maxLength: 3 }),
+    tie("claims"),
+  ),
+  claims: fc
+    .array(fc.tuple(name, tie("value")), { maxLength: 5 })
+    // As JSON.parse makes them: "__proto__" is a property of its own.
+    .map((entries) => Object.fromEntries(entries) as Record<string, unknown>),
+}));
+const anyClaims = fc.oneof(claims as fc.Arbitrary<Record<string, unknown>>, fc.jsonValue(), fc.anything());
+const request = fc.record({ claims: anyClaims, clientId: text, redirectUri: fc.oneof(text, fc.webUrl()) });
+const feature = fc.record({
+  kind: fc.constantFrom("tool" as const, "resource" as const, "prompt" as const),
+  name: fc.oneof(fc.constantFrom(...known.tools), text),
+  scopes: fc.array(
+    fc
+      .array(fc.oneof(fc.constantFrom(...known.scopes), text), { minLength: 1, maxLength: 3 })
+      .map((alternatives) => alternatives as [string, ...string[]]),
+    { maxLength: 3 },
+  ),
+});
+
+const RULES = `
+  - name: admins
+    for: { groups: [admins], emails: ["*"] }
+    allow: everything
+  - name: staff
+    for: { organizations: ["*"], clients: ["*"] }
+    allow: { scopes: ["*"], tools: ["*"], resources: ["*"], prompts: ["*"] }
+  - name: not through evil
+    for: { redirect_uris: ["https://*.evil.example/*"], emails: ["*@evil.example"] }
+    deny: { scopes: ["*:write"] }
+`;
+
+for (const rest of ["allow", "deny"])
+  for (const names of ["", "claims: { groups: realm_access.roles, organization: a.b }"])
+    test(`a rule that denies one person holds with any claims (default ${rest}, ${names || "usual claims"})`, () => {
+      const policy = policyOf(
+        `default: ${rest}\n${names}\nrules:${RULES}  - name: not ada\n    for: { users: ["auth0|ada"] }\n    deny: everything\n`,
+      );
+      const open = policyOf(`default: ${rest}\n${names}\nrules:${RULES}`);
+      fc.assert(
+        fc.property(request, feature, fc.constantFrom(...known.scopes), (different, wanted, scope) => {
+          const ada = asker(different as Parameters<typeof asker>[0]);
+          for (const verdict of [
+            policy.admits(ada),
+            policy.scope(ada, scope),
+            policy.feature(ada, wanted),
+            policy.explain(ada, wanted).verdict,
+          ])
+            assert.equal(verdict.allowed, false);
+          // Nobody else is harmed: what is decided about them is what it was without that rule.
+          const bob = { ...ada, subject: "auth0|bob" };
+          assert.deepEqual(policy.feature(bob, wanted).allowed, open.feature(bob, wanted).allowed);
+          assert.deepEqual(policy.explain(bob, wanted).verdict, policy.feature(bob, wanted));
+        }),
+        runs(2_000),
+      );
+    });
+
+test("one more rule that denies never allows more, and one that allows never allows less", () => {
+  const effects = { allow: "deny", deny: "allow" } as const;
+  const extra = fc.constantFrom(
+    "everything",
+    '{ scopes: ["orders:*"] }',
+    "{ tools: [list_orders, delete_order] }",
+  );
+  fc.assert(
+    fc.property(
+      request,
+      feature,
+      extra,
+      fc.constantFrom("allow" as const, "deny" as const),
+      (different, wanted, says, rest) => {
+        const who = asker(different as Parameters<typeof asker>[0]);
+        const effect = effects[rest];
+        const before = policyOf(`default: ${rest}\nrules:${RULES}`);
+        const after = policyOf(`default: ${rest}\nrules:${RULES}  - { name: extra, ${effect}: ${says} }\n`);
+        for (const decide of [
+          (policy: typeof before) => policy.admits(who).allowed,
+          (policy: typeof before) => policy.feature(who, wanted).allowed,
+          ...wanted.scopes.flat().map((scope) => (policy: typeof before) => policy.scope(who, scope).allowed),
+        ]) {
+          const [was, is] = [decide(before), decide(after)];
+          assert.ok(effect === "deny" ? was || !is : !was || is, `${effect} ${says}: ${was} became ${is}`);
+        }
+      },
+    ),
+    runs(300),
+  );
+});
+
+test("any text is a policy, or refused with lines", () => {
+  const line = fc.constantFrom(
+    ...["default: deny", "rules:", "  - name: a", "    for: { groups: [a] }", "    deny: everything"],
+    ...[
+      "    allow: { tools: ['*'] }",
+      "  - &x",
+      "  - *x",
+      "---",
+      "? ",
+      "[",
+      "{",
+      "'",
+      "\t",
+      "  ",
+      "!!set",
+      "<<: *x",
+    ],
+  );
+  const file = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 200 }),
+    fc.array(line, { maxLength: 12 }).map((lines) => lines.join("\n")),
+    fc.jsonValue().map((value) => JSON.stringify(value)),
+  );
+  fc.assert(
+    fc.property(file, (yaml) => {
+      try {
+        createPolicy(parsePolicy(yaml, "policy.yaml", known)).admits(asker());
+      } catch (error) {
+        assert.ok(error instanceof PolicyError, String(error));
+        assert.ok(error.problems.length > 0);
+        for (const problem of error.problems) assert.match(problem, /^policy\.yaml(:\d+)?: /);
+      }
+    }),
+    runs(2_000),
+  );
+});

@@ -1,0 +1,60 @@
+/** What people share who may do the same, and what becomes of it when the policy changes. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createPermissions } from "../../src/access/permissions.ts";
+import type { Policy } from "../../src/access/policy.ts";
+import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
+import { asker, policyOf } from "./support.ts";
+
+test("a standing that was shared says nothing of who is treated otherwise by newer rules", () => {
+  let inForce = policyOf("default: allow\nrules: []");
+  // As a policy file that is read again.
+  const policy: Policy = {
+    admits: (who) => inForce.admits(who),
+    scope: (who, scope) => inForce.scope(who, scope),
+    feature: (who, feature) => inForce.feature(who, feature),
+    ruleset: (who) => inForce.ruleset(who),
+    explain: (who, feature) => inForce.explain(who, feature),
+    claimsAsked: () => inForce.claimsAsked(),
+    unansweredBy: (claims) => inForce.unansweredBy(claims),
+  };
+  const catalogue = scopeCatalogue({ "orders:read": "Read orders" }, []);
+  const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };
+  const permissions = createPermissions({ policy, catalogue, membership });
+  const [alice, bob] = [asker({ subject: "alice" }), asker({ subject: "bob" })];
+  const tool = { kind: "tool", name: "list_orders", scopes: [] } as const;
+
+  const shared = permissions.standing(alice, []);
+  assert.equal(permissions.standing(bob, []), shared, "the same rules, the same scopes");
+  inForce = policyOf(
+    "default: allow\nrules:\n  - name: no bob\n    deny: { tools: [list_orders] }\n    for: { users: [bob] }",
+  );
+  assert.equal(permissions.standing(bob, []).may(tool).allowed, false);
+  assert.equal(permissions.standing(alice, []).may(tool).allowed, true);
+});
+
+test("combinations of scopes are kept up to a number, over all who are treated differently", () => {
+  const names = Array.from({ length: 12 }, (_, n) => `room-${n}:enter`);
+  const catalogue = scopeCatalogue(Object.fromEntries(names.map((name) => [name, name])), []);
+  const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };
+  const people = Array.from({ length: 20 }, (_, n) => `user-${n}`);
+  const rules = people.map(
+    (user) => `  - name: ${user}\n    deny: { tools: [list_orders] }\n    for: { users: [${user}] }`,
+  );
+  const policy = policyOf(`default: allow\nrules:\n${rules.join("\n")}`);
+  const permissions = createPermissions({ policy, catalogue, membership });
+  const first = asker({ subject: "user-0" });
+  const kept = permissions.standing(first, []);
+  const ask = (combinations: number) => {
+    for (const subject of people)
+      for (let chosen = 1; chosen <= combinations; chosen++)
+        permissions.standing(
+          asker({ subject }),
+          names.filter((_, n) => chosen & (1 << n)),
+        );
+  };
+  ask(40);
+  assert.equal(permissions.standing(first, []), kept);
+  ask(60);
+  assert.notEqual(permissions.standing(first, []), kept, "1,200 are more than are kept");
+});

@@ -1,0 +1,41 @@
+/** A small server's names, and the policies and people that the tests of this room speak of. */
+import { type Asker, createPolicy, type Policy } from "../../src/access/policy.ts";
+import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+
+export const known: KnownNames = {
+  scopes: ["orders:read", "orders:write", "weather:read"],
+  tools: ["list_orders", "delete_order", "get_weather"],
+  resources: ["weather://codes"],
+  prompts: ["what_to_wear"],
+};
+
+export function policyOf(yaml: string): Policy {
+  return createPolicy(parsePolicy(yaml, "policy.yaml", known));
+}
+
+/** What is wrong with a file, a problem each. */
+export function problemsOf(yaml: string): readonly string[] {
+  try {
+    parsePolicy(yaml, "policy.yaml", known);
+  } catch (error) {
+    if (error instanceof PolicyError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+/** Ada of the staff, through Claude. */
+export function asker(different: Partial<Asker> = {}): Asker {
+  return {
+    subject: "auth0|ada",
+    claims: {
+      email: "ada@example.com",
+      email_verified: true,
+      groups: ["staff", "sales"],
+      org_id: "org_1",
+    },
+    clientId: "claude",
+    redirectUri: "https://claude.ai/api/mcp/auth_callback",
+    ...different,
+  };
+}

@@ -1,0 +1,73 @@
+/** The list of connections as an operator asks for it: of one person, of one client, of all. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { pino } from "pino";
+import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import { buildRooms } from "../../src/server/services.ts";
+import { register, signInForTokens } from "../support/oauth-client.ts";
+import { startStage } from "../support/test-server.ts";
+
+test("of one person, of one client, of all: with names, and with last uses", async () => {
+  const stage = await startStage({
+    environment: {
+      CLIENTS: JSON.stringify([
+        {
+          client_id: "ci",
+          client_name: "CI",
+          redirect_uris: ["http://127.0.0.1:33418/callback"],
+          token_endpoint_auth_method: "none",
+        },
+      ]),
+    },
+  });
+  try {
+    const named = await register(stage.baseUrl, { client_name: "Claude Code" });
+    const ci = { client_id: "ci", redirect_uris: [] };
+    await signInForTokens(stage.baseUrl, named);
+    await signInForTokens(stage.baseUrl, named, { login: "bob" });
+    await signInForTokens(stage.baseUrl, ci);
+    // Another process of the same deployment: it knows what the store knows.
+    const { config, records } = stage;
+    const surroundings = {
+      now: () => Math.floor(Date.now() / 1000),
+      randomBytes,
+      log: pino({ level: "silent" }),
+    };
+    const { connections, lastUse, clients } = buildRooms({
+      config,
+      records,
+      identityProvider: createOidcProvider(config.upstream, surroundings),
+      log: surroundings.log,
+      tools: [],
+      scopes: {},
+    });
+    const alices = await connections.ofSubject("alice");
+    assert.deepEqual(
+      alices.map(({ subject, clientId, clientName, vouchedBy, lastUsedAt }) => [
+        subject,
+        clientId,
+        clientName,
+        vouchedBy,
+        lastUsedAt,
+      ]),
+      [
+        ["alice", named.client_id, "Claude Code", "nobody", undefined],
+        ["alice", "ci", "CI", "operator", undefined],
+      ],
+    );
+    lastUse.note(alices[0]?.grantId ?? "");
+    assert.ok((await connections.ofSubject("alice"))[0]?.lastUsedAt);
+    const all = [];
+    for await (const { grantId } of connections.all()) all.push(grantId);
+    assert.equal(all.length, 3);
+
+    // Whoever forgets a registration has not forgotten what its users allowed.
+    const registered = await clients.findRegistration(named.client_id);
+    assert.ok(registered !== undefined);
+    await clients.remove(registered, async () => {});
+    assert.equal((await connections.ofSubject("alice"))[0]?.clientName, "Claude Code");
+  } finally {
+    await stage.close();
+  }
+});

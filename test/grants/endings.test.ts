@@ -1,0 +1,72 @@
+/** What was ended while a sign-in is under way: what several endings at once cost, and that none undoes another. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { pino } from "pino";
+import { createEndings } from "../../src/grants/endings.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+
+const log = pino({ level: "silent" });
+const NOW = 1_800_000_000;
+const now = () => NOW;
+
+function endingsOn(records: ReturnType<typeof memoryRecords>) {
+  let commands = 0;
+  const counted = {
+    get(...args: Parameters<typeof records.get>) {
+      commands++;
+      return records.get(...args);
+    },
+    replace(...args: Parameters<typeof records.replace>) {
+      commands++;
+      return records.replace(...args);
+    },
+  };
+  const endings = createEndings({ records: counted, signInSeconds: 600, now, log });
+  return { ...endings, commands: () => commands };
+}
+
+test("a company that signs out at once asks the store a few times for each, and every sign-in hears of it", async () => {
+  const records = memoryRecords();
+  const endings = endingsOn(records);
+  const begun = await endings.latest();
+  const people = Array.from({ length: 300 }, (_, i) => `person-${i}`);
+  const signOuts = people.map((subject) => endings.markSignOut({ jti: subject, subject, issuedAt: NOW }));
+  await Promise.all(signOuts);
+  assert.ok(endings.commands() < 5 * people.length, `${endings.commands()} commands`);
+  for (const subject of people)
+    assert.equal(await endings.since(begun, { subject }), "backchannel_logout", subject);
+  assert.equal(await endings.since(await endings.latest(), { subject: "person-0" }), undefined);
+  await records.close();
+});
+
+test("an ending that begins while another is counted comes after every sign-in that began before it", async () => {
+  const records = memoryRecords();
+  const endings = endingsOn(records);
+  const first = endings.mark(["user", "alice"], "ended_by_operator");
+  const begun = await endings.latest();
+  await Promise.all([first, endings.mark(["user", "bob"], "ended_by_operator")]);
+  assert.equal(await endings.since(begun, { subject: "bob" }), "ended_by_operator");
+  await records.close();
+});
+
+describe("who authenticated after a sign-out", () => {
+  const authTime = NOW - 5;
+  const cases: Array<[string, Array<number | "operator">, boolean]> = [
+    ["may come in", [NOW - 10], true],
+    ["may not after one that was reported before it", [NOW, NOW - 10], false],
+    ["may not after one that was reported after it", [NOW - 10, NOW], false],
+    ["may not if an operator ended what they have", ["operator", NOW - 10], false],
+  ];
+  for (const [name, ends, comesIn] of cases)
+    test(name, async () => {
+      const records = memoryRecords();
+      const endings = endingsOn(records);
+      const begun = await endings.latest();
+      for (const end of ends)
+        if (end === "operator") await endings.mark(["user", "alice"], "ended_by_operator");
+        else await endings.markSignOut({ jti: "j", subject: "alice", issuedAt: end });
+      const reason = await endings.since(begun, { subject: "alice", authTime });
+      assert.equal(reason === undefined, comesIn, reason);
+      await records.close();
+    });
+});

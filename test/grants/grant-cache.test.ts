@@ -1,0 +1,206 @@
+/** The cache of grants in use: what it saves, and that nothing outlives its end. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import type { Grant } from "../../src/grants/grant.ts";
+import { createGrantCache, type Lookup } from "../../src/grants/grant-cache.ts";
+import { UnavailableError } from "../../src/oauth/errors.ts";
+import type { Watch } from "../../src/storage/store.ts";
+
+/** A store that counts, fails and waits as told, and whose watch can lose its connection. */
+function stage(settings: { entries?: number; seconds?: number; outageSeconds?: number } = {}) {
+  const stored = new Map<string, Grant>();
+  const state = { reads: 0, now: 1_000, down: false, gate: undefined as Promise<void> | undefined };
+  const watch: { epoch: number | undefined; close(): void } = { epoch: 1, close() {} };
+  let tell: (key: string) => void = () => {};
+  const lookups: Lookup[] = [];
+  const cache = createGrantCache({
+    entries: 3,
+    seconds: 10,
+    outageSeconds: 60,
+    ...settings,
+    grants: {
+      async find(id) {
+        state.reads++;
+        const found = stored.get(id);
+        await state.gate;
+        if (state.down) throw new UnavailableError("storage", { reason: "redis_unavailable" });
+        return found;
+      },
+    },
+    records: {
+      watch(kind, changed): Watch {
+        assert.equal(kind, "grant");
+        tell = changed;
+        return watch;
+      },
+    },
+    now: () => state.now,
+    onLookup: (lookup) => lookups.push(lookup),
+  });
+  const grant = (id: string, subject = "alice") =>
+    ({
+      id,
+      subject,
+      upstream: { accessToken: "secret" },
+      replaced: [],
+      familyKey: "secret",
+    }) as never as Grant;
+  return { stored, state, watch, cache, lookups, grant, tell: (id: string) => tell(`grant:${id}`) };
+}
+
+const reads = async ({ state, cache }: ReturnType<typeof stage>, id = "g") => {
+  const before = state.reads;
+  const found = await cache.find(id, () => true);
+  return { count: state.reads - before, found };
+};
+
+const find = ({ cache }: ReturnType<typeof stage>, id: string) => cache.find(id, () => true);
+
+describe("the cache of grants", () => {
+  test("a grant that was seen needs no store; the provider's tokens are not kept", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g"));
+    assert.equal((await reads(s)).count, 1);
+    const { count, found } = await reads(s);
+    assert.equal(count, 0);
+    assert.equal(found?.subject, "alice");
+    assert.ok(!JSON.stringify(found).includes("secret"));
+    assert.deepEqual(s.lookups, ["miss", "hit"]);
+  });
+
+  test("what is not there is asked for each time", async () => {
+    const s = stage();
+    assert.equal((await reads(s)).found, undefined);
+    assert.equal((await reads(s)).count, 1);
+  });
+
+  test("what changed or ended is asked for anew", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g"));
+    await reads(s);
+    s.stored.delete("g");
+    s.tell("g");
+    assert.deepEqual(await reads(s), { count: 1, found: undefined });
+  });
+
+  test("a change that is told while the old record is on its way is not covered up by it", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g"));
+    let open = () => {};
+    s.state.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const onItsWay = find(s, "g");
+    s.stored.delete("g");
+    s.tell("g");
+    open();
+    await onItsWay;
+    assert.equal((await reads(s)).found, undefined);
+  });
+
+  test("of many who ask at once, one asks the store", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g"));
+    await Promise.all(Array.from({ length: 10 }, () => find(s, "g")));
+    assert.equal(s.state.reads, 1);
+  });
+
+  test("what does not suffice is looked up again: a new token whose word is still on its way", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g", "alice"));
+    await find(s, "g");
+    s.stored.set("g", s.grant("g", "alice again")); // untold as yet
+    const isNew = ({ subject }: { subject: string }) => subject === "alice again";
+    assert.equal((await s.cache.find("g", isNew))?.subject, "alice again");
+    s.state.down = true;
+    s.stored.set("g", s.grant("g", "third"));
+    const isThird = ({ subject }: { subject: string }) => subject === "third";
+    await assert.rejects(s.cache.find("g", isThird), UnavailableError); // never "unknown token"
+  });
+
+  test("if the word of a change is lost, the entry ends by itself, to the second", async () => {
+    const s = stage({ seconds: 10 });
+    s.stored.set("g", s.grant("g"));
+    await reads(s);
+    s.state.now += 9;
+    assert.equal((await reads(s)).count, 0);
+    s.state.now += 1;
+    assert.equal((await reads(s)).count, 1);
+  });
+
+  test("while changes may go untold nothing is trusted, and what was kept before is not afterwards", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g"));
+    await reads(s);
+    s.watch.epoch = undefined;
+    assert.equal((await reads(s)).count, 1);
+    s.stored.delete("g"); // untold
+    s.watch.epoch = 2;
+    assert.deepEqual(await reads(s), { count: 1, found: undefined });
+  });
+
+  test("an outage: what was seen lately counts for as long as configured, anything else is an outage", async () => {
+    const s = stage({ seconds: 10, outageSeconds: 60 });
+    s.stored.set("g", s.grant("g"));
+    await reads(s);
+    s.state.down = true;
+    s.watch.epoch = undefined;
+    s.state.now += 59;
+    assert.equal((await reads(s)).found?.subject, "alice");
+    assert.equal(s.lookups.at(-1), "stale");
+    await assert.rejects(find(s, "other"), UnavailableError);
+    s.state.now += 1;
+    await assert.rejects(find(s, "g"), UnavailableError);
+  });
+
+  test("a grant whose end was told is not revived by an outage", async () => {
+    const s = stage();
+    s.stored.set("g", s.grant("g"));
+    await reads(s);
+    s.tell("g");
+    s.state.down = true;
+    await assert.rejects(find(s, "g"), UnavailableError);
+  });
+
+  test("it is bounded; the one that was not used for longest goes first", async () => {
+    const s = stage({ entries: 3 });
+    for (const id of ["a", "b", "c"]) {
+      s.stored.set(id, s.grant(id));
+      await find(s, id);
+    }
+    await find(s, "a");
+    s.stored.set("d", s.grant("d"));
+    await find(s, "d");
+    assert.equal((await reads(s, "a")).count, 0);
+    assert.equal((await reads(s, "b")).count, 1);
+  });
+
+  test("it is bounded in bytes as well: large grants leave room for fewer", async () => {
+    const s = stage({ entries: 3 });
+    const large = "x".repeat(5_000);
+    for (const id of ["a", "b", "c"]) s.stored.set(id, s.grant(id, large));
+    for (const id of ["a", "b", "c"]) await find(s, id);
+    assert.equal((await reads(s, "c")).count, 0);
+    assert.equal((await reads(s, "b")).count, 0);
+    assert.equal((await reads(s, "a")).count, 1, "went when the others came");
+    // A grant that alone is more than all may be is served, and not kept.
+    s.stored.set("huge", s.grant("huge", "x".repeat(20_000)));
+    assert.equal((await reads(s, "huge")).found?.id, "huge");
+    assert.equal((await reads(s, "huge")).count, 1);
+    // What went takes nothing up any more.
+    for (const id of ["d", "e", "f"]) s.stored.set(id, s.grant(id));
+    for (const id of ["d", "e", "f"]) await find(s, id);
+    for (const id of ["d", "e", "f"]) assert.equal((await reads(s, id)).count, 0);
+    s.tell("d");
+    s.stored.set("d", s.grant("d", "x".repeat(10_000)));
+    await find(s, "d");
+    for (const id of ["d", "e", "f"]) assert.equal((await reads(s, id)).count, 0, id);
+  });
+
+  test("0 entries: every request asks the store", async () => {
+    const s = stage({ entries: 0 });
+    s.stored.set("g", s.grant("g"));
+    await reads(s);
+    assert.equal((await reads(s)).count, 1);
+  });
+});

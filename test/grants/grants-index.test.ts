@@ -1,0 +1,251 @@
+/**
+ * Whose grants there are: what is over leaves an index, what is alive never does, and replicas of the landed version,
+ * which read and write the same sets, lose nothing and see everything.
+ */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import { loadConfig } from "../../src/config/config.ts";
+import { Grant } from "../../src/grants/grant.ts";
+import { createGrants, type Grants } from "../../src/grants/grants.ts";
+import { createLastUse } from "../../src/grants/last-use.ts";
+import { readToken } from "../../src/grants/opaque-token.ts";
+import type { ValidatedRedirectUri } from "../../src/oauth/redirect-uri.ts";
+import { sha256 } from "../../src/oauth/sha256.ts";
+import { systemClock } from "../../src/runtime/runtime.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
+import type { Records } from "../../src/storage/store.ts";
+import { untilReady } from "../../src/storage/until-ready.ts";
+import { redisForTests } from "../support/redis.ts";
+import { tellRedis } from "../support/redis-admin.ts";
+import { SECRET_KEY } from "../support/test-server.ts";
+
+const redis = await redisForTests();
+after(() => redis.stop());
+
+describe("the index of grants", redis, () => {
+  const log = pino({ level: "silent" });
+  const keyPrefix = `test-${randomBytes(4).toString("hex")}`;
+  const {
+    lifetimes: usual,
+    grantLimits: limits,
+    store,
+  } = loadConfig({
+    BASE_URL: "http://localhost:3000",
+    OIDC_ISSUER: "http://localhost:3001",
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "secret",
+    REDIS_URL: redis.url ?? "redis://localhost",
+    REDIS_KEY_PREFIX: keyPrefix,
+    SECRET_KEY,
+  });
+  const CODE_SECONDS = 2;
+  const lifetimes = { ...usual, authorizationCodeSeconds: CODE_SECONDS };
+  assert.equal(store.kind, "redis");
+  const records = redisRecords({ ...(store as Extract<typeof store, { kind: "redis" }>), log });
+  before(() => untilReady(records));
+  after(() => records.close());
+
+  interface Replica {
+    secretKey?: string;
+    over?: Records;
+    perUser?: number;
+  }
+
+  function replica({
+    secretKey = SECRET_KEY,
+    over = records,
+    perUser = limits.perUser,
+  }: Replica = {}): Grants {
+    const sealer = createSealer([secretKey]);
+    const store = encryptedStore({ records: over, sealer, log, kind: "grant", schema: Grant });
+    const surroundings = { now: systemClock, randomBytes, log };
+    const lastUse = createLastUse({ ...surroundings, records: over, grants: store });
+    return createGrants({
+      ...surroundings,
+      store,
+      records: over,
+      indexes: over.indexes,
+      lastUse,
+      lifetimes,
+      limits: { ...limits, perUser },
+      revocations: { tell: async () => {} },
+      audit: () => {},
+    });
+  }
+
+  interface Whose {
+    subject: string;
+    clientId?: string;
+    sid?: string;
+  }
+
+  /** As a finished login does. @returns the id */
+  async function open(grants: Grants, { subject, clientId = "client", sid }: Whose): Promise<string> {
+    const { code } = await grants.open(
+      {
+        clientId,
+        redirectUri: "http://127.0.0.1/callback" as ValidatedRedirectUri,
+        codeChallenge: "x",
+        resource: "http://localhost:3000/mcp",
+        scopes: [],
+        allowed: [],
+      },
+      {
+        subject,
+        claims: sid === undefined ? {} : { sid },
+        renewable: [],
+        scopes: [],
+        tokens: {
+          accessToken: "x",
+          obtainedAt: systemClock(),
+          expiresAt: systemClock() + 600,
+          refreshToken: "y",
+        },
+      },
+    );
+    return readToken("code", code)?.grantId ?? "";
+  }
+
+  /** As any replica does: the record lives longer, and no index hears of it. */
+  async function redeem(grants: Grants, id: string): Promise<void> {
+    await grants.update(id, (grant) => {
+      assert.ok(grant !== undefined, id);
+      return { write: { ...grant, code: { ...grant.code, redeemed: true } }, result: undefined };
+    });
+  }
+
+  const tell = (...command: string[]) => tellRedis(redis.url ?? "", ...command);
+  const keyOf = (kind: string, name: string) => `${keyPrefix}:index:${kind}:${sha256(name)}`;
+  const members = async (kind: string, name: string) =>
+    ((await tell("ZRANGE", keyOf(kind, name), "0", "-1")) as string[]).sort();
+  /** Seconds are whole ones. */
+  const codesAreOver = () => delay(CODE_SECONDS * 1000 + 1_100);
+  async function idsOf(portions: AsyncIterable<Grant[]>): Promise<string[]> {
+    const ids = new Set<string>();
+    for await (const portion of portions) for (const { id } of portion) ids.add(id);
+    return [...ids].sort();
+  }
+
+  /** What the landed version does at a sign-in, command for command. @returns what it finds in the index */
+  async function openInEarlierVersion(
+    kind: string,
+    name: string,
+    id: string,
+    createdAt: number,
+  ): Promise<string[]> {
+    const script = `redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+  return redis.call('ZRANGE', KEYS[1], 0, -1)`;
+    const life = String(lifetimes.grantSeconds * 1000);
+    return (await tell("EVAL", script, "1", keyOf(kind, name), String(createdAt), id, life)) as string[];
+  }
+
+  test("a replica that cannot open a grant leaves it in its user's index", async () => {
+    const [theirs, other] = [replica(), replica({ secretKey: "another-secret-key-of-more-than-32-bytes" })];
+    const id = await open(theirs, { subject: "alice" });
+    await redeem(theirs, id);
+    await codesAreOver();
+    assert.equal((await other.ofSubject("alice")).length, 0);
+    await open(other, { subject: "alice" });
+    const [grant] = await theirs.ofSubject("alice");
+    assert.equal(grant?.id, id, "it could not be ended any more");
+    await records.delete(`grant:${id}`);
+    assert.equal((await theirs.ofSubject("alice")).length, 0);
+  });
+
+  test("sign-ins whose code nobody redeemed leave every index, with the next sign-ins of anybody", async () => {
+    const grants = replica();
+    for (let i = 0; i < 30; i++)
+      await open(grants, { subject: `idle ${i}`, clientId: "popular", sid: `sid ${i}` });
+    await codesAreOver();
+    for (let i = 0; i < 4; i++) await open(grants, { subject: "next", clientId: "popular" });
+    assert.equal((await members("client", "popular")).length, 4);
+    for (let i = 0; i < 30; i++) assert.deepEqual(await members("session", `sid ${i}`), []);
+    assert.equal(await tell("EXISTS", keyOf("session", "sid 0"), keyOf("subject", "idle 0")), 0);
+  });
+
+  test("of a process that died they leave the index with the sign-ins of another", async () => {
+    const died = replica();
+    for (let i = 0; i < 30; i++) await open(died, { subject: "somebody", clientId: "left" });
+    await codesAreOver();
+    const grants = replica();
+    for (let i = 0; i < 5; i++) await open(grants, { subject: `other ${i}`, clientId: "left" });
+    assert.equal((await members("client", "left")).length, 5);
+  });
+
+  test("a grant whose code was redeemed, whoever did it, stays in its indexes for as long as it lives", async () => {
+    const grants = replica();
+    const id = await open(grants, { subject: "bob", clientId: "kept", sid: "kept" });
+    await redeem(grants, id);
+    await codesAreOver();
+    for (let i = 0; i < 3; i++) await open(grants, { subject: "somebody else", clientId: "kept" });
+    for (const [kind, name] of [
+      ["client", "kept"],
+      ["subject", "bob"],
+      ["session", "kept"],
+    ] as const) {
+      const left = (Number(await tell("ZSCORE", keyOf(kind, name), id)) - Date.now()) / 1000;
+      assert.ok(Math.abs(left - lifetimes.grantIdleSeconds) < 60, `${kind}: due in ${left} s`);
+      assert.ok(Number(await tell("TTL", keyOf(kind, name))) >= left, "the index lives longer");
+    }
+  });
+
+  test("a list that is made between index and record takes nobody out of the index", async () => {
+    const grants = replica();
+    const slow: Records = {
+      ...records,
+      async put(...put) {
+        assert.equal((await grants.ofSubject("carol")).length, 0);
+        await records.put(...put);
+      },
+    };
+    const id = await open(replica({ over: slow }), { subject: "carol" });
+    assert.deepEqual(await members("subject", "carol"), [id]);
+  });
+
+  test("beyond the limit the oldest end, in portions where a limit was lowered", async () => {
+    const grants = replica();
+    for (let i = 0; i < 30; i++)
+      await redeem(grants, await open(replica({ perUser: 100 }), { subject: "dave", clientId: `${i}` }));
+    for (let i = 0; i < 3; i++) await open(replica({ perUser: 3 }), { subject: "dave" });
+    assert.equal((await grants.ofSubject("dave")).length, 3);
+  });
+
+  test("replicas of the landed version find and end what newer ones opened", async () => {
+    const grants = replica();
+    const id = await open(grants, { subject: "erin", clientId: "both", sid: "both" });
+    await redeem(grants, id);
+    const found = await openInEarlierVersion("client", "both", "theirs", systemClock());
+    assert.deepEqual(found.sort(), [id, "theirs"].sort());
+    for (const kind of ["client", "session"]) assert.ok((await members(kind, "both")).includes(id));
+    await tell("DEL", `${keyPrefix}:grant:${id}`);
+    await tell("ZREM", keyOf("client", "both"), id);
+    assert.deepEqual(await idsOf(grants.ofClient("both")), []);
+  });
+
+  test("newer ones keep, find and end what the landed version opened, and clear up what is over", async () => {
+    const grants = replica();
+    const long = systemClock() - 86_400;
+    // Alive, and indexed as the landed version does it.
+    const id = await open(grants, { subject: "frank", clientId: "old" });
+    await redeem(grants, id);
+    await openInEarlierVersion("client", "old", id, long);
+    for (let i = 0; i < 40; i++) await openInEarlierVersion("client", "old", `over ${i}`, long - i);
+    // Between index and record.
+    await openInEarlierVersion("client", "old", "fresh", systemClock());
+    for (let i = 0; i < 12; i++) await open(grants, { subject: `new ${i}`, clientId: "old" });
+    const left = await members("client", "old");
+    assert.deepEqual(
+      left.filter((member) => member.startsWith("over")),
+      [],
+    );
+    assert.ok(left.includes(id) && left.includes("fresh"), left.join());
+    assert.ok((await idsOf(grants.ofClient("old"))).includes(id));
+    assert.ok((await members("client", "old")).includes("fresh"), "a list takes nothing fresh either");
+  });
+});

@@ -1,0 +1,58 @@
+/** A provider that does not say how clients authenticate, and requests that are under way at the same time. */
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { after, before, describe, test } from "node:test";
+import * as oidc from "openid-client";
+import { createClientAuthentication } from "../../src/identity/oidc/client-authentication.ts";
+
+describe("a provider that takes the header alone, and does not say so", () => {
+  /** Resolves when the first refusal may be sent. */
+  let hold = Promise.resolve();
+  const server = createServer(async (req, res) => {
+    const isFirst = new URLSearchParams(await text(req)).get("refresh_token") === "first";
+    if (req.headers.authorization === undefined) {
+      if (isFirst) await hold;
+      return void res
+        .writeHead(401, { "content-type": "application/json" })
+        .end('{"error":"invalid_client"}');
+    }
+    res
+      .writeHead(200, { "content-type": "application/json" })
+      .end('{"access_token":"a","token_type":"bearer"}');
+  });
+  let url = "";
+  before(async () => {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  after(() => void server.close());
+
+  test("what one request learns takes the second try from no other that is under way", async () => {
+    const config = {
+      preset: "oidc",
+      tokenEndpointAuthMethod: "auto",
+      clientId: "id",
+      clientSecret: "secret",
+    };
+    const authentication = createClientAuthentication(
+      config as Parameters<typeof createClientAuthentication>[0],
+      (to, options) => fetch(to, options as RequestInit),
+    );
+    const metadata = { issuer: url, token_endpoint: `${url}/token` };
+    const configuration = new oidc.Configuration(metadata, "id", undefined, authentication.authenticate);
+    configuration[oidc.customFetch] = authentication.fetch;
+    oidc.allowInsecureRequests(configuration);
+    let release = () => {};
+    hold = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const first = oidc.refreshTokenGrant(configuration, "first");
+    // Learns the way, and is followed by one that has learned it.
+    for (const token of ["second", "third"])
+      assert.equal((await oidc.refreshTokenGrant(configuration, token)).access_token, "a");
+    release();
+    assert.equal((await first).access_token, "a");
+  });
+});

@@ -1,0 +1,264 @@
+/** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pino } from "pino";
+import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
+import {
+  type Character,
+  type DemoUser,
+  startIdentityProvider,
+} from "../../dev/identity-provider/identity-provider.ts";
+import type { Policy } from "../../src/access/policy.ts";
+import type { AuditStream } from "../../src/audit/audit.ts";
+import { type Config, loadConfig } from "../../src/config/config.ts";
+import { Grant } from "../../src/grants/grant.ts";
+import { readToken } from "../../src/grants/opaque-token.ts";
+import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
+import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
+import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
+import type { ScopeDeclarations } from "../../src/oauth/scope-catalogue.ts";
+import { type AppOptions, buildApp } from "../../src/server/mount.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { memoryRecords } from "../../src/storage/memory.ts";
+import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { reencrypt } from "../../src/storage/reencrypt.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
+import type { Records } from "../../src/storage/store.ts";
+import { currentWeather } from "../../src/tools/current-weather.ts";
+import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
+import { sayHello } from "../../src/tools/say-hello.ts";
+import { whoami } from "../../src/tools/whoami.ts";
+import { eventually } from "./eventually.ts";
+import type { FaultyProxy } from "./faulty-proxy.ts";
+import { freePort } from "./free-port.ts";
+
+export const ALICE: DemoUser = {
+  subject: "alice",
+  name: "Alice Example",
+  email: "alice@example.com",
+  permissions: ["weather:read"],
+};
+export const BOB: DemoUser = { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] };
+export const SECRET_KEY = "test-secret-key-with-more-than-32-bytes-0123456789";
+/** Patience for a busy machine, where two seconds would be an outage. */
+export const REDIS_TIMEOUT_MS = "10000";
+export const AUDIENCE = "https://weather.example.com";
+
+export interface StageOptions {
+  redisUrl?: string;
+  character?: Character;
+  /** Who may sign in at the identity provider, if not ALICE and BOB. */
+  users?: readonly DemoUser[];
+  /** Beside three of src/tools, whatever else is there. */
+  tools?: readonly Tool[];
+  resources?: readonly Resource[];
+  prompts?: readonly Prompt[];
+  /** Beside those of src/tools. */
+  scopes?: ScopeDeclarations;
+  /** The scopes that the identity provider knows of our API. */
+  apiScopes?: readonly string[];
+  policy?: Policy;
+  auditStream?: AuditStream;
+  /** Settings by their names in the environment. */
+  environment?: Record<string, string>;
+  /** What the environment cannot say of a provider on http://localhost: Auth0's preset. */
+  adjust?: (config: Config) => Config;
+  /** The path of BASE_URL, such as `/tools`. */
+  basePath?: string;
+  /** Does what a proxy does that strips `basePath`. */
+  stripsBasePath?: boolean;
+  /** Stands between the server and the identity provider. */
+  throughProxy?: FaultyProxy;
+  /** The identity provider is another site than the server (which is on localhost), as it is in life. */
+  providerIsAnotherSite?: boolean;
+  /** Where the identity provider reports sign-outs, if not to the server itself. */
+  backchannelLogoutUri?: string;
+  /** Lets the server fetch clients' documents from this computer. */
+  safeFetch?: AppOptions["safeFetch"];
+  documentReach?: AppOptions["documentReach"];
+  lifecycle?: AppOptions["lifecycle"];
+  /** Instead of the embedded identity provider's: to have none at all. */
+  issuer?: string;
+}
+
+export interface Stage {
+  baseUrl: string;
+  /** The MCP endpoint. */
+  url: string;
+  config: Config;
+  records: Records;
+  identityProvider: Awaited<ReturnType<typeof startIdentityProvider>>;
+  /** Everything logged so far, one object a line. */
+  log: Array<Record<string, unknown>>;
+  /**
+   * `ahead`: seconds that have passed for the server, and not for the test. `stepped`: seconds by which somebody set its
+   * clock, while no time passed.
+   */
+  clock: { ahead: number; stepped: number };
+  /** The grant that an access token belongs to, as it is stored. */
+  grantOf(accessToken: string): Promise<Grant | undefined>;
+  reencrypt(): Promise<unknown>;
+  /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
+  replica(): Promise<string>;
+  close(): Promise<void>;
+}
+
+export async function startStage(options: StageOptions = {}): Promise<Stage> {
+  const servers: Server[] = [];
+  const server = await listen(servers);
+  const { basePath = "" } = options;
+  const baseUrl = `http://localhost:${portOf(server)}${basePath}`;
+  const providerPort = options.providerIsAnotherSite ? await freePort() : 0;
+  const identityProvider = await startIdentityProvider({
+    port: providerPort,
+    ...(options.providerIsAnotherSite && { publicUrl: `http://127.0.0.1:${providerPort}` }),
+    ...(options.throughProxy && { publicUrl: `http://localhost:${options.throughProxy.port}` }),
+    client: {
+      id: "proxy",
+      secret: "proxy-secret",
+      redirectUris: [`${baseUrl}/auth/callback`],
+      backchannelLogoutUri: options.backchannelLogoutUri ?? `${baseUrl}/auth/backchannel-logout`,
+    },
+    audience: AUDIENCE,
+    scopes: ["weather:read", ...(options.apiScopes ?? [])],
+    users: options.users ?? [ALICE, BOB],
+    character: { advertisesApiScopes: true, ...options.character },
+  });
+  if (options.throughProxy) options.throughProxy.target = identityProvider.port;
+  const weather = await startWeatherStandIn({ port: 0 });
+  const loaded = loadConfig({
+    BASE_URL: baseUrl,
+    SERVER_NAME: "Test server",
+    SECRET_KEY,
+    OIDC_ISSUER: options.issuer ?? identityProvider.issuer,
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_AUDIENCE: AUDIENCE,
+    OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
+    OPEN_METEO_FORECAST_URL: weather.forecastUrl,
+    ...(options.redisUrl === undefined
+      ? { STORE: "memory" }
+      : {
+          REDIS_URL: options.redisUrl,
+          REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}`,
+          REDIS_TIMEOUT_MS, // whoever tests an outage says less
+        }),
+    ...options.environment,
+  });
+  const config = options.adjust?.(loaded) ?? loaded;
+  const log: Stage["log"] = [];
+  const logger = pino(
+    { level: "debug", base: null },
+    { write: (line: string) => void log.push(JSON.parse(line)) },
+  );
+  const clock = { ahead: 0, stepped: 0 };
+  const now = () => Math.floor(Date.now() / 1000) + clock.ahead + clock.stepped;
+  const monotonicNow = () => performance.now() / 1000 + clock.ahead;
+  const tools = [
+    whoami,
+    sayHello,
+    currentWeather(createOpenMeteo(config.weather), "stand-in"),
+    ...(options.tools ?? []),
+  ];
+  const allRecords: Records[] = [];
+
+  function newApp() {
+    const records =
+      config.store.kind === "redis"
+        ? redisRecords({ ...config.store, log: logger })
+        : (allRecords[0] ?? memoryRecords());
+    allRecords.push(records);
+    const { upstream } = config;
+    const provider = createOidcProvider(upstream, {
+      now,
+      monotonicNow,
+      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
+      log: logger,
+    });
+    return buildApp({
+      config,
+      tools,
+      ...(options.resources && { resources: options.resources }),
+      ...(options.prompts && { prompts: options.prompts }),
+      ...(options.policy && { policy: options.policy }),
+      ...(options.auditStream && { auditStream: options.auditStream }),
+      scopes: { "weather:read": "Read the current weather", ...options.scopes },
+      ...(options.safeFetch && { safeFetch: options.safeFetch }),
+      ...(options.documentReach && { documentReach: options.documentReach }),
+      ...(options.lifecycle && { lifecycle: options.lifecycle }),
+      records,
+      identityProvider: provider,
+      log: logger,
+      now,
+      monotonicNow,
+    });
+  }
+
+  const app = newApp();
+  server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
+  const records = allRecords[0] as Records;
+  await untilReady(records);
+  return {
+    baseUrl,
+    url: `${baseUrl}/mcp`,
+    config,
+    records,
+    identityProvider,
+    log,
+    clock,
+    grantOf: (accessToken) =>
+      encryptedStore({
+        records,
+        sealer: createSealer(config.secretKeys),
+        log: logger,
+        kind: "grant",
+        schema: Grant,
+      }).get(readToken("access", accessToken)?.grantId ?? ""),
+    reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
+    async replica() {
+      const another = await listen(servers);
+      another.on("request", newApp());
+      await untilReady(allRecords.at(-1) as Records);
+      return `http://localhost:${portOf(another)}`;
+    },
+    async close() {
+      for (const each of servers) {
+        each.closeAllConnections();
+        await new Promise((resolve) => each.close(resolve));
+      }
+      await Promise.all(allRecords.map((each) => each.close()));
+      await identityProvider.close();
+      await weather.close();
+    },
+  };
+}
+
+async function listen(servers: Server[]): Promise<Server> {
+  const server = createServer();
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
+
+function strippedOf(basePath: string, app: RequestListener): RequestListener {
+  return (req, res) => {
+    const url = req.url ?? "/";
+    if (url === basePath || url.startsWith(`${basePath}/`)) req.url = url.slice(basePath.length) || "/";
+    app(req, res);
+  };
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** The Redis connection is made in the background; a test that is not about that waits for it. */
+function untilReady(records: Records): Promise<unknown> {
+  return eventually("the store answers", () =>
+    records.ping().then(
+      () => true,
+      () => false,
+    ),
+  );
+}
