@@ -14,12 +14,14 @@ FROM dependencies AS build
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
+COPY dev ./dev
 # The demo is for the package: its identity provider, where anybody signs in, has no place in the image.
 RUN npm run build && rm -r dist/dev
 
 # The server with its embedded identity provider, where anybody signs in as anybody: for one computer, never deployed.
 FROM dependencies AS demo
 COPY src ./src
+COPY dev ./dev
 # Published ports arrive at the container's own address; the URLs in browser and server both say localhost.
 ENV DEMO_HOST=0.0.0.0
 ENV PORT=3100
@@ -36,7 +38,7 @@ COPY package.json ./
 COPY --from=production-dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 # `docker run … doctor`, and `exec … doctor` in a container that runs.
-RUN printf '#!/bin/sh\nexec node /app/dist/doctor.js "$@"\n' > /usr/local/bin/doctor && chmod 755 /usr/local/bin/doctor
+RUN for name in doctor admin; do printf '#!/bin/sh\nexec node /app/dist/src/cli/%s.js "$@"\n' $name > /usr/local/bin/$name && chmod 755 /usr/local/bin/$name; done
 # The image's user `node`, by number: Kubernetes' runAsNonRoot cannot check a name. It may read these files, not write.
 USER 1000:1000
 EXPOSE 3000

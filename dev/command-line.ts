@@ -1,5 +1,5 @@
 /** How somebody starts this again: from the sources, or from the package that they installed. */
-import { fileURLToPath } from "node:url";
+import { packageRoot } from "../src/runtime/package.ts";
 
 /** From the sources everything runs through tsx. */
 export const isFromSources = import.meta.url.endsWith(".ts");
@@ -8,5 +8,5 @@ export function commandLine(name: string): string {
   return isFromSources ? `npm run ${name}` : `npx mcp-oidc-proxy ${name}`;
 }
 
-/** Of this project; where it is installed, of the package. */
-export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+/** The folder of this project's package.json. */
+export const ROOT = packageRoot();

@@ -1,5 +1,5 @@
 /**
- * Compiles src/ into dist/ if dist/ was made of other sources; with `--always` in any case. A server may be starting from
+ * Compiles src/ and dev/ into dist/ if dist/ was made of other sources; with `--always` in any case. A server may be starting from
  * dist/ meanwhile: the compiler writes into a folder of its own, which takes the place of dist/ when it is complete. What
  * runs already has loaded its modules, so that it needs neither. A build that fails leaves dist/ as it was.
  *
@@ -22,7 +22,7 @@ process.exitCode = main(process.argv.includes("--always"));
 
 /** @returns the exit code */
 function main(always) {
-  const isBuilt = existsSync(join(DIST, "main.js"));
+  const isBuilt = existsSync(join(DIST, "src"));
   if (!existsSync(COMPILER)) {
     if (isBuilt && !always) return 0;
     process.stderr.write("There is no compiler here to make dist/ with. Install it: npm ci\n");
@@ -48,7 +48,10 @@ function main(always) {
 
 /** By content: a checkout changes every time stamp, and a removed file changes none. */
 function hashOfSources() {
-  const files = readdirSync(join(ROOT, "src"), { recursive: true, withFileTypes: true })
+  const files = ["src", "dev"]
+    .map((folder) => join(ROOT, folder))
+    .filter(existsSync)
+    .flatMap((folder) => readdirSync(folder, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();

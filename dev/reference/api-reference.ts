@@ -41,7 +41,7 @@ function emitDeclarations(): string {
   const folder = mkdtempSync(join(tmpdir(), "api-"));
   const options = ["-p", "tsconfig.build.json", "--emitDeclarationOnly", "--outDir", folder];
   execFileSync("node_modules/.bin/tsc", options, { stdio: "inherit" });
-  return folder;
+  return join(folder, "src");
 }
 
 interface Export {

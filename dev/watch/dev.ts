@@ -96,8 +96,8 @@ async function start(port: number, tools: string | undefined): Promise<void> {
       console.error(`${mark("red", relative(problem))}\n  ${meanwhile}`);
     },
   });
-  const [folder, left] = tools === undefined ? [join(ROOT, "src"), "dev"] : [dirname(resolve(tools))];
-  const sources = watchSources(folder, left, {
+  const folder = tools === undefined ? join(ROOT, "src") : dirname(resolve(tools));
+  const sources = watchSources(folder, {
     changing: server.hold,
     changed: () => void server.replace(),
   });

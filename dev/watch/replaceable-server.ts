@@ -138,7 +138,7 @@ export function replaceableServer({
 }
 
 function startChild(): ChildProcess {
-  const program = isFromSources ? "./dev-child.ts" : "./dev-child.js";
+  const program = isFromSources ? "./child.ts" : "./child.js";
   return fork(new URL(program, import.meta.url), { execArgv: loaders() });
 }
 

@@ -11,12 +11,8 @@ export interface SourceEvents {
   changed(): void;
 }
 
-/** @param left a folder of `root` that is left alone, as are those of packages, and hidden ones */
-export function watchSources(
-  root: string,
-  left: string | undefined,
-  events: SourceEvents,
-): { close(): void } {
+/** Folders of packages and hidden ones are left alone. */
+export function watchSources(root: string, events: SourceEvents): { close(): void } {
   const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
 
@@ -39,14 +35,14 @@ export function watchSources(
     }
     try {
       for (const entry of readdirSync(folder, { withFileTypes: true }))
-        if (entry.isDirectory() && isWatched(folder, entry.name)) lookForFolders(join(folder, entry.name));
+        if (entry.isDirectory() && isWatched(entry.name)) lookForFolders(join(folder, entry.name));
     } catch {
       forget(folder);
     }
   }
 
-  function isWatched(folder: string, name: string): boolean {
-    return !(name.startsWith(".") || name === "node_modules" || (folder === root && name === left));
+  function isWatched(name: string): boolean {
+    return !(name.startsWith(".") || name === "node_modules");
   }
 
   function forget(folder: string): void {

@@ -23,6 +23,7 @@ import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
 import { type Findings, upstreamAccessToken, verifyAccessToken } from "../resource/access-token.ts";
 import { bearerAuth } from "../resource/bearer-authentication.ts";
+import { packageVersion } from "../runtime/package.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
 import { traceRequests } from "../telemetry/spans.ts";
@@ -30,9 +31,6 @@ import { tokenRoutes } from "../token-endpoint/routes.ts";
 import { type AppOptions, buildRooms, type Rooms } from "./services.ts";
 
 export type { AppOptions } from "./services.ts";
-
-/** The version that MCP clients are told. */
-const VERSION = "0.1.0";
 
 /**
  * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
@@ -76,7 +74,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       ...conversation,
       features,
       name: brand.name,
-      version: VERSION,
+      version: packageVersion(),
       resource,
       usualScopes: catalogue.usual,
       listAll: config.listed === "all",

@@ -1,11 +1,12 @@
 /** What the server offers: the tools in `tools/`, or those of somebody's own module (`TOOLS_MODULE`). */
 import { existsSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Config } from "../config/config.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { causes } from "../oauth/errors.ts";
+import { packageRoot } from "../runtime/package.ts";
 
 /**
  * Imported when asked for, so that a mistake in the declaration of a tool is told like every other start-up problem.
@@ -52,7 +53,7 @@ function refuseAnotherCopy(file: string): void {
   } catch {
     return; // it may be bundled; if it is missing, that is said when it is imported
   }
-  const ours = fileURLToPath(new URL("../../package.json", import.meta.url));
+  const ours = join(packageRoot(), "package.json");
   if (realpathSync(theirs) !== realpathSync(ours))
     throw new Error(
       `TOOLS_MODULE: ${file} would use another copy of mcp-oidc-proxy (${theirs}) than the one that runs (${ours}): run that one.`,

@@ -29,7 +29,7 @@ describe("scripts/build.js", () => {
   const compiler = at("node_modules/typescript/bin/tsc");
 
   before(() => {
-    for (const folder of ["src", "scripts", "node_modules/typescript/bin"])
+    for (const folder of ["src/cli", "scripts", "node_modules/typescript/bin"])
       mkdirSync(at(folder), { recursive: true });
     cpSync(join(root, "scripts/build.js"), at("scripts/build.js"));
     writeFileSync(at("package.json"), '{ "type": "module" }');
@@ -39,7 +39,7 @@ describe("scripts/build.js", () => {
     );
     writeFileSync(
       at("tsconfig.build.json"),
-      '{ "extends": "./tsconfig.json", "compilerOptions": { "rootDir": "src" }, "include": ["src"] }',
+      '{ "extends": "./tsconfig.json", "compilerOptions": { "rootDir": "." }, "include": ["src"] }',
     );
     writeFileSync(at("node_modules/typescript/package.json"), '{ "type": "module" }');
     // The real one, which first notes what a server would find in dist/ at this moment.
@@ -49,7 +49,7 @@ describe("scripts/build.js", () => {
        appendFileSync("seen", (existsSync("dist/src/cli/start.js") ? readFileSync("dist/src/cli/start.js", "utf8") : "nothing").trim() + "\\n");
        await import(${JSON.stringify(join(root, "node_modules/typescript/bin/tsc"))});`,
     );
-    source("main.ts", "export const version: number = 1;");
+    source("cli/start.ts", "export const version: number = 1;");
     source("other.ts", "export {};");
   });
   after(() => rmSync(project, { recursive: true }));
@@ -74,7 +74,7 @@ describe("scripts/build.js", () => {
   });
 
   test("compiles nothing when nothing has changed, also when every time stamp has", async () => {
-    for (const name of ["main.ts", "other.ts"]) utimesSync(at(`src/${name}`), new Date(), new Date());
+    for (const name of ["cli/start.ts", "other.ts"]) utimesSync(at(`src/${name}`), new Date(), new Date());
     assert.equal((await build()).code, 0);
     assert.equal(compilations().length, 1);
     await build("--always");
@@ -82,7 +82,7 @@ describe("scripts/build.js", () => {
   });
 
   test("while it compiles, a server finds all of dist/ as it was", async () => {
-    source("main.ts", "export const version: number = 2;");
+    source("cli/start.ts", "export const version: number = 2;");
     assert.equal((await build()).code, 0);
     assert.match(compilations().at(-1) ?? "", /version = 1/);
     assert.equal(built(), "2");
@@ -90,23 +90,23 @@ describe("scripts/build.js", () => {
   });
 
   test("what is no source any more is not in dist/ any more", async () => {
-    assert.ok(existsSync(at("dist/other.js")));
+    assert.ok(existsSync(at("dist/src/other.js")));
     rmSync(at("src/other.ts"));
     await build();
-    assert.ok(!existsSync(at("dist/other.js")));
+    assert.ok(!existsSync(at("dist/src/other.js")));
   });
 
   test("a build that fails says why, and leaves the old one", async () => {
-    source("main.ts", 'export const version: number = "3";');
+    source("cli/start.ts", 'export const version: number = "3";');
     const { code, output } = await build();
     assert.notEqual(code, 0);
-    assert.match(output, /src\/main\.ts.*not assignable/);
+    assert.match(output, /src\/cli\/start\.ts.*not assignable/);
     assert.equal(built(), "2");
     assert.deepEqual(leftovers(), []);
   });
 
   test("several at once all succeed, and what one that was killed left is cleared away", async () => {
-    source("main.ts", "export const version: number = 4;");
+    source("cli/start.ts", "export const version: number = 4;");
     // No process has this number: Linux' largest is 4194304.
     mkdirSync(at(".dist-99999999"));
     const results = await Promise.all([build(), build(), build("--always")]);
@@ -117,7 +117,7 @@ describe("scripts/build.js", () => {
 
   test("without a compiler, what is built is used; where nothing is, it says what to do", async () => {
     rmSync(compiler);
-    source("main.ts", "export const version: number = 5;");
+    source("cli/start.ts", "export const version: number = 5;");
     assert.deepEqual(await build(), { code: 0, output: "" });
     rmSync(at("dist"), { recursive: true });
     const { code, output } = await build();
@@ -128,17 +128,17 @@ describe("scripts/build.js", () => {
 
 test("a server that runs loads nothing more from dist/", () => {
   const modules = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts") && !name.startsWith("dev/"))
+    .filter((name) => name.endsWith(".ts"))
     .filter((name) => /\bimport\("\.|\bimport\((?!")/.test(readFileSync(join(root, "src", name), "utf8")));
   // All three while they start.
-  assert.deepEqual(modules.sort(), ["bin.ts", "create-app.ts", "tools-module.ts"]);
+  assert.deepEqual(modules.sort(), ["cli/bin.ts", "server/create-app.ts", "server/tools-module.ts"]);
 });
 
 test("nothing in production loads the demo: its identity provider takes anybody for anybody", () => {
   const importers = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts") && !name.startsWith("dev/"))
+    .filter((name) => name.endsWith(".ts"))
     .filter((name) => /["'`](?:\.\.?\/)+dev\//.test(readFileSync(join(root, "src", name), "utf8")));
-  assert.deepEqual(importers, ["bin.ts"]);
+  assert.deepEqual(importers, ["cli/bin.ts"]);
 });
 
 test("every command of package.json that needs dist/ builds it so", () => {

@@ -36,8 +36,8 @@ const compose = read("compose.yaml");
 
 describe(".env.example", () => {
   test("explains every setting that the code reads, once, and no other", () => {
-    const code = ["config", "config-clients", "config-store", "config-upstream"]
-      .map((name) => read(`src/${name}.ts`))
+    const code = ["config", "clients", "store", "identity-provider"]
+      .map((name) => read(`src/config/${name}.ts`))
       .join("");
     const used = [...code.matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"/g)].map(([, name]) => name ?? "");
     assert.ok(used.length > 20, "the settings were found in the code");
@@ -102,9 +102,15 @@ describe("Dockerfile", () => {
     const line = only(stages(dockerfile).at(-1)?.instructions ?? [], "RUN");
     spawnSync("sh", ["-c", line.replaceAll("/usr/local/bin", bin)]);
     const script = join(bin, "doctor");
-    assert.match(readFileSync(script, "utf8"), /^#!\/bin\/sh\nexec node \/app\/dist\/doctor\.js "\$@"\n$/);
+    assert.match(
+      readFileSync(script, "utf8"),
+      /^#!\/bin\/sh\nexec node \/app\/dist\/src\/cli\/doctor\.js "\$@"\n$/,
+    );
     // In place of the program, one that shows what it was started with.
-    writeFileSync(script, readFileSync(script, "utf8").replace("node /app/dist/doctor.js", "printf '%s;'"));
+    writeFileSync(
+      script,
+      readFileSync(script, "utf8").replace("node /app/dist/src/cli/doctor.js", "printf '%s;'"),
+    );
     assert.equal(
       spawnSync(script, ["token", "a b", "--json"], { encoding: "utf8" }).stdout,
       "token;a b;--json;",

@@ -180,12 +180,10 @@ describe("npm pack", () => {
     const files = packed.files.map(({ path }) => path);
     const others = files.filter((path) => !/^dist\/.*\.(js|d\.ts)$/.test(path));
     assert.deepEqual(others.sort(), [".env.example", "LICENSE", "README.md", "package.json"]);
-    for (const path of ["dist/index.js", "dist/index.d.ts", "dist/src/cli/bin.js"])
+    for (const path of ["dist/src/index.js", "dist/src/index.d.ts", "dist/src/cli/bin.js"])
       assert.ok(files.includes(path), path);
     assert.deepEqual(
-      files.filter((path) =>
-        /^dist\/dev\/(api-reference|declarations|example)|^dist\/dev\/.*\.d\.ts$|test/.test(path),
-      ),
+      files.filter((path) => /^dist\/dev\/(reference\/|example)|^dist\/dev\/.*\.d\.ts$|test/.test(path)),
       [],
     );
   });
