@@ -23,7 +23,7 @@ import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
 import { type Findings, upstreamAccessToken, verifyAccessToken } from "../resource/access-token.ts";
 import { bearerAuth } from "../resource/bearer-authentication.ts";
-import { packageVersion } from "../runtime/package.ts";
+import { packageManifest } from "../runtime/package.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
 import { traceRequests } from "../telemetry/spans.ts";
@@ -74,7 +74,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       ...conversation,
       features,
       name: brand.name,
-      version: packageVersion(),
+      version: packageManifest().version,
       resource,
       usualScopes: catalogue.usual,
       listAll: config.listed === "all",

@@ -43,7 +43,7 @@ export function adminProcess(cluster: Cluster, environment: Record<string, strin
   };
 }
 
-export const program = () => builtProgram("admin");
+export const program = () => builtProgram("src/cli/admin");
 
 export function environmentOf({
   baseUrl,

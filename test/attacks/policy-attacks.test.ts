@@ -399,7 +399,7 @@ describe("the audit log", () => {
   test("a named pipe that nobody reads does not stop the start without a word", async () => {
     const path = join(mkdtempSync(join(tmpdir(), "audit-")), "pipe");
     execFileSync("mkfifo", [path]);
-    const script = `import { openAuditStream } from ${JSON.stringify(builtProgram("audit"))};
+    const script = `import { openAuditStream } from ${JSON.stringify(builtProgram("src/audit/audit"))};
       try { openAuditStream({ destination: ${JSON.stringify(path)}, arguments: false }, { error() {} }); } catch {}
       process.exit(7);`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", script]);

@@ -23,7 +23,7 @@ async function run(environment: Record<string, string>, ...args: string[]) {
   const port = await freePort();
   // Modules of tools are TypeScript.
   const loader = args.includes("--tools") ? ["--import", "tsx"] : [];
-  const child = spawn(process.execPath, [...loader, builtProgram("dev/demo"), ...args], {
+  const child = spawn(process.execPath, [...loader, builtProgram("dev/demo/demo"), ...args], {
     env: { PATH: process.env.PATH, PORT: String(port), ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });

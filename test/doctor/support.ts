@@ -132,7 +132,7 @@ export async function runDoctor(
   stdin = "",
 ): Promise<Run> {
   const folder = mkdtempSync(join(tmpdir(), "doctor-"));
-  const child = spawn(process.execPath, [builtProgram("doctor"), ...args], {
+  const child = spawn(process.execPath, [builtProgram("src/cli/doctor"), ...args], {
     cwd: folder,
     env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "off", ...environment },
   });

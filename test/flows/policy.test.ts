@@ -312,7 +312,7 @@ describe("npm run admin -- policy explain", () => {
   );
   const run = promisify(execFile);
   const admin = async (env: Record<string, string>, ...args: string[]) =>
-    run(process.execPath, [builtProgram("admin"), "policy", "explain", ...args], {
+    run(process.execPath, [builtProgram("src/cli/admin"), "policy", "explain", ...args], {
       env: {
         PATH: process.env.PATH,
         BASE_URL: "http://localhost:1",

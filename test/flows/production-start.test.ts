@@ -27,7 +27,7 @@ describe("npm start", () => {
   });
 
   function start(environment: Record<string, string>) {
-    const child = spawn(process.execPath, [builtProgram("main")], {
+    const child = spawn(process.execPath, [builtProgram("src/cli/start")], {
       cwd: elsewhere,
       env: { PATH: process.env.PATH, ...environment },
       stdio: ["ignore", "pipe", "pipe"],

@@ -51,7 +51,7 @@ async function finish(child: ChildProcess): Promise<Run> {
 }
 
 function walkThrough(url: string, env: Record<string, string> = {}): Promise<Run> {
-  return finish(start("dev/walkthrough", { URL: url, ...env }));
+  return finish(start("dev/walkthrough/walkthrough", { URL: url, ...env }));
 }
 
 /** Reads on until the output matches; what was read before stays read. */
@@ -109,7 +109,7 @@ describe("walkthrough against the demo", () => {
 
   before(async () => {
     const port = await freePortPair();
-    const demo = start("dev/demo", { PORT: String(port), LOG_LEVEL: "error" });
+    const demo = start("dev/demo/demo", { PORT: String(port), LOG_LEVEL: "error" });
     demo.stderr!.resume();
     printed = await waitFor(demo, /demo is running.*Ctrl\+C/s);
     demo.stdout!.resume();
@@ -168,7 +168,7 @@ describe("walkthrough against the demo", () => {
 
   test("a person can sign in, and can say no", async () => {
     for (const approve of [true, false]) {
-      const child = start("dev/walkthrough", { URL: url, AUTO: "0" });
+      const child = start("dev/walkthrough/walkthrough", { URL: url, AUTO: "0" });
       const address = await waitFor(child, /http:\S+\/authorize\?\S+(?=\n)/);
       const browser = new Browser({ stopAt: ({ hostname }) => hostname === "127.0.0.1" });
       const answer = await signIn(browser, address, { approve });

@@ -72,7 +72,7 @@ describe("drift", () => {
 });
 
 describe("npm run manifest", () => {
-  const command = builtProgram("manifest");
+  const command = builtProgram("src/cli/manifest");
   const environment = { PATH: process.env.PATH };
   const cwd = mkdtempSync(join(tmpdir(), "manifest-"));
   const run = (...args: string[]) =>

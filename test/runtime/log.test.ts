@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { builtProgram } from "../support/built-program.ts";
 
 function run(script: string) {
-  const program = `import { createLog } from ${JSON.stringify(builtProgram("log"))}; const log = createLog("info"); ${script}`;
+  const program = `import { createLog } from ${JSON.stringify(builtProgram("src/runtime/log"))}; const log = createLog("info"); ${script}`;
   return spawn(process.execPath, ["--input-type=module", "-e", program], {
     stdio: ["ignore", "pipe", "inherit"],
   });

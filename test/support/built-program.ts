@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 let isBuilt = false;
 
-/** @returns the path of the program, such as `admin` or `dev/demo`; dist/ is made anew if src/ has changed */
+/** @returns the path of the program, such as `src/cli/admin` or `dev/demo/demo`; dist/ is made anew if its sources have changed */
 export function builtProgram(name: string): string {
   buildOnce();
   const path = fileURLToPath(new URL(`../../dist/${name}.js`, import.meta.url));
@@ -20,6 +20,6 @@ export function buildOnce(): void {
   if (isBuilt) return;
   const script = fileURLToPath(new URL("../../scripts/build.js", import.meta.url));
   const { status, stdout, stderr } = spawnSync(process.execPath, [script], { encoding: "utf8" });
-  if (status !== 0) throw new Error(`src/ does not compile:\n${stdout}${stderr}`);
+  if (status !== 0) throw new Error(`The sources do not compile:\n${stdout}${stderr}`);
   isBuilt = true;
 }

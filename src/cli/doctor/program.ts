@@ -1,6 +1,5 @@
 /** The program itself: the version of Node it runs on, what it offers, its policy, and where it writes its audit log. */
 import { randomBytes } from "node:crypto";
-import { createRequire } from "node:module";
 import { pino } from "pino";
 import { readPolicy } from "../../access/live-policy.ts";
 import { createPolicy, type Policy } from "../../access/policy.ts";
@@ -10,6 +9,7 @@ import type { Config } from "../../config/config.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { type Features, knownNames } from "../../mcp/authoring/features.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import { packageManifest } from "../../runtime/package.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { buildRooms, type Rooms } from "../../server/services.ts";
 import type { Records } from "../../storage/store.ts";
@@ -24,7 +24,7 @@ export interface NodeRelease {
 /** Until when a line gets fixes of security is nothing that a program knows; whether it is one of those that do, Node says. */
 export function checkNode({ version, lts }: NodeRelease): Finding {
   const check = "program.node";
-  const least: string = createRequire(import.meta.url)("../../package.json").engines.node;
+  const least: string = packageManifest().engines.node;
   const [leastMajor = 0, leastMinor = 0] = numbers(least);
   const [major = 0, minor = 0] = numbers(version);
   const install = "Install the current LTS line of Node (nodejs.org), or use the container image.";
