@@ -201,22 +201,22 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   for (const [whose, options] of [
-    ["a user", () => ["--user", "judy"]],
+    ["a user", () => ["--user", "nadia"]],
     ["a client", ({ client_id }: Registered) => ["--client", client_id]],
-    ["a client, of a user", ({ client_id }: Registered) => ["--client", client_id, "--user", "judy"]],
+    ["a client, of a user", ({ client_id }: Registered) => ["--client", client_id, "--user", "nadia"]],
   ] as const)
     test(`a sign-in that is under way opens nothing, although ${whose} had nothing yet`, async () => {
       const client = await register(cluster.baseUrl);
       const browser = new Browser({
         stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
       });
-      const callback = await signIn(browser, authorizeUrl(cluster.baseUrl, client), { login: "judy" });
+      const callback = await signIn(browser, authorizeUrl(cluster.baseUrl, client), { login: "nadia" });
       const { code, stderr } = await admin(["grants", "revoke", ...options(client), "--yes"]);
       assert.equal(code, 2, "there is no grant");
       assert.match(stderr, /under way opens nothing any more/);
       const { redirectedTo } = await browser.get(callback);
       assert.equal(redirectedTo?.searchParams.get("error"), "access_denied");
-      const again = await signInForTokens(cluster.baseUrl, client, { login: "judy" });
+      const again = await signInForTokens(cluster.baseUrl, client, { login: "nadia" });
       assert.deepEqual(await statuses(again), [200, 200], "the next one does");
     });
 
