@@ -20,11 +20,18 @@ export function healthRoutes(records: Records, lifecycle: Lifecycle): Router {
     );
     if (trouble === undefined) return void res.json({ status: "ok", store: "ok" });
     res.locals.reason = trouble.reason;
+    if (STOPS_WRITING_ALONE.has(trouble.reason)) return void res.json({ status: "ok", ...trouble });
     res.status(503).json({ status: "unavailable", ...trouble });
   });
   router.all(["/healthz", "/readyz"], refuseOtherMethods("GET"));
   return router;
 }
+
+/**
+ * Calls of live sessions only read. The store is the same for every replica: to send none of them a request would end those
+ * calls as well, and help nobody.
+ */
+const STOPS_WRITING_ALONE = new Set(["redis_full", "redis_not_writable"]);
 
 /** The operator reads here what the log and the doctor say, too. */
 function troubleOf(error: unknown): { store: string; reason: string; says?: string; fix?: string } {

@@ -54,11 +54,18 @@ const readiness = async ({ baseUrl }: Stage) => {
   return { status: response.status, body: (await response.json()) as Partial<Trouble> };
 };
 
-const ready = (stage: Stage) => until("ready", async () => (await readiness(stage)).status === 200);
+const ready = (stage: Stage) =>
+  until("ready, and nothing wrong", async () => {
+    const { status, body } = await readiness(stage);
+    return status === 200 && body.reason === undefined;
+  });
 
-async function notReady(stage: Stage, reason: string): Promise<Trouble> {
-  await until(`not ready: ${reason}`, async () => (await readiness(stage)).body.reason === reason);
-  const { body } = await readiness(stage);
+const notReady = (stage: Stage, reason: string) => saysOf(stage, reason, 503);
+
+async function saysOf(stage: Stage, reason: string, expected: number): Promise<Trouble> {
+  await until(`${reason} is said`, async () => (await readiness(stage)).body.reason === reason);
+  const { status, body } = await readiness(stage);
+  assert.equal(status, expected);
   await until("the log says the same", async () =>
     stage.log.some((line) => line.reason === reason && String(line.msg).includes(body.fix ?? "nothing")),
   );
@@ -145,11 +152,11 @@ describe("a Redis that refuses", { skip: skipWithoutRedisServer() }, () => {
   const config = (redis: TestRedis, name: string, value: string) =>
     tellRedis(redis.url, "CONFIG", "SET", name, value);
 
-  test("is full: not ready, although nobody writes, until there is room", async (t) => {
+  test("is full: ready for calls, and says so although nobody writes, until there is room", async (t) => {
     const redis = await startRedis({ args: ["--maxmemory-policy", "noeviction"] });
     const stage = await serverFor(t, redis);
     await config(redis, "maxmemory", "1");
-    const { fix } = await notReady(stage, "redis_full");
+    const { fix } = await saysOf(stage, "redis_full", 200);
     assert.match(fix, /Raise its maxmemory/);
     const { status, body } = await registering(stage);
     assert.deepEqual(
@@ -161,11 +168,11 @@ describe("a Redis that refuses", { skip: skipWithoutRedisServer() }, () => {
     await signsIn(stage);
   });
 
-  test("has too few replicas to write: not ready until it has them", async (t) => {
+  test("has too few replicas to write: ready for calls, and says so until it has them", async (t) => {
     const redis = await startRedis();
     const stage = await serverFor(t, redis);
     await config(redis, "min-replicas-to-write", "1");
-    assert.match((await notReady(stage, "redis_not_writable")).fix, /min-replicas-to-write/);
+    assert.match((await saysOf(stage, "redis_not_writable", 200)).fix, /min-replicas-to-write/);
     await config(redis, "min-replicas-to-write", "0");
     await ready(stage);
     await signsIn(stage);

@@ -17,8 +17,14 @@ const NEVER_A_PAGE = new Set([
   "unsupported_grant_type",
 ]);
 
-const ROOMS = ["authorization", "connections", "policy"];
-const FILES = ["oauth/requests.ts", "http/methods.ts", "http/same-origin.ts", "app.ts"];
+const ROOMS = ["authorization", "login", "account", "access"];
+const FILES = [
+  "oauth/requests.ts",
+  "http/methods.ts",
+  "http/same-origin.ts",
+  "logout/front-channel.ts",
+  "server/mount.ts",
+];
 
 function sources(): string[] {
   const ofRooms = ROOMS.flatMap((room) =>
