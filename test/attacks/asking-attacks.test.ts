@@ -18,6 +18,7 @@ import {
   reply,
   type Session,
 } from "../support/asking.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   callTool,
   postJson,
@@ -257,7 +258,7 @@ describe("a call that asks", () => {
     });
     await call.next();
     await call.leave();
-    await until(() => toldTheGone !== undefined);
+    await eventually("it is told", () => toldTheGone !== undefined);
     assert.deepEqual(
       (await toldTheGone).map(({ status }) => status),
       ["fulfilled", "fulfilled"],
@@ -348,8 +349,3 @@ describe("an outage of the store while a call asks", () => {
     assert.ok(stage.log.some(({ reason, tool }) => reason === "tool_failed" && tool === "asks_both"));
   });
 });
-
-async function until(isSo: () => boolean): Promise<void> {
-  for (let attempt = 0; attempt < 200 && !isSo(); attempt++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-}

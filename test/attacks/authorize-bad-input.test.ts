@@ -14,6 +14,7 @@ import {
   signInForTokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
+import { writesDuring } from "../support/recorded-writes.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
 import {
   assertPage,
@@ -399,25 +400,13 @@ describe("bad input at /authorize", () => {
   });
 
   test("asking writes nothing and issues nothing: a link opened many times leaves no trace", async () => {
-    const writes: string[] = [];
-    const { put, replace } = stage.records;
-    stage.records.put = (key, ...rest) => {
-      writes.push(key);
-      return put(key, ...rest);
-    };
-    stage.records.replace = (key, ...rest) => {
-      writes.push(key);
-      return replace(key, ...rest);
-    };
-    try {
+    const writes = await writesDuring(stage.records, async () => {
       for (let time = 0; time < 5; time++) {
         await knock(urlWith({}));
         await knock(urlWith({ response_type: "token" }));
         await knock(urlWith({}), { method: "HEAD" });
       }
-    } finally {
-      Object.assign(stage.records, { put, replace });
-    }
+    });
     assert.deepEqual(writes, []);
   });
 

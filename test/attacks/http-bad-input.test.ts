@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { authorizeUrl, callTool, register, signInForTokens } from "../support/oauth-client.ts";
+import { writesDuring } from "../support/recorded-writes.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
 import {
   assertPage,
@@ -171,17 +172,7 @@ describe("bad input over HTTP", () => {
   ];
 
   test("HEAD and OPTIONS end in no 5xx anywhere, have no body to read, and change nothing", async () => {
-    const changed: string[] = [];
-    const { put, replace } = stage.records;
-    stage.records.put = (key, ...rest) => {
-      changed.push(key);
-      return put(key, ...rest);
-    };
-    stage.records.replace = (key, ...rest) => {
-      changed.push(key);
-      return replace(key, ...rest);
-    };
-    try {
+    const changed = await writesDuring(stage.records, async () => {
       for (const path of EVERYWHERE) {
         const head = await knock(stage.baseUrl + path, { method: "HEAD" });
         assert.equal(head.text, "", path);
@@ -191,9 +182,7 @@ describe("bad input over HTTP", () => {
           assert.equal(options.headers.get("access-control-allow-credentials"), null, path);
         }
       }
-    } finally {
-      Object.assign(stage.records, { put, replace });
-    }
+    });
     assert.deepEqual(changed, []);
   });
 

@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { createHmac, randomUUID } from "node:crypto";
 import { after, afterEach, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { decodeJwt, exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from "jose";
+import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
@@ -146,9 +146,9 @@ describe("what the identity provider signed", () => {
     await assert.rejects(signingIn, /Signing in failed/);
     const line = () =>
       stage.log.slice(from).find(({ msg, path }) => msg === "request" && path === "/auth/callback");
-    for (let attempt = 0; line() === undefined && attempt < 100; attempt++) await delay(5);
-    assert.equal(line()?.reason, "upstream_refused");
-    assert.match(String(line()?.cause), cause);
+    const { reason, cause: logged } = await eventually("a line of the log", line);
+    assert.equal(reason, "upstream_refused");
+    assert.match(String(logged), cause);
   }
 
   describe("of a sign-out", () => {

@@ -9,7 +9,7 @@ import { after, before, describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { z } from "zod";
-import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/access/policy.ts";
+import { createPolicy, DEFAULT_CLAIMS } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
@@ -36,6 +36,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
+import { replaceablePolicy } from "../support/replaceable-policy.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
@@ -205,22 +206,13 @@ describe("a running call", redis, () => {
   const lines: Array<Record<string, unknown>> = [];
   let stage: Stage;
   let other: string;
-  let inForce: Policy = open;
-  const policy: Policy = {
-    admits: (asker) => inForce.admits(asker),
-    scope: (asker, scope) => inForce.scope(asker, scope),
-    feature: (asker, feature) => inForce.feature(asker, feature),
-    ruleset: (asker) => inForce.ruleset(asker),
-    explain: (asker, feature) => inForce.explain(asker, feature),
-    claimsAsked: () => inForce.claimsAsked(),
-    unansweredBy: (claims) => inForce.unansweredBy(claims),
-  };
+  const rules = replaceablePolicy(open);
 
   before(async () => {
     stage = await startStage({
       redisUrl: redis.url ?? "",
       tools: [...tools, ...(await existingTools())],
-      policy,
+      policy: rules.policy,
       character: { accessTokenSeconds: 4_000 },
       environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
       auditStream: { write: (line) => lines.push(JSON.parse(line)) },
@@ -327,13 +319,13 @@ describe("a running call", redis, () => {
     "the policy does not let its user in any more": {
       reason: "denied_by_policy",
       status: 401,
-      end: () => (inForce = createPolicy({ default: "deny", claims: DEFAULT_CLAIMS, rules: [] })),
+      end: () => (rules.inForce = createPolicy({ default: "deny", claims: DEFAULT_CLAIMS, rules: [] })),
     },
     "the policy denies the scope that it needs": {
       reason: "denied_by_policy",
       // Who would be challenged for what is denied would ask in vain.
       status: 200,
-      end: () => (inForce = strict("rules:\n  - name: dry\n    deny: { scopes: [weather:read] }\n")),
+      end: () => (rules.inForce = strict("rules:\n  - name: dry\n    deny: { scopes: [weather:read] }\n")),
     },
     "the provider takes the scope away": {
       reason: "insufficient_scope",
@@ -390,7 +382,7 @@ describe("a running call", redis, () => {
         assert.ok(requests.length >= underWay.length);
       } finally {
         stage.clock.ahead = 0;
-        inForce = open;
+        rules.inForce = open;
         stage.identityProvider.changeUser("alice", { permissions: ["weather:read"] });
       }
     });

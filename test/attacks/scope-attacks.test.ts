@@ -12,6 +12,7 @@ import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
 import { signIn } from "../support/browser.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   authorize,
   authorizeUrl,
@@ -256,7 +257,7 @@ describe("attacks on scopes", () => {
     test("requireScopes after the client went away: refused, written down, no error", async () => {
       const from = stage.log.length;
       await onSocket(httpMessage(bob, JSON.stringify(call("step", { ms: 100 }))), () => false, 30);
-      for (let tries = 0; lines.length < 2 && tries < 200; tries++) await delay(5);
+      await eventually("two lines of the log", () => lines.length >= 2);
       assert.deepEqual(
         lines.map(({ tool, reason }) => [tool, reason]),
         [

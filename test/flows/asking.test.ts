@@ -26,6 +26,7 @@ import {
   openCall,
   reply,
 } from "../support/asking.ts";
+import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
@@ -310,9 +311,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     await call.next();
     assert.equal((await questions()).length, 1);
     await call.leave();
-    for (let attempt = 0; attempt < 200 && (await questions()).length > 0; attempt++)
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.deepEqual(await questions(), []);
+    await eventually("the question is forgotten", async () => (await questions()).length === 0);
 
     async function questions(): Promise<string[]> {
       const found: string[] = [];

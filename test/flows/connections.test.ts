@@ -4,6 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { endEntry, entriesOn, openConnections, textOf } from "../support/connections.ts";
+import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorizeUrl,
@@ -42,14 +43,6 @@ for (const store of ["memory", "redis"] as const)
 
     const isGood = async (accessToken: string) =>
       (await callTool(stage.url, accessToken, "whoami")).status === 200;
-
-    async function until(condition: () => boolean, what: string): Promise<void> {
-      for (let attempt = 0; attempt < 100; attempt++) {
-        if (condition()) return;
-        await delay(20);
-      }
-      throw new Error(`within 2 s it did not happen that ${what}`);
-    }
 
     test("end all: what is signed in just before the store knows of it ends, too", async () => {
       const client = await register(stage.baseUrl, { client_name: "Late" });
@@ -129,9 +122,8 @@ for (const store of ["memory", "redis"] as const)
       stage.clock.ahead = 0;
       assert.ok(await stage.grantOf(others.access_token), "the other client's is not touched");
       assert.equal(await isGood(bobs.access_token), true, "nor the other user's");
-      await until(
-        () => upstream.seen.some(({ path }) => path.includes("revocation")),
-        "the provider was told to forget its refresh token",
+      await eventually("the provider was told to forget its refresh token", () =>
+        upstream.seen.some(({ path }) => path.includes("revocation")),
       );
       const ended = stage.log.find(
         ({ audit, reason, subject }) =>
@@ -333,9 +325,8 @@ for (const store of ["memory", "redis"] as const)
       const discovery = await fetch(`${stage.identityProvider.issuer}/.well-known/openid-configuration`);
       const { end_session_endpoint } = (await discovery.json()) as { end_session_endpoint: string };
       await browser.submit(await browser.get(end_session_endpoint), { logout: "yes" });
-      await until(
-        () => stage.log.some(({ reason }) => reason === "backchannel_logout"),
-        "the provider reported it",
+      await eventually("the provider reported it", () =>
+        stage.log.some(({ reason }) => reason === "backchannel_logout"),
       );
       assert.doesNotMatch((await browser.get(`${stage.baseUrl}/connections`)).body, /Signed in as/);
       assert.match(

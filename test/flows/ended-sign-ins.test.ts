@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt, type JWTPayload } from "jose";
 import { Browser } from "../support/browser.ts";
+
+<<<<<<< HEAD
+
 import { endEntry, openConnections } from "../support/connections.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -17,32 +20,32 @@ import {
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
 
+=======
+
+import type { FaultyProxy } from "../support/faulty-proxy.ts";
+import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
+import type { Sign } from "../support/provider-key.ts";
+import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
+import type { Stage } from "../support/test-server.ts";
+
+>>>>>>> w/fast
+
 describe("a sign-out while a sign-in is under way", () => {
   let stage: Stage;
   let upstream: FaultyProxy;
   let client: Registered;
   let sign: Sign;
+  let report: ReportingStage["report"];
+  let close: ReportingStage["close"];
   before(async () => {
-    upstream = await startFaultyProxy();
-    sign = await publishKey(upstream);
-    stage = await startStage({ throughProxy: upstream });
-    client = await register(stage.baseUrl);
+    ({ stage, upstream, client, sign, report, close } = await startReportingStage());
   });
   afterEach(() => {
     upstream.rewrite = undefined;
   });
-  after(async () => {
-    await stage.close();
-    await upstream.close();
-  });
+  after(() => close());
 
   const seconds = () => Math.floor(Date.now() / 1000);
-
-  async function report(who: { sub?: string; sid?: string }): Promise<void> {
-    const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who));
-    const answer = await postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
-    assert.equal(answer.status, 200);
-  }
 
   /** Authenticated at the provider, whose ID token will say this as well; `finish` lets the browser come back. */
   async function begin(login: string, says: JWTPayload): Promise<() => Promise<string>> {

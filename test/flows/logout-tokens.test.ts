@@ -3,42 +3,26 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt } from "jose";
 import { openConnections } from "../support/connections.ts";
-import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
-import {
-  callTool,
-  newBrowser,
-  postForm,
-  type Registered,
-  register,
-  signInForTokens,
-} from "../support/oauth-client.ts";
-import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import type { FaultyProxy } from "../support/faulty-proxy.ts";
+import { callTool, newBrowser, type Registered, signInForTokens } from "../support/oauth-client.ts";
+import type { Sign } from "../support/provider-key.ts";
+import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
+import type { Stage } from "../support/test-server.ts";
 
 describe("a logout token", () => {
   let stage: Stage;
   let upstream: FaultyProxy;
   let client: Registered;
   let sign: Sign;
+  let report: ReportingStage["report"];
+  let close: ReportingStage["close"];
   before(async () => {
-    upstream = await startFaultyProxy();
-    sign = await publishKey(upstream);
-    stage = await startStage({ throughProxy: upstream });
-    client = await register(stage.baseUrl);
+    ({ stage, upstream, client, sign, report, close } = await startReportingStage());
   });
   afterEach(() => {
     upstream.rewrite = undefined;
   });
-  after(async () => {
-    await stage.close();
-    await upstream.close();
-  });
-
-  async function report(who: { sub?: string; sid?: string }): Promise<void> {
-    const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who));
-    const answer = await postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
-    assert.equal(answer.status, 200);
-  }
+  after(() => close());
 
   /** As a provider says it whose tokens name these sessions; undefined: none. */
   function namingSessions(inIdToken: unknown, inAccessToken?: string): void {

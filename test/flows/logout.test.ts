@@ -4,10 +4,10 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import type { Browser } from "../support/browser.ts";
+import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,
   callTool,
@@ -56,7 +56,7 @@ describe("logout", () => {
     );
     const page = await browser.get(end_session_endpoint);
     await browser.submit(page, { logout: "yes" });
-    for (let i = 0; i < 100 && logoutTokens.length === 0; i++) await delay(20);
+    await eventually("the provider reports it", () => logoutTokens.length > 0);
   }
 
   async function isAlive(accessToken: string): Promise<boolean> {

@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { builtProgram } from "../support/built-program.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register, rpc } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
@@ -85,9 +86,12 @@ describe("npm start", () => {
     const [port, issuerPort] = [await freePort(), await freePort()];
     const baseUrl = `http://localhost:${port}`;
     const { child, output } = start(environment(port, `http://localhost:${issuerPort}`, redis.url));
-    await until(() => output.text.includes("Listening"));
+    await eventually("it listens", () => output.text.includes("Listening"));
     assert.match(output.text, new RegExp(`register at the identity provider: ${baseUrl}/auth/callback`));
-    await until(() => output.text.includes("discovery_failed") && output.text.includes("redis_unavailable"));
+    await eventually(
+      "it misses both",
+      () => output.text.includes("discovery_failed") && output.text.includes("redis_unavailable"),
+    );
 
     assert.equal((await fetch(`${baseUrl}/healthz`)).status, 200);
     assert.equal((await fetch(`${baseUrl}/readyz`)).status, 503);
@@ -97,7 +101,7 @@ describe("npm start", () => {
     assert.ok(Number(undecided.headers.get("retry-after")) > 0);
 
     await redis.restart();
-    await until(async () => (await fetch(`${baseUrl}/readyz`)).status === 200);
+    await eventually("it is ready", async () => (await fetch(`${baseUrl}/readyz`)).status === 200);
     assert.equal((await rpc(`${baseUrl}/mcp`, token, "tools/list")).status, 401);
 
     // Sign-in needs the provider, and nobody is asked for consent before it is there.
@@ -114,14 +118,17 @@ describe("npm start", () => {
       scopes: ["weather:read"],
       users: [ALICE],
     });
-    await until(async () => (await browser.get(authorizeUrl(baseUrl, client))).status === 200);
+    await eventually(
+      "the provider is there",
+      async () => (await browser.get(authorizeUrl(baseUrl, client))).status === 200,
+    );
     const consent = await browser.get(authorizeUrl(baseUrl, client));
     const login = await browser.submit(consent, {}, { button: "approve" });
     assert.match(login.body, /name="login"/);
 
     const slow = await slowRequest(port);
     child.kill("SIGTERM");
-    await until(() => output.text.includes("Stopping"));
+    await eventually("it stops", () => output.text.includes("Stopping"));
     await assert.rejects(fetch(`${baseUrl}/healthz`), "it accepts nothing new");
     assert.match(await slow.finish(), /^HTTP\/1\.1 201 /, "what was in flight is finished");
     const [code] = await once(child, "close");
@@ -169,12 +176,4 @@ async function slowRequest(port: number): Promise<{ finish(): Promise<string> }>
       return answer;
     },
   };
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let attempt = 0; attempt < 400; attempt++) {
-    if (await condition()) return;
-    await delay(50);
-  }
-  throw new Error("What was waited for did not happen within 20 s");
 }

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
-import { createPolicy, DEFAULT_CLAIMS, type Policy } from "../../src/access/policy.ts";
+import { createPolicy, DEFAULT_CLAIMS } from "../../src/access/policy.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { getAccessToken } from "../../src/resource/access-token-context.ts";
 import { callTool, type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
+import { replaceablePolicy } from "../support/replaceable-policy.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
 
 const redis = await redisForTests();
@@ -38,20 +39,10 @@ const open = createPolicy({ default: "allow", claims: DEFAULT_CLAIMS, rules: [] 
 describe("the warm path", redis, () => {
   let stage: Stage;
   let client: Registered;
-  let inForce: Policy = open;
-  // As a policy file that is read again does it.
-  const policy: Policy = {
-    admits: (asker) => inForce.admits(asker),
-    scope: (asker, scope) => inForce.scope(asker, scope),
-    feature: (asker, feature) => inForce.feature(asker, feature),
-    ruleset: (asker) => inForce.ruleset(asker),
-    explain: (asker, feature) => inForce.explain(asker, feature),
-    claimsAsked: () => inForce.claimsAsked(),
-    unansweredBy: (claims) => inForce.unansweredBy(claims),
-  };
+  const rules = replaceablePolicy(open);
 
   before(async () => {
-    stage = await startStage({ redisUrl: redis.url ?? "", policy, tools: [greedy] });
+    stage = await startStage({ redisUrl: redis.url ?? "", policy: rules.policy, tools: [greedy] });
     client = await register(stage.baseUrl);
   });
   after(() => stage.close());
@@ -118,10 +109,10 @@ describe("the warm path", redis, () => {
       (await callTool(stage.url, token, "current_weather", { city: "Berlin" })).status;
     assert.equal(await called(), 200);
     try {
-      inForce = createPolicy({ default: "deny", claims: DEFAULT_CLAIMS, rules: [] });
+      rules.inForce = createPolicy({ default: "deny", claims: DEFAULT_CLAIMS, rules: [] });
       assert.equal(await called(), 401, "nobody is admitted any more");
     } finally {
-      inForce = open;
+      rules.inForce = open;
     }
     assert.equal(await called(), 200);
   });

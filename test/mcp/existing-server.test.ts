@@ -8,6 +8,7 @@ import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 import { z } from "zod";
 import { featuresOf, getAccessToken, getUpstreamAccessToken, requireScopes } from "../../src/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
 import { type Stage, startStage } from "../support/test-server.ts";
 
@@ -166,10 +167,10 @@ describe("an existing server", () => {
       body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "slow" } }),
       signal: gone.signal,
     }).catch(() => {});
-    for (let attempt = 0; !seen.some(({ slow }) => slow) && attempt < 200; attempt++) await delay(10);
+    await eventually("the tool runs", () => seen.some(({ slow }) => slow));
     gone.abort();
     await answer;
-    for (let attempt = 0; cancelled.length === 0 && attempt < 200; attempt++) await delay(10);
+    await eventually("it is cancelled", () => cancelled.length > 0);
     assert.deepEqual(cancelled, ["slow"]);
   });
 });

@@ -2,7 +2,7 @@
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { setTimeout as delay } from "node:timers/promises";
+import { eventually } from "../support/eventually.ts";
 
 export interface CollectedSpan {
   name: string;
@@ -54,12 +54,10 @@ export async function startCollector(): Promise<Collector> {
     requests: [],
     fault: undefined,
     async traceWith(name) {
-      for (let attempt = 0; attempt < 200; attempt++) {
-        const found = collector.spans.find((span) => span.name === name);
-        if (found !== undefined) return collector.spans.filter(({ traceId }) => traceId === found.traceId);
-        await delay(50);
-      }
-      throw new Error(`No span ${name} within 10 s, only: ${collector.spans.map((span) => span.name)}`);
+      const found = await eventually(`a span ${name}`, () =>
+        collector.spans.find((span) => span.name === name),
+      );
+      return collector.spans.filter(({ traceId }) => traceId === found.traceId);
     },
     async close() {
       server.closeAllConnections();

@@ -26,6 +26,7 @@ import { redisRecords } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { Browser, type Page, signIn as signInWith } from "../support/browser.ts";
 import { openConnections } from "../support/connections.ts";
+import { eventually } from "../support/eventually.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import { findForms } from "../support/html-form.ts";
@@ -253,7 +254,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     const grants = encryptedStore({ ...storing, kind: "grant", schema: Grant });
     const forgetErrors = noteErrors(baseUrl);
     try {
-      await until(() => log.some((line) => line.includes("Connected to Redis")));
+      await eventually("Redis is there", () => log.some((line) => line.includes("Connected to Redis")));
       await everything();
       await delay(200); // until the last spans have left
       const headers = { authorization: `Bearer ${METRICS_TOKEN}` };
@@ -491,7 +492,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
       notePage(await new Browser().get(authorizeUrl(baseUrl, client)));
       await fetch(`${baseUrl}/auth/callback?state=${random()}&code=${code}`);
       await redis.restart();
-      await until(async () => (await fetch(`${baseUrl}/readyz`)).status === 200);
+      await eventually("it is ready", async () => (await fetch(`${baseUrl}/readyz`)).status === 200);
     }
 
     async function manage({ client_id, registration_access_token: token }: Registered): Promise<void> {
@@ -524,11 +525,3 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     };
   }
 });
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt++) {
-    if (await condition()) return;
-    await delay(50);
-  }
-  throw new Error("What was waited for did not happen within 10 s");
-}

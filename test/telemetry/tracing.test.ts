@@ -9,6 +9,7 @@ import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { getUpstreamAccessToken } from "../../src/resource/access-token-context.ts";
 import { requestFields } from "../../src/runtime/current-request.ts";
 import { serve } from "../../src/server/serve.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
@@ -171,7 +172,7 @@ describe("traces", () => {
       const startedAt = performance.now();
       for (let i = 0; i < 20; i++) assert.equal((await fetch(`${stage.baseUrl}/`)).status, 200);
       assert.ok(performance.now() - startedAt < 2_000, "requests do not wait");
-      for (let i = 0; i < 100 && lines.length === 0; i++) await delay(50);
+      await eventually("a line of the log", () => lines.length > 0);
       for (let i = 0; i < 3; i++) {
         await fetch(`${stage.baseUrl}/`);
         await delay(400);
@@ -198,11 +199,11 @@ describe("traces", () => {
     collector.fault = "refuses";
     const { lines } = await startTracing();
     await fetch(`${stage.baseUrl}/`);
-    for (let i = 0; i < 100 && lines.length === 0; i++) await delay(50);
+    await eventually("a line of the log", () => lines.length > 0);
     collector.fault = undefined;
     await fetch(`${stage.baseUrl}/`);
     await collector.traceWith("GET /");
-    for (let i = 0; i < 100 && lines.length === 1; i++) await delay(50);
+    await eventually("another line of the log", () => lines.length > 1);
     assert.match(String(lines.at(-1)?.msg), /reachable again/);
   });
 

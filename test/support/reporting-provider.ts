@@ -1,0 +1,37 @@
+/** A stage whose provider reports the sign-outs that a test wants: one of the keys that it publishes is the test's. */
+import assert from "node:assert/strict";
+import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
+import { postForm, type Registered, register } from "./oauth-client.ts";
+import { logoutClaims, publishKey, type Sign } from "./provider-key.ts";
+import { type Stage, startStage } from "./test-server.ts";
+
+export interface ReportingStage {
+  stage: Stage;
+  upstream: FaultyProxy;
+  client: Registered;
+  sign: Sign;
+  /** Says by back-channel logout that a user, or a session of theirs, has ended; it is accepted. */
+  report(who: { sub?: string; sid?: string }): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startReportingStage(): Promise<ReportingStage> {
+  const upstream = await startFaultyProxy();
+  const sign = await publishKey(upstream);
+  const stage = await startStage({ throughProxy: upstream });
+  return {
+    stage,
+    upstream,
+    client: await register(stage.baseUrl),
+    sign,
+    async report(who) {
+      const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who));
+      const answer = await postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+      assert.equal(answer.status, 200);
+    },
+    async close() {
+      await stage.close();
+      await upstream.close();
+    },
+  };
+}
