@@ -4,31 +4,19 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt, type JWTPayload } from "jose";
 import { Browser } from "../support/browser.ts";
 
-<<<<<<< HEAD
-
 import { endEntry, openConnections } from "../support/connections.ts";
-import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import type { FaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorizeUrl,
   newBrowser,
-  postForm,
   REDIRECT_URI,
   type Registered,
   redeem,
   register,
 } from "../support/oauth-client.ts";
-import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-
-=======
-
-import type { FaultyProxy } from "../support/faulty-proxy.ts";
-import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
 import type { Sign } from "../support/provider-key.ts";
 import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
-import type { Stage } from "../support/test-server.ts";
-
->>>>>>> w/fast
+import { type Stage, startStage } from "../support/test-server.ts";
 
 describe("a sign-out while a sign-in is under way", () => {
   let stage: Stage;

@@ -2,16 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-<<<<<<< HEAD
-
-import { setTimeout as delay } from "node:timers/promises";
 import { lineOf, look, NOTHING_WORKS } from "../doctor/support.ts";
-
-=======
-
 import { eventually } from "../support/eventually.ts";
-
->>>>>>> w/fast
 
 import {
   type Glewlwyd,
