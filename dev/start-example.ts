@@ -58,7 +58,7 @@ export async function startExample(
         permissions: SCOPES.filter((scope) => scope.startsWith("wiki:")),
       },
     ],
-    character: { advertisesApiScopes: true },
+    providerProfile: { advertisesApiScopes: true },
   });
   const environment = {
     ...process.env,

@@ -40,7 +40,7 @@ export {
   listRoots,
   type Returned,
 } from "./mcp/authoring/input-required.ts";
-export { type Call, ToolError } from "./mcp/authoring/request-context.ts";
+export { type Call, type RequestContext, ToolError } from "./mcp/authoring/request-context.ts";
 export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/backends/existing-server.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";

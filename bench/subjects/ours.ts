@@ -16,8 +16,8 @@ import type { AuthorizationCodeRequest } from "../../dist/src/oauth/requests.js"
 import { type Caller, withCaller } from "../../dist/src/resource/access-token-context.js";
 import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
-import { door, mount } from "../../dist/src/server/mount.js";
-import { buildRooms } from "../../dist/src/server/services.js";
+import { authenticate, mount } from "../../dist/src/server/mount.js";
+import { buildServices } from "../../dist/src/server/services.js";
 import { redisRecords } from "../../dist/src/storage/redis/redis.js";
 import { redeemCode } from "../../dist/src/token-endpoint/grant-types/authorization-code.js";
 import { forecast, toolNames } from "../tools.ts";
@@ -32,7 +32,7 @@ const { tools: count, environment, guarded } = settings<OurSettings>();
 const config = loadConfig(environment);
 const log = createLog(config.logLevel);
 if (config.store.kind !== "redis") throw new Error("The benchmark needs a real Redis");
-const rooms = buildRooms({
+const services = buildServices({
   config,
   tools: toolNames(count).map((name) =>
     defineTool({
@@ -61,12 +61,12 @@ function nobodyAsked(): RequestHandler {
     grantId: "none",
     redirectUri: "http://127.0.0.1/callback",
   });
-  const standing = rooms.permissions.standing(token, token.scopes);
+  const permissionSet = services.permissions.permissionSet(token, token.scopes);
   const caller: Caller = {
     token,
-    standing,
+    permissionSet,
     required: new Map(),
-    verify: async () => ({ token, standing: () => standing }),
+    verify: async () => ({ token, permissionSet: () => permissionSet }),
     accept: () => {},
     upstreamAccessToken: async () => "",
   };
@@ -84,10 +84,10 @@ async function moreSessions({
   accessToken: string;
   sessions: number;
 }): Promise<string[]> {
-  const template = await rooms.grants.find(readToken("access", accessToken)?.grantId ?? "");
+  const template = await services.grants.find(readToken("access", accessToken)?.grantId ?? "");
   if (template === undefined) throw new Error("There is no session to take as a model");
   const { clientId, resource, scopes, claims, renewable, upstream, code } = template;
-  const client = await rooms.clients.find(clientId);
+  const client = await services.clients.find(clientId);
   if (client === undefined) throw new Error("The model's client is not registered");
   const verifier = randomBytes(32).toString("base64url");
   const codeChallenge = createHash("sha256").update(verifier).digest("base64url");
@@ -103,7 +103,7 @@ async function moreSessions({
       tokens: upstream,
     };
     const request = { clientId, redirectUri, codeChallenge, resource, scopes, allowed: scopes };
-    const opened = await rooms.grants.open(request, login);
+    const opened = await services.grants.open(request, login);
     const asked: AuthorizationCodeRequest = {
       grant_type: "authorization_code",
       code: opened.code,
@@ -112,7 +112,7 @@ async function moreSessions({
       resource: [resource],
     };
     const issued = await redeemCode(client as AuthenticatedClient, asked, {
-      ...rooms,
+      ...services,
       lifetimes: config.lifetimes,
     });
     tokens.push(issued.access_token);
@@ -122,10 +122,10 @@ async function moreSessions({
 
 // The connection is made in the background.
 while (
-  !(await rooms.records.ping().then(
+  !(await services.records.ping().then(
     () => true,
     () => false,
   ))
 )
   await delay(20);
-listen(mount(rooms, guarded ? door(rooms) : nobodyAsked()), config.port, moreSessions);
+listen(mount(services, guarded ? authenticate(services) : nobodyAsked()), config.port, moreSessions);

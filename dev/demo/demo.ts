@@ -10,10 +10,10 @@ import { connectText } from "../../src/pages/connect-text.ts";
 import { openApp } from "../../src/server/create-app.ts";
 import { listenWith } from "../../src/server/serve.ts";
 import { loadFeatures } from "../../src/server/tools-module.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
 import { commandLine } from "../command-line.ts";
 import { demoLog } from "./log.ts";
-import { startProblem, startSurroundings, whereItIs } from "./runtime.ts";
+import { startProblem, startRuntime, whereItIs } from "./runtime.ts";
 import { DEMO_SERVER } from "./server.ts";
 import { demoPort, demoSettings } from "./settings.ts";
 
@@ -34,7 +34,7 @@ try {
 async function start(port: number, tools: string | undefined): Promise<void> {
   const { given, ignored } = demoSettings(process.env, "records are kept in memory");
   if (ignored !== undefined) console.log(ignored);
-  const { identityProvider, environment, weatherSource, offer, close } = await startSurroundings({
+  const { identityProvider, environment, weatherSource, offer, close } = await startRuntime({
     port,
     host,
     given,
@@ -51,7 +51,7 @@ async function start(port: number, tools: string | undefined): Promise<void> {
   });
   const features = await loadFeatures(config, weatherSource);
   offer(Object.keys(features.scopes));
-  const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryRecords());
+  const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryStore());
   const server = await listenWith(app, config, { stopOnSignals: false });
   console.log(instructions(config, identityProvider.issuer));
 

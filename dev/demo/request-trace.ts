@@ -24,7 +24,7 @@ export function hopLog(print: (text: string) => void, colour: boolean): { write(
     return [text(subject), client].filter((each) => each !== undefined).join(" · ") || "somebody";
   }
 
-  function hop(request: Line): string {
+  function step(request: Line): string {
     const requestId = String(request.requestId);
     const decided = decisions.get(requestId) ?? [];
     decisions.delete(requestId);
@@ -55,7 +55,7 @@ ${stack}`;
         const { requestId, clientId, clientName } = line;
         if (typeof clientId === "string" && typeof clientName === "string") names.set(clientId, clientName);
         decisions.set(String(requestId), [...(decisions.get(String(requestId)) ?? []), line]);
-      } else if (line.msg === "request") print(hop(line));
+      } else if (line.msg === "request") print(step(line));
       else if (line.level >= WARN) print(trouble(line));
     },
   };

@@ -43,7 +43,7 @@ export interface DemoSurroundings {
 }
 
 /** @throws Error with the code EADDRINUSE if one of the two ports is taken */
-export async function startSurroundings({
+export async function startRuntime({
   port,
   host,
   clientSecret,
@@ -59,7 +59,7 @@ export async function startSurroundings({
     audience: AUDIENCE,
     scopes: [],
     users: users([]),
-    character: { advertisesApiScopes: true },
+    providerProfile: { advertisesApiScopes: true },
     ...(kept && { kept }),
   });
   const weather = await startWeather(given, say);

@@ -12,21 +12,24 @@ export function readAuthorizationRequests(settings: Settings): Middleware {
     if (ctx.path === "/auth") {
       const query = new URLSearchParams(ctx.querystring);
       selectResource(settings, query);
-      if (settings.character.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
+      if (settings.providerProfile.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
       ctx.querystring = query.toString();
     }
     await next();
   };
 }
 
-function selectResource({ audience, character }: Settings, query: URLSearchParams): void {
+function selectResource({ audience, providerProfile }: Settings, query: URLSearchParams): void {
   const asked = query.getAll("resource");
   query.delete("resource");
   const known = asked.includes(audience) || query.get("audience") === audience;
-  if (character.accessTokens === "jwt" || (character.accessTokens === "jwt-when-audience" && known)) {
+  if (
+    providerProfile.accessTokens === "jwt" ||
+    (providerProfile.accessTokens === "jwt-when-audience" && known)
+  ) {
     query.append("resource", audience);
   }
-  if (character.unknownResource === "refused") {
+  if (providerProfile.unknownResource === "refused") {
     for (const resource of asked) if (resource !== audience) query.append("resource", resource);
   }
 }
@@ -40,10 +43,10 @@ function allowOfflineAccess(query: URLSearchParams): void {
 }
 
 /** oidc-provider takes a secret from a header, too, wherever it takes one from the body. */
-export function refuseBasic({ character }: Settings): Middleware {
+export function refuseBasic({ providerProfile }: Settings): Middleware {
   return async (ctx, next) => {
     const isRefused =
-      character.clientAuthentication === "post" &&
+      providerProfile.clientAuthentication === "post" &&
       ctx.path.startsWith("/token") &&
       /^Basic /i.test(ctx.get("authorization"));
     if (!isRefused) return await next();
@@ -54,23 +57,23 @@ export function refuseBasic({ character }: Settings): Middleware {
 }
 
 /** What is advertised, and that a refresh does not repeat a refresh token which stays the same. */
-export function writeAnswers({ scopes, character }: Settings): Middleware {
+export function writeAnswers({ scopes, providerProfile }: Settings): Middleware {
   return async (ctx, next) => {
     await next();
     if (!ctx.oidc || !isRecord(ctx.body)) return;
     if (ctx.oidc.route === "discovery") {
       ctx.body.scopes_supported = [
-        ...standardScopes(character),
-        ...(character.advertisesApiScopes ? scopes : []),
+        ...standardScopes(providerProfile),
+        ...(providerProfile.advertisesApiScopes ? scopes : []),
       ];
       delete ctx.body.userinfo_signing_alg_values_supported;
-      if (!character.advertisesClientAuthentication) {
+      if (!providerProfile.advertisesClientAuthentication) {
         delete ctx.body.token_endpoint_auth_methods_supported;
         delete ctx.body.revocation_endpoint_auth_methods_supported;
       }
     }
     const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
-    if (refreshed && ["static", "with-access-type"].includes(character.refreshTokens))
+    if (refreshed && ["static", "with-access-type"].includes(providerProfile.refreshTokens))
       delete ctx.body.refresh_token;
   };
 }
@@ -80,14 +83,14 @@ export function writeAnswers({ scopes, character }: Settings): Middleware {
  * Entra only one for Graph.
  */
 export function acceptJwtAtUserinfo(
-  { directory, character }: Settings,
+  { directory, providerProfile }: Settings,
   issuer: string,
   signingKey: JWK,
 ): Middleware {
   const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
   return async (ctx, next) => {
     const token = /^Bearer (\S+\.\S+\.\S+)$/i.exec(ctx.get("authorization"))?.[1];
-    const isOpen = ctx.path === "/me" && character.accessTokenSubject === "same";
+    const isOpen = ctx.path === "/me" && providerProfile.accessTokenSubject === "same";
     const verified =
       isOpen && token ? await jwtVerify(token, keys, { issuer }).catch(() => undefined) : undefined;
     if (!verified?.payload.sub) return next();

@@ -25,7 +25,7 @@ export function expect(
 }
 
 export interface Trace {
-  hop(title: string): void;
+  step(title: string): void;
   request(method: string, url: string, parameters?: Readonly<Record<string, string>>): void;
   answer(status: string, parameters?: Readonly<Record<string, string>>): void;
   /** One request of the browser, in one line. */
@@ -64,7 +64,7 @@ export function createTrace(print: (line: string) => void, complain: typeof prin
   }
 
   return {
-    hop(text) {
+    step(text) {
       number += 1;
       title = text;
       print(`\n${paint("bold", `${String(number).padStart(2)}. ${text}`)}`);

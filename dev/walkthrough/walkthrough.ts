@@ -35,36 +35,36 @@ async function walkThrough({ url, automatic, login }: Settings, trace: Trace): P
   trace.show(`An MCP client signs in at ${url} and calls its tools.`);
   const walk: Walk = { send: createSend(trace), trace, url };
 
-  trace.hop("Knock without a token");
+  trace.step("Knock without a token");
   const challenge = await knock(walk);
-  trace.hop("Ask the resource who issues its tokens");
+  trace.step("Ask the resource who issues its tokens");
   const resource = await readResourceMetadata(walk, challenge.resource_metadata);
-  trace.hop("Ask the authorization server what it offers");
+  trace.step("Ask the authorization server what it offers");
   const [issuer] = resource.authorization_servers;
   const server = await readServerMetadata(walk, issuer);
 
-  trace.hop("Register as a client");
+  trace.step("Register as a client");
   const loopback = await listenOnLoopback();
   try {
     const { redirectUri } = loopback;
     const clientId = await register(walk, server, redirectUri);
     const { scope } = challenge;
     const authorization = newAuthorization({ clientId, redirectUri, resource: resource.resource, scope });
-    trace.hop("Send the browser: consent, login, and back");
+    trace.step("Send the browser: consent, login, and back");
     const came = await signIn(walk, server, authorization, loopback, { automatic, login });
-    trace.hop("Read the answer the browser brought");
+    trace.step("Read the answer the browser brought");
     const code = checkRedirect(walk, issuer, authorization, came);
-    trace.hop("Exchange the code for tokens");
+    trace.step("Exchange the code for tokens");
     const tokens = await redeemCode(walk, server, authorization, code);
 
     const client = createMcpClient(walk.send, url, tokens.access_token);
-    trace.hop("Initialize MCP (2025-11-25: with a handshake)");
+    trace.step("Initialize MCP (2025-11-25: with a handshake)");
     await shakeHands(walk, client);
-    trace.hop("List the tools (2025-11-25)");
+    trace.step("List the tools (2025-11-25)");
     const names = await listTools(walk, client);
-    trace.hop("Discover and list (2026-07-28: every request stands alone)");
+    trace.step("Discover and list (2026-07-28: every request stands alone)");
     await discover(walk, client, names);
-    trace.hop("Call the tools");
+    trace.step("Call the tools");
     await callTools(walk, client, names, {
       clientId,
       grantedScope: tokens.scope ?? "",
@@ -72,11 +72,11 @@ async function walkThrough({ url, automatic, login }: Settings, trace: Trace): P
       resource,
     });
 
-    trace.hop("Refresh the tokens");
+    trace.step("Refresh the tokens");
     const renewed = await refresh(walk, server, authorization, tokens, names.includes("whoami"));
-    trace.hop("Use the replaced refresh token once more, as after a lost answer");
+    trace.step("Use the replaced refresh token once more, as after a lost answer");
     await refreshAgain(walk, server, authorization, tokens, renewed);
-    trace.hop("Sign out: revoke, and knock again");
+    trace.step("Sign out: revoke, and knock again");
     await revoke(walk, server, authorization, renewed);
   } finally {
     loopback.close();

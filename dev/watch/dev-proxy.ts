@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 
-export interface Front {
+export interface DevProxy {
   /** From here on requests wait, until one of the others is called. */
   hold(): void;
   forwardTo(port: number): void;
@@ -19,11 +19,11 @@ export interface Front {
 type Behind = { port: number } | { problem: string };
 
 /** Listens on this computer only. Requests wait from the start. */
-export async function startFront(port: number): Promise<Front> {
+export async function startDevProxy(port: number): Promise<DevProxy> {
   let release: (behind: Behind) => void = () => {};
   let behind: Promise<Behind> = Promise.resolve({ problem: "" });
   let isHolding = false;
-  const front = {
+  const proxy = {
     hold() {
       if (isHolding) return;
       isHolding = true;
@@ -39,7 +39,7 @@ export async function startFront(port: number): Promise<Front> {
     else behind = Promise.resolve(found);
     isHolding = false;
   }
-  front.hold();
+  proxy.hold();
   const underWay = new Set<Promise<unknown>>();
   const server = createServer(async (req, res) => {
     const found = await behind;
@@ -55,7 +55,7 @@ export async function startFront(port: number): Promise<Front> {
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   return {
-    ...front,
+    ...proxy,
     async idle(limitMs) {
       const limit = new AbortController();
       const late = delay(limitMs, undefined, { signal: limit.signal }).catch(() => {});

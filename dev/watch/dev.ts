@@ -10,10 +10,10 @@ import { connectGuides } from "../../src/pages/connect.ts";
 import { connectText } from "../../src/pages/connect-text.ts";
 import { commandLine, isFromSources, ROOT } from "../command-line.ts";
 import { hasColour } from "../demo/log.ts";
-import { startProblem, startSurroundings, whereItIs } from "../demo/runtime.ts";
+import { startProblem, startRuntime, whereItIs } from "../demo/runtime.ts";
 import { demoPort, demoSettings } from "../demo/settings.ts";
 import { createProviderStorageInFile } from "../identity-provider/storage.ts";
-import { startFront } from "./dev-proxy.ts";
+import { startDevProxy } from "./dev-proxy.ts";
 import { replaceableServer } from "./replaceable-server.ts";
 import { openDevState } from "./state.ts";
 import { typeCheck } from "./type-check.ts";
@@ -41,9 +41,9 @@ async function start(port: number, tools: string | undefined): Promise<void> {
   const { given, ignored } = demoSettings(process.env, "records are kept in .dev/");
   if (ignored !== undefined) console.log(ignored);
   // First, because who has the port has the folder.
-  const front = await startFront(port);
+  const proxy = await startDevProxy(port);
   const state = await openDevState(resolve(".dev", String(port)));
-  const surroundings = await startSurroundings({
+  const runtime = await startRuntime({
     port,
     host: HOST,
     given,
@@ -51,12 +51,12 @@ async function start(port: number, tools: string | undefined): Promise<void> {
     clientSecret: state.clientSecret,
     kept: { ...state, adapter: createProviderStorageInFile(state.identityProvider) },
   });
-  const { identityProvider, environment, weatherSource } = surroundings;
+  const { identityProvider, environment, weatherSource } = runtime;
   const serverName = given.SERVER_NAME ?? SERVER_NAME;
   // Somebody's own module has a project of its own, which this one does not know.
   const types = tools === undefined ? typeCheck(ROOT, sayMistakes) : undefined;
   const server = replaceableServer({
-    front,
+    proxy,
     load: {
       environment: {
         SERVER_NAME: serverName,
@@ -72,7 +72,7 @@ async function start(port: number, tools: string | undefined): Promise<void> {
       store: state.store,
       weatherSource,
     },
-    onLoaded: (scopes) => surroundings.offer(scopes),
+    onLoaded: (scopes) => runtime.offer(scopes),
     onReady(isFirst) {
       console.log(
         isFirst
@@ -105,7 +105,7 @@ async function start(port: number, tools: string | undefined): Promise<void> {
     sources.close();
     types?.stop();
     await server.stop();
-    await Promise.all([front.close(), surroundings.close()]);
+    await Promise.all([proxy.close(), runtime.close()]);
   });
   await server.replace();
 }

@@ -3,8 +3,8 @@
  * process at a time, which is all that it is for. Counters of rate limits are not kept.
  */
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { memoryRecords } from "../../src/storage/memory.ts";
-import type { Records } from "../../src/storage/store.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { replaceFile } from "./private-files.ts";
 
 /** One line of the journal: a record or an index member as it is from here on. */
@@ -16,8 +16,8 @@ type Line =
   | { index: string; member: string; score?: undefined };
 
 /** Reads the journal if there is one, and goes on with it. `until` and `now` are milliseconds since the epoch. */
-export async function fileRecords(path: string, now: () => number = Date.now): Promise<Records> {
-  const memory = memoryRecords();
+export async function fileRecords(path: string, now: () => number = Date.now): Promise<KeyValueStore> {
+  const memory = memoryStore();
   const kept = replayed(readLines(path), now());
   replaceFile(path, kept.map(toLine).join("")); // what was overwritten or has ended is left out
   for (const line of kept) await putBack(memory, line, now());
@@ -140,7 +140,7 @@ function replayed(lines: readonly Line[], now: number): Line[] {
   return [...kept.values()];
 }
 
-async function putBack(memory: Records, line: Line, now: number): Promise<void> {
+async function putBack(memory: KeyValueStore, line: Line, now: number): Promise<void> {
   if (!("until" in line)) return;
   const latest = (line.until - now) / 1000;
   if ("key" in line) await memory.put(line.key, line.record, latest);

@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isFromSources } from "../command-line.ts";
-import type { Front } from "./dev-proxy.ts";
+import type { DevProxy } from "./dev-proxy.ts";
 import type { FromServer, ToServer } from "./messages.ts";
 
 export interface ReplaceableServer {
@@ -20,7 +20,7 @@ export interface ReplaceableServer {
 }
 
 interface Options {
-  front: Front;
+  proxy: DevProxy;
   load: Omit<Extract<ToServer, { do: "load" }>, "do">;
   /** The new server is about to listen. */
   onLoaded(scopes: string[]): void;
@@ -41,7 +41,7 @@ const STOP_MS = 5_000;
 const CRASHED_EARLY_MS = 2_000;
 
 export function replaceableServer({
-  front,
+  proxy,
   load,
   onLoaded,
   onReady,
@@ -60,22 +60,22 @@ export function replaceableServer({
     loading = next;
     const patience = setTimeout(() => {
       onSlow();
-      if (current !== undefined) front.forwardTo(current.port);
+      if (current !== undefined) proxy.forwardTo(current.port);
     }, PATIENCE_MS);
     try {
       const { scopes } = await told(next, "loaded", { do: "load", ...load });
       loading = undefined;
       onLoaded(scopes);
       // Again: who waited too long was let go to the old one.
-      front.hold();
-      await front.idle(IN_FLIGHT_MS);
+      proxy.hold();
+      await proxy.idle(IN_FLIGHT_MS);
       const previous = current;
       current = undefined; // so that its end is no crash
       await end(previous?.child);
       const { port } = await told(next, "listening", { do: "listen" });
       current = { child: next, port };
       watchForCrash(next);
-      if (isLatest()) front.forwardTo(port);
+      if (isLatest()) proxy.forwardTo(port);
       onReady(isFirst);
       isFirst = false;
     } catch (error) {
@@ -90,8 +90,8 @@ export function replaceableServer({
   /** Who waits gets what there is. */
   function release(problem: string): void {
     onProblem(problem, current !== undefined);
-    if (current === undefined) front.refuse(`The server does not start: ${problem}`);
-    else front.forwardTo(current.port);
+    if (current === undefined) proxy.refuse(`The server does not start: ${problem}`);
+    else proxy.forwardTo(current.port);
   }
 
   async function replaceUntilLatest(): Promise<void> {
@@ -104,7 +104,7 @@ export function replaceableServer({
 
   function replace(): Promise<void> {
     asked++;
-    front.hold();
+    proxy.hold();
     // What it reads is old by now.
     loading?.kill("SIGKILL");
     replacing ??= replaceUntilLatest().finally(() => {
@@ -121,12 +121,12 @@ export function replaceableServer({
       const problem = `The server ended by itself (${signal ?? `exit code ${code}`}).`;
       onProblem(problem, false);
       if (performance.now() - startedAt > CRASHED_EARLY_MS) void replace();
-      else front.refuse(`${problem} It is started again when a file changes.`);
+      else proxy.refuse(`${problem} It is started again when a file changes.`);
     });
   }
 
   return {
-    hold: front.hold,
+    hold: proxy.hold,
     replace,
     async stop() {
       isStopping = true;

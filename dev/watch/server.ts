@@ -8,7 +8,7 @@ import { openApp } from "../../src/server/create-app.ts";
 import { buildApp } from "../../src/server/mount.ts";
 import { listenWith, type RunningServer } from "../../src/server/serve.ts";
 import { loadFeatures } from "../../src/server/tools-module.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
 import { demoLog } from "../demo/log.ts";
 import { fileRecords } from "./file-records.ts";
 import type { ToServer } from "./messages.ts";
@@ -49,5 +49,5 @@ function tryOut(
 ): void {
   const log = pino({ level: "silent" });
   const identityProvider = createOidcProvider(config.upstream, { now: systemClock, randomBytes, log });
-  buildApp({ ...features, config, records: memoryRecords(), identityProvider, log });
+  buildApp({ ...features, config, records: memoryStore(), identityProvider, log });
 }

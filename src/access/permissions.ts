@@ -4,7 +4,7 @@
  */
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { type RequiredScopes, unmetScopes } from "../oauth/scope-requirement.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import {
   claimsOfMembership,
   type Membership,
@@ -30,7 +30,7 @@ export type Decision = { allowed: true } | Denial;
 
 export interface Permissions {
   /** Undefined if this person may come in through this client. */
-  refusal(asker: Asker): NotAdmitted | undefined;
+  checkAdmission(asker: Asker): NotAdmitted | undefined;
   /** The claims that membership and policy ask for, by name or dotted path. */
   claimsAsked(): string[];
   /** `scopes` without what the policy denies. */
@@ -38,35 +38,35 @@ export interface Permissions {
   /** See {@link Policy.ruleset}. */
   ruleset(asker: Asker): object;
   /** What somebody who holds `held`, with everything that it includes, may do. */
-  standing(asker: Asker, held: readonly string[]): Standing;
+  permissionSet(asker: Asker, held: readonly string[]): PermissionSet;
 }
 
 /** What may be done by everybody whom the same rules of the policy match and who holds the same scopes. */
-export interface Standing {
+export interface PermissionSet {
   /** Whether they may use this tool, resource or prompt. Decided once. */
-  may(feature: Feature): Decision;
+  checkFeature(feature: Feature): Decision;
   /**
    * The same for scopes that only turn out to be needed on the way.
    * @throws Error if one is not declared: a client that is told to ask for it would ask in vain
    */
-  holds(required: RequiredScopes): Decision;
+  checkScopes(required: RequiredScopes): Decision;
 }
 
-interface Rooms {
+interface Dependencies {
   policy: Policy;
   catalogue: ScopeCatalogue;
   membership: Membership;
   /** Told once of each claim that rules ask for and that is not known of somebody. Default: nobody is. */
-  log?: Pick<Surroundings["log"], "warn">;
+  log?: Pick<Runtime["log"], "warn">;
 }
 
 /** Of all rulesets together. Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
 const MAX_STANDINGS = 1_000;
 
-export function createPermissions({ policy, catalogue, membership, log }: Rooms): Permissions {
+export function createPermissions({ policy, catalogue, membership, log }: Dependencies): Permissions {
   const told = new Set<string>();
   // A ruleset of a policy that is not in force any more takes its standings with it.
-  let standings = new WeakMap<object, Map<string, Standing>>();
+  let permissionSets = new WeakMap<object, Map<string, PermissionSet>>();
   let made = 0;
 
   /** Said early: an operator whose provider sends no groups sees people denied, and does not know why. */
@@ -101,15 +101,15 @@ export function createPermissions({ policy, catalogue, membership, log }: Rooms)
       : { allowed: false, because: "policy", rule: verdict.rule };
   }
 
-  function createStanding(asker: Asker, held: readonly string[]): Standing {
+  function createPermissionSet(asker: Asker, held: readonly string[]): PermissionSet {
     const decided = new WeakMap<Feature, Decision>();
     return {
-      may(feature) {
+      checkFeature(feature) {
         const decision = decided.get(feature) ?? decide(asker, held, feature);
         decided.set(feature, decision);
         return decision;
       },
-      holds(required) {
+      checkScopes(required) {
         const undeclared = required.flat().find((scope) => !catalogue.names.includes(scope));
         if (undeclared !== undefined)
           throw new Error(
@@ -121,7 +121,7 @@ export function createPermissions({ policy, catalogue, membership, log }: Rooms)
   }
 
   return {
-    refusal(asker) {
+    checkAdmission(asker) {
       tellOfUnknown(asker);
       const problem = membershipProblem(asker.claims, membership);
       if (problem !== undefined) return problem;
@@ -136,23 +136,23 @@ export function createPermissions({ policy, catalogue, membership, log }: Rooms)
     claimsAsked: () => [...new Set([...policy.claimsAsked(), ...claimsOfMembership(membership)])],
     permitted(asker, scopes) {
       const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(asker, scope).allowed);
-      return catalogue.without(scopes, denied);
+      return catalogue.exclude(scopes, denied);
     },
     ruleset: policy.ruleset,
-    standing(asker, held) {
+    permissionSet(asker, held) {
       const ruleset = policy.ruleset(asker);
       const scopes = held.join(" ");
-      const known = standings.get(ruleset)?.get(scopes);
+      const known = permissionSets.get(ruleset)?.get(scopes);
       if (known !== undefined) return known;
       if (made >= MAX_STANDINGS) {
-        standings = new WeakMap();
+        permissionSets = new WeakMap();
         made = 0;
       }
       made++;
-      const alike = standings.get(ruleset) ?? new Map<string, Standing>();
-      const standing = createStanding(asker, held);
-      standings.set(ruleset, alike.set(scopes, standing));
-      return standing;
+      const alike = permissionSets.get(ruleset) ?? new Map<string, PermissionSet>();
+      const permissionSet = createPermissionSet(asker, held);
+      permissionSets.set(ruleset, alike.set(scopes, permissionSet));
+      return permissionSet;
     },
   };
 }

@@ -71,7 +71,7 @@ export const DEFAULT_CLAIMS: ClaimNames = { groups: "groups", organization: "org
 /** Where every person has rules of their own. */
 const MAX_RULESETS = 10_000;
 
-const FLAT: ScopeHierarchy = { partsOf: () => [], wholesOf: () => [] };
+const FLAT: ScopeHierarchy = { implies: () => [], impliedBy: () => [] };
 
 /**
  * Decides by the rules of a file. Without a part there is no whole, so denying a scope denies what includes it; who may
@@ -101,7 +101,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
   /** The scopes by which a rule can speak of this one. */
   const heard = ({ effect }: Rule, scope: string) => [
     scope,
-    ...(effect === "deny" ? hierarchy.partsOf(scope) : hierarchy.wholesOf(scope)),
+    ...(effect === "deny" ? hierarchy.implies(scope) : hierarchy.impliedBy(scope)),
   ];
 
   /** The rule that refuses what `speaks` picks out, or undefined: the first that denies, or the silence of all. */

@@ -1,13 +1,13 @@
 /** Connections as a person tells them apart: by name, and by where the client is. Pure. */
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes, union } from "../oauth/scope.ts";
-import type { Connection } from "./list.ts";
+import type { ConnectedApplication } from "./list.ts";
 
 export interface Entry {
   /** Text of a stranger; undefined if it gave none. */
   name: string | undefined;
   place: string;
-  vouchedBy: Connection["vouchedBy"];
+  vouchedBy: ConnectedApplication["vouchedBy"];
   clientId: string;
   createdAt: number;
   lastUsedAt: number | undefined;
@@ -16,15 +16,15 @@ export interface Entry {
   /** What the person approved for one of them, and none of them has: the identity provider does not give it. */
   notGiven: readonly string[];
   /** Newest first. */
-  connections: readonly Connection[];
+  connections: readonly ConnectedApplication[];
 }
 
 /**
  * One entry for what looks the same: a client that registers anew on every computer is one client to its user, and so
  * are two sign-ins of one. What was used last comes first.
  */
-export function entriesOf(connections: readonly Connection[]): Entry[] {
-  const groups = new Map<string, Connection[]>();
+export function entriesOf(connections: readonly ConnectedApplication[]): Entry[] {
+  const groups = new Map<string, ConnectedApplication[]>();
   for (const connection of connections) {
     const key = lookOf(connection);
     groups.set(key, [...(groups.get(key) ?? []), connection]);
@@ -34,13 +34,13 @@ export function entriesOf(connections: readonly Connection[]): Entry[] {
 }
 
 /** Everything of it that is shown. A name that a web site vouches for never joins one that nobody does. */
-function lookOf(connection: Connection): string {
+function lookOf(connection: ConnectedApplication): string {
   const { clientName, vouchedBy, clientId } = connection;
   const isItsId = clientName === undefined || vouchedBy === "document";
   return JSON.stringify([clientName, placeOf(connection), vouchedBy, isItsId ? clientId : ""]);
 }
 
-function entryOf(connections: readonly Connection[]): Entry[] {
+function entryOf(connections: readonly ConnectedApplication[]): Entry[] {
   const newestFirst = [...connections].sort((one, other) => other.createdAt - one.createdAt);
   const [newest] = newestFirst;
   if (newest === undefined) return [];
@@ -69,7 +69,10 @@ export function shared([first, ...others]: readonly Entry[], what: "scopes" | "n
 export const NAMELESS = "An application without a name";
 
 /** What was ended of `entries`, in words. */
-export function inWords(entries: readonly Entry[], isEnded: (connection: Connection) => boolean): string[] {
+export function inWords(
+  entries: readonly Entry[],
+  isEnded: (connection: ConnectedApplication) => boolean,
+): string[] {
   return entries.flatMap(({ name = NAMELESS, connections }) => {
     const ended = connections.filter(isEnded).length;
     if (ended === 0) return [];
@@ -77,7 +80,7 @@ export function inWords(entries: readonly Entry[], isEnded: (connection: Connect
   });
 }
 
-function placeOf({ redirectUri }: Connection): string {
+function placeOf({ redirectUri }: ConnectedApplication): string {
   // Each sign-in of a program has another port: that tells nobody anything.
   if (isThisComputer(redirectUri)) return "A program on your computer";
   const { protocol, host } = new URL(redirectUri);

@@ -5,10 +5,10 @@ import type { Grants } from "../grants/grants.ts";
 import type { LastUse } from "../grants/last-use.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 
 /** One sign-in of one client that is good still. */
-export interface Connection {
+export interface ConnectedApplication {
   grantId: string;
   subject: string;
   clientId: string;
@@ -28,40 +28,40 @@ export interface Connection {
   expiresAt: number;
 }
 
-export interface Connections {
+export interface ConnectedApplications {
   /** Of one person, oldest first. */
-  ofSubject(subject: string): Promise<Connection[]>;
+  ofSubject(subject: string): Promise<ConnectedApplication[]>;
   /** Everything, in no order; what comes or goes meanwhile may be missed. */
-  all(): AsyncIterable<Connection>;
+  all(): AsyncIterable<ConnectedApplication>;
 }
 
-interface Rooms {
+interface Dependencies {
   /** The clients of the configuration. */
   configured: readonly Client[];
   grants: Pick<Grants, "find" | "ofSubject">;
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
-  records: Pick<Records, "keys">;
+  records: Pick<KeyValueStore, "keys">;
   catalogue: Pick<ScopeCatalogue, "expand" | "names">;
 }
 
 const GRANT_KEYS = "grant:";
 const READS_AT_ONCE = 64;
 
-export function createConnections({
+export function createConnectedApplications({
   configured,
   grants,
   clients,
   lastUse,
   records,
   catalogue,
-}: Rooms): Connections {
+}: Dependencies): ConnectedApplications {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
 
   async function nameOf({
     clientId,
     clientName,
-  }: Grant): Promise<Pick<Connection, "clientName" | "vouchedBy">> {
+  }: Grant): Promise<Pick<ConnectedApplication, "clientName" | "vouchedBy">> {
     const operators = fixed.get(clientId);
     if (operators !== undefined)
       return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
@@ -70,7 +70,7 @@ export function createConnections({
     return { clientName: clientName ?? (await clients.find(clientId))?.client_name, vouchedBy: "nobody" };
   }
 
-  async function describe(found: readonly Grant[]): Promise<Connection[]> {
+  async function describe(found: readonly Grant[]): Promise<ConnectedApplication[]> {
     const used = await lastUse.of(found.map(({ id }) => id));
     return await Promise.all(
       found.map(async (grant) => ({
@@ -91,7 +91,7 @@ export function createConnections({
   return {
     async ofSubject(subject) {
       const found = await grants.ofSubject(subject);
-      const described: Connection[] = [];
+      const described: ConnectedApplication[] = [];
       for (let i = 0; i < found.length; i += READS_AT_ONCE)
         described.push(...(await describe(found.slice(i, i + READS_AT_ONCE))));
       return described;

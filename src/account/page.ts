@@ -4,7 +4,7 @@ import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Html } from "../pages/shell.ts";
 import { type Entry, NAMELESS, shared } from "./entries.ts";
-import type { Connection } from "./list.ts";
+import type { ConnectedApplication } from "./list.ts";
 import type { OpenSession } from "./session.ts";
 
 export interface PageSurroundings {
@@ -124,7 +124,12 @@ ${
 </li>`;
 }
 
-function signIn(connection: Connection, entry: Entry, session: OpenSession, around: PageSurroundings): Html {
+function signIn(
+  connection: ConnectedApplication,
+  entry: Entry,
+  session: OpenSession,
+  around: PageSurroundings,
+): Html {
   const { createdAt, scopes, notGiven } = connection;
   const isLess = entry.scopes.some((scope) => !scopes.includes(scope));
   const summary = html`End<span class="unseen"> the sign-in of ${date(createdAt)}</span>`;
@@ -170,7 +175,7 @@ function inALine(scopes: readonly string[], catalogue: PageSurroundings["catalog
 
 /** Without a script, this is how a page asks first: what ends something is shown when somebody wants to end it. */
 function endStep(
-  connections: readonly Connection[],
+  connections: readonly ConnectedApplication[],
   session: OpenSession,
   url: string,
   { summary, button }: { summary: Html; button: string },
@@ -192,7 +197,10 @@ function token({ formToken }: OpenSession): Html {
   return html`<input type="hidden" name="form_token" value="${formToken}">`;
 }
 
-function times({ createdAt, lastUsedAt }: Pick<Connection, "createdAt" | "lastUsedAt">, now: number): Html {
+function times(
+  { createdAt, lastUsedAt }: Pick<ConnectedApplication, "createdAt" | "lastUsedAt">,
+  now: number,
+): Html {
   const used =
     lastUsedAt === undefined
       ? "No use noted yet"

@@ -2,7 +2,7 @@
 
 import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit/audit.ts";
-import type { Approvals } from "../authorization/remembered-consent.ts";
+import type { RememberedConsent } from "../authorization/remembered-consent.ts";
 import type { Config } from "../config/config.ts";
 import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
@@ -22,11 +22,11 @@ import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { pageErrors } from "../pages/error-handler.ts";
 import type { Pages } from "../pages/shell.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Lifecycle } from "../runtime/shutdown.ts";
-import type { Records } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Shutdown } from "../runtime/shutdown.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { entriesOf, inWords } from "./entries.ts";
-import type { Connections } from "./list.ts";
+import type { ConnectedApplications } from "./list.ts";
 import {
   connectionsPage,
   outdatedPage,
@@ -38,19 +38,19 @@ import {
 import type { OpenSession, Sessions } from "./session.ts";
 import { beginSignIn, finishSignIn } from "./sign-in.ts";
 
-export interface ConnectionsRooms {
+export interface AccountDependencies {
   config: Config;
   sessions: Sessions;
-  connections: Connections;
-  approvals: Approvals;
+  connections: ConnectedApplications;
+  rememberedConsent: RememberedConsent;
   browsers: BrowserCookies;
   logins: Logins;
   grants: Grants;
   endings: Endings;
   identityProvider: IdentityProvider;
   catalogue: ScopeCatalogue;
-  records: Records;
-  lifecycle: Lifecycle;
+  records: KeyValueStore;
+  shutdown: Shutdown;
   pages: Pages;
   bodies: Bodies;
   audit: Audit;
@@ -61,8 +61,8 @@ const TITLE = "Connected applications";
 const REQUESTS_PER_MINUTE = 120;
 
 /** What /auth/callback and /logout do for this room. */
-export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): ConnectionsEntrance {
-  const { config, sessions, audit } = rooms;
+export function connectionsEntrance(dependencies: Runtime & AccountDependencies): ConnectionsEntrance {
+  const { config, sessions, audit } = dependencies;
   const { callbackUrl } = registeredUrls(config.baseUrl);
   const { transactionSeconds } = config.lifetimes;
 
@@ -72,7 +72,7 @@ export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): Con
     identity: Identity,
     session: { end(): Promise<void> },
   ) {
-    const reason = await endedSince(login, identity, { ...rooms, transactionSeconds });
+    const reason = await endedSince(login, identity, { ...dependencies, transactionSeconds });
     if (reason === undefined) return;
     await session.end();
     const { subject } = identity;
@@ -87,7 +87,7 @@ export function connectionsEntrance(rooms: Surroundings & ConnectionsRooms): Con
   return {
     async enter(parameters, state, login, req, res) {
       res.locals.purpose = "connections";
-      const identity = await finishSignIn(parameters, state, login, { ...rooms, callbackUrl });
+      const identity = await finishSignIn(parameters, state, login, { ...dependencies, callbackUrl });
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
       audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
@@ -110,8 +110,9 @@ function spentButNotStored(cause: unknown): never {
   });
 }
 
-export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Router {
-  const { config, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } = rooms;
+export function connectionsRoutes(dependencies: Runtime & AccountDependencies): Router {
+  const { config, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } =
+    dependencies;
   const { baseUrl, upstream, lifetimes } = config;
   const url = `${baseUrl}/connections`;
   const { callbackUrl } = registeredUrls(baseUrl);
@@ -158,14 +159,14 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all(
       [...clientIds].flatMap((clientId) => [
-        rooms.approvals.withdraw(subject, clientId),
-        rooms.endings.mark(["client of user", clientId, subject], "ended_by_user"),
+        dependencies.rememberedConsent.withdraw(subject, clientId),
+        dependencies.endings.mark(["client of user", clientId, subject], "ended_by_user"),
       ]),
     );
     // Looked for again: a sign-in may have come to its end just before the mark.
     const own = await connections.ofSubject(subject);
     const ids = own.filter(isChosen).map(({ grantId }) => grantId);
-    const ended = await endGrants(ids, "ended_by_user", rooms.grants);
+    const ended = await endGrants(ids, "ended_by_user", dependencies.grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
   }
 
@@ -182,7 +183,7 @@ export function connectionsRoutes(rooms: Surroundings & ConnectionsRooms): Route
     const { another } = parse(ConnectionsSignInForm, req.body, []);
     const { transactionSeconds } = lifetimes;
     const browser = browsers.identify(req, res);
-    const login = { ...rooms, callbackUrl, transactionSeconds };
+    const login = { ...dependencies, callbackUrl, transactionSeconds };
     const target = await beginSignIn(browser, another !== undefined, req.ip ?? "", login);
     res.set("Cache-Control", "no-store").redirect(303, target.href);
   });

@@ -8,8 +8,8 @@ import { z } from "zod";
 import { COOKIE_BYTES, hostCookie } from "../http/host-cookie.ts";
 import type { Identity, LogoutToken } from "../identity/identity-provider.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Records, Store } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore, Store } from "../storage/store.ts";
 
 export const Session = z.object({
   subject: z.string(),
@@ -51,14 +51,14 @@ const SESSION_SECONDS = 900;
 // Longer is no name, and no address (RFC 5321 §4.5.3.1).
 const MAX_TEXT = 256;
 
-interface Rooms extends Pick<Surroundings, "now" | "randomBytes"> {
+interface Dependencies extends Pick<Runtime, "now" | "randomBytes"> {
   store: Store<Session>;
   /** Remembers who signed out at the provider, for as long as a session may live. */
-  records: Pick<Records, "get" | "put">;
+  records: Pick<KeyValueStore, "get" | "put">;
   baseUrl: string;
 }
 
-export function createSessions({ store, records, baseUrl, now, randomBytes }: Rooms): Sessions {
+export function createSessions({ store, records, baseUrl, now, randomBytes }: Dependencies): Sessions {
   const cookie = hostCookie(baseUrl, "mcp-connections");
 
   async function endedAtProvider({ subject, sid, createdAt }: Session): Promise<boolean> {

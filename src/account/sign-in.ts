@@ -6,12 +6,12 @@ import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { type Identity, type IdentityProvider, UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { BrowserHash } from "../login/browser-binding.ts";
-import { begin, meaningOf, orPutBack, saidBy } from "../login/login.ts";
+import { meaningOf, orRestore, saidBy, startLogin } from "../login/login.ts";
 import type { ConnectionsLogin, Logins } from "../login/transaction.ts";
 import { SignInFailedError } from "../oauth/errors.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
-interface Rooms {
+interface Dependencies {
   identityProvider: IdentityProvider;
   logins: Logins;
   endings: Pick<Endings, "latest">;
@@ -28,14 +28,14 @@ export async function beginSignIn(
   browser: BrowserHash,
   another: boolean,
   from: string,
-  rooms: Surroundings & Rooms & { transactionSeconds: number },
+  dependencies: Runtime & Dependencies & { transactionSeconds: number },
 ): Promise<URL> {
-  const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
-  const { state, bonds } = await begin(browser, rooms);
-  const { nonce, codeVerifier } = bonds;
+  const { identityProvider, logins, callbackUrl, transactionSeconds } = dependencies;
+  const { state, browserBinding } = await startLogin(browser, dependencies);
+  const { nonce, codeVerifier } = browserBinding;
   const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
   const url = await identityProvider.identificationUrl(request, another);
-  await logins.open(state, { step: "connections", ...bonds }, transactionSeconds, from);
+  await logins.open(state, { step: "connections", ...browserBinding }, transactionSeconds, from);
   return url;
 }
 
@@ -47,13 +47,14 @@ export async function finishSignIn(
   parameters: URLSearchParams,
   state: string,
   login: ConnectionsLogin,
-  rooms: Surroundings & Pick<Rooms, "identityProvider" | "logins" | "callbackUrl"> & { audit: Audit },
+  dependencies: Runtime &
+    Pick<Dependencies, "identityProvider" | "logins" | "callbackUrl"> & { audit: Audit },
 ): Promise<Identity> {
-  const { identityProvider, callbackUrl, audit } = rooms;
+  const { identityProvider, callbackUrl, audit } = dependencies;
   const { nonce, codeVerifier } = login;
   const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
   try {
-    return await orPutBack(state, login, rooms, () => identityProvider.identify(parameters, request));
+    return await orRestore(state, login, dependencies, () => identityProvider.identify(parameters, request));
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
     audit({ event: "connections_sign_in", decision: "deny", reason: "upstream_refused" });

@@ -201,7 +201,7 @@ function requestedScopes(
   const asked = parseRequestedScope(scope ?? "");
   if (asked === undefined) return "malformed";
   const known = intersect(asked, catalogue.names);
-  if (known.length === 0) return catalogue.narrow(catalogue.usual, allowed);
-  const permitted = catalogue.narrow(known, allowed);
+  if (known.length === 0) return catalogue.limitTo(catalogue.defaultScopes, allowed);
+  const permitted = catalogue.limitTo(known, allowed);
   return permitted.length === 0 ? "not_allowed" : permitted;
 }

@@ -5,7 +5,7 @@
 import { html } from "hono/html";
 import type { Endings } from "../grants/endings.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
-import { begin } from "../login/login.ts";
+import { startLogin } from "../login/login.ts";
 import type { AwaitingConsent, Consented, Logins } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError } from "../oauth/errors.ts";
@@ -13,7 +13,7 @@ import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Html } from "../pages/shell.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 export interface ConsentPage {
   client: Client;
@@ -89,7 +89,7 @@ export function withConsentedScopes(
   const unticked = missingScopes(request.scopes, allowed);
   // With a whole go its parts, except those that something ticked has as well.
   const refused = [...unticked, ...missingScopes(catalogue.expand(unticked), catalogue.expand(allowed))];
-  return { ...transaction, request: { ...request, scopes: catalogue.without(request.scopes, refused) } };
+  return { ...transaction, request: { ...request, scopes: catalogue.exclude(request.scopes, refused) } };
 }
 
 /** The user said no: the client is told so (RFC 6749 §4.1.2.1). */
@@ -99,7 +99,7 @@ export function denied({ request }: AwaitingConsent): AuthorizationError {
   });
 }
 
-interface Rooms {
+interface Dependencies {
   identityProvider: IdentityProvider;
   logins: Logins;
   endings: Pick<Endings, "latest">;
@@ -116,11 +116,11 @@ export async function approve(
   { request, browser }: AwaitingConsent,
   approval: Consented,
   from: string,
-  rooms: Surroundings & Rooms,
+  dependencies: Runtime & Dependencies,
 ): Promise<URL> {
-  const { identityProvider, logins, callbackUrl, transactionSeconds } = rooms;
-  const { state, bonds } = await begin(browser, rooms);
-  const { nonce, codeVerifier } = bonds;
+  const { identityProvider, logins, callbackUrl, transactionSeconds } = dependencies;
+  const { state, browserBinding } = await startLogin(browser, dependencies);
+  const { nonce, codeVerifier } = browserBinding;
   const url = await identityProvider.authorizationUrl({
     redirectUri: callbackUrl,
     state,
@@ -128,6 +128,11 @@ export async function approve(
     codeVerifier,
     scopes: request.scopes,
   });
-  await logins.open(state, { step: "login", request, ...approval, ...bonds }, transactionSeconds, from);
+  await logins.open(
+    state,
+    { step: "login", request, ...approval, ...browserBinding },
+    transactionSeconds,
+    from,
+  );
   return url;
 }

@@ -8,10 +8,10 @@ import { z } from "zod";
 import type { BrowserHash } from "../login/browser-binding.ts";
 import type { AuthorizationRequest } from "../login/transaction.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Records, Store } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore, Store } from "../storage/store.ts";
 
-export const Approval = z.object({
+export const ConsentRecord = z.object({
   /** Who approved. Another user of the same browser is asked for themselves. */
   subject: z.string(),
   asked: z.array(z.string()),
@@ -19,27 +19,27 @@ export const Approval = z.object({
   /** When they said so, seconds since the epoch: what was withdrawn since then is not approved, whenever it is stored. */
   approvedAt: z.number().default(0),
 });
-export type Approval = z.infer<typeof Approval>;
+export type ConsentRecord = z.infer<typeof ConsentRecord>;
 
 /** What is approved: this client, this redirect URI, these scopes. */
 export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
 
-export interface Approvals {
-  remember(browser: BrowserHash, asked: Approvable, approved: Omit<Approval, "asked">): Promise<void>;
+export interface RememberedConsent {
+  remember(browser: BrowserHash, asked: Approvable, approved: Omit<ConsentRecord, "asked">): Promise<void>;
   /** What was approved of an unchanged request before; undefined if the user must be asked. */
-  find(browser: BrowserHash, request: Approvable): Promise<Approval | undefined>;
+  find(browser: BrowserHash, request: Approvable): Promise<ConsentRecord | undefined>;
   /** What this user approved of this client counts no more, wherever it was. */
   withdraw(subject: string, clientId: string): Promise<void>;
 }
 
-interface Rooms extends Pick<Surroundings, "now"> {
-  store: Store<Approval>;
+interface Dependencies extends Pick<Runtime, "now"> {
+  store: Store<ConsentRecord>;
   /** Remembers what was withdrawn, for as long as an approval may live. */
-  records: Pick<Records, "get" | "put">;
+  records: Pick<KeyValueStore, "get" | "put">;
   seconds: number;
 }
 
-export function createApprovals({ store, records, seconds, now }: Rooms): Approvals {
+export function createRememberedConsent({ store, records, seconds, now }: Dependencies): RememberedConsent {
   const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
     sha256(JSON.stringify([browser, clientId, redirectUri]));
   const withdrawal = (subject: string, clientId: string) =>

@@ -16,7 +16,7 @@ import { registeredUrls } from "../identity/oidc/registered-urls.ts";
 import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies, BrowserHash } from "../login/browser-binding.ts";
 import { finishAuthorization } from "../login/callback.ts";
-import { takeLogin } from "../login/login.ts";
+import { consumeLogin } from "../login/login.ts";
 import { signInLimit } from "../login/login-admission.ts";
 import {
   type AuthorizationRequest,
@@ -35,26 +35,26 @@ import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { authorizationResponse, pageErrors } from "../pages/error-handler.ts";
 import type { Html, Pages } from "../pages/shell.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Sealer } from "../storage/sealer.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
 import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
-import { type Approvals, isOwnNavigation } from "./remembered-consent.ts";
+import { isOwnNavigation, type RememberedConsent } from "./remembered-consent.ts";
 import { stopped } from "./stopped.ts";
 import { redirectTrust } from "./trusted-redirect.ts";
 
-export interface AuthorizationRooms {
+export interface AuthorizationDependencies {
   config: Config;
   browsers: BrowserCookies;
   connections: ConnectionsEntrance;
   clients: Clients;
   redirectUris: RedirectUriPolicy;
-  approvals: Approvals;
+  rememberedConsent: RememberedConsent;
   grants: Grants;
   endings: Endings;
   logins: Logins;
-  records: Records;
+  records: KeyValueStore;
   identityProvider: IdentityProvider;
   sealer: Sealer;
   catalogue: ScopeCatalogue;
@@ -70,10 +70,21 @@ const SAME_PAGE = "";
 /** It carries a whole authorization request, sealed. */
 const MAX_CONSENT_BYTES = 98_304;
 
-export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): Router {
-  const { config, clients, redirectUris, approvals, sealer, catalogue, pages, records, audit, now, log } =
-    rooms;
-  const { browsers, connections, logins, bodies } = rooms;
+export function authorizationRoutes(dependencies: Runtime & AuthorizationDependencies): Router {
+  const {
+    config,
+    clients,
+    redirectUris,
+    rememberedConsent,
+    sealer,
+    catalogue,
+    pages,
+    records,
+    audit,
+    now,
+    log,
+  } = dependencies;
+  const { browsers, connections, logins, bodies } = dependencies;
   const { baseUrl, resource, lifetimes, consent, upstream } = config;
   const { transactionSeconds } = lifetimes;
   const { callbackUrl } = registeredUrls(baseUrl);
@@ -128,7 +139,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
       });
     }
     // Nobody approves what cannot be had. It is at hand, unless the provider was never reached.
-    await rooms.identityProvider.ready();
+    await dependencies.identityProvider.ready();
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
 
@@ -142,7 +153,8 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     if (consent.mode === "never") return { scopes: request.scopes };
     const mayBeSilent =
       consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
-    const approval = mayBeSilent && known !== undefined ? await approvals.find(known, request) : undefined;
+    const approval =
+      mayBeSilent && known !== undefined ? await rememberedConsent.find(known, request) : undefined;
     return approval && { scopes: approval.granted, approvedBy: approval.subject, asked: request.scopes };
   }
 
@@ -166,7 +178,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res: Response,
   ): Promise<void> {
     const from = req.ip ?? "";
-    const url = await approve(approved, approval, from, { ...rooms, callbackUrl, transactionSeconds });
+    const url = await approve(approved, approval, from, { ...dependencies, callbackUrl, transactionSeconds });
     const { clientId, scopes } = approved.request;
     audit({ event: "consent", decision: "allow", clientId, scopes });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
@@ -237,11 +249,11 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     const parameters = new URLSearchParams(req.query as Record<string, string>);
     const state = parameters.get("state") ?? "";
     const isSameBrowser = browsers.isSame.bind(undefined, req);
-    const login = await takeLogin(state, { ...rooms, logins, isSameBrowser });
+    const login = await consumeLogin(state, { ...dependencies, logins, isSameBrowser });
     res.set("Cache-Control", "no-store");
     if (login.step === "connections") return await connections.enter(parameters, state, login, req, res);
     const { request } = login;
-    const around = { ...rooms, callbackUrl, transactionSeconds };
+    const around = { ...dependencies, callbackUrl, transactionSeconds };
     const completed = await finishAuthorization(parameters, state, login, around).catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
     });
@@ -255,7 +267,7 @@ export function authorizationRoutes(rooms: Surroundings & AuthorizationRooms): R
     res.redirect(302, authorizationResponse(redirectUri, answer));
   });
 
-  router.use(logoutRoutes({ ...rooms, baseUrl }));
+  router.use(logoutRoutes({ ...dependencies, baseUrl }));
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));
   router.all("/auth/callback", refuseOtherMethods("GET"));

@@ -2,7 +2,7 @@
 import { createLocalJWKSet, decodeJwt, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
 import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { unavailable } from "./metadata-documents/document-cache.ts";
 import { type FetchJwks, INVALID_JWKS } from "./metadata-documents/jwks.ts";
 
@@ -27,7 +27,7 @@ export interface AssertionRules {
   tokenEndpoint: string;
   fetchJwks: FetchJwks;
   /** Remembers every assertion until it expires, for all replicas. */
-  records: Records;
+  records: KeyValueStore;
   now: () => number;
 }
 

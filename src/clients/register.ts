@@ -7,7 +7,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Clients } from "./find-client.ts";
 
 /** The answer to a registration (RFC 7591 §3.2.1, RFC 7592 §3): all metadata as registered, after defaults. */
@@ -44,7 +44,7 @@ export interface Registrations {
 
 const SECRET_BYTES = 32;
 
-interface Rooms {
+interface Dependencies {
   clients: Clients;
   policy: RedirectUriPolicy;
   baseUrl: string;
@@ -67,7 +67,7 @@ export function createRegistrations({
   now,
   randomBytes,
   audit,
-}: Surroundings & Rooms): Registrations {
+}: Runtime & Dependencies): Registrations {
   const newSecret = () => randomBytes(SECRET_BYTES).toString("base64url");
 
   async function managed(

@@ -8,14 +8,14 @@ import { limitPerAddress } from "../http/rate-limit.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import { jsonErrors } from "../pages/error-handler.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { RateLimits } from "../storage/rate-limits.ts";
 import { matchesHash, type Registrations } from "./register.ts";
 
 const HOUR = 3_600;
 const REQUESTS_PER_REGISTRATION = 10;
 
-interface Rooms {
+interface Dependencies {
   registrations: Registrations;
   registration: Registration;
   rateLimits: RateLimits;
@@ -28,7 +28,7 @@ export function registrationRoutes({
   rateLimits,
   bodies,
   log,
-}: Surroundings & Rooms): Router {
+}: Runtime & Dependencies): Router {
   const router = Router();
   // Whatever comes of it: reading, guessing and sending nonsense cost little, and are counted apart from what is stored.
   const limitRequests = limitPerAddress(rateLimits, {

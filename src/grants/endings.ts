@@ -6,8 +6,8 @@
 import type { Authentication, LogoutToken } from "../identity/identity-provider.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Records } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import type { GrantEnd } from "./grants.ts";
 
 /** Of whom everything was ended. */
@@ -43,8 +43,8 @@ export interface Endings {
   since(begun: number, signIn: SignIn): Promise<GrantEnd | undefined>;
 }
 
-interface Rooms extends Pick<Surroundings, "now" | "log"> {
-  records: Pick<Records, "get" | "replace">;
+interface Dependencies extends Pick<Runtime, "now" | "log"> {
+  records: Pick<KeyValueStore, "get" | "replace">;
   /** How long a sign-in may take. */
   signInSeconds: number;
 }
@@ -61,7 +61,7 @@ const COUNT_SECONDS = 86_400;
 // From the provider's answer to the check: its time-outs, and a store that is slow.
 const MARGIN_SECONDS = 120;
 
-export function createEndings({ records, signInSeconds, now, log }: Rooms): Endings {
+export function createEndings({ records, signInSeconds, now, log }: Dependencies): Endings {
   /**
    * Endings are counted: the clocks of two replicas, and seconds, are too coarse to tell what came first. The count begins
    * at the time of day in milliseconds, so that one that was lost goes on above its old value.

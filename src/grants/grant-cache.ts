@@ -5,7 +5,7 @@
  */
 import type { GrantCacheConfig } from "../config/config.ts";
 import { UnavailableError } from "../oauth/errors.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
 
@@ -28,7 +28,7 @@ interface Options extends GrantCacheConfig {
   /** Seconds since some moment, by a clock that nobody sets. */
   now(): number;
   grants: Pick<Grants, "find">;
-  records: Pick<Records, "watch">;
+  records: Pick<KeyValueStore, "watch">;
   onLookup?: (lookup: Lookup) => void;
 }
 
@@ -102,8 +102,8 @@ export function createGrantCache({
   return {
     async find(id, suffices) {
       const entry = entries.get(id);
-      const isTold = watch.epoch !== undefined && entry?.epoch === watch.epoch;
-      if (entry !== undefined && isTold && now() < entry.fetchedAt + seconds && suffices(entry.grant)) {
+      const isPublished = watch.epoch !== undefined && entry?.epoch === watch.epoch;
+      if (entry !== undefined && isPublished && now() < entry.fetchedAt + seconds && suffices(entry.grant)) {
         onLookup("hit");
         keep(id, entry);
         return entry.grant;

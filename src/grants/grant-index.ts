@@ -5,7 +5,7 @@
  * it is over.
  */
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, Store } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 
@@ -25,7 +25,7 @@ export interface GrantIndex {
   portions(index: string): AsyncIterable<Grant[]>;
 }
 
-interface Rooms extends Pick<Surroundings, "now"> {
+interface Dependencies extends Pick<Runtime, "now"> {
   store: Pick<Store<Grant>, "get" | "secondsLeft">;
   indexes: Indexes;
   /** A grant is added before its record is written, and due after so many seconds. */
@@ -43,7 +43,7 @@ interface Added {
 const LOOKS = 8;
 const READS_AT_ONCE = 64;
 
-export function createGrantIndex({ store, indexes, codeSeconds, now }: Rooms): GrantIndex {
+export function createGrantIndex({ store, indexes, codeSeconds, now }: Dependencies): GrantIndex {
   /** Added here, in the order in which their codes are over. Nobody else may ever look into the index of a session. */
   const added: Added[] = [];
 

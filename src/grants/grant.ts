@@ -11,7 +11,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { intersect, missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { hashToken, mintRefreshToken, mintToken, SECRET_BYTES, TokenHash } from "./opaque-token.ts";
 
 /** What the token endpoint answered, kept for the grace in which the same question gets the same answer. */
@@ -103,7 +103,7 @@ export function about({ id, subject }: Pick<Grant, "id" | "subject">): { grantId
 }
 
 /** The answer of the token endpoint to somebody who may not come in, by now. */
-export function turnedAway({ message, reason, rule }: NotAdmitted, grant: Grant): OAuthError {
+export function refuseAdmission({ message, reason, rule }: NotAdmitted, grant: Grant): OAuthError {
   return new OAuthError("invalid_grant", message, { reason, about: { ...about(grant), rule: rule?.name } });
 }
 
@@ -130,7 +130,7 @@ export interface NewTokens {
 export function mintTokens(
   grant: Grant,
   withRefreshToken: boolean,
-  randomBytes: Surroundings["randomBytes"],
+  randomBytes: Runtime["randomBytes"],
 ): NewTokens {
   return {
     accessToken: mintToken("access", grant.id, randomBytes(SECRET_BYTES)),

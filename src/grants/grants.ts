@@ -9,8 +9,8 @@ import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
 import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Indexes, Records, Store } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 import { clientIndex, createGrantIndex, sessionIndex, subjectIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
@@ -93,9 +93,9 @@ const MEANT_FOR_GOOD: ReadonlySet<GrantEnd> = new Set([
 // As long as a renewal may be on its way, a store that is out of reach included.
 const RENEWAL_SECONDS = 120;
 
-interface Rooms {
+interface Dependencies {
   store: Store<Grant>;
-  records: Pick<Records, "get" | "put">;
+  records: Pick<KeyValueStore, "get" | "put">;
   indexes: Indexes;
   lastUse: Pick<LastUse, "forget">;
   lifetimes: Lifetimes;
@@ -118,7 +118,7 @@ export function createGrants({
   now,
   randomBytes,
   audit,
-}: Surroundings & Rooms): Grants {
+}: Runtime & Dependencies): Grants {
   const codeSeconds = lifetimes.authorizationCodeSeconds;
   const index = createGrantIndex({ store, indexes, codeSeconds, now });
 

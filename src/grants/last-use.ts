@@ -3,8 +3,8 @@
  * later, so that no request waits for it; what a process that is killed had not written yet is lost.
  */
 import { causes } from "../oauth/errors.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Records, Store } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore, Store } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 
 export interface LastUse {
@@ -18,8 +18,8 @@ export interface LastUse {
   flush(): Promise<void>;
 }
 
-interface Rooms extends Pick<Surroundings, "now" | "log"> {
-  records: Pick<Records, "get" | "replace" | "rewrite" | "delete">;
+interface Dependencies extends Pick<Runtime, "now" | "log"> {
+  records: Pick<KeyValueStore, "get" | "replace" | "rewrite" | "delete">;
   /** Tells which grants are alive, and for how long at most. */
   grants: Pick<Store<Grant>, "get">;
   flushSeconds?: number;
@@ -29,7 +29,13 @@ const FLUSH_SECONDS = 300;
 // Few enough that requests are served in between.
 const WRITES_AT_ONCE = 8;
 
-export function createLastUse({ records, grants, now, log, flushSeconds = FLUSH_SECONDS }: Rooms): LastUse {
+export function createLastUse({
+  records,
+  grants,
+  now,
+  log,
+  flushSeconds = FLUSH_SECONDS,
+}: Dependencies): LastUse {
   const noted = new Map<string, number>();
   let timer: NodeJS.Timeout | undefined;
 

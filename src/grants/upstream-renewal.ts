@@ -15,9 +15,9 @@ import { afterRenewal } from "../identity/oidc/user-claims.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Lifecycle } from "../runtime/shutdown.ts";
-import type { Records } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Shutdown } from "../runtime/shutdown.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { allowedScopes, type Grant, notGiven, whose, withScopes } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
@@ -33,16 +33,16 @@ export interface UpstreamRefresh {
   ensureFreshUntil(grant: Grant, until: number): Promise<Grant>;
 }
 
-interface Rooms {
+interface Dependencies {
   grants: Grants;
   identityProvider: IdentityProvider;
   revocations: UpstreamRevocations;
   /** Keeps the locks. */
-  records: Records;
+  records: KeyValueStore;
   keepClaims: KeepClaims;
   catalogue: ScopeCatalogue;
   /** Waits for what was begun. */
-  lifecycle: Pick<Lifecycle, "track">;
+  shutdown: Pick<Shutdown, "waitUntil">;
   /** How long somebody who asks is kept waiting. */
   timeoutSeconds: number;
 }
@@ -64,13 +64,13 @@ export function createUpstreamRefresh({
   records,
   keepClaims,
   catalogue,
-  lifecycle,
+  shutdown,
   timeoutSeconds,
   now,
   monotonicNow = now,
   randomBytes,
   log,
-}: Surroundings & Rooms): UpstreamRefresh {
+}: Runtime & Dependencies): UpstreamRefresh {
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
 
   /** The refresh token to spend, or undefined if nothing needs to be or can be done. */
@@ -123,7 +123,7 @@ export function createUpstreamRefresh({
   ): Promise<Grant | undefined> {
     const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
-      const kept = scopes === undefined ? grant.scopes : catalogue.narrow(allowedScopes(grant), scopes);
+      const kept = scopes === undefined ? grant.scopes : catalogue.limitTo(allowedScopes(grant), scopes);
       const claims =
         renewed === undefined
           ? grant.claims
@@ -246,7 +246,7 @@ export function createUpstreamRefresh({
     // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
     // token already, and only its late answer has the new one.
     renewal.catch(() => {});
-    lifecycle.track(renewal);
+    shutdown.waitUntil(renewal);
     return renewal;
   }
 

@@ -2,7 +2,7 @@
 
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { causes } from "../oauth/errors.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Grant } from "./grant.ts";
 
 export interface UpstreamRevocations {
@@ -10,10 +10,10 @@ export interface UpstreamRevocations {
   tell(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
 }
 
-interface Rooms extends Pick<Surroundings, "log"> {
+interface Dependencies extends Pick<Runtime, "log"> {
   identityProvider: Pick<IdentityProvider, "revoke">;
   /** See {@link ../lifecycle.ts Lifecycle.track}. */
-  track?(work: Promise<unknown>): void;
+  waitUntil?(work: Promise<unknown>): void;
 }
 
 // Of a provider that is asked a hundred things at once, most would be refused.
@@ -31,8 +31,8 @@ interface Waiting {
 export function createUpstreamRevocations({
   identityProvider,
   log,
-  track = () => {},
-}: Rooms): UpstreamRevocations {
+  waitUntil = () => {},
+}: Dependencies): UpstreamRevocations {
   const waiting: Waiting[] = [];
   let busy = 0;
 
@@ -63,7 +63,7 @@ export function createUpstreamRevocations({
         return;
       }
       const told = new Promise<void>((over) => waiting.push({ grantId, refreshToken, over }));
-      track(told);
+      waitUntil(told);
       if (busy < REVOCATIONS_AT_ONCE) void work();
       await told;
     },

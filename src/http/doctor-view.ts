@@ -28,12 +28,12 @@ export function askForView(sealer: Sealer, now: number): string {
   return sealer.seal(String(now), CONTEXT);
 }
 
-interface Rooms {
+interface Dependencies {
   sealer: Sealer;
   now(): number;
 }
 
-export function doctorView({ sealer, now }: Rooms): Router {
+export function doctorView({ sealer, now }: Dependencies): Router {
   const view: RequestHandler = (req, res, next) => {
     const askedAt = Number(sealer.open(req.get(DOCTOR_HEADER) ?? "", CONTEXT));
     // The doctor's clock may be the one that is wrong.

@@ -1,19 +1,19 @@
 /** For orchestrators: is the process alive, and should it be sent requests? */
 import { type RequestHandler, Router } from "express";
-import type { Lifecycle } from "../runtime/shutdown.ts";
+import type { Shutdown } from "../runtime/shutdown.ts";
 import { StoreRefusesError } from "../storage/redis/refusal.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { refuseOtherMethods } from "./methods.ts";
 
 /**
  * `/readyz` asks whether the store does what the server needs, without which nothing can be decided; existing sessions outlast
  * the identity provider. It says no before the process stops, while everything is still answered.
  */
-export function healthRoutes(records: Records, lifecycle: Lifecycle): Router {
+export function healthRoutes(records: KeyValueStore, shutdown: Shutdown): Router {
   const router = Router();
   router.get("/healthz", (_req, res) => void res.json({ status: "ok" }));
   router.get("/readyz", async (_req, res) => {
-    if (lifecycle.isStopping) return void res.status(503).json({ status: "stopping" });
+    if (shutdown.isStopping) return void res.status(503).json({ status: "stopping" });
     const trouble = await records.checkReady().then(
       () => undefined,
       (error: unknown) => troubleOf(error),
@@ -41,9 +41,9 @@ function troubleOf(error: unknown): { store: string; reason: string; says?: stri
 }
 
 /** A connection that is kept open would bring further requests to a process that is about to end. */
-export function closingWhenStopping(lifecycle: Lifecycle): RequestHandler {
+export function closingWhenStopping(shutdown: Shutdown): RequestHandler {
   return (_req, res, next) => {
-    if (lifecycle.isStopping) res.set("Connection", "close");
+    if (shutdown.isStopping) res.set("Connection", "close");
     next();
   };
 }

@@ -2,7 +2,7 @@
 
 import { shapeProblem } from "../access/claims.ts";
 import type { UpstreamConfig } from "../config/identity-provider.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { IdentityProvider } from "./identity-provider.ts";
 import { keptClaims } from "./kept-claims.ts";
 
@@ -26,7 +26,7 @@ export function decidingClaims(
 /** @param deciding see {@link decidingClaims} */
 export function createKeepClaims(
   deciding: () => readonly string[],
-  log: Pick<Surroundings["log"], "warn">,
+  log: Pick<Runtime["log"], "warn">,
 ): KeepClaims {
   const tellShapes = tellOnce(log);
   return (claims, subject) => {
@@ -46,7 +46,7 @@ export function createKeepClaims(
 }
 
 /** Somebody whose roles nobody can read has none, which would look like a provider that gives none. Once for each claim. */
-function tellOnce(log: Pick<Surroundings["log"], "warn">) {
+function tellOnce(log: Pick<Runtime["log"], "warn">) {
   const told = new Set<string>();
   return (claims: Readonly<Record<string, unknown>>, paths: readonly string[]) => {
     for (const path of paths) {

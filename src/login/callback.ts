@@ -3,7 +3,7 @@
 import type { Permissions } from "../access/permissions.ts";
 import type { Asker } from "../access/policy.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { Approvals } from "../authorization/remembered-consent.ts";
+import type { RememberedConsent } from "../authorization/remembered-consent.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
@@ -20,16 +20,16 @@ import {
 } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import { endedSince, meaningOf, orPutBack, saidBy } from "./login.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { endedSince, meaningOf, orRestore, saidBy } from "./login.ts";
 import type { ClientLogin, Logins } from "./transaction.ts";
 
-interface Rooms {
+interface Dependencies {
   identityProvider: IdentityProvider;
   logins: Logins;
   grants: Grants;
   endings: Endings;
-  approvals: Approvals;
+  rememberedConsent: RememberedConsent;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   audit: Audit;
@@ -49,33 +49,33 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  rooms: Surroundings & Rooms,
+  dependencies: Runtime & Dependencies,
 ): Promise<Completed> {
-  const user = await signIn(parameters, state, login, rooms);
+  const user = await signIn(parameters, state, login, dependencies);
   if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
-    rooms.log.info(
+    dependencies.log.info(
       { reason: "approved_by_another_user", subject: user.subject },
       "The user is asked for consent after all",
     );
     return { askAgain: true };
   }
-  admit(user, login, rooms);
-  return { code: await openGrant(user, login, rooms) };
+  admit(user, login, dependencies);
+  return { code: await openGrant(user, login, dependencies) };
 }
 
 async function signIn(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  rooms: Surroundings & Rooms,
+  dependencies: Runtime & Dependencies,
 ): Promise<UpstreamLogin> {
-  const { identityProvider, callbackUrl, permissions, audit } = rooms;
+  const { identityProvider, callbackUrl, permissions, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
   const { clientId, scopes } = request;
   const deciding = permissions.claimsAsked();
   const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes, deciding };
   try {
-    return await orPutBack(state, login, rooms, () => identityProvider.finishLogin(parameters, sent));
+    return await orRestore(state, login, dependencies, () => identityProvider.finishLogin(parameters, sent));
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
     audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
@@ -88,13 +88,13 @@ function askerOf({ subject, claims }: UpstreamLogin, { request }: ClientLogin): 
 }
 
 /** @throws NotAdmittedError */
-function admit(user: UpstreamLogin, login: ClientLogin, rooms: Surroundings & Rooms): void {
+function admit(user: UpstreamLogin, login: ClientLogin, dependencies: Runtime & Dependencies): void {
   const asker = askerOf(user, login);
-  const notAdmitted = rooms.permissions.refusal(asker);
+  const notAdmitted = dependencies.permissions.checkAdmission(asker);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
   const { subject, clientId } = asker;
-  rooms.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
+  dependencies.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
   throw new NotAdmittedError("access_denied", message, login.request, { reason });
 }
 
@@ -102,22 +102,22 @@ function admit(user: UpstreamLogin, login: ClientLogin, rooms: Surroundings & Ro
 async function openGrant(
   user: UpstreamLogin,
   login: ClientLogin,
-  rooms: Surroundings & Rooms,
+  dependencies: Runtime & Dependencies,
 ): Promise<string> {
-  const { grants, approvals, permissions, catalogue, audit, log } = rooms;
+  const { grants, rememberedConsent, permissions, catalogue, audit, log } = dependencies;
   const { request } = login;
   const { subject } = user;
   // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
-  const scopes = catalogue.narrow(request.scopes, user.scopes);
+  const scopes = catalogue.limitTo(request.scopes, user.scopes);
   const approved = { ...request, scopes, allowed: request.scopes };
   const { code, earlier } = await grants
     .open(approved, user)
     .catch((cause) => spentButNotStored(cause, request));
-  await refuseIfEnded(code, user, login, rooms);
+  await refuseIfEnded(code, user, login, dependencies);
   if (login.remember !== undefined) {
-    const approvedAt = login.expiresAt - rooms.transactionSeconds;
+    const approvedAt = login.expiresAt - dependencies.transactionSeconds;
     const consented = { subject, granted: request.scopes, approvedAt };
-    await approvals
+    await rememberedConsent
       .remember(login.browser, { ...request, scopes: login.remember }, consented)
       // The user is signed in, and is asked once more another time.
       .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
@@ -146,13 +146,13 @@ async function refuseIfEnded(
   code: string,
   user: UpstreamLogin,
   login: ClientLogin,
-  rooms: Surroundings & Rooms,
+  dependencies: Runtime & Dependencies,
 ): Promise<void> {
-  const { grants, audit } = rooms;
+  const { grants, audit } = dependencies;
   const { request } = login;
   const { clientId } = request;
   const notStored = (cause: unknown) => spentButNotStored(cause, request);
-  const reason = await endedSince(login, { ...user, clientId }, rooms).catch(notStored);
+  const reason = await endedSince(login, { ...user, clientId }, dependencies).catch(notStored);
   if (reason === undefined) return;
   const grantId = readToken("code", code)?.grantId ?? "";
   await grants.end(grantId, reason).catch(notStored);

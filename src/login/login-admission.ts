@@ -6,7 +6,7 @@ import type { Config } from "../config/config.ts";
 import { countAddress, spend } from "../http/rate-limit.ts";
 import { costOf } from "../storage/budgets.ts";
 import type { RateLimit } from "../storage/rate-limits.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import type { AwaitingLogin } from "./transaction.ts";
 
 /** A fifth of what may be under way altogether is what an address may begin in an hour: see budgets.ts. */
@@ -23,7 +23,7 @@ export function signInLimit({
 
 export function loginAdmission(
   config: Pick<Config, "signInsPerAddressPerHour" | "lifetimes">,
-  { rateLimits, budgets }: Pick<Records, "rateLimits" | "budgets">,
+  { rateLimits, budgets }: Pick<KeyValueStore, "rateLimits" | "budgets">,
 ): LoginAdmission {
   const perAddress = config.signInsPerAddressPerHour;
   const budget = {

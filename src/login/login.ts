@@ -7,23 +7,23 @@ import type { Endings, SignIn } from "../grants/endings.ts";
 import type { GrantEnd } from "../grants/grants.ts";
 import { UnacceptableAnswer, type UpstreamRefusal } from "../identity/identity-provider.ts";
 import { OAuthError, type OAuthErrorCode, type Said, UnavailableError } from "../oauth/errors.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { BrowserHash } from "./browser-binding.ts";
-import type { AwaitingLogin, Bonds, Logins } from "./transaction.ts";
+import type { AwaitingLogin, BrowserBinding, Logins } from "./transaction.ts";
 
 /** What a login sends to the provider and what it keeps, all of it new. */
-export async function begin(
+export async function startLogin(
   browser: BrowserHash,
   {
     endings,
     transactionSeconds,
     now,
     randomBytes,
-  }: Surroundings & { endings: Pick<Endings, "latest">; transactionSeconds: number },
-): Promise<{ state: string; bonds: Bonds }> {
+  }: Runtime & { endings: Pick<Endings, "latest">; transactionSeconds: number },
+): Promise<{ state: string; browserBinding: BrowserBinding }> {
   return {
     state: randomBytes(32).toString("base64url"),
-    bonds: {
+    browserBinding: {
       browser,
       nonce: randomBytes(32).toString("base64url"),
       codeVerifier: randomBytes(32).toString("base64url"),
@@ -42,7 +42,7 @@ export function endedSince(
   return endings.since(begun ?? (expiresAt - transactionSeconds) * 1000, signIn);
 }
 
-interface Rooms {
+interface Dependencies {
   logins: Logins;
   /** Whether the request comes from the browser that a hash was made for. */
   isSameBrowser: (hash: BrowserHash) => boolean;
@@ -52,9 +52,9 @@ interface Rooms {
  * The login that `state` names, which is over with this.
  * @throws OAuthError if it is unknown or another browser's
  */
-export async function takeLogin(
+export async function consumeLogin(
   state: string,
-  { logins, isSameBrowser, now }: Surroundings & Rooms,
+  { logins, isSameBrowser, now }: Runtime & Dependencies,
 ): Promise<AwaitingLogin> {
   // Looked at before it is taken: somebody else's browser must not be able to use it up.
   const accept = (found: AwaitingLogin) => {
@@ -67,29 +67,29 @@ export async function takeLogin(
       );
   };
   // Who was told that the store is out of reach loads the page again.
-  const late = (taken: AwaitingLogin) => putBack(state, taken, logins, now());
+  const late = (taken: AwaitingLogin) => restore(state, taken, logins, now());
   const login = await logins.take(state, { accept, late });
   if (login === undefined) throw expired();
   return login;
 }
 
 /** Nothing is lost to an outage of the provider: the login is put back, and the page can be loaded again. */
-export async function orPutBack<T>(
+export async function orRestore<T>(
   state: string,
   login: AwaitingLogin,
-  { logins, now }: Surroundings & Pick<Rooms, "logins">,
+  { logins, now }: Runtime & Pick<Dependencies, "logins">,
   finish: () => Promise<T>,
 ): Promise<T> {
   try {
     return await finish();
   } catch (error) {
-    if (error instanceof UnavailableError) await putBack(state, login, logins, now());
+    if (error instanceof UnavailableError) await restore(state, login, logins, now());
     throw error;
   }
 }
 
-async function putBack(state: string, login: AwaitingLogin, logins: Logins, now: number): Promise<void> {
-  await logins.putBack(state, login, Math.max(1, login.expiresAt - now));
+async function restore(state: string, login: AwaitingLogin, logins: Logins, now: number): Promise<void> {
+  await logins.restore(state, login, Math.max(1, login.expiresAt - now));
 }
 
 /** What a provider's error means to whoever waits for the login; anything else is not theirs to act on. */

@@ -47,7 +47,7 @@ const AwaitingConsent = z.object({
 });
 
 /** What ties a login at the identity provider to the browser that it was begun in, and to nothing else. */
-const bonds = {
+const browserBinding = {
   browser: BrowserHash,
   nonce: z.string(),
   codeVerifier: z.string(),
@@ -56,13 +56,13 @@ const bonds = {
   /** When it began, see {@link ../tokens/endings.ts Endings.latest}. Absent in records of an earlier version. */
   begun: z.number().optional(),
 };
-export type Bonds = z.infer<z.ZodObject<typeof bonds>>;
+export type BrowserBinding = z.infer<z.ZodObject<typeof browserBinding>>;
 
 /** The user approved what a client asked for. It ends with a code for that client. */
 const ClientLogin = z.object({
   step: z.literal("login"),
   request: AuthorizationRequest,
-  ...bonds,
+  ...browserBinding,
   /** The scopes that were asked for, if the user ticked "do not ask again": remembered when we know who it was. */
   remember: z.array(z.string()).optional(),
   /** Nobody was asked, because this user approved before. Anybody else must be. */
@@ -75,7 +75,7 @@ const ClientLogin = z.object({
 export type Consented = Pick<z.infer<typeof ClientLogin>, "remember" | "approvedBy" | "asked">;
 
 /** Somebody wants to see their own connections. No client waits for it, so there is nobody whom it could give a code. */
-const ConnectionsLogin = z.object({ step: z.literal("connections"), ...bonds });
+const ConnectionsLogin = z.object({ step: z.literal("connections"), ...browserBinding });
 
 /** The browser is at the identity provider. All that the callback accepts; each kind goes its own way from there. */
 export const AwaitingLogin = z.discriminatedUnion("step", [ClientLogin, ConnectionsLogin]);
@@ -113,7 +113,7 @@ export interface Logins {
    */
   open(state: string, login: AwaitingLogin, ttlSeconds: number, from: string): Promise<void>;
   /** Keeps one that the caller has taken, as if they had not: nobody else can have had it since. */
-  putBack(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
+  restore(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
   /** See {@link Store.claim}. */
   take(state: string, options: TakeOptions<AwaitingLogin>): Promise<AwaitingLogin | undefined>;
 }
@@ -128,7 +128,7 @@ export function createLogins(
       await admit(login, from);
       await store.put(sha256(state), login, ttlSeconds);
     },
-    putBack: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
+    restore: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
     take: (state, options) => store.claim(sha256(state), options),
   };
 }

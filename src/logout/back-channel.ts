@@ -7,17 +7,17 @@ import type { Grants } from "../grants/grants.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../identity/identity-provider.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Records } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 
-interface Rooms {
+interface Dependencies {
   grants: Grants;
   endings: Pick<Endings, "markSignOut">;
   /** See TokenRooms. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   identityProvider: IdentityProvider;
   /** Remembers which logout tokens were used. */
-  records: Records;
+  records: KeyValueStore;
 }
 
 // Logout tokens are accepted for this long after they were made, so they are remembered for as long.
@@ -30,7 +30,7 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, endings, sessions, identityProvider, records, log }: Surroundings & Rooms,
+  { grants, endings, sessions, identityProvider, records, log }: Runtime & Dependencies,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProvider);
   const mark = `logout:${sha256(logout.jti)}`;
@@ -68,7 +68,7 @@ async function verify(logoutToken: string, identityProvider: IdentityProvider): 
 /** @returns how many grants that were */
 async function endAll(
   logout: LogoutToken,
-  { grants, endings, sessions }: Pick<Rooms, "grants" | "endings" | "sessions">,
+  { grants, endings, sessions }: Pick<Dependencies, "grants" | "endings" | "sessions">,
 ): Promise<number> {
   await endings.markSignOut(logout);
   await sessions.endOf(logout);

@@ -8,9 +8,9 @@ import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies } from "../login/browser-binding.ts";
 import { pageErrors } from "../pages/error-handler.ts";
 import type { Pages } from "../pages/shell.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
-interface Rooms {
+interface Dependencies {
   baseUrl: string;
   browsers: BrowserCookies;
   connections: Pick<ConnectionsEntrance, "leave">;
@@ -29,7 +29,7 @@ export function logoutRoutes({
   pages,
   identityProvider,
   log,
-}: Surroundings & Rooms): Router {
+}: Runtime & Dependencies): Router {
   const router = Router();
 
   router.get("/logout", async (_req, res) => {

@@ -29,7 +29,7 @@ export interface ScopeCatalogue extends ScopeHierarchy {
   /** In the order of their declaration. */
   readonly names: readonly string[];
   /** What a sign-in asks for when a client names nothing. */
-  readonly usual: readonly string[];
+  readonly defaultScopes: readonly string[];
   /** The declarations of those names that are known. */
   pick(names: readonly string[]): DeclaredScope[];
   /** `scopes` with everything that they include. */
@@ -38,16 +38,16 @@ export interface ScopeCatalogue extends ScopeHierarchy {
    * What is left of `scopes` without the refused ones: whatever includes a refused one goes with it, and its other
    * parts stay.
    */
-  without(scopes: readonly string[], refused: readonly string[]): string[];
+  exclude(scopes: readonly string[], refused: readonly string[]): string[];
   /** What somebody who holds `held` gets of what is `wanted`. */
-  narrow(wanted: readonly string[], held: readonly string[]): string[];
+  limitTo(wanted: readonly string[], held: readonly string[]): string[];
 }
 
 export interface ScopeHierarchy {
   /** Everything that it includes. */
-  partsOf(scope: string): readonly string[];
+  implies(scope: string): readonly string[];
   /** Everything that includes it. */
-  wholesOf(scope: string): readonly string[];
+  impliedBy(scope: string): readonly string[];
 }
 
 /** Somebody who needs scopes, for the message about one that is not declared. */
@@ -80,21 +80,21 @@ export function scopeCatalogue(declarations: ScopeDeclarations, uses: readonly S
     declared.map(({ name, includes = [] }) => [name, directParts(name, includes, names)]),
   );
   const closures = new Map(names.map((name) => [name, closure(name, parts)]));
-  const partsOf = (scope: string) => closures.get(scope) ?? [];
-  const expand = (scopes: readonly string[]) => union(scopes, ...scopes.map(partsOf));
+  const implies = (scope: string) => closures.get(scope) ?? [];
+  const expand = (scopes: readonly string[]) => union(scopes, ...scopes.map(implies));
 
-  function without(scopes: readonly string[], refused: readonly string[]): string[] {
+  function exclude(scopes: readonly string[], refused: readonly string[]): string[] {
     if (refused.length === 0) return [...scopes];
     const kept = expand(scopes).filter((scope) => !expand([scope]).some((part) => refused.includes(part)));
-    const isImplied = (scope: string) => kept.some((whole) => partsOf(whole).includes(scope));
+    const isImplied = (scope: string) => kept.some((whole) => implies(whole).includes(scope));
     return kept.filter((scope) => scopes.includes(scope) || !isImplied(scope));
   }
 
   return {
     names,
-    partsOf,
-    wholesOf: (scope) => names.filter((whole) => partsOf(whole).includes(scope)),
-    usual: declared.filter(({ whenNeeded }) => whenNeeded !== true).map(({ name }) => name),
+    implies,
+    impliedBy: (scope) => names.filter((whole) => implies(whole).includes(scope)),
+    defaultScopes: declared.filter(({ whenNeeded }) => whenNeeded !== true).map(({ name }) => name),
     pick: (wanted) =>
       declared
         .filter(({ name }) => wanted.includes(name))
@@ -102,13 +102,13 @@ export function scopeCatalogue(declarations: ScopeDeclarations, uses: readonly S
           name,
           description,
           required,
-          includes: partsOf(name),
+          includes: implies(name),
         })),
     expand,
-    without,
-    narrow(wanted, held) {
+    exclude,
+    limitTo(wanted, held) {
       const reach = expand(held);
-      return without(
+      return exclude(
         wanted,
         expand(wanted).filter((scope) => !reach.includes(scope)),
       );

@@ -1,7 +1,7 @@
 /** Who is calling, for whoever is asked to act: set by the bearer check, read by tools, resources and prompts. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ClientCapabilities } from "@modelcontextprotocol/server";
-import type { Denial, Standing } from "../access/permissions.ts";
+import type { Denial, PermissionSet } from "../access/permissions.ts";
 import {
   describeRequirement,
   type RequiredScopes,
@@ -16,7 +16,7 @@ export interface Caller {
   /** The user's own access token at the identity provider, renewed if need be. */
   upstreamAccessToken(): Promise<string>;
   /** What the caller may do. */
-  readonly standing: Standing;
+  readonly permissionSet: PermissionSet;
   /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
   lacking?: readonly string[];
   /** What {@link requireScopes} has let pass so far. */
@@ -76,7 +76,7 @@ export async function getUpstreamAccessToken(): Promise<string> {
 export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
   const caller = currentCaller("requireScopes");
-  const decision = caller.standing.holds(required);
+  const decision = caller.permissionSet.checkScopes(required);
   if (!decision.allowed) throw new InsufficientScopeError(required, decision);
   caller.required.set(describeRequirement(required), required);
 }

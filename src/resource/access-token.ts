@@ -1,6 +1,6 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
-import type { Permissions, Standing } from "../access/permissions.ts";
+import type { PermissionSet, Permissions } from "../access/permissions.ts";
 import type { Asker } from "../access/policy.ts";
 import { askerOf, type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
@@ -9,7 +9,7 @@ import { readToken, type TokenHash } from "../grants/opaque-token.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
@@ -33,10 +33,10 @@ export interface AccessToken {
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
   /** `standing`: by the rules that are in force when it is asked for. */
-  | { token: AccessToken; standing: () => Standing }
+  | { token: AccessToken; permissionSet: () => PermissionSet }
   | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 
-interface Rooms extends Pick<Surroundings, "now"> {
+interface Dependencies extends Pick<Runtime, "now"> {
   grants: GrantCache;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
@@ -55,26 +55,26 @@ interface Finding {
 }
 
 /** Verifies an access token for `resource`. One look-up, and none for a grant that was seen a moment ago. */
-export async function verifyAccessToken(value: string, rooms: Rooms): Promise<Verification> {
+export async function verifyAccessToken(value: string, dependencies: Dependencies): Promise<Verification> {
   const presented = readToken("access", value);
   if (presented === undefined) return { refused: "malformed_access_token" };
   const issuedBy = ({ accessTokens }: CachedGrant) =>
     accessTokens.find(({ hash }) => hash === presented.hash);
-  const grant = await rooms.grants.find(presented.grantId, (found) => issuedBy(found) !== undefined);
+  const grant = await dependencies.grants.find(presented.grantId, (found) => issuedBy(found) !== undefined);
   if (grant === undefined) return { refused: "grant_ended" };
   const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
-  if (issued.expiresAt <= rooms.now()) return { refused: "expired_access_token", grant: whose(grant) };
-  if (grant.resource !== rooms.resource)
+  if (issued.expiresAt <= dependencies.now()) return { refused: "expired_access_token", grant: whose(grant) };
+  if (grant.resource !== dependencies.resource)
     return { refused: "access_token_for_another_resource", grant: whose(grant) };
-  return judged(grant, issued, rooms);
+  return judged(grant, issued, dependencies);
 }
 
 /** {@link judge}, asked again only if the policy changed. */
 function judged(
   grant: CachedGrant,
   issued: IssuedAccessToken,
-  { permissions, catalogue, findings = new WeakMap() }: Rooms,
+  { permissions, catalogue, findings = new WeakMap() }: Dependencies,
 ): Verification {
   const found = findings.get(grant) ?? { asker: askerOf(grant), byToken: new Map() };
   findings.set(grant, found);
@@ -91,9 +91,9 @@ function judge(
   grant: CachedGrant,
   issued: IssuedAccessToken,
   asker: Asker,
-  { permissions, catalogue }: Pick<Rooms, "permissions" | "catalogue">,
+  { permissions, catalogue }: Pick<Dependencies, "permissions" | "catalogue">,
 ): Verification {
-  const notAdmitted = permissions.refusal(asker);
+  const notAdmitted = permissions.checkAdmission(asker);
   if (notAdmitted !== undefined) {
     const { reason, rule } = notAdmitted;
     return { refused: reason, grant: whose(grant), ...(rule && { rule: rule.name }) };
@@ -108,7 +108,7 @@ function judge(
     resource: grant.resource,
     redirectUri: grant.code.redirectUri,
   });
-  return { token, standing: () => permissions.standing(asker, token.scopes) };
+  return { token, permissionSet: () => permissions.permissionSet(asker, token.scopes) };
 }
 
 function frozen<T>(value: T): T {
@@ -123,9 +123,9 @@ function frozen<T>(value: T): T {
 export function effectiveScopes(
   issued: readonly string[],
   grant: Pick<Grant, "subject" | "claims" | "clientId" | "code" | "scopes">,
-  { permissions, catalogue }: Pick<Rooms, "permissions" | "catalogue">,
+  { permissions, catalogue }: Pick<Dependencies, "permissions" | "catalogue">,
 ): string[] {
-  const held = catalogue.narrow(issued, grant.scopes);
+  const held = catalogue.limitTo(issued, grant.scopes);
   return catalogue.expand(permissions.permitted(askerOf(grant), held));
 }
 
@@ -142,7 +142,7 @@ export async function upstreamAccessToken(
     grants,
     upstreamRefresh,
     now,
-  }: Pick<Surroundings, "now"> & { grants: Grants; upstreamRefresh: UpstreamRefresh },
+  }: Pick<Runtime, "now"> & { grants: Grants; upstreamRefresh: UpstreamRefresh },
 ): Promise<string> {
   const grant = await grants.find(grantId);
   if (grant === undefined)

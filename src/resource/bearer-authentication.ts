@@ -1,13 +1,13 @@
 /** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
 import type { RequestHandler, Response } from "express";
-import type { Standing } from "../access/permissions.ts";
+import type { PermissionSet } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken, Verification } from "./access-token.ts";
 import { type Caller, type Verified, withCaller } from "./access-token-context.ts";
 
-export interface BearerAuthOptions {
+export interface BearerAuthenticationOptions {
   verify(token: string): Promise<Verification>;
   /** The user's own access token at the identity provider. */
   upstreamAccessToken(token: AccessToken): Promise<string>;
@@ -26,7 +26,7 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
  * Puts the verified token where tools find it (`getAccessToken()`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
-export function bearerAuth(options: BearerAuthOptions): RequestHandler {
+export function bearerAuthentication(options: BearerAuthenticationOptions): RequestHandler {
   const { verify, resource, scopes, audit, noteUse } = options;
   const metadata = { resource_metadata: resourceMetadataUrl(resource) };
   const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
@@ -69,10 +69,10 @@ export function bearerAuth(options: BearerAuthOptions): RequestHandler {
 class Bearer implements Caller {
   readonly required = new Map<string, RequiredScopes>();
   readonly #presented: string;
-  readonly #options: BearerAuthOptions;
+  readonly #options: BearerAuthenticationOptions;
   #verified: Verified;
 
-  constructor(presented: string, verified: Verified, options: BearerAuthOptions) {
+  constructor(presented: string, verified: Verified, options: BearerAuthenticationOptions) {
     this.#presented = presented;
     this.#verified = verified;
     this.#options = options;
@@ -83,8 +83,8 @@ class Bearer implements Caller {
   }
 
   /** A policy that changes while the request is handled counts for what is still to be decided. */
-  get standing(): Standing {
-    return this.#verified.standing();
+  get permissionSet(): PermissionSet {
+    return this.#verified.permissionSet();
   }
 
   upstreamAccessToken(): Promise<string> {
@@ -105,7 +105,7 @@ const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, 
 /** Answers HTTP 401 `invalid_token` (RFC 6750 §3.1). */
 export function invalidToken(
   res: Response,
-  { resource, scopes }: Pick<BearerAuthOptions, "resource" | "scopes">,
+  { resource, scopes }: Pick<BearerAuthenticationOptions, "resource" | "scopes">,
   { reason, message }: { reason: string; message: string },
 ): void {
   refuse(res, 401, reason, {

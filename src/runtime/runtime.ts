@@ -1,7 +1,7 @@
 /** What every room is given from outside, so that nothing happens on import and tests can set the clock. */
 import type { Logger } from "pino";
 
-export interface Surroundings {
+export interface Runtime {
   /** Seconds since the epoch: what tokens and records say. */
   now(): number;
   /**

@@ -1,16 +1,16 @@
 /** Whether the process is about to end, and what it has to finish before. */
 import { setTimeout as delay } from "node:timers/promises";
 
-export interface Lifecycle {
+export interface Shutdown {
   /** From here on nothing new should be sent here: not ready, and every answer closes its connection. */
   readonly isStopping: boolean;
   /** Work that nobody waits for and that must not be cut: its outcome is the caller's to handle. */
-  track(work: Promise<unknown>): void;
+  waitUntil(work: Promise<unknown>): void;
   stop(): void;
   /** Resolves when everything that was tracked is over. */
   finished(): Promise<void>;
   /** Last work, for when no request comes any more; the store is open still. It has a moment, and must not throw. */
-  atEnd(work: () => Promise<void>): void;
+  onShutdown(work: () => Promise<void>): void;
   /** Does it. */
   end(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface Lifecycle {
 // Whoever kills a process that does not stop in time has counted on SHUTDOWN_SECONDS alone.
 const END_MS = 1_000;
 
-export function createLifecycle(): Lifecycle {
+export function createShutdown(): Shutdown {
   const unfinished = new Set<Promise<unknown>>();
   const lastWork: Array<() => Promise<void>> = [];
   let stopping = false;
@@ -26,7 +26,7 @@ export function createLifecycle(): Lifecycle {
     get isStopping() {
       return stopping;
     },
-    track(work) {
+    waitUntil(work) {
       unfinished.add(work);
       const over = () => void unfinished.delete(work);
       work.then(over, over);
@@ -37,7 +37,7 @@ export function createLifecycle(): Lifecycle {
     async finished() {
       while (unfinished.size > 0) await Promise.allSettled(unfinished);
     },
-    atEnd: (work) => void lastWork.push(work),
+    onShutdown: (work) => void lastWork.push(work),
     async end() {
       const moment = new AbortController();
       const over = delay(END_MS, undefined, { signal: moment.signal }).catch(() => {});

@@ -15,12 +15,12 @@ import { causes } from "../oauth/errors.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { createLog } from "../runtime/log.ts";
 import { monotonicClock, systemClock } from "../runtime/runtime.ts";
-import { createLifecycle, type Lifecycle } from "../runtime/shutdown.ts";
-import { memoryRecords } from "../storage/memory.ts";
-import { redisRecords } from "../storage/redis/redis.ts";
+import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
+import { memoryStore } from "../storage/memory.ts";
+import { redisStore } from "../storage/redis/redis.ts";
 import { reencrypt } from "../storage/reencrypt.ts";
 import { createSealer } from "../storage/sealer.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
 import { collectProcessMetrics, createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
@@ -59,15 +59,15 @@ export interface App {
  * @throws Error if features and scopes do not fit together, the policy file is wrong, or the audit log cannot be written
  */
 export async function createApp(config: Config, features: Features, options: AppOptions = {}): Promise<App> {
-  const { handler, lifecycle, close } = await openApp(config, features, options);
+  const { handler, shutdown, close } = await openApp(config, features, options);
   return {
     handler,
-    stop: lifecycle.stop,
+    stop: shutdown.stop,
     async close() {
-      lifecycle.stop();
+      shutdown.stop();
       const limit = new AbortController();
       const overdue = delay(config.shutdownSeconds * 1000, undefined, limit).catch(() => {});
-      await Promise.race([lifecycle.finished(), overdue]);
+      await Promise.race([shutdown.finished(), overdue]);
       limit.abort();
       await close();
     },
@@ -76,7 +76,7 @@ export async function createApp(config: Config, features: Features, options: App
 
 export interface OpenApp {
   handler: RequestListener;
-  lifecycle: Lifecycle;
+  shutdown: Shutdown;
   metrics: Metrics;
   log: Logger;
   /** At once: what is in flight fails. */
@@ -91,7 +91,7 @@ export async function openApp(
   config: Config,
   features: Features,
   options: AppOptions,
-  opened?: Records,
+  opened?: KeyValueStore,
 ): Promise<OpenApp> {
   const { log = createLog(config.logLevel) } = options;
   const metrics = createMetrics();
@@ -101,9 +101,9 @@ export async function openApp(
   const policy = watchPolicyFile(config, features, audit, log);
   const tracing = await traceIfAsked(config, log);
   const records = opened ?? createRecords(config, log);
-  const surroundings = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
-  const identityProvider = createOidcProvider(config.upstream, surroundings);
-  const lifecycle = createLifecycle();
+  const runtime = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
+  const identityProvider = createOidcProvider(config.upstream, runtime);
+  const shutdown = createShutdown();
   const documentReach = documentReachOf(config, log);
   const close = async () => {
     policy?.close();
@@ -117,7 +117,7 @@ export async function openApp(
       metrics,
       records,
       identityProvider,
-      lifecycle,
+      shutdown,
       log,
       ...(policy && { policy: policy.policy }),
       ...(auditStream && { auditStream }),
@@ -128,12 +128,12 @@ export async function openApp(
     const announcing = announce(identityProvider, config, Object.keys(features.scopes), log);
     return {
       handler,
-      lifecycle,
+      shutdown,
       metrics,
       log,
       async close() {
         announcing.cancel();
-        await lifecycle.end();
+        await shutdown.end();
         await close();
       },
     };
@@ -185,7 +185,11 @@ function watchPolicyFile(
 }
 
 /** After SECRET_KEY got a new first key: says when the older ones are not needed any more. */
-async function reencryptOldRecords({ secretKeys }: Config, records: Records, log: Logger): Promise<void> {
+async function reencryptOldRecords(
+  { secretKeys }: Config,
+  records: KeyValueStore,
+  log: Logger,
+): Promise<void> {
   if (secretKeys.length < 2) return;
   try {
     const count = await reencrypt(records, createSealer(secretKeys));
@@ -198,10 +202,10 @@ async function reencryptOldRecords({ secretKeys }: Config, records: Records, log
   }
 }
 
-function createRecords({ store }: Config, log: Logger): Records {
-  if (store.kind === "redis") return redisRecords({ ...store, log });
+function createRecords({ store }: Config, log: Logger): KeyValueStore {
+  if (store.kind === "redis") return redisStore({ ...store, log });
   log.warn("STORE=memory: a restart forgets every registration and signs everybody out");
-  return memoryRecords();
+  return memoryStore();
 }
 
 /** Tries discovery until it works, so that the log says early, and not at the first sign-in, what is wrong. */

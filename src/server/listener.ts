@@ -10,7 +10,7 @@ export interface ListenerOptions {
   /** Connections at once; further ones are closed as soon as they are made. */
   maxConnections: number;
   metrics: Pick<Metrics, "refusedConnections">;
-  /** Seconds, see {@link Surroundings.monotonicNow}. */
+  /** Seconds, see {@link Runtime.monotonicNow}. */
   monotonicNow(): number;
   log: Logger;
 }

@@ -22,13 +22,13 @@ import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
 import { type Findings, upstreamAccessToken, verifyAccessToken } from "../resource/access-token.ts";
-import { bearerAuth } from "../resource/bearer-authentication.ts";
+import { bearerAuthentication } from "../resource/bearer-authentication.ts";
 import { packageManifest } from "../runtime/package.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
 import { traceRequests } from "../telemetry/spans.ts";
 import { tokenRoutes } from "../token-endpoint/routes.ts";
-import { type AppOptions, buildRooms, type Rooms } from "./services.ts";
+import { type AppOptions, buildServices, type Services } from "./services.ts";
 
 export type { AppOptions } from "./services.ts";
 
@@ -37,14 +37,14 @@ export type { AppOptions } from "./services.ts";
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
 export function buildApp(options: AppOptions): Express {
-  const rooms = buildRooms(options);
-  return mount(rooms, door(rooms));
+  const services = buildServices(options);
+  return mount(services, authenticate(services));
 }
 
 /** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
-export function mount(rooms: Rooms, guard: RequestHandler): Express {
-  const { config, lifecycle, metrics, records, features, catalogue, conversation } = rooms;
-  const { bodies, pages, audit, log } = rooms;
+export function mount(services: Services, authentication: RequestHandler): Express {
+  const { config, shutdown, metrics, records, features, catalogue, conversation } = services;
+  const { bodies, pages, audit, log } = services;
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -54,7 +54,7 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
   app.use(
     together(
       closedWithConnection,
-      closingWhenStopping(lifecycle),
+      closingWhenStopping(shutdown),
       cutWhenStalled(STALL_MS),
       inOriginForm,
       withoutBasePath(baseUrl),
@@ -69,14 +69,14 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
     "/mcp",
     allowedOriginsOnly(baseUrl, config.allowedOrigins),
     ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
-    guard,
+    authentication,
     ...mcpEndpoint({
       ...conversation,
       features,
       name: brand.name,
       version: packageManifest().version,
       resource,
-      usualScopes: catalogue.usual,
+      usualScopes: catalogue.defaultScopes,
       listAll: config.listed === "all",
       auditArguments: config.audit.arguments,
       bodies: bodies.ofCallers,
@@ -84,15 +84,15 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       log,
     }),
   );
-  app.use(healthRoutes(records, lifecycle), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.use(doctorView(rooms), iconRoutes(brand));
+  app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
+  app.use(doctorView(services), iconRoutes(brand));
   if (config.homePage) {
     const identityProviderHost = new URL(config.upstream.issuer).host;
     app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));
   }
   app.use(
-    authorizationRoutes({ ...rooms, connections: connectionsEntrance(rooms) }),
-    connectionsRoutes(rooms),
+    authorizationRoutes({ ...services, connections: connectionsEntrance(services) }),
+    connectionsRoutes(services),
   );
   app.use(openToAllOrigins);
   app.use(
@@ -100,20 +100,20 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
       issuer: baseUrl,
       resource,
       scopes: catalogue.names,
-      usualScopes: catalogue.usual,
+      usualScopes: catalogue.defaultScopes,
       name: brand.name,
-      offersDocuments: () => rooms.documents !== undefined && rooms.documentReach.works(),
+      offersDocuments: () => services.documents !== undefined && services.documentReach.works(),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
     }),
   );
   app.use(
     registrationRoutes({
-      ...rooms,
+      ...services,
       registration: config.registration,
       rateLimits: records.rateLimits,
     }),
   );
-  app.use(tokenRoutes(rooms));
+  app.use(tokenRoutes(services));
   app.use(() => {
     const page = `There is nothing here. The MCP endpoint is ${resource}.`;
     throw new OAuthError("invalid_request", page, { reason: "unknown_path", status: 404 });
@@ -128,17 +128,17 @@ export function mount(rooms: Rooms, guard: RequestHandler): Express {
 }
 
 /** Whoever has an access token. */
-export function door(rooms: Rooms): RequestHandler {
-  const { config, catalogue, audit } = rooms;
+export function authenticate(services: Services): RequestHandler {
+  const { config, catalogue, audit } = services;
   const { resource } = config;
   const findings: Findings = new WeakMap();
-  const verifying = { ...rooms, grants: rooms.grantCache, resource, findings };
-  return bearerAuth({
+  const verifying = { ...services, grants: services.grantCache, resource, findings };
+  return bearerAuthentication({
     verify: (token) => verifyAccessToken(token, verifying),
-    upstreamAccessToken: (token) => upstreamAccessToken(token, rooms),
+    upstreamAccessToken: (token) => upstreamAccessToken(token, services),
     resource,
-    scopes: catalogue.usual,
+    scopes: catalogue.defaultScopes,
     audit,
-    noteUse: rooms.lastUse.note,
+    noteUse: services.lastUse.note,
   });
 }

@@ -8,7 +8,7 @@ import type { Config } from "../config/config.ts";
 import { registeredUrls } from "../identity/oidc/registered-urls.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { monotonicClock } from "../runtime/runtime.ts";
-import type { Lifecycle } from "../runtime/shutdown.ts";
+import type { Shutdown } from "../runtime/shutdown.ts";
 import { type AppOptions, type OpenApp, openApp } from "./create-app.ts";
 import { createListener } from "./listener.ts";
 
@@ -47,7 +47,7 @@ export async function serve(
 
 /** {@link serve} for an app that was opened before. */
 export async function listenWith(
-  { handler, lifecycle, metrics, log, close }: OpenApp,
+  { handler, shutdown, metrics, log, close }: OpenApp,
   config: Config,
   options: Pick<ServeOptions, "stopOnSignals">,
 ): Promise<RunningServer> {
@@ -76,10 +76,10 @@ export async function listenWith(
   for (const signal of signals) process.on(signal, stopOnSignal);
 
   const stopped = once(told.signal, "abort").then(async () => {
-    lifecycle.stop();
+    shutdown.stop();
     // Whoever sends requests here has to notice first; until then all are answered.
     await delay(config.shutdownDelaySeconds * 1000);
-    await drain(server, lifecycle, config.shutdownSeconds);
+    await drain(server, shutdown, config.shutdownSeconds);
     await close().catch((error) =>
       log.warn({ reason: "unclean_stop", err: error }, "Something did not close cleanly"),
     );
@@ -110,7 +110,7 @@ function listen(server: Server, { host, port }: Config): Promise<void> {
  * Requests in flight, streams and renewals at the provider may finish; what is still open after the time limit is cut.
  * A renewal that is cut could lose the refresh token that the provider has just replaced.
  */
-async function drain(server: Server, lifecycle: Lifecycle, seconds: number): Promise<void> {
+async function drain(server: Server, shutdown: Shutdown, seconds: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
   const limit = new AbortController();
@@ -118,7 +118,7 @@ async function drain(server: Server, lifecycle: Lifecycle, seconds: number): Pro
     () => server.closeAllConnections(),
     () => {},
   );
-  await Promise.race([Promise.all([closed, lifecycle.finished()]), cut]);
+  await Promise.race([Promise.all([closed, shutdown.finished()]), cut]);
   limit.abort();
   await closed;
 }

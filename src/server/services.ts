@@ -4,10 +4,10 @@ import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
 import { createPermissions } from "../access/permissions.ts";
 import { allowEverything, type Policy } from "../access/policy.ts";
-import { createConnections } from "../account/list.ts";
+import { createConnectedApplications } from "../account/list.ts";
 import { createSessions, Session } from "../account/session.ts";
 import { type AuditStream, createAudit } from "../audit/audit.ts";
-import { Approval, createApprovals } from "../authorization/remembered-consent.ts";
+import { ConsentRecord, createRememberedConsent } from "../authorization/remembered-consent.ts";
 import type { ClientAuthentication } from "../clients/authenticate-client.ts";
 import { verifyClientAssertion } from "../clients/client-assertion.ts";
 import { createClients } from "../clients/find-client.ts";
@@ -46,7 +46,7 @@ import { createCancellations } from "../mcp/server/cancellations.ts";
 import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
 import { requestStates } from "../mcp/server/request-state.ts";
 import { createRunningCalls } from "../mcp/server/running-calls.ts";
-import { AskedQuestion, createQuestions } from "../mcp/server/server-requests.ts";
+import { createServerRequests, StoredServerRequest } from "../mcp/server/server-requests.ts";
 import { sessionIds } from "../mcp/server/session-id.ts";
 import { Client } from "../oauth/client-metadata.ts";
 import { type RedirectUriPolicy, redirectUriPolicy } from "../oauth/redirect-uri.ts";
@@ -54,13 +54,13 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
-import { monotonicClock, type Surroundings, systemClock } from "../runtime/runtime.ts";
-import { createLifecycle, type Lifecycle } from "../runtime/shutdown.ts";
+import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
+import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
 import { encryptedStore } from "../storage/encrypted.ts";
 import { sparingRateLimits } from "../storage/rate-limits.ts";
 import { createSealer } from "../storage/sealer.ts";
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { observedFeatures } from "../telemetry/observed-features.ts";
@@ -77,7 +77,7 @@ export interface AppOptions extends Features {
   auditStream?: AuditStream;
   /** Where everything is counted and timed. Default: metrics of its own. */
   metrics?: Metrics;
-  records: Records;
+  records: KeyValueStore;
   identityProvider: IdentityProvider;
   log: Logger;
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
@@ -85,24 +85,24 @@ export interface AppOptions extends Features {
   /** Whether that works from here. Default: it is taken for granted. */
   documentReach?: DocumentReach;
   /** Told when the process is about to end. Default: never. */
-  lifecycle?: Lifecycle;
+  shutdown?: Shutdown;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
-  /** See {@link Surroundings}. Default: that of the process, or `now` where one is given. */
+  /** See {@link Runtime}. Default: that of the process, or `now` where one is given. */
   monotonicNow?: () => number;
 }
 
-export type Rooms = ReturnType<typeof buildRooms>;
+export type Services = ReturnType<typeof buildServices>;
 
 /** @throws Error if two features of a kind have one name, or one needs a scope that is not declared */
-export function buildRooms(options: AppOptions) {
+export function buildServices(options: AppOptions) {
   const { config, log, now = systemClock, metrics = createMetrics() } = options;
-  const { lifecycle = createLifecycle() } = options;
+  const { shutdown = createShutdown() } = options;
   const { monotonicNow = options.now ?? monotonicClock } = options;
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
   const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
-  const surroundings = { now, monotonicNow, randomBytes, log };
+  const runtime = { now, monotonicNow, randomBytes, log };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
     throw new Error(
@@ -121,15 +121,15 @@ export function buildRooms(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
-  const storing = { records, sealer, log, track: lifecycle.track };
+  const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
   const { documentReach = ASSUMED_REACH } = options;
-  const { documents, keySets, verifyAssertion } = clientIdMetadataRooms(
+  const { documents, keySets, verifyAssertion } = clientIdMetadataServices(
     { ...options, records, documentReach },
-    { ...surroundings, stored },
+    { ...runtime, stored },
     redirectUris,
   );
   const clients = createClients(
@@ -139,9 +139,9 @@ export function buildRooms(options: AppOptions) {
     lifetimes,
     now,
   );
-  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: Approval });
+  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: ConsentRecord });
   const { rememberSeconds: seconds } = config.consent;
-  const approvals = createApprovals({ store: approvalStore, records, seconds, now });
+  const rememberedConsent = createRememberedConsent({ store: approvalStore, records, seconds, now });
   const browsers = browserCookies(
     baseUrl,
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
@@ -152,11 +152,11 @@ export function buildRooms(options: AppOptions) {
     loginAdmission(config, records),
   );
   const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
-  const lastUse = createLastUse({ ...surroundings, records, grants: grantStore });
-  lifecycle.atEnd(lastUse.flush);
-  const revocations = createUpstreamRevocations({ identityProvider, log, track: lifecycle.track });
+  const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
+  shutdown.onShutdown(lastUse.flush);
+  const revocations = createUpstreamRevocations({ identityProvider, log, waitUntil: shutdown.waitUntil });
   const grants = createGrants({
-    ...surroundings,
+    ...runtime,
     store: grantStore,
     records,
     indexes: records.indexes,
@@ -175,17 +175,22 @@ export function buildRooms(options: AppOptions) {
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
   const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
-  const sessions = createSessions({ ...surroundings, store: sessionStore, records, baseUrl });
-  const questionStore = encryptedStore({ ...storing, kind: "question", schema: AskedQuestion });
+  const sessions = createSessions({ ...runtime, store: sessionStore, records, baseUrl });
+  const questionStore = encryptedStore({ ...storing, kind: "question", schema: StoredServerRequest });
   const conversation = {
     calls: createRunningCalls({ ...config.runningCalls, records, audit, now }),
-    questions: createQuestions({ ...surroundings, store: questionStore, records, atEnd: lifecycle.atEnd }),
+    serverRequests: createServerRequests({
+      ...runtime,
+      store: questionStore,
+      records,
+      onShutdown: shutdown.onShutdown,
+    }),
     cancellations: createCancellations(records),
     logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
-  const connections = createConnections({
+  const connections = createConnectedApplications({
     configured: config.clients,
     grants,
     clients,
@@ -194,7 +199,7 @@ export function buildRooms(options: AppOptions) {
     catalogue,
   });
   const registrations = createRegistrations({
-    ...surroundings,
+    ...runtime,
     clients,
     policy: redirectUris,
     baseUrl,
@@ -207,20 +212,20 @@ export function buildRooms(options: AppOptions) {
   });
   const { timeoutSeconds } = config.upstream;
   const upstreamRefresh = createUpstreamRefresh({
-    ...surroundings,
+    ...runtime,
     grants,
     identityProvider,
     revocations,
     records,
     keepClaims,
     catalogue,
-    lifecycle,
+    shutdown,
     timeoutSeconds,
   });
   return {
-    ...surroundings,
+    ...runtime,
     config,
-    lifecycle,
+    shutdown,
     metrics,
     audit,
     records,
@@ -236,7 +241,7 @@ export function buildRooms(options: AppOptions) {
     verifyAssertion,
     clients,
     registrations,
-    approvals,
+    rememberedConsent,
     browsers,
     logins,
     grants,
@@ -284,7 +289,7 @@ function spendOnRegistration({ perAddressPerHour, perHour }: Config["registratio
 const MAX_JWKS_BYTES = 65_536;
 
 /** What clients with a metadata document need: their document, and a check of what they sign. */
-function clientIdMetadataRooms(
+function clientIdMetadataServices(
   {
     config,
     records,
@@ -296,7 +301,7 @@ function clientIdMetadataRooms(
     monotonicNow,
     log,
     stored,
-  }: Required<Surroundings> & { stored(kind: "document" | "key-set"): StoredDocuments },
+  }: Required<Runtime> & { stored(kind: "document" | "key-set"): StoredDocuments },
   redirectUriPolicy: RedirectUriPolicy,
 ): {
   documents: ClientIdMetadata | undefined;

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { z } from "zod";
 import type { EncryptedKind } from "./reencrypt.ts";
 import type { Sealer } from "./sealer.ts";
-import type { Records, Store } from "./store.ts";
+import type { KeyValueStore, Store } from "./store.ts";
 import { inTime } from "./until-answered.ts";
 
 /** What a claimed record becomes, sealed anew each time, so that each claimer knows their own. */
@@ -12,14 +12,14 @@ const CLAIMED = "null";
 const CLAIMED_SECONDS = 60;
 
 export interface EncryptedStoreOptions<T> {
-  records: Records;
+  records: KeyValueStore;
   sealer: Sealer;
   log: Logger;
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
   kind: EncryptedKind;
   schema: z.ZodType<T>;
   /** Gets what goes on after its caller was told that the store is out of reach. */
-  track?(work: Promise<unknown>): void;
+  waitUntil?(work: Promise<unknown>): void;
 }
 
 /** A record that cannot be opened or parsed (another SECRET_KEY, an older version) counts as absent, and is logged. */
@@ -29,7 +29,7 @@ export function encryptedStore<T extends object>({
   log,
   kind,
   schema,
-  track = () => {},
+  waitUntil = () => {},
 }: EncryptedStoreOptions<T>): Store<T> {
   const keyOf = (key: string) => `${kind}:${key}`;
   /** How a value was written, as long as somebody has it. */
@@ -82,7 +82,7 @@ export function encryptedStore<T extends object>({
       if (ttl === "kept") return await records.rewrite(key, expected ?? "", sealed);
       return await records.replace(key, expected, sealed, ttl);
     } catch (error) {
-      if ((await inTime(() => records.get(key), { track })) === sealed) return true;
+      if ((await inTime(() => records.get(key), { waitUntil })) === sealed) return true;
       throw error;
     }
   }
@@ -97,7 +97,7 @@ export function encryptedStore<T extends object>({
       return await records.delete(key);
     } catch (error) {
       const isGone = async () => (await records.get(key)) === undefined;
-      if (await inTime(isGone, { late: async (gone) => gone && late(), track })) return true;
+      if (await inTime(isGone, { late: async (gone) => gone && late(), waitUntil })) return true;
       throw error;
     }
   }
@@ -120,7 +120,7 @@ export function encryptedStore<T extends object>({
         return (await records.replace(keyOf(key), record, mark, CLAIMED_SECONDS)) ? value : undefined;
       } catch (error) {
         const isMine = async () => (await records.get(keyOf(key))) === mark;
-        if (await inTime(isMine, { late: async (mine) => mine && late(value), track })) return value;
+        if (await inTime(isMine, { late: async (mine) => mine && late(value), waitUntil })) return value;
         throw error;
       }
     },

@@ -4,7 +4,7 @@ import { Keyv } from "keyv";
 import { RateLimiterMemory } from "rate-limiter-flexible";
 import { memoryBudgets } from "./budgets.ts";
 import { rateLimits } from "./rate-limits.ts";
-import { type Indexes, kindOf, type Records } from "./store.ts";
+import { type Indexes, type KeyValueStore, kindOf } from "./store.ts";
 
 interface Entry {
   value: string;
@@ -13,7 +13,7 @@ interface Entry {
 
 const SWEEP_MILLISECONDS = 60_000;
 
-export function memoryRecords(): Records {
+export function memoryStore(): KeyValueStore {
   const entries = new Map<string, Entry>();
   const indexes = new Map<string, Index>();
   const keyv = new Keyv<string>({ store: entries, useKeyPrefix: false, throwOnErrors: true });

@@ -1,6 +1,6 @@
 /** Brings every record under the first SECRET_KEY, so that the older ones can be taken out of the list. */
 import type { Sealer } from "./sealer.ts";
-import type { Records } from "./store.ts";
+import type { KeyValueStore } from "./store.ts";
 
 /** The kinds of record that are encrypted. */
 const ENCRYPTED_KINDS = [
@@ -13,7 +13,7 @@ export type EncryptedKind = (typeof ENCRYPTED_KINDS)[number];
  * @returns how many records were re-encrypted, and how many none of the keys opens
  */
 export async function reencrypt(
-  records: Records,
+  records: KeyValueStore,
   sealer: Sealer,
 ): Promise<{ reencrypted: number; unreadable: number }> {
   const count = { reencrypted: 0, unreadable: 0 };

@@ -6,7 +6,7 @@ import type { RateLimits } from "./rate-limits.ts";
  * Text records by key, as a database keeps them. Every call either does what it says or throws
  * {@link ../oauth/errors.ts UnavailableError}: an outage never looks like "not found".
  */
-export interface Records {
+export interface KeyValueStore {
   get(key: string): Promise<string | undefined>;
   /** How long it lives still; undefined if there is none. */
   secondsLeft(key: string): Promise<number | undefined>;
@@ -27,10 +27,10 @@ export interface Records {
   /** Removes the record only if it still is `expected`. */
   deleteIf(key: string, expected: string): Promise<boolean>;
   /**
-   * Calls `changed` with the key of every record of this kind (`grant` for `grant:…`, see {@link isTold}) that any
+   * Calls `changed` with the key of every record of this kind (`grant` for `grant:…`, see {@link isPublished}) that any
    * replica writes or removes, soon after. A record that ends by itself is not told.
    */
-  watch(kind: string, changed: (key: string) => void): Watch;
+  watch(kind: string, changed: (key: string) => void): ChangeFeed;
   readonly indexes: Indexes;
   /** Shared by all replicas. */
   readonly rateLimits: RateLimits;
@@ -43,7 +43,7 @@ export interface Records {
   close(): Promise<void>;
 }
 
-export interface Watch {
+export interface ChangeFeed {
   /**
    * Changes whenever some may have gone untold: what was kept under another value is not to be trusted. Undefined
    * while that is so.
@@ -128,7 +128,7 @@ export interface Store<T> {
   ): Promise<Result>;
   /** True for the caller whose call removed it. */
   delete(key: string): Promise<boolean>;
-  /** See {@link Records.deleteAll}. */
+  /** See {@link KeyValueStore.deleteAll}. */
   deleteAll(keys: readonly string[]): Promise<void>;
 }
 
@@ -138,8 +138,8 @@ export function kindOf(key: string): string {
 }
 
 /** Kinds of which somebody keeps copies, or waits for the next change: it is told to every replica. */
-const TOLD_KINDS = new Set(["grant", "question", "cancellation"]);
+const PUBLISHED_KINDS = new Set(["grant", "question", "cancellation"]);
 
-export function isTold(key: string): boolean {
-  return TOLD_KINDS.has(kindOf(key));
+export function isPublished(key: string): boolean {
+  return PUBLISHED_KINDS.has(kindOf(key));
 }

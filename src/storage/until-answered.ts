@@ -14,7 +14,7 @@ export interface Asking<T> {
   /** Is told of a result that nobody waited for. */
   late?(result: T): Promise<unknown>;
   /** Gets what goes on after that, see {@link ../lifecycle.ts Lifecycle.track}. */
-  track?(work: Promise<unknown>): void;
+  waitUntil?(work: Promise<unknown>): void;
 }
 
 /**
@@ -23,14 +23,14 @@ export interface Asking<T> {
  */
 export async function inTime<T>(
   ask: () => Promise<T>,
-  { late = async () => {}, track = () => {} }: Asking<T> = {},
+  { late = async () => {}, waitUntil = () => {} }: Asking<T> = {},
 ): Promise<T> {
   let isLate = false;
   const answer = untilAnswered(ask, () => isLate);
   const patience = new AbortController();
   const tooLate = delay(PATIENCE_MS, undefined, { signal: patience.signal, ref: false }).then(() => {
     isLate = true;
-    track(answer.then(late).catch(() => {}));
+    waitUntil(answer.then(late).catch(() => {}));
     throw new UnavailableError("storage", { reason: "store_slow" });
   });
   try {

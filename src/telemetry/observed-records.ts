@@ -1,8 +1,8 @@
 /** The store, with an eye on how long it takes. */
-import type { Records } from "../storage/store.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import type { Observe } from "./operation.ts";
 
-export function observedRecords(records: Records, observe: Observe): Records {
+export function observedRecords(records: KeyValueStore, observe: Observe): KeyValueStore {
   const watched = <T>(name: string, work: () => Promise<T>) => observe({ of: "store", name }, work);
   const { indexes, rateLimits, budgets } = records;
   return {

@@ -8,7 +8,7 @@ import { readToken } from "../grants/opaque-token.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { effectiveScopes } from "../resource/access-token.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 /** RFC 7662 §2.2. */
 export type Introspection =
@@ -27,7 +27,7 @@ export type Introspection =
       exp: number;
     };
 
-interface Rooms {
+interface Dependencies {
   grants: Grants;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
@@ -42,7 +42,7 @@ interface Rooms {
 export async function introspectToken(
   client: AuthenticatedClient,
   token: string,
-  { grants, permissions, catalogue, issuer, now }: Surroundings & Rooms,
+  { grants, permissions, catalogue, issuer, now }: Runtime & Dependencies,
 ): Promise<Introspection> {
   if (client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", "Introspection is for clients that authenticate.", {
@@ -55,7 +55,8 @@ export async function introspectToken(
   if (client.provenance !== "configured" && grant.clientId !== client.client_id) return { active: false };
   const found = liveToken(grant, presented?.hash, now());
   // What is said here is what holds at /mcp: whom the policy turns away there has no active token.
-  if (found === undefined || permissions.refusal(askerOf(grant)) !== undefined) return { active: false };
+  if (found === undefined || permissions.checkAdmission(askerOf(grant)) !== undefined)
+    return { active: false };
   return {
     active: true,
     ...(found.isAccessToken && { token_type: "Bearer" }),

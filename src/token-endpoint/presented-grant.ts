@@ -3,7 +3,7 @@
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { belongsToFamily, type PresentedToken, readToken, type TokenKind } from "../grants/opaque-token.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 /** Where a code or token may be in the body of a request to /token, /revoke or /introspect. */
 const PLACES: ReadonlyArray<[field: string, kind: TokenKind]> = [
@@ -20,7 +20,7 @@ const PLACES: ReadonlyArray<[field: string, kind: TokenKind]> = [
 export async function belongsToLiveGrant(
   body: Readonly<Record<string, unknown>>,
   clientId: string,
-  { grants, now }: Pick<Surroundings, "now"> & { grants: Pick<Grants, "find"> },
+  { grants, now }: Pick<Runtime, "now"> & { grants: Pick<Grants, "find"> },
 ): Promise<boolean> {
   for (const [field, kind] of PLACES) {
     const value = body[field];

@@ -4,7 +4,7 @@ import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { belongsToFamily, readToken } from "../grants/opaque-token.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 
 // The tokens here are dead by then. Behind a provider that hangs the grants of others may be waiting, too.
 const PROVIDER_MS = 2_000;
@@ -13,7 +13,7 @@ const PROVIDER_MS = 2_000;
 export async function revokeToken(
   client: AuthenticatedClient,
   token: string,
-  { grants, log }: Pick<Surroundings, "log"> & { grants: Grants },
+  { grants, log }: Pick<Runtime, "log"> & { grants: Grants },
 ): Promise<void> {
   const presented = readToken("refresh", token) ?? readToken("access", token);
   const grant = presented && (await grants.find(presented.grantId));

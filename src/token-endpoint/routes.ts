@@ -29,8 +29,8 @@ import {
 } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { jsonErrors } from "../pages/error-handler.ts";
-import type { Surroundings } from "../runtime/runtime.ts";
-import type { Records } from "../storage/store.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore } from "../storage/store.ts";
 import { redeemCode } from "./grant-types/authorization-code.ts";
 import { rotateRefreshToken } from "./grant-types/refresh-token.ts";
 import { introspectToken } from "./introspect.ts";
@@ -38,14 +38,14 @@ import { belongsToLiveGrant } from "./presented-grant.ts";
 import { revokeToken } from "./revoke.ts";
 import type { TokenResponse } from "./token-response.ts";
 
-export interface TokenRooms extends ClientAuthentication {
+export interface TokenEndpointDependencies extends ClientAuthentication {
   config: Config;
   grants: Grants;
   endings: Endings;
   lastUse: LastUse;
   upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;
-  records: Records;
+  records: KeyValueStore;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   /** Of people who look at their connections: they end with the login that they came from. */
@@ -54,8 +54,8 @@ export interface TokenRooms extends ClientAuthentication {
   audit: Audit;
 }
 
-export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
-  const { clients, config, records, lastUse, bodies, audit, log } = rooms;
+export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): Router {
+  const { clients, config, records, lastUse, bodies, audit, log } = dependencies;
   const { lifetimes } = config;
   const router = Router();
   const { perAddress, perClient } = config.tokenRequestsPerMinute;
@@ -85,10 +85,10 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     res: Response,
     withoutGrant: () => OAuthError,
   ): Promise<AuthenticatedClient> {
-    const client = await authenticateClient(req.get("authorization"), req.body, rooms, (clientId) => ({
+    const client = await authenticateClient(req.get("authorization"), req.body, dependencies, (clientId) => ({
       ...costsOf(req, res),
       async holdsGrant() {
-        if (await belongsToLiveGrant(req.body, clientId, rooms)) return true;
+        if (await belongsToLiveGrant(req.body, clientId, dependencies)) return true;
         throw withoutGrant();
       },
     }));
@@ -102,9 +102,9 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     const request = parse(TokenRequest, body);
     switch (request.grant_type) {
       case "authorization_code":
-        return redeemCode(client, request, { ...rooms, lifetimes });
+        return redeemCode(client, request, { ...dependencies, lifetimes });
       case "refresh_token":
-        return rotateRefreshToken(client, request, { ...rooms, lifetimes });
+        return rotateRefreshToken(client, request, { ...dependencies, lifetimes });
     }
   }
 
@@ -139,7 +139,7 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     const nothingToRevoke = unknownToUs();
     try {
       const client = await authenticated(req, res, () => nothingToRevoke);
-      await revokeToken(client, token, rooms);
+      await revokeToken(client, token, dependencies);
     } catch (error) {
       // RFC 7009 §2.2: what the client wants has come to pass.
       if (error !== nothingToRevoke) throw error;
@@ -151,13 +151,13 @@ export function tokenRoutes(rooms: Surroundings & TokenRooms): Router {
     res.set("Cache-Control", "no-store");
     const client = await authenticated(req, res, unknownToUs);
     const { token } = parse(IntrospectionRequest, req.body);
-    res.json(await introspectToken(client, token, { ...rooms, issuer: config.baseUrl }));
+    res.json(await introspectToken(client, token, { ...dependencies, issuer: config.baseUrl }));
   });
 
   router.post("/auth/backchannel-logout", limitLogouts, ...readForm, async (req, res) => {
     res.set("Cache-Control", "no-store");
     const { logout_token: logoutToken } = parse(BackchannelLogout, req.body);
-    await endGrantsOfLogout(logoutToken, rooms);
+    await endGrantsOfLogout(logoutToken, dependencies);
     res.status(200).end();
   });
 

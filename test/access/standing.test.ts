@@ -14,13 +14,13 @@ test("a standing that was shared says nothing of who is treated otherwise by new
   const [alice, bob] = [asker({ subject: "alice" }), asker({ subject: "bob" })];
   const tool = { kind: "tool", name: "list_orders", scopes: [] } as const;
 
-  const shared = permissions.standing(alice, []);
-  assert.equal(permissions.standing(bob, []), shared, "the same rules, the same scopes");
+  const shared = permissions.permissionSet(alice, []);
+  assert.equal(permissions.permissionSet(bob, []), shared, "the same rules, the same scopes");
   rules.inForce = policyOf(
     "default: allow\nrules:\n  - name: no bob\n    deny: { tools: [list_orders] }\n    for: { users: [bob] }",
   );
-  assert.equal(permissions.standing(bob, []).may(tool).allowed, false);
-  assert.equal(permissions.standing(alice, []).may(tool).allowed, true);
+  assert.equal(permissions.permissionSet(bob, []).checkFeature(tool).allowed, false);
+  assert.equal(permissions.permissionSet(alice, []).checkFeature(tool).allowed, true);
 });
 
 test("combinations of scopes are kept up to a number, over all who are treated differently", () => {
@@ -34,17 +34,17 @@ test("combinations of scopes are kept up to a number, over all who are treated d
   const policy = policyOf(`default: allow\nrules:\n${rules.join("\n")}`);
   const permissions = createPermissions({ policy, catalogue, membership });
   const first = asker({ subject: "user-0" });
-  const kept = permissions.standing(first, []);
+  const kept = permissions.permissionSet(first, []);
   const ask = (combinations: number) => {
     for (const subject of people)
       for (let chosen = 1; chosen <= combinations; chosen++)
-        permissions.standing(
+        permissions.permissionSet(
           asker({ subject }),
           names.filter((_, n) => chosen & (1 << n)),
         );
   };
   ask(40);
-  assert.equal(permissions.standing(first, []), kept);
+  assert.equal(permissions.permissionSet(first, []), kept);
   ask(60);
-  assert.notEqual(permissions.standing(first, []), kept, "1,200 are more than are kept");
+  assert.notEqual(permissions.permissionSet(first, []), kept, "1,200 are more than are kept");
 });

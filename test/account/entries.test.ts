@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { entriesOf, inWords } from "../../src/account/entries.ts";
-import type { Connection } from "../../src/account/list.ts";
+import type { ConnectedApplication } from "../../src/account/list.ts";
 import { ago } from "../../src/account/page.ts";
 
 let ids = 0;
-const connection = (fields: Partial<Connection> = {}): Connection => ({
+const connection = (fields: Partial<ConnectedApplication> = {}): ConnectedApplication => ({
   grantId: `grant-${ids++}`,
   subject: "alice",
   clientId: `client-${ids}`,
@@ -22,7 +22,7 @@ const connection = (fields: Partial<Connection> = {}): Connection => ({
 });
 
 describe("entries", () => {
-  const alike: Array<[string, Partial<Connection>, Partial<Connection>]> = [
+  const alike: Array<[string, Partial<ConnectedApplication>, Partial<ConnectedApplication>]> = [
     ["registered twice", {}, {}],
     ["another port of this computer", {}, { redirectUri: "http://localhost:1/other" }],
     ["other scopes", {}, { scopes: ["weather:read"] }],
@@ -35,7 +35,7 @@ describe("entries", () => {
   for (const [name, one, other] of alike)
     test(`one: ${name}`, () => assert.equal(entriesOf([connection(one), connection(other)]).length, 1));
 
-  const different: Array<[string, Partial<Connection>, Partial<Connection>]> = [
+  const different: Array<[string, Partial<ConnectedApplication>, Partial<ConnectedApplication>]> = [
     ["other names", {}, { clientName: "Cursor" }],
     ["another host", { redirectUri: "https://a.example/" }, { redirectUri: "https://b.example/" }],
     ["an app and a program", {}, { redirectUri: "cursor://callback" }],

@@ -4,12 +4,12 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { pino } from "pino";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
-import { buildRooms } from "../../src/server/services.ts";
+import { buildServices } from "../../src/server/services.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { startStage } from "../support/test-server.ts";
+import { startTestServer } from "../support/test-server.ts";
 
 test("of one person, of one client, of all: with names, and with last uses", async () => {
-  const stage = await startStage({
+  const testServer = await startTestServer({
     environment: {
       CLIENTS: JSON.stringify([
         {
@@ -22,23 +22,23 @@ test("of one person, of one client, of all: with names, and with last uses", asy
     },
   });
   try {
-    const named = await register(stage.baseUrl, { client_name: "Claude Code" });
+    const named = await register(testServer.baseUrl, { client_name: "Claude Code" });
     const ci = { client_id: "ci", redirect_uris: [] };
-    await signInForTokens(stage.baseUrl, named);
-    await signInForTokens(stage.baseUrl, named, { login: "bob" });
-    await signInForTokens(stage.baseUrl, ci);
+    await signInForTokens(testServer.baseUrl, named);
+    await signInForTokens(testServer.baseUrl, named, { login: "bob" });
+    await signInForTokens(testServer.baseUrl, ci);
     // Another process of the same deployment: it knows what the store knows.
-    const { config, records } = stage;
-    const surroundings = {
+    const { config, records } = testServer;
+    const runtime = {
       now: () => Math.floor(Date.now() / 1000),
       randomBytes,
       log: pino({ level: "silent" }),
     };
-    const { connections, lastUse, clients } = buildRooms({
+    const { connections, lastUse, clients } = buildServices({
       config,
       records,
-      identityProvider: createOidcProvider(config.upstream, surroundings),
-      log: surroundings.log,
+      identityProvider: createOidcProvider(config.upstream, runtime),
+      log: runtime.log,
       tools: [],
       scopes: {},
     });
@@ -68,6 +68,6 @@ test("of one person, of one client, of all: with names, and with last uses", asy
     await clients.remove(registered, async () => {});
     assert.equal((await connections.ofSubject("alice"))[0]?.clientName, "Claude Code");
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });

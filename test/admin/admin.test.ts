@@ -12,9 +12,9 @@ import { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
 import { Client } from "../../src/oauth/client-metadata.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { ready } from "../storage/support.ts";
 import { Browser, signIn } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
@@ -48,12 +48,12 @@ const EVIL = "\u001b[2J\u001b]0;owned\u0007\u009b31mmallory\u202e\u2028";
 describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   let cluster: Cluster;
   let admin: Admin;
-  let records: Records;
+  let records: KeyValueStore;
   const stores = () => ({ records, sealer: createSealer([SECRET_KEY]), log: silent });
   before(async () => {
     cluster = await startCluster(2);
     admin = adminOf(cluster);
-    records = redisRecords({
+    records = redisStore({
       url: cluster.redis.url,
       keyPrefix: "mcp-oidc-proxy",
       commandTimeoutMs: 5_000,

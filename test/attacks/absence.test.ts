@@ -15,7 +15,7 @@ import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { ALICE, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, startTestServer, type TestServer } from "../support/test-server.ts";
 
 function policyOf(text: string): Policy {
   const path = join(mkdtempSync(join(tmpdir(), "absence-")), "policy.yaml");
@@ -184,9 +184,9 @@ rules:
     subject,
     ...(claims && { claims }),
   });
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       policy: policyOf(NO_CONTRACTORS),
       users: [
         user("contractor", { groups: ["contractors"] }),
@@ -199,12 +199,12 @@ rules:
       ],
     });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const isAllowed = async (subject: string) => {
-    const client = await register(stage.baseUrl);
-    const tokens = await signInForTokens(stage.baseUrl, client, { login: subject });
-    const { body } = await callTool(stage.url, tokens.access_token, "say_hello");
+    const client = await register(testServer.baseUrl);
+    const tokens = await signInForTokens(testServer.baseUrl, client, { login: subject });
+    const { body } = await callTool(testServer.url, tokens.access_token, "say_hello");
     return (body as { result: { isError?: boolean } }).result.isError !== true;
   };
   for (const [subject, allowed] of [
@@ -223,7 +223,7 @@ rules:
   test("the operator is told, once a claim and not once a sign-in", async () => {
     await isAllowed("unsaid");
     await isAllowed("entra");
-    const lines = stage.log.filter(({ reason }) => reason === "policy_claim_missing");
+    const lines = testServer.log.filter(({ reason }) => reason === "policy_claim_missing");
     assert.deepEqual(
       lines.map(({ claim }) => claim),
       ["groups"],
@@ -233,47 +233,47 @@ rules:
 
 describe("claims of 300 KB", () => {
   const size = (value: unknown) => JSON.stringify(value).length;
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       policy: policyOf(
         "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
       ),
-      character: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
+      providerProfile: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
       users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
     });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   test("are not kept: what the policy asks for is, and what does not fit is unknown", async () => {
-    const client = await register(stage.baseUrl);
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const client = await register(testServer.baseUrl);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     const helloIsAllowed = async (token: string) => {
-      const { body } = await callTool(stage.url, token, "say_hello");
+      const { body } = await callTool(testServer.url, token, "say_hello");
       return (body as { result: { isError?: boolean } }).result.isError !== true;
     };
-    assert.ok(size((await stage.grantOf(tokens.access_token))?.claims) < 32_768);
+    assert.ok(size((await testServer.grantOf(tokens.access_token))?.claims) < 32_768);
     assert.equal(await helloIsAllowed(tokens.access_token), true);
-    const told = stage.log.find(({ reason }) => reason === "claims_too_large");
+    const told = testServer.log.find(({ reason }) => reason === "claims_too_large");
     assert.deepEqual(told?.dropped, ["history"]);
 
     const groups = Array.from({ length: 10_000 }, (_, i) => `a group with the number ${i}`);
-    stage.identityProvider.changeUser("alice", { claims: { groups } });
-    stage.clock.ahead += 200;
-    const renewed = await refresh(stage.baseUrl, client, tokens.refresh_token);
-    assert.ok(size((await stage.grantOf(renewed.body.access_token))?.claims) < 32_768);
+    testServer.identityProvider.changeUser("alice", { claims: { groups } });
+    testServer.clock.ahead += 200;
+    const renewed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
+    assert.ok(size((await testServer.grantOf(renewed.body.access_token))?.claims) < 32_768);
     assert.equal(await helloIsAllowed(renewed.body.access_token), false);
   });
 });
 
 test("an answer of the provider that does not end is not read to the end", async () => {
   const upstream = await startFaultyProxy();
-  const stage = await startStage({ throughProxy: upstream });
+  const testServer = await startTestServer({ throughProxy: upstream });
   try {
     upstream.rewrite = (body) => ({ ...body, more: "x".repeat(2_000_000) });
-    await assert.rejects(authorize(stage.baseUrl, await register(stage.baseUrl)), /503/);
+    await assert.rejects(authorize(testServer.baseUrl, await register(testServer.baseUrl)), /503/);
   } finally {
-    await stage.close();
+    await testServer.close();
     await upstream.close();
   }
 });
@@ -282,7 +282,7 @@ test("a claim that a rule asks for is asked for at userinfo, where the ID token 
   const upstream = await startFaultyProxy();
   const { publicKey, privateKey } = await generateKeyPair("RS256");
   upstream.extraKey = { ...(await exportJWK(publicKey)), kid: "test", alg: "RS256", use: "sig" };
-  const stage = await startStage({
+  const testServer = await startTestServer({
     throughProxy: upstream,
     policy: policyOf("rules: [{ name: no contractors, for: { groups: [contractors] }, deny: everything }]"),
     users: [{ ...ALICE, claims: { groups: ["staff"] } }],
@@ -294,10 +294,10 @@ test("a claim that a rule asks for is asked for at userinfo, where the ID token 
       const header = { alg: "RS256", kid: "test" };
       return { ...body, id_token: await new SignJWT(claims).setProtectedHeader(header).sign(privateKey) };
     };
-    const callback = await authorize(stage.baseUrl, await register(stage.baseUrl));
+    const callback = await authorize(testServer.baseUrl, await register(testServer.baseUrl));
     assert.ok(callback.get("code"), `${callback}`);
   } finally {
-    await stage.close();
+    await testServer.close();
     await upstream.close();
   }
 });

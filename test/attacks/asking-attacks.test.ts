@@ -28,7 +28,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 /** What became of words for a client that had left: settled when all are. */
 let toldTheGone: Promise<PromiseSettledResult<void>[]>;
@@ -47,27 +47,32 @@ const elicitation = { elicitation: {} };
 const yes = { action: "accept", content: { sure: true } };
 
 describe("a call that asks", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let alice: Session;
   let mallory: Session;
 
   before(async () => {
-    stage = await startStage({ tools: [deleteNote, burnNote, talksOn] });
+    testServer = await startTestServer({ tools: [deleteNote, burnNote, talksOn] });
     alice = await session("alice");
     mallory = await session("bob");
   });
-  after(() => stage.close());
+  after(() => testServer.close());
   beforeEach(() => {
     deleted.length = 0;
   });
 
   async function session(login: string): Promise<Session> {
-    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl), { login });
-    return { accessToken: access_token, sessionId: await introduce(stage.url, access_token, elicitation) };
+    const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl), {
+      login,
+    });
+    return {
+      accessToken: access_token,
+      sessionId: await introduce(testServer.url, access_token, elicitation),
+    };
   }
 
   async function asked(of: Session): Promise<{ call: OpenCall; question: { id: string } }> {
-    const call = await openCall(stage.url, of, "tools/call", {
+    const call = await openCall(testServer.url, of, "tools/call", {
       name: "delete_note",
       arguments: { note: "n" },
     });
@@ -75,7 +80,7 @@ describe("a call that asks", () => {
   }
 
   async function state(args: object = { note: "n" }): Promise<string> {
-    const { body } = await modern(stage.url, alice.accessToken, "tools/call", {
+    const { body } = await modern(testServer.url, alice.accessToken, "tools/call", {
       name: "delete_note",
       arguments: args,
     });
@@ -85,24 +90,24 @@ describe("a call that asks", () => {
   function bring(requestState: unknown, over: { name?: string; arguments?: object; as?: Session } = {}) {
     const { name = "delete_note", arguments: args = { note: "n" }, as = alice } = over;
     const answers = { inputResponses: { sure: yes }, requestState };
-    return modern(stage.url, as.accessToken, "tools/call", { name, arguments: args, ...answers });
+    return modern(testServer.url, as.accessToken, "tools/call", { name, arguments: args, ...answers });
   }
 
   test("nobody else can answer, and the one who was asked still can", async () => {
     const { call, question } = await asked(alice);
-    const foreign = await reply(stage.url, mallory, question.id, yes);
+    const foreign = await reply(testServer.url, mallory, question.id, yes);
     assert.equal(foreign.status, 400);
     assert.deepEqual(deleted, []);
-    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    assert.equal((await reply(testServer.url, alice, question.id, yes)).status, 202);
     assert.equal((await call.next()).result.content[0].text, "Deleted n");
   });
 
   test("nobody else, and no other session, can take a call back", async () => {
     const { call, question } = await asked(alice);
-    const another = await introduce(stage.url, alice.accessToken, elicitation);
-    await cancel(stage.url, { ...mallory, sessionId: alice.sessionId });
-    await cancel(stage.url, { ...alice, sessionId: another });
-    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    const another = await introduce(testServer.url, alice.accessToken, elicitation);
+    await cancel(testServer.url, { ...mallory, sessionId: alice.sessionId });
+    await cancel(testServer.url, { ...alice, sessionId: another });
+    assert.equal((await reply(testServer.url, alice, question.id, yes)).status, 202);
     assert.equal((await call.next()).result.content[0].text, "Deleted n");
   });
 
@@ -110,57 +115,57 @@ describe("a call that asks", () => {
     const { call, question } = await asked(alice);
     const no = { action: "accept", content: { sure: false } };
     const statuses = await Promise.all(
-      [no, yes].map((answer) => reply(stage.url, alice, question.id, answer)),
+      [no, yes].map((answer) => reply(testServer.url, alice, question.id, answer)),
     );
     assert.deepEqual(statuses.map(({ status }) => status).sort(), [202, 400]);
     await call.next();
-    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 400);
-    assert.ok(stage.log.some(({ reason }) => reason === "answer_to_nothing"));
+    assert.equal((await reply(testServer.url, alice, question.id, yes)).status, 400);
+    assert.ok(testServer.log.some(({ reason }) => reason === "answer_to_nothing"));
   });
 
   test("an answer to what nobody asked is refused", async () => {
-    assert.equal((await reply(stage.url, alice, "ask_AAAAAAAAAAAAAAAAAAAAAA", yes)).status, 400);
-    assert.equal((await reply(stage.url, alice, `ask_${"x".repeat(100_000)}`, yes)).status, 400);
+    assert.equal((await reply(testServer.url, alice, "ask_AAAAAAAAAAAAAAAAAAAAAA", yes)).status, 400);
+    assert.equal((await reply(testServer.url, alice, `ask_${"x".repeat(100_000)}`, yes)).status, 400);
   });
 
   test("an answer in a batch is refused, and not lost", async () => {
     const { call, question } = await asked(alice);
     const answer = { jsonrpc: "2.0", id: question.id, result: yes };
     for (const batch of [[answer], [{ jsonrpc: "2.0", id: 1, method: "ping" }, answer]]) {
-      const refused = await postJson(stage.url, batch, {
+      const refused = await postJson(testServer.url, batch, {
         accept: "application/json, text/event-stream",
         authorization: `Bearer ${alice.accessToken}`,
       });
       assert.equal(refused.status, 400);
     }
-    assert.equal((await reply(stage.url, alice, question.id, yes)).status, 202);
+    assert.equal((await reply(testServer.url, alice, question.id, yes)).status, 202);
     assert.equal((await call.next()).result.content[0].text, "Deleted n");
   });
 
   test("an answer is nothing without an access token, also when the session's was revoked", async () => {
-    const client = await register(stage.baseUrl);
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const client = await register(testServer.baseUrl);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const theirs = {
       accessToken: access_token,
-      sessionId: await introduce(stage.url, access_token, elicitation),
+      sessionId: await introduce(testServer.url, access_token, elicitation),
     };
     const { call, question } = await asked(theirs);
-    assert.equal((await reply(stage.url, { ...theirs, accessToken: "" }, question.id, yes)).status, 401);
-    await revoke(stage.baseUrl, client, access_token);
-    assert.equal((await reply(stage.url, theirs, question.id, yes)).status, 401);
+    assert.equal((await reply(testServer.url, { ...theirs, accessToken: "" }, question.id, yes)).status, 401);
+    await revoke(testServer.baseUrl, client, access_token);
+    assert.equal((await reply(testServer.url, theirs, question.id, yes)).status, 401);
     assert.deepEqual(deleted, []);
     await call.leave();
   });
 
   test("A15 a session id opens nothing, and is worth nothing to somebody else", async () => {
     const withoutToken = await postJson(
-      stage.url,
+      testServer.url,
       { jsonrpc: "2.0", id: 1, method: "tools/list" },
       { accept: "application/json, text/event-stream", "mcp-session-id": alice.sessionId },
     );
     assert.equal(withoutToken.status, 401);
     for (const sessionId of [alice.sessionId, "", "1.x.y", `${mallory.sessionId}A`, "x".repeat(10_000)]) {
-      const call = await openCall(stage.url, { ...mallory, sessionId }, "tools/call", {
+      const call = await openCall(testServer.url, { ...mallory, sessionId }, "tools/call", {
         name: "delete_note",
         arguments: { note: "n" },
       });
@@ -179,7 +184,7 @@ describe("a call that asks", () => {
       { experimental: { big: "x".repeat(50_000) } },
     ];
     for (const capabilities of odd) {
-      const sessionId = await introduce(stage.url, alice.accessToken, capabilities as object);
+      const sessionId = await introduce(testServer.url, alice.accessToken, capabilities as object);
       assert.ok(
         sessionId.length < 500,
         `${JSON.stringify(capabilities)?.slice(0, 40)} gave ${sessionId.length}`,
@@ -207,33 +212,33 @@ describe("a call that asks", () => {
   });
 
   test("A16 a state is good for an hour", async () => {
-    const client = await register(stage.baseUrl);
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const client = await register(testServer.baseUrl);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     const call = { name: "delete_note", arguments: { note: "n" } };
-    const { body } = await modern(stage.url, tokens.access_token, "tools/call", call);
+    const { body } = await modern(testServer.url, tokens.access_token, "tools/call", call);
     const { requestState } = body.result;
-    stage.clock.ahead += 3_500;
+    testServer.clock.ahead += 3_500;
     // The same session, with an access token that outlives the state.
-    const { access_token } = (await refresh(stage.baseUrl, client, tokens.refresh_token)).body;
+    const { access_token } = (await refresh(testServer.baseUrl, client, tokens.refresh_token)).body;
     const as = { accessToken: access_token, sessionId: "" };
-    stage.clock.ahead += 90;
+    testServer.clock.ahead += 90;
     assert.equal((await bring(requestState, { as })).body.result?.content[0].text, "Deleted n");
-    stage.clock.ahead += 10;
+    testServer.clock.ahead += 10;
     assert.equal((await bring(requestState, { as })).body.error?.code, -32602);
-    stage.clock.ahead -= 3_600;
+    testServer.clock.ahead -= 3_600;
   });
 
   test("answers without the question are no answers", async () => {
     const { body } = await bring(undefined);
     assert.equal(body.result.resultType, "input_required");
-    const legacy = await callTool(stage.url, alice.accessToken, "delete_note", {
+    const legacy = await callTool(testServer.url, alice.accessToken, "delete_note", {
       note: "n",
       inputResponses: { sure: yes },
       requestState: await state(),
     });
     assert.equal(legacy.body.result.isError, true);
     const pushed = await postJson(
-      stage.url,
+      testServer.url,
       {
         jsonrpc: "2.0",
         id: 1,
@@ -252,7 +257,7 @@ describe("a call that asks", () => {
   });
 
   test("a client that leaves does not end the process of a tool that goes on talking to it", async () => {
-    const call = await openCall(stage.url, alice, "tools/call", {
+    const call = await openCall(testServer.url, alice, "tools/call", {
       name: "talks_on",
       _meta: { progressToken: 1 },
     });
@@ -275,7 +280,7 @@ describe("a call that asks", () => {
     }
 
     function complete(ref: unknown) {
-      return rpc(stage.url, alice.accessToken, "completion/complete", {
+      return rpc(testServer.url, alice.accessToken, "completion/complete", {
         ref,
         argument: { name: "city", value: "" },
       });
@@ -294,13 +299,13 @@ describe("a call that asks", () => {
     ];
     for (const shape of shapes) {
       const { call, question } = await asked(alice);
-      const answer = await reply(stage.url, alice, question.id, shape as unknown as object);
+      const answer = await reply(testServer.url, alice, question.id, shape as unknown as object);
       assert.ok(answer.status < 500, `${JSON.stringify(shape)} gave ${answer.status}`);
       const next = await call.next();
       assert.ok(next.method === "elicitation/create" || next.result.isError, JSON.stringify(next));
       await call.leave();
     }
-    assert.ok(!stage.log.some(({ reason }) => reason === "tool_failed"));
+    assert.ok(!testServer.log.some(({ reason }) => reason === "tool_failed"));
     assert.deepEqual(deleted, []);
   });
 });
@@ -317,35 +322,38 @@ describe("an outage of the store while a call asks", () => {
 
   /** The store is out of order for the first of the two questions, and takes a while for the other one. */
   async function answerDuring(t: TestContext, outage: Error) {
-    const stage = await startStage({ tools: [both] });
-    t.after(() => stage.close());
-    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-    const sessionId = await introduce(stage.url, access_token, elicitation);
-    const { put } = stage.records;
+    const testServer = await startTestServer({ tools: [both] });
+    t.after(() => testServer.close());
+    const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+    const sessionId = await introduce(testServer.url, access_token, elicitation);
+    const { put } = testServer.records;
     let puts = 0;
-    stage.records.put = async (key, ...rest) => {
+    testServer.records.put = async (key, ...rest) => {
       if (key.startsWith("question:") && puts++ === 0) throw outage;
       await new Promise((resolve) => setTimeout(resolve, 20));
       await put(key, ...rest);
     };
-    const call = await openCall(stage.url, { accessToken: access_token, sessionId }, "tools/call", {
+    const call = await openCall(testServer.url, { accessToken: access_token, sessionId }, "tools/call", {
       name: "asks_both",
     });
-    return { stage, answer: await call.next() };
+    return { testServer, answer: await call.next() };
   }
 
   test("is told in words, takes back only what was asked, and leaves nothing", async (t) => {
-    const { stage, answer } = await answerDuring(t, new UnavailableError("storage", { reason: "outage" }));
+    const { testServer, answer } = await answerDuring(
+      t,
+      new UnavailableError("storage", { reason: "outage" }),
+    );
     assert.equal(answer.method, undefined);
     assert.match(answer.result.content[0].text, /storage cannot be reached/);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    for await (const key of stage.records.keys("question:")) assert.fail(`${key} is left`);
+    for await (const key of testServer.records.keys("question:")) assert.fail(`${key} is left`);
   });
 
   test("that nobody foresaw is for the log alone", async (t) => {
-    const { stage, answer } = await answerDuring(t, new TypeError("no such table at /srv/notes"));
+    const { testServer, answer } = await answerDuring(t, new TypeError("no such table at /srv/notes"));
     assert.equal(answer.result.isError, true);
     assert.doesNotMatch(JSON.stringify(answer), /srv/);
-    assert.ok(stage.log.some(({ reason, tool }) => reason === "tool_failed" && tool === "asks_both"));
+    assert.ok(testServer.log.some(({ reason, tool }) => reason === "tool_failed" && tool === "asks_both"));
   });
 });

@@ -4,11 +4,11 @@ import { after, before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { knock, reasonOf } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { reasonOf, sendRequest } from "./support.ts";
 
 const SCOPES = Array.from({ length: 40 }, (_, n) => `room-${n}:enter-at-any-time-of-the-day`);
-const rooms = SCOPES.map((scope, n) =>
+const dependencies = SCOPES.map((scope, n) =>
   defineTool({
     name: `room_${n}`,
     description: "Nobody here may use it",
@@ -20,18 +20,18 @@ const rooms = SCOPES.map((scope, n) =>
 
 describe("a batch", () => {
   const audited: Array<Record<string, unknown>> = [];
-  let stage: Stage;
+  let testServer: TestServer;
   let bob: string;
   before(async () => {
-    stage = await startStage({
-      tools: rooms,
+    testServer = await startTestServer({
+      tools: dependencies,
       scopes: Object.fromEntries(SCOPES.map((scope) => [scope, scope])),
       auditStream: { write: (line) => audited.push(JSON.parse(line)) },
     });
-    const client = await register(stage.baseUrl);
-    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+    const client = await register(testServer.baseUrl);
+    bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const call = (name: string, id: number) => ({
     jsonrpc: "2.0",
@@ -40,21 +40,21 @@ describe("a batch", () => {
     params: { name, arguments: {} },
   });
   const send = (json: unknown) =>
-    knock(stage.url, {
+    sendRequest(testServer.url, {
       json,
       headers: { accept: "application/json, text/event-stream", authorization: `Bearer ${bob}` },
     });
   const denied = () => audited.filter(({ event }) => event === "tool_call");
 
   test("of thousands of forbidden calls is refused whole, and none is decided", async () => {
-    const { length } = stage.log;
+    const { length } = testServer.log;
     const reply = await send(Array.from({ length: 5_000 }, (_, id) => call("current_weather", id)));
     assert.equal(reply.status, 400);
     assert.equal(reply.json.error.code, -32600);
     assert.match(reply.json.error.message, /at most 100 messages/);
-    assert.equal(await reasonOf(stage, reply), "batch_too_large");
+    assert.equal(await reasonOf(testServer, reply), "batch_too_large");
     assert.equal(denied().length, 0);
-    const lines = stage.log.slice(length).filter(({ msg }) => msg === "request" || msg === "audit");
+    const lines = testServer.log.slice(length).filter(({ msg }) => msg === "request" || msg === "audit");
     assert.equal(lines.length, 1);
   });
 
@@ -82,12 +82,12 @@ describe("a batch", () => {
 
   test("what is long in a request is short in the log", async () => {
     const long = "x".repeat(10_000);
-    await reasonOf(stage, await send({ ...call(long, 1), method: long }));
-    await reasonOf(stage, await send(call(long, 1)));
-    const { baseUrl } = stage;
-    await reasonOf(stage, await knock(`${baseUrl}/${long}`));
-    await reasonOf(stage, await knock(`${baseUrl}/register/${long}`));
-    await reasonOf(stage, await knock(`${baseUrl}/authorize?client_id=${long}`));
-    for (const line of stage.log) assert.ok(JSON.stringify(line).length < 2_000, JSON.stringify(line));
+    await reasonOf(testServer, await send({ ...call(long, 1), method: long }));
+    await reasonOf(testServer, await send(call(long, 1)));
+    const { baseUrl } = testServer;
+    await reasonOf(testServer, await sendRequest(`${baseUrl}/${long}`));
+    await reasonOf(testServer, await sendRequest(`${baseUrl}/register/${long}`));
+    await reasonOf(testServer, await sendRequest(`${baseUrl}/authorize?client_id=${long}`));
+    for (const line of testServer.log) assert.ok(JSON.stringify(line).length < 2_000, JSON.stringify(line));
   });
 });

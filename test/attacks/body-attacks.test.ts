@@ -5,23 +5,23 @@ import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { assertRefused, knock, reasonOf } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { assertRefused, reasonOf, sendRequest } from "./support.ts";
 
 const MEGABYTE = 1_048_576;
 const FORM = "application/x-www-form-urlencoded";
 
 describe("what a body may be", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let alice: string;
   before(async () => {
-    stage = await startStage();
-    alice = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+    testServer = await startTestServer();
+    alice = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const send = (body: string | Buffer, headers: Record<string, string> = {}) =>
-    knock(stage.url, {
+    sendRequest(testServer.url, {
       body: body as string,
       headers: {
         "content-type": "application/json",
@@ -38,29 +38,29 @@ describe("what a body may be", () => {
     const ownForms = ["/connections/sign-in", "/connections/end"];
     for (const path of ["/register", "/register/x", ...forms, ...ownForms])
       for (const coding of ["gzip", "GZIP", "deflate", "br", "zstd", "gzip, gzip", "nonsense"]) {
-        const reply = await knock(`${stage.baseUrl}${path}`, {
+        const reply = await sendRequest(`${testServer.baseUrl}${path}`, {
           method: path === "/register/x" ? "PUT" : "POST",
           body: gzipSync("a=b") as unknown as string,
           headers: {
             accept: "application/json",
-            origin: stage.baseUrl,
+            origin: testServer.baseUrl,
             "content-type": path.startsWith("/register") ? "application/json" : FORM,
             "content-encoding": coding,
           },
         });
         assert.equal(reply.headers.get("accept-encoding"), "identity", path);
-        await assertRefused(stage, reply, {
+        await assertRefused(testServer, reply, {
           status: 415,
           error: "invalid_request",
           reason: "content_coding",
-          says: /without Content-Encoding/,
+          describes: /without Content-Encoding/,
         });
       }
     const reply = await send(gzipSync(callWith("{}")), { "content-encoding": "gzip" });
     assert.equal(reply.status, 415);
     assert.equal(reply.headers.get("accept-encoding"), "identity");
     assert.equal(reply.json.error.code, -32600);
-    assert.equal(await reasonOf(stage, reply), "content_coding");
+    assert.equal(await reasonOf(testServer, reply), "content_coding");
     assert.equal((await send(callWith('{"name":"A"}'), { "content-encoding": "identity" })).status, 200);
   });
 
@@ -68,16 +68,16 @@ describe("what a body may be", () => {
     const values = await send(callWith(`{"x":[${"[],".repeat(MEGABYTE / 4)}[]]}`));
     assert.equal(values.status, 413);
     assert.match(values.json.error.message, /more than \d+ values/);
-    assert.equal(await reasonOf(stage, values), "too_many_values");
+    assert.equal(await reasonOf(testServer, values), "too_many_values");
     for (const depth of [101, 400_000]) {
       const nested = await send(callWith(`${"[".repeat(depth)}${"]".repeat(depth)}`));
       assert.equal(nested.status, 400);
-      assert.equal(await reasonOf(stage, nested), "nested_too_deeply");
+      assert.equal(await reasonOf(testServer, nested), "nested_too_deeply");
     }
-    const registration = await knock(`${stage.baseUrl}/register`, {
+    const registration = await sendRequest(`${testServer.baseUrl}/register`, {
       json: { redirect_uris: Array.from({ length: 10_000 }, () => []) },
     });
-    await assertRefused(stage, registration, {
+    await assertRefused(testServer, registration, {
       status: 413,
       error: "invalid_request",
       reason: "too_many_values",
@@ -86,20 +86,20 @@ describe("what a body may be", () => {
 
   test("what tools really take passes: a large text, a table, what looks like structure inside a text", async () => {
     for (const text of ["x".repeat(MEGABYTE - 1_000), '[],{}:"'.repeat(50_000)]) {
-      const reply = await rpc(stage.url, alice, "tools/call", {
+      const reply = await rpc(testServer.url, alice, "tools/call", {
         name: "say_hello",
         arguments: { name: "A", text },
       });
       assert.equal(reply.status, 200);
     }
     const rows = Array.from({ length: 5_000 }, (_, row) => [row, row / 3, `row ${row}`]);
-    assert.equal((await callTool(stage.url, alice, "say_hello", { name: "A", rows })).status, 200);
+    assert.equal((await callTool(testServer.url, alice, "say_hello", { name: "A", rows })).status, 200);
   });
 
   test("sent byte by byte it is the same body", async () => {
     const text = callWith('{"name":"Ä"}');
     const pieces = [...Buffer.from(text)].map((byte) => Buffer.from([byte]));
-    const response = await fetch(stage.url, {
+    const response = await fetch(testServer.url, {
       method: "POST",
       body: new ReadableStream({
         start(controller) {
@@ -119,23 +119,23 @@ describe("what a body may be", () => {
 });
 
 describe("a body that never ends", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let alice: string;
   let bob: string;
   const sockets: Socket[] = [];
   before(async () => {
-    stage = await startStage();
-    const client = await register(stage.baseUrl);
-    alice = (await signInForTokens(stage.baseUrl, client)).access_token;
-    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+    testServer = await startTestServer();
+    const client = await register(testServer.baseUrl);
+    alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
+    bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
   after(async () => {
     for (const socket of sockets) socket.destroy();
-    await stage.close();
+    await testServer.close();
   });
 
   test("counts for the session that sends it: 429 for that one, while others are served", async () => {
-    const { port } = new URL(stage.url);
+    const { port } = new URL(testServer.url);
     for (let n = 0; n < 32; n++) {
       const socket = connect(Number(port), "127.0.0.1").on("error", () => {});
       sockets.push(socket);
@@ -157,13 +157,13 @@ describe("a body that never ends", () => {
     assert.match(refused, /^HTTP\/1\.1 429 /);
     assert.match(refused, /\r\nRetry-After: 1\r\n/i);
     assert.match(refused, /"jsonrpc":"2.0","error":\{"code":-32000/);
-    assert.equal((await callTool(stage.url, bob, "whoami")).status, 200);
-    assert.equal((await fetch(`${stage.baseUrl}/healthz`)).status, 200);
-    const large = await rpc(stage.url, alice, "tools/list", { x: "x".repeat(MEGABYTE - 1_000) });
+    assert.equal((await callTool(testServer.url, bob, "whoami")).status, 200);
+    assert.equal((await fetch(`${testServer.baseUrl}/healthz`)).status, 200);
+    const large = await rpc(testServer.url, alice, "tools/list", { x: "x".repeat(MEGABYTE - 1_000) });
     assert.equal(large.status, 429);
     for (const socket of sockets) socket.destroy();
     await eventually("what they held is given back", async () => {
-      const again = await rpc(stage.url, alice, "tools/list", { x: "x".repeat(MEGABYTE - 1_000) });
+      const again = await rpc(testServer.url, alice, "tools/list", { x: "x".repeat(MEGABYTE - 1_000) });
       return again.status === 200;
     });
   });

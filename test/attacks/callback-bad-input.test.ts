@@ -10,19 +10,19 @@ import {
   redeem,
   register,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import {
   assertLoginFailed,
   assertPage,
   assertRefused,
   assertRefusedPage,
   assertRefusedRedirect,
-  knock,
   PERSON,
   PROGRAM,
   type Reply,
   reasonOf,
   Secrets,
+  sendRequest,
 } from "./support.ts";
 
 /** A browser on its way back from the identity provider, held just before our callback. */
@@ -33,19 +33,19 @@ interface Arriving {
 
 describe("bad input at /auth/callback", () => {
   const secrets = new Secrets();
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   before(async () => {
-    stage = await startStage();
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer();
+    client = await register(testServer.baseUrl);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   async function arriving(): Promise<Arriving> {
     const browser = new Browser({
       stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
     });
-    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
+    const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
     assert.equal(callback.pathname, "/auth/callback");
     secrets.keep(callback.searchParams.get("state"));
     secrets.keep(callback.searchParams.get("code"));
@@ -57,11 +57,11 @@ describe("bad input at /auth/callback", () => {
     const page = await browser.get(callback);
     const answer = page.redirectedTo?.searchParams;
     assert.equal(answer?.get("state"), "the-state", page.body.slice(0, 300));
-    assert.equal(answer.get("iss"), stage.baseUrl);
-    const tokens = await redeem(stage.baseUrl, client, secrets.keep(answer.get("code")));
+    assert.equal(answer.get("iss"), testServer.baseUrl);
+    const tokens = await redeem(testServer.baseUrl, client, secrets.keep(answer.get("code")));
     assert.equal(tokens.status, 200);
     secrets.keepTokens(tokens.body);
-    assert.equal((await callTool(stage.url, tokens.body.access_token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, tokens.body.access_token, "whoami")).status, 200);
   }
 
   /** What the rightful browser was answered, in the form in which refusals are judged. */
@@ -83,14 +83,14 @@ describe("bad input at /auth/callback", () => {
     status: 400,
     error: "invalid_request",
     reason: "unknown_state",
-    says: /Start it again in your application/,
+    describes: /Start it again in your application/,
   };
 
   test("an unknown, empty or missing state: a page for a person, JSON for a program", async () => {
     for (const query of ["?state=unknown&code=x", "?state=&code=x", "?code=x", "", "?error=access_denied"]) {
-      const url = `${stage.baseUrl}/auth/callback${query}`;
-      await assertRefusedPage(stage, await knock(url, { headers: PERSON }), notUnderWay);
-      await assertRefused(stage, await knock(url, { headers: PROGRAM }), notUnderWay);
+      const url = `${testServer.baseUrl}/auth/callback${query}`;
+      await assertRefusedPage(testServer, await sendRequest(url, { headers: PERSON }), notUnderWay);
+      await assertRefused(testServer, await sendRequest(url, { headers: PROGRAM }), notUnderWay);
     }
   });
 
@@ -104,7 +104,7 @@ describe("bad input at /auth/callback", () => {
       [changed(flow.callback, (query) => query.set("state", "x".repeat(5000))), "invalid_parameter"],
     ];
     for (const [url, reason] of attempts)
-      await assertRefusedPage(stage, asReply(await flow.browser.get(url)), {
+      await assertRefusedPage(testServer, asReply(await flow.browser.get(url)), {
         status: 400,
         error: "invalid_request",
         reason,
@@ -119,18 +119,20 @@ describe("bad input at /auth/callback", () => {
       status: 403,
       error: "access_denied",
       reason: "another_browser",
-      says: /started in another browser, or this browser refuses cookies. Start it again here/,
+      describes: /started in another browser, or this browser refuses cookies. Start it again here/,
     };
-    await assertRefusedPage(stage, await knock(flow.callback, { headers: PERSON }), refusal);
-    await assertRefused(stage, await knock(flow.callback, { headers: PROGRAM }), refusal);
-    await assertRefusedPage(stage, asReply(await stranger.browser.get(flow.callback)), refusal);
+    await assertRefusedPage(testServer, await sendRequest(flow.callback, { headers: PERSON }), refusal);
+    await assertRefused(testServer, await sendRequest(flow.callback, { headers: PROGRAM }), refusal);
+    await assertRefusedPage(testServer, asReply(await stranger.browser.get(flow.callback)), refusal);
     await assertFinishes(flow);
     await assertFinishes(stranger);
   });
 
   test("the attacker consents, the victim follows the upstream link: refused in the victim's browser", async () => {
-    const attacker = new Browser({ stopAt: (url) => url.href.startsWith(stage.identityProvider.issuer) });
-    const consent = await attacker.get(authorizeUrl(stage.baseUrl, client));
+    const attacker = new Browser({
+      stopAt: (url) => url.href.startsWith(testServer.identityProvider.issuer),
+    });
+    const consent = await attacker.get(authorizeUrl(testServer.baseUrl, client));
     const upstream = (await attacker.submit(consent, {}, { button: "approve" })).redirectedTo;
     assert.ok(upstream);
     const victim = new Browser({ stopAt: (url) => url.href.startsWith(REDIRECT_URI) });
@@ -139,7 +141,7 @@ describe("bad input at /auth/callback", () => {
     assert.equal(end.url.pathname, "/auth/callback");
     assert.equal(end.status, 403);
     assert.equal(end.redirectedTo, undefined);
-    assert.equal(await reasonOf(stage, asReply(end)), "another_browser");
+    assert.equal(await reasonOf(testServer, asReply(end)), "another_browser");
   });
 
   test("the callback loaded twice: the second time says it is finished, the first code stays good", async () => {
@@ -147,8 +149,11 @@ describe("bad input at /auth/callback", () => {
     const first = await flow.browser.get(flow.callback);
     const code = secrets.keep(first.redirectedTo?.searchParams.get("code") ?? "");
     assert.ok(code);
-    await assertRefusedPage(stage, asReply(await flow.browser.get(flow.callback)), notUnderWay);
-    assert.equal(secrets.keepTokens((await redeem(stage.baseUrl, client, code)).body).token_type, "Bearer");
+    await assertRefusedPage(testServer, asReply(await flow.browser.get(flow.callback)), notUnderWay);
+    assert.equal(
+      secrets.keepTokens((await redeem(testServer.baseUrl, client, code)).body).token_type,
+      "Bearer",
+    );
   });
 
   test("two at the same moment: one wins (invariant 2)", async () => {
@@ -161,10 +166,10 @@ describe("bad input at /auth/callback", () => {
   test("a login that took longer than its time has to be started again", async () => {
     const flow = await arriving();
     try {
-      stage.clock.ahead = 601;
-      await assertRefusedPage(stage, asReply(await flow.browser.get(flow.callback)), notUnderWay);
+      testServer.clock.ahead = 601;
+      await assertRefusedPage(testServer, asReply(await flow.browser.get(flow.callback)), notUnderWay);
     } finally {
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     }
     await assertFinishes(flow);
   });
@@ -181,12 +186,12 @@ describe("bad input at /auth/callback", () => {
         query.delete("code");
         query.set("error", upstream);
       });
-      await assertRefusedRedirect(stage, asReply(await browser.get(url)), {
+      await assertRefusedRedirect(testServer, asReply(await browser.get(url)), {
         status: 302,
         to: `${REDIRECT_URI}?`,
         error: ours,
         reason: "upstream_refused",
-        says: /identity provider/,
+        describes: /identity provider/,
       });
     });
 
@@ -210,7 +215,7 @@ describe("bad input at /auth/callback", () => {
         query.set("error_description", "<script>internal tenant detail</script>");
       });
       const reply = asReply(await browser.get(url));
-      await assertLoginFailed(stage, reply, { status, error, upstream });
+      await assertLoginFailed(testServer, reply, { status, error, upstream });
       assert.match(reply.text, /&lt;script&gt;internal tenant detail/);
     });
 
@@ -222,7 +227,7 @@ describe("bad input at /auth/callback", () => {
       query.set("error", "nonsense");
       query.set("error_description", "internal tenant detail");
     });
-    const reply = await knock(url, { headers: { ...PROGRAM, cookie } });
+    const reply = await sendRequest(url, { headers: { ...PROGRAM, cookie } });
     assert.equal(reply.json.error, "server_error");
     assert.doesNotMatch(reply.text, /tenant/);
   });
@@ -238,7 +243,7 @@ describe("bad input at /auth/callback", () => {
       const { browser, callback } = await arriving();
       const reply = asReply(await browser.get(changed(callback, change)));
       const upstream = "(invalid_response|invalid_grant)";
-      await assertLoginFailed(stage, reply, { status: 400, error: "server_error", upstream });
+      await assertLoginFailed(testServer, reply, { status: 400, error: "server_error", upstream });
     });
 
   test("one user's upstream code in another user's login does not fit (nonce and PKCE)", async () => {
@@ -248,16 +253,20 @@ describe("bad input at /auth/callback", () => {
       query.set("code", attacker.callback.searchParams.get("code") ?? ""),
     );
     const reply = asReply(await victim.browser.get(mixed));
-    await assertLoginFailed(stage, reply, { status: 400, error: "server_error", upstream: "invalid_grant" });
+    await assertLoginFailed(testServer, reply, {
+      status: 400,
+      error: "server_error",
+      upstream: "invalid_grant",
+    });
   });
 
   test("every other method is refused, and uses nothing up", async () => {
     const flow = await arriving();
     for (const method of ["POST", "PUT", "DELETE", "OPTIONS"]) {
-      const reply = await knock(flow.callback, { method, headers: PERSON });
+      const reply = await sendRequest(flow.callback, { method, headers: PERSON });
       assert.equal(reply.status, 405);
       assert.equal(reply.headers.get("allow"), "GET");
-      assert.equal(await reasonOf(stage, reply), "wrong_method");
+      assert.equal(await reasonOf(testServer, reply), "wrong_method");
       assertPage(reply);
     }
     await assertFinishes(flow);
@@ -265,18 +274,18 @@ describe("bad input at /auth/callback", () => {
 
   test("a HEAD, which asks for nothing to happen, does not use the login up", async () => {
     const browser = new Browser({ stopAt: (url) => url.pathname === "/auth/callback" });
-    const page = await knock(authorizeUrl(stage.baseUrl, client));
+    const page = await sendRequest(authorizeUrl(testServer.baseUrl, client));
     const cookie = page.headers.getSetCookie()[0]?.split(";")[0] ?? "";
     const request = /name="request" value="([^"]+)"/.exec(page.text)?.[1] ?? "";
-    const approved = await knock(`${stage.baseUrl}/consent`, {
+    const approved = await sendRequest(`${testServer.baseUrl}/consent`, {
       form: { request, decision: "approve" },
       headers: { cookie },
     });
     const callback = await signIn(browser, approved.location ?? "");
-    await knock(callback, { method: "HEAD", headers: { cookie } });
-    const reply = await knock(callback, { headers: { cookie } });
+    await sendRequest(callback, { method: "HEAD", headers: { cookie } });
+    const reply = await sendRequest(callback, { headers: { cookie } });
     assert.ok(secrets.keep(reply.location?.searchParams.get("code") ?? null));
   });
 
-  test("no secret is in the log", () => secrets.assertNotLogged(stage));
+  test("no secret is in the log", () => secrets.assertNotLogged(testServer));
 });

@@ -21,22 +21,30 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { assertPage, assertRefusedPage, knock, PERSON, type Reply, reasonOf, Secrets } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import {
+  assertPage,
+  assertRefusedPage,
+  PERSON,
+  type Reply,
+  reasonOf,
+  Secrets,
+  sendRequest,
+} from "./support.ts";
 
 const COOKIE = "mcp-connections";
 
 describe("attacks on /connections", () => {
   const secrets = new Secrets();
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   let url: string;
   before(async () => {
-    stage = await startStage();
-    url = `${stage.baseUrl}/connections`;
-    client = await register(stage.baseUrl, { client_name: "Claude Code" });
+    testServer = await startTestServer();
+    url = `${testServer.baseUrl}/connections`;
+    client = await register(testServer.baseUrl, { client_name: "Claude Code" });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   /** Somebody who is signed in at /connections, and what a browser would send from there. */
   interface Person {
@@ -49,9 +57,9 @@ describe("attacks on /connections", () => {
   }
 
   async function person(login: string): Promise<Person> {
-    const tokens = secrets.keepTokens(await signInForTokens(stage.baseUrl, client, { login }));
+    const tokens = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client, { login }));
     const browser = newBrowser();
-    const page = await openConnections(stage.baseUrl, { browser, login });
+    const page = await openConnections(testServer.baseUrl, { browser, login });
     const cookie = browser.cookieHeader(url);
     for (const pair of cookie.split("; ")) secrets.keep(pair.split("=")[1]);
     const form = endFormOf(page, "Claude Code");
@@ -73,23 +81,23 @@ describe("attacks on /connections", () => {
     [alice, bob] = [await person("alice"), await person("bob")];
   });
 
-  const ownForm = () => ({ origin: stage.baseUrl, "sec-fetch-site": "same-origin" });
+  const ownForm = () => ({ origin: testServer.baseUrl, "sec-fetch-site": "same-origin" });
 
   function post(
     path: string,
     form: Record<string, string> | ReadonlyArray<readonly [string, string]>,
     headers: Record<string, string>,
   ): Promise<Reply> {
-    return knock(`${url}${path}`, { form, headers: { ...PERSON, ...headers } });
+    return sendRequest(`${url}${path}`, { form, headers: { ...PERSON, ...headers } });
   }
 
   async function assertAlive(...people: Person[]): Promise<void> {
     for (const { tokens } of people)
-      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 200);
   }
 
   async function assertEnded({ tokens }: Person): Promise<void> {
-    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
   }
 
   test("the form as it is meant to be sent ends what it names (or all of this would prove nothing)", async () => {
@@ -103,7 +111,7 @@ describe("attacks on /connections", () => {
   });
 
   test("without a form token, with an invented one, with that of another session: nothing ends", async () => {
-    const earlier = await openConnections(stage.baseUrl, { browser: newBrowser() });
+    const earlier = await openConnections(testServer.baseUrl, { browser: newBrowser() });
     const ofOwnOtherSession = endFormOf(earlier, "Claude Code").inputs.find(
       ({ name }) => name === "form_token",
     );
@@ -111,7 +119,7 @@ describe("attacks on /connections", () => {
       const headers = { cookie: alice.cookie, ...ownForm() };
       const missing = await post("/end", all as Record<string, string>, headers);
       assert.equal(missing.status, 400);
-      assert.equal(await reasonOf(stage, missing), "missing_parameter");
+      assert.equal(await reasonOf(testServer, missing), "missing_parameter");
       for (const form_token of [
         "x",
         "x".repeat(43),
@@ -124,7 +132,7 @@ describe("attacks on /connections", () => {
         assert.equal(reply.status, 403);
         assertPage(reply);
         assert.match(textOf(reply.text), /Nothing was changed/);
-        assert.equal(await reasonOf(stage, reply), "forged_form");
+        assert.equal(await reasonOf(testServer, reply), "forged_form");
         const out = await post("/sign-out", { form_token }, headers);
         assert.equal(out.status, 403);
       }
@@ -144,18 +152,18 @@ describe("attacks on /connections", () => {
       { "sec-fetch-site": "none" },
       { origin: "null" },
       { origin: "null", "sec-fetch-site": "same-origin" },
-      { origin: stage.baseUrl, "sec-fetch-site": "cross-site" },
-      { origin: `${stage.baseUrl}.evil.example`, "sec-fetch-site": "same-origin" },
-      { origin: stage.baseUrl.replace("localhost", "127.0.0.1") },
+      { origin: testServer.baseUrl, "sec-fetch-site": "cross-site" },
+      { origin: `${testServer.baseUrl}.evil.example`, "sec-fetch-site": "same-origin" },
+      { origin: testServer.baseUrl.replace("localhost", "127.0.0.1") },
     ];
     for (const headers of foreign)
       for (const path of ["/end", "/sign-out", "/sign-in"]) {
         const reply = await post(path, right, { cookie: alice.cookie, ...headers });
-        await assertRefusedPage(stage, reply, {
+        await assertRefusedPage(testServer, reply, {
           status: 403,
           error: "access_denied",
           reason: "cross_site_form",
-          says: /Open that page in this browser/,
+          describes: /Open that page in this browser/,
         });
         assert.deepEqual(reply.headers.getSetCookie(), [], "no cookie of the victim's is replaced");
       }
@@ -166,7 +174,7 @@ describe("attacks on /connections", () => {
   test("somebody else's grant ends nothing, and the answer is that of an id that never was", async () => {
     const headers = { cookie: alice.cookie, ...ownForm() };
     const { formToken: form_token } = alice;
-    const log = stage.log.length;
+    const log = testServer.log.length;
     const answers = [];
     for (const grant of [bob.grantIds[0] ?? "", "A".repeat(22), "../grant", "*", "__proto__"]) {
       const { status, text, location } = await post("/end", { form_token, grant }, headers);
@@ -175,7 +183,7 @@ describe("attacks on /connections", () => {
     }
     assert.equal(new Set(answers.map((answer) => JSON.stringify(answer))).size, 1);
     assert.deepEqual(
-      stage.log.slice(log).filter(({ audit }) => audit === "grant_ended"),
+      testServer.log.slice(log).filter(({ audit }) => audit === "grant_ended"),
       [],
     );
     await assertAlive(alice, bob);
@@ -197,7 +205,7 @@ describe("attacks on /connections", () => {
       [],
     );
     assert.doesNotMatch(alice.page.body, /bob/i);
-    assert.doesNotMatch((await knock(url, { headers: PERSON })).text, /Signed in as|Claude Code/);
+    assert.doesNotMatch((await sendRequest(url, { headers: PERSON })).text, /Signed in as|Claude Code/);
   });
 
   test("a session that is over ends nothing: signed out, expired, invented", async () => {
@@ -207,16 +215,19 @@ describe("attacks on /connections", () => {
       assert.equal(reply.status, 403);
       assertPage(reply);
       assert.match(textOf(reply.text), /You are not signed in on this page any more. Nothing was changed/);
-      assert.equal(await reasonOf(stage, reply), "no_session");
-      assert.doesNotMatch((await knock(url, { headers: { ...PERSON, cookie } })).text, /Signed in as/);
+      assert.equal(await reasonOf(testServer, reply), "no_session");
+      assert.doesNotMatch((await sendRequest(url, { headers: { ...PERSON, cookie } })).text, /Signed in as/);
     }
     try {
-      stage.clock.ahead = 901;
+      testServer.clock.ahead = 901;
       await assertOver(alice.cookie);
     } finally {
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     }
-    assert.match((await knock(url, { headers: { ...PERSON, cookie: alice.cookie } })).text, /Signed in as/);
+    assert.match(
+      (await sendRequest(url, { headers: { ...PERSON, cookie: alice.cookie } })).text,
+      /Signed in as/,
+    );
     await post("/sign-out", { form_token: alice.formToken }, { cookie: alice.cookie, ...ownForm() });
     await assertOver(alice.cookie);
     for (const value of ["", "x", "A".repeat(43), alice.tokens.access_token, alice.formToken])
@@ -227,8 +238,11 @@ describe("attacks on /connections", () => {
   test("the session opens nothing else: it is no bearer token, and no token is a session", async () => {
     const value = new RegExp(`${COOKIE}=([^;]+)`).exec(alice.cookie)?.[1];
     assert.ok(value);
-    assert.equal((await rpc(stage.url, value, "tools/list")).status, 401);
-    assert.equal((await knock(stage.url, { method: "POST", headers: { cookie: alice.cookie } })).status, 401);
+    assert.equal((await rpc(testServer.url, value, "tools/list")).status, 401);
+    assert.equal(
+      (await sendRequest(testServer.url, { method: "POST", headers: { cookie: alice.cookie } })).status,
+      401,
+    );
   });
 
   /** A browser held just before our callback, on its way to /connections or to a client. */
@@ -237,9 +251,10 @@ describe("attacks on /connections", () => {
       stopAt: (at) => at.pathname === "/auth/callback" || at.href.startsWith(REDIRECT_URI),
     });
     let callback: URL;
-    if (kind === "client") callback = await signIn(browser, authorizeUrl(stage.baseUrl, client), { login });
+    if (kind === "client")
+      callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client), { login });
     else {
-      const page = await openConnections(stage.baseUrl, { browser, login });
+      const page = await openConnections(testServer.baseUrl, { browser, login });
       assert.ok(page.redirectedTo);
       callback = page.redirectedTo;
     }
@@ -302,12 +317,12 @@ describe("attacks on /connections", () => {
 
   test("whoever writes the code cannot mix them up either: it would not compile", () => {
     const [clients, own] = [{} as ClientLogin, {} as ConnectionsLogin];
-    const rooms = {} as never;
+    const dependencies = {} as never;
     const never = () => {
       // @ts-expect-error a login that no client waits for has nobody to give a code
-      void finishAuthorization(new URLSearchParams(), "", own, rooms);
+      void finishAuthorization(new URLSearchParams(), "", own, dependencies);
       // @ts-expect-error what a client's user approved is not a wish to see their connections
-      void finishSignIn(new URLSearchParams(), "", clients, rooms);
+      void finishSignIn(new URLSearchParams(), "", clients, dependencies);
     };
     assert.ok(never);
   });
@@ -316,22 +331,29 @@ describe("attacks on /connections", () => {
     const planted = `${COOKIE}=${"P".repeat(43)}`;
     const { browser, callback } = await arriving("connections");
     const cookie = `${browser.cookieHeader(callback)}; ${planted}`;
-    const reply = await knock(callback, { headers: { ...PERSON, cookie } });
+    const reply = await sendRequest(callback, { headers: { ...PERSON, cookie } });
     assert.equal(reply.location?.href, url);
     const given = reply.headers.getSetCookie().at(-1)?.split(";")[0] ?? "";
     secrets.keep(given.split("=")[1]);
     assert.match(given, new RegExp(`^${COOKIE}=`));
     assert.notEqual(given, planted);
-    assert.doesNotMatch((await knock(url, { headers: { ...PERSON, cookie: planted } })).text, /Signed in as/);
-    assert.match((await knock(url, { headers: { ...PERSON, cookie: given } })).text, /Signed in as/);
+    assert.doesNotMatch(
+      (await sendRequest(url, { headers: { ...PERSON, cookie: planted } })).text,
+      /Signed in as/,
+    );
+    assert.match((await sendRequest(url, { headers: { ...PERSON, cookie: given } })).text, /Signed in as/);
   });
 
   test("a new sign-in on the same browser ends the session before it", async () => {
     const { browser, page, cookie } = alice;
     const login = await browser.submit(page, {}, { button: "Not you? Sign in as somebody else" });
-    assert.match((await knock(url, { headers: { ...PERSON, cookie } })).text, /Signed in as/, "begun only");
+    assert.match(
+      (await sendRequest(url, { headers: { ...PERSON, cookie } })).text,
+      /Signed in as/,
+      "begun only",
+    );
     assert.match((await browser.submit(login, { login: "bob" })).body, /Signed in as <strong><bdi>Bob/);
-    assert.doesNotMatch((await knock(url, { headers: { ...PERSON, cookie } })).text, /Signed in as/);
+    assert.doesNotMatch((await sendRequest(url, { headers: { ...PERSON, cookie } })).text, /Signed in as/);
   });
 
   test("looking changes nothing: GET and HEAD, also of the forms' addresses", async () => {
@@ -339,35 +361,35 @@ describe("attacks on /connections", () => {
     const query = new URLSearchParams({ form_token: alice.formToken, all: "yes" });
     for (const path of ["/end", "/sign-out", "/sign-in"])
       for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
-        const reply = await knock(`${url}${path}?${query}`, { method, headers });
+        const reply = await sendRequest(`${url}${path}?${query}`, { method, headers });
         assert.equal(reply.status, 405);
         assert.equal(reply.headers.get("allow"), "POST");
         assert.deepEqual(reply.headers.getSetCookie(), []);
       }
     assert.equal((await post("", { all: "yes" }, headers)).status, 405);
     for (const method of ["GET", "HEAD"])
-      assert.deepEqual((await knock(url, { method, headers: PERSON })).headers.getSetCookie(), []);
+      assert.deepEqual((await sendRequest(url, { method, headers: PERSON })).headers.getSetCookie(), []);
     await assertAlive(alice);
 
     await post("/end", { form_token: alice.formToken, all: "yes" }, headers);
-    await knock(url, { method: "HEAD", headers });
+    await sendRequest(url, { method: "HEAD", headers });
     assert.match(
-      (await knock(url, { headers })).text,
+      (await sendRequest(url, { headers })).text,
       /Access ended/,
       "a HEAD did not take what was to be told",
     );
 
     const { browser, callback } = await arriving("connections");
     const cookie = browser.cookieHeader(callback);
-    assert.equal((await knock(callback, { method: "HEAD", headers: { cookie } })).status, 405);
+    assert.equal((await sendRequest(callback, { method: "HEAD", headers: { cookie } })).status, 405);
     assert.match((await browser.get(callback)).body, /Signed in as/, "a HEAD did not use the login up");
   });
 
   test("no page here can be framed, kept or scripted, whoever sees it", async () => {
     const { cookie, formToken: form_token } = alice;
     for (const reply of [
-      await knock(url, { headers: PERSON }),
-      await knock(url, { headers: { ...PERSON, cookie } }),
+      await sendRequest(url, { headers: PERSON }),
+      await sendRequest(url, { headers: { ...PERSON, cookie } }),
       await post("/end", { form_token: "x" }, { cookie, ...ownForm() }),
       await post("/end", { form_token }, ownForm()),
       await post("/sign-out", { form_token }, { cookie, ...ownForm() }),
@@ -382,11 +404,11 @@ describe("attacks on /connections", () => {
       "Claude\u202Eedoc",
     ];
     for (const client_name of names)
-      await signInForTokens(stage.baseUrl, await register(stage.baseUrl, { client_name }), {
+      await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl, { client_name }), {
         login: "grace",
       });
     const browser = newBrowser();
-    const page = await openConnections(stage.baseUrl, { browser, login: "grace" });
+    const page = await openConnections(testServer.baseUrl, { browser, login: "grace" });
     assert.equal(entriesOn(page).length, 3);
     for (const raw of ["<script", "<img", 'action="https://evil', 'onerror="', "\u202E"])
       assert.ok(!page.body.includes(raw), raw);
@@ -397,7 +419,7 @@ describe("attacks on /connections", () => {
 
   test("a person's own name is text as well", async () => {
     const login = "<b>x</b>";
-    const page = await openConnections(stage.baseUrl, { login });
+    const page = await openConnections(testServer.baseUrl, { login });
     assert.match(page.body, /&lt;b&gt;x/);
     assert.doesNotMatch(page.body, /<b>x/);
   });
@@ -453,21 +475,22 @@ describe("attacks on /connections", () => {
     for (const [form, status, reason] of cases) {
       const reply = await post("/end", form, headers);
       assert.equal(reply.status, status);
-      assert.equal(await reasonOf(stage, reply), reason);
+      assert.equal(await reasonOf(testServer, reply), reason);
     }
-    const noForm = await knock(`${url}/end`, { json: { form_token: formToken, all: "yes" }, headers });
+    const noForm = await sendRequest(`${url}/end`, { json: { form_token: formToken, all: "yes" }, headers });
     assert.equal(noForm.status, 400);
     await assertAlive(alice);
   });
 
   test("who asks too often is told to wait", async () => {
-    const limited = await startStage({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "3" } });
+    const limited = await startTestServer({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "3" } });
     try {
       const own = { ...PERSON, origin: limited.baseUrl };
       const statuses = [];
       for (let i = 0; i < 5; i++)
         statuses.push(
-          (await knock(`${limited.baseUrl}/connections/sign-in`, { method: "POST", headers: own })).status,
+          (await sendRequest(`${limited.baseUrl}/connections/sign-in`, { method: "POST", headers: own }))
+            .status,
         );
       assert.deepEqual(statuses, [303, 303, 303, 429, 429]);
     } finally {
@@ -475,9 +498,9 @@ describe("attacks on /connections", () => {
     }
     const headers = { ...PERSON, cookie: alice.cookie };
     const statuses = new Set<number>();
-    for (let i = 0; i < 130; i++) statuses.add((await knock(url, { headers })).status);
+    for (let i = 0; i < 130; i++) statuses.add((await sendRequest(url, { headers })).status);
     assert.deepEqual([...statuses], [200, 429]);
-    assert.equal((await knock(url, { headers: { ...PERSON, cookie: bob.cookie } })).status, 200);
+    assert.equal((await sendRequest(url, { headers: { ...PERSON, cookie: bob.cookie } })).status, 200);
   });
 
   test("the cookie: of this host alone, no script reads it, no other site's form brings it along", async () => {
@@ -503,5 +526,5 @@ describe("attacks on /connections", () => {
     ]);
   });
 
-  test("no secret is in the log", () => secrets.assertNotLogged(stage));
+  test("no secret is in the log", () => secrets.assertNotLogged(testServer));
 });

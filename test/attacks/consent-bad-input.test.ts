@@ -3,17 +3,17 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,
   assertRefusedPage,
   assertRefusedRedirect,
-  knock,
   PERSON,
   PROGRAM,
   reasonOf,
   Secrets,
+  sendRequest,
 } from "./support.ts";
 
 /** A consent page as one browser was shown it. */
@@ -25,16 +25,16 @@ interface Shown {
 
 describe("bad input at /consent", () => {
   const secrets = new Secrets();
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   before(async () => {
-    stage = await startStage();
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer();
+    client = await register(testServer.baseUrl);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   async function show(cookie?: string): Promise<Shown> {
-    const page = await knock(authorizeUrl(stage.baseUrl, client), {
+    const page = await sendRequest(authorizeUrl(testServer.baseUrl, client), {
       headers: { ...PERSON, ...(cookie !== undefined && { cookie }) },
     });
     assert.equal(page.status, 200);
@@ -47,7 +47,7 @@ describe("bad input at /consent", () => {
   }
 
   const answer = (form: Record<string, string>, cookie?: string, headers: Record<string, string> = PERSON) =>
-    knock(`${stage.baseUrl}/consent`, {
+    sendRequest(`${testServer.baseUrl}/consent`, {
       form,
       headers: { ...headers, ...(cookie !== undefined && { cookie }) },
     });
@@ -57,7 +57,7 @@ describe("bad input at /consent", () => {
     const reply = await answer({ request, decision: "approve" }, cookie);
     assert.equal(reply.status, 303, reply.text);
     assert.equal(reply.headers.get("cache-control"), "no-store");
-    assert.equal(reply.location?.origin, new URL(stage.identityProvider.issuer).origin);
+    assert.equal(reply.location?.origin, new URL(testServer.identityProvider.issuer).origin);
     secrets.keep(reply.location.searchParams.get("state"));
     return reply.location;
   }
@@ -66,23 +66,27 @@ describe("bad input at /consent", () => {
     status: 403,
     error: "access_denied",
     reason: "another_browser",
-    says: /another browser, or this browser refuses cookies. Start the sign-in again/,
+    describes: /another browser, or this browser refuses cookies. Start the sign-in again/,
   };
   const tooOld = {
     status: 400,
     error: "invalid_request",
     reason: "consent_form_expired",
-    says: /Start the sign-in again in your application/,
+    describes: /Start the sign-in again in your application/,
   };
 
   test("without the cookie nobody consents, and the rightful browser still can", async () => {
     const shown = await show();
     for (const decision of ["approve", "deny"]) {
       const form = { request: shown.request, decision };
-      await assertRefusedPage(stage, await answer(form), anotherBrowser);
-      await assertRefusedPage(stage, await answer(form, "mcp-browser="), anotherBrowser);
-      await assertRefusedPage(stage, await answer(form, `mcp-browser=${"A".repeat(43)}`), anotherBrowser);
-      await assertRefused(stage, await answer(form, undefined, PROGRAM), anotherBrowser);
+      await assertRefusedPage(testServer, await answer(form), anotherBrowser);
+      await assertRefusedPage(testServer, await answer(form, "mcp-browser="), anotherBrowser);
+      await assertRefusedPage(
+        testServer,
+        await answer(form, `mcp-browser=${"A".repeat(43)}`),
+        anotherBrowser,
+      );
+      await assertRefused(testServer, await answer(form, undefined, PROGRAM), anotherBrowser);
     }
     await assertApproved(shown);
   });
@@ -92,7 +96,7 @@ describe("bad input at /consent", () => {
     const victim = await show();
     assert.notEqual(attacker.cookie, victim.cookie);
     const forged = await answer({ request: attacker.request, decision: "approve" }, victim.cookie);
-    await assertRefusedPage(stage, forged, anotherBrowser);
+    await assertRefusedPage(testServer, forged, anotherBrowser);
     await assertApproved(attacker);
     await assertApproved(victim);
   });
@@ -126,7 +130,11 @@ describe("bad input at /consent", () => {
     ];
     for (const forged of changed) {
       assert.notEqual(forged, request);
-      await assertRefusedPage(stage, await answer({ request: forged, decision: "approve" }, cookie), tooOld);
+      await assertRefusedPage(
+        testServer,
+        await answer({ request: forged, decision: "approve" }, cookie),
+        tooOld,
+      );
     }
     await assertApproved({ request, cookie });
   });
@@ -134,47 +142,50 @@ describe("bad input at /consent", () => {
   test("what our own key sealed for another purpose, or another key for this one, is refused", async () => {
     const { request, cookie } = await show();
     const ours = createSealer([SECRET_KEY]);
-    const text = ours.open(request, `consent form ${stage.baseUrl}`);
+    const text = ours.open(request, `consent form ${testServer.baseUrl}`);
     assert.ok(text !== undefined, "this test no longer knows the context of the seal");
     const forged = [
       ours.seal(text, "client:x"),
       ours.seal(text, "login:x"),
       ours.sealForStranger(text, "client:x"),
-      createSealer(["another-key-0123456789-abcdefghijklmnop"]).seal(text, `consent form ${stage.baseUrl}`),
-      ours.seal("{}", `consent form ${stage.baseUrl}`),
-      ours.seal(JSON.stringify({ ...JSON.parse(text), step: "login" }), `consent form ${stage.baseUrl}`),
+      createSealer(["another-key-0123456789-abcdefghijklmnop"]).seal(
+        text,
+        `consent form ${testServer.baseUrl}`,
+      ),
+      ours.seal("{}", `consent form ${testServer.baseUrl}`),
+      ours.seal(JSON.stringify({ ...JSON.parse(text), step: "login" }), `consent form ${testServer.baseUrl}`),
     ];
     for (const request of forged)
-      await assertRefusedPage(stage, await answer({ request, decision: "approve" }, cookie), tooOld);
+      await assertRefusedPage(testServer, await answer({ request, decision: "approve" }, cookie), tooOld);
   });
 
   test("a form that a replica of the version before made is one of ours", async () => {
     const { request, cookie } = await show();
     const ours = createSealer([SECRET_KEY]);
-    const context = `consent form ${stage.baseUrl}`;
+    const context = `consent form ${testServer.baseUrl}`;
     await assertApproved({ request: ours.seal(ours.open(request, context) ?? "", context), cookie });
   });
 
   test("a page older than its time says so; a second before it still works", async () => {
     const shown = await show();
     try {
-      stage.clock.ahead = 598;
+      testServer.clock.ahead = 598;
       await assertApproved(shown);
-      stage.clock.ahead = 600;
+      testServer.clock.ahead = 600;
       await assertRefusedPage(
-        stage,
+        testServer,
         await answer({ request: shown.request, decision: "approve" }, shown.cookie),
         tooOld,
       );
     } finally {
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     }
   });
 
   test("no decision, an unknown one, or both at once: nothing is decided", async () => {
     const shown = await show();
     const { request, cookie } = shown;
-    const url = `${stage.baseUrl}/consent`;
+    const url = `${testServer.baseUrl}/consent`;
     const refusals: Array<[ReadonlyArray<readonly [string, string]>, string]> = [
       [[["request", request]], "missing_parameter"],
       [
@@ -211,7 +222,7 @@ describe("bad input at /consent", () => {
       [[], "missing_parameter"],
     ];
     for (const [form, reason] of refusals)
-      await assertRefusedPage(stage, await knock(url, { form, headers: { ...PERSON, cookie } }), {
+      await assertRefusedPage(testServer, await sendRequest(url, { form, headers: { ...PERSON, cookie } }), {
         status: 400,
         error: "invalid_request",
         reason,
@@ -225,12 +236,12 @@ describe("bad input at /consent", () => {
       { request, decision: "deny", redirect_uri: "https://evil.example/", state: "evil", client_id: "evil" },
       cookie,
     );
-    await assertRefusedRedirect(stage, reply, {
+    await assertRefusedRedirect(testServer, reply, {
       status: 303,
       to: `${REDIRECT_URI}?`,
       error: "access_denied",
       reason: "user_denied",
-      says: /user did not approve/,
+      describes: /user did not approve/,
     });
   });
 
@@ -242,31 +253,37 @@ describe("bad input at /consent", () => {
   });
 
   test("a refused consent names no place to go: the upstream state is made after approval only (A41)", async () => {
-    const page = await knock(authorizeUrl(stage.baseUrl, client), { headers: PERSON });
-    assert.ok(!page.text.includes(stage.identityProvider.issuer));
+    const page = await sendRequest(authorizeUrl(testServer.baseUrl, client), { headers: PERSON });
+    assert.ok(!page.text.includes(testServer.identityProvider.issuer));
     const { request } = await show();
     const reply = await answer({ request, decision: "approve" });
     assert.equal(reply.location, undefined);
-    assert.ok(!reply.text.includes(stage.identityProvider.issuer));
+    assert.ok(!reply.text.includes(testServer.identityProvider.issuer));
   });
 
   test("wrong method, wrong content type, too much of it", async () => {
     const { request, cookie } = await show();
-    const url = `${stage.baseUrl}/consent`;
+    const url = `${testServer.baseUrl}/consent`;
     for (const method of ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]) {
-      const reply = await knock(`${url}?${new URLSearchParams({ request, decision: "approve" })}`, {
+      const reply = await sendRequest(`${url}?${new URLSearchParams({ request, decision: "approve" })}`, {
         method,
         headers: { ...PERSON, cookie },
       });
       assert.equal(reply.status, 405);
       assert.equal(reply.headers.get("allow"), "POST");
-      assert.equal(await reasonOf(stage, reply), "wrong_method");
+      assert.equal(await reasonOf(testServer, reply), "wrong_method");
       assert.match(reply.headers.get("content-type") ?? "", /^text\/html/);
     }
-    const json = await knock(url, { json: { request, decision: "approve" }, headers: { ...PERSON, cookie } });
+    const json = await sendRequest(url, {
+      json: { request, decision: "approve" },
+      headers: { ...PERSON, cookie },
+    });
     assert.ok(json.status === 400 || json.status === 415);
     assertPage(json);
-    const huge = await knock(url, { form: { request: "x".repeat(100_000) }, headers: { ...PERSON, cookie } });
+    const huge = await sendRequest(url, {
+      form: { request: "x".repeat(100_000) },
+      headers: { ...PERSON, cookie },
+    });
     assert.equal(huge.status, 413);
     assertPage(huge);
   });
@@ -278,7 +295,7 @@ describe("bad input at /consent", () => {
   });
 
   test("the cookie is HttpOnly, Lax, for the whole site, and as short-lived as the flow", async () => {
-    const page = await knock(authorizeUrl(stage.baseUrl, client));
+    const page = await sendRequest(authorizeUrl(testServer.baseUrl, client));
     const [cookie = ""] = page.headers.getSetCookie();
     assert.match(cookie, /; HttpOnly/);
     assert.match(cookie, /; SameSite=Lax/);
@@ -288,10 +305,10 @@ describe("bad input at /consent", () => {
   });
 
   test("A39 on https it is a __Host- cookie and Secure, and its look-alike without the prefix counts for nothing", async () => {
-    const https = await startStage({ environment: { BASE_URL: "https://mcp.example.com" } });
+    const https = await startTestServer({ environment: { BASE_URL: "https://mcp.example.com" } });
     try {
       const other = await register(https.baseUrl);
-      const page = await knock(authorizeUrl(https.baseUrl, other, { resource: undefined }), {
+      const page = await sendRequest(authorizeUrl(https.baseUrl, other, { resource: undefined }), {
         headers: PERSON,
       });
       const [cookie = ""] = page.headers.getSetCookie();
@@ -302,7 +319,10 @@ describe("bad input at /consent", () => {
       const request = /name="request" value="([^"]+)"/.exec(page.text)?.[1] ?? "";
       const [pair = ""] = cookie.split(";");
       const consent = (cookie: string) =>
-        knock(`${https.baseUrl}/consent`, { form: { request, decision: "approve" }, headers: { cookie } });
+        sendRequest(`${https.baseUrl}/consent`, {
+          form: { request, decision: "approve" },
+          headers: { cookie },
+        });
       assert.equal((await consent(pair.replace("__Host-", ""))).status, 403);
       assert.equal((await consent(pair)).status, 303);
     } finally {
@@ -311,7 +331,7 @@ describe("bad input at /consent", () => {
   });
 
   test("no secret is in the log, and no code was issued by any of this", async () => {
-    assert.equal((await redeem(stage.baseUrl, client, "mcp_ac_nothing")).body.error, "invalid_grant");
-    secrets.assertNotLogged(stage);
+    assert.equal((await redeem(testServer.baseUrl, client, "mcp_ac_nothing")).body.error, "invalid_grant");
+    secrets.assertNotLogged(testServer);
   });
 });

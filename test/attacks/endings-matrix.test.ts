@@ -33,7 +33,7 @@ import {
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 /** One person with one client; each cell of the matrix has its own. */
 interface Cell {
@@ -58,7 +58,7 @@ interface Ending {
 describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
   let upstream: FaultyProxy;
-  let stage: Stage;
+  let testServer: TestServer;
   let sign: Sign;
   /** Holds the provider's next answer back for as long as it takes. */
   let nextAnswer: ((body: Record<string, unknown>) => Promise<void>) | undefined;
@@ -72,12 +72,12 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   before(async () => {
     [redis, upstream] = await Promise.all([startRedis(), startFaultyProxy()]);
     sign = await publishKey(upstream);
-    stage = await startStage({
+    testServer = await startTestServer({
       redisUrl: redis.url,
       throughProxy: upstream,
       policy,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
-      character: { accessTokenSeconds: 300 },
+      providerProfile: { accessTokenSeconds: 300 },
       environment: {
         REDIS_KEY_PREFIX: PREFIX,
         MAX_GRANTS_PER_USER_AND_CLIENT: "2",
@@ -97,11 +97,11 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     };
   });
   afterEach(() => {
-    stage.clock.ahead = 0;
+    testServer.clock.ahead = 0;
     denied.clear();
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await upstream.close();
     await redis.stop();
   });
@@ -112,13 +112,13 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     new Browser({ stopAt: ({ href }) => [REDIRECT_URI, ...stops].some((stop) => href.startsWith(stop)) });
 
   async function report(who: { sub?: string; sid?: string }): Promise<Answer> {
-    const issuedAt = Math.floor(Date.now() / 1000) + stage.clock.ahead;
-    const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who, issuedAt));
-    return postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+    const issuedAt = Math.floor(Date.now() / 1000) + testServer.clock.ahead;
+    const logout_token = await sign(logoutClaims(testServer.identityProvider.issuer, who, issuedAt));
+    return postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
   }
 
   async function operate(...args: string[]): Promise<string> {
-    const ran = await adminOf({ baseUrl: stage.baseUrl, redis, upstream })(args, {
+    const ran = await adminOf({ baseUrl: testServer.baseUrl, redis, upstream })(args, {
       REDIS_KEY_PREFIX: PREFIX,
       AUDIT_LOG: "stderr",
     });
@@ -136,7 +136,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
 
   async function endAtConnections({ login, client }: Cell): Promise<void> {
     const browser = newBrowser();
-    const page = await openConnections(stage.baseUrl, { login, browser });
+    const page = await openConnections(testServer.baseUrl, { login, browser });
     await endEntry(browser, page, String(client.client_name));
   }
 
@@ -152,7 +152,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       reason: "revoked_by_client",
       forGood: true,
       during: ["refresh", "lost answer"],
-      end: ({ client, tokens }) => revoke(stage.baseUrl, client, tokens?.access_token ?? ""),
+      end: ({ client, tokens }) => revoke(testServer.baseUrl, client, tokens?.access_token ?? ""),
     },
     "its user ends it at /connections": {
       reason: "ended_by_user",
@@ -197,21 +197,21 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       reason: "too_many_grants",
       during: ["code", "refresh"],
       async end({ login, client }) {
-        stage.clock.ahead++; // the older ones end
-        for (let i = 0; i < 2; i++) await signInForTokens(stage.baseUrl, client, { login });
+        testServer.clock.ahead++; // the older ones end
+        for (let i = 0; i < 2; i++) await signInForTokens(testServer.baseUrl, client, { login });
       },
     },
     "its code comes twice": {
       reason: "code_replayed",
       during: ["refresh", "lost answer"],
-      end: ({ client, code }) => redeem(stage.baseUrl, client, code ?? ""),
+      end: ({ client, code }) => redeem(testServer.baseUrl, client, code ?? ""),
     },
     "a refresh token that was replaced comes again": {
       reason: "refresh_token_reused",
       during: ["refresh", "lost answer"],
       async end({ client, tokens }) {
-        stage.clock.ahead += 60;
-        return refresh(stage.baseUrl, client, tokens?.refresh_token ?? "");
+        testServer.clock.ahead += 60;
+        return refresh(testServer.baseUrl, client, tokens?.refresh_token ?? "");
       },
     },
     "the policy denies its user": {
@@ -221,7 +221,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     "its time is over": {
       during: ["code", "refresh"],
       end: async () => {
-        stage.clock.ahead += 91 * 24 * 60 * 60;
+        testServer.clock.ahead += 91 * 24 * 60 * 60;
       },
     },
   };
@@ -229,29 +229,29 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   let cells = 0;
   async function newCell(): Promise<Cell> {
     const name = `person${++cells}`;
-    return { login: name, client: await register(stage.baseUrl, { client_name: `Client of ${name}` }) };
+    return { login: name, client: await register(testServer.baseUrl, { client_name: `Client of ${name}` }) };
   }
 
   /** Signed in, with a refresh token that was replaced once: what the client holds now. */
   async function signedIn(cell: Cell): Promise<Tokens> {
     const { login, client } = cell;
-    cell.code = (await authorize(stage.baseUrl, client, { login })).get("code");
-    const first = (await redeem(stage.baseUrl, client, cell.code)).body;
-    const second = (await refresh(stage.baseUrl, client, first.refresh_token)).body;
+    cell.code = (await authorize(testServer.baseUrl, client, { login })).get("code");
+    const first = (await redeem(testServer.baseUrl, client, cell.code)).body;
+    const second = (await refresh(testServer.baseUrl, client, first.refresh_token)).body;
     cell.tokens = { ...first, access_token: second.access_token };
     return second;
   }
 
   async function assertDead({ client }: Cell, { access_token, refresh_token }: Tokens): Promise<void> {
-    assert.notEqual((await callTool(stage.url, access_token, "whoami")).status, 200);
-    const refreshed = await refresh(stage.baseUrl, client, refresh_token);
+    assert.notEqual((await callTool(testServer.url, access_token, "whoami")).status, 200);
+    const refreshed = await refresh(testServer.baseUrl, client, refresh_token);
     assert.ok(["invalid_grant", "invalid_client"].includes(refreshed.body.error), refreshed.body.error);
   }
 
   const revocationsOf = (token: string) =>
     upstream.seen.filter(({ path, text }) => path.endsWith("/revocation") && text.includes(token));
   const inAuditLog = (event: string, { login }: Cell, reason: string | undefined) =>
-    stage.log.some((line) => line.audit === event && line.subject === login && line.reason === reason) ||
+    testServer.log.some((line) => line.audit === event && line.subject === login && line.reason === reason) ||
     operatorsLog.some((text) =>
       text.split("\n").some((line) => [event, login, reason].every((each) => line.includes(`"${each}"`))),
     );
@@ -265,7 +265,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
 
   /** A refresh for which the provider is asked, and whose answer is on its way: what it brings, and what lets it come. */
   async function heldRefresh({ client }: Cell, { refresh_token }: Tokens) {
-    stage.clock.ahead += 240; // so that the provider's token is due
+    testServer.clock.ahead += 240; // so that the provider's token is due
     let letGo = () => {};
     const until = new Promise<void>((resolve) => {
       letGo = resolve;
@@ -276,13 +276,13 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
         resolve(String(body.refresh_token));
         await until;
       };
-      refreshing = refresh(stage.baseUrl, client, refresh_token);
+      refreshing = refresh(testServer.baseUrl, client, refresh_token);
     });
     return { renewed, letGo, refreshing: refreshing ?? assert.fail() };
   }
 
   async function grantsOf(login: string): Promise<Grant[]> {
-    const { records, config } = stage;
+    const { records, config } = testServer;
     const store = encryptedStore({
       records,
       sealer: createSealer(config.secretKeys),
@@ -299,7 +299,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   }
 
   const providersTokenOf = async (accessToken: string) =>
-    (await stage.grantOf(accessToken))?.upstream.refreshToken ?? assert.fail("no refresh token");
+    (await testServer.grantOf(accessToken))?.upstream.refreshToken ?? assert.fail("no refresh token");
 
   for (const [name, ending] of Object.entries(endings)) {
     const during = (what: Ending["during"][number], run: (cell: Cell) => Promise<void>) =>
@@ -308,10 +308,10 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     describe(name, () => {
       during("sign-in", async (cell) => {
         const { login, client } = cell;
-        await signInForTokens(stage.baseUrl, client, { login }); // so that there is something to end
+        await signInForTokens(testServer.baseUrl, client, { login }); // so that there is something to end
         // Signed in at the provider by now, and on the way back.
-        const browser = newBrowser(`${stage.baseUrl}/auth/callback`);
-        const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+        const browser = newBrowser(`${testServer.baseUrl}/auth/callback`);
+        const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
         const page = await browser.submit(consent, {}, { button: "approve" });
         const { redirectedTo: callback } = await browser.submit(page, { login });
         assert.ok(callback);
@@ -323,7 +323,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
           /access_denied|This was ended meanwhile/,
         );
         assert.ok(
-          stage.log.some(
+          testServer.log.some(
             ({ audit, decision, subject }) => audit === "sign_in" && decision === "deny" && subject === login,
           ),
         );
@@ -331,10 +331,10 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       });
 
       during("code", async (cell) => {
-        const code = (await authorize(stage.baseUrl, cell.client, { login: cell.login })).get("code");
+        const code = (await authorize(testServer.baseUrl, cell.client, { login: cell.login })).get("code");
         const [grant] = await grantsOf(cell.login);
         await ending.end(cell);
-        const redeemed = await redeem(stage.baseUrl, cell.client, code);
+        const redeemed = await redeem(testServer.baseUrl, cell.client, code);
         assert.ok(["invalid_grant", "invalid_client"].includes(redeemed.body.error), redeemed.body.error);
         await assertKnown(cell, ending, grant?.upstream.refreshToken ?? assert.fail("no refresh token"));
       });
@@ -354,18 +354,18 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       during("lost answer", async (cell) => {
         const tokens = await signedIn(cell);
         const providersToken = await providersTokenOf(tokens.access_token);
-        const { delete: remove, deleteIf: removeIf } = stage.records;
+        const { delete: remove, deleteIf: removeIf } = testServer.records;
         const lost = (work: Promise<boolean>) =>
           work.then(() => {
             throw new UnavailableError("storage", { reason: "storage_unavailable" });
           });
-        stage.records.delete = (key) => (key.startsWith("grant:") ? lost(remove(key)) : remove(key));
-        stage.records.deleteIf = (key, expected) =>
+        testServer.records.delete = (key) => (key.startsWith("grant:") ? lost(remove(key)) : remove(key));
+        testServer.records.deleteIf = (key, expected) =>
           key.startsWith("grant:") ? lost(removeIf(key, expected)) : removeIf(key, expected);
         try {
           await ending.end(cell).catch(() => {});
         } finally {
-          Object.assign(stage.records, { delete: remove, deleteIf: removeIf });
+          Object.assign(testServer.records, { delete: remove, deleteIf: removeIf });
         }
         await ending.end(cell).catch(() => {});
         await assertDead(cell, tokens);

@@ -17,7 +17,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
 const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
@@ -40,13 +40,13 @@ const nasty = fc.oneof(
 );
 
 describe("fuzz", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   let form: string;
   let cookie: string;
   let tokens: Tokens;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       environment: {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
         REGISTRATIONS_PER_HOUR: "1000000",
@@ -56,17 +56,19 @@ describe("fuzz", () => {
         LOG_LEVEL: "silent",
       },
     });
-    client = await register(stage.baseUrl, { redirect_uris: [REDIRECT_URI, "https://client.example/cb"] });
+    client = await register(testServer.baseUrl, {
+      redirect_uris: [REDIRECT_URI, "https://client.example/cb"],
+    });
     const browser = newBrowser();
-    const page = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const page = await browser.get(authorizeUrl(testServer.baseUrl, client));
     form = /name="request" value="([^"]+)"/.exec(page.body)?.[1] ?? "";
-    cookie = browser.cookieHeader(stage.baseUrl);
-    tokens = await signInForTokens(stage.baseUrl, client);
+    cookie = browser.cookieHeader(testServer.baseUrl);
+    tokens = await signInForTokens(testServer.baseUrl, client);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
-  async function knock(path: string, init: RequestInit = {}): Promise<Response> {
-    const response = await fetch(stage.baseUrl + path, { redirect: "manual", ...init });
+  async function sendRequest(path: string, init: RequestInit = {}): Promise<Response> {
+    const response = await fetch(testServer.baseUrl + path, { redirect: "manual", ...init });
     await response.arrayBuffer();
     assert.ok(response.status < 500, `${response.status} for ${path.slice(0, 300)}`);
     const location = response.headers.get("location");
@@ -75,8 +77,8 @@ describe("fuzz", () => {
         [
           `${REDIRECT_URI}?`,
           "https://client.example/cb?",
-          `${stage.baseUrl}/authorize?`,
-          stage.identityProvider.issuer,
+          `${testServer.baseUrl}/authorize?`,
+          testServer.identityProvider.issuer,
         ].some((start) => location.startsWith(start)),
         `redirected to ${location}`,
       );
@@ -107,10 +109,12 @@ describe("fuzz", () => {
   test("/authorize", () =>
     fc.assert(
       fc.asyncProperty(mutations(AUTHORIZE), fc.boolean(), async (changes, byPost) => {
-        const { search } = new URL(authorizeUrl(stage.baseUrl, client));
+        const { search } = new URL(authorizeUrl(testServer.baseUrl, client));
         const query = new URLSearchParams(search);
         mutate(query, changes);
-        await (byPost ? knock("/authorize", { method: "POST", body: query }) : knock(`/authorize?${query}`));
+        await (byPost
+          ? sendRequest("/authorize", { method: "POST", body: query })
+          : sendRequest(`/authorize?${query}`));
       }),
       runs(3_000),
     ));
@@ -119,7 +123,7 @@ describe("fuzz", () => {
     fc.assert(
       fc.asyncProperty(
         nasty,
-        async (text) => void (await knock(`/authorize?${encodeURI(Buffer.from(text).toString())}`)),
+        async (text) => void (await sendRequest(`/authorize?${encodeURI(Buffer.from(text).toString())}`)),
       ),
       runs(500),
     ));
@@ -133,7 +137,7 @@ describe("fuzz", () => {
           const body = new URLSearchParams({ request: form, decision: "approve", scope: "weather:read" });
           mutate(body, changes);
           const headers = { accept: "text/html", ...(asBrowser && { cookie }) };
-          const response = await knock("/consent", { method: "POST", body, headers });
+          const response = await sendRequest("/consent", { method: "POST", body, headers });
           if (!asBrowser)
             assert.equal(response.headers.get("location"), null, "nothing happens without the cookie");
         },
@@ -147,10 +151,10 @@ describe("fuzz", () => {
         const query = new URLSearchParams({
           state: "s".repeat(43),
           code: "c",
-          iss: stage.identityProvider.issuer,
+          iss: testServer.identityProvider.issuer,
         });
         mutate(query, changes);
-        const response = await knock(`/auth/callback?${query}`, { headers: { cookie } });
+        const response = await sendRequest(`/auth/callback?${query}`, { headers: { cookie } });
         assert.ok(response.status >= 400, "no made-up state finishes a login");
       }),
       runs(2_000),
@@ -171,7 +175,7 @@ describe("fuzz", () => {
           ...changes,
         });
         const headers = { "content-type": "application/json" };
-        await knock("/register", { method: "POST", headers, body });
+        await sendRequest("/register", { method: "POST", headers, body });
       }),
       runs(2_000),
     ));
@@ -208,7 +212,7 @@ describe("fuzz", () => {
           mutate(body, changes);
           const basic =
             authorization === null ? {} : { authorization: `Basic ${btoa(encodeURI(authorization))}` };
-          await knock(path, { method: "POST", body, headers: basic });
+          await sendRequest(path, { method: "POST", body, headers: basic });
         },
       ),
       runs(3_000),
@@ -270,15 +274,15 @@ describe("fuzz", () => {
             ...(version !== null && { "mcp-protocol-version": version }),
             ...(method !== null && { "mcp-method": method }),
           };
-          await knock("/mcp", { method: "POST", headers, body: JSON.stringify(body) });
+          await sendRequest("/mcp", { method: "POST", headers, body: JSON.stringify(body) });
         },
       ),
       runs(3_000),
     ));
 
   test("after all this, the session is as good as before", async () => {
-    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
-    const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 200);
+    const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(refreshed.status, 200, JSON.stringify(refreshed.body));
   });
 });

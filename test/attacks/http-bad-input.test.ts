@@ -4,25 +4,25 @@ import { request } from "node:http";
 import { after, before, describe, test } from "node:test";
 import { authorizeUrl, callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { writesDuring } from "../support/recorded-writes.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,
   assertRefusedPage,
-  knock,
   PERSON,
   PROGRAM,
   reasonOf,
   Secrets,
+  sendRequest,
 } from "./support.ts";
 
 describe("bad input over HTTP", () => {
   const secrets = new Secrets();
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage();
+    testServer = await startTestServer();
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const RESOURCE_METADATA = [
     "/.well-known/oauth-protected-resource",
@@ -48,24 +48,24 @@ describe("bad input over HTTP", () => {
   ] as const)
     test(`${name} is the same document at every place where clients look`, async () => {
       const [first = ""] = paths;
-      const { text } = await knock(stage.baseUrl + first);
+      const { text } = await sendRequest(testServer.baseUrl + first);
       for (const path of paths) {
-        const reply = await knock(stage.baseUrl + path);
+        const reply = await sendRequest(testServer.baseUrl + path);
         assert.equal(reply.status, 200, path);
         assert.match(reply.headers.get("content-type") ?? "", /^application\/json/);
         assert.match(reply.headers.get("cache-control") ?? "", /max-age=\d+/);
         assert.equal(reply.text, text);
-        const head = await knock(stage.baseUrl + path, { method: "HEAD" });
+        const head = await sendRequest(testServer.baseUrl + path, { method: "HEAD" });
         assert.equal(head.status, 200);
         assert.equal(head.text, "");
-        assert.equal((await knock(`${stage.baseUrl}${path}?ignored=1&ignored=2`)).text, text);
+        assert.equal((await sendRequest(`${testServer.baseUrl}${path}?ignored=1&ignored=2`)).text, text);
         for (const method of ["POST", "PUT", "DELETE"]) {
-          const refused = await knock(stage.baseUrl + path, { method });
-          await assertRefused(stage, refused, {
+          const refused = await sendRequest(testServer.baseUrl + path, { method });
+          await assertRefused(testServer, refused, {
             status: 405,
             error: "invalid_request",
             reason: "wrong_method",
-            says: new RegExp(`${method} is not offered here: use GET`),
+            describes: new RegExp(`${method} is not offered here: use GET`),
           });
           assert.equal(refused.headers.get("allow"), "GET");
         }
@@ -78,11 +78,13 @@ describe("bad input over HTTP", () => {
       "x-forwarded-proto": "https",
       forwarded: "host=evil.example",
     };
-    const { json } = await knock(`${stage.baseUrl}/.well-known/oauth-authorization-server`, { headers });
-    assert.equal(json.issuer, stage.baseUrl);
+    const { json } = await sendRequest(`${testServer.baseUrl}/.well-known/oauth-authorization-server`, {
+      headers,
+    });
+    assert.equal(json.issuer, testServer.baseUrl);
     const host = await rawGet("/.well-known/oauth-protected-resource", { host: "evil.example" });
     assert.ok(!host.includes("evil.example"));
-    const challenge = await knock(stage.url, { headers });
+    const challenge = await sendRequest(testServer.url, { headers });
     assert.ok(!challenge.headers.get("www-authenticate")?.includes("evil.example"));
     assert.ok(!(await rawGet("/authorize?client_id=x", { host: "evil.example" })).includes("evil.example"));
   });
@@ -105,27 +107,31 @@ describe("bad input over HTTP", () => {
       `/${"x".repeat(8000)}`,
     ];
     for (const path of paths) {
-      const reply = await knock(stage.baseUrl + path, { headers: PROGRAM });
-      await assertRefused(stage, reply, {
+      const reply = await sendRequest(testServer.baseUrl + path, { headers: PROGRAM });
+      await assertRefused(testServer, reply, {
         status: 404,
         error: "invalid_request",
         reason: "unknown_path",
-        says: /There is nothing/,
+        describes: /There is nothing/,
       });
       assert.ok(!reply.text.includes("node_modules"));
     }
     for (const method of ["POST", "PUT", "DELETE", "PATCH"])
-      assert.equal((await knock(`${stage.baseUrl}/nothing`, { method })).status, 404);
+      assert.equal((await sendRequest(`${testServer.baseUrl}/nothing`, { method })).status, 404);
   });
 
   test("a person who opens what is not there sees a page", async () => {
-    const reply = await knock(`${stage.baseUrl}/nothing`, { headers: PERSON });
-    await assertRefusedPage(stage, reply, { status: 404, error: "invalid_request", reason: "unknown_path" });
+    const reply = await sendRequest(`${testServer.baseUrl}/nothing`, { headers: PERSON });
+    await assertRefusedPage(testServer, reply, {
+      status: 404,
+      error: "invalid_request",
+      reason: "unknown_path",
+    });
   });
 
   test("the page for people and the probes know their methods too", async () => {
     for (const path of ["/", "/healthz", "/readyz"]) {
-      const reply = await knock(stage.baseUrl + path, { method: "POST" });
+      const reply = await sendRequest(testServer.baseUrl + path, { method: "POST" });
       assert.equal(reply.status, 405, path);
       assert.ok(reply.headers.get("allow"));
     }
@@ -172,13 +178,13 @@ describe("bad input over HTTP", () => {
   ];
 
   test("HEAD and OPTIONS end in no 5xx anywhere, have no body to read, and change nothing", async () => {
-    const changed = await writesDuring(stage.records, async () => {
+    const changed = await writesDuring(testServer.records, async () => {
       for (const path of EVERYWHERE) {
-        const head = await knock(stage.baseUrl + path, { method: "HEAD" });
+        const head = await sendRequest(testServer.baseUrl + path, { method: "HEAD" });
         assert.equal(head.text, "", path);
         const preflight = { origin: "https://evil.example", "access-control-request-method": "POST" };
         for (const headers of [{}, preflight]) {
-          const options = await knock(stage.baseUrl + path, { method: "OPTIONS", headers });
+          const options = await sendRequest(testServer.baseUrl + path, { method: "OPTIONS", headers });
           assert.equal(options.headers.get("access-control-allow-credentials"), null, path);
         }
       }
@@ -187,8 +193,8 @@ describe("bad input over HTTP", () => {
   });
 
   test("bytes that are no UTF-8 are refused or read as nobody's, in paths, queries, headers, forms and JSON", async () => {
-    const client = await register(stage.baseUrl);
-    const { access_token } = secrets.keepTokens(await signInForTokens(stage.baseUrl, client));
+    const client = await register(testServer.baseUrl);
+    const { access_token } = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client));
     const broken = [[0xff], [0xc3, 0x28], [0xed, 0xa0, 0x80], [0xf8, 0x88, 0x80, 0x80, 0x80], [0xc0, 0xaf]];
     for (const bytes of broken.map((each) => Buffer.from(each))) {
       const around = (before: string, after: string) =>
@@ -217,20 +223,20 @@ describe("bad input over HTTP", () => {
         );
       }
     }
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 200);
   });
 
   test("every page may not be framed, sniffed, kept or scripted", async () => {
-    const client = await register(stage.baseUrl);
+    const client = await register(testServer.baseUrl);
     // Of "/", which has one script, test/flows/home.test.ts says the same.
     const pages = [
       "/authorize",
       "/auth/callback",
       "/consent",
-      authorizeUrl(stage.baseUrl, client).slice(stage.baseUrl.length),
+      authorizeUrl(testServer.baseUrl, client).slice(testServer.baseUrl.length),
     ];
     for (const path of pages) {
-      const reply = await knock(stage.baseUrl + path, { headers: PERSON });
+      const reply = await sendRequest(testServer.baseUrl + path, { headers: PERSON });
       assertPage(reply);
       assert.doesNotMatch(reply.text, / on[a-z]+=|javascript:/i);
     }
@@ -248,7 +254,7 @@ describe("bad input over HTTP", () => {
       "/x",
     ];
     for (const path of paths) {
-      const { headers } = await knock(stage.baseUrl + path, { headers: PROGRAM });
+      const { headers } = await sendRequest(testServer.baseUrl + path, { headers: PROGRAM });
       assert.match(headers.get("content-type") ?? "", /^application\/json; ?charset=utf-8$/i, path);
       assert.equal(headers.get("x-content-type-options"), "nosniff");
       assert.match(headers.get("content-security-policy") ?? "", /frame-ancestors 'none'/);
@@ -259,28 +265,28 @@ describe("bad input over HTTP", () => {
   });
 
   test("no cache keeps an error of the browser's way, in any of its forms", async () => {
-    const client = await register(stage.baseUrl);
-    for (const knocked of [
-      knock(`${stage.baseUrl}/authorize`, { headers: PROGRAM }),
-      knock(authorizeUrl(stage.baseUrl, client, { response_type: "token" })),
+    const client = await register(testServer.baseUrl);
+    for (const sent of [
+      sendRequest(`${testServer.baseUrl}/authorize`, { headers: PROGRAM }),
+      sendRequest(authorizeUrl(testServer.baseUrl, client, { response_type: "token" })),
     ])
-      assert.equal((await knocked).headers.get("cache-control"), "no-store");
+      assert.equal((await sent).headers.get("cache-control"), "no-store");
   });
 
   test("a secret in a path or a query that nobody asked for does not reach the log by the query", async () => {
-    const client = await register(stage.baseUrl);
-    const { access_token } = secrets.keepTokens(await signInForTokens(stage.baseUrl, client));
+    const client = await register(testServer.baseUrl);
+    const { access_token } = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client));
     for (const path of ["/mcp", "/nothing", "/token", "/revoke", "/authorize", "/auth/callback", "/"])
       await reasonOf(
-        stage,
-        await knock(`${stage.baseUrl}${path}?token=${access_token}&code=${access_token}`),
+        testServer,
+        await sendRequest(`${testServer.baseUrl}${path}?token=${access_token}&code=${access_token}`),
       );
   });
 
-  test("no secret is in the log", () => secrets.assertNotLogged(stage));
+  test("no secret is in the log", () => secrets.assertNotLogged(testServer));
 
   function raw(method: string, path: string, headers: Record<string, string> = {}, body?: Buffer) {
-    const { port } = new URL(stage.baseUrl);
+    const { port } = new URL(testServer.baseUrl);
     return new Promise<{ status: number; text: string }>((resolve, reject) => {
       request({ host: "127.0.0.1", port, method, path, headers: { ...PERSON, ...headers } }, (response) => {
         const chunks: Buffer[] = [];

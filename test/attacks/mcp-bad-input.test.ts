@@ -6,8 +6,8 @@ import { setTimeout as delay, setImmediate as immediate } from "node:timers/prom
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { redeem, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { knock, PERSON, type Reply, reasonOf, Secrets } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { PERSON, type Reply, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 /** Counts how often it ran: what a refused call must not change, even if its answer is lost. */
 let launches = 0;
@@ -24,21 +24,23 @@ const launch = defineTool({
 
 describe("bad input at /mcp", () => {
   const secrets = new Secrets();
-  let stage: Stage;
+  let testServer: TestServer;
   /** May use every tool. */
   let alice: string;
   /** Has no scope at all. */
   let bob: string;
   before(async () => {
-    stage = await startStage({ tools: [launch] });
-    const client = await register(stage.baseUrl);
-    alice = secrets.keepTokens(await signInForTokens(stage.baseUrl, client)).access_token;
-    bob = secrets.keepTokens(await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+    testServer = await startTestServer({ tools: [launch] });
+    const client = await register(testServer.baseUrl);
+    alice = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client)).access_token;
+    bob = secrets.keepTokens(
+      await signInForTokens(testServer.baseUrl, client, { login: "bob" }),
+    ).access_token;
   });
   beforeEach(() => {
     launches = 0;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const MCP = { accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18" };
   const as = (token: string, headers: Record<string, string> = {}) => ({
@@ -60,11 +62,11 @@ describe("bad input at /mcp", () => {
     assert.equal(reply.status, status, reply.text);
     const challenge = reply.headers.get("www-authenticate") ?? "";
     assert.match(challenge, /^Bearer /);
-    const metadata = `${stage.baseUrl}/.well-known/oauth-protected-resource/mcp`;
+    const metadata = `${testServer.baseUrl}/.well-known/oauth-protected-resource/mcp`;
     assert.ok(challenge.includes(`resource_metadata="${metadata}"`), challenge);
     assert.equal(/error="([^"]*)"/.exec(challenge)?.[1], error);
     if (status === 401) assert.match(challenge, /scope="weather:read"/);
-    assert.equal(await reasonOf(stage, reply), reason);
+    assert.equal(await reasonOf(testServer, reply), reason);
   }
 
   test("every probe without a token gets 401 and the challenge, never 400 or 405 (A2, A3)", async () => {
@@ -84,13 +86,14 @@ describe("bad input at /mcp", () => {
       { headers: { "mcp-session-id": "somebody's session" } },
       { headers: { cookie: `access_token=${alice}` } },
     ];
-    for (const probe of probes) await assertChallenged(await knock(stage.url, probe), { reason: "no_token" });
-    await assertChallenged(await knock(`${stage.url}/`, PROBE), { reason: "no_token" });
+    for (const probe of probes)
+      await assertChallenged(await sendRequest(testServer.url, probe), { reason: "no_token" });
+    await assertChallenged(await sendRequest(`${testServer.url}/`, PROBE), { reason: "no_token" });
   });
 
   test("OPTIONS is for browsers that ask before they send (CORS): it opens nothing", async () => {
     for (const headers of [{}, as(bob)]) {
-      const reply = await knock(stage.url, { method: "OPTIONS", headers });
+      const reply = await sendRequest(testServer.url, { method: "OPTIONS", headers });
       assert.ok(reply.status === 204 || reply.status === 401, String(reply.status));
       assert.equal(reply.text.includes("jsonrpc"), false);
       assert.equal(reply.headers.get("access-control-allow-credentials"), null);
@@ -108,7 +111,7 @@ describe("bad input at /mcp", () => {
       [alice.replace("mcp_at_", "mcp_ac_"), "malformed_access_token"],
     ];
     for (const [token, reason] of attempts) {
-      const reply = await knock(stage.url, { json: call("whoami"), headers: as(token) });
+      const reply = await sendRequest(testServer.url, { json: call("whoami"), headers: as(token) });
       await assertChallenged(reply, { error: "invalid_token", reason });
       assert.match(reply.json.error_description, /Refresh it, or sign in again/);
     }
@@ -116,19 +119,22 @@ describe("bad input at /mcp", () => {
 
   test("a token that ended: 401, to the second", async () => {
     try {
-      stage.clock.ahead = 3_590;
-      assert.equal((await rpc(stage.url, alice, "tools/list")).status, 200);
-      stage.clock.ahead = 3_600;
-      const reply = await knock(stage.url, { json: call("whoami"), headers: as(alice) });
+      testServer.clock.ahead = 3_590;
+      assert.equal((await rpc(testServer.url, alice, "tools/list")).status, 200);
+      testServer.clock.ahead = 3_600;
+      const reply = await sendRequest(testServer.url, { json: call("whoami"), headers: as(alice) });
       await assertChallenged(reply, { error: "invalid_token", reason: "expired_access_token" });
     } finally {
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     }
   });
 
   test("a token in the query is refused even beside one in the header (A12)", async () => {
     for (const headers of [MCP, as(alice)]) {
-      const reply = await knock(`${stage.url}?access_token=${alice}`, { json: call("whoami"), headers });
+      const reply = await sendRequest(`${testServer.url}?access_token=${alice}`, {
+        json: call("whoami"),
+        headers,
+      });
       await assertChallenged(reply, { status: 400, error: "invalid_request", reason: "token_in_query" });
       assert.match(reply.json.error_description, /Authorization header/);
     }
@@ -136,10 +142,15 @@ describe("bad input at /mcp", () => {
 
   test("a malformed header: 400", async () => {
     for (const authorization of ["Bearer", "Bearer "])
-      await assertChallenged(await knock(stage.url, { headers: { authorization } }), { reason: "no_token" });
+      await assertChallenged(await sendRequest(testServer.url, { headers: { authorization } }), {
+        reason: "no_token",
+      });
     const malformed = ["Bearer a b", "Bearer a,b", 'Bearer "a"', `Bearer ${"a".repeat(600)}`, "Bearer é"];
     for (const authorization of malformed) {
-      const reply = await knock(stage.url, { json: call("whoami"), headers: { ...MCP, authorization } });
+      const reply = await sendRequest(testServer.url, {
+        json: call("whoami"),
+        headers: { ...MCP, authorization },
+      });
       await assertChallenged(reply, {
         status: 400,
         error: "invalid_request",
@@ -149,42 +160,44 @@ describe("bad input at /mcp", () => {
   });
 
   test("a header of 10 KB is malformed; one of 20 KB is Node's to refuse", async () => {
-    const reply = await knock(stage.url, { headers: { authorization: `Bearer ${"a".repeat(10_000)}` } });
+    const reply = await sendRequest(testServer.url, {
+      headers: { authorization: `Bearer ${"a".repeat(10_000)}` },
+    });
     await assertChallenged(reply, {
       status: 400,
       error: "invalid_request",
       reason: "malformed_authorization_header",
     });
     const headers = { authorization: `Bearer ${"a".repeat(20_000)}` };
-    assert.equal((await knock(stage.url, { headers })).status, 431);
+    assert.equal((await sendRequest(testServer.url, { headers })).status, 431);
   });
 
   test("what is no JSON is JSON-RPC's parse error", async () => {
     for (const body of ["{", "", "null", "1", '"text"', "[}", "\u0000"]) {
       const headers = as(alice, { "content-type": "application/json" });
-      const reply = await knock(stage.url, { method: "POST", body, headers });
+      const reply = await sendRequest(testServer.url, { method: "POST", body, headers });
       assert.equal(reply.status, 400, body);
       assert.equal(reply.json.jsonrpc, "2.0");
       assert.ok([-32700, -32600].includes(reply.json.error.code), reply.text);
       assert.ok(reply.json.error.message.length > 10);
       assert.equal(reply.json.id, null);
     }
-    const broken = await knock(stage.url, {
+    const broken = await sendRequest(testServer.url, {
       body: "{",
       headers: as(alice, { "content-type": "application/json" }),
     });
     assert.equal(broken.json.error.code, -32700);
-    assert.equal(await reasonOf(stage, broken), "unreadable_body");
+    assert.equal(await reasonOf(testServer, broken), "unreadable_body");
   });
 
   test("more than 1 MB: 413", async () => {
-    const reply = await knock(stage.url, {
+    const reply = await sendRequest(testServer.url, {
       json: call("say_hello", { name: "x".repeat(1_048_576) }),
       headers: as(alice),
     });
     assert.equal(reply.status, 413);
     assert.match(reply.json.error.message, /more than 1048576 bytes/);
-    assert.equal(await reasonOf(stage, reply), "unreadable_body");
+    assert.equal(await reasonOf(testServer, reply), "unreadable_body");
   });
 
   test("a wrong content type is refused, and smuggles no call past the scopes", async () => {
@@ -203,11 +216,12 @@ describe("bad input at /mcp", () => {
       "APPLICATION/JSON",
     ];
     for (const type of types) {
-      const reply = await knock(stage.url, { body, headers: as(bob, { "content-type": type }) });
+      const reply = await sendRequest(testServer.url, { body, headers: as(bob, { "content-type": type }) });
       assert.ok([400, 403, 415].includes(reply.status), `${type}: ${reply.status}`);
     }
     assert.equal(
-      (await knock(stage.url, { body, headers: as(alice, { "content-type": "text/plain" }) })).status,
+      (await sendRequest(testServer.url, { body, headers: as(alice, { "content-type": "text/plain" }) }))
+        .status,
       415,
     );
     assert.equal(launches, 0);
@@ -216,7 +230,7 @@ describe("bad input at /mcp", () => {
   test("a content type that only the SDK takes for JSON smuggles no call past the scopes", async () => {
     const body = JSON.stringify(call("launch"));
     for (const type of ["application/json\u00a0", "application/json\u00a0;a=b", "\u00a0application/json"]) {
-      const reply = await knock(stage.url, { body, headers: as(bob, { "content-type": type }) });
+      const reply = await sendRequest(testServer.url, { body, headers: as(bob, { "content-type": type }) });
       assert.ok([400, 403, 415].includes(reply.status), reply.text);
     }
     assert.equal(launches, 0);
@@ -231,7 +245,7 @@ describe("bad input at /mcp", () => {
       [forbidden],
       [call("whoami"), forbidden, harmless],
     ]) {
-      const reply = await knock(stage.url, { json, headers: as(bob) });
+      const reply = await sendRequest(testServer.url, { json, headers: as(bob) });
       await assertChallenged(reply, {
         status: 403,
         error: "insufficient_scope",
@@ -251,21 +265,24 @@ describe("bad input at /mcp", () => {
       { 0: forbidden, length: 1 },
       { jsonrpc: "2.0", method: "tools/call", params: { name: "launch" } },
     ];
-    for (const json of others) await knock(stage.url, { json, headers: as(bob) });
+    for (const json of others) await sendRequest(testServer.url, { json, headers: as(bob) });
     const headers = as(bob, { "mcp-method": "tools/list", "mcp-name": "whoami" });
-    await knock(stage.url, { json: forbidden, headers });
+    await sendRequest(testServer.url, { json: forbidden, headers });
     const duplicate = `{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call","params":{"name":"whoami","name":"launch"}}`;
-    await knock(stage.url, { body: duplicate, headers: as(bob, { "content-type": "application/json" }) });
+    await sendRequest(testServer.url, {
+      body: duplicate,
+      headers: as(bob, { "content-type": "application/json" }),
+    });
     assert.equal(launches, 0);
-    assert.equal((await knock(stage.url, { json: forbidden, headers: as(alice) })).status, 200);
+    assert.equal((await sendRequest(testServer.url, { json: forbidden, headers: as(alice) })).status, 200);
     assert.equal(launches, 1, "the tool does run for who may");
   });
 
   test("hanging up right after the request does not carry it past the scope check", async () => {
-    const { get } = stage.records;
+    const { get } = testServer.records;
     try {
       for (let turns = 0; turns < 20; turns++) {
-        stage.records.get = async (key) => {
+        testServer.records.get = async (key) => {
           for (let turn = 0; turn < turns; turn++) await immediate();
           return get(key);
         };
@@ -274,7 +291,7 @@ describe("bad input at /mcp", () => {
       }
       await delay(20);
     } finally {
-      stage.records.get = get;
+      testServer.records.get = get;
     }
     assert.equal(launches, 0);
   });
@@ -289,7 +306,7 @@ describe("bad input at /mcp", () => {
         ? `content-length: ${body.length}\r\n\r\n${body}`
         : `transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
     return new Promise((resolve) => {
-      const socket = connect(Number(new URL(stage.url).port), "127.0.0.1");
+      const socket = connect(Number(new URL(testServer.url).port), "127.0.0.1");
       socket.on("error", () => {}).on("close", () => resolve());
       socket.resume().end(`POST /mcp HTTP/1.1\r\n${head}${framed}`);
     });
@@ -297,12 +314,12 @@ describe("bad input at /mcp", () => {
 
   test("a tool that does not exist", async () => {
     for (const name of ["no_such_tool", "__proto__", "constructor", "toString", "", "x".repeat(10_000)]) {
-      const reply = await knock(stage.url, { json: call(name), headers: as(alice) });
+      const reply = await sendRequest(testServer.url, { json: call(name), headers: as(alice) });
       assert.equal(reply.json.error.code, -32602, reply.text);
       assert.match(reply.json.error.message, /There is no tool named/);
       assert.equal(reply.json.id, 1);
     }
-    const { json } = await knock(stage.url, { json: call(7), headers: as(alice) });
+    const { json } = await sendRequest(testServer.url, { json: call(7), headers: as(alice) });
     assert.ok(json.error.code <= -32600);
   });
 
@@ -315,22 +332,28 @@ describe("bad input at /mcp", () => {
       [{ city: "x".repeat(101) }, /city/],
       [{ __proto__: { city: "Berlin" } }, /city/],
     ];
-    for (const [args, says] of attempts) {
-      const reply = await knock(stage.url, { json: call("current_weather", args), headers: as(alice) });
+    for (const [args, describes] of attempts) {
+      const reply = await sendRequest(testServer.url, {
+        json: call("current_weather", args),
+        headers: as(alice),
+      });
       assert.equal(reply.status, 200);
       assert.equal(reply.json.result.isError, true);
       assert.match(reply.json.result.content[0].text, /Invalid arguments for current_weather/);
-      assert.match(reply.json.result.content[0].text, says);
+      assert.match(reply.json.result.content[0].text, describes);
     }
     for (const args of [7, "city", ["Berlin"]]) {
-      const reply = await knock(stage.url, { json: call("current_weather", args), headers: as(alice) });
+      const reply = await sendRequest(testServer.url, {
+        json: call("current_weather", args),
+        headers: as(alice),
+      });
       assert.ok(reply.json.error ?? reply.json.result.isError, reply.text);
     }
   });
 
   test("other methods with a token are refused by the protocol", async () => {
     for (const method of ["GET", "DELETE", "PUT", "HEAD"]) {
-      const { status } = await knock(stage.url, { method, headers: as(alice) });
+      const { status } = await sendRequest(testServer.url, { method, headers: as(alice) });
       assert.equal(status, 405, method);
     }
   });
@@ -343,39 +366,39 @@ describe("bad input at /mcp", () => {
       { id: 1 },
       { method: "tools/list" },
     ]) {
-      const reply = await knock(stage.url, { json, headers: as(alice) });
+      const reply = await sendRequest(testServer.url, { json, headers: as(alice) });
       assert.ok(reply.status === 400 || reply.status === 202, `${JSON.stringify(json)}: ${reply.status}`);
     }
-    const unknown = await rpc(stage.url, alice, "no/such/method");
+    const unknown = await rpc(testServer.url, alice, "no/such/method");
     assert.equal(unknown.body.error.code, -32601);
   });
 
   test("every refusal by the protocol has a reason in the log (invariant 10)", async () => {
-    for (const knocked of [
+    for (const sent of [
       { method: "GET", headers: as(alice) },
       { body: "x", headers: as(alice, { "content-type": "text/plain" }) },
       { json: {}, headers: as(alice) },
     ]) {
-      const reply = await knock(stage.url, knocked);
+      const reply = await sendRequest(testServer.url, sent);
       assert.ok(reply.status >= 400);
-      assert.equal(typeof (await reasonOf(stage, reply)), "string");
+      assert.equal(typeof (await reasonOf(testServer, reply)), "string");
     }
   });
 
   test("a request from another site's page is refused (A17)", async () => {
     const headers = as(alice, { origin: "https://evil.example" });
-    assert.equal((await knock(stage.url, { json: call("whoami"), headers })).status, 403);
+    assert.equal((await sendRequest(testServer.url, { json: call("whoami"), headers })).status, 403);
   });
 
   test("a code or refresh token opens nothing (invariant 4)", async () => {
-    const client = await register(stage.baseUrl);
-    const { refresh_token } = secrets.keepTokens(await signInForTokens(stage.baseUrl, client));
-    const reply = await knock(stage.url, { json: call("whoami"), headers: as(refresh_token) });
+    const client = await register(testServer.baseUrl);
+    const { refresh_token } = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client));
+    const reply = await sendRequest(testServer.url, { json: call("whoami"), headers: as(refresh_token) });
     await assertChallenged(reply, { error: "invalid_token", reason: "malformed_access_token" });
-    assert.equal((await redeem(stage.baseUrl, client, refresh_token)).body.error, "invalid_grant");
+    assert.equal((await redeem(testServer.baseUrl, client, refresh_token)).body.error, "invalid_grant");
   });
 
-  test("no token is in the log", () => secrets.assertNotLogged(stage));
+  test("no token is in the log", () => secrets.assertNotLogged(testServer));
 
   const PROBE = { headers: PERSON };
 });

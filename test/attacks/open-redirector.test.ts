@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { authorize, authorizeUrl, newBrowser, REDIRECT_URI, register } from "../support/oauth-client.ts";
-import { startStage } from "../support/test-server.ts";
-import { assertPage, assertRefused, assertRefusedPage, knock, PERSON, PROGRAM } from "./support.ts";
+import { startTestServer } from "../support/test-server.ts";
+import { assertPage, assertRefused, assertRefusedPage, PERSON, PROGRAM, sendRequest } from "./support.ts";
 
 const ELSEWHERE = "https://phishing.example/cb?x=1";
 const PRIVATE = "cursor://localhost/oauth/callback";
@@ -32,53 +32,58 @@ function wayBack(page: string): URL {
 describe("an error before consent, for a client that registered itself", () => {
   for (const [name, parameters, expected] of MISTAKES)
     test(`${name}: a page that says where its link leads, and the link tells the client`, async () => {
-      const stage = await startStage();
+      const testServer = await startTestServer();
       try {
-        const client = await register(stage.baseUrl, { redirect_uris: [ELSEWHERE, PRIVATE] });
+        const client = await register(testServer.baseUrl, { redirect_uris: [ELSEWHERE, PRIVATE] });
         for (const redirect_uri of [ELSEWHERE, PRIVATE]) {
-          const url = authorizeUrl(stage.baseUrl, client, { redirect_uri, ...parameters });
-          const reply = await knock(url, { headers: PERSON });
-          await assertRefusedPage(stage, reply, { status: 400, ...expected });
+          const url = authorizeUrl(testServer.baseUrl, client, { redirect_uri, ...parameters });
+          const reply = await sendRequest(url, { headers: PERSON });
+          await assertRefusedPage(testServer, reply, { status: 400, ...expected });
           assert.match(reply.text, /Back to (https:\/\/phishing\.example|cursor:\/\/localhost)</);
           const back = wayBack(reply.text);
           assert.ok(back.href.startsWith(redirect_uri), back.href);
           assert.equal(back.searchParams.get("error"), expected.error);
           assert.equal(back.searchParams.get("state"), parameters.state ?? "the-state");
-          assert.equal(back.searchParams.get("iss"), stage.baseUrl);
-          await assertRefused(stage, await knock(url, { headers: PROGRAM }), { status: 400, ...expected });
+          assert.equal(back.searchParams.get("iss"), testServer.baseUrl);
+          await assertRefused(testServer, await sendRequest(url, { headers: PROGRAM }), {
+            status: 400,
+            ...expected,
+          });
         }
         const posted = new URL(
-          authorizeUrl(stage.baseUrl, client, { redirect_uri: ELSEWHERE, ...parameters }),
+          authorizeUrl(testServer.baseUrl, client, { redirect_uri: ELSEWHERE, ...parameters }),
         );
         if (parameters.prompt === undefined) {
-          const reply = await knock(`${stage.baseUrl}/authorize`, {
+          const reply = await sendRequest(`${testServer.baseUrl}/authorize`, {
             form: [...posted.searchParams],
             headers: PERSON,
           });
           assert.deepEqual([reply.status, reply.location], [400, undefined]);
           assertPage(reply);
         }
-        const loopback = await register(stage.baseUrl);
-        const direct = await knock(authorizeUrl(stage.baseUrl, loopback, parameters), { headers: PERSON });
+        const loopback = await register(testServer.baseUrl);
+        const direct = await sendRequest(authorizeUrl(testServer.baseUrl, loopback, parameters), {
+          headers: PERSON,
+        });
         assert.ok(direct.location?.href.startsWith(REDIRECT_URI), "a program waits on this computer");
         assert.equal(direct.location?.searchParams.get("error"), expected.error);
       } finally {
-        await stage.close();
+        await testServer.close();
       }
     });
 
   test("after the user was asked, what they decided goes to the client at once", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      const client = await register(stage.baseUrl, { redirect_uris: [ELSEWHERE] });
-      const parameters = await authorize(stage.baseUrl, client, {
+      const client = await register(testServer.baseUrl, { redirect_uris: [ELSEWHERE] });
+      const parameters = await authorize(testServer.baseUrl, client, {
         approve: false,
         browser: newBrowser("https://phishing.example/"),
         parameters: { redirect_uri: ELSEWHERE },
       });
       assert.equal(parameters.get("error"), "access_denied");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
@@ -88,34 +93,34 @@ describe("an error before consent goes to the client at once where the operator 
 
   test("a client of the configuration, whatever scheme its application has", async () => {
     const redirect_uris = ["https://app.example/cb", "acme-desk:/cb"];
-    const stage = await startStage({
+    const testServer = await startTestServer({
       environment: { CLIENTS: JSON.stringify([{ client_id: "desk", redirect_uris }]) },
     });
     try {
       for (const redirect_uri of redirect_uris) {
-        const url = authorizeUrl(stage.baseUrl, { client_id: "desk" }, { ...broken, redirect_uri });
-        const reply = await knock(url, { headers: PERSON });
+        const url = authorizeUrl(testServer.baseUrl, { client_id: "desk" }, { ...broken, redirect_uri });
+        const reply = await sendRequest(url, { headers: PERSON });
         assert.ok(reply.location?.href.startsWith(`${redirect_uri}?error=unsupported_response_type`));
       }
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a redirect URI of ALLOWED_REDIRECT_URIS, a scheme without a dot among them", async () => {
-    const stage = await startStage({
+    const testServer = await startTestServer({
       environment: { ALLOWED_REDIRECT_URIS: "https://app.example/cb, acme-desk://oauth/cb" },
     });
     const listed = ["https://app.example/cb", "acme-desk://oauth/cb"];
     try {
-      const client = await register(stage.baseUrl, { redirect_uris: listed });
+      const client = await register(testServer.baseUrl, { redirect_uris: listed });
       for (const redirect_uri of listed) {
-        const url = authorizeUrl(stage.baseUrl, client, { ...broken, redirect_uri });
-        const reply = await knock(url, { headers: PERSON });
+        const url = authorizeUrl(testServer.baseUrl, client, { ...broken, redirect_uri });
+        const reply = await sendRequest(url, { headers: PERSON });
         assert.ok(reply.location?.href.startsWith(`${redirect_uri}?error=`));
       }
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });

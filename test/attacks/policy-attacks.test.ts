@@ -34,7 +34,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import { ALICE, startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 
 const known = {
   scopes: ["weather:read"],
@@ -91,21 +91,21 @@ const order = defineResource({
   },
 });
 
-async function start(options: StageOptions): Promise<{
-  stage: Stage;
+async function start(options: TestServerOptions): Promise<{
+  testServer: TestServer;
   client: Registered;
   lines: Array<Record<string, unknown>>;
 }> {
   ran = 0;
   const lines: Array<Record<string, unknown>> = [];
-  const stage = await startStage({
+  const testServer = await startTestServer({
     tools: [launch],
     resources: [order],
     auditStream: { write: (line) => lines.push(JSON.parse(line)) },
     ...options,
   });
-  open.push(stage);
-  return { stage, client: await register(stage.baseUrl), lines };
+  open.push(testServer);
+  return { testServer, client: await register(testServer.baseUrl), lines };
 }
 
 describe("survived", () => {
@@ -120,8 +120,8 @@ rules:
   };
 
   test("what policy denies does not run: in either generation, in a batch, as a task, as a notification", async () => {
-    const { stage, client, lines } = await start({ policy: policyFile(NO_LAUNCH).policy });
-    const { access_token: token } = await signInForTokens(stage.baseUrl, client);
+    const { testServer, client, lines } = await start({ policy: policyFile(NO_LAUNCH).policy });
+    const { access_token: token } = await signInForTokens(testServer.baseUrl, client);
     const message = (method: string, params: object, id: unknown = 1) => ({
       jsonrpc: "2.0",
       id,
@@ -141,7 +141,7 @@ rules:
       ...["orders://7", "orders://..%2f7"].map((uri): [unknown] => [message("resources/read", { uri })]),
     ];
     for (const [body, headers] of bodies) {
-      const answer = await postJson(stage.url, body, {
+      const answer = await postJson(testServer.url, body, {
         authorization: `Bearer ${token}`,
         accept: "application/json, text/event-stream",
         "mcp-protocol-version": "2025-06-18",
@@ -158,14 +158,14 @@ rules:
 
   test("while the policy changes, no call that begins after the change runs", async () => {
     const live = policyFile("rules: []");
-    const { stage, client } = await start({ policy: live.policy });
-    const { access_token: token } = await signInForTokens(stage.baseUrl, client);
+    const { testServer, client } = await start({ policy: live.policy });
+    const { access_token: token } = await signInForTokens(testServer.baseUrl, client);
     for (let round = 0; round < 3; round++) {
       let denied = false;
       const caller = async () => {
-        while (!denied) await callTool(stage.url, token, "launch");
+        while (!denied) await callTool(testServer.url, token, "launch");
         const before = ran;
-        await Promise.all(Array.from({ length: 5 }, () => callTool(stage.url, token, "launch")));
+        await Promise.all(Array.from({ length: 5 }, () => callTool(testServer.url, token, "launch")));
         assert.equal(ran, before);
       };
       const calling = caller();
@@ -214,11 +214,14 @@ rules:
       const [first, ...others] = some();
       if (first === undefined) continue;
       const feature = { kind: "tool" as const, name: "t", scopes: [[first, ...others] as const] };
-      const decision = permissions.standing(asker, given).may(feature as never);
+      const decision = permissions.permissionSet(asker, given).checkFeature(feature as never);
       if (decision.allowed) assert.ok([first, ...others].some((scope) => given.includes(scope)));
       if (!decision.allowed && decision.because === "scopes") {
         const more = catalogue.expand(permissions.permitted(asker, [...given, ...decision.missing]));
-        assert.ok(permissions.standing(asker, more).may(feature as never).allowed, "asked around in circles");
+        assert.ok(
+          permissions.permissionSet(asker, more).checkFeature(feature as never).allowed,
+          "asked around in circles",
+        );
       }
     }
   });
@@ -232,30 +235,30 @@ rules:
     for: { groups: [staff] }
     allow: everything`;
 
-  for (const character of [{ claimsInAccessToken: true }, { accessTokens: "opaque" }] as const) {
-    const place = "accessTokens" in character ? "userinfo" : "the access token";
+  for (const providerProfile of [{ claimsInAccessToken: true }, { accessTokens: "opaque" }] as const) {
+    const place = "accessTokens" in providerProfile ? "userinfo" : "the access token";
     test(`the last group, at a provider that then leaves the claim out of ${place}`, async () => {
-      const { stage, client } = await start({
+      const { testServer, client } = await start({
         policy: policyFile(STAFF).policy,
-        character: { ...character, accessTokenSeconds: 300 },
+        providerProfile: { ...providerProfile, accessTokenSeconds: 300 },
         users: [{ ...ALICE, claims: { groups: ["staff"] } }],
       });
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.identityProvider.changeUser("alice", { claims: {} });
-      stage.clock.ahead += 200;
-      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 400);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.identityProvider.changeUser("alice", { claims: {} });
+      testServer.clock.ahead += 200;
+      assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 400);
     });
 
     test(`the organization, likewise in ${place}`, async () => {
-      const { stage, client } = await start({
+      const { testServer, client } = await start({
         environment: { ALLOWED_ORGANIZATIONS: "org_a" },
-        character: { ...character, accessTokenSeconds: 300 },
+        providerProfile: { ...providerProfile, accessTokenSeconds: 300 },
         users: [{ ...ALICE, claims: { org_id: "org_a" } }],
       });
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.identityProvider.changeUser("alice", { claims: {} });
-      stage.clock.ahead += 200;
-      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 400);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.identityProvider.changeUser("alice", { claims: {} });
+      testServer.clock.ahead += 200;
+      assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 400);
     });
   }
 });
@@ -359,11 +362,11 @@ describe("the audit log", () => {
 
   test("says who was refused at a refresh and at a call, and by which rule", async () => {
     const live = policyFile("rules: []");
-    const { stage, client, lines } = await start({ policy: live.policy });
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const { testServer, client, lines } = await start({ policy: live.policy });
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     await live.write(ALICE_IS_OUT);
-    await refresh(stage.baseUrl, client, tokens.refresh_token);
-    await callTool(stage.url, tokens.access_token, "whoami");
+    await refresh(testServer.baseUrl, client, tokens.refresh_token);
+    await callTool(testServer.url, tokens.access_token, "whoami");
     for (const event of ["token_refused", "access_refused"]) {
       const line = lines.find((each) => each.event === event);
       assert.deepEqual(
@@ -375,10 +378,10 @@ describe("the audit log", () => {
 
   test("no tokens are issued to somebody who is denied everything by now", async () => {
     const live = policyFile("rules: []");
-    const { stage, client, lines } = await start({ policy: live.policy });
-    const code = (await authorize(stage.baseUrl, client)).get("code");
+    const { testServer, client, lines } = await start({ policy: live.policy });
+    const code = (await authorize(testServer.baseUrl, client)).get("code");
     await live.write(ALICE_IS_OUT);
-    const answer = await redeem(stage.baseUrl, client, code);
+    const answer = await redeem(testServer.baseUrl, client, code);
     assert.equal(answer.status, 400);
     assert.equal(lines.at(-1)?.event, "token_refused");
   });

@@ -18,13 +18,13 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const MINUTES = 60;
 const LOGOUT = { "http://schemas.openid.net/event/backchannel-logout": {} };
 
 describe("what the identity provider signed", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
   let signed: (claims: JWTPayload) => Promise<string>;
@@ -43,14 +43,17 @@ describe("what the identity provider signed", () => {
       const input = `${header}.${payload}`;
       return `${input}.${createHmac("sha256", pem).update(input).digest("base64url")}`;
     };
-    stage = await startStage({ throughProxy: upstream, character: { accessTokenSeconds: 3_600 } });
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer({
+      throughProxy: upstream,
+      providerProfile: { accessTokenSeconds: 3_600 },
+    });
+    client = await register(testServer.baseUrl);
   });
   afterEach(() => {
     upstream.rewrite = undefined;
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await upstream.close();
   });
 
@@ -73,7 +76,7 @@ describe("what the identity provider signed", () => {
       ...body,
       [kind]: await sign(change(decodeJwt(String(body[kind])))),
     });
-    return authorize(stage.baseUrl, client);
+    return authorize(testServer.baseUrl, client);
   }
 
   const believed: Array<[string, Kind, Change]> = [
@@ -93,9 +96,9 @@ describe("what the identity provider signed", () => {
   for (const [name, kind, change] of believed)
     test(`${name} signs in`, async () => {
       const response = await signInWith(kind, change);
-      const { body } = await redeem(stage.baseUrl, client, response.get("code"));
-      assert.equal((await callTool(stage.url, body.access_token, "whoami")).status, 200);
-      const refreshed = await refresh(stage.baseUrl, client, body.refresh_token);
+      const { body } = await redeem(testServer.baseUrl, client, response.get("code"));
+      assert.equal((await callTool(testServer.url, body.access_token, "whoami")).status, 200);
+      const refreshed = await refresh(testServer.baseUrl, client, body.refresh_token);
       assert.equal(refreshed.status, 200);
     });
 
@@ -142,10 +145,10 @@ describe("what the identity provider signed", () => {
     });
 
   async function assertRefused(signingIn: Promise<unknown>, cause: RegExp): Promise<void> {
-    const from = stage.log.length;
+    const from = testServer.log.length;
     await assert.rejects(signingIn, /Signing in failed/);
     const line = () =>
-      stage.log.slice(from).find(({ msg, path }) => msg === "request" && path === "/auth/callback");
+      testServer.log.slice(from).find(({ msg, path }) => msg === "request" && path === "/auth/callback");
     const { reason, cause: logged } = await eventually("a line of the log", line);
     assert.equal(reason, "upstream_refused");
     assert.match(String(logged), cause);
@@ -153,10 +156,10 @@ describe("what the identity provider signed", () => {
 
   describe("of a sign-out", () => {
     const report = (logout_token: string) =>
-      postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+      postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
     function logoutClaims(more: object = {}): JWTPayload {
       const iat = Math.floor(Date.now() / 1000);
-      const { issuer: iss } = stage.identityProvider;
+      const { issuer: iss } = testServer.identityProvider;
       return {
         iss,
         aud: "proxy",
@@ -168,16 +171,16 @@ describe("what the identity provider signed", () => {
         ...more,
       };
     }
-    const isAlive = async (token: string) => (await callTool(stage.url, token, "whoami")).status === 200;
+    const isAlive = async (token: string) => (await callTool(testServer.url, token, "whoami")).status === 200;
 
     test("ends what it names, if it is as it should be", async () => {
-      const { access_token } = await signInForTokens(stage.baseUrl, client);
+      const { access_token } = await signInForTokens(testServer.baseUrl, client);
       assert.equal((await report(await signed(logoutClaims()))).status, 200);
       assert.equal(await isAlive(access_token), false);
     });
 
     test("ends nothing if it is for another client, of another issuer, too old, or no report of a sign-out", async () => {
-      const { access_token } = await signInForTokens(stage.baseUrl, client);
+      const { access_token } = await signInForTokens(testServer.baseUrl, client);
       const { iat = 0 } = logoutClaims();
       const forgeries = [
         signed(logoutClaims({ aud: "another-client" })),

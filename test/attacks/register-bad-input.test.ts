@@ -2,26 +2,26 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { authorizeUrl, REDIRECT_URI, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { assertPage, assertRefused, knock, PERSON, reasonOf, Secrets } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { assertPage, assertRefused, PERSON, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 describe("bad input at /register", () => {
   const secrets = new Secrets();
-  let stage: Stage;
+  let testServer: TestServer;
   let url: string;
   const kept: string[] = [];
   before(async () => {
-    stage = await startStage();
-    url = `${stage.baseUrl}/register`;
-    const { put } = stage.records;
-    stage.records.put = (key, ...rest) => {
+    testServer = await startTestServer();
+    url = `${testServer.baseUrl}/register`;
+    const { put } = testServer.records;
+    testServer.records.put = (key, ...rest) => {
       kept.push(key);
       return put(key, ...rest);
     };
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
-  const registering = (metadata: unknown) => knock(url, { json: metadata });
+  const registering = (metadata: unknown) => sendRequest(url, { json: metadata });
   const withUri = (...redirectUris: unknown[]) => registering({ redirect_uris: redirectUris });
 
   const BAD_URIS: Array<[string, RegExp]> = [
@@ -71,11 +71,16 @@ describe("bad input at /register", () => {
     ["urn", /absolute URI/],
     [`https://app.example/${"x".repeat(512)}`, /longer than 512/],
   ];
-  for (const [redirectUri, says] of BAD_URIS)
+  for (const [redirectUri, describes] of BAD_URIS)
     test(`the redirect URI ${JSON.stringify(redirectUri.slice(0, 60))} is refused, alone and beside a good one`, async () => {
-      const refusal = { status: 400, error: "invalid_redirect_uri", reason: "invalid_redirect_uri", says };
-      await assertRefused(stage, await withUri(redirectUri), refusal);
-      await assertRefused(stage, await withUri("https://app.example/callback", redirectUri), refusal);
+      const refusal = {
+        status: 400,
+        error: "invalid_redirect_uri",
+        reason: "invalid_redirect_uri",
+        describes,
+      };
+      await assertRefused(testServer, await withUri(redirectUri), refusal);
+      await assertRefused(testServer, await withUri("https://app.example/callback", redirectUri), refusal);
     });
 
   const GOOD_URIS = [
@@ -104,8 +109,12 @@ describe("bad input at /register", () => {
       assert.equal((await withUri(redirectUri)).json.error, "invalid_redirect_uri");
   });
 
-  const list = { error: "invalid_redirect_uri", reason: "invalid_redirect_uri", says: /list of 1 to 20/ };
-  const REFUSED: Array<[string, unknown, { error: string; reason: string; says: RegExp }]> = [
+  const list = {
+    error: "invalid_redirect_uri",
+    reason: "invalid_redirect_uri",
+    describes: /list of 1 to 20/,
+  };
+  const REFUSED: Array<[string, unknown, { error: string; reason: string; describes: RegExp }]> = [
     ["no redirect_uris", {}, list],
     ["an empty list of them", { redirect_uris: [] }, { ...list, reason: "no_redirect_uris" }],
     ["21 of them", { redirect_uris: Array.from({ length: 21 }, (_, n) => `https://app.example/${n}`) }, list],
@@ -125,23 +134,23 @@ describe("bad input at /register", () => {
       {
         error: "invalid_client_metadata",
         reason: "unknown_auth_method",
-        says: /one of none, client_secret_basic, client_secret_post/,
+        describes: /one of none, client_secret_basic, client_secret_post/,
       },
     ],
     [
       "a list of authentication methods",
       { redirect_uris: [REDIRECT_URI], token_endpoint_auth_method: ["none"] },
-      { error: "invalid_client_metadata", reason: "unknown_auth_method", says: /one of/ },
+      { error: "invalid_client_metadata", reason: "unknown_auth_method", describes: /one of/ },
     ],
     [
       "only the implicit grant",
       { redirect_uris: [REDIRECT_URI], grant_types: ["implicit"], response_types: ["token"] },
-      { error: "invalid_client_metadata", reason: "unsupported_grant_type", says: /authorization_code/ },
+      { error: "invalid_client_metadata", reason: "unsupported_grant_type", describes: /authorization_code/ },
     ],
     [
       "refresh without the code grant",
       { redirect_uris: [REDIRECT_URI], grant_types: ["refresh_token"] },
-      { error: "invalid_client_metadata", reason: "unsupported_grant_type", says: /authorization_code/ },
+      { error: "invalid_client_metadata", reason: "unsupported_grant_type", describes: /authorization_code/ },
     ],
     [
       "a grant type that is no string",
@@ -149,7 +158,7 @@ describe("bad input at /register", () => {
       {
         error: "invalid_client_metadata",
         reason: "invalid_field",
-        says: /grant_types must be a list of texts/,
+        describes: /grant_types must be a list of texts/,
       },
     ],
     [
@@ -160,7 +169,7 @@ describe("bad input at /register", () => {
       {
         error: "invalid_client_metadata",
         reason: "metadata_too_large",
-        says: /take \d+ bytes; at most 8192/,
+        describes: /take \d+ bytes; at most 8192/,
       },
     ],
     [
@@ -169,19 +178,19 @@ describe("bad input at /register", () => {
       {
         error: "invalid_client_metadata",
         reason: "invalid_field",
-        says: /application_type must be native or web/,
+        describes: /application_type must be native or web/,
       },
     ],
     [
       "a list instead of an object",
       [],
-      { error: "invalid_client_metadata", reason: "not_an_object", says: /JSON object/ },
+      { error: "invalid_client_metadata", reason: "not_an_object", describes: /JSON object/ },
     ],
   ];
   for (const [name, metadata, expected] of REFUSED)
     test(`${name}: refused, and nothing is kept`, async () => {
       const { length } = kept;
-      await assertRefused(stage, await registering(metadata), { status: 400, ...expected });
+      await assertRefused(testServer, await registering(metadata), { status: 400, ...expected });
       assert.equal(kept.length, length);
     });
 
@@ -218,32 +227,37 @@ describe("bad input at /register", () => {
       "application/jsonp",
       "multipart/form-data",
     ])
-      await assertRefused(stage, await knock(url, { body: json, headers: { "content-type": type } }), {
-        status: 400,
-        error: "invalid_client_metadata",
-        reason: "wrong_content_type",
-        says: /application\/json/,
-      });
-    await assertRefused(stage, await knock(url, { method: "POST" }), {
+      await assertRefused(
+        testServer,
+        await sendRequest(url, { body: json, headers: { "content-type": type } }),
+        {
+          status: 400,
+          error: "invalid_client_metadata",
+          reason: "wrong_content_type",
+          describes: /application\/json/,
+        },
+      );
+    await assertRefused(testServer, await sendRequest(url, { method: "POST" }), {
       status: 400,
       error: "invalid_client_metadata",
       reason: "wrong_content_type",
     });
     const headers = { "content-type": "application/json" };
     for (const body of ["{", "null", "1", '"text"', "{'a':1}", '{"redirect_uris":', "\u0000", "<xml/>"])
-      await assertRefused(stage, await knock(url, { body, headers }), {
+      await assertRefused(testServer, await sendRequest(url, { body, headers }), {
         status: 400,
         error: "invalid_request",
         reason: "unreadable_body",
-        says: /not what its content type says/,
+        describes: /not what its content type says/,
       });
   });
 
   test("what could not be read is not quoted in the log", async () => {
     const secret = "mcp_rt_SECRET";
-    const reply = await knock(url, { body: secret, headers: { "content-type": "application/json" } });
-    await reasonOf(stage, reply);
-    for (const line of stage.log) assert.ok(!JSON.stringify(line).includes("mcp_rt_"), JSON.stringify(line));
+    const reply = await sendRequest(url, { body: secret, headers: { "content-type": "application/json" } });
+    await reasonOf(testServer, reply);
+    for (const line of testServer.log)
+      assert.ok(!JSON.stringify(line).includes("mcp_rt_"), JSON.stringify(line));
   });
 
   for (const [size, bytes] of [
@@ -256,27 +270,30 @@ describe("bad input at /register", () => {
         redirect_uris: [REDIRECT_URI],
         software_statement: "x".repeat(bytes),
       });
-      await assertRefused(stage, reply, {
+      await assertRefused(testServer, reply, {
         status: 413,
         error: "invalid_request",
         reason: "unreadable_body",
-        says: /too large/,
+        describes: /too large/,
       });
       assert.equal(kept.length, length);
     });
 
   test("every other method", async () => {
     for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
-      const reply = await knock(url, { method });
+      const reply = await sendRequest(url, { method });
       assert.equal(reply.status, 405);
       assert.equal(reply.headers.get("allow"), "POST");
-      assert.equal(await reasonOf(stage, reply), "wrong_method");
+      assert.equal(await reasonOf(testServer, reply), "wrong_method");
     }
   });
 
   test("__proto__ and constructor in the body reach nobody's prototype", async () => {
     const body = `{"redirect_uris":["${REDIRECT_URI}"],"token_endpoint_auth_method":"none","__proto__":{"polluted":1,"client_secret":"x"},"constructor":{"prototype":{"polluted":1}}}`;
-    const { status, json } = await knock(url, { body, headers: { "content-type": "application/json" } });
+    const { status, json } = await sendRequest(url, {
+      body,
+      headers: { "content-type": "application/json" },
+    });
     assert.equal(status, 201);
     assert.equal(({} as Record<string, unknown>).polluted, undefined);
     assert.equal(json.polluted, undefined);
@@ -315,8 +332,8 @@ describe("bad input at /register", () => {
   });
 
   test("a name that is empty or hides its direction does not reach the consent page as such", async () => {
-    const blank = await register(stage.baseUrl, { client_name: "  " });
-    const page = await knock(authorizeUrl(stage.baseUrl, blank), { headers: PERSON });
+    const blank = await register(testServer.baseUrl, { client_name: "  " });
+    const page = await sendRequest(authorizeUrl(testServer.baseUrl, blank), { headers: PERSON });
     assertPage(page);
     assert.match(page.text, /application without a name/);
     const { status, json } = await registering({
@@ -334,9 +351,9 @@ describe("bad input at /register", () => {
   });
 
   test("after all this, a client registers and signs in", async () => {
-    const client = await register(stage.baseUrl);
-    secrets.keepTokens(await signInForTokens(stage.baseUrl, client));
+    const client = await register(testServer.baseUrl);
+    secrets.keepTokens(await signInForTokens(testServer.baseUrl, client));
   });
 
-  test("no client secret is in the log", () => secrets.assertNotLogged(stage));
+  test("no client secret is in the log", () => secrets.assertNotLogged(testServer));
 });

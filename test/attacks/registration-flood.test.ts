@@ -4,7 +4,7 @@ import { after, describe, test } from "node:test";
 import { createClient } from "@keyv/redis";
 import { type Answer, postJson, redeem, register } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer, startRedis } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -16,65 +16,70 @@ const LARGEST = {
   redirect_uris: Array.from({ length: 15 }, (_, n) => `https://app.example/${n}/${"x".repeat(480)}`),
 };
 
-function registering(stage: Stage, from: string, metadata: object = USUAL): Promise<Answer> {
-  return postJson(`${stage.baseUrl}/register`, metadata, { "x-forwarded-for": from });
+function registering(testServer: TestServer, from: string, metadata: object = USUAL): Promise<Answer> {
+  return postJson(`${testServer.baseUrl}/register`, metadata, { "x-forwarded-for": from });
 }
 
 async function stageBehindProxy(environment: Record<string, string> = {}, redisUrl = redis.url) {
-  return startStage({
+  return startTestServer({
     ...(redisUrl !== undefined && { redisUrl }),
     environment: { TRUSTED_PROXIES: "127.0.0.1", ...environment },
   });
 }
 
-async function reasons(stage: Stage, answers: readonly Answer[]): Promise<unknown[]> {
+async function reasons(testServer: TestServer, answers: readonly Answer[]): Promise<unknown[]> {
   const ids = answers.map(({ headers }) => headers.get("x-request-id"));
-  return stage.log.filter((line) => ids.includes(String(line.requestId))).map(({ reason }) => reason);
+  return testServer.log.filter((line) => ids.includes(String(line.requestId))).map(({ reason }) => reason);
 }
 
 describe("a flood of registrations", redis, () => {
   test("2,100 that are refused, from one /56, use up nothing that others need", async () => {
-    const stage = await stageBehindProxy();
+    const testServer = await stageBehindProxy();
     try {
       for (let sent = 0; sent < 2_100; sent += 100) {
         const batch = Array.from({ length: 100 }, (_, n) =>
-          registering(stage, `2001:db8:0:${((sent + n) % 256).toString(16)}::1`, {}),
+          registering(testServer, `2001:db8:0:${((sent + n) % 256).toString(16)}::1`, {}),
         );
         for (const { status } of await Promise.all(batch)) assert.equal(status, 400);
       }
-      assert.equal((await registering(stage, "203.0.113.1")).status, 201);
-      assert.equal((await registering(stage, "2001:db8:0:1::1")).status, 201, "not even their own");
+      assert.equal((await registering(testServer, "203.0.113.1")).status, 201);
+      assert.equal((await registering(testServer, "2001:db8:0:1::1")).status, 201, "not even their own");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a /48 of 65,536 networks has a share, however it spreads, and the others have what is left", async () => {
-    const stage = await stageBehindProxy({
+    const testServer = await stageBehindProxy({
       REGISTRATIONS_PER_HOUR: "50",
       REGISTRATIONS_PER_ADDRESS_PER_HOUR: "5",
     });
     try {
       let stored = 0;
       for (let n = 0; n < 60; n++)
-        if ((await registering(stage, `2001:db8:0:${(n * 256).toString(16)}::1`)).status === 201) stored++;
+        if ((await registering(testServer, `2001:db8:0:${(n * 256).toString(16)}::1`)).status === 201)
+          stored++;
       assert.equal(stored, 10, "a fifth of everybody's");
       for (let n = 0; n < 40; n++)
-        assert.equal((await registering(stage, `203.0.113.${n}`)).status, 201, `the ${n}th who comes late`);
-      const none = await registering(stage, "203.0.113.100");
+        assert.equal(
+          (await registering(testServer, `203.0.113.${n}`)).status,
+          201,
+          `the ${n}th who comes late`,
+        );
+      const none = await registering(testServer, "203.0.113.100");
       assert.equal(none.status, 429);
-      assert.deepEqual(await reasons(stage, [none]), ["too_many_registrations"]);
+      assert.deepEqual(await reasons(testServer, [none]), ["too_many_registrations"]);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("one /64 is not made more by its addresses, nor one /56 by its /64s", async () => {
-    const stage = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2" });
+    const testServer = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2" });
     try {
       const from = async (addresses: string[]) => {
         const statuses = [];
-        for (const address of addresses) statuses.push((await registering(stage, address)).status);
+        for (const address of addresses) statuses.push((await registering(testServer, address)).status);
         return statuses;
       };
       const within64 = await from(["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1::3"]);
@@ -82,41 +87,41 @@ describe("a flood of registrations", redis, () => {
       const within56 = await from(["2001:db8:0:2::1", "2001:db8:0:3::1", "2001:db8:0:4::1"]);
       assert.deepEqual(within56, [201, 201, 429], "twice as many as one /64");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("hammering is limited for whoever does it, and for nobody else", async () => {
-    const stage = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1" });
+    const testServer = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1" });
     try {
       const answers = [];
-      for (let n = 0; n < 11; n++) answers.push(await registering(stage, "203.0.113.1", {}));
+      for (let n = 0; n < 11; n++) answers.push(await registering(testServer, "203.0.113.1", {}));
       assert.deepEqual(
         answers.map(({ status }) => status),
         [...Array(10).fill(400), 429],
       );
-      assert.deepEqual(await reasons(stage, answers.slice(-1)), [
+      assert.deepEqual(await reasons(testServer, answers.slice(-1)), [
         "too_many_registration_requests_of_address",
       ]);
-      const guess = await fetch(`${stage.baseUrl}/register/made-up`, {
+      const guess = await fetch(`${testServer.baseUrl}/register/made-up`, {
         headers: { "x-forwarded-for": "203.0.113.1", authorization: "Bearer x" },
       });
       assert.equal(guess.status, 429, "guessing is counted with it");
-      assert.equal((await registering(stage, "203.0.113.2")).status, 201);
+      assert.equal((await registering(testServer, "203.0.113.2")).status, 201);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a registration changed 1,000 times and never used ends when it would have", async () => {
-    const stage = await stageBehindProxy({
+    const testServer = await stageBehindProxy({
       REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2000",
       REGISTRATIONS_PER_HOUR: "100000",
     });
     const store = await createClient({ url: redis.url ?? "" }).connect();
     try {
-      const client = await register(stage.baseUrl);
-      const { keyPrefix } = stage.config.store as { keyPrefix: string };
+      const client = await register(testServer.baseUrl);
+      const { keyPrefix } = testServer.config.store as { keyPrefix: string };
       const key = `${keyPrefix}:client:${client.client_id}`;
       await store.expire(key, 1_000);
       const change = (name: string) =>
@@ -136,14 +141,14 @@ describe("a flood of registrations", redis, () => {
       assert.ok(left > 0 && left <= 1_000, `${left} s are left`);
     } finally {
       await store.close();
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("changes are counted with registrations", async () => {
-    const stage = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "3" });
+    const testServer = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "3" });
     try {
-      const client = await register(stage.baseUrl);
+      const client = await register(testServer.baseUrl);
       const statuses = [];
       for (let n = 0; n < 3; n++) {
         const changed = await fetch(String(client.registration_client_uri), {
@@ -157,10 +162,10 @@ describe("a flood of registrations", redis, () => {
         statuses.push(changed.status);
       }
       assert.deepEqual(statuses, [200, 200, 429]);
-      const kept = await redeem(stage.baseUrl, client, "x");
+      const kept = await redeem(testServer.baseUrl, client, "x");
       assert.equal(kept.body.error, "invalid_grant", "the client itself is as it was");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
@@ -171,21 +176,21 @@ test("what one address can have stored in an hour, in bytes of Redis, is what it
   skip: skipWithoutRedisServer(),
 }, async () => {
   const own = await startRedis();
-  const stage = await stageBehindProxy({}, own.url);
+  const testServer = await stageBehindProxy({}, own.url);
   const store = await createClient({ url: own.url }).connect();
   const used = async () => Number(/used_memory:(\d+)/.exec(await store.info("memory"))?.[1]);
   try {
-    await registering(stage, "203.0.113.1", LARGEST);
+    await registering(testServer, "203.0.113.1", LARGEST);
     const before = await used();
     const answers = [];
-    for (let n = 0; n < 100; n++) answers.push(await registering(stage, "203.0.113.1", LARGEST));
+    for (let n = 0; n < 100; n++) answers.push(await registering(testServer, "203.0.113.1", LARGEST));
     const stored = answers.filter(({ status }) => status === 201).length;
     assert.equal(stored, 49, "six points each: 300 are 50");
     const bytes = (await used()) - before;
     assert.ok(bytes < 300 * 2_560, `${bytes} bytes for 300 points of 2 KB, and what Redis adds`);
   } finally {
     await store.close();
-    await stage.close();
+    await testServer.close();
     await own.stop();
   }
 });

@@ -8,10 +8,10 @@ import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { buildApp } from "../../src/server/mount.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
-import { type Knock, knock, reasonOf } from "./support.ts";
+import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { type RequestOptions, reasonOf, sendRequest } from "./support.ts";
 
 interface Entry {
   /** In the store. */
@@ -172,7 +172,7 @@ test("every route has its entry, and every entry its route", async () => {
     STORE: "memory",
   });
   const randomBytes = (size: number) => crypto.getRandomValues(Buffer.alloc(size));
-  const records = memoryRecords();
+  const records = memoryStore();
   const identityProvider = createOidcProvider(config.upstream, { now: () => 0, randomBytes, log });
   const app = buildApp({ config, records, identityProvider, log, tools: [], scopes: {} });
   await records.close();
@@ -195,10 +195,10 @@ test("every route has its entry, and every entry its route", async () => {
 });
 
 describe("a limit that its entry names", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let consentUrl: string;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       environment: {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1",
         SIGN_INS_PER_ADDRESS_PER_HOUR: "1",
@@ -206,14 +206,14 @@ describe("a limit that its entry names", () => {
         TRUSTED_PROXIES: "127.0.0.1",
       },
     });
-    consentUrl = authorizeUrl(stage.baseUrl, await register(stage.baseUrl));
+    consentUrl = authorizeUrl(testServer.baseUrl, await register(testServer.baseUrl));
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const form = { form: { x: "y" } };
-  const own = () => ({ "sec-fetch-site": "same-origin", origin: new URL(stage.baseUrl).origin });
+  const own = () => ({ "sec-fetch-site": "same-origin", origin: new URL(testServer.baseUrl).origin });
   const document = "client_id=https%3A%2F%2Fclient.example%2Fc.json";
-  const LIMITED: Array<[string, string, () => Knock | Promise<Knock>]> = [
+  const LIMITED: Array<[string, string, () => RequestOptions | Promise<RequestOptions>]> = [
     ["POST /register", "registration_requests_of_address", () => ({ json: {} })],
     ["GET /register/x", "registration_requests_of_address", () => ({})],
     ["PUT /register/x", "registration_requests_of_address", () => ({ method: "PUT", json: {} })],
@@ -227,7 +227,7 @@ describe("a limit that its entry names", () => {
       "POST /consent",
       "sign_ins",
       async () => {
-        const page = await knock(consentUrl);
+        const page = await sendRequest(consentUrl);
         const request = /name="request" value="([^"]+)"/.exec(page.text)?.[1] ?? "";
         const cookie = page.headers.getSetCookie()[0]?.split(";")[0] ?? "";
         return { form: { request, decision: "deny" }, headers: { cookie } };
@@ -237,14 +237,17 @@ describe("a limit that its entry names", () => {
   for (const [index, [route, limit, ask]] of LIMITED.entries())
     test(`${route.split("?")[0]}: ${limit}`, async () => {
       const [, path = ""] = route.split(" ");
-      let last: Awaited<ReturnType<typeof knock>> | undefined;
+      let last: Awaited<ReturnType<typeof sendRequest>> | undefined;
       for (let sent = 0; sent < 12 && last?.status !== 429; sent++) {
         const { headers, ...request } = await ask();
         const from = { "x-forwarded-for": `203.0.113.${index}` };
-        last = await knock(`${stage.baseUrl}${path}`, { ...request, headers: { ...headers, ...from } });
+        last = await sendRequest(`${testServer.baseUrl}${path}`, {
+          ...request,
+          headers: { ...headers, ...from },
+        });
       }
       assert.equal(last?.status, 429);
       assert.ok(Number(last.headers.get("retry-after")) > 0);
-      assert.equal(await reasonOf(stage, last), `too_many_${limit}`);
+      assert.equal(await reasonOf(testServer, last), `too_many_${limit}`);
     });
 });

@@ -13,7 +13,7 @@ import { createPolicy, DEFAULT_CLAIMS } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
-import type { Call } from "../../src/mcp/authoring/request-context.ts";
+import type { RequestContext } from "../../src/mcp/authoring/request-context.ts";
 import { featuresOf } from "../../src/mcp/backends/existing-server.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { adminOf } from "../admin/support.ts";
@@ -37,7 +37,7 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -52,7 +52,7 @@ interface Work {
 const works = new Map<string, Work>();
 
 /** Says something if it is to stream, waits to be finished whatever its signal says, and talks on then. */
-async function work(id: string, { signal, log }: Pick<Call, "signal" | "log">, streams: boolean) {
+async function work(id: string, { signal, log }: Pick<RequestContext, "signal" | "log">, streams: boolean) {
   let finish: () => void = () => {};
   const finished = new Promise<void>((resolve) => {
     finish = resolve;
@@ -204,29 +204,29 @@ const strict = (yaml: string) => createPolicy(parsePolicy(yaml, "policy.yaml", k
 
 describe("a running call", redis, () => {
   const lines: Array<Record<string, unknown>> = [];
-  let stage: Stage;
+  let testServer: TestServer;
   let other: string;
   const rules = replaceablePolicy(open);
 
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       redisUrl: redis.url ?? "",
       tools: [...tools, ...(await existingTools())],
       policy: rules.policy,
-      character: { accessTokenSeconds: 4_000 },
+      providerProfile: { accessTokenSeconds: 4_000 },
       environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
       auditStream: { write: (line) => lines.push(JSON.parse(line)) },
     });
-    other = await stage.replica();
+    other = await testServer.replica();
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   async function signedIn(): Promise<Session> {
     // A client of its own: what ends one session must not end the next.
-    const client = await register(stage.baseUrl, { client_name: `Client ${++count}` });
+    const client = await register(testServer.baseUrl, { client_name: `Client ${++count}` });
     const browser = newBrowser();
-    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
-    const { body } = await redeem(stage.baseUrl, client, callback.searchParams.get("code"));
+    const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
+    const { body } = await redeem(testServer.baseUrl, client, callback.searchParams.get("code"));
     return { ...body, client, browser };
   }
 
@@ -243,7 +243,7 @@ describe("a running call", redis, () => {
     "its client revokes it": {
       reason: "grant_ended",
       status: 401,
-      end: ({ client, access_token }) => revoke(stage.baseUrl, client, access_token),
+      end: ({ client, access_token }) => revoke(testServer.baseUrl, client, access_token),
     },
     "its client revokes it on another replica": {
       reason: "grant_ended",
@@ -255,7 +255,7 @@ describe("a running call", redis, () => {
       status: 401,
       async end({ client }) {
         const browser = newBrowser();
-        const page = await openConnections(stage.baseUrl, { browser });
+        const page = await openConnections(testServer.baseUrl, { browser });
         await endEntry(browser, page, String(client.client_name));
       },
     },
@@ -263,11 +263,11 @@ describe("a running call", redis, () => {
       reason: "grant_ended",
       status: 401,
       async end({ access_token }) {
-        const { port } = stage.identityProvider;
-        const deployment = { baseUrl: stage.baseUrl, redis, upstream: { port } } as unknown as Cluster;
-        const { store } = stage.config;
+        const { port } = testServer.identityProvider;
+        const deployment = { baseUrl: testServer.baseUrl, redis, upstream: { port } } as unknown as Cluster;
+        const { store } = testServer.config;
         const REDIS_KEY_PREFIX = store.kind === "redis" ? store.keyPrefix : "";
-        const grant = await stage.grantOf(access_token);
+        const grant = await testServer.grantOf(access_token);
         const ran = await adminOf(deployment)(["grants", "revoke", grant?.id ?? "", "--yes"], {
           REDIS_KEY_PREFIX,
         });
@@ -279,7 +279,7 @@ describe("a running call", redis, () => {
       status: 401,
       async end({ browser }) {
         const { end_session_endpoint } = await getJson(
-          `${stage.identityProvider.issuer}/.well-known/openid-configuration`,
+          `${testServer.identityProvider.issuer}/.well-known/openid-configuration`,
         );
         await browser.submit(await browser.get(end_session_endpoint), { logout: "yes" });
       },
@@ -297,24 +297,24 @@ describe("a running call", redis, () => {
       reason: "grant_ended",
       status: 401,
       async end({ client, refresh_token }) {
-        await refresh(stage.baseUrl, client, refresh_token);
+        await refresh(testServer.baseUrl, client, refresh_token);
         await refresh(other, client, refresh_token);
       },
     },
     "its access token expires": {
       reason: "expired_access_token",
       status: 401,
-      end: () => (stage.clock.ahead += 3_601),
+      end: () => (testServer.clock.ahead += 3_601),
     },
     "its session's time is over": {
       reason: "expired_access_token",
       status: 401,
       async prepare(session) {
-        stage.clock.ahead += 3_700;
-        const { body } = await refresh(stage.baseUrl, session.client, session.refresh_token);
+        testServer.clock.ahead += 3_700;
+        const { body } = await refresh(testServer.baseUrl, session.client, session.refresh_token);
         return { ...session, ...body };
       },
-      end: () => (stage.clock.ahead += 3_501),
+      end: () => (testServer.clock.ahead += 3_501),
     },
     "the policy does not let its user in any more": {
       reason: "denied_by_policy",
@@ -331,8 +331,8 @@ describe("a running call", redis, () => {
       reason: "insufficient_scope",
       status: 403,
       async end({ client, refresh_token }) {
-        stage.identityProvider.changeUser("alice", { permissions: [] });
-        stage.clock.ahead += 2_100;
+        testServer.identityProvider.changeUser("alice", { permissions: [] });
+        testServer.clock.ahead += 2_100;
         await refresh(other, client, refresh_token);
       },
     },
@@ -347,7 +347,7 @@ describe("a running call", redis, () => {
           Object.entries(running).map(async ([what, how]) => ({
             what,
             how,
-            ...(await begin(stage.url, session, how)),
+            ...(await begin(testServer.url, session, how)),
           })),
         );
         lines.length = 0;
@@ -378,46 +378,46 @@ describe("a running call", redis, () => {
           audited.map(({ tool, reason, outcome }) => `${tool} ${outcome} ${reason}`).sort(),
           underWay.map(({ how }) => `${how.tool} error ${reason}`).sort(),
         );
-        const requests = stage.log.filter((line) => line.msg === "request" && line.reason === reason);
+        const requests = testServer.log.filter((line) => line.msg === "request" && line.reason === reason);
         assert.ok(requests.length >= underWay.length);
       } finally {
-        stage.clock.ahead = 0;
+        testServer.clock.ahead = 0;
         rules.inForce = open;
-        stage.identityProvider.changeUser("alice", { permissions: ["weather:read"] });
+        testServer.identityProvider.changeUser("alice", { permissions: ["weather:read"] });
       }
     });
 });
 
 describe("running calls of one process", () => {
   async function small(environment: Record<string, string>, t: TestContext) {
-    const stage = await startStage({ tools, environment });
-    t.after(() => stage.close());
-    const client = await register(stage.baseUrl);
-    const session = async () => ({ client, ...(await signInForTokens(stage.baseUrl, client)) });
-    return { stage, session };
+    const testServer = await startTestServer({ tools, environment });
+    t.after(() => testServer.close());
+    const client = await register(testServer.baseUrl);
+    const session = async () => ({ client, ...(await signInForTokens(testServer.baseUrl, client)) });
+    return { testServer, session };
   }
   const call = { tool: "work", version: OLD, streams: false };
   const stream = { ...call, streams: true };
 
   test("have so many places for a session, and so many for everybody; who finds none is told to wait", async (t) => {
     const limits = { MAX_RUNNING_CALLS_PER_GRANT: "3", MAX_RUNNING_CALLS: "4" };
-    const { stage, session } = await small(limits, t);
+    const { testServer, session } = await small(limits, t);
     const [greedy, other] = [await session(), await session()];
     const held = [
-      await begin(stage.url, greedy, call),
-      await begin(stage.url, greedy, stream),
-      await begin(stage.url, greedy, { ...stream, tool: "ask" }),
+      await begin(testServer.url, greedy, call),
+      await begin(testServer.url, greedy, stream),
+      await begin(testServer.url, greedy, { ...stream, tool: "ask" }),
     ];
-    const refused = await callTool(stage.url, greedy.access_token, "whoami");
+    const refused = await callTool(testServer.url, greedy.access_token, "whoami");
     assert.equal(refused.status, 429);
     assert.ok(Number(refused.headers.get("retry-after")) > 0);
     assert.equal(refused.body.id, 1);
     assert.match(refused.body.error.message, /Too many calls of this session/);
-    assert.ok(stage.log.some(({ reason }) => reason === "too_many_running_calls"));
+    assert.ok(testServer.log.some(({ reason }) => reason === "too_many_running_calls"));
 
-    assert.equal((await callTool(stage.url, other.access_token, "whoami")).status, 200);
-    held.push(await begin(stage.url, other, call));
-    const crowded = await callTool(stage.url, other.access_token, "whoami");
+    assert.equal((await callTool(testServer.url, other.access_token, "whoami")).status, 200);
+    held.push(await begin(testServer.url, other, call));
+    const crowded = await callTool(testServer.url, other.access_token, "whoami");
     assert.equal(crowded.status, 503);
     assert.ok(Number(crowded.headers.get("retry-after")) > 0);
 
@@ -425,21 +425,21 @@ describe("running calls of one process", () => {
     const id: string = held[2]?.messages.at(-1).id;
     const answer = { action: "accept", content: {} };
     assert.equal(
-      (await reply(stage.url, { accessToken: greedy.access_token, sessionId: "" }, id, answer)).status,
+      (await reply(testServer.url, { accessToken: greedy.access_token, sessionId: "" }, id, answer)).status,
       202,
     );
     for (const under of held) works.get(under.id)?.finish();
     for (const under of held) await under.ended;
     await eventually("a place", async () => {
-      return (await callTool(stage.url, greedy.access_token, "whoami")).status === 200;
+      return (await callTool(testServer.url, greedy.access_token, "whoami")).status === 200;
     });
   });
 
   test("of a batch have a place each", async (t) => {
-    const { stage, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
+    const { testServer, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
     const { access_token: token } = await session();
     const batch = (of: string, names: string[]) =>
-      fetch(stage.url, {
+      fetch(testServer.url, {
         method: "POST",
         headers: {
           authorization: `Bearer ${token}`,
@@ -459,22 +459,22 @@ describe("running calls of one process", () => {
     await eventually("both to run", () => works.has("held a") && works.has("held b"));
     assert.equal((await batch("beyond", ["a", "b"])).status, 429);
     assert.equal(works.has("beyond a"), false);
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 200);
 
     for (const name of ["held a", "held b"]) works.get(name)?.finish();
     await (await held).text();
     // Larger than all places together: it is served when nothing else is.
     const large = batch("large", ["a", "b", "c", "d"]);
     await eventually("all of it to run", () => works.has("large d"));
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 429);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 429);
     for (const name of ["a", "b", "c", "d"]) works.get(`large ${name}`)?.finish();
     assert.equal((await large).status, 200);
   });
 
   test("that wait behind another one on its connection end when that is lost, and give back what they held", async (t) => {
-    const { stage, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
+    const { testServer, session } = await small({ MAX_RUNNING_CALLS_PER_GRANT: "3" }, t);
     const { access_token: token } = await session();
-    const { host, hostname, port } = new URL(stage.url);
+    const { host, hostname, port } = new URL(testServer.url);
     const names = ["first", "second", "third"].map((name) => `pipelined ${name}`);
     const requests = names.map((name) => {
       const params = { name: "work", arguments: { id: name, streams: false } };
@@ -494,19 +494,19 @@ describe("running calls of one process", () => {
     t.after(() => client.destroy());
     client.write(requests.join(""));
     await eventually("all of them to run", () => names.every((name) => works.has(name)));
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 429);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 429);
     client.destroy();
     await eventually("the end of all of them", () => names.every((name) => works.get(name)?.signal.aborted));
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 200);
   });
 
   test("that finish in the moment in which their session ends have no result", async (t) => {
-    const { stage, session } = await small({}, t);
+    const { testServer, session } = await small({}, t);
     for (const how of [call, stream]) {
       const mine = await session();
-      const under = await begin(stage.url, mine, how);
-      const revoked = revoke(stage.baseUrl, mine.client, mine.access_token);
-      await eventually("its end", async () => (await stage.grantOf(mine.access_token)) === undefined);
+      const under = await begin(testServer.url, mine, how);
+      const revoked = revoke(testServer.baseUrl, mine.client, mine.access_token);
+      await eventually("its end", async () => (await testServer.grantOf(mine.access_token)) === undefined);
       works.get(under.id)?.finish();
       await Promise.all([revoked, under.ended]);
       assert.doesNotMatch(JSON.stringify(under.messages), /done call/);
@@ -514,15 +514,15 @@ describe("running calls of one process", () => {
   });
 
   test("take so long, if the operator says how long", async (t) => {
-    const { stage, session } = await small({ MAX_CALL_SECONDS: "1" }, t);
-    const under = await begin(stage.url, await session(), stream);
+    const { testServer, session } = await small({ MAX_CALL_SECONDS: "1" }, t);
+    const under = await begin(testServer.url, await session(), stream);
     await under.ended;
     assert.equal(under.messages.at(-1).error.data.reason, "call_too_long");
     assert.equal(works.get(under.id)?.signal.aborted, true);
   });
 
   test("began with a token that was good when the last byte of the body came", async (t) => {
-    const { stage, session } = await small({}, t);
+    const { testServer, session } = await small({}, t);
     const mine = await session();
     const body = JSON.stringify({
       jsonrpc: "2.0",
@@ -530,7 +530,7 @@ describe("running calls of one process", () => {
       method: "tools/call",
       params: { name: "whoami", arguments: {} },
     });
-    const { hostname, port } = new URL(stage.url);
+    const { hostname, port } = new URL(testServer.url);
     const socket = connect(Number(port), hostname);
     const answered = text(socket);
     socket.write(
@@ -538,9 +538,9 @@ describe("running calls of one process", () => {
     );
     socket.write(body.slice(0, 10));
     // Its headers are there when a request that came later on another connection was answered; then it takes its time.
-    await callTool(stage.url, mine.access_token, "whoami");
+    await callTool(testServer.url, mine.access_token, "whoami");
     await delay(300);
-    await revoke(stage.baseUrl, mine.client, mine.access_token);
+    await revoke(testServer.baseUrl, mine.client, mine.access_token);
     socket.write(body.slice(10));
     assert.match(await answered, /^HTTP\/1\.1 401 /);
   });

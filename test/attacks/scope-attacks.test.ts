@@ -26,7 +26,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See orders",
@@ -96,14 +96,14 @@ const prompts = [
 
 describe("attacks on scopes", () => {
   const lines: Array<Record<string, unknown>> = [];
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   /** Has weather:read. */
   let alice: string;
   /** Has nothing. */
   let bob: string;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       tools,
       resources,
       prompts,
@@ -112,15 +112,15 @@ describe("attacks on scopes", () => {
       users: [ALICE, BOB, { ...ALICE, subject: "olga", permissions: ["orders"] }],
       auditStream: { write: (line) => lines.push(JSON.parse(line)) },
     });
-    client = await register(stage.baseUrl);
-    alice = (await signInForTokens(stage.baseUrl, client)).access_token;
-    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+    client = await register(testServer.baseUrl);
+    alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
+    bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
   beforeEach(() => {
     ran = [];
     lines.length = 0;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const call = (name: unknown, args: unknown = {}, id: unknown = 1) => ({
     jsonrpc: "2.0",
@@ -146,7 +146,7 @@ describe("attacks on scopes", () => {
   /** Writes what no HTTP client would, reads until `enough`, and hangs up. */
   function onSocket(text: string, enough: (read: string) => boolean, patienceMs = 3_000): Promise<string> {
     return new Promise((resolve, reject) => {
-      const socket = connect(Number(new URL(stage.baseUrl).port), "127.0.0.1");
+      const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
       let read = "";
       const timer = setTimeout(() => socket.destroy(), patienceMs);
       socket.on("data", (chunk) => {
@@ -163,7 +163,7 @@ describe("attacks on scopes", () => {
   }
 
   async function post(body: unknown, headers: Record<string, string> = {}, token = bob) {
-    const response = await fetch(stage.url, {
+    const response = await fetch(testServer.url, {
       method: "POST",
       headers: {
         authorization: `Bearer ${token}`,
@@ -248,14 +248,14 @@ describe("attacks on scopes", () => {
     test("requireScopes in a hundred calls at once refuses those who lack the scope, and nobody else", async () => {
       const calls = Array.from({ length: 100 }, (_, i) => [i % 2 === 0 ? alice : bob, (i * 7) % 20] as const);
       const answers = await Promise.all(
-        calls.map(([token, ms]) => callTool(stage.url, token, "step", { ms })),
+        calls.map(([token, ms]) => callTool(testServer.url, token, "step", { ms })),
       );
       for (const [i, { status }] of answers.entries()) assert.equal(status, i % 2 === 0 ? 200 : 403);
       assert.deepEqual([...new Set(ran)], ["step for alice"]);
     });
 
     test("requireScopes after the client went away: refused, written down, no error", async () => {
-      const from = stage.log.length;
+      const from = testServer.log.length;
       await onSocket(httpMessage(bob, JSON.stringify(call("step", { ms: 100 }))), () => false, 30);
       await eventually("two lines of the log", () => lines.length >= 2);
       assert.deepEqual(
@@ -266,20 +266,20 @@ describe("attacks on scopes", () => {
         ],
       );
       assert.deepEqual(
-        stage.log.slice(from).filter(({ level }) => Number(level) > 30),
+        testServer.log.slice(from).filter(({ level }) => Number(level) > 30),
         [],
       );
     });
 
     test("a crafted consent form is given nothing that was not asked for", async () => {
       const browser = newBrowser();
-      const url = authorizeUrl(stage.baseUrl, client, { scope: "orders:read" });
+      const url = authorizeUrl(testServer.baseUrl, client, { scope: "orders:read" });
       const page = await browser.get(url);
       const form = /name="request" value="([^"]+)"/.exec(page.body)?.[1] ?? "";
-      const answer = await fetch(`${stage.baseUrl}/consent`, {
+      const answer = await fetch(`${testServer.baseUrl}/consent`, {
         method: "POST",
         redirect: "manual",
-        headers: { cookie: browser.cookieHeader(stage.baseUrl), origin: stage.baseUrl },
+        headers: { cookie: browser.cookieHeader(testServer.baseUrl), origin: testServer.baseUrl },
         body: new URLSearchParams([
           ["request", form],
           ["decision", "approve"],
@@ -295,30 +295,30 @@ describe("attacks on scopes", () => {
     });
 
     test("a refresh may go down and up again within the grant, and never beyond it", async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client, {
+      const tokens = await signInForTokens(testServer.baseUrl, client, {
         login: "olga",
         parameters: { scope: "orders:read orders:write" },
       });
-      const down = await refresh(stage.baseUrl, client, tokens.refresh_token, { scope: "orders:read" });
+      const down = await refresh(testServer.baseUrl, client, tokens.refresh_token, { scope: "orders:read" });
       assert.equal(down.body.scope, "orders:read");
       for (const scope of ["orders", "orders:read weather:read", "constructor weather:read"]) {
-        const wider = await refresh(stage.baseUrl, client, down.body.refresh_token, { scope });
+        const wider = await refresh(testServer.baseUrl, client, down.body.refresh_token, { scope });
         assert.deepEqual([wider.status, wider.body.error], [400, "invalid_scope"]);
       }
-      const up = await refresh(stage.baseUrl, client, down.body.refresh_token, { scope: "constructor" });
+      const up = await refresh(testServer.baseUrl, client, down.body.refresh_token, { scope: "constructor" });
       assert.equal(up.body.scope, "orders:read orders:write");
     });
   });
 
   test("a URI that fits no template costs no more than its length", async () => {
     const began = performance.now();
-    await rpc(stage.url, bob, "resources/read", { uri: `report://${"-".repeat(20_000)}/` });
+    await rpc(testServer.url, bob, "resources/read", { uri: `report://${"-".repeat(20_000)}/` });
     const took = performance.now() - began;
     assert.ok(took < 500, `${Math.round(took)} ms for 20 KB, and a thousand times that for 640 KB`);
   });
 
   test("what a fixed URI protects is not read as a template's, percent-encoded", async () => {
-    await rpc(stage.url, bob, "resources/read", { uri: "orders://%73ecret" });
+    await rpc(testServer.url, bob, "resources/read", { uri: "orders://%73ecret" });
     assert.ok(!ran.includes("order secret for bob"), ran.join());
   });
 
@@ -342,43 +342,43 @@ describe("attacks on scopes", () => {
 });
 
 test("who lost a scope at the provider loses it with the renewal, in older access tokens as well", async () => {
-  const stage = await startStage({ character: { accessTokenSeconds: 4_000 } });
+  const testServer = await startTestServer({ providerProfile: { accessTokenSeconds: 4_000 } });
   try {
-    const client = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+    const client = await register(testServer.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
     const secret = { client_secret: client.client_secret ?? "" };
-    const code = (await authorize(stage.baseUrl, client)).get("code");
-    const before = (await redeem(stage.baseUrl, client, code, secret)).body;
-    stage.identityProvider.changeUser("alice", { permissions: [] });
-    stage.clock.ahead += 2_100; // more than half of the provider's token is over, ours is good for 25 minutes
-    const renewed = await refresh(stage.baseUrl, client, before.refresh_token, secret);
+    const code = (await authorize(testServer.baseUrl, client)).get("code");
+    const before = (await redeem(testServer.baseUrl, client, code, secret)).body;
+    testServer.identityProvider.changeUser("alice", { permissions: [] });
+    testServer.clock.ahead += 2_100; // more than half of the provider's token is over, ours is good for 25 minutes
+    const renewed = await refresh(testServer.baseUrl, client, before.refresh_token, secret);
     assert.equal(renewed.body.scope ?? "", "");
-    const introspected = await postForm(`${stage.baseUrl}/introspect`, {
+    const introspected = await postForm(`${testServer.baseUrl}/introspect`, {
       token: before.access_token,
       client_id: client.client_id,
       ...secret,
     });
     assert.deepEqual([introspected.body.active, introspected.body.scope], [true, ""]);
-    const late = await callTool(stage.url, before.access_token, "current_weather", { city: "Berlin" });
+    const late = await callTool(testServer.url, before.access_token, "current_weather", { city: "Berlin" });
     assert.equal(late.status, 403);
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });
 
 test("a whole that was left ticked is granted, also where an unticked one shares a part with it", async () => {
-  const stage = await startStage({
+  const testServer = await startTestServer({
     scopes: { ...scopes, support: { description: "Support", includes: ["orders:read"] } },
     apiScopes: [...Object.keys(scopes), "support"],
     users: [{ ...ALICE, permissions: ["orders", "support"] }],
   });
   try {
-    const client = await register(stage.baseUrl);
-    const url = authorizeUrl(stage.baseUrl, client, { scope: "orders support weather:read" });
+    const client = await register(testServer.baseUrl);
+    const url = authorizeUrl(testServer.baseUrl, client, { scope: "orders support weather:read" });
     const callback = await signIn(newBrowser(), url, { login: "alice", untick: ["orders"] });
-    const { body } = await redeem(stage.baseUrl, client, callback.searchParams.get("code"));
+    const { body } = await redeem(testServer.baseUrl, client, callback.searchParams.get("code"));
     assert.match(body.scope ?? "", /support/);
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });
 
@@ -410,7 +410,7 @@ describe("survived: whatever includes what, nobody gains", () => {
   test("without: nothing refused is left, not as a part either, and everything else is", () =>
     eachHierarchy((catalogue, some) => {
       const [scopes, refused] = [some(), some()];
-      const left = catalogue.expand(catalogue.without(scopes, refused));
+      const left = catalogue.expand(catalogue.exclude(scopes, refused));
       const innocent = catalogue
         .expand(scopes)
         .filter((scope) => !catalogue.expand([scope]).some((part) => refused.includes(part)));
@@ -422,7 +422,7 @@ describe("survived: whatever includes what, nobody gains", () => {
       const [wanted, held] = [some(), some()];
       const reach = catalogue.expand(held);
       const both = catalogue.expand(wanted).filter((scope) => reach.includes(scope));
-      assert.deepEqual(sorted(catalogue.expand(catalogue.narrow(wanted, held))), sorted(both));
+      assert.deepEqual(sorted(catalogue.expand(catalogue.limitTo(wanted, held))), sorted(both));
     }));
 
   test("consent: nothing unticked, nothing beyond what is ticked", () =>

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { authorizeUrl, newBrowser, register } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { knock, PERSON, reasonOf } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { PERSON, reasonOf, sendRequest } from "./support.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -19,68 +19,72 @@ const UNASKED = {
 };
 
 describe("a flood of sign-ins that nobody is asked about", redis, () => {
-  async function stageOf(environment: Record<string, string>): Promise<Stage> {
-    return startStage({
+  async function stageOf(environment: Record<string, string>): Promise<TestServer> {
+    return startTestServer({
       ...(redis.url !== undefined && { redisUrl: redis.url }),
       environment: { ...UNASKED, ...environment },
     });
   }
-  const from = (stage: Stage, address: string, parameters: Record<string, string> = {}) =>
-    knock(authorizeUrl(stage.baseUrl, CLIENT, parameters), {
+  const from = (testServer: TestServer, address: string, parameters: Record<string, string> = {}) =>
+    sendRequest(authorizeUrl(testServer.baseUrl, CLIENT, parameters), {
       headers: { ...PERSON, "x-forwarded-for": address },
     });
 
-  async function loginsIn({ records }: Stage): Promise<number> {
+  async function loginsIn({ records }: TestServer): Promise<number> {
     let count = 0;
     for await (const _ of records.keys("login:")) count++;
     return count;
   }
 
   test("an address has its limit, and no record is written beyond it", async () => {
-    const stage = await stageOf({ SIGN_INS_PER_ADDRESS_PER_HOUR: "3" });
+    const testServer = await stageOf({ SIGN_INS_PER_ADDRESS_PER_HOUR: "3" });
     try {
       const replies = [];
-      for (let n = 0; n < 5; n++) replies.push(await from(stage, "203.0.113.1"));
+      for (let n = 0; n < 5; n++) replies.push(await from(testServer, "203.0.113.1"));
       assert.deepEqual(
         replies.map(({ status }) => status),
         [303, 303, 303, 429, 429],
       );
       const [refused] = replies.slice(-1);
       assert.ok(Number(refused?.headers.get("retry-after")) > 0);
-      assert.equal(refused && (await reasonOf(stage, refused)), "too_many_sign_ins");
-      assert.equal(await loginsIn(stage), 3);
-      assert.equal((await from(stage, "203.0.113.2")).status, 303);
+      assert.equal(refused && (await reasonOf(testServer, refused)), "too_many_sign_ins");
+      assert.equal(await loginsIn(testServer), 3);
+      assert.equal((await from(testServer, "203.0.113.2")).status, 303);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("altogether so many are under way, counted by their size, and who comes late still signs in", async () => {
-    const stage = await stageOf({ SIGN_INS_PER_ADDRESS_PER_HOUR: "4" });
+    const testServer = await stageOf({ SIGN_INS_PER_ADDRESS_PER_HOUR: "4" });
     try {
       const large = { state: "x".repeat(2_048) };
-      const sizes = [await from(stage, "203.0.113.1", large), await from(stage, "203.0.113.1", large)];
+      const sizes = [
+        await from(testServer, "203.0.113.1", large),
+        await from(testServer, "203.0.113.1", large),
+      ];
       const [second] = sizes.slice(-1);
-      assert.equal(second && (await reasonOf(stage, second)), undefined, "two points each, of four");
-      const third = await from(stage, "203.0.113.1", large);
-      assert.equal(await reasonOf(stage, third), "too_many_sign_ins_under_way_of_address");
-      for (let n = 2; n < 18; n++) assert.equal((await from(stage, `203.0.113.${n}`)).status, 303, String(n));
-      const none = await from(stage, "203.0.113.99");
-      assert.equal(await reasonOf(stage, none), "too_many_sign_ins_under_way");
+      assert.equal(second && (await reasonOf(testServer, second)), undefined, "two points each, of four");
+      const third = await from(testServer, "203.0.113.1", large);
+      assert.equal(await reasonOf(testServer, third), "too_many_sign_ins_under_way_of_address");
+      for (let n = 2; n < 18; n++)
+        assert.equal((await from(testServer, `203.0.113.${n}`)).status, 303, String(n));
+      const none = await from(testServer, "203.0.113.99");
+      assert.equal(await reasonOf(testServer, none), "too_many_sign_ins_under_way");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
 
 test("who was asked once, and is not asked again, is counted all the same", async () => {
-  const stage = await startStage({
+  const testServer = await startTestServer({
     environment: { CONSENT: "remember", SIGN_INS_PER_ADDRESS_PER_HOUR: "3" },
   });
   try {
-    const client = await register(stage.baseUrl);
+    const client = await register(testServer.baseUrl);
     const browser = newBrowser();
-    const url = authorizeUrl(stage.baseUrl, client);
+    const url = authorizeUrl(testServer.baseUrl, client);
     const consent = await browser.get(url);
     const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
     await browser.submit(login, { login: "alice" });
@@ -90,19 +94,19 @@ test("who was asked once, and is not asked again, is counted all the same", asyn
       else assert.equal(unasked.redirectedTo?.searchParams.has("code"), true, "nobody was asked");
     }
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });
 
 test("a refusal of consent is counted as well: it is written down", async () => {
-  const stage = await startStage({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "2" } });
+  const testServer = await startTestServer({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "2" } });
   try {
-    const client = await register(stage.baseUrl);
+    const client = await register(testServer.baseUrl);
     const browser = newBrowser();
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     for (let n = 0; n < 4; n++) await browser.submit(consent, {}, { button: "deny" });
-    assert.equal(stage.log.filter(({ audit }) => audit === "consent").length, 2);
+    assert.equal(testServer.log.filter(({ audit }) => audit === "consent").length, 2);
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });

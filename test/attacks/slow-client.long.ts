@@ -8,7 +8,7 @@ import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { SECRET_KEY, startStage } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer } from "../support/test-server.ts";
 
 describe("a slow client", { concurrency: true }, () => {
   let server: ServerProcess;
@@ -48,10 +48,10 @@ describe("a slow client", { concurrency: true }, () => {
       description: "More than sockets hold",
       run: () => "x".repeat(32e6),
     });
-    const stage = await startStage({ tools: [big] });
-    t.after(() => stage.close());
-    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-    const socket = connect(Number(new URL(stage.baseUrl).port), "127.0.0.1");
+    const testServer = await startTestServer({ tools: [big] });
+    t.after(() => testServer.close());
+    const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+    const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
     t.after(() => socket.destroy());
     const params = { name: "big", arguments: {} };
     const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
@@ -71,7 +71,7 @@ describe("a slow client", { concurrency: true }, () => {
       );
     await eventually(
       "it is cut",
-      () => stage.log.some(({ path, reason }) => path === "/mcp" && reason === "answer_not_taken"),
+      () => testServer.log.some(({ path, reason }) => path === "/mcp" && reason === "answer_not_taken"),
       240,
     );
   });

@@ -1,7 +1,7 @@
 /** How these tests knock, and what every refusal must be: a status, a code, advice, a reason in the log, no secret. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Stage } from "../support/test-server.ts";
+import type { TestServer } from "../support/test-server.ts";
 
 export interface Reply {
   status: number;
@@ -13,7 +13,7 @@ export interface Reply {
   location: URL | undefined;
 }
 
-export interface Knock {
+export interface RequestOptions {
   method?: string;
   headers?: Record<string, string>;
   /** Sent form-encoded, in this order; a name may come twice. */
@@ -26,9 +26,9 @@ export const PERSON = { accept: "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8
 export const PROGRAM = { accept: "application/json" };
 
 /** One request, no redirect followed. A form or body makes it a POST. No answer of ours may be a 5xx. */
-export async function knock(
+export async function sendRequest(
   url: string | URL,
-  { method, headers, form, json, body }: Knock = {},
+  { method, headers, form, json, body }: RequestOptions = {},
 ): Promise<Reply> {
   const content =
     form !== undefined
@@ -78,28 +78,32 @@ export interface Refusal {
   /** The reason code in the server's log. */
   reason: string;
   /** What the description must say. */
-  says?: RegExp;
+  describes?: RegExp;
 }
 
 /** For a program: JSON of RFC 6749 §5.2, not cacheable. */
-export async function assertRefused(stage: Stage, reply: Reply, expected: Refusal): Promise<void> {
+export async function assertRefused(testServer: TestServer, reply: Reply, expected: Refusal): Promise<void> {
   assert.equal(reply.status, expected.status, reply.text.slice(0, 300));
   assert.match(reply.headers.get("content-type") ?? "", /^application\/json/);
   assert.equal(reply.json.error, expected.error);
-  assertAdvice(reply.json.error_description, expected.says);
-  assert.equal(await reasonOf(stage, reply), expected.reason);
+  assertAdvice(reply.json.error_description, expected.describes);
+  assert.equal(await reasonOf(testServer, reply), expected.reason);
 }
 
 /** For a person: a page, and nowhere to go. */
-export async function assertRefusedPage(stage: Stage, reply: Reply, expected: Refusal): Promise<void> {
+export async function assertRefusedPage(
+  testServer: TestServer,
+  reply: Reply,
+  expected: Refusal,
+): Promise<void> {
   assert.equal(reply.status, expected.status, reply.text.slice(0, 300));
   assertPage(reply);
   assert.equal(reply.location, undefined);
   assertForPeople(reply.text);
-  assertAdvice(reply.text.slice(reply.text.indexOf("</h1>")), expected.says);
+  assertAdvice(reply.text.slice(reply.text.indexOf("</h1>")), expected.describes);
   assert.match(reply.text, new RegExp(`<code>${expected.error}</code>`));
   assert.match(reply.text, new RegExp(`<code>${reply.headers.get("x-request-id")}</code>`));
-  assert.equal(await reasonOf(stage, reply), expected.reason);
+  assert.equal(await reasonOf(testServer, reply), expected.reason);
 }
 
 const PROTOCOL_WORDS =
@@ -119,7 +123,7 @@ export function assertForPeople(page: string): void {
 
 /** Back to the client: RFC 6749 §4.1.2.1 with `state`, RFC 9207 with `iss` (A26). */
 export async function assertRefusedRedirect(
-  stage: Stage,
+  testServer: TestServer,
   reply: Reply,
   expected: Refusal & { to: string; state?: string | null },
 ): Promise<void> {
@@ -127,16 +131,16 @@ export async function assertRefusedRedirect(
   assert.ok(reply.location?.href.startsWith(expected.to), `redirects to ${reply.location}`);
   const answer = reply.location?.searchParams ?? new URLSearchParams();
   assert.equal(answer.get("error"), expected.error);
-  assertAdvice(answer.get("error_description"), expected.says);
+  assertAdvice(answer.get("error_description"), expected.describes);
   assert.equal(answer.get("state"), expected.state === undefined ? "the-state" : expected.state);
-  assert.equal(answer.get("iss"), stage.baseUrl);
+  assert.equal(answer.get("iss"), testServer.baseUrl);
   assert.equal(answer.get("code"), null);
-  assert.equal(await reasonOf(stage, reply), expected.reason);
+  assert.equal(await reasonOf(testServer, reply), expected.reason);
 }
 
 /** The provider refused: a person sees what it said, and a link that tells the client (with `state` and `iss`). */
 export async function assertLoginFailed(
-  stage: Stage,
+  testServer: TestServer,
   reply: Reply,
   expected: { status: number; error: string; upstream: string },
 ): Promise<void> {
@@ -148,15 +152,15 @@ export async function assertLoginFailed(
   const back = new URL(href.replaceAll("&amp;", "&")).searchParams;
   assert.equal(back.get("error"), expected.error);
   assert.equal(back.get("state"), "the-state");
-  assert.equal(back.get("iss"), stage.baseUrl);
+  assert.equal(back.get("iss"), testServer.baseUrl);
   assert.equal(back.get("code"), null);
   assert.doesNotMatch(href, /tenant/, "the client hears no upstream text");
-  assert.equal(await reasonOf(stage, reply), "upstream_refused");
+  assert.equal(await reasonOf(testServer, reply), "upstream_refused");
 }
 
-function assertAdvice(description: unknown, says: RegExp = /./): void {
+function assertAdvice(description: unknown, describes: RegExp = /./): void {
   assert.ok(typeof description === "string" && description.length > 10, `no description: ${description}`);
-  assert.match(description, says);
+  assert.match(description, describes);
 }
 
 /** Every page: HTML that may not run script, be framed, be kept, or be taken for something else. */
@@ -177,15 +181,15 @@ export function assertPage({ headers, text }: Reply): void {
 }
 
 /** The reason code in the log line of the request that was answered with `reply`. */
-export async function reasonOf(stage: Stage, reply: Reply): Promise<unknown> {
-  return (await requestLine(stage, reply)).reason;
+export async function reasonOf(testServer: TestServer, reply: Reply): Promise<unknown> {
+  return (await requestLine(testServer, reply)).reason;
 }
 
-async function requestLine(stage: Stage, { headers }: Reply): Promise<Record<string, unknown>> {
+async function requestLine(testServer: TestServer, { headers }: Reply): Promise<Record<string, unknown>> {
   const id = headers.get("x-request-id");
   // The line is written when the response is closed, which may be after the client has read it.
   for (let attempt = 0; attempt < 100; attempt++) {
-    const line = stage.log.find(({ msg, requestId }) => msg === "request" && requestId === id);
+    const line = testServer.log.find(({ msg, requestId }) => msg === "request" && requestId === id);
     if (line !== undefined) return line;
     await delay(5);
   }
@@ -209,7 +213,7 @@ export class Secrets {
   }
 
   /** Invariant 9: no secret, code or token is ever logged. */
-  assertNotLogged({ log }: Stage): void {
+  assertNotLogged({ log }: TestServer): void {
     assert.ok(this.#values.size > 0, "this file used no secret at all");
     const lines = log.map((line) => JSON.stringify(line));
     assert.ok(lines.length > 0);

@@ -15,8 +15,8 @@ import {
   type Tokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
-import { assertRefused, knock, type Refusal, type Reply, reasonOf, Secrets } from "./support.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { assertRefused, type Refusal, type Reply, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 type Fields = Record<string, string | undefined>;
 
@@ -32,25 +32,25 @@ const readMail = defineTool({
 describe("bad input at /token", () => {
   const secrets = new Secrets();
   secrets.keep(VERIFIER);
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   let other: Registered;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       tools: [readMail],
       scopes: {
         email: "Read your mail",
         "orders:write": { description: "Cancel your orders", whenNeeded: true },
       },
     });
-    client = await register(stage.baseUrl);
-    other = await register(stage.baseUrl, { client_name: "Another client" });
+    client = await register(testServer.baseUrl);
+    other = await register(testServer.baseUrl, { client_name: "Another client" });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const token = (fields: Fields, headers: Record<string, string> = {}) => {
     const form = Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    return knock(`${stage.baseUrl}/token`, { form, headers });
+    return sendRequest(`${testServer.baseUrl}/token`, { form, headers });
   };
   const codeGrant = (code: string, fields: Fields = {}): Fields => ({
     grant_type: "authorization_code",
@@ -68,19 +68,20 @@ describe("bad input at /token", () => {
   });
 
   async function newCode(of = client): Promise<string> {
-    const code = secrets.keep((await authorize(stage.baseUrl, of)).get("code"));
+    const code = secrets.keep((await authorize(testServer.baseUrl, of)).get("code"));
     assert.ok(code);
     return code;
   }
   async function newTokens(of = client): Promise<Tokens> {
-    return secrets.keepTokens(await signInForTokens(stage.baseUrl, of));
+    return secrets.keepTokens(await signInForTokens(testServer.baseUrl, of));
   }
   async function redeemed(code: string, fields: Fields = {}): Promise<Tokens> {
     const reply = await token(codeGrant(code, fields));
     assert.equal(reply.status, 200, reply.text);
     return secrets.keepTokens(reply.json);
   }
-  const whoami = async (accessToken: string) => (await callTool(stage.url, accessToken, "whoami")).status;
+  const whoami = async (accessToken: string) =>
+    (await callTool(testServer.url, accessToken, "whoami")).status;
 
   describe("the authorization code", () => {
     const REFUSED: Array<[string, Fields, Refusal]> = [
@@ -91,7 +92,7 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_grant",
           reason: "wrong_code_verifier",
-          says: /code_verifier does not match/,
+          describes: /code_verifier does not match/,
         },
       ],
       [
@@ -106,13 +107,13 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_request",
           reason: "missing_parameter",
-          says: /code_verifier.* is missing/,
+          describes: /code_verifier.* is missing/,
         },
       ],
       [
         "an empty verifier",
         { code_verifier: "" },
-        { status: 400, error: "invalid_request", reason: "missing_parameter", says: /code_verifier/ },
+        { status: 400, error: "invalid_request", reason: "missing_parameter", describes: /code_verifier/ },
       ],
       [
         "a verifier that is too long",
@@ -121,7 +122,7 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_request",
           reason: "invalid_parameter",
-          says: /code_verifier has to be 43 to 128 of the characters/,
+          describes: /code_verifier has to be 43 to 128 of the characters/,
         },
       ],
       [
@@ -131,7 +132,7 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_request",
           reason: "invalid_parameter",
-          says: /code_verifier has to be 43 to 128 of the characters/,
+          describes: /code_verifier has to be 43 to 128 of the characters/,
         },
       ],
       [
@@ -141,7 +142,7 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_grant",
           reason: "wrong_redirect_uri",
-          says: /redirect_uri is not the one/,
+          describes: /redirect_uri is not the one/,
         },
       ],
       [
@@ -156,13 +157,18 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_target",
           reason: "foreign_resource",
-          says: /This code is for the resource/,
+          describes: /This code is for the resource/,
         },
       ],
       [
         "no code",
         { code: undefined },
-        { status: 400, error: "invalid_request", reason: "missing_parameter", says: /code.* is missing/ },
+        {
+          status: 400,
+          error: "invalid_request",
+          reason: "missing_parameter",
+          describes: /code.* is missing/,
+        },
       ],
       [
         "an unknown grant type",
@@ -171,7 +177,7 @@ describe("bad input at /token", () => {
           status: 400,
           error: "unsupported_grant_type",
           reason: "unsupported_grant_type",
-          says: /authorization_code and refresh_token/,
+          describes: /authorization_code and refresh_token/,
         },
       ],
       [
@@ -186,7 +192,7 @@ describe("bad input at /token", () => {
           status: 400,
           error: "invalid_request",
           reason: "missing_parameter",
-          says: /grant_type.* is missing/,
+          describes: /grant_type.* is missing/,
         },
       ],
     ];
@@ -195,13 +201,13 @@ describe("bad input at /token", () => {
       const code = await newCode();
       for (const [name, fields, expected] of REFUSED) {
         const reply = await token(codeGrant(code, fields));
-        await assertRefused(stage, reply, expected).catch((error) => {
+        await assertRefused(testServer, reply, expected).catch((error) => {
           throw new Error(name, { cause: error });
         });
         assert.equal(reply.headers.get("cache-control"), "no-store");
       }
       const byAnother = await token(codeGrant(code, { client_id: other.client_id }));
-      await assertRefused(stage, byAnother, {
+      await assertRefused(testServer, byAnother, {
         status: 400,
         error: "invalid_grant",
         reason: "code_of_another_client",
@@ -225,11 +231,11 @@ describe("bad input at /token", () => {
       const descriptions = new Set<string>();
       for (const [attempt, reason] of attempts) {
         const reply = await token(codeGrant(attempt));
-        await assertRefused(stage, reply, {
+        await assertRefused(testServer, reply, {
           status: 400,
           error: "invalid_grant",
           reason,
-          says: /Start the sign-in/,
+          describes: /Start the sign-in/,
         });
         descriptions.add(reply.json.error_description);
       }
@@ -244,9 +250,16 @@ describe("bad input at /token", () => {
       const tokens = await redeemed(code);
       assert.equal(await whoami(tokens.access_token), 200);
       const again = await token(codeGrant(code));
-      await assertRefused(stage, again, { status: 400, error: "invalid_grant", reason: "code_replayed" });
+      await assertRefused(testServer, again, {
+        status: 400,
+        error: "invalid_grant",
+        reason: "code_replayed",
+      });
       assert.equal(await whoami(tokens.access_token), 401);
-      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).body.error, "invalid_grant");
+      assert.equal(
+        (await refresh(testServer.baseUrl, client, tokens.refresh_token)).body.error,
+        "invalid_grant",
+      );
     });
 
     test("a replay by someone who lacks the verifier or is another client kills nothing", async () => {
@@ -270,23 +283,23 @@ describe("bad input at /token", () => {
     test("a code lives a minute, to the second", async () => {
       const [intime, late] = [await newCode(), await newCode()];
       try {
-        stage.clock.ahead = 58;
+        testServer.clock.ahead = 58;
         await redeemed(intime);
-        stage.clock.ahead = 60;
-        await assertRefused(stage, await token(codeGrant(late)), {
+        testServer.clock.ahead = 60;
+        await assertRefused(testServer, await token(codeGrant(late)), {
           status: 400,
           error: "invalid_grant",
           reason: "expired_code",
         });
       } finally {
-        stage.clock.ahead = 0;
+        testServer.clock.ahead = 0;
       }
     });
 
     test("a resource spelled differently but ours is ours (A13)", async () => {
-      await redeemed(await newCode(), { resource: `${stage.url}/` });
+      await redeemed(await newCode(), { resource: `${testServer.url}/` });
       await redeemed(await newCode(), {
-        resource: stage.url.replace("http://localhost", "HTTP://LOCALHOST"),
+        resource: testServer.url.replace("http://localhost", "HTTP://LOCALHOST"),
       });
     });
   });
@@ -295,11 +308,11 @@ describe("bad input at /token", () => {
     test("no refused attempt touches the family: after all of them it works", async () => {
       const tokens = await newTokens();
       const code = await newCode();
-      const confidential = await register(stage.baseUrl, {
+      const confidential = await register(testServer.baseUrl, {
         token_endpoint_auth_method: "client_secret_post",
       });
       secrets.keep(confidential.client_secret);
-      const notValid = { status: 400, error: "invalid_grant", says: /Sign in again/ };
+      const notValid = { status: 400, error: "invalid_grant", describes: /Sign in again/ };
       const REFUSED: Array<[string, Fields, Refusal]> = [
         [
           "another client",
@@ -331,7 +344,7 @@ describe("bad input at /token", () => {
         [
           "a foreign resource",
           { resource: "https://elsewhere.example/mcp" },
-          { status: 400, error: "invalid_target", reason: "foreign_resource", says: /for the resource/ },
+          { status: 400, error: "invalid_target", reason: "foreign_resource", describes: /for the resource/ },
         ],
         [
           "a scope the user did not grant",
@@ -340,13 +353,13 @@ describe("bad input at /token", () => {
             status: 400,
             error: "invalid_scope",
             reason: "scope_widened",
-            says: /was not for: orders:write/,
+            describes: /was not for: orders:write/,
           },
         ],
         [
           "a scope with illegal characters",
           { scope: 'weather:read "' },
-          { status: 400, error: "invalid_scope", reason: "malformed_scope", says: /illegal characters/ },
+          { status: 400, error: "invalid_scope", reason: "malformed_scope", describes: /illegal characters/ },
         ],
         [
           "none",
@@ -355,7 +368,7 @@ describe("bad input at /token", () => {
             status: 400,
             error: "invalid_request",
             reason: "missing_parameter",
-            says: /refresh_token.* is missing/,
+            describes: /refresh_token.* is missing/,
           },
         ],
         [
@@ -365,11 +378,13 @@ describe("bad input at /token", () => {
         ],
       ];
       for (const [name, fields, expected] of REFUSED) {
-        await assertRefused(stage, await token(refreshGrant(tokens.refresh_token, fields)), expected).catch(
-          (error) => {
-            throw new Error(name, { cause: error });
-          },
-        );
+        await assertRefused(
+          testServer,
+          await token(refreshGrant(tokens.refresh_token, fields)),
+          expected,
+        ).catch((error) => {
+          throw new Error(name, { cause: error });
+        });
       }
       assert.equal(await whoami(tokens.access_token), 200);
       const reply = await token(refreshGrant(tokens.refresh_token));
@@ -390,17 +405,17 @@ describe("bad input at /token", () => {
       const narrowed = (await token(refreshGrant(tokens.refresh_token, { scope: "weather:read" }))).json;
       secrets.keepTokens(narrowed);
       assert.equal(narrowed.scope, "weather:read");
-      assert.equal((await callTool(stage.url, tokens.access_token, "read_mail")).status, 200);
-      assert.equal((await callTool(stage.url, narrowed.access_token, "read_mail")).status, 403);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "read_mail")).status, 200);
+      assert.equal((await callTool(testServer.url, narrowed.access_token, "read_mail")).status, 403);
       const whole = secrets.keepTokens((await token(refreshGrant(narrowed.refresh_token))).json);
       assert.equal(whole.scope, "weather:read email");
-      assert.equal((await callTool(stage.url, whole.access_token, "read_mail")).status, 200);
+      assert.equal((await callTool(testServer.url, whole.access_token, "read_mail")).status, 200);
     });
 
     test("a client may repeat at refresh the scopes that it was let sign in with", async () => {
       const scope = "openid profile email offline_access weather:read";
       const tokens = secrets.keepTokens(
-        await signInForTokens(stage.baseUrl, client, { parameters: { scope } }),
+        await signInForTokens(testServer.baseUrl, client, { parameters: { scope } }),
       );
       const reply = await token(refreshGrant(tokens.refresh_token, { scope }));
       assert.equal(reply.status, 200, reply.text);
@@ -412,14 +427,14 @@ describe("bad input at /token", () => {
       const tokens = await newTokens();
       const next = secrets.keepTokens((await token(refreshGrant(tokens.refresh_token))).json);
       try {
-        stage.clock.ahead = 121;
-        await assertRefused(stage, await token(refreshGrant(tokens.refresh_token)), {
+        testServer.clock.ahead = 121;
+        await assertRefused(testServer, await token(refreshGrant(tokens.refresh_token)), {
           status: 400,
           error: "invalid_grant",
           reason: "refresh_token_reused",
         });
       } finally {
-        stage.clock.ahead = 0;
+        testServer.clock.ahead = 0;
       }
       assert.equal(await whoami(next.access_token), 401);
       assert.equal((await token(refreshGrant(next.refresh_token))).json.error, "invalid_grant");
@@ -433,12 +448,12 @@ describe("bad input at /token", () => {
     });
     const secretOf = ({ client_secret }: Registered) => secrets.keep(client_secret) ?? "";
 
-    async function assertUnauthorized(reply: Reply, reason: string, says = /./) {
-      await assertRefused(stage, reply, { ...invalidClient, reason, says });
+    async function assertUnauthorized(reply: Reply, reason: string, describes = /./) {
+      await assertRefused(testServer, reply, { ...invalidClient, reason, describes });
     }
     /** RFC 6749 §5.2: who tried the Authorization header is told which scheme is meant. */
-    async function assertBasicUnauthorized(reply: Reply, reason: string, says = /./) {
-      await assertUnauthorized(reply, reason, says);
+    async function assertBasicUnauthorized(reply: Reply, reason: string, describes = /./) {
+      await assertUnauthorized(reply, reason, describes);
       assert.match(reply.headers.get("www-authenticate") ?? "", /^Basic realm="/);
     }
 
@@ -465,8 +480,10 @@ describe("bad input at /token", () => {
     });
 
     test("a confidential client must prove it, by its own method, with its own secret", async () => {
-      const post = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
-      const header = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_basic" });
+      const post = await register(testServer.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+      const header = await register(testServer.baseUrl, {
+        token_endpoint_auth_method: "client_secret_basic",
+      });
       const [postSecret, headerSecret] = [secretOf(post), secretOf(header)];
       const asPost = (client_secret?: string) =>
         token(codeGrant("x", { client_id: post.client_id, client_secret }));
@@ -502,7 +519,7 @@ describe("bad input at /token", () => {
     });
 
     test("Basic credentials are percent-decoded (RFC 6749 §2.3.1)", async () => {
-      const confidential = await register(stage.baseUrl, {
+      const confidential = await register(testServer.baseUrl, {
         token_endpoint_auth_method: "client_secret_basic",
       });
       const encoded = (text: string) =>
@@ -530,7 +547,7 @@ describe("bad input at /token", () => {
     });
 
     test("two methods at once are one too many", async () => {
-      const confidential = await register(stage.baseUrl, {
+      const confidential = await register(testServer.baseUrl, {
         token_endpoint_auth_method: "client_secret_basic",
       });
       const secret = secretOf(confidential);
@@ -539,18 +556,18 @@ describe("bad input at /token", () => {
         { client_id: confidential.client_id, client_secret: secret },
         { client_id: other.client_id, client_secret: undefined },
       ])
-        await assertRefused(stage, await token(codeGrant("x", fields), headers), {
+        await assertRefused(testServer, await token(codeGrant("x", fields), headers), {
           status: 400,
           error: "invalid_request",
           reason: "two_auth_methods",
-          says: /use one/,
+          describes: /use one/,
         });
       const same = await token(codeGrant("x", { client_id: confidential.client_id }), headers);
       assert.equal(same.json.error, "invalid_grant");
     });
 
     test("an empty client_secret or client_id beside Basic counts as omitted (RFC 6749 §3.2)", async () => {
-      const confidential = await register(stage.baseUrl, {
+      const confidential = await register(testServer.baseUrl, {
         token_endpoint_auth_method: "client_secret_basic",
       });
       const headers = basic(confidential.client_id, secretOf(confidential));
@@ -582,7 +599,7 @@ describe("bad input at /token", () => {
     });
 
     test("client_id sent twice is a repeated parameter", async () => {
-      const reply = await knock(`${stage.baseUrl}/token`, {
+      const reply = await sendRequest(`${testServer.baseUrl}/token`, {
         form: [
           ["client_id", client.client_id],
           ["client_id", client.client_id],
@@ -590,7 +607,7 @@ describe("bad input at /token", () => {
           ["refresh_token", "x"],
         ],
       });
-      await assertRefused(stage, reply, {
+      await assertRefused(testServer, reply, {
         status: 400,
         error: "invalid_request",
         reason: "repeated_parameter",
@@ -604,12 +621,12 @@ describe("bad input at /token", () => {
       const fields = Object.entries(codeGrant(code)) as Array<[string, string]>;
       for (const name of ["grant_type", "code", "code_verifier", "redirect_uri"]) {
         const value = fields.find(([field]) => field === name)?.[1] ?? "";
-        const reply = await knock(`${stage.baseUrl}/token`, { form: [...fields, [name, value]] });
-        await assertRefused(stage, reply, {
+        const reply = await sendRequest(`${testServer.baseUrl}/token`, { form: [...fields, [name, value]] });
+        await assertRefused(testServer, reply, {
           status: 400,
           error: "invalid_request",
           reason: "repeated_parameter",
-          says: new RegExp(`${name}.* is sent more than once`),
+          describes: new RegExp(`${name}.* is sent more than once`),
         });
       }
       await redeemed(code);
@@ -617,7 +634,7 @@ describe("bad input at /token", () => {
 
     test("JSON, plain text, nothing: told which type to send, and the code survives it", async () => {
       const code = await newCode();
-      const url = `${stage.baseUrl}/token`;
+      const url = `${testServer.baseUrl}/token`;
       const form = new URLSearchParams(codeGrant(code) as Record<string, string>).toString();
       for (const attempt of [
         { json: codeGrant(code) },
@@ -625,11 +642,11 @@ describe("bad input at /token", () => {
         { body: form, headers: { "content-type": "multipart/form-data; boundary=x" } },
         { method: "POST" },
       ])
-        await assertRefused(stage, await knock(url, attempt), {
+        await assertRefused(testServer, await sendRequest(url, attempt), {
           status: 400,
           error: "invalid_request",
           reason: "wrong_content_type",
-          says: /application\/x-www-form-urlencoded/,
+          describes: /application\/x-www-form-urlencoded/,
         });
       await redeemed(code);
     });
@@ -637,44 +654,48 @@ describe("bad input at /token", () => {
     test("credentials in the query are not looked at", async () => {
       const code = await newCode();
       const query = new URLSearchParams(codeGrant(code) as Record<string, string>);
-      const reply = await knock(`${stage.baseUrl}/token?${query}`, { form: { x: "y" } });
-      await assertRefused(stage, reply, { status: 401, error: "invalid_client", reason: "no_client_id" });
+      const reply = await sendRequest(`${testServer.baseUrl}/token?${query}`, { form: { x: "y" } });
+      await assertRefused(testServer, reply, {
+        status: 401,
+        error: "invalid_client",
+        reason: "no_client_id",
+      });
       await redeemed(code);
     });
 
     test("too large, too many, broken encodings", async () => {
-      const url = `${stage.baseUrl}/token`;
+      const url = `${testServer.baseUrl}/token`;
       const type = { "content-type": "application/x-www-form-urlencoded" };
-      const attempts: Array<[Parameters<typeof knock>[1], number]> = [
+      const attempts: Array<[Parameters<typeof sendRequest>[1], number]> = [
         [{ form: codeGrant("x".repeat(100_000)) as Record<string, string> }, 413],
         [{ body: Array.from({ length: 2000 }, (_, n) => `p${n}=1`).join("&"), headers: type }, 413],
         [{ body: "a=b", headers: { "content-type": `${type["content-type"]}; charset=utf-16` } }, 415],
       ];
       for (const [attempt, status] of attempts)
-        await assertRefused(stage, await knock(url, attempt), {
+        await assertRefused(testServer, await sendRequest(url, attempt), {
           status,
           error: "invalid_request",
           reason: "unreadable_body",
         });
-      const invalidUtf8 = await knock(url, { body: "client_id=%ff%fe&grant_type=%00", headers: type });
+      const invalidUtf8 = await sendRequest(url, { body: "client_id=%ff%fe&grant_type=%00", headers: type });
       assert.equal(invalidUtf8.status, 401);
     });
 
     test("every other method", async () => {
       for (const path of ["/token", "/revoke"])
         for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
-          const reply = await knock(`${stage.baseUrl}${path}`, { method });
+          const reply = await sendRequest(`${testServer.baseUrl}${path}`, { method });
           assert.equal(reply.status, 405);
           assert.equal(reply.headers.get("allow"), "POST");
-          assert.equal(await reasonOf(stage, reply), "wrong_method");
+          assert.equal(await reasonOf(testServer, reply), "wrong_method");
         }
     });
 
     test("an authenticated client cannot flood the log with what it sends", async () => {
-      const { length } = stage.log;
+      const { length } = testServer.log;
       await token(codeGrant("x", { grant_type: "g".repeat(50_000) }));
       await new Promise((resolve) => setTimeout(resolve, 20));
-      for (const line of stage.log.slice(length)) assert.ok(JSON.stringify(line).length < 4000);
+      for (const line of testServer.log.slice(length)) assert.ok(JSON.stringify(line).length < 4000);
     });
   });
 
@@ -682,19 +703,24 @@ describe("bad input at /token", () => {
     test("someone else's, unknown and garbled tokens: 200, and nothing changes (RFC 7009 §2.2)", async () => {
       const tokens = await newTokens();
       for (const value of [tokens.refresh_token, tokens.access_token])
-        assert.equal((await revoke(stage.baseUrl, other, value)).status, 200);
+        assert.equal((await revoke(testServer.baseUrl, other, value)).status, 200);
       for (const value of ["garbage", `mcp_at_${"A".repeat(65)}`, await newCode()])
-        assert.equal((await revoke(stage.baseUrl, client, value)).status, 200);
+        assert.equal((await revoke(testServer.baseUrl, client, value)).status, 200);
       assert.equal(await whoami(tokens.access_token), 200);
     });
 
     test("no token, no client, two tokens, JSON", async () => {
-      const url = `${stage.baseUrl}/revoke`;
+      const url = `${testServer.baseUrl}/revoke`;
       const { client_id } = client;
-      const attempts: Array<[Parameters<typeof knock>[1], Refusal]> = [
+      const attempts: Array<[Parameters<typeof sendRequest>[1], Refusal]> = [
         [
           { form: { client_id } },
-          { status: 400, error: "invalid_request", reason: "missing_parameter", says: /token.* is missing/ },
+          {
+            status: 400,
+            error: "invalid_request",
+            reason: "missing_parameter",
+            describes: /token.* is missing/,
+          },
         ],
         [{ form: { token: "x" } }, { status: 401, error: "invalid_client", reason: "no_client_id" }],
         [
@@ -717,7 +743,7 @@ describe("bad input at /token", () => {
         ],
       ];
       for (const [attempt, expected] of attempts)
-        await assertRefused(stage, await knock(url, attempt), expected);
+        await assertRefused(testServer, await sendRequest(url, attempt), expected);
     });
   });
 
@@ -725,7 +751,7 @@ describe("bad input at /token", () => {
     const replies = [
       await token({ client_id: client.client_id }),
       await token(codeGrant("x", { code_verifier: undefined })),
-      await knock(`${stage.baseUrl}/token`, {
+      await sendRequest(`${testServer.baseUrl}/token`, {
         form: [
           ["client_id", client.client_id],
           ["code", "1"],
@@ -736,5 +762,5 @@ describe("bad input at /token", () => {
     for (const { json } of replies) assert.match(json.error_description, /^[\x20-\x21\x23-\x5b\x5d-\x7e]+$/);
   });
 
-  test("no code, token, verifier or secret is in the log", () => secrets.assertNotLogged(stage));
+  test("no code, token, verifier or secret is in the log", () => secrets.assertNotLogged(testServer));
 });

@@ -11,13 +11,13 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorize, callTool, newBrowser, redeem, register } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("/connections in a real browser", { skip: skipWithoutChromium() }, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let browser: Browser;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       providerIsAnotherSite: true,
       environment: { SERVER_COLOR: "#7a1fa2", SERVER_NAME: "Weather" },
       scopes: {
@@ -44,7 +44,7 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
   });
   after(async () => {
     await browser.close();
-    await stage.close();
+    await testServer.close();
   });
 
   /** Nothing on a page may be blocked by its own policy. */
@@ -58,7 +58,7 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
   }
 
   async function signIn(page: Page, name: RegExp): Promise<void> {
-    await page.goto(`${stage.baseUrl}/connections`);
+    await page.goto(`${testServer.baseUrl}/connections`);
     await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await page.getByRole("button", { name }).click();
     await page.getByText("Signed in as").waitFor();
@@ -80,21 +80,23 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     redirectUri = "http://127.0.0.1:33418/callback",
     scope = "weather:read",
   ): Promise<string> {
-    const client = await register(stage.baseUrl, { client_name, redirect_uris: [redirectUri] });
+    const client = await register(testServer.baseUrl, { client_name, redirect_uris: [redirectUri] });
     const parameters = { redirect_uri: redirectUri, scope };
-    const answer = await authorize(stage.baseUrl, client, {
+    const answer = await authorize(testServer.baseUrl, client, {
       login,
       parameters,
       browser: newBrowser(redirectUri),
     });
-    const tokens = await redeem(stage.baseUrl, client, answer.get("code"), { redirect_uri: redirectUri });
+    const tokens = await redeem(testServer.baseUrl, client, answer.get("code"), {
+      redirect_uri: redirectUri,
+    });
     assert.equal(tokens.status, 200);
     return tokens.body.access_token;
   }
 
   test("nobody signed in, nothing connected", async () => {
     const page = await newPage();
-    await page.goto(`${stage.baseUrl}/connections`);
+    await page.goto(`${testServer.baseUrl}/connections`);
     await judge(page, "connections-signed-out");
     await signIn(page, /^Bob/);
     await page.getByText("No application may use Weather in your name").waitFor();
@@ -108,11 +110,15 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     await photograph(page, "connections-one");
     await page.getByText("End access of Claude Code").click();
     await judge(page, "connections-asked");
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 200, "asked, and nothing has ended");
+    assert.equal(
+      (await callTool(testServer.url, token, "whoami")).status,
+      200,
+      "asked, and nothing has ended",
+    );
     await page.getByRole("button", { name: "Yes, end access" }).click();
     await page.getByRole("status").getByText("Claude Code").waitFor();
-    assert.equal(page.url(), `${stage.baseUrl}/connections`);
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 401);
+    assert.equal(page.url(), `${testServer.baseUrl}/connections`);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 401);
     await judge(page, "connections-ended");
     await page.reload();
     assert.equal(await page.getByRole("status").count(), 0);
@@ -120,9 +126,9 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
 
   test("many: of one name, of strange names, with many scopes", async () => {
     const every = "weather:read orders:read orders:write";
-    stage.clock.ahead = -40 * 86_400;
+    testServer.clock.ahead = -40 * 86_400;
     await connect("Claude", "alice", "https://claude.example/api/mcp/auth_callback", every);
-    stage.clock.ahead = -3 * 86_400;
+    testServer.clock.ahead = -3 * 86_400;
     await connect("Codex", "alice");
     await connect("Codex", "alice", undefined, every);
     await connect("Cursor", "alice", "cursor://anysphere.cursor-retrieval/oauth/user-mcp/callback");
@@ -131,7 +137,7 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
       "alice",
       "https://a-rather-long-host-name-of-a-company.applications.example/callback",
     );
-    stage.clock.ahead = 0;
+    testServer.clock.ahead = 0;
     await connect(
       "An application whose maker thought that its name should say everything that it does".repeat(3),
       "alice",
@@ -211,7 +217,7 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     const token = await connect("Claude Code", "carol");
     await signIn(page, /^Carol/);
     const another = await newPage(context);
-    await another.goto(`${stage.baseUrl}/connections`);
+    await another.goto(`${testServer.baseUrl}/connections`);
     await another.getByRole("button", { name: "Not you?" }).click();
     await another.getByRole("button", { name: /^Bob/ }).click();
     await another.getByText("Signed in as Bob").waitFor();
@@ -219,7 +225,7 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     await page.getByRole("button", { name: "Yes, end access" }).click();
     await page.getByText("Nothing was changed").waitFor();
     await photograph(page, "connections-error");
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 200);
 
     await context.clearCookies();
     await another.getByRole("button", { name: "Sign out" }).click();
@@ -234,15 +240,15 @@ describe("/connections in a real browser", { skip: skipWithoutChromium() }, () =
     await signIn(page, /^Carol/);
     const evil = await newPage(context);
     // 127.0.0.1 and localhost are different sites.
-    await evil.goto(stage.baseUrl.replace("localhost", "127.0.0.1"));
+    await evil.goto(testServer.baseUrl.replace("localhost", "127.0.0.1"));
     await evil.setContent(
-      `<form method="post" action="${stage.baseUrl}/connections/end"><input name="all" value="yes"><input name="form_token" value="x"><button>free prize</button></form>`,
+      `<form method="post" action="${testServer.baseUrl}/connections/end"><input name="all" value="yes"><input name="form_token" value="x"><button>free prize</button></form>`,
     );
-    const sent = evil.waitForRequest(`${stage.baseUrl}/connections/end`);
+    const sent = evil.waitForRequest(`${testServer.baseUrl}/connections/end`);
     await evil.getByText("free prize").click();
     await evil.getByText("This was not sent from a page at").waitFor();
     assert.equal((await (await sent).allHeaders()).cookie, undefined);
-    assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, token, "whoami")).status, 200);
     await page.reload();
     await page.getByText("Signed in as Carol").waitFor();
   });

@@ -16,7 +16,13 @@ import { fetchFrom, type Site, sendJson, silent, startSite } from "../clients/su
 import { launchChromium, SIZES, scrollsSideways, skipWithoutChromium } from "../support/chromium.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import {
+  ALICE,
+  BOB,
+  startTestServer,
+  type TestServer,
+  type TestServerOptions,
+} from "../support/test-server.ts";
 
 const SMALLEST = { width: 320, height: 568 };
 
@@ -38,14 +44,14 @@ const titles = new Set(
 const seen = new Set<string>();
 
 describe("every error page in a real browser", { skip: skipWithoutChromium() }, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let site: Site;
   let browser: Browser;
   let listener: Server;
   let redirectUri: string;
   before(async () => {
     site = await startSite((_req, res) => sendJson(res, {}));
-    stage = await startStage({
+    testServer = await startTestServer({
       // Its own document is not one, and no other host is there.
       safeFetch: (options) =>
         fetchFrom(site.ca, {
@@ -69,12 +75,12 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     await browser.close();
     listener.closeAllConnections();
     listener.close();
-    await stage.close();
+    await testServer.close();
     await site.close();
   });
 
   /** Of which nobody knows whose it is. */
-  const onTheWeb = () => register(stage.baseUrl, { redirect_uris: ["https://client.example/callback"] });
+  const onTheWeb = () => register(testServer.baseUrl, { redirect_uris: ["https://client.example/callback"] });
 
   /** A page on which nothing may be blocked by its own policy. */
   async function newPage(context?: BrowserContext): Promise<{ page: Page; problems: string[] }> {
@@ -90,7 +96,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   }
 
   /** What is true of all of them. */
-  async function judge(page: Page, { title, wayOn }: Expected, log: Stage["log"]): Promise<void> {
+  async function judge(page: Page, { title, wayOn }: Expected, log: TestServer["log"]): Promise<void> {
     await page.getByRole("heading", { level: 1, name: title, exact: true }).waitFor();
     seen.add(title);
     const text = await page.locator("main").innerText();
@@ -131,7 +137,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     }
   }
 
-  async function visit(name: string, url: string, expected: Expected, log = stage.log): Promise<void> {
+  async function visit(name: string, url: string, expected: Expected, log = testServer.log): Promise<void> {
     const { page, problems } = await newPage();
     await page.goto(url);
     await page.screenshot({ path: `screenshots/error-${name}.png`, fullPage: true });
@@ -150,33 +156,37 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   const notUnderstood = { title: "This request was not understood", wayOn: "home" } as const;
 
   for (const [reason, expected, url] of [
-    ["unknown_client", unknown, () => authorizeUrl(stage.baseUrl, { client_id: "nobody" })],
-    ["upstream_client_id", unknown, () => authorizeUrl(stage.baseUrl, { client_id: "proxy" })],
-    ["no_client_id", unknown, () => `${stage.baseUrl}/authorize`],
+    ["unknown_client", unknown, () => authorizeUrl(testServer.baseUrl, { client_id: "nobody" })],
+    ["upstream_client_id", unknown, () => authorizeUrl(testServer.baseUrl, { client_id: "proxy" })],
+    ["no_client_id", unknown, () => `${testServer.baseUrl}/authorize`],
     [
       "domain_denied",
       { title: "This application is not accepted here", wayOn: "home" },
-      () => authorizeUrl(stage.baseUrl, { client_id: "https://denied.example/client.json" }),
+      () => authorizeUrl(testServer.baseUrl, { client_id: "https://denied.example/client.json" }),
     ],
     [
       "unreachable",
       notChecked,
-      () => authorizeUrl(stage.baseUrl, { client_id: "https://nowhere.example/client.json" }),
+      () => authorizeUrl(testServer.baseUrl, { client_id: "https://nowhere.example/client.json" }),
     ],
-    ["invalid_document", notChecked, () => authorizeUrl(stage.baseUrl, { client_id: site.url("/it.json") })],
+    [
+      "invalid_document",
+      notChecked,
+      () => authorizeUrl(testServer.baseUrl, { client_id: site.url("/it.json") }),
+    ],
     [
       "unregistered_redirect_uri",
       unknownPlace,
       async () =>
-        authorizeUrl(stage.baseUrl, await onTheWeb(), { redirect_uri: "https://evil.example/callback" }),
+        authorizeUrl(testServer.baseUrl, await onTheWeb(), { redirect_uri: "https://evil.example/callback" }),
     ],
     [
       "no_redirect_uri",
       unknownPlace,
       async () => {
         const redirect_uris = ["https://client.example/1", "https://client.example/2"];
-        const client = await register(stage.baseUrl, { redirect_uris });
-        return authorizeUrl(stage.baseUrl, client, { redirect_uri: undefined });
+        const client = await register(testServer.baseUrl, { redirect_uris });
+        return authorizeUrl(testServer.baseUrl, client, { redirect_uri: undefined });
       },
     ],
     ...Object.entries({
@@ -194,7 +204,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
           reason,
           wrongRequest,
           async () =>
-            authorizeUrl(stage.baseUrl, await onTheWeb(), {
+            authorizeUrl(testServer.baseUrl, await onTheWeb(), {
               redirect_uri: "https://client.example/callback",
               ...parameters,
             }),
@@ -204,22 +214,22 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
       "prompt_none",
       { title: "You have to be asked first", wayOn: "application" },
       async () =>
-        authorizeUrl(stage.baseUrl, await onTheWeb(), {
+        authorizeUrl(testServer.baseUrl, await onTheWeb(), {
           redirect_uri: "https://client.example/callback",
           prompt: "none",
         }),
     ],
-    ["repeated_parameter", notUnderstood, () => `${stage.baseUrl}/auth/callback?state=a&state=b`],
+    ["repeated_parameter", notUnderstood, () => `${testServer.baseUrl}/auth/callback?state=a&state=b`],
     [
       "unknown_state",
       { title: "This sign-in is over", wayOn: "home" },
-      () => `${stage.baseUrl}/auth/callback?state=${"x".repeat(43)}&code=y`,
+      () => `${testServer.baseUrl}/auth/callback?state=${"x".repeat(43)}&code=y`,
     ],
-    ["unknown_path", { title: "Page not found", wayOn: "home" }, () => `${stage.baseUrl}/nothing`],
+    ["unknown_path", { title: "Page not found", wayOn: "home" }, () => `${testServer.baseUrl}/nothing`],
     [
       "wrong_method",
       { title: "This page cannot be opened by itself", wayOn: "home" },
-      () => `${stage.baseUrl}/consent`,
+      () => `${testServer.baseUrl}/consent`,
     ],
   ] as Array<[string, Expected, () => string | Promise<string>]>)
     test(`${reason}: ${expected.title}`, async () => visit(reason, await url(), expected));
@@ -229,7 +239,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     name: string,
     { page, problems }: { page: Page; problems: string[] },
     expected: Expected,
-    log = stage.log,
+    log = testServer.log,
   ): Promise<void> {
     await page.getByRole("heading", { level: 1, name: expected.title, exact: true }).waitFor();
     await page.screenshot({ path: `screenshots/error-${name}.png`, fullPage: true });
@@ -239,7 +249,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   }
 
   async function openConsent(
-    of = stage,
+    of = testServer,
     redirect = redirectUri,
   ): Promise<{ page: Page; problems: string[] }> {
     const opened = await newPage();
@@ -255,7 +265,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
 
   test("a consent form that was open for too long", async () => {
     const opened = await openConsent();
-    stage.clock.ahead += 86_400;
+    testServer.clock.ahead += 86_400;
     await opened.page.getByRole("button", { name: "Approve" }).click();
     await judged("too-long", opened, { title: "The sign-in took too long", wayOn: "home" });
   });
@@ -263,7 +273,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   test("a consent form of another browser, one that lacks something, and one that another site sends", async () => {
     const form = await (await openConsent()).page.content();
     const stranger = await newPage();
-    await stranger.page.goto(stage.baseUrl);
+    await stranger.page.goto(testServer.baseUrl);
     await stranger.page.setContent(form);
     stranger.problems.length = 0; // its own page, and not this server's
     await stranger.page.getByRole("button", { name: "Approve" }).click();
@@ -278,7 +288,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     const elsewhere = await newPage();
     await elsewhere.page.goto(redirectUri);
     await elsewhere.page.setContent(
-      `<form method="post" action="${stage.baseUrl}/logout"><button>Win a prize</button></form>`,
+      `<form method="post" action="${testServer.baseUrl}/logout"><button>Win a prize</button></form>`,
     );
     await elsewhere.page.getByRole("button").click();
     await judged("another-site", elsewhere, { title: "This was sent by another site", wayOn: "home" });
@@ -295,14 +305,16 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     const refused = async (opened: { page: Page; problems: string[] }, button: string) => {
       const { page } = opened;
       const asked = page.waitForRequest((each) =>
-        each.url().startsWith(`${stage.identityProvider.issuer}/auth?`),
+        each.url().startsWith(`${testServer.identityProvider.issuer}/auth?`),
       );
       await page.getByRole("button", { name: button, exact: true }).click();
       const state = new URL((await asked).url()).searchParams.get("state") ?? "";
       await page.getByRole("button", { name: /^Alice/ }).waitFor();
-      const answer = { state, iss: stage.identityProvider.issuer, error: "access_denied" };
+      const answer = { state, iss: testServer.identityProvider.issuer, error: "access_denied" };
       const description = { error_description: "User is not assigned to the client application." };
-      await page.goto(`${stage.baseUrl}/auth/callback?${new URLSearchParams({ ...answer, ...description })}`);
+      await page.goto(
+        `${testServer.baseUrl}/auth/callback?${new URLSearchParams({ ...answer, ...description })}`,
+      );
       await page.getByText("User is not assigned").waitFor();
     };
     const title = "Signing in failed";
@@ -312,14 +324,17 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     await judged("refused", opened, { title, wayOn: "application" });
 
     const entrance = await newPage();
-    await entrance.page.goto(`${stage.baseUrl}/connections`);
+    await entrance.page.goto(`${testServer.baseUrl}/connections`);
     await refused(entrance, "Sign in");
     await judged("refused-connections", entrance, { title, wayOn: "again" });
   });
 
   /** With a server of its own, whose sign-ins stop. */
-  async function withStage(options: StageOptions, story: (of: Stage) => Promise<void>): Promise<void> {
-    const of = await startStage(options);
+  async function withStage(
+    options: TestServerOptions,
+    story: (of: TestServer) => Promise<void>,
+  ): Promise<void> {
+    const of = await startTestServer(options);
     await story(of).finally(() => of.close());
   }
 
@@ -401,7 +416,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   describe("accidents", () => {
     let server: Server;
     let address: string;
-    const log: Stage["log"] = [];
+    const log: TestServer["log"] = [];
     const accidents = [
       {
         expected: { title: "Not available right now", wayOn: "again" },
@@ -429,7 +444,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     ] satisfies Array<{ expected: Expected; error: Error }>;
     before(async () => {
       const app = express();
-      const pages = createPages({ ...stage.config, homePage: true });
+      const pages = createPages({ ...testServer.config, homePage: true });
       app.use(pages.headers);
       app.get("/", (_req, res) => void res.send("home"));
       app.get("/connections", (_req, res) => void res.send("connections"));

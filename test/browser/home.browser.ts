@@ -15,12 +15,12 @@ import {
   scrollsSideways,
   skipWithoutChromium,
 } from "../support/chromium.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const SMALLEST = { width: 320, height: 568 };
 
 describe("the page for people in a real browser", { skip: skipWithoutChromium() }, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let logos: Server;
   let browser: Browser;
   before(async () => {
@@ -28,7 +28,7 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
       res.setHeader("content-type", "image/svg+xml").end(LOGO);
     });
     await new Promise<void>((resolve) => logos.listen(0, "127.0.0.1", resolve));
-    stage = await startStage({
+    testServer = await startTestServer({
       resources: [weatherConditions],
       prompts: [whatToWear],
       environment: {
@@ -44,7 +44,7 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
   });
   after(async () => {
     await browser.close();
-    await stage.close();
+    await testServer.close();
     logos.closeAllConnections();
     logos.close();
   });
@@ -55,7 +55,7 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
     const problems: string[] = [];
     page.on("console", (message) => void (message.type() === "error" && problems.push(message.text())));
     page.on("pageerror", (error) => void problems.push(error.message));
-    await page.goto(stage.baseUrl);
+    await page.goto(testServer.baseUrl);
     assert.deepEqual(problems, [], "nothing on the page is blocked by its own policy");
     return page;
   }
@@ -81,7 +81,7 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
 
   test("names as long as they may be fit the smallest phone", async () => {
     const long = "a".repeat(64);
-    const other = await startStage({
+    const other = await startTestServer({
       environment: { SERVER_NAME: "N".repeat(80), SERVER_DESCRIPTION: "D".repeat(200) },
       tools: [
         defineTool({ name: long, description: `https://example.com/${long}`, scopes: [long], run: () => "" }),

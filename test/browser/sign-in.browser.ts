@@ -13,16 +13,16 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorizeUrl, type Registered, redeem, register, toolNames } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("in a real browser", { skip: skipWithoutChromium() }, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let browser: Browser;
   let listener: Server;
   let redirectUri: string;
   let client: Registered;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       environment: {
         CONSENT: "remember",
         SERVER_COLOR: "#7a1fa2",
@@ -41,13 +41,13 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     );
     await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
     redirectUri = `http://127.0.0.1:${(listener.address() as AddressInfo).port}/callback`;
-    client = await register(stage.baseUrl, { client_name: "Claude Code", redirect_uris: [redirectUri] });
+    client = await register(testServer.baseUrl, { client_name: "Claude Code", redirect_uris: [redirectUri] });
   });
   after(async () => {
     await browser.close();
     listener.closeAllConnections();
     listener.close();
-    await stage.close();
+    await testServer.close();
   });
 
   async function openConsent(parameters: Record<string, string> = {}): Promise<Page> {
@@ -55,7 +55,7 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     const page = await context.newPage();
     const problems: string[] = [];
     page.on("console", (message) => void (message.type() === "error" && problems.push(message.text())));
-    await page.goto(authorizeUrl(stage.baseUrl, client, { redirect_uri: redirectUri, ...parameters }));
+    await page.goto(authorizeUrl(testServer.baseUrl, client, { redirect_uri: redirectUri, ...parameters }));
     assert.deepEqual(problems, [], "nothing on the page is blocked by its own policy");
     return page;
   }
@@ -77,12 +77,13 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     await page.getByRole("button", { name: /^Alice/ }).click();
     const response = await responseAt(page);
     assert.equal(response.get("state"), "the-state");
-    assert.equal(response.get("iss"), stage.baseUrl);
+    assert.equal(response.get("iss"), testServer.baseUrl);
     await photograph(page, "success");
-    const tokens = (await redeem(stage.baseUrl, client, response.get("code"), { redirect_uri: redirectUri }))
-      .body;
+    const tokens = (
+      await redeem(testServer.baseUrl, client, response.get("code"), { redirect_uri: redirectUri })
+    ).body;
     assert.equal(tokens.scope, "");
-    assert.deepEqual(await toolNames(stage.url, tokens.access_token), ["whoami", "say_hello"]);
+    assert.deepEqual(await toolNames(testServer.url, tokens.access_token), ["whoami", "say_hello"]);
   });
 
   test("by keyboard alone: approve", async () => {
@@ -106,7 +107,7 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     await page.getByRole("button", { name: "Approve" }).click();
     await page.getByRole("button", { name: /^Alice/ }).click();
     await responseAt(page);
-    const url = authorizeUrl(stage.baseUrl, client, { redirect_uri: redirectUri, state: "again" });
+    const url = authorizeUrl(testServer.baseUrl, client, { redirect_uri: redirectUri, state: "again" });
     const typed = await page.context().newPage();
     await typed.goto(url);
     assert.equal((await responseAt(typed)).get("state"), "again");
@@ -121,11 +122,15 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     const page = await openConsent();
     const form = await page.content();
     for (const [name, title, url] of [
-      ["error-unknown-client", "Unknown application", authorizeUrl(stage.baseUrl, { client_id: "nobody" })],
+      [
+        "error-unknown-client",
+        "Unknown application",
+        authorizeUrl(testServer.baseUrl, { client_id: "nobody" }),
+      ],
       [
         "error-redirect-uri",
         "This sign-in would lead to an unknown place",
-        authorizeUrl(stage.baseUrl, client, { redirect_uri: "https://evil.example/" }),
+        authorizeUrl(testServer.baseUrl, client, { redirect_uri: "https://evil.example/" }),
       ],
     ] as const) {
       await page.goto(url);
@@ -134,7 +139,7 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
       assert.deepEqual(await accessibilityProblems(page), []);
     }
     const stranger = await (await browser.newContext()).newPage();
-    await stranger.goto(stage.baseUrl);
+    await stranger.goto(testServer.baseUrl);
     await stranger.setContent(form);
     await stranger.getByRole("button", { name: "Approve" }).click();
     await stranger.getByText("opened in another browser").waitFor();
@@ -164,21 +169,21 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   test("a sign-in that the provider refuses, and the page for signing out", async () => {
     const page = await openConsent();
     const upstream = page.waitForRequest((request) =>
-      request.url().startsWith(`${stage.identityProvider.issuer}/auth?`),
+      request.url().startsWith(`${testServer.identityProvider.issuer}/auth?`),
     );
     await page.getByRole("button", { name: "Approve" }).click();
     const refusal = new URLSearchParams({
       state: new URL((await upstream).url()).searchParams.get("state") ?? "",
-      iss: stage.identityProvider.issuer,
+      iss: testServer.identityProvider.issuer,
       error: "unauthorized_client",
       error_description: "The application is not enabled for this connection.",
     });
-    await page.goto(`${stage.baseUrl}/auth/callback?${refusal}`);
+    await page.goto(`${testServer.baseUrl}/auth/callback?${refusal}`);
     await page.getByRole("heading", { name: "Signing in failed" }).waitFor();
     await page.getByText("not enabled for this connection").waitFor();
     await photograph(page, "sign-in-failed");
     assert.deepEqual(await accessibilityProblems(page), []);
-    await page.goto(`${stage.baseUrl}/logout`);
+    await page.goto(`${testServer.baseUrl}/logout`);
     await photograph(page, "sign-out");
     assert.deepEqual(await accessibilityProblems(page), []);
   });
@@ -186,7 +191,7 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   test("no other site can frame the consent page", async () => {
     const page = await (await browser.newContext()).newPage();
     await page.goto(redirectUri);
-    const url = authorizeUrl(stage.baseUrl, client, { redirect_uri: redirectUri });
+    const url = authorizeUrl(testServer.baseUrl, client, { redirect_uri: redirectUri });
     await page.setContent(`<iframe src="${url.replaceAll("&", "&amp;")}"></iframe>`);
     await page.waitForTimeout(500);
     const framed = page.frames().find((frame) => frame !== page.mainFrame());

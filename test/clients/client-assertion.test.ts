@@ -12,9 +12,9 @@ import {
 } from "../../src/clients/client-assertion.ts";
 import { createKeySets, type FetchJwks } from "../../src/clients/metadata-documents/jwks.ts";
 import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
-import type { Records } from "../../src/storage/store.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { redisForTests } from "../support/redis.ts";
 import { fetchFrom, type Site, STRANGER, sendJson, silent, startSite } from "./support.ts";
 
@@ -30,7 +30,7 @@ const ed25519 = await newKey("Ed25519", "ed");
 const stranger = await newKey("ES256", "es");
 const jwks: JSONWebKeySet = { keys: [es256, rs256, ed25519].map(({ jwk }) => jwk) };
 const redis = await redisForTests();
-const records = memoryRecords();
+const records = memoryStore();
 after(async () => {
   await records.close();
   await redis.stop();
@@ -66,8 +66,8 @@ function assertion(
   return new SignJWT(present).setProtectedHeader({ alg, ...(kid && { kid }) }).sign(privateKey);
 }
 
-function keySetsAsked(rooms: Parameters<typeof createKeySets>[0]): FetchJwks {
-  const keySets = createKeySets(rooms);
+function keySetsAsked(dependencies: Parameters<typeof createKeySets>[0]): FetchJwks {
+  const keySets = createKeySets(dependencies);
   return (uri, options) => keySets.get(uri, STRANGER, options);
 }
 
@@ -77,7 +77,7 @@ const inline: AssertingClient = { client_id: CLIENT, jwks };
 function verify(
   jwt: string,
   client = inline,
-  rules: { fetchJwks?: FetchJwks; records?: Records; type?: string } = {},
+  rules: { fetchJwks?: FetchJwks; records?: KeyValueStore; type?: string } = {},
 ) {
   return verifyClientAssertion(jwt, rules.type ?? JWT_BEARER, client, {
     ...{ issuer: ISSUER, tokenEndpoint: TOKEN_ENDPOINT, now: () => clock },
@@ -229,17 +229,16 @@ describe("bad assertions", () => {
 });
 
 describe("replay", () => {
-  const replicas: Array<{ name: string; skip: string | false; connect: () => Records[] }> = [
+  const replicas: Array<{ name: string; skip: string | false; connect: () => KeyValueStore[] }> = [
     { name: "memory", skip: false, connect: () => [records, records] },
     { name: "redis", skip: redis.skip, connect: () => [toRedis(), toRedis()] },
   ];
   const keyPrefix = `assertion-${randomBytes(6).toString("hex")}`;
-  const toRedis = () =>
-    redisRecords({ url: redis.url ?? "", keyPrefix, commandTimeoutMs: 2_000, log: silent });
+  const toRedis = () => redisStore({ url: redis.url ?? "", keyPrefix, commandTimeoutMs: 2_000, log: silent });
 
   for (const { name, skip, connect } of replicas)
     test(`of 20 concurrent uses on two replicas one succeeds (${name})`, { skip }, async () => {
-      const [here, elsewhere] = connect() as [Records, Records];
+      const [here, elsewhere] = connect() as [KeyValueStore, KeyValueStore];
       try {
         for (const replica of [here, elsewhere]) await ready(replica);
         const jwt = await assertion();
@@ -275,7 +274,7 @@ describe("replay", () => {
 
   test("it is remembered for as long as any replica could accept it, and no identifier is stored", async () => {
     const kept: Array<[key: string, seconds: number]> = [];
-    const watched: Records = {
+    const watched: KeyValueStore = {
       ...records,
       replace: (key, expected, record, seconds) => {
         kept.push([key, seconds]);
@@ -292,7 +291,7 @@ describe("replay", () => {
   });
 
   test("a store that does not answer is an outage", async () => {
-    const down: Records = {
+    const down: KeyValueStore = {
       ...records,
       replace: async () => {
         throw new UnavailableError("storage", { reason: "redis_unavailable" });
@@ -396,7 +395,7 @@ test("the client that an assertion claims to be of is read without believing it"
     assert.equal(claimedClientId(text), undefined, text);
 });
 
-async function ready(connection: Records): Promise<void> {
+async function ready(connection: KeyValueStore): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt++) {
     if (
       await connection.ping().then(

@@ -9,7 +9,7 @@ import {
   register,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const SECRET = "the-secret-of-a-client-in-the-configuration-0123456789";
 const WAYS = ["client_secret_basic", "client_secret_post"] as const;
@@ -25,26 +25,26 @@ function configured(clientId: string, method?: Way) {
 }
 
 describe("a client secret", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
     const clients = [configured("free"), ...WAYS.map((way) => configured(way, way))];
-    stage = await startStage({ environment: { CLIENTS: JSON.stringify(clients) } });
+    testServer = await startTestServer({ environment: { CLIENTS: JSON.stringify(clients) } });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   /** Everything from /authorize to a refreshed token, with the secret sent in this way. */
   async function session(client: Registered, secret: string, way: Way): Promise<number[]> {
     const send = (fields: Record<string, string>) =>
       way === "client_secret_post"
-        ? postForm(`${stage.baseUrl}/token`, {
+        ? postForm(`${testServer.baseUrl}/token`, {
             ...fields,
             client_id: client.client_id,
             client_secret: secret,
           })
-        : postForm(`${stage.baseUrl}/token`, fields, {
+        : postForm(`${testServer.baseUrl}/token`, fields, {
             authorization: `Basic ${Buffer.from(`${client.client_id}:${secret}`).toString("base64")}`,
           });
-    const code = (await authorize(stage.baseUrl, client)).get("code") ?? "";
+    const code = (await authorize(testServer.baseUrl, client)).get("code") ?? "";
     const issued = await send({
       grant_type: "authorization_code",
       code,
@@ -70,7 +70,7 @@ describe("a client secret", () => {
     });
 
     test(`of a registration that chose nothing is taken by ${way}; it is told of the default (RFC 7591 §3.2.1)`, async () => {
-      const client = await register(stage.baseUrl, { token_endpoint_auth_method: undefined });
+      const client = await register(testServer.baseUrl, { token_endpoint_auth_method: undefined });
       assert.equal(client.token_endpoint_auth_method, "client_secret_basic");
       assert.equal("basicChosen" in client, false);
       assert.deepEqual(await session(client, client.client_secret ?? "", way), [200, 200]);
@@ -79,7 +79,7 @@ describe("a client secret", () => {
 
     test(`is held to ${way} where that was chosen`, async () => {
       const other = way === "client_secret_post" ? "client_secret_basic" : "client_secret_post";
-      const registered = await register(stage.baseUrl, { token_endpoint_auth_method: way });
+      const registered = await register(testServer.baseUrl, { token_endpoint_auth_method: way });
       const chosen: Array<[Registered, string]> = [
         [registered, registered.client_secret ?? ""],
         [inConfiguration(way), SECRET],
@@ -92,7 +92,7 @@ describe("a client secret", () => {
   }
 
   test("is held to what a changed registration chooses, and no longer to what it chose before (RFC 7592 §2.2)", async () => {
-    const client = await register(stage.baseUrl, { token_endpoint_auth_method: undefined });
+    const client = await register(testServer.baseUrl, { token_endpoint_auth_method: undefined });
     const change = async (token_endpoint_auth_method?: Way) => {
       const answer = await fetch(String(client.registration_client_uri), {
         method: "PUT",

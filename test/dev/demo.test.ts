@@ -98,13 +98,13 @@ describe("npm run demo", () => {
     await eventually("the line of the call", () => demo.output().includes("calls current_weather"));
     const lines = demo.output().slice(before).trim().split("\n").filter(Boolean);
     for (const line of lines) assert.match(line, /^\d\d:\d\d:\d\d {2}\S.* → /, line);
-    for (const hop of [
+    for (const step of [
       "registers as a client",
       "sends the browser: consent",
       "signed in as alice",
       "exchanges the code",
     ])
-      assert.equal(lines.filter((line) => line.includes(hop)).length, 1, hop);
+      assert.equal(lines.filter((line) => line.includes(step)).length, 1, step);
     assert.ok(lines.length <= 10, lines.join("\n"));
   });
 

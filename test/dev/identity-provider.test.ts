@@ -6,8 +6,8 @@ import { after, describe, test } from "node:test";
 import { createRemoteJWKSet, type JWTPayload, jwtVerify } from "jose";
 import * as oidc from "openid-client";
 import {
-  type Character,
   type IdentityProviderOptions,
+  type ProviderProfile,
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
@@ -21,7 +21,7 @@ const client = { id: "the-proxy", secret: "se:cret%+", redirectUris: [redirectUr
 const running: RunningIdentityProvider[] = [];
 after(() => Promise.all(running.map((provider) => provider.close())));
 
-async function start(character: Character = {}, more: Partial<IdentityProviderOptions> = {}) {
+async function start(providerProfile: ProviderProfile = {}, more: Partial<IdentityProviderOptions> = {}) {
   const provider = await startIdentityProvider({
     port: 0,
     client,
@@ -37,7 +37,7 @@ async function start(character: Character = {}, more: Partial<IdentityProviderOp
       },
       { subject: "bob", name: "Bob", email: "bob@example.com", permissions: ["weather:read"] },
     ],
-    character,
+    providerProfile,
     ...more,
   });
   running.push(provider);
@@ -207,7 +207,7 @@ describe("the embedded identity provider, as Auth0 would", async () => {
     const before = browser.history.length;
     const silent = await authorize(config, { browser, login: "alice" });
     assert.equal(silent.claims()?.sub, "bob");
-    assert.ok(browser.history.slice(before).every((hop) => hop.method === "GET" && hop.status === 303));
+    assert.ok(browser.history.slice(before).every((step) => step.method === "GET" && step.status === 303));
     const asked = await authorize(config, { browser, login: "alice", parameters: { prompt: "login" } });
     assert.equal(asked.claims()?.sub, "alice");
   });
@@ -266,13 +266,13 @@ describe("the embedded identity provider with another character", () => {
   });
 
   test("JWTs without being asked, with scp, without permissions, for a short time", async () => {
-    const character = {
+    const providerProfile = {
       accessTokens: "jwt",
       scopeClaim: "scp",
       permissionsClaim: false,
       accessTokenSeconds: 5,
     } as const;
-    const config = await discover((await start(character)).issuer);
+    const config = await discover((await start(providerProfile)).issuer);
     const tokens = await authorize(config);
     const payload = await verify(config, tokens.access_token);
     assert.deepEqual(payload.scp, everything.split(" "));
@@ -324,12 +324,12 @@ describe("the embedded identity provider with another character", () => {
   });
 
   test("unknown scopes and resources refused, known ones listed", async () => {
-    const character = {
+    const providerProfile = {
       unknownScopes: "refused",
       unknownResource: "refused",
       advertisesApiScopes: true,
     } as const;
-    const config = await discover((await start(character)).issuer);
+    const config = await discover((await start(providerProfile)).issuer);
     assert.ok(config.serverMetadata().scopes_supported?.includes("weather:read"));
     const scope = "openid nonsense:read";
     await assert.rejects(authorize(config, { parameters: { scope } }), isError("invalid_scope"));

@@ -48,7 +48,7 @@ describe("npm run doctor", () => {
       audience: AUDIENCE,
       scopes: ["weather:read"],
       users: [],
-      character: { advertisesApiScopes: true },
+      providerProfile: { advertisesApiScopes: true },
     });
     const environment = {
       ...NOTHING_WORKS,

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createPolicy } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
-import { silentRooms } from "../../src/cli/doctor/program.ts";
+import { silentServices } from "../../src/cli/doctor/program.ts";
 import { explainToken, readPresented } from "../../src/cli/doctor/token.ts";
 import { knownNames } from "../../src/mcp/authoring/features.ts";
 import {
@@ -17,36 +17,41 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { FEATURES, runDoctor, seen } from "./support.ts";
 
 const redis = await redisForTests();
 
 describe("doctor token", { skip: redis.skip }, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage({ redisUrl: redis.url!, environment: { REFRESH_GRACE_SECONDS: "30" } });
+    testServer = await startTestServer({
+      redisUrl: redis.url!,
+      environment: { REFRESH_GRACE_SECONDS: "30" },
+    });
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await redis.stop();
   });
 
   async function signIn(options = {}) {
-    const client = await register(stage.baseUrl);
-    return { client, tokens: await signInForTokens(stage.baseUrl, client, options) };
+    const client = await register(testServer.baseUrl);
+    return { client, tokens: await signInForTokens(testServer.baseUrl, client, options) };
   }
 
   /** At the server's time, by its own settings, as `explainTokenHere` asks. */
   async function explain(token: string, policy?: string) {
-    const now = () => Math.floor(Date.now() / 1000) + stage.clock.ahead;
-    const rooms = silentRooms(stage.config, FEATURES, stage.records, {
+    const now = () => Math.floor(Date.now() / 1000) + testServer.clock.ahead;
+    const dependencies = silentServices(testServer.config, FEATURES, testServer.records, {
       now,
       ...(policy !== undefined && {
         policy: createPolicy(parsePolicy(policy, "policy.yaml", knownNames(FEATURES))),
       }),
     });
-    return seen(await explainToken(readPresented(token, stage.config.upstream.issuer, now()), rooms));
+    return seen(
+      await explainToken(readPresented(token, testServer.config.upstream.issuer, now()), dependencies),
+    );
   }
 
   test("an access token that is good: every stage, its scopes, and its tools", async () => {
@@ -80,9 +85,9 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("one that has expired: how long ago", async () => {
     const { tokens } = await signIn();
-    stage.clock.ahead = 3_600 + 300;
+    testServer.clock.ahead = 3_600 + 300;
     const { line, findings } = await explain(tokens.access_token);
-    stage.clock.ahead = 0;
+    testServer.clock.ahead = 0;
     assert.match(
       line("token.expiry"),
       /^✗ Refused \(expired_access_token\): it ended [45] minutes ago.*→ Let the client refresh/,
@@ -97,28 +102,22 @@ describe("doctor token", { skip: redis.skip }, () => {
     const unknown = await explain(madeUp);
     assert.match(unknown.line("token.grant"), /^✓/);
     assert.match(unknown.line("token.known"), /^✗ Refused \(unknown_access_token\)/);
-    await revoke(stage.baseUrl, client, tokens.refresh_token);
+    await revoke(testServer.baseUrl, client, tokens.refresh_token);
     const ended = await explain(tokens.access_token);
     assert.match(ended.line("token.grant"), /^✗ Refused \(grant_ended\).*→ Let the client sign in again/);
-    assert.match(
-      (await explain(tokens.refresh_token)).line("token.standing"),
-      /^✗ Refused \(unknown_grant\)/,
-    );
+    assert.match((await explain(tokens.refresh_token)).line("token.status"), /^✗ Refused \(unknown_grant\)/);
   });
 
   test("one for another address of this server", async () => {
     const { tokens } = await signIn();
-    const moved = { ...stage.config, resource: "https://elsewhere.example.com/mcp" };
-    const rooms = silentRooms(moved, FEATURES, stage.records);
-    const about = (token: string) => explainToken(readPresented(token, "", 0), rooms).then(seen);
+    const moved = { ...testServer.config, resource: "https://elsewhere.example.com/mcp" };
+    const dependencies = silentServices(moved, FEATURES, testServer.records);
+    const about = (token: string) => explainToken(readPresented(token, "", 0), dependencies).then(seen);
     assert.match(
       (await about(tokens.access_token)).line("token.resource"),
       /^✗ .*it is for http:\/\/localhost.*BASE_URL/,
     );
-    assert.match(
-      (await about(tokens.refresh_token)).line("token.standing"),
-      /^✗ Refused \(foreign_resource\)/,
-    );
+    assert.match((await about(tokens.refresh_token)).line("token.status"), /^✗ Refused \(foreign_resource\)/);
   });
 
   test("one whose user or tool a policy denies: by which rule", async () => {
@@ -131,10 +130,7 @@ describe("doctor token", { skip: redis.skip }, () => {
       denied.line("token.admission"),
       /^✗ Refused \(denied_by_policy\).*by the rule "alice is away".*policy explain/,
     );
-    assert.match(
-      (await explain(tokens.refresh_token, nobody)).line("token.standing"),
-      /^✗ .*"alice is away"/,
-    );
+    assert.match((await explain(tokens.refresh_token, nobody)).line("token.status"), /^✗ .*"alice is away"/);
     const tool = await explain(tokens.access_token, noWeather);
     assert.match(tool.line("token.tool.current_weather"), /^! .*by the rule "no weather"/);
     assert.match(tool.line("token.verdict"), /^✓/);
@@ -142,23 +138,23 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("a refresh token: current, replaced a moment ago, replaced long ago, made up", async () => {
     const { client, tokens } = await signIn();
-    assert.match((await explain(tokens.refresh_token)).line("token.standing"), /^✓ .*good now/);
-    const renewed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.match((await explain(tokens.refresh_token)).line("token.status"), /^✓ .*good now/);
+    const renewed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(renewed.status, 200);
     assert.match(
-      (await explain(tokens.refresh_token)).line("token.standing"),
+      (await explain(tokens.refresh_token)).line("token.status"),
       /^! It was replaced a moment ago\. Until in \d+ seconds/,
     );
-    assert.match((await explain(renewed.body.refresh_token)).line("token.standing"), /^✓/);
-    stage.clock.ahead = 31;
+    assert.match((await explain(renewed.body.refresh_token)).line("token.status"), /^✓/);
+    testServer.clock.ahead = 31;
     const reused = await explain(tokens.refresh_token);
-    stage.clock.ahead = 0;
-    assert.match(reused.line("token.standing"), /^✗ Refused \(refresh_token_reused\).*ends the whole grant/);
+    testServer.clock.ahead = 0;
+    assert.match(reused.line("token.status"), /^✗ Refused \(refresh_token_reused\).*ends the whole grant/);
     const last = tokens.refresh_token.at(-1) === "A" ? "E" : "A";
     const madeUp = await explain(tokens.refresh_token.slice(0, -1) + last);
-    assert.match(madeUp.line("token.standing"), /^✗ Refused \(unknown_refresh_token\)/);
+    assert.match(madeUp.line("token.status"), /^✗ Refused \(unknown_refresh_token\)/);
     assert.equal(
-      (await refresh(stage.baseUrl, client, renewed.body.refresh_token)).status,
+      (await refresh(testServer.baseUrl, client, renewed.body.refresh_token)).status,
       200,
       "looking ended nothing",
     );
@@ -166,25 +162,25 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("a grant that another SECRET_KEY wrote is told from one that is not there", async () => {
     const { tokens } = await signIn();
-    const rooms = silentRooms(
-      { ...stage.config, secretKeys: ["another-key-of-32-bytes-or-more-xyz"] },
+    const dependencies = silentServices(
+      { ...testServer.config, secretKeys: ["another-key-of-32-bytes-or-more-xyz"] },
       FEATURES,
-      stage.records,
+      testServer.records,
     );
-    const { line } = seen(await explainToken(readPresented(tokens.access_token, "", 0), rooms));
+    const { line } = seen(await explainToken(readPresented(tokens.access_token, "", 0), dependencies));
     assert.match(line("token.grant"), /^✗ Refused \(record_not_decryptable\).*NEW,OLD/);
   });
 
   test("as a command: from standard input, changing nothing, writing no audit line, never printing the token", async () => {
     const { tokens } = await signIn();
-    const { url } = stage.config.store as { url: string };
-    const prefix = (stage.config.store as { keyPrefix: string }).keyPrefix;
+    const { url } = testServer.config.store as { url: string };
+    const prefix = (testServer.config.store as { keyPrefix: string }).keyPrefix;
     const dump = async () => {
       const keys = ((await tellRedis(url, "KEYS", `${prefix}:*`)) as string[]).sort();
       return Promise.all(keys.map(async (key) => [key, await tellRedis(url, "DUMP", key)]));
     };
-    const environment = { ...environmentOf(stage), REDIS_KEY_PREFIX: prefix };
-    const [before, lines] = [await dump(), stage.log.length];
+    const environment = { ...environmentOf(testServer), REDIS_KEY_PREFIX: prefix };
+    const [before, lines] = [await dump(), testServer.log.length];
     const good = await runDoctor(environment, ["token", "-"], `Bearer ${tokens.access_token}\n`);
     assert.equal(good.code, 0, good.stdout + good.stderr);
     assert.match(good.stdout, /✓ Accepted/);
@@ -197,7 +193,7 @@ describe("doctor token", { skip: redis.skip }, () => {
       for (const token of [tokens.access_token, tokens.refresh_token])
         assert.ok(!(stdout + stderr).includes(token.slice(7, 40)));
     assert.deepEqual(await dump(), before);
-    assert.equal(stage.log.length, lines, "the server heard nothing of it");
+    assert.equal(testServer.log.length, lines, "the server heard nothing of it");
     const away = await runDoctor({ ...environment, REDIS_URL: "redis://127.0.0.1:1" }, [
       "token",
       tokens.access_token,
@@ -208,17 +204,17 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("what it says is what the server answers", async () => {
     const { client, tokens } = await signIn();
-    const code = (await authorize(stage.baseUrl, client)).get("code") ?? "";
+    const code = (await authorize(testServer.baseUrl, client)).get("code") ?? "";
     const { line } = await explain(tokens.access_token);
     assert.match(line("token.verdict"), /^✓/);
-    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 200);
     for (const refused of [tokens.refresh_token.replace("mcp_rt_", "mcp_at_"), code, "nonsense"]) {
       const { findings } = await explain(refused);
       assert.ok(
         findings.some(({ status }) => status === "failure"),
         refused.slice(0, 7),
       );
-      assert.equal((await rpc(stage.url, refused, "tools/list")).status, 401);
+      assert.equal((await rpc(testServer.url, refused, "tools/list")).status, 401);
     }
   });
 });
@@ -274,7 +270,7 @@ describe("what was pasted instead of a token", () => {
   });
 });
 
-function environmentOf({ config }: Stage): Record<string, string> {
+function environmentOf({ config }: TestServer): Record<string, string> {
   const { upstream, baseUrl, secretKeys, store } = config;
   return {
     BASE_URL: baseUrl,

@@ -29,7 +29,7 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 const elicitation = { elicitation: {} };
@@ -116,33 +116,34 @@ const prompts = [
 ];
 
 describe("a call that asks", { skip: redis.skip }, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   /** Another replica of the same deployment. */
   let other: string;
   let accessToken: string;
 
   before(async () => {
-    stage = await startStage({ redisUrl: redis.url!, tools, resources, prompts });
-    other = `${await stage.replica()}/mcp`;
-    accessToken = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+    testServer = await startTestServer({ redisUrl: redis.url!, tools, resources, prompts });
+    other = `${await testServer.replica()}/mcp`;
+    accessToken = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl)))
+      .access_token;
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await redis.stop();
   });
 
   test("a client of 2025 is asked while its call waits, and answers to another replica", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const call = await openCall(stage.url, session, "tools/call", {
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
       arguments: { note: "one" },
     });
-    const question = await call.next();
-    assert.equal(question.method, "elicitation/create");
-    assert.equal(question.params.message, "Delete one?");
+    const serverRequest = await call.next();
+    assert.equal(serverRequest.method, "elicitation/create");
+    assert.equal(serverRequest.params.message, "Delete one?");
     assert.ok(!deleted.includes("one"));
 
-    assert.equal((await reply(other, session, question.id, accept({ sure: true }))).status, 202);
+    assert.equal((await reply(other, session, serverRequest.id, accept({ sure: true }))).status, 202);
     const { id, result } = await call.next();
     assert.equal(id, 7);
     assert.deepEqual(result.content, [{ type: "text", text: "Deleted one" }]);
@@ -151,7 +152,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
 
   test("a client of 2026-07-28 is answered with the question, and calls another replica again", async () => {
     const call = { name: "delete_note", arguments: { note: "two", folder: "a" } };
-    const asked = await modern(stage.url, accessToken, "tools/call", call);
+    const asked = await modern(testServer.url, accessToken, "tools/call", call);
     const { resultType, inputRequests, requestState } = asked.body.result;
     assert.equal(resultType, "input_required");
     assert.equal(inputRequests.sure.params.message, "Delete two?");
@@ -164,8 +165,8 @@ describe("a call that asks", { skip: redis.skip }, () => {
   });
 
   test("a client of 2025 that takes its call back, on another replica, has nothing done", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const call = await openCall(stage.url, session, "tools/call", {
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
       arguments: { note: "never mind" },
     });
@@ -179,14 +180,14 @@ describe("a call that asks", { skip: redis.skip }, () => {
   });
 
   test("a client that had to sign its user in again goes on with the session that it has", async () => {
-    const client = await register(stage.baseUrl);
-    const before = (await signInForTokens(stage.baseUrl, client)).access_token;
-    const sessionId = await introduce(stage.url, before, elicitation);
+    const client = await register(testServer.baseUrl);
+    const before = (await signInForTokens(testServer.baseUrl, client)).access_token;
+    const sessionId = await introduce(testServer.url, before, elicitation);
     const session = {
-      accessToken: (await signInForTokens(stage.baseUrl, client)).access_token,
+      accessToken: (await signInForTokens(testServer.baseUrl, client)).access_token,
       sessionId,
     };
-    const call = await openCall(stage.url, session, "tools/call", {
+    const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
       arguments: { note: "again" },
     });
@@ -198,7 +199,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     const requestInit = { headers: { authorization: `Bearer ${accessToken}` } };
     const v1 = new ClientV1({ name: "v1", version: "1" }, { capabilities: elicitation });
     v1.setRequestHandler(ElicitRequestSchema, () => ({ action: "accept", content: { sure: false } }));
-    await v1.connect(new TransportV1(new URL(stage.url), { requestInit }));
+    await v1.connect(new TransportV1(new URL(testServer.url), { requestInit }));
     const kept = await v1.callTool({ name: "delete_note", arguments: { note: "three" } });
     assert.deepEqual(kept.content, [{ type: "text", text: "Kept" }]);
     await v1.close();
@@ -208,39 +209,42 @@ describe("a call that asks", { skip: redis.skip }, () => {
       { capabilities: elicitation, versionNegotiation: { mode: { pin: "2026-07-28" } } },
     );
     v2.setRequestHandler("elicitation/create", () => ({ action: "accept", content: { sure: true } }));
-    await v2.connect(new StreamableHTTPClientTransport(new URL(stage.url), { requestInit }));
+    await v2.connect(new StreamableHTTPClientTransport(new URL(testServer.url), { requestInit }));
     const done = await v2.callTool({ name: "delete_note", arguments: { note: "four" } });
     assert.deepEqual(done.content, [{ type: "text", text: "Deleted four" }]);
     await v2.close();
   });
 
   test("prompts and resources ask, too", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const prompt = await openCall(stage.url, session, "prompts/get", { name: "greeting" });
-    await reply(stage.url, session, (await prompt.next()).id, accept({ name: "Ada" }));
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const prompt = await openCall(testServer.url, session, "prompts/get", { name: "greeting" });
+    await reply(testServer.url, session, (await prompt.next()).id, accept({ name: "Ada" }));
     assert.equal((await prompt.next()).result.messages[0].content.text, "Greet Ada");
 
-    const resource = await openCall(stage.url, session, "resources/read", { uri: "notes://secret" });
-    await reply(stage.url, session, (await resource.next()).id, accept({ word: "sesame" }));
+    const resource = await openCall(testServer.url, session, "resources/read", { uri: "notes://secret" });
+    await reply(testServer.url, session, (await resource.next()).id, accept({ word: "sesame" }));
     assert.equal((await resource.next()).result.contents[0].text, "opened with sesame");
   });
 
   test("who cannot be asked is told so, and nothing happens", async () => {
-    const withoutSession = await callTool(stage.url, accessToken, "delete_note", { note: "five" });
+    const withoutSession = await callTool(testServer.url, accessToken, "delete_note", { note: "five" });
     assert.equal(withoutSession.body.result.isError, true);
     assert.match(
       withoutSession.body.result.content[0].text,
       /your client cannot give \(elicitation\/create\)/,
     );
 
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, { sampling: {} }) };
-    const call = await openCall(stage.url, session, "tools/call", {
+    const session = {
+      accessToken,
+      sessionId: await introduce(testServer.url, accessToken, { sampling: {} }),
+    };
+    const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
       arguments: { note: "five" },
     });
     assert.equal((await call.next()).result.isError, true);
 
-    const refused = await modern(stage.url, accessToken, "tools/call", {
+    const refused = await modern(testServer.url, accessToken, "tools/call", {
       capabilities: {},
       name: "delete_note",
       arguments: { note: "five" },
@@ -251,8 +255,8 @@ describe("a call that asks", { skip: redis.skip }, () => {
   });
 
   test("a client that refuses to answer ends the call with words", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const call = await openCall(stage.url, session, "tools/call", {
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
       arguments: { note: "six" },
     });
@@ -269,28 +273,28 @@ describe("a call that asks", { skip: redis.skip }, () => {
   });
 
   test("a state is the same for clients of both generations, and what JSON cannot say is for neither", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const call = await openCall(stage.url, session, "tools/call", { name: "remembers" });
-    await reply(stage.url, session, (await call.next()).id, { action: "decline" });
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const call = await openCall(testServer.url, session, "tools/call", { name: "remembers" });
+    await reply(testServer.url, session, (await call.next()).id, { action: "decline" });
     const legacy = (await call.next()).result.content[0].text;
-    const first = await modern(stage.url, accessToken, "tools/call", { name: "remembers" });
+    const first = await modern(testServer.url, accessToken, "tools/call", { name: "remembers" });
     const { requestState } = first.body.result;
     const second = await modern(other, accessToken, "tools/call", { name: "remembers", requestState });
     assert.equal(second.body.result.content[0].text, legacy);
     assert.equal(legacy, '{"since":"1970-01-01T00:00:00.000Z"}string');
 
     const name = "remembers_too_much";
-    const refused = await modern(stage.url, accessToken, "tools/call", { name });
+    const refused = await modern(testServer.url, accessToken, "tools/call", { name });
     assert.equal(refused.body.result?.isError, true, JSON.stringify(refused.body));
     assert.doesNotMatch(JSON.stringify(refused.body), /BigInt/);
-    const waiting = await openCall(stage.url, session, "tools/call", { name });
+    const waiting = await openCall(testServer.url, session, "tools/call", { name });
     assert.equal((await waiting.next()).result?.isError, true);
-    assert.ok(stage.log.some(({ reason, tool }) => reason === "tool_failed" && tool === name));
+    assert.ok(testServer.log.some(({ reason, tool }) => reason === "tool_failed" && tool === name));
   });
 
   test("a tool that never stops asking is stopped", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const call = await openCall(stage.url, session, "tools/call", { name: "ask_for_ever" });
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const call = await openCall(testServer.url, session, "tools/call", { name: "ask_for_ever" });
     for (let round = 1; ; round++) {
       const message = await call.next();
       if (message.method === undefined) {
@@ -298,35 +302,37 @@ describe("a call that asks", { skip: redis.skip }, () => {
         assert.match(message.result.content[0].text, /too often/);
         break;
       }
-      await reply(stage.url, session, message.id, { action: "decline" });
+      await reply(testServer.url, session, message.id, { action: "decline" });
     }
   });
 
   test("a question leaves nothing in the store, answered or not", async () => {
-    const session = { accessToken, sessionId: await introduce(stage.url, accessToken, elicitation) };
-    const call = await openCall(stage.url, session, "tools/call", {
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
       arguments: { note: "seven" },
     });
     await call.next();
-    assert.equal((await questions()).length, 1);
+    assert.equal((await serverRequests()).length, 1);
     await call.leave();
-    await eventually("the question is forgotten", async () => (await questions()).length === 0);
+    await eventually("the question is forgotten", async () => (await serverRequests()).length === 0);
 
-    async function questions(): Promise<string[]> {
+    async function serverRequests(): Promise<string[]> {
       const found: string[] = [];
-      for await (const key of stage.records.keys("question:")) found.push(key);
+      for await (const key of testServer.records.keys("question:")) found.push(key);
       return found;
     }
   });
 
   test("the audit log tells a question from an answer", async () => {
-    const asked = stage.log.filter((line) => line.tool === "delete_note" && line.reason === "input_required");
+    const asked = testServer.log.filter(
+      (line) => line.tool === "delete_note" && line.reason === "input_required",
+    );
     assert.ok(asked.length > 0, "no line says that a call asked");
   });
 
   test("a client says from which level on it wants to know what a tool does", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const tokens = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     const session = { accessToken: tokens.access_token, sessionId: "" };
     const levels = async (url: string) => {
       const call = await openCall(url, session, "tools/call", { name: "chatty" });
@@ -335,24 +341,24 @@ describe("a call that asks", { skip: redis.skip }, () => {
         found.push(message.params.level);
       return found;
     };
-    assert.deepEqual(await levels(stage.url), ["debug", "error"]);
-    await rpc(stage.url, tokens.access_token, "logging/setLevel", { level: "warning" });
+    assert.deepEqual(await levels(testServer.url), ["debug", "error"]);
+    await rpc(testServer.url, tokens.access_token, "logging/setLevel", { level: "warning" });
     assert.deepEqual(await levels(other), ["error"]);
-    assert.deepEqual(await levels(stage.url), ["error"]);
+    assert.deepEqual(await levels(testServer.url), ["error"]);
   });
 
   test("in 2026-07-28 each request says the level, and without one nothing is logged", async () => {
     const call = { name: "chatty", arguments: {} };
-    const silent = await modern(stage.url, accessToken, "tools/call", call);
+    const silent = await modern(testServer.url, accessToken, "tools/call", call);
     assert.match(silent.headers.get("content-type") ?? "", /json/);
     const meta = { "io.modelcontextprotocol/logLevel": "error" };
-    const told = await modern(stage.url, accessToken, "tools/call", { ...call, meta });
+    const told = await modern(testServer.url, accessToken, "tools/call", { ...call, meta });
     assert.match(told.headers.get("content-type") ?? "", /event-stream/);
   });
 
   test("arguments of prompts and variables of templates are completed, at most a hundred at once", async () => {
     const complete = (ref: object, name: string, value: string, context = {}) =>
-      rpc(stage.url, accessToken, "completion/complete", { ref, argument: { name, value }, context });
+      rpc(testServer.url, accessToken, "completion/complete", { ref, argument: { name, value }, context });
     const city = await complete({ type: "ref/prompt", name: "forecast" }, "city", "Ber");
     assert.equal(city.body.result.completion.values.length, 100);
     assert.equal(city.body.result.completion.total, 150);
@@ -365,19 +371,21 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.deepEqual(nobody.body.result.completion.values, []);
     const broken = await complete(template, "folder", "a");
     assert.doesNotMatch(JSON.stringify(broken.body), /srv/);
-    assert.ok(stage.log.some(({ reason }) => reason === "completion_failed"));
-    const failures = stage.log.length;
+    assert.ok(testServer.log.some(({ reason }) => reason === "completion_failed"));
+    const failures = testServer.log.length;
     const inWords = await complete(template, "folder", "?");
     assert.equal(inWords.body.error.message, "Type a letter.");
-    assert.ok(!stage.log.slice(failures).some(({ reason }) => reason === "completion_failed"));
+    assert.ok(!testServer.log.slice(failures).some(({ reason }) => reason === "completion_failed"));
     const unknown = await complete({ type: "ref/prompt", name: "nothing" }, "city", "Ber");
     assert.equal(unknown.body.error.code, -32602);
   });
 
   test("completions are for those who may use what they belong to", async () => {
-    const bob = await signInForTokens(stage.baseUrl, await register(stage.baseUrl), { login: "bob" });
+    const bob = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl), {
+      login: "bob",
+    });
     const ref = { type: "ref/prompt", name: "forecast" };
-    const refused = await rpc(stage.url, bob.access_token, "completion/complete", {
+    const refused = await rpc(testServer.url, bob.access_token, "completion/complete", {
       ref,
       argument: { name: "city", value: "Ber" },
     });
@@ -391,7 +399,7 @@ rules:
   - name: nobody forecasts
     deny: { prompts: ["*"] }
 `);
-    const strict = await startStage({ prompts, policy: denied });
+    const strict = await startTestServer({ prompts, policy: denied });
     const { access_token } = await signInForTokens(strict.baseUrl, await register(strict.baseUrl));
     const { body } = await rpc(strict.url, access_token, "completion/complete", {
       ref: { type: "ref/prompt", name: "forecast" },

@@ -17,7 +17,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 type Line = Record<string, unknown>;
 
@@ -30,18 +30,18 @@ function sumOf(metrics: readonly string[], name: string): number {
 
 describe("the audit log", () => {
   const lines: Line[] = [];
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
+    testServer = await startTestServer({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   /** What was written while `work` ran, in its own place; the log has the same. */
   async function during(work: () => Promise<unknown>): Promise<Line[]> {
-    const [from, fromLog] = [lines.length, stage.log.length];
+    const [from, fromLog] = [lines.length, testServer.log.length];
     await work();
     const written = lines.slice(from);
-    const logged = stage.log.slice(fromLog).filter(({ audit }) => audit !== undefined);
+    const logged = testServer.log.slice(fromLog).filter(({ audit }) => audit !== undefined);
     assert.deepEqual(
       logged.map(({ audit, decision, reason }) => [audit, decision, reason]),
       written.map(({ event, decision, reason }) => [event, decision, reason]),
@@ -54,16 +54,16 @@ describe("the audit log", () => {
 
   test("a whole session, decision by decision", async () => {
     const written = await during(async () => {
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
-      await callTool(stage.url, tokens.access_token, "current_weather", { town: "Secret City" });
-      await rpc(stage.url, tokens.access_token, "tools/list");
-      const { body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
-      await refresh(stage.baseUrl, client, tokens.refresh_token);
-      await revoke(stage.baseUrl, client, body.refresh_token);
-      await callTool(stage.url, body.access_token, "whoami");
-      await refresh(stage.baseUrl, client, body.refresh_token);
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      await callTool(testServer.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      await callTool(testServer.url, tokens.access_token, "current_weather", { town: "Secret City" });
+      await rpc(testServer.url, tokens.access_token, "tools/list");
+      const { body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
+      await refresh(testServer.baseUrl, client, tokens.refresh_token);
+      await revoke(testServer.baseUrl, client, body.refresh_token);
+      await callTool(testServer.url, body.access_token, "whoami");
+      await refresh(testServer.baseUrl, client, body.refresh_token);
     });
     assert.deepEqual(names(written), [
       "client_registered allow",
@@ -91,38 +91,40 @@ describe("the audit log", () => {
   });
 
   test("refusals: no consent, no scope, a replayed code, a sign-in that the provider refused", async () => {
-    const client = await register(stage.baseUrl);
-    const denied = await during(() => authorize(stage.baseUrl, client, { approve: false }));
+    const client = await register(testServer.baseUrl);
+    const denied = await during(() => authorize(testServer.baseUrl, client, { approve: false }));
     assert.deepEqual(names(denied), ["consent deny user_denied"]);
 
-    const bob = await signInForTokens(stage.baseUrl, client, { login: "bob" });
+    const bob = await signInForTokens(testServer.baseUrl, client, { login: "bob" });
     const lacking = await during(() =>
-      callTool(stage.url, bob.access_token, "current_weather", { city: "B" }),
+      callTool(testServer.url, bob.access_token, "current_weather", { city: "B" }),
     );
     assert.deepEqual(names(lacking), ["tool_call deny insufficient_scope"]);
     assert.deepEqual(lacking[0]?.scopes, []);
     assert.deepEqual(lacking[0]?.missing, ["weather:read"]);
     assert.equal(lacking[0]?.subject, "bob");
 
-    const code = (await authorize(stage.baseUrl, client, { browser: newBrowser() })).get("code");
+    const code = (await authorize(testServer.baseUrl, client, { browser: newBrowser() })).get("code");
     const replayed = await during(async () => {
-      await redeem(stage.baseUrl, client, code);
-      await redeem(stage.baseUrl, client, code);
+      await redeem(testServer.baseUrl, client, code);
+      await redeem(testServer.baseUrl, client, code);
     });
     assert.deepEqual(names(replayed), [
       "token_issued allow",
       "grant_ended revoke code_replayed",
       "token_refused deny code_replayed",
     ]);
-    const strangers = await during(() => redeem(stage.baseUrl, { client_id: "x", redirect_uris: [] }, code));
+    const strangers = await during(() =>
+      redeem(testServer.baseUrl, { client_id: "x", redirect_uris: [] }, code),
+    );
     assert.deepEqual(names(strangers), []);
   });
 
   test("where a refusal is about somebody's grant, it says whose", async () => {
-    const client = await register(stage.baseUrl);
-    const other = await register(stage.baseUrl);
-    const { refresh_token } = await signInForTokens(stage.baseUrl, client);
-    const written = await during(() => refresh(stage.baseUrl, other, refresh_token));
+    const client = await register(testServer.baseUrl);
+    const other = await register(testServer.baseUrl);
+    const { refresh_token } = await signInForTokens(testServer.baseUrl, client);
+    const written = await during(() => refresh(testServer.baseUrl, other, refresh_token));
     assert.deepEqual(names(written), ["token_refused deny refresh_token_of_another_client"]);
     assert.deepEqual([written[0]?.subject, written[0]?.clientId], ["alice", other.client_id]);
     assert.equal(typeof written[0]?.grantId, "string");
@@ -130,16 +132,16 @@ describe("the audit log", () => {
 
   test("what strangers make up is written nowhere in it, and counted all the same", async () => {
     const made = (kind: string, length: number) => `mcp_${kind}_${"A".repeat(length)}`;
-    const client = await register(stage.baseUrl);
+    const client = await register(testServer.baseUrl);
     const refused = async () =>
-      sumOf((await (await fetch(`${stage.baseUrl}/metrics`)).text()).split("\n"), "mcp_decisions_total");
+      sumOf((await (await fetch(`${testServer.baseUrl}/metrics`)).text()).split("\n"), "mcp_decisions_total");
     const before = await refused();
     const written = await during(async () => {
-      for (const token of ["x", made("at", 65), "ey.ey.ey"]) await rpc(stage.url, token, "tools/list");
-      for (const token of ["x", made("rt", 87)]) await refresh(stage.baseUrl, client, token);
-      for (const code of ["x", made("ac", 65)]) await redeem(stage.baseUrl, client, code);
-      await refresh(stage.baseUrl, { client_id: "made-up", redirect_uris: [] }, "x");
-      await revoke(stage.baseUrl, client, made("rt", 87));
+      for (const token of ["x", made("at", 65), "ey.ey.ey"]) await rpc(testServer.url, token, "tools/list");
+      for (const token of ["x", made("rt", 87)]) await refresh(testServer.baseUrl, client, token);
+      for (const code of ["x", made("ac", 65)]) await redeem(testServer.baseUrl, client, code);
+      await refresh(testServer.baseUrl, { client_id: "made-up", redirect_uris: [] }, "x");
+      await revoke(testServer.baseUrl, client, made("rt", 87));
     });
     assert.deepEqual(names(written), []);
     assert.equal((await refused()) - before, 8);
@@ -148,15 +150,15 @@ describe("the audit log", () => {
 
 describe("AUDIT_ARGUMENTS=on", () => {
   test("adds the arguments of calls, and nothing else that is secret", async () => {
-    const stage = await startStage({ environment: { AUDIT_ARGUMENTS: "on" } });
+    const testServer = await startTestServer({ environment: { AUDIT_ARGUMENTS: "on" } });
     try {
-      const tokens = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-      await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
-      const call = stage.log.find(({ audit }) => audit === "tool_call");
+      const tokens = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+      await callTool(testServer.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      const call = testServer.log.find(({ audit }) => audit === "tool_call");
       assert.deepEqual(call?.arguments, { city: "Berlin" });
-      assert.ok(!JSON.stringify(stage.log).includes(tokens.access_token));
+      assert.ok(!JSON.stringify(testServer.log).includes(tokens.access_token));
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });

@@ -20,17 +20,17 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 for (const stripsBasePath of [false, true])
   describe(`https://host/tools behind a proxy that ${stripsBasePath ? "strips" : "keeps"} the path`, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     let origin: string;
     before(async () => {
-      stage = await startStage({ basePath: "/deep/tools", stripsBasePath });
-      origin = new URL(stage.baseUrl).origin;
+      testServer = await startTestServer({ basePath: "/deep/tools", stripsBasePath });
+      origin = new URL(testServer.baseUrl).origin;
     });
-    after(() => stage.close());
+    after(() => testServer.close());
 
     test("A19 RFC 8414 §3.1 and RFC 9728 §3.1: the documents are where the specifications insert them", async () => {
       const server = await getJson(`${origin}/.well-known/oauth-authorization-server/deep/tools`);
@@ -58,9 +58,9 @@ for (const stripsBasePath of [false, true])
           : new Response("Not found", { status: 404 });
       };
       for (const discover of [discoverAuthorizationServerMetadata, discoverV1]) {
-        const found = await discover(stage.baseUrl, { fetchFn: passed });
-        assert.equal(found?.issuer, stage.baseUrl);
-        assert.equal(found?.token_endpoint, `${stage.baseUrl}/token`);
+        const found = await discover(testServer.baseUrl, { fetchFn: passed });
+        assert.equal(found?.issuer, testServer.baseUrl);
+        assert.equal(found?.token_endpoint, `${testServer.baseUrl}/token`);
         assert.equal(asked.at(-1), "/deep/tools/.well-known/openid-configuration");
       }
     });
@@ -73,7 +73,7 @@ for (const stripsBasePath of [false, true])
       ]) {
         const document = await getJson(origin + path);
         const { jwks_uri } = OpenIdProviderMetadataSchema.parse(document);
-        assert.ok(jwks_uri.startsWith(`${stage.baseUrl}/`));
+        assert.ok(jwks_uri.startsWith(`${testServer.baseUrl}/`));
         assert.deepEqual(await getJson(jwks_uri), { keys: [] });
         assert.ok(document.id_token_signing_alg_values_supported.includes("RS256"));
       }
@@ -82,7 +82,7 @@ for (const stripsBasePath of [false, true])
     });
 
     test("the challenge points to the inserted document", async () => {
-      const answer = await rpc(stage.url, undefined, "tools/list");
+      const answer = await rpc(testServer.url, undefined, "tools/list");
       assert.equal(answer.status, 401);
       assert.ok(
         answer.headers
@@ -92,13 +92,13 @@ for (const stripsBasePath of [false, true])
     });
 
     test("a whole session, pages, cookies and callback included", async () => {
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      const answer = await callTool(stage.url, tokens.access_token, "whoami");
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      const answer = await callTool(testServer.url, tokens.access_token, "whoami");
       assert.equal(answer.body.result.structuredContent.subject, "alice");
-      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
-      assert.equal((await fetch(stage.baseUrl)).status, 200);
-      assert.equal((await fetch(`${stage.baseUrl}/healthz`)).status, 200);
+      assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 200);
+      assert.equal((await fetch(testServer.baseUrl)).status, 200);
+      assert.equal((await fetch(`${testServer.baseUrl}/healthz`)).status, 200);
     });
 
     test("the official client finds its way", async () => {
@@ -121,7 +121,7 @@ for (const stripsBasePath of [false, true])
         saveCodeVerifier: keep("verifier"),
         redirectToAuthorization: keep("authorizationUrl"),
       };
-      const connect = () => new StreamableHTTPClientTransport(new URL(stage.url), { authProvider });
+      const connect = () => new StreamableHTTPClientTransport(new URL(testServer.url), { authProvider });
       const first = connect();
       await assert.rejects(new Client({ name: "c", version: "1" }).connect(first), UnauthorizedError);
       const callback = await signIn(newBrowser(), String(kept.authorizationUrl), { login: "alice" });

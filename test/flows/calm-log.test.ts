@@ -11,51 +11,51 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const ORIGINS = ["app://obsidian.md", "vscode-webview://0abc-1", "chrome-extension://abcdefghijklmnop"];
 
 describe("an ordinary day", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   before(async () => {
-    stage = await startStage({ environment: { ALLOWED_ORIGINS: ORIGINS.join(",") } });
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer({ environment: { ALLOWED_ORIGINS: ORIGINS.join(",") } });
+    client = await register(testServer.baseUrl);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   test("GET /mcp at every connection is a wrong method, not a protocol error", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const headers = { authorization: `Bearer ${access_token}`, accept: "text/event-stream" };
-    assert.equal((await fetch(stage.url, { headers })).status, 405);
+    assert.equal((await fetch(testServer.url, { headers })).status, 405);
     const line = await eventually("the line of the GET", () =>
-      stage.log.find(({ method, path }) => method === "GET" && path === "/mcp"),
+      testServer.log.find(({ method, path }) => method === "GET" && path === "/mcp"),
     );
     assert.deepEqual([line.reason, line.level], ["wrong_method", 30]);
   });
 
   test("a client that signs out revokes both tokens: the second has already ended", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     for (const token of [tokens.refresh_token, tokens.access_token])
-      assert.equal((await revoke(stage.baseUrl, client, token)).status, 200);
-    assert.equal(stage.log.find(({ reason }) => reason === "already_ended")?.level, 20);
+      assert.equal((await revoke(testServer.baseUrl, client, token)).status, 200);
+    assert.equal(testServer.log.find(({ reason }) => reason === "already_ended")?.level, 20);
     assert.equal(
-      stage.log.some(({ reason }) => reason === "nothing_to_revoke"),
+      testServer.log.some(({ reason }) => reason === "nothing_to_revoke"),
       false,
     );
   });
 
   test("an error goes back to the client with %20 for spaces, not +", async () => {
-    const url = authorizeUrl(stage.baseUrl, client, { response_mode: "fragment" });
+    const url = authorizeUrl(testServer.baseUrl, client, { response_mode: "fragment" });
     const location = (await fetch(url, { redirect: "manual" })).headers.get("location") ?? "";
     assert.match(location, /error_description=Only%20response_mode/);
     assert.doesNotMatch(location.slice(location.indexOf("?")), /\+/);
   });
 
   test("origins of desktop applications and browser extensions can be named, and null cannot", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const from = (origin: string) =>
-      fetch(stage.url, {
+      fetch(testServer.url, {
         method: "POST",
         headers: {
           origin,
@@ -70,7 +70,7 @@ describe("an ordinary day", () => {
     const withoutOrigin = await from("null");
     assert.equal(withoutOrigin.status, 403);
     assert.doesNotMatch(await withoutOrigin.text(), /ALLOWED_ORIGINS/);
-    assert.equal((await rpc(stage.url, access_token, "tools/list")).status, 200);
+    assert.equal((await rpc(testServer.url, access_token, "tools/list")).status, 200);
     for (const origin of ["null", "file://", "file://x", "app://a/b", "app:x", "https://a.example/x"])
       assert.throws(() => loadConfig({ ALLOWED_ORIGINS: origin }), /ALLOWED_ORIGINS must be/, origin);
   });

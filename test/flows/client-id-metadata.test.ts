@@ -16,10 +16,10 @@ import {
   revoke,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("a client with a metadata document", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let site: Site;
   const keys = generateKeyPair("ES256");
   const documents = new Map<string, object>();
@@ -33,14 +33,14 @@ describe("a client with a metadata document", () => {
       else if (document === undefined) res.writeHead(404).end();
       else sendJson(res, document);
     });
-    stage = await startStage({
+    testServer = await startTestServer({
       // Only the network is different: names resolve to this computer, whose certificate is trusted.
       safeFetch: (options) => fetchFrom(site.ca, { ...options, timeoutMs: 500 }),
       environment: { CLIENT_DOMAINS_DENIED: "denied.example" },
     });
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await site.close();
   });
 
@@ -56,22 +56,22 @@ describe("a client with a metadata document", () => {
   }
 
   test("A27 signs in, refreshes and revokes without ever registering, as the server's metadata offer", async () => {
-    const metadata = await getJson(`${stage.baseUrl}/.well-known/oauth-authorization-server`);
+    const metadata = await getJson(`${testServer.baseUrl}/.well-known/oauth-authorization-server`);
     assert.equal(metadata.client_id_metadata_document_supported, true);
     const client = publish("/public.json");
-    const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
+    const page = await newBrowser().get(authorizeUrl(testServer.baseUrl, client));
     assert.match(
       page.body,
       new RegExp(`The web site <strong>${new URL(client.client_id).host}</strong> vouches`),
     );
-    const response = await authorize(stage.baseUrl, client);
-    const tokens = (await redeem(stage.baseUrl, client, response.get("code"))).body;
-    const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    const response = await authorize(testServer.baseUrl, client);
+    const tokens = (await redeem(testServer.baseUrl, client, response.get("code"))).body;
+    const me = (await callTool(testServer.url, tokens.access_token, "whoami")).body.result.structuredContent;
     assert.equal(me.clientId, client.client_id);
-    const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(refreshed.status, 200);
-    assert.equal((await revoke(stage.baseUrl, client, refreshed.body.refresh_token)).status, 200);
-    assert.equal((await callTool(stage.url, refreshed.body.access_token, "whoami")).status, 401);
+    assert.equal((await revoke(testServer.baseUrl, client, refreshed.body.refresh_token)).status, 200);
+    assert.equal((await callTool(testServer.url, refreshed.body.access_token, "whoami")).status, 401);
   });
 
   test("proves itself with a signature, once", async () => {
@@ -83,20 +83,20 @@ describe("a client with a metadata document", () => {
         .setProtectedHeader({ alg: "ES256", kid: "1" })
         .setIssuer(client.client_id)
         .setSubject(client.client_id)
-        .setAudience(stage.baseUrl)
+        .setAudience(testServer.baseUrl)
         .setIssuedAt()
         .setExpirationTime("2m")
         .sign(privateKey);
-    const code = (await authorize(stage.baseUrl, client)).get("code") ?? "";
+    const code = (await authorize(testServer.baseUrl, client)).get("code") ?? "";
     const attempt = (client_assertion: string) =>
-      postForm(`${stage.baseUrl}/token`, {
+      postForm(`${testServer.baseUrl}/token`, {
         grant_type: "authorization_code",
         code,
         code_verifier: VERIFIER,
         client_assertion,
         client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
       });
-    assert.equal((await redeem(stage.baseUrl, client, code)).status, 401, "the id alone is not enough");
+    assert.equal((await redeem(testServer.baseUrl, client, code)).status, 401, "the id alone is not enough");
     const signed = await assertion("first");
     assert.equal((await attempt(signed)).status, 200);
     const replayed = await attempt(signed);
@@ -111,7 +111,7 @@ describe("a client with a metadata document", () => {
     const denied = { client_id: "https://denied.example/client.json" };
     const dotted = { client_id: site.url("/a/../public.json") };
     for (const client of [mismatch, secret, missing, denied, dotted]) {
-      const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
+      const page = await newBrowser().get(authorizeUrl(testServer.baseUrl, client));
       assert.equal(page.status, 400);
       assert.match(page.body, /<h1>This application (could not be checked|is not accepted here)<\/h1>/);
       assert.match(page.body, /application|domain/i);
@@ -120,7 +120,7 @@ describe("a client with a metadata document", () => {
 
   const asked = (path: string) => site.requests.filter(({ url }) => url === path).length;
   const statusOf = async (client: { client_id: string }) =>
-    (await newBrowser().get(authorizeUrl(stage.baseUrl, client))).status;
+    (await newBrowser().get(authorizeUrl(testServer.baseUrl, client))).status;
 
   const refused: Array<[string, Site["answer"], string]> = [
     ["redirects", (_req, res) => res.writeHead(302, { location: "/target.json" }).end(), "redirected"],
@@ -154,7 +154,7 @@ describe("a client with a metadata document", () => {
         assert.equal(await statusOf(client), 400);
         assert.equal(asked(path), times, "the failure was not remembered");
       }
-      assert.ok(stage.log.some((line) => line.reason === reason));
+      assert.ok(testServer.log.some((line) => line.reason === reason));
       assert.equal(asked("/target.json"), 0);
       answers.delete(path);
       assert.equal(await statusOf(client), 200);
@@ -167,17 +167,17 @@ describe("a client with a metadata document", () => {
     answers.set(path, (_req, res) => sendJson(res, documents.get(path), headers));
     for (let i = 0; i < 3; i++) assert.equal(await statusOf(client), 200);
     assert.equal(asked(path), 1);
-    stage.clock.ahead += 61;
+    testServer.clock.ahead += 61;
     answers.set(path, (req, res) =>
       req.headers["if-none-match"] === '"1"' ? res.writeHead(304, headers).end() : res.writeHead(500).end(),
     );
     for (let i = 0; i < 3; i++) assert.equal(await statusOf(client), 200);
     assert.equal(asked(path), 2);
-    stage.clock.ahead += 61;
+    testServer.clock.ahead += 61;
     answers.set(path, (_req, res) => res.writeHead(503).end());
     assert.equal(await statusOf(client), 200, "stale, while its site fails");
     answers.set(path, (_req, res) => res.writeHead(410).end());
-    stage.clock.ahead += 61;
+    testServer.clock.ahead += 61;
     assert.equal(await statusOf(client), 400, "taken back");
   });
 
@@ -192,7 +192,7 @@ describe("a client with a metadata document", () => {
   });
 
   test("an address inside is refused by the rules that production uses", async () => {
-    const strict = await startStage();
+    const strict = await startTestServer();
     try {
       for (const host of ["127.0.0.1", "169.254.169.254", "[::1]", "localhost"]) {
         const page = await newBrowser().get(

@@ -7,49 +7,49 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/redis-admin.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("a session in use, while Redis is away", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let stage: Stage;
+  let testServer: TestServer;
   let token: string;
   before(async () => {
     redis = await startRedis();
-    stage = await startStage({
+    testServer = await startTestServer({
       redisUrl: redis.url,
       environment: { REDIS_TIMEOUT_MS: "500", STORE_OUTAGE_SECONDS: "60" },
     });
-    const tokens = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const tokens = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     token = tokens.access_token;
     assert.equal(await status(), 200);
     await redis.kill();
-    await until("Redis is missed", async () => (await fetch(`${stage.baseUrl}/readyz`)).status === 503);
+    await until("Redis is missed", async () => (await fetch(`${testServer.baseUrl}/readyz`)).status === 503);
   });
   beforeEach(() => {
-    Object.assign(stage.clock, { ahead: 0, stepped: 0 });
+    Object.assign(testServer.clock, { ahead: 0, stepped: 0 });
   });
   after(async () => {
-    await stage?.close();
+    await testServer?.close();
     await redis.stop();
   });
-  const status = async () => (await callTool(stage.url, token, "whoami")).status;
+  const status = async () => (await callTool(testServer.url, token, "whoami")).status;
 
   test("goes on, though the clock was set ahead by more than the outage may last", async () => {
-    stage.clock.stepped = 600;
+    testServer.clock.stepped = 600;
     assert.equal(await status(), 200);
   });
 
   test("does not go on for longer, though the clock was set back", async () => {
-    stage.clock.ahead = 61;
-    stage.clock.stepped = -3_600;
+    testServer.clock.ahead = 61;
+    testServer.clock.stepped = -3_600;
     assert.equal(await status(), 503);
   });
 });
 
 test("a window of a limit does not begin anew, because the clock was set ahead", async () => {
-  const stage = await startStage();
+  const testServer = await startTestServer();
   // The first twentieth is counted in this process alone, and what comes after it together with the other replicas.
-  const { rateLimits } = stage.records;
+  const { rateLimits } = testServer.records;
   const { count } = rateLimits;
   let shared = 0;
   rateLimits.count = (limit, key) => {
@@ -58,35 +58,36 @@ test("a window of a limit does not begin anew, because the clock was set ahead",
   };
   const ask = async () => {
     const before = shared;
-    await fetch(`${stage.baseUrl}/token`, { method: "POST" });
+    await fetch(`${testServer.baseUrl}/token`, { method: "POST" });
     return shared > before;
   };
   try {
     await until("the twentieth is used up", ask, { everyMs: 0 });
-    stage.clock.stepped = 7_200;
+    testServer.clock.stepped = 7_200;
     assert.equal(await ask(), true);
-    stage.clock.ahead = 7_200;
+    testServer.clock.ahead = 7_200;
     assert.equal(await ask(), false, "time did pass");
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });
 
 test("discovery that failed is tried again a second later, though the clock was set back by an hour", async () => {
-  const stage = await startStage({ issuer: "http://localhost:1" });
+  const testServer = await startTestServer({ issuer: "http://localhost:1" });
   try {
     const failures = () =>
-      stage.log.filter(({ reason, issuer }) => reason === "discovery_failed" && issuer !== undefined).length;
-    const client = await register(stage.baseUrl);
-    const signIn = () => signInForTokens(stage.baseUrl, client).catch(() => {});
+      testServer.log.filter(({ reason, issuer }) => reason === "discovery_failed" && issuer !== undefined)
+        .length;
+    const client = await register(testServer.baseUrl);
+    const signIn = () => signInForTokens(testServer.baseUrl, client).catch(() => {});
     await signIn();
     const before = failures();
     assert.ok(before > 0);
-    stage.clock.stepped = -3_600;
-    stage.clock.ahead = 2;
+    testServer.clock.stepped = -3_600;
+    testServer.clock.ahead = 2;
     await signIn();
     assert.ok(failures() > before);
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 });

@@ -16,18 +16,18 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 for (const store of ["memory", "redis"] as const)
   describe(`connections, with ${store}`, { skip: store === "redis" && redis.skip }, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     let upstream: FaultyProxy;
     before(async () => {
       upstream = await startFaultyProxy();
-      stage = await startStage({
+      testServer = await startTestServer({
         throughProxy: upstream,
         ...(store === "redis" && redis.url !== undefined && { redisUrl: redis.url }),
         scopes: { "orders:read": { description: "See your orders", whenNeeded: true } },
@@ -37,28 +37,30 @@ for (const store of ["memory", "redis"] as const)
       });
     });
     after(async () => {
-      await stage.close();
+      await testServer.close();
       await upstream.close();
     });
 
     const isGood = async (accessToken: string) =>
-      (await callTool(stage.url, accessToken, "whoami")).status === 200;
+      (await callTool(testServer.url, accessToken, "whoami")).status === 200;
 
     test("end all: what is signed in just before the store knows of it ends, too", async () => {
-      const client = await register(stage.baseUrl, { client_name: "Late" });
-      await signInForTokens(stage.baseUrl, client, { login: "leaves" });
-      const other = await register(stage.baseUrl, { client_name: "Early" });
-      await signInForTokens(stage.baseUrl, other, { login: "leaves" });
+      const client = await register(testServer.baseUrl, { client_name: "Late" });
+      await signInForTokens(testServer.baseUrl, client, { login: "leaves" });
+      const other = await register(testServer.baseUrl, { client_name: "Early" });
+      await signInForTokens(testServer.baseUrl, other, { login: "leaves" });
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser, login: "leaves" });
-      const { records } = stage;
+      const page = await openConnections(testServer.baseUrl, { browser, login: "leaves" });
+      const { records } = testServer;
       const { replace } = records;
       const meanwhile: string[] = [];
       try {
         records.replace = async (...args) => {
           if (args[0] === "ended:count" && meanwhile.length === 0) {
             meanwhile.push("begun");
-            meanwhile[0] = (await signInForTokens(stage.baseUrl, client, { login: "leaves" })).access_token;
+            meanwhile[0] = (
+              await signInForTokens(testServer.baseUrl, client, { login: "leaves" })
+            ).access_token;
           }
           return await replace(...args);
         };
@@ -71,23 +73,23 @@ for (const store of ["memory", "redis"] as const)
 
     test("sign in, see who holds access and since when, end one: its tokens are dead, here and at the provider", async () => {
       const [claude, cursor] = await Promise.all([
-        register(stage.baseUrl, { client_name: "Claude Code" }),
-        register(stage.baseUrl, {
+        register(testServer.baseUrl, { client_name: "Claude Code" }),
+        register(testServer.baseUrl, {
           client_name: "Cursor",
           redirect_uris: ["http://127.0.0.1:33418/callback", "cursor://oauth"],
         }),
       ]);
-      const tokens = await signInForTokens(stage.baseUrl, claude);
-      const others = await signInForTokens(stage.baseUrl, cursor);
-      const bobs = await signInForTokens(stage.baseUrl, claude, { login: "bob" });
-      stage.clock.ahead += 3_000;
+      const tokens = await signInForTokens(testServer.baseUrl, claude);
+      const others = await signInForTokens(testServer.baseUrl, cursor);
+      const bobs = await signInForTokens(testServer.baseUrl, claude, { login: "bob" });
+      testServer.clock.ahead += 3_000;
       assert.equal(await isGood(tokens.access_token), true);
-      stage.clock.ahead += 12_600; // three hours and a half since that call, more than four since the sign-in
-      assert.equal((await refresh(stage.baseUrl, cursor, others.refresh_token)).status, 200);
+      testServer.clock.ahead += 12_600; // three hours and a half since that call, more than four since the sign-in
+      assert.equal((await refresh(testServer.baseUrl, cursor, others.refresh_token)).status, 200);
 
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser });
-      assert.equal(page.url.href, `${stage.baseUrl}/connections`);
+      const page = await openConnections(testServer.baseUrl, { browser });
+      assert.equal(page.url.href, `${testServer.baseUrl}/connections`);
       assert.match(textOf(page.body), /Signed in as Alice Example alice@example.com/);
       assert.deepEqual(
         entriesOn(page).map(({ name }) => name),
@@ -104,28 +106,31 @@ for (const store of ["memory", "redis"] as const)
       for (const { text } of entriesOn(page)) assert.doesNotMatch(text, /weather|checked/);
 
       const afterwards = await endEntry(browser, page, "Claude Code");
-      assert.equal(afterwards.url.href, `${stage.baseUrl}/connections`);
+      assert.equal(afterwards.url.href, `${testServer.baseUrl}/connections`);
       assert.match(textOf(afterwards.body), /Access ended: Claude Code/);
       assert.deepEqual(
         entriesOn(afterwards).map(({ name }) => name),
         ["Cursor"],
       );
       assert.doesNotMatch(
-        (await browser.get(`${stage.baseUrl}/connections`)).body,
+        (await browser.get(`${testServer.baseUrl}/connections`)).body,
         /Access ended/,
         "told once",
       );
 
       assert.equal(await isGood(tokens.access_token), false);
-      assert.equal((await refresh(stage.baseUrl, claude, tokens.refresh_token)).body.error, "invalid_grant");
-      assert.equal(await stage.grantOf(tokens.access_token), undefined);
-      stage.clock.ahead = 0;
-      assert.ok(await stage.grantOf(others.access_token), "the other client's is not touched");
+      assert.equal(
+        (await refresh(testServer.baseUrl, claude, tokens.refresh_token)).body.error,
+        "invalid_grant",
+      );
+      assert.equal(await testServer.grantOf(tokens.access_token), undefined);
+      testServer.clock.ahead = 0;
+      assert.ok(await testServer.grantOf(others.access_token), "the other client's is not touched");
       assert.equal(await isGood(bobs.access_token), true, "nor the other user's");
       await eventually("the provider was told to forget its refresh token", () =>
         upstream.seen.some(({ path }) => path.includes("revocation")),
       );
-      const ended = stage.log.find(
+      const ended = testServer.log.find(
         ({ audit, reason, subject }) =>
           audit === "grant_ended" && reason === "ended_by_user" && subject === "alice",
       );
@@ -136,7 +141,7 @@ for (const store of ["memory", "redis"] as const)
     test("the provider is asked for the person alone, and nothing of what it answers is kept", async () => {
       upstream.seen.length = 0;
       const browser = newBrowser();
-      const page = await browser.get(`${stage.baseUrl}/connections`);
+      const page = await browser.get(`${testServer.baseUrl}/connections`);
       await browser.submit(page, {}, { button: "Sign in" });
       const asked = browser.history
         .map(({ url }) => new URL(url))
@@ -152,30 +157,30 @@ for (const store of ["memory", "redis"] as const)
         given.push(String(body.access_token), String(body.id_token), String(body.refresh_token ?? ""));
         return body;
       };
-      await openConnections(stage.baseUrl);
+      await openConnections(testServer.baseUrl);
       upstream.rewrite = undefined;
       assert.equal(given.length, 3);
       assert.equal(given[2], "", "no refresh token was given");
-      assert.deepEqual(await recordsWith("grant:", stage), [], "and no grant made");
+      assert.deepEqual(await recordsWith("grant:", testServer), [], "and no grant made");
     });
 
-    async function recordsWith(prefix: string, { records }: Stage): Promise<string[]> {
+    async function recordsWith(prefix: string, { records }: TestServer): Promise<string[]> {
       const before = new Set<string>();
       for await (const key of records.keys(prefix)) before.add(key);
-      await openConnections(stage.baseUrl);
+      await openConnections(testServer.baseUrl);
       const fresh: string[] = [];
       for await (const key of records.keys(prefix)) if (!before.has(key)) fresh.push(key);
       return fresh;
     }
 
     test("one client on two computers is one entry, ended together or each by itself", async () => {
-      const laptop = await register(stage.baseUrl, { client_name: "Codex" });
-      const desktop = await register(stage.baseUrl, { client_name: "Codex" });
-      const one = await signInForTokens(stage.baseUrl, laptop, { login: "carol" });
-      stage.clock.ahead += 60;
-      const two = await signInForTokens(stage.baseUrl, desktop, { login: "carol" });
+      const laptop = await register(testServer.baseUrl, { client_name: "Codex" });
+      const desktop = await register(testServer.baseUrl, { client_name: "Codex" });
+      const one = await signInForTokens(testServer.baseUrl, laptop, { login: "carol" });
+      testServer.clock.ahead += 60;
+      const two = await signInForTokens(testServer.baseUrl, desktop, { login: "carol" });
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser, login: "carol" });
+      const page = await openConnections(testServer.baseUrl, { browser, login: "carol" });
       const [entry, ...more] = entriesOn(page);
       assert.deepEqual(more, []);
       assert.match(entry?.text ?? "", /2 sign-ins/);
@@ -187,19 +192,22 @@ for (const store of ["memory", "redis"] as const)
       const none = await endEntry(browser, rest, "Codex");
       assert.match(textOf(none.body), /No application may use Test server in your name/);
       assert.equal(await isGood(one.access_token), false);
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     });
 
     test("two clients of one name at two places are two entries, as are two with different people behind them", async () => {
       for (const redirectUri of ["http://127.0.0.1:33418/callback", "https://claude.example/callback"]) {
-        const client = await register(stage.baseUrl, { client_name: "Claude", redirect_uris: [redirectUri] });
-        await signInForTokens(stage.baseUrl, client, {
+        const client = await register(testServer.baseUrl, {
+          client_name: "Claude",
+          redirect_uris: [redirectUri],
+        });
+        await signInForTokens(testServer.baseUrl, client, {
           login: "dora",
           browser: newBrowser(redirectUri),
           parameters: { redirect_uri: redirectUri },
         }).catch(() => {}); // the second code is redeemed with the other redirect URI; the grant is there
       }
-      const page = await openConnections(stage.baseUrl, { login: "dora" });
+      const page = await openConnections(testServer.baseUrl, { login: "dora" });
       const texts = entriesOn(page).map(({ text }) => text);
       assert.equal(texts.length, 2);
       assert.ok(texts.some((text) => text.includes("claude.example")));
@@ -211,10 +219,10 @@ for (const store of ["memory", "redis"] as const)
         ["Plain", {}],
         ["Orders", everything],
       ] as const) {
-        const client = await register(stage.baseUrl, { client_name });
-        await signInForTokens(stage.baseUrl, client, { login: "gina", ...how });
+        const client = await register(testServer.baseUrl, { client_name });
+        await signInForTokens(testServer.baseUrl, client, { login: "gina", ...how });
       }
-      const page = await openConnections(stage.baseUrl, { login: "gina" });
+      const page = await openConnections(testServer.baseUrl, { login: "gina" });
       const texts = new Map(entriesOn(page).map(({ name, text }) => [name, text]));
       assert.match(texts.get("Orders") ?? "", /May also: See your orders/);
       assert.doesNotMatch(texts.get("Plain") ?? "", /May also/);
@@ -228,12 +236,12 @@ for (const store of ["memory", "redis"] as const)
       const tokens = [];
       for (const client_name of ["One", "Two", "Three"])
         tokens.push(
-          await signInForTokens(stage.baseUrl, await register(stage.baseUrl, { client_name }), {
+          await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl, { client_name }), {
             login: "emil",
           }),
         );
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser, login: "emil" });
+      const page = await openConnections(testServer.baseUrl, { browser, login: "emil" });
       assert.match(page.body, /<details class="all"><summary>End the access of all of them/);
       const afterwards = await browser.submit(page, {}, { button: "End all access" });
       assert.deepEqual(entriesOn(afterwards), []);
@@ -242,38 +250,38 @@ for (const store of ["memory", "redis"] as const)
     });
 
     test("a client whose access was ended does not come back unasked, on no browser", async () => {
-      const client = await register(stage.baseUrl, { client_name: "Persistent" });
+      const client = await register(testServer.baseUrl, { client_name: "Persistent" });
       const browser = newBrowser();
       async function approveForGood() {
-        const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+        const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
         assert.match(consent.body, /Allow access\?/);
         const next = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
         const end = next.redirectedTo ? next : await browser.submit(next, { login: "frida" });
         assert.equal(
-          (await redeem(stage.baseUrl, client, end.redirectedTo?.searchParams.get("code") ?? "")).status,
+          (await redeem(testServer.baseUrl, client, end.redirectedTo?.searchParams.get("code") ?? "")).status,
           200,
         );
       }
       await approveForGood();
-      assert.ok((await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo, "remembered");
+      assert.ok((await browser.get(authorizeUrl(testServer.baseUrl, client))).redirectedTo, "remembered");
       const elsewhere = newBrowser();
       await endEntry(
         elsewhere,
-        await openConnections(stage.baseUrl, { browser: elsewhere, login: "frida" }),
+        await openConnections(testServer.baseUrl, { browser: elsewhere, login: "frida" }),
         "Persistent",
       );
-      stage.clock.ahead += 1;
+      testServer.clock.ahead += 1;
       await approveForGood();
       assert.ok(
-        (await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo,
+        (await browser.get(authorizeUrl(testServer.baseUrl, client))).redirectedTo,
         "a new approval counts",
       );
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     });
 
     test("somebody else: the provider asks who, and the page is theirs then", async () => {
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser });
+      const page = await openConnections(testServer.baseUrl, { browser });
       const login = await browser.submit(
         page,
         { another: "yes" },
@@ -285,52 +293,52 @@ for (const store of ["memory", "redis"] as const)
     });
 
     test("signing out ends the session, not the access; so does /logout", async () => {
-      const client = await register(stage.baseUrl);
-      const { access_token } = await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      const { access_token } = await signInForTokens(testServer.baseUrl, client);
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser });
-      const cookie = browser.cookieHeader(stage.baseUrl);
+      const page = await openConnections(testServer.baseUrl, { browser });
+      const cookie = browser.cookieHeader(testServer.baseUrl);
       const out = await browser.submit(page, {}, { button: "Sign out" });
       assert.match(textOf(out.body), /You may still be signed in at/);
-      assert.match(out.body, new RegExp(`href="${stage.baseUrl}/logout"`));
-      const kept = await fetch(`${stage.baseUrl}/connections`, { headers: { cookie } });
+      assert.match(out.body, new RegExp(`href="${testServer.baseUrl}/logout"`));
+      const kept = await fetch(`${testServer.baseUrl}/connections`, { headers: { cookie } });
       assert.doesNotMatch(await kept.text(), /Signed in as/, "a copy of the cookie opens nothing");
       assert.equal(await isGood(access_token), true);
 
-      const again = await openConnections(stage.baseUrl, { browser });
+      const again = await openConnections(testServer.baseUrl, { browser });
       assert.match(again.body, /Signed in as/);
-      const copy = browser.cookieHeader(stage.baseUrl);
-      await browser.submit(await browser.get(`${stage.baseUrl}/logout`), {}, { button: "Sign out" });
-      const after = await fetch(`${stage.baseUrl}/connections`, { headers: { cookie: copy } });
+      const copy = browser.cookieHeader(testServer.baseUrl);
+      await browser.submit(await browser.get(`${testServer.baseUrl}/logout`), {}, { button: "Sign out" });
+      const after = await fetch(`${testServer.baseUrl}/connections`, { headers: { cookie: copy } });
       assert.doesNotMatch(await after.text(), /Signed in as/);
     });
 
     test("a session lasts a quarter of an hour, however much it is used", async () => {
       const browser = newBrowser();
-      await openConnections(stage.baseUrl, { browser });
-      stage.clock.ahead = 890;
-      assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /Signed in as/);
-      stage.clock.ahead = 901;
-      const over = await browser.get(`${stage.baseUrl}/connections`);
+      await openConnections(testServer.baseUrl, { browser });
+      testServer.clock.ahead = 890;
+      assert.match((await browser.get(`${testServer.baseUrl}/connections`)).body, /Signed in as/);
+      testServer.clock.ahead = 901;
+      const over = await browser.get(`${testServer.baseUrl}/connections`);
       assert.equal(over.status, 200);
       assert.doesNotMatch(over.body, /Signed in as/);
-      stage.clock.ahead = 0;
+      testServer.clock.ahead = 0;
     });
 
     test("signing out at the provider ends the session here", async () => {
       const browser = newBrowser();
-      await openConnections(stage.baseUrl, { browser });
+      await openConnections(testServer.baseUrl, { browser });
       const others = newBrowser();
-      await openConnections(stage.baseUrl, { browser: others });
-      const discovery = await fetch(`${stage.identityProvider.issuer}/.well-known/openid-configuration`);
+      await openConnections(testServer.baseUrl, { browser: others });
+      const discovery = await fetch(`${testServer.identityProvider.issuer}/.well-known/openid-configuration`);
       const { end_session_endpoint } = (await discovery.json()) as { end_session_endpoint: string };
       await browser.submit(await browser.get(end_session_endpoint), { logout: "yes" });
       await eventually("the provider reported it", () =>
-        stage.log.some(({ reason }) => reason === "backchannel_logout"),
+        testServer.log.some(({ reason }) => reason === "backchannel_logout"),
       );
-      assert.doesNotMatch((await browser.get(`${stage.baseUrl}/connections`)).body, /Signed in as/);
+      assert.doesNotMatch((await browser.get(`${testServer.baseUrl}/connections`)).body, /Signed in as/);
       assert.match(
-        (await others.get(`${stage.baseUrl}/connections`)).body,
+        (await others.get(`${testServer.baseUrl}/connections`)).body,
         /Signed in as/,
         "another login session",
       );
@@ -338,7 +346,7 @@ for (const store of ["memory", "redis"] as const)
 
     test("the provider says no, or is away: the page says what to do", async () => {
       const browser = newBrowser();
-      const page = await browser.get(`${stage.baseUrl}/connections`);
+      const page = await browser.get(`${testServer.baseUrl}/connections`);
       const login = await browser.submit(page, {}, { button: "Sign in" });
       upstream.fault = "500";
       const away = await browser.submit(login, { login: "alice" });
@@ -351,9 +359,9 @@ for (const store of ["memory", "redis"] as const)
       upstream.answer = undefined;
       assert.equal(refused.status, 400);
       assert.match(refused.body, /&lt;b&gt;gone/);
-      assert.match(refused.body, new RegExp(`<a href="${stage.baseUrl}/connections">Try again`));
+      assert.match(refused.body, new RegExp(`<a href="${testServer.baseUrl}/connections">Try again`));
       assert.ok(
-        stage.log.some(({ audit, decision }) => audit === "connections_sign_in" && decision === "deny"),
+        testServer.log.some(({ audit, decision }) => audit === "connections_sign_in" && decision === "deny"),
       );
     });
   });
@@ -361,18 +369,18 @@ for (const store of ["memory", "redis"] as const)
 describe("whom the operator turns away", () => {
   test("sees and ends what they allowed before", async () => {
     const environment = { ALLOWED_EMAIL_DOMAINS: "example.com" };
-    const stage = await startStage({ environment });
+    const testServer = await startTestServer({ environment });
     try {
-      const client = await register(stage.baseUrl);
-      await signInForTokens(stage.baseUrl, client, { login: "bob" });
-      stage.identityProvider.changeUser("bob", { email: "bob@elsewhere.example" });
-      await assert.rejects(signInForTokens(stage.baseUrl, client, { login: "bob" }), /sign-in is stuck/);
+      const client = await register(testServer.baseUrl);
+      await signInForTokens(testServer.baseUrl, client, { login: "bob" });
+      testServer.identityProvider.changeUser("bob", { email: "bob@elsewhere.example" });
+      await assert.rejects(signInForTokens(testServer.baseUrl, client, { login: "bob" }), /sign-in is stuck/);
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser, login: "bob" });
+      const page = await openConnections(testServer.baseUrl, { browser, login: "bob" });
       assert.equal(entriesOn(page).length, 1);
       assert.deepEqual(entriesOn(await endEntry(browser, page, "Test client")), []);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
@@ -380,10 +388,12 @@ describe("whom the operator turns away", () => {
 describe("who looks at their connections", () => {
   test("is no step on the way of a client, and is in the audit log", async () => {
     const lines: Array<Record<string, unknown>> = [];
-    const stage = await startStage({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
+    const testServer = await startTestServer({
+      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+    });
     try {
-      await openConnections(stage.baseUrl);
-      const metrics = await (await fetch(`${stage.baseUrl}/metrics`)).text();
+      await openConnections(testServer.baseUrl);
+      const metrics = await (await fetch(`${testServer.baseUrl}/metrics`)).text();
       assert.match(metrics, /^mcp_sign_in_steps_total\{step="login",outcome="ok",reason=""\} 0$/m);
       assert.match(metrics, /^mcp_decisions_total\{event="connections_sign_in",decision="allow"/m);
       assert.deepEqual(
@@ -391,20 +401,20 @@ describe("who looks at their connections", () => {
         [["connections_sign_in", "allow", "alice"]],
       );
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("behind a path, with a proxy that strips it", async () => {
-    const stage = await startStage({ basePath: "/tools", stripsBasePath: true });
+    const testServer = await startTestServer({ basePath: "/tools", stripsBasePath: true });
     try {
-      await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+      await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
       const browser = newBrowser();
-      const page = await openConnections(stage.baseUrl, { browser });
-      assert.equal(page.url.href, `${stage.baseUrl}/connections`);
+      const page = await openConnections(testServer.baseUrl, { browser });
+      assert.equal(page.url.href, `${testServer.baseUrl}/connections`);
       assert.deepEqual(entriesOn(await endEntry(browser, page, "Test client")), []);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });

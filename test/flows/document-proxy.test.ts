@@ -18,7 +18,12 @@ import {
   VERIFIER,
 } from "../support/oauth-client.ts";
 import { startServerProcess } from "../support/server-process.ts";
-import { SECRET_KEY, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import {
+  SECRET_KEY,
+  startTestServer,
+  type TestServer,
+  type TestServerOptions,
+} from "../support/test-server.ts";
 
 const PROBE = "https://claude.example.com/known.json";
 
@@ -47,12 +52,12 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
     client_name: "Document client",
     redirect_uris: [REDIRECT_URI],
   });
-  async function withStage(options: StageOptions, story: (stage: Stage) => Promise<void>) {
-    const stage = await startStage(options);
+  async function withStage(options: TestServerOptions, story: (testServer: TestServer) => Promise<void>) {
+    const testServer = await startTestServer(options);
     try {
-      await story(stage);
+      await story(testServer);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   }
   /** The network of a test: the site's certificate is trusted, its port allowed, and no name can be looked up here. */
@@ -61,7 +66,7 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
   const environment = () => ({ CLIENT_ID_METADATA_PROXY: proxy.url.href });
 
   test("a client signs in whose document and keys come through the proxy", () =>
-    withStage({ safeFetch: cutOff, environment: environment() }, async (stage) => {
+    withStage({ safeFetch: cutOff, environment: environment() }, async (testServer) => {
       const { privateKey, publicKey } = await generateKeyPair("ES256");
       const client = {
         ...described("/client.json"),
@@ -70,16 +75,16 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
       };
       const keys = { keys: [{ ...(await exportJWK(publicKey)), kid: "1", alg: "ES256" }] };
       publish({ "/client.json": client, "/keys.json": keys });
-      const code = (await authorize(stage.baseUrl, client)).get("code") ?? "";
+      const code = (await authorize(testServer.baseUrl, client)).get("code") ?? "";
       const client_assertion = await new SignJWT({ jti: "once" })
         .setProtectedHeader({ alg: "ES256", kid: "1" })
         .setIssuer(client.client_id)
         .setSubject(client.client_id)
-        .setAudience(stage.baseUrl)
+        .setAudience(testServer.baseUrl)
         .setIssuedAt()
         .setExpirationTime("2m")
         .sign(privateKey);
-      const { status } = await postForm(`${stage.baseUrl}/token`, {
+      const { status } = await postForm(`${testServer.baseUrl}/token`, {
         grant_type: "authorization_code",
         code,
         code_verifier: VERIFIER,
@@ -100,15 +105,15 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
 
   test("a literal address inside, or a name of one, is refused, and the proxy is not asked", () =>
     // As production fetches.
-    withStage({ environment: environment() }, async (stage) => {
+    withStage({ environment: environment() }, async (testServer) => {
       for (const host of ["127.0.0.1", "169.254.169.254", "[fd00::1]", "metadata.google.internal", "redis"]) {
         const page = await newBrowser().get(
-          authorizeUrl(stage.baseUrl, { client_id: `https://${host}/client.json` }),
+          authorizeUrl(testServer.baseUrl, { client_id: `https://${host}/client.json` }),
         );
         assert.equal(page.status, 400, host);
         assert.match(page.body, /its host cannot be reached on the public internet/);
         assert.ok(
-          stage.log.some(
+          testServer.log.some(
             ({ reason, clientId }) => reason === "address_refused" && clientId?.toString().includes(host),
           ),
         );
@@ -120,10 +125,10 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
     const variables = { HTTPS_PROXY: proxy.url.href, https_proxy: proxy.url.href, ALL_PROXY: proxy.url.href };
     Object.assign(process.env, variables, { NODE_USE_ENV_PROXY: "1" });
     try {
-      await withStage({ safeFetch: (options) => fetchFrom(site.ca, options) }, async (stage) => {
+      await withStage({ safeFetch: (options) => fetchFrom(site.ca, options) }, async (testServer) => {
         publish({ "/client.json": described("/client.json") });
-        const code = (await authorize(stage.baseUrl, described("/client.json"))).get("code");
-        assert.equal((await redeem(stage.baseUrl, described("/client.json"), code)).status, 200);
+        const code = (await authorize(testServer.baseUrl, described("/client.json"))).get("code");
+        assert.equal((await redeem(testServer.baseUrl, described("/client.json"), code)).status, 200);
       });
     } finally {
       for (const name of [...Object.keys(variables), "NODE_USE_ENV_PROXY"]) delete process.env[name];

@@ -10,11 +10,11 @@ import type { SafeFetchOptions } from "../../src/clients/metadata-documents/safe
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { authorizeUrl, getJson, newBrowser, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("clients' metadata documents", () => {
   let site: Site;
-  let stage: Stage;
+  let testServer: TestServer;
   let reach: LiveDocumentReach;
   let seconds = 0;
   /** No way to the internet. */
@@ -42,12 +42,12 @@ describe("clients' metadata documents", () => {
       log: pino({ base: null }, { write: (line: string) => void said.push(JSON.parse(line)) }),
       retrySeconds: 0.02,
     });
-    stage = await startStage({ safeFetch, documentReach: reach });
+    testServer = await startTestServer({ safeFetch, documentReach: reach });
     reach.start();
   });
   after(async () => {
     reach.close();
-    await stage.close();
+    await testServer.close();
     await site.close();
   });
   beforeEach(async () => {
@@ -56,14 +56,14 @@ describe("clients' metadata documents", () => {
   });
 
   const offered = async () => {
-    const metadata = await getJson(`${stage.baseUrl}/.well-known/oauth-authorization-server`);
+    const metadata = await getJson(`${testServer.baseUrl}/.well-known/oauth-authorization-server`);
     assert.equal(
       metadata.token_endpoint_auth_methods_supported.includes("private_key_jwt"),
       metadata.client_id_metadata_document_supported === true,
     );
     return metadata.client_id_metadata_document_supported === true;
   };
-  const signInPage = (client_id: string) => newBrowser().get(authorizeUrl(stage.baseUrl, { client_id }));
+  const signInPage = (client_id: string) => newBrowser().get(authorizeUrl(testServer.baseUrl, { client_id }));
   const isBack = () => eventually("documents are offered", offered);
 
   test("without a way to the internet none are offered, the log says so once, and who registers signs in", async () => {
@@ -74,7 +74,7 @@ describe("clients' metadata documents", () => {
       ["documents_not_reachable"],
     );
     assert.match(String(said[0]?.cause), /ENOTFOUND/);
-    await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
   });
 
   test("who brings one nevertheless reads that this server has no way there, and what its operator does", async () => {

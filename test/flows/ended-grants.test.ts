@@ -21,18 +21,18 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("a grant that ended", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
   before(async () => {
     upstream = await startFaultyProxy();
-    stage = await startStage({
+    testServer = await startTestServer({
       throughProxy: upstream,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
-      character: { accessTokenSeconds: 300 },
+      providerProfile: { accessTokenSeconds: 300 },
       environment: {
         MAX_GRANTS_PER_USER_AND_CLIENT: "2",
         REFRESH_GRACE_SECONDS: "1",
@@ -42,11 +42,11 @@ describe("a grant that ended", () => {
   });
   beforeEach(async () => {
     upstream.seen.length = 0;
-    stage.log.length = 0;
-    client = await register(stage.baseUrl);
+    testServer.log.length = 0;
+    client = await register(testServer.baseUrl);
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await upstream.close();
   });
 
@@ -58,35 +58,35 @@ describe("a grant that ended", () => {
 
   /** What is told is told at once, so a moment after the end is enough. */
   async function neverRevoked(): Promise<void> {
-    await eventually("a grant has ended", () => stage.log.some(({ audit }) => audit === "grant_ended"));
+    await eventually("a grant has ended", () => testServer.log.some(({ audit }) => audit === "grant_ended"));
     await delay(100);
     assert.equal(revocations(), 0);
   }
 
   test("because its client revoked it: the provider is told", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
-    await revoke(stage.baseUrl, client, access_token);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
+    await revoke(testServer.baseUrl, client, access_token);
     await untilRevoked(1);
   });
 
   test("by a code that came twice: the provider is not told", async () => {
-    const code = (await authorize(stage.baseUrl, client)).get("code");
-    await redeem(stage.baseUrl, client, code);
-    assert.equal((await redeem(stage.baseUrl, client, code)).status, 400);
+    const code = (await authorize(testServer.baseUrl, client)).get("code");
+    await redeem(testServer.baseUrl, client, code);
+    assert.equal((await redeem(testServer.baseUrl, client, code)).status, 400);
     await neverRevoked();
   });
 
   test("by a refresh token that was used again: the provider is not told", async () => {
-    const { refresh_token } = await signInForTokens(stage.baseUrl, client);
-    await refresh(stage.baseUrl, client, refresh_token);
-    stage.clock.ahead += 2;
-    assert.equal((await refresh(stage.baseUrl, client, refresh_token)).status, 400);
+    const { refresh_token } = await signInForTokens(testServer.baseUrl, client);
+    await refresh(testServer.baseUrl, client, refresh_token);
+    testServer.clock.ahead += 2;
+    assert.equal((await refresh(testServer.baseUrl, client, refresh_token)).status, 400);
     await neverRevoked();
   });
 
   test("with its client's registration: the provider is told", async () => {
-    await signInForTokens(stage.baseUrl, client);
-    await signInForTokens(stage.baseUrl, client, { login: "bob" });
+    await signInForTokens(testServer.baseUrl, client);
+    await signInForTokens(testServer.baseUrl, client, { login: "bob" });
     const removed = await fetch(String(client.registration_client_uri), {
       method: "DELETE",
       headers: { authorization: `Bearer ${client.registration_access_token}` },
@@ -96,16 +96,16 @@ describe("a grant that ended", () => {
   });
 
   test("because its user has too many: the provider is not told", async () => {
-    for (let i = 0; i < 3; i++) await signInForTokens(stage.baseUrl, client);
+    for (let i = 0; i < 3; i++) await signInForTokens(testServer.baseUrl, client);
     await neverRevoked();
   });
 
   test("because the user signed out at the provider: it is told nothing", async () => {
     const browser = newBrowser();
-    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
-    await redeem(stage.baseUrl, client, callback.searchParams.get("code"));
+    const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
+    await redeem(testServer.baseUrl, client, callback.searchParams.get("code"));
     const { end_session_endpoint } = await getJson(
-      `${stage.identityProvider.issuer}/.well-known/openid-configuration`,
+      `${testServer.identityProvider.issuer}/.well-known/openid-configuration`,
     );
     await browser.submit(await browser.get(end_session_endpoint), { logout: "yes" });
     await neverRevoked();
@@ -114,18 +114,18 @@ describe("a grant that ended", () => {
   test("in a crowd, while the provider hangs: who revokes one does not wait for the others", async () => {
     upstream.hangsAtRevocation = true;
     const logins = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
-    for (const login of logins) await signInForTokens(stage.baseUrl, client, { login });
-    const other = await register(stage.baseUrl);
-    const { access_token } = await signInForTokens(stage.baseUrl, other);
+    for (const login of logins) await signInForTokens(testServer.baseUrl, client, { login });
+    const other = await register(testServer.baseUrl);
+    const { access_token } = await signInForTokens(testServer.baseUrl, other);
     const removed = await fetch(String(client.registration_client_uri), {
       method: "DELETE",
       headers: { authorization: `Bearer ${client.registration_access_token}` },
     });
     assert.equal(removed.status, 204);
     const began = performance.now();
-    assert.equal((await revoke(stage.baseUrl, other, access_token)).status, 200);
+    assert.equal((await revoke(testServer.baseUrl, other, access_token)).status, 200);
     assert.ok(performance.now() - began < 4_000);
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     upstream.hangsAtRevocation = false;
     upstream.dropUnanswered();
   });

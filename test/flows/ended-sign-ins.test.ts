@@ -16,17 +16,17 @@ import {
 } from "../support/oauth-client.ts";
 import type { Sign } from "../support/provider-key.ts";
 import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("a sign-out while a sign-in is under way", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
   let sign: Sign;
   let report: ReportingStage["report"];
   let close: ReportingStage["close"];
   before(async () => {
-    ({ stage, upstream, client, sign, report, close } = await startReportingStage());
+    ({ testServer, upstream, client, sign, report, close } = await startReportingStage());
   });
   afterEach(() => {
     upstream.rewrite = undefined;
@@ -41,11 +41,11 @@ describe("a sign-out while a sign-in is under way", () => {
       const { sid: _, ...claims } = decodeJwt(String(body.id_token));
       return { ...body, id_token: await sign({ ...claims, ...says }) };
     };
-    const callbackUrl = `${stage.baseUrl}/auth/callback`;
+    const callbackUrl = `${testServer.baseUrl}/auth/callback`;
     const browser = new Browser({
       stopAt: ({ href }) => [REDIRECT_URI, callbackUrl].some((stop) => href.startsWith(stop)),
     });
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     const page = await browser.submit(consent, {}, { button: "approve" });
     const { redirectedTo } = await browser.submit(page, { login });
     assert.ok(redirectedTo);
@@ -78,23 +78,23 @@ describe("a sign-out while a sign-in is under way", () => {
     await report({ sub: "again" });
     assert.equal(await finish(), "access_denied");
     assert.ok(
-      stage.log.some(({ reason, path }) => reason === "ended_meanwhile" && path === "/auth/callback"),
+      testServer.log.some(({ reason, path }) => reason === "ended_meanwhile" && path === "/auth/callback"),
     );
     assert.equal(await (await begin("again", {}))(), "code");
   });
 
   test("begun while its client is being removed: its code is worth nothing", async () => {
-    const removed = await register(stage.baseUrl);
+    const removed = await register(testServer.baseUrl);
     const browser = new Browser({ stopAt: ({ href }) => href.startsWith(REDIRECT_URI) });
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, removed));
-    const { rewrite, delete: remove } = stage.records;
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, removed));
+    const { rewrite, delete: remove } = testServer.records;
     const key = `client:${removed.client_id}`;
     const [marked, deleting] = [held(), held()];
-    stage.records.rewrite = async (at, ...rest) => {
+    testServer.records.rewrite = async (at, ...rest) => {
       if (at === key) await marked.wait();
       return rewrite(at, ...rest);
     };
-    stage.records.delete = async (at) => {
+    testServer.records.delete = async (at) => {
       if (at === key) await deleting.wait();
       return remove(at);
     };
@@ -109,12 +109,12 @@ describe("a sign-out while a sign-in is under way", () => {
       await deleting.reached; // what it had has ended
       const { redirectedTo } = await browser.submit(login, { login: "between" });
       const code = redirectedTo?.searchParams.get("code") ?? "";
-      assert.equal((await redeem(stage.baseUrl, removed, code)).body.error, "invalid_client");
+      assert.equal((await redeem(testServer.baseUrl, removed, code)).body.error, "invalid_client");
       deleting.letGo();
       assert.equal((await removal).status, 204);
-      assert.equal((await redeem(stage.baseUrl, removed, code)).body.error, "invalid_client");
+      assert.equal((await redeem(testServer.baseUrl, removed, code)).body.error, "invalid_client");
     } finally {
-      Object.assign(stage.records, { rewrite, delete: remove });
+      Object.assign(testServer.records, { rewrite, delete: remove });
       for (const each of [marked, deleting]) each.letGo();
     }
   });
@@ -126,9 +126,9 @@ describe("a sign-out while a sign-in is under way", () => {
         const { sid: _, ...claims } = decodeJwt(String(body.id_token));
         return { ...body, id_token: await sign({ ...claims, ...(sid !== undefined && { sid }) }) };
       };
-      const callbackUrl = `${stage.baseUrl}/auth/callback`;
+      const callbackUrl = `${testServer.baseUrl}/auth/callback`;
       const browser = new Browser({ stopAt: ({ href }) => href.startsWith(callbackUrl) });
-      const page = await browser.get(`${stage.baseUrl}/connections`);
+      const page = await browser.get(`${testServer.baseUrl}/connections`);
       const form = await browser.submit(page, {}, { button: "Sign in" });
       const { redirectedTo } = await browser.submit(form, { login });
       return { browser, finish: () => browser.get(redirectedTo ?? "") };
@@ -145,29 +145,29 @@ describe("a sign-out while a sign-in is under way", () => {
         const answer = await finish();
         assert.equal(answer.status, 403);
         assert.match(answer.body, /signed out while this sign-in was under way/);
-        assert.ok(!(await browser.get(`${stage.baseUrl}/connections`)).body.includes(login));
+        assert.ok(!(await browser.get(`${testServer.baseUrl}/connections`)).body.includes(login));
       });
 
     test("of another session of that user: opens one", async () => {
       const { browser, finish } = await beginForConnections("stays", "s2");
       await report({ sub: "stays", sid: "s1" });
       await finish();
-      assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /stays/);
+      assert.match((await browser.get(`${testServer.baseUrl}/connections`)).body, /stays/);
     });
   });
 });
 
 test("who ends a client's access while its sign-in is being finished is asked again, although they ticked not to be", async () => {
-  const stage = await startStage({ environment: { CONSENT: "remember" } });
-  const { get } = stage.records;
+  const testServer = await startTestServer({ environment: { CONSENT: "remember" } });
+  const { get } = testServer.records;
   const checked = held();
   try {
-    const client = await register(stage.baseUrl, { client_name: "Quick" });
+    const client = await register(testServer.baseUrl, { client_name: "Quick" });
     const browser = newBrowser();
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
     let isFirst = true;
-    stage.records.get = async (key) => {
+    testServer.records.get = async (key) => {
       const found = await get(key);
       if (key !== "ended:count" || !isFirst) return found;
       isFirst = false;
@@ -177,17 +177,17 @@ test("who ends a client's access while its sign-in is being finished is asked ag
     const finished = browser.submit(login, { login: "alice" });
     await checked.reached; // the grant is there, and nothing that ends it was seen
     const elsewhere = newBrowser();
-    await endEntry(elsewhere, await openConnections(stage.baseUrl, { browser: elsewhere }), "Quick");
-    stage.clock.ahead += 1;
+    await endEntry(elsewhere, await openConnections(testServer.baseUrl, { browser: elsewhere }), "Quick");
+    testServer.clock.ahead += 1;
     checked.letGo();
     const code = (await finished).redirectedTo?.searchParams.get("code") ?? "";
-    assert.equal((await redeem(stage.baseUrl, client, code)).body.error, "invalid_grant");
-    const next = await browser.get(authorizeUrl(stage.baseUrl, client));
+    assert.equal((await redeem(testServer.baseUrl, client, code)).body.error, "invalid_grant");
+    const next = await browser.get(authorizeUrl(testServer.baseUrl, client));
     assert.match(next.body, /Allow access\?/);
   } finally {
-    stage.records.get = get;
+    testServer.records.get = get;
     checked.letGo();
-    await stage.close();
+    await testServer.close();
   }
 });
 

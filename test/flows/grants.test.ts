@@ -17,51 +17,52 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { SECRET_KEY, startStage } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 describe("grants", () => {
   test("the oldest ends first, per client and per user", async () => {
-    const stage = await startStage({
+    const testServer = await startTestServer({
       environment: { MAX_GRANTS_PER_USER: "4", MAX_GRANTS_PER_USER_AND_CLIENT: "3" },
     });
     try {
-      const [one, other] = [await register(stage.baseUrl), await register(stage.baseUrl)];
+      const [one, other] = [await register(testServer.baseUrl), await register(testServer.baseUrl)];
       const grants = [];
       for (const client of [one, one, one, one, other, other]) {
-        stage.clock.ahead += 1;
-        grants.push((await signInForTokens(stage.baseUrl, client)).access_token);
+        testServer.clock.ahead += 1;
+        grants.push((await signInForTokens(testServer.baseUrl, client)).access_token);
       }
-      const bob = await signInForTokens(stage.baseUrl, one, { login: "bob" });
+      const bob = await signInForTokens(testServer.baseUrl, one, { login: "bob" });
       const alive = [];
-      for (const token of grants) alive.push((await callTool(stage.url, token, "whoami")).status === 200);
+      for (const token of grants)
+        alive.push((await callTool(testServer.url, token, "whoami")).status === 200);
       assert.deepEqual(alive, [false, false, true, true, true, true]);
-      assert.equal((await callTool(stage.url, bob.access_token, "whoami")).status, 200);
+      assert.equal((await callTool(testServer.url, bob.access_token, "whoami")).status, 200);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("an unused one ends, and a used one ends in the end", async () => {
-    const stage = await startStage({
+    const testServer = await startTestServer({
       environment: { GRANT_IDLE_SECONDS: "1000", GRANT_SECONDS: "2500", ACCESS_TOKEN_SECONDS: "600" },
-      character: { accessTokenSeconds: 100_000 },
+      providerProfile: { accessTokenSeconds: 100_000 },
     });
     try {
-      const client = await register(stage.baseUrl);
-      let { refresh_token } = await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      let { refresh_token } = await signInForTokens(testServer.baseUrl, client);
       for (let i = 0; i < 3; i++) {
-        stage.clock.ahead += 800;
-        const answer = await refresh(stage.baseUrl, client, refresh_token);
+        testServer.clock.ahead += 800;
+        const answer = await refresh(testServer.baseUrl, client, refresh_token);
         assert.equal(answer.status, 200);
         refresh_token = answer.body.refresh_token;
       }
-      stage.clock.ahead += 200;
-      assert.equal((await refresh(stage.baseUrl, client, refresh_token)).body.error, "invalid_grant");
+      testServer.clock.ahead += 200;
+      assert.equal((await refresh(testServer.baseUrl, client, refresh_token)).body.error, "invalid_grant");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
@@ -69,29 +70,29 @@ describe("grants", () => {
     const NEW_KEY = "another-test-secret-key-with-more-than-32-bytes";
     const REDIS_KEY_PREFIX = `rotation-${Date.now()}`;
     const withKeys = (SECRET_KEYS: string) =>
-      startStage({
+      startTestServer({
         ...(redis.url && { redisUrl: redis.url }),
         environment: { SECRET_KEY: SECRET_KEYS, REDIS_KEY_PREFIX },
       });
 
-    let stage = await withKeys(SECRET_KEY);
-    const client = await register(stage.baseUrl);
-    const tokens = await signInForTokens(stage.baseUrl, client);
-    await stage.close();
+    let testServer = await withKeys(SECRET_KEY);
+    const client = await register(testServer.baseUrl);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    await testServer.close();
 
-    stage = await withKeys(`${NEW_KEY},${SECRET_KEY}`);
+    testServer = await withKeys(`${NEW_KEY},${SECRET_KEY}`);
     // The stage's address, and with it the resource, differs from run to run; the records are what is asked about.
-    assert.ok(await stage.grantOf(tokens.access_token), "the old key still opens");
-    await stage.reencrypt();
-    await stage.close();
+    assert.ok(await testServer.grantOf(tokens.access_token), "the old key still opens");
+    await testServer.reencrypt();
+    await testServer.close();
 
-    stage = await withKeys(NEW_KEY);
-    assert.ok(await stage.grantOf(tokens.access_token), "re-encrypted, the new key alone opens");
-    await stage.close();
+    testServer = await withKeys(NEW_KEY);
+    assert.ok(await testServer.grantOf(tokens.access_token), "re-encrypted, the new key alone opens");
+    await testServer.close();
 
-    stage = await withKeys(SECRET_KEY);
-    assert.equal(await stage.grantOf(tokens.access_token), undefined, "the old key alone does not");
-    await stage.close();
+    testServer = await withKeys(SECRET_KEY);
+    assert.equal(await testServer.grantOf(tokens.access_token), undefined, "the old key alone does not");
+    await testServer.close();
   });
 });
 
@@ -104,28 +105,28 @@ describe("a tool that acts with the user's own upstream token", () => {
 
   test("gets a fresh one, renewed once, and an ended sign-in is a tool error", async () => {
     const upstream = await startFaultyProxy();
-    const stage = await startStage({
+    const testServer = await startTestServer({
       throughProxy: upstream,
       tools: [spy],
-      character: { accessTokenSeconds: 600 },
+      providerProfile: { accessTokenSeconds: 600 },
       environment: { ACCESS_TOKEN_SECONDS: "86400" },
     });
     try {
-      const client = await register(stage.baseUrl);
-      const { access_token } = await signInForTokens(stage.baseUrl, client);
-      const ask = async () => (await callTool(stage.url, access_token, "upstream_token")).body.result;
+      const client = await register(testServer.baseUrl);
+      const { access_token } = await signInForTokens(testServer.baseUrl, client);
+      const ask = async () => (await callTool(testServer.url, access_token, "upstream_token")).body.result;
       const first = (await ask()).content[0].text;
       assert.equal(first.split(".").length, 3, "a JWT of the provider");
       assert.equal((await ask()).content[0].text, first);
-      stage.clock.ahead += 560;
+      testServer.clock.ahead += 560;
       upstream.seen.length = 0;
       const renewed = await Promise.all(Array.from({ length: 5 }, ask));
       assert.equal(new Set(renewed.map(({ content }) => content[0].text)).size, 1);
       assert.notEqual(renewed[0].content[0].text, first);
       assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
-      assert.equal((await revoke(stage.baseUrl, client, access_token)).status, 200);
+      assert.equal((await revoke(testServer.baseUrl, client, access_token)).status, 200);
     } finally {
-      await stage.close();
+      await testServer.close();
       await upstream.close();
     }
   });
@@ -139,7 +140,7 @@ describe("a tool that acts with the user's own upstream token", () => {
     await new Promise<void>((resolve) => backend.listen(0, "127.0.0.1", resolve));
     const backendUrl = `http://127.0.0.1:${(backend.address() as AddressInfo).port}`;
     const upstream = await startFaultyProxy();
-    const stage = await startStage({
+    const testServer = await startTestServer({
       throughProxy: upstream,
       tools: [
         defineTool({
@@ -152,19 +153,19 @@ describe("a tool that acts with the user's own upstream token", () => {
         }),
       ],
       environment: { OPEN_METEO_GEOCODING_URL: backendUrl, OPEN_METEO_FORECAST_URL: backendUrl },
-      character: { accessTokenSeconds: 600, accessTokens: "opaque" },
+      providerProfile: { accessTokenSeconds: 600, accessTokens: "opaque" },
     });
     try {
-      const client = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+      const client = await register(testServer.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
       const secret = { client_secret: client.client_secret ?? "" };
-      const code = (await authorize(stage.baseUrl, client)).get("code");
-      const { body: tokens } = await redeem(stage.baseUrl, client, code, secret);
-      await callTool(stage.url, tokens.access_token, "uses_backend");
-      await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
-      stage.clock.ahead += 400;
-      const { body: next } = await refresh(stage.baseUrl, client, tokens.refresh_token, secret);
-      await callTool(stage.url, next.access_token, "uses_backend");
-      await postForm(`${stage.baseUrl}/revoke`, {
+      const code = (await authorize(testServer.baseUrl, client)).get("code");
+      const { body: tokens } = await redeem(testServer.baseUrl, client, code, secret);
+      await callTool(testServer.url, tokens.access_token, "uses_backend");
+      await callTool(testServer.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      testServer.clock.ahead += 400;
+      const { body: next } = await refresh(testServer.baseUrl, client, tokens.refresh_token, secret);
+      await callTool(testServer.url, next.access_token, "uses_backend");
+      await postForm(`${testServer.baseUrl}/revoke`, {
         token: next.refresh_token,
         client_id: client.client_id,
         ...secret,
@@ -186,7 +187,7 @@ describe("a tool that acts with the user's own upstream token", () => {
       assert.doesNotMatch(sent, /mcp_(ac|at|rt)_/);
       assert.ok(!sent.includes(client.client_secret ?? ""));
     } finally {
-      await stage.close();
+      await testServer.close();
       await upstream.close();
       backend.close();
     }

@@ -9,7 +9,7 @@ import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const PERSON = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
 const NASTY = `"Zoë's" </title></style></script><script>alert(1)</script> $(id) \`id\``;
@@ -23,9 +23,9 @@ const removeOrder = defineTool({
 });
 
 describe("the page for people", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       basePath: "/deep/tools",
       environment: { SERVER_NAME: NASTY, SERVER_DESCRIPTION: `What ${NASTY} does` },
       tools: [removeOrder],
@@ -42,13 +42,13 @@ describe("the page for people", () => {
       scopes: { "orders:write": "Change orders", admin: "Everything" },
     });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   test("says what the server is, what it can do and what that needs, in words", async () => {
     const { text } = await get(PERSON);
     const words = wordsOf(text);
     assert.ok(words.includes(`What ${NASTY} does`), words);
-    assert.ok(words.includes(stage.url));
+    assert.ok(words.includes(testServer.url));
     assert.doesNotMatch(words, /undefined|\[object/);
     assert.match(words, /Remove an order remove_order\s+Removes <b onclick="x\(\)">one<\/b> & only one/);
     assert.match(
@@ -71,7 +71,7 @@ describe("the page for people", () => {
     const words = wordsOf(text);
     assert.ok(
       words.includes(
-        `claude mcp add --scope user --transport http zoe-s-title-style-script-scrip ${stage.url}`,
+        `claude mcp add --scope user --transport http zoe-s-title-style-script-scrip ${testServer.url}`,
       ),
     );
     assert.match(
@@ -116,8 +116,8 @@ describe("the page for people", () => {
     assert.deepEqual(server, {
       name: NASTY,
       description: `What ${NASTY} does`,
-      url: stage.url,
-      resource_metadata: `${new URL(stage.baseUrl).origin}/.well-known/oauth-protected-resource/deep/tools/mcp`,
+      url: testServer.url,
+      resource_metadata: `${new URL(testServer.baseUrl).origin}/.well-known/oauth-protected-resource/deep/tools/mcp`,
     });
     assert.equal((await fetch(server.resource_metadata)).status, 200);
     assert.deepEqual(tools.at(-1), {
@@ -139,8 +139,8 @@ describe("the page for people", () => {
   test("curl gets what can be read in a terminal", async () => {
     const { text, headers } = await get({ accept: "*/*" });
     assert.match(headers.get("content-type") ?? "", /^text\/plain; charset=utf-8/);
-    assert.ok(text.startsWith(`${NASTY}\n\nWhat ${NASTY} does\n\nMCP server: ${stage.url}\n`));
-    assert.ok(text.includes(`\n    codex mcp add zoe-s-title-style-script-scrip --url ${stage.url}\n`));
+    assert.ok(text.startsWith(`${NASTY}\n\nWhat ${NASTY} does\n\nMCP server: ${testServer.url}\n`));
+    assert.ok(text.includes(`\n    codex mcp add zoe-s-title-style-script-scrip --url ${testServer.url}\n`));
     assert.match(
       text,
       /Needs your permission: Read the current weather \(weather:read\), Change orders \(orders:write\) or Everything \(admin\)/,
@@ -167,7 +167,7 @@ describe("the page for people", () => {
     const navigation = { ...PERSON, "sec-fetch-mode": "navigate" };
     const shown = await get(navigation, "/mcp");
     assert.equal(shown.status, 303);
-    assert.equal(shown.headers.get("location"), `${stage.baseUrl}/`);
+    assert.equal(shown.headers.get("location"), `${testServer.baseUrl}/`);
     assert.equal(shown.headers.get("cache-control"), "no-store");
 
     const plain = await get({ accept: "text/event-stream" }, "/mcp");
@@ -191,11 +191,11 @@ describe("the page for people", () => {
   test("a page that is not there leads home", async () => {
     const { status, text } = await get(PERSON, "/nothing");
     assert.equal(status, 404);
-    assert.match(text, new RegExp(`<a href="${stage.baseUrl}/">About this server</a>`));
+    assert.match(text, new RegExp(`<a href="${testServer.baseUrl}/">About this server</a>`));
   });
 
   test("tabs have an icon, which the policy of every page lets in and nothing else", async () => {
-    const url = `${stage.baseUrl}/icon.svg`;
+    const url = `${testServer.baseUrl}/icon.svg`;
     for (const path of ["", "/logout", "/nothing"]) {
       const { text, headers } = await get(PERSON, path);
       assert.ok(text.includes(`<link rel="icon" href="${url}">`), path);
@@ -212,20 +212,20 @@ describe("the page for people", () => {
   });
 
   const get = (headers: Record<string, string>, path = "", method = "GET") =>
-    ask(stage.baseUrl + path, headers, method);
+    ask(testServer.baseUrl + path, headers, method);
 });
 
 describe("HOME_PAGE=off", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
-    stage = await startStage({ environment: { HOME_PAGE: "off" } });
+    testServer = await startTestServer({ environment: { HOME_PAGE: "off" } });
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   test("nothing leads to a page that is switched off", async () => {
     const headers = { ...PERSON, "sec-fetch-mode": "navigate" };
-    assert.equal((await ask(stage.url, headers)).status, 401);
-    assert.doesNotMatch((await ask(`${stage.baseUrl}/nothing`, headers)).text, /<a href=/);
+    assert.equal((await ask(testServer.url, headers)).status, 401);
+    assert.doesNotMatch((await ask(`${testServer.baseUrl}/nothing`, headers)).text, /<a href=/);
   });
 
   test("/ is a path like any other that there is not", async () => {
@@ -237,7 +237,7 @@ describe("HOME_PAGE=off", () => {
     ] as const) {
       const [home, unknown] = await Promise.all(
         ["/", "/nothing"].map(async (path) => {
-          const answer = await fetch(stage.baseUrl + path, { method, headers });
+          const answer = await fetch(testServer.baseUrl + path, { method, headers });
           const same = (text: string) => text.replace(/<code>[0-9a-f-]{36}<\/code>/, "");
           const policy = answer.headers.get("content-security-policy");
           return { status: answer.status, policy, text: same(await answer.text()) };

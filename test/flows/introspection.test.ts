@@ -10,15 +10,15 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const SECRET = "the-secret-of-another-resource-server-0123456789";
 
 describe("introspection", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       environment: {
         CLIENTS: JSON.stringify([
           {
@@ -30,16 +30,16 @@ describe("introspection", () => {
         ]),
       },
     });
-    client = await register(stage.baseUrl);
+    client = await register(testServer.baseUrl);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const backend = { client_id: "backend", client_secret: SECRET };
   const introspect = (token: string, credentials: Record<string, string> = backend) =>
-    postForm(`${stage.baseUrl}/introspect`, { token, ...credentials });
+    postForm(`${testServer.baseUrl}/introspect`, { token, ...credentials });
 
   test("tells a client of the configuration about both kinds of token, until they end", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     const access = (await introspect(tokens.access_token)).body;
     assert.deepEqual(
       { ...access, iat: 0, exp: 0 },
@@ -49,8 +49,8 @@ describe("introspection", () => {
         scope: "weather:read",
         client_id: client.client_id,
         sub: "alice",
-        aud: stage.url,
-        iss: stage.baseUrl,
+        aud: testServer.url,
+        iss: testServer.baseUrl,
         iat: 0,
         exp: 0,
       },
@@ -59,19 +59,19 @@ describe("introspection", () => {
     assert.equal(refreshToken.active, true);
     assert.equal("token_type" in refreshToken, false, "RFC 7662 §2.2: as in RFC 6749 §7.1");
     assert.equal("iat" in refreshToken, false, "when it was issued is not known");
-    stage.clock.ahead += 3_700;
+    testServer.clock.ahead += 3_700;
     assert.deepEqual((await introspect(tokens.access_token)).body, { active: false });
     assert.equal((await introspect(tokens.refresh_token)).body.active, true);
-    await revoke(stage.baseUrl, client, tokens.refresh_token);
+    await revoke(testServer.baseUrl, client, tokens.refresh_token);
     assert.deepEqual((await introspect(tokens.refresh_token)).body, { active: false });
     assert.deepEqual((await introspect("garbage")).body, { active: false });
   });
 
   test("iat is the token's, not the grant's (RFC 7662 §2.2)", async () => {
-    const first = await signInForTokens(stage.baseUrl, client);
+    const first = await signInForTokens(testServer.baseUrl, client);
     const before = (await introspect(first.access_token)).body;
-    stage.clock.ahead += 1_000;
-    const next = (await refresh(stage.baseUrl, client, first.refresh_token)).body;
+    testServer.clock.ahead += 1_000;
+    const next = (await refresh(testServer.baseUrl, client, first.refresh_token)).body;
     const after = (await introspect(next.access_token)).body;
     assert.ok(after.iat >= before.iat + 1_000);
     assert.equal(after.exp, after.iat + next.expires_in);
@@ -79,8 +79,8 @@ describe("introspection", () => {
   });
 
   test("a client that registered itself learns about its own tokens only, a public one nothing", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
-    const stranger = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    const stranger = await register(testServer.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
     const asStranger = { client_id: stranger.client_id, client_secret: stranger.client_secret ?? "" };
     assert.deepEqual((await introspect(tokens.access_token, asStranger)).body, { active: false });
     const asPublic = await introspect(tokens.access_token, { client_id: client.client_id });

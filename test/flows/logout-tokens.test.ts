@@ -7,17 +7,17 @@ import type { FaultyProxy } from "../support/faulty-proxy.ts";
 import { callTool, newBrowser, type Registered, signInForTokens } from "../support/oauth-client.ts";
 import type { Sign } from "../support/provider-key.ts";
 import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
-import type { Stage } from "../support/test-server.ts";
+import type { TestServer } from "../support/test-server.ts";
 
 describe("a logout token", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
   let sign: Sign;
   let report: ReportingStage["report"];
   let close: ReportingStage["close"];
   before(async () => {
-    ({ stage, upstream, client, sign, report, close } = await startReportingStage());
+    ({ testServer, upstream, client, sign, report, close } = await startReportingStage());
   });
   afterEach(() => {
     upstream.rewrite = undefined;
@@ -40,14 +40,14 @@ describe("a logout token", () => {
 
   async function signIn(sid: unknown, { login = "alice", inAccessToken }: SignInOptions = {}) {
     namingSessions(sid, inAccessToken);
-    return (await signInForTokens(stage.baseUrl, client, { login })).access_token;
+    return (await signInForTokens(testServer.baseUrl, client, { login })).access_token;
   }
   interface SignInOptions {
     login?: string;
     inAccessToken?: string;
   }
 
-  const isAlive = async (token: string) => (await callTool(stage.url, token, "whoami")).status === 200;
+  const isAlive = async (token: string) => (await callTool(testServer.url, token, "whoami")).status === 200;
   async function assertAlive(expected: ReadonlyArray<readonly [string, boolean]>): Promise<void> {
     for (const [i, [token, alive]] of expected.entries()) assert.equal(await isAlive(token), alive, `#${i}`);
   }
@@ -72,8 +72,8 @@ describe("a logout token", () => {
     const laptop = await signIn("laptop", { inAccessToken: "of something else" });
     const phone = await signIn("phone", { inAccessToken: "laptop" });
     const unknown = await signIn(undefined, { inAccessToken: "phone" });
-    assert.equal((await stage.grantOf(laptop))?.claims.sid, "laptop");
-    assert.equal((await stage.grantOf(unknown))?.claims.sid, undefined);
+    assert.equal((await testServer.grantOf(laptop))?.claims.sid, "laptop");
+    assert.equal((await testServer.grantOf(unknown))?.claims.sid, undefined);
     await report({ sub: "alice", sid: "laptop" });
     await assertAlive([
       [laptop, false],
@@ -120,10 +120,10 @@ describe("a logout token", () => {
       test(`${name}: the page ${stays ? "stays open" : "is closed"}`, async () => {
         namingSessions(sid);
         const [browser, login] = [newBrowser(), who.sub === "bob" ? "carol" : (who.sub ?? "grace")];
-        const page = await openConnections(stage.baseUrl, { browser, login });
+        const page = await openConnections(testServer.baseUrl, { browser, login });
         assert.ok(page.body.includes(login));
         await report(who);
-        const again = await browser.get(`${stage.baseUrl}/connections`);
+        const again = await browser.get(`${testServer.baseUrl}/connections`);
         assert.equal(again.body.includes(login), stays);
       });
   });

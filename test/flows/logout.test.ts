@@ -19,10 +19,10 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("logout", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   /** Stands between the provider and the server, and keeps what passes. */
   let relay: Server;
@@ -35,24 +35,24 @@ describe("logout", () => {
       res.writeHead(answer.status).end();
     });
     await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
-    stage = await startStage({
+    testServer = await startTestServer({
       backchannelLogoutUri: `http://127.0.0.1:${(relay.address() as AddressInfo).port}/logout`,
       environment: { CONSENT: "remember" },
     });
-    client = await register(stage.baseUrl);
+    client = await register(testServer.baseUrl);
   });
   after(async () => {
     relay.close();
-    await stage.close();
+    await testServer.close();
   });
 
   function report(logout_token: string) {
-    return postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+    return postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
   }
 
   async function signOutAtProvider(browser: Browser): Promise<void> {
     const { end_session_endpoint } = await getJson(
-      `${stage.identityProvider.issuer}/.well-known/openid-configuration`,
+      `${testServer.identityProvider.issuer}/.well-known/openid-configuration`,
     );
     const page = await browser.get(end_session_endpoint);
     await browser.submit(page, { logout: "yes" });
@@ -60,45 +60,48 @@ describe("logout", () => {
   }
 
   async function isAlive(accessToken: string): Promise<boolean> {
-    return (await callTool(stage.url, accessToken, "whoami")).status === 200;
+    return (await callTool(testServer.url, accessToken, "whoami")).status === 200;
   }
 
   test("ends the grants of that login session, and of no other", async () => {
     logoutTokens.length = 0;
     const browser = newBrowser();
-    const first = await signInForTokens(stage.baseUrl, client, { browser });
-    const second = await signInForTokens(stage.baseUrl, client, { browser });
-    const elsewhere = await signInForTokens(stage.baseUrl, client);
+    const first = await signInForTokens(testServer.baseUrl, client, { browser });
+    const second = await signInForTokens(testServer.baseUrl, client, { browser });
+    const elsewhere = await signInForTokens(testServer.baseUrl, client);
     await signOutAtProvider(browser);
     assert.equal(await isAlive(first.access_token), false);
     assert.equal(await isAlive(second.access_token), false);
-    assert.equal((await refresh(stage.baseUrl, client, first.refresh_token)).body.error, "invalid_grant");
+    assert.equal(
+      (await refresh(testServer.baseUrl, client, first.refresh_token)).body.error,
+      "invalid_grant",
+    );
     assert.equal(await isAlive(elsewhere.access_token), true);
-    assert.ok(stage.log.some(({ reason }) => reason === "backchannel_logout"));
+    assert.ok(testServer.log.some(({ reason }) => reason === "backchannel_logout"));
 
     const replayed = await report(logoutTokens[0] ?? "");
     assert.equal(replayed.status, 400);
-    assert.ok(stage.log.some(({ reason }) => reason === "logout_token_replayed"));
+    assert.ok(testServer.log.some(({ reason }) => reason === "logout_token_replayed"));
   });
 
   test("a report that met an outage of the store may come again", async () => {
     logoutTokens.length = 0;
     const browser = newBrowser();
-    const tokens = await signInForTokens(stage.baseUrl, client, { browser });
-    const remove = stage.records.delete;
-    stage.records.delete = async (key) => {
+    const tokens = await signInForTokens(testServer.baseUrl, client, { browser });
+    const remove = testServer.records.delete;
+    testServer.records.delete = async (key) => {
       if (key.startsWith("grant:")) throw new UnavailableError("storage", { reason: "storage_unavailable" });
       return remove(key);
     };
     await signOutAtProvider(browser); // the provider's first report
     assert.equal(await isAlive(tokens.access_token), true);
-    stage.records.delete = remove;
+    testServer.records.delete = remove;
     assert.equal((await report(logoutTokens[0] ?? "")).status, 200);
     assert.equal(await isAlive(tokens.access_token), false);
   });
 
   test("a forged report ends nothing", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     const { privateKey } = await generateKeyPair("RS256");
     const claims = {
       jti: "forged",
@@ -108,7 +111,7 @@ describe("logout", () => {
     const signed = (more: object = {}, alg = "RS256", key: Parameters<SignJWT["sign"]>[0] = privateKey) =>
       new SignJWT({ ...claims, ...more })
         .setProtectedHeader({ alg, typ: "logout+jwt" })
-        .setIssuer(stage.identityProvider.issuer)
+        .setIssuer(testServer.identityProvider.issuer)
         .setAudience("proxy")
         .setIssuedAt()
         .setExpirationTime("2m")
@@ -117,7 +120,7 @@ describe("logout", () => {
       await signed(),
       await signed({}, "HS256", new TextEncoder().encode("proxy-secret".padEnd(32, "x"))),
       new UnsecuredJWT(claims)
-        .setIssuer(stage.identityProvider.issuer)
+        .setIssuer(testServer.identityProvider.issuer)
         .setAudience("proxy")
         .setIssuedAt()
         .encode(),
@@ -129,31 +132,31 @@ describe("logout", () => {
       assert.equal(answer.status, 400);
       assert.equal(answer.body.error, "invalid_request");
     }
-    assert.equal((await postForm(`${stage.baseUrl}/auth/backchannel-logout`, {})).status, 400);
+    assert.equal((await postForm(`${testServer.baseUrl}/auth/backchannel-logout`, {})).status, 400);
     assert.equal(await isAlive(tokens.access_token), true);
   });
 
   test("/logout asks, then makes this browser forget, and goes on to the provider", async () => {
     const browser = newBrowser();
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
     await browser.submit(login, { login: "alice" });
-    assert.ok((await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo, "remembered");
+    assert.ok((await browser.get(authorizeUrl(testServer.baseUrl, client))).redirectedTo, "remembered");
 
-    const question = await browser.get(`${stage.baseUrl}/logout`);
+    const question = await browser.get(`${testServer.baseUrl}/logout`);
     assert.match(question.body, /Sign out\?/);
     assert.ok(
-      (await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo,
+      (await browser.get(authorizeUrl(testServer.baseUrl, client))).redirectedTo,
       "asking alone changes nothing",
     );
     const away = await browser.submit(question, {}, { button: "Sign out" });
-    assert.equal(away.url.origin, new URL(stage.identityProvider.issuer).origin);
-    assert.match((await browser.get(authorizeUrl(stage.baseUrl, client))).body, /Allow access/);
+    assert.equal(away.url.origin, new URL(testServer.identityProvider.issuer).origin);
+    assert.match((await browser.get(authorizeUrl(testServer.baseUrl, client))).body, /Allow access/);
   });
 
   test("POST /logout from another site signs nobody out, and breaks no sign-in that is under way", async () => {
     const browser = newBrowser();
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     const login = await browser.submit(consent, { remember: "yes" }, { button: "approve" });
     const senders: Array<Record<string, string>> = [
       { origin: "https://evil.example", "sec-fetch-site": "cross-site" },
@@ -163,18 +166,18 @@ describe("logout", () => {
       {},
     ];
     for (const headers of senders) {
-      const answer = await fetch(`${stage.baseUrl}/logout`, {
+      const answer = await fetch(`${testServer.baseUrl}/logout`, {
         method: "POST",
         redirect: "manual",
-        headers: { ...headers, accept: "text/html", cookie: browser.cookieHeader(stage.baseUrl) },
+        headers: { ...headers, accept: "text/html", cookie: browser.cookieHeader(testServer.baseUrl) },
       });
       assert.equal(answer.status, 403);
       assert.deepEqual(answer.headers.getSetCookie(), []);
       assert.match(await answer.text(), /Open that page in this browser, and press the button there/);
     }
-    assert.ok(stage.log.some(({ reason, path }) => reason === "cross_site_form" && path === "/logout"));
+    assert.ok(testServer.log.some(({ reason, path }) => reason === "cross_site_form" && path === "/logout"));
     const finished = await browser.submit(login, { login: "alice" });
     assert.ok(finished.redirectedTo?.searchParams.get("code"));
-    assert.ok((await browser.get(authorizeUrl(stage.baseUrl, client))).redirectedTo, "still remembered");
+    assert.ok((await browser.get(authorizeUrl(testServer.baseUrl, client))).redirectedTo, "still remembered");
   });
 });

@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
 import { z } from "zod";
-import { createLifecycle } from "../../src/runtime/shutdown.ts";
+import { createShutdown } from "../../src/runtime/shutdown.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { type RedisOptions, redisRecords } from "../../src/storage/redis/redis.ts";
+import { type RedisOptions, redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { ready, silent } from "../storage/support.ts";
 import { openConnections } from "../support/connections.ts";
@@ -28,7 +28,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const DELETE_OF_GRANT = /'DEL'[\s\S]*:grant:/;
 const WRITE_OF_GRANT = /'SET'[\s\S]*:grant:/;
@@ -42,10 +42,10 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   let redis: TestRedis;
   let proxy: RedisProxy;
   let upstream: FaultyProxy;
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   let keys: GenerateKeyPairResult;
-  const lifecycle = createLifecycle();
+  const shutdown = createShutdown();
   const closing: Array<() => Promise<void>> = [];
   before(async () => {
     redis = await startRedis();
@@ -54,28 +54,28 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     // Published before the first sign-in: a key that is new to the server may have to be waited for.
     keys = await generateKeyPair("ES256");
     upstream.extraKey = { ...(await exportJWK(keys.publicKey)), kid: "logout", alg: "ES256", use: "sig" };
-    stage = await startStage({
+    testServer = await startTestServer({
       redisUrl: proxy.url,
       throughProxy: upstream,
-      lifecycle,
+      shutdown,
       environment: { REDIS_TIMEOUT_MS: "2000" },
     });
   });
   beforeEach(async () => {
-    client = await register(stage.baseUrl);
+    client = await register(testServer.baseUrl);
     upstream.seen.length = 0;
-    stage.log.length = 0;
+    testServer.log.length = 0;
   });
   after(async () => {
     for (const close of closing) await close();
-    await stage.close();
+    await testServer.close();
     await upstream.close();
     await proxy.close();
     await redis.stop();
   });
 
   const revocations = () => upstream.seen.filter(({ path }) => path.endsWith("/revocation")).length;
-  const audited = (event: string) => stage.log.filter(({ audit }) => audit === event).length;
+  const audited = (event: string) => testServer.log.filter(({ audit }) => audit === event).length;
   async function losing<T>(
     command: RegExp,
     work: () => Promise<T>,
@@ -90,22 +90,22 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   }
 
   test("to the end of a grant: it is noted, and the provider is told", async () => {
-    const { access_token, refresh_token } = await signInForTokens(stage.baseUrl, client);
-    const answer = await losing(DELETE_OF_GRANT, () => revoke(stage.baseUrl, client, refresh_token));
+    const { access_token, refresh_token } = await signInForTokens(testServer.baseUrl, client);
+    const answer = await losing(DELETE_OF_GRANT, () => revoke(testServer.baseUrl, client, refresh_token));
     assert.equal(answer.status, 200);
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     await eventually("the provider is told", () => revocations() === 1);
     assert.equal(audited("grant_ended"), 1);
   });
 
   test("to the end of a grant, and then nothing answers: 503, 200 at the repetition, noted and told once", async () => {
-    const { refresh_token } = await signInForTokens(stage.baseUrl, client);
-    const say = () => revoke(stage.baseUrl, client, refresh_token);
+    const { refresh_token } = await signInForTokens(testServer.baseUrl, client);
+    const say = () => revoke(testServer.baseUrl, client, refresh_token);
     const first = await losing(DELETE_OF_GRANT, say, { silent: true });
     assert.equal(first.status, 503);
     assert.ok(Number(first.headers.get("retry-after")) > 0);
     assert.equal(audited("grant_ended"), 0);
-    await lifecycle.finished();
+    await shutdown.finished();
     assert.equal(audited("grant_ended"), 1, "a process that stops has waited for it");
     await eventually("it can be said again", async () => (await say()).status === 200);
     await eventually("the provider is told", () => revocations() === 1);
@@ -113,13 +113,13 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   });
 
   test("to the taking of a login: the sign-in goes on", async () => {
-    const answer = await losing(CLAIM_OF_LOGIN, () => authorize(stage.baseUrl, client));
-    assert.equal((await redeem(stage.baseUrl, client, answer.get("code"))).status, 200);
+    const answer = await losing(CLAIM_OF_LOGIN, () => authorize(testServer.baseUrl, client));
+    assert.equal((await redeem(testServer.baseUrl, client, answer.get("code"))).status, 200);
   });
 
   test("to the taking of a login, and then nothing answers: the same page can be loaded again", async () => {
     const browser = newBrowser();
-    const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     const provider = await browser.submit(consent, {}, { button: "approve" });
     const refused = await losing(CLAIM_OF_LOGIN, () => browser.submit(provider, { login: "alice" }), {
       silent: true,
@@ -129,15 +129,15 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
       const { redirectedTo } = await browser.get(refused.url);
       return redirectedTo?.searchParams.get("code");
     });
-    assert.equal((await redeem(stage.baseUrl, client, code)).status, 200);
+    assert.equal((await redeem(testServer.baseUrl, client, code)).status, 200);
   });
 
   test("to the taking of a login that another replica took: it is theirs alone, and does not come back", async () => {
-    const { config } = stage;
+    const { config } = testServer;
     const sealer = createSealer(config.secretKeys);
     const storeOn = (url: string) => {
       const options = { ...config.store, url, log: silent } as RedisOptions;
-      const records = redisRecords(options);
+      const records = redisStore(options);
       closing.push(() => records.close());
       const schema = z.object({ login: z.string() });
       return { records, store: encryptedStore({ records, sealer, log: silent, kind: "login", schema }) };
@@ -160,26 +160,26 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal(await outcome, "unavailable");
     assert.deepEqual(late, []);
     assert.equal(await there.store.get("one"), undefined);
-    await ready(stage.records);
+    await ready(testServer.records);
   });
 
   test("to the redemption of a code: the client has its tokens, and no thief's place", async () => {
-    const code = (await authorize(stage.baseUrl, client)).get("code");
-    const answer = await losing(WRITE_OF_GRANT, () => redeem(stage.baseUrl, client, code));
+    const code = (await authorize(testServer.baseUrl, client)).get("code");
+    const answer = await losing(WRITE_OF_GRANT, () => redeem(testServer.baseUrl, client, code));
     assert.equal(answer.status, 200);
-    assert.equal((await callTool(stage.url, answer.body.access_token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, answer.body.access_token, "whoami")).status, 200);
   });
 
   test("to signing out at /connections: the session is over", async () => {
     const browser = newBrowser();
-    const page = await openConnections(stage.baseUrl, { browser });
+    const page = await openConnections(testServer.baseUrl, { browser });
     const left = await losing(DELETE_OF_SESSION, () => browser.submit(page, {}, { button: "Sign out" }));
     assert.equal(left.status, 200);
-    assert.match((await browser.get(`${stage.baseUrl}/connections`)).body, /Sign in/);
+    assert.match((await browser.get(`${testServer.baseUrl}/connections`)).body, /Sign in/);
   });
 
   test("to the removal of a registration: it is gone, and noted once", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const { status } = await losing(DELETE_OF_CLIENT, () =>
       fetch(`${client.registration_client_uri}`, {
         method: "DELETE",
@@ -187,12 +187,12 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
       }),
     );
     assert.equal(status, 204);
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     assert.equal(audited("client_removed"), 1);
   });
 
   test("to nothing: the mark of a removal itself was lost, so that nothing is removed until it is said again", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const remove = () =>
       fetch(`${client.registration_client_uri}`, {
         method: "DELETE",
@@ -200,17 +200,17 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
       });
     const first = await losing(WRITE_OF_CLIENT, remove, { arrives: false });
     assert.equal(first.status, 503);
-    await ready(stage.records);
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+    await ready(testServer.records);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 200);
     assert.equal((await remove()).status, 204);
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
   });
 
   /** Signed as the provider signs, with a key that is new to the server every time. */
   async function logoutToken(): Promise<string> {
     return await new SignJWT({ events: { "http://schemas.openid.net/event/backchannel-logout": {} } })
       .setProtectedHeader({ alg: "ES256", kid: "logout", typ: "logout+jwt" })
-      .setIssuer(stage.identityProvider.issuer)
+      .setIssuer(testServer.identityProvider.issuer)
       .setAudience("proxy")
       .setSubject("alice")
       .setJti(crypto.randomUUID())
@@ -220,25 +220,25 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   }
 
   test("to an end that the provider reported: it may say it again, until it was heard", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const logout_token = await logoutToken();
-    const report = () => postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+    const report = () => postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
     const first = await losing(DELETE_OF_GRANT, report, { silent: true });
     assert.equal(first.status, 503);
     await eventually("it can be said again", async () => (await report()).status === 200);
-    assert.equal((await callTool(stage.url, access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     assert.equal((await report()).body.error, "invalid_request");
   });
 
   test("to the note that a logout token was heard: it was", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const logout_token = await logoutToken();
     const answer = await losing(MARK_OF_LOGOUT, () =>
-      postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token }),
+      postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token }),
     );
     assert.equal(answer.status, 200);
     await eventually("it is over", async () => {
-      const { status } = await callTool(stage.url, access_token, "whoami");
+      const { status } = await callTool(testServer.url, access_token, "whoami");
       return status === 401;
     });
   });

@@ -16,21 +16,23 @@ import {
   VERIFIER,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 for (const store of ["memory", "redis"] as const) {
   describe(`the main job on ${store}`, { skip: store === "redis" && redis.skip }, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     before(async () => {
-      stage = await startStage(store === "redis" && redis.url !== undefined ? { redisUrl: redis.url } : {});
+      testServer = await startTestServer(
+        store === "redis" && redis.url !== undefined ? { redisUrl: redis.url } : {},
+      );
     });
-    after(() => stage.close());
+    after(() => testServer.close());
 
     test("a client that knows only the endpoint gets all the way, and out again", async () => {
-      const { url, baseUrl } = stage;
+      const { url, baseUrl } = testServer;
 
       const unauthorized = await rpc(url, undefined, "initialize");
       assert.equal(unauthorized.status, 401);
@@ -59,7 +61,7 @@ for (const store of ["memory", "redis"] as const) {
       const response = await authorize(baseUrl, client, { browser });
       assert.equal(response.get("state"), "the-state");
       assert.equal(response.get("iss"), baseUrl);
-      assert.ok(browser.history.some((hop) => hop.url.includes("/auth/callback")));
+      assert.ok(browser.history.some((step) => step.url.includes("/auth/callback")));
 
       const redeemed = await redeem(baseUrl, client, response.get("code"));
       assert.equal(redeemed.status, 200);
@@ -108,11 +110,11 @@ for (const store of ["memory", "redis"] as const) {
     });
 
     test("a user without the permission does not see the tool, and a call says what is missing", async () => {
-      const client = await register(stage.baseUrl);
-      const { access_token, scope } = await signInForTokens(stage.baseUrl, client, { login: "bob" });
+      const client = await register(testServer.baseUrl);
+      const { access_token, scope } = await signInForTokens(testServer.baseUrl, client, { login: "bob" });
       assert.equal(scope, "");
-      assert.deepEqual(await toolNames(stage.url, access_token), ["whoami", "say_hello"]);
-      const refused = await callTool(stage.url, access_token, "current_weather", { city: "Berlin" });
+      assert.deepEqual(await toolNames(testServer.url, access_token), ["whoami", "say_hello"]);
+      const refused = await callTool(testServer.url, access_token, "current_weather", { city: "Berlin" });
       assert.equal(refused.status, 403);
       const challenge = refused.headers.get("www-authenticate") ?? "";
       assert.match(challenge, /error="insufficient_scope"/);
@@ -121,12 +123,12 @@ for (const store of ["memory", "redis"] as const) {
     });
 
     test("a confidential client authenticates by the method it was given", async () => {
-      const client = await register(stage.baseUrl, { token_endpoint_auth_method: undefined });
+      const client = await register(testServer.baseUrl, { token_endpoint_auth_method: undefined });
       assert.equal(client.token_endpoint_auth_method, "client_secret_basic");
-      const code = (await authorize(stage.baseUrl, client)).get("code");
-      assert.equal((await redeem(stage.baseUrl, client, code)).status, 401);
+      const code = (await authorize(testServer.baseUrl, client)).get("code");
+      assert.equal((await redeem(testServer.baseUrl, client, code)).status, 401);
       const basic = Buffer.from(`${client.client_id}:${client.client_secret}`).toString("base64");
-      const answer = await fetch(`${stage.baseUrl}/token`, {
+      const answer = await fetch(`${testServer.baseUrl}/token`, {
         method: "POST",
         headers: { authorization: `Basic ${basic}` },
         body: new URLSearchParams({
@@ -139,11 +141,11 @@ for (const store of ["memory", "redis"] as const) {
     });
 
     test("denial comes back with state and iss, and nobody is signed in", async () => {
-      const client = await register(stage.baseUrl);
-      const response = await authorize(stage.baseUrl, client, { approve: false });
+      const client = await register(testServer.baseUrl);
+      const response = await authorize(testServer.baseUrl, client, { approve: false });
       assert.equal(response.get("error"), "access_denied");
       assert.equal(response.get("state"), "the-state");
-      assert.equal(response.get("iss"), stage.baseUrl);
+      assert.equal(response.get("iss"), testServer.baseUrl);
     });
   });
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
-import type { Character } from "../../dev/identity-provider/identity-provider.ts";
+import type { ProviderProfile } from "../../dev/identity-provider/identity-provider.ts";
 import { Grant } from "../../src/grants/grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
@@ -18,14 +18,14 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
 const SAID =
   /You approved this, but localhost:\d+ did not give it to you: (.*?)\. Ask the administrator there/g;
 
 /** Who says which scopes a user has, and whether a refresh token there brings what its sign-in did not. */
-const CHARACTERS: ReadonlyArray<[name: string, Character, { refreshAdds: boolean }]> = [
+const CHARACTERS: ReadonlyArray<[name: string, ProviderProfile, { refreshAdds: boolean }]> = [
   ["permissions in the access token", {}, { refreshAdds: true }],
   [
     "the scope of the token response",
@@ -34,13 +34,13 @@ const CHARACTERS: ReadonlyArray<[name: string, Character, { refreshAdds: boolean
   ],
 ];
 
-for (const [name, character, { refreshAdds }] of CHARACTERS)
+for (const [name, providerProfile, { refreshAdds }] of CHARACTERS)
   describe(`a permission that was approved and not given (${name})`, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     before(async () => {
-      stage = await startStage({
+      testServer = await startTestServer({
         // Longer than ours, so that one renewal there is one refresh here.
-        character: { ...character, accessTokenSeconds: 4_000 },
+        providerProfile: { ...providerProfile, accessTokenSeconds: 4_000 },
         scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
         apiScopes: ["orders:read", "orders:write"],
         users: ["carol", "dave", "erin", "frank", "grace"].map((subject) => ({
@@ -51,30 +51,30 @@ for (const [name, character, { refreshAdds }] of CHARACTERS)
         })),
       });
     });
-    after(() => stage.close());
+    after(() => testServer.close());
 
     async function signInAs(login: string, client_name = "Claude Code"): Promise<SignedIn> {
-      const client = await register(stage.baseUrl, { client_name });
+      const client = await register(testServer.baseUrl, { client_name });
       return {
         client,
-        tokens: await signInForTokens(stage.baseUrl, client, { login, parameters: { scope: ALL } }),
+        tokens: await signInForTokens(testServer.baseUrl, client, { login, parameters: { scope: ALL } }),
       };
     }
     async function renew({ client, tokens }: SignedIn): Promise<SignedIn> {
       // More than half of the provider's token is over.
-      stage.clock.ahead += 2_100;
-      const { status, body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      testServer.clock.ahead += 2_100;
+      const { status, body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(status, 200);
       return { client, tokens: body };
     }
     const permit = (login: string, permissions: string) =>
-      stage.identityProvider.changeUser(login, { permissions: permissions.split(" ") });
+      testServer.identityProvider.changeUser(login, { permissions: permissions.split(" ") });
     const whoami = async ({ tokens }: SignedIn) =>
-      (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
-    const page = (login: string) => openConnections(stage.baseUrl, { login });
+      (await callTool(testServer.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    const page = (login: string) => openConnections(testServer.baseUrl, { login });
     const said = (text: string) => [...text.matchAll(SAID)].map(([, scopes]) => scopes?.trim());
     const logged = (subject: string) =>
-      stage.log
+      testServer.log
         .filter((line) => line.subject === subject && /^scopes_/.test(String(line.reason)))
         .map(({ reason, scopes }) => [reason, scopes]);
 
@@ -104,7 +104,10 @@ for (const [name, character, { refreshAdds }] of CHARACTERS)
       const again = await renew(less);
       assert.equal(again.tokens.scope, ALL);
       assert.equal((await whoami(again)).notGiven, undefined);
-      assert.equal((await callTool(stage.url, again.tokens.access_token, "current_weather")).status, 200);
+      assert.equal(
+        (await callTool(testServer.url, again.tokens.access_token, "current_weather")).status,
+        200,
+      );
       assert.deepEqual(said(textOf((await page("dave")).body)), []);
       assert.deepEqual(logged("dave"), [
         ["scopes_not_given", ["weather:read"]],
@@ -114,13 +117,13 @@ for (const [name, character, { refreshAdds }] of CHARACTERS)
 
     const when = refreshAdds ? "the next renewal" : "a new sign-in";
     test(`comes with ${when} when the provider gives it at last; what the person refused never comes`, async () => {
-      const client = await register(stage.baseUrl);
-      const untick = await signIn(newBrowser(), authorizeUrl(stage.baseUrl, client, { scope: ALL }), {
+      const client = await register(testServer.baseUrl);
+      const untick = await signIn(newBrowser(), authorizeUrl(testServer.baseUrl, client, { scope: ALL }), {
         login: "erin",
         approve: true,
         untick: ["orders:read"],
       });
-      const { body } = await redeem(stage.baseUrl, client, untick.searchParams.get("code"));
+      const { body } = await redeem(testServer.baseUrl, client, untick.searchParams.get("code"));
       const session = { client, tokens: body };
       assert.deepEqual((await whoami(session)).notGiven, ["orders:write"]);
       assert.deepEqual(said(textOf((await page("erin")).body)), ["Cancel your orders"]);
@@ -147,10 +150,11 @@ for (const [name, character, { refreshAdds }] of CHARACTERS)
 
     test("is not known of a grant of an earlier version, of which nothing is said", async () => {
       const session = await signInAs("grace");
-      const { allowed, ...earlier } = (await stage.grantOf(session.tokens.access_token)) ?? assert.fail();
+      const { allowed, ...earlier } =
+        (await testServer.grantOf(session.tokens.access_token)) ?? assert.fail();
       assert.deepEqual(allowed, ALL.split(" "));
       const grants = encryptedStore({
-        records: stage.records,
+        records: testServer.records,
         sealer: createSealer([SECRET_KEY]),
         log: pino({ level: "silent" }),
         kind: "grant",

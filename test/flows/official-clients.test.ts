@@ -16,7 +16,7 @@ import { eventually } from "../support/eventually.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { newBrowser, REDIRECT_URI } from "../support/oauth-client.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 interface Sdk {
   name: string;
@@ -47,7 +47,11 @@ const v2: Sdk[] = (["auto", { pin: "2026-07-28" }] as const).map((mode) => ({
 }));
 
 /** What both SDKs ask of an application: somewhere to keep things, and a browser. */
-function newApplication(sdk: Sdk, stage: Stage, grantTypes = ["authorization_code", "refresh_token"]) {
+function newApplication(
+  sdk: Sdk,
+  testServer: TestServer,
+  grantTypes = ["authorization_code", "refresh_token"],
+) {
   const kept: {
     client?: { client_id: string };
     tokens?: { access_token: string; scope: string };
@@ -82,7 +86,7 @@ function newApplication(sdk: Sdk, stage: Stage, grantTypes = ["authorization_cod
         if (what === "all" || what === name) delete kept[name];
     },
   };
-  const connect = () => sdk.connect(new URL(stage.url), provider);
+  const connect = () => sdk.connect(new URL(testServer.url), provider);
 
   /** The user's part, after the SDK asked for it. v2 validates the whole response, `iss` and all; v1 takes the code. */
   async function authorize(transport: { finishAuth(response: unknown): Promise<void> }): Promise<void> {
@@ -106,26 +110,28 @@ function newApplication(sdk: Sdk, stage: Stage, grantTypes = ["authorization_cod
       // its sign-ins would begin at once, and it would spend the code of the one as the client of the other.
       if (sdk === v1)
         await eventually("the GET of SDK v1", () =>
-          stage.log.some(({ method, path, status }) => method === "GET" && path === "/mcp" && status === 405),
+          testServer.log.some(
+            ({ method, path, status }) => method === "GET" && path === "/mcp" && status === 405,
+          ),
         );
       return { client, transport };
     },
   };
 }
 
-async function stageFor(t: TestContext, sdk: Sdk): Promise<Stage> {
+async function stageFor(t: TestContext, sdk: Sdk): Promise<TestServer> {
   const { name, version } = await installedPackage(sdk.package);
   t.diagnostic(`${name} ${version}`);
-  const stage = await startStage(withOrders);
-  t.after(() => stage.close());
-  return stage;
+  const testServer = await startTestServer(withOrders);
+  t.after(() => testServer.close());
+  return testServer;
 }
 
 describe("official clients", () => {
   for (const sdk of [v1, ...v2]) {
     test(`${sdk.name} signs in, calls tools, and refreshes by itself`, async (t) => {
-      const stage = await stageFor(t, sdk);
-      const { kept, signIn } = newApplication(sdk, stage);
+      const testServer = await stageFor(t, sdk);
+      const { kept, signIn } = newApplication(sdk, testServer);
       const { client } = await signIn();
       const { tools } = await client.listTools();
       assert.deepEqual(
@@ -138,7 +144,7 @@ describe("official clients", () => {
       assert.equal(weather.structuredContent.city, "Berlin");
 
       const before = kept.tokens?.access_token;
-      stage.clock.ahead += 3_601; // our access token is over, the refresh token is not
+      testServer.clock.ahead += 3_601; // our access token is over, the refresh token is not
       assert.equal(
         (await client.callTool({ name: "whoami", arguments: {} })).structuredContent.subject,
         "alice",
@@ -148,15 +154,15 @@ describe("official clients", () => {
     });
 
     test(`${sdk.name} registers anew after its registration vanished`, async (t) => {
-      const stage = await stageFor(t, sdk);
-      const { kept, signIn, authorize } = newApplication(sdk, stage);
+      const testServer = await stageFor(t, sdk);
+      const { kept, signIn, authorize } = newApplication(sdk, testServer);
       const { client, transport } = await signIn();
       const before = kept.client?.client_id;
-      assert.ok(await stage.records.delete(`client:${before}`));
+      assert.ok(await testServer.records.delete(`client:${before}`));
 
-      stage.clock.ahead += 3_601; // the refresh that follows is answered invalid_client, 401
+      testServer.clock.ahead += 3_601; // the refresh that follows is answered invalid_client, 401
       await assert.rejects(client.callTool({ name: "whoami", arguments: {} }), sdk.UnauthorizedError);
-      assert.ok(stage.log.some(({ reason }) => reason === "unknown_client"));
+      assert.ok(testServer.log.some(({ reason }) => reason === "unknown_client"));
       assert.ok(kept.client && kept.client.client_id !== before);
       await authorize(transport);
       const me = await client.callTool({ name: "whoami", arguments: {} });
@@ -171,8 +177,8 @@ describe("official clients", () => {
   ];
   for (const [sdk, how, grantTypes] of steppingUp) {
     test(`${sdk.name} ${how}: call, 403, one more browser visit, the call succeeds`, async (t) => {
-      const stage = await stageFor(t, sdk);
-      const { kept, signIn, authorize } = newApplication(sdk, stage, grantTypes);
+      const testServer = await stageFor(t, sdk);
+      const { kept, signIn, authorize } = newApplication(sdk, testServer, grantTypes);
       const { client, transport } = await signIn();
       assert.equal(kept.tokens?.scope, "weather:read");
 
@@ -183,7 +189,7 @@ describe("official clients", () => {
       assert.deepEqual((await client.callTool(PLACE_ORDER)).content, [{ type: "text", text: "placed" }]);
       await client.close();
 
-      const elevation = stage.log.find(({ audit }) => audit === "elevation");
+      const elevation = testServer.log.find(({ audit }) => audit === "elevation");
       assert.deepEqual(elevation?.scopes, ["orders:write"]); // A42
       assert.equal(elevation?.subject, "alice");
     });
@@ -192,12 +198,12 @@ describe("official clients", () => {
   // Gemini CLI hands the SDK a provider that has the stored token and no redirect URI. Whether it asks for a new sign-in, or
   // shows the server as broken, it decides by the number 401 in the error (isAuthenticationError, 0.61.0).
   test("SDK v1 as Gemini CLI uses it, after the store was emptied: it reads that it has to sign in again", async (t) => {
-    const stage = await stageFor(t, v1);
-    const { kept, signIn } = newApplication(v1, stage);
+    const testServer = await stageFor(t, v1);
+    const { kept, signIn } = newApplication(v1, testServer);
     await (await signIn()).client.close();
-    const grant = await stage.grantOf(kept.tokens?.access_token ?? "");
-    await stage.records.delete(`grant:${grant?.id}`);
-    await stage.records.delete(`client:${kept.client?.client_id}`);
+    const grant = await testServer.grantOf(kept.tokens?.access_token ?? "");
+    await testServer.records.delete(`grant:${grant?.id}`);
+    await testServer.records.delete(`client:${kept.client?.client_id}`);
     const stored = {
       redirectUrl: "",
       clientMetadata: {
@@ -215,19 +221,19 @@ describe("official clients", () => {
       saveCodeVerifier() {},
       codeVerifier: () => "",
     };
-    const { client, transport } = v1.connect(new URL(stage.url), stored);
+    const { client, transport } = v1.connect(new URL(testServer.url), stored);
     await assert.rejects(
       client.connect(transport),
       /\(HTTP 401\) has to sign in again; in Gemini CLI: \/mcp auth NAME/,
     );
-    const refused = stage.log.find(({ path, status }) => path === "/register" && status === 400);
+    const refused = testServer.log.find(({ path, status }) => path === "/register" && status === 400);
     assert.equal(refused?.reason, "no_redirect_uris");
   });
 
   // It answers insufficient_scope as it answers 401: with a refresh if it can, which gives no scope that was not granted.
   test("SDK v1 does not step up while it has a refresh token: it reports the 403, and keeps its session", async (t) => {
-    const stage = await stageFor(t, v1);
-    const { kept, signIn } = newApplication(v1, stage);
+    const testServer = await stageFor(t, v1);
+    const { kept, signIn } = newApplication(v1, testServer);
     const { client } = await signIn();
     await assert.rejects(
       client.callTool(PLACE_ORDER),

@@ -31,7 +31,7 @@ import {
   toolNames,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { ALICE, BOB, SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, BOB, SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -72,7 +72,7 @@ describe("a policy file", () => {
   let changes = 0;
   const refused: string[] = [];
   let live: LivePolicy;
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   let other: Registered;
 
@@ -86,7 +86,7 @@ describe("a policy file", () => {
       onChange: () => void changes++,
       onRefused: (problem) => void refused.push(problem),
     });
-    stage = await startStage({
+    testServer = await startTestServer({
       tools: [...tools, misspelt],
       resources,
       prompts,
@@ -98,12 +98,12 @@ describe("a policy file", () => {
       ],
       policy: live.policy,
     });
-    client = await register(stage.baseUrl);
-    other = await register(stage.baseUrl);
+    client = await register(testServer.baseUrl);
+    other = await register(testServer.baseUrl);
   });
   after(async () => {
     live.close();
-    await stage.close();
+    await testServer.close();
   });
 
   async function policy(text: string): Promise<void> {
@@ -112,7 +112,7 @@ describe("a policy file", () => {
     while (changes === before) await delay(5);
   }
   const signInWith = (who: Registered) =>
-    signInForTokens(stage.baseUrl, who, { parameters: { scope: undefined } });
+    signInForTokens(testServer.baseUrl, who, { parameters: { scope: undefined } });
   const textOf = (answer: { body: { result: { content: Array<{ text: string }> } } }) =>
     answer.body.result.content[0]?.text ?? "";
 
@@ -124,26 +124,26 @@ rules:
     deny: { scopes: ["orders:*"] }`);
     const restricted = await signInWith(client);
     assert.equal(restricted.scope, "weather:read");
-    assert.ok(!(await toolNames(stage.url, restricted.access_token)).includes("place_order"));
+    assert.ok(!(await toolNames(testServer.url, restricted.access_token)).includes("place_order"));
     assert.equal(
-      (await callTool(stage.url, restricted.access_token, "current_weather", { city: "Berlin" })).status,
+      (await callTool(testServer.url, restricted.access_token, "current_weather", { city: "Berlin" })).status,
       200,
     );
 
     const free = await signInWith(other);
     assert.equal(free.scope, "weather:read orders:write");
-    assert.equal(textOf(await callTool(stage.url, free.access_token, "place_order")), "placed");
+    assert.equal(textOf(await callTool(testServer.url, free.access_token, "place_order")), "placed");
   });
 
   test("what policy denies is no 403, which would send the client around in circles, but says which rule", async () => {
     const { access_token: token } = await signInWith(client);
     for (const name of ["place_order", "orders"]) {
-      const answer = await callTool(stage.url, token, name);
+      const answer = await callTool(testServer.url, token, name);
       assert.equal(answer.status, 200);
       assert.equal(answer.body.result.isError, true);
       assert.match(textOf(answer), /no orders through that client/);
     }
-    const denied = stage.log.findLast(({ audit }) => audit === "tool_call");
+    const denied = testServer.log.findLast(({ audit }) => audit === "tool_call");
     assert.equal(denied?.reason, "denied_by_policy");
     assert.equal(denied?.rule, "no orders through that client");
   });
@@ -151,26 +151,26 @@ rules:
   test("a changed policy counts at the next call, also for tokens issued before; wrong ones change nothing", async () => {
     await policy("rules: []");
     const { access_token: token } = await signInWith(client);
-    assert.equal(textOf(await callTool(stage.url, token, "place_order")), "placed");
+    assert.equal(textOf(await callTool(testServer.url, token, "place_order")), "placed");
     await policy(`
 rules:
   - name: staff may not order
     for: { groups: [staff] }
     deny: { tools: [place_order], resources: ["orders://help"], prompts: [greet] }`);
-    assert.match(textOf(await callTool(stage.url, token, "place_order")), /staff may not order/);
-    const read = await rpc(stage.url, token, "resources/read", { uri: "orders://help" });
+    assert.match(textOf(await callTool(testServer.url, token, "place_order")), /staff may not order/);
+    const read = await rpc(testServer.url, token, "resources/read", { uri: "orders://help" });
     assert.match(read.body.error.message, /staff may not order/);
-    const got = await rpc(stage.url, token, "prompts/get", { name: "greet" });
+    const got = await rpc(testServer.url, token, "prompts/get", { name: "greet" });
     assert.match(got.body.error.message, /staff may not order/);
-    assert.deepEqual((await rpc(stage.url, token, "prompts/list")).body.result.prompts, []);
+    assert.deepEqual((await rpc(testServer.url, token, "prompts/list")).body.result.prompts, []);
 
     writeFileSync(path, "rules:\n  - name: x\n    deny: { tools: [no_such_tool] }\n");
     while (refused.length === 0) await delay(5);
     assert.match(refused[0] ?? "", /policy\.yaml:3: .*no_such_tool/);
-    assert.match(textOf(await callTool(stage.url, token, "place_order")), /staff may not order/);
+    assert.match(textOf(await callTool(testServer.url, token, "place_order")), /staff may not order/);
 
     await policy("rules: []");
-    assert.equal(textOf(await callTool(stage.url, token, "place_order")), "placed");
+    assert.equal(textOf(await callTool(testServer.url, token, "place_order")), "placed");
   });
 
   test("a rule that is withdrawn gives back at once, also to tokens that were issued under it", async () => {
@@ -178,20 +178,22 @@ rules:
     const tokens = await signInWith(client);
     assert.equal(tokens.scope, "weather:read");
     await policy("rules: []");
-    assert.equal(textOf(await callTool(stage.url, tokens.access_token, "place_order")), "placed");
-    const { body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal(textOf(await callTool(testServer.url, tokens.access_token, "place_order")), "placed");
+    const { body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(body.scope, "weather:read orders:write");
   });
 
   test("introspection says what holds at /mcp", async () => {
     await policy("rules: []");
-    const confidential = await register(stage.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
-    const code = (await authorize(stage.baseUrl, confidential)).get("code");
+    const confidential = await register(testServer.baseUrl, {
+      token_endpoint_auth_method: "client_secret_post",
+    });
+    const code = (await authorize(testServer.baseUrl, confidential)).get("code");
     const secret = { client_secret: confidential.client_secret ?? "" };
-    const tokens = (await redeem(stage.baseUrl, confidential, code, secret)).body;
+    const tokens = (await redeem(testServer.baseUrl, confidential, code, secret)).body;
     const introspect = async () =>
       (
-        await postForm(`${stage.baseUrl}/introspect`, {
+        await postForm(`${testServer.baseUrl}/introspect`, {
           token: tokens.access_token,
           client_id: confidential.client_id,
           ...secret,
@@ -207,17 +209,17 @@ rules:
   test("requireScopes() with a misspelt scope is a fault of the tool, not a challenge for the client", async () => {
     await policy("rules: []");
     const { access_token: token } = await signInWith(client);
-    const answer = await callTool(stage.url, token, "misspelt");
+    const answer = await callTool(testServer.url, token, "misspelt");
     assert.equal(answer.status, 200);
     assert.match(textOf(answer), /failed unexpectedly/);
     assert.match(
-      JSON.stringify(stage.log.findLast(({ reason }) => reason === "tool_failed")),
+      JSON.stringify(testServer.log.findLast(({ reason }) => reason === "tool_failed")),
       /orders:wirte/,
     );
   });
 
   test("in a batch, a call that lacks a scope on the way does not cost the others their results", async () => {
-    const { access_token: token } = await signInForTokens(stage.baseUrl, client, {
+    const { access_token: token } = await signInForTokens(testServer.baseUrl, client, {
       parameters: { scope: "weather:read" },
     });
     const call = (id: number, name: string) => ({
@@ -226,7 +228,7 @@ rules:
       method: "tools/call",
       params: { name },
     });
-    const response = await fetch(stage.url, {
+    const response = await fetch(testServer.url, {
       method: "POST",
       headers: {
         "content-type": "application/json",
@@ -247,19 +249,19 @@ rules:
     const tokens = await signInWith(client);
     await policy("rules: [{ name: alice is out, for: { users: [alice] }, deny: everything }]");
 
-    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
-    const refusal = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
+    const refusal = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.deepEqual([refusal.status, refusal.body.error], [400, "invalid_grant"]);
     await assert.rejects(
-      signIn(newBrowser(), authorizeUrl(stage.baseUrl, client), { login: "alice" }),
+      signIn(newBrowser(), authorizeUrl(testServer.baseUrl, client), { login: "alice" }),
       /403.*not open to you.*policy of this server/s,
     );
-    const denied = stage.log.findLast(({ audit }) => audit === "sign_in");
+    const denied = testServer.log.findLast(({ audit }) => audit === "sign_in");
     assert.deepEqual([denied?.decision, denied?.reason], ["deny", "denied_by_policy"]);
 
     await policy("rules: []");
-    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
-    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 200);
+    assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 200);
   });
 
   test("with default deny only what is allowed is", async () => {
@@ -271,9 +273,9 @@ rules:
     allow: { scopes: ["weather:read"], tools: [whoami] }`);
     const { access_token: token, scope } = await signInWith(client);
     assert.equal(scope, "weather:read");
-    assert.deepEqual(await toolNames(stage.url, token), ["whoami", "current_weather"]);
+    assert.deepEqual(await toolNames(testServer.url, token), ["whoami", "current_weather"]);
     await assert.rejects(
-      signIn(newBrowser(), authorizeUrl(stage.baseUrl, client), { login: "bob" }),
+      signIn(newBrowser(), authorizeUrl(testServer.baseUrl, client), { login: "bob" }),
       /not open to you/,
     );
   });
@@ -281,24 +283,24 @@ rules:
 
 describe("ALLOWED_EMAIL_DOMAINS", () => {
   test("others see a page, get no code, and old tokens of theirs stop", async () => {
-    const stage = await startStage({
+    const testServer = await startTestServer({
       users: [ALICE, { ...BOB, email: "bob@other.example" }],
       environment: { ALLOWED_EMAIL_DOMAINS: "example.com" },
     });
     try {
-      const client = await register(stage.baseUrl);
-      await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      await signInForTokens(testServer.baseUrl, client);
       await assert.rejects(
-        signIn(newBrowser(), authorizeUrl(stage.baseUrl, client), { login: "bob" }),
+        signIn(newBrowser(), authorizeUrl(testServer.baseUrl, client), { login: "bob" }),
         /403.*not open to you.*bob@other\.example.*sign out/s,
       );
-      const denied = stage.log.findLast(({ audit }) => audit === "sign_in");
+      const denied = testServer.log.findLast(({ audit }) => audit === "sign_in");
       assert.deepEqual(
         [denied?.decision, denied?.reason, denied?.subject],
         ["deny", "wrong_email_domain", "bob"],
       );
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
@@ -326,14 +328,14 @@ describe("npm run admin -- policy explain", () => {
     });
 
   test("knows the groups of a session in Redis, and prints the decision and the rule", redis, async () => {
-    const stage = await startStage({
+    const testServer = await startTestServer({
       redisUrl: redis.url ?? "",
       users: [{ ...ALICE, claims: { groups: ["contractors"] } }],
     });
     try {
-      const client = await register(stage.baseUrl);
-      await signInForTokens(stage.baseUrl, client);
-      const { store } = stage.config;
+      const client = await register(testServer.baseUrl);
+      await signInForTokens(testServer.baseUrl, client);
+      const { store } = testServer.config;
       const prefix = store.kind === "redis" ? store.keyPrefix : "";
       const { stdout } = await admin(
         { REDIS_URL: redis.url ?? "", REDIS_KEY_PREFIX: prefix },
@@ -343,7 +345,7 @@ describe("npm run admin -- policy explain", () => {
       assert.match(stdout, /contractors see no weather.*policy\.yaml:2/);
       assert.match(stdout, new RegExp(`session with ${client.client_id}`));
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 

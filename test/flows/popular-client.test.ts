@@ -14,7 +14,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const HOLDERS = 4_000;
 
@@ -22,12 +22,12 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
   let redis: TestRedis;
   let proxy: RedisProxy;
   let upstream: FaultyProxy;
-  let stage: Stage;
+  let testServer: TestServer;
   before(async () => {
     redis = await startRedis();
     proxy = await startRedisProxy(redis.port);
     upstream = await startFaultyProxy();
-    stage = await startStage({
+    testServer = await startTestServer({
       redisUrl: proxy.url,
       throughProxy: upstream,
       environment: { UPSTREAM_TIMEOUT_SECONDS: "2" },
@@ -35,16 +35,16 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
   });
   after(async () => {
     upstream.dropUnanswered();
-    await stage.close();
+    await testServer.close();
     await upstream.close();
     await proxy.close();
     await redis.stop();
   });
 
   async function signInThousands(accessToken: string): Promise<void> {
-    const grant = await stage.grantOf(accessToken);
+    const grant = await testServer.grantOf(accessToken);
     assert.ok(grant !== undefined);
-    await copyGrant(stage, grant, HOLDERS);
+    await copyGrant(testServer, grant, HOLDERS);
   }
 
   const remove = (client: Registered) =>
@@ -52,18 +52,18 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
       method: "DELETE",
       headers: { authorization: `Bearer ${client.registration_access_token}` },
     });
-  const audited = (event: string) => stage.log.filter(({ audit }) => audit === event).length;
+  const audited = (event: string) => testServer.log.filter(({ audit }) => audit === event).length;
   const keysLeft = async (kind: string) => {
     let count = 0;
-    for await (const _ of stage.records.keys(kind)) count++;
+    for await (const _ of testServer.records.keys(kind)) count++;
     return count;
   };
 
   test("is removed although the store failed halfway, and the provider hangs: said again, everything has ended", async () => {
-    const client = await register(stage.baseUrl);
-    const other = await register(stage.baseUrl);
-    const tokens = await signInForTokens(stage.baseUrl, client);
-    const others = await signInForTokens(stage.baseUrl, other, { login: "bob" });
+    const client = await register(testServer.baseUrl);
+    const other = await register(testServer.baseUrl);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    const others = await signInForTokens(testServer.baseUrl, other, { login: "bob" });
     await signInThousands(tokens.access_token);
     upstream.hangsAtRevocation = true;
 
@@ -76,15 +76,15 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
       assert.equal(failed.status, 503);
       assert.ok(Number(failed.headers.get("retry-after")) > 0);
       // Meanwhile nobody gets in by it any more.
-      await eventually("the store answers", async () => (await fetch(`${stage.baseUrl}/readyz`)).ok);
-      assert.equal((await fetch(authorizeUrl(stage.baseUrl, client))).status, 400);
-      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 401);
+      await eventually("the store answers", async () => (await fetch(`${testServer.baseUrl}/readyz`)).ok);
+      assert.equal((await fetch(authorizeUrl(testServer.baseUrl, client))).status, 400);
+      assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 401);
       await eventually("it is removed", async () => (await remove(client)).status === 204, 180);
     }
-    assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+    assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
     assert.equal(audited("client_removed"), 1);
     assert.equal(await keysLeft("grant:"), 1, "all but the other client's");
-    assert.equal((await callTool(stage.url, others.access_token, "whoami")).status, 200);
+    assert.equal((await callTool(testServer.url, others.access_token, "whoami")).status, 200);
     assert.equal((await remove(client)).status, 401, "it is gone");
   });
 });

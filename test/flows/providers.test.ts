@@ -1,11 +1,11 @@
 /** Identity providers differ: each character signs a user in, and the scopes and claims come out the same. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Character } from "../../dev/identity-provider/identity-provider.ts";
+import type { ProviderProfile } from "../../dev/identity-provider/identity-provider.ts";
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { startStage } from "../support/test-server.ts";
+import { startTestServer } from "../support/test-server.ts";
 
-const characters: Array<[string, Character, Record<string, string>?]> = [
+const characters: Array<[string, ProviderProfile, Record<string, string>?]> = [
   ["like Auth0 with an audience", { permissionsClaim: true }],
   ["with opaque access tokens", { accessTokens: "opaque" }],
   ["with scopes in scp", { scopeClaim: "scp", permissionsClaim: false }],
@@ -38,57 +38,60 @@ const characters: Array<[string, Character, Record<string, string>?]> = [
 ];
 
 describe("an identity provider", () => {
-  for (const [name, character, environment = {}] of characters)
+  for (const [name, providerProfile, environment = {}] of characters)
     test(name, async () => {
-      const stage = await startStage({ character, environment });
+      const testServer = await startTestServer({ providerProfile, environment });
       try {
-        const client = await register(stage.baseUrl);
-        const tokens = await signInForTokens(stage.baseUrl, client);
+        const client = await register(testServer.baseUrl);
+        const tokens = await signInForTokens(testServer.baseUrl, client);
         assert.equal(tokens.scope, "weather:read");
-        const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+        const me = (await callTool(testServer.url, tokens.access_token, "whoami")).body.result
+          .structuredContent;
         assert.deepEqual([me.subject, me.name, me.email], ["alice", "Alice Example", "alice@example.com"]);
-        stage.clock.ahead += 3_500;
-        const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+        testServer.clock.ahead += 3_500;
+        const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
         assert.equal(refreshed.status, 200);
-        stage.clock.ahead += 3_500;
-        assert.equal((await refresh(stage.baseUrl, client, refreshed.body.refresh_token)).status, 200);
+        testServer.clock.ahead += 3_500;
+        assert.equal((await refresh(testServer.baseUrl, client, refreshed.body.refresh_token)).status, 200);
       } finally {
-        await stage.close();
+        await testServer.close();
       }
     });
 
   test("that gives no refresh token: the session ends with the access token", async () => {
-    const stage = await startStage({ character: { refreshTokens: "never", accessTokenSeconds: 600 } });
+    const testServer = await startTestServer({
+      providerProfile: { refreshTokens: "never", accessTokenSeconds: 600 },
+    });
     try {
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
       assert.ok(tokens.expires_in <= 600, "ours does not outlive what it stands for");
-      stage.clock.ahead += 500;
-      const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      testServer.clock.ahead += 500;
+      const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(refreshed.status, 200);
       assert.ok(refreshed.body.expires_in <= 100);
-      stage.clock.ahead += 200;
-      assert.equal((await callTool(stage.url, refreshed.body.access_token, "whoami")).status, 401);
+      testServer.clock.ahead += 200;
+      assert.equal((await callTool(testServer.url, refreshed.body.access_token, "whoami")).status, 401);
       assert.equal(
-        (await refresh(stage.baseUrl, client, refreshed.body.refresh_token)).body.error,
+        (await refresh(testServer.baseUrl, client, refreshed.body.refresh_token)).body.error,
         "invalid_grant",
       );
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("that rotates its signing keys: sign-in goes on", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      const client = await register(stage.baseUrl);
-      await signInForTokens(stage.baseUrl, client);
-      await stage.identityProvider.rotateKeys();
+      const client = await register(testServer.baseUrl);
+      await signInForTokens(testServer.baseUrl, client);
+      await testServer.identityProvider.rotateKeys();
       // Key sets are fetched again for an unknown key, but not more than once a second.
       await new Promise((resolve) => setTimeout(resolve, 1_100));
-      assert.equal((await signInForTokens(stage.baseUrl, client)).scope, "weather:read");
+      assert.equal((await signInForTokens(testServer.baseUrl, client)).scope, "weather:read");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });

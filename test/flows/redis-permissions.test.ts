@@ -12,7 +12,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const PREFIX = "mcp";
 
@@ -27,11 +27,11 @@ interface Trouble {
   fix: string;
 }
 
-async function serverFor(t: TestContext, redis: TestRedis, url = redis.url): Promise<Stage> {
+async function serverFor(t: TestContext, redis: TestRedis, url = redis.url): Promise<TestServer> {
   t.after(() => redis.stop());
-  const stage = await startStage({ redisUrl: url, environment: { REDIS_KEY_PREFIX: PREFIX } });
-  t.after(() => stage.close());
-  return stage;
+  const testServer = await startTestServer({ redisUrl: url, environment: { REDIS_KEY_PREFIX: PREFIX } });
+  t.after(() => testServer.close());
+  return testServer;
 }
 
 /** A server whose user of Redis is described by `rules` once the server runs. */
@@ -43,41 +43,41 @@ async function serverWithUser(
   const redis = await startRedis();
   const setUser = (...more: readonly string[]) => tellRedis(redis.url, "ACL", "SETUSER", "app", ...more);
   await setUser("on", ">pw", ...atFirst);
-  const stage = await serverFor(t, redis, redis.url.replace("//", "//app:pw@"));
-  await ready(stage);
+  const testServer = await serverFor(t, redis, redis.url.replace("//", "//app:pw@"));
+  await ready(testServer);
   await setUser("reset", "on", ">pw", ...rules);
-  return { redis, stage };
+  return { redis, testServer };
 }
 
-const readiness = async ({ baseUrl }: Stage) => {
+const readiness = async ({ baseUrl }: TestServer) => {
   const response = await fetch(`${baseUrl}/readyz`);
   return { status: response.status, body: (await response.json()) as Partial<Trouble> };
 };
 
-const ready = (stage: Stage) =>
+const ready = (testServer: TestServer) =>
   until("ready, and nothing wrong", async () => {
-    const { status, body } = await readiness(stage);
+    const { status, body } = await readiness(testServer);
     return status === 200 && body.reason === undefined;
   });
 
-const notReady = (stage: Stage, reason: string) => saysOf(stage, reason, 503);
+const notReady = (testServer: TestServer, reason: string) => saysOf(testServer, reason, 503);
 
-async function saysOf(stage: Stage, reason: string, expected: number): Promise<Trouble> {
-  await until(`${reason} is said`, async () => (await readiness(stage)).body.reason === reason);
-  const { status, body } = await readiness(stage);
+async function saysOf(testServer: TestServer, reason: string, expected: number): Promise<Trouble> {
+  await until(`${reason} is said`, async () => (await readiness(testServer)).body.reason === reason);
+  const { status, body } = await readiness(testServer);
   assert.equal(status, expected);
   await until("the log says the same", async () =>
-    stage.log.some((line) => line.reason === reason && String(line.msg).includes(body.fix ?? "nothing")),
+    testServer.log.some((line) => line.reason === reason && String(line.msg).includes(body.fix ?? "nothing")),
   );
   return body as Trouble;
 }
 
-const registering = ({ baseUrl }: Stage) =>
+const registering = ({ baseUrl }: TestServer) =>
   postJson(`${baseUrl}/register`, { redirect_uris: ["https://client.example/cb"] });
 
-const signsIn = async (stage: Stage) => {
-  const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-  assert.equal((await callTool(stage.url, access_token, "whoami")).status, 200);
+const signsIn = async (testServer: TestServer) => {
+  const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+  assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 200);
 };
 
 describe("a user of Redis who may not do all that is needed", { skip: skipWithoutRedisServer() }, () => {
@@ -105,30 +105,32 @@ describe("a user of Redis who may not do all that is needed", { skip: skipWithou
   };
   for (const [what, { rules, grants, next }] of Object.entries(lacking))
     test(`has not: ${what}. /readyz and the log say which ACL line to give, and it helps at once`, async (t) => {
-      const { redis, stage } = await serverWithUser(t, rules);
-      const { says, fix } = await notReady(stage, "redis_not_permitted");
+      const { redis, testServer } = await serverWithUser(t, rules);
+      const { says, fix } = await notReady(testServer, "redis_not_permitted");
       assert.equal(says, "Redis does not permit its user what the server needs.");
       const line = /ACL SETUSER ([^(]+) \(/.exec(fix)?.[1] ?? "";
       assert.match(line, grants);
-      const { status, body } = await registering(stage);
+      const { status, body } = await registering(testServer);
       if (status !== 201) assert.match(String(body.error_description), /not permitted .* operator/);
       await tellRedis(redis.url, "ACL", "SETUSER", ...line.split(" "));
       if (next !== undefined) {
-        await until("the next is said", async () => ((await readiness(stage)).body.fix ?? "").includes(next));
+        await until("the next is said", async () =>
+          ((await readiness(testServer)).body.fix ?? "").includes(next),
+        );
         await tellRedis(redis.url, "ACL", "SETUSER", "app", next);
       }
-      await ready(stage);
-      await signsIn(stage);
+      await ready(testServer);
+      await signsIn(testServer);
     });
 
   test("may not any more when a sign-in comes back: person and client hear that the operator has to repair it", async (t) => {
     const all = [KEYS, CHANNELS, ...COMMANDS];
-    const { redis, stage } = await serverWithUser(t, all);
-    const client = await register(stage.baseUrl);
+    const { redis, testServer } = await serverWithUser(t, all);
+    const client = await register(testServer.baseUrl);
     const browser = new Browser({
       stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
     });
-    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
+    const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
     await tellRedis(redis.url, "ACL", "SETUSER", "app", "-zadd");
     const page = await browser.get(callback);
     assert.equal(page.status, 503);
@@ -139,12 +141,12 @@ describe("a user of Redis who may not do all that is needed", { skip: skipWithou
 
   test("may not subscribe: that stops nothing, and the log says what it costs", async (t) => {
     const rules = [KEYS, CHANNELS, ...COMMANDS, "-subscribe"];
-    const { stage } = await serverWithUser(t, rules, rules);
+    const { testServer } = await serverWithUser(t, rules, rules);
     await until("it is told", async () =>
-      stage.log.some(({ reason }) => reason === "redis_changes_not_heard"),
+      testServer.log.some(({ reason }) => reason === "redis_changes_not_heard"),
     );
-    assert.equal((await readiness(stage)).status, 200);
-    await signsIn(stage);
+    assert.equal((await readiness(testServer)).status, 200);
+    await signsIn(testServer);
   });
 });
 
@@ -154,48 +156,48 @@ describe("a Redis that refuses", { skip: skipWithoutRedisServer() }, () => {
 
   test("is full: ready for calls, and says so although nobody writes, until there is room", async (t) => {
     const redis = await startRedis({ args: ["--maxmemory-policy", "noeviction"] });
-    const stage = await serverFor(t, redis);
+    const testServer = await serverFor(t, redis);
     await config(redis, "maxmemory", "1");
-    const { fix } = await saysOf(stage, "redis_full", 200);
+    const { fix } = await saysOf(testServer, "redis_full", 200);
     assert.match(fix, /Raise its maxmemory/);
-    const { status, body } = await registering(stage);
+    const { status, body } = await registering(testServer);
     assert.deepEqual(
       [status, body.error_description],
       [503, "This server's storage is full. Its operator has to make room."],
     );
     await config(redis, "maxmemory", "0");
-    await ready(stage);
-    await signsIn(stage);
+    await ready(testServer);
+    await signsIn(testServer);
   });
 
   test("has too few replicas to write: ready for calls, and says so until it has them", async (t) => {
     const redis = await startRedis();
-    const stage = await serverFor(t, redis);
+    const testServer = await serverFor(t, redis);
     await config(redis, "min-replicas-to-write", "1");
-    assert.match((await saysOf(stage, "redis_not_writable", 200)).fix, /min-replicas-to-write/);
+    assert.match((await saysOf(testServer, "redis_not_writable", 200)).fix, /min-replicas-to-write/);
     await config(redis, "min-replicas-to-write", "0");
-    await ready(stage);
-    await signsIn(stage);
+    await ready(testServer);
+    await signsIn(testServer);
   });
 
   test("is a replica: not ready until it is a master, and said once", async (t) => {
     const redis = await startRedis();
-    const stage = await serverFor(t, redis);
+    const testServer = await serverFor(t, redis);
     await tellRedis(redis.url, "REPLICAOF", "127.0.0.1", "1");
-    assert.match((await notReady(stage, "redis_read_only")).fix, /REDIS_URL lead to the master/);
+    assert.match((await notReady(testServer, "redis_read_only")).fix, /REDIS_URL lead to the master/);
     await tellRedis(redis.url, "REPLICAOF", "NO", "ONE");
-    await ready(stage);
-    await signsIn(stage);
-    const said = stage.log.filter(({ reason, level }) => reason === "redis_read_only" && level === 50);
+    await ready(testServer);
+    await signsIn(testServer);
+    const said = testServer.log.filter(({ reason, level }) => reason === "redis_read_only" && level === 50);
     assert.equal(said.length, 1);
   });
 
   test("has no such command: not ready from the beginning", async (t) => {
     const redis = await startRedis({ args: ["--rename-command", "EVAL", ""] });
-    const stage = await serverFor(t, redis);
-    const { says, fix } = await notReady(stage, "redis_not_permitted");
+    const testServer = await serverFor(t, redis);
+    const { says, fix } = await notReady(testServer, "redis_not_permitted");
     assert.match(says, /does not know a command/);
     assert.match(fix, /rename-command/);
-    assert.equal((await registering(stage)).status, 503);
+    assert.equal((await registering(testServer)).status, 503);
   });
 });

@@ -1,7 +1,11 @@
 /** Where a user's scopes come from, over HTTP: what the operator believes, and nothing else, becomes a scope here. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { type Character, type DemoUser, GOOGLE } from "../../dev/identity-provider/identity-provider.ts";
+import {
+  type DemoUser,
+  GOOGLE,
+  type ProviderProfile,
+} from "../../dev/identity-provider/identity-provider.ts";
 import {
   authorize,
   callTool,
@@ -12,43 +16,52 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import {
+  ALICE,
+  BOB,
+  startTestServer,
+  type TestServer,
+  type TestServerOptions,
+} from "../support/test-server.ts";
 
 const ROLE_MAP =
   '{"Weather Forecaster":["weather:read"],"[object Object]":["weather:read"],"7":["weather:read"]}';
 const byRole = { SCOPES_FROM: "claim", SCOPE_CLAIM: "roles", SCOPE_CLAIM_MAP: ROLE_MAP };
 
-async function withStage(options: StageOptions, story: (stage: Stage, client: Registered) => Promise<void>) {
-  const stage = await startStage(options);
+async function withStage(
+  options: TestServerOptions,
+  story: (testServer: TestServer, client: Registered) => Promise<void>,
+) {
+  const testServer = await startTestServer(options);
   try {
-    await story(stage, await register(stage.baseUrl));
+    await story(testServer, await register(testServer.baseUrl));
   } finally {
-    await stage.close();
+    await testServer.close();
   }
 }
 
 /** Signs in and says which scopes came of it, and what the provider was asked. */
-async function signedIn(stage: Stage, client: Registered, login = "alice") {
+async function signedIn(testServer: TestServer, client: Registered, login = "alice") {
   const browser = newBrowser();
-  const parameters = await authorize(stage.baseUrl, client, { login, browser });
-  const { body } = await redeem(stage.baseUrl, client, parameters.get("code"));
+  const parameters = await authorize(testServer.baseUrl, client, { login, browser });
+  const { body } = await redeem(testServer.baseUrl, client, parameters.get("code"));
   const upstream = browser.history.find(({ url }) =>
-    url.startsWith(`${stage.identityProvider.issuer}/auth?`),
+    url.startsWith(`${testServer.identityProvider.issuer}/auth?`),
   );
   return { tokens: body, scope: body.scope ?? "", asked: new URL(upstream?.url ?? "").searchParams };
 }
 
 /** Later, when the provider's own token has to be renewed. */
-async function scopeAfterRenewal(stage: Stage, client: Registered, refreshToken: string) {
-  stage.clock.ahead += 200;
-  const { status, body } = await refresh(stage.baseUrl, client, refreshToken);
+async function scopeAfterRenewal(testServer: TestServer, client: Registered, refreshToken: string) {
+  testServer.clock.ahead += 200;
+  const { status, body } = await refresh(testServer.baseUrl, client, refreshToken);
   assert.equal(status, 200);
   return { scope: body.scope ?? "", tokens: body };
 }
 
 describe("SCOPES_FROM", () => {
-  const nowhere: Character = { scopeClaim: "none", permissionsClaim: false };
-  const table: Array<[string, Character, string]> = [
+  const nowhere: ProviderProfile = { scopeClaim: "none", permissionsClaim: false };
+  const table: Array<[string, ProviderProfile, string]> = [
     ["response", nowhere, "weather:read"],
     ["scope", { ...nowhere, scopeClaim: "scope" }, "weather:read"],
     ["scp", { ...nowhere, scopeClaim: "scp" }, "weather:read"],
@@ -57,19 +70,19 @@ describe("SCOPES_FROM", () => {
     ["scope", { ...nowhere, scopeClaim: "scp", permissionsClaim: true }, ""],
     ["permissions", { ...nowhere, scopeClaim: "scope" }, ""],
   ];
-  for (const [from, character, expected] of table)
-    test(`${from}, at a provider ${JSON.stringify(character)}: "${expected}"`, () =>
-      withStage({ character, environment: { SCOPES_FROM: from } }, async (stage, client) => {
-        const { scope, asked } = await signedIn(stage, client);
+  for (const [from, providerProfile, expected] of table)
+    test(`${from}, at a provider ${JSON.stringify(providerProfile)}: "${expected}"`, () =>
+      withStage({ providerProfile, environment: { SCOPES_FROM: from } }, async (testServer, client) => {
+        const { scope, asked } = await signedIn(testServer, client);
         assert.equal(scope, expected);
         assert.match(asked.get("scope") ?? "", /weather:read/, "asked for all the same");
       }));
 
   test("permissions: who lost one at the provider loses it here at the next renewal", () =>
-    withStage({ character: { accessTokenSeconds: 300 } }, async (stage, client) => {
-      const { tokens } = await signedIn(stage, client);
-      stage.identityProvider.changeUser("alice", { permissions: [] });
-      assert.equal((await scopeAfterRenewal(stage, client, tokens.refresh_token)).scope, "");
+    withStage({ providerProfile: { accessTokenSeconds: 300 } }, async (testServer, client) => {
+      const { tokens } = await signedIn(testServer, client);
+      testServer.identityProvider.changeUser("alice", { permissions: [] });
+      assert.equal((await scopeAfterRenewal(testServer, client, tokens.refresh_token)).scope, "");
     }));
 });
 
@@ -79,34 +92,36 @@ describe("SCOPES_FROM=consent", () => {
   test("at a provider like Google: what the user consents to is granted, and stays granted", () =>
     withStage(
       {
-        character: { ...GOOGLE, accessTokenSeconds: 300 },
+        providerProfile: { ...GOOGLE, accessTokenSeconds: 300 },
         environment: {
           ...environment,
           OIDC_AUDIENCE: "",
           OIDC_AUTHORIZATION_PARAMETERS: "access_type=offline&prompt=consent",
         },
       },
-      async (stage, client) => {
-        const { scope, tokens, asked } = await signedIn(stage, client);
+      async (testServer, client) => {
+        const { scope, tokens, asked } = await signedIn(testServer, client);
         assert.equal(scope, "weather:read");
         assert.doesNotMatch(asked.get("scope") ?? "", /weather/);
-        const call = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+        const call = await callTool(testServer.url, tokens.access_token, "current_weather", {
+          city: "Berlin",
+        });
         assert.equal(call.status, 200);
-        const renewed = await scopeAfterRenewal(stage, client, tokens.refresh_token);
+        const renewed = await scopeAfterRenewal(testServer, client, tokens.refresh_token);
         assert.equal(renewed.scope, "weather:read");
       },
     ));
 
   test("without it such a provider's users have no scopes", () =>
-    withStage({ character: GOOGLE, environment: { OIDC_AUDIENCE: "" } }, async (stage, client) => {
-      assert.equal((await signedIn(stage, client)).scope, "");
+    withStage({ providerProfile: GOOGLE, environment: { OIDC_AUDIENCE: "" } }, async (testServer, client) => {
+      assert.equal((await signedIn(testServer, client)).scope, "");
     }));
 
   test("nothing more than was asked for is granted", () =>
     withStage(
-      { character: GOOGLE, environment, scopes: { "other:write": "Write" } },
-      async (stage, client) => {
-        const tokens = await signInForTokens(stage.baseUrl, client, {
+      { providerProfile: GOOGLE, environment, scopes: { "other:write": "Write" } },
+      async (testServer, client) => {
+        const tokens = await signInForTokens(testServer.baseUrl, client, {
           parameters: { scope: "weather:read" },
         });
         assert.equal(tokens.scope, "weather:read");
@@ -114,8 +129,8 @@ describe("SCOPES_FROM=consent", () => {
     ));
 
   test("a provider that offers the scopes is not asked for them either", () =>
-    withStage({ environment }, async (stage, client) => {
-      const { scope, asked } = await signedIn(stage, client, "bob");
+    withStage({ environment }, async (testServer, client) => {
+      const { scope, asked } = await signedIn(testServer, client, "bob");
       assert.doesNotMatch(asked.get("scope") ?? "", /weather/);
       assert.equal(scope, "weather:read", "bob's lack of permissions there means nothing");
     }));
@@ -145,26 +160,26 @@ describe("SCOPES_FROM=claim", () => {
       claims: { roles },
     }),
   );
-  for (const [place, character] of [
+  for (const [place, providerProfile] of [
     ["the access token", { claimsInAccessToken: true }],
     ["the ID token", {}],
     ["userinfo", { accessTokens: "opaque" }],
-  ] satisfies Array<[string, Character]>)
+  ] satisfies Array<[string, ProviderProfile]>)
     describe(`in ${place}`, () => {
-      let stage: Stage;
+      let testServer: TestServer;
       let client: Registered;
       before(async () => {
-        stage = await startStage({ character, users, environment: byRole });
-        client = await register(stage.baseUrl);
+        testServer = await startTestServer({ providerProfile, users, environment: byRole });
+        client = await register(testServer.baseUrl);
       });
-      after(() => stage.close());
+      after(() => testServer.close());
 
       for (const [index, [name, , expected]] of people.entries())
         test(`${name}: "${expected}"`, async () =>
-          assert.equal((await signedIn(stage, client, `user-${index}`)).scope, expected));
+          assert.equal((await signedIn(testServer, client, `user-${index}`)).scope, expected));
 
       test("no claim at all: none, whatever the provider's own scopes say", async () =>
-        assert.equal((await signedIn(stage, client, "somebody else")).scope, ""));
+        assert.equal((await signedIn(testServer, client, "somebody else")).scope, ""));
     });
 
   const places: Array<[string, Record<string, unknown>]> = [
@@ -175,7 +190,8 @@ describe("SCOPES_FROM=claim", () => {
     test(`found as ${path}`, () =>
       withStage(
         { users: [{ ...BOB, claims }], environment: { ...byRole, SCOPE_CLAIM: path } },
-        async (stage, client) => assert.equal((await signedIn(stage, client, "bob")).scope, "weather:read"),
+        async (testServer, client) =>
+          assert.equal((await signedIn(testServer, client, "bob")).scope, "weather:read"),
       ));
 
   test("without a map the values are scopes", () =>
@@ -187,33 +203,33 @@ describe("SCOPES_FROM=claim", () => {
         ],
         environment: { SCOPES_FROM: "claim", SCOPE_CLAIM: "grants" },
       },
-      async (stage, client) => {
-        assert.equal((await signedIn(stage, client, "bob")).scope, "weather:read");
-        assert.equal((await signedIn(stage, client, "alice")).scope, "weather:read");
+      async (testServer, client) => {
+        assert.equal((await signedIn(testServer, client, "bob")).scope, "weather:read");
+        assert.equal((await signedIn(testServer, client, "alice")).scope, "weather:read");
       },
     ));
 
   const forecaster: DemoUser = { ...ALICE, claims: { roles: ["Weather Forecaster"] } };
-  for (const [place, character] of [
+  for (const [place, providerProfile] of [
     ["the access token", { claimsInAccessToken: true }],
     ["userinfo", { accessTokens: "opaque" }],
-  ] satisfies Array<[string, Character]>)
+  ] satisfies Array<[string, ProviderProfile]>)
     test(`a role in ${place} that was lost takes the scope away at the next renewal`, () =>
       withStage(
         {
-          character: { ...character, accessTokenSeconds: 300 },
+          providerProfile: { ...providerProfile, accessTokenSeconds: 300 },
           users: [forecaster],
           environment: byRole,
         },
-        async (stage, client) => {
-          const { scope, tokens } = await signedIn(stage, client);
+        async (testServer, client) => {
+          const { scope, tokens } = await signedIn(testServer, client);
           assert.equal(scope, "weather:read");
-          const unchanged = await scopeAfterRenewal(stage, client, tokens.refresh_token);
+          const unchanged = await scopeAfterRenewal(testServer, client, tokens.refresh_token);
           assert.equal(unchanged.scope, "weather:read", "who keeps the role keeps the scope");
-          stage.identityProvider.changeUser("alice", { claims: { roles: [] } });
-          const lost = await scopeAfterRenewal(stage, client, unchanged.tokens.refresh_token);
+          testServer.identityProvider.changeUser("alice", { claims: { roles: [] } });
+          const lost = await scopeAfterRenewal(testServer, client, unchanged.tokens.refresh_token);
           assert.equal(lost.scope, "");
-          const call = await callTool(stage.url, lost.tokens.access_token, "current_weather", {
+          const call = await callTool(testServer.url, lost.tokens.access_token, "current_weather", {
             city: "Berlin",
           });
           assert.equal(call.status, 403);
@@ -222,20 +238,20 @@ describe("SCOPES_FROM=claim", () => {
 
   test("a role that only ID tokens tell of is looked at again at the next sign-in, not before", () =>
     withStage(
-      { character: { accessTokenSeconds: 300 }, users: [forecaster], environment: byRole },
-      async (stage, client) => {
-        const { tokens } = await signedIn(stage, client);
-        stage.identityProvider.changeUser("alice", { claims: { roles: [] } });
-        const renewed = await scopeAfterRenewal(stage, client, tokens.refresh_token);
+      { providerProfile: { accessTokenSeconds: 300 }, users: [forecaster], environment: byRole },
+      async (testServer, client) => {
+        const { tokens } = await signedIn(testServer, client);
+        testServer.identityProvider.changeUser("alice", { claims: { roles: [] } });
+        const renewed = await scopeAfterRenewal(testServer, client, tokens.refresh_token);
         assert.equal(renewed.scope, "weather:read");
-        assert.equal((await signedIn(stage, client)).scope, "");
+        assert.equal((await signedIn(testServer, client)).scope, "");
       },
     ));
 });
 
 describe("AUTH0_ORGANIZATION", () => {
   const acme = { id: "org_1", name: "acme" };
-  const inAcme: StageOptions = {
+  const inAcme: TestServerOptions = {
     users: [{ ...ALICE, organization: acme }, BOB],
     adjust: (config) => ({
       ...config,
@@ -245,17 +261,17 @@ describe("AUTH0_ORGANIZATION", () => {
   };
 
   test("is asked for, and the sign-in is for it", () =>
-    withStage(inAcme, async (stage, client) => {
-      const { asked, tokens } = await signedIn(stage, client);
+    withStage(inAcme, async (testServer, client) => {
+      const { asked, tokens } = await signedIn(testServer, client);
       assert.equal(asked.get("organization"), "org_1");
-      assert.equal((await stage.grantOf(tokens.access_token))?.claims.org_id, "org_1");
+      assert.equal((await testServer.grantOf(tokens.access_token))?.claims.org_id, "org_1");
     }));
 
   test("lets nobody else in", () =>
-    withStage(inAcme, async (stage, client) => {
+    withStage(inAcme, async (testServer, client) => {
       // The provider says why, which the person is shown before the client hears of it.
       await assert.rejects(
-        authorize(stage.baseUrl, client, { login: "bob" }),
+        authorize(testServer.baseUrl, client, { login: "bob" }),
         /\(403\).*not part of the org_1 organization.*Back to your application/s,
       );
     }));
@@ -277,9 +293,9 @@ describe("a claim of roles in another shape", () => {
     );
 
   test("Zitadel's, an object keyed by role, gives what the roles give", () =>
-    withClaim(ZITADEL, { forecaster: { "1698": "acme.zitadel.cloud" } }, async (stage, client) => {
-      assert.equal((await signedIn(stage, client)).scope, "weather:read");
-      assert.ok(!stage.log.some(({ reason }) => reason === "claim_not_understood"));
+    withClaim(ZITADEL, { forecaster: { "1698": "acme.zitadel.cloud" } }, async (testServer, client) => {
+      assert.equal((await signedIn(testServer, client)).scope, "weather:read");
+      assert.ok(!testServer.log.some(({ reason }) => reason === "claim_not_understood"));
     }));
 
   for (const value of [
@@ -289,9 +305,9 @@ describe("a claim of roles in another shape", () => {
     [{ name: "forecaster" }],
   ])
     test(`${JSON.stringify(value)} gives nothing, which the log says once, without the value`, () =>
-      withClaim("roles", value, async (stage, client) => {
-        for (let i = 0; i < 2; i++) assert.equal((await signedIn(stage, client)).scope, "");
-        const lines = stage.log.filter(({ reason }) => reason === "claim_not_understood");
+      withClaim("roles", value, async (testServer, client) => {
+        for (let i = 0; i < 2; i++) assert.equal((await signedIn(testServer, client)).scope, "");
+        const lines = testServer.log.filter(({ reason }) => reason === "claim_not_understood");
         assert.deepEqual(
           lines.map(({ claim }) => claim),
           ["roles"],

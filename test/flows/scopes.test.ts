@@ -25,7 +25,7 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { ALICE, type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import { ALICE, startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See your orders",
@@ -97,7 +97,7 @@ const prompts = [
 
 const everything = Object.keys(scopes);
 const CAROL = { ...ALICE, subject: "carol", permissions: ["orders"] };
-const stageOptions: StageOptions = {
+const stageOptions: TestServerOptions = {
   tools,
   resources,
   prompts,
@@ -107,31 +107,31 @@ const stageOptions: StageOptions = {
 };
 
 describe("one declaration of scopes", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   before(async () => {
-    stage = await startStage(stageOptions);
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer(stageOptions);
+    client = await register(testServer.baseUrl);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const tokenFor = async (scope: string | undefined, login = "alice") =>
-    (await signInForTokens(stage.baseUrl, client, { login, parameters: { scope } })).access_token;
+    (await signInForTokens(testServer.baseUrl, client, { login, parameters: { scope } })).access_token;
 
   test("A4 the resource's metadata name what basic use needs, the server's name all", async () => {
-    const resource = await getJson(`${stage.baseUrl}/.well-known/oauth-protected-resource/mcp`);
+    const resource = await getJson(`${testServer.baseUrl}/.well-known/oauth-protected-resource/mcp`);
     assert.deepEqual(resource.scopes_supported, ["weather:read", "orders:read"]);
-    const server = await getJson(`${stage.baseUrl}/.well-known/oauth-authorization-server`);
+    const server = await getJson(`${testServer.baseUrl}/.well-known/oauth-authorization-server`);
     assert.deepEqual(server.scopes_supported, ["weather:read", ...everything, "offline_access"]);
   });
 
   test("a client that names no scope is given the usual ones", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client, { parameters: { scope: undefined } });
+    const tokens = await signInForTokens(testServer.baseUrl, client, { parameters: { scope: undefined } });
     assert.equal(tokens.scope, "weather:read orders:read");
   });
 
   test("the consent page has the words of every scope, and what a whole includes", async () => {
-    const url = authorizeUrl(stage.baseUrl, client, { scope: "orders orders:write" });
+    const url = authorizeUrl(testServer.baseUrl, client, { scope: "orders orders:write" });
     const page = await (await fetch(url)).text();
     assert.match(page, /Everything about orders/);
     assert.match(page, /with orders:read, orders:write/);
@@ -141,8 +141,13 @@ describe("one declaration of scopes", () => {
 
   test("lists show what the granted scopes allow", async () => {
     const token = await tokenFor("orders:read");
-    assert.deepEqual(await toolNames(stage.url, token), ["whoami", "say_hello", "list_orders", "orders"]);
-    const listed = async (method: string) => (await rpc(stage.url, token, method)).body.result;
+    assert.deepEqual(await toolNames(testServer.url, token), [
+      "whoami",
+      "say_hello",
+      "list_orders",
+      "orders",
+    ]);
+    const listed = async (method: string) => (await rpc(testServer.url, token, method)).body.result;
     const uris = (await listed("resources/list")).resources.map(({ uri }: { uri: string }) => uri);
     assert.deepEqual(uris, ["orders://all", "orders://help"]);
     assert.deepEqual((await listed("resources/templates/list")).resourceTemplates, []);
@@ -160,7 +165,7 @@ describe("one declaration of scopes", () => {
       ["prompts/get", { name: "reorder", arguments: { id: "7" } }],
     ];
     for (const [method, params] of calls) {
-      const answer = await rpc(stage.url, token, method, params);
+      const answer = await rpc(testServer.url, token, method, params);
       assert.equal(answer.status, 403, method);
       const challenge = answer.headers.get("www-authenticate") ?? "";
       assert.match(challenge, /error="insufficient_scope"/);
@@ -171,33 +176,36 @@ describe("one declaration of scopes", () => {
 
   test("A9 a whole lets its parts be used, whoever granted it", async () => {
     const token = await tokenFor("orders");
-    assert.equal((await callTool(stage.url, token, "place_order")).body.result.content[0].text, "placed");
-    const read = await rpc(stage.url, token, "resources/read", { uri: "orders://order/a%20b" });
+    assert.equal(
+      (await callTool(testServer.url, token, "place_order")).body.result.content[0].text,
+      "placed",
+    );
+    const read = await rpc(testServer.url, token, "resources/read", { uri: "orders://order/a%20b" });
     assert.equal(read.body.result.contents[0].text, "order a b");
-    const got = await rpc(stage.url, token, "prompts/get", { name: "reorder", arguments: { id: "7" } });
+    const got = await rpc(testServer.url, token, "prompts/get", { name: "reorder", arguments: { id: "7" } });
     assert.equal(got.body.result.messages[0].content.text, "Order 7 again.");
     // Carol has "orders" at the provider, and this client asked for a part of it only.
     const part = await tokenFor("orders:read", "carol");
-    assert.equal((await callTool(stage.url, part, "list_orders")).status, 200);
-    assert.equal((await callTool(stage.url, part, "place_order")).status, 403);
+    assert.equal((await callTool(testServer.url, part, "list_orders")).status, 200);
+    assert.equal((await callTool(testServer.url, part, "place_order")).status, 403);
   });
 
   test("one of several alternatives is enough; the challenge names the first", async () => {
     const support = await tokenFor("support:read");
-    assert.equal((await callTool(stage.url, support, "list_orders")).status, 200);
-    const neither = await callTool(stage.url, await tokenFor("weather:read"), "list_orders");
+    assert.equal((await callTool(testServer.url, support, "list_orders")).status, 200);
+    const neither = await callTool(testServer.url, await tokenFor("weather:read"), "list_orders");
     assert.equal(neither.status, 403);
     assert.match(neither.headers.get("www-authenticate") ?? "", /scope="weather:read orders:read"/);
   });
 
   test("A9 who unticks a part on the consent page does not grant the whole", async () => {
-    const url = authorizeUrl(stage.baseUrl, client, { scope: "orders orders:read orders:write" });
+    const url = authorizeUrl(testServer.baseUrl, client, { scope: "orders orders:read orders:write" });
     const callback = await signIn(newBrowser(), url, { login: "alice", untick: ["orders:write"] });
-    const { body } = await redeem(stage.baseUrl, client, callback.searchParams.get("code"));
+    const { body } = await redeem(testServer.baseUrl, client, callback.searchParams.get("code"));
     assert.equal(body.scope, "orders:read");
-    const alone = authorizeUrl(stage.baseUrl, client, { scope: "orders weather:read" });
+    const alone = authorizeUrl(testServer.baseUrl, client, { scope: "orders weather:read" });
     const without = await signIn(newBrowser(), alone, { login: "alice", untick: ["orders"] });
-    const answer = await redeem(stage.baseUrl, client, without.searchParams.get("code"));
+    const answer = await redeem(testServer.baseUrl, client, without.searchParams.get("code"));
     assert.equal(answer.body.scope, "weather:read");
   });
 
@@ -214,7 +222,7 @@ describe("one declaration of scopes", () => {
         ...(era === "2026" && modern),
       };
       return postJson(
-        stage.url,
+        testServer.url,
         { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "orders", arguments: args, _meta } },
         {
           authorization: `Bearer ${token}`,
@@ -254,16 +262,16 @@ describe("one declaration of scopes", () => {
 
 describe("TOOLS_LISTED=all", () => {
   test("also shows what needs more scopes; calling it is still 403", async () => {
-    const stage = await startStage({ ...stageOptions, environment: { TOOLS_LISTED: "all" } });
+    const testServer = await startTestServer({ ...stageOptions, environment: { TOOLS_LISTED: "all" } });
     try {
-      const client = await register(stage.baseUrl);
-      const { access_token: token } = await signInForTokens(stage.baseUrl, client, {
+      const client = await register(testServer.baseUrl);
+      const { access_token: token } = await signInForTokens(testServer.baseUrl, client, {
         parameters: { scope: "weather:read" },
       });
-      assert.ok((await toolNames(stage.url, token)).includes("place_order"));
-      assert.equal((await callTool(stage.url, token, "place_order")).status, 403);
+      assert.ok((await toolNames(testServer.url, token)).includes("place_order"));
+      assert.equal((await callTool(testServer.url, token, "place_order")).status, 403);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });

@@ -13,25 +13,25 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 
 describe("a sign-in that stops", () => {
-  let stage: Stage | undefined;
+  let testServer: TestServer | undefined;
   let proxy: FaultyProxy | undefined;
   afterEach(async () => {
-    await stage?.close();
+    await testServer?.close();
     await proxy?.close();
-    stage = undefined;
+    testServer = undefined;
     proxy = undefined;
   });
 
-  async function start(options: StageOptions = {}): Promise<Stage> {
-    stage = await startStage(options);
-    return stage;
+  async function start(options: TestServerOptions = {}): Promise<TestServer> {
+    testServer = await startTestServer(options);
+    return testServer;
   }
 
   /** The browser, held just before our callback. */
-  async function atCallback(running: Stage) {
+  async function atCallback(running: TestServer) {
     const client = await register(running.baseUrl);
     const browser = new Browser({
       stopAt: (url) => url.pathname === "/auth/callback" || url.href.startsWith(REDIRECT_URI),
@@ -229,7 +229,7 @@ describe("a sign-in that stops", () => {
 });
 
 /** By itself after a while, and by a link, with the client's state and our issuer (RFC 6749 §4.1.2.1, RFC 9207). */
-function assertWayBack(page: Page, { baseUrl }: Stage, expected: { error: string; says: RegExp }): void {
+function assertWayBack(page: Page, { baseUrl }: TestServer, expected: { error: string; says: RegExp }): void {
   const [, seconds, url] = /^(\d+); url=(.+)$/.exec(page.headers.get("refresh") ?? "") ?? [];
   assert.ok(url?.startsWith(REDIRECT_URI), `leads to ${url}: ${page.body.slice(0, 2000)}`);
   assert.ok(Number(seconds) >= 10, "there is time to read it");

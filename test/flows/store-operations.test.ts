@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { startStage } from "../support/test-server.ts";
+import { startTestServer } from "../support/test-server.ts";
 import { scrape } from "../telemetry/scrape.ts";
 
 const redis = await redisForTests();
@@ -27,56 +27,56 @@ describe("operations of the store", redis, () => {
   // One spends of the budget of sign-ins under way; two read the count of what was ended, when the login begins and when it
   // is finished; one reads the newest of the user's grants, for their limits.
   test("a sign-in takes at most fourteen, its registration's first use included", async (t) => {
-    const stage = await startStage({ redisUrl: redis.url ?? "" });
+    const testServer = await startTestServer({ redisUrl: redis.url ?? "" });
     try {
-      const client = await register(stage.baseUrl);
-      const first = await counted(stage.baseUrl, () => signInForTokens(stage.baseUrl, client));
+      const client = await register(testServer.baseUrl);
+      const first = await counted(testServer.baseUrl, () => signInForTokens(testServer.baseUrl, client));
       t.diagnostic(JSON.stringify(first));
       assert.ok(sum(first) <= 14, JSON.stringify(first));
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a refresh takes at most five, and seven with a renewal at the provider", async (t) => {
-    const stage = await startStage({ redisUrl: redis.url ?? "" });
+    const testServer = await startTestServer({ redisUrl: redis.url ?? "" });
     try {
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
       let next = tokens.refresh_token;
       const refreshed = async () => {
-        const answer = await refresh(stage.baseUrl, client, next);
+        const answer = await refresh(testServer.baseUrl, client, next);
         assert.equal(answer.status, 200);
         next = answer.body.refresh_token;
       };
-      const plain = await counted(stage.baseUrl, refreshed);
-      stage.clock.ahead += 3_000;
-      const withRenewal = await counted(stage.baseUrl, refreshed);
+      const plain = await counted(testServer.baseUrl, refreshed);
+      testServer.clock.ahead += 3_000;
+      const withRenewal = await counted(testServer.baseUrl, refreshed);
       t.diagnostic(`${JSON.stringify(plain)}, with a renewal ${JSON.stringify(withRenewal)}`);
       assert.ok(sum(plain) <= 5, JSON.stringify(plain));
       assert.ok(sum(withRenewal) <= 7, JSON.stringify(withRenewal));
       assert.ok(sum(withRenewal) > sum(plain), "the provider was asked");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a call of a live session takes one, and none when it was seen a moment ago", async () => {
-    const stage = await startStage({ redisUrl: redis.url ?? "" });
+    const testServer = await startTestServer({ redisUrl: redis.url ?? "" });
     try {
-      const client = await register(stage.baseUrl);
-      const { access_token: token } = await signInForTokens(stage.baseUrl, client);
-      await callTool(stage.url, token, "whoami"); // the replica is told of changes from now on
-      const other = await stage.replica();
+      const client = await register(testServer.baseUrl);
+      const { access_token: token } = await signInForTokens(testServer.baseUrl, client);
+      await callTool(testServer.url, token, "whoami"); // the replica is told of changes from now on
+      const other = await testServer.replica();
       const call = (url: string) => async () =>
         assert.equal((await callTool(`${url}/mcp`, token, "whoami")).status, 200);
       await untilTold(other, call(other));
-      const second = await signInForTokens(stage.baseUrl, client);
+      const second = await signInForTokens(testServer.baseUrl, client);
       const cold = () => callTool(`${other}/mcp`, second.access_token, "whoami");
       assert.deepEqual(await counted(other, cold), { get: 1 });
       assert.deepEqual(await counted(other, cold), {});
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 

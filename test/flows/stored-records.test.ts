@@ -15,57 +15,63 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
-import { SECRET_KEY, startStage } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer } from "../support/test-server.ts";
 
 const grantKey = (tokens: Tokens) => `grant:${readToken("access", tokens.access_token)?.grantId}`;
 
 describe("a record of another version", () => {
   test("counts as absent: who it was of is led to sign in or register again, and nobody sees a 500", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
       const sealer = createSealer([SECRET_KEY]);
       const overwrite = (key: string) =>
-        stage.records.put(key, sealer.seal('{"version":0,"of":"another shape"}', key), 3_600);
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
+        testServer.records.put(key, sealer.seal('{"version":0,"of":"another shape"}', key), 3_600);
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
 
       await overwrite(grantKey(tokens));
-      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
-      const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
+      const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.deepEqual([refreshed.status, refreshed.body.error], [400, "invalid_grant"]);
-      const again = await signInForTokens(stage.baseUrl, client);
-      assert.equal((await callTool(stage.url, again.access_token, "whoami")).status, 200);
+      const again = await signInForTokens(testServer.baseUrl, client);
+      assert.equal((await callTool(testServer.url, again.access_token, "whoami")).status, 200);
 
       await overwrite(`client:${client.client_id}`);
-      const unknown = await refresh(stage.baseUrl, client, again.refresh_token);
+      const unknown = await refresh(testServer.baseUrl, client, again.refresh_token);
       assert.deepEqual([unknown.status, unknown.body.error], [401, "invalid_client"]);
-      await assert.rejects(signIn(newBrowser(), authorizeUrl(stage.baseUrl, client)), /not registered here/);
-      await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-      assert.ok(stage.log.some(({ reason }) => reason === "record_of_unknown_shape"));
+      await assert.rejects(
+        signIn(newBrowser(), authorizeUrl(testServer.baseUrl, client)),
+        /not registered here/,
+      );
+      await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+      assert.ok(testServer.log.some(({ reason }) => reason === "record_of_unknown_shape"));
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
 
 describe("a record that was moved", () => {
   test("to another grant's or client's key opens nothing there", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      const [one, other] = [await register(stage.baseUrl), await register(stage.baseUrl)];
-      const alice = await signInForTokens(stage.baseUrl, one);
-      const bob = await signInForTokens(stage.baseUrl, other, { login: "bob" });
+      const [one, other] = [await register(testServer.baseUrl), await register(testServer.baseUrl)];
+      const alice = await signInForTokens(testServer.baseUrl, one);
+      const bob = await signInForTokens(testServer.baseUrl, other, { login: "bob" });
       const move = async (from: string, to: string) =>
-        stage.records.put(to, (await stage.records.get(from)) ?? "", 3_600);
+        testServer.records.put(to, (await testServer.records.get(from)) ?? "", 3_600);
       await move(grantKey(alice), grantKey(bob));
-      assert.equal((await callTool(stage.url, bob.access_token, "whoami")).status, 401);
-      assert.equal((await refresh(stage.baseUrl, other, bob.refresh_token)).body.error, "invalid_grant");
+      assert.equal((await callTool(testServer.url, bob.access_token, "whoami")).status, 401);
+      assert.equal((await refresh(testServer.baseUrl, other, bob.refresh_token)).body.error, "invalid_grant");
       await move(`client:${one.client_id}`, `client:${other.client_id}`);
-      assert.equal((await refresh(stage.baseUrl, other, bob.refresh_token)).body.error, "invalid_client");
-      assert.equal((await callTool(stage.url, alice.access_token, "whoami")).status, 200);
-      assert.ok(stage.log.some(({ reason }) => reason === "record_not_decryptable"));
+      assert.equal(
+        (await refresh(testServer.baseUrl, other, bob.refresh_token)).body.error,
+        "invalid_client",
+      );
+      assert.equal((await callTool(testServer.url, alice.access_token, "whoami")).status, 200);
+      assert.ok(testServer.log.some(({ reason }) => reason === "record_not_decryptable"));
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });
@@ -81,7 +87,7 @@ describe("two deployments in one Redis", { skip: skipWithoutRedisServer() }, () 
     const prefixes = ["one", "other"].map((name) => `${name}-${process.pid}`);
     const [one, other] = await Promise.all(
       prefixes.map((REDIS_KEY_PREFIX) =>
-        startStage({
+        startTestServer({
           redisUrl: redis.url,
           environment: { REDIS_KEY_PREFIX, MAX_GRANTS_PER_USER: "2" },
         }),
@@ -111,7 +117,7 @@ describe("two deployments in one Redis", { skip: skipWithoutRedisServer() }, () 
   test("with one prefix and different keys cannot read each other's records, and leave them alone", async () => {
     const REDIS_KEY_PREFIX = `mixed-${process.pid}`;
     const start = (key: string) =>
-      startStage({
+      startTestServer({
         redisUrl: redis.url,
         environment: { REDIS_KEY_PREFIX, SECRET_KEY: key },
       });

@@ -17,28 +17,28 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { ALICE, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 describe("what the identity provider answers", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
   before(async () => {
     upstream = await startFaultyProxy();
-    stage = await startStage({
+    testServer = await startTestServer({
       throughProxy: upstream,
-      character: { accessTokenSeconds: 300, refreshTokens: "static" },
+      providerProfile: { accessTokenSeconds: 300, refreshTokens: "static" },
     });
-    client = await register(stage.baseUrl);
+    client = await register(testServer.baseUrl);
   });
   afterEach(() => {
     Object.assign(upstream, { fault: undefined, answer: undefined, rewrite: undefined });
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await upstream.close();
   });
 
@@ -88,13 +88,13 @@ describe("what the identity provider answers", () => {
   ];
   for (const [name, answer] of notDefinite)
     test(`a refresh answered with ${name} costs nobody a session (invariant 7)`, async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.clock.ahead += 200;
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.clock.ahead += 200;
       upstream.answer = answer;
-      const during = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      const during = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       upstream.answer = undefined;
       assert.equal(during.status, 503);
-      assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+      assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 200);
     });
 
   const tellings: Array<[name: string, how: Partial<FaultyProxy>, says: RegExp]> = [
@@ -115,10 +115,10 @@ describe("what the identity provider answers", () => {
   ];
   for (const [name, how, says] of tellings)
     test(`a refresh that the provider answers with ${name}: the client is told what happened`, async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.clock.ahead += 200;
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.clock.ahead += 200;
       Object.assign(upstream, how);
-      const { status, body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      const { status, body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(status, 503);
       assert.match(body.error_description, says);
       assert.match(body.error_description, /Try again in a moment\./);
@@ -143,13 +143,13 @@ describe("what the identity provider answers", () => {
   ];
   for (const [name, answer] of definite)
     test(`a refresh answered with ${name} ends the grant: the client is led to a new sign-in`, async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.clock.ahead += 200;
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.clock.ahead += 200;
       upstream.answer = answer;
-      const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      const refused = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       upstream.answer = undefined;
       assert.deepEqual([refused.status, refused.body.error], [400, "invalid_grant"]);
-      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
     });
 
   for (const [name, code] of [
@@ -158,19 +158,19 @@ describe("what the identity provider answers", () => {
     ["an API that it does not know", "invalid_target"],
   ] as const)
     test(`${name} is our own setting: the client is told whose to repair, the log the code`, async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.clock.ahead += 200;
-      stage.log.length = 0;
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.clock.ahead += 200;
+      testServer.log.length = 0;
       upstream.answer = {
         status: code === "invalid_client" ? 401 : 400,
         // RFC 6749 §5.2: 401 comes with a challenge.
         ...(code === "invalid_client" && { challenge: 'Basic realm="idp"' }),
         body: JSON.stringify({ error: code }),
       };
-      const during = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      const during = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(during.status, 503);
       assert.match(during.body.error_description, /not set up correctly at its identity provider/);
-      const line = stage.log.find(({ status }) => status === 503);
+      const line = testServer.log.find(({ status }) => status === 503);
       assert.equal(
         line?.reason,
         code === "invalid_client" ? "client_credentials_rejected" : "upstream_refresh_misconfigured",
@@ -192,15 +192,15 @@ describe("what the identity provider answers", () => {
   ];
   for (const [name, change] of odd)
     test(`a good refresh with ${name} is a good refresh`, async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.clock.ahead += 200;
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.clock.ahead += 200;
       upstream.rewrite = (body) => ({ ...body, ...change });
-      const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(refreshed.status, 200);
       assert.equal(refreshed.body.scope, "weather:read");
-      stage.clock.ahead += 4_000;
+      testServer.clock.ahead += 4_000;
       assert.equal(
-        (await refresh(stage.baseUrl, client, refreshed.body.refresh_token)).status,
+        (await refresh(testServer.baseUrl, client, refreshed.body.refresh_token)).status,
         200,
         "and once more",
       );
@@ -208,30 +208,31 @@ describe("what the identity provider answers", () => {
 
   test("a provider that never says how long is asked again after an hour", async () => {
     upstream.rewrite = ({ expires_in: _, ...body }) => ({ ...body, access_token: "opaque" });
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     upstream.seen.length = 0;
-    stage.clock.ahead += 3_000;
-    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    testServer.clock.ahead += 3_000;
+    assert.equal((await refresh(testServer.baseUrl, client, tokens.refresh_token)).status, 200);
     assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
   });
 
   test("ours never outlives the provider's own access token", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     assert.ok(tokens.expires_in <= 300);
   });
 
   test("a permission that was withdrawn at the provider is withdrawn here", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
-    stage.clock.ahead += 200;
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    testServer.clock.ahead += 200;
     upstream.rewrite = (body) => ({
       ...body,
       scope: "openid profile email offline_access",
       access_token: "opaque",
     });
-    const narrowed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    const narrowed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(narrowed.body.scope, "");
     assert.equal(
-      (await callTool(stage.url, narrowed.body.access_token, "current_weather", { city: "Berlin" })).status,
+      (await callTool(testServer.url, narrowed.body.access_token, "current_weather", { city: "Berlin" }))
+        .status,
       403,
     );
   });
@@ -259,60 +260,63 @@ describe("what the identity provider answers", () => {
   for (const [name, change] of forged)
     test(`${name}: nobody is signed in`, async () => {
       upstream.rewrite = change as FaultyProxy["rewrite"];
-      await assert.rejects(authorize(stage.baseUrl, client), /Signing in failed/);
+      await assert.rejects(authorize(testServer.baseUrl, client), /Signing in failed/);
     });
 
   test("an encrypted access token is opaque: the claims come from the ID token, the scopes from the response", async () => {
     upstream.rewrite = (body) => ({ ...body, access_token: "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d" });
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     assert.equal(tokens.scope, "weather:read");
-    const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    const me = (await callTool(testServer.url, tokens.access_token, "whoami")).body.result.structuredContent;
     assert.equal(me.email, "alice@example.com");
   });
 
   test("an outage during the callback loses nothing: the same page, loaded again, signs in", async () => {
     const browser = newBrowser();
     upstream.fault = "reset";
-    await assert.rejects(signIn(browser, authorizeUrl(stage.baseUrl, client), { login: "alice" }), /503/);
+    await assert.rejects(
+      signIn(browser, authorizeUrl(testServer.baseUrl, client), { login: "alice" }),
+      /503/,
+    );
     upstream.fault = undefined;
     const callback = browser.history.findLast(({ url }) => url.includes("/auth/callback"));
     const page = await browser.get(callback?.url ?? "");
     const code = page.redirectedTo?.searchParams.get("code") ?? null;
-    assert.equal((await redeem(stage.baseUrl, client, code)).status, 200);
+    assert.equal((await redeem(testServer.baseUrl, client, code)).status, 200);
   });
 
   test("no upstream text in an answer, all of it in the log", async () => {
-    const tokens = await signInForTokens(stage.baseUrl, client);
-    stage.clock.ahead += 200;
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    testServer.clock.ahead += 200;
     upstream.answer = {
       status: 400,
       body: '{"error":"invalid_grant","error_description":"tenant 42: user blocked"}',
     };
-    const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+    const refused = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(refused.body.error, "invalid_grant");
     assert.doesNotMatch(JSON.stringify(refused.body), /tenant 42/);
     assert.ok(
-      stage.log.some(({ upstreamError }) => String(upstreamError).includes("tenant 42: user blocked")),
+      testServer.log.some(({ upstreamError }) => String(upstreamError).includes("tenant 42: user blocked")),
     );
   });
 });
 
 describe("discovery", () => {
   test("that names another issuer than the configured one is not believed: a page says so, the log says why", async () => {
-    const real = await startStage();
-    const stage = await startStage({
+    const real = await startTestServer();
+    const testServer = await startTestServer({
       issuer: real.identityProvider.issuer.replace("localhost", "127.0.0.1"),
     });
     try {
-      const client = await register(stage.baseUrl);
-      const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client));
+      const client = await register(testServer.baseUrl);
+      const page = await newBrowser().get(authorizeUrl(testServer.baseUrl, client));
       assert.equal(page.status, 503);
-      const line = stage.log.find(
+      const line = testServer.log.find(
         ({ reason, issuer }) => reason === "discovery_failed" && issuer !== undefined,
       );
       assert.match(String(line?.cause), /issuer does not match/);
     } finally {
-      await stage.close();
+      await testServer.close();
       await real.close();
     }
   });
@@ -326,7 +330,7 @@ describe("between deployments, users and registrations", () => {
       ...(redis.url !== undefined && { redisUrl: redis.url }),
       environment: { REDIS_KEY_PREFIX: `shared-${Date.now()}` },
     };
-    const [one, other] = [await startStage(shared), await startStage(shared)];
+    const [one, other] = [await startTestServer(shared), await startTestServer(shared)];
     try {
       const tokens = await signInForTokens(one.baseUrl, await register(one.baseUrl));
       const refused = await callTool(other.url, tokens.access_token, "whoami");
@@ -339,41 +343,41 @@ describe("between deployments, users and registrations", () => {
   });
 
   test("what one user approved for good is not approved by the next user of the browser", async () => {
-    const stage = await startStage({ environment: { CONSENT: "remember" } });
+    const testServer = await startTestServer({ environment: { CONSENT: "remember" } });
     try {
-      const client = await register(stage.baseUrl);
+      const client = await register(testServer.baseUrl);
       const browser = newBrowser();
-      const page = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const page = await browser.get(authorizeUrl(testServer.baseUrl, client));
       const login = await browser.submit(page, { remember: "yes" }, { button: "approve" });
-      const abandoned = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const abandoned = await browser.get(authorizeUrl(testServer.baseUrl, client));
       assert.match(abandoned.body, /Allow access/, "approving without signing in is remembered of nobody");
       await browser.submit(login, { login: ALICE.subject });
 
-      const providerUrl = new URL(stage.identityProvider.issuer).origin;
+      const providerUrl = new URL(testServer.identityProvider.issuer).origin;
       const left = await browser.get(`${providerUrl}/session/end`);
       await browser.submit(left, { logout: "yes" });
-      const asBob = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const asBob = await browser.get(authorizeUrl(testServer.baseUrl, client));
       const afterLogin = await browser.submit(asBob, { login: "bob" });
       assert.equal(afterLogin.redirectedTo, undefined);
       assert.match(afterLogin.body, /Allow access/, "bob is asked himself");
       const approved = await browser.submit(afterLogin, {}, { button: "approve" });
       assert.ok(approved.redirectedTo?.searchParams.get("code"));
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("the next user of the browser is asked for all that the client asks for, and for no more, whatever the first one refused", async () => {
     const scopes = { "notes:read": "Read notes", "notes:write": "Write notes" };
-    const stage = await startStage({ environment: { CONSENT: "remember" }, scopes });
+    const testServer = await startTestServer({ environment: { CONSENT: "remember" }, scopes });
     try {
-      const client = await register(stage.baseUrl);
-      const providerUrl = new URL(stage.identityProvider.issuer).origin;
+      const client = await register(testServer.baseUrl);
+      const providerUrl = new URL(testServer.identityProvider.issuer).origin;
       const inAll = (page: string) =>
         [...page.matchAll(/name="scope" value="([^"]+)"/g)].map(([, name]) => name);
       for (const refused of [["notes:read"], ["notes:read", "notes:write"]]) {
         const browser = newBrowser();
-        const url = authorizeUrl(stage.baseUrl, client, { scope: "notes:read notes:write" });
+        const url = authorizeUrl(testServer.baseUrl, client, { scope: "notes:read notes:write" });
         const page = await browser.get(url);
         const login = await browser.submit(page, { remember: "yes" }, { button: "approve", untick: refused });
         await browser.submit(login, { login: ALICE.subject });
@@ -383,75 +387,75 @@ describe("between deployments, users and registrations", () => {
         assert.deepEqual(inAll(asked.body), ["notes:read", "notes:write"], refused.join());
       }
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a removed registration takes its grants along, and no request in flight brings it back", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      stage.clock.ahead += 90_000; // its use would be written down again
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      testServer.clock.ahead += 90_000; // its use would be written down again
       const [removed] = await Promise.all([
         fetch(String(client.registration_client_uri), {
           method: "DELETE",
           headers: { authorization: `Bearer ${client.registration_access_token}` },
         }),
-        refresh(stage.baseUrl, client, tokens.refresh_token),
+        refresh(testServer.baseUrl, client, tokens.refresh_token),
       ]);
       assert.equal(removed.status, 204);
-      const later = await postForm(`${stage.baseUrl}/token`, {
+      const later = await postForm(`${testServer.baseUrl}/token`, {
         grant_type: "refresh_token",
         refresh_token: "x",
         client_id: client.client_id,
       });
       assert.equal(later.body.error, "invalid_client");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("a removed registration's access tokens end at once (RFC 7592 §2.3)", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      const client = await register(stage.baseUrl);
-      const tokens = await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
       await fetch(String(client.registration_client_uri), {
         method: "DELETE",
         headers: { authorization: `Bearer ${client.registration_access_token}` },
       });
-      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 401);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("an address that is not percent-encoded, and a message nested out of all measure, are bad requests", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      assert.equal((await fetch(`${stage.baseUrl}/register/%ff`)).status, 400);
-      const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+      assert.equal((await fetch(`${testServer.baseUrl}/register/%ff`)).status, 400);
+      const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
       const nested = `${"[".repeat(5_000)}${"]".repeat(5_000)}`;
-      const answer = await fetch(stage.url, {
+      const answer = await fetch(testServer.url, {
         method: "POST",
         headers: { authorization: `Bearer ${access_token}`, "content-type": "application/json" },
         body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{"x":${nested}}}}`,
       });
       assert.equal(answer.status, 400);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 
   test("prompt=none never shows a page", async () => {
-    const stage = await startStage();
+    const testServer = await startTestServer();
     try {
-      const client = await register(stage.baseUrl);
-      const page = await newBrowser().get(authorizeUrl(stage.baseUrl, client, { prompt: "none" }));
+      const client = await register(testServer.baseUrl);
+      const page = await newBrowser().get(authorizeUrl(testServer.baseUrl, client, { prompt: "none" }));
       assert.equal(page.redirectedTo?.searchParams.get("error"), "interaction_required");
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   });
 });

@@ -132,9 +132,9 @@ describe("walkthrough against the demo", () => {
       title,
     ]);
     assert.equal(titles.length, HOPS.length);
-    for (const [index, hop] of HOPS.entries()) {
+    for (const [index, step] of HOPS.entries()) {
       assert.equal(titles[index]?.[0], String(index + 1));
-      assert.ok(titles[index]?.[1]?.startsWith(hop), `${titles[index]?.[1]} is not "${hop}"`);
+      assert.ok(titles[index]?.[1]?.startsWith(step), `${titles[index]?.[1]} is not "${step}"`);
     }
     assert.match(alice.stdout, /→ subject: alice$/m);
     assert.match(alice.stdout, /→ Hello, Alice Example!$/m);

@@ -9,7 +9,7 @@ import { getAccessToken } from "../../src/resource/access-token-context.ts";
 import { callTool, type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -37,34 +37,35 @@ const greedy = defineTool({
 const open = createPolicy({ default: "allow", claims: DEFAULT_CLAIMS, rules: [] });
 
 describe("the warm path", redis, () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   const rules = replaceablePolicy(open);
 
   before(async () => {
-    stage = await startStage({ redisUrl: redis.url ?? "", policy: rules.policy, tools: [greedy] });
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer({ redisUrl: redis.url ?? "", policy: rules.policy, tools: [greedy] });
+    client = await register(testServer.baseUrl);
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   /** A session that this process has in memory. */
   async function warm() {
-    const tokens = await signInForTokens(stage.baseUrl, client);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
     for (let i = 0; i < 3; i++)
-      assert.equal((await callTool(stage.url, tokens.access_token, "whoami")).status, 200);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 200);
     return tokens;
   }
 
-  const statusOf = async (token: string, tool = "whoami") => (await callTool(stage.url, token, tool)).status;
+  const statusOf = async (token: string, tool = "whoami") =>
+    (await callTool(testServer.url, token, tool)).status;
 
   test("revoked here: refused at once", async () => {
     const { access_token: token } = await warm();
-    await revoke(stage.baseUrl, client, token);
+    await revoke(testServer.baseUrl, client, token);
     assert.equal(await statusOf(token), 401);
   });
 
   test("revoked on another replica: refused here within a second, without waiting for the safety expiry", async () => {
-    const other = await stage.replica();
+    const other = await testServer.replica();
     const { access_token: token } = await warm();
     await revoke(other, client, token);
     await delay(1_000);
@@ -73,14 +74,14 @@ describe("the warm path", redis, () => {
 
   test("expired: refused, to the second", async () => {
     const { access_token: token, expires_in: seconds } = await warm();
-    const ahead = stage.clock.ahead;
+    const ahead = testServer.clock.ahead;
     try {
-      stage.clock.ahead = ahead + seconds - 2;
+      testServer.clock.ahead = ahead + seconds - 2;
       assert.equal(await statusOf(token), 200);
-      stage.clock.ahead = ahead + seconds + 1;
+      testServer.clock.ahead = ahead + seconds + 1;
       assert.equal(await statusOf(token), 401);
     } finally {
-      stage.clock.ahead = ahead;
+      testServer.clock.ahead = ahead;
     }
   });
 
@@ -95,7 +96,7 @@ describe("the warm path", redis, () => {
 
   test("for another resource: refused every time, also where its grant is kept", async () => {
     const { access_token: token } = await warm();
-    const elsewhere = await startStage({ redisUrl: redis.url ?? "" });
+    const elsewhere = await startTestServer({ redisUrl: redis.url ?? "" });
     try {
       for (let i = 0; i < 3; i++) assert.equal((await callTool(elsewhere.url, token, "whoami")).status, 401);
     } finally {
@@ -106,7 +107,7 @@ describe("the warm path", redis, () => {
   test("a policy that changes counts for the next call, and so does one that is withdrawn", async () => {
     const { access_token: token } = await warm();
     const called = async () =>
-      (await callTool(stage.url, token, "current_weather", { city: "Berlin" })).status;
+      (await callTool(testServer.url, token, "current_weather", { city: "Berlin" })).status;
     assert.equal(await called(), 200);
     try {
       rules.inForce = createPolicy({ default: "deny", claims: DEFAULT_CLAIMS, rules: [] });
@@ -120,7 +121,7 @@ describe("the warm path", redis, () => {
   test("a tool cannot change what the next call is told of its caller", async () => {
     const { access_token: token } = await warm();
     for (let i = 0; i < 2; i++) {
-      const { body } = await callTool(stage.url, token, "greedy");
+      const { body } = await callTool(testServer.url, token, "greedy");
       assert.equal(body.result.content[0].text, "2 refused; weather:read; undefined");
     }
   });

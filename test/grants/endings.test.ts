@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { pino } from "pino";
 import { createEndings } from "../../src/grants/endings.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
 
 const log = pino({ level: "silent" });
 const NOW = 1_800_000_000;
 const now = () => NOW;
 
-function endingsOn(records: ReturnType<typeof memoryRecords>) {
+function endingsOn(records: ReturnType<typeof memoryStore>) {
   let commands = 0;
   const counted = {
     get(...args: Parameters<typeof records.get>) {
@@ -26,7 +26,7 @@ function endingsOn(records: ReturnType<typeof memoryRecords>) {
 }
 
 test("a company that signs out at once asks the store a few times for each, and every sign-in hears of it", async () => {
-  const records = memoryRecords();
+  const records = memoryStore();
   const endings = endingsOn(records);
   const begun = await endings.latest();
   const people = Array.from({ length: 300 }, (_, i) => `person-${i}`);
@@ -40,7 +40,7 @@ test("a company that signs out at once asks the store a few times for each, and 
 });
 
 test("an ending that begins while another is counted comes after every sign-in that began before it", async () => {
-  const records = memoryRecords();
+  const records = memoryStore();
   const endings = endingsOn(records);
   const first = endings.mark(["user", "alice"], "ended_by_operator");
   const begun = await endings.latest();
@@ -59,7 +59,7 @@ describe("who authenticated after a sign-out", () => {
   ];
   for (const [name, ends, comesIn] of cases)
     test(name, async () => {
-      const records = memoryRecords();
+      const records = memoryStore();
       const endings = endingsOn(records);
       const begun = await endings.latest();
       for (const end of ends)

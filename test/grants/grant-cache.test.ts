@@ -4,10 +4,10 @@ import { describe, test } from "node:test";
 import type { Grant } from "../../src/grants/grant.ts";
 import { createGrantCache, type Lookup } from "../../src/grants/grant-cache.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import type { Watch } from "../../src/storage/store.ts";
+import type { ChangeFeed } from "../../src/storage/store.ts";
 
 /** A store that counts, fails and waits as told, and whose watch can lose its connection. */
-function stage(settings: { entries?: number; seconds?: number; outageSeconds?: number } = {}) {
+function testServer(settings: { entries?: number; seconds?: number; outageSeconds?: number } = {}) {
   const stored = new Map<string, Grant>();
   const state = { reads: 0, now: 1_000, down: false, gate: undefined as Promise<void> | undefined };
   const watch: { epoch: number | undefined; close(): void } = { epoch: 1, close() {} };
@@ -28,7 +28,7 @@ function stage(settings: { entries?: number; seconds?: number; outageSeconds?: n
       },
     },
     records: {
-      watch(kind, changed): Watch {
+      watch(kind, changed): ChangeFeed {
         assert.equal(kind, "grant");
         tell = changed;
         return watch;
@@ -48,17 +48,17 @@ function stage(settings: { entries?: number; seconds?: number; outageSeconds?: n
   return { stored, state, watch, cache, lookups, grant, tell: (id: string) => tell(`grant:${id}`) };
 }
 
-const reads = async ({ state, cache }: ReturnType<typeof stage>, id = "g") => {
+const reads = async ({ state, cache }: ReturnType<typeof testServer>, id = "g") => {
   const before = state.reads;
   const found = await cache.find(id, () => true);
   return { count: state.reads - before, found };
 };
 
-const find = ({ cache }: ReturnType<typeof stage>, id: string) => cache.find(id, () => true);
+const find = ({ cache }: ReturnType<typeof testServer>, id: string) => cache.find(id, () => true);
 
 describe("the cache of grants", () => {
   test("a grant that was seen needs no store; the provider's tokens are not kept", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g"));
     assert.equal((await reads(s)).count, 1);
     const { count, found } = await reads(s);
@@ -69,13 +69,13 @@ describe("the cache of grants", () => {
   });
 
   test("what is not there is asked for each time", async () => {
-    const s = stage();
+    const s = testServer();
     assert.equal((await reads(s)).found, undefined);
     assert.equal((await reads(s)).count, 1);
   });
 
   test("what changed or ended is asked for anew", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g"));
     await reads(s);
     s.stored.delete("g");
@@ -84,7 +84,7 @@ describe("the cache of grants", () => {
   });
 
   test("a change that is told while the old record is on its way is not covered up by it", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g"));
     let open = () => {};
     s.state.gate = new Promise((resolve) => {
@@ -99,14 +99,14 @@ describe("the cache of grants", () => {
   });
 
   test("of many who ask at once, one asks the store", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g"));
     await Promise.all(Array.from({ length: 10 }, () => find(s, "g")));
     assert.equal(s.state.reads, 1);
   });
 
   test("what does not suffice is looked up again: a new token whose word is still on its way", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g", "alice"));
     await find(s, "g");
     s.stored.set("g", s.grant("g", "alice again")); // untold as yet
@@ -119,7 +119,7 @@ describe("the cache of grants", () => {
   });
 
   test("if the word of a change is lost, the entry ends by itself, to the second", async () => {
-    const s = stage({ seconds: 10 });
+    const s = testServer({ seconds: 10 });
     s.stored.set("g", s.grant("g"));
     await reads(s);
     s.state.now += 9;
@@ -129,7 +129,7 @@ describe("the cache of grants", () => {
   });
 
   test("while changes may go untold nothing is trusted, and what was kept before is not afterwards", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g"));
     await reads(s);
     s.watch.epoch = undefined;
@@ -140,7 +140,7 @@ describe("the cache of grants", () => {
   });
 
   test("an outage: what was seen lately counts for as long as configured, anything else is an outage", async () => {
-    const s = stage({ seconds: 10, outageSeconds: 60 });
+    const s = testServer({ seconds: 10, outageSeconds: 60 });
     s.stored.set("g", s.grant("g"));
     await reads(s);
     s.state.down = true;
@@ -154,7 +154,7 @@ describe("the cache of grants", () => {
   });
 
   test("a grant whose end was told is not revived by an outage", async () => {
-    const s = stage();
+    const s = testServer();
     s.stored.set("g", s.grant("g"));
     await reads(s);
     s.tell("g");
@@ -163,7 +163,7 @@ describe("the cache of grants", () => {
   });
 
   test("it is bounded; the one that was not used for longest goes first", async () => {
-    const s = stage({ entries: 3 });
+    const s = testServer({ entries: 3 });
     for (const id of ["a", "b", "c"]) {
       s.stored.set(id, s.grant(id));
       await find(s, id);
@@ -176,7 +176,7 @@ describe("the cache of grants", () => {
   });
 
   test("it is bounded in bytes as well: large grants leave room for fewer", async () => {
-    const s = stage({ entries: 3 });
+    const s = testServer({ entries: 3 });
     const large = "x".repeat(5_000);
     for (const id of ["a", "b", "c"]) s.stored.set(id, s.grant(id, large));
     for (const id of ["a", "b", "c"]) await find(s, id);
@@ -198,7 +198,7 @@ describe("the cache of grants", () => {
   });
 
   test("0 entries: every request asks the store", async () => {
-    const s = stage({ entries: 0 });
+    const s = testServer({ entries: 0 });
     s.stored.set("g", s.grant("g"));
     await reads(s);
     assert.equal((await reads(s)).count, 1);

@@ -16,9 +16,9 @@ import type { ValidatedRedirectUri } from "../../src/oauth/redirect-uri.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
 import { systemClock } from "../../src/runtime/runtime.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { untilReady } from "../../src/storage/until-ready.ts";
 import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
@@ -46,13 +46,13 @@ describe("the index of grants", redis, () => {
   const CODE_SECONDS = 2;
   const lifetimes = { ...usual, authorizationCodeSeconds: CODE_SECONDS };
   assert.equal(store.kind, "redis");
-  const records = redisRecords({ ...(store as Extract<typeof store, { kind: "redis" }>), log });
+  const records = redisStore({ ...(store as Extract<typeof store, { kind: "redis" }>), log });
   before(() => untilReady(records));
   after(() => records.close());
 
   interface Replica {
     secretKey?: string;
-    over?: Records;
+    over?: KeyValueStore;
     perUser?: number;
   }
 
@@ -63,10 +63,10 @@ describe("the index of grants", redis, () => {
   }: Replica = {}): Grants {
     const sealer = createSealer([secretKey]);
     const store = encryptedStore({ records: over, sealer, log, kind: "grant", schema: Grant });
-    const surroundings = { now: systemClock, randomBytes, log };
-    const lastUse = createLastUse({ ...surroundings, records: over, grants: store });
+    const runtime = { now: systemClock, randomBytes, log };
+    const lastUse = createLastUse({ ...runtime, records: over, grants: store });
     return createGrants({
-      ...surroundings,
+      ...runtime,
       store,
       records: over,
       indexes: over.indexes,
@@ -197,7 +197,7 @@ describe("the index of grants", redis, () => {
 
   test("a list that is made between index and record takes nobody out of the index", async () => {
     const grants = replica();
-    const slow: Records = {
+    const slow: KeyValueStore = {
       ...records,
       async put(...put) {
         assert.equal((await grants.ofSubject("carol")).length, 0);

@@ -8,10 +8,10 @@ import { createGrants } from "../../src/grants/grants.ts";
 import { createLastUse } from "../../src/grants/last-use.ts";
 import { ValidatedRedirectUri } from "../../src/oauth/redirect-uri.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { observedRecords } from "../../src/telemetry/observed-records.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
@@ -20,19 +20,19 @@ import { SECRET_KEY } from "../support/test-server.ts";
 const DAY = 86_400;
 
 /** One replica on a store: its grants, what it notes of their use, and every operation that the store is asked for. */
-function replica(records: Records, clock: { now: number }, flushSeconds = 1_000) {
+function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 1_000) {
   const operations: string[] = [];
   const observed = observedRecords(records, ({ name }, work) => {
     operations.push(name);
     return work();
   });
-  const surroundings = { now: () => clock.now, randomBytes, log: pino({ level: "silent" }) };
+  const runtime = { now: () => clock.now, randomBytes, log: pino({ level: "silent" }) };
   const sealer = createSealer([SECRET_KEY]);
-  const storing = { records: observed, sealer, log: surroundings.log };
+  const storing = { records: observed, sealer, log: runtime.log };
   const store = encryptedStore({ ...storing, kind: "grant", schema: Grant });
-  const lastUse = createLastUse({ ...surroundings, records: observed, grants: store, flushSeconds });
+  const lastUse = createLastUse({ ...runtime, records: observed, grants: store, flushSeconds });
   const grants = createGrants({
-    ...surroundings,
+    ...runtime,
     store,
     records: observed,
     indexes: observed.indexes,
@@ -62,22 +62,22 @@ function replica(records: Records, clock: { now: number }, flushSeconds = 1_000)
 
 describe("the last use of a grant", { skip: skipWithoutRedisServer() }, async () => {
   const redis = await startRedis();
-  const stores: Records[] = [];
+  const stores: KeyValueStore[] = [];
   after(async () => {
     await Promise.all(stores.map((records) => records.close()));
     await redis.stop();
   });
 
-  async function connected({ url }: TestRedis, keyPrefix: string): Promise<Records> {
+  async function connected({ url }: TestRedis, keyPrefix: string): Promise<KeyValueStore> {
     const log = pino({ level: "silent" });
-    const records = redisRecords({ kind: "redis", url, keyPrefix, commandTimeoutMs: 500, log } as never);
+    const records = redisStore({ kind: "redis", url, keyPrefix, commandTimeoutMs: 500, log } as never);
     stores.push(records);
     await until("Redis is connected", async () => (await records.ping()) === undefined);
     return records;
   }
 
-  async function fresh(): Promise<Records> {
-    const records = memoryRecords();
+  async function fresh(): Promise<KeyValueStore> {
+    const records = memoryStore();
     stores.push(records);
     return records;
   }

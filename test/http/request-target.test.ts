@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 interface Sent {
   method: string;
@@ -15,17 +15,17 @@ interface Sent {
 
 for (const basePath of ["", "/deep/tools"])
   describe(`at ${basePath || "the root of its host"}`, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     let token: string;
     before(async () => {
-      stage = await startStage({ basePath });
-      token = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+      testServer = await startTestServer({ basePath });
+      token = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
     });
-    after(() => stage.close());
+    after(() => testServer.close());
 
     /** The answer as it came, or "" if the connection was closed without one. */
     async function send({ method, headers = {}, body = "" }: Sent, target: string): Promise<string> {
-      const socket = connect(Number(new URL(stage.baseUrl).port), "127.0.0.1");
+      const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
       const all = {
         Host: "127.0.0.1",
         Connection: "close",
@@ -139,20 +139,20 @@ for (const basePath of ["", "/deep/tools"])
         const status = statusOf(await send({ method: "GET", path: target, headers: bearer() }, target));
         assert.ok(status >= 400 && status < 500, `${target}: ${status}`);
       }
-      assert.equal((await callTool(stage.url, token, "whoami")).status, 200);
+      assert.equal((await callTool(testServer.url, token, "whoami")).status, 200);
     });
 
     test("the log has the path, and nothing of the host that was named", async () => {
-      stage.log.length = 0;
+      testServer.log.length = 0;
       await send(
         { method: "GET", path: "/nothing" },
         `http://mallory:secret@evil.example${basePath}/nothing`,
       );
-      const lines = stage.log.filter(({ msg }) => msg === "request");
+      const lines = testServer.log.filter(({ msg }) => msg === "request");
       assert.deepEqual(
         lines.map(({ path }) => path),
         ["/nothing"],
       );
-      assert.doesNotMatch(JSON.stringify(stage.log), /mallory|evil/);
+      assert.doesNotMatch(JSON.stringify(testServer.log), /mallory|evil/);
     });
   });

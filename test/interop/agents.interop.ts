@@ -9,7 +9,7 @@ import type { SafeFetch, SafeFetchOptions } from "../../src/clients/metadata-doc
 import { fetchFrom, type Site, sendJson, silent, startSite } from "../clients/support.ts";
 import { getJson } from "../support/oauth-client.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, type StageOptions, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 import { type Agent, agents, type Running } from "./agents.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { type ScriptedModel, startScriptedModel } from "./scripted-model.ts";
@@ -43,14 +43,14 @@ for (const agent of agents) {
 
     /** Somebody with this agent, at whose terminal the server was added. */
     async function withServer(
-      options: StageOptions,
+      options: TestServerOptions,
       story: (here: {
-        stage: Stage;
+        testServer: TestServer;
         desktop: Desktop;
         signIn(scopes?: readonly string[]): Running;
       }) => Promise<void>,
     ): Promise<void> {
-      const stage = await startStage(options);
+      const testServer = await startTestServer(options);
       const desktop = await openDesktop();
       const started: Running[] = [];
       const signIn = (scopes?: readonly string[]) => {
@@ -59,13 +59,13 @@ for (const agent of agents) {
         return running;
       };
       try {
-        const { code, said } = await agent.addServer(desktop, stage.url);
+        const { code, said } = await agent.addServer(desktop, testServer.url);
         assert.equal(code, 0, said);
-        await story({ stage, desktop, signIn });
+        await story({ testServer, desktop, signIn });
       } finally {
         for (const running of started) await running.stop();
         await desktop.close();
-        await stage.close();
+        await testServer.close();
       }
     }
 
@@ -91,24 +91,29 @@ for (const agent of agents) {
     };
 
     test("registers, its user signs in, a tool is called, it refreshes, and registers anew", async () => {
-      await withServer({ environment: { CLIENT_ID_METADATA: "off" } }, async ({ stage, desktop, signIn }) => {
-        await signedIn(desktop, signIn());
-        const me = await whoami(desktop);
-        assert.equal(me.subject, "alice");
+      await withServer(
+        { environment: { CLIENT_ID_METADATA: "off" } },
+        async ({ testServer, desktop, signIn }) => {
+          await signedIn(desktop, signIn());
+          const me = await whoami(desktop);
+          assert.equal(me.subject, "alice");
 
-        stage.clock.ahead += 3_601;
-        assert.deepEqual((await whoami(desktop)).clientId, me.clientId);
-        assert.ok(stage.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200));
-        assert.equal(await desktop.opened(), 1);
+          testServer.clock.ahead += 3_601;
+          assert.deepEqual((await whoami(desktop)).clientId, me.clientId);
+          assert.ok(
+            testServer.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200),
+          );
+          assert.equal(await desktop.opened(), 1);
 
-        assert.ok(await stage.records.delete(`client:${me.clientId}`));
-        stage.clock.ahead += 3_601;
-        assert.equal(await call(desktop, "whoami"), undefined, "it has to sign in first");
-        await signedIn(desktop, signIn());
-        const again = await whoami(desktop);
-        assert.equal(again.subject, "alice");
-        assert.notEqual(again.clientId, me.clientId);
-      });
+          assert.ok(await testServer.records.delete(`client:${me.clientId}`));
+          testServer.clock.ahead += 3_601;
+          assert.equal(await call(desktop, "whoami"), undefined, "it has to sign in first");
+          await signedIn(desktop, signIn());
+          const again = await whoami(desktop);
+          assert.equal(again.subject, "alice");
+          assert.notEqual(again.clientId, me.clientId);
+        },
+      );
     });
 
     test("with documents offered, its document is who it is", async () => {
@@ -130,13 +135,16 @@ for (const agent of agents) {
         log: silent,
       });
       reach.start();
-      await withServer({ safeFetch: cutOff, documentReach: reach }, async ({ stage, desktop, signIn }) => {
-        const metadata = await getJson(`${stage.baseUrl}/.well-known/oauth-authorization-server`);
-        assert.equal(metadata.client_id_metadata_document_supported, undefined);
-        await signedIn(desktop, signIn());
-        assert.equal((await whoami(desktop)).subject, "alice");
-        reach.close();
-      });
+      await withServer(
+        { safeFetch: cutOff, documentReach: reach },
+        async ({ testServer, desktop, signIn }) => {
+          const metadata = await getJson(`${testServer.baseUrl}/.well-known/oauth-authorization-server`);
+          assert.equal(metadata.client_id_metadata_document_supported, undefined);
+          await signedIn(desktop, signIn());
+          assert.equal((await whoami(desktop)).subject, "alice");
+          reach.close();
+        },
+      );
     });
 
     test("offline, with documents offered all the same, the page says that the server has no way there, and how to help that", async () => {

@@ -8,11 +8,11 @@ import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts
 import { signIn } from "../support/browser.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { failures, runSuite, suite, type Verdict } from "./suite.ts";
 
 describe("the official conformance suite, authorization server", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let site: Site;
   let port: number;
   let document: object;
@@ -20,10 +20,10 @@ describe("the official conformance suite, authorization server", () => {
     port = await freePort();
     site = await startSite((_req, res) => sendJson(res, document));
     // Only the network is different: names resolve to this computer, whose certificate is trusted.
-    stage = await startStage({ safeFetch: (options) => fetchFrom(site.ca, options) });
+    testServer = await startTestServer({ safeFetch: (options) => fetchFrom(site.ca, options) });
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await site.close();
   });
 
@@ -35,11 +35,11 @@ describe("the official conformance suite, authorization server", () => {
     const verdict = await runSuite(
       suite,
       [
-        ...["authorization", "--url", stage.baseUrl, "--client-id", clientId],
-        ...["--resource", stage.url, "--port", String(port)],
+        ...["authorization", "--url", testServer.baseUrl, "--client-id", clientId],
+        ...["--resource", testServer.url, "--port", String(port)],
       ],
       (line) => {
-        if (!line.startsWith(`${stage.baseUrl}/authorize?`)) return;
+        if (!line.startsWith(`${testServer.baseUrl}/authorize?`)) return;
         const browser = newBrowser(redirectUri());
         signedIn = signIn(browser, line).then((callback) => fetch(callback));
       },
@@ -49,7 +49,7 @@ describe("the official conformance suite, authorization server", () => {
   }
 
   test("passes for a client that has registered", async (t) => {
-    const { client_id } = await register(stage.baseUrl, { redirect_uris: [redirectUri()] });
+    const { client_id } = await register(testServer.baseUrl, { redirect_uris: [redirectUri()] });
     passesAll(t, await run(client_id));
   });
 

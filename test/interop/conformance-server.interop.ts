@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { type BearerProxy, startBearerProxy } from "./bearer-proxy.ts";
 import * as everything from "./everything.ts";
 import { failures, runSuite, suite, suiteOf2025, type Verdict } from "./suite.ts";
@@ -24,16 +24,16 @@ function requirements(revision: string): { required: string[]; notScored: string
 }
 
 describe("the official conformance suite, server", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let proxy: BearerProxy;
   before(async () => {
-    stage = await startStage({ ...everything, environment: { REGISTRATION: "open" } });
-    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-    proxy = await startBearerProxy(stage.url, access_token);
+    testServer = await startTestServer({ ...everything, environment: { REGISTRATION: "open" } });
+    const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+    proxy = await startBearerProxy(testServer.url, access_token);
   });
   after(async () => {
     await proxy.close();
-    await stage.close();
+    await testServer.close();
   });
 
   for (const [revision, count] of [
@@ -74,7 +74,13 @@ describe("the official conformance suite, server", () => {
   });
 
   test("the scenarios went through the bearer check", async () => {
-    const withoutToken = await runSuite(suite, ["server", "--url", stage.url, "--scenario", "tools-list"]);
+    const withoutToken = await runSuite(suite, [
+      "server",
+      "--url",
+      testServer.url,
+      "--scenario",
+      "tools-list",
+    ]);
     assert.notEqual(withoutToken.exitCode, 0);
     assert.match(withoutToken.output, /"error":"unauthorized"/);
   });

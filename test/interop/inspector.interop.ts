@@ -12,7 +12,7 @@ import { after, before, describe, test } from "node:test";
 import { freePort } from "../support/free-port.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { node22, node22Version } from "./node-22.ts";
 
@@ -20,19 +20,19 @@ const inspector = await installedPackage("@modelcontextprotocol/inspector", "tes
 
 for (const era of ["legacy", "modern"]) {
   describe(`MCP Inspector CLI ${inspector.version}, --protocol-era ${era}`, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     let desktop: Desktop;
     let callbackUrl: string;
     const running = new Set<ReturnType<typeof spawn>>();
     before(async () => {
-      stage = await startStage(withOrders);
+      testServer = await startTestServer(withOrders);
       desktop = await openDesktop();
       callbackUrl = `http://127.0.0.1:${await freePort()}/oauth/callback`;
     });
     after(async () => {
       for (const child of running) child.kill("SIGKILL");
       await desktop?.close();
-      await stage?.close();
+      await testServer?.close();
     });
 
     /** Runs it to its end. `typed` is all that it reads from its keyboard. */
@@ -62,7 +62,7 @@ for (const era of ["legacy", "modern"]) {
       return JSON.parse(stdout).result;
     }
 
-    const byUrl = () => ["--server-url", stage.url, "--transport", "http"];
+    const byUrl = () => ["--server-url", testServer.url, "--transport", "http"];
     const calling = (tool: string) => ["--method", "tools/call", "--tool-name", tool];
     const whoami = async () => (await inspect([...byUrl(), ...calling("whoami")])).structuredContent;
     let clientId: string;
@@ -84,19 +84,21 @@ for (const era of ["legacy", "modern"]) {
     });
 
     test("refreshes when its access token expired, without a browser", async () => {
-      stage.clock.ahead += 3_601;
+      testServer.clock.ahead += 3_601;
       assert.equal((await whoami()).clientId, clientId);
-      assert.ok(stage.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200));
+      assert.ok(
+        testServer.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200),
+      );
       assert.equal(await desktop.opened(), 1);
     });
 
     test("registers anew when its registration vanished, and its user signs in again", async () => {
-      assert.ok(await stage.records.delete(`client:${clientId}`));
-      stage.clock.ahead += 3_601;
+      assert.ok(await testServer.records.delete(`client:${clientId}`));
+      testServer.clock.ahead += 3_601;
       const [me] = await Promise.all([whoami(), desktop.signIn()]);
       assert.equal(me.subject, "alice");
       assert.notEqual(me.clientId, clientId);
-      assert.ok(stage.log.some(({ reason }) => reason === "unknown_client"));
+      assert.ok(testServer.log.some(({ reason }) => reason === "unknown_client"));
     });
 
     // A URL alone switches its own handling of challenges off (`directAuthRecovery`), and it refreshes instead.
@@ -111,7 +113,7 @@ for (const era of ["legacy", "modern"]) {
 
     test("steps up for a server in its configuration that names scopes, once told to at the keyboard", async () => {
       const file = join(desktop.environment.HOME, "servers.json");
-      const server = { type: "streamable-http", url: stage.url, oauth: { scopes: "weather:read" } };
+      const server = { type: "streamable-http", url: testServer.url, oauth: { scopes: "weather:read" } };
       await writeFile(file, JSON.stringify({ mcpServers: { ours: server } }));
       const [result] = await Promise.all([
         inspect(["--config", file, "--server", "ours", ...calling(PLACE_ORDER.name)], "y\n"),

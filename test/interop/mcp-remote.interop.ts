@@ -11,7 +11,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { eventually } from "../support/eventually.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { node22, node22Version } from "./node-22.ts";
 
@@ -19,25 +19,25 @@ const remote = await installedPackage("mcp-remote", "test/interop");
 
 for (const protocol of ["legacy", "auto"]) {
   describe(`mcp-remote ${remote.version}, --protocol ${protocol}`, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     let desktop: Desktop;
     let client: Client | undefined;
     /** What the process that was started last printed for people. */
     let said = "";
     before(async () => {
-      stage = await startStage(withOrders);
+      testServer = await startTestServer(withOrders);
       desktop = await openDesktop();
     });
     after(async () => {
       await client?.close(); // ends the process
       await desktop?.close();
-      await stage?.close();
+      await testServer?.close();
     });
 
     async function start(): Promise<void> {
       const transport = new StdioClientTransport({
         command: node22,
-        args: [remote.program("mcp-remote"), stage.url, "--protocol", protocol],
+        args: [remote.program("mcp-remote"), testServer.url, "--protocol", protocol],
         env: desktop.environment,
         stderr: "pipe",
       });
@@ -68,7 +68,7 @@ for (const protocol of ["legacy", "auto"]) {
       // expired, and begin a sign-in of its own beside that of the next call.
       await eventually("the streams are refused", () => {
         const answered = (method: string, status: number) =>
-          stage.log.filter(
+          testServer.log.filter(
             (line) => line.path === "/mcp" && line.method === method && line.status === status,
           );
         return answered("POST", 202).length === answered("GET", 405).length;
@@ -76,15 +76,17 @@ for (const protocol of ["legacy", "auto"]) {
     });
 
     test("refreshes when its access token expired, without a browser", async () => {
-      stage.clock.ahead += 3_601;
+      testServer.clock.ahead += 3_601;
       assert.equal((await whoami()).clientId, clientId);
-      assert.ok(stage.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200));
+      assert.ok(
+        testServer.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200),
+      );
       assert.equal(await desktop.opened(), 1);
     });
 
     test("registers anew when its registration vanished, and its user signs in again", async () => {
-      assert.ok(await stage.records.delete(`client:${clientId}`));
-      stage.clock.ahead += 3_601;
+      assert.ok(await testServer.records.delete(`client:${clientId}`));
+      testServer.clock.ahead += 3_601;
       const [me] = await Promise.all([whoami(), desktop.signIn()]);
       assert.equal(me.subject, "alice");
       assert.notEqual(me.clientId, clientId);
@@ -98,8 +100,8 @@ for (const protocol of ["legacy", "auto"]) {
 
     test("registers anew when it is started after its registration vanished", async () => {
       await client?.close();
-      assert.ok(await stage.records.delete(`client:${clientId}`));
-      stage.clock.ahead += 3_601;
+      assert.ok(await testServer.records.delete(`client:${clientId}`));
+      testServer.clock.ahead += 3_601;
       await Promise.all([start(), desktop.signIn()]);
       const me = await whoami();
       assert.notEqual(me.clientId, clientId);
@@ -110,9 +112,9 @@ for (const protocol of ["legacy", "auto"]) {
     // begun still counts as under way (`ownsPendingFlow`), so it waits for a browser that nobody opens.
     test("with neither tokens nor registration left it registers anew, but only its next start signs in", async () => {
       await client?.close();
-      assert.ok(await stage.records.delete(`client:${clientId}`));
+      assert.ok(await testServer.records.delete(`client:${clientId}`));
       await forgetTokens(desktop.environment.HOME);
-      const registrations = () => stage.log.filter(({ audit }) => audit === "client_registered").length;
+      const registrations = () => testServer.log.filter(({ audit }) => audit === "client_registered").length;
       const before = { opened: await desktop.opened(), registrations: registrations() };
       const stuck = assert.rejects(start(), /did not connect/);
       await eventually("it waits", () => said.includes("already under way") && said.includes("Waiting for"));

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { deleteNote, introduce } from "../support/asking.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const META = {
   "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -24,18 +24,18 @@ const counts = defineTool({
 });
 
 describe("what a client accepts", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let token: string;
   before(async () => {
-    stage = await startStage({ tools: [counts, deleteNote] });
-    token = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+    testServer = await startTestServer({ tools: [counts, deleteNote] });
+    token = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   /** By hand: fetch always says that it accepts something. */
   function post(accept: string | undefined, headers: Record<string, string>, message: object) {
     return new Promise<{ status: number; type: string; text: string }>((resolve, reject) => {
-      const sent = httpRequest(stage.url, {
+      const sent = httpRequest(testServer.url, {
         method: "POST",
         headers: {
           "content-type": "application/json",
@@ -117,7 +117,7 @@ describe("what a client accepts", () => {
   }
 
   test("who takes JSON alone cannot be asked during a call, and reads that; nothing failed here", async () => {
-    const session = await introduce(stage.url, token, { elicitation: {} });
+    const session = await introduce(testServer.url, token, { elicitation: {} });
     const params = { name: "delete_note", arguments: { note: "milk" } };
     const headers = { "mcp-protocol-version": "2025-11-25", "mcp-session-id": session };
     const { text } = await post("application/json", headers, { method: "tools/call", params });
@@ -125,7 +125,7 @@ describe("what a client accepts", () => {
     assert.equal(result.isError, true);
     assert.match(result.content[0].text, /needs an answer from you that your client cannot give/);
     assert.deepEqual(
-      stage.log.filter(({ reason }) => reason === "tool_failed"),
+      testServer.log.filter(({ reason }) => reason === "tool_failed"),
       [],
     );
   });

@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, inputRequired, Server } from "@modelcontextprotocol/server";
 import express from "express";
-import { exchange, ordinaryRequest } from "../../src/mcp/transport/direct-transport.ts";
+import { answerDirectly, directRequest } from "../../src/mcp/transport/direct-transport.ts";
 
 const NEW = "2026-07-28";
 
@@ -42,7 +42,7 @@ describe("an exchange", () => {
     const app = express();
     app.use(express.json());
     app.post("/:how", async (req, res) => {
-      const ordinary = req.params.how === "direct" ? ordinaryRequest(req) : undefined;
+      const direct = req.params.how === "direct" ? directRequest(req) : undefined;
       const options = {
         running: { servedBy: () => {}, doubt: undefined },
         refuse: () => assert.fail(),
@@ -51,7 +51,7 @@ describe("an exchange", () => {
         ask: assert.fail,
         onerror: () => {},
       };
-      if (ordinary && (await exchange(ordinary, engine(ordinary.revision), res, options))) {
+      if (direct && (await answerDirectly(direct, engine(direct.revision), res, options))) {
         served = "directly";
         return;
       }

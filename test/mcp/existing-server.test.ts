@@ -10,12 +10,12 @@ import { z } from "zod";
 import { featuresOf, getAccessToken, getUpstreamAccessToken, requireScopes } from "../../src/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const text = (words: string) => ({ content: [{ type: "text" as const, text: words }] });
 
 describe("an existing server", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let alice: string;
   let bob: string;
   const cancelled: string[] = [];
@@ -80,19 +80,19 @@ describe("an existing server", () => {
       },
       resources: { "secret://one": [] },
     });
-    stage = await startStage({
+    testServer = await startTestServer({
       ...features,
       scopes: { "weather:write": { description: "Make weather", whenNeeded: true } },
       apiScopes: ["weather:write"],
     });
-    const client = await register(stage.baseUrl);
-    alice = (await signInForTokens(stage.baseUrl, client)).access_token;
-    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+    const client = await register(testServer.baseUrl);
+    alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
+    bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   const call = async (token: string, tool: string, args?: object) => {
-    const { status, body, headers } = await callTool(stage.url, token, tool, args);
+    const { status, body, headers } = await callTool(testServer.url, token, tool, args);
     return { status, headers, text: body.result?.content?.[0]?.text, isError: body.result?.isError };
   };
 
@@ -136,10 +136,10 @@ describe("an existing server", () => {
   test("what its tools throw is told, as the SDK does; what went wrong elsewhere is not", async () => {
     const failed = await call(alice, "fails");
     assert.deepEqual([failed.isError, failed.text], [true, "the disk is full"]);
-    const { body } = await rpc(stage.url, alice, "resources/read", { uri: "secret://one" });
+    const { body } = await rpc(testServer.url, alice, "resources/read", { uri: "secret://one" });
     assert.doesNotMatch(JSON.stringify(body), /hunter2/);
     assert.ok(
-      stage.log.some(({ reason }) => reason === "resource_failed"),
+      testServer.log.some(({ reason }) => reason === "resource_failed"),
       "it is in the log",
     );
   });
@@ -149,7 +149,7 @@ describe("an existing server", () => {
   });
 
   test("what it says of a resource is shown", async () => {
-    const { body } = await rpc(stage.url, alice, "resources/list");
+    const { body } = await rpc(testServer.url, alice, "resources/list");
     assert.deepEqual(body.result.resources, [
       { name: "secret", uri: "secret://one", description: "A secret", size: 7 },
     ]);
@@ -157,7 +157,7 @@ describe("an existing server", () => {
 
   test("a call whose client goes away is cancelled", async () => {
     const gone = new AbortController();
-    const answer = fetch(stage.url, {
+    const answer = fetch(testServer.url, {
       method: "POST",
       headers: {
         authorization: `Bearer ${alice}`,

@@ -106,7 +106,7 @@ describe("npm run manifest", () => {
       audience: "https://x.example",
       scopes: ["weather:read"],
       users: [],
-      character: { advertisesApiScopes: false },
+      providerProfile: { advertisesApiScopes: false },
     });
     try {
       const env = {

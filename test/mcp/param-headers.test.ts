@@ -6,7 +6,7 @@ import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { disagreement, paramHeaders } from "../../src/mcp/transport/param-headers.ts";
 import { modern } from "../support/asking.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const marked = (schema: z.ZodType, header: unknown) => schema.meta({ "x-mcp-header": header });
 const toolWith = (input: z.ZodObject) =>
@@ -76,22 +76,23 @@ describe("arguments that are repeated in headers", () => {
 });
 
 describe("over HTTP", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let accessToken: string;
   before(async () => {
-    stage = await startStage({ tools: [route] });
-    accessToken = (await signInForTokens(stage.baseUrl, await register(stage.baseUrl))).access_token;
+    testServer = await startTestServer({ tools: [route] });
+    accessToken = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl)))
+      .access_token;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   test("a client of 2026-07-28 is answered 400; one of 2025 knows nothing of it", async () => {
     const call = { name: "route", arguments: { region: "eu" } };
-    const refused = await modern(stage.url, accessToken, "tools/call", call);
+    const refused = await modern(testServer.url, accessToken, "tools/call", call);
     assert.equal(refused.status, 400);
     assert.equal(refused.body.error.code, -32_020);
     assert.equal(refused.body.id, 1);
-    assert.ok(stage.log.some(({ reason }) => reason === "param_header_mismatch"));
-    const older = await callTool(stage.url, accessToken, "route", { region: "eu" });
+    assert.ok(testServer.log.some(({ reason }) => reason === "param_header_mismatch"));
+    const older = await callTool(testServer.url, accessToken, "route", { region: "eu" });
     assert.equal(older.body.result.content[0].text, "ran");
   });
 });

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, mock, test } from "node:test";
 import { pino } from "pino";
-import { AskedQuestion, createQuestions } from "../../src/mcp/server/server-requests.ts";
+import { createServerRequests, StoredServerRequest } from "../../src/mcp/server/server-requests.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 
@@ -13,49 +13,49 @@ const log = pino({ level: "silent" });
 
 /** One that is not told what happens in the store, as during an outage of the connection that tells it. */
 function deafQuestions() {
-  const records = memoryRecords();
+  const records = memoryStore();
   const sealer = createSealer([SECRET_KEY]);
-  const store = encryptedStore({ records, sealer, log, kind: "question", schema: AskedQuestion });
+  const store = encryptedStore({ records, sealer, log, kind: "question", schema: StoredServerRequest });
   const watch = () => ({ epoch: undefined, close: () => {} });
-  return { records, questions: createQuestions({ store, records: { watch }, randomBytes }) };
+  return { records, serverRequests: createServerRequests({ store, records: { watch }, randomBytes }) };
 }
 
 describe("a question", () => {
   test("takes one answer, also while nobody has heard of it", async (t) => {
-    const { records, questions } = deafQuestions();
+    const { records, serverRequests } = deafQuestions();
     t.after(() => records.close());
-    const { id, drop } = await questions.ask("grant");
-    assert.equal(await questions.answer("grant", { id, result: { first: true } }), true);
-    assert.equal(await questions.answer("grant", { id, result: { second: true } }), false);
+    const { id, drop } = await serverRequests.ask("grant");
+    assert.equal(await serverRequests.answer("grant", { id, result: { first: true } }), true);
+    assert.equal(await serverRequests.answer("grant", { id, result: { second: true } }), false);
     await drop();
   });
 
   test("finds its answer without being told", async (t) => {
     mock.timers.enable({ apis: ["setInterval"] });
     t.after(() => mock.timers.reset());
-    const { records, questions } = deafQuestions();
-    const question = await questions.ask("grant");
-    await questions.answer("grant", { id: question.id, result: { found: true } });
+    const { records, serverRequests } = deafQuestions();
+    const serverRequest = await serverRequests.ask("grant");
+    await serverRequests.answer("grant", { id: serverRequest.id, result: { found: true } });
     mock.timers.tick(5_000);
-    assert.deepEqual(await question.answer, { id: question.id, result: { found: true } });
+    assert.deepEqual(await serverRequest.answer, { id: serverRequest.id, result: { found: true } });
     await records.close();
   });
 
   test("that was lost in a failover keeps nobody waiting", async (t) => {
     mock.timers.enable({ apis: ["setInterval"] });
     t.after(() => mock.timers.reset());
-    const { records, questions } = deafQuestions();
-    const question = await questions.ask("grant");
-    await records.delete(`question:grant:${question.id}`);
+    const { records, serverRequests } = deafQuestions();
+    const serverRequest = await serverRequests.ask("grant");
+    await records.delete(`question:grant:${serverRequest.id}`);
     mock.timers.tick(5_000);
-    assert.match(JSON.stringify(await question.answer), /not there any more/);
+    assert.match(JSON.stringify(await serverRequest.answer), /not there any more/);
     await records.close();
   });
 
   test("costs no look at the store while it is told what happens there", async (t) => {
     mock.timers.enable({ apis: ["setInterval"] });
     t.after(() => mock.timers.reset());
-    const records = memoryRecords();
+    const records = memoryStore();
     t.after(() => records.close());
     let looks = 0;
     const counting = {
@@ -66,9 +66,15 @@ describe("a question", () => {
       },
     };
     const sealer = createSealer([SECRET_KEY]);
-    const store = encryptedStore({ records: counting, sealer, log, kind: "question", schema: AskedQuestion });
-    const questions = createQuestions({ store, records, randomBytes });
-    const asked = await Promise.all(Array.from({ length: 100 }, () => questions.ask("grant")));
+    const store = encryptedStore({
+      records: counting,
+      sealer,
+      log,
+      kind: "question",
+      schema: StoredServerRequest,
+    });
+    const serverRequests = createServerRequests({ store, records, randomBytes });
+    const asked = await Promise.all(Array.from({ length: 100 }, () => serverRequests.ask("grant")));
     for (let i = 0; i < 11; i++) mock.timers.tick(5_000);
     assert.equal(looks, 0);
     mock.timers.tick(5_000);
@@ -77,7 +83,7 @@ describe("a question", () => {
   });
 
   test("and others that end together are removed together", async (t) => {
-    const records = memoryRecords();
+    const records = memoryStore();
     t.after(() => records.close());
     const removals: number[] = [];
     const counting = {
@@ -89,20 +95,26 @@ describe("a question", () => {
       },
     };
     const sealer = createSealer([SECRET_KEY]);
-    const store = encryptedStore({ records: counting, sealer, log, kind: "question", schema: AskedQuestion });
-    const questions = createQuestions({ store, records, randomBytes });
-    const asked = await Promise.all(Array.from({ length: 1_200 }, () => questions.ask("grant")));
+    const store = encryptedStore({
+      records: counting,
+      sealer,
+      log,
+      kind: "question",
+      schema: StoredServerRequest,
+    });
+    const serverRequests = createServerRequests({ store, records, randomBytes });
+    const asked = await Promise.all(Array.from({ length: 1_200 }, () => serverRequests.ask("grant")));
     await Promise.all(asked.map(({ drop }) => drop()));
     assert.deepEqual(removals, [500, 500, 200]);
     for (const { id } of asked) assert.equal(await store.secondsLeft(`grant:${id}`), undefined);
   });
 
   test("that was dropped has no answer, and takes none", async (t) => {
-    const { records, questions } = deafQuestions();
+    const { records, serverRequests } = deafQuestions();
     t.after(() => records.close());
-    const question = await questions.ask("grant");
-    await question.drop();
-    assert.equal(await question.answer, undefined);
-    assert.equal(await questions.answer("grant", { id: question.id, result: {} }), false);
+    const serverRequest = await serverRequests.ask("grant");
+    await serverRequest.drop();
+    assert.equal(await serverRequest.answer, undefined);
+    assert.equal(await serverRequests.answer("grant", { id: serverRequest.id, result: {} }), false);
   });
 });

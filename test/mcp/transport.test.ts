@@ -9,7 +9,7 @@ import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const NEW = "2026-07-28";
 const OLD = "2025-11-25";
@@ -47,29 +47,29 @@ interface Answer {
 }
 
 describe("the transport", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   /** Has weather:read. */
   let alice: string;
   /** Has no scope. */
   let bob: string;
   before(async () => {
-    stage = await startStage({
+    testServer = await startTestServer({
       tools: [...tools, counts],
       resources: [...resources, ...templates],
       prompts,
     });
-    const client = await register(stage.baseUrl);
-    alice = (await signInForTokens(stage.baseUrl, client)).access_token;
-    bob = (await signInForTokens(stage.baseUrl, client, { login: "bob" })).access_token;
+    const client = await register(testServer.baseUrl);
+    alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
+    bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
-  after(() => stage.close());
+  after(() => testServer.close());
 
   async function send(
     body: unknown,
     headers: Record<string, string>,
     { token = alice, method = "POST" }: { token?: string | undefined; method?: string } = {},
   ): Promise<Answer> {
-    const response = await fetch(stage.url, {
+    const response = await fetch(testServer.url, {
       method,
       headers: {
         accept: "application/json, text/event-stream",

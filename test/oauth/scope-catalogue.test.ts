@@ -45,20 +45,20 @@ describe("scopes that include others (A9)", () => {
   ];
   for (const [wanted, held, expected] of narrowed)
     test(`who wants "${wanted.join(" ")}" and holds "${held.join(" ")}" gets "${expected.join(" ")}"`, () =>
-      assert.deepEqual(catalogue.narrow(wanted, held).sort(), expected.sort()));
+      assert.deepEqual(catalogue.limitTo(wanted, held).sort(), expected.sort()));
 
   test("without a part the whole goes, and its other parts stay", () => {
-    assert.deepEqual(catalogue.without(["weather"], ["weather:write"]), ["weather:read"]);
-    assert.deepEqual(catalogue.without(["admin:*"], ["weather:write"]).sort(), [
+    assert.deepEqual(catalogue.exclude(["weather"], ["weather:write"]), ["weather:read"]);
+    assert.deepEqual(catalogue.exclude(["admin:*"], ["weather:write"]).sort(), [
       "admin:users",
       "weather:read",
     ]);
-    assert.deepEqual(catalogue.without(["weather"], ["weather"]).sort(), ["weather:read", "weather:write"]);
-    assert.deepEqual(catalogue.without(["weather:read"], []), ["weather:read"]);
+    assert.deepEqual(catalogue.exclude(["weather"], ["weather"]).sort(), ["weather:read", "weather:write"]);
+    assert.deepEqual(catalogue.exclude(["weather:read"], []), ["weather:read"]);
   });
 
   test("what is only asked for when needed is not usual", () =>
-    assert.deepEqual(catalogue.usual, ["weather:read", "weather:write", "weather"]));
+    assert.deepEqual(catalogue.defaultScopes, ["weather:read", "weather:write", "weather"]));
 });
 
 describe("mistakes in the declaration are told at the start, with their place", () => {

@@ -187,14 +187,14 @@ interface Instruction {
   rest: string;
 }
 
-interface Stage {
+interface TestServer {
   name: string;
   from: string;
   instructions: Instruction[];
 }
 
-function stages(file: string): Stage[] {
-  const found: Stage[] = [];
+function stages(file: string): TestServer[] {
+  const found: TestServer[] = [];
   const lines = file.replaceAll(/^#.*\n/gm, "").replaceAll(/\\\n\s*/g, "");
   for (const [, verb = "", rest = ""] of lines.matchAll(/^([A-Z]+) (.+)$/gm))
     if (verb === "FROM") {

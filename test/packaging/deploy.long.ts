@@ -31,7 +31,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { ALICE, AUDIENCE, SECRET_KEY, startStage } from "../support/test-server.ts";
+import { ALICE, AUDIENCE, SECRET_KEY, startTestServer } from "../support/test-server.ts";
 
 const deploy = fileURLToPath(new URL("../../deploy", import.meta.url));
 const example = readFileSync(join(deploy, "../.env.example"), "utf8");
@@ -455,10 +455,10 @@ describe("docs/runbook.md", { skip: skipWithoutRedisServer() }, () => {
   test("its functions end the sessions that they name, on every replica at once", async (t) => {
     const redis = await startRedis();
     t.after(() => redis.stop());
-    const stage = await startStage({ redisUrl: redis.url });
-    t.after(() => stage.close());
-    const replica = await stage.replica();
-    const { store } = stage.config;
+    const testServer = await startTestServer({ redisUrl: redis.url });
+    t.after(() => testServer.close());
+    const replica = await testServer.replica();
+    const { store } = testServer.config;
     const [block = ""] = /(?<=```sh\n)prefix=[\s\S]*?(?=```)/.exec(runbook) ?? [];
     const functions = block
       .replace(/^prefix=\S+/, `prefix=${store.kind === "redis" ? store.keyPrefix : ""}`)
@@ -469,11 +469,11 @@ describe("docs/runbook.md", { skip: skipWithoutRedisServer() }, () => {
       });
       assert.equal(status, 0, stderr);
     };
-    const client = await register(stage.baseUrl);
-    const signIn = (login: string) => signInForTokens(stage.baseUrl, client, { login });
+    const client = await register(testServer.baseUrl);
+    const signIn = (login: string) => signInForTokens(testServer.baseUrl, client, { login });
     const tokens = { alice: await signIn("alice"), bob: await signIn("bob") };
     const statuses = async () => {
-      const all = [stage.url, `${replica}/mcp`].flatMap((url) =>
+      const all = [testServer.url, `${replica}/mcp`].flatMap((url) =>
         [tokens.alice, tokens.bob].map(
           async ({ access_token }) => (await callTool(url, access_token, "whoami")).status,
         ),
@@ -499,7 +499,7 @@ describe("docs/runbook.md", { skip: skipWithoutRedisServer() }, () => {
     assert.deepEqual(await statuses(), [401, 401, 401, 401]);
     run("forget client");
     assert.equal(
-      (await refresh(stage.baseUrl, client, tokens.bob.refresh_token)).body.error,
+      (await refresh(testServer.baseUrl, client, tokens.bob.refresh_token)).body.error,
       "invalid_client",
     );
   });
@@ -539,7 +539,7 @@ async function startSite(proxy: Proxy): Promise<Site> {
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE],
-    character: { advertisesApiScopes: true },
+    providerProfile: { advertisesApiScopes: true },
   });
   cleanUp.push(() => issuer.close());
   const environment = (replica: number) => ({

@@ -27,10 +27,10 @@ const FILES = [
 ];
 
 function sources(): string[] {
-  const ofRooms = ROOMS.flatMap((room) =>
+  const ofServices = ROOMS.flatMap((room) =>
     readdirSync(new URL(`../../src/${room}/`, import.meta.url)).map((file) => `${room}/${file}`),
   );
-  return [...ofRooms, ...FILES];
+  return [...ofServices, ...FILES];
 }
 
 /** As they are written where errors are made: `reason: "…"`, or the last word of a refusal. */

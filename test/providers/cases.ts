@@ -1,12 +1,12 @@
 /** The providers of characters.test.ts: each with its character, and the settings that its guide recommends. */
 import assert from "node:assert/strict";
 import { AUTH0, AUTHENTIK, ENTRA, GOOGLE, KEYCLOAK, OKTA } from "../../dev/identity-provider/character.ts";
-import type { Character } from "../../dev/identity-provider/identity-provider.ts";
+import type { ProviderProfile } from "../../dev/identity-provider/identity-provider.ts";
 import type { Config } from "../../src/config/config.ts";
 import { settingsOf } from "../support/guide.ts";
 
 export interface Case {
-  character: Character;
+  providerProfile: ProviderProfile;
   /** What its guide says, without what every deployment has of its own. */
   settings: Record<string, string>;
   /** What makes alice a person with `weather:read` there, beside her permissions. */
@@ -44,68 +44,68 @@ const AUDIENCE_SETTING = { OIDC_AUDIENCE: "https://weather.example.com" };
 export const cases: Record<string, Case> = {
   Auth0: {
     ...EMBEDDED,
-    character: AUTH0,
+    providerProfile: AUTH0,
     settings: guideSettings("auth0"),
     refreshToken: "replaced",
     adjust: asAuth0,
   },
   "Auth0 without rotation": {
     ...EMBEDDED,
-    character: { ...AUTH0, refreshTokens: "static" },
+    providerProfile: { ...AUTH0, refreshTokens: "static" },
     settings: guideSettings("auth0"),
     refreshToken: "kept",
     adjust: asAuth0,
   },
   Authentik: {
     ...EMBEDDED,
-    character: { ...AUTHENTIK, apiScopes: "unknown" },
+    providerProfile: { ...AUTHENTIK, apiScopes: "unknown" },
     settings: guideSettings("authentik"),
     claims: { groups: ["forecasters"] },
     refreshToken: "replaced",
   },
   "Authentik with scopes": {
     ...EMBEDDED,
-    character: AUTHENTIK,
+    providerProfile: AUTHENTIK,
     settings: guideSettings("authentik", 1),
     refreshToken: "replaced",
   },
   Keycloak: {
     ...EMBEDDED,
-    character: KEYCLOAK,
+    providerProfile: KEYCLOAK,
     settings: guideSettings("keycloak"),
     claims: { realm_access: { roles: ["offline_access", "weather-reader"] } },
     refreshToken: "replaced",
   },
   "Keycloak with scopes": {
     ...EMBEDDED,
-    character: { ...KEYCLOAK, apiScopes: "known", advertisesApiScopes: true },
+    providerProfile: { ...KEYCLOAK, apiScopes: "known", advertisesApiScopes: true },
     settings: guideSettings("keycloak", 1),
     refreshToken: "replaced",
   },
   Okta: {
     ...EMBEDDED,
-    character: OKTA,
+    providerProfile: OKTA,
     settings: guideSettings("okta"),
     refreshToken: "kept",
     backchannelLogout: false,
   },
   Entra: {
     ...EMBEDDED,
-    character: ENTRA,
+    providerProfile: ENTRA,
     settings: guideSettings("entra"),
     refreshToken: "replaced",
     backchannelLogout: false,
   },
   "Entra with app roles": {
     ...EMBEDDED,
-    character: { ...ENTRA, claimsInAccessToken: true },
+    providerProfile: { ...ENTRA, claimsInAccessToken: true },
     settings: guideSettings("entra", 1),
     claims: { roles: ["Weather.Reader"] },
     refreshToken: "replaced",
     backchannelLogout: false,
   },
   Google: {
-    character: GOOGLE,
+    providerProfile: GOOGLE,
     settings: guideSettings("google"),
     claims: { hd: "example.com" },
     refreshToken: "kept",
@@ -114,13 +114,13 @@ export const cases: Record<string, Case> = {
   },
   "strict about resource": {
     ...EMBEDDED,
-    character: { unknownResource: "refused", unknownScopes: "refused" },
+    providerProfile: { unknownResource: "refused", unknownScopes: "refused" },
     settings: AUDIENCE_SETTING,
     refreshToken: "replaced",
   },
   "one that wants resource instead of audience": {
     ...EMBEDDED,
-    character: { unknownResource: "refused" },
+    providerProfile: { unknownResource: "refused" },
     settings: {
       OIDC_AUDIENCE: "",
       OIDC_AUTHORIZATION_PARAMETERS: "resource=https://weather.example.com",
@@ -130,19 +130,19 @@ export const cases: Record<string, Case> = {
   },
   "offline_access without prompt=consent": {
     ...EMBEDDED,
-    character: { refreshTokens: "with-consent-prompt" },
+    providerProfile: { refreshTokens: "with-consent-prompt" },
     settings: AUDIENCE_SETTING,
     refreshToken: "none",
   },
   "offline_access with prompt=consent": {
     ...EMBEDDED,
-    character: { refreshTokens: "with-consent-prompt" },
+    providerProfile: { refreshTokens: "with-consent-prompt" },
     settings: { ...AUDIENCE_SETTING, OIDC_AUTHORIZATION_PARAMETERS: "prompt=consent" },
     refreshToken: "replaced",
   },
   "no refresh tokens": {
     ...EMBEDDED,
-    character: { refreshTokens: "never" },
+    providerProfile: { refreshTokens: "never" },
     settings: AUDIENCE_SETTING,
     refreshToken: "none",
   },

@@ -23,14 +23,14 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, type Stage, startStage } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
 import { asAuth0, cases, guideSettings } from "./cases.ts";
 
 const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };
 
 for (const [name, provider] of Object.entries(cases))
   describe(`a provider like this: ${name}`, () => {
-    let stage: Stage;
+    let testServer: TestServer;
     let upstream: FaultyProxy;
     let client: Registered;
     before(async () => {
@@ -38,9 +38,9 @@ for (const [name, provider] of Object.entries(cases))
       const alice: DemoUser = { ...ALICE, ...(provider.claims && { claims: provider.claims }) };
       // Google's question is whether somebody belongs to the organization, and bob does too.
       const bob: DemoUser = provider.distinguishesPeople ? BOB : { ...BOB, claims: provider.claims ?? {} };
-      stage = await startStage({
+      testServer = await startTestServer({
         throughProxy: upstream,
-        character: provider.character,
+        providerProfile: provider.providerProfile,
         users: [alice, bob],
         environment: {
           ...provider.settings,
@@ -50,35 +50,37 @@ for (const [name, provider] of Object.entries(cases))
         },
         ...(provider.adjust && { adjust: provider.adjust }),
       });
-      client = await register(stage.baseUrl);
+      client = await register(testServer.baseUrl);
     });
     after(async () => {
-      await stage?.close();
+      await testServer?.close();
       await upstream?.close();
     });
 
     const isAlive = async (accessToken: string) =>
-      (await callTool(stage.url, accessToken, "whoami")).status === 200;
+      (await callTool(testServer.url, accessToken, "whoami")).status === 200;
     const refreshTokenUpstream = async (tokens: Tokens) =>
-      (await stage.grantOf(tokens.access_token))?.upstream.refreshToken;
+      (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken;
 
     /** To the moment at which the provider's access token is about to end. */
     async function untilRenewalIsDue(tokens: Tokens): Promise<void> {
-      const { obtainedAt = 0, expiresAt = 0 } = (await stage.grantOf(tokens.access_token))?.upstream ?? {};
-      stage.clock.ahead += expiresAt - obtainedAt - 40;
+      const { obtainedAt = 0, expiresAt = 0 } =
+        (await testServer.grantOf(tokens.access_token))?.upstream ?? {};
+      testServer.clock.ahead += expiresAt - obtainedAt - 40;
     }
 
     test("sign-in: who it is, and which scopes they have", async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
       assert.equal(tokens.scope, "weather:read");
-      const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+      const me = (await callTool(testServer.url, tokens.access_token, "whoami")).body.result
+        .structuredContent;
       assert.deepEqual([me.subject, me.name, me.email], ["alice", "Alice Example", "alice@example.com"]);
     });
 
     test("call: a tool that needs a scope, for who has it and for who has not", async () => {
       const weatherFor = async (login: string) => {
-        const { access_token } = await signInForTokens(stage.baseUrl, client, { login });
-        return (await callTool(stage.url, access_token, "current_weather", { city: "Berlin" })).status;
+        const { access_token } = await signInForTokens(testServer.baseUrl, client, { login });
+        return (await callTool(testServer.url, access_token, "current_weather", { city: "Berlin" })).status;
       };
       assert.equal(await weatherFor("alice"), 200);
       assert.equal(await weatherFor("bob"), provider.distinguishesPeople ? 403 : 200);
@@ -86,41 +88,43 @@ for (const [name, provider] of Object.entries(cases))
 
     if (provider.refreshToken === "none")
       test("refresh: there is nothing to renew with, and the session ends with the access token", async () => {
-        const tokens = await signInForTokens(stage.baseUrl, client);
+        const tokens = await signInForTokens(testServer.baseUrl, client);
         assert.equal(await refreshTokenUpstream(tokens), undefined);
         await untilRenewalIsDue(tokens);
-        const last = await refresh(stage.baseUrl, client, tokens.refresh_token);
+        const last = await refresh(testServer.baseUrl, client, tokens.refresh_token);
         assert.equal(last.status, 200);
         assert.ok(last.body.expires_in <= 40, `ours lives for ${last.body.expires_in} s more`);
-        stage.clock.ahead += 60;
+        testServer.clock.ahead += 60;
         assert.equal(await isAlive(last.body.access_token), false);
-        const over = await refresh(stage.baseUrl, client, last.body.refresh_token);
+        const over = await refresh(testServer.baseUrl, client, last.body.refresh_token);
         assert.equal(over.body.error, "invalid_grant");
       });
     else {
       test("refresh: twice, and the scopes stay", async () => {
-        let tokens = await signInForTokens(stage.baseUrl, client);
+        let tokens = await signInForTokens(testServer.baseUrl, client);
         for (let round = 0; round < 2; round++) {
           await untilRenewalIsDue(tokens);
-          const before = (await stage.grantOf(tokens.access_token))?.upstream.accessToken;
-          const { status, body } = await refresh(stage.baseUrl, client, tokens.refresh_token);
+          const before = (await testServer.grantOf(tokens.access_token))?.upstream.accessToken;
+          const { status, body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
           assert.equal(status, 200);
           assert.equal(body.scope, "weather:read");
-          assert.notEqual((await stage.grantOf(body.access_token))?.upstream.accessToken, before);
+          assert.notEqual((await testServer.grantOf(body.access_token))?.upstream.accessToken, before);
           tokens = body;
         }
-        const weather = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+        const weather = await callTool(testServer.url, tokens.access_token, "current_weather", {
+          city: "Berlin",
+        });
         assert.equal(weather.status, 200);
       });
 
       test(`rotation: the provider's refresh token is ${provider.refreshToken}, and spent once by many at once`, async () => {
-        const tokens = await signInForTokens(stage.baseUrl, client);
+        const tokens = await signInForTokens(testServer.baseUrl, client);
         const first = await refreshTokenUpstream(tokens);
         assert.ok(first);
         await untilRenewalIsDue(tokens);
         upstream.seen.length = 0;
         const answers = await Promise.all(
-          Array.from({ length: 5 }, () => refresh(stage.baseUrl, client, tokens.refresh_token)),
+          Array.from({ length: 5 }, () => refresh(testServer.baseUrl, client, tokens.refresh_token)),
         );
         assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
         const spent = upstream.seen.filter(({ grantType }) => grantType === "refresh_token");
@@ -133,9 +137,9 @@ for (const [name, provider] of Object.entries(cases))
       });
 
       test("logout: a client that revokes its token takes the provider's along", async () => {
-        const tokens = await signInForTokens(stage.baseUrl, client);
+        const tokens = await signInForTokens(testServer.baseUrl, client);
         const refreshToken = (await refreshTokenUpstream(tokens)) ?? "";
-        await revoke(stage.baseUrl, client, tokens.refresh_token);
+        await revoke(testServer.baseUrl, client, tokens.refresh_token);
         assert.equal(await isAlive(tokens.access_token), false);
         const { token_endpoint } = await discovery();
         const again = await postForm(token_endpoint, {
@@ -149,15 +153,15 @@ for (const [name, provider] of Object.entries(cases))
     }
 
     const discovery = () =>
-      getJson(`${stage.identityProvider.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
+      getJson(`${testServer.identityProvider.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`);
 
     if (provider.backchannelLogout)
       test("logout: signing out at the provider ends that login session here", async () => {
-        stage.clock.ahead = 0; // the provider's clock, which says when it reported this
+        testServer.clock.ahead = 0; // the provider's clock, which says when it reported this
         const browser = newBrowser();
-        const parameters = await authorize(stage.baseUrl, client, { browser });
-        const tokens: Tokens = (await redeem(stage.baseUrl, client, parameters.get("code"))).body;
-        const elsewhere = await signInForTokens(stage.baseUrl, client);
+        const parameters = await authorize(testServer.baseUrl, client, { browser });
+        const tokens: Tokens = (await redeem(testServer.baseUrl, client, parameters.get("code"))).body;
+        const elsewhere = await signInForTokens(testServer.baseUrl, client);
         const page = await browser.get((await discovery()).end_session_endpoint);
         await browser.submit(page, { logout: "yes" });
         await eventually("the end of that session", async () => !(await isAlive(tokens.access_token)));
@@ -165,8 +169,8 @@ for (const [name, provider] of Object.entries(cases))
       });
 
     test("introspection: another resource server learns who it is and what they may", async () => {
-      const tokens = await signInForTokens(stage.baseUrl, client);
-      const { body } = await postForm(`${stage.baseUrl}/introspect`, {
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      const { body } = await postForm(`${testServer.baseUrl}/introspect`, {
         ...BACKEND,
         token: tokens.access_token,
       });
@@ -176,20 +180,20 @@ for (const [name, provider] of Object.entries(cases))
 
 describe("mistakes that the guides name", () => {
   async function withStage(
-    options: Parameters<typeof startStage>[0],
-    story: (stage: Stage) => Promise<void>,
+    options: Parameters<typeof startTestServer>[0],
+    story: (testServer: TestServer) => Promise<void>,
   ) {
-    const stage = await startStage(options);
+    const testServer = await startTestServer(options);
     try {
-      await story(stage);
+      await story(testServer);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   }
 
   test("Auth0 without an audience: the access token is opaque, and nobody has a scope", () =>
     withStage(
-      { character: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "" } },
+      { providerProfile: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "" } },
       async ({ baseUrl, url, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
         assert.equal(tokens.scope ?? "", "");
@@ -201,7 +205,11 @@ describe("mistakes that the guides name", () => {
 
   test("Auth0 with the identifier of no API: a page says so, and the log has Auth0's words", () =>
     withStage(
-      { character: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
+      {
+        providerProfile: AUTH0,
+        adjust: asAuth0,
+        environment: { OIDC_AUDIENCE: "https://weather.example.com/" },
+      },
       async ({ baseUrl, log }) => {
         await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
         assert.ok(log.some((line) => JSON.stringify(line).includes("Service not found")));
@@ -210,7 +218,7 @@ describe("mistakes that the guides name", () => {
 
   test("Keycloak with an audience that no mapper adds: the log says invalid_access_token", () =>
     withStage(
-      { character: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
+      { providerProfile: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
       async ({ baseUrl, log }) => {
         await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
         assert.ok(log.some((line) => JSON.stringify(line).includes("invalid_access_token")));
@@ -219,7 +227,7 @@ describe("mistakes that the guides name", () => {
 
   test("Google without its parameters: no refresh token", () =>
     withStage(
-      { character: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
+      { providerProfile: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
       async ({ baseUrl, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
         assert.equal((await grantOf(tokens.access_token))?.upstream.refreshToken, undefined);
@@ -229,7 +237,7 @@ describe("mistakes that the guides name", () => {
   test("Google with somebody of another Workspace: wrong_organization", () =>
     withStage(
       {
-        character: GOOGLE,
+        providerProfile: GOOGLE,
         users: [{ ...ALICE, claims: { hd: "example.org" } }],
         environment: guideSettings("google"),
       },

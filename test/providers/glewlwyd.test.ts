@@ -26,7 +26,7 @@ import {
   type Tokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const ALICE: GlewlwydUser = {
   username: "alice",
@@ -44,7 +44,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
     skip: skipWithoutGlewlwyd(),
   }, () => {
     let provider: Glewlwyd;
-    let stage: Stage;
+    let testServer: TestServer;
     let client: Registered;
     before(async () => {
       provider = await startGlewlwyd({
@@ -53,7 +53,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
         refreshTokenOneUse,
         accessTokenSeconds: 3_600,
       });
-      stage = await startStage({
+      testServer = await startTestServer({
         issuer: provider.issuer,
         environment: {
           OIDC_AUDIENCE: "",
@@ -66,31 +66,31 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
       await provider.addClient({
         id: "proxy",
         secret: "proxy-secret",
-        redirectUri: `${stage.baseUrl}/auth/callback`,
-        backchannelLogoutUri: `${stage.baseUrl}/auth/backchannel-logout`,
+        redirectUri: `${testServer.baseUrl}/auth/callback`,
+        backchannelLogoutUri: `${testServer.baseUrl}/auth/backchannel-logout`,
       });
-      client = await register(stage.baseUrl);
+      client = await register(testServer.baseUrl);
     });
     after(async () => {
-      await stage?.close();
+      await testServer?.close();
       await provider?.close();
     });
 
     async function signIn(user: GlewlwydUser, person = glewlwydPerson(provider, user)): Promise<Tokens> {
       const browser = newBrowser();
-      const consent = await browser.get(authorizeUrl(stage.baseUrl, client));
+      const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
       const loginPage = await browser.submit(consent, {}, { button: "approve" });
       const finished = await person.signIn(browser, loginPage);
       const code = finished.redirectedTo?.searchParams.get("code") ?? null;
       assert.ok(code, `no code at ${finished.url.pathname} (${finished.status})`);
-      return (await redeem(stage.baseUrl, client, code)).body;
+      return (await redeem(testServer.baseUrl, client, code)).body;
     }
 
     const isAlive = async (accessToken: string) =>
-      (await callTool(stage.url, accessToken, "whoami")).status === 200;
+      (await callTool(testServer.url, accessToken, "whoami")).status === 200;
 
     const refreshTokenAtProvider = async (tokens: Tokens) =>
-      (await stage.grantOf(tokens.access_token))?.upstream.refreshToken ?? "";
+      (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken ?? "";
 
     /** As the administrator's own scripts would, with the client's credentials. */
     const askProvider = (endpoint: "introspect" | "revoke", token: string) =>
@@ -105,28 +105,33 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
     test("signs in and calls a tool: the name, the address and the scope are the provider's", async () => {
       const tokens = await signIn(ALICE);
       assert.equal(tokens.scope, "weather:read");
-      const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+      const me = (await callTool(testServer.url, tokens.access_token, "whoami")).body.result
+        .structuredContent;
       assert.deepEqual(
         [me.name, me.email, me.scopes],
         ["Alice Example", "alice@example.com", ["weather:read"]],
       );
-      const weather = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      const weather = await callTool(testServer.url, tokens.access_token, "current_weather", {
+        city: "Berlin",
+      });
       assert.equal(weather.status, 200);
     });
 
     test("who may not have a scope there does not get it here", async () => {
       const tokens = await signIn(BOB);
       assert.equal(tokens.scope ?? "", "");
-      assert.equal((await toolNames(stage.url, tokens.access_token)).includes("current_weather"), false);
-      const weather = await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" });
+      assert.equal((await toolNames(testServer.url, tokens.access_token)).includes("current_weather"), false);
+      const weather = await callTool(testServer.url, tokens.access_token, "current_weather", {
+        city: "Berlin",
+      });
       assert.equal(weather.status, 403);
     });
 
     test("a scope that was taken away there stays until the next sign-in: its refreshes repeat what was granted", async () => {
       const tokens = await signIn(CAROL);
       await provider.changeUser("carol", { scopes: [] });
-      stage.clock.ahead += 3_500;
-      const refreshed = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      testServer.clock.ahead += 3_500;
+      const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(refreshed.body.scope, "weather:read");
       assert.equal((await signIn({ ...CAROL, scopes: [] })).scope ?? "", "");
     });
@@ -134,23 +139,23 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
     test("refreshes, twice; and the provider's refresh token is a new one only if it rotates", async () => {
       const tokens = await signIn(ALICE);
       const first = await refreshTokenAtProvider(tokens);
-      stage.clock.ahead += 3_500;
-      const second = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      testServer.clock.ahead += 3_500;
+      const second = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.equal(second.status, 200);
       assert.equal(second.body.scope, "weather:read");
       const kept = await refreshTokenAtProvider(second.body);
       assert.equal(kept === first, refreshTokenOneUse === "never");
-      stage.clock.ahead += 3_500;
-      const third = await refresh(stage.baseUrl, client, second.body.refresh_token);
+      testServer.clock.ahead += 3_500;
+      const third = await refresh(testServer.baseUrl, client, second.body.refresh_token);
       assert.equal(third.status, 200);
       assert.ok(await isAlive(third.body.access_token));
     });
 
     test("of many refreshes at once the provider sees one", async () => {
       const tokens = await signIn(ALICE);
-      stage.clock.ahead += 3_500;
+      testServer.clock.ahead += 3_500;
       const answers = await Promise.all(
-        Array.from({ length: 10 }, () => refresh(stage.baseUrl, client, tokens.refresh_token)),
+        Array.from({ length: 10 }, () => refresh(testServer.baseUrl, client, tokens.refresh_token)),
       );
       assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
       assert.equal(await isActiveAtProvider(await refreshTokenAtProvider(answers[0]?.body)), true);
@@ -160,7 +165,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
       const tokens = await signIn(ALICE);
       const upstream = await refreshTokenAtProvider(tokens);
       assert.equal(await isActiveAtProvider(upstream), true);
-      assert.equal((await revoke(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+      assert.equal((await revoke(testServer.baseUrl, client, tokens.refresh_token)).status, 200);
       assert.equal(await isAlive(tokens.access_token), false);
       assert.equal(await isActiveAtProvider(upstream), false);
     });
@@ -170,25 +175,25 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
       const other = await signIn(ALICE);
       const { status } = await askProvider("revoke", await refreshTokenAtProvider(tokens));
       assert.equal(status, 200);
-      stage.clock.ahead += 3_500;
-      const refused = await refresh(stage.baseUrl, client, tokens.refresh_token);
+      testServer.clock.ahead += 3_500;
+      const refused = await refresh(testServer.baseUrl, client, tokens.refresh_token);
       assert.deepEqual([refused.status, refused.body.error], [400, "invalid_grant"]);
-      assert.equal((await refresh(stage.baseUrl, client, other.refresh_token)).status, 200);
+      assert.equal((await refresh(testServer.baseUrl, client, other.refresh_token)).status, 200);
     });
 
     test("signing out there ends that login session here, by back-channel logout", async () => {
-      stage.clock.ahead = 0; // the provider's clock, which says when it reported this
+      testServer.clock.ahead = 0; // the provider's clock, which says when it reported this
       const person = glewlwydPerson(provider, ALICE);
       const tokens = await signIn(ALICE, person);
       const elsewhere = await signIn(ALICE);
       await person.signOut();
       await eventually("it is over here, too", async () => !(await isAlive(tokens.access_token)));
       assert.equal(await isAlive(elsewhere.access_token), true);
-      assert.ok(stage.log.some(({ reason }) => reason === "backchannel_logout"));
+      assert.ok(testServer.log.some(({ reason }) => reason === "backchannel_logout"));
     });
 
     test("a wrong secret is the operator's to repair, and no user's session ends for it", async () => {
-      const misconfigured = await startStage({
+      const misconfigured = await startTestServer({
         issuer: provider.issuer,
         environment: { OIDC_AUDIENCE: "", OIDC_CLIENT_ID: "misconfigured", OIDC_CLIENT_SECRET: "wrong" },
       });
@@ -212,7 +217,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
 
     test("/logout goes on to the provider's own", async () => {
       const browser = newBrowser();
-      const question = await browser.get(`${stage.baseUrl}/logout`);
+      const question = await browser.get(`${testServer.baseUrl}/logout`);
       const there = await browser.submit(question, {}, { button: "Sign out" });
       assert.equal(there.url.origin, new URL(provider.issuer).origin);
     });
@@ -220,15 +225,15 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
     test("introspection tells another resource server who it is and what they may", async () => {
       const tokens = await signIn(ALICE);
       const { body } = await postForm(
-        `${stage.baseUrl}/introspect`,
+        `${testServer.baseUrl}/introspect`,
         { token: tokens.access_token },
         { authorization: `Basic ${btoa(`backend:${BACKEND_SECRET}`)}` },
       );
-      assert.deepEqual([body.active, body.scope, body.aud], [true, "weather:read", stage.url]);
+      assert.deepEqual([body.active, body.scope, body.aud], [true, "weather:read", testServer.url]);
     });
 
     test("with the guide's settings the doctor has nothing to warn of; a wrong secret or id is one finding", async () => {
-      const settings = { ...NOTHING_WORKS, BASE_URL: stage.baseUrl, OIDC_ISSUER: provider.issuer };
+      const settings = { ...NOTHING_WORKS, BASE_URL: testServer.baseUrl, OIDC_ISSUER: provider.issuer };
       const notOk = async (more: Record<string, string>) =>
         (await look({ ...settings, OIDC_CLIENT_SECRET: "proxy-secret", ...more })).findings
           .filter(({ check, status }) => check.startsWith("provider.") && status !== "ok")

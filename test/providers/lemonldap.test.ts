@@ -24,14 +24,14 @@ import {
   revoke,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };
 
 describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   let provider: Lemonldap;
-  let stage: Stage;
-  let stageWithoutSlash: Stage;
+  let testServer: TestServer;
+  let stageWithoutSlash: TestServer;
   let client: Registered;
   const environment = {
     OIDC_AUDIENCE: "",
@@ -42,23 +42,23 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   };
   before(async () => {
     provider = await prepareLemonldap();
-    stage = await startStage({ issuer: provider.issuer, environment });
-    stageWithoutSlash = await startStage({ issuer: provider.issuer.replace(/\/$/, ""), environment });
+    testServer = await startTestServer({ issuer: provider.issuer, environment });
+    stageWithoutSlash = await startTestServer({ issuer: provider.issuer.replace(/\/$/, ""), environment });
     await provider.start({
       id: "proxy",
       secret: "proxy-secret",
-      redirectUri: `${stage.baseUrl}/auth/callback ${stageWithoutSlash.baseUrl}/auth/callback`,
+      redirectUri: `${testServer.baseUrl}/auth/callback ${stageWithoutSlash.baseUrl}/auth/callback`,
       scopes: { "weather:read": `$uid eq "${DOCTOR_WHO}"` },
     });
-    client = await register(stage.baseUrl);
+    client = await register(testServer.baseUrl);
   });
   after(async () => {
-    await stage?.close();
+    await testServer?.close();
     await stageWithoutSlash?.close();
     await provider?.close();
   });
 
-  async function signIn(user: string, { baseUrl } = stage, as = client): Promise<Tokens> {
+  async function signIn(user: string, { baseUrl } = testServer, as = client): Promise<Tokens> {
     const browser = newBrowser();
     const consent = await browser.get(authorizeUrl(baseUrl, as));
     const loginPage = await browser.submit(consent, {}, { button: "approve" });
@@ -69,14 +69,14 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   }
 
   const weather = async (tokens: Tokens) =>
-    (await callTool(stage.url, tokens.access_token, "current_weather", { city: "Berlin" })).status;
+    (await callTool(testServer.url, tokens.access_token, "current_weather", { city: "Berlin" })).status;
   const refreshTokenUpstream = async (tokens: Tokens) =>
-    (await stage.grantOf(tokens.access_token))?.upstream.refreshToken;
+    (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken;
 
   test("signs in and calls: the scope is in the access token, the name and the address only userinfo knows", async () => {
     const tokens = await signIn(DOCTOR_WHO);
     assert.equal(tokens.scope, "weather:read");
-    const me = (await callTool(stage.url, tokens.access_token, "whoami")).body.result.structuredContent;
+    const me = (await callTool(testServer.url, tokens.access_token, "whoami")).body.result.structuredContent;
     assert.deepEqual([me.subject, me.name, me.email], [DOCTOR_WHO, "Doctor Who", "dwho@badwolf.org"]);
     assert.equal(await weather(tokens), 200);
   });
@@ -89,15 +89,15 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
     const tokens = await signIn(DOCTOR_WHO);
     const first = await refreshTokenUpstream(tokens);
     assert.ok(first);
-    stage.clock.ahead += 3_500;
+    testServer.clock.ahead += 3_500;
     const answers = await Promise.all(
-      Array.from({ length: 10 }, () => refresh(stage.baseUrl, client, tokens.refresh_token)),
+      Array.from({ length: 10 }, () => refresh(testServer.baseUrl, client, tokens.refresh_token)),
     );
     assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200]);
     const [renewed] = answers;
     assert.equal(renewed?.body.scope, "weather:read");
     assert.equal(await refreshTokenUpstream(renewed?.body), first);
-    const me = (await callTool(stage.url, renewed?.body.access_token, "whoami")).body.result
+    const me = (await callTool(testServer.url, renewed?.body.access_token, "whoami")).body.result
       .structuredContent;
     assert.equal(me.name, "Doctor Who", "what only userinfo knew is not lost to a renewal");
     assert.equal(await weather(renewed?.body), 200);
@@ -105,21 +105,24 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
 
   test("a client that signs out is out, although this provider revokes nothing", async () => {
     const tokens = await signIn(DOCTOR_WHO);
-    assert.equal((await revoke(stage.baseUrl, client, tokens.refresh_token)).status, 200);
+    assert.equal((await revoke(testServer.baseUrl, client, tokens.refresh_token)).status, 200);
     assert.equal(await weather(tokens), 401);
-    assert.equal((await refresh(stage.baseUrl, client, tokens.refresh_token)).body.error, "invalid_grant");
+    assert.equal(
+      (await refresh(testServer.baseUrl, client, tokens.refresh_token)).body.error,
+      "invalid_grant",
+    );
   });
 
   test("/logout goes on to the provider's own", async () => {
     const browser = newBrowser();
-    const question = await browser.get(`${stage.baseUrl}/logout`);
+    const question = await browser.get(`${testServer.baseUrl}/logout`);
     const there = await browser.submit(question, {}, { button: "Sign out" });
     assert.equal(there.url.origin, new URL(provider.issuer).origin);
   });
 
   test("introspection tells another resource server who it is and what they may", async () => {
     const tokens = await signIn(DOCTOR_WHO);
-    const { body } = await postForm(`${stage.baseUrl}/introspect`, {
+    const { body } = await postForm(`${testServer.baseUrl}/introspect`, {
       ...BACKEND,
       token: tokens.access_token,
     });
@@ -134,7 +137,7 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   });
 
   test("with the guide's settings the doctor warns of nothing, although scopes and refresh tokens are not listed", async () => {
-    const { findings, line } = await doctorOn(stage);
+    const { findings, line } = await doctorOn(testServer);
     assert.deepEqual(
       findings.filter(({ check, status }) => check.startsWith("provider.") && status !== "ok").map(lineOf),
       [line("provider.redirect_uri")],
@@ -143,7 +146,7 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
     assert.match(line("provider.refresh"), /^✓/);
   });
 
-  const doctorOn = ({ baseUrl, config }: Stage) =>
+  const doctorOn = ({ baseUrl, config }: TestServer) =>
     look({
       ...{ ...NOTHING_WORKS, BASE_URL: baseUrl, OIDC_ISSUER: config.upstream.issuer },
       ...{ OIDC_CLIENT_SECRET: "proxy-secret", OIDC_SCOPES: environment.OIDC_SCOPES },

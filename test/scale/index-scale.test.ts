@@ -8,7 +8,7 @@ import { createClient } from "@keyv/redis";
 import { clientIndex, sessionIndex, subjectIndex } from "../../src/grants/grant-index.ts";
 import { authorize, newBrowser, type Registered, redeem, register, revoke } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const MEMBERS = 1_000_000;
 const AT_ONCE = 100_000;
@@ -19,7 +19,7 @@ const HELD_MICROSECONDS = 100_000;
 
 describe("a million members in every index", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let stage: Stage;
+  let testServer: TestServer;
   let client: Registered;
   const browser = newBrowser();
   let tell: (...command: string[]) => Promise<unknown>;
@@ -30,11 +30,11 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
     await connection.connect();
     tell = (...command) => connection.sendCommand(command);
     disconnect = () => connection.destroy();
-    stage = await startStage({ redisUrl: redis.url });
-    client = await register(stage.baseUrl);
+    testServer = await startTestServer({ redisUrl: redis.url });
+    client = await register(testServer.baseUrl);
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     disconnect();
     await redis.stop();
   });
@@ -52,10 +52,10 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
       await number("stats", "total_commands_processed"),
       await number("stats", "total_net_output_bytes"),
     ];
-    const code = (await authorize(stage.baseUrl, client, { browser })).get("code");
-    const { body } = await redeem(stage.baseUrl, client, code);
-    const grant = await stage.grantOf(body.access_token);
-    assert.equal((await revoke(stage.baseUrl, client, body.refresh_token)).status, 200);
+    const code = (await authorize(testServer.baseUrl, client, { browser })).get("code");
+    const { body } = await redeem(testServer.baseUrl, client, code);
+    const grant = await testServer.grantOf(body.access_token);
+    assert.equal((await revoke(testServer.baseUrl, client, body.refresh_token)).status, 200);
     const cost = {
       commands: (await number("stats", "total_commands_processed")) - commands,
       bytes: (await number("stats", "total_net_output_bytes")) - bytes,
@@ -65,7 +65,7 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
 
   /** Half of each as the landed version left it, half of it due here. */
   async function fill(...indexes: string[]): Promise<void> {
-    const { keyPrefix } = stage.config.store as { keyPrefix: string };
+    const { keyPrefix } = testServer.config.store as { keyPrefix: string };
     const [first = "", ...others] = indexes.map((index) => `${keyPrefix}:index:${index}`);
     const day = Math.floor(Date.now() / 1000) - 86_400;
     const add = "for i = 1, ARGV[2] do redis.call('ZADD', KEYS[1], ARGV[1], 'gone-' .. ARGV[3] + i) end";

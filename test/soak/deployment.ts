@@ -78,7 +78,7 @@ async function start(
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE],
-    character: { advertisesApiScopes: true, refreshTokens, accessTokenSeconds },
+    providerProfile: { advertisesApiScopes: true, refreshTokens, accessTokenSeconds },
   });
   cleanUp.push(() => provider.close());
   upstream.target = provider.port;

@@ -11,7 +11,7 @@ export interface Asked {
   disturbed: boolean;
 }
 
-export interface Surroundings {
+export interface Runtime {
   deployment: Deployment;
   ledger: Ledger;
   pacer: ReturnType<typeof createPacer>;
@@ -31,7 +31,7 @@ export async function ask(
   kind: string,
   post: () => Post,
   judge: (reply: Reply) => Judgement,
-  { deployment, ledger, pacer }: Surroundings,
+  { deployment, ledger, pacer }: Runtime,
 ): Promise<Asked> {
   const begun = performance.now();
   for (let disturbed = false; ; disturbed = true) {

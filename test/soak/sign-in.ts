@@ -10,7 +10,7 @@ import {
   type Tokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { ask, isBroken, type Surroundings, said, toldToWait } from "./good-client.ts";
+import { ask, isBroken, type Runtime, said, toldToWait } from "./good-client.ts";
 
 export interface User {
   name: string;
@@ -33,7 +33,7 @@ export async function signIn(
   client: Registered,
   user: User,
   authentication: (client: Registered) => { form: Record<string, string>; headers: Record<string, string> },
-  around: Surroundings,
+  around: Runtime,
 ): Promise<SignedIn | undefined> {
   const { ledger } = around;
   for (let attempt = 1; attempt <= ATTEMPTS && !around.deployment.isClosed(); attempt++) {
@@ -58,7 +58,7 @@ export async function signIn(
 type Way = URLSearchParams | "denied" | "begin again" | "unexpected";
 
 /** From /authorize to the client's redirect URI. */
-async function throughBrowser(client: Registered, user: User, around: Surroundings): Promise<Way> {
+async function throughBrowser(client: Registered, user: User, around: Runtime): Promise<Way> {
   const { deployment, ledger, pacer } = around;
   const browser = newBrowser();
   const start = authorizeUrl(deployment.baseUrl, client, { scope: "weather:read" });
@@ -111,7 +111,7 @@ function noteRedirects(
   browser: Browser,
   visited: number,
   page: Page | Error,
-  { deployment, ledger, pacer }: Surroundings,
+  { deployment, ledger, pacer }: Runtime,
 ): void {
   const hops = browser.history.slice(visited);
   const before = page instanceof Error ? hops : hops.slice(0, -1);
@@ -141,7 +141,7 @@ async function redeem(
   client: Registered,
   parameters: URLSearchParams,
   authentication: Parameters<typeof signIn>[2],
-  around: Surroundings,
+  around: Runtime,
 ): Promise<SignedIn | "begin again" | undefined> {
   const { form, headers } = authentication(client);
   const { reply, disturbed } = await ask(

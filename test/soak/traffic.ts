@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { REDIRECT_URI, type Registered, type Tokens } from "../support/oauth-client.ts";
-import { type Asked, ask, type Judgement, type Surroundings, said } from "./good-client.ts";
+import { type Asked, ask, type Judgement, type Runtime, said } from "./good-client.ts";
 import type { Post, Reply } from "./http-client.ts";
 import { type SignedIn, signIn } from "./sign-in.ts";
 
@@ -43,7 +43,7 @@ const USERS = 40;
 const FIRST_CLIENTS = 8;
 const MOST_CLIENTS = 100;
 
-export function createTraffic(sessionCount: number, around: Surroundings) {
+export function createTraffic(sessionCount: number, around: Runtime) {
   const { deployment, ledger } = around;
   const { baseUrl } = deployment;
   const mcpUrl = `${baseUrl}/mcp`;

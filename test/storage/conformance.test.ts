@@ -10,12 +10,12 @@ import { pino } from "pino";
 import { z } from "zod";
 import { fileRecords } from "../../dev/watch/file-records.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import type { RedisTopology } from "../../src/storage/redis/topology.ts";
 import { type EncryptedKind, reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import type { Records, Store } from "../../src/storage/store.ts";
+import type { KeyValueStore, Store } from "../../src/storage/store.ts";
 import { eventually } from "../support/eventually.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
 import { startRedisCluster } from "../support/redis-cluster.ts";
@@ -31,7 +31,7 @@ const Counter = z.object({ count: z.number() });
 const KEY = "a-secret-key-of-at-least-32-bytes-1";
 
 function storeOn(
-  records: Records,
+  records: KeyValueStore,
   secretKeys = [KEY],
   kind: EncryptedKind = "client",
 ): Store<{ count: number }> {
@@ -44,19 +44,19 @@ interface StoreUnderTest {
   skip: string | false;
   /** Before `connect`; what it returns is called after the last of the tests. */
   start?: () => Promise<() => Promise<void>>;
-  connect: () => Records;
+  connect: () => KeyValueStore;
 }
 
 const skip = skipWithoutRedisServer();
 const keyPrefix = `conformance-${randomBytes(6).toString("hex")}`;
 const stores: StoreUnderTest[] = [
-  { name: "memory", skip: false, connect: oneOf(memoryRecords()) },
+  { name: "memory", skip: false, connect: oneOf(memoryStore()) },
   {
     name: "file of npm run dev",
     skip: false,
     connect: oneOf(await fileRecords(join(mkdtempSync(join(tmpdir(), "conformance-")), "records"))),
   },
-  { name: "Redis", skip: redis.skip, connect: () => redisStore({ url: redis.url ?? "" }) },
+  { name: "Redis", skip: redis.skip, connect: () => connectRedis({ url: redis.url ?? "" }) },
   onServers("Redis over TLS", startTlsRedis, ({ url, ca }) => ({ url, ca })),
   onServers("Redis Cluster", startRedisCluster, ({ urls }) => ({ clusterNodes: urls })),
   onServers("Redis Sentinel", startRedisSentinel, ({ url, sentinelUrls }) => ({
@@ -65,8 +65,8 @@ const stores: StoreUnderTest[] = [
   })),
 ];
 
-function redisStore(topology: RedisTopology): Records {
-  return redisRecords({ ...topology, keyPrefix, commandTimeoutMs: 10_000, log });
+function connectRedis(topology: RedisTopology): KeyValueStore {
+  return redisStore({ ...topology, keyPrefix, commandTimeoutMs: 10_000, log });
 }
 
 function onServers<Servers extends { stop(): Promise<void> }>(
@@ -82,16 +82,16 @@ function onServers<Servers extends { stop(): Promise<void> }>(
       servers = await startServers();
       return servers.stop;
     },
-    connect: () => redisStore(topologyOf(servers as Servers)),
+    connect: () => connectRedis(topologyOf(servers as Servers)),
   };
 }
 
 /** A store of one process. */
-function oneOf(records: Records): () => Records {
+function oneOf(records: KeyValueStore): () => KeyValueStore {
   return () => records;
 }
 
-async function membersOf(records: Records, index: string): Promise<string[]> {
+async function membersOf(records: KeyValueStore, index: string): Promise<string[]> {
   const members = new Set<string>();
   for await (const portion of records.indexes.members(index))
     for (const member of portion) members.add(member);
@@ -100,8 +100,8 @@ async function membersOf(records: Records, index: string): Promise<string[]> {
 
 for (const { name, skip, start, connect } of stores) {
   describe(`${name} store`, { skip }, () => {
-    let here: Records;
-    let elsewhere: Records;
+    let here: KeyValueStore;
+    let elsewhere: KeyValueStore;
     let stop: (() => Promise<void>) | undefined;
     before(async () => {
       stop = await start?.();

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import type { RedisTopology } from "../../src/storage/redis/topology.ts";
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
 import { tellRedis, until, untilReplicated } from "../support/redis-admin.ts";
 import { startRedisCluster } from "../support/redis-cluster.ts";
@@ -107,10 +107,10 @@ async function startLoad(
   replicated: () => Promise<void>,
 ): Promise<Load> {
   const { log, lines } = keptLog();
-  const connect = () => redisRecords({ ...topology, keyPrefix: KEY_PREFIX, commandTimeoutMs: 500, log });
+  const connect = () => redisStore({ ...topology, keyPrefix: KEY_PREFIX, commandTimeoutMs: 500, log });
   const processes = [connect(), connect()];
   t.after(() => Promise.all(processes.map((records) => records.close())));
-  const [records, other] = processes as [Records, Records];
+  const [records, other] = processes as [KeyValueStore, KeyValueStore];
   await ready(records);
   await ready(other);
   const safeKeys = Array.from({ length: SAFE_KEYS }, (_, i) => `safe:${i}`);
@@ -128,7 +128,7 @@ async function startLoad(
     work(records, `${process}b`),
   ]);
 
-  async function work(records: Records, worker: string): Promise<void> {
+  async function work(records: KeyValueStore, worker: string): Promise<void> {
     for (let i = 0; running; i++) {
       await attempt(() => readSafe(records, i));
       await attempt(() => records.put(`load:${worker}:${i % 50}`, String(i), 60));
@@ -147,12 +147,12 @@ async function startLoad(
     }
   }
 
-  async function readSafe(records: Records, i: number): Promise<void> {
+  async function readSafe(records: KeyValueStore, i: number): Promise<void> {
     const key = safeKeys[i % SAFE_KEYS] ?? "";
     assert.equal(await records.get(key), `value of ${key}`);
   }
 
-  async function increment(records: Records, key: string): Promise<void> {
+  async function increment(records: KeyValueStore, key: string): Promise<void> {
     const current = await records.get(key);
     await records.replace(key, current, String(Number(current ?? "0") + 1), 60);
   }

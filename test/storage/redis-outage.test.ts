@@ -6,28 +6,28 @@ import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
-import type { Records } from "../../src/storage/store.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
 import { keptLog, logged, ready, silent } from "./support.ts";
 
-interface Stage {
+interface TestServer {
   server: TestRedis;
-  records: Records;
+  records: KeyValueStore;
   /** Another process of the same deployment. */
-  connect(options?: { url?: string; log?: typeof silent }): Records;
+  connect(options?: { url?: string; log?: typeof silent }): KeyValueStore;
 }
 
 /** A server of its own, and records in it that close with the test. */
-async function stage(
+async function testServer(
   t: TestContext,
   { args = [], commandTimeoutMs = 200 }: { args?: string[]; commandTimeoutMs?: number } = {},
-): Promise<Stage> {
+): Promise<TestServer> {
   const server = await startRedis({ args });
   t.after(() => server.stop());
-  const connect: Stage["connect"] = ({ url = server.url, log = silent } = {}) => {
-    const records = redisRecords({ url, keyPrefix: "outage", commandTimeoutMs, log });
+  const connect: TestServer["connect"] = ({ url = server.url, log = silent } = {}) => {
+    const records = redisStore({ url, keyPrefix: "outage", commandTimeoutMs, log });
     t.after(() => records.close());
     return records;
   };
@@ -36,7 +36,7 @@ async function stage(
   return { server, records, connect };
 }
 
-const everyVerb: Record<string, (records: Records) => Promise<unknown>> = {
+const everyVerb: Record<string, (records: KeyValueStore) => Promise<unknown>> = {
   get: (records) => records.get("k"),
   secondsLeft: (records) => records.secondsLeft("k"),
   put: (records) => records.put("k", "w", 60),
@@ -72,14 +72,14 @@ const writes = [
   "rateLimits.count",
 ];
 
-async function assertUnavailable(records: Records, verbs = Object.keys(everyVerb)): Promise<void> {
+async function assertUnavailable(records: KeyValueStore, verbs = Object.keys(everyVerb)): Promise<void> {
   for (const verb of verbs)
     await assert.rejects(async () => everyVerb[verb]?.(records), UnavailableError, verb);
 }
 
 describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   test("is an error for every verb, at once, and ends by itself", async (t) => {
-    const { server, records } = await stage(t, { commandTimeoutMs: 2_000 });
+    const { server, records } = await testServer(t, { commandTimeoutMs: 2_000 });
     await records.put("k", "v", 60);
     await server.kill();
     const start = performance.now();
@@ -95,7 +95,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("may be there from the beginning", async (t) => {
-    const { server, connect } = await stage(t);
+    const { server, connect } = await testServer(t);
     await server.kill();
     const records = connect();
     await assertUnavailable(records);
@@ -104,7 +104,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a server that hangs is noticed, and used again when it goes on", async (t) => {
-    const { server, records, connect } = await stage(t);
+    const { server, records, connect } = await testServer(t);
     const { log, lines } = keptLog();
     const idle = connect({ log });
     await ready(idle);
@@ -123,7 +123,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("what waits for a server that hangs is bounded", async (t) => {
-    const { server, records } = await stage(t, { commandTimeoutMs: 1_000 });
+    const { server, records } = await testServer(t, { commandTimeoutMs: 1_000 });
     await server.kill("SIGSTOP");
     const puts = Array.from({ length: 12_000 }, (_, i) => records.put(`k${i}`, "v", 60));
     const reasons = new Map<string, number>();
@@ -140,7 +140,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("closing does not wait for a server that hangs", async (t) => {
-    const { server, connect } = await stage(t);
+    const { server, connect } = await testServer(t);
     const records = connect();
     await ready(records);
     await server.kill("SIGSTOP");
@@ -155,14 +155,14 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     const folder = await mkdtemp(join(tmpdir(), "redis-loading-"));
     t.after(() => rm(folder, { recursive: true }));
     const slowly = ["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"];
-    const { server, records } = await stage(t, { args: ["--dir", folder, ...slowly] });
+    const { server, records } = await testServer(t, { args: ["--dir", folder, ...slowly] });
     await records.put("k", "v", 600);
     const fill = "for i = 1, 3000 do redis.call('SET', 'filling' .. i, string.rep('x', 100)) end";
     await tellRedis(server.url, "EVAL", fill, "0");
     await tellRedis(server.url, "SAVE");
     const { log, lines } = keptLog();
     await server.kill();
-    const restarted = redisRecords({ url: server.url, keyPrefix: "outage", commandTimeoutMs: 200, log });
+    const restarted = redisStore({ url: server.url, keyPrefix: "outage", commandTimeoutMs: 200, log });
     t.after(() => restarted.close());
     await server.restart();
     for (let found: string | undefined; found !== "v"; )
@@ -180,7 +180,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a server that became a replica refuses writes until it is a master again", async (t) => {
-    const { server, connect } = await stage(t);
+    const { server, connect } = await testServer(t);
     const { log, lines } = keptLog();
     const records = connect({ log });
     await ready(records);
@@ -198,7 +198,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a password that is refused is said in the log, without the password", async (t) => {
-    const { server, connect } = await stage(t);
+    const { server, connect } = await testServer(t);
     const { log, lines } = keptLog();
     await tellRedis(server.url, "CONFIG", "SET", "requirepass", "another");
     const records = connect({ url: server.url.replace("//", "//:top%2Fsecret@"), log });
@@ -212,7 +212,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("is told once in the log, however long it takes", async (t) => {
-    const { server, connect } = await stage(t);
+    const { server, connect } = await testServer(t);
     const { log, lines } = keptLog();
     const records = connect({ log });
     await ready(records);
@@ -232,7 +232,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("what may have gone untold meanwhile is known to", async (t) => {
-    const { server, records } = await stage(t);
+    const { server, records } = await testServer(t);
     const watch = records.watch("grant", () => {});
     const epochs = () => until("changes are told", async () => watch.epoch !== undefined);
     await epochs();
@@ -250,7 +250,7 @@ describe("a Redis that may drop records", { skip: skipWithoutRedisServer() }, ()
     lines.filter(({ reason }) => reason === "redis_eviction");
 
   test("is warned of once", async (t) => {
-    const { server, connect } = await stage(t, { args: ["--maxmemory-policy", "allkeys-lru"] });
+    const { server, connect } = await testServer(t, { args: ["--maxmemory-policy", "allkeys-lru"] });
     const { log, lines } = keptLog();
     const records = connect({ log });
     assert.equal((await logged(lines, "redis_eviction")).policy, "allkeys-lru");
@@ -262,9 +262,19 @@ describe("a Redis that may drop records", { skip: skipWithoutRedisServer() }, ()
   });
 
   test("is not asked for by a user that may not", async (t) => {
-    const { server, connect } = await stage(t, { args: ["--maxmemory-policy", "allkeys-lru"] });
-    const may = ["+@all", "-info", "-config", "-role"];
-    await tellRedis(server.url, "ACL", "SETUSER", "app", "on", ">pw", "~outage:*", "&outage:*", ...may);
+    const { server, connect } = await testServer(t, { args: ["--maxmemory-policy", "allkeys-lru"] });
+    const checkFeature = ["+@all", "-info", "-config", "-role"];
+    await tellRedis(
+      server.url,
+      "ACL",
+      "SETUSER",
+      "app",
+      "on",
+      ">pw",
+      "~outage:*",
+      "&outage:*",
+      ...checkFeature,
+    );
     const { log, lines } = keptLog();
     const records = connect({ url: server.url.replace("//", "//app:pw@"), log });
     await ready(records);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { loadConfig } from "../../src/config/config.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import type { RedisTopology } from "../../src/storage/redis/topology.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
 import { startRedisCluster } from "../support/redis-cluster.ts";
@@ -29,7 +29,7 @@ describe("Redis over TLS", { skip: skipWithoutRedisServer() }, () => {
     });
     assert.ok(store.kind === "redis");
     const { log } = keptLog();
-    const records = redisRecords({ ...store, log });
+    const records = redisStore({ ...store, log });
     t.after(() => records.close());
     await ready(records);
     await records.put("k", "v", 60);
@@ -41,7 +41,7 @@ describe("Redis over TLS", { skip: skipWithoutRedisServer() }, () => {
     t.after(() => cluster.stop());
     const topology = { clusterNodes: cluster.urls.slice(0, 1), ca: server.ca };
     const { log } = keptLog();
-    const records = redisRecords({ ...topology, keyPrefix: "tls", commandTimeoutMs: 1_000, log });
+    const records = redisStore({ ...topology, keyPrefix: "tls", commandTimeoutMs: 1_000, log });
     t.after(() => records.close());
     await ready(records);
     const keys = Array.from({ length: 30 }, (_, i) => `k:${i}`);
@@ -74,7 +74,7 @@ describe("Redis over TLS", { skip: skipWithoutRedisServer() }, () => {
   for (const [name, topology, cause] of refused)
     test(`a certificate that is ${name} is refused, and the log says why`, async (t) => {
       const { log, lines } = keptLog();
-      const records = redisRecords({ ...topology(), keyPrefix: "tls", commandTimeoutMs: 1_000, log });
+      const records = redisStore({ ...topology(), keyPrefix: "tls", commandTimeoutMs: 1_000, log });
       t.after(() => records.close());
       t.diagnostic((await logged(lines, "redis_unavailable", cause)).cause ?? "");
       await assert.rejects(records.put("k", "v", 60), UnavailableError);

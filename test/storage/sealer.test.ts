@@ -1,7 +1,7 @@
 /** What is encrypted under SECRET_KEY: the two formats, and what each is bound to. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { memoryRecords } from "../../src/storage/memory.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
 import { reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 
@@ -76,7 +76,7 @@ describe("what is sealed", () => {
         assert.equal(rotated.open(sealed, CONTEXT), TEXT);
         assert.equal(createSealer([OTHER_KEY]).open(sealed, CONTEXT), undefined);
 
-        const records = memoryRecords();
+        const records = memoryStore();
         await records.put(CONTEXT, sealed, 60);
         assert.deepEqual(await reencrypt(records, rotated), { reencrypted: 1, unreadable: 0 });
         assert.equal(createSealer([OTHER_KEY]).open((await records.get(CONTEXT)) ?? "", CONTEXT), TEXT);

@@ -1,12 +1,12 @@
 /** What tests of the stores share. */
 import { setTimeout as delay } from "node:timers/promises";
 import { type Logger, pino } from "pino";
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 
 export const silent = pino({ level: "silent" });
 
 /** Connections are made in the background. @returns the milliseconds that it took */
-export async function ready(records: Records): Promise<number> {
+export async function ready(records: KeyValueStore): Promise<number> {
   const start = performance.now();
   for (;;) {
     try {

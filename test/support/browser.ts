@@ -17,7 +17,7 @@ export interface Page {
   redirectedTo?: URL;
 }
 
-export interface Hop {
+export interface Step {
   method: string;
   url: string;
   status: number;
@@ -38,7 +38,7 @@ interface Navigation {
 
 export class Browser {
   /** Every request made, oldest first. */
-  readonly history: Hop[] = [];
+  readonly history: Step[] = [];
   readonly #jar = new CookieJar();
   readonly #stopAt: (url: URL) => boolean;
 

@@ -1,5 +1,8 @@
 /** Several server processes behind a load balancer, with one Redis and one identity provider: a deployment in small. */
-import { type Character, startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import {
+  type ProviderProfile,
+  startIdentityProvider,
+} from "../../dev/identity-provider/identity-provider.ts";
 import { type Balancer, startBalancer } from "./balancer.ts";
 import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
 import { freePort } from "./free-port.ts";
@@ -25,7 +28,7 @@ export interface Cluster {
 export async function startCluster(
   count: number,
   environment: Record<string, string> | ((index: number) => Record<string, string>) = {},
-  character: Character = {},
+  providerProfile: ProviderProfile = {},
 ): Promise<Cluster> {
   const redis = await startRedis();
   const balancer = await startBalancer();
@@ -37,7 +40,7 @@ export async function startCluster(
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE, BOB],
-    character: { advertisesApiScopes: true, ...character },
+    providerProfile: { advertisesApiScopes: true, ...providerProfile },
   });
   upstream.target = issuer.port;
   const ports: number[] = [];

@@ -5,12 +5,12 @@ import { Grant } from "../../src/grants/grant.ts";
 import { clientIndex, subjectIndex } from "../../src/grants/grant-index.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import type { Stage } from "./test-server.ts";
+import type { TestServer } from "./test-server.ts";
 
 const AT_ONCE = 100;
 const SECONDS = 3_600;
 
-export async function copyGrant({ records, config }: Stage, grant: Grant, count: number): Promise<void> {
+export async function copyGrant({ records, config }: TestServer, grant: Grant, count: number): Promise<void> {
   const sealer = createSealer(config.secretKeys);
   const log = pino({ level: "silent" });
   const store = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });

@@ -1,10 +1,10 @@
 /** A tool that a usual sign-in is not enough for, and a user who may use it: what clients climb. */
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
-import { ALICE, type StageOptions } from "./test-server.ts";
+import { ALICE, type TestServerOptions } from "./test-server.ts";
 
 export const PLACE_ORDER = { name: "place_order", arguments: {} };
 
-export const withOrders: StageOptions = {
+export const withOrders: TestServerOptions = {
   tools: [
     defineTool({
       name: PLACE_ORDER.name,

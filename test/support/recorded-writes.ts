@@ -1,8 +1,8 @@
 /** What is written to a store while something happens. */
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 
 /** @returns the keys that were written, in the order in which they were */
-export async function writesDuring(records: Records, work: () => Promise<void>): Promise<string[]> {
+export async function writesDuring(records: KeyValueStore, work: () => Promise<void>): Promise<string[]> {
   const keys: string[] = [];
   const { put, replace } = records;
   records.put = (key, ...rest) => {

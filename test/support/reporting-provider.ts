@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
 import { postForm, type Registered, register } from "./oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "./provider-key.ts";
-import { type Stage, startStage } from "./test-server.ts";
+import { startTestServer, type TestServer } from "./test-server.ts";
 
 export interface ReportingStage {
-  stage: Stage;
+  testServer: TestServer;
   upstream: FaultyProxy;
   client: Registered;
   sign: Sign;
@@ -18,19 +18,19 @@ export interface ReportingStage {
 export async function startReportingStage(): Promise<ReportingStage> {
   const upstream = await startFaultyProxy();
   const sign = await publishKey(upstream);
-  const stage = await startStage({ throughProxy: upstream });
+  const testServer = await startTestServer({ throughProxy: upstream });
   return {
-    stage,
+    testServer,
     upstream,
-    client: await register(stage.baseUrl),
+    client: await register(testServer.baseUrl),
     sign,
     async report(who) {
-      const logout_token = await sign(logoutClaims(stage.identityProvider.issuer, who));
-      const answer = await postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token });
+      const logout_token = await sign(logoutClaims(testServer.identityProvider.issuer, who));
+      const answer = await postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
       assert.equal(answer.status, 200);
     },
     async close() {
-      await stage.close();
+      await testServer.close();
       await upstream.close();
     },
   };

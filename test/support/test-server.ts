@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import {
-  type Character,
   type DemoUser,
+  type ProviderProfile,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import type { Policy } from "../../src/access/policy.ts";
@@ -20,11 +20,11 @@ import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
 import type { ScopeDeclarations } from "../../src/oauth/scope-catalogue.ts";
 import { type AppOptions, buildApp } from "../../src/server/mount.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { memoryRecords } from "../../src/storage/memory.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { memoryStore } from "../../src/storage/memory.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import { reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import type { Records } from "../../src/storage/store.ts";
+import type { KeyValueStore } from "../../src/storage/store.ts";
 import { currentWeather } from "../../src/tools/current-weather.ts";
 import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
 import { sayHello } from "../../src/tools/say-hello.ts";
@@ -45,9 +45,9 @@ export const SECRET_KEY = "test-secret-key-with-more-than-32-bytes-0123456789";
 export const REDIS_TIMEOUT_MS = "10000";
 export const AUDIENCE = "https://weather.example.com";
 
-export interface StageOptions {
+export interface TestServerOptions {
   redisUrl?: string;
-  character?: Character;
+  providerProfile?: ProviderProfile;
   /** Who may sign in at the identity provider, if not ALICE and BOB. */
   users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
@@ -77,17 +77,17 @@ export interface StageOptions {
   /** Lets the server fetch clients' documents from this computer. */
   safeFetch?: AppOptions["safeFetch"];
   documentReach?: AppOptions["documentReach"];
-  lifecycle?: AppOptions["lifecycle"];
+  shutdown?: AppOptions["shutdown"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
 
-export interface Stage {
+export interface TestServer {
   baseUrl: string;
   /** The MCP endpoint. */
   url: string;
   config: Config;
-  records: Records;
+  records: KeyValueStore;
   identityProvider: Awaited<ReturnType<typeof startIdentityProvider>>;
   /** Everything logged so far, one object a line. */
   log: Array<Record<string, unknown>>;
@@ -104,7 +104,7 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-export async function startStage(options: StageOptions = {}): Promise<Stage> {
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const servers: Server[] = [];
   const server = await listen(servers);
   const { basePath = "" } = options;
@@ -123,7 +123,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     audience: AUDIENCE,
     scopes: ["weather:read", ...(options.apiScopes ?? [])],
     users: options.users ?? [ALICE, BOB],
-    character: { advertisesApiScopes: true, ...options.character },
+    providerProfile: { advertisesApiScopes: true, ...options.providerProfile },
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });
@@ -147,7 +147,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     ...options.environment,
   });
   const config = options.adjust?.(loaded) ?? loaded;
-  const log: Stage["log"] = [];
+  const log: TestServer["log"] = [];
   const logger = pino(
     { level: "debug", base: null },
     { write: (line: string) => void log.push(JSON.parse(line)) },
@@ -161,13 +161,13 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     currentWeather(createOpenMeteo(config.weather), "stand-in"),
     ...(options.tools ?? []),
   ];
-  const allRecords: Records[] = [];
+  const allRecords: KeyValueStore[] = [];
 
   function newApp() {
     const records =
       config.store.kind === "redis"
-        ? redisRecords({ ...config.store, log: logger })
-        : (allRecords[0] ?? memoryRecords());
+        ? redisStore({ ...config.store, log: logger })
+        : (allRecords[0] ?? memoryStore());
     allRecords.push(records);
     const { upstream } = config;
     const provider = createOidcProvider(upstream, {
@@ -186,7 +186,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       scopes: { "weather:read": "Read the current weather", ...options.scopes },
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
       ...(options.documentReach && { documentReach: options.documentReach }),
-      ...(options.lifecycle && { lifecycle: options.lifecycle }),
+      ...(options.shutdown && { shutdown: options.shutdown }),
       records,
       identityProvider: provider,
       log: logger,
@@ -197,7 +197,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
 
   const app = newApp();
   server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
-  const records = allRecords[0] as Records;
+  const records = allRecords[0] as KeyValueStore;
   await untilReady(records);
   return {
     baseUrl,
@@ -219,7 +219,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     async replica() {
       const another = await listen(servers);
       another.on("request", newApp());
-      await untilReady(allRecords.at(-1) as Records);
+      await untilReady(allRecords.at(-1) as KeyValueStore);
       return `http://localhost:${portOf(another)}`;
     },
     async close() {
@@ -254,7 +254,7 @@ function portOf(server: Server): number {
 }
 
 /** The Redis connection is made in the background; a test that is not about that waits for it. */
-function untilReady(records: Records): Promise<unknown> {
+function untilReady(records: KeyValueStore): Promise<unknown> {
   return eventually("the store answers", () =>
     records.ping().then(
       () => true,

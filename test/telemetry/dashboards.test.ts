@@ -11,7 +11,7 @@ import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { startStage } from "../support/test-server.ts";
+import { startTestServer } from "../support/test-server.ts";
 import { read, type Scrape, scrape } from "./scrape.ts";
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url));
@@ -144,21 +144,21 @@ async function afterARun(): Promise<Scrape> {
   const proxy = await startFaultyProxy();
   const metrics = createMetrics();
   collectProcessMetrics(metrics);
-  const stage = await startStage({ throughProxy: proxy, tools: [broken] });
+  const testServer = await startTestServer({ throughProxy: proxy, tools: [broken] });
   try {
-    const client = await register(stage.baseUrl);
-    const { access_token, refresh_token } = await signInForTokens(stage.baseUrl, client);
-    await callTool(stage.url, access_token, "whoami");
-    await callTool(stage.url, access_token, "broken");
-    for (const path of ["/healthz", "/readyz", "/metrics"]) await fetch(stage.baseUrl + path);
+    const client = await register(testServer.baseUrl);
+    const { access_token, refresh_token } = await signInForTokens(testServer.baseUrl, client);
+    await callTool(testServer.url, access_token, "whoami");
+    await callTool(testServer.url, access_token, "broken");
+    for (const path of ["/healthz", "/readyz", "/metrics"]) await fetch(testServer.baseUrl + path);
     proxy.fault = "500";
-    await authorize(stage.baseUrl, client).catch(() => {});
+    await authorize(testServer.baseUrl, client).catch(() => {});
     proxy.fault = undefined;
-    await refresh(stage.baseUrl, client, refresh_token);
-    const { text } = await scrape(stage.baseUrl);
+    await refresh(testServer.baseUrl, client, refresh_token);
+    const { text } = await scrape(testServer.baseUrl);
     return read(`${text}\n${await metrics.registry.metrics()}`);
   } finally {
-    await stage.close();
+    await testServer.close();
     await proxy.close();
   }
 }

@@ -22,7 +22,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { type Stage, startStage } from "../support/test-server.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { read, type Scrape, scrape } from "./scrape.ts";
 
 const broken = defineTool({
@@ -46,11 +46,11 @@ const reorder = definePrompt({
 });
 
 describe("/metrics", () => {
-  let stage: Stage;
+  let testServer: TestServer;
   let proxy: FaultyProxy;
   before(async () => {
     proxy = await startFaultyProxy();
-    stage = await startStage({
+    testServer = await startTestServer({
       throughProxy: proxy,
       tools: [broken],
       resources: [order],
@@ -58,23 +58,23 @@ describe("/metrics", () => {
     });
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await proxy.close();
   });
 
   /** How much a counter grew while `work` ran. */
   async function during(work: () => Promise<unknown>) {
-    const before = await scrape(stage.baseUrl);
+    const before = await scrape(testServer.baseUrl);
     await work();
-    const after = await scrape(stage.baseUrl);
+    const after = await scrape(testServer.baseUrl);
     return (name: string, labels: Record<string, string> = {}) =>
       after.sum(name, labels) - before.sum(name, labels);
   }
 
   test("a sign-in, step by step, and what it got", async () => {
     const grew = await during(async () => {
-      const client = await register(stage.baseUrl);
-      await signInForTokens(stage.baseUrl, client);
+      const client = await register(testServer.baseUrl);
+      await signInForTokens(testServer.baseUrl, client);
     });
     for (const step of ["authorize", "consent", "login", "code", "token"]) {
       assert.equal(grew("mcp_sign_in_steps_total", { step }), 1, step);
@@ -93,20 +93,20 @@ describe("/metrics", () => {
   });
 
   test("where sign-ins end that do not get through", async () => {
-    const client = await register(stage.baseUrl);
+    const client = await register(testServer.baseUrl);
     const steps = (outcome: string, step: string, reason: string) => ({ outcome, step, reason });
     const name = "mcp_sign_in_steps_total";
 
-    const denied = await during(() => authorize(stage.baseUrl, client, { approve: false }));
+    const denied = await during(() => authorize(testServer.baseUrl, client, { approve: false }));
     assert.equal(denied(name, steps("refused", "consent", "user_denied")), 1);
     assert.equal(denied(name, { step: "consent" }), 1);
 
     const lost = await during(async () => {
-      await fetch(`${stage.baseUrl}/authorize?client_id=nobody`);
-      const implicit = authorizeUrl(stage.baseUrl, client, { response_type: "token" });
+      await fetch(`${testServer.baseUrl}/authorize?client_id=nobody`);
+      const implicit = authorizeUrl(testServer.baseUrl, client, { response_type: "token" });
       await fetch(implicit, { redirect: "manual" }); // the client is told by a redirect
-      await postForm(`${stage.baseUrl}/consent`, { request: "x", decision: "approve" });
-      await fetch(`${stage.baseUrl}/auth/callback?state=nobodys&code=x`);
+      await postForm(`${testServer.baseUrl}/consent`, { request: "x", decision: "approve" });
+      await fetch(`${testServer.baseUrl}/auth/callback?state=nobodys&code=x`);
     });
     assert.equal(lost(name, steps("refused", "authorize", "unknown_client")), 1);
     assert.equal(lost(name, steps("refused", "authorize", "unsupported_response_type")), 1);
@@ -115,7 +115,7 @@ describe("/metrics", () => {
 
     const outage = await during(async () => {
       proxy.fault = "500";
-      await authorize(stage.baseUrl, client).catch(() => {}); // it ends at our page that says 503
+      await authorize(testServer.baseUrl, client).catch(() => {}); // it ends at our page that says 503
       proxy.fault = undefined;
     });
     assert.equal(outage(name, { step: "login", outcome: "unavailable" }), 1);
@@ -126,7 +126,7 @@ describe("/metrics", () => {
 
     const refused = await during(async () => {
       proxy.fault = "invalid_grant";
-      await authorize(stage.baseUrl, client).catch(() => {});
+      await authorize(testServer.baseUrl, client).catch(() => {});
       proxy.fault = undefined;
     });
     assert.equal(refused(name, steps("refused", "login", "upstream_refused")), 1);
@@ -134,16 +134,16 @@ describe("/metrics", () => {
   });
 
   test("/token by grant and result, and sessions that end because of theft", async () => {
-    const client = await register(stage.baseUrl);
-    const code = (await authorize(stage.baseUrl, client, { browser: newBrowser() })).get("code");
+    const client = await register(testServer.baseUrl);
+    const code = (await authorize(testServer.baseUrl, client, { browser: newBrowser() })).get("code");
     const grew = await during(async () => {
-      await redeem(stage.baseUrl, client, code, { code_verifier: "x".repeat(43) });
-      const { body } = await redeem(stage.baseUrl, client, code);
-      await refresh(stage.baseUrl, client, body.refresh_token);
-      stage.clock.ahead += 600; // beyond the grace
-      await refresh(stage.baseUrl, client, body.refresh_token);
-      await postForm(`${stage.baseUrl}/token`, { grant_type: "made-up", client_id: client.client_id });
-      stage.clock.ahead = 0;
+      await redeem(testServer.baseUrl, client, code, { code_verifier: "x".repeat(43) });
+      const { body } = await redeem(testServer.baseUrl, client, code);
+      await refresh(testServer.baseUrl, client, body.refresh_token);
+      testServer.clock.ahead += 600; // beyond the grace
+      await refresh(testServer.baseUrl, client, body.refresh_token);
+      await postForm(`${testServer.baseUrl}/token`, { grant_type: "made-up", client_id: client.client_id });
+      testServer.clock.ahead = 0;
     });
     const name = "mcp_token_requests_total";
     const byCode = { grant_type: "authorization_code" };
@@ -159,15 +159,20 @@ describe("/metrics", () => {
   });
 
   test("calls by tool, resource and prompt, how they ended and what they took", async () => {
-    const alice = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
-    const bob = await signInForTokens(stage.baseUrl, await register(stage.baseUrl), { login: "bob" });
+    const alice = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
+    const bob = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl), {
+      login: "bob",
+    });
     const grew = await during(async () => {
-      await callTool(stage.url, alice.access_token, "current_weather", { city: "Berlin" });
-      await callTool(stage.url, bob.access_token, "current_weather", { city: "Berlin" });
-      await callTool(stage.url, alice.access_token, "broken");
-      await callTool(stage.url, alice.access_token, "made-up-tool");
-      await rpc(stage.url, alice.access_token, "resources/read", { uri: "orders://secret-order" });
-      await rpc(stage.url, alice.access_token, "prompts/get", { name: "reorder", arguments: { id: "1" } });
+      await callTool(testServer.url, alice.access_token, "current_weather", { city: "Berlin" });
+      await callTool(testServer.url, bob.access_token, "current_weather", { city: "Berlin" });
+      await callTool(testServer.url, alice.access_token, "broken");
+      await callTool(testServer.url, alice.access_token, "made-up-tool");
+      await rpc(testServer.url, alice.access_token, "resources/read", { uri: "orders://secret-order" });
+      await rpc(testServer.url, alice.access_token, "prompts/get", {
+        name: "reorder",
+        arguments: { id: "1" },
+      });
     });
     const [name, tool] = ["mcp_tool_calls_total", "current_weather"];
     assert.equal(grew(name, { kind: "tool", tool, outcome: "ok" }), 1);
@@ -184,15 +189,15 @@ describe("/metrics", () => {
   });
 
   test("nothing that a client chooses becomes a label", async () => {
-    const client = await register(stage.baseUrl, { client_name: "Chosen-Name" });
-    const { access_token } = await signInForTokens(stage.baseUrl, client);
-    await callTool(stage.url, access_token, "chosen-tool");
-    await rpc(stage.url, access_token, "resources/read", { uri: "orders://chosen-order" });
-    await postForm(`${stage.baseUrl}/token`, { grant_type: "chosen-grant", client_id: "chosen-client" });
-    await fetch(`${stage.baseUrl}/chosen/path?chosen=query`);
-    await fetch(`${stage.baseUrl}/register/chosen-registration`);
-    await fetch(`${stage.baseUrl}/chosen`, { method: "PROPFIND" });
-    const found = await scrape(stage.baseUrl);
+    const client = await register(testServer.baseUrl, { client_name: "Chosen-Name" });
+    const { access_token } = await signInForTokens(testServer.baseUrl, client);
+    await callTool(testServer.url, access_token, "chosen-tool");
+    await rpc(testServer.url, access_token, "resources/read", { uri: "orders://chosen-order" });
+    await postForm(`${testServer.baseUrl}/token`, { grant_type: "chosen-grant", client_id: "chosen-client" });
+    await fetch(`${testServer.baseUrl}/chosen/path?chosen=query`);
+    await fetch(`${testServer.baseUrl}/register/chosen-registration`);
+    await fetch(`${testServer.baseUrl}/chosen`, { method: "PROPFIND" });
+    const found = await scrape(testServer.baseUrl);
     assert.doesNotMatch(found.text, /chosen/i);
     for (const id of [client.client_id, "alice", access_token]) assert.ok(!found.text.includes(id));
     assert.ok(found.values("mcp_http_request_seconds_count", "method").includes("other"));
@@ -203,16 +208,16 @@ describe("/metrics", () => {
 
   test("metadata has one route a document, not one a place", async () => {
     for (const path of ["", "/mcp"])
-      await fetch(`${stage.baseUrl}/.well-known/oauth-protected-resource${path}`);
-    const routes = (await scrape(stage.baseUrl)).values("mcp_http_request_seconds_count", "route");
+      await fetch(`${testServer.baseUrl}/.well-known/oauth-protected-resource${path}`);
+    const routes = (await scrape(testServer.baseUrl)).values("mcp_http_request_seconds_count", "route");
     assert.ok(routes.includes("/.well-known/oauth-protected-resource"));
   });
 
   test("a request that its client gave up is neither a success nor a failure of ours", async () => {
     proxy.fault = "timeout";
-    const client = await register(stage.baseUrl);
+    const client = await register(testServer.baseUrl);
     const browser = new Browser({ stopAt: ({ pathname }) => pathname === "/auth/callback" });
-    const callback = await signIn(browser, authorizeUrl(stage.baseUrl, client));
+    const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
     const grew = await during(async () => {
       const cookie = browser.cookieHeader(callback);
       const signal = AbortSignal.timeout(200);
@@ -240,24 +245,24 @@ describe("reason labels", () => {
 describe("who may read /metrics", () => {
   const PUBLIC = { BASE_URL: "https://mcp.example.com" };
   const METRICS_TOKEN = "0123456789abcdef";
-  const statusOf = async (stage: Stage, headers: Record<string, string> = {}) =>
-    (await fetch(`${stage.baseUrl}/metrics`, { headers })).status;
+  const statusOf = async (testServer: TestServer, headers: Record<string, string> = {}) =>
+    (await fetch(`${testServer.baseUrl}/metrics`, { headers })).status;
 
-  async function on(environment: Record<string, string>, work: (stage: Stage) => Promise<void>) {
-    const stage = await startStage({ environment });
+  async function on(environment: Record<string, string>, work: (testServer: TestServer) => Promise<void>) {
+    const testServer = await startTestServer({ environment });
     try {
-      await work(stage);
+      await work(testServer);
     } finally {
-      await stage.close();
+      await testServer.close();
     }
   }
 
   test("a public server without a token has no such page, wherever a request comes from", () =>
-    on(PUBLIC, async (stage) => {
+    on(PUBLIC, async (testServer) => {
       // A reverse proxy on the same machine looks like this, whatever headers it adds or leaves out.
-      assert.equal(await statusOf(stage), 404);
-      assert.equal(await statusOf(stage, { authorization: "Bearer " }), 404);
-      assert.equal(await statusOf(stage, { "x-forwarded-for": "127.0.0.1" }), 404);
+      assert.equal(await statusOf(testServer), 404);
+      assert.equal(await statusOf(testServer, { authorization: "Bearer " }), 404);
+      assert.equal(await statusOf(testServer, { "x-forwarded-for": "127.0.0.1" }), 404);
     }));
 
   for (const [where, environment] of [
@@ -265,22 +270,22 @@ describe("who may read /metrics", () => {
     ["a server on localhost", { METRICS_TOKEN }],
   ] as const)
     test(`${where} with a token wants it`, () =>
-      on(environment, async (stage) => {
-        assert.equal(await statusOf(stage), 401);
+      on(environment, async (testServer) => {
+        assert.equal(await statusOf(testServer), 401);
         for (const wrong of [
           "Bearer wrong",
           `Bearer ${METRICS_TOKEN}x`,
           `Basic ${METRICS_TOKEN}`,
           METRICS_TOKEN,
         ])
-          assert.equal(await statusOf(stage, { authorization: wrong }), 401);
-        assert.equal(await statusOf(stage, { authorization: `Bearer ${METRICS_TOKEN}` }), 200);
+          assert.equal(await statusOf(testServer, { authorization: wrong }), 401);
+        assert.equal(await statusOf(testServer, { authorization: `Bearer ${METRICS_TOKEN}` }), 200);
       }));
 
   test("no web page can read it from a browser", () =>
-    on({}, async (stage) => {
+    on({}, async (testServer) => {
       const origin = "https://evil.example";
-      const { headers } = await fetch(`${stage.baseUrl}/metrics`, { headers: { origin } });
+      const { headers } = await fetch(`${testServer.baseUrl}/metrics`, { headers: { origin } });
       assert.equal(headers.get("access-control-allow-origin"), null);
     }));
 });

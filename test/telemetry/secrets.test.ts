@@ -22,7 +22,7 @@ import { getUpstreamAccessToken } from "../../src/resource/access-token-context.
 import { requestFields } from "../../src/runtime/current-request.ts";
 import { serve } from "../../src/server/serve.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
-import { redisRecords } from "../../src/storage/redis/redis.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { Browser, type Page, signIn as signInWith } from "../support/browser.ts";
 import { openConnections } from "../support/connections.ts";
@@ -196,7 +196,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
       audience: AUDIENCE,
       scopes: ["weather:read"],
       users: [ALICE],
-      character: { advertisesApiScopes: true, accessTokenSeconds: 4 },
+      providerProfile: { advertisesApiScopes: true, accessTokenSeconds: 4 },
     });
     proxy.target = identityProvider.port;
     proxy.rewrite = (body) => {
@@ -248,7 +248,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     );
 
     const silent = pino({ level: "silent" });
-    const records = redisRecords({ ...config.store, log: silent } as Parameters<typeof redisRecords>[0]);
+    const records = redisStore({ ...config.store, log: silent } as Parameters<typeof redisStore>[0]);
     const storing = { records, sealer: createSealer(config.secretKeys), log: silent };
     const logins = encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin });
     const grants = encryptedStore({ ...storing, kind: "grant", schema: Grant });

@@ -12,7 +12,7 @@ import { serve } from "../../src/server/serve.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { SECRET_KEY, type Stage, startStage } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
 import { type Collector, startCollector } from "./collector.ts";
 
 // The SDK reads these itself. Batches leave soon, so that tests need not wait.
@@ -27,7 +27,7 @@ const loadedSdk = () =>
 
 describe("traces", () => {
   let collector: Collector;
-  let stage: Stage;
+  let testServer: TestServer;
   let stop: () => Promise<void>;
 
   test("without a collector, not even the SDK is loaded", async () => {
@@ -42,7 +42,7 @@ describe("traces", () => {
 
   before(async () => {
     collector = await startCollector();
-    stage = await startStage({
+    testServer = await startTestServer({
       tools: [
         defineTool({
           name: "upstream_call",
@@ -53,7 +53,7 @@ describe("traces", () => {
     });
   });
   after(async () => {
-    await stage.close();
+    await testServer.close();
     await collector.close();
   });
   afterEach(async () => {
@@ -71,9 +71,9 @@ describe("traces", () => {
   }
 
   test("a call is one trace: the request, what the tool did, what was asked of the store", async () => {
-    const { access_token } = await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     await startTracing();
-    const { headers } = await callTool(stage.url, access_token, "upstream_call", { secret: "argument" });
+    const { headers } = await callTool(testServer.url, access_token, "upstream_call", { secret: "argument" });
     const spans = await collector.traceWith("POST /mcp");
 
     const server = spans.find(({ name }) => name === "POST /mcp");
@@ -106,7 +106,7 @@ describe("traces", () => {
   test("a trace that a caller began goes on, and the log names it", async () => {
     await startTracing();
     const [traceId, parent] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"];
-    await fetch(`${stage.baseUrl}/register/nobody?secret=query`, {
+    await fetch(`${testServer.baseUrl}/register/nobody?secret=query`, {
       headers: { traceparent: `00-${traceId}-${parent}-01`, authorization: "Bearer secret" },
     });
     const spans = await collector.traceWith("GET /register/:clientId");
@@ -115,19 +115,22 @@ describe("traces", () => {
     assert.equal(server.parentSpanId, parent);
     assert.equal(server.attributes["http.response.status_code"], 401);
     assert.match(String(server.attributes["error.type"]), /^[a-z_]+$/);
-    assert.equal(stage.log.filter(({ trace_id }) => trace_id === traceId).at(-1)?.path, "/register/nobody");
+    assert.equal(
+      testServer.log.filter(({ trace_id }) => trace_id === traceId).at(-1)?.path,
+      "/register/nobody",
+    );
     assert.doesNotMatch(JSON.stringify(spans), /secret|nobody/);
   });
 
   test("a sign-in shows how long the provider took, and an outage is an error without its words", async () => {
     await startTracing();
-    await signInForTokens(stage.baseUrl, await register(stage.baseUrl));
+    await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     const spans = await collector.traceWith("GET /auth/callback");
     assert.ok(spans.some(({ name, kind }) => name === "upstream finish_login" && kind === 3));
     assert.ok(!spans.some(({ status }) => status === 2));
 
     collector.spans.length = 0;
-    const alone = await startStage({ issuer: "http://localhost:9" });
+    const alone = await startTestServer({ issuer: "http://localhost:9" });
     try {
       await signInForTokens(alone.baseUrl, await register(alone.baseUrl)).catch(() => {});
       const failed = await collector.traceWith("GET /authorize");
@@ -143,7 +146,8 @@ describe("traces", () => {
 
   test("probes are no traces, and what no route knows has no path", async () => {
     await startTracing();
-    for (const path of ["/healthz", "/readyz", "/metrics", "/secret/path"]) await fetch(stage.baseUrl + path);
+    for (const path of ["/healthz", "/readyz", "/metrics", "/secret/path"])
+      await fetch(testServer.baseUrl + path);
     await collector.traceWith("GET other");
     assert.deepEqual(
       collector.spans.map(({ name }) => name),
@@ -170,11 +174,11 @@ describe("traces", () => {
       delete process.env.OTEL_EXPORTER_OTLP_TIMEOUT;
       if (fault !== "unreachable") collector.fault = fault;
       const startedAt = performance.now();
-      for (let i = 0; i < 20; i++) assert.equal((await fetch(`${stage.baseUrl}/`)).status, 200);
+      for (let i = 0; i < 20; i++) assert.equal((await fetch(`${testServer.baseUrl}/`)).status, 200);
       assert.ok(performance.now() - startedAt < 2_000, "requests do not wait");
       await eventually("a line of the log", () => lines.length > 0);
       for (let i = 0; i < 3; i++) {
-        await fetch(`${stage.baseUrl}/`);
+        await fetch(`${testServer.baseUrl}/`);
         await delay(400);
       }
       assert.deepEqual(
@@ -189,7 +193,7 @@ describe("traces", () => {
   test("the end does not wait for a collector that takes its time", async () => {
     collector.fault = "silent";
     const { stop } = await startTracing(); // with the SDK's own patience of 10 seconds
-    await fetch(`${stage.baseUrl}/`);
+    await fetch(`${testServer.baseUrl}/`);
     const stoppingAt = performance.now();
     await stop();
     assert.ok(performance.now() - stoppingAt < 3_000);
@@ -198,10 +202,10 @@ describe("traces", () => {
   test("a collector that comes back is told what it missed since", async () => {
     collector.fault = "refuses";
     const { lines } = await startTracing();
-    await fetch(`${stage.baseUrl}/`);
+    await fetch(`${testServer.baseUrl}/`);
     await eventually("a line of the log", () => lines.length > 0);
     collector.fault = undefined;
-    await fetch(`${stage.baseUrl}/`);
+    await fetch(`${testServer.baseUrl}/`);
     await collector.traceWith("GET /");
     await eventually("another line of the log", () => lines.length > 1);
     assert.match(String(lines.at(-1)?.msg), /reachable again/);

@@ -16,15 +16,15 @@ import { Client } from "../../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { encryptedStore } from "../../storage/encrypted.ts";
-import { redisRecords } from "../../storage/redis/redis.ts";
+import { redisStore } from "../../storage/redis/redis.ts";
 import { createSealer } from "../../storage/sealer.ts";
-import type { Records } from "../../storage/store.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
 import { type Stored, stored } from "./stored.ts";
 
 export interface Deployment {
   config: Config;
-  records: Records;
+  records: KeyValueStore;
   grants: Stored<Grant>;
   clients: Stored<Client>;
   /** Ids, in no order; some of these grants may have ended. */
@@ -65,20 +65,20 @@ export async function withDeployment<Result>(
     );
   // What matters of all this is told by who uses it.
   const log = pino({ level: "silent" });
-  const surroundings = { now: systemClock, randomBytes, log };
+  const runtime = { now: systemClock, randomBytes, log };
   const sealer = createSealer(secretKeys);
   const audit = createAudit(log, auditStream(config, stderr));
-  const records = redisRecords({ ...store, log });
+  const records = redisStore({ ...store, log });
   const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
   const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
   const unrevoked = { count: 0, cause: "" };
-  const identityProvider = notForEver(createOidcProvider(config.upstream, surroundings), unrevoked);
+  const identityProvider = notForEver(createOidcProvider(config.upstream, runtime), unrevoked);
   const grants = createGrants({
-    ...surroundings,
+    ...runtime,
     store: grantStore,
     records,
     indexes: records.indexes,
-    lastUse: createLastUse({ ...surroundings, records, grants: grantStore }),
+    lastUse: createLastUse({ ...runtime, records, grants: grantStore }),
     lifetimes: config.lifetimes,
     limits: config.grantLimits,
     revocations: createUpstreamRevocations({ identityProvider, log }),
@@ -118,7 +118,7 @@ export async function withDeployment<Result>(
 }
 
 /** Read in portions, a member may come twice. */
-async function* membersOf({ indexes }: Records, index: string): AsyncIterable<string> {
+async function* membersOf({ indexes }: KeyValueStore, index: string): AsyncIterable<string> {
   const seen = new Set<string>();
   for await (const portion of indexes.members(index))
     for (const id of portion) {

@@ -54,11 +54,11 @@ export async function explainPolicy(
   const catalogue = scopeCatalogue(offered.scopes, []);
   const policy = createPolicy(document, catalogue);
   const permissions = createPermissions({ policy, catalogue, membership });
-  const notAdmitted = permissions.refusal(asker);
+  const notAdmitted = permissions.checkAdmission(asker);
   return {
     decision:
       notAdmitted === undefined
-        ? permissions.standing(asker, catalogue.names).may(feature) // as if every scope had been granted
+        ? permissions.permissionSet(asker, catalogue.names).checkFeature(feature) // as if every scope had been granted
         : { allowed: false, because: "admission", ...notAdmitted },
     feature,
     asker,

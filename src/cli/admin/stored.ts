@@ -5,7 +5,7 @@
 import type { z } from "zod";
 import type { EncryptedKind } from "../../storage/reencrypt.ts";
 import type { Sealer } from "../../storage/sealer.ts";
-import type { Records } from "../../storage/store.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 
 export interface Stored<T> {
   find(id: string): Promise<T | undefined>;
@@ -23,7 +23,7 @@ export interface Stored<T> {
 const AT_ONCE = 64;
 
 export function stored<T>(
-  records: Pick<Records, "get" | "keys">,
+  records: Pick<KeyValueStore, "get" | "keys">,
   sealer: Sealer,
   kind: EncryptedKind,
   schema: z.ZodType<T>,

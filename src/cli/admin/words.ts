@@ -5,13 +5,18 @@
  * code instead.
  */
 export function harmless(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+  return text.replace(
+    UNPRINTABLE,
+    (providerProfile) => `\\u{${providerProfile.codePointAt(0)?.toString(16)}}`,
+  );
 }
 
 /** One line of JSON. Unlike JSON.stringify it also escapes C1 controls and what reorders text: people look at it too. */
 export function jsonLine(value: unknown): string {
-  return JSON.stringify(value).replace(UNPRINTABLE, (character) =>
-    [...character.split("")].map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""),
+  return JSON.stringify(value).replace(UNPRINTABLE, (providerProfile) =>
+    [...providerProfile.split("")]
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+      .join(""),
   );
 }
 

@@ -3,7 +3,7 @@
 import type { Environment } from "../../config/settings.ts";
 import { registeredUrls } from "../../identity/oidc/registered-urls.ts";
 import type { Features } from "../../mcp/authoring/features.ts";
-import { memoryRecords } from "../../storage/memory.ts";
+import { memoryStore } from "../../storage/memory.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
@@ -18,7 +18,7 @@ import { type Registration, registration } from "./registration.ts";
 import { secretStrength } from "./secret-strength.ts";
 import { checkSettings, type Parts, readParts } from "./settings.ts";
 
-export interface Surroundings {
+export interface Runtime {
   /** Milliseconds since the epoch. */
   nowMs(): number;
   randomBytes(size: number): Buffer;
@@ -43,7 +43,7 @@ const REDIS = "Redis";
 export async function examine(
   environment: Environment,
   features: Features | { broken: Error },
-  around: Surroundings,
+  around: Runtime,
 ): Promise<Examination> {
   const parts = readParts(environment);
   const { baseUrl, upstream } = parts;
@@ -68,11 +68,11 @@ export async function examine(
   };
 }
 
-function program({ config }: Parts, features: Features | { broken: Error }, around: Surroundings): Finding[] {
+function program({ config }: Parts, features: Features | { broken: Error }, around: Runtime): Finding[] {
   const node = checkNode(around.node);
   if ("broken" in features) return [node, brokenFeatures(features.broken)];
   if (config === undefined) return [node];
-  const records = memoryRecords();
+  const records = memoryStore();
   void records.close(); // it holds nothing but a timer
   return [
     node,
@@ -98,7 +98,7 @@ function settings(environment: Environment, parts: Parts): Finding[] {
 async function provider(
   { upstream, baseUrl }: Parts,
   toolScopes: readonly string[],
-  { nowMs, randomBytes }: Surroundings,
+  { nowMs, randomBytes }: Runtime,
 ): Promise<Finding[]> {
   if (upstream === undefined) return [notChecked("provider", "the settings of the identity provider")];
   return checkProvider({
@@ -111,7 +111,7 @@ async function provider(
   });
 }
 
-async function redis({ store, secretKeys }: Parts, { nowMs, randomBytes }: Surroundings): Promise<Finding[]> {
+async function redis({ store, secretKeys }: Parts, { nowMs, randomBytes }: Runtime): Promise<Finding[]> {
   if (store === undefined) return [notChecked("redis", "the settings of Redis")];
   return within(REDIS_LIMIT_MS, "redis", () => checkRedis({ store, secretKeys, nowMs, randomBytes }));
 }
@@ -120,7 +120,7 @@ async function redisLatency({ store }: Parts): Promise<Finding[]> {
   return store === undefined ? [] : checkLatency(store);
 }
 
-async function address(parts: Parts, { nowMs }: Surroundings): Promise<Finding[]> {
+async function address(parts: Parts, { nowMs }: Runtime): Promise<Finding[]> {
   const { baseUrl, secretKeys, config } = parts;
   if (baseUrl === undefined) return [notChecked("address", "the setting BASE_URL")];
   const timeoutMs = MOST_PATIENCE_MS;

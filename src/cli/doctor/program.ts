@@ -11,8 +11,8 @@ import { type Features, knownNames } from "../../mcp/authoring/features.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { packageManifest } from "../../runtime/package.ts";
 import { systemClock } from "../../runtime/runtime.ts";
-import { buildRooms, type Rooms } from "../../server/services.ts";
-import type { Records } from "../../storage/store.ts";
+import { buildServices, type Services } from "../../server/services.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
 /** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
@@ -69,14 +69,14 @@ export function checkPolicy(config: Config, features: Features): Finding[] {
  * The rooms of the server, silent: to ask them what it would do.
  * @throws PolicyError, or Error if the declaration of a tool is wrong
  */
-export function silentRooms(
+export function silentServices(
   config: Config,
   features: Features,
-  records: Records,
+  records: KeyValueStore,
   { now = systemClock, policy = policyOf(config, features) }: { now?: () => number; policy?: Policy } = {},
-): Rooms {
+): Services {
   const log = pino({ level: "silent" });
-  return buildRooms({
+  return buildServices({
     ...features,
     config,
     ...(policy && { policy }),
@@ -88,11 +88,11 @@ export function silentRooms(
 }
 
 /** What the server would refuse to start with, beside its settings. */
-export function checkFeatures(config: Config, features: Features, records: Records): Finding {
+export function checkFeatures(config: Config, features: Features, records: KeyValueStore): Finding {
   const check = "program.tools";
   try {
     const { tools, scopes } = features;
-    silentRooms({ ...withoutPolicy(config) }, features, records);
+    silentServices({ ...withoutPolicy(config) }, features, records);
     const names = Object.keys(scopes);
     return ok(
       check,

@@ -149,19 +149,19 @@ export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantTyp
         copyAnew(preset),
       ),
     };
-  const isTold = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
+  const isPublished = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
   if (ours.kind === "grant_type" && grantType === "authorization_code")
     return {
-      verdict: isTold ? "accepted" : "rejected",
+      verdict: isPublished ? "accepted" : "rejected",
       finding: failure(
         CHECK,
-        isTold
+        isPublished
           ? `The provider accepts the client secret, but does not let this application use the authorization code grant (${ours.code})`
           : `The provider refuses this application (${ours.code}), whatever its secret: its id, its secret or its callback URL is wrong there, or it may not use the authorization code grant`,
-        `${isTold ? "" : `${copyAnew(preset)} `}${ALLOW_GRANTS[preset]}`,
+        `${isPublished ? "" : `${copyAnew(preset)} `}${ALLOW_GRANTS[preset]}`,
       ),
     };
-  if (isTold)
+  if (isPublished)
     return {
       verdict: "accepted",
       finding: ok(

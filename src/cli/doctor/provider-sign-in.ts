@@ -54,7 +54,7 @@ function withParameter(url: URL, name: string, value: string): URL {
 async function send(url: URL, { callbackUrl, timeoutMs }: SignInOptions): Promise<Outcome> {
   let next = url;
   let trail = "";
-  for (let hop = 0; hop < MAX_HOPS; hop++) {
+  for (let step = 0; step < MAX_HOPS; step++) {
     const asked = await ask(next.href, { timeoutMs, headers: { accept: "text/html" } });
     if ("none" in asked) return { ...asked.none, kind: "no_answer" };
     const { status, headers, text } = asked.answer;

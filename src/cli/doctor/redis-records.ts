@@ -2,9 +2,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import type { StoreConfig } from "../../config/store.ts";
-import { redisRecords } from "../../storage/redis/redis.ts";
+import { redisStore } from "../../storage/redis/redis.ts";
 import { createSealer } from "../../storage/sealer.ts";
-import type { Records, Watch } from "../../storage/store.ts";
+import type { ChangeFeed, KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { redisTrouble } from "./redis-trouble.ts";
@@ -23,7 +23,7 @@ export async function checkRecords(
   secretKeys: readonly string[],
   randomBytes: (size: number) => Buffer,
 ): Promise<Finding[]> {
-  const records = redisRecords({ ...store, log: pino({ level: "silent" }) });
+  const records = redisStore({ ...store, log: pino({ level: "silent" }) });
   try {
     const written = await writeAndRemove(records, store, randomBytes(12).toString("hex"));
     if (written.status === "failure" || secretKeys.length === 0) return [written];
@@ -34,12 +34,12 @@ export async function checkRecords(
 }
 
 /** A record of the kind whose changes are told, so that the whole way is gone: key, script, channel. */
-async function writeAndRemove(records: Records, store: RedisConfig, name: string): Promise<Finding> {
+async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: string): Promise<Finding> {
   const check = "redis.records";
   const key = `grant:doctor-${name}`;
-  let isTold = false;
+  let isPublished = false;
   const watch = records.watch("grant", (changed) => {
-    isTold ||= changed === key;
+    isPublished ||= changed === key;
   });
   try {
     await untilReady(records);
@@ -54,7 +54,7 @@ async function writeAndRemove(records: Records, store: RedisConfig, name: string
         "What was written to Redis could not be read again",
         "Let REDIS_URL lead to the master itself: something in between reads from elsewhere.",
       );
-    if (isListening && (await until(() => isTold)))
+    if (isListening && (await until(() => isPublished)))
       return ok(check, "A record can be written, told to other replicas, read and removed");
     return warning(
       check,
@@ -69,16 +69,16 @@ async function writeAndRemove(records: Records, store: RedisConfig, name: string
   }
 }
 
-const isCurrent = (watch: Watch): boolean => watch.epoch !== undefined;
+const isCurrent = (watch: ChangeFeed): boolean => watch.epoch !== undefined;
 
-async function until(holds: () => boolean): Promise<boolean> {
+async function until(checkScopes: () => boolean): Promise<boolean> {
   for (const givenUp = performance.now() + PATIENCE_MS; performance.now() < givenUp; await delay(RETRY_MS))
-    if (holds()) return true;
+    if (checkScopes()) return true;
   return false;
 }
 
 /** A few of the records that are there; none is changed. */
-async function checkReadable(records: Records, secretKeys: readonly string[]): Promise<Finding[]> {
+async function checkReadable(records: KeyValueStore, secretKeys: readonly string[]): Promise<Finding[]> {
   const check = "redis.readable";
   const sealer = createSealer(secretKeys);
   const givenUp = performance.now() + SAMPLE_MS;

@@ -135,10 +135,10 @@ function nearest(name: string, known: readonly string[]): string | undefined {
 /** Levenshtein's. */
 function editDistance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (const [i, character] of [...one].entries()) {
+  for (const [i, providerProfile] of [...one].entries()) {
     const next = [i + 1];
     for (let j = 0; j < other.length; j++) {
-      const replaced = (row[j] ?? 0) + (character === other[j] ? 0 : 1);
+      const replaced = (row[j] ?? 0) + (providerProfile === other[j] ? 0 : 1);
       next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
     }
     row = next;

@@ -4,11 +4,11 @@ import type { Config } from "../../config/config.ts";
 import type { Features } from "../../mcp/authoring/features.ts";
 import { UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
-import { redisRecords } from "../../storage/redis/redis.ts";
-import type { Records } from "../../storage/store.ts";
+import { redisStore } from "../../storage/redis/redis.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
 import { type Finding, unknown } from "./finding.ts";
-import { silentRooms } from "./program.ts";
+import { silentServices } from "./program.ts";
 import { explainToken, readPresented } from "./token.ts";
 
 /** @throws PolicyError, or Error if the declaration of a tool is wrong */
@@ -28,10 +28,10 @@ export async function explainTokenHere(
         "Look for the reason in that server's log, or use Redis.",
       ),
     ];
-  const records = readOnly(redisRecords({ ...config.store, log: pino({ level: "silent" }) }));
+  const records = readOnly(redisStore({ ...config.store, log: pino({ level: "silent" }) }));
   try {
     await untilReady(records);
-    return await explainToken(presented, silentRooms(config, features, records));
+    return await explainToken(presented, silentServices(config, features, records));
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     return [
@@ -48,7 +48,16 @@ export async function explainTokenHere(
 }
 
 /** Records of which nothing can be changed: what would, throws. */
-function readOnly({ get, secondsLeft, keys, ping, checkReady, watch, close, indexes }: Records): Records {
+function readOnly({
+  get,
+  secondsLeft,
+  keys,
+  ping,
+  checkReady,
+  watch,
+  close,
+  indexes,
+}: KeyValueStore): KeyValueStore {
   const refuse = async (): Promise<never> => {
     throw new Error("The doctor changes nothing.");
   };

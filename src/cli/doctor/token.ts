@@ -10,13 +10,13 @@ import { askerOf, type Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
 import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
-import type { Rooms } from "../../server/services.ts";
-import { standing } from "../../token-endpoint/grant-types/refresh-token.ts";
+import type { Services } from "../../server/services.ts";
+import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
 type LookUp = Pick<
-  Rooms,
+  Services,
   "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config" | "now"
 >;
 
@@ -130,10 +130,13 @@ function jwt(value: string, issuer: string, nowSeconds: number): Finding[] {
 }
 
 /** @throws UnavailableError if Redis cannot be asked */
-export async function explainToken({ kind, value, findings }: ReadToken, rooms: LookUp): Promise<Finding[]> {
+export async function explainToken(
+  { kind, value, findings }: ReadToken,
+  services: LookUp,
+): Promise<Finding[]> {
   if (kind === undefined) return findings;
   const presented = readToken(kind, value);
-  if (presented !== undefined && (await isUnreadable(presented.grantId, rooms)))
+  if (presented !== undefined && (await isUnreadable(presented.grantId, services)))
     return [
       ...findings,
       failure(
@@ -142,7 +145,8 @@ export async function explainToken({ kind, value, findings }: ReadToken, rooms: 
         "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD), and the session is back.",
       ),
     ];
-  const explained = kind === "access" ? explainAccessToken(value, rooms) : explainRefreshToken(value, rooms);
+  const explained =
+    kind === "access" ? explainAccessToken(value, services) : explainRefreshToken(value, services);
   return [...findings, ...(await explained)];
 }
 
@@ -161,10 +165,10 @@ const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
   access_token_for_another_resource: "token.resource",
 };
 
-async function explainAccessToken(value: string, rooms: LookUp): Promise<Finding[]> {
-  const { config, grants, grantCache, now } = rooms;
+async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
+  const { config, grants, grantCache, now } = services;
   const { resource } = config;
-  const verification = await verifyAccessToken(value, { ...rooms, grants: grantCache, resource });
+  const verification = await verifyAccessToken(value, { ...services, grants: grantCache, resource });
   const presented = readToken("access", value);
   const grant = presented && (await grants.find(presented.grantId));
   const issued = grant?.accessTokens.find(({ hash }) => hash === presented?.hash);
@@ -178,7 +182,7 @@ async function explainAccessToken(value: string, rooms: LookUp): Promise<Finding
   if ("token" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.token, rooms),
+      ...whatItMayDo(verification.token, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -262,12 +266,12 @@ function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[
 
 type Bearer = Asker & { scopes: readonly string[] };
 
-function whatItMayDo(token: Bearer, rooms: LookUp): Finding[] {
-  const { permissions, features } = rooms;
+function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
+  const { permissions, features } = services;
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const standing = permissions.standing(token, token.scopes);
+  const permissionSet = permissions.permissionSet(token, token.scopes);
   const tools = features.tools.map((tool) => {
-    const decision = standing.may(tool);
+    const decision = permissionSet.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -282,24 +286,24 @@ function whatItMayDo(token: Bearer, rooms: LookUp): Finding[] {
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...oddClaims(token, rooms), ...tools];
+  return [ok("token.scopes", scopes), ...oddClaims(token, services), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
-async function explainRefreshToken(value: string, rooms: LookUp): Promise<Finding[]> {
-  const { grants, now } = rooms;
+async function explainRefreshToken(value: string, services: LookUp): Promise<Finding[]> {
+  const { grants, now } = services;
   const presented = readToken("refresh", value);
   if (presented === undefined) return [];
   const grant = await grants.find(presented.grantId);
-  const about = { grant, resource: rooms.config.resource, now: now() };
-  const request = { resource: [rooms.config.resource] };
-  const found = standing(grant, presented, { client_id: grant?.clientId ?? "" }, request, rooms);
+  const about = { grant, resource: services.config.resource, now: now() };
+  const request = { resource: [services.config.resource] };
+  const found = refreshTokenStatus(grant, presented, { client_id: grant?.clientId ?? "" }, request, services);
   if (found.is === "refused") {
     const { reason, about: who } = found.error;
     const known = grant !== undefined && reason !== "unknown_grant";
     return [
       ...(known ? [ok("token.grant", grantInWords(grant, now()))] : []),
-      failure("token.standing", ...refusal(reason, { ...about, rule: who.rule })),
+      failure("token.status", ...refusal(reason, { ...about, rule: who.rule })),
     ];
   }
   const family = ok("token.grant", grantInWords(found.grant, now()));
@@ -308,7 +312,7 @@ async function explainRefreshToken(value: string, rooms: LookUp): Promise<Findin
       return [
         family,
         failure(
-          "token.standing",
+          "token.status",
           "Refused (refresh_token_reused): it was replaced longer ago than REFRESH_GRACE_SECONDS. Whoever presents it at /token ends the whole grant, because one of two copies is stolen",
           "Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?",
         ),
@@ -318,7 +322,7 @@ async function explainRefreshToken(value: string, rooms: LookUp): Promise<Findin
       return [
         family,
         warning(
-          "token.standing",
+          "token.status",
           `It was replaced a moment ago. Until ${fromNow(until - now())} it gets the same answer again; after that it counts as stolen`,
           "Let the client keep the refresh token of the newest answer.",
         ),
@@ -328,14 +332,14 @@ async function explainRefreshToken(value: string, rooms: LookUp): Promise<Findin
     case "current":
       return [
         family,
-        ok("token.standing", "It is the refresh token of that grant that is good now"),
+        ok("token.status", "It is the refresh token of that grant that is good now"),
         ok(
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
         ...whatItMayDo(
-          { ...askerOf(found.grant), scopes: effectiveScopes(found.grant.scopes, found.grant, rooms) },
-          rooms,
+          { ...askerOf(found.grant), scopes: effectiveScopes(found.grant.scopes, found.grant, services) },
+          services,
         ),
         ok(
           "token.verdict",

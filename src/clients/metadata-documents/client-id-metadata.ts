@@ -31,7 +31,7 @@ export interface ClientIdMetadata {
 const MAX_URL_LENGTH = 2_048;
 
 export function createClientIdMetadata(
-  rooms: Pick<
+  dependencies: Pick<
     DocumentCacheOptions<DocumentClient>,
     "fetch" | "stored" | "now" | "monotonicNow" | "log" | "limits"
   > & {
@@ -42,9 +42,9 @@ export function createClientIdMetadata(
     reach?: DocumentReach;
   },
 ): ClientIdMetadata {
-  const { domains, redirectUriPolicy, reach = ASSUMED_REACH, now, log } = rooms;
+  const { domains, redirectUriPolicy, reach = ASSUMED_REACH, now, log } = dependencies;
   const documents = createDocumentCache({
-    ...rooms,
+    ...dependencies,
     parse: (body, clientId) => parseClientIdMetadata(body, clientId, { redirectUriPolicy, now: now() }),
   });
 

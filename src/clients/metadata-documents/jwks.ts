@@ -40,11 +40,14 @@ export function parseJwks(value: unknown): { jwks: JSONWebKeySet } | { problem: 
 
 /** Key sets by URL, cached; `fetch` should allow some 64 KB. */
 export function createKeySets(
-  rooms: Pick<DocumentCacheOptions<JSONWebKeySet>, "fetch" | "stored" | "now" | "monotonicNow" | "log"> & {
+  dependencies: Pick<
+    DocumentCacheOptions<JSONWebKeySet>,
+    "fetch" | "stored" | "now" | "monotonicNow" | "log"
+  > & {
     heldSeconds?: number;
   },
 ): KeySets {
-  const { heldSeconds, ...cache } = rooms;
+  const { heldSeconds, ...cache } = dependencies;
   return createDocumentCache({
     ...cache,
     parse: (text) => parseKeySet(text),

@@ -2,7 +2,7 @@
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { causes } from "../../oauth/errors.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { outageOf } from "./answers.ts";
 import { createClientAuthentication } from "./client-authentication.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
@@ -22,7 +22,7 @@ export interface Discovered {
 /** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
 export function cachedDiscovery(
   config: UpstreamConfig,
-  { now, monotonicNow = now, log }: Surroundings,
+  { now, monotonicNow = now, log }: Runtime,
 ): () => Promise<Discovered> {
   let current: Discovered | undefined;
   let freshUntil = 0;

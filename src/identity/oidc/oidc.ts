@@ -2,7 +2,7 @@
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
 import type { UpstreamConfig } from "../../config/identity-provider.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "../granted-scopes.ts";
 import {
@@ -32,9 +32,9 @@ import {
 const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
-export function createOidcProvider(config: UpstreamConfig, surroundings: Surroundings): IdentityProvider {
-  const { now, log } = surroundings;
-  const discovered = cachedDiscovery(config, surroundings);
+export function createOidcProvider(config: UpstreamConfig, runtime: Runtime): IdentityProvider {
+  const { now, log } = runtime;
+  const discovered = cachedDiscovery(config, runtime);
 
   const asking = ({ configuration }: Discovered, toolScopes: readonly string[]) =>
     scopesToAsk(config, { ...configuration.serverMetadata() }, toolScopes);

@@ -4,7 +4,7 @@
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 import { causes, type UnavailableError } from "../../oauth/errors.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { outageOf } from "./answers.ts";
 import { boundedFetch } from "./bounded-response.ts";
 
@@ -53,7 +53,7 @@ interface KeySet {
 export function createProviderKeys(
   uri: string,
   timeoutSeconds: number,
-  { now: wallClock, monotonicNow: now = wallClock, log }: Pick<Surroundings, "now" | "monotonicNow" | "log">,
+  { now: wallClock, monotonicNow: now = wallClock, log }: Pick<Runtime, "now" | "monotonicNow" | "log">,
 ): ProviderKeys {
   let known: KeySet | undefined;
   let underWay: Promise<KeySet> | undefined;

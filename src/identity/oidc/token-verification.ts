@@ -2,7 +2,7 @@
 import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
 import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { causes } from "../../oauth/errors.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { UnacceptableAnswer } from "../identity-provider.ts";
 import type { Discovered } from "./discovery.ts";
 import { Subject } from "./subject.ts";
@@ -57,7 +57,7 @@ export async function verifyAccessToken(
   { configuration, keys }: Discovered,
   { audience }: UpstreamConfig,
   accessToken: string,
-  log: Surroundings["log"],
+  log: Runtime["log"],
 ): Promise<JWTPayload | undefined> {
   if (accessToken.split(".").length !== 3) return undefined;
   try {

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { claimAt } from "../../access/claims.ts";
 import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
 import { outageOf } from "./answers.ts";
 import type { Discovered } from "./discovery.ts";
@@ -99,7 +99,7 @@ export async function fetchUserInfo(
   config: Pick<UpstreamConfig, "clientId">,
   accessToken: string,
   subject: string,
-  log: Surroundings["log"],
+  log: Runtime["log"],
 ): Promise<Claims | undefined> {
   const { userinfo_endpoint: endpoint } = found.configuration.serverMetadata();
   if (endpoint === undefined) return undefined;
@@ -181,7 +181,7 @@ export async function renewedClaims(
   config: UpstreamConfig,
   accessToken: string,
   subject: string,
-  log: Surroundings["log"],
+  log: Runtime["log"],
 ): Promise<Claims | undefined> {
   const timeout = new AbortController();
   const late = delay(RENEWAL_PATIENCE_MS, undefined, { signal: timeout.signal }).then(() => {
@@ -206,7 +206,7 @@ async function readClaims(
   config: UpstreamConfig,
   accessToken: string,
   subject: string,
-  log: Surroundings["log"],
+  log: Runtime["log"],
 ): Promise<Claims | undefined> {
   // Verified, unlike the scopes of a refresh: a claim may also permit what was not permitted before.
   const claims =

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import type { Completers } from "./completion.ts";
 import type { InputRequired, Returned } from "./input-required.ts";
-import { type Call, ToolError } from "./request-context.ts";
+import { type RequestContext, ToolError } from "./request-context.ts";
 
 /** What a prompt says of itself. */
 export interface PromptDeclaration<Arguments extends z.ZodObject> {
@@ -19,7 +19,7 @@ export interface PromptDeclaration<Arguments extends z.ZodObject> {
   /** Suggests values for arguments while a person types. */
   complete?: Completers<keyof z.output<Arguments> & string>;
   /** The text of one user message, or a complete MCP result. */
-  run(args: z.output<Arguments>, call: Call): Returned<string | GetPromptResult>;
+  run(args: z.output<Arguments>, call: RequestContext): Returned<string | GetPromptResult>;
 }
 
 /** A declared prompt. */
@@ -29,7 +29,7 @@ export interface Prompt {
   readonly scopes: RequiredScopes;
   /** What `prompts/list` shows. */
   readonly listing: ListedPrompt;
-  get(args: unknown, call: Call): Promise<GetPromptResult | InputRequired>;
+  get(args: unknown, call: RequestContext): Promise<GetPromptResult | InputRequired>;
   readonly completers?: Completers;
 }
 

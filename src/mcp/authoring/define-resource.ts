@@ -8,7 +8,7 @@ import {
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import type { Completers } from "./completion.ts";
 import type { InputRequired, Returned } from "./input-required.ts";
-import type { Call } from "./request-context.ts";
+import type { RequestContext } from "./request-context.ts";
 
 /** What every resource says of itself. */
 export interface ResourceDeclaration {
@@ -29,14 +29,14 @@ export type ResourceContent = string | ReadResourceResult;
 export interface FixedResource extends ResourceDeclaration {
   /** Such as `weather://conditions`. */
   uri: string;
-  read(call: Call): Returned<ResourceContent>;
+  read(call: RequestContext): Returned<ResourceContent>;
 }
 
 /** A resource at every URI of a template. */
 export interface TemplateResource<Template extends string> extends ResourceDeclaration {
   /** RFC 6570, such as `orders://order/{id}`. */
   uriTemplate: Template;
-  read(variables: VariablesOf<Template>, call: Call & { uri: string }): Returned<ResourceContent>;
+  read(variables: VariablesOf<Template>, call: RequestContext & { uri: string }): Returned<ResourceContent>;
   /** Suggests values for variables while a person types. */
   complete?: Completers<keyof VariablesOf<Template> & string>;
 }
@@ -55,7 +55,7 @@ export interface Resource {
   /** What `resources/list` or `resources/templates/list` shows. */
   readonly listing: { fixed: ListedResource } | { template: ListedTemplate };
   /** How to read `uri`, if it is one of this resource. */
-  reader(uri: string): ((call: Call) => Promise<ReadResourceResult | InputRequired>) | undefined;
+  reader(uri: string): ((call: RequestContext) => Promise<ReadResourceResult | InputRequired>) | undefined;
   readonly completers?: Completers;
 }
 
@@ -99,8 +99,8 @@ export function defineResource(resource: FixedResource | TemplateResource<string
 }
 
 /** Not a copy: of a call some things are only found out when they are asked for. */
-function at(uri: string, call: Call): Call & { uri: string } {
-  return Object.assign(Object.create(call) as Call, { uri });
+function at(uri: string, call: RequestContext): RequestContext & { uri: string } {
+  return Object.assign(Object.create(call) as RequestContext, { uri });
 }
 
 function parseTemplate(text: string): UriTemplate {

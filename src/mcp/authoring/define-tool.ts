@@ -3,7 +3,7 @@ import type { CallToolResult, Tool as ListedTool } from "@modelcontextprotocol/s
 import { z } from "zod";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { InputRequired, type Returned } from "./input-required.ts";
-import { type Call, ToolError } from "./request-context.ts";
+import { type RequestContext, ToolError } from "./request-context.ts";
 
 /** What every tool says of itself. */
 export interface ToolDeclaration<Input extends z.ZodObject> {
@@ -27,14 +27,14 @@ export interface ToolWithOutput<Input extends z.ZodObject, Output extends z.ZodO
   extends ToolDeclaration<Input> {
   /** The shape of the answer: validated, sent as structured content and as JSON text. */
   output: Output;
-  run(input: z.output<Input>, call: Call): Returned<z.input<Output>>;
+  run(input: z.output<Input>, call: RequestContext): Returned<z.input<Output>>;
 }
 
 /** A tool that answers with text, or with whatever MCP has. */
 export interface ToolWithoutOutput<Input extends z.ZodObject> extends ToolDeclaration<Input> {
   output?: undefined;
   /** Text, or a complete MCP result. */
-  run(input: z.output<Input>, call: Call): Returned<string | CallToolResult>;
+  run(input: z.output<Input>, call: RequestContext): Returned<string | CallToolResult>;
 }
 
 /** A declared tool, its schemas converted once. */
@@ -45,7 +45,7 @@ export interface Tool {
   /** What `tools/list` shows. */
   readonly listing: ListedTool;
   /** Validates the arguments, runs the tool, and turns what it returns into an MCP result. */
-  call(args: unknown, call: Call): Promise<CallToolResult | InputRequired>;
+  call(args: unknown, call: RequestContext): Promise<CallToolResult | InputRequired>;
 }
 
 const TOOL_NAME = /^[A-Za-z0-9_-]{1,64}$/;

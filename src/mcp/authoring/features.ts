@@ -7,7 +7,7 @@ import type { Prompt } from "./define-prompt.ts";
 import type { Resource } from "./define-resource.ts";
 import type { Tool } from "./define-tool.ts";
 import type { InputRequired } from "./input-required.ts";
-import type { Call } from "./request-context.ts";
+import type { RequestContext } from "./request-context.ts";
 
 /** What a server offers. */
 export interface Features {
@@ -26,7 +26,9 @@ export interface FeatureTable extends Required<Omit<Features, "scopes">> {
   /** The resource that `uri` belongs to, and how to read it there. */
   resource(
     uri: string,
-  ): { resource: Resource; read(call: Call): Promise<ReadResourceResult | InputRequired> } | undefined;
+  ):
+    | { resource: Resource; read(call: RequestContext): Promise<ReadResourceResult | InputRequired> }
+    | undefined;
   /** The prompt or template that a completion is asked for. */
   referred(ref: unknown): Prompt | Resource | undefined;
   /** What a JSON-RPC message wants to use, if anything. */

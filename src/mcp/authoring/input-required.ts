@@ -9,7 +9,7 @@ import {
   inputResponse as wireInputResponse,
 } from "@modelcontextprotocol/server";
 import type { z } from "zod";
-import type { Call } from "./request-context.ts";
+import type { RequestContext } from "./request-context.ts";
 
 /** The answer "ask first": made by {@link inputRequired}. */
 export class InputRequired {
@@ -75,7 +75,7 @@ export function listRoots(): InputRequest {
  * asked, declined, or entered something else.
  */
 export function acceptedContent<Content>(
-  responses: Call["inputResponses"],
+  responses: RequestContext["inputResponses"],
   key: string,
   schema: z.ZodType<Content>,
 ): Content | undefined {
@@ -83,7 +83,7 @@ export function acceptedContent<Content>(
 }
 
 /** The answer to what was asked for as `key`, whatever its kind: "missing" if there is none. Not validated. */
-export function inputResponse(responses: Call["inputResponses"], key: string): InputResponse {
+export function inputResponse(responses: RequestContext["inputResponses"], key: string): InputResponse {
   return wireInputResponse(responses, key);
 }
 

@@ -2,7 +2,7 @@
 import type { ClientCapabilities, LoggingLevel } from "@modelcontextprotocol/server";
 
 /** What a tool, resource or prompt is given beside its input. Who is calling comes from `getAccessToken()`. */
-export interface Call {
+export interface RequestContext {
   /** Aborted when the client goes away or cancels. */
   signal: AbortSignal;
   /** Tells a client that wants to know how far the call is: `done` of `total`, growing. */
@@ -19,6 +19,9 @@ export interface Call {
   /** What an earlier round gave to {@link inputRequired} as `state`. No client can read or change it. */
   state?: unknown;
 }
+
+/** @deprecated The earlier name of {@link RequestContext}. */
+export type Call = RequestContext;
 
 /** Throw this in `run` to tell the caller what went wrong; any other error is logged and its text is withheld. */
 export class ToolError extends Error {

@@ -27,7 +27,7 @@ import type { Prompt } from "../authoring/define-prompt.ts";
 import { defineResource, type Resource } from "../authoring/define-resource.ts";
 import type { Tool } from "../authoring/define-tool.ts";
 import type { Features } from "../authoring/features.ts";
-import { type Call, ToolError } from "../authoring/request-context.ts";
+import { type RequestContext, ToolError } from "../authoring/request-context.ts";
 
 /** An `McpServer` or `Server` of `@modelcontextprotocol/sdk` 1.x that is not connected to anything. */
 export interface ExistingServer {
@@ -65,7 +65,7 @@ export async function featuresOf(
   ]);
   refuseDifferences("prompt", needs.prompts, names(prompts));
 
-  const read = (uri: string, call: Call) =>
+  const read = (uri: string, call: RequestContext) =>
     ask<ReadResourceResult>(client, { method: "resources/read", params: { uri } }, call);
   return {
     tools: tools.map((listing): Tool => {
@@ -82,7 +82,7 @@ export async function featuresOf(
       ...resources.map((listing): Resource => {
         const { name, uri, description = name } = listing;
         const scopes = needs.resources?.[uri] ?? [];
-        const declared = { name, uri, description, scopes, read: (call: Call) => read(uri, call) };
+        const declared = { name, uri, description, scopes, read: (call: RequestContext) => read(uri, call) };
         return { ...defineResource(declared), listing: { fixed: listing as ListedResource } };
       }),
       ...templates.map((listing): Resource => {
@@ -185,7 +185,7 @@ const ANY_RESULT = z.looseObject({});
 async function ask<Result>(
   client: Client,
   request: ClientRequest,
-  { signal, progress }: Call,
+  { signal, progress }: RequestContext,
 ): Promise<Result> {
   const { token } = currentCaller("featuresOf");
   try {
@@ -206,19 +206,24 @@ async function ask<Result>(
 }
 
 /** An SDK v1 tool that throws answers with the error's text: what `requireScopes()` threw is found again. */
-async function callTool(client: Client, name: string, args: unknown, call: Call): Promise<CallToolResult> {
+async function callTool(
+  client: Client,
+  name: string,
+  args: unknown,
+  call: RequestContext,
+): Promise<CallToolResult> {
   const caller = currentCaller("featuresOf");
   let refusal: InsufficientScopeError | undefined;
   const noting: Caller = {
     get token() {
       return caller.token;
     },
-    get standing() {
-      const { standing } = caller;
+    get permissionSet() {
+      const { permissionSet } = caller;
       return {
-        ...standing,
-        holds(required: RequiredScopes) {
-          const decision = standing.holds(required);
+        ...permissionSet,
+        checkScopes(required: RequiredScopes) {
+          const decision = permissionSet.checkScopes(required);
           if (!decision.allowed) refusal = new InsufficientScopeError(required, decision);
           return decision;
         },

@@ -4,7 +4,7 @@
  * session's id do they name a call.
  */
 import { createHash } from "node:crypto";
-import type { Records } from "../../storage/store.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 
 /** What names a call, among all of this deployment. */
 export interface CallName {
@@ -17,14 +17,14 @@ export interface Cancellations {
   /** @returns how to stop listening */
   listen(call: CallName, cancelled: () => void): () => void;
   /** Tells whichever replica the call is on; nobody, if it has ended. */
-  tell(call: CallName): Promise<void>;
+  publish(call: CallName): Promise<void>;
 }
 
 const KIND = "cancellation";
 // The record is nothing; that it was written is told.
 const TOLD_SECONDS = 1;
 
-export function createCancellations(records: Pick<Records, "put" | "watch">): Cancellations {
+export function createCancellations(records: Pick<KeyValueStore, "put" | "watch">): Cancellations {
   const listening = new Map<string, () => void>();
   records.watch(KIND, (key) => listening.get(key)?.());
   return {
@@ -35,7 +35,7 @@ export function createCancellations(records: Pick<Records, "put" | "watch">): Ca
         if (listening.get(key) === cancelled) listening.delete(key);
       };
     },
-    tell: (call) => records.put(keyOf(call), "", TOLD_SECONDS),
+    publish: (call) => records.put(keyOf(call), "", TOLD_SECONDS),
   };
 }
 

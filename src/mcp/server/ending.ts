@@ -29,13 +29,13 @@ export interface Needs {
 /** Undefined if what was true when the call began still is. */
 export function endingOf(verification: Verification, { features, required }: Needs): Ending | undefined {
   if ("refused" in verification) return withoutToken(verification.refused, verification.rule);
-  const standing = verification.standing();
+  const permissionSet = verification.permissionSet();
   for (const feature of features) {
-    const decision = standing.may(feature);
+    const decision = permissionSet.checkFeature(feature);
     if (!decision.allowed) return withdrawn(decision, `the ${feature.kind} ${feature.name}`);
   }
   for (const scopes of required.values()) {
-    const decision = standing.holds(scopes);
+    const decision = permissionSet.checkScopes(scopes);
     if (!decision.allowed) return withdrawn(decision, "what this call does");
   }
   return undefined;

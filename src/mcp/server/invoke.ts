@@ -9,26 +9,26 @@ import type { Feature } from "../authoring/features.ts";
 import { InputRequired } from "../authoring/input-required.ts";
 import { ToolError } from "../authoring/request-context.ts";
 
-export interface UseOptions {
+export interface InvokeOptions {
   /** Puts the arguments of calls into the audit log. */
   auditArguments: boolean;
   log: Logger;
   audit: Audit;
 }
 
-export type Used<Result> = { result: Result } | { failed: string };
+export type Invoked<Result> = { result: Result } | { failed: string };
 
 /**
  * Runs a feature for the caller, and writes down that it did. What it throws becomes words that the model can read;
  * what was not meant for it goes to the log only.
  */
-export async function useFeature<Result extends object>(
+export async function invoke<Result extends object>(
   feature: Feature,
   args: unknown,
   signal: AbortSignal,
-  { log, audit, auditArguments }: UseOptions,
+  { log, audit, auditArguments }: InvokeOptions,
   run: () => Promise<Result>,
-): Promise<Used<Result>> {
+): Promise<Invoked<Result>> {
   const caller = currentCaller("useFeature");
   const about = {
     ...auditOf(feature, caller),
@@ -39,12 +39,12 @@ export async function useFeature<Result extends object>(
     if (!isNoted) audit({ ...about, decision: "allow", outcome, reason });
     isNoted = true;
   };
-  const refuse = (decision: Denial, words: string): Used<Result> => {
+  const refuse = (decision: Denial, words: string): Invoked<Result> => {
     audit({ ...about, ...denial(decision) });
     return { failed: words };
   };
   // The gate answers what lacks a scope before this; whatever slipped past it stops here.
-  const decision = caller.standing.may(feature);
+  const decision = caller.permissionSet.checkFeature(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
   // A client that goes away leaves a call that may never end.
   const noteGone = () => {

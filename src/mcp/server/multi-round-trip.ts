@@ -21,15 +21,15 @@ import { OAuthError } from "../../oauth/errors.ts";
 import { currentCaller } from "../../resource/access-token-context.ts";
 import type { Feature } from "../authoring/features.ts";
 import { InputRequired } from "../authoring/input-required.ts";
-import { type Call, ToolError } from "../authoring/request-context.ts";
-import { failedUnexpectedly, type Used, type UseOptions } from "./invoke.ts";
+import { type RequestContext, ToolError } from "../authoring/request-context.ts";
+import { failedUnexpectedly, type Invoked, type InvokeOptions } from "./invoke.ts";
 import type { LogLevels } from "./log-level.ts";
 import type { CallIdentity, RequestStates } from "./request-state.ts";
 import { ANSWER_SECONDS } from "./server-requests.ts";
 
 type McpRequest = ServerContext["mcpReq"];
 
-export interface RoundOptions extends Pick<UseOptions, "log"> {
+export interface MultiRoundTripOptions extends Pick<InvokeOptions, "log"> {
   states: RequestStates;
   logLevels: LogLevels;
 }
@@ -40,13 +40,13 @@ const MAX_ROUNDS = 8;
  * Runs `use` until it has an answer, or for a client of 2026-07-28 until it asks.
  * @throws ProtocolError for a state that this server did not give for this call, or not lately
  */
-export async function inRounds<Result extends object>(
+export async function multiRoundTrip<Result extends object>(
   feature: Feature,
   args: unknown,
   request: McpRequest,
-  { states, logLevels, log }: RoundOptions,
-  use: (call: Call) => Promise<Used<Result | InputRequired>>,
-): Promise<Used<Result | InputRequiredResult>> {
+  { states, logLevels, log }: MultiRoundTripOptions,
+  use: (call: RequestContext) => Promise<Invoked<Result | InputRequired>>,
+): Promise<Invoked<Result | InputRequiredResult>> {
   const { grantId } = currentCaller("inRounds").token;
   const identity: CallIdentity = { grantId, feature, args };
   const isLegacy = envelopeOf(request)[PROTOCOL_VERSION_META_KEY] === undefined;
@@ -77,7 +77,12 @@ export async function inRounds<Result extends object>(
   }
 }
 
-function firstCall(request: McpRequest, isLegacy: boolean, grantId: string, logLevels: LogLevels): Call {
+function firstCall(
+  request: McpRequest,
+  isLegacy: boolean,
+  grantId: string,
+  logLevels: LogLevels,
+): RequestContext {
   const { signal, notify, _meta } = request;
   const progressToken = _meta?.progressToken;
   const { clientCapabilities: toldBefore = () => ({}) } = currentCaller("call");
@@ -125,7 +130,7 @@ function answersBrought(
   request: McpRequest,
   states: RequestStates,
   identity: CallIdentity,
-): Pick<Call, "inputResponses" | "state"> {
+): Pick<RequestContext, "inputResponses" | "state"> {
   const sealed = request.requestState();
   const opened = typeof sealed === "string" ? states.open(sealed, identity) : {};
   if (opened === undefined)

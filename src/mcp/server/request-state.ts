@@ -3,7 +3,7 @@
  * and good only for the session, the feature and the arguments that it was made for.
  */
 import { createHash } from "node:crypto";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import type { Sealer } from "../../storage/sealer.ts";
 import type { Feature } from "../authoring/features.ts";
 
@@ -23,7 +23,7 @@ export interface RequestStates {
 // People think, and clients wait for them.
 const STATE_SECONDS = 3_600;
 
-export function requestStates(sealer: Sealer, now: Surroundings["now"]): RequestStates {
+export function requestStates(sealer: Sealer, now: Runtime["now"]): RequestStates {
   return {
     seal: (state, of) => sealer.seal(JSON.stringify({ state, until: now() + STATE_SECONDS }), contextOf(of)),
     open(sealed, of) {

@@ -10,8 +10,8 @@ import type { RunningCallLimits } from "../../config/config.ts";
 import type { Verification } from "../../resource/access-token.ts";
 import type { Caller } from "../../resource/access-token-context.ts";
 import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
-import type { Records } from "../../storage/store.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 import type { Feature } from "../authoring/features.ts";
 import { type Ending, EXPIRED, endingOf, tookTooLong } from "./ending.ts";
 import { auditOf } from "./invoke.ts";
@@ -47,8 +47,8 @@ export interface RunningCall {
   readonly ending: Ending | undefined;
 }
 
-interface Options extends RunningCallLimits, Pick<Surroundings, "now"> {
-  records: Pick<Records, "watch">;
+interface Options extends RunningCallLimits, Pick<Runtime, "now"> {
+  records: Pick<KeyValueStore, "watch">;
   audit: Audit;
 }
 
@@ -139,7 +139,7 @@ class Running implements RunningCall {
     this.caller = caller;
     this.#res = res;
     // What the policy denied from the beginning is answered in the result.
-    this.features = features.filter((feature) => caller.standing.may(feature).allowed);
+    this.features = features.filter((feature) => caller.permissionSet.checkFeature(feature).allowed);
     this.places = places;
     this.begunAt = begunAt;
     this.#audit = audit;

@@ -4,13 +4,13 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { z } from "zod";
-import type { Surroundings } from "../../runtime/runtime.ts";
-import type { Lifecycle } from "../../runtime/shutdown.ts";
-import type { Records, Store } from "../../storage/store.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import type { Shutdown } from "../../runtime/shutdown.ts";
+import type { KeyValueStore, Store } from "../../storage/store.ts";
 
 /** An open question, and in the end what the client answered. */
-export const AskedQuestion = z.object({ answer: z.looseObject({}).optional() });
-export type AskedQuestion = z.infer<typeof AskedQuestion>;
+export const StoredServerRequest = z.object({ answer: z.looseObject({}).optional() });
+export type StoredServerRequest = z.infer<typeof StoredServerRequest>;
 
 /** How long people may take. */
 export const ANSWER_SECONDS = 600;
@@ -21,30 +21,30 @@ export interface Answer {
   [member: string]: unknown;
 }
 
-export interface Question {
+export interface ServerRequest {
   /** Tells the client which question its answer is for. Nobody can guess it. */
   readonly id: string;
-  /** Undefined after {@link Question.drop}. */
-  readonly answer: Promise<AskedQuestion["answer"]>;
+  /** Undefined after {@link ServerRequest.drop}. */
+  readonly answer: Promise<StoredServerRequest["answer"]>;
   /** Nobody waits for an answer any more. */
   drop(): Promise<void>;
 }
 
-export interface Questions {
-  ask(grantId: string): Promise<Question>;
+export interface ServerRequests {
+  ask(grantId: string): Promise<ServerRequest>;
   /** False if this grant was not asked that, or has answered: an answer counts once. */
   answer(grantId: string, answer: Answer): Promise<boolean>;
 }
 
-interface Options extends Pick<Surroundings, "randomBytes"> {
-  store: Store<AskedQuestion>;
-  records: Pick<Records, "watch">;
-  /** See {@link Lifecycle.atEnd}. */
-  atEnd?: Lifecycle["atEnd"];
+interface Options extends Pick<Runtime, "randomBytes"> {
+  store: Store<StoredServerRequest>;
+  records: Pick<KeyValueStore, "watch">;
+  /** See {@link Shutdown.onShutdown}. */
+  onShutdown?: Shutdown["onShutdown"];
 }
 
 interface Waiting {
-  settle(answer: AskedQuestion["answer"]): void;
+  settle(answer: StoredServerRequest["answer"]): void;
   /** Of the watch, when it was last seen to be open: see there. */
   epoch: number | undefined;
   sweeps: number;
@@ -59,7 +59,12 @@ const SWEEP_MS = 5_000;
 const LOOK_EVERY = 12;
 const AT_ONCE = 500;
 
-export function createQuestions({ store, records, randomBytes, atEnd = () => {} }: Options): Questions {
+export function createServerRequests({
+  store,
+  records,
+  randomBytes,
+  onShutdown = () => {},
+}: Options): ServerRequests {
   /** Those that this process waits for, by their keys in the store. */
   const waiting = new Map<string, Waiting>();
   const watch = records.watch(KIND, (key) => look(key.slice(KIND.length + 1)));
@@ -68,7 +73,7 @@ export function createQuestions({ store, records, randomBytes, atEnd = () => {} 
   let timer: NodeJS.Timeout | undefined;
   const over: string[] = [];
   let tidying: Promise<void> | undefined;
-  atEnd(async () => await tidying);
+  onShutdown(async () => await tidying);
 
   /** Looks for answers that went untold: at once where some may have, otherwise now and then. */
   function sweep(): void {
@@ -76,33 +81,33 @@ export function createQuestions({ store, records, randomBytes, atEnd = () => {} 
       clearInterval(timer);
       timer = undefined;
     }
-    for (const [key, question] of waiting) {
-      const isTold = watch.epoch !== undefined && watch.epoch === question.epoch;
-      question.sweeps++;
-      if (!isTold || question.sweeps % LOOK_EVERY === 0) look(key);
+    for (const [key, serverRequest] of waiting) {
+      const isPublished = watch.epoch !== undefined && watch.epoch === serverRequest.epoch;
+      serverRequest.sweeps++;
+      if (!isPublished || serverRequest.sweeps % LOOK_EVERY === 0) look(key);
     }
   }
 
   function look(key: string): void {
-    const question = waiting.get(key);
-    if (question === undefined) return;
+    const serverRequest = waiting.get(key);
+    if (serverRequest === undefined) return;
     const { epoch } = watch;
     // During an outage the next look finds what this one did not.
     store.get(key).then(
       (found) => {
         if (found === undefined) end(key, { jsonrpc: "2.0", error: LOST });
         else if (found.answer !== undefined) end(key, found.answer);
-        else question.epoch = epoch;
+        else serverRequest.epoch = epoch;
       },
       () => {},
     );
   }
 
-  function end(key: string, answer?: AskedQuestion["answer"]): void {
-    const question = waiting.get(key);
-    if (question === undefined) return;
+  function end(key: string, answer?: StoredServerRequest["answer"]): void {
+    const serverRequest = waiting.get(key);
+    if (serverRequest === undefined) return;
     waiting.delete(key);
-    question.settle(answer);
+    serverRequest.settle(answer);
     over.push(key);
     tidying ??= tidyUp();
   }
@@ -120,7 +125,7 @@ export function createQuestions({ store, records, randomBytes, atEnd = () => {} 
       const key = `${grantId}:${id}`;
       const { epoch } = watch;
       await store.put(key, {}, ANSWER_SECONDS);
-      const answer = new Promise<AskedQuestion["answer"]>((settle) => {
+      const answer = new Promise<StoredServerRequest["answer"]>((settle) => {
         waiting.set(key, { settle, epoch, sweeps: 0 });
       });
       timer ??= outside(() => setInterval(sweep, SWEEP_MS).unref());
@@ -134,8 +139,8 @@ export function createQuestions({ store, records, randomBytes, atEnd = () => {} 
       };
     },
     answer: (grantId, answer) =>
-      store.update<boolean>(`${grantId}:${answer.id}`, (question) =>
-        question === undefined || question.answer !== undefined
+      store.update<boolean>(`${grantId}:${answer.id}`, (serverRequest) =>
+        serverRequest === undefined || serverRequest.answer !== undefined
           ? { result: false }
           : { write: { answer }, ttlSeconds: ANSWER_SECONDS, result: true },
       ),

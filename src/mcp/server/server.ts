@@ -10,16 +10,16 @@ import {
   ResourceNotFoundError,
   Server,
 } from "@modelcontextprotocol/server";
-import type { Standing } from "../../access/permissions.ts";
+import type { PermissionSet } from "../../access/permissions.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
 import { complete } from "../authoring/completion.ts";
 import type { Feature, FeatureTable } from "../authoring/features.ts";
 import { ToolError } from "../authoring/request-context.ts";
-import { type Used, type UseOptions, useFeature } from "./invoke.ts";
-import { inRounds, type RoundOptions } from "./multi-round-trip.ts";
+import { type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
+import { type MultiRoundTripOptions, multiRoundTrip } from "./multi-round-trip.ts";
 
-export interface McpServerOptions extends UseOptions, RoundOptions {
+export interface McpServerOptions extends InvokeOptions, MultiRoundTripOptions {
   features: FeatureTable;
   name: string;
   version: string;
@@ -40,17 +40,17 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
   // What a list shows depends on the caller's scopes.
   const hint = { ttlMs: LIST_TTL_MS, cacheScope: "private" } as const;
 
-  const lists = new WeakMap<Standing, Lists>();
+  const lists = new WeakMap<PermissionSet, Lists>();
 
   /** Made once for everybody who may do the same. */
   function shown(): Lists {
-    const { standing } = currentCaller("list");
+    const { permissionSet } = currentCaller("list");
     const isShown = (feature: Feature) => {
-      const decision = standing.may(feature);
+      const decision = permissionSet.checkFeature(feature);
       return decision.allowed || (listAll && decision.because === "scopes");
     };
-    const found = lists.get(standing) ?? listsOf(features, isShown);
-    lists.set(standing, found);
+    const found = lists.get(permissionSet) ?? listsOf(features, isShown);
+    lists.set(permissionSet, found);
     return found;
   }
 
@@ -79,8 +79,8 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
       const args = params.arguments;
-      const used = await inRounds(tool, args, mcpReq, options, (call) =>
-        useFeature(tool, args, call.signal, options, () => tool.call(args, call)),
+      const used = await multiRoundTrip(tool, args, mcpReq, options, (call) =>
+        invoke(tool, args, call.signal, options, () => tool.call(args, call)),
       );
       return "failed" in used ? toolError(used.failed) : used.result;
     });
@@ -93,8 +93,8 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         const found = features.resource(uri);
         if (found === undefined) throw new ResourceNotFoundError(uri);
         const { resource, read } = found;
-        const used = await inRounds(resource, { uri }, mcpReq, options, (call) =>
-          useFeature(resource, { uri }, call.signal, options, () => read(call)),
+        const used = await multiRoundTrip(resource, { uri }, mcpReq, options, (call) =>
+          invoke(resource, { uri }, call.signal, options, () => read(call)),
         );
         return orThrow(used);
       });
@@ -105,8 +105,8 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         const prompt = features.prompt(params.name);
         if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
         const args = params.arguments;
-        const used = await inRounds(prompt, args, mcpReq, options, (call) =>
-          useFeature(prompt, args, call.signal, options, () => prompt.get(args, call)),
+        const used = await multiRoundTrip(prompt, args, mcpReq, options, (call) =>
+          invoke(prompt, args, call.signal, options, () => prompt.get(args, call)),
         );
         return orThrow(used);
       });
@@ -115,7 +115,7 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
       server.setRequestHandler("completion/complete", async ({ params: { ref, argument, context } }) => {
         const feature = features.referred(ref);
         if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
-        const { allowed } = currentCaller("completion").standing.may(feature);
+        const { allowed } = currentCaller("completion").permissionSet.checkFeature(feature);
         try {
           return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
         } catch (error) {
@@ -154,7 +154,7 @@ function listsOf({ tools, resources, prompts }: FeatureTable, isShown: (feature:
   };
 }
 
-function orThrow<Result>(used: Used<Result>): Result {
+function orThrow<Result>(used: Invoked<Result>): Result {
   if ("failed" in used) throw new ProtocolError(ProtocolErrorCode.InvalidRequest, used.failed);
   return used.result;
 }

@@ -19,12 +19,12 @@ import {
 import type { Request, Response } from "express";
 import { type Ending, errorMessage } from "../server/ending.ts";
 import type { RunningCall, Serving } from "../server/running-calls.ts";
-import type { Question } from "../server/server-requests.ts";
+import type { ServerRequest } from "../server/server-requests.ts";
 import { acceptedAnswers } from "./accepted.ts";
 import { drained, event } from "./web-response.ts";
 
 /** A request whose headers and envelope agree in every detail, in one of the two protocol generations. */
-export interface OrdinaryRequest {
+export interface DirectRequest {
   readonly message: JSONRPCRequest;
   /** 2026-07-28, or none: the 2025 generation. */
   readonly revision?: string;
@@ -42,7 +42,7 @@ const NAMED_BY: Readonly<Record<string, string>> = {
 };
 
 /** Undefined for whatever the SDK's handler should judge: it would not treat it as one plain request, or may refuse it. */
-export function ordinaryRequest({ method, headers, body }: Request): OrdinaryRequest | undefined {
+export function directRequest({ method, headers, body }: Request): DirectRequest | undefined {
   const accepted = acceptedAnswers(headers.accept);
   if (method !== "POST" || accepted === "neither" || !isJSONRPCRequest(body)) return undefined;
   const request = { message: body, ...(accepted === "json" && { jsonOnly: true as const }) };
@@ -68,7 +68,7 @@ function isModern({ method, params }: JSONRPCRequest, headers: IncomingHttpHeade
   );
 }
 
-export interface ExchangeOptions {
+export interface DirectTransportOptions {
   /** Watches over it. */
   running: Pick<RunningCall, "servedBy" | "doubt">;
   /** Answers a call that is stopped before anything was sent. */
@@ -78,7 +78,7 @@ export interface ExchangeOptions {
   /** Listens for the client to take its request back; returns how to stop. */
   onCancelled(cancel: () => void): () => void;
   /** Opens a question to the client, which answers with a request of its own (2025 generation). */
-  ask(): Promise<Question>;
+  ask(): Promise<ServerRequest>;
   onerror(error: Error): void;
 }
 
@@ -86,11 +86,11 @@ export interface ExchangeOptions {
  * @returns false if the engine refused the message before a handler saw it. Nothing is sent then: the SDK's handler
  * knows how that is said.
  */
-export async function exchange(
-  { message, revision, jsonOnly }: OrdinaryRequest,
+export async function answerDirectly(
+  { message, revision, jsonOnly }: DirectRequest,
   server: Server,
   res: Response,
-  options: ExchangeOptions,
+  options: DirectTransportOptions,
 ): Promise<boolean> {
   const transport = new ResponseTransport(message.id, revision, res, { ...options, jsonOnly });
   server.onerror = options.onerror;
@@ -106,7 +106,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   readonly #id: JSONRPCRequest["id"];
   readonly #revision: string | undefined;
   readonly #res: Response;
-  readonly #options: ExchangeOptions & { jsonOnly: true | undefined };
+  readonly #options: DirectTransportOptions & { jsonOnly: true | undefined };
   readonly #stopListening: () => void;
   // Refusals of the engine come while the message is being delivered; handlers run after that.
   #delivering = false;
@@ -114,13 +114,13 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   #streaming = false;
   #over = false;
   /** What the client is asked, by the engine's ids. */
-  readonly #asked = new Map<unknown, Question>();
+  readonly #asked = new Map<unknown, ServerRequest>();
 
   constructor(
     id: JSONRPCRequest["id"],
     revision: string | undefined,
     res: Response,
-    options: ExchangeOptions & { jsonOnly: true | undefined },
+    options: DirectTransportOptions & { jsonOnly: true | undefined },
   ) {
     super({ classification: revision === undefined ? { era: "legacy" } : { era: "modern", revision } });
     this.#id = id;
@@ -166,12 +166,12 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   async #ask(message: JSONRPCRequest): Promise<void> {
     if (this.#options.jsonOnly)
       throw new Error("This client takes no event stream (Accept), so it cannot be asked during a call.");
-    const question = await this.#options.ask();
-    this.#asked.set(message.id, question);
+    const serverRequest = await this.#options.ask();
+    this.#asked.set(message.id, serverRequest);
     if (this.#over) return this.#dropQuestions();
     await this.#options.running.doubt;
-    await this.#write(event(JSON.stringify({ ...message, id: question.id })));
-    void question.answer.then((answer) => {
+    await this.#write(event(JSON.stringify({ ...message, id: serverRequest.id })));
+    void serverRequest.answer.then((answer) => {
       this.#asked.delete(message.id);
       if (answer !== undefined) this.onmessage?.(asResponse({ ...answer, id: message.id }));
     });
@@ -181,10 +181,10 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
     if (!("method" in message) || message.method !== "notifications/cancelled")
       return await this.#write(event(JSON.stringify(message)));
     // The engine takes back what it asked; what has not been asked yet, the client knows nothing of.
-    const question = this.#asked.get(message.params?.requestId);
-    if (question === undefined) return;
-    void question.drop();
-    const params = { ...message.params, requestId: question.id };
+    const serverRequest = this.#asked.get(message.params?.requestId);
+    if (serverRequest === undefined) return;
+    void serverRequest.drop();
+    const params = { ...message.params, requestId: serverRequest.id };
     await this.#write(event(JSON.stringify({ ...message, params })));
   }
 
@@ -222,7 +222,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   }
 
   #dropQuestions(): void {
-    for (const question of this.#asked.values()) void question.drop();
+    for (const serverRequest of this.#asked.values()) void serverRequest.drop();
   }
 
   #answer(message: JSONRPCMessage): void {

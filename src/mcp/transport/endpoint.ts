@@ -13,10 +13,15 @@ import type { Ending } from "../server/ending.ts";
 import { auditOf, denial } from "../server/invoke.ts";
 import type { RunningCalls } from "../server/running-calls.ts";
 import { createServerFactory, type McpServerOptions } from "../server/server.ts";
-import { isAnswer, type Questions } from "../server/server-requests.ts";
+import { isAnswer, type ServerRequests } from "../server/server-requests.ts";
 import type { SessionIds } from "../server/session-id.ts";
 import { acceptedAnswers, forHandler, withoutStream } from "./accepted.ts";
-import { type ExchangeOptions, exchange, type OrdinaryRequest, ordinaryRequest } from "./direct-transport.ts";
+import {
+  answerDirectly,
+  type DirectRequest,
+  type DirectTransportOptions,
+  directRequest,
+} from "./direct-transport.ts";
 import { messageBody } from "./message-body.ts";
 import { disagreement, paramHeaders } from "./param-headers.ts";
 import { type Challenge, refuseCrowded, refuseStopped } from "./refusals.ts";
@@ -24,7 +29,7 @@ import { WebAnswer } from "./web-response.ts";
 
 export interface McpEndpointOptions extends McpServerOptions, Challenge {
   calls: RunningCalls;
-  questions: Questions;
+  serverRequests: ServerRequests;
   cancellations: Cancellations;
   sessionIds: SessionIds;
   bodies: Omit<BodyBounds, "holder">;
@@ -69,12 +74,12 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
       if (running?.doubt !== undefined) await running.doubt;
       if (running?.ending !== undefined) return refuse(running.ending);
-      const ordinary = ordinaryRequest(req);
-      if (running !== undefined && ordinary !== undefined) {
-        const engine = makeServer(ordinary.revision);
-        const conversation = converse(ordinary, req, caller, options);
+      const direct = directRequest(req);
+      if (running !== undefined && direct !== undefined) {
+        const engine = makeServer(direct.revision);
+        const conversation = converse(direct, req, caller, options);
         const serving = { ...conversation, running, refuse, answeredOtherwise, onerror };
-        if (await exchange(ordinary, engine, res, serving)) return;
+        if (await answerDirectly(direct, engine, res, serving)) return;
       }
       const answer = new WebAnswer(res, { running, ids, refuse, answeredOtherwise });
       const response = await handled(req, await webRequest(req, answer.gone), handler);
@@ -96,10 +101,10 @@ async function takesAnswer(
   { body }: Request,
   res: Response,
   { token }: Caller,
-  { questions }: McpEndpointOptions,
+  { serverRequests }: McpEndpointOptions,
 ): Promise<boolean> {
   if (isAnswer(body)) {
-    if (!(await questions.answer(token.grantId, body))) throw answerToNothing();
+    if (!(await serverRequests.answer(token.grantId, body))) throw answerToNothing();
     res.status(202).end();
     return true;
   }
@@ -116,18 +121,18 @@ async function passOnCancellation(
   const sessionId = req.get(SESSION_ID);
   const requestId = cancelledRequest(req.body);
   if (sessionId !== undefined && requestId !== undefined)
-    await cancellations.tell({ grantId: token.grantId, sessionId, requestId });
+    await cancellations.publish({ grantId: token.grantId, sessionId, requestId });
 }
 
 /** What a client of the 2025 generation can say, and be asked, while its call runs; one of 2026-07-28 hangs up. */
 function converse(
-  { message, revision, jsonOnly }: OrdinaryRequest,
+  { message, revision, jsonOnly }: DirectRequest,
   req: Request,
   caller: Caller,
-  { questions, cancellations, sessionIds }: McpEndpointOptions,
-): Pick<ExchangeOptions, "ask" | "onCancelled"> {
+  { serverRequests, cancellations, sessionIds }: McpEndpointOptions,
+): Pick<DirectTransportOptions, "ask" | "onCancelled"> {
   const { grantId, subject } = caller.token;
-  const ask = () => questions.ask(grantId);
+  const ask = () => serverRequests.ask(grantId);
   const sessionId = revision === undefined ? req.get(SESSION_ID) : undefined;
   if (sessionId === undefined) return { ask, onCancelled: () => () => {} };
   // Who takes no event stream cannot be asked, whatever it said at the handshake.
@@ -213,7 +218,7 @@ function isChallenged(
   const addressed = messages(req.body).flatMap((message) => features.addressedBy(message) ?? []);
   const missing = new Set<string>();
   for (const feature of new Set(addressed)) {
-    const decision = caller.standing.may(feature);
+    const decision = caller.permissionSet.checkFeature(feature);
     if (decision.allowed || decision.because !== "scopes") continue;
     // One line of the audit log for all the calls of a batch.
     const calls = addressed.filter((each) => each === feature).length;

@@ -11,7 +11,7 @@ export interface WebAnswerOptions {
   running: Pick<RunningCall, "servedBy" | "doubt"> | undefined;
   /** The ids of the requests that are to be answered. */
   ids: readonly unknown[];
-  /** See {@link ExchangeOptions}. */
+  /** See {@link DirectTransportOptions}. */
   refuse(ending: Ending): void;
   /** Asked once, before anything is sent: true if it has answered instead. */
   answeredOtherwise(): boolean;

@@ -3,13 +3,13 @@ import { EventEmitter } from "node:events";
 import type { RedisClientType } from "@keyv/redis";
 import type { Logger } from "pino";
 import { UnavailableError } from "../../oauth/errors.ts";
-import { kindOf, type Watch } from "../store.ts";
+import { type ChangeFeed, kindOf } from "../store.ts";
 import { connectClient, destroyClient, withTimeLimit } from "./link.ts";
 import { allCauses, type Refusal } from "./refusal.ts";
-import { keepOpen, type Openable } from "./supervisor.ts";
+import { type Openable, supervise } from "./supervisor.ts";
 
 export interface RedisWatch {
-  watch(kind: string, changed: (key: string) => void): Watch;
+  watch(kind: string, changed: (key: string) => void): ChangeFeed;
   /** To be called when records may be written elsewhere from now on. */
   restart(): void;
   close(): void;
@@ -33,7 +33,7 @@ export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchO
   let current: Openable | undefined;
   let hasWarned = false;
 
-  const keeper = keepOpen({
+  const keeper = supervise({
     async open(lose) {
       const watched = await servers();
       const subscription = await subscribe(watched, { ...options, lose, tell });

@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { type RedisLink, withTimeLimit } from "./link.ts";
 import { type Refusal, StoreRefusesError } from "./refusal.ts";
-import { keepOpen } from "./supervisor.ts";
+import { supervise } from "./supervisor.ts";
 
 export interface RedisConnection<Link extends RedisLink> {
   /** @throws UnavailableError at once without a link, and in any case within the time that a command may take. */
@@ -40,7 +40,7 @@ export function keepConnected<Link extends RedisLink>({
   let current: Current<Link> | undefined;
   /** Why there is no link, while there is none. */
   let lost: unknown;
-  const keeper = keepOpen<Link>({
+  const keeper = supervise<Link>({
     open,
     onOpen(link, lose) {
       current?.link.destroy();

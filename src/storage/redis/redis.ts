@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import { RateLimiterRedis } from "rate-limiter-flexible";
 import { redisBudgets } from "../budgets.ts";
 import { type RateLimits, rateLimits } from "../rate-limits.ts";
-import { isTold, type Records } from "../store.ts";
+import { isPublished, type KeyValueStore } from "../store.ts";
 import { createRedisWatch } from "./change-feed.ts";
 import { keepConnected } from "./connection.ts";
 import { evictionWarning } from "./eviction.ts";
@@ -62,7 +62,7 @@ const MEMBERS_AT_ONCE = 250;
 const NO_SUCH_KEY = -2;
 
 /** Connects in the background and reconnects for ever; until Redis answers, every call throws UnavailableError. */
-export function redisRecords(options: RedisOptions): Records {
+export function redisStore(options: RedisOptions): KeyValueStore {
   const { keyPrefix, commandTimeoutMs, log } = options;
   const redisKeyOf = (key: string) => `${keyPrefix}:${key}`;
   const indexKeyOf = (index: string) => redisKeyOf(`index:${index}`);
@@ -110,7 +110,7 @@ export function redisRecords(options: RedisOptions): Records {
 
   async function evaluate(script: string, key: string, ...args: string[]): Promise<boolean> {
     const keys = [redisKeyOf(key)];
-    const told = [channel, isTold(key) ? key : ""];
+    const told = [channel, isPublished(key) ? key : ""];
     const reply = await run(({ commands }) => commands.eval(script, { keys, arguments: [...args, ...told] }));
     return reply === 1;
   }
@@ -127,7 +127,7 @@ export function redisRecords(options: RedisOptions): Records {
       return left === NO_SUCH_KEY ? undefined : Math.max(0, left / 1000);
     },
     async put(key, record, ttlSeconds) {
-      if (isTold(key)) await evaluate(PUT, key, record, String(ttlSeconds * 1000));
+      if (isPublished(key)) await evaluate(PUT, key, record, String(ttlSeconds * 1000));
       else await run(({ keyv }) => keyv.set(key, record, ttlSeconds * 1000));
     },
     replace: (key, expected, record, ttlSeconds) =>
@@ -148,7 +148,7 @@ export function redisRecords(options: RedisOptions): Records {
         } while (cursor !== "0");
       }
     },
-    delete: (key) => (isTold(key) ? evaluate(DELETE, key) : run(({ keyv }) => keyv.delete(key))),
+    delete: (key) => (isPublished(key) ? evaluate(DELETE, key) : run(({ keyv }) => keyv.delete(key))),
     async deleteAll(keys) {
       if (keys.length === 0) return;
       const all = keys.map(redisKeyOf);

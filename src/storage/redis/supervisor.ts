@@ -8,7 +8,7 @@ export interface Openable {
   destroy(): void;
 }
 
-export interface Keeping<T extends Openable> {
+export interface Supervised<T extends Openable> {
   /** `lose` tells at once what a check would find out. */
   open(lose: (cause: unknown) => void): Promise<T>;
   onOpen(opened: T, lose: (cause: unknown) => void): void;
@@ -16,7 +16,7 @@ export interface Keeping<T extends Openable> {
   onLost(cause: unknown): void;
 }
 
-export interface Keeper {
+export interface Supervisor {
   /** What is open counts as lost, and what is not is tried at once. */
   restart(): void;
   /** Opens nothing any more; what is open is left to whoever was told of it. */
@@ -28,7 +28,7 @@ const FIRST_RETRY_MS = 50;
 const MAX_RETRY_MS = 1_000;
 
 /** Begins in the background. */
-export function keepOpen<T extends Openable>({ open, onOpen, onLost }: Keeping<T>): Keeper {
+export function supervise<T extends Openable>({ open, onOpen, onLost }: Supervised<T>): Supervisor {
   let closed = false;
   /** Aborted with the reason. */
   let loss = new AbortController();

@@ -11,7 +11,7 @@ import {
   type Grant,
   type IssuedTokens,
   mintTokens,
-  turnedAway,
+  refuseAdmission,
   whose,
 } from "../../grants/grant.ts";
 import type { GrantChange, Grants } from "../../grants/grants.ts";
@@ -20,10 +20,10 @@ import { OAuthError } from "../../oauth/errors.ts";
 import { verifierMatches } from "../../oauth/pkce.ts";
 import type { AuthorizationCodeRequest } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
 
-interface Rooms {
+interface Dependencies {
   grants: Grants;
   permissions: Permissions;
   lifetimes: Lifetimes;
@@ -39,7 +39,7 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } |
 export async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  { grants, permissions, lifetimes, audit, now, randomBytes, log }: Surroundings & Rooms,
+  { grants, permissions, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
 ): Promise<TokenResponse> {
   const presented = readToken("code", request.code);
   if (presented === undefined) throw notValid("malformed_code");
@@ -49,8 +49,8 @@ export async function redeemCode(
     const problem = problemWith(grant, client, request, now());
     if (problem !== undefined) return refuse(problem);
     if (grant.code.redeemed) return { result: { replayed: grant } };
-    const notAdmitted = permissions.refusal(askerOf(grant));
-    if (notAdmitted !== undefined) return refuse(turnedAway(notAdmitted, grant));
+    const notAdmitted = permissions.checkAdmission(askerOf(grant));
+    if (notAdmitted !== undefined) return refuse(refuseAdmission(notAdmitted, grant));
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
     const { scopes } = grant;
     const permitted = permissions.permitted(askerOf(grant), scopes);
@@ -96,7 +96,7 @@ async function endReplayed(
   grant: Grant,
   client: AuthenticatedClient,
   grants: Grants,
-  log: Surroundings["log"],
+  log: Runtime["log"],
 ): Promise<never> {
   await grants.end(grant.id, "code_replayed");
   log.warn(

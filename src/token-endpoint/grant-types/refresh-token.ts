@@ -12,8 +12,8 @@ import {
   type Grant,
   type IssuedTokens,
   mintTokens,
+  refuseAdmission,
   rememberReplaced,
-  turnedAway,
   whose,
 } from "../../grants/grant.ts";
 import type { GrantChange, Grants } from "../../grants/grants.ts";
@@ -24,10 +24,10 @@ import type { RefreshTokenRequest } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
 import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
-import type { Surroundings } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
 
-interface Rooms {
+interface Dependencies {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
   permissions: Permissions;
@@ -37,14 +37,14 @@ interface Rooms {
 }
 
 /** What a presented refresh token is to its grant at this moment. */
-export type Standing =
+export type RefreshTokenStatus =
   | { is: "current"; grant: Grant }
   | { is: "replaced"; answer: IssuedTokens; grant: Grant }
   | { is: "reused"; grant: Grant }
   | { is: "refused"; error: OAuthError };
 
 /** All but "current", which is what there is to act on. */
-type Settled = Exclude<Standing, { is: "current" }>;
+type Settled = Exclude<RefreshTokenStatus, { is: "current" }>;
 
 /**
  * @throws OAuthError `invalid_grant`, `invalid_scope`, `invalid_target`; UnavailableError during an outage, in which
@@ -53,7 +53,7 @@ type Settled = Exclude<Standing, { is: "current" }>;
 export async function rotateRefreshToken(
   client: AuthenticatedClient,
   request: RefreshTokenRequest,
-  rooms: Surroundings & Rooms,
+  dependencies: Runtime & Dependencies,
 ): Promise<TokenResponse> {
   if (!client.grant_types.includes("refresh_token"))
     throw new OAuthError(
@@ -65,18 +65,19 @@ export async function rotateRefreshToken(
     );
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = rooms;
-  const standingIn = (grant: Grant | undefined) => standing(grant, presented, client, request, rooms);
+  const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = dependencies;
+  const standingIn = (grant: Grant | undefined) =>
+    refreshTokenStatus(grant, presented, client, request, dependencies);
 
   const before = standingIn(await grants.find(presented.grantId));
-  if (before.is !== "current") return await conclude(before, presented, rooms, "refresh_repeated");
+  if (before.is !== "current") return await conclude(before, presented, dependencies, "refresh_repeated");
   const fresh = await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
-    const asked = requestedScopes(request, rooms.catalogue);
-    const scopes = asked ? rooms.catalogue.narrow(asked, found.grant.scopes) : found.grant.scopes;
+    const asked = requestedScopes(request, dependencies.catalogue);
+    const scopes = asked ? dependencies.catalogue.limitTo(asked, found.grant.scopes) : found.grant.scopes;
     const permitted = permissions.permitted(askerOf(found.grant), scopes);
     const added = addTokens(
       found.grant,
@@ -92,17 +93,17 @@ export async function rotateRefreshToken(
     };
   };
   const after = await grants.update(presented.grantId, rotate, fresh);
-  return await conclude(after, presented, rooms);
+  return await conclude(after, presented, dependencies);
 }
 
 /** Pure; who presents it, and asking for what, is for the caller to know. */
-export function standing(
+export function refreshTokenStatus(
   grant: Grant | undefined,
   presented: PresentedToken,
   client: Pick<AuthenticatedClient, "client_id">,
   request: Pick<RefreshTokenRequest, "resource" | "scope">,
-  { permissions, catalogue, now }: Pick<Surroundings & Rooms, "permissions" | "catalogue" | "now">,
-): Standing {
+  { permissions, catalogue, now }: Pick<Runtime & Dependencies, "permissions" | "catalogue" | "now">,
+): RefreshTokenStatus {
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
   // A stranger learns nothing and changes nothing, whatever it presents.
@@ -135,9 +136,9 @@ export function standing(
       ),
     };
   // The grant stays: what the policy says today may be otherwise tomorrow.
-  const notAdmitted = permissions.refusal(askerOf(grant));
+  const notAdmitted = permissions.checkAdmission(askerOf(grant));
   if (notAdmitted === undefined) return { is: "current", grant };
-  return { is: "refused", error: turnedAway(notAdmitted, grant) };
+  return { is: "refused", error: refuseAdmission(notAdmitted, grant) };
 }
 
 /**
@@ -158,7 +159,7 @@ function requestedScopes(
 async function conclude(
   found: Settled,
   presented: PresentedToken,
-  { grants, audit, now, log }: Surroundings & Rooms,
+  { grants, audit, now, log }: Runtime & Dependencies,
   reason?: string,
 ): Promise<TokenResponse> {
   switch (found.is) {
