@@ -112,7 +112,10 @@ async function moreSessions({
       resource: [resource],
     };
     const issued = await redeemCode(client as AuthenticatedClient, asked, {
-      ...services,
+      ...services.runtime,
+      grants: services.grants,
+      permissions: services.permissions,
+      audit: services.audit,
       lifetimes: config.lifetimes,
     });
     tokens.push(issued.access_token);

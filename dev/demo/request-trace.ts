@@ -3,7 +3,7 @@
  * lines that the server writes in production. Pure, but for what it remembers of clients' names.
  */
 import { styleText } from "node:util";
-import { harmless } from "../../src/cli/admin/words.ts";
+import { harmless } from "../../src/runtime/terminal-text.ts";
 
 /** As pino writes it. */
 type Line = Record<string, unknown> & { level: number; time: number; msg?: string };

@@ -3,7 +3,6 @@
 import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit/audit.ts";
 import type { RememberedConsent } from "../authorization/remembered-consent.ts";
-import type { Config } from "../config/config.ts";
 import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -13,6 +12,7 @@ import { count } from "../http/rate-limit.ts";
 import { ownFormsOnly } from "../http/same-origin.ts";
 import type { Identity, IdentityProvider } from "../identity/identity-provider.ts";
 import { registeredUrls } from "../identity/oidc/registered-urls.ts";
+import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies } from "../login/browser-binding.ts";
 import { endedSince } from "../login/login.ts";
@@ -20,6 +20,7 @@ import type { ConnectionsLogin, Logins } from "../login/transaction.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Brand } from "../pages/brand.ts";
 import { pageErrors } from "../pages/error-handler.ts";
 import type { Pages } from "../pages/shell.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -38,8 +39,15 @@ import {
 import type { OpenSession, Sessions } from "./session.ts";
 import { beginSignIn, finishSignIn } from "./sign-in.ts";
 
+export interface AccountSettings {
+  baseUrl: string;
+  brand: Brand;
+  lifetimes: { transactionSeconds: number };
+  upstream: Pick<IdentityProviderSettings, "issuer">;
+}
+
 export interface AccountDependencies {
-  config: Config;
+  settings: AccountSettings;
   sessions: Sessions;
   connections: ConnectedApplications;
   rememberedConsent: RememberedConsent;
@@ -62,9 +70,9 @@ const REQUESTS_PER_MINUTE = 120;
 
 /** What /auth/callback and /logout do for this room. */
 export function connectionsEntrance(dependencies: Runtime & AccountDependencies): ConnectionsEntrance {
-  const { config, sessions, audit } = dependencies;
-  const { callbackUrl } = registeredUrls(config.baseUrl);
-  const { transactionSeconds } = config.lifetimes;
+  const { settings, sessions, audit } = dependencies;
+  const { callbackUrl } = registeredUrls(settings.baseUrl);
+  const { transactionSeconds } = settings.lifetimes;
 
   /** As the callback of a client: they signed out while this was under way. */
   async function refuseIfEnded(
@@ -79,7 +87,7 @@ export function connectionsEntrance(dependencies: Runtime & AccountDependencies)
     audit({ event: "connections_sign_in", decision: "deny", reason: "ended_meanwhile", subject });
     throw new OAuthError(
       "access_denied",
-      `You were signed out while this sign-in was under way. Open ${config.baseUrl}/connections and sign in again.`,
+      `You were signed out while this sign-in was under way. Open ${settings.baseUrl}/connections and sign in again.`,
       { reason: "ended_meanwhile" },
     );
   }
@@ -91,7 +99,7 @@ export function connectionsEntrance(dependencies: Runtime & AccountDependencies)
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
       audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
-      res.redirect(303, `${config.baseUrl}/connections`);
+      res.redirect(303, `${settings.baseUrl}/connections`);
     },
     leave: (req, res) => sessions.close(req, res),
   };
@@ -111,9 +119,9 @@ function spentButNotStored(cause: unknown): never {
 }
 
 export function connectionsRoutes(dependencies: Runtime & AccountDependencies): Router {
-  const { config, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } =
+  const { settings, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } =
     dependencies;
-  const { baseUrl, upstream, lifetimes } = config;
+  const { baseUrl, upstream, lifetimes } = settings;
   const url = `${baseUrl}/connections`;
   const { callbackUrl } = registeredUrls(baseUrl);
   const router = Router();
@@ -121,7 +129,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
 
   const around = (): PageSurroundings => ({
     url,
-    serverName: config.brand.name,
+    serverName: settings.brand.name,
     identityProviderHost: new URL(upstream.issuer).host,
     catalogue,
     now: now(),

@@ -3,9 +3,16 @@
 import { accessSync, closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Logger } from "pino";
-import type { AuditConfig } from "../config/config.ts";
 import { causes } from "../oauth/errors.ts";
 import { currentRequest } from "../runtime/current-request.ts";
+
+/** Where the audit log goes beside the log. */
+export interface AuditConfig {
+  /** A file's path, `stdout` or `stderr`. */
+  destination?: string;
+  /** Whether it has the arguments of calls. */
+  arguments: boolean;
+}
 
 /** Tokens, codes and secrets have no field here; a tool's arguments only where the operator switched them on. */
 export interface AuditEvent {

@@ -5,7 +5,6 @@ import type { Permissions } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clients } from "../clients/find-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
-import type { Config } from "../config/config.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grants } from "../grants/grants.ts";
 import { type Bodies, formBody } from "../http/body.ts";
@@ -13,11 +12,11 @@ import { refuseOtherMethods } from "../http/methods.ts";
 import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { registeredUrls } from "../identity/oidc/registered-urls.ts";
+import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies, BrowserHash } from "../login/browser-binding.ts";
-import { finishAuthorization } from "../login/callback.ts";
 import { consumeLogin } from "../login/login.ts";
-import { signInLimit } from "../login/login-admission.ts";
+import { type SignInLimits, signInLimit } from "../login/login-admission.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
@@ -33,19 +32,31 @@ import { causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Brand } from "../pages/brand.ts";
 import { authorizationResponse, pageErrors } from "../pages/error-handler.ts";
 import type { Html, Pages } from "../pages/shell.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
+import { finishAuthorization } from "./completion.ts";
 import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
 import { isOwnNavigation, type RememberedConsent } from "./remembered-consent.ts";
 import { stopped } from "./stopped.ts";
-import { redirectTrust } from "./trusted-redirect.ts";
+import { type RedirectTrustSettings, redirectTrust } from "./trusted-redirect.ts";
+
+export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettings {
+  /** Also the issuer. */
+  baseUrl: string;
+  resource: string;
+  brand: Brand;
+  /** When a user is asked, and for how long a "do not ask again" holds. */
+  consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
+  upstream: Pick<IdentityProviderSettings, "issuer" | "clientId">;
+}
 
 export interface AuthorizationDependencies {
-  config: Config;
+  settings: AuthorizationSettings;
   browsers: BrowserCookies;
   connections: ConnectionsEntrance;
   clients: Clients;
@@ -72,7 +83,7 @@ const MAX_CONSENT_BYTES = 98_304;
 
 export function authorizationRoutes(dependencies: Runtime & AuthorizationDependencies): Router {
   const {
-    config,
+    settings,
     clients,
     redirectUris,
     rememberedConsent,
@@ -85,18 +96,18 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     log,
   } = dependencies;
   const { browsers, connections, logins, bodies } = dependencies;
-  const { baseUrl, resource, lifetimes, consent, upstream } = config;
+  const { baseUrl, resource, lifetimes, consent, upstream } = settings;
   const { transactionSeconds } = lifetimes;
   const { callbackUrl } = registeredUrls(baseUrl);
   const rules = {
     clients,
     redirectUris,
-    isTrusted: redirectTrust(config),
+    isTrusted: redirectTrust(settings),
     resource,
     catalogue,
     upstreamClientId: upstream.clientId,
   };
-  const perAddress = signInLimit(config);
+  const perAddress = signInLimit(settings);
   // A page costs nothing, unless a stranger's document has to be fetched for it.
   const fetchesDocument = ({ query, body }: Request) =>
     String(query.client_id ?? body?.client_id).startsWith("https://");
@@ -164,7 +175,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       transaction,
       form: sealConsent(transaction, sealer, baseUrl),
       action: `${baseUrl}/consent`,
-      serverName: config.brand.name,
+      serverName: settings.brand.name,
       identityProviderHost: new URL(upstream.issuer).host,
       scopes: catalogue.pick(transaction.request.scopes),
       canRemember: consent.mode === "remember",

@@ -1,7 +1,12 @@
 /** Where an error may be sent before the user was asked. */
-import type { Config } from "../config/config.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { isThisComputer, type ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+
+/** What the operator said of redirect URIs and of the sites whose documents are taken. */
+export interface RedirectTrustSettings {
+  redirectUriPatterns: readonly unknown[];
+  clientIdMetadata: { domains: { allow: unknown } };
+}
 
 /** Whether a browser may be sent on at once, with nothing shown to the person. */
 export type RedirectTrust = (
@@ -17,7 +22,7 @@ export type RedirectTrust = (
 export function redirectTrust({
   redirectUriPatterns,
   clientIdMetadata,
-}: Pick<Config, "redirectUriPatterns" | "clientIdMetadata">): RedirectTrust {
+}: RedirectTrustSettings): RedirectTrust {
   const documentsAreChosen = clientIdMetadata.domains.allow !== "any";
   return ({ provenance }, redirectUri) =>
     provenance === "configured" ||

@@ -1,7 +1,6 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
 
 import { type Request, type RequestHandler, Router } from "express";
-import type { Registration } from "../config/clients.ts";
 import { type Bodies, jsonBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitPerAddress } from "../http/rate-limit.ts";
@@ -15,9 +14,18 @@ import { matchesHash, type Registrations } from "./register.ts";
 const HOUR = 3_600;
 const REQUESTS_PER_REGISTRATION = 10;
 
+/** Who may register a client (RFC 7591), and how often. */
+export interface RegistrationPolicy {
+  mode: "open" | "token" | "off";
+  /** Initial access tokens; any of them permits. */
+  tokens: readonly string[];
+  perAddressPerHour: number;
+  perHour: number;
+}
+
 interface Dependencies {
   registrations: Registrations;
-  registration: Registration;
+  registration: RegistrationPolicy;
   rateLimits: RateLimits;
   bodies: Bodies;
 }
@@ -68,7 +76,7 @@ export function registrationRoutes({
 }
 
 /** Open to all, to holders of an initial access token (RFC 7591 §3), or to nobody. */
-function requirePermission({ mode, tokens }: Registration): RequestHandler {
+function requirePermission({ mode, tokens }: RegistrationPolicy): RequestHandler {
   const hashes = tokens.map(sha256);
   return (req, _res, next) => {
     if (mode === "off")

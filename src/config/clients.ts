@@ -3,6 +3,7 @@
 import { type ConfiguredClient, parseConfiguredClients } from "../clients/configured-clients.ts";
 import { isClientIdUrl } from "../clients/metadata-documents/client-id-metadata.ts";
 import { type DomainPolicy, parseDomainPattern } from "../clients/metadata-documents/domain-policy.ts";
+import type { RegistrationPolicy } from "../clients/routes.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "../oauth/redirect-uri-pattern.ts";
 import { isPercentEncoded, type Settings } from "./settings.ts";
 
@@ -22,15 +23,6 @@ export interface ClientIdMetadataConfig {
   proxy?: URL;
 }
 
-/** Who may register a client (RFC 7591), and how often. */
-export interface Registration {
-  mode: "open" | "token" | "off";
-  /** Initial access tokens; any of them permits. */
-  tokens: readonly string[];
-  perAddressPerHour: number;
-  perHour: number;
-}
-
 /** When a user is asked, and for how long a "do not ask again" holds. */
 export interface ConsentConfig {
   mode: "always" | "remember" | "never";
@@ -39,7 +31,7 @@ export interface ConsentConfig {
 
 /** What the operator decides about clients. */
 export interface ClientsConfig {
-  registration: Registration;
+  registration: RegistrationPolicy;
   clientIdMetadata: ClientIdMetadataConfig;
   /** Clients that the operator registered. */
   clients: readonly ConfiguredClient[];
@@ -60,7 +52,7 @@ export function clientsConfig(settings: Settings): ClientsConfig {
   return config;
 }
 
-function registration(settings: Settings): Registration {
+function registration(settings: Settings): RegistrationPolicy {
   const mode = settings.oneOf("REGISTRATION", ["open", "token", "off"]);
   const tokens = settings.list(
     "REGISTRATION_TOKENS",

@@ -1,43 +1,18 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
 import ipaddr from "ipaddr.js";
 import type { Membership } from "../access/membership.ts";
+import type { AuditConfig } from "../audit/audit.ts";
 import { RENEWAL_SECONDS } from "../clients/find-client.ts";
+import type { GrantCacheConfig } from "../grants/grant-cache.ts";
+import type { GrantLimits } from "../grants/grants.ts";
+import type { Lifetimes } from "../grants/lifetimes.ts";
+import type { IdentityProviderSettings } from "../identity/settings.ts";
+import type { RunningCallLimits } from "../mcp/server/running-calls.ts";
+import { type Brand, UNNAMED } from "../pages/brand.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
-import { membershipConfig, type UpstreamConfig, upstreamConfig } from "./identity-provider.ts";
+import { membershipConfig, upstreamConfig } from "./identity-provider.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
-
-/** How many live grants a user may have; the oldest end first. */
-export interface GrantLimits {
-  perUser: number;
-  perUserAndClient: number;
-}
-
-/** What each replica keeps of grants that are in use. */
-export interface GrantCacheConfig {
-  /** At most so many; 0 keeps none. */
-  entries: number;
-  /** Asked for anew after this long, in case the word of a change was lost. */
-  seconds: number;
-  /** While the store is out of reach, a grant that was seen this long ago still counts. */
-  outageSeconds: number;
-}
-
-/** How many calls are served at once by one process, and for how long. */
-export interface RunningCallLimits {
-  perGrant: number;
-  perProcess: number;
-  /** 0: as long as the access token is good. */
-  seconds: number;
-}
-
-/** Where the audit log goes beside the log. */
-export interface AuditConfig {
-  /** A file's path, `stdout` or `stderr`. */
-  destination?: string;
-  /** Whether it has the arguments of calls. */
-  arguments: boolean;
-}
 
 /** Who may see how the server is doing. */
 export interface TelemetryConfig {
@@ -45,34 +20,6 @@ export interface TelemetryConfig {
   metricsToken?: string;
   /** The OpenTelemetry collector's URL, without `/v1/traces`. */
   traceEndpoint?: string;
-}
-
-/** How the pages look. */
-export interface Brand {
-  name: string;
-  /** What the server is for, in a sentence or two. */
-  description?: string;
-  /** https, or http on a loopback host. */
-  logoUrl?: string;
-  /** `#rrggbb`. */
-  color?: string;
-}
-
-export interface Lifetimes {
-  accessTokenSeconds: number;
-  /** A grant ends when it was not used for this long … */
-  grantIdleSeconds: number;
-  /** … and in any case after this long. */
-  grantSeconds: number;
-  /** Consent and login must be finished within this time. */
-  transactionSeconds: number;
-  authorizationCodeSeconds: number;
-  /** How long a client may repeat a refresh whose answer it did not receive. */
-  refreshGraceSeconds: number;
-  /** A registration that was not used for this long is forgotten … */
-  clientSeconds: number;
-  /** … and one that never was, after this long. */
-  unusedClientSeconds: number;
 }
 
 /**
@@ -102,7 +49,7 @@ export interface Config extends ClientsConfig {
   port: number;
   /** Connections that one process has open at once. */
   maxConnections: number;
-  upstream: UpstreamConfig;
+  upstream: IdentityProviderSettings;
   /** Who may come in at all. */
   membership: Membership;
   store: StoreConfig;
@@ -128,9 +75,6 @@ export interface Config extends ClientsConfig {
 }
 
 const DAY = 86_400;
-
-/** What a server is called that nobody gave a name. */
-export const UNNAMED = "MCP server";
 
 /**
  * Everything that is wrong with the environment, each line with its remedy. A program that does not catch it ends with that

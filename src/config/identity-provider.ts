@@ -1,37 +1,15 @@
 /** The identity provider: any by discovery, or Auth0 by the names that its users know; and whom of its users we admit. */
 import type { Membership } from "../access/membership.ts";
-import { SECRET_METHODS, type SecretMethod } from "../identity/oidc/client-authentication.ts";
 import {
   parseScopeClaimMap,
   type ScopeClaim,
   type ScopeSources,
   TOKEN_SOURCES,
 } from "../identity/scope-sources.ts";
+import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
 import type { Settings } from "./settings.ts";
 
-export interface UpstreamConfig {
-  /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
-  preset: "auth0" | "oidc";
-  issuer: string;
-  clientId: string;
-  clientSecret: string;
-  audience?: string;
-  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
-  scopes?: readonly string[];
-  /** Who is believed about the scopes that a user has. */
-  scopeSources: ScopeSources;
-  /** Auth0's: sign-in is for members of it. */
-  organization?: string;
-  /** What a provider wants to hear at each sign-in beyond the protocol, such as Google's `access_type`. */
-  authorizationParameters: Readonly<Record<string, string>>;
-  /** Back-Channel Logout §2.4 requires `exp` of a logout token since December 2023; not every provider sends it. */
-  logoutTokenExp: "required" | "optional";
-  /** How the client secret is sent; `auto`: as discovery lists it. */
-  tokenEndpointAuthMethod: "auto" | SecretMethod;
-  timeoutSeconds: number;
-}
-
-export function upstreamConfig(settings: Settings): UpstreamConfig {
+export function upstreamConfig(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
   const shared = {
     ...(scopes !== undefined && { scopes }),
@@ -99,7 +77,7 @@ function authorizationParameters(settings: Settings): Record<string, string> {
 }
 
 type OfPreset = Omit<
-  UpstreamConfig,
+  IdentityProviderSettings,
   | "scopes"
   | "scopeSources"
   | "authorizationParameters"
@@ -184,7 +162,7 @@ function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
 
 const USUAL_ORGANIZATION_CLAIM = "org_id";
 
-export function membershipConfig(settings: Settings, { organization }: UpstreamConfig): Membership {
+export function membershipConfig(settings: Settings, { organization }: IdentityProviderSettings): Membership {
   const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
   const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
   if (organizations.length === 0 && organizationClaim !== USUAL_ORGANIZATION_CLAIM)

@@ -3,11 +3,20 @@
  * replicas tell when a grant changes or ends; what they say counts within milliseconds. Only the look-up is saved:
  * expiry, resource, kind and policy are checked at every request.
  */
-import type { GrantCacheConfig } from "../config/config.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
+
+/** What each replica keeps of grants that are in use. */
+export interface GrantCacheConfig {
+  /** At most so many; 0 keeps none. */
+  entries: number;
+  /** Asked for anew after this long, in case the word of a change was lost. */
+  seconds: number;
+  /** While the store is out of reach, a grant that was seen this long ago still counts. */
+  outageSeconds: number;
+}
 
 /** What a request needs of a grant; the provider's tokens stay in the store. */
 export type CachedGrant = Omit<Grant, "upstream" | "replaced" | "familyKey">;

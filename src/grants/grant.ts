@@ -5,13 +5,13 @@
 import { z } from "zod";
 import type { NotAdmitted } from "../access/permissions.ts";
 import type { Asker } from "../access/policy.ts";
-import type { Lifetimes } from "../config/config.ts";
 import { UpstreamTokens } from "../identity/identity-provider.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { intersect, missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Lifetimes } from "./lifetimes.ts";
 import { hashToken, mintRefreshToken, mintToken, SECRET_BYTES, TokenHash } from "./opaque-token.ts";
 
 /** What the token endpoint answered, kept for the grace in which the same question gets the same answer. */

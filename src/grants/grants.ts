@@ -3,7 +3,6 @@
  * not, and deleting the record ends everything at once. Whose they are: grant-index.ts.
  */
 import type { Audit } from "../audit/audit.ts";
-import type { GrantLimits, Lifetimes } from "../config/config.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
@@ -14,8 +13,15 @@ import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 import { clientIndex, createGrantIndex, sessionIndex, subjectIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
+import type { Lifetimes } from "./lifetimes.ts";
 import { hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
+
+/** How many live grants a user may have; the oldest end first. */
+export interface GrantLimits {
+  perUser: number;
+  perUserAndClient: number;
+}
 
 /** What the user approved, ready to become a grant. */
 export interface ApprovedRequest {

@@ -1,11 +1,12 @@
 /** Which scopes a sign-in asks the provider for, and which of our tools it therefore leaves out. Pure. */
-import type { UpstreamConfig } from "../config/identity-provider.ts";
+
 import { union } from "../oauth/scope.ts";
+import type { IdentityProviderSettings } from "./settings.ts";
 
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
 
-type Asker = Pick<UpstreamConfig, "preset" | "scopes" | "scopeSources">;
+type Asker = Pick<IdentityProviderSettings, "preset" | "scopes" | "scopeSources">;
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** An unknown scope may fail the whole request (Google), so only what discovery lists is asked for unbidden. */

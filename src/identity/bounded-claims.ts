@@ -1,10 +1,10 @@
 /** The identity provider, of which no more is taken than can be kept with every session (kept-claims.ts). */
 
 import { shapeProblem } from "../access/claims.ts";
-import type { UpstreamConfig } from "../config/identity-provider.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { IdentityProvider } from "./identity-provider.ts";
 import { keptClaims } from "./kept-claims.ts";
+import type { IdentityProviderSettings } from "./settings.ts";
 
 /** What of these claims is kept. */
 export type KeepClaims = (
@@ -17,7 +17,7 @@ const MAX_NAMES_LOGGED = 10;
 /** Names or dotted paths of the claims that policy, membership and scopes ask for now. */
 export function decidingClaims(
   permissions: { claimsAsked(): readonly string[] },
-  { scopeSources }: Pick<UpstreamConfig, "scopeSources">,
+  { scopeSources }: Pick<IdentityProviderSettings, "scopeSources">,
 ): string[] {
   const ofScopes = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
   return [...permissions.claimsAsked(), ...ofScopes];

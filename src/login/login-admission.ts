@@ -2,12 +2,17 @@
  * How many sign-ins one address may begin, and how many may be under way altogether. Whoever sends a browser to the
  * provider is counted, whether or not somebody was asked before: a login is a record that strangers have us write.
  */
-import type { Config } from "../config/config.ts";
 import { countAddress, spend } from "../http/rate-limit.ts";
 import { costOf } from "../storage/budgets.ts";
 import type { RateLimit } from "../storage/rate-limits.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import type { AwaitingLogin } from "./transaction.ts";
+
+export interface SignInLimits {
+  /** How many sign-ins one address may start in an hour. */
+  signInsPerAddressPerHour: number;
+  lifetimes: { transactionSeconds: number };
+}
 
 /** A fifth of what may be under way altogether is what an address may begin in an hour: see budgets.ts. */
 const ADDRESSES = 5;
@@ -17,22 +22,22 @@ export type LoginAdmission = (login: AwaitingLogin, from: string) => Promise<voi
 
 export function signInLimit({
   signInsPerAddressPerHour,
-}: Pick<Config, "signInsPerAddressPerHour">): RateLimit {
+}: Pick<SignInLimits, "signInsPerAddressPerHour">): RateLimit {
   return { name: "sign_ins", points: signInsPerAddressPerHour, seconds: 3_600 };
 }
 
 export function loginAdmission(
-  config: Pick<Config, "signInsPerAddressPerHour" | "lifetimes">,
+  limits: SignInLimits,
   { rateLimits, budgets }: Pick<KeyValueStore, "rateLimits" | "budgets">,
 ): LoginAdmission {
-  const perAddress = config.signInsPerAddressPerHour;
+  const perAddress = limits.signInsPerAddressPerHour;
   const budget = {
     name: "sign_ins_under_way",
     points: perAddress * ADDRESSES,
-    seconds: config.lifetimes.transactionSeconds,
+    seconds: limits.lifetimes.transactionSeconds,
   };
   return async (login, address) => {
-    await countAddress(rateLimits, signInLimit(config), address);
+    await countAddress(rateLimits, signInLimit(limits), address);
     await spend(budgets, budget, { address, perAddress, cost: Math.min(costOf(login), perAddress) });
   };
 }

@@ -2,8 +2,9 @@
  * How each MCP client is told about this server: the one place that knows. The page for people, the answer to curl, the
  * demo and the README's table are made of it.
  */
-import { UNNAMED } from "../config/config.ts";
+
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
+import { UNNAMED } from "./brand.ts";
 
 /** What a client has to be told. */
 export interface ConnectableServer {

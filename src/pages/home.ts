@@ -1,11 +1,11 @@
 /** GET /: what this server is, what it can do, and how to connect to it. For people; programs and curl get the gist. */
 import { type RequestHandler, Router } from "express";
 import { html } from "hono/html";
-import type { Brand } from "../config/config.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import type { FeatureTable } from "../mcp/authoring/features.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { Brand } from "./brand.ts";
 import { type ConnectGuide, connectGuides } from "./connect.ts";
 import { COPY_SCRIPT, connectSection, snippet } from "./connect-section.ts";
 import { connectText } from "./connect-text.ts";

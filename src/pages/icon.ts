@@ -1,8 +1,8 @@
 /** The icon of browser tabs: the first letter of the server's name on the brand's colour. Nothing is read from a disk. */
 import { Router } from "express";
 import { html } from "hono/html";
-import type { Brand } from "../config/config.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
+import type { Brand } from "./brand.ts";
 import { DEFAULT_COLOR, inkOn } from "./style.ts";
 
 const SECONDS_KEPT = 86_400;

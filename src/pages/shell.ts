@@ -3,11 +3,18 @@ import { createHash } from "node:crypto";
 import type { RequestHandler, Response } from "express";
 import helmet from "helmet";
 import { html, raw } from "hono/html";
-import type { Config } from "../config/config.ts";
+import type { Brand } from "./brand.ts";
 import { initialOf } from "./icon.ts";
 import { styleOf } from "./style.ts";
 
 export type Html = ReturnType<typeof html>;
+
+export interface PagesSettings {
+  brand: Brand;
+  baseUrl: string;
+  /** Whether there is a page for people at `/`. */
+  homePage: boolean;
+}
 
 export interface Pages {
   /** The page about the server itself; undefined where it is switched off. */
@@ -22,11 +29,7 @@ export interface Pages {
   renderHome(body: Html, script: string): Promise<string>;
 }
 
-export function createPages({
-  brand,
-  baseUrl,
-  homePage,
-}: Pick<Config, "brand" | "baseUrl" | "homePage">): Pages {
+export function createPages({ brand, baseUrl, homePage }: PagesSettings): Pages {
   const style = styleOf(brand);
   const { name } = brand;
   const icon = brand.logoUrl ?? `${baseUrl}/icon.svg`;

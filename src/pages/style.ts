@@ -1,5 +1,5 @@
 /** How every page looks: one style for all, light and dark, from a small phone up. No image, no font, no request. */
-import type { Brand } from "../config/config.ts";
+import type { Brand } from "./brand.ts";
 
 /** The configured colour replaces the accent; what stands on it is black or white, whichever is easier to read. */
 export function styleOf({ color }: Brand): string {

@@ -1,7 +1,7 @@
 /** buildApp: mounts every URL on the rooms behind it. */
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
-import { connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
-import { authorizationRoutes } from "../authorization/routes.ts";
+import { type AccountDependencies, connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
+import { type AuthorizationDependencies, authorizationRoutes } from "../authorization/routes.ts";
 import { ASSERTION_ALGORITHMS } from "../clients/client-assertion.ts";
 import { registrationRoutes } from "../clients/routes.ts";
 import { withoutBasePath } from "../http/base-path.ts";
@@ -24,10 +24,11 @@ import { iconRoutes } from "../pages/icon.ts";
 import { type Findings, upstreamAccessToken, verifyAccessToken } from "../resource/access-token.ts";
 import { bearerAuthentication } from "../resource/bearer-authentication.ts";
 import { packageManifest } from "../runtime/package.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
 import { traceRequests } from "../telemetry/spans.ts";
-import { tokenRoutes } from "../token-endpoint/routes.ts";
+import { type TokenEndpointDependencies, tokenRoutes } from "../token-endpoint/routes.ts";
 import { type AppOptions, buildServices, type Services } from "./services.ts";
 
 export type { AppOptions } from "./services.ts";
@@ -44,7 +45,8 @@ export function buildApp(options: AppOptions): Express {
 /** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
 export function mount(services: Services, authentication: RequestHandler): Express {
   const { config, shutdown, metrics, records, features, catalogue, conversation } = services;
-  const { bodies, pages, audit, log } = services;
+  const { bodies, pages, audit, sealer } = services;
+  const { log, now } = services.runtime;
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -85,14 +87,14 @@ export function mount(services: Services, authentication: RequestHandler): Expre
     }),
   );
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
-  app.use(doctorView(services), iconRoutes(brand));
+  app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
     const identityProviderHost = new URL(config.upstream.issuer).host;
     app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));
   }
   app.use(
-    authorizationRoutes({ ...services, connections: connectionsEntrance(services) }),
-    connectionsRoutes(services),
+    authorizationRoutes(authorizationDependencies(services)),
+    connectionsRoutes(accountDependencies(services)),
   );
   app.use(openToAllOrigins);
   app.use(
@@ -108,12 +110,14 @@ export function mount(services: Services, authentication: RequestHandler): Expre
   );
   app.use(
     registrationRoutes({
-      ...services,
+      ...services.runtime,
+      registrations: services.registrations,
       registration: config.registration,
       rateLimits: records.rateLimits,
+      bodies,
     }),
   );
-  app.use(tokenRoutes(services));
+  app.use(tokenRoutes(tokenEndpointDependencies(services)));
   app.use(() => {
     const page = `There is nothing here. The MCP endpoint is ${resource}.`;
     throw new OAuthError("invalid_request", page, { reason: "unknown_path", status: 404 });
@@ -127,15 +131,81 @@ export function mount(services: Services, authentication: RequestHandler): Expre
   return app;
 }
 
+function authorizationDependencies(services: Services): Runtime & AuthorizationDependencies {
+  return {
+    ...services.runtime,
+    settings: services.config,
+    browsers: services.browsers,
+    connections: connectionsEntrance(accountDependencies(services)),
+    clients: services.clients,
+    redirectUris: services.redirectUris,
+    rememberedConsent: services.rememberedConsent,
+    grants: services.grants,
+    endings: services.endings,
+    logins: services.logins,
+    records: services.records,
+    identityProvider: services.identityProvider,
+    sealer: services.sealer,
+    catalogue: services.catalogue,
+    permissions: services.permissions,
+    pages: services.pages,
+    bodies: services.bodies,
+    audit: services.audit,
+  };
+}
+
+function accountDependencies(services: Services): Runtime & AccountDependencies {
+  return {
+    ...services.runtime,
+    settings: services.config,
+    sessions: services.sessions,
+    connections: services.connections,
+    rememberedConsent: services.rememberedConsent,
+    browsers: services.browsers,
+    logins: services.logins,
+    grants: services.grants,
+    endings: services.endings,
+    identityProvider: services.identityProvider,
+    catalogue: services.catalogue,
+    records: services.records,
+    shutdown: services.shutdown,
+    pages: services.pages,
+    bodies: services.bodies,
+    audit: services.audit,
+  };
+}
+
+function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointDependencies {
+  return {
+    ...services.runtime,
+    settings: services.config,
+    clients: services.clients,
+    verifyAssertion: services.verifyAssertion,
+    grants: services.grants,
+    endings: services.endings,
+    lastUse: services.lastUse,
+    upstreamRefresh: services.upstreamRefresh,
+    identityProvider: services.identityProvider,
+    records: services.records,
+    permissions: services.permissions,
+    catalogue: services.catalogue,
+    sessions: services.sessions,
+    bodies: services.bodies,
+    audit: services.audit,
+  };
+}
+
 /** Whoever has an access token. */
 export function authenticate(services: Services): RequestHandler {
   const { config, catalogue, audit } = services;
   const { resource } = config;
+  const { grants, grantCache, permissions, upstreamRefresh, runtime } = services;
+  const { now } = runtime;
   const findings: Findings = new WeakMap();
-  const verifying = { ...services, grants: services.grantCache, resource, findings };
+  const verifying = { grants: grantCache, permissions, catalogue, resource, findings, now };
   return bearerAuthentication({
     verify: (token) => verifyAccessToken(token, verifying),
-    upstreamAccessToken: (token) => upstreamAccessToken(token, services),
+    upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
     resource,
     scopes: catalogue.defaultScopes,
     audit,

@@ -223,7 +223,7 @@ export function buildServices(options: AppOptions) {
     timeoutSeconds,
   });
   return {
-    ...runtime,
+    runtime,
     config,
     shutdown,
     metrics,

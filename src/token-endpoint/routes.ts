@@ -8,10 +8,10 @@ import {
   type ClientAuthentication,
 } from "../clients/authenticate-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
-import type { Config } from "../config/config.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grants } from "../grants/grants.ts";
 import type { LastUse } from "../grants/last-use.ts";
+import type { Lifetimes } from "../grants/lifetimes.ts";
 import { readToken } from "../grants/opaque-token.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { type Bodies, formBody } from "../http/body.ts";
@@ -38,8 +38,15 @@ import { belongsToLiveGrant } from "./presented-grant.ts";
 import { revokeToken } from "./revoke.ts";
 import type { TokenResponse } from "./token-response.ts";
 
+export interface TokenEndpointSettings {
+  /** Also the issuer. */
+  baseUrl: string;
+  lifetimes: Lifetimes;
+  tokenRequestsPerMinute: { perAddress: number; perClient: number };
+}
+
 export interface TokenEndpointDependencies extends ClientAuthentication {
-  config: Config;
+  settings: TokenEndpointSettings;
   grants: Grants;
   endings: Endings;
   lastUse: LastUse;
@@ -55,10 +62,10 @@ export interface TokenEndpointDependencies extends ClientAuthentication {
 }
 
 export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): Router {
-  const { clients, config, records, lastUse, bodies, audit, log } = dependencies;
-  const { lifetimes } = config;
+  const { clients, settings, records, lastUse, bodies, audit, log } = dependencies;
+  const { lifetimes } = settings;
   const router = Router();
-  const { perAddress, perClient } = config.tokenRequestsPerMinute;
+  const { perAddress, perClient } = settings.tokenRequestsPerMinute;
   const limitAddress = limitPerAddress(records.rateLimits, {
     name: "token_requests_of_address",
     points: perAddress,
@@ -151,7 +158,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     res.set("Cache-Control", "no-store");
     const client = await authenticated(req, res, unknownToUs);
     const { token } = parse(IntrospectionRequest, req.body);
-    res.json(await introspectToken(client, token, { ...dependencies, issuer: config.baseUrl }));
+    res.json(await introspectToken(client, token, { ...dependencies, issuer: settings.baseUrl }));
   });
 
   router.post("/auth/backchannel-logout", limitLogouts, ...readForm, async (req, res) => {

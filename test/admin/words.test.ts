@@ -1,7 +1,8 @@
 /** What the command line prints: tables that fit, times that people read, names that do nothing to a terminal. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { ago, harmless, jsonLine, moment, parseSince, table } from "../../src/cli/admin/words.ts";
+import { ago, jsonLine, moment, parseSince, table } from "../../src/cli/admin/words.ts";
+import { harmless } from "../../src/runtime/terminal-text.ts";
 import { DANGEROUS } from "./support.ts";
 
 const EVIL = "a\u001b[31mb\u0007c\u009bd\u202ee\u2028f\r\ng\u{e0041}";

@@ -43,14 +43,17 @@ describe("doctor token", { skip: redis.skip }, () => {
   /** At the server's time, by its own settings, as `explainTokenHere` asks. */
   async function explain(token: string, policy?: string) {
     const now = () => Math.floor(Date.now() / 1000) + testServer.clock.ahead;
-    const dependencies = silentServices(testServer.config, FEATURES, testServer.records, {
+    const services = silentServices(testServer.config, FEATURES, testServer.records, {
       now,
       ...(policy !== undefined && {
         policy: createPolicy(parsePolicy(policy, "policy.yaml", knownNames(FEATURES))),
       }),
     });
     return seen(
-      await explainToken(readPresented(token, testServer.config.upstream.issuer, now()), dependencies),
+      await explainToken(readPresented(token, testServer.config.upstream.issuer, now()), {
+        ...services,
+        now,
+      }),
     );
   }
 
@@ -112,7 +115,10 @@ describe("doctor token", { skip: redis.skip }, () => {
     const { tokens } = await signIn();
     const moved = { ...testServer.config, resource: "https://elsewhere.example.com/mcp" };
     const dependencies = silentServices(moved, FEATURES, testServer.records);
-    const about = (token: string) => explainToken(readPresented(token, "", 0), dependencies).then(seen);
+    const about = (token: string) =>
+      explainToken(readPresented(token, "", 0), { ...dependencies, now: dependencies.runtime.now }).then(
+        seen,
+      );
     assert.match(
       (await about(tokens.access_token)).line("token.resource"),
       /^✗ .*it is for http:\/\/localhost.*BASE_URL/,
@@ -167,7 +173,12 @@ describe("doctor token", { skip: redis.skip }, () => {
       FEATURES,
       testServer.records,
     );
-    const { line } = seen(await explainToken(readPresented(tokens.access_token, "", 0), dependencies));
+    const { line } = seen(
+      await explainToken(readPresented(tokens.access_token, "", 0), {
+        ...dependencies,
+        now: dependencies.runtime.now,
+      }),
+    );
     assert.match(line("token.grant"), /^✗ Refused \(record_not_decryptable\).*NEW,OLD/);
   });
 

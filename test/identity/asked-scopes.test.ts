@@ -1,13 +1,13 @@
 /** What a sign-in asks a provider for, by what discovery lists and what OIDC_SCOPES names. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { UpstreamConfig } from "../../src/config/identity-provider.ts";
 import { scopesToAsk, unaskedScopes } from "../../src/identity/asked-scopes.ts";
+import type { IdentityProviderSettings } from "../../src/identity/settings.ts";
 
 type Asker = Parameters<typeof scopesToAsk>[0];
 const TOOLS = ["weather:read"];
 const LISTED = { scopes_supported: ["openid", "email"] };
-const tokens: UpstreamConfig["scopeSources"] = { kind: "provider", tokens: ["response"] };
+const tokens: IdentityProviderSettings["scopeSources"] = { kind: "provider", tokens: ["response"] };
 const oidc: Asker = { preset: "oidc", scopeSources: tokens };
 
 const cases: Array<[who: string, asker: Asker, metadata: object, asked: string, unasked: string[]]> = [

@@ -15,8 +15,8 @@ import {
 } from "../../dev/identity-provider/identity-provider.ts";
 import { createProviderStorage } from "../../dev/identity-provider/storage.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import type { UpstreamConfig } from "../../src/config/identity-provider.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import type { IdentityProviderSettings } from "../../src/identity/settings.ts";
 import { Browser, signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -45,7 +45,7 @@ interface House {
   providerProfile?: ProviderProfile;
   user?: Partial<DemoUser>;
   environment?: Record<string, string>;
-  adjust?: Partial<UpstreamConfig>;
+  adjust?: Partial<IdentityProviderSettings>;
 }
 
 /** A provider whose userinfo can be broken, and a client of it. */

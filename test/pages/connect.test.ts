@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { DEMO_SERVER } from "../../dev/demo/server.ts";
-import { UNNAMED } from "../../src/config/config.ts";
+import { UNNAMED } from "../../src/pages/brand.ts";
 import { type ConnectGuide, connectGuides, nicknameOf, type Snippet } from "../../src/pages/connect.ts";
 import { oneLine } from "../../src/pages/connect-text.ts";
 

@@ -1,6 +1,6 @@
 /** Where the command line speaks: answers on standard output, everything else on standard error. */
 import { createInterface } from "node:readline/promises";
-import { harmless } from "./words.ts";
+import { harmless } from "../../runtime/terminal-text.ts";
 
 export interface Terminal {
   /** The answer, for people and for programs. */

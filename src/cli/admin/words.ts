@@ -1,26 +1,12 @@
 /** What people read in a terminal: tables, times, and text of strangers made harmless. Pure. */
-
-/**
- * Names come from clients and users: what moves the cursor, colours, hides or reorders text in a terminal is shown as its
- * code instead.
- */
-export function harmless(text: string): string {
-  return text.replace(
-    UNPRINTABLE,
-    (providerProfile) => `\\u{${providerProfile.codePointAt(0)?.toString(16)}}`,
-  );
-}
+import { harmless, UNPRINTABLE } from "../../runtime/terminal-text.ts";
 
 /** One line of JSON. Unlike JSON.stringify it also escapes C1 controls and what reorders text: people look at it too. */
 export function jsonLine(value: unknown): string {
-  return JSON.stringify(value).replace(UNPRINTABLE, (providerProfile) =>
-    [...providerProfile.split("")]
-      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
-      .join(""),
+  return JSON.stringify(value).replace(UNPRINTABLE, (character) =>
+    [...character.split("")].map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""),
   );
 }
-
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 export interface Column {
   title: string;

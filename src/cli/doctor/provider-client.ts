@@ -4,21 +4,17 @@
  * answer say anything of the secret: some providers look at the code first, and some do not look at the secret of a client
  * that was registered without one.
  */
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
+
 import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
-import {
-  SECRET_METHODS,
-  type SecretMethod,
-  secretAs,
-  secretMethods,
-} from "../../identity/oidc/client-authentication.ts";
+import { secretAs, secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
+import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
 
 export interface ClientOptions {
-  upstream: UpstreamConfig;
+  upstream: IdentityProviderSettings;
   callbackUrl: string;
   timeoutMs: number;
   randomBytes(size: number): Buffer;
@@ -125,7 +121,7 @@ export function refusalKind(status: number, code: string): "client" | "grant_typ
 }
 
 interface Way {
-  preset: UpstreamConfig["preset"];
+  preset: IdentityProviderSettings["preset"];
   method: SecretMethod;
   grantType: GrantType;
 }
@@ -176,7 +172,7 @@ export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantTyp
   );
 }
 
-const copyAnew = (preset: UpstreamConfig["preset"]): string =>
+const copyAnew = (preset: IdentityProviderSettings["preset"]): string =>
   preset === "auth0"
     ? "Copy Client ID and Client Secret from Auth0: Applications → your Regular Web Application → Settings, into AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET."
     : "Copy both anew from the application at the provider into OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (the secret itself, not its id; it may have expired).";
@@ -206,7 +202,7 @@ export async function checkRefresh(
 export function judgeRefresh(
   answered: Refusal,
   asksForOfflineAccess: boolean,
-  preset: UpstreamConfig["preset"],
+  preset: IdentityProviderSettings["preset"],
 ): Finding[] {
   const check = "provider.refresh";
   if (answered.kind === "grant_type")

@@ -1,8 +1,9 @@
 /** The provider's discovery document: can it be read, does the server take it, and does it offer what is needed? */
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
+
 import { unaskedScopes } from "../../identity/asked-scopes.ts";
 import { discover } from "../../identity/oidc/discovery.ts";
 import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
@@ -20,7 +21,10 @@ export interface Discovery {
 }
 
 /** The server's own discovery decides; what is asked beside it is for the words. */
-export async function checkDiscovery(upstream: UpstreamConfig, timeoutMs: number): Promise<Discovery> {
+export async function checkDiscovery(
+  upstream: IdentityProviderSettings,
+  timeoutMs: number,
+): Promise<Discovery> {
   const { issuer, preset } = upstream;
   const setting = preset === "auth0" ? "AUTH0_DOMAIN" : "OIDC_ISSUER";
   const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
@@ -50,7 +54,7 @@ export async function checkDiscovery(upstream: UpstreamConfig, timeoutMs: number
 async function noDocument(
   url: string,
   answer: Answer,
-  { issuer, preset }: UpstreamConfig,
+  { issuer, preset }: IdentityProviderSettings,
   timeoutMs: number,
 ): Promise<Finding> {
   const what =
@@ -82,7 +86,7 @@ async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<str
 }
 
 /** Where the issuers of well-known products are. */
-function issuerHint(issuer: string, preset: UpstreamConfig["preset"]): string {
+function issuerHint(issuer: string, preset: IdentityProviderSettings["preset"]): string {
   const { hostname, pathname } = new URL(issuer);
   if (preset === "auth0")
     return "Set AUTH0_DOMAIN to the Domain that the application's Settings show, such as tenant.eu.auth0.com.";
@@ -99,7 +103,7 @@ const ENTRA_ISSUER =
 
 /** What the server refuses is a failure; one that it takes is better written byte for byte as the provider does. */
 export function checkIssuer(
-  { issuer, preset }: Pick<UpstreamConfig, "issuer" | "preset">,
+  { issuer, preset }: Pick<IdentityProviderSettings, "issuer" | "preset">,
   theirs: string,
 ): Finding {
   const check = "provider.issuer";
@@ -139,7 +143,7 @@ export function checkCapabilities(metadata: ProviderMetadata): Finding[] {
 
 /** Scopes that nobody is asked for, so that nobody is given them: decided as a sign-in does. */
 export function checkScopes(
-  upstream: UpstreamConfig,
+  upstream: IdentityProviderSettings,
   metadata: ProviderMetadata,
   toolScopes: readonly string[],
 ): Finding[] {

@@ -1,9 +1,9 @@
 /** Everything about the identity provider that can be found out without a user. */
 import { pino } from "pino";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { scopesToAsk } from "../../identity/asked-scopes.ts";
 import { secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
 import { type Finding, failure, warning } from "./finding.ts";
 import { within } from "./limit.ts";
@@ -18,7 +18,7 @@ import { checkKeys } from "./provider-keys.ts";
 import { askForSignIn, clientId, judgeSignIn, type Outcome, type SignInOptions } from "./provider-sign-in.ts";
 
 export interface ProviderOptions {
-  upstream: UpstreamConfig;
+  upstream: IdentityProviderSettings;
   /** Undefined where BASE_URL is wrong: then there is none to ask about. */
   callbackUrl: string | undefined;
   toolScopes: readonly string[];
@@ -113,7 +113,7 @@ function clientFinding(
 /** Told only where asking said nothing: a provider may take what it does not list. */
 function unlistedMethod(
   { verdict }: Judged,
-  upstream: UpstreamConfig,
+  upstream: IdentityProviderSettings,
   metadata: ProviderMetadata,
 ): Finding[] {
   const listed = metadata.token_endpoint_auth_methods_supported;
@@ -132,7 +132,7 @@ function unlistedMethod(
 }
 
 /** By the settings for any provider, nobody is told that Auth0 needs one. */
-function withoutAudience({ preset, issuer, audience }: UpstreamConfig): Finding[] {
+function withoutAudience({ preset, issuer, audience }: IdentityProviderSettings): Finding[] {
   if (preset === "auth0" || audience !== undefined || !new URL(issuer).hostname.endsWith(".auth0.com"))
     return [];
   return [

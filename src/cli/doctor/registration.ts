@@ -1,6 +1,7 @@
 /** What has to be entered at the identity provider, and where one finds it there. */
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
+
 import { registeredUrls } from "../../identity/oidc/registered-urls.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 
 export interface Registration {
   callbackUrl: string;
@@ -11,7 +12,7 @@ export interface Registration {
 
 export function registration(
   baseUrl: string,
-  upstream: UpstreamConfig | undefined,
+  upstream: IdentityProviderSettings | undefined,
   scopes: readonly string[],
 ): Registration {
   return {
@@ -20,7 +21,7 @@ export function registration(
   };
 }
 
-function auth0({ audience, issuer }: UpstreamConfig, scopes: readonly string[]): string[] {
+function auth0({ audience, issuer }: IdentityProviderSettings, scopes: readonly string[]): string[] {
   return [
     `Applications → APIs → Create API, Identifier ${audience ?? ""}, RS256; under Permissions: ${scopes.join(", ") || "nothing"}; under Settings: Allow Offline Access.`,
     `Applications → Create Application → Regular Web Application (not a Single Page Application: it can keep no secret). Its Domain is ${new URL(issuer).hostname}.`,
@@ -29,7 +30,7 @@ function auth0({ audience, issuer }: UpstreamConfig, scopes: readonly string[]):
   ];
 }
 
-function general(upstream: UpstreamConfig | undefined, scopes: readonly string[]): string[] {
+function general(upstream: IdentityProviderSettings | undefined, scopes: readonly string[]): string[] {
   const sources = upstream?.scopeSources;
   const isElsewhere = sources?.kind === "consent" || sources?.claim !== undefined;
   const asksForScopes = !isElsewhere && scopes.length > 0;

@@ -1,8 +1,9 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
 import { type Config, ConfigError, loadConfig, secretKeys } from "../../config/config.ts";
-import { type UpstreamConfig, upstreamConfig } from "../../config/identity-provider.ts";
+import { upstreamConfig } from "../../config/identity-provider.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../../config/settings.ts";
 import { type StoreConfig, storeConfig } from "../../config/store.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
 /** As much of the configuration as is right: what is wrong in one part must not keep the others from being checked. */
@@ -10,7 +11,7 @@ export interface Parts {
   /** Only if everything is right. */
   config?: Config;
   baseUrl?: string;
-  upstream?: UpstreamConfig;
+  upstream?: IdentityProviderSettings;
   store?: StoreConfig;
   secretKeys: readonly string[];
   /** Each with its remedy. */
@@ -135,10 +136,10 @@ function nearest(name: string, known: readonly string[]): string | undefined {
 /** Levenshtein's. */
 function editDistance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (const [i, providerProfile] of [...one].entries()) {
+  for (const [i, character] of [...one].entries()) {
     const next = [i + 1];
     for (let j = 0; j < other.length; j++) {
-      const replaced = (row[j] ?? 0) + (providerProfile === other[j] ? 0 : 1);
+      const replaced = (row[j] ?? 0) + (character === other[j] ? 0 : 1);
       next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
     }
     row = next;

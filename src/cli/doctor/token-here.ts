@@ -31,7 +31,8 @@ export async function explainTokenHere(
   const records = readOnly(redisStore({ ...config.store, log: pino({ level: "silent" }) }));
   try {
     await untilReady(records);
-    return await explainToken(presented, silentServices(config, features, records));
+    const services = silentServices(config, features, records);
+    return await explainToken(presented, { ...services, now: services.runtime.now });
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     return [

@@ -17,8 +17,9 @@ import { ago, fromNow } from "./time-in-words.ts";
 
 type LookUp = Pick<
   Services,
-  "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config" | "now"
->;
+  "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config"
+> &
+  Pick<Services["runtime"], "now">;
 
 /** What is known of a token before any look-up. */
 export interface ReadToken {

@@ -3,18 +3,10 @@
  * lists it, or as the operator says.
  */
 import type { ClientAuth, CustomFetch } from "openid-client";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
+import type { IdentityProviderSettings, SecretMethod } from "../settings.ts";
 import { SPEAKS_OF_THE_USER } from "./answers.ts";
 
-/** `client_secret_basic_plain` is Basic for a provider that does not percent-decode it, as RFC 6749 §2.3.1 would have it. */
-export const SECRET_METHODS = [
-  "client_secret_post",
-  "client_secret_basic",
-  "client_secret_basic_plain",
-] as const;
-export type SecretMethod = (typeof SECRET_METHODS)[number];
-
-type Chooser = Pick<UpstreamConfig, "preset" | "tokenEndpointAuthMethod">;
+type Chooser = Pick<IdentityProviderSettings, "preset" | "tokenEndpointAuthMethod">;
 type Metadata = Readonly<Record<string, unknown>>;
 
 /**
@@ -63,7 +55,7 @@ export interface ClientAuthentication {
 
 /** Which way the provider takes, if it does not say so, is learned once. */
 export function createClientAuthentication(
-  config: Chooser & Pick<UpstreamConfig, "clientId" | "clientSecret">,
+  config: Chooser & Pick<IdentityProviderSettings, "clientId" | "clientSecret">,
   send: CustomFetch,
 ): ClientAuthentication {
   const { clientId, clientSecret } = config;

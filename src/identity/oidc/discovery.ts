@@ -1,13 +1,13 @@
 /** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
 import * as oidc from "openid-client";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { causes } from "../../oauth/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
 import { createClientAuthentication } from "./client-authentication.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
-import { CLOCK_TOLERANCE_SECONDS } from "./token-verification.ts";
 import { checkEndpoints, issuerProblem } from "./trusted-metadata.ts";
 
 const DISCOVERY_SECONDS = 3_600;
@@ -21,7 +21,7 @@ export interface Discovered {
 
 /** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
 export function cachedDiscovery(
-  config: UpstreamConfig,
+  config: IdentityProviderSettings,
   { now, monotonicNow = now, log }: Runtime,
 ): () => Promise<Discovered> {
   let current: Discovered | undefined;
@@ -73,7 +73,7 @@ export function cachedDiscovery(
  * One look at the provider's discovery document: whether it is taken is decided here, for the server and for the doctor.
  * @throws Error that says what is wrong with it
  */
-export async function discover(config: UpstreamConfig): Promise<oidc.Configuration> {
+export async function discover(config: IdentityProviderSettings): Promise<oidc.Configuration> {
   const issuer = new URL(config.issuer);
   const { authenticate, fetch } = createClientAuthentication(config, tokenEndpointFetch);
   let redirection: string | undefined;

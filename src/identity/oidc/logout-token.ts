@@ -1,11 +1,12 @@
 /** The provider's word that somebody signed out (OpenID Connect Back-Channel Logout 1.0), from whoever posts it. */
 import { compactVerify, decodeJwt } from "jose";
 import { z } from "zod";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { type LogoutToken, UnacceptableAnswer } from "../identity-provider.ts";
+import type { IdentityProviderSettings } from "../settings.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import type { Discovered } from "./discovery.ts";
 import { SubjectToEnd } from "./subject.ts";
-import { ALGORITHMS, CLOCK_TOLERANCE_SECONDS, isJwtProblem } from "./token-verification.ts";
+import { ALGORITHMS, isJwtProblem } from "./token-verification.ts";
 
 const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
 export const MAX_AGE_SECONDS = 300;
@@ -19,7 +20,7 @@ export const MAX_AGE_SECONDS = 300;
 export async function verifyLogoutToken(
   token: string,
   { configuration, keys }: Discovered,
-  { clientId, logoutTokenExp }: Pick<UpstreamConfig, "clientId" | "logoutTokenExp">,
+  { clientId, logoutTokenExp }: Pick<IdentityProviderSettings, "clientId" | "logoutTokenExp">,
   now: number,
 ): Promise<LogoutToken> {
   try {
@@ -69,7 +70,7 @@ function problemOfParties({ iss, aud }: LogoutClaims, issuer: string, clientId: 
 
 function problemOfTimes(
   { iat, exp }: LogoutClaims,
-  logoutTokenExp: UpstreamConfig["logoutTokenExp"],
+  logoutTokenExp: IdentityProviderSettings["logoutTokenExp"],
   now: number,
 ): string | undefined {
   if (iat > now + CLOCK_TOLERANCE_SECONDS) return "its iat is in the future";

@@ -1,7 +1,6 @@
 /** Any OpenID Connect provider, through openid-client. */
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "../granted-scopes.ts";
@@ -12,6 +11,7 @@ import {
   type UpstreamLogin,
   type UpstreamTokens,
 } from "../identity-provider.ts";
+import type { IdentityProviderSettings } from "../settings.ts";
 import { answer } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
@@ -32,7 +32,7 @@ import {
 const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
-export function createOidcProvider(config: UpstreamConfig, runtime: Runtime): IdentityProvider {
+export function createOidcProvider(config: IdentityProviderSettings, runtime: Runtime): IdentityProvider {
   const { now, log } = runtime;
   const discovered = cachedDiscovery(config, runtime);
 

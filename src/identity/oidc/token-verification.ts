@@ -1,13 +1,12 @@
 /** Are the provider's tokens genuine, and for us? Signatures by jose against its keys. */
 import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { causes } from "../../oauth/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UnacceptableAnswer } from "../identity-provider.ts";
+import type { IdentityProviderSettings } from "../settings.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import type { Discovered } from "./discovery.ts";
 import { Subject } from "./subject.ts";
-
-export const CLOCK_TOLERANCE_SECONDS = 30;
 
 // Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
 export const ALGORITHMS = [
@@ -55,7 +54,7 @@ export function checkIdToken({ sub, azp }: JWTPayload, clientId: string): void {
  */
 export async function verifyAccessToken(
   { configuration, keys }: Discovered,
-  { audience }: UpstreamConfig,
+  { audience }: IdentityProviderSettings,
   accessToken: string,
   log: Runtime["log"],
 ): Promise<JWTPayload | undefined> {

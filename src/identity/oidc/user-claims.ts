@@ -4,18 +4,14 @@ import { jwtVerify } from "jose";
 import * as oidc from "openid-client";
 import { z } from "zod";
 import { claimAt } from "../../access/claims.ts";
-import type { UpstreamConfig } from "../../config/identity-provider.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
+import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import type { Discovered } from "./discovery.ts";
-import {
-  ALGORITHMS,
-  CLOCK_TOLERANCE_SECONDS,
-  isJwtProblem,
-  verifyAccessToken,
-} from "./token-verification.ts";
+import { ALGORITHMS, isJwtProblem, verifyAccessToken } from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
 
@@ -81,7 +77,7 @@ export function afterRenewal(
  */
 export function isIncomplete(
   claims: Readonly<Claims>,
-  { scopeSources }: UpstreamConfig,
+  { scopeSources }: IdentityProviderSettings,
   deciding: readonly string[] = [],
 ): boolean {
   if (!["name", "preferred_username", "email"].some((name) => name in claims)) return true;
@@ -96,7 +92,7 @@ export function isIncomplete(
  */
 export async function fetchUserInfo(
   found: Discovered,
-  config: Pick<UpstreamConfig, "clientId">,
+  config: Pick<IdentityProviderSettings, "clientId">,
   accessToken: string,
   subject: string,
   log: Runtime["log"],
@@ -131,7 +127,7 @@ const NOT_VERIFIED =
 /** JSON, or a signed JWT (§5.3.2), whose signature openid-client does not check. */
 async function readUserInfo(
   { configuration, keys }: Discovered,
-  { clientId }: Pick<UpstreamConfig, "clientId">,
+  { clientId }: Pick<IdentityProviderSettings, "clientId">,
   accessToken: string,
   endpoint: string,
 ): Promise<Claims> {
@@ -178,7 +174,7 @@ const RENEWAL_PATIENCE_MS = 3_000;
  */
 export async function renewedClaims(
   found: Discovered,
-  config: UpstreamConfig,
+  config: IdentityProviderSettings,
   accessToken: string,
   subject: string,
   log: Runtime["log"],
@@ -203,7 +199,7 @@ export async function renewedClaims(
 
 async function readClaims(
   found: Discovered,
-  config: UpstreamConfig,
+  config: IdentityProviderSettings,
   accessToken: string,
   subject: string,
   log: Runtime["log"],

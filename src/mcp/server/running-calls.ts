@@ -6,7 +6,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Response } from "express";
 import type { Audit } from "../../audit/audit.ts";
-import type { RunningCallLimits } from "../../config/config.ts";
 import type { Verification } from "../../resource/access-token.ts";
 import type { Caller } from "../../resource/access-token-context.ts";
 import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
@@ -15,6 +14,14 @@ import type { KeyValueStore } from "../../storage/store.ts";
 import type { Feature } from "../authoring/features.ts";
 import { type Ending, EXPIRED, endingOf, tookTooLong } from "./ending.ts";
 import { auditOf } from "./invoke.ts";
+
+/** How many calls are served at once by one process, and for how long. */
+export interface RunningCallLimits {
+  perGrant: number;
+  perProcess: number;
+  /** 0: as long as the access token is good. */
+  seconds: number;
+}
 
 export interface RunningCalls {
   /**

@@ -3,7 +3,6 @@
 import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
-import type { Lifetimes } from "../../config/config.ts";
 import {
   about,
   addTokens,
@@ -15,6 +14,7 @@ import {
   whose,
 } from "../../grants/grant.ts";
 import type { GrantChange, Grants } from "../../grants/grants.ts";
+import type { Lifetimes } from "../../grants/lifetimes.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { verifierMatches } from "../../oauth/pkce.ts";

@@ -3,12 +3,13 @@
 import type { Permissions } from "../access/permissions.ts";
 import type { Asker } from "../access/policy.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { RememberedConsent } from "../authorization/remembered-consent.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
 import { readToken } from "../grants/opaque-token.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import { endedSince, meaningOf, orRestore, saidBy } from "../login/login.ts";
+import type { ClientLogin, Logins } from "../login/transaction.ts";
 import {
   AuthorizationError,
   causes,
@@ -21,8 +22,7 @@ import {
 import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { endedSince, meaningOf, orRestore, saidBy } from "./login.ts";
-import type { ClientLogin, Logins } from "./transaction.ts";
+import type { RememberedConsent } from "./remembered-consent.ts";
 
 interface Dependencies {
   identityProvider: IdentityProvider;

@@ -1,0 +1,32 @@
+/** What this server has to know of an identity provider before it asks it anything. */
+import type { ScopeSources } from "./scope-sources.ts";
+
+/** `client_secret_basic_plain` is Basic for a provider that does not percent-decode it, as RFC 6749 §2.3.1 would have it. */
+export const SECRET_METHODS = [
+  "client_secret_post",
+  "client_secret_basic",
+  "client_secret_basic_plain",
+] as const;
+export type SecretMethod = (typeof SECRET_METHODS)[number];
+
+export interface IdentityProviderSettings {
+  /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
+  preset: "auth0" | "oidc";
+  issuer: string;
+  clientId: string;
+  clientSecret: string;
+  audience?: string;
+  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
+  scopes?: readonly string[];
+  /** Who is believed about the scopes that a user has. */
+  scopeSources: ScopeSources;
+  /** Auth0's: sign-in is for members of it. */
+  organization?: string;
+  /** What a provider wants to hear at each sign-in beyond the protocol, such as Google's `access_type`. */
+  authorizationParameters: Readonly<Record<string, string>>;
+  /** Back-Channel Logout §2.4 requires `exp` of a logout token since December 2023; not every provider sends it. */
+  logoutTokenExp: "required" | "optional";
+  /** How the client secret is sent; `auto`: as discovery lists it. */
+  tokenEndpointAuthMethod: "auto" | SecretMethod;
+  timeoutSeconds: number;
+}
