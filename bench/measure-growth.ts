@@ -17,7 +17,7 @@ import {
 } from "../test/support/oauth-client.ts";
 import { logoutClaims, publishKey } from "../test/support/provider-key.ts";
 import { startRedis } from "../test/support/redis.ts";
-import { startStage } from "../test/support/test-server.ts";
+import { startTestServer } from "../test/support/test-server.ts";
 import { ratio, type Spread, spread } from "./statistics.ts";
 
 const AT_ONCE = 2_000;
@@ -48,7 +48,7 @@ export async function measureGrowth(effort: {
   const redis = await startRedis();
   const upstream = await startFaultyProxy();
   const sign = await publishKey(upstream);
-  const stage = await startStage({
+  const testServer = await startTestServer({
     redisUrl: redis.url,
     throughProxy: upstream,
     environment: { REDIS_TIMEOUT_MS: "10000" },
@@ -59,33 +59,35 @@ export async function measureGrowth(effort: {
 
   const person = async (login: string): Promise<Person> => ({
     login,
-    client: await register(stage.baseUrl),
+    client: await register(testServer.baseUrl),
     browser: newBrowser(),
   });
   async function signIn({ login, client, browser }: Person) {
-    const code = (await authorize(stage.baseUrl, client, { browser, login })).get("code");
-    const { body } = await redeem(stage.baseUrl, client, code);
+    const code = (await authorize(testServer.baseUrl, client, { browser, login })).get("code");
+    const { body } = await redeem(testServer.baseUrl, client, code);
     return { accessToken: String(body.access_token), refreshToken: String(body.refresh_token) };
   }
-  const sidOf = async (accessToken: string) => String((await stage.grantOf(accessToken))?.claims.sid);
+  const sidOf = async (accessToken: string) => String((await testServer.grantOf(accessToken))?.claims.sid);
 
   /** The time of each step, once. */
   async function steps(who: Person): Promise<Record<Step, number>> {
     const first = await timed(() => signIn(who));
-    const end = await timed(() => revoke(stage.baseUrl, who.client, first.result.refreshToken));
+    const end = await timed(() => revoke(testServer.baseUrl, who.client, first.result.refreshToken));
     const second = await signIn(who);
-    const claims = logoutClaims(stage.identityProvider.issuer, {
+    const claims = logoutClaims(testServer.identityProvider.issuer, {
       sub: who.login,
       sid: await sidOf(second.accessToken),
     });
     const logout_token = await sign(claims);
-    const out = await timed(() => postForm(`${stage.baseUrl}/auth/backchannel-logout`, { logout_token }));
+    const out = await timed(() =>
+      postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token }),
+    );
     if (end.result.status !== 200 || out.result.status !== 200) throw new Error("A step was refused");
     return { "sign-in": first.ms, "end of one grant": end.ms, "sign-out at the provider": out.ms };
   }
 
   async function fill(index: string, members: number): Promise<void> {
-    const key = `${(stage.config.store as { keyPrefix: string }).keyPrefix}:index:${index}`;
+    const key = `${(testServer.config.store as { keyPrefix: string }).keyPrefix}:index:${index}`;
     const later = Math.floor(Date.now() / 1000) + 30 * 86_400;
     for (let i = 0; i < members; i += AT_ONCE) {
       const added = Array.from({ length: AT_ONCE }, (_, j) => [String(later * 1000), `other-${i + j}`]);
@@ -136,7 +138,7 @@ export async function measureGrowth(effort: {
     };
   } finally {
     connection.destroy();
-    await stage.close();
+    await testServer.close();
     await upstream.close();
     await redis.stop();
   }
@@ -145,9 +147,9 @@ export async function measureGrowth(effort: {
   async function removeClient(grants: number): Promise<Growth["removal"]> {
     const who = await person("bob");
     const { accessToken } = await signIn(who);
-    const grant = await stage.grantOf(accessToken);
+    const grant = await testServer.grantOf(accessToken);
     if (grant === undefined) throw new Error("No grant");
-    await copyGrant(stage, grant, grants);
+    await copyGrant(testServer, grant, grants);
     await tell("SLOWLOG", "RESET");
     const remove = () =>
       fetch(`${who.client.registration_client_uri}`, {

@@ -18,7 +18,7 @@ import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
 import { authenticate, mount } from "../../dist/src/server/mount.js";
 import { buildServices } from "../../dist/src/server/services.js";
-import { redisRecords } from "../../dist/src/storage/redis/redis.js";
+import { redisStore } from "../../dist/src/storage/redis/redis.js";
 import { redeemCode } from "../../dist/src/token-endpoint/grant-types/authorization-code.js";
 import { forecast, toolNames } from "../tools.ts";
 import { listen, settings } from "./subject.ts";
@@ -44,7 +44,7 @@ const services = buildServices({
     }),
   ),
   scopes: { "weather:read": "Read the weather" },
-  records: redisRecords({ ...config.store, log }),
+  records: redisStore({ ...config.store, log }),
   identityProvider: createOidcProvider(config.upstream, { now: systemClock, randomBytes, log }),
   log,
 });
@@ -60,6 +60,7 @@ function nobodyAsked(): RequestHandler {
     resource: config.resource,
     grantId: "none",
     redirectUri: "http://127.0.0.1/callback",
+    notGiven: [],
   });
   const permissionSet = services.permissions.permissionSet(token, token.scopes);
   const caller: Caller = {
