@@ -23,7 +23,7 @@ export interface TelemetryConfig {
 }
 
 /**
- * Every setting, read and checked: what {@link loadConfig} returns. README.md has the table of their names in the
+ * Every setting, read and checked: what {@link loadConfig} returns. docs/settings.md has the table of their names in the
  * environment. Parts of it are named by their place, as in `Config["lifetimes"]`.
  */
 export interface Config extends ClientsConfig {

@@ -1,6 +1,6 @@
 /**
  * How each MCP client is told about this server: the one place that knows. The page for people, the answer to curl, the
- * demo and the README's table are made of it.
+ * demo and docs/clients.md are made of it.
  */
 
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";

@@ -1,10 +1,10 @@
-/** The README's table of dependencies: every one has its line, with the licence that it really has. */
+/** docs/dependencies.md: every one has its line, with the licence that it really has. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
-const readme = readFileSync("README.md", "utf8");
-const table = readme.slice(readme.indexOf("## Dependencies"), readme.indexOf("For development:"));
+const page = readFileSync("docs/dependencies.md", "utf8");
+const table = page.slice(page.indexOf("# Dependencies"), page.indexOf("For development:"));
 const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8")) as {
   packages: Record<string, { license?: string; dev?: boolean; optional?: boolean }>;
@@ -26,7 +26,7 @@ const lines = table
     };
   });
 
-describe("the README's table of dependencies", () => {
+describe("docs/dependencies.md", () => {
   test("has a line for each, and none for what is not there", () => {
     assert.deepEqual(lines.flatMap(({ names }) => names).sort(), Object.keys(dependencies).sort());
     for (const { names, why, instead } of lines) assert.ok(why !== "" && instead !== "", names.join());

@@ -144,12 +144,12 @@ for (const { name, url, nickname } of SERVERS)
     });
   });
 
-test("the README's table is what the demo and its page show", () => {
+test("the table of docs/clients.md is what the demo and its page show", () => {
   const rows = connectGuides({ name: DEMO_SERVER.name, url: "http://localhost:3000/mcp" }).map(
     ({ client, steps }) => `| ${client} | ${steps.map(asCell).join(" ")} |`,
   );
   const table = ["| Client | How |", "| --- | --- |", ...rows].join("\n");
-  const [, section = ""] = readFileSync("README.md", "utf8").split("## Connect a client\n");
+  const [, section = ""] = readFileSync("docs/clients.md", "utf8").split("# Connect a client\n");
   assert.equal(section.match(/^\|.*\n(\|.*\n)+/m)?.[0].trim(), table);
 });
 
