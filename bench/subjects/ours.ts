@@ -12,14 +12,16 @@ import { readToken } from "../../dist/src/grants/opaque-token.js";
 import type { UpstreamLogin } from "../../dist/src/identity/identity-provider.js";
 import { createOidcProvider } from "../../dist/src/identity/oidc/oidc.js";
 import { defineTool } from "../../dist/src/mcp/authoring/define-tool.js";
-import type { AuthorizationCodeRequest } from "../../dist/src/oauth/requests.js";
 import { type Caller, withCaller } from "../../dist/src/resource/access-token-context.js";
 import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
 import { authenticate, mount } from "../../dist/src/server/mount.js";
 import { buildServices } from "../../dist/src/server/services.js";
 import { redisStore } from "../../dist/src/storage/redis/redis.js";
-import { redeemCode } from "../../dist/src/token-endpoint/grant-types/authorization-code.js";
+import {
+  type AuthorizationCodeRequest,
+  authorizationCode,
+} from "../../dist/src/token-endpoint/grant-types/authorization-code.js";
 import { forecast, toolNames } from "../tools.ts";
 import { listen, settings } from "./subject.ts";
 
@@ -106,16 +108,17 @@ async function moreSessions({
     const request = { clientId, redirectUri, codeChallenge, resource, scopes, allowed: scopes };
     const opened = await services.grants.open(request, login);
     const asked: AuthorizationCodeRequest = {
-      grant_type: "authorization_code",
       code: opened.code,
       code_verifier: verifier,
       redirect_uri: redirectUri,
       resource: [resource],
     };
-    const issued = await redeemCode(client as AuthenticatedClient, asked, {
+    const issued = await authorizationCode.handle(client as AuthenticatedClient, asked, {
       ...services.runtime,
       grants: services.grants,
+      upstreamRefresh: services.upstreamRefresh,
       permissions: services.permissions,
+      catalogue: services.catalogue,
       audit: services.audit,
       lifetimes: config.lifetimes,
     });

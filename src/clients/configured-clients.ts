@@ -1,6 +1,6 @@
 /** Clients that the operator registered, in the configuration: known from the start, never forgotten. */
 import { z } from "zod";
-import { AUTH_METHODS, authMethod, type Client, GRANT_TYPES } from "../oauth/client-metadata.ts";
+import { AUTH_METHODS, authMethod, type Client, DEFAULT_GRANT_TYPES } from "../oauth/client-metadata.ts";
 import { redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
@@ -60,7 +60,7 @@ function configuredClient(entry: z.infer<typeof Entry>): ConfiguredClient {
     ...(client_name !== undefined && { client_name }),
     ...(scope !== undefined && { scope }),
     ...(client_secret !== undefined && { secretHash: sha256(client_secret) }),
-    grant_types: [...GRANT_TYPES],
+    grant_types: [...DEFAULT_GRANT_TYPES],
     response_types: ["code"],
     ...method,
     provenance: "configured",

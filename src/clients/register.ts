@@ -2,10 +2,14 @@
 
 import { timingSafeEqual } from "node:crypto";
 import type { Audit } from "../audit/audit.ts";
-import { type Client, type ClientMetadata, parseClientMetadata } from "../oauth/client-metadata.ts";
+import {
+  type Client,
+  type ClientMetadata,
+  parseClientMetadata,
+  type RegistrationRules,
+} from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
-import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Clients } from "./find-client.ts";
@@ -46,7 +50,7 @@ const SECRET_BYTES = 32;
 
 interface Dependencies {
   clients: Clients;
-  policy: RedirectUriPolicy;
+  rules: RegistrationRules;
   baseUrl: string;
   /**
    * Asked before anything is written, with what is to be written: what is refused before costs nobody anything.
@@ -60,7 +64,7 @@ interface Dependencies {
 
 export function createRegistrations({
   clients,
-  policy,
+  rules,
   baseUrl,
   spend,
   endGrantsOf,
@@ -88,7 +92,7 @@ export function createRegistrations({
 
   return {
     async register(body, from) {
-      const metadata = parseClientMetadata(body, policy);
+      const metadata = parseClientMetadata(body, rules);
       const registrationToken = newSecret();
       const { client, secret } = withSecret(
         {
@@ -129,7 +133,7 @@ export function createRegistrations({
         secretHash,
       };
       const { client, secret } = withSecret(
-        definedOnly({ ...parseClientMetadata(body, policy), ...kept }),
+        definedOnly({ ...parseClientMetadata(body, rules), ...kept }),
         newSecret,
       );
       await spend(client, from);

@@ -7,7 +7,8 @@ import type { RedirectUriPolicy } from "./redirect-uri.ts";
 
 /** What a client may register; clients with a metadata document may also use `private_key_jwt`. */
 export const AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"] as const;
-export const GRANT_TYPES = ["authorization_code", "refresh_token"] as const;
+/** Of a client that names none: what a person's sign-in needs. Whatever else is offered, a client has to ask for. */
+export const DEFAULT_GRANT_TYPES: readonly string[] = ["authorization_code", "refresh_token"];
 
 const MAX_REDIRECT_URIS = 20;
 /** Of one URI or text, in characters. */
@@ -27,7 +28,7 @@ export const Client = z.object({
   logo_uri: z.string().optional(),
   application_type: z.enum(["native", "web"]).optional(),
   redirect_uris: z.array(z.string()),
-  grant_types: z.array(z.enum(GRANT_TYPES)),
+  grant_types: z.array(z.string()),
   response_types: z.array(z.literal("code")),
   token_endpoint_auth_method: z.enum([...AUTH_METHODS, "private_key_jwt"]),
   /**
@@ -71,7 +72,7 @@ const RegistrationRequest = z.object({
   client_uri: WebAddress,
   logo_uri: WebAddress,
   token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
-  grant_types: z.array(z.string()).default([...GRANT_TYPES]),
+  grant_types: z.array(z.string()).default([...DEFAULT_GRANT_TYPES]),
   response_types: z.array(z.string()).default(["code"]),
   application_type: z.enum(["native", "web"]).optional(),
   // A wish: what a client may really have is decided at /authorize.
@@ -93,15 +94,25 @@ export type ClientMetadata = Omit<
   | "removing"
 >;
 
+/** What this server takes of what a client asks for. */
+export interface RegistrationRules {
+  redirectUriPolicy: RedirectUriPolicy;
+  /** The names of the grant types that are offered. Default: those that a client has without asking. */
+  grantTypes?: readonly string[];
+}
+
 /**
- * Checks a registration request (RFC 7591 §3.1).
+ * Checks a registration request (RFC 7591 §3.1). Grant types that are not offered are left out (§3.2.1).
  * @throws OAuthError `invalid_redirect_uri` or `invalid_client_metadata`, saying which field and why (§3.2.2).
  */
-export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): ClientMetadata {
+export function parseClientMetadata(
+  body: unknown,
+  { redirectUriPolicy, grantTypes = DEFAULT_GRANT_TYPES }: RegistrationRules,
+): ClientMetadata {
   const result = RegistrationRequest.safeParse(withoutBlanks(body));
   if (!result.success) throw metadataError(result.error);
   const asked = result.data;
-  for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri, asked.application_type, policy);
+  for (const uri of asked.redirect_uris) refuseBadRedirectUri(uri, asked.application_type, redirectUriPolicy);
   if (!asked.grant_types.includes("authorization_code") || !asked.response_types.includes("code"))
     throw invalidMetadata(
       "This server offers the authorization code grant: register grant_types with authorization_code and response_types with code.",
@@ -109,7 +120,7 @@ export function parseClientMetadata(body: unknown, policy: RedirectUriPolicy): C
     );
   const metadata: ClientMetadata = {
     redirect_uris: asked.redirect_uris,
-    grant_types: GRANT_TYPES.filter((type) => asked.grant_types.includes(type)),
+    grant_types: grantTypes.filter((type) => asked.grant_types.includes(type)),
     response_types: ["code"],
     ...authMethod(asked.token_endpoint_auth_method),
     ...definedOnly({

@@ -1,13 +1,12 @@
-/** The parameters of each endpoint, parsed once at the edge into what the rules work with. */
+/** The parameters of the endpoints, parsed once at the edge into what the rules work with; /token has those of its grant types. */
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
-import { CodeVerifier } from "./pkce.ts";
 
 // Long enough for any real value; short enough that nothing absurd is stored or echoed.
-const Text = z.string().max(4096);
+export const Text = z.string().max(4096);
 
 /** A client repeats what a challenge of ours named: every scope of a server that has hundreds. */
-const Scope = z.string().max(8_192);
+export const Scope = z.string().max(8_192);
 
 const MAX_STATE_BYTES = 2_048;
 
@@ -19,7 +18,7 @@ const State = z
   });
 
 /** None, one or several of a parameter that may be repeated. */
-const Repeatable = z
+export const Repeatable = z
   .union([Text, z.array(Text)])
   .optional()
   .transform((value) => (value === undefined ? [] : [value].flat()));
@@ -46,28 +45,6 @@ export const AuthorizeParameters = z.object({
   request_uri: Text.optional(),
 });
 export type AuthorizeParameters = z.infer<typeof AuthorizeParameters>;
-
-/** POST /token (RFC 6749 §4.1.3 and §6, RFC 7636 §4.5). */
-export const TokenRequest = z.discriminatedUnion("grant_type", [
-  z.object({
-    grant_type: z.literal("authorization_code"),
-    code: Text,
-    code_verifier: CodeVerifier,
-    redirect_uri: Text.optional(),
-    resource: Repeatable,
-  }),
-  z.object({
-    grant_type: z.literal("refresh_token"),
-    refresh_token: Text,
-    scope: Scope.optional(),
-    resource: Repeatable,
-  }),
-]);
-export type AuthorizationCodeRequest = Extract<
-  z.infer<typeof TokenRequest>,
-  { grant_type: "authorization_code" }
->;
-export type RefreshTokenRequest = Extract<z.infer<typeof TokenRequest>, { grant_type: "refresh_token" }>;
 
 /** How a client names itself in a body (RFC 6749 §2.3.1, RFC 7523 §2.2). */
 export const ClientCredentials = z.object({
@@ -147,12 +124,6 @@ export function parse<Schema extends z.ZodType>(
 function problemWith(error: z.ZodError, sent: Record<string, unknown>): OAuthError {
   const [issue] = error.issues;
   const name = String(issue?.path[0] ?? "");
-  if (name === "grant_type" && typeof sent.grant_type === "string")
-    return new OAuthError(
-      "unsupported_grant_type",
-      "This server offers the grant types authorization_code and refresh_token.",
-      { reason: "unsupported_grant_type" },
-    );
   const wrong =
     issue?.code === "custom"
       ? issue.message

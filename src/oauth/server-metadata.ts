@@ -1,5 +1,5 @@
 /** The two metadata documents that lead a client from a 401 to a token (RFC 9728, RFC 8414). */
-import { AUTH_METHODS, GRANT_TYPES } from "./client-metadata.ts";
+import { AUTH_METHODS, DEFAULT_GRANT_TYPES } from "./client-metadata.ts";
 
 export interface MetadataSettings {
   /** The public base URL without a trailing slash: the issuer, byte for byte. */
@@ -12,6 +12,8 @@ export interface MetadataSettings {
   name: string;
   /** Client ID Metadata Documents are accepted; with them, clients may sign instead of sharing a secret. */
   clientIdMetadata: boolean;
+  /** The names of the grant types that are offered. Default: those that a client has without asking. */
+  grantTypes?: readonly string[];
   assertionAlgorithms: readonly string[];
 }
 
@@ -46,6 +48,7 @@ export function protectedResourceMetadata({ issuer, resource, usualScopes, name 
 /** RFC 8414 §2, with RFC 9207's `iss` parameter announced. */
 export function authorizationServerMetadata(settings: MetadataSettings) {
   const { issuer, scopes, resource, clientIdMetadata, assertionAlgorithms } = settings;
+  const { grantTypes = DEFAULT_GRANT_TYPES } = settings;
   const authMethods = clientIdMetadata ? [...AUTH_METHODS, "private_key_jwt"] : AUTH_METHODS;
   return {
     issuer,
@@ -56,7 +59,7 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
     scopes_supported: [...scopes, "offline_access"],
     response_types_supported: ["code"],
     response_modes_supported: ["query"],
-    grant_types_supported: GRANT_TYPES,
+    grant_types_supported: grantTypes,
     token_endpoint_auth_methods_supported: authMethods,
     revocation_endpoint_auth_methods_supported: authMethods,
     introspection_endpoint: `${issuer}/introspect`,

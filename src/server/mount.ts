@@ -47,6 +47,7 @@ export function mount(services: Services, authentication: RequestHandler): Expre
   const { config, shutdown, metrics, records, features, catalogue, conversation } = services;
   const { bodies, pages, audit, sealer } = services;
   const { log, now } = services.runtime;
+  const grantTypes = services.grantTypes.map(({ name }) => name);
   const { baseUrl, resource, brand } = config;
   const app = express();
   app.disable("x-powered-by");
@@ -61,7 +62,7 @@ export function mount(services: Services, authentication: RequestHandler): Expre
       inOriginForm,
       withoutBasePath(baseUrl),
       traceRequests,
-      measureRequests(metrics),
+      measureRequests(metrics, grantTypes),
       requestLog(log),
       recordedHeaders(pages.headers),
     ),
@@ -106,6 +107,7 @@ export function mount(services: Services, authentication: RequestHandler): Expre
       name: brand.name,
       offersDocuments: () => services.documents !== undefined && services.documentReach.works(),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
+      grantTypes,
     }),
   );
   app.use(
@@ -179,6 +181,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
   return {
     ...services.runtime,
     settings: services.config,
+    grantTypes: services.grantTypes,
     clients: services.clients,
     verifyAssertion: services.verifyAssertion,
     grants: services.grants,

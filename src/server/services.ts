@@ -48,8 +48,8 @@ import { requestStates } from "../mcp/server/request-state.ts";
 import { createRunningCalls } from "../mcp/server/running-calls.ts";
 import { createServerRequests, StoredServerRequest } from "../mcp/server/server-requests.ts";
 import { sessionIds } from "../mcp/server/session-id.ts";
-import { Client } from "../oauth/client-metadata.ts";
-import { type RedirectUriPolicy, redirectUriPolicy } from "../oauth/redirect-uri.ts";
+import { Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { redirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
@@ -68,6 +68,8 @@ import { observedIdentityProvider } from "../telemetry/observed-identity-provide
 import { observedRecords } from "../telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "../telemetry/operation.ts";
 import { traceOperations } from "../telemetry/spans.ts";
+import type { GrantType } from "../token-endpoint/grant-type.ts";
+import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
 
 export interface AppOptions extends Features {
   config: Config;
@@ -80,6 +82,8 @@ export interface AppOptions extends Features {
   records: KeyValueStore;
   identityProvider: IdentityProvider;
   log: Logger;
+  /** What clients may ask tokens with. Default: all that this server has. */
+  grantTypes?: readonly GrantType[];
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
   safeFetch?: typeof createSafeFetch;
   /** Whether that works from here. Default: it is taken for granted. */
@@ -123,14 +127,19 @@ export function buildServices(options: AppOptions) {
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
+  const { grantTypes = GRANT_TYPES } = options;
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
+  const registrationRules = {
+    redirectUriPolicy: redirectUris,
+    grantTypes: grantTypes.map(({ name }) => name),
+  };
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
   const { documentReach = ASSUMED_REACH } = options;
   const { documents, keySets, verifyAssertion } = clientIdMetadataServices(
     { ...options, records, documentReach },
     { ...runtime, stored },
-    redirectUris,
+    registrationRules,
   );
   const clients = createClients(
     encryptedStore({ ...storing, kind: "client", schema: Client }),
@@ -201,7 +210,7 @@ export function buildServices(options: AppOptions) {
   const registrations = createRegistrations({
     ...runtime,
     clients,
-    policy: redirectUris,
+    rules: registrationRules,
     baseUrl,
     spend: spendOnRegistration(config.registration, records.budgets),
     async endGrantsOf(clientId) {
@@ -236,6 +245,7 @@ export function buildServices(options: AppOptions) {
     pages,
     sealer,
     redirectUris,
+    grantTypes,
     documents,
     documentReach,
     verifyAssertion,
@@ -302,7 +312,7 @@ function clientIdMetadataServices(
     log,
     stored,
   }: Required<Runtime> & { stored(kind: "document" | "key-set"): StoredDocuments },
-  redirectUriPolicy: RedirectUriPolicy,
+  rules: RegistrationRules,
 ): {
   documents: ClientIdMetadata | undefined;
   keySets: KeySets;
@@ -320,7 +330,7 @@ function clientIdMetadataServices(
     monotonicNow,
     log,
   });
-  const rules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
+  const assertionRules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
   return {
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
@@ -329,7 +339,7 @@ function clientIdMetadataServices(
             reach: documentReach,
             stored: stored("document"),
             domains,
-            redirectUriPolicy,
+            ...rules,
             now,
             monotonicNow,
             log,
@@ -340,7 +350,7 @@ function clientIdMetadataServices(
     keySets,
     verifyAssertion: (assertion, assertionType, client, asker) =>
       verifyClientAssertion(assertion, assertionType, client, {
-        ...rules,
+        ...assertionRules,
         fetchJwks: (uri, options) => keySets.get(uri, asker, options),
       }),
   };

@@ -75,17 +75,9 @@ export function collectProcessMetrics({ registry }: Metrics): void {
 }
 
 /** Prometheus sees no increase in a series that begins with 1, so the first theft would raise no alarm. */
-function startAtZero({
-  signInSteps,
-  tokenRequests,
-  grantsEnded,
-  refusedConnections,
-  grantCache,
-}: Metrics): void {
+function startAtZero({ signInSteps, grantsEnded, refusedConnections, grantCache }: Metrics): void {
   for (const step of ["authorize", "consent", "login", "code", "token"])
     signInSteps.inc({ step, outcome: "ok", reason: "" }, 0);
-  for (const grant_type of ["authorization_code", "refresh_token"])
-    tokenRequests.inc({ grant_type, outcome: "ok", reason: "" }, 0);
   for (const reason of ["code_replayed", "refresh_token_reused"]) grantsEnded.inc({ reason }, 0);
   for (const reason of ["too_many_connections", "accept_failed"]) refusedConnections.inc({ reason }, 0);
   for (const outcome of ["hit", "miss", "stale"]) grantCache.inc({ outcome }, 0);

@@ -3,9 +3,11 @@ import type { Request, RequestHandler, Response } from "express";
 import { methodLabel, routeLabel } from "./labels.ts";
 import type { Metrics } from "./metrics.ts";
 
-const GRANT_TYPES = new Set(["authorization_code", "refresh_token"]);
-
-export function measureRequests(metrics: Metrics): RequestHandler {
+/** @param grantTypes the names of those that are offered: what else is asked for has no series of its own */
+export function measureRequests(metrics: Metrics, grantTypes: readonly string[]): RequestHandler {
+  // Prometheus sees no increase in a series that begins with 1.
+  for (const grant_type of grantTypes)
+    metrics.tokenRequests.inc({ grant_type, outcome: "ok", reason: "" }, 0);
   return (req, res, next) => {
     const startedAt = performance.now();
     const { path } = req;
@@ -14,7 +16,7 @@ export function measureRequests(metrics: Metrics): RequestHandler {
       const answer = answerOf(res, metrics);
       const [method, route] = [methodLabel(req.method), routeLabel(req.route, path)];
       metrics.requests.observe({ method, route, status: answer.status }, seconds);
-      countStep(`${method} ${route}`, req, answer, metrics);
+      countStep(`${method} ${route}`, req, answer, metrics, grantTypes);
     });
     next();
   };
@@ -40,6 +42,7 @@ function countStep(
   { body, res }: Request,
   { outcome, reason }: Answer,
   { signInSteps, tokenRequests }: Metrics,
+  grantTypes: readonly string[],
 ): void {
   switch (request) {
     case "GET /authorize":
@@ -55,7 +58,7 @@ function countStep(
       break;
     case "POST /token": {
       const asked: unknown = body?.grant_type;
-      const grant_type = typeof asked === "string" && GRANT_TYPES.has(asked) ? asked : "other";
+      const grant_type = typeof asked === "string" && grantTypes.includes(asked) ? asked : "other";
       tokenRequests.inc({ grant_type, outcome, reason });
       if (grant_type === "authorization_code") signInSteps.inc({ step: "token", outcome, reason });
     }

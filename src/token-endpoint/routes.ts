@@ -1,6 +1,5 @@
 /** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
-import type { Permissions } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import {
   type AuthenticatedClient,
@@ -9,34 +8,28 @@ import {
 } from "../clients/authenticate-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
 import type { Endings } from "../grants/endings.ts";
-import type { Grants } from "../grants/grants.ts";
 import type { LastUse } from "../grants/last-use.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import { readToken } from "../grants/opaque-token.ts";
-import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
 import type { IdentityProvider, LogoutToken } from "../identity/identity-provider.ts";
 import { endGrantsOfLogout } from "../logout/back-channel.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
-import {
-  BackchannelLogout,
-  IntrospectionRequest,
-  parse,
-  RevocationRequest,
-  TokenRequest,
-} from "../oauth/requests.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { BackchannelLogout, IntrospectionRequest, parse, RevocationRequest } from "../oauth/requests.ts";
 import { jsonErrors } from "../pages/error-handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { KeyValueStore } from "../storage/store.ts";
-import { redeemCode } from "./grant-types/authorization-code.ts";
-import { rotateRefreshToken } from "./grant-types/refresh-token.ts";
+import {
+  answerTokenRequest,
+  type GrantType,
+  type GrantTypeDependencies,
+  parseTokenRequest,
+} from "./grant-type.ts";
 import { introspectToken } from "./introspect.ts";
 import { belongsToLiveGrant } from "./presented-grant.ts";
 import { revokeToken } from "./revoke.ts";
-import type { TokenResponse } from "./token-response.ts";
 
 export interface TokenEndpointSettings {
   /** Also the issuer. */
@@ -45,24 +38,22 @@ export interface TokenEndpointSettings {
   tokenRequestsPerMinute: { perAddress: number; perClient: number };
 }
 
-export interface TokenEndpointDependencies extends ClientAuthentication {
+export interface TokenEndpointDependencies
+  extends ClientAuthentication,
+    Omit<GrantTypeDependencies, "lifetimes"> {
   settings: TokenEndpointSettings;
-  grants: Grants;
+  grantTypes: readonly GrantType[];
   endings: Endings;
   lastUse: LastUse;
-  upstreamRefresh: UpstreamRefresh;
   identityProvider: IdentityProvider;
   records: KeyValueStore;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
   /** Of people who look at their connections: they end with the login that they came from. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   bodies: Bodies;
-  audit: Audit;
 }
 
 export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): Router {
-  const { clients, settings, records, lastUse, bodies, audit, log } = dependencies;
+  const { clients, settings, grantTypes, records, lastUse, bodies, audit, log } = dependencies;
   const { lifetimes } = settings;
   const router = Router();
   const { perAddress, perClient } = settings.tokenRequestsPerMinute;
@@ -105,16 +96,6 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     return client;
   }
 
-  function answer(client: AuthenticatedClient, body: unknown): Promise<TokenResponse> {
-    const request = parse(TokenRequest, body);
-    switch (request.grant_type) {
-      case "authorization_code":
-        return redeemCode(client, request, { ...dependencies, lifetimes });
-      case "refresh_token":
-        return rotateRefreshToken(client, request, { ...dependencies, lifetimes });
-    }
-  }
-
   /** In use: it must not be forgotten before the grants it holds. But nothing may fail after a code was redeemed. */
   async function keepAlive(client: AuthenticatedClient, req: Request, res: Response): Promise<void> {
     try {
@@ -129,12 +110,13 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
 
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
-    const client = await authenticated(req, res, () => deadToken(req.body));
+    const client = await authenticated(req, res, () => deadToken(req.body, grantTypes));
     Object.assign(res.locals, {
       clientId: client.client_id,
       grantType: String(req.body.grant_type).slice(0, 32),
     });
-    const tokens = await answer(client, req.body);
+    const request = parseTokenRequest(req.body, grantTypes);
+    const tokens = await answerTokenRequest(client, request, { ...dependencies, lifetimes });
     const issued = readToken("access", tokens.access_token);
     if (issued !== undefined) lastUse.note(issued.grantId);
     await keepAlive(client, req, res);
@@ -176,8 +158,8 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
 }
 
 /** RFC 6749 §5.2: whoever it was, with this it has to sign in again. */
-function deadToken(body: unknown): OAuthError {
-  parse(TokenRequest, body);
+function deadToken(body: unknown, grantTypes: readonly GrantType[]): OAuthError {
+  parseTokenRequest(body, grantTypes);
   return new OAuthError(
     "invalid_grant",
     "The code or refresh token is not valid any more: it is unknown, expired, or was used before. Sign in again.",

@@ -181,11 +181,14 @@ export function assertPage({ headers, text }: Reply): void {
 }
 
 /** The reason code in the log line of the request that was answered with `reply`. */
-export async function reasonOf(testServer: TestServer, reply: Reply): Promise<unknown> {
+export async function reasonOf(testServer: TestServer, reply: Pick<Reply, "headers">): Promise<unknown> {
   return (await requestLine(testServer, reply)).reason;
 }
 
-async function requestLine(testServer: TestServer, { headers }: Reply): Promise<Record<string, unknown>> {
+async function requestLine(
+  testServer: TestServer,
+  { headers }: Pick<Reply, "headers">,
+): Promise<Record<string, unknown>> {
   const id = headers.get("x-request-id");
   // The line is written when the response is closed, which may be after the client has read it.
   for (let attempt = 0; attempt < 100; attempt++) {

@@ -78,6 +78,7 @@ export interface TestServerOptions {
   safeFetch?: AppOptions["safeFetch"];
   documentReach?: AppOptions["documentReach"];
   shutdown?: AppOptions["shutdown"];
+  grantTypes?: AppOptions["grantTypes"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -187,6 +188,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
       ...(options.documentReach && { documentReach: options.documentReach }),
       ...(options.shutdown && { shutdown: options.shutdown }),
+      ...(options.grantTypes && { grantTypes: options.grantTypes }),
       records,
       identityProvider: provider,
       log: logger,

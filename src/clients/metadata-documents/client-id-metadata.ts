@@ -2,8 +2,8 @@
  * Clients whose client_id is the URL of a document about them (draft-ietf-oauth-client-id-metadata-document-03,
  * whose sections are cited here): no registration, the document is fetched when the client comes.
  */
+import type { RegistrationRules } from "../../oauth/client-metadata.ts";
 import { causes, OAuthError } from "../../oauth/errors.ts";
-import type { RedirectUriPolicy } from "../../oauth/redirect-uri.ts";
 import { ClientMetadataError, type DocumentClient, parseClientIdMetadata, unusable } from "./document.ts";
 import {
   createDocumentCache,
@@ -34,18 +34,18 @@ export function createClientIdMetadata(
   dependencies: Pick<
     DocumentCacheOptions<DocumentClient>,
     "fetch" | "stored" | "now" | "monotonicNow" | "log" | "limits"
-  > & {
-    /** From which domains clients are welcome. */
-    domains: DomainPolicy;
-    redirectUriPolicy: RedirectUriPolicy;
-    /** Whether documents can be fetched from here at all. Default: it is taken for granted. */
-    reach?: DocumentReach;
-  },
+  > &
+    RegistrationRules & {
+      /** From which domains clients are welcome. */
+      domains: DomainPolicy;
+      /** Whether documents can be fetched from here at all. Default: it is taken for granted. */
+      reach?: DocumentReach;
+    },
 ): ClientIdMetadata {
-  const { domains, redirectUriPolicy, reach = ASSUMED_REACH, now, log } = dependencies;
+  const { domains, reach = ASSUMED_REACH, now, log } = dependencies;
   const documents = createDocumentCache({
     ...dependencies,
-    parse: (body, clientId) => parseClientIdMetadata(body, clientId, { redirectUriPolicy, now: now() }),
+    parse: (body, clientId) => parseClientIdMetadata(body, clientId, dependencies, now()),
   });
 
   return {

@@ -1,8 +1,11 @@
 /** What a client ID metadata document may say (draft-ietf-oauth-client-id-metadata-document-03 §4), checked. */
 import type { JSONWebKeySet } from "jose";
-import { type ClientMetadata, parseClientMetadata } from "../../oauth/client-metadata.ts";
+import {
+  type ClientMetadata,
+  parseClientMetadata,
+  type RegistrationRules,
+} from "../../oauth/client-metadata.ts";
 import { type ErrorDetail, OAuthError } from "../../oauth/errors.ts";
-import type { RedirectUriPolicy } from "../../oauth/redirect-uri.ts";
 import { ASSERTION_ALGORITHMS } from "../client-assertion.ts";
 import { parseJson, parseJwks } from "./jwks.ts";
 
@@ -40,7 +43,8 @@ export class ClientMetadataError extends OAuthError {
 export function parseClientIdMetadata(
   body: string,
   clientId: string,
-  { redirectUriPolicy, now }: { redirectUriPolicy: RedirectUriPolicy; now: number },
+  rules: RegistrationRules,
+  now: number,
 ): DocumentClient {
   const refuse = (why: string, reason: string) => unusable(clientId, why, reason);
   const document = parseJson(body);
@@ -64,7 +68,7 @@ export function parseClientIdMetadata(
         logo_uri: ifOfOrigin(document.logo_uri, origin),
         token_endpoint_auth_method: "none",
       },
-      redirectUriPolicy,
+      rules,
     );
     if (metadata.client_name === undefined)
       throw refuse("it has no client_name that can be read", "no_client_name");

@@ -1,5 +1,6 @@
 /** grant_type=authorization_code: a code becomes tokens, once (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 8707 §2.2). */
 
+import { z } from "zod";
 import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
@@ -17,11 +18,28 @@ import type { GrantChange, Grants } from "../../grants/grants.ts";
 import type { Lifetimes } from "../../grants/lifetimes.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { OAuthError } from "../../oauth/errors.ts";
-import { verifierMatches } from "../../oauth/pkce.ts";
-import type { AuthorizationCodeRequest } from "../../oauth/requests.ts";
+import { CodeVerifier, verifierMatches } from "../../oauth/pkce.ts";
+import { Repeatable, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
+
+/** RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2. */
+const AuthorizationCodeRequest = z.object({
+  code: Text,
+  code_verifier: CodeVerifier,
+  redirect_uri: Text.optional(),
+  resource: Repeatable,
+});
+export type AuthorizationCodeRequest = z.infer<typeof AuthorizationCodeRequest>;
+
+export const authorizationCode: GrantType<AuthorizationCodeRequest> = {
+  name: "authorization_code",
+  request: AuthorizationCodeRequest,
+  clients: "any",
+  handle: redeemCode,
+};
 
 interface Dependencies {
   grants: Grants;
@@ -36,7 +54,7 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } |
  * @throws OAuthError `invalid_grant` or `invalid_target`. A refused attempt leaves the code usable for its rightful
  * client; a second redemption ends what the first one issued.
  */
-export async function redeemCode(
+async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
   { grants, permissions, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,

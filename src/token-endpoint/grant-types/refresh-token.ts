@@ -1,5 +1,6 @@
 /** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
 
+import { z } from "zod";
 import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
@@ -20,12 +21,28 @@ import type { Lifetimes } from "../../grants/lifetimes.ts";
 import { belongsToFamily, type PresentedToken, readToken } from "../../grants/opaque-token.ts";
 import type { UpstreamRefresh } from "../../grants/upstream-renewal.ts";
 import { OAuthError } from "../../oauth/errors.ts";
-import type { RefreshTokenRequest } from "../../oauth/requests.ts";
+import { Repeatable, Scope, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
 import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
+
+/** RFC 6749 §6, RFC 8707 §2.2. */
+const RefreshTokenRequest = z.object({
+  refresh_token: Text,
+  scope: Scope.optional(),
+  resource: Repeatable,
+});
+type RefreshTokenRequest = z.infer<typeof RefreshTokenRequest>;
+
+export const refreshToken: GrantType<RefreshTokenRequest> = {
+  name: "refresh_token",
+  request: RefreshTokenRequest,
+  clients: "any",
+  handle: rotateRefreshToken,
+};
 
 interface Dependencies {
   grants: Grants;
@@ -50,19 +67,11 @@ type Settled = Exclude<RefreshTokenStatus, { is: "current" }>;
  * @throws OAuthError `invalid_grant`, `invalid_scope`, `invalid_target`; UnavailableError during an outage, in which
  * case the same refresh token works later.
  */
-export async function rotateRefreshToken(
+async function rotateRefreshToken(
   client: AuthenticatedClient,
   request: RefreshTokenRequest,
   dependencies: Runtime & Dependencies,
 ): Promise<TokenResponse> {
-  if (!client.grant_types.includes("refresh_token"))
-    throw new OAuthError(
-      "unauthorized_client",
-      "This client is not registered for the refresh_token grant.",
-      {
-        reason: "grant_type_not_registered",
-      },
-    );
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
   const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = dependencies;
