@@ -5,11 +5,13 @@ import { z } from "zod";
 import type { GrantType } from "../../src/token-endpoint/grant-type.ts";
 import { GRANT_TYPES } from "../../src/token-endpoint/grant-types.ts";
 import { reasonOf } from "../attacks/support.ts";
+import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   getJson,
   postForm,
   postJson,
+  REDIRECT_URI,
   type Registered,
   register,
   signInForTokens,
@@ -35,10 +37,25 @@ const voucher: GrantType<z.infer<typeof VoucherRequest>> = {
 
 describe("a third grant type", () => {
   let testServer: TestServer;
+  let site: Site;
   before(async () => {
-    testServer = await startTestServer({ grantTypes: [...GRANT_TYPES, voucher] });
+    site = await startSite((_req, res) =>
+      sendJson(res, {
+        client_id: site.url("/client.json"),
+        client_name: "Document client",
+        redirect_uris: [REDIRECT_URI],
+        grant_types: [...DEFAULT, VOUCHER],
+      }),
+    );
+    testServer = await startTestServer({
+      grantTypes: [...GRANT_TYPES, voucher],
+      safeFetch: (options) => fetchFrom(site.ca, options),
+    });
   });
-  after(() => testServer.close());
+  after(async () => {
+    await testServer.close();
+    await site.close();
+  });
 
   const registerFor = (...grant_types: string[]) =>
     register(testServer.baseUrl, { grant_types, token_endpoint_auth_method: "client_secret_post" });
@@ -100,6 +117,14 @@ describe("a third grant type", () => {
     const answer = await present(client, { voucher: "V-1" });
     assert.deepEqual([answer.status, answer.body.error], [400, "unauthorized_client"]);
     assert.match(answer.body.error_description, /for clients that authenticate/);
+    assert.equal(await reasonOf(testServer, answer), "grant_type_of_confidential_clients");
+  });
+
+  test("may be named by a client's metadata document, and is refused as it is to any public client", async () => {
+    const client = { client_id: site.url("/client.json"), redirect_uris: [REDIRECT_URI] };
+    await signInForTokens(testServer.baseUrl, client);
+    const answer = await present(client, { voucher: "V-1" });
+    assert.equal(answer.body.error, "unauthorized_client");
     assert.equal(await reasonOf(testServer, answer), "grant_type_of_confidential_clients");
   });
 
