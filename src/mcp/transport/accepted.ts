@@ -1,10 +1,13 @@
 /** Which kinds of answer a client takes (RFC 9110 §12.5.1). MCP asks clients to name both; not every one does. */
 
+/** What nearly every client sends. */
+const AS_MCP_ASKS = "application/json, text/event-stream";
+
 /** `both` also for a client that says nothing; `neither` is for the SDK's handler to refuse. */
 export type Accepted = "both" | "json" | "neither";
 
 export function acceptedAnswers(accept: string | undefined): Accepted {
-  if (accept === undefined || accept.trim() === "") return "both";
+  if (accept === undefined || accept === AS_MCP_ASKS || accept.trim() === "") return "both";
   const isTaken = new Map(accept.toLowerCase().split(",").map(readRange));
   // §12.5.1: the most specific range counts.
   const takes = (type: string, subtype: string) =>

@@ -7,7 +7,7 @@ import { OAuthError } from "../../oauth/errors.ts";
 import { union } from "../../oauth/scope.ts";
 import { type Caller, currentCaller } from "../../resource/access-token-context.ts";
 import { insufficientScope } from "../../resource/bearer-authentication.ts";
-import type { Feature, FeatureTable, Message } from "../authoring/features.ts";
+import type { Feature, Message } from "../authoring/features.ts";
 import { type Cancellations, cancelledRequest } from "../server/cancellations.ts";
 import type { Ending } from "../server/ending.ts";
 import { auditOf, denial } from "../server/invoke.ts";
@@ -53,11 +53,14 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   return [
     messageBody(options.bodies),
     async (req, res) => {
-      describeForLog(req, res, features);
+      const said = messages(req.body);
+      const addressed = said.flatMap((message) => features.addressedBy(message) ?? []);
+      describeForLog(said[0], said[0] && features.addressedBy(said[0]), res);
       const caller = currentCaller("mcp");
-      if (await takesAnswer(req, res, caller, options)) return;
-      await passOnCancellation(req, caller, options);
-      if (isChallenged(req, res, caller, options)) return;
+      if (said.some(isAnswer)) return await takeAnswer(req, res, caller, options);
+      const cancelled = cancelledRequest(req.body);
+      if (cancelled !== undefined) await passOnCancellation(cancelled, req, caller, options);
+      if (isChallenged(addressed, res, caller, options)) return;
       if (refusesParamHeaders(req, res, repeated)) return;
       // Of several calls at once the others have results, which a challenge would lose.
       const answeredOtherwise = () => {
@@ -67,10 +70,9 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       };
       // Who went away meanwhile needs nothing done.
       if (res.destroyed) return;
-      const ids = requestIds(req.body);
+      const ids = requestIds(said);
       const refuse = (ending: Ending) => refuseStopped(res, ending, caller, ids, options);
-      const running =
-        ids.length === 0 ? undefined : options.calls.begin(caller, used(req, features), res, ids.length);
+      const running = ids.length === 0 ? undefined : options.calls.begin(caller, addressed, res, ids.length);
       if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
       if (running?.doubt !== undefined) await running.doubt;
       if (running?.ending !== undefined) return refuse(running.ending);
@@ -94,34 +96,29 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
 }
 
 /**
- * True for a client's answer to a question of ours, which is then where it belongs.
+ * Brings a client's answer to a server request of ours where it belongs.
  * @throws OAuthError if nobody waits for it, or it would get lost among other messages
  */
-async function takesAnswer(
+async function takeAnswer(
   { body }: Request,
   res: Response,
   { token }: Caller,
   { serverRequests }: McpEndpointOptions,
-): Promise<boolean> {
-  if (isAnswer(body)) {
-    if (!(await serverRequests.answer(token.grantId, body))) throw answerToNothing();
-    res.status(202).end();
-    return true;
-  }
-  if (messages(body).some(isAnswer)) throw answerAmongOthers();
-  return false;
+): Promise<void> {
+  if (!isAnswer(body)) throw answerAmongOthers();
+  if (!(await serverRequests.answer(token.grantId, body))) throw answerToNothing();
+  res.status(202).end();
 }
 
 /** The message itself goes on to the SDK, which answers it. */
 async function passOnCancellation(
+  requestId: string | number,
   req: Request,
   { token }: Caller,
   { cancellations }: McpEndpointOptions,
 ): Promise<void> {
   const sessionId = req.get(SESSION_ID);
-  const requestId = cancelledRequest(req.body);
-  if (sessionId !== undefined && requestId !== undefined)
-    await cancellations.publish({ grantId: token.grantId, sessionId, requestId });
+  if (sessionId !== undefined) await cancellations.publish({ grantId: token.grantId, sessionId, requestId });
 }
 
 /** What a client of the 2025 generation can say, and be asked, while its call runs; one of 2026-07-28 hangs up. */
@@ -210,12 +207,11 @@ function answerAmongOthers(): OAuthError {
  * lists do not show as well; true if it did. The SDK is handed this same parsed body, so it cannot see another one.
  */
 function isChallenged(
-  req: Request,
+  addressed: readonly Feature[],
   res: Response,
   caller: Caller,
-  { features, resource, audit }: McpEndpointOptions,
+  { resource, audit }: McpEndpointOptions,
 ): boolean {
-  const addressed = messages(req.body).flatMap((message) => features.addressedBy(message) ?? []);
   const missing = new Set<string>();
   for (const feature of new Set(addressed)) {
     const decision = caller.permissionSet.checkFeature(feature);
@@ -238,26 +234,20 @@ function challenge(res: Response, { token }: Caller, missing: readonly string[],
 }
 
 /** Of what has to be answered. */
-function requestIds(body: unknown): unknown[] {
-  return messages(body).flatMap(({ id, method }) =>
+function requestIds(said: readonly Message[]): unknown[] {
+  return said.flatMap(({ id, method }) =>
     id !== undefined && id !== null && method !== undefined ? [id] : [],
   );
 }
 
-/** The tools, resources and prompts that a request asks for. */
-function used({ body }: Request, features: FeatureTable): Feature[] {
-  return messages(body).flatMap((message) => features.addressedBy(message) ?? []);
-}
-
 function messages(body: unknown): Message[] {
-  return [body].flat().filter((message) => typeof message === "object" && message !== null) as Message[];
+  const isMessage = (each: unknown) => typeof each === "object" && each !== null;
+  return (Array.isArray(body) ? body : [body]).filter(isMessage) as Message[];
 }
 
-function describeForLog({ body }: Request, res: Response, features: FeatureTable): void {
-  const [message] = messages(body);
+function describeForLog(message: Message | undefined, feature: Feature | undefined, res: Response): void {
   if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
   const { name } = message?.params ?? {};
   if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
-  const feature = message && features.addressedBy(message);
   if (feature !== undefined) res.locals[feature.kind] = feature.name;
 }
