@@ -4,7 +4,9 @@
  * redirect URI that it knows. The error says what else is wrong: the audience, a scope, the application.
  */
 import { refusesAudience } from "../../identity/profiles/auth0.ts";
+import { generic } from "../../identity/profiles/generic.ts";
 import { PROFILES } from "../../identity/profiles/profiles.ts";
+import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { ask } from "./ask.ts";
 import { type Finding, failure, ok, unknown } from "./finding.ts";
 import type { Verdict } from "./provider-client.ts";
@@ -14,7 +16,7 @@ export interface SignInOptions {
   signInUrl: URL;
   callbackUrl: string;
   audience: string | undefined;
-  isAuth0: boolean;
+  profile: ProviderProfile;
   timeoutMs: number;
   randomBytes(size: number): Buffer;
 }
@@ -116,14 +118,17 @@ export function clientId(outcome: Outcome): "known" | "unknown" | "refused" | un
   return isRefusalPage(outcome) ? "refused" : undefined;
 }
 
+/** Without a profile, in the words for any provider. */
+type Judging = Pick<SignInOptions, "callbackUrl" | "audience"> & Partial<Pick<SignInOptions, "profile">>;
+
 /** Pure. Of a client that the token endpoint rejects, a page of error says the same once more. */
 export function judgeSignIn(
   { outcome, madeUpAudience }: SignInAnswers,
   client: Verdict,
-  options: Pick<SignInOptions, "callbackUrl" | "audience" | "isAuth0">,
+  options: Judging,
 ): Finding[] {
-  const { callbackUrl, isAuth0, audience } = options;
-  const register = `${isAuth0 ? "Auth0: the application's Settings → Allowed Callback URLs" : "Register this redirect URI at the provider"}: ${callbackUrl}`;
+  const { callbackUrl, profile = generic, audience } = options;
+  const register = `${profile.setup.redirectUriPlace}: ${callbackUrl}`;
   if (outcome.kind === "callback") {
     const registered = ok(REDIRECT_URI, "The callback URL is registered at the provider");
     const known =
@@ -166,7 +171,7 @@ export function judgeSignIn(
 /** What the provider sent to our callback (OpenID Connect Core §3.1.2.6, RFC 6749 §4.1.2.1). */
 function judgeError(
   outcome: Extract<Outcome, { kind: "callback" }>,
-  { isAuth0, audience }: Pick<SignInOptions, "audience" | "isAuth0">,
+  { profile = generic, audience }: Judging,
 ): Finding[] {
   const { error, description } = outcome;
   const said = description === "" ? error : `${error}: ${description.slice(0, 200)}`;
@@ -176,9 +181,7 @@ function judgeError(
       failure(
         AUDIENCE,
         `The provider knows no API ${audience ?? ""} (${error})`,
-        isAuth0
-          ? "Auth0: copy the Identifier of Applications → APIs → your API into AUTH0_AUDIENCE, letter by letter."
-          : "Set OIDC_AUDIENCE to the identifier of the API at the provider, letter by letter.",
+        profile.setup.audienceRemedy,
       ),
     ];
   if (["server_error", "temporarily_unavailable", ""].includes(error))

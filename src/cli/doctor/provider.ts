@@ -62,7 +62,7 @@ async function askProvider(options: ProviderOptions, metadata: ProviderMetadata)
     ...asking,
     signInUrl: await signInUrl(options, callbackUrl),
     audience: upstream.audience,
-    isAuth0: upstream.preset === "auth0",
+    profile: profileOf(upstream),
   };
   const [client, refresh, answers] = await Promise.all([
     checkClient(metadata, asking),
