@@ -1,12 +1,19 @@
 /** What an identity provider does differently: whose profile is chosen for which issuer, and what each says. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
+import { pino } from "pino";
+import { judgeSignIn, type Outcome } from "../../src/cli/doctor/provider-sign-in.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { auth0, refusesAudience } from "../../src/identity/profiles/auth0.ts";
 import { entra } from "../../src/identity/profiles/entra.ts";
 import { generic } from "../../src/identity/profiles/generic.ts";
 import { google } from "../../src/identity/profiles/google.ts";
 import { PROFILES, profileOf, profileOfIssuer } from "../../src/identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../src/identity/profiles/provider-profile.ts";
+import { systemClock } from "../../src/runtime/runtime.ts";
+import { lineOf, NOTHING_WORKS } from "../doctor/support.ts";
 
 const TENANT = "3f8c2a40-6d1e-4b7a-9c55-0e2d7b91a6f4";
 
@@ -123,4 +130,61 @@ test("error pages: Google's address says it in base64, Entra's page by a code of
   assert.equal(said, "redirect_uri_mismatch");
   assert.equal(google.errorPages?.ofAddress?.(new URLSearchParams()), "");
   assert.deepEqual(entra.errorPages?.codes, { callback: ["AADSTS50011"], client: ["AADSTS700016"] });
+});
+
+describe("asked of the profile:", () => {
+  /** The provider's discovery document alone is answered, by whoever the issuer is. */
+  async function promptOf(issuer: string): Promise<string | null> {
+    const { fetch } = globalThis;
+    const metadata = {
+      issuer,
+      authorization_endpoint: `${issuer}/auth`,
+      token_endpoint: `${issuer}/token`,
+      jwks_uri: `${issuer}/keys`,
+    };
+    globalThis.fetch = async () => Response.json(metadata);
+    try {
+      const { upstream } = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: issuer });
+      const provider = createOidcProvider(upstream, {
+        now: systemClock,
+        randomBytes,
+        log: pino({ level: "silent" }),
+      });
+      const request = {
+        redirectUri: "https://mcp.example.com/auth/callback",
+        state: "s",
+        nonce: "n",
+        codeVerifier: "v".repeat(43),
+      };
+      return (await provider.identificationUrl(request, true)).searchParams.get("prompt");
+    } finally {
+      globalThis.fetch = fetch;
+    }
+  }
+
+  test("which prompt lets somebody else sign in", async () => {
+    assert.equal(await promptOf("https://accounts.google.com"), "select_account");
+    assert.equal(await promptOf("https://login.example.com"), "login");
+  });
+
+  test("in which words the doctor names what is wrong", () => {
+    const [callbackUrl, audience] = ["https://mcp.example.com/auth/callback", "https://api.example.com"];
+    const fixes = (profile: ProviderProfile, outcome: Outcome) =>
+      judgeSignIn({ outcome }, "accepted", { callbackUrl, audience, profile }).map(lineOf).join("\n");
+    const mismatch: Outcome = { kind: "page", status: 403, text: "Callback URL mismatch." };
+    const noApi: Outcome = { kind: "callback", error: "access_denied", description: "Service not found: x" };
+    assert.match(
+      fixes(auth0, mismatch),
+      /Allowed Callback URLs: https:\/\/mcp\.example\.com\/auth\/callback$/,
+    );
+    assert.match(fixes(generic, mismatch), /Register this redirect URI at the provider: https:/);
+    assert.match(fixes(auth0, noApi), /into AUTH0_AUDIENCE/);
+    assert.match(fixes(entra, noApi), /Set OIDC_AUDIENCE/);
+  });
+
+  test("which provider needs an audience: Auth0 alone", () =>
+    assert.deepEqual(
+      PROFILES.filter(({ setup }) => setup.withoutAudience !== undefined).map(({ name }) => name),
+      ["auth0"],
+    ));
 });
