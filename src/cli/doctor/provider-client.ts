@@ -9,6 +9,7 @@ import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
 import { secretAs, secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
+import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
@@ -180,20 +181,20 @@ export async function checkRefresh(
   asksForOfflineAccess: boolean,
   options: ClientOptions,
 ): Promise<Finding[]> {
-  const { clientSecret, preset } = options.upstream;
+  const { clientSecret } = options.upstream;
   let answered: Refusal = { kind: "no_refusal", says: "" };
   for (const method of secretMethods(options.upstream, metadata).filter((each) => each !== undefined)) {
     answered = await present(metadata, "refresh_token", method, clientSecret, options);
     if (answered.kind !== "client") break;
   }
-  return judgeRefresh(answered, asksForOfflineAccess, preset);
+  return judgeRefresh(answered, asksForOfflineAccess, profileOf(options.upstream));
 }
 
 /** Pure. */
 export function judgeRefresh(
   answered: Refusal,
   asksForOfflineAccess: boolean,
-  preset: IdentityProviderSettings["preset"],
+  { setup }: ProviderProfile,
 ): Finding[] {
   const check = "provider.refresh";
   if (answered.kind === "grant_type")
@@ -201,7 +202,7 @@ export function judgeRefresh(
       warning(
         check,
         `The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends`,
-        profileOf({ preset }).setup.refreshRemedy,
+        setup.refreshRemedy,
       ),
     ];
   if (answered.kind !== "other") return []; // what is said of the client comes first

@@ -4,7 +4,6 @@
  * redirect URI that it knows. The error says what else is wrong: the audience, a scope, the application.
  */
 import { refusesAudience } from "../../identity/profiles/auth0.ts";
-import { generic } from "../../identity/profiles/generic.ts";
 import { PROFILES } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { ask } from "./ask.ts";
@@ -118,8 +117,7 @@ export function clientId(outcome: Outcome): "known" | "unknown" | "refused" | un
   return isRefusalPage(outcome) ? "refused" : undefined;
 }
 
-/** Without a profile, in the words for any provider. */
-type Judging = Pick<SignInOptions, "callbackUrl" | "audience"> & Partial<Pick<SignInOptions, "profile">>;
+type Judging = Pick<SignInOptions, "callbackUrl" | "audience" | "profile">;
 
 /** Pure. Of a client that the token endpoint rejects, a page of error says the same once more. */
 export function judgeSignIn(
@@ -127,7 +125,7 @@ export function judgeSignIn(
   client: Verdict,
   options: Judging,
 ): Finding[] {
-  const { callbackUrl, profile = generic, audience } = options;
+  const { callbackUrl, profile, audience } = options;
   const register = `${profile.setup.redirectUriPlace}: ${callbackUrl}`;
   if (outcome.kind === "callback") {
     const registered = ok(REDIRECT_URI, "The callback URL is registered at the provider");
@@ -171,7 +169,7 @@ export function judgeSignIn(
 /** What the provider sent to our callback (OpenID Connect Core §3.1.2.6, RFC 6749 §4.1.2.1). */
 function judgeError(
   outcome: Extract<Outcome, { kind: "callback" }>,
-  { profile = generic, audience }: Judging,
+  { profile, audience }: Judging,
 ): Finding[] {
   const { error, description } = outcome;
   const said = description === "" ? error : `${error}: ${description.slice(0, 200)}`;
