@@ -48,7 +48,7 @@ export async function startDeployment(): Promise<Deployment> {
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [{ subject: "alice", name: "Alice", email: "alice@example.com", permissions: ["weather:read"] }],
-    providerProfile: { advertisesApiScopes: true },
+    behaviour: { advertisesApiScopes: true },
   });
   const { issuer } = identityProvider;
   const started: Subject[] = [];

@@ -58,7 +58,7 @@ export async function startExample(
         permissions: SCOPES.filter((scope) => scope.startsWith("wiki:")),
       },
     ],
-    providerProfile: { advertisesApiScopes: true },
+    behaviour: { advertisesApiScopes: true },
   });
   const environment = {
     ...process.env,

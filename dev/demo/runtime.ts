@@ -59,7 +59,7 @@ export async function startRuntime({
     audience: AUDIENCE,
     scopes: [],
     users: users([]),
-    providerProfile: { advertisesApiScopes: true },
+    behaviour: { advertisesApiScopes: true },
     ...(kept && { kept }),
   });
   const weather = await startWeather(given, say);

@@ -1,7 +1,7 @@
 /** How real identity providers differ, as settings of the embedded one. */
 
 /** The defaults are Auth0's habits. */
-export interface ProviderProfile {
+export interface ProviderBehaviour {
   /** `jwt-when-audience`: an RS256 JWT when asked with `audience` or `resource`, opaque otherwise. */
   accessTokens?: "jwt" | "opaque" | "jwt-when-audience";
   /**
@@ -42,10 +42,10 @@ export interface ProviderProfile {
 }
 
 /** Auth0 itself, whose issuer ends with a slash and which does not say what scopes an API has. */
-export const AUTH0: ProviderProfile = { trailingSlashIssuer: true, advertisesApiScopes: false };
+export const AUTH0: ProviderBehaviour = { trailingSlashIssuer: true, advertisesApiScopes: false };
 
 /** An authorization server of one's own at Okta: it lists public scopes, and refuses those that it does not know. */
-export const OKTA: ProviderProfile = {
+export const OKTA: ProviderBehaviour = {
   accessTokens: "jwt",
   audienceParameter: "ignored",
   refreshTokens: "static",
@@ -57,7 +57,7 @@ export const OKTA: ProviderProfile = {
 };
 
 /** Entra with tokens of version 2, for an API whose identifier is made of the application's id. */
-export const ENTRA: ProviderProfile = {
+export const ENTRA: ProviderBehaviour = {
   accessTokens: "jwt",
   audienceParameter: "ignored",
   permissionsClaim: false,
@@ -69,7 +69,7 @@ export const ENTRA: ProviderProfile = {
 };
 
 /** Keycloak as it is installed: roles in the access token, which lives for five minutes; unknown scopes are refused. */
-export const KEYCLOAK: ProviderProfile = {
+export const KEYCLOAK: ProviderBehaviour = {
   accessTokens: "jwt",
   audienceParameter: "ignored",
   permissionsClaim: false,
@@ -81,7 +81,7 @@ export const KEYCLOAK: ProviderProfile = {
 };
 
 /** Authentik: its JWT access tokens name groups and no scopes, those are in the token response; the issuer ends with a slash. */
-export const AUTHENTIK: ProviderProfile = {
+export const AUTHENTIK: ProviderBehaviour = {
   accessTokens: "jwt",
   audienceParameter: "ignored",
   permissionsClaim: false,
@@ -93,7 +93,7 @@ export const AUTHENTIK: ProviderProfile = {
 };
 
 /** Google knows no scopes but its own, refuses a request that names any other, and gives opaque access tokens. */
-export const GOOGLE: ProviderProfile = {
+export const GOOGLE: ProviderBehaviour = {
   accessTokens: "opaque",
   audienceParameter: "ignored",
   refreshTokens: "with-access-type",
@@ -103,7 +103,7 @@ export const GOOGLE: ProviderProfile = {
   organizations: "ignored",
 };
 
-const usual: Required<ProviderProfile> = {
+const usual: Required<ProviderBehaviour> = {
   accessTokens: "jwt-when-audience",
   refreshTokens: "rotating",
   permissionsClaim: true,
@@ -126,6 +126,6 @@ const usual: Required<ProviderProfile> = {
 };
 
 /** Fills in Auth0's habits where nothing else was asked for. */
-export function completeCharacter(providerProfile: ProviderProfile = {}): Required<ProviderProfile> {
-  return { ...usual, ...providerProfile };
+export function completeCharacter(behaviour: ProviderBehaviour = {}): Required<ProviderBehaviour> {
+  return { ...usual, ...behaviour };
 }

@@ -1,14 +1,14 @@
 /** Turns a character into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
 import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
 import { errors } from "oidc-provider";
-import type { ProviderProfile } from "./character.ts";
+import type { ProviderBehaviour } from "./character.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
 import { claimsOf, type DemoUser, type Directory } from "./users.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
 /** Those of OpenID Connect itself that a provider of this character knows. */
-export function standardScopes({ refreshTokens }: Required<ProviderProfile>): string[] {
+export function standardScopes({ refreshTokens }: Required<ProviderBehaviour>): string[] {
   return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
 }
 
@@ -23,7 +23,7 @@ export interface Settings {
   audience: string;
   scopes: readonly string[];
   directory: Directory;
-  providerProfile: Required<ProviderProfile>;
+  behaviour: Required<ProviderBehaviour>;
   /** The organization that each sign-in was for, by the id of its grant. */
   organizations: Map<string, NonNullable<DemoUser["organization"]>>;
   /** The grants that were asked for with Google's `access_type=offline`. */
@@ -41,8 +41,8 @@ interface Runtime {
 const day = 24 * 60 * 60;
 
 export function configure(settings: Settings, around: Runtime): Configuration {
-  const { providerProfile, directory } = settings;
-  const opaque = providerProfile.accessTokens === "opaque";
+  const { behaviour, directory } = settings;
+  const opaque = behaviour.accessTokens === "opaque";
   return {
     adapter: around.adapter,
     jwks: { keys: [around.signingKey] },
@@ -57,7 +57,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     clients: [clientMetadata(settings)],
     clientBasedCORS: () => false,
     responseTypes: ["code"],
-    clientAuthMethods: CLIENT_AUTHENTICATION[providerProfile.clientAuthentication],
+    clientAuthMethods: CLIENT_AUTHENTICATION[behaviour.clientAuthentication],
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
     scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
     claims: {
@@ -78,7 +78,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
       dPoP: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       backchannelLogout: { enabled: true },
-      jwtUserinfo: { enabled: providerProfile.userinfo === "signed" },
+      jwtUserinfo: { enabled: behaviour.userinfo === "signed" },
       revocation: {
         enabled: true,
         allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
@@ -104,7 +104,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
       return {
         accountId: subject,
         claims: (use) =>
-          use === "id_token" && providerProfile.idTokens === "thin"
+          use === "id_token" && behaviour.idTokens === "thin"
             ? { sub: subject }
             : { ...claimsOf(directory.find(subject)), ...named },
       };
@@ -112,17 +112,17 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     loadExistingGrant: (ctx) => grantEverythingAllowed(settings, ctx),
     // Otherwise a second sign-in of the same browser would end what the first was given.
     expiresWithSession: () => false,
-    rotateRefreshToken: !["static", "with-access-type"].includes(providerProfile.refreshTokens),
+    rotateRefreshToken: !["static", "with-access-type"].includes(behaviour.refreshTokens),
     issueRefreshToken: (_ctx, _client, { scope, grantId }) => {
-      if (providerProfile.refreshTokens === "never") return false;
-      if (providerProfile.refreshTokens === "with-access-type") return settings.offline.has(grantId ?? "");
+      if (behaviour.refreshTokens === "never") return false;
+      if (behaviour.refreshTokens === "with-access-type") return settings.offline.has(grantId ?? "");
       return scope?.split(" ").includes("offline_access") ?? false;
     },
     renderError: async (ctx, out) => show(ctx, await errorPage(out.error, out.error_description)),
     // oidc-provider refuses to call loopback addresses, which is where the demo's back-channel logout is.
     fetch: (url, init) => fetch(url, withoutDispatcher(init)),
     ttl: {
-      AccessToken: providerProfile.accessTokenSeconds,
+      AccessToken: behaviour.accessTokenSeconds,
       AuthorizationCode: 60,
       Grant: 14 * day,
       IdToken: 3600,
@@ -139,12 +139,12 @@ const CLIENT_AUTHENTICATION = {
   post: ["client_secret_post"],
 } as const satisfies Record<string, ClientAuthMethod[]>;
 
-function clientMetadata({ client, providerProfile }: Settings) {
+function clientMetadata({ client, behaviour }: Settings) {
   return {
     client_id: client.id,
     client_secret: client.secret,
-    token_endpoint_auth_method: CLIENT_AUTHENTICATION[providerProfile.clientAuthentication][0],
-    ...(providerProfile.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
+    token_endpoint_auth_method: CLIENT_AUTHENTICATION[behaviour.clientAuthentication][0],
+    ...(behaviour.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
     redirect_uris: [...client.redirectUris],
     grant_types: ["authorization_code", "refresh_token"],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
@@ -156,12 +156,12 @@ function clientMetadata({ client, providerProfile }: Settings) {
 }
 
 /** A check of every authorization request, hung on Auth0's own parameter. */
-function refuseUnknown({ audience, scopes, providerProfile }: Settings) {
+function refuseUnknown({ audience, scopes, behaviour }: Settings) {
   return (ctx: KoaContextWithOIDC, asked: string | undefined): void => {
-    if (asked !== undefined && asked !== audience && providerProfile.audienceParameter === "selects")
+    if (asked !== undefined && asked !== audience && behaviour.audienceParameter === "selects")
       throw new errors.AccessDenied(`Service not found: ${asked}`);
-    if (providerProfile.unknownScopes === "ignored") return;
-    const known = new Set<string>([...standardScopes(providerProfile), ...scopes]);
+    if (behaviour.unknownScopes === "ignored") return;
+    const known = new Set<string>([...standardScopes(behaviour), ...scopes]);
     // `ctx.oidc.params` already lacks what oidc-provider does not know.
     const unknown = String(ctx.query.scope ?? "")
       .split(" ")
@@ -170,33 +170,33 @@ function refuseUnknown({ audience, scopes, providerProfile }: Settings) {
   };
 }
 
-function apiOf({ audience, scopes, providerProfile }: Settings, resource: string) {
+function apiOf({ audience, scopes, behaviour }: Settings, resource: string) {
   if (resource !== audience) throw new errors.InvalidTarget(`unknown resource: ${resource}`);
   return {
     audience,
     scope: [...oidcScopes, ...scopes].join(" "),
     accessTokenFormat: "jwt" as const,
-    accessTokenTTL: providerProfile.accessTokenSeconds,
+    accessTokenTTL: behaviour.accessTokenSeconds,
   };
 }
 
-function writeJwt({ directory, providerProfile }: Settings, payload: Record<string, unknown>): void {
+function writeJwt({ directory, behaviour }: Settings, payload: Record<string, unknown>): void {
   const user = directory.find(String(payload.sub));
-  if (providerProfile.claimsInAccessToken) Object.assign(payload, user.claims);
-  if (providerProfile.permissionsClaim) payload.permissions = [...user.permissions];
-  if (providerProfile.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
-  if (providerProfile.scopeClaim === "scope") return;
+  if (behaviour.claimsInAccessToken) Object.assign(payload, user.claims);
+  if (behaviour.permissionsClaim) payload.permissions = [...user.permissions];
+  if (behaviour.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
+  if (behaviour.scopeClaim === "scope") return;
   const scopes = String(payload.scope ?? "")
     .split(" ")
     .filter(Boolean)
-    .map((scope) => permissionOf(scope, providerProfile));
-  if (providerProfile.scopeClaim === "scp") payload.scp = scopes;
-  if (providerProfile.scopeClaim === "scp-text") payload.scp = scopes.join(" ");
+    .map((scope) => permissionOf(scope, behaviour));
+  if (behaviour.scopeClaim === "scp") payload.scp = scopes;
+  if (behaviour.scopeClaim === "scp-text") payload.scp = scopes.join(" ");
   delete payload.scope;
 }
 
 /** What a user may have by the name without the prefix with which it is asked for. */
-function permissionOf(scope: string, { scopePrefix }: Required<ProviderProfile>): string {
+function permissionOf(scope: string, { scopePrefix }: Required<ProviderBehaviour>): string {
   return scope.startsWith(scopePrefix) ? scope.slice(scopePrefix.length) : scope;
 }
 
@@ -205,14 +205,11 @@ function permissionOf(scope: string, { scopePrefix }: Required<ProviderProfile>)
  * `findAccount` because oidc-provider offers no other place between reading a token request and
  * choosing its resource.
  */
-function forgetResourceOfTokenRequest(
-  { audience, providerProfile }: Settings,
-  ctx: KoaContextWithOIDC,
-): void {
+function forgetResourceOfTokenRequest({ audience, behaviour }: Settings, ctx: KoaContextWithOIDC): void {
   const { params, route } = ctx.oidc;
   if (route !== "token" || !params) return;
   const strange = [params.resource].flat().some((resource) => resource && resource !== audience);
-  if (!strange || providerProfile.unknownResource === "ignored") params.resource = undefined;
+  if (!strange || behaviour.unknownResource === "ignored") params.resource = undefined;
 }
 
 /**
@@ -220,13 +217,13 @@ function forgetResourceOfTokenRequest(
  * revocation or reused refresh token does not end another sign-in of the same browser.
  */
 async function grantEverythingAllowed(settings: Settings, ctx: KoaContextWithOIDC) {
-  const { audience, scopes, directory, organizations, offline, providerProfile } = settings;
+  const { audience, scopes, directory, organizations, offline, behaviour } = settings;
   const { provider, client, session } = ctx.oidc;
   if (!client || !session?.accountId) return undefined;
   const user = directory.find(session.accountId);
   const organization = chosenOrganization(settings, ctx, user);
   const { permissions } = user;
-  const allowed = scopes.filter((scope) => permissions.includes(permissionOf(scope, providerProfile)));
+  const allowed = scopes.filter((scope) => permissions.includes(permissionOf(scope, behaviour)));
   const denied = scopes.filter((scope) => !allowed.includes(scope));
   const grant = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
   grant.addOIDCScope([...oidcScopes, ...allowed].join(" "));
@@ -243,9 +240,9 @@ async function grantEverythingAllowed(settings: Settings, ctx: KoaContextWithOID
 }
 
 /** Auth0 takes the id of an organization, or its name in any case, and lets nobody in who is no member. */
-function chosenOrganization({ providerProfile }: Settings, ctx: KoaContextWithOIDC, user: DemoUser) {
+function chosenOrganization({ behaviour }: Settings, ctx: KoaContextWithOIDC, user: DemoUser) {
   const asked = ctx.oidc.params?.organization;
-  if (typeof asked !== "string" || providerProfile.organizations === "ignored") return undefined;
+  if (typeof asked !== "string" || behaviour.organizations === "ignored") return undefined;
   const { organization } = user;
   if (asked === organization?.id || asked.toLowerCase() === organization?.name) return organization;
   throw new errors.AccessDenied(`user ${user.subject} is not part of the ${asked} organization`);
@@ -253,14 +250,12 @@ function chosenOrganization({ providerProfile }: Settings, ctx: KoaContextWithOI
 
 /** At a refresh Auth0 looks again at what the user may do; oidc-provider grants what it granted. */
 function withholdLostPermissions(
-  { audience, scopes, providerProfile }: Settings,
+  { audience, scopes, behaviour }: Settings,
   ctx: KoaContextWithOIDC,
   user: DemoUser,
 ): void {
   const grant = ctx.oidc.route === "token" ? ctx.oidc.entities.Grant : undefined;
-  const lost = scopes
-    .filter((scope) => !user.permissions.includes(permissionOf(scope, providerProfile)))
-    .join(" ");
+  const lost = scopes.filter((scope) => !user.permissions.includes(permissionOf(scope, behaviour))).join(" ");
   if (!grant || lost === "") return;
   grant.rejectOIDCScope(lost);
   grant.rejectResourceScope(audience, lost);

@@ -12,24 +12,21 @@ export function readAuthorizationRequests(settings: Settings): Middleware {
     if (ctx.path === "/auth") {
       const query = new URLSearchParams(ctx.querystring);
       selectResource(settings, query);
-      if (settings.providerProfile.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
+      if (settings.behaviour.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
       ctx.querystring = query.toString();
     }
     await next();
   };
 }
 
-function selectResource({ audience, providerProfile }: Settings, query: URLSearchParams): void {
+function selectResource({ audience, behaviour }: Settings, query: URLSearchParams): void {
   const asked = query.getAll("resource");
   query.delete("resource");
   const known = asked.includes(audience) || query.get("audience") === audience;
-  if (
-    providerProfile.accessTokens === "jwt" ||
-    (providerProfile.accessTokens === "jwt-when-audience" && known)
-  ) {
+  if (behaviour.accessTokens === "jwt" || (behaviour.accessTokens === "jwt-when-audience" && known)) {
     query.append("resource", audience);
   }
-  if (providerProfile.unknownResource === "refused") {
+  if (behaviour.unknownResource === "refused") {
     for (const resource of asked) if (resource !== audience) query.append("resource", resource);
   }
 }
@@ -43,10 +40,10 @@ function allowOfflineAccess(query: URLSearchParams): void {
 }
 
 /** oidc-provider takes a secret from a header, too, wherever it takes one from the body. */
-export function refuseBasic({ providerProfile }: Settings): Middleware {
+export function refuseBasic({ behaviour }: Settings): Middleware {
   return async (ctx, next) => {
     const isRefused =
-      providerProfile.clientAuthentication === "post" &&
+      behaviour.clientAuthentication === "post" &&
       ctx.path.startsWith("/token") &&
       /^Basic /i.test(ctx.get("authorization"));
     if (!isRefused) return await next();
@@ -57,23 +54,23 @@ export function refuseBasic({ providerProfile }: Settings): Middleware {
 }
 
 /** What is advertised, and that a refresh does not repeat a refresh token which stays the same. */
-export function writeAnswers({ scopes, providerProfile }: Settings): Middleware {
+export function writeAnswers({ scopes, behaviour }: Settings): Middleware {
   return async (ctx, next) => {
     await next();
     if (!ctx.oidc || !isRecord(ctx.body)) return;
     if (ctx.oidc.route === "discovery") {
       ctx.body.scopes_supported = [
-        ...standardScopes(providerProfile),
-        ...(providerProfile.advertisesApiScopes ? scopes : []),
+        ...standardScopes(behaviour),
+        ...(behaviour.advertisesApiScopes ? scopes : []),
       ];
       delete ctx.body.userinfo_signing_alg_values_supported;
-      if (!providerProfile.advertisesClientAuthentication) {
+      if (!behaviour.advertisesClientAuthentication) {
         delete ctx.body.token_endpoint_auth_methods_supported;
         delete ctx.body.revocation_endpoint_auth_methods_supported;
       }
     }
     const refreshed = ctx.oidc.route === "token" && ctx.oidc.params?.grant_type === "refresh_token";
-    if (refreshed && ["static", "with-access-type"].includes(providerProfile.refreshTokens))
+    if (refreshed && ["static", "with-access-type"].includes(behaviour.refreshTokens))
       delete ctx.body.refresh_token;
   };
 }
@@ -83,14 +80,14 @@ export function writeAnswers({ scopes, providerProfile }: Settings): Middleware 
  * Entra only one for Graph.
  */
 export function acceptJwtAtUserinfo(
-  { directory, providerProfile }: Settings,
+  { directory, behaviour }: Settings,
   issuer: string,
   signingKey: JWK,
 ): Middleware {
   const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
   return async (ctx, next) => {
     const token = /^Bearer (\S+\.\S+\.\S+)$/i.exec(ctx.get("authorization"))?.[1];
-    const isOpen = ctx.path === "/me" && providerProfile.accessTokenSubject === "same";
+    const isOpen = ctx.path === "/me" && behaviour.accessTokenSubject === "same";
     const verified =
       isOpen && token ? await jwtVerify(token, keys, { issuer }).catch(() => undefined) : undefined;
     if (!verified?.payload.sub) return next();

@@ -8,14 +8,14 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
-import { completeCharacter, GOOGLE, type ProviderProfile } from "./character.ts";
+import { completeCharacter, GOOGLE, type ProviderBehaviour } from "./character.ts";
 import { configure, type Settings } from "./configuration.ts";
 import { acceptJwtAtUserinfo, readAuthorizationRequests, refuseBasic, writeAnswers } from "./habits.ts";
 import { interact } from "./login.ts";
 import { createProviderStorage } from "./storage.ts";
 import { createDirectory, type DemoUser } from "./users.ts";
 
-export type { DemoUser, ProviderProfile };
+export type { DemoUser, ProviderBehaviour };
 export { GOOGLE };
 
 export interface IdentityProviderOptions {
@@ -33,7 +33,7 @@ export interface IdentityProviderOptions {
   scopes: readonly string[];
   /** Who the login page lists. */
   users: readonly DemoUser[];
-  providerProfile?: ProviderProfile;
+  behaviour?: ProviderBehaviour;
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
   kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
@@ -53,16 +53,14 @@ export interface RunningIdentityProvider {
 export async function startIdentityProvider(
   options: IdentityProviderOptions,
 ): Promise<RunningIdentityProvider> {
-  const providerProfile = completeCharacter(options.providerProfile);
+  const behaviour = completeCharacter(options.behaviour);
   const settings: Settings = {
     client: options.client,
     audience: options.audience,
     scopes:
-      providerProfile.apiScopes === "known"
-        ? options.scopes.map((scope) => providerProfile.scopePrefix + scope)
-        : [],
+      behaviour.apiScopes === "known" ? options.scopes.map((scope) => behaviour.scopePrefix + scope) : [],
     directory: createDirectory(options.users),
-    providerProfile,
+    behaviour,
     organizations: new Map(),
     offline: new Set(),
   };
@@ -71,7 +69,7 @@ export async function startIdentityProvider(
   server.listen(options.port, options.host ?? "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const slash = settings.providerProfile.trailingSlashIssuer ? "/" : "";
+  const slash = settings.behaviour.trailingSlashIssuer ? "/" : "";
   const issuer = `${options.publicUrl ?? `http://localhost:${port}`}${slash}`;
   const { adapter, cookieKey } = options.kept ?? {
     adapter: createProviderStorage(),

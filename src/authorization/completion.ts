@@ -8,6 +8,7 @@ import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
 import { readToken } from "../grants/opaque-token.ts";
 import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import { refusesAudience } from "../identity/profiles/auth0.ts";
 import { endedSince, meaningOf, orRestore, saidBy } from "../login/login.ts";
 import type { ClientLogin, Logins } from "../login/transaction.ts";
 import {
@@ -193,8 +194,7 @@ function spentButNotStored(cause: unknown, request: ClientLogin["request"]): nev
 function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {
   const code = meaningOf(refusal);
   const detail = { reason: "upstream_refused", cause: refusal };
-  // Auth0 says "access_denied: Service not found" of a wrong audience; that was not the user.
-  const isUsers = code === "access_denied" && !refusal.description?.startsWith("Service not");
+  const isUsers = code === "access_denied" && !refusesAudience(refusal.description);
   const description = isUsers
     ? "The identity provider did not sign the user in."
     : "Signing in at the identity provider failed. This server's log says why.";

@@ -1,25 +1,26 @@
 /** Which scopes a sign-in asks the provider for, and which of our tools it therefore leaves out. Pure. */
 
 import { union } from "../oauth/scope.ts";
+import { type NamedProvider, profileOf } from "./profiles/profiles.ts";
 import type { IdentityProviderSettings } from "./settings.ts";
 
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
 
-type Asker = Pick<IdentityProviderSettings, "preset" | "scopes" | "scopeSources">;
+type Asker = NamedProvider & Pick<IdentityProviderSettings, "scopes" | "scopeSources">;
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** An unknown scope may fail the whole request (Google), so only what discovery lists is asked for unbidden. */
 export function scopesToAsk(
-  { preset, scopes, scopeSources }: Asker,
+  asker: Asker,
   { scopes_supported: listed }: Metadata,
   toolScopes: readonly string[],
 ): string[] {
+  const { scopes, scopeSources } = asker;
   const offers = (scope: string) => !Array.isArray(listed) || listed.includes(scope);
   const usual = scopes ?? USUAL_SCOPES.filter(offers);
   if (scopeSources.kind === "consent") return [...usual];
-  // Auth0 does not list the scopes of its APIs.
-  return union(usual, preset === "auth0" ? toolScopes : toolScopes.filter(offers));
+  return union(usual, profileOf(asker).listsApiScopes ? toolScopes.filter(offers) : toolScopes);
 }
 
 /**

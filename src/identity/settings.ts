@@ -10,7 +10,7 @@ export const SECRET_METHODS = [
 export type SecretMethod = (typeof SECRET_METHODS)[number];
 
 export interface IdentityProviderSettings {
-  /** "auth0" sends `audience`, forwards API scopes and reads `permissions`; "oidc" follows discovery. */
+  /** Whose names its settings have: AUTH0_… or OIDC_…. What follows of that, its profile says. */
   preset: "auth0" | "oidc";
   issuer: string;
   clientId: string;

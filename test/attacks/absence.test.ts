@@ -239,7 +239,7 @@ describe("claims of 300 KB", () => {
       policy: policyOf(
         "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
       ),
-      providerProfile: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
+      behaviour: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
       users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
     });
   });

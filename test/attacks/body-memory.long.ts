@@ -29,7 +29,7 @@ describe("a process with a heap of 256 MB", () => {
       audience: AUDIENCE,
       scopes: ["weather:read"],
       users: [ALICE, BOB],
-      providerProfile: { advertisesApiScopes: true },
+      behaviour: { advertisesApiScopes: true },
     });
     server = await startServerProcess({
       NODE_OPTIONS: "--max-old-space-size=256",

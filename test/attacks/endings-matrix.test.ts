@@ -77,7 +77,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       throughProxy: upstream,
       policy,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
-      providerProfile: { accessTokenSeconds: 300 },
+      behaviour: { accessTokenSeconds: 300 },
       environment: {
         REDIS_KEY_PREFIX: PREFIX,
         MAX_GRANTS_PER_USER_AND_CLIENT: "2",

@@ -235,12 +235,12 @@ rules:
     for: { groups: [staff] }
     allow: everything`;
 
-  for (const providerProfile of [{ claimsInAccessToken: true }, { accessTokens: "opaque" }] as const) {
-    const place = "accessTokens" in providerProfile ? "userinfo" : "the access token";
+  for (const behaviour of [{ claimsInAccessToken: true }, { accessTokens: "opaque" }] as const) {
+    const place = "accessTokens" in behaviour ? "userinfo" : "the access token";
     test(`the last group, at a provider that then leaves the claim out of ${place}`, async () => {
       const { testServer, client } = await start({
         policy: policyFile(STAFF).policy,
-        providerProfile: { ...providerProfile, accessTokenSeconds: 300 },
+        behaviour: { ...behaviour, accessTokenSeconds: 300 },
         users: [{ ...ALICE, claims: { groups: ["staff"] } }],
       });
       const tokens = await signInForTokens(testServer.baseUrl, client);
@@ -252,7 +252,7 @@ rules:
     test(`the organization, likewise in ${place}`, async () => {
       const { testServer, client } = await start({
         environment: { ALLOWED_ORGANIZATIONS: "org_a" },
-        providerProfile: { ...providerProfile, accessTokenSeconds: 300 },
+        behaviour: { ...behaviour, accessTokenSeconds: 300 },
         users: [{ ...ALICE, claims: { org_id: "org_a" } }],
       });
       const tokens = await signInForTokens(testServer.baseUrl, client);

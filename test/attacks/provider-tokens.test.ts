@@ -45,7 +45,7 @@ describe("what the identity provider signed", () => {
     };
     testServer = await startTestServer({
       throughProxy: upstream,
-      providerProfile: { accessTokenSeconds: 3_600 },
+      behaviour: { accessTokenSeconds: 3_600 },
     });
     client = await register(testServer.baseUrl);
   });

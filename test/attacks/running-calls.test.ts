@@ -213,7 +213,7 @@ describe("a running call", redis, () => {
       redisUrl: redis.url ?? "",
       tools: [...tools, ...(await existingTools())],
       policy: rules.policy,
-      providerProfile: { accessTokenSeconds: 4_000 },
+      behaviour: { accessTokenSeconds: 4_000 },
       environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
       auditStream: { write: (line) => lines.push(JSON.parse(line)) },
     });

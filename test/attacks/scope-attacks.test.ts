@@ -342,7 +342,7 @@ describe("attacks on scopes", () => {
 });
 
 test("who lost a scope at the provider loses it with the renewal, in older access tokens as well", async () => {
-  const testServer = await startTestServer({ providerProfile: { accessTokenSeconds: 4_000 } });
+  const testServer = await startTestServer({ behaviour: { accessTokenSeconds: 4_000 } });
   try {
     const client = await register(testServer.baseUrl, { token_endpoint_auth_method: "client_secret_post" });
     const secret = { client_secret: client.client_secret ?? "" };

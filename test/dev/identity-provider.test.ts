@@ -7,7 +7,7 @@ import { createRemoteJWKSet, type JWTPayload, jwtVerify } from "jose";
 import * as oidc from "openid-client";
 import {
   type IdentityProviderOptions,
-  type ProviderProfile,
+  type ProviderBehaviour,
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
@@ -21,7 +21,7 @@ const client = { id: "the-proxy", secret: "se:cret%+", redirectUris: [redirectUr
 const running: RunningIdentityProvider[] = [];
 after(() => Promise.all(running.map((provider) => provider.close())));
 
-async function start(providerProfile: ProviderProfile = {}, more: Partial<IdentityProviderOptions> = {}) {
+async function start(behaviour: ProviderBehaviour = {}, more: Partial<IdentityProviderOptions> = {}) {
   const provider = await startIdentityProvider({
     port: 0,
     client,
@@ -37,7 +37,7 @@ async function start(providerProfile: ProviderProfile = {}, more: Partial<Identi
       },
       { subject: "bob", name: "Bob", email: "bob@example.com", permissions: ["weather:read"] },
     ],
-    providerProfile,
+    behaviour,
     ...more,
   });
   running.push(provider);
@@ -266,13 +266,13 @@ describe("the embedded identity provider with another character", () => {
   });
 
   test("JWTs without being asked, with scp, without permissions, for a short time", async () => {
-    const providerProfile = {
+    const behaviour = {
       accessTokens: "jwt",
       scopeClaim: "scp",
       permissionsClaim: false,
       accessTokenSeconds: 5,
     } as const;
-    const config = await discover((await start(providerProfile)).issuer);
+    const config = await discover((await start(behaviour)).issuer);
     const tokens = await authorize(config);
     const payload = await verify(config, tokens.access_token);
     assert.deepEqual(payload.scp, everything.split(" "));
@@ -324,12 +324,12 @@ describe("the embedded identity provider with another character", () => {
   });
 
   test("unknown scopes and resources refused, known ones listed", async () => {
-    const providerProfile = {
+    const behaviour = {
       unknownScopes: "refused",
       unknownResource: "refused",
       advertisesApiScopes: true,
     } as const;
-    const config = await discover((await start(providerProfile)).issuer);
+    const config = await discover((await start(behaviour)).issuer);
     assert.ok(config.serverMetadata().scopes_supported?.includes("weather:read"));
     const scope = "openid nonsense:read";
     await assert.rejects(authorize(config, { parameters: { scope } }), isError("invalid_scope"));

@@ -48,7 +48,7 @@ describe("npm run doctor", () => {
       audience: AUDIENCE,
       scopes: ["weather:read"],
       users: [],
-      providerProfile: { advertisesApiScopes: true },
+      behaviour: { advertisesApiScopes: true },
     });
     const environment = {
       ...NOTHING_WORKS,

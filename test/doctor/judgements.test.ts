@@ -19,6 +19,7 @@ import { redisTrouble } from "../../src/cli/doctor/redis-trouble.ts";
 import { registration } from "../../src/cli/doctor/registration.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import type { DoctorView } from "../../src/http/doctor-view.ts";
+import { generic } from "../../src/identity/profiles/generic.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { lineOf, NOTHING_WORKS } from "./support.ts";
 
@@ -85,7 +86,7 @@ describe("client credentials, by what providers answer to a made-up code", () =>
       });
 
   test("refresh tokens: what the token endpoint says of a made-up one", () => {
-    const line = (answered: Refusal, asks = true) => judgeRefresh(answered, asks, "oidc").map(lineOf).join();
+    const line = (answered: Refusal, asks = true) => judgeRefresh(answered, asks, generic).map(lineOf).join();
     assert.match(line(grantType), /^! .*does not let this application use refresh tokens/);
     assert.match(
       line(other("invalid_grant")),
@@ -117,7 +118,7 @@ describe("the redirect URI, by where a sign-in without a user ends", () => {
   const options = {
     callbackUrl: "https://mcp.example.com/auth/callback",
     audience: "https://api.example.com",
-    isAuth0: false,
+    profile: generic,
   };
   const callback = (error: string, description = ""): Outcome => ({ kind: "callback", error, description });
   const page = (status: number, text: string): Outcome => ({ kind: "page", status, text });

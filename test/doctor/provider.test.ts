@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import {
-  type ProviderProfile,
+  type ProviderBehaviour,
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
@@ -13,14 +13,14 @@ const BASE_URL = "http://localhost:1";
 const closing: Array<{ close(): Promise<void> }> = [];
 after(() => Promise.all(closing.map((each) => each.close())));
 
-async function provider(providerProfile: ProviderProfile = {}): Promise<RunningIdentityProvider> {
+async function provider(behaviour: ProviderBehaviour = {}): Promise<RunningIdentityProvider> {
   const started = await startIdentityProvider({
     port: 0,
     client: { id: "proxy", secret: CLIENT_SECRET, redirectUris: [`${BASE_URL}/auth/callback`] },
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [],
-    providerProfile: { advertisesApiScopes: true, ...providerProfile },
+    behaviour: { advertisesApiScopes: true, ...behaviour },
   });
   closing.push(started);
   return started;
@@ -58,12 +58,12 @@ const mine = (findings: Array<{ check: string; status: string }>) =>
 
 describe("the identity provider", () => {
   test("with everything right, every line is a ✓", async () => {
-    for (const providerProfile of [
+    for (const behaviour of [
       {},
       { trailingSlashIssuer: true },
       { accessTokens: "jwt" },
-    ] satisfies ProviderProfile[]) {
-      const { findings } = await looking((await provider(providerProfile)).issuer);
+    ] satisfies ProviderBehaviour[]) {
+      const { findings } = await looking((await provider(behaviour)).issuer);
       assert.deepEqual(
         mine(findings).filter(({ status }) => status !== "ok"),
         [],

@@ -32,7 +32,7 @@ describe("a grant that ended", () => {
     testServer = await startTestServer({
       throughProxy: upstream,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
-      providerProfile: { accessTokenSeconds: 300 },
+      behaviour: { accessTokenSeconds: 300 },
       environment: {
         MAX_GRANTS_PER_USER_AND_CLIENT: "2",
         REFRESH_GRACE_SECONDS: "1",

@@ -48,7 +48,7 @@ describe("grants", () => {
   test("an unused one ends, and a used one ends in the end", async () => {
     const testServer = await startTestServer({
       environment: { GRANT_IDLE_SECONDS: "1000", GRANT_SECONDS: "2500", ACCESS_TOKEN_SECONDS: "600" },
-      providerProfile: { accessTokenSeconds: 100_000 },
+      behaviour: { accessTokenSeconds: 100_000 },
     });
     try {
       const client = await register(testServer.baseUrl);
@@ -108,7 +108,7 @@ describe("a tool that acts with the user's own upstream token", () => {
     const testServer = await startTestServer({
       throughProxy: upstream,
       tools: [spy],
-      providerProfile: { accessTokenSeconds: 600 },
+      behaviour: { accessTokenSeconds: 600 },
       environment: { ACCESS_TOKEN_SECONDS: "86400" },
     });
     try {
@@ -153,7 +153,7 @@ describe("a tool that acts with the user's own upstream token", () => {
         }),
       ],
       environment: { OPEN_METEO_GEOCODING_URL: backendUrl, OPEN_METEO_FORECAST_URL: backendUrl },
-      providerProfile: { accessTokenSeconds: 600, accessTokens: "opaque" },
+      behaviour: { accessTokenSeconds: 600, accessTokens: "opaque" },
     });
     try {
       const client = await register(testServer.baseUrl, { token_endpoint_auth_method: "client_secret_post" });

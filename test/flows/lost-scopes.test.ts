@@ -34,7 +34,7 @@ describe("a refresh that names scopes", () => {
 
   before(async () => {
     testServer = await startTestServer({
-      providerProfile: { accessTokenSeconds: 4_000 },
+      behaviour: { accessTokenSeconds: 4_000 },
       scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
       apiScopes: ["orders:read", "orders:write"],
       users: [{ ...ALICE, permissions: ALL.split(" ") }, BOB],

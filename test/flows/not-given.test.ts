@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
-import type { ProviderProfile } from "../../dev/identity-provider/identity-provider.ts";
+import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";
 import { Grant } from "../../src/grants/grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
@@ -25,7 +25,7 @@ const SAID =
   /You approved this, but localhost:\d+ did not give it to you: (.*?)\. Ask the administrator there/g;
 
 /** Who says which scopes a user has, and whether a refresh token there brings what its sign-in did not. */
-const CHARACTERS: ReadonlyArray<[name: string, ProviderProfile, { refreshAdds: boolean }]> = [
+const CHARACTERS: ReadonlyArray<[name: string, ProviderBehaviour, { refreshAdds: boolean }]> = [
   ["permissions in the access token", {}, { refreshAdds: true }],
   [
     "the scope of the token response",
@@ -34,13 +34,13 @@ const CHARACTERS: ReadonlyArray<[name: string, ProviderProfile, { refreshAdds: b
   ],
 ];
 
-for (const [name, providerProfile, { refreshAdds }] of CHARACTERS)
+for (const [name, behaviour, { refreshAdds }] of CHARACTERS)
   describe(`a permission that was approved and not given (${name})`, () => {
     let testServer: TestServer;
     before(async () => {
       testServer = await startTestServer({
         // Longer than ours, so that one renewal there is one refresh here.
-        providerProfile: { ...providerProfile, accessTokenSeconds: 4_000 },
+        behaviour: { ...behaviour, accessTokenSeconds: 4_000 },
         scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
         apiScopes: ["orders:read", "orders:write"],
         users: ["carol", "dave", "erin", "frank", "grace"].map((subject) => ({

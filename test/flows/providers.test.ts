@@ -1,11 +1,11 @@
 /** Identity providers differ: each character signs a user in, and the scopes and claims come out the same. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { ProviderProfile } from "../../dev/identity-provider/identity-provider.ts";
+import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
 
-const characters: Array<[string, ProviderProfile, Record<string, string>?]> = [
+const characters: Array<[string, ProviderBehaviour, Record<string, string>?]> = [
   ["like Auth0 with an audience", { permissionsClaim: true }],
   ["with opaque access tokens", { accessTokens: "opaque" }],
   ["with scopes in scp", { scopeClaim: "scp", permissionsClaim: false }],
@@ -38,9 +38,9 @@ const characters: Array<[string, ProviderProfile, Record<string, string>?]> = [
 ];
 
 describe("an identity provider", () => {
-  for (const [name, providerProfile, environment = {}] of characters)
+  for (const [name, behaviour, environment = {}] of characters)
     test(name, async () => {
-      const testServer = await startTestServer({ providerProfile, environment });
+      const testServer = await startTestServer({ behaviour, environment });
       try {
         const client = await register(testServer.baseUrl);
         const tokens = await signInForTokens(testServer.baseUrl, client);
@@ -60,7 +60,7 @@ describe("an identity provider", () => {
 
   test("that gives no refresh token: the session ends with the access token", async () => {
     const testServer = await startTestServer({
-      providerProfile: { refreshTokens: "never", accessTokenSeconds: 600 },
+      behaviour: { refreshTokens: "never", accessTokenSeconds: 600 },
     });
     try {
       const client = await register(testServer.baseUrl);

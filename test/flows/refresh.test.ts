@@ -24,7 +24,7 @@ async function startReplicas(environment: Record<string, string> = {}) {
   const testServer = await startTestServer({
     ...(redis.url !== undefined && { redisUrl: redis.url }),
     // Shorter than our own tokens, so that every refresh has to ask the provider.
-    providerProfile: { accessTokenSeconds: 300 },
+    behaviour: { accessTokenSeconds: 300 },
     throughProxy: upstream,
     environment,
   });

@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 import {
   type DemoUser,
   GOOGLE,
-  type ProviderProfile,
+  type ProviderBehaviour,
 } from "../../dev/identity-provider/identity-provider.ts";
 import {
   authorize,
@@ -60,8 +60,8 @@ async function scopeAfterRenewal(testServer: TestServer, client: Registered, ref
 }
 
 describe("SCOPES_FROM", () => {
-  const nowhere: ProviderProfile = { scopeClaim: "none", permissionsClaim: false };
-  const table: Array<[string, ProviderProfile, string]> = [
+  const nowhere: ProviderBehaviour = { scopeClaim: "none", permissionsClaim: false };
+  const table: Array<[string, ProviderBehaviour, string]> = [
     ["response", nowhere, "weather:read"],
     ["scope", { ...nowhere, scopeClaim: "scope" }, "weather:read"],
     ["scp", { ...nowhere, scopeClaim: "scp" }, "weather:read"],
@@ -70,16 +70,16 @@ describe("SCOPES_FROM", () => {
     ["scope", { ...nowhere, scopeClaim: "scp", permissionsClaim: true }, ""],
     ["permissions", { ...nowhere, scopeClaim: "scope" }, ""],
   ];
-  for (const [from, providerProfile, expected] of table)
-    test(`${from}, at a provider ${JSON.stringify(providerProfile)}: "${expected}"`, () =>
-      withStage({ providerProfile, environment: { SCOPES_FROM: from } }, async (testServer, client) => {
+  for (const [from, behaviour, expected] of table)
+    test(`${from}, at a provider ${JSON.stringify(behaviour)}: "${expected}"`, () =>
+      withStage({ behaviour, environment: { SCOPES_FROM: from } }, async (testServer, client) => {
         const { scope, asked } = await signedIn(testServer, client);
         assert.equal(scope, expected);
         assert.match(asked.get("scope") ?? "", /weather:read/, "asked for all the same");
       }));
 
   test("permissions: who lost one at the provider loses it here at the next renewal", () =>
-    withStage({ providerProfile: { accessTokenSeconds: 300 } }, async (testServer, client) => {
+    withStage({ behaviour: { accessTokenSeconds: 300 } }, async (testServer, client) => {
       const { tokens } = await signedIn(testServer, client);
       testServer.identityProvider.changeUser("alice", { permissions: [] });
       assert.equal((await scopeAfterRenewal(testServer, client, tokens.refresh_token)).scope, "");
@@ -92,7 +92,7 @@ describe("SCOPES_FROM=consent", () => {
   test("at a provider like Google: what the user consents to is granted, and stays granted", () =>
     withStage(
       {
-        providerProfile: { ...GOOGLE, accessTokenSeconds: 300 },
+        behaviour: { ...GOOGLE, accessTokenSeconds: 300 },
         environment: {
           ...environment,
           OIDC_AUDIENCE: "",
@@ -113,13 +113,13 @@ describe("SCOPES_FROM=consent", () => {
     ));
 
   test("without it such a provider's users have no scopes", () =>
-    withStage({ providerProfile: GOOGLE, environment: { OIDC_AUDIENCE: "" } }, async (testServer, client) => {
+    withStage({ behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "" } }, async (testServer, client) => {
       assert.equal((await signedIn(testServer, client)).scope, "");
     }));
 
   test("nothing more than was asked for is granted", () =>
     withStage(
-      { providerProfile: GOOGLE, environment, scopes: { "other:write": "Write" } },
+      { behaviour: GOOGLE, environment, scopes: { "other:write": "Write" } },
       async (testServer, client) => {
         const tokens = await signInForTokens(testServer.baseUrl, client, {
           parameters: { scope: "weather:read" },
@@ -160,16 +160,16 @@ describe("SCOPES_FROM=claim", () => {
       claims: { roles },
     }),
   );
-  for (const [place, providerProfile] of [
+  for (const [place, behaviour] of [
     ["the access token", { claimsInAccessToken: true }],
     ["the ID token", {}],
     ["userinfo", { accessTokens: "opaque" }],
-  ] satisfies Array<[string, ProviderProfile]>)
+  ] satisfies Array<[string, ProviderBehaviour]>)
     describe(`in ${place}`, () => {
       let testServer: TestServer;
       let client: Registered;
       before(async () => {
-        testServer = await startTestServer({ providerProfile, users, environment: byRole });
+        testServer = await startTestServer({ behaviour, users, environment: byRole });
         client = await register(testServer.baseUrl);
       });
       after(() => testServer.close());
@@ -210,14 +210,14 @@ describe("SCOPES_FROM=claim", () => {
     ));
 
   const forecaster: DemoUser = { ...ALICE, claims: { roles: ["Weather Forecaster"] } };
-  for (const [place, providerProfile] of [
+  for (const [place, behaviour] of [
     ["the access token", { claimsInAccessToken: true }],
     ["userinfo", { accessTokens: "opaque" }],
-  ] satisfies Array<[string, ProviderProfile]>)
+  ] satisfies Array<[string, ProviderBehaviour]>)
     test(`a role in ${place} that was lost takes the scope away at the next renewal`, () =>
       withStage(
         {
-          providerProfile: { ...providerProfile, accessTokenSeconds: 300 },
+          behaviour: { ...behaviour, accessTokenSeconds: 300 },
           users: [forecaster],
           environment: byRole,
         },
@@ -238,7 +238,7 @@ describe("SCOPES_FROM=claim", () => {
 
   test("a role that only ID tokens tell of is looked at again at the next sign-in, not before", () =>
     withStage(
-      { providerProfile: { accessTokenSeconds: 300 }, users: [forecaster], environment: byRole },
+      { behaviour: { accessTokenSeconds: 300 }, users: [forecaster], environment: byRole },
       async (testServer, client) => {
         const { tokens } = await signedIn(testServer, client);
         testServer.identityProvider.changeUser("alice", { claims: { roles: [] } });

@@ -30,7 +30,7 @@ describe("what the identity provider answers", () => {
     upstream = await startFaultyProxy();
     testServer = await startTestServer({
       throughProxy: upstream,
-      providerProfile: { accessTokenSeconds: 300, refreshTokens: "static" },
+      behaviour: { accessTokenSeconds: 300, refreshTokens: "static" },
     });
     client = await register(testServer.baseUrl);
   });

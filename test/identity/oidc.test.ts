@@ -10,7 +10,7 @@ import { pino } from "pino";
 import {
   createSigningKey,
   type DemoUser,
-  type ProviderProfile,
+  type ProviderBehaviour,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import { createProviderStorage } from "../../dev/identity-provider/storage.ts";
@@ -42,7 +42,7 @@ interface House {
   secret?: string;
   /** What the provider says of itself, changed. */
   discovery?: (document: Record<string, unknown>) => object;
-  providerProfile?: ProviderProfile;
+  behaviour?: ProviderBehaviour;
   user?: Partial<DemoUser>;
   environment?: Record<string, string>;
   adjust?: Partial<IdentityProviderSettings>;
@@ -51,7 +51,7 @@ interface House {
 /** A provider whose userinfo can be broken, and a client of it. */
 async function start(house: House = {}) {
   const {
-    providerProfile = {},
+    behaviour = {},
     user = {},
     environment = {},
     adjust = {},
@@ -111,7 +111,7 @@ async function start(house: House = {}) {
     users: [
       { subject: "alice", name: "Alice", email: "alice@example.com", permissions: ["weather:read"], ...user },
     ],
-    providerProfile: { advertisesApiScopes: true, ...providerProfile },
+    behaviour: { advertisesApiScopes: true, ...behaviour },
     kept: { adapter: createProviderStorage(), cookieKey: "cookie-key-of-a-test", signingKey },
   });
   closers.push(async () => {
@@ -157,14 +157,14 @@ async function start(house: House = {}) {
 }
 
 describe("a refresh tells of the user", () => {
-  const ways: Array<[string, ProviderProfile]> = [
+  const ways: Array<[string, ProviderBehaviour]> = [
     ["by the claims of a JWT access token", { claimsInAccessToken: true }],
     ["by userinfo where the access token is opaque", { accessTokens: "opaque" }],
   ];
-  for (const [name, providerProfile] of ways)
+  for (const [name, behaviour] of ways)
     test(name, async () => {
       const { provider, client, login } = await start({
-        providerProfile,
+        behaviour,
         user: { claims: { roles: ["chief"] } },
       });
       const { claims, refreshToken } = await login();
@@ -176,7 +176,7 @@ describe("a refresh tells of the user", () => {
     });
 
   test("but never who it is, and not the login session: those are the sign-in's", async () => {
-    const { client, provider, login } = await start({ providerProfile: { claimsInAccessToken: true } });
+    const { client, provider, login } = await start({ behaviour: { claimsInAccessToken: true } });
     const { refreshToken } = await login();
     provider.changeUser("alice", { claims: { sid: "another", jti: "x", nbf: 1, dept: "sales" } });
     const { claims } = await client.refresh(refreshToken, {
@@ -191,7 +191,7 @@ describe("a refresh tells of the user", () => {
   for (const userinfo of ["500", "another user", "hang"] as const)
     test(`or not at all, if userinfo answers: ${userinfo}. The new tokens are kept`, async () => {
       const { client, fault, login } = await start({
-        providerProfile: { accessTokens: "opaque" },
+        behaviour: { accessTokens: "opaque" },
         environment: { UPSTREAM_TIMEOUT_SECONDS: "30", SCOPES_FROM: "claim", SCOPE_CLAIM: "roles" },
         user: { claims: { roles: ["weather:read"] } },
       });
@@ -213,7 +213,7 @@ describe("a refresh tells of the user", () => {
     });
 
   test("or not at all, if the access token is not for us", async () => {
-    const { client, provider, login } = await start({ providerProfile: { claimsInAccessToken: true } });
+    const { client, provider, login } = await start({ behaviour: { claimsInAccessToken: true } });
     const { refreshToken } = await login();
     provider.changeUser("alice", { claims: { aud: "https://somebody.example", roles: ["admin"] } });
     const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
@@ -224,7 +224,7 @@ describe("a refresh tells of the user", () => {
 
 describe("a sign-in", () => {
   test("does not take the ID token's verification for the address that userinfo names", async () => {
-    const { fault, login } = await start({ providerProfile: { accessTokens: "opaque" } });
+    const { fault, login } = await start({ behaviour: { accessTokens: "opaque" } });
     assert.equal((await login()).claims.email_verified, true);
     fault.userinfo = "another address";
     const { claims } = await login();
@@ -270,7 +270,7 @@ describe("the client secret goes", () => {
 
   test("in a header where the provider lists nothing else, percent-encoded (RFC 6749 §2.3.1)", async () => {
     const { client, login, posted } = await start({
-      providerProfile: { clientAuthentication: "basic" },
+      behaviour: { clientAuthentication: "basic" },
       secret: ODD,
     });
     const { refreshToken } = await login();
@@ -304,7 +304,7 @@ describe("the client secret goes", () => {
 
   test("both ways in turn to a provider that lists nothing, until one is right", async () => {
     const { login, posted } = await start({
-      providerProfile: { clientAuthentication: "basic", advertisesClientAuthentication: false },
+      behaviour: { clientAuthentication: "basic", advertisesClientAuthentication: false },
     });
     const ways = () =>
       posted.filter(({ path }) => path === "/token").map((each) => bodySecret(each) === null);
@@ -316,7 +316,7 @@ describe("the client secret goes", () => {
 
   test("both ways to each of many at once, also if one hears of the first way after another has learned the second", async () => {
     const { login, fault } = await start({
-      providerProfile: { clientAuthentication: "basic", advertisesClientAuthentication: false },
+      behaviour: { clientAuthentication: "basic", advertisesClientAuthentication: false },
     });
     let answer = () => {};
     const held = new Promise<undefined>((resolve) => {
@@ -353,7 +353,7 @@ describe("the client secret goes", () => {
     ];
     for (const [name, post, basic] of failures)
       test(`and ${name} teaches no way: what is right goes on`, async () => {
-        const { newClient, login, fault } = await start({ providerProfile: SILENT });
+        const { newClient, login, fault } = await start({ behaviour: SILENT });
         const { refreshToken } = await login();
         const client = newClient();
         const renew = () => client.refresh(refreshToken, { subject: "alice", renewable: [] });
@@ -364,7 +364,7 @@ describe("the client secret goes", () => {
       });
 
     test("and a wrong secret is not taken for the end of a session, whatever the second way is answered with", async () => {
-      const { newClient, login, fault } = await start({ providerProfile: SILENT });
+      const { newClient, login, fault } = await start({ behaviour: SILENT });
       const { refreshToken } = await login();
       fault.token = inHeader(
         { status: 400, error: "invalid_request" },
@@ -379,7 +379,7 @@ describe("the client secret goes", () => {
   test("a wrong one is told as wrong, whichever way it went", async () => {
     for (const advertisesClientAuthentication of [true, false]) {
       const { login } = await start({
-        providerProfile: { clientAuthentication: "basic", advertisesClientAuthentication },
+        behaviour: { clientAuthentication: "basic", advertisesClientAuthentication },
         adjust: { clientSecret: "wrong" },
       });
       await assert.rejects(login(), { reason: "client_credentials_rejected" });
@@ -412,7 +412,7 @@ describe("the client secret goes", () => {
 
 describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
   const SIGNED: House = {
-    providerProfile: { userinfo: "signed", accessTokens: "opaque" },
+    behaviour: { userinfo: "signed", accessTokens: "opaque" },
     user: { claims: { roles: ["chief"] } },
   };
 

@@ -106,7 +106,7 @@ describe("npm run manifest", () => {
       audience: "https://x.example",
       scopes: ["weather:read"],
       users: [],
-      providerProfile: { advertisesApiScopes: false },
+      behaviour: { advertisesApiScopes: false },
     });
     try {
       const env = {

@@ -539,7 +539,7 @@ async function startSite(proxy: Proxy): Promise<Site> {
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE],
-    providerProfile: { advertisesApiScopes: true },
+    behaviour: { advertisesApiScopes: true },
   });
   cleanUp.push(() => issuer.close());
   const environment = (replica: number) => ({

@@ -118,7 +118,7 @@ describe("npm pack", () => {
       audience: AUDIENCE,
       scopes: ["greetings:read", "wiki:read", "wiki:write"],
       users: [{ ...ALICE, permissions: ["greetings:read", "wiki:read"] }],
-      providerProfile: { advertisesApiScopes: true },
+      behaviour: { advertisesApiScopes: true },
     });
   });
   after(async () => {

@@ -1,12 +1,12 @@
 /** The providers of characters.test.ts: each with its character, and the settings that its guide recommends. */
 import assert from "node:assert/strict";
 import { AUTH0, AUTHENTIK, ENTRA, GOOGLE, KEYCLOAK, OKTA } from "../../dev/identity-provider/character.ts";
-import type { ProviderProfile } from "../../dev/identity-provider/identity-provider.ts";
+import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";
 import type { Config } from "../../src/config/config.ts";
 import { settingsOf } from "../support/guide.ts";
 
 export interface Case {
-  providerProfile: ProviderProfile;
+  behaviour: ProviderBehaviour;
   /** What its guide says, without what every deployment has of its own. */
   settings: Record<string, string>;
   /** What makes alice a person with `weather:read` there, beside her permissions. */
@@ -44,68 +44,68 @@ const AUDIENCE_SETTING = { OIDC_AUDIENCE: "https://weather.example.com" };
 export const cases: Record<string, Case> = {
   Auth0: {
     ...EMBEDDED,
-    providerProfile: AUTH0,
+    behaviour: AUTH0,
     settings: guideSettings("auth0"),
     refreshToken: "replaced",
     adjust: asAuth0,
   },
   "Auth0 without rotation": {
     ...EMBEDDED,
-    providerProfile: { ...AUTH0, refreshTokens: "static" },
+    behaviour: { ...AUTH0, refreshTokens: "static" },
     settings: guideSettings("auth0"),
     refreshToken: "kept",
     adjust: asAuth0,
   },
   Authentik: {
     ...EMBEDDED,
-    providerProfile: { ...AUTHENTIK, apiScopes: "unknown" },
+    behaviour: { ...AUTHENTIK, apiScopes: "unknown" },
     settings: guideSettings("authentik"),
     claims: { groups: ["forecasters"] },
     refreshToken: "replaced",
   },
   "Authentik with scopes": {
     ...EMBEDDED,
-    providerProfile: AUTHENTIK,
+    behaviour: AUTHENTIK,
     settings: guideSettings("authentik", 1),
     refreshToken: "replaced",
   },
   Keycloak: {
     ...EMBEDDED,
-    providerProfile: KEYCLOAK,
+    behaviour: KEYCLOAK,
     settings: guideSettings("keycloak"),
     claims: { realm_access: { roles: ["offline_access", "weather-reader"] } },
     refreshToken: "replaced",
   },
   "Keycloak with scopes": {
     ...EMBEDDED,
-    providerProfile: { ...KEYCLOAK, apiScopes: "known", advertisesApiScopes: true },
+    behaviour: { ...KEYCLOAK, apiScopes: "known", advertisesApiScopes: true },
     settings: guideSettings("keycloak", 1),
     refreshToken: "replaced",
   },
   Okta: {
     ...EMBEDDED,
-    providerProfile: OKTA,
+    behaviour: OKTA,
     settings: guideSettings("okta"),
     refreshToken: "kept",
     backchannelLogout: false,
   },
   Entra: {
     ...EMBEDDED,
-    providerProfile: ENTRA,
+    behaviour: ENTRA,
     settings: guideSettings("entra"),
     refreshToken: "replaced",
     backchannelLogout: false,
   },
   "Entra with app roles": {
     ...EMBEDDED,
-    providerProfile: { ...ENTRA, claimsInAccessToken: true },
+    behaviour: { ...ENTRA, claimsInAccessToken: true },
     settings: guideSettings("entra", 1),
     claims: { roles: ["Weather.Reader"] },
     refreshToken: "replaced",
     backchannelLogout: false,
   },
   Google: {
-    providerProfile: GOOGLE,
+    behaviour: GOOGLE,
     settings: guideSettings("google"),
     claims: { hd: "example.com" },
     refreshToken: "kept",
@@ -114,13 +114,13 @@ export const cases: Record<string, Case> = {
   },
   "strict about resource": {
     ...EMBEDDED,
-    providerProfile: { unknownResource: "refused", unknownScopes: "refused" },
+    behaviour: { unknownResource: "refused", unknownScopes: "refused" },
     settings: AUDIENCE_SETTING,
     refreshToken: "replaced",
   },
   "one that wants resource instead of audience": {
     ...EMBEDDED,
-    providerProfile: { unknownResource: "refused" },
+    behaviour: { unknownResource: "refused" },
     settings: {
       OIDC_AUDIENCE: "",
       OIDC_AUTHORIZATION_PARAMETERS: "resource=https://weather.example.com",
@@ -130,19 +130,19 @@ export const cases: Record<string, Case> = {
   },
   "offline_access without prompt=consent": {
     ...EMBEDDED,
-    providerProfile: { refreshTokens: "with-consent-prompt" },
+    behaviour: { refreshTokens: "with-consent-prompt" },
     settings: AUDIENCE_SETTING,
     refreshToken: "none",
   },
   "offline_access with prompt=consent": {
     ...EMBEDDED,
-    providerProfile: { refreshTokens: "with-consent-prompt" },
+    behaviour: { refreshTokens: "with-consent-prompt" },
     settings: { ...AUDIENCE_SETTING, OIDC_AUTHORIZATION_PARAMETERS: "prompt=consent" },
     refreshToken: "replaced",
   },
   "no refresh tokens": {
     ...EMBEDDED,
-    providerProfile: { refreshTokens: "never" },
+    behaviour: { refreshTokens: "never" },
     settings: AUDIENCE_SETTING,
     refreshToken: "none",
   },

@@ -40,7 +40,7 @@ for (const [name, provider] of Object.entries(cases))
       const bob: DemoUser = provider.distinguishesPeople ? BOB : { ...BOB, claims: provider.claims ?? {} };
       testServer = await startTestServer({
         throughProxy: upstream,
-        providerProfile: provider.providerProfile,
+        behaviour: provider.behaviour,
         users: [alice, bob],
         environment: {
           ...provider.settings,
@@ -193,7 +193,7 @@ describe("mistakes that the guides name", () => {
 
   test("Auth0 without an audience: the access token is opaque, and nobody has a scope", () =>
     withStage(
-      { providerProfile: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "" } },
+      { behaviour: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "" } },
       async ({ baseUrl, url, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
         assert.equal(tokens.scope ?? "", "");
@@ -206,7 +206,7 @@ describe("mistakes that the guides name", () => {
   test("Auth0 with the identifier of no API: a page says so, and the log has Auth0's words", () =>
     withStage(
       {
-        providerProfile: AUTH0,
+        behaviour: AUTH0,
         adjust: asAuth0,
         environment: { OIDC_AUDIENCE: "https://weather.example.com/" },
       },
@@ -218,7 +218,7 @@ describe("mistakes that the guides name", () => {
 
   test("Keycloak with an audience that no mapper adds: the log says invalid_access_token", () =>
     withStage(
-      { providerProfile: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
+      { behaviour: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
       async ({ baseUrl, log }) => {
         await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
         assert.ok(log.some((line) => JSON.stringify(line).includes("invalid_access_token")));
@@ -227,7 +227,7 @@ describe("mistakes that the guides name", () => {
 
   test("Google without its parameters: no refresh token", () =>
     withStage(
-      { providerProfile: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
+      { behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
       async ({ baseUrl, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
         assert.equal((await grantOf(tokens.access_token))?.upstream.refreshToken, undefined);
@@ -237,7 +237,7 @@ describe("mistakes that the guides name", () => {
   test("Google with somebody of another Workspace: wrong_organization", () =>
     withStage(
       {
-        providerProfile: GOOGLE,
+        behaviour: GOOGLE,
         users: [{ ...ALICE, claims: { hd: "example.org" } }],
         environment: guideSettings("google"),
       },

@@ -195,7 +195,7 @@ async function startServers(refreshTokens: "rotating" | "static") {
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE],
-    providerProfile: { refreshTokens, accessTokenSeconds: UPSTREAM_SECONDS, advertisesApiScopes: true },
+    behaviour: { refreshTokens, accessTokenSeconds: UPSTREAM_SECONDS, advertisesApiScopes: true },
   });
   upstream.target = issuer.port;
   const servers = await Promise.all(

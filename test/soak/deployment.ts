@@ -78,7 +78,7 @@ async function start(
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE],
-    providerProfile: { advertisesApiScopes: true, refreshTokens, accessTokenSeconds },
+    behaviour: { advertisesApiScopes: true, refreshTokens, accessTokenSeconds },
   });
   cleanUp.push(() => provider.close());
   upstream.target = provider.port;

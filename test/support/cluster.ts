@@ -1,6 +1,6 @@
 /** Several server processes behind a load balancer, with one Redis and one identity provider: a deployment in small. */
 import {
-  type ProviderProfile,
+  type ProviderBehaviour,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import { type Balancer, startBalancer } from "./balancer.ts";
@@ -28,7 +28,7 @@ export interface Cluster {
 export async function startCluster(
   count: number,
   environment: Record<string, string> | ((index: number) => Record<string, string>) = {},
-  providerProfile: ProviderProfile = {},
+  behaviour: ProviderBehaviour = {},
 ): Promise<Cluster> {
   const redis = await startRedis();
   const balancer = await startBalancer();
@@ -40,7 +40,7 @@ export async function startCluster(
     audience: AUDIENCE,
     scopes: ["weather:read"],
     users: [ALICE, BOB],
-    providerProfile: { advertisesApiScopes: true, ...providerProfile },
+    behaviour: { advertisesApiScopes: true, ...behaviour },
   });
   upstream.target = issuer.port;
   const ports: number[] = [];

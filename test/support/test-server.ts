@@ -5,7 +5,7 @@ import { pino } from "pino";
 import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import {
   type DemoUser,
-  type ProviderProfile,
+  type ProviderBehaviour,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import type { Policy } from "../../src/access/policy.ts";
@@ -47,7 +47,7 @@ export const AUDIENCE = "https://weather.example.com";
 
 export interface TestServerOptions {
   redisUrl?: string;
-  providerProfile?: ProviderProfile;
+  behaviour?: ProviderBehaviour;
   /** Who may sign in at the identity provider, if not ALICE and BOB. */
   users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
@@ -124,7 +124,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     audience: AUDIENCE,
     scopes: ["weather:read", ...(options.apiScopes ?? [])],
     users: options.users ?? [ALICE, BOB],
-    providerProfile: { advertisesApiScopes: true, ...options.providerProfile },
+    behaviour: { advertisesApiScopes: true, ...options.behaviour },
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });

@@ -196,7 +196,7 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
       audience: AUDIENCE,
       scopes: ["weather:read"],
       users: [ALICE],
-      providerProfile: { advertisesApiScopes: true, accessTokenSeconds: 4 },
+      behaviour: { advertisesApiScopes: true, accessTokenSeconds: 4 },
     });
     proxy.target = identityProvider.port;
     proxy.rewrite = (body) => {

@@ -8,6 +8,8 @@
 import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
 import { secretAs, secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
+import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
+import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
 import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
@@ -120,14 +122,15 @@ export function refusalKind(status: number, code: string): "client" | "grant_typ
   return "other";
 }
 
-interface Way {
-  preset: IdentityProviderSettings["preset"];
+interface Way extends NamedProvider {
   method: SecretMethod;
   grantType: GrantType;
 }
 
 /** Pure. `madeUp` is the control: the same request with a secret that is certainly wrong. */
-export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantType }: Way): Judged {
+export function judge(ours: Refusal, madeUp: Refusal, way: Way): Judged {
+  const { method, grantType } = way;
+  const { credentialsRemedy, grantTypesRemedy } = profileOf(way).setup;
   const tryIt =
     "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
   const open = (says: string, fix: string): Judged => ({
@@ -142,7 +145,7 @@ export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantTyp
       finding: failure(
         CHECK,
         `The provider does not accept the client id and secret (${ours.code})`,
-        copyAnew(preset),
+        credentialsRemedy,
       ),
     };
   const isPublished = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
@@ -154,7 +157,7 @@ export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantTyp
         isPublished
           ? `The provider accepts the client secret, but does not let this application use the authorization code grant (${ours.code})`
           : `The provider refuses this application (${ours.code}), whatever its secret: its id, its secret or its callback URL is wrong there, or it may not use the authorization code grant`,
-        `${isPublished ? "" : `${copyAnew(preset)} `}${ALLOW_GRANTS[preset]}`,
+        isPublished ? grantTypesRemedy : `${credentialsRemedy} ${grantTypesRemedy}`,
       ),
     };
   if (isPublished)
@@ -172,37 +175,26 @@ export function judge(ours: Refusal, madeUp: Refusal, { preset, method, grantTyp
   );
 }
 
-const copyAnew = (preset: IdentityProviderSettings["preset"]): string =>
-  preset === "auth0"
-    ? "Copy Client ID and Client Secret from Auth0: Applications → your Regular Web Application → Settings, into AUTH0_CLIENT_ID and AUTH0_CLIENT_SECRET."
-    : "Copy both anew from the application at the provider into OIDC_CLIENT_ID and OIDC_CLIENT_SECRET (the secret itself, not its id; it may have expired).";
-
-const ALLOW_GRANTS = {
-  auth0:
-    "Auth0: the application's Settings → Advanced Settings → Grant Types: tick Authorization Code and Refresh Token.",
-  oidc: "Allow the application the grant types authorization_code and refresh_token (Keycloak: Standard flow).",
-} as const;
-
 /** A client may be let in and not let renew. Asked rather than read: several that renew do not list it. */
 export async function checkRefresh(
   metadata: ProviderMetadata,
   asksForOfflineAccess: boolean,
   options: ClientOptions,
 ): Promise<Finding[]> {
-  const { clientSecret, preset } = options.upstream;
+  const { clientSecret } = options.upstream;
   let answered: Refusal = { kind: "no_refusal", says: "" };
   for (const method of secretMethods(options.upstream, metadata).filter((each) => each !== undefined)) {
     answered = await present(metadata, "refresh_token", method, clientSecret, options);
     if (answered.kind !== "client") break;
   }
-  return judgeRefresh(answered, asksForOfflineAccess, preset);
+  return judgeRefresh(answered, asksForOfflineAccess, profileOf(options.upstream));
 }
 
 /** Pure. */
 export function judgeRefresh(
   answered: Refusal,
   asksForOfflineAccess: boolean,
-  preset: IdentityProviderSettings["preset"],
+  { setup }: ProviderProfile,
 ): Finding[] {
   const check = "provider.refresh";
   if (answered.kind === "grant_type")
@@ -210,9 +202,7 @@ export function judgeRefresh(
       warning(
         check,
         `The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends`,
-        preset === "auth0"
-          ? `${ALLOW_GRANTS.auth0} In the API's Settings: Allow Offline Access.`
-          : "Allow the application the grant type refresh_token.",
+        setup.refreshRemedy,
       ),
     ];
   if (answered.kind !== "other") return []; // what is said of the client comes first

@@ -3,6 +3,8 @@
 import { unaskedScopes } from "../../identity/asked-scopes.ts";
 import { discover } from "../../identity/oidc/discovery.ts";
 import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
+import { TENANT_ISSUER_REMEDY } from "../../identity/profiles/entra.ts";
+import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
@@ -25,14 +27,17 @@ export async function checkDiscovery(
   upstream: IdentityProviderSettings,
   timeoutMs: number,
 ): Promise<Discovery> {
-  const { issuer, preset } = upstream;
-  const setting = preset === "auth0" ? "AUTH0_DOMAIN" : "OIDC_ISSUER";
+  const { issuer } = upstream;
   const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
   const asked = await ask(url, { timeoutMs, headers: { accept: "application/json" } });
   if ("none" in asked) {
     const { says, fix } = asked.none;
     const unreachable = `The identity provider cannot be reached: ${says}`;
-    return { findings: [failure(CHECK, unreachable, `${fix} It is named by ${setting}.`)] };
+    return {
+      findings: [
+        failure(CHECK, unreachable, `${fix} It is named by ${profileOf(upstream).setup.settings.issuer}.`),
+      ],
+    };
   }
   const { answer } = asked;
   const metadata = answer.status === 200 ? jsonObject(answer.text) : undefined;
@@ -54,7 +59,7 @@ export async function checkDiscovery(
 async function noDocument(
   url: string,
   answer: Answer,
-  { issuer, preset }: IdentityProviderSettings,
+  upstream: IdentityProviderSettings,
   timeoutMs: number,
 ): Promise<Finding> {
   const what =
@@ -73,7 +78,7 @@ async function noDocument(
     CHECK,
     `There is no discovery document at ${url}: it answers ${what}`,
     there === undefined
-      ? issuerHint(issuer, preset)
+      ? profileOf(upstream).setup.issuerRemedy(upstream.issuer)
       : `Redirections are not followed. If that is your provider: set OIDC_ISSUER=${there}`,
   );
 }
@@ -85,33 +90,14 @@ async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<str
   return typeof issuer === "string" && URL.canParse(issuer) ? issuer : undefined;
 }
 
-/** Where the issuers of well-known products are. */
-function issuerHint(issuer: string, preset: IdentityProviderSettings["preset"]): string {
-  const { hostname, pathname } = new URL(issuer);
-  if (preset === "auth0")
-    return "Set AUTH0_DOMAIN to the Domain that the application's Settings show, such as tenant.eu.auth0.com.";
-  if (hostname === "login.microsoftonline.com") return ENTRA_ISSUER;
-  if (hostname.includes("okta"))
-    return `Set OIDC_ISSUER to the issuer of the authorization server, such as https://${hostname}/oauth2/default, or https://${hostname} for the organization's own.`;
-  if (pathname.includes("/auth/realms/"))
-    return `Keycloak has no /auth in its path since version 17: try OIDC_ISSUER=${issuer.replace("/auth/realms/", "/realms/")}.`;
-  return "Set OIDC_ISSUER to the issuer as the provider shows it: that URL followed by /.well-known/openid-configuration opens a JSON document in a browser. Keycloak's is https://HOST/realms/REALM, Authentik's https://HOST/application/o/APPLICATION/.";
-}
-
-const ENTRA_ISSUER =
-  "Set OIDC_ISSUER=https://login.microsoftonline.com/TENANT-ID/v2.0, with the tenant's id in place of common, organizations or a name.";
-
 /** What the server refuses is a failure; one that it takes is better written byte for byte as the provider does. */
-export function checkIssuer(
-  { issuer, preset }: Pick<IdentityProviderSettings, "issuer" | "preset">,
-  theirs: string,
-): Finding {
+export function checkIssuer(upstream: Required<NamedProvider>, theirs: string): Finding {
   const check = "provider.issuer";
+  const { issuer } = upstream;
   if (theirs === issuer) return ok(check, "Its issuer is byte for byte what the settings say");
   const says = `Its issuer is ${theirs}, and the settings say ${issuer}`;
-  const setting =
-    preset === "auth0" ? `AUTH0_DOMAIN=${theirs.replace(/^https:\/\/|\/$/g, "")}` : `OIDC_ISSUER=${theirs}`;
-  const fix = theirs.includes("{") ? ENTRA_ISSUER : `Set ${setting}`;
+  const { issuerSetting } = profileOf(upstream).setup;
+  const fix = theirs.includes("{") ? TENANT_ISSUER_REMEDY : `Set ${issuerSetting(theirs)}`;
   const problem = issuerProblem(issuer, theirs);
   return problem === undefined
     ? warning(check, `${says}. Both lead to the same provider, so sign-ins work`, fix)

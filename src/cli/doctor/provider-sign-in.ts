@@ -3,6 +3,9 @@
  * §3.1.2.1): there is no user, so the provider has to send the browser back with an error, and it does so only to a
  * redirect URI that it knows. The error says what else is wrong: the audience, a scope, the application.
  */
+import { refusesAudience } from "../../identity/profiles/auth0.ts";
+import { PROFILES } from "../../identity/profiles/profiles.ts";
+import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { ask } from "./ask.ts";
 import { type Finding, failure, ok, unknown } from "./finding.ts";
 import type { Verdict } from "./provider-client.ts";
@@ -12,7 +15,7 @@ export interface SignInOptions {
   signInUrl: URL;
   callbackUrl: string;
   audience: string | undefined;
-  isAuth0: boolean;
+  profile: ProviderProfile;
   timeoutMs: number;
   randomBytes(size: number): Buffer;
 }
@@ -73,10 +76,10 @@ async function send(url: URL, { callbackUrl, timeoutMs }: SignInOptions): Promis
   return { kind: "page", status: 302, text: trail };
 }
 
-/** Google puts what is wrong into a parameter, in base64. */
+/** Whose page it is, its address need not show: what any provider writes there counts. */
 function readable(parameters: URLSearchParams): string {
-  const encoded = parameters.get("authError") ?? "";
-  return `${parameters.get("error") ?? ""} ${Buffer.from(encoded, "base64").toString("latin1")}`;
+  const further = PROFILES.map(({ errorPages }) => errorPages?.ofAddress?.(parameters) ?? "");
+  return [parameters.get("error") ?? "", ...further].join(" ");
 }
 
 // What a provider says that would now show its login page.
@@ -87,15 +90,17 @@ const isWaiting = (outcome: Outcome): boolean =>
 
 /** Error codes that stand on pages, because there is nowhere to send them: in the page, or in the address of it. */
 const CODES = {
-  callback: ["redirect_uri_mismatch", "invalid_redirect_uri", "AADSTS50011"],
-  client: ["invalid_client", "unauthorized_client", "AADSTS700016"],
+  callback: ["redirect_uri_mismatch", "invalid_redirect_uri"],
+  client: ["invalid_client", "unauthorized_client"],
 } as const;
 
-/** A login page has scripts in it, and those any word; Entra alone shows errors with 200. */
+/** A login page has scripts in it, and those any word; what a provider's own codes are, is in none. */
 function namesCode({ status, text }: Extract<Outcome, { kind: "page" }>): keyof typeof CODES | undefined {
   const isLogin = status < 300;
-  const names = (kind: keyof typeof CODES) =>
-    CODES[kind].some((code) => text.includes(code) && (!isLogin || code.startsWith("AADSTS")));
+  const names = (kind: keyof typeof CODES) => {
+    const own = PROFILES.flatMap(({ errorPages }) => errorPages?.codes?.[kind] ?? []);
+    return [...own, ...(isLogin ? [] : CODES[kind])].some((code) => text.includes(code));
+  };
   if (status >= 500) return undefined; // an outage, whatever words its page has
   return names("callback") ? "callback" : names("client") ? "client" : undefined;
 }
@@ -112,14 +117,16 @@ export function clientId(outcome: Outcome): "known" | "unknown" | "refused" | un
   return isRefusalPage(outcome) ? "refused" : undefined;
 }
 
+type Judging = Pick<SignInOptions, "callbackUrl" | "audience" | "profile">;
+
 /** Pure. Of a client that the token endpoint rejects, a page of error says the same once more. */
 export function judgeSignIn(
   { outcome, madeUpAudience }: SignInAnswers,
   client: Verdict,
-  options: Pick<SignInOptions, "callbackUrl" | "audience" | "isAuth0">,
+  options: Judging,
 ): Finding[] {
-  const { callbackUrl, isAuth0, audience } = options;
-  const register = `${isAuth0 ? "Auth0: the application's Settings → Allowed Callback URLs" : "Register this redirect URI at the provider"}: ${callbackUrl}`;
+  const { callbackUrl, profile, audience } = options;
+  const register = `${profile.setup.redirectUriPlace}: ${callbackUrl}`;
   if (outcome.kind === "callback") {
     const registered = ok(REDIRECT_URI, "The callback URL is registered at the provider");
     const known =
@@ -162,19 +169,17 @@ export function judgeSignIn(
 /** What the provider sent to our callback (OpenID Connect Core §3.1.2.6, RFC 6749 §4.1.2.1). */
 function judgeError(
   outcome: Extract<Outcome, { kind: "callback" }>,
-  { isAuth0, audience }: Pick<SignInOptions, "audience" | "isAuth0">,
+  { profile, audience }: Judging,
 ): Finding[] {
   const { error, description } = outcome;
   const said = description === "" ? error : `${error}: ${description.slice(0, 200)}`;
   if (isWaiting(outcome)) return [];
-  if (error === "invalid_target" || description.includes("Service not found"))
+  if (error === "invalid_target" || refusesAudience(description))
     return [
       failure(
         AUDIENCE,
         `The provider knows no API ${audience ?? ""} (${error})`,
-        isAuth0
-          ? "Auth0: copy the Identifier of Applications → APIs → your API into AUTH0_AUDIENCE, letter by letter."
-          : "Set OIDC_AUDIENCE to the identifier of the API at the provider, letter by letter.",
+        profile.setup.audienceRemedy,
       ),
     ];
   if (["server_error", "temporarily_unavailable", ""].includes(error))

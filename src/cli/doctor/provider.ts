@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { scopesToAsk } from "../../identity/asked-scopes.ts";
 import { secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
 import { type Finding, failure, warning } from "./finding.ts";
@@ -61,7 +62,7 @@ async function askProvider(options: ProviderOptions, metadata: ProviderMetadata)
     ...asking,
     signInUrl: await signInUrl(options, callbackUrl),
     audience: upstream.audience,
-    isAuth0: upstream.preset === "auth0",
+    profile: profileOf(upstream),
   };
   const [client, refresh, answers] = await Promise.all([
     checkClient(metadata, asking),
@@ -101,7 +102,7 @@ function clientFinding(
     return failure(
       finding.check,
       `The provider does not know ${id}`,
-      `Copy the client id from the application at the provider into ${upstream.preset === "auth0" ? "AUTH0_CLIENT_ID" : "OIDC_CLIENT_ID"}; check that it is in this tenant or realm.`,
+      `Copy the client id from the application at the provider into ${profileOf(upstream).setup.settings.clientId}; check that it is in this tenant or realm.`,
     );
   if (is === "known")
     return failure(finding.check, `${finding.says}; ${id} and the callback URL are known there`, finding.fix);
@@ -131,15 +132,9 @@ function unlistedMethod(
   ];
 }
 
-/** By the settings for any provider, nobody is told that Auth0 needs one. */
-function withoutAudience({ preset, issuer, audience }: IdentityProviderSettings): Finding[] {
-  if (preset === "auth0" || audience !== undefined || !new URL(issuer).hostname.endsWith(".auth0.com"))
-    return [];
-  return [
-    warning(
-      "provider.audience",
-      "OIDC_AUDIENCE is not set: Auth0 then issues opaque access tokens, which name no permissions",
-      "Use the settings AUTH0_DOMAIN, AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET and AUTH0_AUDIENCE instead of OIDC_…",
-    ),
-  ];
+/** By the settings for any provider, nobody is told that this one needs an audience. */
+function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding[] {
+  const lack = profileOfIssuer(issuer).setup.withoutAudience;
+  if (audience !== undefined || lack === undefined) return [];
+  return [warning("provider.audience", lack.says, lack.remedy)];
 }

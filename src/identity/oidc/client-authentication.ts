@@ -3,10 +3,11 @@
  * lists it, or as the operator says.
  */
 import type { ClientAuth, CustomFetch } from "openid-client";
+import { type NamedProvider, profileOf } from "../profiles/profiles.ts";
 import type { IdentityProviderSettings, SecretMethod } from "../settings.ts";
 import { SPEAKS_OF_THE_USER } from "./answers.ts";
 
-type Chooser = Pick<IdentityProviderSettings, "preset" | "tokenEndpointAuthMethod">;
+type Chooser = NamedProvider & Pick<IdentityProviderSettings, "tokenEndpointAuthMethod">;
 type Metadata = Readonly<Record<string, unknown>>;
 
 /**
@@ -14,13 +15,12 @@ type Metadata = Readonly<Record<string, unknown>>;
  * `client_secret_basic`, and many that say nothing take the body alone. Where both are listed it is the body, because some
  * do not decode what is in the header.
  */
-export function secretMethods(
-  { preset, tokenEndpointAuthMethod: chosen }: Chooser,
-  metadata: Metadata,
-): readonly [SecretMethod, SecretMethod?] {
+export function secretMethods(chooser: Chooser, metadata: Metadata): readonly [SecretMethod, SecretMethod?] {
+  const { tokenEndpointAuthMethod: chosen } = chooser;
   if (chosen !== "auto") return [chosen];
+  const { secretMethod: wanted } = profileOf(chooser);
+  if (wanted !== undefined) return [wanted];
   const listed = metadata.token_endpoint_auth_methods_supported;
-  if (preset === "auth0") return ["client_secret_post"];
   if (!Array.isArray(listed)) return ["client_secret_post", "client_secret_basic"];
   return [ofList(listed) ?? "client_secret_post"];
 }

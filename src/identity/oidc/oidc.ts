@@ -11,6 +11,7 @@ import {
   type UpstreamLogin,
   type UpstreamTokens,
 } from "../identity-provider.ts";
+import { profileOf } from "../profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { answer } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
@@ -34,6 +35,7 @@ const IDENTITY_SCOPES = ["openid", "profile", "email"];
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: IdentityProviderSettings, runtime: Runtime): IdentityProvider {
   const { now, log } = runtime;
+  const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
 
   const asking = ({ configuration }: Discovered, toolScopes: readonly string[]) =>
@@ -81,7 +83,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       const offered = asking(found, []);
       return await loginUrl(found, request, {
         scope: IDENTITY_SCOPES.filter((scope) => scope === "openid" || offered.includes(scope)).join(" "),
-        ...(another && { prompt: promptForAnother(found) }),
+        ...(another && { prompt: profile.promptForAnother }),
       });
     },
 
@@ -150,9 +152,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     async endSessionUrl() {
       const { configuration } = await discovered();
       const { end_session_endpoint: endpoint } = configuration.serverMetadata();
-      // Auth0 names its endpoint only in tenants that switched that on; this older one always works.
-      const url =
-        endpoint ?? (config.preset === "auth0" ? new URL("/v2/logout", config.issuer).href : undefined);
+      const url = endpoint ?? profile.endSessionUrl?.(config.issuer);
       if (url === undefined) return undefined;
       const target = new URL(url);
       target.searchParams.set("client_id", config.clientId);
@@ -181,13 +181,6 @@ function exchangeCode(
     pkceCodeVerifier: request.codeVerifier,
     idTokenExpected: true,
   });
-}
-
-const GOOGLE = "https://accounts.google.com";
-
-/** OpenID Connect Core §3.1.2.1. Google does not know `login`, and several others do not know `select_account`. */
-function promptForAnother({ configuration }: Discovered): string {
-  return configuration.serverMetadata().issuer === GOOGLE ? "select_account" : "login";
 }
 
 // What is assumed of a provider that does not say: it is asked again after an hour.

@@ -2,6 +2,7 @@
  * Is a discovery document the one of our provider, and does it send us and our users only to places that nobody on the way
  * can stand in for? The server and the doctor both ask here. Pure.
  */
+import { profileOfIssuer } from "../profiles/profiles.ts";
 
 type Metadata = Readonly<Record<string, unknown>>;
 
@@ -48,9 +49,7 @@ export function issuerProblem(issuer: string, named: unknown): string | undefine
   if (/\{tenantid\}/i.test(named)) return "the provider's is a pattern for many tenants";
   const [ours, theirs] = [new URL(issuer), new URL(named)];
   if (ours.href === theirs.href) return undefined;
-  // Microsoft answers to a tenant's name, and the issuer has its id.
-  if (ours.hostname === "login.microsoftonline.com" || ours.hostname.endsWith(".b2clogin.com"))
-    return undefined;
+  if (profileOfIssuer(issuer).namesIssuerOtherwise) return undefined;
   return difference(issuer, named);
 }
 
