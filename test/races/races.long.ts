@@ -1,6 +1,6 @@
 /**
  * Refreshes race over two server processes on one Redis, and the processes are killed in the middle. Prints what it
- * counted. RACE_ROUNDS sets how many rounds of ten concurrent refreshes; a tenth of `npm run test:long` by default.
+ * counted. RACE_ROUNDS sets how many rounds of ten concurrent refreshes; a third of `npm run test:long` by default.
  */
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
