@@ -38,7 +38,7 @@ describe("npm run dev", () => {
   let tokens: Tokens;
 
   before(async () => {
-    cpSync("src", join(project, "src"), { recursive: true });
+    for (const folder of ["src", "dev"]) cpSync(folder, join(project, folder), { recursive: true });
     for (const name of ["package.json", "tsconfig.json", "tsconfig.build.json"])
       cpSync(name, join(project, name));
     symlinkSync(join(process.cwd(), "node_modules"), join(project, "node_modules"));

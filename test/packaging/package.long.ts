@@ -100,6 +100,7 @@ describe("npm pack", () => {
       "package-lock.json",
       "scripts",
       "src",
+      "dev",
       "tsconfig.build.json",
       "tsconfig.json",
     ])
