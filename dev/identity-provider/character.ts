@@ -1,6 +1,6 @@
-/** How real identity providers differ, as settings of the embedded one. */
+/** How the behaviour of real identity providers differs, as settings of the embedded one. */
 
-/** The defaults are Auth0's habits. */
+/** The defaults are Auth0's behaviour. */
 export interface ProviderProfile {
   /** `jwt-when-audience`: an RS256 JWT when asked with `audience` or `resource`, opaque otherwise. */
   accessTokens?: "jwt" | "opaque" | "jwt-when-audience";
@@ -20,7 +20,7 @@ export interface ProviderProfile {
   /** `thin` ones leave what `profile` and `email` ask for to userinfo (OpenID Connect Core §5.4). */
   idTokens?: "full" | "thin";
   trailingSlashIssuer?: boolean;
-  /** What Auth0's `audience` does: it selects the API and must be known, or nobody looks at it. */
+  /** What Auth0's `audience` does: it selects the API and must be known, or it is ignored. */
   audienceParameter?: "selects" | "ignored";
   unknownResource?: "ignored" | "refused";
   unknownScopes?: "ignored" | "refused";
@@ -125,7 +125,7 @@ const usual: Required<ProviderProfile> = {
   userinfo: "json",
 };
 
-/** Fills in Auth0's habits where nothing else was asked for. */
+/** Fills in Auth0's behaviour where nothing else was asked for. */
 export function completeCharacter(providerProfile: ProviderProfile = {}): Required<ProviderProfile> {
   return { ...usual, ...providerProfile };
 }

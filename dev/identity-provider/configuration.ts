@@ -1,4 +1,4 @@
-/** Turns a character into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
+/** Turns the behaviour that was asked for into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
 import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
 import { errors } from "oidc-provider";
 import type { ProviderProfile } from "./character.ts";
@@ -7,7 +7,7 @@ import { claimsOf, type DemoUser, type Directory } from "./users.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
-/** Those of OpenID Connect itself that a provider of this character knows. */
+/** The scopes of OpenID Connect itself that a provider with this behaviour knows. */
 export function standardScopes({ refreshTokens }: Required<ProviderProfile>): string[] {
   return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
 }

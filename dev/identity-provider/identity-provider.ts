@@ -1,6 +1,6 @@
 /**
  * The OpenID provider of the demo and of the tests: a certified implementation (oidc-provider) with the
- * habits of Auth0, or of other providers where a test asks for them.
+ * behaviour of Auth0, or of another provider where a test asks for it.
  */
 import { generateKeyPair as generateKeyPairCallback, randomBytes } from "node:crypto";
 import { once } from "node:events";

@@ -1,5 +1,5 @@
 /**
- * The server behind the front of `npm run dev`, replaced at every change of its code. The new one reads the code while the
+ * The server behind the dev proxy, replaced at every change of its code. The new process loads the code while the
  * old one still answers; only if that went well does the old one end, let go of the store, and the new one listen.
  */
 import { type ChildProcess, fork } from "node:child_process";
@@ -152,7 +152,7 @@ function loaders(): string[] {
   }
 }
 
-/** Tells the child, and waits for its word. @throws Error with what went wrong there */
+/** Sends a message to the child, and waits for its answer. @throws Error with what went wrong there */
 async function told<Kind extends FromServer["is"]>(
   child: ChildProcess,
   kind: Kind,

@@ -1,4 +1,4 @@
-/** A policy file, read into the rules that policy.ts decides by, or refused with every mistake and its line. */
+/** Parses a policy file into the rules that policy.ts evaluates, or refuses it with every mistake and its line. */
 import type { z } from "zod";
 import type { PolicyDocument } from "./policy.ts";
 import { type KnownNames, type PolicyFile, plainWords, policySchema } from "./policy-schema.ts";

@@ -1,9 +1,9 @@
-/** The shape of a policy file, and how its mistakes are told to the person who wrote it. */
+/** The schema of a policy file, and the messages about mistakes in it. */
 import { z } from "zod";
 import { clientPattern, emailPattern, type Pattern, uriPattern, wildcard } from "./pattern.ts";
 import { DEFAULT_CLAIMS } from "./policy.ts";
 
-/** What there is to allow or deny on this server. A rule about anything else is a slip of the pen. */
+/** What there is to allow or deny on this server. A rule about anything else is a mistake. */
 export interface KnownNames {
   readonly scopes: readonly string[];
   readonly tools: readonly string[];

@@ -68,7 +68,7 @@ export type AuditStream = { write(line: string): unknown };
 
 /**
  * @param stream beside the log, whatever the log's level is
- * @param listener is told everything, and of those refusals too that are about nobody
+ * @param listener receives every event, also refusals of tokens that name no grant
  */
 export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit): Audit {
   return (told) => {

@@ -187,7 +187,7 @@ function chooseRedirectUri(
 }
 
 /**
- * None asked for means the usual ones, and so does asking only for unknown ones, which are left out (RFC 6749 §3.3): the
+ * Without a scope parameter the default scopes are asked for; so they are if every scope in it is unknown (RFC 6749 §3.3): the
  * token response names what was granted. The operator restricts clients of the configuration by their `scope`; what others
  * registered is a wish only.
  */

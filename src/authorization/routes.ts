@@ -1,4 +1,4 @@
-/** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
+/** The browser's endpoints: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 
 import { type Request, type Response, Router } from "express";
 import type { Permissions } from "../access/permissions.ts";
@@ -50,7 +50,7 @@ export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettin
   baseUrl: string;
   resource: string;
   brand: Brand;
-  /** When a user is asked, and for how long a "do not ask again" holds. */
+  /** When a user is asked, and for how long consent is remembered. */
   consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
   upstream: Pick<IdentityProviderSettings, "issuer" | "clientId">;
 }
@@ -154,7 +154,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
 
-  /** What may be granted without asking, and on whose word; undefined if the user must be asked. */
+  /** What may be granted without asking, and whose remembered consent that rests on; undefined if the user must be asked. */
   async function approvedBefore(
     req: Request,
     request: AuthorizationRequest,
@@ -239,7 +239,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
     };
     if (decision === "deny") {
-      // It leads nowhere, and is written down like a sign-in that does.
+      // It leads to no grant, and is audited like a sign-in that does.
       await countAddress(records.rateLimits, perAddress, req.ip).catch(stop);
       const { clientId, scopes } = asked.request;
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });

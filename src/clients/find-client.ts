@@ -64,7 +64,7 @@ export function createClients(
     async find(clientId, asker) {
       const client = fixed.get(clientId);
       if (client !== undefined) return client;
-      // By its beginning alone: what is wrong with a URL is for its own room to say.
+      // By its prefix alone: metadata-documents/ says what is wrong with a URL.
       if (documents !== undefined && clientId.startsWith("https://"))
         return asker && documents.find(clientId, asker);
       const registered = await store.get(clientId);
@@ -89,7 +89,8 @@ export function createClients(
     findRegistration: (clientId) => store.get(clientId),
     async remove(client, endGrants) {
       await change(client, (current) => ({ ...current, removing: true })).catch((error) => {
-        // A store that is full takes nothing more, and ending needs no room. Any other may have the next sign-in while this ends.
+        // Only a full store may refuse the mark: ending grants needs no memory. Any other failure stops the removal here, because
+        // the client could sign in again meanwhile.
         if (!(error instanceof UnavailableError && error.reason === "redis_full")) throw error;
       });
       await endGrants();

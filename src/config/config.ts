@@ -135,7 +135,7 @@ export function loadConfig(environment: Environment): Config {
     ),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
-    // Twice what MAX_RUNNING_CALLS holds open, and room for those that are idle.
+    // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     upstream: provider,
     membership: membershipConfig(settings, provider),

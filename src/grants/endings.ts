@@ -1,6 +1,6 @@
 /**
- * What was ended a moment ago: a sign-in that was under way by then must not open it again. No index leads to a grant that
- * is not there yet, so whoever ends something leaves a mark first, and the callback looks for marks after it opened.
+ * Marks of what was ended a moment ago: a sign-in that was under way then must not create a new grant. No index has a grant
+ * that does not exist yet, so whoever ends access writes a mark first, and the callback looks for marks after it made its grant.
  */
 
 import type { Authentication, LogoutToken } from "../identity/identity-provider.ts";
@@ -27,7 +27,7 @@ export type SignIn = Authentication & {
 };
 
 export interface Endings {
-  /** What a sign-in that begins now has to keep, to be told later what was ended since. */
+  /** What a sign-in that begins now has to keep, to find out later what was ended since. */
   latest(): Promise<number>;
   /**
    * Before the grants themselves are ended. What cannot be noted is ended all the same: a store that is full takes no note,
@@ -63,7 +63,7 @@ const MARGIN_SECONDS = 120;
 
 export function createEndings({ records, signInSeconds, now, log }: Dependencies): Endings {
   /**
-   * Endings are counted: the clocks of two replicas, and seconds, are too coarse to tell what came first. The count begins
+   * Endings are counted: the clocks of two replicas, and seconds, are too coarse to decide what came first. The count begins
    * at the time of day in milliseconds, so that one that was lost goes on above its old value.
    */
   async function next(): Promise<number> {
@@ -131,7 +131,7 @@ export function createEndings({ records, signInSeconds, now, log }: Dependencies
   };
 }
 
-/** With both, of a sign-in whose session is known the session decides: another one may have ended to make room for it. */
+/** With both, of a sign-in whose session is known the session decides: another one may have ended because the limit was reached. */
 function namedBy({ subject, sid }: LogoutToken): Ended[] {
   const ended: Ended[] = [];
   if (sid !== undefined) ended.push(["session", sid]);

@@ -143,7 +143,7 @@ export function mintTokens(
 /**
  * The grant with new tokens added, and the answer that carries them. Pure: everything is an argument.
  * @param scopes what the token keeps, so that a policy that changes its mind can give back; `permitted` is what it is
- * worth today, and what the client is told
+ * worth today, and what the client gets as `scope`
  */
 export function addTokens(
   grant: Grant,

@@ -50,7 +50,7 @@ export interface Grants {
     read?: Grant,
   ): Promise<Result>;
   /**
-   * Ends the grant and every token of it, on every replica, and has the provider told if somebody wanted it so. `reason` is a
+   * Ends the grant and every token of it, on every replica, and revokes at the provider if it was ended on purpose. `reason` is a
    * code for the audit log. Undefined if there was none, or somebody else ended it.
    */
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
@@ -85,7 +85,8 @@ export type GrantEnd =
 export type GrantChange<Result> = { write?: Grant; result: Result };
 
 /**
- * Of these the provider is told. With one refresh token many providers forget all that they gave this server for the user
+ * For these reasons the grant is also revoked at the provider. With one refresh token many providers forget all that they gave
+ * this server for the user
  * (Auth0: "Refresh Token Revocation Deletes Grant"), so what ends by itself must not take the user's other sessions along.
  * Of the provider's token nobody has a copy then: it ended with the record.
  */
@@ -142,11 +143,11 @@ export function createGrants({
   }
 
   async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
-    // First: a renewal that finds no grant any more has to know what becomes of its tokens. A store that is full takes no
-    // note, and the grant ends all the same.
+    // First: a renewal that finds no grant any more has to know what to do with its tokens. A full store refuses the mark, and
+    // the grant ends all the same.
     if (MEANT_FOR_GOOD.has(reason))
       await records.put(endedForGood(id), reason, RENEWAL_SECONDS).catch(unlessUnavailable);
-    // Whoever asked may have been told that the store is out of reach: what has ended is noted, and the provider told.
+    // The caller may have got an UnavailableError by now: the end is audited, and revoked at the provider, all the same.
     const grant = await store.take(id, { late: (taken) => conclude(taken, reason) });
     return grant && (await conclude(grant, reason));
   }

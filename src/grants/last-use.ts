@@ -20,7 +20,7 @@ export interface LastUse {
 
 interface Dependencies extends Pick<Runtime, "now" | "log"> {
   records: Pick<KeyValueStore, "get" | "replace" | "rewrite" | "delete">;
-  /** Tells which grants are alive, and for how long at most. */
+  /** Says which grants are alive, and for how long at most. */
   grants: Pick<Store<Grant>, "get">;
   flushSeconds?: number;
 }

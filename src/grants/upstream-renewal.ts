@@ -1,7 +1,7 @@
 /**
  * Keeps the user's tokens at the provider fresh. A refresh token upstream is spent by one process at a time, and
  * what comes back is stored before anything else can fail. In each process at most one renewal of a grant is under way,
- * for everybody who asks: it holds the lock of the grant, or waits to be told that another process has changed it.
+ * for everybody who asks: it holds the lock of the grant, or waits for the change that another process publishes.
  */
 import { EventEmitter, once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
@@ -47,7 +47,7 @@ interface Dependencies {
   timeoutSeconds: number;
 }
 
-// A change of the grant is told. A lock whose holder died or failed is not, and a word may get lost.
+// A change of the grant is published. The end of a lock whose holder died or failed is not, and a message may be lost.
 const LOOK_MS = 1_000;
 // The lock must outlast a process that gets no processor for a while, and a Redis that is away for a while: twice spent, a
 // rotating refresh token ends the session. So long others wait after its holder died.
@@ -227,7 +227,7 @@ export function createUpstreamRefresh({
     for (;;) {
       const lock = await acquire(grant.id);
       if (lock !== undefined) return await renew(grant, until, lock);
-      // Before the look: what changes after it is told.
+      // Before the look-up: later changes are published.
       const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
       const latest = await current(grant.id);
       if (renewedMeanwhile(grant, latest)) return latest;
@@ -243,7 +243,7 @@ export function createUpstreamRefresh({
     const wanted = { givenUp };
     const renewal = renewedByAnybody(grant, until, wanted).finally(() => underWay.delete(grant.id));
     underWay.set(grant.id, { renewal, wanted });
-    // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
+    // The caller gets a 503; the renewal goes on, because a provider that rotates may have spent the refresh
     // token already, and only its late answer has the new one.
     renewal.catch(() => {});
     shutdown.waitUntil(renewal);

@@ -1,4 +1,4 @@
-/** What the rooms ask of the identity provider of which we are the confidential client. */
+/** The interface to the identity provider, of which this server is a confidential client. */
 import { z } from "zod";
 import { readableName } from "../oauth/readable-name.ts";
 

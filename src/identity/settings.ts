@@ -16,7 +16,7 @@ export interface IdentityProviderSettings {
   clientId: string;
   clientSecret: string;
   audience?: string;
-  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
+  /** Asked for at every sign-in, beside what the tools need; absent: the default scopes, as far as discovery lists them. */
   scopes?: readonly string[];
   /** Who is believed about the scopes that a user has. */
   scopeSources: ScopeSources;

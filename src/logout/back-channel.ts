@@ -13,7 +13,7 @@ import type { KeyValueStore } from "../storage/store.ts";
 interface Dependencies {
   grants: Grants;
   endings: Pick<Endings, "markSignOut">;
-  /** See TokenRooms. */
+  /** The sessions at /connections. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   identityProvider: IdentityProvider;
   /** Remembers which logout tokens were used. */

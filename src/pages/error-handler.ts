@@ -61,7 +61,7 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
       canReload: req.method === "GET",
       back,
     });
-    // A client in a terminal waits for as long as nobody tells it, and not everybody follows a link.
+    // A client in a terminal waits until it gets an answer, and not everybody follows a link.
     if (back?.seconds !== undefined) res.set("Refresh", `${back.seconds}; url=${back.href}`);
     await pages.send(res, error.status, title, body);
   };
@@ -120,7 +120,7 @@ function malformedPath(thrown: unknown): OAuthError | undefined {
   });
 }
 
-/** Something that nobody foresaw, written down, as an error of ours that tells nothing of it. */
+/** Logs an unforeseen error, and turns it into one of ours that reveals nothing of it. */
 export function unexpected(thrown: unknown, log: Logger): OAuthError {
   log.error({ reason: "unexpected_error", err: thrown }, "Unexpected error");
   return new OAuthError("server_error", "Something unexpected went wrong here. The server's log says what.", {

@@ -32,7 +32,7 @@ export interface AccessToken {
 
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
-  /** `standing`: by the rules that are in force when it is asked for. */
+  /** `permissionSet`: by the rules that are in force when it is called. */
   | { token: AccessToken; permissionSet: () => PermissionSet }
   | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 

@@ -11,7 +11,7 @@ export interface Shutdown {
   finished(): Promise<void>;
   /** Last work, for when no request comes any more; the store is open still. It has a moment, and must not throw. */
   onShutdown(work: () => Promise<void>): void;
-  /** Does it. */
+  /** Does the last work. */
   end(): Promise<void>;
 }
 

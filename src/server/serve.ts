@@ -1,4 +1,4 @@
-/** Runs the server until it is told to stop: listen, say what matters, drain, close. */
+/** Runs the server until it is stopped: listen, log what matters, drain, close. */
 
 import { once } from "node:events";
 import type { Server } from "node:http";

@@ -1,4 +1,4 @@
-/** What the server is made of: every room is built here, from what it is given. Nothing is mounted, nothing started. */
+/** The composition root: every service is built here, from its dependencies. Nothing is mounted, nothing started. */
 import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
@@ -84,7 +84,7 @@ export interface AppOptions extends Features {
   safeFetch?: typeof createSafeFetch;
   /** Whether that works from here. Default: it is taken for granted. */
   documentReach?: DocumentReach;
-  /** Told when the process is about to end. Default: never. */
+  /** Stopped when the process is about to end. Default: never. */
   shutdown?: Shutdown;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
@@ -272,7 +272,7 @@ function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
 }
 
 /**
- * A registration counts by its size: one, if it is usual, and six, if it is the largest. So its limits bound the bytes that
+ * A registration counts by its size: one point up to 2 KB, six for the largest. So its limits bound the bytes that
  * strangers have stored: those of one hour, times the hours that an unused registration lives.
  */
 function spendOnRegistration({ perAddressPerHour, perHour }: Config["registration"], budgets: Budgets) {

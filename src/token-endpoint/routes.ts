@@ -55,7 +55,7 @@ export interface TokenEndpointDependencies extends ClientAuthentication {
   records: KeyValueStore;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
-  /** Of people who look at their connections: they end with the login that they came from. */
+  /** The sessions at /connections: they end with the login session at the provider. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   bodies: Bodies;
   audit: Audit;

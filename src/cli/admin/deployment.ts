@@ -63,7 +63,7 @@ export async function withDeployment<Result>(
     throw new Error(
       "With STORE=memory the sessions are in the server's own process: nothing else can see them.",
     );
-  // What matters of all this is told by who uses it.
+  // Silent: the commands themselves report what matters.
   const log = pino({ level: "silent" });
   const runtime = { now: systemClock, randomBytes, log };
   const sealer = createSealer(secretKeys);

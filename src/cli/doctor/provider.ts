@@ -131,7 +131,7 @@ function unlistedMethod(
   ];
 }
 
-/** By the settings for any provider, nobody is told that Auth0 needs one. */
+/** With the settings for any provider (`OIDC_…`), nothing else says that Auth0 needs an audience. */
 function withoutAudience({ preset, issuer, audience }: IdentityProviderSettings): Finding[] {
   if (preset === "auth0" || audience !== undefined || !new URL(issuer).hostname.endsWith(".auth0.com"))
     return [];

@@ -175,7 +175,7 @@ async function conclude(
     case "refused":
       throw found.error;
     case "reused":
-      // RFC 9700 §4.14.2: reuse means theft, and nobody can tell which of the two is the thief.
+      // RFC 9700 §4.14.2: reuse means theft, and it is unknown which of the two presented it rightfully.
       await grants.end(presented.grantId, "refresh_token_reused");
       log.warn(
         { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
