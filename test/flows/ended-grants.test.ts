@@ -1,6 +1,6 @@
 /**
- * Who ends a grant on purpose has the provider forget its refresh token. What ends by itself has not: with one token some
- * providers forget all that a user has here.
+ * A grant that is ended on purpose is also revoked at the provider. A grant that ends otherwise is not: with one token some
+ * providers revoke all that a user has here.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
