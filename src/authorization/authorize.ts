@@ -1,4 +1,4 @@
-/** GET /authorize: is this a request that a user may be asked about? (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707) */
+/** GET /authorize: validates an authorization request before the user is asked (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707). */
 
 import type { Clients } from "../clients/find-client.ts";
 import type { DocumentAsker } from "../clients/metadata-documents/document-cache.ts";
@@ -26,7 +26,7 @@ export interface AuthorizeRules {
   clients: Clients;
   redirectUris: RedirectUriPolicy;
   isTrusted: RedirectTrust;
-  /** Our own client id at the identity provider: a frequent mix-up. */
+  /** Our own client id at the identity provider, which users enter by mistake. */
   upstreamClientId: string;
   resource: string;
   catalogue: ScopeCatalogue;
@@ -110,7 +110,7 @@ export async function validateAuthorizationRequest(
   };
 }
 
-/** The error that a request may end with as long as the user was not asked: it goes to the client at once, or is shown. */
+/** The error of a request before consent: redirected to the client, or shown on a page. */
 export function unaskedRefusal(
   client: Client,
   redirectUri: ValidatedRedirectUri,

@@ -149,7 +149,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
         reason: "prompt_none",
       });
     }
-    // Nobody approves what cannot be had. It is at hand, unless the provider was never reached.
+    // The consent page offers no scope that the provider does not have. Discovery is cached, unless the provider was never reached.
     await dependencies.identityProvider.ready();
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
@@ -195,7 +195,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
-  /** The grant is open by now: nothing may fail for this. */
+  /** The grant exists by now: a failure here must not fail the sign-in. */
   async function keepDocument(clientId: string, req: Request, res: Response): Promise<void> {
     try {
       await clients.grantOpened(clientId, costsOf(req, res));
@@ -227,7 +227,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
           reason: "consent_form_expired",
         },
       );
-    // The cookie is what a forged form lacks: it proves that this browser was shown this very page.
+    // A forged form lacks the cookie, which proves that this browser was shown this page.
     if (!browsers.isSame(req, asked.browser))
       throw new OAuthError(
         "access_denied",
@@ -253,7 +253,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     await goUpstream(approved, approval, req, res).catch(stop);
   });
 
-  // Express would answer HEAD with the handler of GET, which uses the login up.
+  // Express would answer HEAD with the handler of GET, which consumes the login.
   router.head("/auth/callback", refuseOtherMethods("GET"));
   router.get("/auth/callback", async (req, res) => {
     parse(CallbackParameters, req.query, []);

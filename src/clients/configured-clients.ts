@@ -1,4 +1,4 @@
-/** Clients that the operator registered, in the configuration: known from the start, never forgotten. */
+/** Clients that the operator registered in the setting CLIENTS; they do not expire. */
 import { z } from "zod";
 import { AUTH_METHODS, authMethod, type Client, GRANT_TYPES } from "../oauth/client-metadata.ts";
 import { redirectUriProblem } from "../oauth/redirect-uri.ts";
@@ -14,7 +14,7 @@ const Entry = z.strictObject({
   redirect_uris: z.array(z.string()).min(1),
   /** Restricts what this client can ask for; absent: all scopes. */
   scope: z.string().optional(),
-  /** Absent: a secret is taken either way. */
+  /** Absent: the secret is accepted in the header and in the body. */
   token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
 });
 

@@ -1,4 +1,4 @@
-/** The clients that may ask: those in the configuration, those with a metadata document, and those that registered. */
+/** Looks up clients: configured ones, those with a metadata document, and registered ones. */
 import type { Client } from "../oauth/client-metadata.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { Store } from "../storage/store.ts";
@@ -8,7 +8,7 @@ import type { KeySets } from "./metadata-documents/jwks.ts";
 
 export interface Clients {
   /**
-   * @param asker without one no client with a document is found: nothing is fetched for nobody
+   * @param asker on whose behalf a document is fetched; without it no client with a document is found
    * @throws ClientMetadataError if the client's document cannot be used
    */
   find(clientId: string, asker?: DocumentAsker): Promise<Client | undefined>;
@@ -23,8 +23,8 @@ export interface Clients {
   /** A registration, also one that is being removed. */
   findRegistration(clientId: string): Promise<Client | undefined>;
   /**
-   * Forgets a registration after everything that it holds has ended. From its beginning on nobody finds the client; what
-   * fails is finished by the next call.
+   * Removes a registration after its grants have ended. As soon as this begins, the client is no longer found; after a failure the
+   * next call continues.
    */
   remove(client: Client, endGrants: () => Promise<unknown>): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
- * not, and deleting the record ends everything at once. Whose they are: grant-index.ts.
+ * The store of grants. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did not, and
+ * deleting the record ends all of its tokens immediately. The indexes are in grant-index.ts.
  */
 import type { Audit } from "../audit/audit.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
@@ -54,7 +54,7 @@ export interface Grants {
    * code for the audit log. Undefined if there was none, or somebody else ended it.
    */
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
-  /** Whether somebody ended the grant on purpose a moment ago: the provider must keep nothing of it. */
+  /** Whether the grant was ended on purpose a moment ago, so that its tokens have to be revoked at the provider too. */
   endedForGood(id: string): Promise<boolean>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
@@ -160,7 +160,7 @@ export function createGrants({
     return { grant, atProvider };
   }
 
-  /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
+  /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */
   async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
     // However many there are: what is beyond this is for the next sign-in.
     const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);

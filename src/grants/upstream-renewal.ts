@@ -43,7 +43,7 @@ interface Dependencies {
   catalogue: ScopeCatalogue;
   /** Waits for what was begun. */
   shutdown: Pick<Shutdown, "waitUntil">;
-  /** How long somebody who asks is kept waiting. */
+  /** How long a caller waits. */
   timeoutSeconds: number;
 }
 
@@ -86,7 +86,7 @@ export function createUpstreamRefresh({
     throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "unknown_grant" });
   }
 
-  /** What somebody else did while we waited counts as ours. */
+  /** If another process renewed while this one waited, its result is used. */
   function renewedMeanwhile(seen: Grant, now: Grant): boolean {
     return seen.upstream.accessToken !== now.upstream.accessToken;
   }
@@ -103,7 +103,7 @@ export function createUpstreamRefresh({
       return await current(grant.id);
     } catch (cause) {
       if (!(cause instanceof UpstreamRefusal)) throw cause;
-      // Refused because somebody else spent it is no reason to end what they got for it.
+      // A refusal because another process spent the token must not end the tokens that it got.
       const latest = await current(grant.id);
       if (latest.upstream.refreshToken !== refreshToken) return latest;
       throw await ended(grant, cause);
@@ -156,7 +156,7 @@ export function createUpstreamRefresh({
       );
   }
 
-  /** Whoever ended the grant meanwhile had the provider forget a token that was spent by then: this one is alive. */
+  /** If the grant was ended on purpose meanwhile, only the spent token was revoked at the provider: revokes the new one too. */
   async function forgetIfEndedForGood(
     { id }: Grant,
     spent: string,
@@ -222,7 +222,7 @@ export function createUpstreamRefresh({
   const changes = new EventEmitter();
   records.watch(GRANT, (key) => changes.emit(key.slice(GRANT.length + 1)));
 
-  /** @param wanted as long as somebody waits for it */
+  /** @param wanted while a caller waits for it */
   async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
     for (;;) {
       const lock = await acquire(grant.id);
@@ -272,12 +272,12 @@ export function createUpstreamRefresh({
 }
 
 interface Wanted {
-  /** Aborted when the last of those who wait for it has given up. */
+  /** Aborted when the last waiting caller has given up. */
   givenUp: AbortSignal;
 }
 
 interface Lock {
-  /** Whether it was taken so lately that it cannot have ended. */
+  /** Whether it was acquired so recently that it cannot have expired. */
   isHeldByTime(): boolean;
   prolong(): Promise<void>;
   release(): Promise<void>;

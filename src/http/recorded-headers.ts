@@ -1,4 +1,4 @@
-/** Headers that are the same on every answer, worked out once. */
+/** Headers that are the same on every response, computed once. */
 import { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Request, RequestHandler, Response } from "express";

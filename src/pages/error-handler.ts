@@ -1,4 +1,4 @@
-/** Turns whatever was thrown into the answer its reader needs: a redirect, a page, JSON or JSON-RPC. */
+/** Turns a thrown error into a response: a redirect, a page, JSON or JSON-RPC. */
 import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
 import {
@@ -77,7 +77,7 @@ function wayBack(error: AuthorizationError, issuer: string): WayBack {
   return { href, where, seconds: mayTry ? TRYING_SECONDS : READING_SECONDS };
 }
 
-/** Shown before the client hears of it, with the way back to it. */
+/** Shown before the redirect to the client, with a link to it. */
 function isForPerson(error: AuthorizationError): boolean {
   const kinds = [LoginFailedError, NotAdmittedError, SignInStoppedError, UntrustedRedirectError];
   return kinds.some((kind) => error instanceof kind);

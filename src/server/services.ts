@@ -71,7 +71,7 @@ import { traceOperations } from "../telemetry/spans.ts";
 
 export interface AppOptions extends Features {
   config: Config;
-  /** Who may do what beyond the scopes. Default: nothing is denied. */
+  /** The policy. Default: nothing is denied. */
   policy?: Policy;
   /** Gets every audit line, beside the log. */
   auditStream?: AuditStream;
@@ -82,7 +82,7 @@ export interface AppOptions extends Features {
   log: Logger;
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
   safeFetch?: typeof createSafeFetch;
-  /** Whether that works from here. Default: it is taken for granted. */
+  /** Whether documents can be fetched from here. Default: assumed. */
   documentReach?: DocumentReach;
   /** Stopped when the process is about to end. Default: never. */
   shutdown?: Shutdown;
@@ -257,8 +257,8 @@ export function buildServices(options: AppOptions) {
 }
 
 /**
- * What requests hold in memory follows from what the process has (`--max-old-space-size`, or Node's default). Strangers
- * have a part of their own: what they send keeps nobody out who has a token.
+ * The memory for request bodies follows from the size of the heap (`--max-old-space-size`, or Node's default). Strangers have a
+ * budget of their own, so that they cannot use up that of callers with a token.
  */
 function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
   const largest = largestShare(maxRequestBytes);

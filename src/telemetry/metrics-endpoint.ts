@@ -1,4 +1,4 @@
-/** GET /metrics, for Prometheus. How many people sign in is nobody else's business. */
+/** GET /metrics, for Prometheus. The number of sign-ins is not public information. */
 import { timingSafeEqual } from "node:crypto";
 import { type RequestHandler, Router } from "express";
 import { refuseOtherMethods } from "../http/methods.ts";

@@ -191,7 +191,7 @@ function unknownToUs(): OAuthError {
   });
 }
 
-/** An outage is no decision. */
+/** An outage is not audited as a decision. */
 function auditRefusals(audit: Audit): ErrorRequestHandler {
   return (error, _req, res, next) => {
     if (error instanceof OAuthError && error.status < 500) {

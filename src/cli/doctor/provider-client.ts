@@ -47,7 +47,7 @@ export async function checkClient(metadata: ProviderMetadata, options: ClientOpt
   for (const method of SECRET_METHODS.filter((each) => each !== first)) {
     const other = await tryWay(metadata, method, options);
     if (other.verdict !== "accepted") continue;
-    // The server finds this out by itself.
+    // The server finds the method by itself.
     if (method === second) return other;
     const says = `The client secret is right, but the provider accepts it as ${method}, and this server sends it as ${first}`;
     const fix = `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${method}.`;
@@ -183,7 +183,7 @@ const ALLOW_GRANTS = {
   oidc: "Allow the application the grant types authorization_code and refresh_token (Keycloak: Standard flow).",
 } as const;
 
-/** A client may be let in and not let renew. Asked rather than read: several that renew do not list it. */
+/** A client may be accepted without the refresh grant. Tried rather than read from discovery: several providers do not list it. */
 export async function checkRefresh(
   metadata: ProviderMetadata,
   asksForOfflineAccess: boolean,
@@ -215,7 +215,7 @@ export function judgeRefresh(
           : "Allow the application the grant type refresh_token.",
       ),
     ];
-  if (answered.kind !== "other") return []; // what is said of the client comes first
+  if (answered.kind !== "other") return []; // findings about the client come first
   const how = asksForOfflineAccess
     ? "this server asks for them with the scope offline_access"
     : "this server does not ask for the scope offline_access, which some providers want to see";

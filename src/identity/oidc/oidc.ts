@@ -28,7 +28,7 @@ import {
   withoutProtocolClaims,
 } from "./user-claims.ts";
 
-// What says who somebody is.
+// The scopes that identify a user.
 const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
@@ -190,7 +190,7 @@ function promptForAnother({ configuration }: Discovered): string {
   return configuration.serverMetadata().issuer === GOOGLE ? "select_account" : "login";
 }
 
-// What is assumed of a provider that does not say: it is asked again after an hour.
+// Assumed if the provider does not say: it is asked again after an hour.
 const ASSUMED_LIFETIME_SECONDS = 3_600;
 
 function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JWTPayload): UpstreamTokens {

@@ -43,7 +43,7 @@ export type RefreshTokenStatus =
   | { is: "reused"; grant: Grant }
   | { is: "refused"; error: OAuthError };
 
-/** All but "current", which is what there is to act on. */
+/** Every status but "current" ends the request. */
 type Settled = Exclude<RefreshTokenStatus, { is: "current" }>;
 
 /**
@@ -106,7 +106,7 @@ export function refreshTokenStatus(
 ): RefreshTokenStatus {
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
-  // A stranger learns nothing and changes nothing, whatever it presents.
+  // Another client learns nothing and changes nothing, whatever it presents.
   if (grant.clientId !== client.client_id)
     return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
   if (!namesResource(request.resource, grant.resource))
