@@ -125,7 +125,7 @@ function createProvider(
   provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
   provider.use(interact(provider, settings.directory));
-  // Without a listener oidc-provider answers `server_error` and tells nobody why.
+  // Without a listener oidc-provider answers `server_error` and logs no reason.
   provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
   return provider;
 }

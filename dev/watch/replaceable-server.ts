@@ -66,7 +66,7 @@ export function replaceableServer({
       const { scopes } = await told(next, "loaded", { do: "load", ...load });
       loading = undefined;
       onLoaded(scopes);
-      // Again: who waited too long was let go to the old one.
+      // Again: requests that waited too long went on to the old server.
       proxy.hold();
       await proxy.idle(IN_FLIGHT_MS);
       const previous = current;
@@ -87,7 +87,7 @@ export function replaceableServer({
     }
   }
 
-  /** Who waits gets what there is. */
+  /** Waiting requests go to the last good server, or get the error. */
   function release(problem: string): void {
     onProblem(problem, current !== undefined);
     if (current === undefined) proxy.refuse(`The server does not start: ${problem}`);
@@ -105,7 +105,7 @@ export function replaceableServer({
   function replace(): Promise<void> {
     asked++;
     proxy.hold();
-    // What it reads is old by now.
+    // The code that it loads is outdated by now.
     loading?.kill("SIGKILL");
     replacing ??= replaceUntilLatest().finally(() => {
       replacing = undefined;

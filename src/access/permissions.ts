@@ -47,7 +47,7 @@ export interface PermissionSet {
   checkFeature(feature: Feature): Decision;
   /**
    * The same for scopes that only turn out to be needed on the way.
-   * @throws Error if one is not declared: a client that is told to ask for it would ask in vain
+   * @throws Error if one is not declared: a client could never be granted it
    */
   checkScopes(required: RequiredScopes): Decision;
 }

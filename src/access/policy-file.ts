@@ -81,7 +81,7 @@ function mistakesOf(issue: z.core.$ZodIssue): Mistake[] {
   return inside.flatMap((each) => mistakesOf({ ...each, path: [...at, ...each.path] }));
 }
 
-/** What concerns several keys or rules at once; said also where they have other mistakes. */
+/** Mistakes that concern several keys or rules; reported also where these have other mistakes. */
 function ruleMistakes(content: unknown): Mistake[] {
   const rules = isRecord(content) && Array.isArray(content.rules) ? content.rules : [];
   const names = new Set<unknown>();

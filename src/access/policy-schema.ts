@@ -112,7 +112,7 @@ function list(parse: (text: string) => Pattern | string) {
   return z.array(entry).min(1).optional();
 }
 
-/** What a person is told where the schema above says nothing itself. */
+/** The messages where the schema above has none of its own. */
 export function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === "invalid_type") return `must be ${KINDS[issue.expected] ?? issue.expected}`;
   if (issue.code === "invalid_value") return `must be one of ${issue.values.join(", ")}`;

@@ -1,4 +1,4 @@
-/** Connected applications as a person tells them apart: by name, and by where the client is. Pure. */
+/** Groups grants into the connected applications that a person distinguishes: by name, and by where the client is. Pure. */
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes, union } from "../oauth/scope.ts";
 import type { ConnectedApplication } from "./list.ts";

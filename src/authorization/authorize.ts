@@ -119,7 +119,7 @@ export function unaskedRefusal(
   return isTrusted(client, redirectUri) ? AuthorizationError : UntrustedRedirectError;
 }
 
-/** From here on the client can be told what is wrong; with its `state`, if that is not what is wrong. */
+/** From here on errors can be redirected to the client; with its `state`, unless that is invalid. */
 function parseForClient(
   sent: unknown,
   redirectUri: ValidatedRedirectUri,

@@ -187,7 +187,7 @@ function spentButNotStored(cause: unknown, request: ClientLogin["request"]): nev
 }
 
 /**
- * A user who said no, with which the provider says no more than that, goes back to the client at once. Anything else is
+ * A plain `access_denied` of the provider, because the user denied, is redirected to the client immediately. Anything else is
  * shown first to the person it happened to: "Please verify your email" is meant for them, and for nobody else.
  */
 function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {

@@ -4,7 +4,7 @@ import { AUTH_METHODS, authMethod, type Client, GRANT_TYPES } from "../oauth/cli
 import { redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
-/** A client as in the store; its secret is hashed at once, so that the configuration does not carry it around. */
+/** A client as in the store; its secret is hashed immediately, so that the configuration does not hold it. */
 export type ConfiguredClient = Client & { provenance: "configured" };
 
 const Entry = z.strictObject({

@@ -8,7 +8,7 @@ export interface BodyBudget {
   /**
    * A body begins to arrive.
    * @param holder whose share it counts for as well, if there are shares
-   * @param cut called with the reason if the body has to make room before it has arrived; nothing of it may be kept then
+   * @param cut called with the reason if the body is dropped before it has arrived; nothing of it may be kept then
    */
   open(holder: string | undefined, cut: (error: OAuthError) => void): BodyShare;
 }

@@ -54,7 +54,7 @@ export function formBody(bounds: BodyBounds): RequestHandler {
 }
 
 async function readForm(req: Request, res: Response, bounds: BodyBounds): Promise<unknown> {
-  // RFC 6749 Appendix B: in UTF-8, whatever older HTTP clients name of habit.
+  // RFC 6749 Appendix B: in UTF-8, whatever charset older HTTP clients name.
   const { bytes } = await readBody(req, res, ["utf-8", "iso-8859-1"], bounds);
   const text = bytes.toString("utf8");
   if (text.split("&", MAX_PARAMETERS + 1).length > MAX_PARAMETERS)

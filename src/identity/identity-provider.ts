@@ -25,7 +25,7 @@ export interface Authentication {
 /** A finished login: who it was, what the provider says of them, and which scopes they really have. */
 export interface UpstreamLogin extends Authentication {
   claims: Record<string, unknown>;
-  /** Those of them that a renewal is told anew, so that one which is missing then is gone. */
+  /** The names of claims that a renewal reads again, so that one which is missing then is removed. */
   renewable: string[];
   scopes: string[];
   tokens: UpstreamTokens;

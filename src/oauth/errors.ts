@@ -109,7 +109,7 @@ export interface Said {
 }
 
 /**
- * Nobody was signed in: a person reads why, and is taken back to the client a moment later. The client gets our own
+ * The sign-in failed: a page says why, and leads back to the client a moment later. The client gets our own
  * description, and nothing of what the provider said.
  */
 export class LoginFailedError extends AuthorizationError {

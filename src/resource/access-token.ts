@@ -26,7 +26,7 @@ export interface AccessToken {
   readonly expiresAt: number;
   readonly resource: string;
   readonly grantId: string;
-  /** Where the client receives its codes: what tells clients apart that registered themselves. */
+  /** Where the client receives its codes: distinguishes clients that registered themselves. */
   readonly redirectUri: string;
 }
 

@@ -263,7 +263,7 @@ export function buildServices(options: AppOptions) {
 function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
   const largest = largestShare(maxRequestBytes);
   const total = Math.max(heapBytes / 4, largest);
-  // A session can say more than one large thing at once, as long as others can, too.
+  // A session may have several large bodies in flight, and a share is left for others.
   const perHolder = Math.max(Math.min(2 * largest, total / 4), largest);
   return {
     ofCallers: { maxBytes: maxRequestBytes, budget: createBodyBudget({ total, perHolder }) },

@@ -56,7 +56,7 @@ describe("a grant that ended", () => {
     assert.equal(revocations(), count);
   }
 
-  /** What is told is told at once, so a moment after the end is enough. */
+  /** Revocations are sent immediately, so a moment after the end is enough. */
   async function neverRevoked(): Promise<void> {
     await eventually("a grant has ended", () => testServer.log.some(({ audit }) => audit === "grant_ended"));
     await delay(100);

@@ -12,7 +12,7 @@ export interface AddressOptions {
   timeoutMs: number;
 }
 
-/** `isOurs`: this server answers there, so that further questions make sense. */
+/** `isOurs`: this server answers there, so that further checks make sense. */
 export async function checkAddress(
   options: AddressOptions,
 ): Promise<{ findings: Finding[]; isOurs: boolean; saysCertificate?: boolean }> {
