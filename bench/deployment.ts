@@ -1,4 +1,4 @@
-/** What the subjects stand on: a real Redis, a real identity provider, and processes of their own. */
+/** What the subjects run on: a real Redis, a real identity provider, and processes of their own. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { createRequire } from "node:module";

@@ -90,7 +90,7 @@ export async function startExample(
   };
 }
 
-/** The exit code; what a signal ended has done as it was told. */
+/** The exit code; 0 for a process that a signal ended. */
 function end(child: ChildProcess): Promise<number> {
   return new Promise((resolve) => child.once("exit", (code) => resolve(code ?? 0)));
 }

@@ -18,7 +18,7 @@ const deleteNote = defineTool({
   input: z.object({ note: z.string() }),
   run({ note }, call) {
     const answer = acceptedContent(call.inputResponses, "sure", Sure);
-    // Without `state`, a client could bring an answer to a question that it was never asked.
+    // Without `state`, a client could send an answer without having been asked.
     if (answer === undefined || call.state !== "asked") {
       const sure = elicit({ message: `Delete ${note}?`, requestedSchema: Sure });
       return inputRequired({ inputRequests: { sure }, state: "asked" });

@@ -22,7 +22,7 @@ const listNotes = defineTool({
       headers: { authorization: `Bearer ${accessToken}` },
       signal,
     });
-    // The caller is told; any other error would only be in the log.
+    // A ToolError reaches the caller; any other error would only be in the log.
     if (!answer.ok) throw new ToolError(`The notes service answered ${answer.status}.`);
     return (await answer.json()) as { owner: string; notes: string[] };
   },

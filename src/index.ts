@@ -1,13 +1,13 @@
-/** The library's public face. Its sections are those of docs/api.md, which `npm run api` makes of it. */
+/** The public interface of the library. Its sections are those of docs/api.md, which `npm run api` generates from it. */
 
-// Run it
+// Run the server
 
 export { type Config, ConfigError, loadConfig } from "./config/config.ts";
 export type { Environment } from "./config/settings.ts";
 export { type App, type AppOptions, createApp } from "./server/create-app.ts";
 export { type RunningServer, type ServeOptions, serve } from "./server/serve.ts";
 
-// Say what it offers
+// Declare tools, resources and prompts
 
 export type { Completer, Completers } from "./mcp/authoring/completion.ts";
 export { definePrompt, type Prompt, type PromptDeclaration } from "./mcp/authoring/define-prompt.ts";
@@ -45,12 +45,12 @@ export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/backen
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";
 
-// Ask who is calling
+// The caller
 
 export type { AccessToken } from "./resource/access-token.ts";
 export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./resource/access-token-context.ts";
 
-// Write down what happens
+// Audit and log
 
 export type { AuditEvent, AuditStream } from "./audit/audit.ts";
 export { requestFields } from "./runtime/current-request.ts";

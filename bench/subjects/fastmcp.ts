@@ -1,4 +1,4 @@
-/** (f) The npm package fastmcp, stateless, with its OAuth proxy in front of the same identity provider, or with nothing. */
+/** (f) The npm package fastmcp, stateless, with its OAuth proxy for the same identity provider, or without authentication. */
 import { FastMCP, OAuthProvider } from "fastmcp";
 import { z } from "zod";
 import { forecast, toolNames } from "../tools.ts";

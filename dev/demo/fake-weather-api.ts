@@ -1,5 +1,5 @@
 /**
- * A local stand-in for Open-Meteo's two endpoints, in their wire formats, so that the demo and the tests
+ * A fake of Open-Meteo's two endpoints, on this computer and in their wire formats, so that the demo and the tests
  * need no network. It answers for every city; all of its weather is made up.
  */
 import { once } from "node:events";
@@ -57,7 +57,7 @@ function search(query: URLSearchParams): Answer {
   const count = Number(query.get("count") ?? 10);
   if (!(count >= 1 && count <= 100)) return refuse("Parameter count must be between 1 and 100.");
   const place = placeNamed(name);
-  // The real one leaves `results` out when there are none.
+  // The real API leaves `results` out when there are none.
   const results = place === undefined ? {} : { results: [place] };
   return { status: 200, body: { ...results, generationtime_ms: 0.71 } };
 }

@@ -3,7 +3,7 @@ import { type Logger, pino } from "pino";
 import { requestFields } from "../../src/runtime/current-request.ts";
 import { hopLog } from "./request-trace.ts";
 
-/** A line for each hop; with `LOG_LEVEL=debug` or `trace` every line, as the server writes it in production. */
+/** One line for each request; with `LOG_LEVEL=debug` or `trace` every line, as the server writes it in production. */
 export function demoLog(level: string): Logger {
   const print = (text: string) => void process.stdout.write(`${text}\n`);
   const lines = ["debug", "trace"].includes(level)

@@ -1,6 +1,6 @@
 /**
- * The log of `npm run dev`: a line for each hop in the words of the walkthrough, who → what → result, made of the same
- * lines that the server writes in production. Pure, but for what it remembers of clients' names.
+ * The request trace of `npm run dev`: one line for each request in the words of the walkthrough (who → what → result), made
+ * from the log lines that the server writes in production. Pure, except that it remembers the names of clients.
  */
 import { styleText } from "node:util";
 import { harmless } from "../../src/runtime/terminal-text.ts";

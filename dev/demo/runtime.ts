@@ -12,7 +12,7 @@ import { wantsRealWeather, weatherProblem } from "./settings.ts";
 const AUDIENCE = "https://weather.example.com";
 const CLIENT_ID = "mcp-oidc-proxy";
 
-/** alice may do everything that there is, bob nothing that needs a scope. */
+/** alice has every scope, bob has none. */
 function users(scopes: readonly string[]): DemoUser[] {
   return [
     { subject: "alice", name: "Alice Example", email: "alice@example.com", permissions: scopes },

@@ -1,4 +1,4 @@
-/** What of its environment the demo and `npm run dev` take, and what they cannot: pure, but for the question whether Open-Meteo is there. */
+/** Which settings the demo and `npm run dev` use, and which they ignore. Pure, except for the check whether Open-Meteo is there. */
 
 import type { Environment } from "../../src/config/settings.ts";
 import { causes } from "../../src/oauth/errors.ts";

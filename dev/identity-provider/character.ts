@@ -1,4 +1,4 @@
-/** How real identity providers differ, as settings of the embedded one. */
+/** How the behaviour of real identity providers differs, as settings of the embedded one. */
 
 /** The defaults are Auth0's habits. */
 export interface ProviderBehaviour {
@@ -20,7 +20,7 @@ export interface ProviderBehaviour {
   /** `thin` ones leave what `profile` and `email` ask for to userinfo (OpenID Connect Core §5.4). */
   idTokens?: "full" | "thin";
   trailingSlashIssuer?: boolean;
-  /** What Auth0's `audience` does: it selects the API and must be known, or nobody looks at it. */
+  /** What Auth0's `audience` does: it selects the API and must be known, or it is ignored. */
   audienceParameter?: "selects" | "ignored";
   unknownResource?: "ignored" | "refused";
   unknownScopes?: "ignored" | "refused";

@@ -1,4 +1,4 @@
-/** Turns a character into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
+/** Turns the behaviour that was asked for into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
 import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
 import { errors } from "oidc-provider";
 import type { ProviderBehaviour } from "./character.ts";

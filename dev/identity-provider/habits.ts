@@ -1,4 +1,4 @@
-/** Auth0's habits that oidc-provider has no setting for: what happens around its own endpoints. */
+/** Behaviour of Auth0 that oidc-provider has no setting for, added around its endpoints. */
 import { createLocalJWKSet, jwtVerify } from "jose";
 import type { JWK, KoaContextWithOIDC } from "oidc-provider";
 import { type Settings, standardScopes } from "./configuration.ts";

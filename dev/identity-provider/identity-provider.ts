@@ -1,6 +1,6 @@
 /**
  * The OpenID provider of the demo and of the tests: a certified implementation (oidc-provider) with the
- * habits of Auth0, or of other providers where a test asks for them.
+ * behaviour of Auth0, or of another provider where a test asks for it.
  */
 import { generateKeyPair as generateKeyPairCallback, randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -123,7 +123,7 @@ function createProvider(
   provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
   provider.use(interact(provider, settings.directory));
-  // Without a listener oidc-provider answers `server_error` and tells nobody why.
+  // Without a listener oidc-provider answers `server_error` and logs no reason.
   provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
   return provider;
 }

@@ -1,4 +1,4 @@
-/** Hops 1 to 3: from a 401 to the authorization server's metadata (RFC 9728, RFC 8414). */
+/** Steps 1 to 3: from a 401 to the authorization server's metadata (RFC 9728, RFC 8414). */
 import { z } from "zod";
 import { type Challenge, readChallenge } from "./challenge.ts";
 import { describe, expectStatus, readJson, type Send } from "./http.ts";

@@ -1,4 +1,4 @@
-/** Hops 12 to 14: renewing what was granted, and giving it back (RFC 6749 §6, RFC 7009). */
+/** Steps 12 to 14: renewing what was granted, and giving it back (RFC 6749 §6, RFC 7009). */
 import { readChallenge } from "./challenge.ts";
 import type { ServerMetadata, Walk } from "./discovery.ts";
 import { type Answer, describe, expectStatus } from "./http.ts";

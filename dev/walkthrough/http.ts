@@ -1,4 +1,4 @@
-/** One request and its answer, both printed; whatever goes by that is secret is noted, so that no line shows it. */
+/** One request and its response, both printed; every secret in them is noted, so that no line shows it. */
 import { STATUS_CODES } from "node:http";
 import { z } from "zod";
 import { expect, HopFailure, type Trace } from "./trace.ts";

@@ -1,4 +1,4 @@
-/** Hops 4 to 7: register, send a browser through consent and login, and turn the code into tokens. */
+/** Steps 4 to 7: register, send a browser through consent and login, and turn the code into tokens. */
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";

@@ -1,4 +1,4 @@
-/** Hops 8 to 11: what the access token is for. The protocol in both generations, and the tools. */
+/** Steps 8 to 11: using the access token, with MCP in both protocol generations and the tools. */
 import { z } from "zod";
 import { readChallenge } from "./challenge.ts";
 import type { ResourceMetadata, Walk } from "./discovery.ts";

@@ -1,7 +1,7 @@
-/** How the walkthrough prints: numbered hops, what was sent, what came, what was learned. No secret in full length. */
+/** What the walkthrough prints: numbered steps, what was sent, what came, what was learned. No secret in full length. */
 import { styleText } from "node:util";
 
-/** A hop that did not go as the specifications say: what was expected, what came, and what to do. */
+/** A step that did not go as the specifications say: what was expected, what came, and what to do. */
 export class HopFailure extends Error {
   override readonly name = "HopFailure";
   readonly expected: string;

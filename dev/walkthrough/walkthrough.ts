@@ -1,6 +1,6 @@
 /**
- * `npm run walkthrough`: plays an MCP client by hand against a running server, prints every hop, and checks each
- * answer against what the specifications say. Exit code 0 only if every hop succeeded.
+ * `npm run walkthrough`: plays an MCP client by hand against a running server, prints every step, and checks each
+ * answer against what the specifications say. Exit code 0 only if every step succeeded.
  */
 import { knock, readResourceMetadata, readServerMetadata, type Walk } from "./discovery.ts";
 import { refresh, refreshAgain, revoke } from "./end.ts";

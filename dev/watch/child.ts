@@ -1,4 +1,4 @@
-/** The process that `npm run dev` replaces at every change. Imports nothing by itself: whatever is wrong is told. */
+/** The server process of `npm run dev`, replaced at every change. Loads the code by import(), so that its errors are reported. */
 import type { FromServer, ToServer } from "./messages.ts";
 
 const tell = (message: FromServer) => process.send?.(message);

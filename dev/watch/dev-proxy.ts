@@ -1,6 +1,6 @@
 /**
- * What clients of `npm run dev` are connected to. It stays when the server behind it is replaced: a request that comes
- * meanwhile waits for the new one, and where there is none, it is told what is wrong.
+ * The proxy that clients of `npm run dev` are connected to. It stays when the server behind it is replaced: a request that
+ * comes meanwhile waits for the new server; if there is none, it is answered with what is wrong.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";

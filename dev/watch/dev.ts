@@ -1,7 +1,7 @@
 /**
  * `npm run dev`: the demo for whoever writes a tool, in src/tools/ or in a module of their own (`--tools FILE`). The server is
  * replaced when a file of it changes, connected clients stay signed in, also when this is stopped and started again, and
- * every hop is a line in words. This process keeps what must not be replaced: the port, the identity provider and the
+ * every request is one line of the trace. This process keeps what must not be replaced: the port, the identity provider and the
  * weather. It listens on this computer only.
  */
 import { dirname, join, resolve } from "node:path";

@@ -1,4 +1,4 @@
-/** What `npm run dev` and the server that it restarts tell each other. */
+/** The messages between `npm run dev` and the server process that it restarts. */
 import type { Environment } from "../../src/config/settings.ts";
 
 export type ToServer =

@@ -1,5 +1,5 @@
 /**
- * The server behind the front of `npm run dev`, replaced at every change of its code. The new one reads the code while the
+ * The server behind the dev proxy, replaced at every change of its code. The new process loads the code while the
  * old one still answers; only if that went well does the old one end, let go of the store, and the new one listen.
  */
 import { type ChildProcess, fork } from "node:child_process";
@@ -66,7 +66,7 @@ export function replaceableServer({
       const { scopes } = await told(next, "loaded", { do: "load", ...load });
       loading = undefined;
       onLoaded(scopes);
-      // Again: who waited too long was let go to the old one.
+      // Again: requests that waited too long went on to the old server.
       proxy.hold();
       await proxy.idle(IN_FLIGHT_MS);
       const previous = current;
@@ -87,7 +87,7 @@ export function replaceableServer({
     }
   }
 
-  /** Who waits gets what there is. */
+  /** Waiting requests go to the last good server, or get the error. */
   function release(problem: string): void {
     onProblem(problem, current !== undefined);
     if (current === undefined) proxy.refuse(`The server does not start: ${problem}`);
@@ -105,7 +105,7 @@ export function replaceableServer({
   function replace(): Promise<void> {
     asked++;
     proxy.hold();
-    // What it reads is old by now.
+    // The code that it loads is outdated by now.
     loading?.kill("SIGKILL");
     replacing ??= replaceUntilLatest().finally(() => {
       replacing = undefined;
@@ -152,7 +152,7 @@ function loaders(): string[] {
   }
 }
 
-/** Tells the child, and waits for its word. @throws Error with what went wrong there */
+/** Sends a message to the child, and waits for its answer. @throws Error with what went wrong there */
 async function told<Kind extends FromServer["is"]>(
   child: ChildProcess,
   kind: Kind,

@@ -25,7 +25,7 @@ export async function loadDevServer({
   store,
   weatherSource,
 }: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
-  // The port is any that is free: clients know only the one in front.
+  // Any free port: clients know only that of the dev proxy.
   const config = { ...loadConfig(environment), port: 0 };
   const log = demoLog(config.logLevel);
   const features = await loadFeatures(config, weatherSource);

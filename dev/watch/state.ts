@@ -1,4 +1,4 @@
-/** What `npm run dev` keeps between its runs, in a folder that git ignores: its secrets, and where the rest is. */
+/** The state of `npm run dev` between its runs, in a folder that git ignores: its secrets, and the paths of its other files. */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -10,7 +10,7 @@ export interface TypeCheck {
   stop(): void;
 }
 
-/** @param told with the mistakes, and once with none after there were some */
+/** @param told called with the mistakes, and once with none when they are gone */
 export function typeCheck(root: string, told: (mistakes: string[]) => void): TypeCheck {
   let running: ChildProcess | undefined;
   let hadMistakes = false;

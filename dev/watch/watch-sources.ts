@@ -1,4 +1,4 @@
-/** Says when a source file changes: folder by folder, because editors replace files instead of writing them. */
+/** Watches source files for changes: folder by folder, because editors replace files instead of writing them. */
 import { type FSWatcher, readdirSync, watch } from "node:fs";
 import { join } from "node:path";
 
@@ -17,7 +17,7 @@ export function watchSources(root: string, events: SourceEvents): { close(): voi
   let timer: NodeJS.Timeout | undefined;
 
   function noticed(file: string | null): void {
-    // What editors leave beside the file is none.
+    // Temporary files of editors are ignored.
     if (file !== null && !/^[^.].*\.(m?[jt]s|json)$|^[^.]+$/.test(file)) return;
     events.changing();
     clearTimeout(timer);

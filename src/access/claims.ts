@@ -1,4 +1,4 @@
-/** Reading what the identity provider said about a user, of whose shape nothing is certain. */
+/** Reads the claims of the identity provider about a user, whose shape is not guaranteed. */
 
 /**
  * The claim of this exact name or, if there is none, what lies at the dotted path: `realm_access.roles`. At every
@@ -17,7 +17,7 @@ export function claimAt(claims: unknown, path: string): unknown {
   return undefined;
 }
 
-/** A text is one, a list is its texts, and anything else says nothing. */
+/** A text is one value, a list is its texts, and anything else has no value. */
 export function strings(value: unknown): string[] {
   const values: unknown[] = Array.isArray(value) ? value : [value];
   return values.filter((each): each is string => typeof each === "string" && each !== "");
@@ -54,8 +54,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * In words, how a claim is written that may hold names which nobody reads out of it; undefined if it is as it should be,
- * or is not there. It says nothing of the value.
+ * The form, in words, of a claim that may contain names but cannot be read; undefined if it can be read or is missing. Reveals
+ * nothing of the value.
  */
 export function shapeProblem(claims: unknown, path: string): string | undefined {
   const value = claimAt(claims, path);
@@ -71,9 +71,9 @@ export function shapeProblem(claims: unknown, path: string): string | undefined 
     : undefined;
 }
 
-/** What a claim lets one know of somebody. */
+/** What is known of a user by a claim. */
 export interface Answer {
-  /** Said for certain. */
+  /** Values that are certain. */
   readonly names: readonly string[];
   /** The claim that leaves open whether there are others; undefined if there are none. */
   readonly unknown?: string;
@@ -119,7 +119,7 @@ function isListOfNames(value: unknown): boolean {
     : isOneName(value);
 }
 
-/** Several in one text cannot be told apart for certain. */
+/** Several names in one text cannot be separated for certain. */
 function isOneName(value: unknown): boolean {
   return typeof value === "string" && /^[^\s,;|"'<>[\]{}\p{Cc}]+$/u.test(value);
 }

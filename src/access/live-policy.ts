@@ -9,11 +9,11 @@ export interface WatchOptions {
   path: string;
   known: KnownNames;
   hierarchy: ScopeHierarchy;
-  /** How often the file is looked at; one second. What is new counts when it was seen twice. */
+  /** How often the file is looked at; one second. New content takes effect when it was read twice. */
   intervalMs?: number;
-  /** Other rules are in force; or after a refusal, the file is right again. */
+  /** Called when other rules are in force, or when the file is valid again after a refusal. */
   onChange(change: { rules: number; sha256: string }): void;
-  /** The last good policy stays in force. Called once per wrong content, until the file is right again. */
+  /** Called once for each invalid content; the last valid policy stays in force. */
   onRefused(problem: string): void;
 }
 
@@ -46,7 +46,7 @@ export function watchPolicy(options: WatchOptions): LivePolicy {
   function look(): void {
     const found = attempt(() => readText(path));
     const key = "problem" in found ? found.problem : sha256(found.value);
-    // Seen twice before it counts: half of a file that is being written is often a policy that denies less.
+    // Read twice before it takes effect: half of a file that is being written is often a policy that denies less.
     const isSettled = key === seen;
     seen = key;
     if (!isSettled || refused.has(key) || (key === current.sha256 && refused.size === 0)) return;
@@ -86,7 +86,7 @@ function attempt<T>(action: () => T): { value: T } | { problem: string } {
 function readText(path: string): string {
   try {
     const file = statSync(path);
-    // A pipe would be waited for.
+    // Reading a pipe would block.
     if (!file.isFile()) throw new PolicyError([`${path} is no file: name the policy file itself`]);
     if (file.size > MAX_BYTES)
       throw new PolicyError([`${path} is larger than 256 KB: is this the right file?`]);
@@ -101,7 +101,7 @@ function readText(path: string): string {
 const REASONS: Record<string, string> = {
   ENOENT: "does not exist: create it, or correct the path",
   EACCES: "may not be read by this process: change its permissions",
-  // A name in another encoding would never match, and its rule deny nothing.
+  // A name in another encoding would never match, so its rule would deny nothing.
   ERR_ENCODING_INVALID_ENCODED_DATA: "is not UTF-8: save it as UTF-8",
 };
 

@@ -1,4 +1,4 @@
-/** Who may come in at all: people of certain organizations, or with an e-mail address of certain domains. Pure. */
+/** Admission by organization and by the domain of the e-mail address. Pure. */
 import { claimAt } from "./claims.ts";
 
 export interface Membership {
@@ -21,8 +21,8 @@ export interface MembershipProblem {
 type Claims = Readonly<Record<string, unknown>>;
 
 /**
- * Why somebody of whom the provider says this may not come in, or undefined if they may. What the provider leaves out,
- * or says in a form that nobody expects, admits nobody.
+ * Why a user with these claims is not admitted, or undefined if they are. A claim that is missing or has an unexpected form
+ * admits nobody.
  */
 export function membershipProblem(claims: Claims, membership: Membership): MembershipProblem | undefined {
   const { organizations, organizationClaim, emailDomains, auth0Organization } = membership;
@@ -55,7 +55,7 @@ function emailProblem(claims: Claims, domains: readonly string[]): MembershipPro
   if (domain === undefined || !domains.includes(domain))
     return {
       reason: "wrong_email_domain",
-      // Several may be several customers, who are none of a stranger's business.
+      // Not listed: they may be several customers, whose names a stranger must not see.
       message: `${signedIn(claims)}, and this server admits e-mail addresses of ${domains.length === 1 ? domains[0] : "other domains"} only.`,
     };
   // Anybody can claim an address that nobody checked. Cognito writes the boolean as text.
@@ -82,7 +82,7 @@ function wrongOrganization(claims: Claims): MembershipProblem {
   };
 }
 
-/** Says who they are, so that somebody with two accounts sees which one it was. */
+/** Names the account, so that somebody with two accounts sees which one it was. */
 function signedIn({ email }: Claims): string {
   const plain = isAscii(email) && email !== "" && email.length <= 254;
   return plain ? `You signed in as ${email}` : "You signed in with an account without a usual e-mail address";

@@ -1,4 +1,4 @@
-/** What an operator writes to name one thing or several: texts with `*`, e-mail addresses, clients and redirect URIs. */
+/** The patterns in an operator's settings and policy: texts with `*`, e-mail addresses, clients and redirect URIs. */
 import { parseRedirectUriPattern } from "../oauth/redirect-uri-pattern.ts";
 
 export interface Pattern {
@@ -18,7 +18,7 @@ export function wildcard(text: string): Pattern {
   };
 }
 
-/** Searched from left to right and never back: a regular expression would take very long for some values. */
+/** Matched from left to right without backtracking: a regular expression would take very long for some values. */
 function endsInOrder(value: string, start: string, pieces: readonly string[], end: string): boolean {
   let position = start.length;
   for (const piece of pieces) {

@@ -1,6 +1,6 @@
 /**
- * What somebody may do here, now: the scopes they hold, less what the policy denies. Asked when tokens are issued and
- * again at every call, so that a changed policy counts at once, for what was issued before as well.
+ * What a principal may do now: the scopes they hold, less what the policy denies. Evaluated when tokens are issued and
+ * again at every call, so that a changed policy takes effect immediately, also for tokens that were issued before.
  */
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { type RequiredScopes, unmetScopes } from "../oauth/scope-requirement.ts";
@@ -41,13 +41,13 @@ export interface Permissions {
   permissionSet(asker: Asker, held: readonly string[]): PermissionSet;
 }
 
-/** What may be done by everybody whom the same rules of the policy match and who holds the same scopes. */
+/** What may be done by everybody who holds the same scopes and whom the same rules of the policy match. */
 export interface PermissionSet {
-  /** Whether they may use this tool, resource or prompt. Decided once. */
+  /** Whether they may use this tool, resource or prompt. The result is cached. */
   checkFeature(feature: Feature): Decision;
   /**
    * The same for scopes that only turn out to be needed on the way.
-   * @throws Error if one is not declared: a client that is told to ask for it would ask in vain
+   * @throws Error if one is not declared: a client could never be granted it
    */
   checkScopes(required: RequiredScopes): Decision;
 }
@@ -56,20 +56,20 @@ interface Dependencies {
   policy: Policy;
   catalogue: ScopeCatalogue;
   membership: Membership;
-  /** Told once of each claim that rules ask for and that is not known of somebody. Default: nobody is. */
+  /** Receives a warning, once for each claim, when rules ask for a claim that is not known of a user. Default: no warning. */
   log?: Pick<Runtime["log"], "warn">;
 }
 
-/** Of all rulesets together. Clients may ask for any part of the scopes; more combinations than this are nobody's usual work. */
+/** Of all rulesets together. Clients may ask for any part of the scopes; no real use has more combinations than this. */
 const MAX_STANDINGS = 1_000;
 
 export function createPermissions({ policy, catalogue, membership, log }: Dependencies): Permissions {
   const told = new Set<string>();
-  // A ruleset of a policy that is not in force any more takes its standings with it.
+  // Keyed weakly: the permission sets of a ruleset that is no longer in force are collected with it.
   let permissionSets = new WeakMap<object, Map<string, PermissionSet>>();
   let made = 0;
 
-  /** Said early: an operator whose provider sends no groups sees people denied, and does not know why. */
+  /** Logged early: otherwise an operator whose provider sends no groups sees people denied, and does not know why. */
   function tellOfUnknown({ claims, subject }: Asker): void {
     if (log === undefined) return;
     for (const claim of policy.unansweredBy(claims).filter((each) => !told.has(each))) {
@@ -86,7 +86,7 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
     for (const alternatives of unmetScopes(required, held)) {
       const toAskFor = alternatives.find((scope) => policy.scope(asker, scope).allowed);
       const verdict = policy.scope(asker, alternatives[0]);
-      // Asking for what the policy denies would only lead a client around in circles.
+      // A client that is challenged for what the policy denies would ask for it again and again.
       if (toAskFor === undefined && !verdict.allowed)
         return { allowed: false, because: "policy", rule: verdict.rule };
       missing.push(toAskFor ?? alternatives[0]);

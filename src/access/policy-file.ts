@@ -1,4 +1,4 @@
-/** A policy file, read into the rules that policy.ts decides by, or refused with every mistake and its line. */
+/** Parses a policy file into the rules that policy.ts evaluates, or refuses it with every mistake and its line. */
 import type { z } from "zod";
 import type { PolicyDocument } from "./policy.ts";
 import { type KnownNames, type PolicyFile, plainWords, policySchema } from "./policy-schema.ts";
@@ -81,7 +81,7 @@ function mistakesOf(issue: z.core.$ZodIssue): Mistake[] {
   return inside.flatMap((each) => mistakesOf({ ...each, path: [...at, ...each.path] }));
 }
 
-/** What concerns several keys or rules at once; said also where they have other mistakes. */
+/** Mistakes that concern several keys or rules; reported also where these have other mistakes. */
 function ruleMistakes(content: unknown): Mistake[] {
   const rules = isRecord(content) && Array.isArray(content.rules) ? content.rules : [];
   const names = new Set<unknown>();

@@ -1,9 +1,9 @@
-/** The shape of a policy file, and how its mistakes are told to the person who wrote it. */
+/** The schema of a policy file, and the messages about mistakes in it. */
 import { z } from "zod";
 import { clientPattern, emailPattern, type Pattern, uriPattern, wildcard } from "./pattern.ts";
 import { DEFAULT_CLAIMS } from "./policy.ts";
 
-/** What there is to allow or deny on this server. A rule about anything else is a slip of the pen. */
+/** What there is to allow or deny on this server. A rule about anything else is a mistake. */
 export interface KnownNames {
   readonly scopes: readonly string[];
   readonly tools: readonly string[];
@@ -112,7 +112,7 @@ function list(parse: (text: string) => Pattern | string) {
   return z.array(entry).min(1).optional();
 }
 
-/** What a person is told where the schema above says nothing itself. */
+/** The messages where the schema above has none of its own. */
 export function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code === "invalid_type") return `must be ${KINDS[issue.expected] ?? issue.expected}`;
   if (issue.code === "invalid_value") return `must be one of ${issue.values.join(", ")}`;

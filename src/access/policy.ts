@@ -1,6 +1,6 @@
 /**
- * What the operator's policy decides about who asks: whether they may come in, which scopes they may be given, which
- * tools, resources and prompts they may use. Deny wins. Everything here is pure; policy-file.ts reads the rules.
+ * What the operator's policy decides about a caller: admission, which scopes they may be given, which tools, resources and
+ * prompts they may use. Deny wins. Everything here is pure; policy-file.ts reads the rules.
  */
 import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
 import {
@@ -21,9 +21,9 @@ export type { Asker, Feature, RuleName } from "./rule.ts";
 
 /** A policy file, validated and ready to decide. */
 export interface PolicyDocument {
-  /** What holds where no rule speaks … */
+  /** What applies where no rule does … */
   readonly default: "allow" | "deny";
-  /** … and where the file says so, if it does. */
+  /** … and the line of the file that says so, if there is one. */
   readonly defaultLine?: number;
   readonly claims: ClaimNames;
   readonly rules: readonly Rule[];
@@ -51,11 +51,11 @@ export interface Policy {
   /** Whether they may use this tool, resource or prompt, provided that they hold its scopes. */
   feature(asker: Asker, feature: Feature): Verdict;
   /**
-   * Stands for the rules that match the asker. Of whoever has the same object, everything above is decided alike; rules
-   * that change make new ones.
+   * Identifies the set of rules that match the caller. Callers with the same object get the same decisions; a changed policy makes
+   * new objects.
    */
   ruleset(asker: Asker): object;
-  /** Every rule that has a say in that. */
+  /** Every rule that applies. */
   explain(asker: Asker, feature: Feature): Explanation;
   /** The claims that rules ask for, by name or dotted path. */
   claimsAsked(): string[];
@@ -74,8 +74,8 @@ const MAX_RULESETS = 10_000;
 const FLAT: ScopeHierarchy = { implies: () => [], impliedBy: () => [] };
 
 /**
- * Decides by the rules of a file. Without a part there is no whole, so denying a scope denies what includes it; who may
- * have a whole may have its parts, so allowing a scope allows what it includes.
+ * Decides by the rules of a file. Denying a scope also denies the scopes that include it; allowing a scope also allows the
+ * scopes that it includes.
  */
 export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy = FLAT): Policy {
   const { claims: claimNames, defaultLine } = document;
@@ -83,7 +83,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
     name: "default",
     ...(defaultLine !== undefined && { line: defaultLine }),
   };
-  // A list asks for many features on behalf of one asker, and many askers are matched by the same rules.
+  // A list needs the decision on many features for one caller, and the same rules match many callers.
   const known = new WeakMap<Asker, readonly Rule[]>();
   const rulesets = new Map<string, readonly Rule[]>();
   function rulesFor(asker: Asker): readonly Rule[] {
@@ -104,7 +104,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
     ...(effect === "deny" ? hierarchy.implies(scope) : hierarchy.impliedBy(scope)),
   ];
 
-  /** The rule that refuses what `speaks` picks out, or undefined: the first that denies, or the silence of all. */
+  /** The rule that refuses what `speaks` selects: the first that denies, or the default if none allows; undefined if nothing refuses. */
   function refusal(rules: readonly Rule[], speaks: (rule: Rule) => boolean): RuleName | undefined {
     const speaking = rules.filter(speaks);
     const denying = speaking.find(({ effect }) => effect === "deny");
@@ -129,7 +129,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
       .map((alternatives) => needRefusal(rules, alternatives))
       .find((each) => each !== undefined);
     if (unmet !== undefined) return unmet;
-    // What no rule names is allowed by the scopes it needs, now known to be allowed; and by nothing if it needs none.
+    // With `default: deny`, a feature that no rule names is allowed if the scopes that it needs are; without scopes it is denied.
     return feature.scopes.length > 0 ? undefined : byName;
   }
 

@@ -1,4 +1,4 @@
-/** One rule of the policy: whom it is for, and what it speaks of. */
+/** One rule of the policy: whom it applies to, and what it allows or denies. */
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { type Answer, emailAnswer, groupsAnswer, organizationAnswer } from "./claims.ts";
 import type { Pattern } from "./pattern.ts";
@@ -43,7 +43,7 @@ export interface ClaimNames {
   readonly organization: string;
 }
 
-/** What is known of the asker, for every condition that a rule may have. */
+/** What is known of the caller, for every condition that a rule may have. */
 const ANSWERS: { [Key in ConditionKey]: (asker: Asker, claimNames: ClaimNames) => Answer } = {
   users: ({ subject }) => ({ names: [subject] }),
   emails: ({ claims }) => emailAnswer(claims),
@@ -55,8 +55,8 @@ const ANSWERS: { [Key in ConditionKey]: (asker: Asker, claimNames: ClaimNames) =
 const CONDITIONS = Object.keys(ANSWERS) as ConditionKey[];
 
 /**
- * Whether all that a rule says of whom it is for is true of the asker. What cannot be known of them counts against them:
- * a rule that denies takes it for true, one that allows does not.
+ * Whether every condition of a rule is true of the caller. What cannot be known counts against the caller: a rule that denies
+ * treats it as true, one that allows as false.
  */
 export function isFor(rule: Rule, asker: Asker, claimNames: ClaimNames): boolean {
   return CONDITIONS.every((key) => {
@@ -96,7 +96,7 @@ export function namesFeature({ about }: Rule, { kind, name }: Feature): boolean 
   return about === "everything" || matching(about[`${kind}s`], name).length > 0;
 }
 
-/** What a rule says about a feature or a scope it needs, as it is written in the file; undefined: nothing. */
+/** The part of a rule that applies to a feature or a scope it needs, as written in the file; undefined if none does. */
 export function whatItSays(
   { about }: Rule,
   { kind, name, scopes }: Omit<Feature, "scopes"> & { scopes: ReadonlyArray<readonly string[]> },

@@ -1,4 +1,4 @@
-/** YAML read with care: its value, what is wrong with it as YAML, and on which line everything is. */
+/** Parses YAML within bounds: its value, its syntax errors, and the line of everything in it. */
 import {
   type Document,
   isAlias,
@@ -33,7 +33,7 @@ export interface YamlText {
 
 // A policy needs eight. The parser recurses: a file of thousands would take minutes, or the whole process with it.
 const MAX_DEPTH = 32;
-// As in the library's own default; what more aliases would unfold to is no policy.
+// The library's own default; no real policy has more aliases.
 const MAX_ALIASES = 100;
 // Errors after which the rest still means what it says; an alias without a name is explained where it stands.
 const HARMLESS: ReadonlySet<string> = new Set(["MULTIPLE_DOCS", "BAD_ALIAS"]);

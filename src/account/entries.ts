@@ -1,4 +1,4 @@
-/** Connections as a person tells them apart: by name, and by where the client is. Pure. */
+/** Groups grants into the connected applications that a person distinguishes: by name, and by where the client is. Pure. */
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes, union } from "../oauth/scope.ts";
 import type { ConnectedApplication } from "./list.ts";
@@ -81,7 +81,7 @@ export function inWords(
 }
 
 function placeOf({ redirectUri }: ConnectedApplication): string {
-  // Each sign-in of a program has another port: that tells nobody anything.
+  // The port is left out: a native client uses another one at each sign-in.
   if (isThisComputer(redirectUri)) return "A program on your computer";
   const { protocol, host } = new URL(redirectUri);
   return protocol === "https:" ? host : `An app on your device (${destination(redirectUri)})`;

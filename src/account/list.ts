@@ -1,4 +1,4 @@
-/** Which clients hold access for somebody: grants, as people and operators look at them. */
+/** The connected applications of a user: grants, as people and operators see them. */
 import type { Clients } from "../clients/find-client.ts";
 import { type Grant, notGiven } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -14,7 +14,7 @@ export interface ConnectedApplication {
   clientId: string;
   /** What it called itself when it was allowed in; undefined if it has no name. Text of a stranger. */
   clientName: string | undefined;
-  /** Who stands for that name: the operator, the web site of its metadata document, or nobody. */
+  /** Who vouches for that name: the operator, the web site of its metadata document, or nobody. */
   vouchedBy: "operator" | "document" | "nobody";
   /** Where it receives its codes. */
   redirectUri: string;
@@ -65,7 +65,7 @@ export function createConnectedApplications({
     const operators = fixed.get(clientId);
     if (operators !== undefined)
       return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
-    // Not looked up: that could mean asking its web site.
+    // Not looked up: that could mean fetching its document.
     if (clientId.startsWith("https://")) return { clientName, vouchedBy: "document" };
     return { clientName: clientName ?? (await clients.find(clientId))?.client_name, vouchedBy: "nobody" };
   }

@@ -75,7 +75,7 @@ ${entries.length > 1 ? endAll(session, url) : ""}`
 }`;
 }
 
-/** What is said of all entries, and of none of them again. */
+/** What all entries have in common, shown once. */
 type Said = Pick<Entry, "scopes" | "notGiven">;
 
 /** What is true of all of them, and what ending means. */
@@ -152,7 +152,7 @@ function vouching({ name, vouchedBy, clientId }: Entry): Html | string {
   }
 }
 
-/** Approved, and in vain until somebody at the identity provider does something. */
+/** Consented to, and without effect until the identity provider gives it. */
 function lacking(
   scopes: readonly string[],
   { identityProviderHost, catalogue }: PageSurroundings,

@@ -1,4 +1,4 @@
-/** /connections: a person signs in, sees which clients hold access for them, and ends what they want to end. */
+/** /connections: a person signs in, sees which applications hold access for them, and ends any of it. */
 
 import { type Request, type Response, Router } from "express";
 import type { Audit } from "../audit/audit.ts";
@@ -68,7 +68,7 @@ const TITLE = "Connected applications";
 // Far more than a person clicks.
 const REQUESTS_PER_MINUTE = 120;
 
-/** What /auth/callback and /logout do for this room. */
+/** What /auth/callback and /logout need of this module. */
 export function connectionsEntrance(dependencies: Runtime & AccountDependencies): ConnectionsEntrance {
   const { settings, sessions, audit } = dependencies;
   const { callbackUrl } = registeredUrls(settings.baseUrl);
@@ -159,11 +159,11 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     return undefined;
   }
 
-  /** Only what is their own, whatever the form names: an id of somebody else's is passed over in silence. */
+  /** Only the user's own grants, whatever the form names: an id of somebody else's grant is ignored. */
   async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
     const isChosen = ({ grantId }: { grantId: string }) => all !== undefined || named.includes(grantId);
     const chosen = (await connections.ofSubject(subject)).filter(isChosen);
-    // First, so that none comes back unasked: by way of a browser that was told not to ask again, or of a sign-in under way.
+    // First, so that no grant is made anew without consent: by remembered consent of a browser, or by a sign-in under way.
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all(
       [...clientIds].flatMap((clientId) => [
@@ -171,7 +171,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
         dependencies.endings.mark(["client of user", clientId, subject], "ended_by_user"),
       ]),
     );
-    // Looked for again: a sign-in may have come to its end just before the mark.
+    // Read again: a sign-in may have finished just before the mark was written.
     const own = await connections.ofSubject(subject);
     const ids = own.filter(isChosen).map(({ grantId }) => grantId);
     const ended = await endGrants(ids, "ended_by_user", dependencies.grants);

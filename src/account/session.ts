@@ -1,6 +1,6 @@
 /**
- * Somebody who signed in to see their own connections: for a quarter of an hour, in one browser. It opens that page and
- * nothing else; no token stands behind it.
+ * The session of somebody who signed in at /connections: 15 minutes, in one browser. It gives access to that page and
+ * nothing else, and holds no token.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Request, Response } from "express";
@@ -21,7 +21,7 @@ export const Session = z.object({
   createdAt: z.number(),
   /** Seconds since the epoch; no use moves it. */
   expiresAt: z.number(),
-  /** What was ended a moment ago, in words, to be told once. */
+  /** What was ended a moment ago, in words: shown once. */
   ended: z.array(z.string()).optional(),
 });
 export type Session = z.infer<typeof Session>;
@@ -35,11 +35,11 @@ export interface OpenSession extends Session {
 }
 
 export interface Sessions {
-  /** A new one in this browser, in place of the one it may have; `end` takes it back. */
+  /** Starts a new session in this browser, in place of the one it may have; `end` ends it. */
   open(identity: Identity, req: Request, res: Response): Promise<{ end(): Promise<void> }>;
   find(req: Request): Promise<OpenSession | undefined>;
   isOwnForm(session: OpenSession, formToken: string): boolean;
-  /** Keeps what is to be told when the page is next shown, and takes it. */
+  /** Keeps a message for the next time the page is shown, and consumes it. */
   tell(session: OpenSession, ended: readonly string[]): Promise<void>;
   takeTold(session: OpenSession): Promise<readonly string[]>;
   close(req: Request, res: Response): Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * Signing in at the identity provider to see one's own connections. Tied to the browser as a client's login is; asks for
- * the person alone, and keeps no token.
+ * Signing in at the identity provider for /connections. Bound to the browser as a client's login is; asks only who the
+ * person is, and keeps no token.
  */
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";

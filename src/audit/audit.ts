@@ -1,4 +1,4 @@
-/** Who was allowed what, and why not: one structured line a decision, in the log and, where asked for, in its own place. */
+/** The audit log: one structured line for each decision, in the log and, if configured, in a file or stream of its own. */
 
 import { accessSync, closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
@@ -68,7 +68,7 @@ export type AuditStream = { write(line: string): unknown };
 
 /**
  * @param stream beside the log, whatever the log's level is
- * @param listener is told everything, and of those refusals too that are about nobody
+ * @param listener receives every event, also refusals of tokens that name no grant
  */
 export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit): Audit {
   return (told) => {
@@ -89,9 +89,9 @@ export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit)
 }
 
 /**
- * A token that names no grant is nobody's: anybody can make one up, as often as they like, and nothing was decided about
- * anybody. It is counted, and the log has the request with its reason; the audit log is written before an answer is sent,
- * and must not be a stranger's to fill.
+ * Whether a refusal is of a token that names no grant. Anybody can make one up, as often as they like, and it concerns no user.
+ * It is counted, and the log has the request with its reason; the audit log is written before an answer is sent, and strangers
+ * must not be able to fill it.
  */
 function isAboutNobody({ event, grantId, subject }: AuditEvent): boolean {
   const isRefusal = event === "access_refused" || event === "token_refused";
@@ -109,7 +109,7 @@ export function openAuditStream({ destination }: AuditConfig, log: Logger): Audi
   return appendTo(openFile(destination), log);
 }
 
-// Without waiting for somebody who reads, should it be a pipe.
+// Does not wait for a reader, if it is a pipe.
 const FLAGS = constants.O_APPEND | constants.O_WRONLY | constants.O_NONBLOCK;
 
 function openFile(path: string): number {
@@ -133,8 +133,8 @@ export function checkAuditFile(path: string): void {
 }
 
 /**
- * Synchronous: a line that is not on the disk when the process is killed would be a decision nobody can look up. What
- * cannot be written, on a full disk, is in the log alone; it is not kept in memory.
+ * Synchronous, so that no decision is missing when the process is killed. What cannot be written, on a full disk, is in the log
+ * alone; it is not kept in memory.
  */
 function appendTo(file: number, log: Logger): AuditStream {
   let failing = false;

@@ -1,4 +1,4 @@
-/** GET /authorize: is this a request that a user may be asked about? (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707) */
+/** GET /authorize: validates an authorization request before the user is asked (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707). */
 
 import type { Clients } from "../clients/find-client.ts";
 import type { DocumentAsker } from "../clients/metadata-documents/document-cache.ts";
@@ -26,7 +26,7 @@ export interface AuthorizeRules {
   clients: Clients;
   redirectUris: RedirectUriPolicy;
   isTrusted: RedirectTrust;
-  /** Our own client id at the identity provider: a frequent mix-up. */
+  /** Our own client id at the identity provider, which users enter by mistake. */
   upstreamClientId: string;
   resource: string;
   catalogue: ScopeCatalogue;
@@ -110,7 +110,7 @@ export async function validateAuthorizationRequest(
   };
 }
 
-/** The error that a request may end with as long as the user was not asked: it goes to the client at once, or is shown. */
+/** The error of a request before consent: redirected to the client, or shown on a page. */
 export function unaskedRefusal(
   client: Client,
   redirectUri: ValidatedRedirectUri,
@@ -119,7 +119,7 @@ export function unaskedRefusal(
   return isTrusted(client, redirectUri) ? AuthorizationError : UntrustedRedirectError;
 }
 
-/** From here on the client can be told what is wrong; with its `state`, if that is not what is wrong. */
+/** From here on errors can be redirected to the client; with its `state`, unless that is invalid. */
 function parseForClient(
   sent: unknown,
   redirectUri: ValidatedRedirectUri,
@@ -187,7 +187,7 @@ function chooseRedirectUri(
 }
 
 /**
- * None asked for means the usual ones, and so does asking only for unknown ones, which are left out (RFC 6749 §3.3): the
+ * Without a scope parameter the default scopes are asked for; so they are if every scope in it is unknown (RFC 6749 §3.3): the
  * token response names what was granted. The operator restricts clients of the configuration by their `scope`; what others
  * registered is a wish only.
  */

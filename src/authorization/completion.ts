@@ -1,4 +1,4 @@
-/** The end of a client's login: the user is who they say, a grant is made, a code issued. */
+/** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
 import type { Permissions } from "../access/permissions.ts";
 import type { Asker } from "../access/policy.ts";
@@ -38,11 +38,11 @@ interface Dependencies {
   transactionSeconds: number;
 }
 
-/** Where to send the browser: to the client, with a code; or back to be asked, because somebody else had approved. */
+/** Where to send the browser: to the client with a code, or back to the consent page because another user had consented. */
 export type Completed = { code: string } | { askAgain: true };
 
 /**
- * Finishes a client's login, which was taken for this callback.
+ * Finishes a client's login, which this callback has consumed.
  * @throws AuthorizationError if the provider refused; UnavailableError on an outage; unless it says otherwise, the same
  * callback may be tried again after it
  */
@@ -108,7 +108,7 @@ async function openGrant(
   const { grants, rememberedConsent, permissions, catalogue, audit, log } = dependencies;
   const { request } = login;
   const { subject } = user;
-  // Consented, and really theirs. What the policy denies is taken away when it is used, so that it can give back.
+  // What was consented to and what the provider gives. The policy is applied at use, so that a withdrawn rule gives scopes back.
   const scopes = catalogue.limitTo(request.scopes, user.scopes);
   const approved = { ...request, scopes, allowed: request.scopes };
   const { code, earlier } = await grants
@@ -120,7 +120,7 @@ async function openGrant(
     const consented = { subject, granted: request.scopes, approvedAt };
     await rememberedConsent
       .remember(login.browser, { ...request, scopes: login.remember }, consented)
-      // The user is signed in, and is asked once more another time.
+      // Without the record the user is only asked again next time: no reason to fail the sign-in.
       .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
   }
   const who = { subject, clientId: request.clientId };
@@ -139,8 +139,8 @@ async function openGrant(
 }
 
 /**
- * What was ended while the login was under way stays ended. Looked for when the grant is there: whoever ends something at
- * this moment leaves the mark first, and then ends what is there. Nobody has the code yet.
+ * Refuses a login whose access was ended while it was under way. Checked after the grant was written: whoever ends access
+ * writes the mark first, and then ends the grants that exist. Nobody has the code yet.
  * @throws OAuthError
  */
 async function refuseIfEnded(
@@ -188,7 +188,7 @@ function spentButNotStored(cause: unknown, request: ClientLogin["request"]): nev
 }
 
 /**
- * A user who said no, with which the provider says no more than that, goes back to the client at once. Anything else is
+ * A plain `access_denied` of the provider, because the user denied, is redirected to the client immediately. Anything else is
  * shown first to the person it happened to: "Please verify your email" is meant for them, and for nobody else.
  */
 function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {

@@ -1,6 +1,6 @@
 /**
  * The consent page, and what happens when it is answered. Every client can register itself here, and the identity
- * provider knows only us: without this page a stranger's client could ride on the user's login (confused deputy).
+ * provider knows only us: without this page a stranger's client could use the user's login (confused deputy).
  */
 import { html } from "hono/html";
 import type { Endings } from "../grants/endings.ts";
@@ -77,7 +77,7 @@ function scopeChoice({ name, description, required, includes }: DeclaredScope): 
   }</span></label>`;
 }
 
-/** What the user left ticked, and what cannot be unticked. Who unticks a part does not allow the whole. */
+/** What the user left ticked, and what cannot be unticked. Unticking an implied scope also removes the scope that implies it. */
 export function withConsentedScopes(
   transaction: AwaitingConsent,
   ticked: readonly string[],
@@ -92,7 +92,7 @@ export function withConsentedScopes(
   return { ...transaction, request: { ...request, scopes: catalogue.exclude(request.scopes, refused) } };
 }
 
-/** The user said no: the client is told so (RFC 6749 §4.1.2.1). */
+/** The user denied: the client gets `access_denied` (RFC 6749 §4.1.2.1). */
 export function denied({ request }: AwaitingConsent): AuthorizationError {
   return new AuthorizationError("access_denied", "The user did not approve the request.", request, {
     reason: "user_denied",
@@ -108,7 +108,7 @@ interface Dependencies {
 }
 
 /**
- * The user said yes: from here on the flow is a record, bound to this browser, and the browser goes upstream.
+ * The user consented: from here on the flow is a stored login, bound to this browser, and the browser goes to the provider.
  * @param from the address that asks
  * @throws UnavailableError if the provider cannot be reached; TooManyRequestsError. The form can be sent again
  */

@@ -1,7 +1,7 @@
 /**
- * What a user approved for good, on one browser: this client, this redirect URI, these scopes. Kept on the server;
- * the browser holds nothing but its one cookie. Who ends a client's access takes back what they approved of it, on
- * every browser.
+ * Remembered consent ("do not ask again"): of one user, on one browser, for this client, this redirect URI, these scopes.
+ * Kept on the server; the browser holds only its one cookie. A user who ends a client's access withdraws their remembered
+ * consent for it on every browser.
  */
 import type { Request } from "express";
 import { z } from "zod";
@@ -12,29 +12,29 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { KeyValueStore, Store } from "../storage/store.ts";
 
 export const ConsentRecord = z.object({
-  /** Who approved. Another user of the same browser is asked for themselves. */
+  /** The user who consented. Another user of the same browser is asked. */
   subject: z.string(),
   asked: z.array(z.string()),
   granted: z.array(z.string()),
-  /** When they said so, seconds since the epoch: what was withdrawn since then is not approved, whenever it is stored. */
+  /** When they consented, seconds since the epoch: a withdrawal after that wins, whenever the record was written. */
   approvedAt: z.number().default(0),
 });
 export type ConsentRecord = z.infer<typeof ConsentRecord>;
 
-/** What is approved: this client, this redirect URI, these scopes. */
+/** What the consent is for: this client, this redirect URI, these scopes. */
 export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
 
 export interface RememberedConsent {
   remember(browser: BrowserHash, asked: Approvable, approved: Omit<ConsentRecord, "asked">): Promise<void>;
-  /** What was approved of an unchanged request before; undefined if the user must be asked. */
+  /** The remembered consent for the same request; undefined if the user must be asked. */
   find(browser: BrowserHash, request: Approvable): Promise<ConsentRecord | undefined>;
-  /** What this user approved of this client counts no more, wherever it was. */
+  /** Withdraws this user's remembered consent for this client on every browser. */
   withdraw(subject: string, clientId: string): Promise<void>;
 }
 
 interface Dependencies extends Pick<Runtime, "now"> {
   store: Store<ConsentRecord>;
-  /** Remembers what was withdrawn, for as long as an approval may live. */
+  /** Remembers what was withdrawn for as long as a consent record may live. */
   records: Pick<KeyValueStore, "get" | "put">;
   seconds: number;
 }

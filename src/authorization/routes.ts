@@ -1,4 +1,4 @@
-/** The browser's way: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
+/** The browser's endpoints: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 
 import { type Request, type Response, Router } from "express";
 import type { Permissions } from "../access/permissions.ts";
@@ -50,7 +50,7 @@ export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettin
   baseUrl: string;
   resource: string;
   brand: Brand;
-  /** When a user is asked, and for how long a "do not ask again" holds. */
+  /** When a user is asked, and for how long consent is remembered. */
   consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
   upstream: Pick<IdentityProviderSettings, "issuer" | "clientId">;
 }
@@ -149,12 +149,12 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
         reason: "prompt_none",
       });
     }
-    // Nobody approves what cannot be had. It is at hand, unless the provider was never reached.
+    // The consent page offers no scope that the provider does not have. Discovery is cached, unless the provider was never reached.
     await dependencies.identityProvider.ready();
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
   }
 
-  /** What may be granted without asking, and on whose word; undefined if the user must be asked. */
+  /** What may be granted without asking, and whose remembered consent that rests on; undefined if the user must be asked. */
   async function approvedBefore(
     req: Request,
     request: AuthorizationRequest,
@@ -195,7 +195,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
-  /** The grant is open by now: nothing may fail for this. */
+  /** The grant exists by now: a failure here must not fail the sign-in. */
   async function keepDocument(clientId: string, req: Request, res: Response): Promise<void> {
     try {
       await clients.grantOpened(clientId, costsOf(req, res));
@@ -227,7 +227,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
           reason: "consent_form_expired",
         },
       );
-    // The cookie is what a forged form lacks: it proves that this browser was shown this very page.
+    // A forged form lacks the cookie, which proves that this browser was shown this page.
     if (!browsers.isSame(req, asked.browser))
       throw new OAuthError(
         "access_denied",
@@ -239,7 +239,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
     };
     if (decision === "deny") {
-      // It leads nowhere, and is written down like a sign-in that does.
+      // It leads to no grant, and is audited like a sign-in that does.
       await countAddress(records.rateLimits, perAddress, req.ip).catch(stop);
       const { clientId, scopes } = asked.request;
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
@@ -253,7 +253,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     await goUpstream(approved, approval, req, res).catch(stop);
   });
 
-  // Express would answer HEAD with the handler of GET, which uses the login up.
+  // Express would answer HEAD with the handler of GET, which consumes the login.
   router.head("/auth/callback", refuseOtherMethods("GET"));
   router.get("/auth/callback", async (req, res) => {
     parse(CallbackParameters, req.query, []);

@@ -1,4 +1,4 @@
-/** What stops a sign-in after its request was found good: the client, which waits for it, has to be told. */
+/** Errors that stop a sign-in after its request was validated: the client, which waits for an answer, gets one. */
 import type { Logger } from "pino";
 import type { AuthorizationRequest } from "../login/transaction.ts";
 import {

@@ -2,13 +2,13 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { isThisComputer, type ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 
-/** What the operator said of redirect URIs and of the sites whose documents are taken. */
+/** The operator's settings for redirect URIs and for the domains of metadata documents. */
 export interface RedirectTrustSettings {
   redirectUriPatterns: readonly unknown[];
   clientIdMetadata: { domains: { allow: unknown } };
 }
 
-/** Whether a browser may be sent on at once, with nothing shown to the person. */
+/** Whether a browser may be redirected without showing a page. */
 export type RedirectTrust = (
   client: Pick<Client, "provenance">,
   redirectUri: ValidatedRedirectUri,

@@ -31,7 +31,7 @@ export interface ClientAuthentication {
 }
 
 /**
- * @param askerFor on whose behalf the client's document and keys are looked up, if it has some
+ * @param askerFor on whose behalf the client's document and keys are fetched, if it has any
  * @throws OAuthError `invalid_client`: 401 also for an unknown client, so that it registers again instead of giving
  * up (RFC 6749 §5.2); UnavailableError if its metadata or keys cannot be fetched now
  */
@@ -56,7 +56,7 @@ export async function authenticateClient(
   return client as AuthenticatedClient;
 }
 
-/** Where nobody chose a method, the client's library did: a secret proves the same in the header and in the body. */
+/** If no method was registered, the client's library chooses: the secret is accepted in the header and in the body. */
 function mayUse(method: Credentials["method"], client: Client): boolean {
   const { token_endpoint_auth_method: registered, basicChosen } = client;
   if (method === registered) return true;

@@ -52,7 +52,7 @@ export async function verifyClientAssertion(
   const claims = await verifySignature(assertion, client, rules);
   checkAudience(claims.aud, rules);
   const expiresAt = checkLifetime(claims, rules.now());
-  // Last of all: only who holds the key may use up an identifier.
+  // Last, so that only the holder of the key can use up a `jti`.
   await useUp(client.client_id, claims.jti, expiresAt, rules);
 }
 
@@ -96,7 +96,7 @@ async function verifySignature(
   });
 }
 
-/** Whatever keeps us from the keys says nothing about the client: never `invalid_client`. */
+/** A failure to get the keys says nothing about the client: never `invalid_client`. */
 async function keysAt(
   uri: string,
   fetchJwks: FetchJwks,
@@ -110,7 +110,7 @@ async function keysAt(
   }
 }
 
-/** Every audience must be us: one for another server too could be presented by that one, or was meant for it. */
+/** Every audience must be this server: an assertion that is also for another server could be presented by that server. */
 function checkAudience(audience: JWTPayload["aud"], { issuer, tokenEndpoint }: AssertionRules): void {
   const audiences = [audience ?? []].flat();
   if (audiences.length === 0 || !audiences.every((value) => value === issuer || value === tokenEndpoint))
@@ -128,7 +128,7 @@ function checkLifetime({ exp = 0, iat }: JWTPayload, now: number): number {
   return exp;
 }
 
-/** RFC 7523 §3: the server that first takes an identifier takes it for all of them, until the assertion expires. */
+/** RFC 7523 §3: a `jti` is accepted once over all replicas, until the assertion expires. */
 async function useUp(
   clientId: string,
   jti: unknown,

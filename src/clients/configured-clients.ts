@@ -1,10 +1,10 @@
-/** Clients that the operator registered, in the configuration: known from the start, never forgotten. */
+/** Clients that the operator registered in the setting CLIENTS; they do not expire. */
 import { z } from "zod";
 import { AUTH_METHODS, authMethod, type Client, DEFAULT_GRANT_TYPES } from "../oauth/client-metadata.ts";
 import { redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
-/** A client as in the store; its secret is hashed at once, so that the configuration does not carry it around. */
+/** A client as in the store; its secret is hashed immediately, so that the configuration does not hold it. */
 export type ConfiguredClient = Client & { provenance: "configured" };
 
 const Entry = z.strictObject({
@@ -14,7 +14,7 @@ const Entry = z.strictObject({
   redirect_uris: z.array(z.string()).min(1),
   /** Restricts what this client can ask for; absent: all scopes. */
   scope: z.string().optional(),
-  /** Absent: a secret is taken either way. */
+  /** Absent: the secret is accepted in the header and in the body. */
   token_endpoint_auth_method: z.enum(AUTH_METHODS).optional(),
 });
 

@@ -1,4 +1,4 @@
-/** The clients that may ask: those in the configuration, those with a metadata document, and those that registered. */
+/** Looks up clients: configured ones, those with a metadata document, and registered ones. */
 import type { Client } from "../oauth/client-metadata.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { Store } from "../storage/store.ts";
@@ -8,7 +8,7 @@ import type { KeySets } from "./metadata-documents/jwks.ts";
 
 export interface Clients {
   /**
-   * @param asker without one no client with a document is found: nothing is fetched for nobody
+   * @param asker on whose behalf a document is fetched; without it no client with a document is found
    * @throws ClientMetadataError if the client's document cannot be used
    */
   find(clientId: string, asker?: DocumentAsker): Promise<Client | undefined>;
@@ -23,8 +23,8 @@ export interface Clients {
   /** A registration, also one that is being removed. */
   findRegistration(clientId: string): Promise<Client | undefined>;
   /**
-   * Forgets a registration after everything that it holds has ended. From its beginning on nobody finds the client; what
-   * fails is finished by the next call.
+   * Removes a registration after its grants have ended. As soon as this begins, the client is no longer found; after a failure the
+   * next call continues.
    */
   remove(client: Client, endGrants: () => Promise<unknown>): Promise<void>;
 }
@@ -64,7 +64,7 @@ export function createClients(
     async find(clientId, asker) {
       const client = fixed.get(clientId);
       if (client !== undefined) return client;
-      // By its beginning alone: what is wrong with a URL is for its own room to say.
+      // By its prefix alone: metadata-documents/ says what is wrong with a URL.
       if (documents !== undefined && clientId.startsWith("https://"))
         return asker && documents.find(clientId, asker);
       const registered = await store.get(clientId);
@@ -89,7 +89,8 @@ export function createClients(
     findRegistration: (clientId) => store.get(clientId),
     async remove(client, endGrants) {
       await change(client, (current) => ({ ...current, removing: true })).catch((error) => {
-        // A store that is full takes nothing more, and ending needs no room. Any other may have the next sign-in while this ends.
+        // Only a full store may refuse the mark: ending grants needs no memory. Any other failure stops the removal here, because
+        // the client could sign in again meanwhile.
         if (!(error instanceof UnavailableError && error.reason === "redis_full")) throw error;
       });
       await endGrants();

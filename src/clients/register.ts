@@ -53,7 +53,7 @@ interface Dependencies {
   rules: RegistrationRules;
   baseUrl: string;
   /**
-   * Asked before anything is written, with what is to be written: what is refused before costs nobody anything.
+   * Called before a registration is written, with what is to be written, so that a refused request uses up no budget.
    * @throws TooManyRequestsError
    */
   spend(client: Client, from: string): Promise<void>;
@@ -122,7 +122,7 @@ export function createRegistrations({
             reason: "client_id_mismatch",
           },
         );
-      // RFC 7592 §2.2: the metadata replace what was there; what we gave out stays.
+      // RFC 7592 §2.2: the metadata are replaced; credentials that we issued stay.
       const { client_id_issued_at, registrationTokenHash, provenance, usedAt, secretHash } = known;
       const kept = {
         client_id: clientId,
@@ -143,7 +143,7 @@ export function createRegistrations({
     },
     async remove(clientId, registrationToken) {
       const client = await managed(clientId, registrationToken, clients.findRegistration);
-      // RFC 7592 §2.3. The registration is the last to go: until then this can be said again.
+      // RFC 7592 §2.3. The registration is removed last, so that the request can be repeated until then.
       await clients.remove(client, () => endGrantsOf(clientId));
       audit({ event: "client_removed", decision: "revoke", clientId });
     },

@@ -38,7 +38,7 @@ export function registrationRoutes({
   log,
 }: Runtime & Dependencies): Router {
   const router = Router();
-  // Whatever comes of it: reading, guessing and sending nonsense cost little, and are counted apart from what is stored.
+  // Counts every request, whatever its result; what is stored has a budget of its own.
   const limitRequests = limitPerAddress(rateLimits, {
     name: "registration_requests_of_address",
     points: registration.perAddressPerHour * REQUESTS_PER_REGISTRATION,

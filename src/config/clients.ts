@@ -146,7 +146,7 @@ function consent(settings: Settings): ConsentConfig {
   };
 }
 
-/** Without consent, whoever can register a client could ride on the login of everybody who follows a link. */
+/** Without consent, whoever can register a client could use the login of everybody who follows a link. */
 function refuseUnaskedStrangers(
   { consent, registration, clientIdMetadata }: ClientsConfig,
   settings: Settings,

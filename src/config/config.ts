@@ -14,7 +14,7 @@ import { membershipConfig, upstreamConfig } from "./identity-provider.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 
-/** Who may see how the server is doing. */
+/** Metrics and traces. */
 export interface TelemetryConfig {
   /** The bearer token that opens `/metrics`. */
   metricsToken?: string;
@@ -50,7 +50,7 @@ export interface Config extends ClientsConfig {
   /** Connections that one process has open at once. */
   maxConnections: number;
   upstream: IdentityProviderSettings;
-  /** Who may come in at all. */
+  /** Admission: organizations and e-mail domains. */
   membership: Membership;
   store: StoreConfig;
   /** The first encrypts; all decrypt. */
@@ -59,15 +59,15 @@ export interface Config extends ClientsConfig {
   grantLimits: GrantLimits;
   grantCache: GrantCacheConfig;
   runningCalls: RunningCallLimits;
-  /** What the lists show: what the caller's scopes allow, or everything that the policy does. */
+  /** What the lists show: what the caller's scopes allow, or everything that the policy allows. */
   listed: "granted" | "all";
-  /** What the server offers: the path of a module, in place of the tools that came with it. */
+  /** The path of a module of tools, in place of those in src/tools. */
   toolsModule?: string;
-  /** Who may do what beyond the scopes: the path of a file. */
+  /** The path of the policy file. */
   policyFile?: string;
   audit: AuditConfig;
   telemetry: TelemetryConfig;
-  /** How long requests are still taken after readiness went off. */
+  /** How long requests are still accepted after `/readyz` says no. */
   shutdownDelaySeconds: number;
   shutdownSeconds: number;
   logLevel: string;
@@ -135,7 +135,7 @@ export function loadConfig(environment: Environment): Config {
     ),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
-    // Twice what MAX_RUNNING_CALLS holds open, and room for those that are idle.
+    // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     upstream: provider,
     membership: membershipConfig(settings, provider),
@@ -210,7 +210,7 @@ function brand(settings: Settings): Brand {
     name: settings.text("SERVER_NAME", UNNAMED),
     ...(description !== undefined && { description }),
     ...(logoUrl !== undefined && { logoUrl }),
-    // In a .env file what follows a # is a comment for some readers.
+    // Some parsers of .env files take what follows a # for a comment.
     ...(color !== undefined && { color: `#${color.replace("#", "")}` }),
   };
 }

@@ -9,10 +9,10 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 // Plain segments only: what proxies decode, normalize or join differently could name another place for each of them.
 const BASE_PATH = /^(\/|(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$/;
 
-/** Text for people; and a key that has encrypted with its quotation marks, and opens nothing without them. */
+/** Text for people; and SECRET_KEY, because a key that has encrypted with its quotation marks decrypts nothing without them. */
 export const MAY_BE_QUOTED: readonly string[] = ["SERVER_NAME", "SERVER_DESCRIPTION", "SECRET_KEY"];
 
-/** Reads settings one by one and collects what is wrong, so that a person fixes everything in one go. */
+/** Reads settings one by one and collects every problem, so that a person can fix all of them together. */
 export class Settings {
   readonly problems: string[] = [];
   readonly #environment: Environment;

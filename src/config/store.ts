@@ -92,7 +92,7 @@ function isRedisUrl(value: string): boolean {
   return isServer && isPercentEncoded(username) && isPercentEncoded(password);
 }
 
-/** Read at the start, so that a wrong path is told then, and not by connections that fail. */
+/** Read at the start, so that a wrong path is reported then, and not by connections that fail. */
 function certificateAuthority(settings: Settings): string | undefined {
   const path = settings.optional("REDIS_CA_FILE");
   if (path === undefined) return undefined;

@@ -8,7 +8,7 @@ const AT_ONCE = 16;
 const ONE_REQUEST_MS = 20_000;
 
 /**
- * When this resolves none of them is good any more, on any replica; nobody waits for the provider.
+ * When this resolves, all of them have ended on every replica; the revocations at the provider go on in the background.
  * @returns those that were ended by this call
  * @throws UnavailableError if some could not be ended; the others are
  */
@@ -38,8 +38,8 @@ export async function endGrants(
  * Ends all that `portions` has, and looks again until there is none: some may have been opened meanwhile.
  * @param portions is called for every look
  * @returns how many that were
- * @throws UnavailableError if some could not be ended, or it takes longer than somebody waits for an answer: what was ended
- * is ended, and the next call goes on from there
+ * @throws UnavailableError if some could not be ended, or it takes longer than a client waits for an answer; the next call
+ * continues from there
  */
 export async function endAll(
   portions: () => AsyncIterable<readonly Grant[]>,

@@ -1,6 +1,6 @@
 /**
- * What was ended a moment ago: a sign-in that was under way by then must not open it again. No index leads to a grant that
- * is not there yet, so whoever ends something leaves a mark first, and the callback looks for marks after it opened.
+ * Marks of what was ended a moment ago: a sign-in that was under way then must not create a new grant. No index has a grant
+ * that does not exist yet, so whoever ends access writes a mark first, and the callback looks for marks after it made its grant.
  */
 
 import type { Authentication, LogoutToken } from "../identity/identity-provider.ts";
@@ -27,17 +27,17 @@ export type SignIn = Authentication & {
 };
 
 export interface Endings {
-  /** What a sign-in that begins now has to keep, to be told later what was ended since. */
+  /** What a sign-in that begins now has to keep, to find out later what was ended since. */
   latest(): Promise<number>;
   /**
-   * Before the grants themselves are ended. What cannot be noted is ended all the same: a store that is full takes no note,
-   * and one that is out of reach lets nothing be ended either.
+   * To be called before the grants themselves are ended. If the mark cannot be written, the grants are ended all the same: a full
+   * store refuses the mark, and a store that is out of reach refuses both.
    */
   mark(ended: Ended, reason: GrantEnd): Promise<void>;
   /** The same for what a logout token names. */
   markSignOut(logout: LogoutToken): Promise<void>;
   /**
-   * Why a sign-in must open nothing: what it would open was ended after it began.
+   * Why a sign-in must create no grant: its access was ended after it began.
    * @param begun what `latest` said then
    */
   since(begun: number, signIn: SignIn): Promise<GrantEnd | undefined>;
@@ -63,7 +63,7 @@ const MARGIN_SECONDS = 120;
 
 export function createEndings({ records, signInSeconds, now, log }: Dependencies): Endings {
   /**
-   * Endings are counted: the clocks of two replicas, and seconds, are too coarse to tell what came first. The count begins
+   * Endings are counted: the clocks of two replicas, and seconds, are too coarse to decide what came first. The count begins
    * at the time of day in milliseconds, so that one that was lost goes on above its old value.
    */
   async function next(): Promise<number> {
@@ -78,8 +78,8 @@ export function createEndings({ records, signInSeconds, now, log }: Dependencies
   let previous: Promise<unknown> = Promise.resolve();
 
   /**
-   * The same for all who ask until it is begun: a provider reports a company's sign-outs at once, and a thousand that
-   * replaced each other's count would ask the store a million times.
+   * Shared by all callers until it begins: a provider may report a thousand sign-outs together, and a thousand compare-and-sets on
+   * one counter would need a million store operations.
    */
   function shared(): Promise<number> {
     if (coming === undefined) {
@@ -131,7 +131,7 @@ export function createEndings({ records, signInSeconds, now, log }: Dependencies
   };
 }
 
-/** With both, of a sign-in whose session is known the session decides: another one may have ended to make room for it. */
+/** With both, of a sign-in whose session is known the session decides: another one may have ended because the limit was reached. */
 function namedBy({ subject, sid }: LogoutToken): Ended[] {
   const ended: Ended[] = [];
   if (sid !== undefined) ended.push(["session", sid]);
@@ -151,14 +151,14 @@ function affecting({ clientId, subject, sid }: SignIn): Ended[] {
 }
 
 /**
- * They signed out, and in again on the provider's own page, all in one login. By the provider's clock alone; the ID token's
- * `iat` would prove nothing, since it is made when the code is exchanged. In the same second, they count as signed out.
+ * Whether the user authenticated anew after the sign-out, within one login here. By the provider's `auth_time`; the ID token's
+ * `iat` would prove nothing, since it is set when the code is exchanged. In the same second, they count as signed out.
  */
 function signedInAfter({ signedOutAt }: Mark, { authTime }: SignIn): boolean {
   return authTime !== undefined && signedOutAt !== undefined && authTime > signedOutAt;
 }
 
-/** Reports of sign-outs come late and in any order, and what an operator ended no authentication opens again. */
+/** Logout tokens come late and in any order; and what an operator ended, no authentication reopens. */
 function together(one: Mark, other: Mark): Mark {
   const { order, reason } = one.order > other.order ? one : other;
   const { signedOutAt: first } = one;

@@ -1,6 +1,6 @@
 /**
- * Grants that are in use, kept in this process: a request of a session that was seen a moment ago needs no store. Other
- * replicas tell when a grant changes or ends; what they say counts within milliseconds. Only the look-up is saved:
+ * A cache of the grants in use, in this process: a request of a session that was seen a moment ago needs no store. Other
+ * replicas publish when a grant changes or ends, which takes effect within milliseconds. Only the look-up is saved:
  * expiry, resource, kind and policy are checked at every request.
  */
 import { UnavailableError } from "../oauth/errors.ts";
@@ -12,7 +12,7 @@ import type { Grants } from "./grants.ts";
 export interface GrantCacheConfig {
   /** At most so many; 0 keeps none. */
   entries: number;
-  /** Asked for anew after this long, in case the word of a change was lost. */
+  /** Looked up anew after this long, in case a published change was lost. */
   seconds: number;
   /** While the store is out of reach, a grant that was seen this long ago still counts. */
   outageSeconds: number;
@@ -24,7 +24,7 @@ export type CachedGrant = Omit<Grant, "upstream" | "replaced" | "familyKey">;
 export interface GrantCache {
   /**
    * What is kept counts only if it `suffices`: a token that another replica issued a moment ago must not be refused
-   * because the word of it is still on its way.
+   * because the change is still on its way.
    * @throws UnavailableError if the store is out of reach and the grant was not seen lately
    */
   find(id: string, suffices: (grant: CachedGrant) => boolean): Promise<CachedGrant | undefined>;
@@ -72,7 +72,7 @@ export function createGrantCache({
   const watch = records.watch(KIND, (key) => {
     const id = key.slice(KIND.length + 1);
     drop(id);
-    // What is on its way may have been read before the change: whoever waits for it may have it, nobody after them.
+    // A look-up under way may have read before the change: its callers may have the result, nobody after them.
     fetching.delete(id);
   });
 

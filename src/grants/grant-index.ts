@@ -1,8 +1,8 @@
 /**
  * Which grants a user, a client, and a login session at the provider have. Adding to an index costs the same however much
  * has been in it: of those whose time is over a few are looked at, the others are left for the next one who adds. A grant
- * is prolonged without a word to its indexes, by replicas of an earlier version as well, so its record alone says whether
- * it is over.
+ * is prolonged without an update of its indexes, by replicas of an earlier version as well, so its record alone says whether
+ * it has ended.
  */
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";

@@ -1,6 +1,6 @@
 /**
- * What one user allowed one client for one resource, and the family of tokens that stands for it: the record, and the
- * rules by which it changes. Pure; grants.ts keeps the records.
+ * A grant: what one user allowed one client for one resource, with its family of tokens. The stored record, and the rules by which
+ * it changes. Pure; grants.ts stores the records.
  */
 import { z } from "zod";
 import type { NotAdmitted } from "../access/permissions.ts";
@@ -14,7 +14,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Lifetimes } from "./lifetimes.ts";
 import { hashToken, mintRefreshToken, mintToken, SECRET_BYTES, TokenHash } from "./opaque-token.ts";
 
-/** What the token endpoint answered, kept for the grace in which the same question gets the same answer. */
+/** The answer of the token endpoint, kept for the grace period in which a repeated refresh gets the same answer. */
 const IssuedTokens = z.object({
   accessToken: z.string(),
   refreshToken: z.string().optional(),
@@ -97,17 +97,17 @@ export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | 
   return { grantId: id, subject, clientId };
 }
 
-/** Whom a refusal at the token endpoint is about. */
+/** The user and client that a refusal at the token endpoint concerns. */
 export function about({ id, subject }: Pick<Grant, "id" | "subject">): { grantId: string; subject: string } {
   return { grantId: id, subject };
 }
 
-/** The answer of the token endpoint to somebody who may not come in, by now. */
+/** The answer of the token endpoint to a user who is no longer admitted. */
 export function refuseAdmission({ message, reason, rule }: NotAdmitted, grant: Grant): OAuthError {
   return new OAuthError("invalid_grant", message, { reason, about: { ...about(grant), rule: rule?.name } });
 }
 
-/** Who a grant speaks for, to the policy. */
+/** The user and client of a grant, for the policy. */
 export function askerOf({
   subject,
   claims,
@@ -143,7 +143,7 @@ export function mintTokens(
 /**
  * The grant with new tokens added, and the answer that carries them. Pure: everything is an argument.
  * @param scopes what the token keeps, so that a policy that changes its mind can give back; `permitted` is what it is
- * worth today, and what the client is told
+ * worth today, and what the client gets as `scope`
  */
 export function addTokens(
   grant: Grant,
@@ -152,7 +152,7 @@ export function addTokens(
   lifetimes: Lifetimes,
   now: number,
 ): { grant: Grant; issued: IssuedTokens } {
-  // Never outlives what it stands for: the grant, and the user's own access token at the provider.
+  // Never outlives the grant, or the user's access token at the provider.
   const expiresAt = Math.min(
     now + lifetimes.accessTokenSeconds,
     grant.expiresAt,
@@ -179,7 +179,7 @@ export function addTokens(
   };
 }
 
-/** Remembers what replaced a refresh token, and forgets what was replaced longer ago than the grace. */
+/** Adds a superseded refresh token with its successor, and removes those superseded before the grace period. */
 export function rememberReplaced(
   grant: Grant,
   hash: TokenHash,

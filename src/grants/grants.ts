@@ -1,6 +1,6 @@
 /**
- * Where grants are kept. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did
- * not, and deleting the record ends everything at once. Whose they are: grant-index.ts.
+ * The store of grants. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did not, and
+ * deleting the record ends all of its tokens immediately. The indexes are in grant-index.ts.
  */
 import type { Audit } from "../audit/audit.ts";
 import type { UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
@@ -50,11 +50,11 @@ export interface Grants {
     read?: Grant,
   ): Promise<Result>;
   /**
-   * Ends the grant and every token of it, on every replica, and has the provider told if somebody wanted it so. `reason` is a
+   * Ends the grant and every token of it, on every replica, and revokes at the provider if it was ended on purpose. `reason` is a
    * code for the audit log. Undefined if there was none, or somebody else ended it.
    */
   end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined>;
-  /** Whether somebody ended the grant on purpose a moment ago: the provider must keep nothing of it. */
+  /** Whether the grant was ended on purpose a moment ago, so that its tokens have to be revoked at the provider too. */
   endedForGood(id: string): Promise<boolean>;
   /** The live grants of a user, oldest first. */
   ofSubject(subject: string): Promise<Grant[]>;
@@ -85,7 +85,8 @@ export type GrantEnd =
 export type GrantChange<Result> = { write?: Grant; result: Result };
 
 /**
- * Of these the provider is told. With one refresh token many providers forget all that they gave this server for the user
+ * For these reasons the grant is also revoked at the provider. With one refresh token many providers forget all that they gave
+ * this server for the user
  * (Auth0: "Refresh Token Revocation Deletes Grant"), so what ends by itself must not take the user's other sessions along.
  * Of the provider's token nobody has a copy then: it ended with the record.
  */
@@ -142,11 +143,11 @@ export function createGrants({
   }
 
   async function end(id: string, reason: GrantEnd): Promise<EndedGrant | undefined> {
-    // First: a renewal that finds no grant any more has to know what becomes of its tokens. A store that is full takes no
-    // note, and the grant ends all the same.
+    // First: a renewal that finds no grant any more has to know what to do with its tokens. A full store refuses the mark, and
+    // the grant ends all the same.
     if (MEANT_FOR_GOOD.has(reason))
       await records.put(endedForGood(id), reason, RENEWAL_SECONDS).catch(unlessUnavailable);
-    // Whoever asked may have been told that the store is out of reach: what has ended is noted, and the provider told.
+    // The caller may have got an UnavailableError by now: the end is audited, and revoked at the provider, all the same.
     const grant = await store.take(id, { late: (taken) => conclude(taken, reason) });
     return grant && (await conclude(grant, reason));
   }
@@ -159,7 +160,7 @@ export function createGrants({
     return { grant, atProvider };
   }
 
-  /** Ends what is beyond the limits; of the same client, what is left beside `newest`. */
+  /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */
   async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
     // However many there are: what is beyond this is for the next sign-in.
     const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);

@@ -8,19 +8,19 @@ import type { KeyValueStore, Store } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 
 export interface LastUse {
-  /** The grant was used just now. Costs a note in memory. */
+  /** Notes in memory that the grant was used now. */
   note(grantId: string): void;
   /** Seconds since the epoch, of those grants of which a use is known. */
   of(grantIds: readonly string[]): Promise<Map<string, number>>;
   /** The grant has ended. */
   forget(grantId: string): Promise<void>;
-  /** Writes down what was noted. Never fails: what could not be written is noted still. */
+  /** Writes the noted uses to the store. Never fails: what could not be written stays noted. */
   flush(): Promise<void>;
 }
 
 interface Dependencies extends Pick<Runtime, "now" | "log"> {
   records: Pick<KeyValueStore, "get" | "replace" | "rewrite" | "delete">;
-  /** Tells which grants are alive, and for how long at most. */
+  /** Says which grants are alive, and for how long at most. */
   grants: Pick<Store<Grant>, "get">;
   flushSeconds?: number;
 }
@@ -39,7 +39,7 @@ export function createLastUse({
   const noted = new Map<string, number>();
   let timer: NodeJS.Timeout | undefined;
 
-  /** Only what is there is changed, and its time to live with it stays: a grant that ended leaves nothing behind. */
+  /** Only an existing record is changed, with its time to live: an ended grant leaves nothing behind. */
   async function write(id: string, usedAt: number): Promise<void> {
     const key = keyOf(id);
     const known = await records.get(key);

@@ -1,6 +1,6 @@
 /**
- * Our tokens on the wire: a prefix that tells the kind, the id of the grant, and a random secret. Only the hash is
- * ever stored. The grant's id is what makes one look-up enough; knowing it opens nothing.
+ * Our tokens on the wire: a prefix for the kind, the id of the grant, and a random secret. Only the hash is ever stored. With
+ * the grant's id one look-up is enough; knowing the id gives no access.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { z } from "zod";

@@ -1,7 +1,7 @@
 /**
  * Keeps the user's tokens at the provider fresh. A refresh token upstream is spent by one process at a time, and
  * what comes back is stored before anything else can fail. In each process at most one renewal of a grant is under way,
- * for everybody who asks: it holds the lock of the grant, or waits to be told that another process has changed it.
+ * for everybody who asks: it holds the lock of the grant, or waits for the change that another process publishes.
  */
 import { EventEmitter, once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
@@ -43,11 +43,11 @@ interface Dependencies {
   catalogue: ScopeCatalogue;
   /** Waits for what was begun. */
   shutdown: Pick<Shutdown, "waitUntil">;
-  /** How long somebody who asks is kept waiting. */
+  /** How long a caller waits. */
   timeoutSeconds: number;
 }
 
-// A change of the grant is told. A lock whose holder died or failed is not, and a word may get lost.
+// A change of the grant is published. The end of a lock whose holder died or failed is not, and a message may be lost.
 const LOOK_MS = 1_000;
 // The lock must outlast a process that gets no processor for a while, and a Redis that is away for a while: twice spent, a
 // rotating refresh token ends the session. So long others wait after its holder died.
@@ -86,7 +86,7 @@ export function createUpstreamRefresh({
     throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "unknown_grant" });
   }
 
-  /** What somebody else did while we waited counts as ours. */
+  /** If another process renewed while this one waited, its result is used. */
   function renewedMeanwhile(seen: Grant, now: Grant): boolean {
     return seen.upstream.accessToken !== now.upstream.accessToken;
   }
@@ -103,7 +103,7 @@ export function createUpstreamRefresh({
       return await current(grant.id);
     } catch (cause) {
       if (!(cause instanceof UpstreamRefusal)) throw cause;
-      // Refused because somebody else spent it is no reason to end what they got for it.
+      // A refusal because another process spent the token must not end the tokens that it got.
       const latest = await current(grant.id);
       if (latest.upstream.refreshToken !== refreshToken) return latest;
       throw await ended(grant, cause);
@@ -156,7 +156,7 @@ export function createUpstreamRefresh({
       );
   }
 
-  /** Whoever ended the grant meanwhile had the provider forget a token that was spent by then: this one is alive. */
+  /** If the grant was ended on purpose meanwhile, only the spent token was revoked at the provider: revokes the new one too. */
   async function forgetIfEndedForGood(
     { id }: Grant,
     spent: string,
@@ -222,12 +222,12 @@ export function createUpstreamRefresh({
   const changes = new EventEmitter();
   records.watch(GRANT, (key) => changes.emit(key.slice(GRANT.length + 1)));
 
-  /** @param wanted as long as somebody waits for it */
+  /** @param wanted while a caller waits for it */
   async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
     for (;;) {
       const lock = await acquire(grant.id);
       if (lock !== undefined) return await renew(grant, until, lock);
-      // Before the look: what changes after it is told.
+      // Before the look-up: later changes are published.
       const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
       const latest = await current(grant.id);
       if (renewedMeanwhile(grant, latest)) return latest;
@@ -243,7 +243,7 @@ export function createUpstreamRefresh({
     const wanted = { givenUp };
     const renewal = renewedByAnybody(grant, until, wanted).finally(() => underWay.delete(grant.id));
     underWay.set(grant.id, { renewal, wanted });
-    // Who asked is told to come back; the renewal goes on, because a provider that rotates may have spent the refresh
+    // The caller gets a 503; the renewal goes on, because a provider that rotates may have spent the refresh
     // token already, and only its late answer has the new one.
     renewal.catch(() => {});
     shutdown.waitUntil(renewal);
@@ -272,12 +272,12 @@ export function createUpstreamRefresh({
 }
 
 interface Wanted {
-  /** Aborted when the last of those who wait for it has given up. */
+  /** Aborted when the last waiting caller has given up. */
   givenUp: AbortSignal;
 }
 
 interface Lock {
-  /** Whether it was taken so lately that it cannot have ended. */
+  /** Whether it was acquired so recently that it cannot have expired. */
   isHeldByTime(): boolean;
   prolong(): Promise<void>;
   release(): Promise<void>;

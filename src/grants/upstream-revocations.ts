@@ -1,4 +1,4 @@
-/** Tells the identity provider to forget what it gave for grants that have ended. */
+/** Revokes at the identity provider what it gave for grants that have ended. */
 
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { causes } from "../oauth/errors.ts";
@@ -6,17 +6,17 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Grant } from "./grant.ts";
 
 export interface UpstreamRevocations {
-  /** Resolves when the provider was told, or could not be; never rejects. Nobody has to wait for it. */
+  /** Resolves when the provider has answered, or could not be reached; never rejects. Nobody has to wait for it. */
   tell(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
 }
 
 interface Dependencies extends Pick<Runtime, "log"> {
   identityProvider: Pick<IdentityProvider, "revoke">;
-  /** See {@link ../lifecycle.ts Lifecycle.track}. */
+  /** See {@link ../runtime/shutdown.ts Shutdown.waitUntil}. */
   waitUntil?(work: Promise<unknown>): void;
 }
 
-// Of a provider that is asked a hundred things at once, most would be refused.
+// A provider would refuse most of a hundred concurrent requests.
 const REVOCATIONS_AT_ONCE = 4;
 // Somebody ended all grants of a client, and the provider hangs: what waits for it must not fill the memory.
 const MOST_WAITING = 20_000;
@@ -36,7 +36,7 @@ export function createUpstreamRevocations({
   const waiting: Waiting[] = [];
   let busy = 0;
 
-  /** Our own tokens are dead by now whatever the provider answers, so its failure is logged and nobody's error. */
+  /** Our own tokens have ended by now whatever the provider answers, so its failure is logged and reaches no caller. */
   async function revoke(grantId: string, refreshToken: string): Promise<void> {
     try {
       await identityProvider.revoke(refreshToken);

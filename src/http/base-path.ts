@@ -1,4 +1,4 @@
-/** BASE_URL may have a path (`https://example.com/tools`), and a proxy in front may strip it or keep it. */
+/** BASE_URL may have a path (`https://example.com/tools`), and a reverse proxy may strip it or keep it. */
 import type { RequestHandler } from "express";
 
 /** The path of a base URL without a trailing slash: "" if it has none. */

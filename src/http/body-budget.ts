@@ -8,7 +8,7 @@ export interface BodyBudget {
   /**
    * A body begins to arrive.
    * @param holder whose share it counts for as well, if there are shares
-   * @param cut called with the reason if the body has to make room before it has arrived; nothing of it may be kept then
+   * @param cut called with the reason if the body is dropped before it has arrived; nothing of it may be kept then
    */
   open(holder: string | undefined, cut: (error: OAuthError) => void): BodyShare;
 }
@@ -20,7 +20,7 @@ export interface BodyShare {
    * @throws UnavailableError if the whole budget is
    */
   add(bytes: number): void;
-  /** It is complete: from here on it is work, which is finished and not cut. */
+  /** The body is complete: from here on its request is finished, and not cut. */
   arrived(): void;
   /** Its request has been answered. May be called again. */
   release(): void;
@@ -62,7 +62,7 @@ export function createBodyBudget({ total, perHolder = total }: BodyBudgetOptions
       };
       const share: BodyShare = {
         add(bytes) {
-          // Its client went away between two steps, and nothing would release it again.
+          // Its client went away meanwhile, and nothing would release it again.
           if (isReleased) return;
           if (holder !== undefined && (usedBy.get(holder) ?? 0) + bytes > perHolder)
             throw new TooManyRequestsError(1, "too_much_under_way");

@@ -54,7 +54,7 @@ export function formBody(bounds: BodyBounds): RequestHandler {
 }
 
 async function readForm(req: Request, res: Response, bounds: BodyBounds): Promise<unknown> {
-  // RFC 6749 Appendix B: in UTF-8, whatever older HTTP clients name of habit.
+  // RFC 6749 Appendix B: in UTF-8, whatever charset older HTTP clients name.
   const { bytes } = await readBody(req, res, ["utf-8", "iso-8859-1"], bounds);
   const text = bytes.toString("utf8");
   if (text.split("&", MAX_PARAMETERS + 1).length > MAX_PARAMETERS)
@@ -77,12 +77,12 @@ export async function readJson(req: Request, res: Response, bounds: BodyBounds):
   if (values > maxValues)
     throw refused(413, "too_many_values", `The body has more than ${maxValues} values: send less at once.`);
   share.add(values * HEAP_PER_VALUE);
-  // RFC 8259 §8.1. Decoded all the same, other bytes would become text that nobody sent.
+  // RFC 8259 §8.1: UTF-8 only. A lenient decoder would produce text that the client did not send.
   if (!isUtf8(bytes)) throw unreadable();
   return parseJson(bytes.toString("utf8"));
 }
 
-/** What the parser says of an error quotes the body, so it goes nowhere. */
+/** The parser's message quotes the body, so it is dropped. */
 function parseJson(text: string): unknown {
   let value: unknown;
   try {
@@ -108,7 +108,7 @@ async function readBody(
   const tooLarge = () =>
     refused(413, "unreadable_body", `The body is too large: more than ${maxBytes} bytes.`);
   if (Number(req.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
-  // Nobody waits for an answer, and no event would end the count.
+  // The client is gone, and no event would release the budget.
   if (res.destroyed || (req.destroyed && !req.readableEnded)) throw unreadable();
 
   let cut: (error: OAuthError) => void = () => {};
@@ -180,7 +180,7 @@ function collector() {
   };
 }
 
-/** A few bytes can be inflated to what no process survives, and nobody compresses what a client has to say. */
+/** A few compressed bytes can inflate beyond all memory, and clients do not compress requests. */
 function refuseCoding(req: Request, res: Response): void {
   const coding = req.headers["content-encoding"] ?? "identity";
   if (coding.trim().toLowerCase() === "identity") return;
@@ -189,7 +189,7 @@ function refuseCoding(req: Request, res: Response): void {
   throw refused(415, "content_coding", "Send the body as it is, without Content-Encoding.");
 }
 
-/** An application around this one has read it: what is too much for us is found out as if it came now. */
+/** An application around this one has read the body: its bounds are checked as if it arrived now. */
 function readBefore({ body }: Request): Buffer {
   try {
     return Buffer.from(JSON.stringify(body ?? null));

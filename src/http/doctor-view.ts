@@ -1,17 +1,17 @@
 /**
- * GET /doctor/view: tells `npm run doctor` how its request arrived here, behind whatever proxies there are. Only whoever
- * holds SECRET_KEY can ask, and is told about their own request only; for everybody else there is nothing here.
+ * GET /doctor/view: shows `npm run doctor` how its request arrived here, behind whatever proxies there are. Only a holder
+ * of SECRET_KEY can ask, and sees their own request only; everybody else gets 404.
  */
 import { type Request, type RequestHandler, Router } from "express";
 import { z } from "zod";
 import type { Sealer } from "../storage/sealer.ts";
 
 export const DOCTOR_VIEW_PATH = "/doctor/view";
-/** Carries the sealed question. */
+/** Carries the sealed request. */
 export const DOCTOR_HEADER = "doctor-question";
 
 const CONTEXT = "doctor question";
-// Somebody who saw a question could otherwise ask it later.
+// Somebody who saw such a request could otherwise repeat it later.
 const SECONDS = 120;
 
 /** How a request looked when it arrived. */

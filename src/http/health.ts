@@ -1,4 +1,4 @@
-/** For orchestrators: is the process alive, and should it be sent requests? */
+/** /healthz and /readyz, for orchestrators: is the process alive, and is it ready for requests? */
 import { type RequestHandler, Router } from "express";
 import type { Shutdown } from "../runtime/shutdown.ts";
 import { StoreRefusesError } from "../storage/redis/refusal.ts";
@@ -33,7 +33,7 @@ export function healthRoutes(records: KeyValueStore, shutdown: Shutdown): Router
  */
 const STOPS_WRITING_ALONE = new Set(["redis_full", "redis_not_writable"]);
 
-/** The operator reads here what the log and the doctor say, too. */
+/** The answer has the same reason and remedy as the log and the doctor. */
 function troubleOf(error: unknown): { store: string; reason: string; says?: string; fix?: string } {
   if (!(error instanceof StoreRefusesError)) return { store: "unreachable", reason: "store_unreachable" };
   const { reason, says, fix } = error.refusal;

@@ -1,4 +1,4 @@
-/** How much a JSON text will become, told from its bytes: what is too much is refused before JSON.parse makes objects of it. */
+/** Measures a JSON text by its bytes, so that too many or too deep values are refused before JSON.parse makes objects of them. */
 
 export interface JsonSize {
   /** At least as many as JSON.parse would make: an empty array or object counts twice. */

@@ -1,10 +1,10 @@
-/** Whom an address stands for, to everything that is counted. */
+/** The networks that an address belongs to, for limits and budgets. */
 import ipaddr from "ipaddr.js";
 
 /** Addresses that may all be one person's. */
 export interface Network {
   key: string;
-  /** How much more it is given than a single address. */
+  /** How many times the limit of a single address it has. */
   times: number;
 }
 

@@ -1,4 +1,4 @@
-/** Who asks too often is told to come back later. Counted over all replicas. */
+/** Rate limits by address: HTTP 429 with `Retry-After`. Counted over all replicas. */
 import type { Request, RequestHandler } from "express";
 import { TooManyRequestsError } from "../oauth/errors.ts";
 import type { Budget, Budgets } from "../storage/budgets.ts";

@@ -1,11 +1,11 @@
-/** Headers that are the same on every answer, worked out once. */
+/** Headers that are the same on every response, computed once. */
 import { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Request, RequestHandler, Response } from "express";
 
 /**
- * Asks a middleware once what it sets, and sets that on every answer. For one that sets all of it at once, whatever the
- * request.
+ * Runs a middleware once, records the headers that it sets, and sets them on every response. For a synchronous middleware whose
+ * headers do not depend on the request.
  */
 export function recordedHeaders(middleware: RequestHandler): RequestHandler {
   const req = new IncomingMessage(new Socket());

@@ -5,12 +5,12 @@ import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
 import { withRequest } from "../runtime/current-request.ts";
 
-// A URL may have 16 KB, and nobody pays for what it writes into the log.
+// A URL may have 16 KB, and a stranger could fill the log with them.
 const MAX_PATH = 256;
 
 const PROBES = new Set(["/healthz", "/readyz", "/metrics"]);
 
-/** Asked by machines every few seconds. */
+/** Requested by probes every few seconds. */
 export function isProbe(path: string): boolean {
   return PROBES.has(path);
 }

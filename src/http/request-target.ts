@@ -1,11 +1,11 @@
-/** What a request names (RFC 9112 §3.2), in the one form that routes, the log and metrics know. */
+/** Normalizes the request target (RFC 9112 §3.2) to origin form, which routes, the log and metrics use. */
 import type { RequestHandler } from "express";
 
 const SCHEME_AND_AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i;
 
 /**
- * RFC 9112 §3.2.2: the absolute form is as good as the origin form. Which host it names is nothing to us, like the Host
- * header: addresses come from the configuration.
+ * RFC 9112 §3.2.2: the absolute form must be accepted too. Its host is ignored, like the Host header: addresses come from the
+ * configuration.
  */
 export const inOriginForm: RequestHandler = (req, _res, next) => {
   if (!req.url.startsWith("/")) {

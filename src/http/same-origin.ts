@@ -2,7 +2,7 @@
 import type { Request, RequestHandler } from "express";
 import { OAuthError } from "../oauth/errors.ts";
 
-/** Whatever else protects a form: what another site sends is refused before anything is looked at (Fetch Metadata, RFC 6454). */
+/** Refuses what another site sends before the form itself is checked (Fetch Metadata, RFC 6454). */
 export function ownFormsOnly(baseUrl: string): RequestHandler {
   const { origin } = new URL(baseUrl);
   return (req, _res, next) => {

@@ -1,4 +1,4 @@
-/** Several middlewares as one: what the router does for each is a good part of what a short request costs. */
+/** Several middlewares as one: the router's overhead for each is a good part of the cost of a short request. */
 import type { RequestHandler } from "express";
 
 /** In order, each when the one before has called `next`. For synchronous ones: a rejected promise would go unheard. */

@@ -1,4 +1,4 @@
-/** The identity provider, of which no more is taken than can be kept with every session (kept-claims.ts). */
+/** An identity provider whose claims are bounded to what can be stored with every session (kept-claims.ts). */
 
 import { shapeProblem } from "../access/claims.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -45,7 +45,7 @@ export function createKeepClaims(
   };
 }
 
-/** Somebody whose roles nobody can read has none, which would look like a provider that gives none. Once for each claim. */
+/** Logged once for each claim: unreadable roles would otherwise look like a provider that gives none. */
 function tellOnce(log: Pick<Runtime["log"], "warn">) {
   const told = new Set<string>();
   return (claims: Readonly<Record<string, unknown>>, paths: readonly string[]) => {

@@ -1,4 +1,4 @@
-/** Which scopes a user really has, by what the operator believes about it (`ScopeSources`). Pure. */
+/** The scopes that a user has, by the configured sources (`ScopeSources`). Pure. */
 
 import { claimAt, namesAt, strings } from "../access/claims.ts";
 import { union } from "../oauth/scope.ts";
@@ -75,7 +75,7 @@ function claimedScopes(claims: Claims, { path, map }: ScopeClaim): string[] {
   const value = claimAt(claims, path);
   if (map === undefined && typeof value === "string") return spaceDelimited(value);
   const names = namesAt(claims, path);
-  // A text is one value: the name of a role may contain spaces.
+  // A text is one value, because the name of a role may contain spaces.
   return map === undefined ? names : names.flatMap((each) => map.get(each) ?? []);
 }
 

@@ -1,4 +1,4 @@
-/** What the rooms ask of the identity provider of which we are the confidential client. */
+/** The interface to the identity provider, of which this server is a confidential client. */
 import { z } from "zod";
 import { readableName } from "../oauth/readable-name.ts";
 
@@ -25,7 +25,7 @@ export interface Authentication {
 /** A finished login: who it was, what the provider says of them, and which scopes they really have. */
 export interface UpstreamLogin extends Authentication {
   claims: Record<string, unknown>;
-  /** Those of them that a renewal is told anew, so that one which is missing then is gone. */
+  /** The names of claims that a renewal reads again, so that one which is missing then is removed. */
   renewable: string[];
   scopes: string[];
   tokens: UpstreamTokens;

@@ -12,7 +12,7 @@ const MAX_DEPTH = 32;
 
 /** Who it is, in which login session. */
 const IDENTITY = ["sub", "sid"];
-/** What says that a claim is not all there: without them a part would pass for the whole. */
+/** Claims that say that another claim is incomplete: without them a part would pass for the whole. */
 const MARKS = ["_claim_names", "hasgroups"];
 /** OpenID Connect Core §5.1. */
 const PROFILE = [
@@ -46,7 +46,7 @@ export function keptClaims(
     return true;
   }
 
-  // What cannot be read stands for the worst.
+  // A mark that is too large is kept as `true`: the claims that it concerns stay unknown.
   for (const name of MARKS.filter((mark) => sizes.has(mark)))
     keep(name, sizeAt(name) <= MAX_CLAIMS_BYTES / 8 ? claims[name] : true);
   const parts = implies(claims, deciding);

@@ -1,4 +1,4 @@
-/** What this server has to know of an identity provider before it asks it anything. */
+/** The settings of an identity provider. */
 import type { ScopeSources } from "./scope-sources.ts";
 
 /** `client_secret_basic_plain` is Basic for a provider that does not percent-decode it, as RFC 6749 §2.3.1 would have it. */
@@ -16,13 +16,13 @@ export interface IdentityProviderSettings {
   clientId: string;
   clientSecret: string;
   audience?: string;
-  /** Asked for at every sign-in, beside what the tools need; absent: the usual ones, as far as discovery lists them. */
+  /** Asked for at every sign-in, beside what the tools need; absent: the default scopes, as far as discovery lists them. */
   scopes?: readonly string[];
-  /** Who is believed about the scopes that a user has. */
+  /** The sources of a user's scopes. */
   scopeSources: ScopeSources;
   /** Auth0's: sign-in is for members of it. */
   organization?: string;
-  /** What a provider wants to hear at each sign-in beyond the protocol, such as Google's `access_type`. */
+  /** Further parameters of each authorization request, such as Google's `access_type`. */
   authorizationParameters: Readonly<Record<string, string>>;
   /** Back-Channel Logout §2.4 requires `exp` of a logout token since December 2023; not every provider sends it. */
   logoutTokenExp: "required" | "optional";

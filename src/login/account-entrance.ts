@@ -1,9 +1,9 @@
-/** What the browser's way asks of the room of logins that no client waits for (src/connections). */
+/** What the browser's endpoints need of src/account, whose logins no client waits for. */
 import type { Request, Response } from "express";
 import type { ConnectionsLogin } from "./transaction.ts";
 
 export interface ConnectionsEntrance {
-  /** Finishes a login of that room, which was taken for this callback. */
+  /** Finishes a login for /connections, which this callback has consumed. */
   enter(
     parameters: URLSearchParams,
     state: string,
@@ -11,6 +11,6 @@ export interface ConnectionsEntrance {
     req: Request,
     res: Response,
   ): Promise<void>;
-  /** Whoever is signed in there on this browser is not any more. */
+  /** Ends the /connections session of this browser. */
   leave(req: Request, res: Response): Promise<void>;
 }

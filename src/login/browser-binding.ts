@@ -10,11 +10,11 @@ export const BrowserHash = z.string().brand<"BrowserHash">();
 export type BrowserHash = z.infer<typeof BrowserHash>;
 
 export interface BrowserCookies {
-  /** The browser's identity for this flow; a new one is set where the browser has none. */
+  /** The browser's binding value; a new cookie is set where the browser has none. */
   identify(req: Request, res: Response): BrowserHash;
   /** The browser that has been here before, or undefined. */
   recognize(req: Request): BrowserHash | undefined;
-  /** Takes the browser's identity from it, and with it everything that was remembered for it. */
+  /** Removes the cookie, and with it everything that is remembered for this browser. */
   forget(res: Response): void;
   /** True if the request comes from the browser that `hash` was made for. */
   isSame(req: Request, hash: BrowserHash): boolean;

@@ -1,6 +1,6 @@
 /**
- * How many sign-ins one address may begin, and how many may be under way altogether. Whoever sends a browser to the
- * provider is counted, whether or not somebody was asked before: a login is a record that strangers have us write.
+ * Limits how many sign-ins one address may begin, and how many may be under way altogether. Every login is counted, with consent
+ * or without, because it is a record that strangers cause.
  */
 import { countAddress, spend } from "../http/rate-limit.ts";
 import { costOf } from "../storage/budgets.ts";

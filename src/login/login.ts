@@ -1,6 +1,6 @@
 /**
- * A login at the identity provider, whatever it is for: what ties it to one browser, and GET /auth/callback taking it,
- * the one redirect URI registered there.
+ * A login at the identity provider, whatever it is for: its binding to one browser, and how GET /auth/callback, the one
+ * redirect URI registered there, consumes it.
  */
 
 import type { Endings, SignIn } from "../grants/endings.ts";
@@ -33,7 +33,7 @@ export async function startLogin(
   };
 }
 
-/** Why what the login would open must stay shut: it was ended since the login began. */
+/** Why the login must not create a grant: the access was ended after the login began. */
 export function endedSince(
   { begun, expiresAt }: AwaitingLogin,
   signIn: SignIn,
@@ -49,14 +49,14 @@ interface Dependencies {
 }
 
 /**
- * The login that `state` names, which is over with this.
+ * Consumes the login that `state` names.
  * @throws OAuthError if it is unknown or another browser's
  */
 export async function consumeLogin(
   state: string,
   { logins, isSameBrowser, now }: Runtime & Dependencies,
 ): Promise<AwaitingLogin> {
-  // Looked at before it is taken: somebody else's browser must not be able to use it up.
+  // Checked before it is consumed: somebody else's browser must not be able to use it up.
   const accept = (found: AwaitingLogin) => {
     if (found.expiresAt <= now()) throw expired();
     if (!isSameBrowser(found.browser))
@@ -66,14 +66,14 @@ export async function consumeLogin(
         { reason: "another_browser" },
       );
   };
-  // Who was told that the store is out of reach loads the page again.
+  // Restored: a person who got a 503 because the store was out of reach can load the page again.
   const late = (taken: AwaitingLogin) => restore(state, taken, logins, now());
   const login = await logins.take(state, { accept, late });
   if (login === undefined) throw expired();
   return login;
 }
 
-/** Nothing is lost to an outage of the provider: the login is put back, and the page can be loaded again. */
+/** After an outage of the provider the login is restored, and the page can be loaded again. */
 export async function orRestore<T>(
   state: string,
   login: AwaitingLogin,

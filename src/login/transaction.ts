@@ -1,6 +1,7 @@
 /**
  * An authorization in progress. Until the user approves, it travels sealed inside the consent form and nothing is
- * stored: a link that is prefetched, or opened a thousand times, leaves no trace. After that it is a record, taken once.
+ * stored: a link that is prefetched, or opened a thousand times, leaves no trace. After consent it is stored, and consumed
+ * once.
  */
 import { z } from "zod";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
@@ -12,7 +13,7 @@ import { BrowserHash } from "./browser-binding.ts";
 /** A request that passed every check of /authorize. */
 export const AuthorizationRequest = z.object({
   clientId: z.string(),
-  /** What the client calls itself, as the user is told. */
+  /** What the client calls itself, as the consent page shows it. */
   clientName: z.string().optional(),
   redirectUri: ValidatedRedirectUri,
   state: z.string().optional(),
@@ -53,7 +54,7 @@ const browserBinding = {
   codeVerifier: z.string(),
   /** Seconds since the epoch. */
   expiresAt: z.number(),
-  /** When it began, see {@link ../tokens/endings.ts Endings.latest}. Absent in records of an earlier version. */
+  /** When it began, see {@link ../grants/endings.ts Endings.latest}. Absent in records of an earlier version. */
   begun: z.number().optional(),
 };
 export type BrowserBinding = z.infer<z.ZodObject<typeof browserBinding>>;
@@ -71,10 +72,10 @@ const ClientLogin = z.object({
   asked: z.array(z.string()).optional(),
 });
 
-/** What is known of the user's approval before they sign in. */
+/** The consent, as it is known before the user signs in. */
 export type Consented = Pick<z.infer<typeof ClientLogin>, "remember" | "approvedBy" | "asked">;
 
-/** Somebody wants to see their own connections. No client waits for it, so there is nobody whom it could give a code. */
+/** A login for /connections. No client waits for it, so no code can come of it. */
 const ConnectionsLogin = z.object({ step: z.literal("connections"), ...browserBinding });
 
 /** The browser is at the identity provider. All that the callback accepts; each kind goes its own way from there. */
@@ -112,7 +113,7 @@ export interface Logins {
    * @throws TooManyRequestsError
    */
   open(state: string, login: AwaitingLogin, ttlSeconds: number, from: string): Promise<void>;
-  /** Keeps one that the caller has taken, as if they had not: nobody else can have had it since. */
+  /** Restores a login that the caller has consumed; nobody else can have had it since. */
   restore(state: string, login: AwaitingLogin, ttlSeconds: number): Promise<void>;
   /** See {@link Store.claim}. */
   take(state: string, options: TakeOptions<AwaitingLogin>): Promise<AwaitingLogin | undefined>;

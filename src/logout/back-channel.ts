@@ -13,7 +13,7 @@ import type { KeyValueStore } from "../storage/store.ts";
 interface Dependencies {
   grants: Grants;
   endings: Pick<Endings, "markSignOut">;
-  /** See TokenRooms. */
+  /** The sessions at /connections. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   identityProvider: IdentityProvider;
   /** Remembers which logout tokens were used. */
@@ -39,8 +39,8 @@ export async function endGrantsOfLogout(
       reason: "logout_token_replayed",
     });
   const ended = await endAll(logout, { grants, endings, sessions });
-  // Last, so that after a failure the provider may say it again: a session that goes on after a sign-out would be worse
-  // than a report that counts twice.
+  // Last, so that the provider may repeat the token after a failure: a session that goes on after a sign-out would be worse than
+  // a logout token that is used twice.
   await records.put(mark, "used", REPLAY_SECONDS).catch((cause) => {
     log.warn(
       { reason: "logout_token_not_remembered", cause: causes(cause) },

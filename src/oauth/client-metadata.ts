@@ -140,7 +140,7 @@ export function parseClientMetadata(
   return metadata;
 }
 
-/** RFC 7591 §2: without a choice it is `client_secret_basic`, and the client is told so (§3.2.1). */
+/** RFC 7591 §2: the default is `client_secret_basic`, and the response says so (§3.2.1). */
 export function authMethod(
   chosen: (typeof AUTH_METHODS)[number] | undefined,
 ): Pick<Client, "token_endpoint_auth_method" | "basicChosen"> {

@@ -32,7 +32,7 @@ export interface ErrorDetail {
   /** A stable snake_case code for the log: which check refused. */
   reason: string;
   cause?: unknown;
-  /** Overrides the code's usual HTTP status (405, 413, 415). */
+  /** Overrides the code's default HTTP status (405, 413, 415). */
   status?: number;
   /** When to come again, where that is known. */
   retryAfterSeconds?: number;
@@ -109,7 +109,7 @@ export interface Said {
 }
 
 /**
- * Nobody was signed in: a person reads why, and is taken back to the client a moment later. The client gets our own
+ * The sign-in failed: a page says why, and leads back to the client a moment later. The client gets our own
  * description, and nothing of what the provider said.
  */
 export class LoginFailedError extends AuthorizationError {
@@ -136,12 +136,12 @@ export class SignInFailedError extends OAuthError {
   }
 }
 
-/** The user is who they say, and this server is not for them: they are told so, and are taken back to the client after. */
+/** The user is authenticated but not admitted: a page says so, and leads back to the client afterwards. */
 export class NotAdmittedError extends AuthorizationError {}
 
 /**
- * Something here or at the provider stopped a sign-in that was asked for well. The person is told, and the client, which
- * waits for it, soon after.
+ * Something here or at the provider stopped a sign-in whose request was valid. The person sees a page, and the client gets
+ * its answer a moment later.
  */
 export class SignInStoppedError extends AuthorizationError {
   readonly tryAgain: string | undefined;

@@ -1,4 +1,4 @@
-/** What somebody calls themselves, as people are shown it. */
+/** Cleans the name that a client or user gives itself, before people see it. */
 
 /** Controls, format characters, private use and lone surrogates; and what is not drawn at all, whatever it is (UAX #44). */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;

@@ -109,7 +109,7 @@ export function matchRedirectUri(
   const [only, ...others] = registered;
   const meant = requested ?? (others.length === 0 ? only : undefined);
   if (meant === undefined || !registered.some((uri) => sameRedirectUri(uri, meant))) return undefined;
-  // A URI registered before the policy became stricter is judged again, by today's rules.
+  // A URI that was registered before the rules became stricter is checked by today's rules.
   return policy(meant) === undefined ? ValidatedRedirectUri.parse(meant) : undefined;
 }
 

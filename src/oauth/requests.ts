@@ -23,7 +23,7 @@ export const Repeatable = z
   .optional()
   .transform((value) => (value === undefined ? [] : [value].flat()));
 
-/** What must be right before anything can be told to the client (RFC 6749 §4.1.2.1). */
+/** What must be valid before an error can be redirected to the client (RFC 6749 §4.1.2.1). */
 export const ClientAndRedirect = z.object({
   client_id: Text.optional(),
   redirect_uri: Text.optional(),

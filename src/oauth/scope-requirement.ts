@@ -12,7 +12,7 @@ export interface AnyOf {
 /** As it is checked: each entry lists its alternatives. */
 export type RequiredScopes = ReadonlyArray<readonly [string, ...string[]]>;
 
-/** One of these is enough. A client that has none of them is told to ask for the first. */
+/** One of these is enough. A client that has none of them is challenged for the first. */
 export function anyOf(first: string, ...others: string[]): AnyOf {
   return { anyOf: [first, ...others] };
 }

@@ -27,10 +27,11 @@ export function union(...lists: ReadonlyArray<readonly string[]>): string[] {
   return [...new Set(lists.flat())];
 }
 
-// Clients send these by habit. They are the identity provider's business: never shown, granted or refused here.
+// Clients add these OpenID Connect scopes to every request. They concern the identity provider: never shown, granted or refused
+// here.
 const HABITUAL = ["openid", "profile", "email", "address", "phone", "offline_access"];
 
-/** The scopes of a request without what clients add by habit; undefined if one is not a scope-token. */
+/** The scopes of a request without the OpenID Connect scopes that clients add; undefined if one is not a scope-token. */
 export function parseRequestedScope(scope: string): string[] | undefined {
   return parseScope(scope)?.filter((token) => !HABITUAL.includes(token));
 }

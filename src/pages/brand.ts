@@ -1,4 +1,4 @@
-/** Whose server this is. */
+/** The name and appearance of this server on its pages. */
 
 /** How the pages look. */
 export interface Brand {
@@ -11,5 +11,5 @@ export interface Brand {
   color?: string;
 }
 
-/** What a server is called that nobody gave a name. */
+/** The default name. */
 export const UNNAMED = "MCP server";

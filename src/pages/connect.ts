@@ -1,12 +1,12 @@
 /**
- * How each MCP client is told about this server: the one place that knows. The page for people, the answer to curl, the
- * demo and docs/clients.md are made of it.
+ * How each MCP client is connected to this server. The page for people, the answer to curl, the demo and docs/clients.md are
+ * all generated from here.
  */
 
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { UNNAMED } from "./brand.ts";
 
-/** What a client has to be told. */
+/** What a client needs to know. */
 export interface ConnectableServer {
   /** For people; any text. */
   name: string;

@@ -1,4 +1,4 @@
-/** Turns whatever was thrown into the answer its reader needs: a redirect, a page, JSON or JSON-RPC. */
+/** Turns a thrown error into a response: a redirect, a page, JSON or JSON-RPC. */
 import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
 import {
@@ -61,7 +61,7 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
       canReload: req.method === "GET",
       back,
     });
-    // A client in a terminal waits for as long as nobody tells it, and not everybody follows a link.
+    // A client in a terminal waits until it gets an answer, and not everybody follows a link.
     if (back?.seconds !== undefined) res.set("Refresh", `${back.seconds}; url=${back.href}`);
     await pages.send(res, error.status, title, body);
   };
@@ -77,7 +77,7 @@ function wayBack(error: AuthorizationError, issuer: string): WayBack {
   return { href, where, seconds: mayTry ? TRYING_SECONDS : READING_SECONDS };
 }
 
-/** Shown before the client hears of it, with the way back to it. */
+/** Shown before the redirect to the client, with a link to it. */
 function isForPerson(error: AuthorizationError): boolean {
   const kinds = [LoginFailedError, NotAdmittedError, SignInStoppedError, UntrustedRedirectError];
   return kinds.some((kind) => error instanceof kind);
@@ -120,7 +120,7 @@ function malformedPath(thrown: unknown): OAuthError | undefined {
   });
 }
 
-/** Something that nobody foresaw, written down, as an error of ours that tells nothing of it. */
+/** Logs an unforeseen error, and turns it into one of ours that reveals nothing of it. */
 export function unexpected(thrown: unknown, log: Logger): OAuthError {
   log.error({ reason: "unexpected_error", err: thrown }, "Unexpected error");
   return new OAuthError("server_error", "Something unexpected went wrong here. The server's log says what.", {

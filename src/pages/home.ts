@@ -1,4 +1,4 @@
-/** GET /: what this server is, what it can do, and how to connect to it. For people; programs and curl get the gist. */
+/** GET /: what this server is, what it can do, and how to connect to it. HTML for people, JSON or plain text for programs and curl. */
 import { type RequestHandler, Router } from "express";
 import { html } from "hono/html";
 import { refuseOtherMethods } from "../http/methods.ts";

@@ -70,7 +70,7 @@ export async function getUpstreamAccessToken(): Promise<string> {
 /**
  * For what depends on arguments: goes on only if the caller holds every one of these scopes. Call it before anything is
  * sent: the client is then answered with HTTP 403 and a challenge (RFC 6750 §3.1), asks the user, and calls again; later
- * it is told in the result.
+ * it becomes an error in the result.
  * @throws InsufficientScopeError: let it pass; Error outside of an authenticated request
  */
 export function requireScopes(...scopes: ScopeRequirement): void {

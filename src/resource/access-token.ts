@@ -26,13 +26,13 @@ export interface AccessToken {
   readonly expiresAt: number;
   readonly resource: string;
   readonly grantId: string;
-  /** Where the client receives its codes: what tells clients apart that registered themselves. */
+  /** Where the client receives its codes: distinguishes clients that registered themselves. */
   readonly redirectUri: string;
 }
 
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
-  /** `standing`: by the rules that are in force when it is asked for. */
+  /** `permissionSet`: by the rules that are in force when it is called. */
   | { token: AccessToken; permissionSet: () => PermissionSet }
   | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 

@@ -1,4 +1,4 @@
-/** The door of the protected resource: a valid access token, or a challenge that tells the client what to do. */
+/** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
 import type { RequestHandler, Response } from "express";
 import type { PermissionSet } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
@@ -12,10 +12,10 @@ export interface BearerAuthenticationOptions {
   /** The user's own access token at the identity provider. */
   upstreamAccessToken(token: AccessToken): Promise<string>;
   resource: string;
-  /** What a sign-in usually asks for; named in the challenge so that a client does. */
+  /** The default scopes of a sign-in; named in the challenge so that a client asks for them. */
   scopes: readonly string[];
   audit: Audit;
-  /** Told of every token that was accepted. */
+  /** Called with every token that was accepted. */
   noteUse(grantId: string): void;
 }
 
@@ -23,7 +23,7 @@ export interface BearerAuthenticationOptions {
 const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
 
 /**
- * Puts the verified token where tools find it (`getAccessToken()`).
+ * Makes the verified token available to tools (`getAccessToken()`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
 export function bearerAuthentication(options: BearerAuthenticationOptions): RequestHandler {
@@ -82,7 +82,7 @@ class Bearer implements Caller {
     return this.#verified.token;
   }
 
-  /** A policy that changes while the request is handled counts for what is still to be decided. */
+  /** Evaluated at each use, so that a policy that changes while the request is handled applies to what is still undecided. */
   get permissionSet(): PermissionSet {
     return this.#verified.permissionSet();
   }

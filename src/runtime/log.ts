@@ -11,7 +11,7 @@ const BUFFER_CHARACTERS = 8 * 1024;
  * handles, or by an error; a process that is killed loses the lines of that turn.
  */
 export function createLog(level: string): Logger {
-  // Not the destination's own buffer: when nobody reads any more, or the disk is full, it would try for ever and block.
+  // Not the destination's own buffer: when the reader is gone or the disk is full, it would retry for ever and block.
   const stdout = pino.destination({ dest: 1, sync: true });
   let waiting = "";
   const flushSync = () => {

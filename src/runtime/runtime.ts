@@ -1,4 +1,4 @@
-/** What every room is given from outside, so that nothing happens on import and tests can set the clock. */
+/** Clock, randomness and log, which every module is given, so that nothing happens on import and tests can set the clock. */
 import type { Logger } from "pino";
 
 export interface Runtime {

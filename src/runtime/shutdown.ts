@@ -2,20 +2,20 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 export interface Shutdown {
-  /** From here on nothing new should be sent here: not ready, and every answer closes its connection. */
+  /** From here on the process is not ready, and every response closes its connection. */
   readonly isStopping: boolean;
-  /** Work that nobody waits for and that must not be cut: its outcome is the caller's to handle. */
+  /** Work without a waiting caller that must not be cut off; the caller handles its outcome. */
   waitUntil(work: Promise<unknown>): void;
   stop(): void;
   /** Resolves when everything that was tracked is over. */
   finished(): Promise<void>;
-  /** Last work, for when no request comes any more; the store is open still. It has a moment, and must not throw. */
+  /** Work to do after the last request, while the store is still open. It has one second, and must not throw. */
   onShutdown(work: () => Promise<void>): void;
-  /** Does it. */
+  /** Does the last work. */
   end(): Promise<void>;
 }
 
-// Whoever kills a process that does not stop in time has counted on SHUTDOWN_SECONDS alone.
+// Short, because orchestrators kill the process after SHUTDOWN_SECONDS and a little more.
 const END_MS = 1_000;
 
 export function createShutdown(): Shutdown {

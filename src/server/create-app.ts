@@ -79,7 +79,7 @@ export interface OpenApp {
   shutdown: Shutdown;
   metrics: Metrics;
   log: Logger;
-  /** At once: what is in flight fails. */
+  /** Closes immediately: requests in flight fail. */
   close(): Promise<void>;
 }
 
@@ -146,7 +146,7 @@ export async function openApp(
 const FIRST_ANNOUNCE_DELAY_MS = 2_000;
 const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
-/** Where nobody decided whether documents are offered, it is tried whether they can be fetched. */
+/** With CLIENT_ID_METADATA=auto: tries whether documents can be fetched. */
 function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumentReach | undefined {
   const { enabled, offered, probe, proxy } = clientIdMetadata;
   if (!enabled || offered === "always") return undefined;
@@ -237,7 +237,7 @@ function announce(
   };
 }
 
-/** Said early: users would sign in, be given nothing, and nobody would know why. */
+/** Logged early: otherwise users would sign in without scopes, and the operator would not know why. */
 async function warnOfUnaskedScopes(
   identityProvider: IdentityProvider,
   toolScopes: readonly string[],

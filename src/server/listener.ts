@@ -15,8 +15,8 @@ export interface ListenerOptions {
   log: Logger;
 }
 
-// Longer than load balancers keep an idle connection (60 s is usual): the other way round, one that is just being closed
-// here is used there once more.
+// Longer than load balancers keep an idle connection (mostly 60 s): otherwise they would reuse a connection that is just being
+// closed here.
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 // A client that sends its headers byte by byte must not hold a connection for ever.
 const HEADERS_TIMEOUT_MS = 10_000;

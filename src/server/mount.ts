@@ -1,4 +1,4 @@
-/** buildApp: mounts every URL on the rooms behind it. */
+/** buildApp: mounts every URL, with the services behind it. */
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { type AccountDependencies, connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
 import { type AuthorizationDependencies, authorizationRoutes } from "../authorization/routes.ts";
@@ -42,7 +42,7 @@ export function buildApp(options: AppOptions): Express {
   return mount(services, authenticate(services));
 }
 
-/** Mounts everything, with `guard` as the one who decides who comes to `/mcp`. */
+/** Mounts every URL; `authentication` decides which requests reach `/mcp`. */
 export function mount(services: Services, authentication: RequestHandler): Express {
   const { config, shutdown, metrics, records, features, catalogue, conversation } = services;
   const { bodies, pages, audit, sealer } = services;

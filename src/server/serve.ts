@@ -1,4 +1,4 @@
-/** Runs the server until it is told to stop: listen, say what matters, drain, close. */
+/** Runs the server until it is stopped: listen, log what matters, drain, close. */
 
 import { once } from "node:events";
 import type { Server } from "node:http";
@@ -77,7 +77,7 @@ export async function listenWith(
 
   const stopped = once(told.signal, "abort").then(async () => {
     shutdown.stop();
-    // Whoever sends requests here has to notice first; until then all are answered.
+    // The load balancer has to notice first; until then all requests are answered.
     await delay(config.shutdownDelaySeconds * 1000);
     await drain(server, shutdown, config.shutdownSeconds);
     await close().catch((error) =>

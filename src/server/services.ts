@@ -1,4 +1,4 @@
-/** What the server is made of: every room is built here, from what it is given. Nothing is mounted, nothing started. */
+/** The composition root: every service is built here, from its dependencies. Nothing is mounted, nothing started. */
 import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
@@ -73,7 +73,7 @@ import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
 
 export interface AppOptions extends Features {
   config: Config;
-  /** Who may do what beyond the scopes. Default: nothing is denied. */
+  /** The policy. Default: nothing is denied. */
   policy?: Policy;
   /** Gets every audit line, beside the log. */
   auditStream?: AuditStream;
@@ -86,9 +86,9 @@ export interface AppOptions extends Features {
   grantTypes?: readonly GrantType[];
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
   safeFetch?: typeof createSafeFetch;
-  /** Whether that works from here. Default: it is taken for granted. */
+  /** Whether documents can be fetched from here. Default: assumed. */
   documentReach?: DocumentReach;
-  /** Told when the process is about to end. Default: never. */
+  /** Stopped when the process is about to end. Default: never. */
   shutdown?: Shutdown;
   /** Seconds since the epoch. Default: the system's clock. */
   now?: () => number;
@@ -267,13 +267,13 @@ export function buildServices(options: AppOptions) {
 }
 
 /**
- * What requests hold in memory follows from what the process has (`--max-old-space-size`, or Node's default). Strangers
- * have a part of their own: what they send keeps nobody out who has a token.
+ * The memory for request bodies follows from the size of the heap (`--max-old-space-size`, or Node's default). Strangers have a
+ * budget of their own, so that they cannot use up that of callers with a token.
  */
 function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
   const largest = largestShare(maxRequestBytes);
   const total = Math.max(heapBytes / 4, largest);
-  // A session can say more than one large thing at once, as long as others can, too.
+  // A session may have several large bodies in flight, and a share is left for others.
   const perHolder = Math.max(Math.min(2 * largest, total / 4), largest);
   return {
     ofCallers: { maxBytes: maxRequestBytes, budget: createBodyBudget({ total, perHolder }) },
@@ -282,7 +282,7 @@ function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
 }
 
 /**
- * A registration counts by its size: one, if it is usual, and six, if it is the largest. So its limits bound the bytes that
+ * A registration counts by its size: one point up to 2 KB, six for the largest. So its limits bound the bytes that
  * strangers have stored: those of one hour, times the hours that an unused registration lives.
  */
 function spendOnRegistration({ perAddressPerHour, perHour }: Config["registration"], budgets: Budgets) {

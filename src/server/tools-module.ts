@@ -9,7 +9,7 @@ import { causes } from "../oauth/errors.ts";
 import { packageRoot } from "../runtime/package.ts";
 
 /**
- * Imported when asked for, so that a mistake in the declaration of a tool is told like every other start-up problem.
+ * Imported when asked for, so that a mistake in the declaration of a tool is reported like every other start-up problem.
  * @param weatherSource what the weather tool says of where its data come from
  * @throws Error that says what to do about the module
  */

@@ -31,7 +31,7 @@ export interface Budgets {
 /** The part of what is left that one spender may have. It can have a fifth of an untouched budget. */
 const SHARE = 1 / 4;
 
-/** How much of a record counts as one point. A usual one is smaller. */
+/** How much of a record counts as one point. Most records are smaller. */
 const BYTES_OF_POINT = 2_048;
 
 /** What a record costs, in points, by the bytes that it takes at rest: encrypted, in base64. */

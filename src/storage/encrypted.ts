@@ -1,4 +1,4 @@
-/** Turns text records into a typed store: validated by a schema, encrypted at rest, bound to their key. */
+/** A typed store over a key-value store of text: values are validated by a schema, encrypted at rest, bound to their key. */
 import type { Logger } from "pino";
 import type { z } from "zod";
 import type { EncryptedKind } from "./reencrypt.ts";
@@ -18,7 +18,7 @@ export interface EncryptedStoreOptions<T> {
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
   kind: EncryptedKind;
   schema: z.ZodType<T>;
-  /** Gets what goes on after its caller was told that the store is out of reach. */
+  /** Gets the work that goes on after its caller got an UnavailableError. */
   waitUntil?(work: Promise<unknown>): void;
 }
 
@@ -71,7 +71,7 @@ export function encryptedStore<T extends object>({
     return (await latest(key)).value;
   }
 
-  /** If the answer to a write is lost, the record tells whether it was made: no two ciphertexts are alike. */
+  /** If the answer to a write is lost, the record shows whether it was made: no two ciphertexts are alike. */
   async function replaced(
     key: string,
     expected: string | undefined,
@@ -88,9 +88,9 @@ export function encryptedStore<T extends object>({
   }
 
   /**
-   * If the answer to a removal is lost, what is gone counts as removed by it. That it was somebody else's at this very
-   * moment cannot be told apart, and twice is better than never.
-   * @param late is called if that is known only after the caller was told that the store is out of reach
+   * If the answer to a removal is lost, a record that is gone counts as removed by this call. Another caller may have removed
+   * it at the same moment; an end that is reported twice is better than one that is never reported.
+   * @param late is called if that is known only after the caller got an UnavailableError
    */
   async function removed(key: string, late: () => Promise<unknown> = async () => {}): Promise<boolean> {
     try {

@@ -1,4 +1,4 @@
-/** Records in this process's memory: for the demo, for tests, and for whoever says STORE=memory out loud. */
+/** A key-value store in this process's memory: for the demo, for tests, and for STORE=memory. */
 import { EventEmitter } from "node:events";
 import { Keyv } from "keyv";
 import { RateLimiterMemory } from "rate-limiter-flexible";

@@ -1,4 +1,4 @@
-/** Counting what somebody does, in windows of time: rate-limiter-flexible behind the one verb that the rooms need. */
+/** Rate limits, counted in windows of time: rate-limiter-flexible behind the one operation that is needed. */
 import { type RateLimiterAbstract, RateLimiterRes } from "rate-limiter-flexible";
 
 /** At most `points` in `seconds`, counted per key. */
@@ -19,7 +19,7 @@ const LOCAL_SHARE = 1 / 20;
 const MAX_LOCAL_KEYS = 10_000;
 
 /**
- * Whoever stays far below a limit is counted here alone, so that usual requests need no store for it. A limit may
+ * Callers far below a limit are counted in this process alone, so that most requests need no store for it. A limit may
  * therefore be exceeded by a twentieth for each replica; one below twenty never is. What must never be exceeded, because
  * it bounds what is stored, is a budget (budgets.ts).
  * @param now seconds since some moment, by a clock that nobody sets

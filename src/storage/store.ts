@@ -1,9 +1,9 @@
-/** What the rooms ask of storage, and the guarantees they rely on. */
+/** The interfaces of storage, and the guarantees that the other modules rely on. */
 import type { Budgets } from "./budgets.ts";
 import type { RateLimits } from "./rate-limits.ts";
 
 /**
- * Text records by key, as a database keeps them. Every call either does what it says or throws
+ * A key-value store of text. Every call either does what it says or throws
  * {@link ../oauth/errors.ts UnavailableError}: an outage never looks like "not found".
  */
 export interface KeyValueStore {
@@ -22,13 +22,13 @@ export interface KeyValueStore {
   keys(prefix: string): AsyncIterable<string>;
   /** True for the caller whose call removed the record; false for everybody else. */
   delete(key: string): Promise<boolean>;
-  /** Removes many at once, for tidying up: whether there were any is not said, and nobody is told. */
+  /** Removes many at once, for cleaning up: does not report whether there were any, and publishes nothing. */
   deleteAll(keys: readonly string[]): Promise<void>;
   /** Removes the record only if it still is `expected`. */
   deleteIf(key: string, expected: string): Promise<boolean>;
   /**
    * Calls `changed` with the key of every record of this kind (`grant` for `grant:…`, see {@link isPublished}) that any
-   * replica writes or removes, soon after. A record that ends by itself is not told.
+   * replica writes or removes, soon after. A record that expires is not published.
    */
   watch(kind: string, changed: (key: string) => void): ChangeFeed;
   readonly indexes: Indexes;
@@ -45,8 +45,8 @@ export interface KeyValueStore {
 
 export interface ChangeFeed {
   /**
-   * Changes whenever some may have gone untold: what was kept under another value is not to be trusted. Undefined
-   * while that is so.
+   * Changes whenever some changes may not have been received: a copy that was made under another value is not to be trusted.
+   * Undefined while that is so.
    */
   readonly epoch: number | undefined;
   close(): void;
@@ -87,7 +87,7 @@ export interface MemberLife {
 
 /**
  * What a {@link Store.update} decided: a new value to write, or nothing; and what to tell the caller. A value that is
- * there already may keep the time to live that it has left; nobody is told of such a change.
+ * there already may keep the time to live that it has left; such a change is not published.
  */
 export type Change<T, Result> =
   | { write: T; ttlSeconds: number | "kept"; result: Result }
@@ -96,7 +96,7 @@ export type Change<T, Result> =
 export interface TakeOptions<T> {
   /** Looks at it first; what it throws leaves the value where it is, and is thrown. */
   accept?(value: T): void;
-  /** Gets what was taken, as it turned out after the caller was told that the store is out of reach. */
+  /** Gets the consumed value if that is known only after the caller got an UnavailableError. */
   late?(value: T): Promise<unknown>;
 }
 
@@ -107,13 +107,13 @@ export interface Store<T> {
   secondsLeft(key: string): Promise<number | undefined>;
   put(key: string, value: T, ttlSeconds: number): Promise<void>;
   /**
-   * Reads and deletes; of any number of concurrent callers, on any replicas, only one gets the value. If the answer to the
-   * removal is lost, what is gone when the store answers again counts as taken.
+   * Consumes a value: reads and deletes it; of any number of concurrent callers, on any replicas, only one gets it. If the
+   * answer to the removal is lost, a value that is gone when the store answers again counts as consumed by this call.
    */
   take(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
   /**
-   * Like {@link take}, and exact also if the answer is lost: what is left for a minute is a mark of who has it, in place of
-   * which they may put it back. It needs room in the store, which a removal does not.
+   * Like {@link take}, and exact also if the answer is lost: a mark of the consumer stays for a minute, which they may replace
+   * to restore the value. It needs memory in the store, which a removal does not.
    */
   claim(key: string, options?: TakeOptions<T>): Promise<T | undefined>;
   /**
@@ -137,7 +137,7 @@ export function kindOf(key: string): string {
   return key.slice(0, key.indexOf(":"));
 }
 
-/** Kinds of which somebody keeps copies, or waits for the next change: it is told to every replica. */
+/** Kinds whose changes are published to every replica, because somebody keeps copies or waits for the next change. */
 const PUBLISHED_KINDS = new Set(["grant", "question", "cancellation"]);
 
 export function isPublished(key: string): boolean {

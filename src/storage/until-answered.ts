@@ -1,6 +1,6 @@
 /**
- * A store that does not answer may have done what it was told. Whoever has to know asks until it answers again; whoever
- * waits for them is told sooner that it is out of reach.
+ * A store that does not answer may have executed the command. Operations that have to know ask until it answers again; their
+ * caller gets an UnavailableError sooner.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { UnavailableError } from "../oauth/errors.ts";
@@ -11,9 +11,9 @@ const ATTEMPTS = 120;
 const PATIENCE_MS = 3_000;
 
 export interface Asking<T> {
-  /** Is told of a result that nobody waited for. */
+  /** Called with a result that came too late for the caller. */
   late?(result: T): Promise<unknown>;
-  /** Gets what goes on after that, see {@link ../lifecycle.ts Lifecycle.track}. */
+  /** Gets the work that goes on after that, see {@link ../runtime/shutdown.ts Shutdown.waitUntil}. */
   waitUntil?(work: Promise<unknown>): void;
 }
 
@@ -40,7 +40,7 @@ export async function inTime<T>(
   }
 }
 
-/** A process waits for what is late only as long as its lifecycle does. */
+/** Work whose caller has its answer does not keep the process alive beyond the shutdown. */
 async function untilAnswered<T>(ask: () => Promise<T>, isLate: () => boolean): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -1,4 +1,4 @@
-/** Counts what the audit log is told: decisions, calls, ends of sessions, codes that were issued. */
+/** Counts the events of the audit log: decisions, calls, ends of sessions, codes that were issued. */
 import type { Audit } from "../audit/audit.ts";
 import type { Metrics } from "./metrics.ts";
 

@@ -1,4 +1,4 @@
-/** GET /metrics, for Prometheus. How many people sign in is nobody else's business. */
+/** GET /metrics, for Prometheus. The number of sign-ins is not public information. */
 import { timingSafeEqual } from "node:crypto";
 import { type RequestHandler, Router } from "express";
 import { refuseOtherMethods } from "../http/methods.ts";
@@ -27,7 +27,7 @@ export function metricsRoutes({ registry }: Metrics, baseUrl: string, token: str
 function requireToken(token: string | undefined): RequestHandler {
   return (req, _res, next) => {
     const presented = /^Bearer +(\S+)$/i.exec(req.get("authorization") ?? "")?.[1] ?? "";
-    // Hashes are of one length, and comparing them tells nothing of how much was right.
+    // Hashes are of one length, and comparing them in constant time reveals nothing of how much was right.
     const isRight = token === undefined || timingSafeEqual(bytesOf(presented), bytesOf(token));
     if (!isRight)
       throw new OAuthError("invalid_token", "Send the METRICS_TOKEN of this server as a bearer token.", {

@@ -1,4 +1,4 @@
-/** Tools, resources and prompts, with an eye on how long they run. */
+/** Decorates tools, resources and prompts with metrics of their duration. */
 import type { Features } from "../mcp/authoring/features.ts";
 import type { Observe } from "./operation.ts";
 

@@ -1,4 +1,4 @@
-/** The identity provider, with an eye on how long it takes and what it refuses. */
+/** Decorates the identity provider with metrics of duration and refusals. */
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import type { Observe } from "./operation.ts";
 

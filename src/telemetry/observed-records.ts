@@ -1,4 +1,4 @@
-/** The store, with an eye on how long it takes. */
+/** Decorates the key-value store with metrics of duration. */
 import type { KeyValueStore } from "../storage/store.ts";
 import type { Observe } from "./operation.ts";
 

@@ -1,4 +1,4 @@
-/** Watching what this server waits for: its store, the identity provider, and what tools, resources and prompts do. */
+/** Observes what this server waits for: store, identity provider, tools, resources and prompts. */
 
 import { UpstreamRefusal } from "../identity/identity-provider.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
@@ -10,7 +10,7 @@ export interface Operation {
   name: string;
 }
 
-/** Runs `work` and looks on; what it returns or throws is passed on as it is. */
+/** Runs and observes `work`; what it returns or throws is passed on unchanged. */
 export type Observe = <T>(operation: Operation, work: () => Promise<T>) => Promise<T>;
 
 export function timeOperations({ store, upstream, callSeconds }: Metrics): Observe {
@@ -38,7 +38,7 @@ function outcomeOf(error: unknown): "refused" | "unavailable" | "failed" {
   return error instanceof UnavailableError ? "unavailable" : "failed";
 }
 
-/** What went wrong, without a word of what was said: a message may quote what was sent. */
+/** The kind of an error without its message, which may quote what was sent. */
 export function errorType(error: unknown): string {
   if (error instanceof OAuthError) return error.reason;
   return error instanceof Error ? error.name : "unknown";

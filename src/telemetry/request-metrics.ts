@@ -28,7 +28,7 @@ interface Answer {
   reason: string;
 }
 
-/** An error that is sent to the client through the browser is a redirect: only its reason tells. */
+/** An error that is sent to the client through the browser is a redirect: only its reason shows that it is one. */
 function answerOf({ statusCode, headersSent, locals }: Response, { reasonLabel }: Metrics): Answer {
   const reason = reasonLabel(locals.reason);
   if (!headersSent) return { status: "aborted", outcome: "aborted", reason };
@@ -53,7 +53,7 @@ function countStep(
       if (outcome !== "ok" && reason !== "user_denied") signInSteps.inc({ step: "consent", outcome, reason });
       break;
     case "GET /auth/callback":
-      // Somebody who looks at their connections is not on the way to a client.
+      // A sign-in at /connections leads to no client.
       if (res?.locals.purpose !== "connections") signInSteps.inc({ step: "login", outcome, reason });
       break;
     case "POST /token": {

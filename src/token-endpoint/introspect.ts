@@ -54,7 +54,7 @@ export async function introspectToken(
   if (grant === undefined) return { active: false };
   if (client.provenance !== "configured" && grant.clientId !== client.client_id) return { active: false };
   const found = liveToken(grant, presented?.hash, now());
-  // What is said here is what holds at /mcp: whom the policy turns away there has no active token.
+  // Same decision as at /mcp: a user whom the policy denies has no active token.
   if (found === undefined || permissions.checkAdmission(askerOf(grant)) !== undefined)
     return { active: false };
   return {

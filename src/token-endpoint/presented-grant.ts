@@ -1,4 +1,4 @@
-/** Does a request of the back channel belong to a live grant? What it presents says so before its client is known. */
+/** Whether a request to the token endpoint belongs to a live grant: known from its code or token, before its client is looked up. */
 
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";

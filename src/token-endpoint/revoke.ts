@@ -6,7 +6,7 @@ import type { Grants } from "../grants/grants.ts";
 import { belongsToFamily, readToken } from "../grants/opaque-token.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
-// The tokens here are dead by then. Behind a provider that hangs the grants of others may be waiting, too.
+// Our own tokens have ended by then; a provider that hangs must not delay the answer.
 const PROVIDER_MS = 2_000;
 
 /** An unknown token and somebody else's token change nothing and look the same (RFC 7009 §2.2). */
@@ -17,7 +17,7 @@ export async function revokeToken(
 ): Promise<void> {
   const presented = readToken("refresh", token) ?? readToken("access", token);
   const grant = presented && (await grants.find(presented.grantId));
-  // Clients that sign out revoke one token after the other: the first has ended what the second belonged to.
+  // Clients that sign out revoke one token after the other: the first revocation has ended the grant of the second.
   if (presented !== undefined && grant === undefined) {
     log.debug(
       { reason: "already_ended", clientId: client.client_id },

@@ -62,7 +62,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     points: perAddress,
     seconds: 60,
   });
-  // As many, for a provider may report a whole company's sign-outs at once; counted apart from what is asked of /token.
+  // The same limit as for /token, because a provider may report a whole company's sign-outs together; counted separately.
   const limitLogouts = limitPerAddress(records.rateLimits, {
     name: "logout_tokens_of_address",
     points: perAddress,
@@ -173,7 +173,7 @@ function unknownToUs(): OAuthError {
   });
 }
 
-/** An outage is no decision. */
+/** An outage is not audited as a decision. */
 function auditRefusals(audit: Audit): ErrorRequestHandler {
   return (error, _req, res, next) => {
     if (error instanceof OAuthError && error.status < 500) {

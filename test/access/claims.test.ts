@@ -1,4 +1,4 @@
-/** Claims come from outside: any shape, and no way to reach what is not a claim. */
+/** Reading claims of any shape, without reaching anything that is not a claim. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { claimAt, groupsAnswer, namesAt, shapeProblem, strings } from "../../src/access/claims.ts";

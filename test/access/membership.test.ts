@@ -1,4 +1,4 @@
-/** Who may come in at all. What a provider says oddly, or not at all, admits nobody. */
+/** Admission by organization and e-mail domain. A claim that is missing or malformed admits nobody. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Membership, membershipProblem } from "../../src/access/membership.ts";

@@ -1,4 +1,4 @@
-/** A pattern matches what an operator means by it, and cannot be talked into more. */
+/** A pattern matches what an operator means by it, and nothing else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,4 +1,4 @@
-/** Every mistake in a policy file is told with its line and a remedy; none is a rule that silently means less. */
+/** Every mistake in a policy file is reported with its line and a remedy; none silently weakens a rule. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PolicyError, parsePolicy } from "../../src/access/policy-file.ts";

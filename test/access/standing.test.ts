@@ -1,4 +1,4 @@
-/** What people share who may do the same, and what becomes of it when the policy changes. */
+/** Permission sets: shared by callers with the same scopes and rules, and made anew when the policy changes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createPermissions } from "../../src/access/permissions.ts";

@@ -1,4 +1,4 @@
-/** A small server's names, and the policies and people that the tests of this room speak of. */
+/** The features of a small server, and the policies and users of the tests of src/access. */
 import { type Asker, createPolicy, type Policy } from "../../src/access/policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
 

@@ -1,4 +1,4 @@
-/** How connections become what a person reads: entries, and times. */
+/** How connected applications are shown to a person: entries, and times. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { entriesOf, inWords } from "../../src/account/entries.ts";

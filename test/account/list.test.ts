@@ -1,4 +1,4 @@
-/** The list of connections as an operator asks for it: of one person, of one client, of all. */
+/** The list of connected applications as an operator asks for it: of one person, of one client, of all. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";

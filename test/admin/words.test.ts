@@ -1,4 +1,4 @@
-/** What the command line prints: tables that fit, times that people read, names that do nothing to a terminal. */
+/** What the command line prints: tables that fit, times in words, names without control characters. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { ago, jsonLine, moment, parseSince, table } from "../../src/cli/admin/words.ts";

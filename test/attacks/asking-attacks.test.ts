@@ -1,4 +1,4 @@
-/** Attacks on calls that ask first: to answer for somebody else, to bring an answer that was never given, to reuse one. */
+/** Attacks on multi-round-trip calls and server requests: answering for somebody else, forging an answer, reusing one. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, beforeEach, describe, type TestContext, test } from "node:test";
@@ -320,7 +320,7 @@ describe("an outage of the store while a call asks", () => {
     },
   });
 
-  /** The store is out of order for the first of the two questions, and takes a while for the other one. */
+  /** The store fails for the first of the two server requests, and is slow for the other one. */
   async function answerDuring(t: TestContext, outage: Error) {
     const testServer = await startTestServer({ tools: [both] });
     t.after(() => testServer.close());

@@ -1,6 +1,6 @@
 /**
- * Everything that ends a grant, while something of it is under way: a sign-in, a code, a refresh at a slow provider, an
- * answer of the store that gets lost. Afterwards nothing of it answers, and the provider and the audit log know.
+ * Everything that ends a grant, while an operation of it is under way: a sign-in, a code, a refresh at a slow provider, an
+ * answer of the store that gets lost. Afterwards no token of it works, it is revoked at the provider, and audited.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-/** Bad input at /mcp: no token, no answer; a token opens what its scopes say, however the call is wrapped. */
+/** Bad input at /mcp: nothing without a token, and with one only what its scopes allow, however the call is wrapped. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";

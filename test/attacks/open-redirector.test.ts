@@ -1,4 +1,4 @@
-/** A link to this server leads nobody on to a site that only its own client vouches for (RFC 9700 §4.11.2). */
+/** A link to this server redirects nobody to a site that only a self-registered client names (RFC 9700 §4.11.2). */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { authorize, authorizeUrl, newBrowser, REDIRECT_URI, register } from "../support/oauth-client.ts";

@@ -1,4 +1,4 @@
-/** Attacks on policy, membership and the audit log: to come in or stay in against the rules, or to leave no trace. */
+/** Attacks on policy, admission and the audit log: to get or keep access against the rules, or to leave no trace. */
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";

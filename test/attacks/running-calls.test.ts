@@ -1,6 +1,6 @@
 /**
- * Whatever ends a session, or takes from it what a call needs, ends the calls that are running: nothing of them is sent
- * any more, the tool is told, the client is told why, and the audit log knows.
+ * Whatever ends a session, or removes a scope that a call needs, stops its running calls: nothing more is sent, the tool is
+ * aborted, the client gets the reason, and the audit log has a line.
  */
 import assert from "node:assert/strict";
 import { connect } from "node:net";

@@ -1,4 +1,4 @@
-/** Logins that strangers begin: each is a record, so whoever goes upstream is counted, asked before or not. */
+/** Logins that strangers begin: each is stored, so every one that goes to the provider is counted, with consent or without. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { authorizeUrl, newBrowser, register } from "../support/oauth-client.ts";

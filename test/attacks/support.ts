@@ -1,4 +1,4 @@
-/** How these tests knock, and what every refusal must be: a status, a code, advice, a reason in the log, no secret. */
+/** How these tests send requests, and what every refusal must have: a status, a code, advice, a reason in the log, no secret. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import type { TestServer } from "../support/test-server.ts";

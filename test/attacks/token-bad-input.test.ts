@@ -20,7 +20,7 @@ import { assertRefused, type Refusal, type Reply, reasonOf, Secrets, sendRequest
 
 type Fields = Record<string, string | undefined>;
 
-/** A second scope that the identity provider grants, so that there is something to narrow. */
+/** A second scope that the identity provider grants, so that a token can be limited to one of them. */
 const readMail = defineTool({
   name: "read_mail",
   description: "Needs a scope of its own",

@@ -1,4 +1,4 @@
-/** The trust policy by domain: patterns that cannot be tricked. */
+/** The trust policy by domain: patterns match no other host. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {

@@ -1,4 +1,4 @@
-/** The environment: everything wrong is said at once, in words that help. */
+/** Reading the environment: every problem is reported in one message, each with its remedy. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";

@@ -1,4 +1,4 @@
-/** `npm run dev` as somebody uses it who writes a tool, on a copy of the project: edit, call again. */
+/** `npm run dev` as the author of a tool uses it, on a copy of the project: edit, call again. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-/** The store of `npm run dev`: what was in it is in it again, as it was, whatever happened to the process. */
+/** The store of `npm run dev`: after a restart it has everything that was in it, however the process ended. */
 import assert from "node:assert/strict";
 import { appendFileSync, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -22,8 +22,8 @@ describe("BASE_URL", () => {
   let habits: Habits = {};
   let target = 0;
 
-  // One address for all tests: the server's issuer is this proxy, whatever its habits are at the moment.
-  // It has an address of its own, which the server trusts; this computer's usual one is not trusted.
+  // One address for all tests: the server's issuer is this proxy, whatever its behaviour is at the moment.
+  // It has an address of its own, which the server trusts; 127.0.0.1 is not trusted.
   const passing = { host: "127.0.0.1", localAddress: "127.0.0.2" };
   const proxy: RequestListener = (req, res) => {
     const path = req.url ?? "/";

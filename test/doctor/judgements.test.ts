@@ -1,4 +1,4 @@
-/** What the doctor makes of answers: tables, so that every provider's habit has its line. None of it asks anybody. */
+/** How the doctor judges answers: tables with the behaviour of every provider. No request is made. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { judgeCertificate } from "../../src/cli/doctor/certificate.ts";

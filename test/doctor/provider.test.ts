@@ -1,4 +1,4 @@
-/** The doctor and a real identity provider, in several characters, with what operators get wrong. */
+/** The doctor and a real identity provider with several kinds of behaviour, and the mistakes of operators. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import {

@@ -1,4 +1,4 @@
-/** A SECRET_KEY that anybody knows is told from one that was made by chance. */
+/** A SECRET_KEY that others could know is distinguished from a random one. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";

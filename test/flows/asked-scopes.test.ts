@@ -1,4 +1,4 @@
-/** What clients ask for and we do not know, or named ourselves at length: they sign in, and are told what they got. */
+/** Requests with unknown scopes, or with very many: the client signs in, and the token response names what was granted. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import {

@@ -1,6 +1,6 @@
 /**
- * A tool may ask the person, or their client, before it acts: clients of 2026-07-28 are answered with the question and call
- * again, clients of 2025 are asked while their call waits. Either way any replica does.
+ * A tool may ask the person, or their client, before it acts: clients of 2026-07-28 get the server request as the result and
+ * call again, clients of 2025 are asked while their call waits. Either way it works across replicas.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-/** The audit log: one line a decision, in the log and in a file, without arguments, tokens or codes. */
+/** The audit log: one line for each decision, in the log and in a file, without arguments, tokens or codes. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 type Line = Record<string, unknown>;
 
-/** Of the refusals at the door and at the token endpoint. */
+/** The number of refusals by bearer authentication and the token endpoint. */
 function sumOf(metrics: readonly string[], name: string): number {
   return metrics
     .filter((line) => line.startsWith(name) && /event="(access|token)_refused"/.test(line))

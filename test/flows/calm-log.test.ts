@@ -1,4 +1,4 @@
-/** What clients do every day is not written down as a fault, and what they are told can be read. */
+/** Normal behaviour of clients is not logged as an error, and error messages are readable. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { loadConfig } from "../../src/config/config.ts";

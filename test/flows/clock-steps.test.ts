@@ -1,6 +1,6 @@
 /**
- * Somebody sets the server's clock (NTP, an operator, a virtual machine that was asleep): what lasts so many seconds lasts
- * that long by a clock that nobody sets. Times in tokens and records are the wall clock's, as they were.
+ * The server's clock is set (NTP, an operator, a virtual machine that was asleep): durations go by the monotonic clock. Times
+ * in tokens and stored records are those of the wall clock.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";

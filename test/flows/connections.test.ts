@@ -1,4 +1,4 @@
-/** A person looks at what they have allowed, and ends it: ended means ended, here, on every replica, and at the provider. */
+/** /connections: a person sees what they have allowed, and ends it on every replica and at the provider. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";

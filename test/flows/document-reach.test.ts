@@ -1,4 +1,4 @@
-/** Where clients' metadata documents cannot be fetched, clients are not told of documents, and sign in all the same. */
+/** Where clients' metadata documents cannot be fetched, they are not offered, and clients register and sign in. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { pino } from "pino";

@@ -1,6 +1,6 @@
 /**
- * Who ends a grant on purpose has the provider forget its refresh token. What ends by itself has not: with one token some
- * providers forget all that a user has here.
+ * A grant that is ended on purpose is also revoked at the provider. A grant that ends otherwise is not: with one token some
+ * providers revoke all that a user has here.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -56,7 +56,7 @@ describe("a grant that ended", () => {
     assert.equal(revocations(), count);
   }
 
-  /** What is told is told at once, so a moment after the end is enough. */
+  /** Revocations are sent immediately, so a moment after the end is enough. */
   async function neverRevoked(): Promise<void> {
     await eventually("a grant has ended", () => testServer.log.some(({ audit }) => audit === "grant_ended"));
     await delay(100);

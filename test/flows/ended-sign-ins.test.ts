@@ -1,4 +1,4 @@
-/** Signing out at the provider while a sign-in is under way: what must not open after it, and what still may. */
+/** Signing out at the provider while a sign-in is under way: which sign-ins must not finish, and which still may. */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt, type JWTPayload } from "jose";

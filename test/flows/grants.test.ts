@@ -81,7 +81,7 @@ describe("grants", () => {
     await testServer.close();
 
     testServer = await withKeys(`${NEW_KEY},${SECRET_KEY}`);
-    // The stage's address, and with it the resource, differs from run to run; the records are what is asked about.
+    // The test server's address, and with it the resource, differs from run to run; this is about the stored records.
     assert.ok(await testServer.grantOf(tokens.access_token), "the old key still opens");
     await testServer.reencrypt();
     await testServer.close();

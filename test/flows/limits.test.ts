@@ -1,4 +1,4 @@
-/** Limits of the back channel, shared by all replicas, and the address that they count. */
+/** Rate limits of the token endpoint, shared by all replicas, and the address that they count. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { postForm, refresh, register, signInForTokens } from "../support/oauth-client.ts";

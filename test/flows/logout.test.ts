@@ -1,4 +1,4 @@
-/** Signing out at the identity provider ends what it stood for; forged reports of it end nothing. */
+/** Signing out at the identity provider ends the grants of that login session; forged logout tokens end nothing. */
 import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";

@@ -1,6 +1,6 @@
 /**
- * The answer of Redis to a command that it carried out is lost, with the connection, or while nothing answers for a while:
- * what was ended is noted and told to the provider, and nothing is used up.
+ * The answer of Redis to a command that it executed is lost, with the connection or in an outage: what was ended is audited
+ * and revoked at the provider, and nothing is used up.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-/** What a person approved and the identity provider does not give is said: at /connections, by whoami, and in the log. */
+/** Scopes that a person consented to and the identity provider does not give are shown at /connections, by whoami, and in the log. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";

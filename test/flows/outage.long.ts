@@ -1,4 +1,4 @@
-/** Redis or the identity provider are away: what still works, what is said, and that nothing is lost (invariant 7). */
+/** An outage of Redis or the identity provider: what still works, what is answered, and that nothing is lost (invariant 7). */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";

@@ -1,4 +1,4 @@
-/** A client that thousands use is removed: all of it ends, however often that fails, and Redis and memory are spared. */
+/** Removing a client that thousands use: every grant ends, also after failures, with bounded load on Redis and memory. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { copyGrant } from "../support/copied-grants.ts";

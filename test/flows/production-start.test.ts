@@ -1,4 +1,4 @@
-/** `npm start` as an operator meets it: says what is missing, waits for what is down, drains when told to stop. */
+/** `npm start`: reports missing settings, waits for what is down, drains on SIGTERM. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";

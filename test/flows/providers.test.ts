@@ -1,4 +1,4 @@
-/** Identity providers differ: each character signs a user in, and the scopes and claims come out the same. */
+/** Identity providers differ in behaviour: with each a user signs in, and scopes and claims are the same. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";

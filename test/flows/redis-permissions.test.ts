@@ -1,4 +1,4 @@
-/** Redis answers, and does not do what the server needs: that is not readiness, it is told with its remedy, and it ends by itself. */
+/** Redis answers but refuses commands that the server needs: not ready, logged with the remedy, and ready again by itself. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { Browser, signIn } from "../support/browser.ts";

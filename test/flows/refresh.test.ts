@@ -1,4 +1,4 @@
-/** Rotation: never lost to a race or a hiccup, and reuse is theft. Two replicas on one real Redis. */
+/** Refresh token rotation: no session is lost to a race or a short outage, and reuse counts as theft. Two replicas on one real Redis. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";

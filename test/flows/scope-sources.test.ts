@@ -1,4 +1,4 @@
-/** Where a user's scopes come from, over HTTP: what the operator believes, and nothing else, becomes a scope here. */
+/** Where a user's scopes come from, over HTTP: only the configured sources give scopes. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import {

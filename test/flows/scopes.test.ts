@@ -1,6 +1,6 @@
 /**
- * From a tool's scopes everything follows: the lists, the 403 with all that is needed, the consent page, the metadata.
- * How clients climb the step is in official-clients.test.ts.
+ * What follows from a tool's scopes: the lists, the 403 with all that is needed, the consent page, the metadata. How clients
+ * step up is in official-clients.test.ts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-/** A sign-in that stops after the client had asked well: the person reads why, and the client, which waits, is told. */
+/** A sign-in that stops after a valid request: the person sees the reason, and the waiting client gets an error. */
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
 import { Browser, type Page, signIn } from "../support/browser.ts";

@@ -1,4 +1,4 @@
-/** How many operations of the store things take, as the server itself counts them: what is one more is noticed here. */
+/** How many store operations each request takes, by the server's own metrics: one more fails a test. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";

@@ -1,4 +1,4 @@
-/** What the server finds in its store and did not write as it is: of another version, moved, or another deployment's. */
+/** Stored records that the server did not write as they are: of another version, moved, or of another deployment. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { readToken } from "../../src/grants/opaque-token.ts";

@@ -1,4 +1,4 @@
-/** What an identity provider may answer, and what comes of it: the real one, with its answers bent on the way. */
+/** What an identity provider may answer, and the result: a real one, with its answers changed by a proxy. */
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, afterEach, before, describe, test } from "node:test";

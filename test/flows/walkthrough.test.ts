@@ -220,7 +220,7 @@ interface Mistakes {
   challengeMethods?: string[];
 }
 
-/** Runs the walkthrough against a stand-in that answers the first three hops, with a mistake. */
+/** Runs the walkthrough against a fake that answers the first three steps, with a mistake. */
 async function refused(mistakes: Mistakes, complaint: RegExp): Promise<void> {
   const server = await listening(createServer(), 0);
   try {

@@ -1,4 +1,4 @@
-/** What is kept in memory saves a look-up, and nothing else: every check still counts for a session that is warm. */
+/** The grant cache saves the look-up, and nothing else: every check still applies to a cached session. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";

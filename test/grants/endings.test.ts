@@ -1,4 +1,4 @@
-/** What was ended while a sign-in is under way: what several endings at once cost, and that none undoes another. */
+/** Marks of ended access while sign-ins are under way: what concurrent endings cost, and that none overwrites another. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { pino } from "pino";

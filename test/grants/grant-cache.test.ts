@@ -1,4 +1,4 @@
-/** The cache of grants in use: what it saves, and that nothing outlives its end. */
+/** The cache of grants in use: which look-ups it saves, and that no ended grant stays in it. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Grant } from "../../src/grants/grant.ts";

@@ -1,4 +1,4 @@
-/** What is told of a grant. */
+/** What the log and the audit log have of a grant. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { notGiven } from "../../src/grants/grant.ts";

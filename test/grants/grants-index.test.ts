@@ -1,6 +1,6 @@
 /**
- * Whose grants there are: what is over leaves an index, what is alive never does, and replicas of the landed version,
- * which read and write the same sets, lose nothing and see everything.
+ * The indexes of grants: ended grants leave them, live ones never do, and replicas of the released version, which read and
+ * write the same sets, lose nothing and see everything.
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";

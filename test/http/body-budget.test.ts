@@ -1,4 +1,4 @@
-/** What is in memory of bodies is counted once, and given back once. */
+/** The bytes of bodies in memory are counted once, and released once. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createBodyBudget } from "../../src/http/body-budget.ts";

@@ -1,4 +1,4 @@
-/** Of claims of any size and shape, what decides is kept as long as it can be, and never passes for less than it is. */
+/** Bounding claims of any size and shape: those that decide are kept as far as possible, and a truncated claim is unknown. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { claimAt, groupsAnswer } from "../../src/access/claims.ts";

@@ -1,4 +1,4 @@
-/** The confidential client itself, against a real provider: what a sign-in and a refresh tell of the user. */
+/** The confidential client, against a real provider: what a sign-in and a refresh say of the user. */
 import assert from "node:assert/strict";
 import { createServer, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";

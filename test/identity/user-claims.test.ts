@@ -1,4 +1,4 @@
-/** Several sources, one picture of the user. */
+/** Merging a user's claims from several sources. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { mergeClaims } from "../../src/identity/oidc/user-claims.ts";

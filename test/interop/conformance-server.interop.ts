@@ -1,5 +1,5 @@
 /**
- * The official conformance suite against `/mcp`: the whole app, with the bearer check, the gate and the log, and the tools
+ * The official conformance suite against `/mcp`: the whole app, with bearer authentication, scope check and log, and the tools
  * that the suite asks for. It cannot send a token, so a proxy does.
  */
 import assert from "node:assert/strict";

@@ -1,4 +1,4 @@
-/** What is answered without the SDK's HTTP handler is answered as that handler would: message by message. */
+/** The direct transport answers as the SDK's HTTP handler would: compared message by message. */
 import assert from "node:assert/strict";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";

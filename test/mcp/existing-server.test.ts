@@ -1,4 +1,4 @@
-/** A server of the MCP SDK 1.x behind our gates: what it is told of the caller, and what it cannot get around. */
+/** A server of the MCP SDK 1.x behind our checks: what it learns of the caller, and that no check is bypassed. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";

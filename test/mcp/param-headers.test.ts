@@ -1,4 +1,4 @@
-/** T2: arguments that are repeated in headers must say the same there, or the tool does not run. */
+/** T2: arguments that are repeated in headers must be equal there, or the tool does not run. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { z } from "zod";

@@ -1,4 +1,4 @@
-/** Questions to a client: an answer counts once, and is found also when the word of it got lost. */
+/** Server requests to a client: an answer counts once, and is found also when its publication was lost. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, mock, test } from "node:test";
@@ -11,7 +11,7 @@ import { SECRET_KEY } from "../support/test-server.ts";
 
 const log = pino({ level: "silent" });
 
-/** One that is not told what happens in the store, as during an outage of the connection that tells it. */
+/** A store without published changes, as during an outage of the change feed. */
 function deafQuestions() {
   const records = memoryStore();
   const sealer = createSealer([SECRET_KEY]);

@@ -1,6 +1,6 @@
 /**
  * What the transport asks for, at our endpoint and in both protocol generations. The SDK does most of it; that it is
- * done behind our gate and in our shortcut (`mcp/transport/direct-transport.ts`) is shown here.
+ * done behind our scope check and on the fast path (`mcp/transport/direct-transport.ts`) is shown here.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

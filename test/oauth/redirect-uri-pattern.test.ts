@@ -1,4 +1,4 @@
-/** The operator's allow list cannot be talked into matching something else. */
+/** The operator's allow list of redirect URIs matches nothing else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseRedirectUriPattern } from "../../src/oauth/redirect-uri-pattern.ts";

@@ -154,7 +154,7 @@ for (const proxy of proxies)
       assert.equal((await send(1024 * 1024 + 200)).status, 413);
     });
 
-    // nginx does not ask: a request may meet a closing door.
+    // nginx does not check readiness: a request may reach a replica that is shutting down.
     if (proxy.asksReadiness)
       test("restarting one replica after the other loses nobody's call", async () => {
         const { access_token } = await signInForTokens(site.baseUrl, site.client);

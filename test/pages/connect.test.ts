@@ -1,4 +1,4 @@
-/** What each client is told: as its shell, its JSON parser and its links read it, whatever the server is called. */
+/** The instructions for each client: as its shell, its JSON parser and its links read them, whatever the server is called. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";

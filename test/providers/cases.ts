@@ -1,4 +1,4 @@
-/** The providers of characters.test.ts: each with its character, and the settings that its guide recommends. */
+/** The providers of characters.test.ts: each with its behaviour, and the settings that its guide recommends. */
 import assert from "node:assert/strict";
 import { AUTH0, AUTHENTIK, ENTRA, GOOGLE, KEYCLOAK, OKTA } from "../../dev/identity-provider/character.ts";
 import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";

@@ -1,6 +1,6 @@
 /**
- * Providers as they are found, each through the whole way: with the settings that its guide in docs/providers recommends,
- * against the embedded provider in that one's character.
+ * The whole flow with each provider: with the settings that its guide in docs/providers recommends, against the embedded
+ * provider with that provider's behaviour.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -36,7 +36,7 @@ for (const [name, provider] of Object.entries(cases))
     before(async () => {
       upstream = await startFaultyProxy();
       const alice: DemoUser = { ...ALICE, ...(provider.claims && { claims: provider.claims }) };
-      // Google's question is whether somebody belongs to the organization, and bob does too.
+      // At Google the organization decides, and bob belongs to it too.
       const bob: DemoUser = provider.distinguishesPeople ? BOB : { ...BOB, claims: provider.claims ?? {} };
       testServer = await startTestServer({
         throughProxy: upstream,

@@ -1,4 +1,4 @@
-/** The server that listens: too many connections, and those that cannot be taken, end no process and fill no log. */
+/** The HTTP listener: too many connections, and connections that cannot be accepted, neither end the process nor fill the log. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { RequestListener, Server } from "node:http";

@@ -1,4 +1,4 @@
-/** Asks as a good client does: waits when it is told to, and asks again when a process died under its request. */
+/** Sends requests as a good client does: waits for `Retry-After`, and repeats a request whose process died. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Deployment } from "./deployment.ts";
 import { type createPacer, HungUp, type Post, type Reply, send } from "./http-client.ts";

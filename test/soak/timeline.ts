@@ -1,4 +1,4 @@
-/** What happens to the deployment during a soak, and when. One thing at a time, so that its consequences are its own. */
+/** What happens to the deployment during a soak, and when. One event at a time, so that its consequences can be attributed. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Deployment } from "./deployment.ts";
 import type { Ledger } from "./ledger.ts";

@@ -1,4 +1,4 @@
-/** What every store promises, run on every store there is. */
+/** The guarantees of the store, tested on every implementation. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync } from "node:fs";

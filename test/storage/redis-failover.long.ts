@@ -1,4 +1,4 @@
-/** What a Sentinel deployment and a Cluster are for: a master goes, another takes over, and nobody restarts anything. */
+/** Failover of a Sentinel deployment and of a Cluster: a master goes, another takes over, and nothing has to be restarted. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";

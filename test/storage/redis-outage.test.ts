@@ -1,4 +1,4 @@
-/** One Redis that goes away in all the ways there are: never "not found", never a crash, and back by itself. */
+/** Every kind of outage of one Redis: never "not found", never a crash, and reconnected by itself. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

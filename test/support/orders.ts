@@ -1,4 +1,4 @@
-/** A tool that a usual sign-in is not enough for, and a user who may use it: what clients climb. */
+/** A tool whose scope is not among the default scopes, and a user who may have it: for step-up tests. */
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { ALICE, type TestServerOptions } from "./test-server.ts";
 

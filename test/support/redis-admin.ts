@@ -1,4 +1,4 @@
-/** What tests ask and tell servers of Redis beside the code under test. */
+/** Commands that tests send to Redis servers besides the code under test. */
 import { setTimeout as delay } from "node:timers/promises";
 import { createClient } from "@keyv/redis";
 

@@ -1,4 +1,4 @@
-/** A stage whose provider reports the sign-outs that a test wants: one of the keys that it publishes is the test's. */
+/** A test server whose provider sends the logout tokens that a test wants: one of the keys that it publishes is the test's. */
 import assert from "node:assert/strict";
 import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
 import { postForm, type Registered, register } from "./oauth-client.ts";

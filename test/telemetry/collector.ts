@@ -1,4 +1,4 @@
-/** A stand-in for an OpenTelemetry collector: OTLP over HTTP in JSON (opentelemetry-proto), kept as it came. */
+/** A fake OpenTelemetry collector: OTLP over HTTP in JSON (opentelemetry-proto), kept as it came. */
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";

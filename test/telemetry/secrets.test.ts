@@ -1,6 +1,6 @@
 /**
- * A full run, with everything that can go wrong, at the most talkative log level: no secret of it is in what was
- * written down: log, audit log, metrics, traces, and what people and programs are told of errors.
+ * A full run with every kind of failure, at LOG_LEVEL=trace: no secret of it is in the log, the audit log, metrics, traces, or
+ * in the error answers to people and programs.
  */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";

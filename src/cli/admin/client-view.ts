@@ -1,4 +1,4 @@
-/** What the command line tells of a client. Field by field: hashes of secrets are not among them. */
+/** What the command line shows of a client. Field by field, so that no hash of a secret is among them. */
 import type { Client } from "../../oauth/client-metadata.ts";
 import { isoTime } from "./grant-view.ts";
 import { ago, type Column, details, moment, table } from "./words.ts";

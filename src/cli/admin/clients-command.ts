@@ -205,7 +205,7 @@ async function prune(options: PruneOptions, deployment: Deployment, terminal: Te
   await inParallel(candidates, async (view) => {
     const clientId = view.client_id;
     const record = await clients.raw(clientId);
-    // Somebody may have begun to use it while the question was on the screen; then the record is another one.
+    // The client may have been used during the confirmation; then the stored record has changed.
     if (record === undefined || !isUnused(await clients.find(clientId))) return;
     if (
       (await holdsGrant(clientId, deployment)) ||

@@ -20,7 +20,7 @@ export interface DestroyOptions extends OutputOptions {
   dryRun?: true;
 }
 
-/** A command's work: on the deployment, with what it was told, before somebody who reads. */
+/** A command's work: with the deployment, its options and arguments, and the terminal. */
 export type Work = (deployment: Deployment, terminal: Terminal) => Promise<Exit>;
 
 export interface Context {

@@ -63,7 +63,7 @@ export async function withDeployment<Result>(
     throw new Error(
       "With STORE=memory the sessions are in the server's own process: nothing else can see them.",
     );
-  // What matters of all this is told by who uses it.
+  // Silent: the commands themselves report what matters.
   const log = pino({ level: "silent" });
   const runtime = { now: systemClock, randomBytes, log };
   const sealer = createSealer(secretKeys);
@@ -136,7 +136,7 @@ function auditStream({ audit }: Config, stderr: AuditStream): AuditStream {
 
 const FAILURES_IN_A_ROW = 10;
 
-/** Everybody has to be signed out now, and the provider is down: 100,000 grants must not wait for it one by one. */
+/** Revoking all grants must not wait for a provider that is down, one grant after the other. */
 function notForEver(
   provider: Pick<IdentityProvider, "revoke">,
   unrevoked: Unrevoked,
@@ -152,7 +152,7 @@ function notForEver(
       } catch (error) {
         inARow++;
         unrevoked.count++;
-        // The first reason is the one that explains the others.
+        // The first error explains the others.
         unrevoked.cause ||= causes(error);
         throw error;
       }

@@ -1,4 +1,4 @@
-/** What the command line tells of a grant. Field by field: what is not named here is not told. */
+/** What the command line shows of a grant. Field by field: what is not named here is not shown. */
 import type { Grant } from "../../grants/grant.ts";
 import { ago, type Column, details, moment, table } from "./words.ts";
 

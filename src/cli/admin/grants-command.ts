@@ -129,13 +129,13 @@ async function revoke(
   if (!(await mayDestroy(counted(matched.size, "grant"), options, terminal)))
     return options.dryRun ? EXIT.done : EXIT.problem;
   await markEnded(subjects, options.client, deployment);
-  // Looked for again: a sign-in may have come to its end while somebody was asked, before the mark.
+  // Read again: a sign-in may have finished during the confirmation, before the mark was written.
   if (ids.length === 0) for await (const { id } of wanted()) matched.add(id);
   const exit = await end(matched, matched.size, options, deployment, terminal);
   return ids.some((id) => !matched.has(id)) ? EXIT.problem : exit;
 }
 
-/** Reads nothing before it ends it: there may be more than fit into memory. */
+/** Ends grants without reading them all first: there may be more than fit into memory. */
 async function revokeAll(options: RevokeOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
   const { grants } = deployment;
   let count = 0;
@@ -155,7 +155,7 @@ async function revokeAll(options: RevokeOptions, deployment: Deployment, termina
   return end(grants.ids(), count, options, deployment, terminal);
 }
 
-/** Nobody has anything yet that could be lost, so nobody is asked. */
+/** Without grants there is nothing to confirm. */
 async function endWhatIsUnderWay(
   subjects: ReadonlySet<string>,
   { user, client }: WhoseOptions,
@@ -168,7 +168,7 @@ async function endWhatIsUnderWay(
   else terminal.say("A sign-in of theirs that is under way opens nothing any more.");
 }
 
-/** Sign-ins of these users, or of this client, that are under way open nothing. */
+/** Sign-ins under way of these users, or of this client, create no grant. */
 async function markEnded(
   subjects: ReadonlySet<string>,
   client: string | undefined,
@@ -193,7 +193,7 @@ async function end(
   try {
     await inParallel(ids, async (id) => {
       const grant = await deployment.endGrant(id, "ended_by_operator");
-      // What is still there could not be read: the reader counts it.
+      // What is left could not be read; the reader counts it.
       if (grant === undefined) return void (await grants.find(id));
       ended++;
       if (json) terminal.print(jsonLine(viewOfGrant(grant, await nameOf(grant.clientId))));

@@ -196,7 +196,7 @@ function reasons(
   ];
 }
 
-/** A rule that denies applies to whoever it cannot be told of that it does not. */
+/** A rule that denies also applies where it is unknown whether its condition holds. */
 function because({ unknown }: { unknown?: readonly string[] | undefined }): string {
   if (unknown === undefined) return "";
   return `, because what it asks for is unknown of them: ${unknown.join(", ")}`;

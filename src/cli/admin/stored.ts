@@ -1,6 +1,6 @@
 /**
- * Reading what is stored as somebody who only looks: nothing is tidied up on the way, because a wrong SECRET_KEY here
- * must not cost the deployment an index entry. What cannot be read is counted.
+ * Reads stored records without changing any: index entries are not cleaned up, because with a wrong SECRET_KEY here every record
+ * looks gone. Records that cannot be read are counted.
  */
 import type { z } from "zod";
 import type { EncryptedKind } from "../../storage/reencrypt.ts";

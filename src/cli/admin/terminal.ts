@@ -29,7 +29,7 @@ const COLUMNS = 80;
 export function terminalOf({ stdin, stdout, stderr }: Streams): Terminal {
   let shown = performance.now();
   let isOnALine = false;
-  // Whatever a text is made of, nothing leaves here that a terminal would obey.
+  // No text that is printed here contains control sequences.
   const lines = (text: string) => text.split("\n").map(harmless).join("\n");
   const say = (text: string) => {
     stderr.write(`${isOnALine ? "\r\x1b[K" : ""}${lines(text)}\n`);
@@ -51,7 +51,7 @@ export function terminalOf({ stdin, stdout, stderr }: Streams): Terminal {
         ? async (question) => {
             const reader = createInterface({ input: stdin, output: stderr });
             try {
-              // Ctrl+D is no answer, and no answer is no.
+              // Ctrl+D counts as no.
               const ended = new Promise<string>((resolve) => reader.once("close", () => resolve("")));
               return /^y(es)?$/i.test((await Promise.race([reader.question(question), ended])).trim());
             } finally {

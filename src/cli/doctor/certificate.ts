@@ -42,7 +42,7 @@ export interface SeenCertificate {
 function certificateOf({ hostname, port }: URL, timeoutMs: number): Promise<SeenCertificate> {
   const host = hostname.replace(/^\[|\]$/g, "");
   return new Promise((resolve, reject) => {
-    // Whatever is wrong with it is to be told, not to end the connection.
+    // An invalid certificate is to be reported, not to end the connection.
     const socket = connect({ host, port: Number(port || 443), servername: host, rejectUnauthorized: false });
     socket.setTimeout(timeoutMs, () => socket.destroy(new Error("no answer in time")));
     const limit = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs).unref();

@@ -20,7 +20,7 @@ export function clockFinding(check: string, whose: string, aheadSeconds: number)
   return failure(check, `${says}: sign-ins and sign-outs will be refused`, FIX);
 }
 
-/** The header `Date` has whole seconds and was written somewhere between question and answer. */
+/** The header `Date` has whole seconds and was written some time between request and response. */
 export function aheadOfDateHeader(date: string | null, nowMs: number, tookMs: number): number | undefined {
   const theirs = date === null ? Number.NaN : Date.parse(date);
   if (Number.isNaN(theirs)) return undefined;

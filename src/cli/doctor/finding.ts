@@ -1,4 +1,4 @@
-/** What a check found. Whatever is not in order says what to do about it: there is no finding of that kind without. */
+/** What a check found. The type makes every finding that is not in order carry a remedy. */
 
 export type Finding = {
   /** A stable name for programs, such as `provider.issuer`. */

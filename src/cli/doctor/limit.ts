@@ -1,4 +1,4 @@
-/** Whatever a check does, it ends in time with findings: a late one is a finding, and so is one that breaks. */
+/** Limits the time of a check: one that is late, or throws, becomes a finding. */
 import { setTimeout as delay } from "node:timers/promises";
 import { causes } from "../../oauth/errors.ts";
 import { type Finding, unknown } from "./finding.ts";

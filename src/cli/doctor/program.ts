@@ -66,7 +66,7 @@ export function checkPolicy(config: Config, features: Features): Finding[] {
 }
 
 /**
- * The rooms of the server, silent: to ask them what it would do.
+ * The services of the server with a silent log, to ask what it would do.
  * @throws PolicyError, or Error if the declaration of a tool is wrong
  */
 export function silentServices(

@@ -49,7 +49,7 @@ export async function checkClient(metadata: ProviderMetadata, options: ClientOpt
   for (const method of SECRET_METHODS.filter((each) => each !== first)) {
     const other = await tryWay(metadata, method, options);
     if (other.verdict !== "accepted") continue;
-    // The server finds this out by itself.
+    // The server finds the method by itself.
     if (method === second) return other;
     const says = `The client secret is right, but the provider accepts it as ${method}, and this server sends it as ${first}`;
     const fix = `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${method}.`;
@@ -205,7 +205,7 @@ export function judgeRefresh(
         setup.refreshRemedy,
       ),
     ];
-  if (answered.kind !== "other") return []; // what is said of the client comes first
+  if (answered.kind !== "other") return []; // findings about the client come first
   const how = asksForOfflineAccess
     ? "this server asks for them with the scope offline_access"
     : "this server does not ask for the scope offline_access, which some providers want to see";

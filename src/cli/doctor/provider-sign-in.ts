@@ -146,7 +146,7 @@ export function judgeSignIn(
   const code = namesCode(outcome);
   const isRefused = code !== undefined || isRefusalPage(outcome);
   if (code === "callback" || (isRefused && code === undefined && client === "accepted"))
-    // RFC 6749 §4.1.2.1: of a client that is known, only a wrong redirect URI is told on a page.
+    // RFC 6749 §4.1.2.1: for a known client, only a wrong redirect URI is reported on a page.
     return [failure(REDIRECT_URI, `The callback URL is not registered at the provider (${page})`, register)];
   if (isRefused && client === "rejected") return [];
   if (isRefused)

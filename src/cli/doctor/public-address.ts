@@ -12,7 +12,7 @@ export interface AddressOptions {
   timeoutMs: number;
 }
 
-/** `isOurs`: this server answers there, so that further questions make sense. */
+/** `isOurs`: this server answers there, so that further checks make sense. */
 export async function checkAddress(
   options: AddressOptions,
 ): Promise<{ findings: Finding[]; isOurs: boolean; saysCertificate?: boolean }> {
@@ -110,7 +110,7 @@ async function checkResourceMetadata({ baseUrl, timeoutMs }: AddressOptions): Pr
   );
 }
 
-/** A made-up token: the challenge tells whether the header arrived, and a proxy may swallow the challenge itself. */
+/** A made-up token: the challenge shows whether the header arrived, and a proxy may drop the challenge itself. */
 async function checkBearer({ baseUrl, timeoutMs }: AddressOptions): Promise<Finding> {
   const check = "address.bearer";
   const asked = await ask(`${baseUrl}/mcp`, {

@@ -1,4 +1,4 @@
-/** Do records work: can one be written, told to other replicas, read and removed; and do our keys open what is there? */
+/** Stored records: can one be written, published to other replicas, read and removed; and do our keys decrypt what is there? */
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import type { StoreConfig } from "../../config/store.ts";
@@ -33,7 +33,7 @@ export async function checkRecords(
   }
 }
 
-/** A record of the kind whose changes are told, so that the whole way is gone: key, script, channel. */
+/** A record of a kind whose changes are published, so that key, script and channel are all tried. */
 async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: string): Promise<Finding> {
   const check = "redis.records";
   const key = `grant:doctor-${name}`;

@@ -59,12 +59,11 @@ const all = (sections: readonly Section[]): Finding[] => sections.flatMap(({ fin
 
 const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
-// Short ones are words as well.
+// Shorter values may be ordinary words.
 const LEAST_SECRET = 8;
 
 /**
- * The last line of defence: providers and servers quote what they were sent. Also takes away what could steer a
- * terminal.
+ * Redacts every secret, because providers and servers quote what they were sent. Also removes control sequences.
  */
 export function withoutSecrets(text: string, secrets: readonly string[]): string {
   const known = secrets.filter((secret) => secret.length >= LEAST_SECRET);

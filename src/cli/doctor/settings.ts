@@ -120,7 +120,7 @@ export function settingNames(environment: Environment): string[] {
         }),
       );
     } catch {
-      // Its problems are told elsewhere.
+      // Its problems are reported elsewhere.
     }
   return [...names];
 }

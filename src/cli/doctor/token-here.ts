@@ -48,7 +48,7 @@ export async function explainTokenHere(
   }
 }
 
-/** Records of which nothing can be changed: what would, throws. */
+/** A read-only key-value store: every write throws. */
 function readOnly({
   get,
   secondsLeft,

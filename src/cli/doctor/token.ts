@@ -1,6 +1,6 @@
 /**
- * `doctor token`: why a bearer token is accepted or refused, and at which stage. Decided by the server's own code, over
- * records that can only be read; nothing is written down as if the token had been used.
+ * `doctor token`: why a bearer token is accepted or refused, and by which check. Decided by the server's own code on a
+ * read-only store; nothing is logged or stored as if the token had been used.
  */
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
@@ -158,7 +158,7 @@ async function isUnreadable(grantId: string, { grants, records }: LookUp): Promi
 
 const STAGES = ["token.grant", "token.known", "token.expiry", "token.resource", "token.admission"] as const;
 
-/** Everything before the stage that refuses it was passed. */
+/** Every check before the one that refuses it was passed. */
 const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
   grant_ended: "token.grant",
   unknown_access_token: "token.known",

@@ -1,4 +1,4 @@
-/** Copies of documents in memory: no more than so many, of no more than so many bytes. The least recently used makes room. */
+/** Copies of documents in memory: no more than so many, of no more than so many bytes. The least recently used one is dropped first. */
 
 export interface Copies<Copy> {
   get(url: string): Copy | undefined;

@@ -2,8 +2,8 @@
  * Documents that clients publish, kept as HTTP says (RFC 9111) and as the draft allows (§5.2): metadata documents
  * and key sets. Errors and invalid documents are never kept.
  *
- * Strangers name the URLs. What they make us fetch is counted for each of them, and takes no place of a client that holds
- * grants: for those there are places of their own, in memory and for fetches, and a copy in the store.
+ * Strangers name the URLs. Their fetches are counted by address, and never displace a client that holds grants: such clients have
+ * their own places in memory and for fetches, and a copy in the store.
  */
 import CachePolicy from "http-cache-semantics";
 import type { Logger } from "pino";
@@ -98,7 +98,7 @@ const LIMITS: CacheLimits = {
   leastSeconds: 0,
   defaultSeconds: 300,
   mostSeconds: DAY,
-  // A redirect URI that its maker took away must not open new sign-ins for long because the site fails.
+  // A redirect URI that its publisher removed must not be usable for new sign-ins for long because the site fails.
   staleSeconds: 4 * HOUR,
   retrySeconds: 30,
   maxCopies: 1_000,
@@ -136,7 +136,7 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
     (isHeld(copy) ? held : others).set(url, copy);
   }
 
-  /** One slow web site must not take every place, and those of strangers none of a client with grants. */
+  /** One slow web site must not use every place, and strangers' fetches must not use those of clients with grants. */
   function hasPlace(url: string, forHolder: boolean): boolean {
     const { host } = new URL(url);
     const ofKind = [...fetching].filter(([, each]) => each.isHeld === forHolder);
@@ -292,7 +292,7 @@ export function unavailable(reason: string, cause?: unknown): UnavailableError {
   return new UnavailableError("application's web site", { reason, cause });
 }
 
-/** The origin took the document back, or publishes one that is invalid: the old copy no longer counts. */
+/** The origin removed the document, or publishes an invalid one: the old copy is not used any more. */
 export function isDefinite(error: unknown): boolean {
   return error instanceof SafeFetchError
     ? error.status === 404 || error.status === 410
@@ -325,7 +325,7 @@ function keptHeaders(policy: CachePolicy): Record<string, string> {
   );
 }
 
-/** None for what was not to be kept: it is for the grants that it is kept all the same. */
+/** No validators for a response that was not to be cached: it is kept only for the grants. */
 function validators(url: string, kept: Record<string, string>): Record<string, string> {
   const policy = policyOf(url, kept);
   if (!policy.storable()) return {};

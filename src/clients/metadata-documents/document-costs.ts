@@ -1,4 +1,4 @@
-/** What strangers can make us fetch and store of clients' documents is counted for the address that causes it. */
+/** Limits on what strangers can make us fetch and store of clients' documents, by the address of the request. */
 import type { Request, RequestHandler, Response } from "express";
 import { limitPerAddress } from "../../http/rate-limit.ts";
 import type { RateLimits } from "../../storage/rate-limits.ts";

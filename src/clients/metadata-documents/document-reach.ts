@@ -1,6 +1,6 @@
 /**
  * Whether clients' metadata documents can be fetched from here. Where they cannot (no internet, a company's forward proxy, an
- * address that a web site takes for a robot's), clients that are told of documents fail at them, and those that are not told
+ * address that a web site takes for a robot's), clients that use documents fail, and clients that see no support for them
  * register: so the server's metadata offer documents only while one that is known to be there can be fetched.
  */
 import type { Logger } from "pino";

@@ -55,7 +55,7 @@ export interface SafeFetchOptions {
    * addresses that are inside as they are written are refused here all the same.
    */
   proxy?: URL;
-  /** Certificate authorities to trust instead of the usual ones. */
+  /** Certificate authorities to trust instead of Node's own. */
   ca?: string;
 }
 

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { sha256 } from "../../oauth/sha256.ts";
 import type { Store } from "../../storage/store.ts";
 
-/** Times are seconds since the epoch; see Copy in cimd-document-cache. */
+/** Times are seconds since the epoch; see `Copy` in document-cache.ts. */
 export const StoredDocument = z.object({
   /** What the cache's `parse` reads. */
   text: z.string(),

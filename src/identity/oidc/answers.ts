@@ -88,7 +88,7 @@ export const SPEAKS_OF_THE_USER = new Set([
   "mfa_required",
 ]);
 
-// No user's session ends for what is wrong with our own settings …
+// An error of our own settings must not end a user's session …
 function rejectsUs(error: unknown): boolean {
   if (!(error instanceof oidc.ResponseBodyError)) return false;
   // RFC 6749 §5.2 has 401 for a failed client authentication only; Auth0 says it of a wrong secret, as `access_denied`.
@@ -96,7 +96,7 @@ function rejectsUs(error: unknown): boolean {
   return isUnauthorized || ["invalid_client", "unauthorized_client"].includes(error.error);
 }
 
-// … nor for what is the provider's fault.
+// … nor an error of the provider.
 const NOT_DEFINITE = new Set(["server_error", "temporarily_unavailable", "slow_down"]);
 
 const INVALID_MESSAGE = new Set([

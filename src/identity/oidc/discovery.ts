@@ -1,4 +1,4 @@
-/** What the provider says of itself, and its keys: fetched when first needed, kept, and renewed without anybody waiting. */
+/** The provider's metadata and keys: fetched when first needed, cached, and refreshed in the background. */
 import * as oidc from "openid-client";
 import { causes } from "../../oauth/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -59,7 +59,7 @@ export function cachedDiscovery(
 
   return async () => {
     if (current !== undefined) {
-      // Nobody waits for a renewal; what is known serves on meanwhile.
+      // Refreshed in the background; the cached result is used meanwhile.
       if (monotonicNow() >= freshUntil && monotonicNow() >= retryAt) attempt ??= attemptDiscovery();
       return current;
     }

@@ -1,4 +1,4 @@
-/** The provider's word that somebody signed out (OpenID Connect Back-Channel Logout 1.0), from whoever posts it. */
+/** Verifies logout tokens (OpenID Connect Back-Channel Logout 1.0), which anybody can post. */
 import { compactVerify, decodeJwt } from "jose";
 import { z } from "zod";
 import { type LogoutToken, UnacceptableAnswer } from "../identity-provider.ts";
@@ -12,8 +12,8 @@ const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
 export const MAX_AGE_SECONDS = 300;
 
 /**
- * Verifies a logout token (§2.6). Only one that says it is the provider's, for us and of now makes us look for its key:
- * anybody can post the others.
+ * Verifies a logout token (§2.6). Its key is looked up only if `iss`, `aud` and times are right, because anybody can post
+ * others.
  * @param now seconds since the epoch
  * @throws UpstreamRefusal; UnavailableError if its key may be new and it is too early to ask for it
  */

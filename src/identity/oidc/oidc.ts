@@ -29,7 +29,7 @@ import {
   withoutProtocolClaims,
 } from "./user-claims.ts";
 
-// What says who somebody is.
+// The scopes that identify a user.
 const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */

@@ -1,6 +1,7 @@
 /**
  * The keys with which the provider signs (RFC 7517): fetched when first needed, kept, and fetched again when they are old or
- * a token names one that is not among them. Strangers can post tokens too, so what they make us ask is bounded apart.
+ * a token names one that is not among them. Strangers can post tokens too, so the fetches that they cause have a limit of their
+ * own.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 import { causes, type UnavailableError } from "../../oauth/errors.ts";

@@ -1,4 +1,4 @@
-/** What the identity provider is told about this server: where it sends browsers, and where it reports sign-outs. Pure. */
+/** The URLs of this server that are registered at the identity provider: callback and back-channel logout. Pure. */
 
 /** @param baseUrl without a slash at its end */
 export function registeredUrls(baseUrl: string): { callbackUrl: string; backchannelLogoutUrl: string } {

@@ -1,4 +1,4 @@
-/** Which answer to a refresh is a "no" for good, and ends the grant. All others are outages, or ours to repair. */
+/** Which error of a refresh is definite, and ends the grant. All others are outages, or faults of our registration. */
 import { STATUS_CODES } from "node:http";
 import * as oidc from "openid-client";
 import { UnavailableError } from "../../oauth/errors.ts";
@@ -31,8 +31,8 @@ export async function onlyDefinite<T>(refreshed: Promise<T>): Promise<T> {
 }
 
 /**
- * RFC 6749 §5.2, and the codes that providers add to it (§8.5): whoever is told one of them is not served by asking
- * again. With 401 it is the client that is refused, unless the code speaks of the user.
+ * RFC 6749 §5.2, and the codes that providers add to it (§8.5): repeating the refresh would not help. With 401 it is the client
+ * that is refused, unless the code concerns the user.
  */
 function endsGrant(status: number, code: string): boolean {
   if (SPEAKS_OF_THE_USER.has(code)) return true;

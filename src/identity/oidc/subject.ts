@@ -1,4 +1,4 @@
-/** Who somebody is at the provider, as far as it can be told apart, stored and shown. */
+/** The `sub` of a user at the provider, in the form in which it can be compared, stored and shown. */
 import { z } from "zod";
 
 /**
@@ -7,5 +7,5 @@ import { z } from "zod";
  */
 export const Subject = z.string().regex(/^[\x20-\x7e]{1,255}$/, "is not 1 to 255 printable ASCII characters");
 
-/** As a sign-out names it: sessions from before the rule above, of a provider that writes other letters, can be ended. */
+/** As a logout token names it: also accepts other letters, so that sessions from before the rule above can be ended. */
 export const SubjectToEnd = z.string().regex(/^\P{Cc}{1,255}$/u, "is not 1 to 255 printable characters");

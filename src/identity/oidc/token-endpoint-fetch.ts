@@ -1,16 +1,16 @@
 /**
- * The fetch that openid-client uses. It mends what real token endpoints send and a strict parser would refuse: by
- * then a rotating refresh token is already spent, and refusing the answer would lose the session.
+ * The fetch that openid-client uses. It corrects responses of real token endpoints that a strict parser would refuse: by then a
+ * rotating refresh token is already spent, and refusing the response would lose the session.
  */
 import type { CustomFetch } from "openid-client";
 import { bounded } from "./bounded-response.ts";
 
-// A provider or a machine that is overloaded answers late. Nobody waits for it: who asked was told to come back long before.
+// An overloaded provider answers late. No caller waits that long: they got a 503 before.
 const REFRESH_PATIENCE_MS = 120_000;
 
 export const tokenEndpointFetch: CustomFetch = async (url, options) => {
   const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
-  // A refresh that is given up may have been answered all the same, with a refresh token that nobody then has.
+  // An aborted refresh may have been answered all the same, with a refresh token that would be lost.
   const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
   const answered = bounded(await fetch(url, { ...(options as RequestInit), ...patience }));
   const response = options.body instanceof URLSearchParams ? withoutChallenge(answered) : answered;
@@ -26,7 +26,7 @@ function withoutChallenge(response: Response): Response {
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
 }
 
-/** What real providers send in a good answer, and a strict parser would take for a bad one. */
+/** What real providers send in a successful response and a strict parser would refuse. */
 async function mend(response: Response, grantType: string): Promise<Response> {
   const text = await response.text();
   const body = parseObject(text);

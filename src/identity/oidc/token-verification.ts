@@ -1,4 +1,4 @@
-/** Are the provider's tokens genuine, and for us? Signatures by jose against its keys. */
+/** Verifies the provider's tokens: signature, issuer and audience, by jose with the provider's keys. */
 import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
 import { causes } from "../../oauth/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";

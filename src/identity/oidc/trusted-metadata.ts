@@ -1,6 +1,6 @@
 /**
- * Is a discovery document the one of our provider, and does it send us and our users only to places that nobody on the way
- * can stand in for? The server and the doctor both ask here. Pure.
+ * Checks a discovery document: is it that of our provider, and are all of its endpoints https, so that nobody on the network can
+ * impersonate them? Used by the server and the doctor. Pure.
  */
 import { profileOfIssuer } from "../profiles/profiles.ts";
 
@@ -16,7 +16,7 @@ const ENDPOINTS = [
   "end_session_endpoint",
 ] as const;
 
-/** Without these nobody signs in. */
+/** The endpoints that every sign-in needs. */
 const NEEDED: readonly string[] = ["authorization_endpoint", "token_endpoint", "jwks_uri"];
 
 /**

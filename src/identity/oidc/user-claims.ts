@@ -1,4 +1,4 @@
-/** What the provider says of the user, from several places, in one picture. */
+/** Merges the claims of a user from ID token, userinfo and access token. */
 import { setTimeout as delay } from "node:timers/promises";
 import { jwtVerify } from "jose";
 import * as oidc from "openid-client";
@@ -158,14 +158,14 @@ async function readUserInfo(
 
 const UserInfo = z.record(z.string(), z.unknown());
 
-/** A provider that does not open userinfo to our tokens says so each time. */
+/** True for a provider that never accepts our tokens at userinfo. */
 function isDefinite(error: unknown): boolean {
   if (error instanceof oidc.WWWAuthenticateChallengeError) return true;
   const { cause } = error as { cause?: unknown };
   return cause instanceof Response && [401, 403, 404].includes(cause.status);
 }
 
-// While this is waited for, a new refresh token is nowhere but in this process.
+// Short, because meanwhile a new refresh token exists only in this process.
 const RENEWAL_PATIENCE_MS = 3_000;
 
 /**

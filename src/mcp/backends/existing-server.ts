@@ -1,5 +1,5 @@
 /**
- * featuresOf: an existing MCP server (SDK v1) behind everything that guards our own tools. It is spoken to in memory, so
+ * featuresOf: an existing MCP server (SDK v1) behind the same checks as our own tools. It is called in memory, so
  * its tools run as they are, and no call reaches it that did not pass the bearer check, scopes and policy.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -173,7 +173,7 @@ function refuseDifferences(
 
 /** What HTTP transports take from `req.auth`, for the request that is being passed on. */
 const askers = new AsyncLocalStorage<AuthInfo>();
-// setTimeout's limit. How long a call may take is decided in front, by whoever waits for it.
+// setTimeout's limit. The caller decides how long a call may take.
 const NEVER_MS = 2 ** 31 - 1;
 const INTERNAL_ERROR = -32603; // JSON-RPC 2.0 §5.1
 const ANY_RESULT = z.looseObject({});
@@ -193,7 +193,7 @@ async function ask<Result>(
       client.request(request, ANY_RESULT, {
         signal,
         timeout: NEVER_MS,
-        // To a client that went away there is nothing to tell.
+        // A client that went away needs no message.
         onprogress: (now) => void progress(now.progress, now.total, now.message).catch(() => {}),
       }),
     );

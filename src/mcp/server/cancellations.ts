@@ -16,12 +16,12 @@ export interface CallName {
 export interface Cancellations {
   /** @returns how to stop listening */
   listen(call: CallName, cancelled: () => void): () => void;
-  /** Tells whichever replica the call is on; nobody, if it has ended. */
+  /** Publishes the cancellation to whichever replica the call is on; without effect if it has ended. */
   publish(call: CallName): Promise<void>;
 }
 
 const KIND = "cancellation";
-// The record is nothing; that it was written is told.
+// The record is empty; its write is published to all replicas.
 const TOLD_SECONDS = 1;
 
 export function createCancellations(records: Pick<KeyValueStore, "put" | "watch">): Cancellations {
@@ -46,7 +46,7 @@ function keyOf({ grantId, sessionId, requestId }: CallName): string {
   return `${KIND}:${grantId}:${digest}`;
 }
 
-/** The request that a message takes back. */
+/** The request that a message cancels. */
 export function cancelledRequest(message: unknown): CallName["requestId"] | undefined {
   const { method, params } = (message ?? {}) as { method?: unknown; params?: { requestId?: unknown } | null };
   if (method !== "notifications/cancelled") return undefined;

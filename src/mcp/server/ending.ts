@@ -1,4 +1,4 @@
-/** Why a call that is running may not go on, and how its client is told. Pure. */
+/** Why a running call has to stop, and the error that its client gets. Pure. */
 import type { Denial } from "../../access/permissions.ts";
 import type { Verification } from "../../resource/access-token.ts";
 import type { Caller } from "../../resource/access-token-context.ts";

@@ -43,7 +43,7 @@ export async function invoke<Result extends object>(
     audit({ ...about, ...denial(decision) });
     return { failed: words };
   };
-  // The gate answers what lacks a scope before this; whatever slipped past it stops here.
+  // A missing scope is answered with HTTP 403 before this; this is the second check.
   const decision = caller.permissionSet.checkFeature(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
   // A client that goes away leaves a call that may never end.
@@ -68,7 +68,7 @@ export async function invoke<Result extends object>(
       return refuse(error.decision, error.message);
     }
     noteUse("error");
-    // Nobody is there to be told, and to fail is right.
+    // The client is gone: the error reaches nobody.
     if (signal.aborted) return { failed: "It was stopped." };
     // Ours are written for people as well: an outage, a sign-in that has ended.
     if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };

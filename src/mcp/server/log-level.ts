@@ -1,4 +1,4 @@
-/** From which level on a client of the 2025 generation wants to be told what happens (`logging/setLevel`). */
+/** The log level that a client of the 2025 generation asked for (`logging/setLevel`). */
 import type { LoggingLevel } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import type { Store } from "../../storage/store.ts";
@@ -11,7 +11,7 @@ export type ChosenLogLevel = z.infer<typeof ChosenLogLevel>;
 
 export interface LogLevels {
   choose(grantId: string, level: LoggingLevel): Promise<void>;
-  /** What the client of this grant wants to be told: everything, unless it chose otherwise, or nobody can look now. */
+  /** The level that the client of this grant asked for; every level if it chose none, or if the store is out of reach. */
   filter(grantId: string): Promise<(level: LoggingLevel) => boolean>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A call in rounds: what it asks for goes to the client, and it runs again with the answers. A client of 2026-07-28 is
- * answered with what is asked and calls again; one of the 2025 generation is asked while its request waits.
+ * Multi-round-trip calls: what a call asks for goes to the client, and the call runs again with the answers. A client of
+ * 2026-07-28 gets the requests as its result and calls again; one of the 2025 generation is asked while its request waits.
  */
 import { randomUUID } from "node:crypto";
 import {
@@ -71,7 +71,7 @@ export async function multiRoundTrip<Result extends object>(
     } catch (error) {
       // Ours are written for people: what the client cannot answer, an outage of the store.
       if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
-      request.signal.throwIfAborted(); // nobody is there to be told
+      request.signal.throwIfAborted(); // the client is gone
       return failedUnexpectedly(feature, error, log);
     }
   }
@@ -113,7 +113,7 @@ function firstCall(
   };
 }
 
-/** Who went away needs to be told nothing; a tool that does not wait for it would end the process. */
+/** Ignores the error for a client that went away: unhandled, in a tool that does not await it, it would end the process. */
 function unlessGone(error: unknown): void {
   if (!(error instanceof SdkError && error.code === SdkErrorCode.NotConnected)) throw error;
 }
@@ -160,14 +160,14 @@ async function ask(
     });
     return Object.fromEntries(await Promise.all(answers));
   } catch (error) {
-    failed.abort(); // the other questions need no answer
+    failed.abort(); // the other server requests need no answer
     // Only these come from the client, or from waiting for it; the words of any other are not for it.
     if (!(error instanceof ProtocolError || error instanceof SdkError)) throw error;
     throw new ToolError(`Your client did not answer: ${error.message}`, { cause: error });
   }
 }
 
-/** MCP 2025-11-25: forms are what clients can that say no more than `elicitation: {}`. */
+/** MCP 2025-11-25: a client that declares only `elicitation: {}` supports forms. */
 function canAnswer(request: InputRequest, { elicitation, sampling, roots }: ClientCapabilities): boolean {
   if (request.method === "roots/list") return roots !== undefined;
   if (request.method === "sampling/createMessage")

@@ -1,5 +1,5 @@
 /**
- * The state of a call between its rounds, on its way through the client (MCP 2026-07-28, `requestState`): encrypted,
+ * The state of a call between its round trips, carried by the client (MCP 2026-07-28, `requestState`): encrypted,
  * and good only for the session, the feature and the arguments that it was made for.
  */
 import { createHash } from "node:crypto";
@@ -20,7 +20,7 @@ export interface RequestStates {
   open(sealed: string, of: CallIdentity): { state: unknown } | undefined;
 }
 
-// People think, and clients wait for them.
+// People take time to answer, and clients wait for them.
 const STATE_SECONDS = 3_600;
 
 export function requestStates(sealer: Sealer, now: Runtime["now"]): RequestStates {
@@ -35,7 +35,7 @@ export function requestStates(sealer: Sealer, now: Runtime["now"]): RequestState
   };
 }
 
-/** Nobody can have one thing confirmed and then do another. */
+/** Binds the state to the call, so that nobody can have one thing confirmed and then do another. */
 function contextOf({ grantId, feature, args }: CallIdentity): string {
   const digest = createHash("sha256")
     .update(JSON.stringify(args ?? {}, inOrder))

@@ -39,14 +39,14 @@ export interface RunningCalls {
 
 /** Whoever serves a call. */
 export interface Serving {
-  /** Stops it, and tells its client why. False if it was over. */
+  /** Stops it with an error to its client. False if it was over. */
   end(ending: Ending): boolean;
   /** Sends a comment if that is possible now. Proxies cut a connection that is silent for longer. */
   keepAlive(): void;
 }
 
 export interface RunningCall {
-  /** To be told from here on. */
+  /** Stopped through this from here on. */
   servedBy(serving: Serving): void;
   /** Its end may be on its way: nothing may be sent, and nothing be begun, before this resolves. */
   readonly doubt: Promise<void> | undefined;
@@ -61,7 +61,7 @@ interface Options extends RunningCallLimits, Pick<Runtime, "now"> {
 
 const KIND = "grant";
 const SWEEP_MS = 1_000;
-// In sweeps. What is told counts at once; a policy and what went untold are found in this time.
+// In sweeps. Published changes take effect immediately; a changed policy and lost messages are found in this time.
 const LOOK_EVERY = 2;
 const KEEP_ALIVE_EVERY = 15;
 const LONG_MS = 100;
@@ -75,7 +75,7 @@ export function createRunningCalls(options: Options): RunningCalls {
   // A timer would keep the request that it was made in.
   const outside = AsyncLocalStorage.snapshot();
 
-  // Behind the grant cache, which hears of it first and forgets what it had.
+  // Subscribed after the grant cache, which therefore drops its copy first.
   records.watch(KIND, (key) => {
     for (const call of calls.get(key.slice(KIND.length + 1)) ?? []) void call.look({ holding: true });
   });
@@ -216,7 +216,7 @@ class Running implements RunningCall {
   }
 }
 
-/** An outage says nothing about the token; whoever calls meanwhile is told of it. */
+/** An outage says nothing about the token; new calls are answered 503 meanwhile. */
 function undecided(): undefined {
   return undefined;
 }

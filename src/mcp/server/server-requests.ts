@@ -1,6 +1,6 @@
 /**
- * Questions that a call asks its client (elicitation, sampling, roots of the 2025 generation). The client sends its answer
- * as a request of its own, which may come to any replica: it is left in the store, and whoever asked is told.
+ * Server requests to a client (elicitation, sampling, roots) in the 2025 generation. The client sends its answer as a
+ * request of its own, which may come to any replica: it is written to the store, and the change feed tells who asked.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { z } from "zod";
@@ -8,21 +8,21 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import type { Shutdown } from "../../runtime/shutdown.ts";
 import type { KeyValueStore, Store } from "../../storage/store.ts";
 
-/** An open question, and in the end what the client answered. */
+/** An open server request, and in the end what the client answered. */
 export const StoredServerRequest = z.object({ answer: z.looseObject({}).optional() });
 export type StoredServerRequest = z.infer<typeof StoredServerRequest>;
 
 /** How long people may take. */
 export const ANSWER_SECONDS = 600;
 
-/** A JSON-RPC response: its `id` is the question's. */
+/** A JSON-RPC response: its `id` is that of the server request. */
 export interface Answer {
   id: string;
   [member: string]: unknown;
 }
 
 export interface ServerRequest {
-  /** Tells the client which question its answer is for. Nobody can guess it. */
+  /** The JSON-RPC id that the client repeats in its answer. It cannot be guessed. */
   readonly id: string;
   /** Undefined after {@link ServerRequest.drop}. */
   readonly answer: Promise<StoredServerRequest["answer"]>;
@@ -55,7 +55,7 @@ const PREFIX = "ask_";
 // Redis failed over, or nobody answered in time: nobody can answer it any more.
 const LOST = { code: -32_603, message: "the question is not there any more" }; // JSON-RPC 2.0 §5.1
 const SWEEP_MS = 5_000;
-// Against a word that got lost without anybody noticing: the store is the truth.
+// In case a published change was lost unnoticed: the store is authoritative.
 const LOOK_EVERY = 12;
 const AT_ONCE = 500;
 
@@ -75,7 +75,7 @@ export function createServerRequests({
   let tidying: Promise<void> | undefined;
   onShutdown(async () => await tidying);
 
-  /** Looks for answers that went untold: at once where some may have, otherwise now and then. */
+  /** Looks for answers whose publication was lost: immediately where that may have happened, otherwise now and then. */
   function sweep(): void {
     if (waiting.size === 0) {
       clearInterval(timer);
@@ -147,7 +147,7 @@ export function createServerRequests({
   };
 }
 
-/** Whether a message answers a question of ours. */
+/** Whether a message is the response to a server request. */
 export function isAnswer(message: unknown): message is Answer {
   const { id, method } = (message ?? {}) as { id?: unknown; method?: unknown };
   return method === undefined && typeof id === "string" && id.startsWith(PREFIX);

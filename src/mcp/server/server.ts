@@ -1,4 +1,4 @@
-/** The MCP server behind the gate: one per request over tables of features (MCP TypeScript SDK v2, low level). */
+/** The MCP server, behind the scope check: one per request, over tables of features (low-level `Server` of the SDK v2). */
 import {
   type CallToolResult,
   type Prompt as ListedPrompt,

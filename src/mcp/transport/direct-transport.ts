@@ -1,7 +1,7 @@
 /**
- * One JSON-RPC request and its answer, straight through this HTTP response: the SDK's protocol engine (`Server`) speaks
- * into it. The SDK's own HTTP handler, with its web `Request`, `Response` and streams, costs five times as much; it still
- * serves what is unusual in any way, and is the judge of what is wrong.
+ * The direct transport: one JSON-RPC request and its response, written by the SDK's protocol engine (`Server`) straight into
+ * the HTTP response. The SDK's own HTTP handler, with its web `Request`, `Response` and streams, costs five times as much;
+ * it still serves everything off this fast path, and decides what is invalid.
  */
 import type { IncomingHttpHeaders } from "node:http";
 import {
@@ -41,7 +41,7 @@ const NAMED_BY: Readonly<Record<string, string>> = {
   "resources/read": "uri",
 };
 
-/** Undefined for whatever the SDK's handler should judge: it would not treat it as one plain request, or may refuse it. */
+/** Undefined for what the SDK's handler has to serve: it would not treat it as a single request, or may refuse it. */
 export function directRequest({ method, headers, body }: Request): DirectRequest | undefined {
   const accepted = acceptedAnswers(headers.accept);
   if (method !== "POST" || accepted === "neither" || !isJSONRPCRequest(body)) return undefined;
@@ -75,9 +75,9 @@ export interface DirectTransportOptions {
   refuse(ending: Ending): void;
   /** Asked once, before anything is sent: true if it has answered instead. */
   answeredOtherwise(): boolean;
-  /** Listens for the client to take its request back; returns how to stop. */
+  /** Listens for the client to cancel its request; returns how to stop. */
   onCancelled(cancel: () => void): () => void;
-  /** Opens a question to the client, which answers with a request of its own (2025 generation). */
+  /** Opens a server request to the client, which answers with a request of its own (2025 generation). */
   ask(): Promise<ServerRequest>;
   onerror(error: Error): void;
 }
@@ -99,8 +99,8 @@ export async function answerDirectly(
 }
 
 /**
- * JSON if the answer is all there is to say, or all that the client takes; an event stream if something has to be said before. Nothing is sent before
- * that is known, so that a call which turns out to lack a scope can still be answered as HTTP 403.
+ * JSON if the answer is all that is sent, or all that the client accepts; an event stream if a message comes before it.
+ * Nothing is sent until that is known, so that a call which turns out to lack a scope can still be answered with HTTP 403.
  */
 class ResponseTransport extends PerRequestHTTPServerTransport implements Serving {
   readonly #id: JSONRPCRequest["id"];
@@ -113,7 +113,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   #refused = false;
   #streaming = false;
   #over = false;
-  /** What the client is asked, by the engine's ids. */
+  /** The open server requests, by the engine's ids. */
   readonly #asked = new Map<unknown, ServerRequest>();
 
   constructor(
@@ -180,7 +180,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   async #tell(message: JSONRPCMessage): Promise<void> {
     if (!("method" in message) || message.method !== "notifications/cancelled")
       return await this.#write(event(JSON.stringify(message)));
-    // The engine takes back what it asked; what has not been asked yet, the client knows nothing of.
+    // The engine cancels its server request; one that was not sent yet needs no cancellation.
     const serverRequest = this.#asked.get(message.params?.requestId);
     if (serverRequest === undefined) return;
     void serverRequest.drop();
@@ -272,7 +272,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   }
 }
 
-/** The engine drops what is none, and whoever waits for it would wait for ever. */
+/** The engine drops an invalid result, and its caller would wait for ever. */
 function asResponse(answer: { id: JSONRPCRequest["id"] }): JSONRPCMessage {
   if (isJSONRPCResponse(answer)) return answer;
   const error = { code: ProtocolErrorCode.InvalidRequest, message: "The answer is no JSON-RPC response." };

@@ -1,4 +1,4 @@
-/** /mcp: both protocol generations, stateless, behind a gate that answers what lacks a scope (MCP TypeScript SDK v2). */
+/** /mcp: both protocol generations, stateless, behind the scope check that answers HTTP 403 (MCP TypeScript SDK v2). */
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
@@ -195,7 +195,7 @@ function refusesParamHeaders(
   return true;
 }
 
-/** MCP 2025-03-26 had batches. The SDK would take the answer, and tell nobody of it. */
+/** MCP 2025-03-26 had batches. The SDK would accept a response in one, and deliver it to nobody. */
 function answerAmongOthers(): OAuthError {
   return new OAuthError("invalid_request", "Send an answer by itself, not among other messages.", {
     reason: "answer_among_others",

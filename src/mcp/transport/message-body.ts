@@ -1,4 +1,4 @@
-/** What a client says to /mcp: one JSON-RPC message, or the batch of MCP 2025-03-26, read within bounds and refused as JSON-RPC says. */
+/** Reads the body of /mcp: one JSON-RPC message, or a batch (MCP 2025-03-26), within bounds, with errors of JSON-RPC. */
 import { isJsonContentType } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
 import { type BodyBounds, readJson } from "../../http/body.ts";

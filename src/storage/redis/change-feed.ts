@@ -1,4 +1,4 @@
-/** Learns from Redis which records other replicas changed: one subscription on every server that has records. */
+/** The change feed: which stored records other replicas changed. One subscription on every Redis server that has records. */
 import { EventEmitter } from "node:events";
 import type { RedisClientType } from "@keyv/redis";
 import type { Logger } from "pino";
@@ -24,7 +24,7 @@ export interface WatchOptions {
   log: Logger;
 }
 
-/** A subscription that does not answer in time is dead, however alive it looks. */
+/** A subscription that does not answer in time counts as dead. */
 export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchOptions): RedisWatch {
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
@@ -60,7 +60,7 @@ export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchO
 
   /** Nothing stops without it, but every request waits for Redis. */
   function warnOf(cause: unknown): void {
-    // What is not open yet refuses nothing; why it is not is told elsewhere.
+    // A subscription that is not open yet refuses nothing; the connection logs why it is not.
     const refusal = cause instanceof UnavailableError ? undefined : refusalOf(cause);
     if (refusal === undefined || hasWarned) return;
     hasWarned = true;
@@ -105,14 +105,14 @@ interface SubscribeOptions extends Pick<WatchOptions, "channel" | "commandTimeou
   tell(key: string): void;
 }
 
-/** On every server of its own: what a cluster's nodes pass on to each other may be lost without a word. */
+/** On each server by itself: messages between the nodes of a cluster may be lost unnoticed. */
 async function subscribe(
   servers: readonly RedisClientType[],
   { channel, commandTimeoutMs, lose, tell }: SubscribeOptions,
 ): Promise<Openable> {
   const subscribers = servers.map((server) => server.duplicate());
   const subscription: Openable = {
-    /** What follows a subscription is told; only an answer on this very connection proves that there is one. */
+    /** Only a reply on this very connection proves that the subscription exists. */
     async check() {
       const answers = subscribers.map((subscriber) => withTimeLimit(subscriber.ping(), commandTimeoutMs));
       await Promise.all(answers);

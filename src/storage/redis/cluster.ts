@@ -22,7 +22,7 @@ export async function openCluster(nodes: readonly string[], options: LinkOptions
     rootNodes: nodes.map((url) => ({ url })),
     defaults: { ...connectionOptions(first, options), ...credentialsOf(first) },
   });
-  // Why a node could not be asked is not thrown, but told.
+  // The library does not throw why a node could not be asked, but emits it.
   let told: unknown;
   cluster.on("error", (error: unknown) => {
     told = error;
@@ -33,7 +33,7 @@ export async function openCluster(nodes: readonly string[], options: LinkOptions
     try {
       await withTimeLimit(client.ping(), commandTimeoutMs);
     } catch (error) {
-      // From here on its keys are unavailable at once, and nobody waits for them.
+      // From here on commands for its keys fail immediately instead of waiting.
       destroyClient(client);
       throw error;
     }
@@ -68,7 +68,7 @@ export async function openCluster(nodes: readonly string[], options: LinkOptions
   }
 }
 
-/** The nodes are told by address only. */
+/** The nodes are given by address only. */
 function credentialsOf(url: string): { username?: string; password?: string } {
   const { username, password } = new URL(url);
   return {

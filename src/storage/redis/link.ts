@@ -1,4 +1,4 @@
-/** A link to Redis: what it offers to the records, and how its connections are made so that nothing waits for ever. */
+/** A link to Redis: what it offers to the key-value store, and how its connections are made so that nothing waits for ever. */
 import { createClient, type RedisClientOptions, type RedisClientType } from "@keyv/redis";
 import type { Openable } from "./supervisor.ts";
 
@@ -28,7 +28,7 @@ export const connectTimeout = (commandTimeoutMs: number): number =>
   Math.max(commandTimeoutMs, LEAST_CONNECT_TIMEOUT_MS);
 
 export interface ConnectionOptions {
-  /** PEM: who may have signed the servers' certificates, instead of the usual authorities. */
+  /** PEM: the authorities that may have signed the servers' certificates, instead of Node's own. */
   ca?: string;
   commandTimeoutMs: number;
 }

@@ -1,4 +1,4 @@
-/** Records in Redis: keyv for the plain verbs, scripts for those that keyv lacks (compare-and-set). */
+/** The key-value store in Redis: keyv for get, set and delete, scripts for what keyv lacks (compare-and-set). */
 import KeyvRedis, { type RedisClientType } from "@keyv/redis";
 import { Keyv } from "keyv";
 import type { Logger } from "pino";
@@ -21,8 +21,8 @@ export type RedisOptions = RedisTopology & {
   log: Logger;
 };
 
-// The last two arguments are the channel and the message that tell other replicas; in the same step as the change, so
-// that none is ever made without being told.
+// The last two arguments are the channel and the message of the change feed: published in the same step as the change, so
+// that no change goes unpublished.
 const TELL = "if ARGV[#ARGV] ~= '' then redis.call('PUBLISH', ARGV[#ARGV - 1], ARGV[#ARGV]) end";
 const PUT = `redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) ${TELL} return 1`;
 const DELETE = `if redis.call('DEL', KEYS[1]) == 0 then return 0 end ${TELL} return 1`;

@@ -46,7 +46,7 @@ export async function openSentinelMaster(
   };
 }
 
-/** A master that was replaced may not know it for seconds: what it is told meanwhile gets lost. */
+/** A master that was replaced may not know it for seconds: writes to it meanwhile are lost. */
 async function expectNoOther(master: Master, asked: Promise<Master>): Promise<void> {
   const now = await asked.catch(() => master);
   if (now.epoch > master.epoch && now.address !== master.address)

@@ -1,4 +1,4 @@
-/** Keeps something open: checks it, and opens it anew when it is lost, after growing pauses, until it is closed. */
+/** A supervisor of a connection: checks it, and opens it anew when it is lost, after growing pauses, until it is closed. */
 import { setTimeout as delay } from "node:timers/promises";
 
 export interface Openable {
@@ -9,7 +9,7 @@ export interface Openable {
 }
 
 export interface Supervised<T extends Openable> {
-  /** `lose` tells at once what a check would find out. */
+  /** `lose` reports the loss immediately, before the next check would find it. */
   open(lose: (cause: unknown) => void): Promise<T>;
   onOpen(opened: T, lose: (cause: unknown) => void): void;
   /** Also for every attempt to open it that failed. */
@@ -17,9 +17,9 @@ export interface Supervised<T extends Openable> {
 }
 
 export interface Supervisor {
-  /** What is open counts as lost, and what is not is tried at once. */
+  /** Counts an open connection as lost, and tries immediately to open a new one. */
   restart(): void;
-  /** Opens nothing any more; what is open is left to whoever was told of it. */
+  /** Opens nothing any more; closing an open connection is up to its user. */
   close(): void;
 }
 
@@ -70,7 +70,7 @@ export function supervise<T extends Openable>({ open, onOpen, onLost }: Supervis
 const pause = (milliseconds: number, signal: AbortSignal): Promise<void> =>
   delay(milliseconds, undefined, { signal, ref: false });
 
-/** Half of it at random: replicas that lost the same server must not come back in step. */
+/** Half of the pause is random: replicas that lost the same server must not all reconnect at once. */
 function retryDelay(failures: number): number {
   const longest = Math.min(FIRST_RETRY_MS * 2 ** failures, MAX_RETRY_MS);
   return longest * (1 - Math.random() / 2);

@@ -12,7 +12,7 @@ export type RedisTopology = (
   /** Some of the nodes; they name the others. User and password of the first hold for all. */
   | { clusterNodes: readonly string[] }
 ) & {
-  /** PEM: who may have signed the servers' certificates, instead of the usual authorities. */
+  /** PEM: the authorities that may have signed the servers' certificates, instead of Node's own. */
   ca?: string;
 };
 

@@ -1,6 +1,6 @@
 /**
- * Tries everything that the server needs of Redis: one that answers a reader may still refuse to write, to run scripts, or to
- * tell other replicas. A user's permissions change while connections are open, and memory gets full, so it is tried again.
+ * Tries everything that the server needs of Redis: one that answers reads may still refuse to write, to run scripts, or to
+ * publish changes. A user's permissions change while connections are open, and memory gets full, so it is tried again.
  */
 import type { Logger } from "pino";
 import { type RedisLink, withTimeLimit } from "./link.ts";
@@ -9,7 +9,7 @@ import { allCauses, type Refusal } from "./refusal.ts";
 export interface TrialOptions {
   /** A key that may be written: what is left there by one who dies in the middle ends by itself. */
   key: string;
-  /** Where changes are told. Nobody listens to an empty message. */
+  /** The channel of the change feed. Subscribers ignore an empty message. */
   channel: string;
   commandTimeoutMs: number;
   refusalOf(error: unknown): Refusal | undefined;
@@ -112,7 +112,7 @@ function distinct(errors: readonly unknown[]): unknown[] {
   return [...new Map(errors.map((error) => [allCauses(error), error])).values()];
 }
 
-/** Said once for every kind, and that it is over. */
+/** Logged once for every kind, and once when it is over. */
 function trialLog(log: Logger): (found: Trial["refused"]) => Trial["refused"] {
   let said: string | undefined;
   return (found) => {

@@ -60,7 +60,7 @@ export type RefreshTokenStatus =
   | { is: "reused"; grant: Grant }
   | { is: "refused"; error: OAuthError };
 
-/** All but "current", which is what there is to act on. */
+/** Every status but "current" ends the request. */
 type Settled = Exclude<RefreshTokenStatus, { is: "current" }>;
 
 /**
@@ -115,7 +115,7 @@ export function refreshTokenStatus(
 ): RefreshTokenStatus {
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
-  // A stranger learns nothing and changes nothing, whatever it presents.
+  // Another client learns nothing and changes nothing, whatever it presents.
   if (grant.clientId !== client.client_id)
     return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
   if (!namesResource(request.resource, grant.resource))
@@ -184,7 +184,7 @@ async function conclude(
     case "refused":
       throw found.error;
     case "reused":
-      // RFC 9700 §4.14.2: reuse means theft, and nobody can tell which of the two is the thief.
+      // RFC 9700 §4.14.2: reuse means theft, and it is unknown which of the two presented it rightfully.
       await grants.end(presented.grantId, "refresh_token_reused");
       log.warn(
         { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
