@@ -10,18 +10,10 @@ import { jsonErrors } from "../pages/error-handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { RateLimits } from "../storage/rate-limits.ts";
 import { matchesHash, type Registrations } from "./register.ts";
+import type { RegistrationPolicy } from "./registration-policy.ts";
 
 const HOUR = 3_600;
 const REQUESTS_PER_REGISTRATION = 10;
-
-/** Who may register a client (RFC 7591), and how often. */
-export interface RegistrationPolicy {
-  mode: "open" | "token" | "off";
-  /** Initial access tokens; any of them permits. */
-  tokens: readonly string[];
-  perAddressPerHour: number;
-  perHour: number;
-}
 
 interface Dependencies {
   registrations: Registrations;

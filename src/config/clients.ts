@@ -3,7 +3,7 @@
 import { type ConfiguredClient, parseConfiguredClients } from "../clients/configured-clients.ts";
 import { isClientIdUrl } from "../clients/metadata-documents/client-id-metadata.ts";
 import { type DomainPolicy, parseDomainPattern } from "../clients/metadata-documents/domain-policy.ts";
-import type { RegistrationPolicy } from "../clients/routes.ts";
+import type { RegistrationPolicy } from "../clients/registration-policy.ts";
 import { parseRedirectUriPattern, type RedirectUriPattern } from "../oauth/redirect-uri-pattern.ts";
 import { isPercentEncoded, type Settings } from "./settings.ts";
 

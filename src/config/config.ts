@@ -7,7 +7,7 @@ import type { GrantCacheConfig } from "../grants/grant-cache.ts";
 import type { GrantLimits } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
-import type { RunningCallLimits } from "../mcp/server/running-calls.ts";
+import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
 import { membershipConfig, upstreamConfig } from "./identity-provider.ts";

@@ -14,14 +14,7 @@ import type { KeyValueStore } from "../../storage/store.ts";
 import type { Feature } from "../authoring/features.ts";
 import { type Ending, EXPIRED, endingOf, tookTooLong } from "./ending.ts";
 import { auditOf } from "./invoke.ts";
-
-/** How many calls are served at once by one process, and for how long. */
-export interface RunningCallLimits {
-  perGrant: number;
-  perProcess: number;
-  /** 0: as long as the access token is good. */
-  seconds: number;
-}
+import type { RunningCallLimits } from "./running-call-limits.ts";
 
 export interface RunningCalls {
   /**
