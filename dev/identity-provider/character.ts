@@ -1,6 +1,6 @@
 /** How the behaviour of real identity providers differs, as settings of the embedded one. */
 
-/** The defaults are Auth0's habits. */
+/** The defaults are Auth0's behaviour. */
 export interface ProviderBehaviour {
   /** `jwt-when-audience`: an RS256 JWT when asked with `audience` or `resource`, opaque otherwise. */
   accessTokens?: "jwt" | "opaque" | "jwt-when-audience";
@@ -125,7 +125,7 @@ const usual: Required<ProviderBehaviour> = {
   userinfo: "json",
 };
 
-/** Fills in Auth0's habits where nothing else was asked for. */
+/** Fills in Auth0's behaviour where nothing else was asked for. */
 export function completeCharacter(behaviour: ProviderBehaviour = {}): Required<ProviderBehaviour> {
   return { ...usual, ...behaviour };
 }

@@ -7,7 +7,7 @@ import { claimsOf, type DemoUser, type Directory } from "./users.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
-/** Those of OpenID Connect itself that a provider of this character knows. */
+/** The scopes of OpenID Connect itself that a provider with this behaviour knows. */
 export function standardScopes({ refreshTokens }: Required<ProviderBehaviour>): string[] {
   return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
 }

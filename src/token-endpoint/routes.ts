@@ -47,7 +47,7 @@ export interface TokenEndpointDependencies
   lastUse: LastUse;
   identityProvider: IdentityProvider;
   records: KeyValueStore;
-  /** Of people who look at their connections: they end with the login that they came from. */
+  /** The sessions at /connections: they end with the login session at the provider. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
   bodies: Bodies;
 }

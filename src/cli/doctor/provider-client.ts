@@ -175,7 +175,7 @@ export function judge(ours: Refusal, madeUp: Refusal, way: Way): Judged {
   );
 }
 
-/** A client may be let in and not let renew. Asked rather than read: several that renew do not list it. */
+/** A client may be accepted without the refresh grant. Tried rather than read from discovery: several providers do not list it. */
 export async function checkRefresh(
   metadata: ProviderMetadata,
   asksForOfflineAccess: boolean,

@@ -132,7 +132,7 @@ function unlistedMethod(
   ];
 }
 
-/** By the settings for any provider, nobody is told that this one needs an audience. */
+/** With the settings for any provider (`OIDC_…`), nothing else says that this one needs an audience. */
 function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding[] {
   const lack = profileOfIssuer(issuer).setup.withoutAudience;
   if (audience !== undefined || lack === undefined) return [];

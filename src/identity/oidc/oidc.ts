@@ -183,7 +183,7 @@ function exchangeCode(
   });
 }
 
-// What is assumed of a provider that does not say: it is asked again after an hour.
+// Assumed if the provider does not say: it is asked again after an hour.
 const ASSUMED_LIFETIME_SECONDS = 3_600;
 
 function tokensOf(response: oidc.TokenEndpointResponse, now: number, claims?: JWTPayload): UpstreamTokens {

@@ -96,7 +96,7 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
 }
 
 /**
- * Brings a client's answer to a server request of ours where it belongs.
+ * Delivers a client's response to a server request.
  * @throws OAuthError if nobody waits for it, or it would get lost among other messages
  */
 async function takeAnswer(
