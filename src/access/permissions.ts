@@ -61,7 +61,7 @@ interface Dependencies {
 }
 
 /** Of all rulesets together. Clients may ask for any part of the scopes; no real use has more combinations than this. */
-const MAX_STANDINGS = 1_000;
+const MAX_PERMISSION_SETS = 1_000;
 
 export function createPermissions({ policy, catalogue, membership, log }: Dependencies): Permissions {
   const told = new Set<string>();
@@ -144,7 +144,7 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
       const scopes = held.join(" ");
       const known = permissionSets.get(ruleset)?.get(scopes);
       if (known !== undefined) return known;
-      if (made >= MAX_STANDINGS) {
+      if (made >= MAX_PERMISSION_SETS) {
         permissionSets = new WeakMap();
         made = 0;
       }

@@ -49,7 +49,7 @@ export function keptClaims(
   // A mark that is too large is kept as `true`: the claims that it concerns stay unknown.
   for (const name of MARKS.filter((mark) => sizes.has(mark)))
     keep(name, sizeAt(name) <= MAX_CLAIMS_BYTES / 8 ? claims[name] : true);
-  const parts = implies(claims, deciding);
+  const parts = partsOf(claims, deciding);
   const first = [...IDENTITY, ...parts.keys(), ...PROFILE].filter((name) => sizes.has(name));
   const others = names.toSorted((one, another) => sizeAt(one) - sizeAt(another));
   for (const name of new Set([...first, ...others])) {
@@ -64,7 +64,7 @@ export function keptClaims(
 }
 
 /** By its first name, what each claim has at the paths. */
-function implies(claims: Claims, paths: readonly string[]): Map<string, unknown> {
+function partsOf(claims: Claims, paths: readonly string[]): Map<string, unknown> {
   const parts = new Map<string, unknown>();
   for (const path of paths)
     for (const [name, part] of Object.entries(only(claims, path) ?? {}))
