@@ -80,11 +80,8 @@ interface MayTryAgain extends ErrorDetail {
   tryAgain?: string | undefined;
 }
 
-/**
- * The same before the user was asked, for an address that nobody vouches for: it is shown to the person, who decides whether
- * to go there (RFC 9700 §4.11.2).
- */
-export class UntrustedRedirectError extends AuthorizationError {
+/** One that the person sees on a page, before or instead of the client. */
+export abstract class ShownAuthorizationError extends AuthorizationError {
   readonly tryAgain: string | undefined;
 
   constructor(
@@ -97,6 +94,12 @@ export class UntrustedRedirectError extends AuthorizationError {
     this.tryAgain = detail.tryAgain;
   }
 }
+
+/**
+ * An error before the user was asked, for an address that nobody vouches for: it is shown to the person, who decides whether
+ * to go there (RFC 9700 §4.11.2).
+ */
+export class UntrustedRedirectError extends ShownAuthorizationError {}
 
 /** Why nobody was signed in: what the identity provider said, or what our own check of its answer found. */
 export interface Said {
@@ -143,19 +146,7 @@ export class NotAdmittedError extends AuthorizationError {}
  * Something here or at the provider stopped a sign-in whose request was valid. The person sees a page, and the client gets
  * its answer a moment later.
  */
-export class SignInStoppedError extends AuthorizationError {
-  readonly tryAgain: string | undefined;
-
-  constructor(
-    code: OAuthErrorCode,
-    description: string,
-    to: { redirectUri: ValidatedRedirectUri; state?: string | undefined },
-    detail: MayTryAgain,
-  ) {
-    super(code, description, to, detail);
-    this.tryAgain = detail.tryAgain;
-  }
-}
+export class SignInStoppedError extends ShownAuthorizationError {}
 
 /** Somebody asks too often: 429 with `Retry-After` (RFC 6585 §4). */
 export class TooManyRequestsError extends OAuthError {

@@ -8,8 +8,8 @@ import {
   NotAdmittedError,
   type OAuthError,
   type Said,
+  ShownAuthorizationError,
   SignInFailedError,
-  SignInStoppedError,
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import type { Html } from "./shell.ts";
@@ -83,10 +83,7 @@ function wayOn(
   if (back !== undefined) {
     // Nobody knows whether it is theirs: the button names the place.
     const application = error instanceof UntrustedRedirectError ? back.where : "your application";
-    const again =
-      error instanceof SignInStoppedError || error instanceof UntrustedRedirectError
-        ? error.tryAgain
-        : undefined;
+    const again = error instanceof ShownAuthorizationError ? error.tryAgain : undefined;
     return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a>`}<a href="${back.href}">Back to ${application}</a></p>`;
   }
   if (leadsTo === "connections")
