@@ -1,6 +1,7 @@
 /** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { after, before } from "node:test";
 import { pino } from "pino";
 import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import {
@@ -105,6 +106,24 @@ export interface TestServer {
   /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
   replica(): Promise<string>;
   close(): Promise<void>;
+}
+
+/**
+ * The server of the suite or file that calls this: started before its tests and closed after them. Only then does the
+ * returned object have its fields. Options that need something started first are given as a function.
+ */
+export function useTestServer(
+  options: TestServerOptions | (() => TestServerOptions | Promise<TestServerOptions>) = {},
+): TestServer {
+  const testServer = {} as TestServer;
+  before(async () => {
+    Object.assign(
+      testServer,
+      await startTestServer(typeof options === "function" ? await options() : options),
+    );
+  });
+  after(() => testServer.close?.()); // absent if it could not start
+  return testServer;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
