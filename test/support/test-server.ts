@@ -27,7 +27,7 @@ import { reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { currentWeather } from "../../src/tools/current-weather.ts";
-import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
+import { createOpenMeteo, type WeatherSettings } from "../../src/tools/open-meteo.ts";
 import { sayHello } from "../../src/tools/say-hello.ts";
 import { whoami } from "../../src/tools/whoami.ts";
 import { eventually } from "./eventually.ts";
@@ -53,6 +53,8 @@ export interface TestServerOptions {
   users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
   tools?: readonly Tool[];
+  /** Where current_weather asks, if not the fake weather API. */
+  weather?: Partial<WeatherSettings>;
   resources?: readonly Resource[];
   prompts?: readonly Prompt[];
   /** Beside those of src/tools. */
@@ -155,8 +157,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,
-    OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
-    OPEN_METEO_FORECAST_URL: weather.forecastUrl,
     ...(options.redisUrl === undefined
       ? { STORE: "memory" }
       : {
@@ -178,7 +178,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const tools = [
     whoami,
     sayHello,
-    currentWeather(createOpenMeteo(config.weather), "stand-in"),
+    currentWeather(
+      createOpenMeteo({ ...weather, timeoutSeconds: 10, source: "stand-in", ...options.weather }),
+    ),
     ...(options.tools ?? []),
   ];
   const allRecords: KeyValueStore[] = [];
