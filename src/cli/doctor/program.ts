@@ -14,7 +14,7 @@ import { systemClock } from "../../runtime/runtime.ts";
 import { buildServices, type Services } from "../../server/services.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { loadTracing } from "../../telemetry/load-tracing.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { type Finding, failure, ok, settingFailure, warning } from "./finding.ts";
 
 /** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
 export interface NodeRelease {
@@ -55,14 +55,8 @@ export function checkPolicy(config: Config, features: Features): Finding[] {
       ? []
       : [ok(check, `The policy is valid (${config.policyFile})`)];
   } catch (error) {
-    const problems = error instanceof PolicyError ? error.problems : [(error as Error).message];
-    return problems.map((problem) =>
-      failure(
-        check,
-        `POLICY_FILE: ${problem}`,
-        "Correct the file as it says; docs/access.md has every key and examples.",
-      ),
-    );
+    if (!(error instanceof PolicyError)) return []; // a declaration is wrong, as the check of features says
+    return error.problems.map((problem) => settingFailure(check, problem));
   }
 }
 
