@@ -1,6 +1,8 @@
 /** The features of a small server, and the policies and users of the tests of src/access. */
-import { type Asker, createPolicy, type Policy } from "../../src/access/policy.ts";
+import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+import type { Requester } from "../../src/access/principal.ts";
+import { type Asks, requesterOf } from "../support/requester.ts";
 
 export const known: KnownNames = {
   scopes: ["orders:read", "orders:write", "weather:read"],
@@ -25,8 +27,8 @@ export function problemsOf(yaml: string): readonly string[] {
 }
 
 /** Ada of the staff, through Claude. */
-export function asker(different: Partial<Asker> = {}): Asker {
-  return {
+export function requester(different: Partial<Asks> = {}): Requester {
+  return requesterOf({
     subject: "auth0|ada",
     claims: {
       email: "ada@example.com",
@@ -37,5 +39,5 @@ export function asker(different: Partial<Asker> = {}): Asker {
     clientId: "claude",
     redirectUri: "https://claude.ai/api/mcp/auth_callback",
     ...different,
-  };
+  });
 }

@@ -5,8 +5,9 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { Asker } from "../../access/policy.ts";
-import { askerOf, type Grant } from "../../grants/grant.ts";
+import type { PermissionSet } from "../../access/permissions.ts";
+import { claimsOf, subjectOf } from "../../access/principal.ts";
+import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
 import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
@@ -178,12 +179,12 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.known": "It is one of the access tokens of that grant",
     "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
     "token.resource": `It is for this server (${resource})`,
-    "token.admission": `The user ${grant?.subject ?? ""} may come in, with this client`,
+    "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
   if ("token" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.token, services),
+      ...whatItMayDo({ ...verification.token, permissionSet: verification.permissionSet() }, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -234,23 +235,27 @@ function refusal(reason: string, { grant, expiresAt, rule, resource, now }: Refu
       ];
     case "denied_by_policy":
       return [
-        `Refused (${reason}): the policy does not let ${grant?.subject ?? "them"} in with the client ${grant?.clientId ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
+        `Refused (${reason}): the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
         "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
       ];
     default:
       return [
-        `Refused (${reason}): ${grant?.subject ?? "this user"} may not come in`,
+        `Refused (${reason}): ${subjectIn(grant) ?? "this user"} may not come in`,
         "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
       ];
   }
 }
 
-function grantInWords({ subject, clientId, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subject} with the client ${clientId}, signed in ${ago(now - createdAt)}`;
+function subjectIn(grant: Grant | undefined): string | undefined {
+  return grant && subjectOf(grant.principal);
+}
+
+function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
 }
 
 /** Roles and groups that nobody can read look like none. */
-function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[] {
+function oddClaims({ claims }: Pick<Bearer, "claims">, { permissions, config }: LookUp): Finding[] {
   return decidingClaims(permissions, config.upstream).flatMap((path) => {
     const problem = shapeProblem(claims, path);
     return problem === undefined
@@ -265,14 +270,16 @@ function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[
   });
 }
 
-type Bearer = Asker & { scopes: readonly string[] };
+interface Bearer {
+  claims: Readonly<Record<string, unknown>>;
+  scopes: readonly string[];
+  permissionSet: PermissionSet;
+}
 
 function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
-  const { permissions, features } = services;
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const permissionSet = permissions.permissionSet(token, token.scopes);
-  const tools = features.tools.map((tool) => {
-    const decision = permissionSet.checkFeature(tool);
+  const tools = services.features.tools.map((tool) => {
+    const decision = token.permissionSet.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -298,7 +305,13 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   const grant = await grants.find(presented.grantId);
   const about = { grant, resource: services.config.resource, now: now() };
   const request = { resource: [services.config.resource] };
-  const found = refreshTokenStatus(grant, presented, { client_id: grant?.clientId ?? "" }, request, services);
+  const found = refreshTokenStatus(
+    grant,
+    presented,
+    { client_id: grant?.client.id ?? "" },
+    request,
+    services,
+  );
   if (found.is === "refused") {
     const { reason, about: who } = found.error;
     const known = grant !== undefined && reason !== "unknown_grant";
@@ -330,7 +343,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         ok("token.verdict", "Accepted, once more"),
       ];
     }
-    case "current":
+    case "current": {
+      const scopes = effectiveScopes(found.grant.scopes, found.grant, services);
+      const permissionSet = services.permissions.permissionSet(found.grant, scopes);
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -338,14 +353,12 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(
-          { ...askerOf(found.grant), scopes: effectiveScopes(found.grant.scopes, found.grant, services) },
-          services,
-        ),
+        ...whatItMayDo({ claims: claimsOf(found.grant.principal), scopes, permissionSet }, services),
         ok(
           "token.verdict",
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),
       ];
+    }
   }
 }
