@@ -41,6 +41,7 @@ export {
   type Returned,
 } from "./mcp/authoring/input-required.ts";
 export { type Call, type RequestContext, ToolError } from "./mcp/authoring/request-context.ts";
+export { toolSettings } from "./mcp/authoring/tool-settings.ts";
 export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/backends/existing-server.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";

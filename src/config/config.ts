@@ -71,7 +71,6 @@ export interface Config extends ClientsConfig {
   shutdownDelaySeconds: number;
   shutdownSeconds: number;
   logLevel: string;
-  weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
 }
 
 const DAY = 86_400;
@@ -164,14 +163,6 @@ export function loadConfig(environment: Environment): Config {
     shutdownDelaySeconds: settings.integer("SHUTDOWN_DELAY_SECONDS", 0, 0, 600),
     shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
-    weather: {
-      geocodingUrl: settings.url(
-        "OPEN_METEO_GEOCODING_URL",
-        "https://geocoding-api.open-meteo.com/v1/search",
-      ),
-      forecastUrl: settings.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com/v1/forecast"),
-      timeoutSeconds: settings.integer("OPEN_METEO_TIMEOUT_SECONDS", 10, 1, 60),
-    },
   };
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);

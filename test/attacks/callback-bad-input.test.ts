@@ -1,6 +1,6 @@
 /** Bad input at /auth/callback: only the browser that consented finishes the login, once, in time. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { Browser, type Page, signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
@@ -10,7 +10,7 @@ import {
   redeem,
   register,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import {
   assertLoginFailed,
   assertPage,
@@ -33,13 +33,11 @@ interface Arriving {
 
 describe("bad input at /auth/callback", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   async function arriving(): Promise<Arriving> {
     const browser = new Browser({

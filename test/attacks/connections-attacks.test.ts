@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import express from "express";
 import { finishSignIn } from "../../src/account/sign-in.ts";
 import { finishAuthorization } from "../../src/authorization/completion.ts";
@@ -21,7 +21,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefusedPage,
@@ -36,15 +36,13 @@ const COOKIE = "mcp-connections";
 
 describe("attacks on /connections", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let client: Registered;
   let url: string;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     url = `${testServer.baseUrl}/connections`;
     client = await register(testServer.baseUrl, { client_name: "Claude Code" });
   });
-  after(() => testServer.close());
 
   /** Somebody who is signed in at /connections, and what a browser would send from there. */
   interface Person {

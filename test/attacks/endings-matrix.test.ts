@@ -36,7 +36,7 @@ import {
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 /** One person with one client; each cell of the matrix has its own. */
 interface Cell {
@@ -61,7 +61,6 @@ interface Ending {
 describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
   let upstream: FaultyProxy;
-  let testServer: TestServer;
   let sign: Sign;
   /** Holds the provider's next answer back for as long as it takes. */
   let nextAnswer: ((body: Record<string, unknown>) => Promise<void>) | undefined;
@@ -72,10 +71,10 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       denied.has(subjectOf(principal)) ? { allowed: false, rule: { name: "denied" } } : { allowed: true },
     ruleset: ({ principal }) => (denied.has(subjectOf(principal)) ? denied : allowEverything),
   };
-  before(async () => {
+  const testServer = useTestServer(async () => {
     [redis, upstream] = await Promise.all([startRedis(), startFaultyProxy()]);
     sign = await publishKey(upstream);
-    testServer = await startTestServer({
+    return {
       redisUrl: redis.url,
       throughProxy: upstream,
       policy,
@@ -89,7 +88,9 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "10000",
         TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "10000",
       },
-    });
+    };
+  });
+  before(async () => {
     upstream.rewrite = async (body) => {
       const held = nextAnswer;
       nextAnswer = undefined;
@@ -104,7 +105,6 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     denied.clear();
   });
   after(async () => {
-    await testServer.close();
     await upstream.close();
     await redis.stop();
   });

@@ -1,12 +1,12 @@
 /** Bad input at /mcp: nothing without a token, and with one only what its scopes allow, however the call is wrapped. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay, setImmediate as immediate } from "node:timers/promises";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { redeem, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { PERSON, type Reply, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 /** Counts how often it ran: what a refused call must not change, even if its answer is lost. */
@@ -24,13 +24,12 @@ const launch = defineTool({
 
 describe("bad input at /mcp", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   /** May use every tool. */
   let alice: string;
   /** Has no scope at all. */
   let bob: string;
+  const testServer = useTestServer({ tools: [launch] });
   before(async () => {
-    testServer = await startTestServer({ tools: [launch] });
     const client = await register(testServer.baseUrl);
     alice = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = secrets.keepTokens(
@@ -40,7 +39,6 @@ describe("bad input at /mcp", () => {
   beforeEach(() => {
     launches = 0;
   });
-  after(() => testServer.close());
 
   const MCP = { accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18" };
   const as = (token: string, headers: Record<string, string> = {}) => ({

@@ -37,7 +37,7 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -204,22 +204,20 @@ const strict = (yaml: string) => createPolicy(parsePolicy(yaml, "policy.yaml", k
 
 describe("a running call", redis, () => {
   const lines: Array<Record<string, unknown>> = [];
-  let testServer: TestServer;
   let other: string;
   const rules = replaceablePolicy(open);
 
+  const testServer = useTestServer(async () => ({
+    redisUrl: redis.url ?? "",
+    tools: [...tools, ...(await existingTools())],
+    policy: rules.policy,
+    behaviour: { accessTokenSeconds: 4_000 },
+    environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
+    auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+  }));
   before(async () => {
-    testServer = await startTestServer({
-      redisUrl: redis.url ?? "",
-      tools: [...tools, ...(await existingTools())],
-      policy: rules.policy,
-      behaviour: { accessTokenSeconds: 4_000 },
-      environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
-      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
-    });
     other = await testServer.replica();
   });
-  after(() => testServer.close());
 
   async function signedIn(): Promise<Session> {
     // A client of its own: what ends one session must not end the next.

@@ -126,7 +126,7 @@ describe("npm run dev", () => {
         .replace("sayHello", "newTool")
         .replace('name: "say_hello",', 'name: "new_tool",\n  scopes: ["new:use"],'),
     );
-    edit("index.ts", "return [whoami,", "return [newTool, whoami,");
+    edit("index.ts", "= [whoami,", "= [newTool, whoami,");
     writeFileSync(
       file("index.ts"),
       readFileSync(file("index.ts"), "utf8")

@@ -1,6 +1,6 @@
 /** A refresh that repeats what was granted after the provider took some of it away (RFC 6749 §6): the rest goes on. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { pino } from "pino";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import { grantFormat } from "../../src/grants/stored-grant.ts";
@@ -17,12 +17,11 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { ALICE, BOB, SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
 
 describe("a refresh that names scopes", () => {
-  let testServer: TestServer;
   let client: Registered;
   const grants = () =>
     encryptedStore({
@@ -33,16 +32,15 @@ describe("a refresh that names scopes", () => {
       ...grantFormat(storedUsers(testServer.config.upstream.issuer)),
     });
 
+  const testServer = useTestServer({
+    behaviour: { accessTokenSeconds: 4_000 },
+    scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
+    apiScopes: ["orders:read", "orders:write"],
+    users: [{ ...ALICE, permissions: ALL.split(" ") }, BOB],
+  });
   before(async () => {
-    testServer = await startTestServer({
-      behaviour: { accessTokenSeconds: 4_000 },
-      scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
-      apiScopes: ["orders:read", "orders:write"],
-      users: [{ ...ALICE, permissions: ALL.split(" ") }, BOB],
-    });
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   const permit = (permissions: string) =>
     testServer.identityProvider.changeUser("alice", { permissions: permissions.split(" ") });

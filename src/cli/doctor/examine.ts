@@ -87,7 +87,7 @@ function brokenFeatures({ message }: Error): Finding {
   return failure(
     "program.tools",
     `The server would not start: its tools cannot be loaded: ${message}`,
-    "Correct the file that it names: TOOLS_MODULE, --tools, or one below src/tools/.",
+    "Correct what it names: a setting of a tool, or the file: TOOLS_MODULE, --tools, or one below src/tools/.",
   );
 }
 

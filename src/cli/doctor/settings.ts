@@ -92,7 +92,7 @@ function misspelt(environment: Environment): Finding[] {
   return Object.keys(environment).flatMap((name) => {
     if (known.includes(name) || (environment[name] ?? "") === "") return [];
     const meant = nearest(name, known);
-    const looksLikeOurs = /^(OIDC|AUTH0|OPEN_METEO)_/.test(name);
+    const looksLikeOurs = /^(OIDC|AUTH0)_/.test(name);
     if (meant === undefined && !looksLikeOurs) return [];
     return [
       warning(
