@@ -9,8 +9,8 @@ const LIFECYCLE = [...FOUNDATION, "identity", "grants"];
 /** From the bottom to the top. */
 export const ROOMS = {
   oauth: [],
-  runtime: [],
-  storage: ["oauth"],
+  runtime: ["oauth"],
+  storage: VOCABULARY,
   audit: VOCABULARY,
   yaml: VOCABULARY,
   access: [...VOCABULARY, "yaml"],

@@ -139,7 +139,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     const session = await sessions.find(req);
     if (session === undefined) return undefined;
     res.locals.subject = session.user.subject;
-    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
+    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 } as const;
     await count(records.rateLimits, limit, session.key);
     return session;
   }

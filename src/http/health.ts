@@ -1,5 +1,7 @@
 /** /healthz and /readyz, for orchestrators: is the process alive, and is it ready for requests? */
+
 import { type RequestHandler, Router } from "express";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { Shutdown } from "../runtime/shutdown.ts";
 import { StoreRefusesError } from "../storage/redis/refusal.ts";
 import type { KeyValueStore } from "../storage/store.ts";
@@ -34,7 +36,7 @@ export function healthRoutes(records: KeyValueStore, shutdown: Shutdown): Router
 const STOPS_WRITING_ALONE = new Set(["redis_full", "redis_not_writable"]);
 
 /** The answer has the same reason and remedy as the log and the doctor. */
-function troubleOf(error: unknown): { store: string; reason: string; says?: string; fix?: string } {
+function troubleOf(error: unknown): { store: string; reason: ReasonCode; says?: string; fix?: string } {
   if (!(error instanceof StoreRefusesError)) return { store: "unreachable", reason: "store_unreachable" };
   const { reason, says, fix } = error.refusal;
   return { store: "refuses", reason, says: `Redis ${says}.`, fix };

@@ -1,9 +1,9 @@
 /** One log line a request: method, path, status, duration, and why it was refused. Never a query, header or body. */
 import { randomUUID } from "node:crypto";
 import type { RequestHandler } from "express";
-import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
 import { withRequest } from "../runtime/current-request.ts";
+import type { Log } from "../runtime/log.ts";
 
 // A URL may have 16 KB, and a stranger could fill the log with them.
 const MAX_PATH = 256;
@@ -16,7 +16,7 @@ export function isProbe(path: string): boolean {
 }
 
 /** Does not wrap the response, so streaming is left as it is. */
-export function requestLog(log: Logger): RequestHandler {
+export function requestLog(log: Log): RequestHandler {
   return (req, res, next) => {
     const startedAt = performance.now();
     const requestId = randomUUID();

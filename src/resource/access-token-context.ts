@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ClientCapabilities } from "@modelcontextprotocol/server";
 import type { Denial, PermissionSet } from "../access/permissions.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import {
   describeRequirement,
   type RequiredScopes,
@@ -25,12 +26,12 @@ export interface Caller {
   verify(): Promise<Verification>;
   accept(verified: Verified): void;
   /** The reason code for which what is done for this caller was stopped. */
-  stopped?: string;
+  stopped?: ReasonCode;
   /** What can be asked of the client while it waits for its answer, in the 2025 generation. Absent: nothing. */
   clientCapabilities?(): ClientCapabilities;
 }
 
-export type Verified = Exclude<Verification, { refused: string }>;
+export type Verified = Exclude<Verification, { refused: ReasonCode }>;
 
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {

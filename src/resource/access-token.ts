@@ -1,6 +1,6 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
-import type { PermissionSet, Permissions } from "../access/permissions.ts";
+import type { NotAdmitted, PermissionSet, Permissions } from "../access/permissions.ts";
 import { claimsOf } from "../access/principal.ts";
 import { type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
@@ -8,6 +8,7 @@ import type { Grants } from "../grants/grants.ts";
 import { readToken, type TokenHash } from "../grants/opaque-token.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
@@ -30,11 +31,27 @@ export interface AccessToken {
   readonly redirectUri?: string;
 }
 
+/** Why an access token is not accepted. */
+export type AccessTokenRefusal =
+  | Extract<
+      ReasonCode,
+      | "malformed_access_token"
+      | "grant_ended"
+      | "unknown_access_token"
+      | "expired_access_token"
+      | "access_token_for_another_resource"
+    >
+  | NotAdmitted["reason"];
+
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
   /** `permissionSet`: by the rules that are in force when it is called. */
   | { token: AccessToken; permissionSet: () => PermissionSet }
-  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
+  | {
+      refused: AccessTokenRefusal;
+      grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">;
+      rule?: string;
+    };
 
 interface Dependencies extends Pick<Runtime, "now"> {
   grants: GrantCache;

@@ -1,7 +1,9 @@
 /** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
+
 import type { RequestHandler, Response } from "express";
 import type { PermissionSet } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken, Verification } from "./access-token.ts";
@@ -107,7 +109,7 @@ const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, 
 export function invalidToken(
   res: Response,
   resource: ChallengedResource,
-  { reason, message }: { reason: string; message: string },
+  { reason, message }: { reason: ReasonCode; message: string },
 ): void {
   refuse(res, 401, reason, {
     error: "invalid_token",
@@ -150,7 +152,7 @@ function inWords(scopes: readonly string[]): string {
 
 type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };
 
-function refuse(res: Response, status: number, reason: string, challenge: Challenge): void {
+function refuse(res: Response, status: number, reason: ReasonCode, challenge: Challenge): void {
   res.locals.reason = reason;
   const parameters = Object.entries(challenge).map(
     ([name, value]) => `${name}="${value.replace(/["\\]/g, "\\$&")}"`,

@@ -90,7 +90,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
         throw withoutGrant();
       },
     }));
-    const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 };
+    const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 } as const;
     if (client.token_endpoint_auth_method !== "none")
       await count(records.rateLimits, limit, client.client_id);
     return client;

@@ -340,7 +340,7 @@ describe("an outage of the store while a call asks", () => {
   test("is told in words, takes back only what was asked, and leaves nothing", async (t) => {
     const { testServer, answer } = await answerDuring(
       t,
-      new UnavailableError("storage", { reason: "outage" }),
+      new UnavailableError("storage", { reason: "redis_unavailable" }),
     );
     assert.equal(answer.method, undefined);
     assert.match(answer.result.content[0].text, /storage cannot be reached/);

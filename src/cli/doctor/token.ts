@@ -10,12 +10,15 @@ import { claimsOf, subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
-import { effectiveScopes } from "../../resource/access-token.ts";
+import { type AccessTokenRefusal, effectiveScopes } from "../../resource/access-token.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
 import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
-import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
+import {
+  type RefreshTokenRefusal,
+  refreshTokenStatus,
+} from "../../token-endpoint/grant-types/refresh-token.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
@@ -160,11 +163,16 @@ async function isUnreadable(grantId: string, { grants, records }: LookUp): Promi
 const STAGES = ["token.grant", "token.known", "token.expiry", "token.resource", "token.admission"] as const;
 
 /** Every check before the one that refuses it was passed. */
-const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
+const REFUSED_AT: Readonly<Record<AccessTokenRefusal, (typeof STAGES)[number]>> = {
+  malformed_access_token: "token.grant",
   grant_ended: "token.grant",
   unknown_access_token: "token.known",
   expired_access_token: "token.expiry",
   access_token_for_another_resource: "token.resource",
+  denied_by_policy: "token.admission",
+  email_not_verified: "token.admission",
+  wrong_email_domain: "token.admission",
+  wrong_organization: "token.admission",
 };
 
 async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
@@ -192,7 +200,7 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
-  const stage = REFUSED_AT[refused] ?? "token.admission";
+  const stage = REFUSED_AT[refused];
   return [
     ...STAGES.slice(0, STAGES.indexOf(stage)).map((each) => ok(each, passed[each])),
     failure(stage, ...refusal(refused, { grant, expiresAt: issued?.expiresAt, rule, resource, now: now() })),
@@ -207,47 +215,68 @@ interface RefusalDetail {
   now: number;
 }
 
-/** The reason codes of the server's log, in words. */
-function refusal(reason: string, { grant, expiresAt, rule, resource, now }: RefusalDetail): [string, string] {
-  switch (reason) {
-    case "grant_ended":
-    case "unknown_grant":
-      return [
-        `Refused (${reason}): there is no such grant in the store. It ended, was revoked or never was here`,
-        "Let the client sign in again. The audit log says grant_ended with the reason; if it happens to all: is this the Redis, REDIS_KEY_PREFIX and SECRET_KEY of the server?",
-      ];
-    case "unknown_access_token":
-      return [
-        `Refused (${reason}): the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up`,
-        "Let the client use its newest access token, or refresh.",
-      ];
-    case "expired_access_token":
-      return [
-        `Refused (${reason}): it ended ${ago(now - (expiresAt ?? now))}`,
-        "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
-      ];
-    case "access_token_for_another_resource":
-    case "foreign_resource":
-      return [
-        `Refused (${reason}): it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
-        "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
-      ];
-    case "unknown_refresh_token":
-      return [
-        `Refused (${reason}): the grant is there, but this token was never issued for it: it is damaged or made up`,
-        "Copy it again; otherwise let the client sign in again.",
-      ];
-    case "denied_by_policy":
-      return [
-        `Refused (${reason}): the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
-        "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
-      ];
-    default:
-      return [
-        `Refused (${reason}): ${subjectIn(grant) ?? "this user"} may not come in`,
-        "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
-      ];
-  }
+type Refusal = AccessTokenRefusal | RefreshTokenRefusal;
+
+/** The reason codes of the server's log, in words: what it means, and what to do. */
+const REFUSALS: Readonly<Record<Refusal, (detail: RefusalDetail) => [says: string, fix: string]>> = {
+  malformed_access_token: () => ["no part of this server takes such a token", SIGN_IN],
+  grant_ended: noGrant,
+  unknown_grant: noGrant,
+  unknown_access_token: () => [
+    "the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up",
+    "Let the client use its newest access token, or refresh.",
+  ],
+  expired_access_token: ({ expiresAt, now }) => [
+    `it ended ${ago(now - (expiresAt ?? now))}`,
+    "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
+  ],
+  access_token_for_another_resource: anotherResource,
+  foreign_resource: anotherResource,
+  refresh_token_of_another_client: ({ grant }) => [
+    `it was issued to the client ${grant?.client.id ?? ""}`,
+    "Let that client use it; another one signs in for itself.",
+  ],
+  unknown_refresh_token: () => [
+    "the grant is there, but this token was never issued for it: it is damaged or made up",
+    "Copy it again; otherwise let the client sign in again.",
+  ],
+  scope_widened: () => [
+    "the request names a scope that the user did not approve",
+    "Let the client ask for it with a new sign-in.",
+  ],
+  denied_by_policy: ({ grant, rule }) => [
+    `the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
+    "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
+  ],
+  email_not_verified: notAMember,
+  wrong_email_domain: notAMember,
+  wrong_organization: notAMember,
+};
+
+function refusal(reason: Refusal, detail: RefusalDetail): [says: string, fix: string] {
+  const [says, fix] = REFUSALS[reason](detail);
+  return [`Refused (${reason}): ${says}`, fix];
+}
+
+function noGrant(): [string, string] {
+  return [
+    "there is no such grant in the store. It ended, was revoked or never was here",
+    "Let the client sign in again. The audit log says grant_ended with the reason; if it happens to all: is this the Redis, REDIS_KEY_PREFIX and SECRET_KEY of the server?",
+  ];
+}
+
+function anotherResource({ grant, resource }: RefusalDetail): [string, string] {
+  return [
+    `it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
+    "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
+  ];
+}
+
+function notAMember({ grant }: RefusalDetail): [string, string] {
+  return [
+    `${subjectIn(grant) ?? "this user"} may not come in`,
+    "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
+  ];
 }
 
 function subjectIn(grant: Grant | undefined): string | undefined {
@@ -323,11 +352,11 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
     services,
   );
   if (found.is === "refused") {
-    const { reason, about: who } = found.error;
+    const { reason, error } = found;
     const known = grant !== undefined && reason !== "unknown_grant";
     return [
       ...(known ? [ok("token.grant", grantInWords(grant, now()))] : []),
-      failure("token.status", ...refusal(reason, { ...about, rule: who.rule })),
+      failure("token.status", ...refusal(reason, { ...about, rule: error.about.rule })),
     ];
   }
   const family = ok("token.grant", grantInWords(found.grant, now()));

@@ -3,8 +3,10 @@
  * a token names one that is not among them. Strangers can post tokens too, so the fetches that they cause have a limit of their
  * own.
  */
+
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 import { causes, type UnavailableError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { outageOf } from "./answers.ts";
 import { boundedFetch } from "./bounded-response.ts";
@@ -150,6 +152,6 @@ async function fetchKeySet(uri: string, timeoutSeconds: number, now: () => numbe
   throw new KeysRefused(response, now());
 }
 
-function unavailable(reason: string, seconds: number, cause?: unknown): UnavailableError {
+function unavailable(reason: ReasonCode, seconds: number, cause?: unknown): UnavailableError {
   return outageOf(reason, cause, { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) });
 }
