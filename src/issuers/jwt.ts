@@ -76,7 +76,8 @@ export type JwtProblem =
   | "assertion_claims"
   | "assertion_replayed"
   | "workload_not_named"
-  | "token_claims";
+  | "token_claims"
+  | "token_inactive";
 
 export interface JwtRules {
   readonly settings: Pick<IssuerSettings, "issuer" | "algorithms">;

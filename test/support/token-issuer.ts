@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 
 interface Key {
@@ -19,6 +20,10 @@ export interface TokenIssuer {
   readonly asked: Map<string, number>;
   /** What it answers instead: an HTTP status, or nothing at all. */
   trouble: number | "silence" | undefined;
+  /** What introspection answers of a token (RFC 7662 §2.2); of others `{"active":false}`. */
+  readonly introspected: Map<string, unknown>;
+  /** What introspection was asked with. */
+  readonly introspections: Array<{ authorization: string | undefined; token: string | null }>;
   /** A JWT of these claims; `iss`, `iat`, `exp` (in five minutes) and `jti` are there unless they are said otherwise, or undefined. */
   sign(claims: Claims, header?: { typ?: string | undefined; kid?: string; key?: Key }): Promise<string>;
   /** Another key from now on; the old one is published as before unless it is dropped. */
@@ -37,15 +42,15 @@ export async function startTokenIssuer(
 ): Promise<TokenIssuer> {
   let keys = [await newKey()];
   const asked = new Map<string, number>();
-  const server = createServer((req, res) => {
+  const server = createServer(async (req, res) => {
     const path = req.url ?? "";
     asked.set(path, (asked.get(path) ?? 0) + 1);
     if (tokenIssuer.trouble === "silence") return;
     if (tokenIssuer.trouble !== undefined) return void res.writeHead(tokenIssuer.trouble).end();
-    const document = {
-      "/.well-known/openid-configuration": { issuer, jwks_uri: `${issuer}/keys` },
-      "/keys": { keys: keys.map(({ jwk }) => jwk) },
-    }[path];
+    const document =
+      path === "/introspect"
+        ? introspection(req.headers.authorization, new URLSearchParams(await text(req)).get("token"))
+        : documents()[path];
     res.writeHead(document === undefined ? 404 : 200, { "content-type": "application/json" });
     res.end(JSON.stringify(document ?? {}));
   });
@@ -55,9 +60,23 @@ export async function startTokenIssuer(
     server.close();
   });
   const issuer = `http://localhost:${(server.address() as AddressInfo).port}`;
+  const documents = (): Record<string, unknown> => ({
+    "/.well-known/openid-configuration": {
+      issuer,
+      jwks_uri: `${issuer}/keys`,
+      introspection_endpoint: `${issuer}/introspect`,
+    },
+    "/keys": { keys: keys.map(({ jwk }) => jwk) },
+  });
+  function introspection(authorization: string | undefined, token: string | null): unknown {
+    tokenIssuer.introspections.push({ authorization, token });
+    return tokenIssuer.introspected.get(token ?? "") ?? { active: false };
+  }
   const tokenIssuer: TokenIssuer = {
     issuer,
     asked,
+    introspected: new Map(),
+    introspections: [],
     trouble: undefined,
     async sign(claims, { typ = "JWT", kid, key = keys[0] } = {}) {
       if (key === undefined) throw new Error("There is no key");
