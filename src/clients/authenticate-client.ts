@@ -49,11 +49,17 @@ export async function authenticateClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
       "wrong_auth_method",
     );
-  if ("secret" in credentials && !matchesHash(credentials.secret, client.secretHash ?? ""))
+  if ("secret" in credentials && !hasSecret(client, credentials.secret))
     throw invalidClient("The client secret is wrong.", "wrong_client_secret");
   if ("assertion" in credentials)
     await verifyAssertion(credentials.assertion, credentials.assertionType, client, asker);
   return client as AuthenticatedClient;
+}
+
+function hasSecret({ secretHash = "", otherSecretHash = "" }: Client, secret: string): boolean {
+  // Both are compared: the time does not tell which one it was.
+  const [is, isOther] = [matchesHash(secret, secretHash), matchesHash(secret, otherSecretHash)];
+  return is || isOther;
 }
 
 /** If no method was registered, the client's library chooses: the secret is accepted in the header and in the body. */

@@ -38,6 +38,7 @@ import { createBodyBudget } from "../http/body-budget.ts";
 import { spend } from "../http/rate-limit.ts";
 import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity/bounded-claims.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
+import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { AwaitingLogin, createLogins } from "../login/transaction.ts";
@@ -49,6 +50,7 @@ import { createRunningCalls } from "../mcp/server/running-calls.ts";
 import { createServerRequests, StoredServerRequest } from "../mcp/server/server-requests.ts";
 import { sessionIds } from "../mcp/server/session-id.ts";
 import { Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { UnavailableError } from "../oauth/errors.ts";
 import { redirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -330,7 +332,13 @@ function clientIdMetadataServices(
     monotonicNow,
     log,
   });
-  const assertionRules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
+  const assertionRules = {
+    issuer: baseUrl,
+    tokenEndpoint: `${baseUrl}/token`,
+    configuredKeys: keysOfConfiguredClients({ now, monotonicNow, log }),
+    records,
+    now,
+  };
   return {
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
@@ -355,6 +363,24 @@ function clientIdMetadataServices(
       }),
   };
 }
+
+/** Those of an address are kept once, however many clients name it; the operator decides how many addresses there are. */
+function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log">) {
+  const sources = new Map<string, ReturnType<typeof createProviderKeys>>();
+  return (uri: string) => {
+    const source =
+      sources.get(uri) ?? createProviderKeys(uri, CLIENT_KEYS_TIMEOUT_SECONDS, runtime, CONFIGURED_CLIENT);
+    sources.set(uri, source);
+    return source.ofBearersToken;
+  };
+}
+
+const CLIENT_KEYS_TIMEOUT_SECONDS = 5;
+const CONFIGURED_CLIENT: KeyOwner = {
+  reasons: { failed: "client_keys_failed", askedLately: "client_keys_asked_lately" },
+  message: "The keys of a client from CLIENTS could not be fetched: it cannot prove who it is until they are",
+  outage: (reason, cause, more) => new UnavailableError("application's web site", { reason, cause, ...more }),
+};
 
 /** Every operation is timed, and where there is a trace, it is part of it. */
 function observing(metrics: Metrics): Observe {
