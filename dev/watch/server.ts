@@ -20,15 +20,11 @@ export interface LoadedServer {
   stop(): Promise<void>;
 }
 
-export async function loadDevServer({
-  environment,
-  store,
-  weatherSource,
-}: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
+export async function loadDevServer({ store }: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
   // Any free port: clients know only that of the dev proxy.
-  const config = { ...loadConfig(environment), port: 0 };
+  const config = { ...loadConfig(process.env), port: 0 };
   const log = demoLog(config.logLevel);
-  const features = await loadFeatures(config, weatherSource);
+  const features = await loadFeatures(config);
   tryOut(config, features);
   let server: RunningServer | undefined;
   return {

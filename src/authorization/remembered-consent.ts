@@ -1,6 +1,6 @@
 /**
- * Remembered consent ("do not ask again"): of one user, on one browser, for this client, this redirect URI, these scopes.
- * Kept on the server; the browser holds only its one cookie. A user who ends a client's access withdraws their remembered
+ * Remembered consent ("do not ask again"): of one user, on one browser, for this client, this redirect URI, this resource,
+ * these scopes. Kept on the server; the browser holds only its one cookie. A user who ends a client's access withdraws their remembered
  * consent for it on every browser.
  */
 import type { Request } from "express";
@@ -21,8 +21,8 @@ export const ConsentRecord = z.object({
 });
 export type ConsentRecord = z.infer<typeof ConsentRecord>;
 
-/** What the consent is for: this client, this redirect URI, these scopes. */
-export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
+/** What the consent is for: this client, this redirect URI, this resource, these scopes. */
+export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "resource" | "scopes">;
 
 export interface RememberedConsent {
   remember(browser: BrowserHash, asked: Approvable, approved: Omit<ConsentRecord, "asked">): Promise<void>;
@@ -37,11 +37,21 @@ interface Dependencies extends Pick<Runtime, "now"> {
   /** Remembers what was withdrawn for as long as a consent record may live. */
   records: Pick<KeyValueStore, "get" | "put">;
   seconds: number;
+  /** Consent for it is kept where earlier versions, which had no other, look for it. */
+  firstResource: string;
 }
 
-export function createRememberedConsent({ store, records, seconds, now }: Dependencies): RememberedConsent {
-  const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
-    sha256(JSON.stringify([browser, clientId, redirectUri]));
+export function createRememberedConsent({
+  store,
+  records,
+  seconds,
+  firstResource,
+  now,
+}: Dependencies): RememberedConsent {
+  const keyOf = (browser: BrowserHash, { clientId, redirectUri, resource }: Approvable) =>
+    sha256(
+      JSON.stringify([browser, clientId, redirectUri, ...(resource === firstResource ? [] : [resource])]),
+    );
   const withdrawal = (subject: string, clientId: string) =>
     `withdrawn:${sha256(JSON.stringify([subject, clientId]))}`;
   return {

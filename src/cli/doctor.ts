@@ -87,12 +87,9 @@ try {
 
 /** Imported here, so that a mistake in the declaration of a tool is a finding. */
 async function declaredFeatures(environment: Environment): Promise<Features> {
-  // No tool is run: where they would ask does not matter.
-  const nowhere = "https://weather.invalid/";
-  const weather = { geocodingUrl: nowhere, forecastUrl: nowhere, timeoutSeconds: 1 };
   // By itself, as the configuration reads it: another setting may be wrong.
   const toolsModule = new Settings(environment).optional("TOOLS_MODULE");
-  return loadFeatures({ weather, ...(toolsModule !== undefined && { toolsModule }) }, "");
+  return loadFeatures({ ...(toolsModule !== undefined && { toolsModule }) });
 }
 
 function jsonOf(value: object, secrets: readonly string[]): string {

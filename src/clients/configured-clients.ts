@@ -10,6 +10,7 @@ import {
 } from "../oauth/client-metadata.ts";
 import { isLoopbackHost, redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
+import { InvalidValue } from "../runtime/setting-problem.ts";
 import { ASSERTION_ALGORITHMS } from "./client-assertion.ts";
 import { parseJwks } from "./metadata-documents/jwks.ts";
 
@@ -51,17 +52,24 @@ type Entry = z.infer<typeof Entry>;
 
 /**
  * Parses the setting CLIENTS: a JSON array.
- * @throws Error whose message continues the sentence "CLIENTS …"
+ * @throws InvalidValue
  */
 export function parseConfiguredClients(text: string): ConfiguredClient[] {
   const parsed = z.array(Entry).safeParse(parseJson(text));
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw new Error(`is not valid at ${issue?.path.join(".") || "its top"}: ${issue?.message}`);
+    throw new InvalidValue(
+      `is not valid at ${issue?.path.join(".") || "its top"} (${issue?.message})`,
+      "correct that entry; docs/settings.md shows one",
+    );
   }
   const ids = parsed.data.map(({ client_id }) => client_id);
   const twice = ids.find((id, index) => ids.indexOf(id) !== index);
-  if (twice !== undefined) throw new Error(`names ${twice} twice`);
+  if (twice !== undefined)
+    throw new InvalidValue(
+      `names ${twice} twice`,
+      "keep one of them, or give the other a client_id of its own",
+    );
   return parsed.data.map(configuredClient);
 }
 
@@ -69,8 +77,9 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error(
-      'must be a JSON array such as [{"client_id":"ci","redirect_uris":["https://ci.example.com/callback"]}]',
+    throw new InvalidValue(
+      "must be a JSON array",
+      'write it like [{"client_id":"ci","redirect_uris":["https://ci.example.com/callback"]}]',
     );
   }
 }
@@ -79,7 +88,7 @@ function configuredClient(entry: Entry): ConfiguredClient {
   const { client_id, client_name, scope, redirect_uris, token_endpoint_auth_signing_alg: algorithm } = entry;
   const grantTypes = entry.grant_types ?? [...DEFAULT_GRANT_TYPES];
   const problem = problemWith(entry, grantTypes);
-  if (problem !== undefined) throw new Error(problem);
+  if (problem !== undefined) throw new InvalidValue(...problem);
   return {
     client_id,
     redirect_uris,
@@ -95,38 +104,86 @@ function configuredClient(entry: Entry): ConfiguredClient {
   };
 }
 
-/** Continues the sentence "CLIENTS …". */
-function problemWith(entry: Entry, grantTypes: readonly string[]): string | undefined {
-  const {
-    client_id: id,
-    client_secret: secret,
-    jwks,
-    jwks_uri: uri,
-    token_endpoint_auth_method: method,
-  } = entry;
-  const [signs, hasSecret] = [jwks !== undefined || uri !== undefined, secret !== undefined];
-  for (const redirectUri of entry.redirect_uris) {
-    const problem = redirectUriProblem(redirectUri);
-    if (problem !== undefined) return `has a redirect URI of ${id} that ${problem}`;
+/** What is wrong, as the rest of a sentence that begins with "CLIENTS", and what to do. */
+function problemWith(
+  entry: Entry,
+  grantTypes: readonly string[],
+): [problem: string, remedy: string] | undefined {
+  return (
+    problemWithRedirectUris(entry, grantTypes) ??
+    problemWithCredentials(entry, grantTypes) ??
+    problemWithKeys(entry)
+  );
+}
+
+function problemWithRedirectUris(
+  { client_id: id, redirect_uris: uris }: Entry,
+  grantTypes: readonly string[],
+): [problem: string, remedy: string] | undefined {
+  for (const uri of uris) {
+    const problem = redirectUriProblem(uri);
+    if (problem !== undefined)
+      return [`has a redirect URI of ${id} that ${problem}`, "replace or remove that redirect URI"];
   }
-  if (grantTypes.includes("authorization_code") !== entry.redirect_uris.length > 0)
-    return grantTypes.includes("authorization_code")
-      ? `gives ${id} no redirect_uris: people come back there after they sign in`
-      : `gives ${id} redirect_uris, which none of its grant_types uses`;
-  if (grantTypes.includes("refresh_token") && !grantTypes.includes("authorization_code"))
-    return `gives ${id} refresh_token without authorization_code: no other grant type has refresh tokens`;
+  const forPeople = grantTypes.includes("authorization_code");
+  if (forPeople && uris.length === 0)
+    return [
+      `gives ${id} no redirect_uris`,
+      "add the address to which people come back after they sign in, or grant_types without authorization_code",
+    ];
+  if (!forPeople && uris.length > 0)
+    return [`gives ${id} redirect_uris, which none of its grant_types uses`, "remove them"];
+  if (!forPeople && grantTypes.includes("refresh_token"))
+    return [
+      `gives ${id} refresh_token without authorization_code`,
+      "remove it: no other grant type has refresh tokens",
+    ];
+  return undefined;
+}
+
+function problemWithCredentials(
+  { client_id: id, client_secret: secret, jwks, jwks_uri: uri, token_endpoint_auth_method: method }: Entry,
+  grantTypes: readonly string[],
+): [problem: string, remedy: string] | undefined {
+  const [signs, hasSecret] = [jwks !== undefined || uri !== undefined, secret !== undefined];
   if ([hasSecret, jwks !== undefined, uri !== undefined].filter(Boolean).length > 1)
-    return `gives ${id} more than one of client_secret, jwks and jwks_uri`;
-  if (method === "private_key_jwt" && !signs) return `gives ${id} neither jwks nor jwks_uri`;
+    return [`gives ${id} more than one of client_secret, jwks and jwks_uri`, "keep one of them"];
+  if (method === "private_key_jwt" && !signs)
+    return [`gives ${id} neither jwks nor jwks_uri`, "add one of them"];
   if (method !== undefined && method !== "private_key_jwt" && signs)
-    return `gives ${id} keys, and ${method} as the way to use them`;
-  if (method === "none" && hasSecret) return `gives ${id} a secret it does not use`;
-  if (method?.startsWith("client_secret") && !hasSecret) return `gives ${id} no client_secret`;
+    return [
+      `gives ${id} keys, and ${method} as the way to use them`,
+      "remove its token_endpoint_auth_method",
+    ];
+  if (method === "none" && hasSecret)
+    return [
+      `gives ${id} a secret it does not use`,
+      "remove its client_secret, or its token_endpoint_auth_method",
+    ];
+  if (method?.startsWith("client_secret") && !hasSecret)
+    return [`gives ${id} no client_secret`, "add one, or remove its token_endpoint_auth_method"];
   if (grantTypes.includes(CLIENT_CREDENTIALS_GRANT) && !signs && !hasSecret)
-    return `gives ${id} client_credentials, and neither client_secret nor jwks nor jwks_uri`;
-  if (uri !== undefined && !isKeyAddress(uri)) return `gives ${id} a jwks_uri that is no https URL`;
+    return [
+      `gives ${id} the grant type client_credentials and no credentials`,
+      "add client_secret, jwks or jwks_uri",
+    ];
+  return undefined;
+}
+
+function problemWithKeys({
+  client_id: id,
+  jwks,
+  jwks_uri: uri,
+}: Entry): [problem: string, remedy: string] | undefined {
+  if (uri !== undefined && !isKeyAddress(uri))
+    return [
+      `gives ${id} a jwks_uri that is no https URL`,
+      "name the https URL at which its keys are published",
+    ];
   const keys = jwks === undefined ? undefined : parseJwks(jwks);
-  return keys !== undefined && "problem" in keys ? `gives ${id} jwks that ${keys.problem}` : undefined;
+  return keys !== undefined && "problem" in keys
+    ? [`gives ${id} jwks that ${keys.problem}`, 'write the public keys as {"keys":[…]}']
+    : undefined;
 }
 
 /** The operator vouches for the address, which may be inside; but whoever is on the network must not choose the keys. */

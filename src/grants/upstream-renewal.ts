@@ -40,7 +40,8 @@ interface Dependencies {
   /** Keeps the locks. */
   records: KeyValueStore;
   keepClaims: KeepClaims;
-  catalogue: ScopeCatalogue;
+  /** The scopes of the resource that a grant is for. */
+  catalogueOf(resource: string): ScopeCatalogue;
   /** Waits for what was begun. */
   shutdown: Pick<Shutdown, "waitUntil">;
   /** How long a caller waits. */
@@ -63,7 +64,7 @@ export function createUpstreamRefresh({
   revocations,
   records,
   keepClaims,
-  catalogue,
+  catalogueOf,
   shutdown,
   timeoutSeconds,
   now,
@@ -123,7 +124,10 @@ export function createUpstreamRefresh({
   ): Promise<Grant | undefined> {
     const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
       if (grant?.upstream.refreshToken !== spent) return { result: undefined };
-      const kept = scopes === undefined ? grant.scopes : catalogue.limitTo(allowedScopes(grant), scopes);
+      const kept =
+        scopes === undefined
+          ? grant.scopes
+          : catalogueOf(grant.resource).limitTo(allowedScopes(grant), scopes);
       const claims =
         renewed === undefined
           ? grant.claims
@@ -142,6 +146,7 @@ export function createUpstreamRefresh({
   }
 
   function logChangedScopes(before: Grant, after: Grant): void {
+    const catalogue = catalogueOf(after.resource);
     const [lacked, lacking] = [notGiven(before, catalogue), notGiven(after, catalogue)];
     const [taken, given] = [missingScopes(lacking, lacked), missingScopes(lacked, lacking)];
     if (taken.length > 0)

@@ -2,7 +2,6 @@
 import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
-import { createPermissions } from "../access/permissions.ts";
 import { allowEverything, type Policy } from "../access/policy.ts";
 import { createConnectedApplications } from "../account/list.ts";
 import { createSessions, Session } from "../account/session.ts";
@@ -42,7 +41,7 @@ import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-key
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { AwaitingLogin, createLogins } from "../login/transaction.ts";
-import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
+import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
 import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
 import { requestStates } from "../mcp/server/request-state.ts";
@@ -56,6 +55,7 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
@@ -65,14 +65,21 @@ import { createSealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
-import { observedFeatures } from "../telemetry/observed-features.ts";
 import { observedIdentityProvider } from "../telemetry/observed-identity-provider.ts";
 import { observedRecords } from "../telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "../telemetry/operation.ts";
 import { traceOperations } from "../telemetry/spans.ts";
 import type { GrantType } from "../token-endpoint/grant-type.ts";
 import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
+import {
+  type DescribedResource,
+  describeResource,
+  type McpResource,
+  type ResourceDeclaration,
+  servedResource,
+} from "./resources.ts";
 
+/** With what the resource `/mcp` offers. */
 export interface AppOptions extends Features {
   config: Config;
   /** The policy. Default: nothing is denied. */
@@ -84,6 +91,8 @@ export interface AppOptions extends Features {
   records: KeyValueStore;
   identityProvider: IdentityProvider;
   log: Logger;
+  /** Protected resources beside `/mcp`. Default: none. */
+  furtherResources?: readonly ResourceDeclaration[];
   /** What clients may ask tokens with. Default: all that this server has. */
   grantTypes?: readonly GrantType[];
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
@@ -115,11 +124,16 @@ export function buildServices(options: AppOptions) {
       "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
     );
   const audit = createAudit(log, options.auditStream, countDecisions(metrics));
-  const features = featureTable(observedFeatures(options, observe));
-  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
-  const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
-  const deciding = () => decidingClaims(permissions, config.upstream);
+  const describe = (declared: ResourceDeclaration) =>
+    describeResource(declared, { config, policy, observe, log });
+  const mcp = { path: "/mcp", name: config.brand.name, features: options };
+  const { furtherResources = [] } = options;
+  const described: ProtectedResources<DescribedResource> = [describe(mcp), ...furtherResources.map(describe)];
+  const declarations = furtherResources.map(({ features }) => features.scopes);
+  const catalogue = scopeCatalogue(Object.assign({}, ...declarations, options.scopes), scopeUses(config));
+  const catalogueOf = (resource: string) => resourceOf(resource, described).scopes;
+  const deciding = () => decidingClaims(described[0].permissions, config.upstream);
   const keepClaims = createKeepClaims(deciding, log);
   const identityProvider = observedIdentityProvider(
     withBoundedClaims(options.identityProvider, deciding, keepClaims),
@@ -152,7 +166,13 @@ export function buildServices(options: AppOptions) {
   );
   const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: ConsentRecord });
   const { rememberSeconds: seconds } = config.consent;
-  const rememberedConsent = createRememberedConsent({ store: approvalStore, records, seconds, now });
+  const rememberedConsent = createRememberedConsent({
+    store: approvalStore,
+    records,
+    seconds,
+    firstResource: described[0].uri,
+    now,
+  });
   const browsers = browserCookies(
     baseUrl,
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
@@ -188,7 +208,13 @@ export function buildServices(options: AppOptions) {
   const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
   const sessions = createSessions({ ...runtime, store: sessionStore, records, baseUrl });
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: StoredServerRequest });
-  const conversation = {
+  const bodies = boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit);
+  const endpoint = {
+    listAll: config.listed === "all",
+    auditArguments: config.audit.arguments,
+    bodies: bodies.ofCallers,
+    audit,
+    log,
     calls: createRunningCalls({ ...config.runningCalls, records, audit, now }),
     serverRequests: createServerRequests({
       ...runtime,
@@ -201,13 +227,16 @@ export function buildServices(options: AppOptions) {
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
+  const [first, ...others] = described;
+  const served = (each: DescribedResource) => servedResource(each, { grantCache, now, endpoint });
+  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   const connections = createConnectedApplications({
     configured: config.clients,
     grants,
     clients,
     lastUse,
     records,
-    catalogue,
+    catalogueOf,
   });
   const registrations = createRegistrations({
     ...runtime,
@@ -229,7 +258,7 @@ export function buildServices(options: AppOptions) {
     revocations,
     records,
     keepClaims,
-    catalogue,
+    catalogueOf,
     shutdown,
     timeoutSeconds,
   });
@@ -241,9 +270,8 @@ export function buildServices(options: AppOptions) {
     audit,
     records,
     identityProvider,
-    features,
+    resources,
     catalogue,
-    permissions,
     pages,
     sealer,
     redirectUris,
@@ -262,8 +290,7 @@ export function buildServices(options: AppOptions) {
     lastUse,
     sessions,
     connections,
-    conversation,
-    bodies: boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit),
+    bodies,
     upstreamRefresh,
   };
 }
@@ -388,16 +415,12 @@ function observing(metrics: Metrics): Observe {
   return (operation, work) => time(operation, () => traceOperations(operation, work));
 }
 
-/** Who names which scopes, for the message about one that is not declared. */
-function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
+/** Which scopes the configuration names, for the message about one that is not declared. */
+function scopeUses({ clients, upstream }: Config): ScopeUse[] {
   const { scopeSources } = upstream;
   const mapped =
     scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
   return [
-    ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
-      name: `${kind} ${name}`,
-      scopes,
-    })),
     { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
     ...clients.map(({ client_id, scope = "" }) => ({
       name: `client ${client_id}`,

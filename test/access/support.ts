@@ -1,6 +1,7 @@
 /** The features of a small server, and the policies and users of the tests of src/access. */
 import { type Asker, createPolicy, type Policy } from "../../src/access/policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+import { inOneLine } from "../../src/runtime/setting-problem.ts";
 
 export const known: KnownNames = {
   scopes: ["orders:read", "orders:write", "weather:read"],
@@ -18,7 +19,7 @@ export function problemsOf(yaml: string): readonly string[] {
   try {
     parsePolicy(yaml, "policy.yaml", known);
   } catch (error) {
-    if (error instanceof PolicyError) return error.problems;
+    if (error instanceof PolicyError) return error.problems.map(inOneLine);
     throw error;
   }
   return [];

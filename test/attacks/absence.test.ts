@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from "jose";
 import type { DemoUser } from "../../dev/identity-provider/identity-provider.ts";
 import { readPolicy } from "../../src/access/live-policy.ts";
@@ -15,7 +15,7 @@ import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { ALICE, startTestServer, type TestServer } from "../support/test-server.ts";
+import { ALICE, startTestServer, useTestServer } from "../support/test-server.ts";
 
 function policyOf(text: string): Policy {
   const path = join(mkdtempSync(join(tmpdir(), "absence-")), "policy.yaml");
@@ -184,22 +184,18 @@ rules:
     subject,
     ...(claims && { claims }),
   });
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      policy: policyOf(NO_CONTRACTORS),
-      users: [
-        user("contractor", { groups: ["contractors"] }),
-        user("staff", { groups: ["staff"] }),
-        user("nobody", { groups: [] }),
-        user("unsaid", {}),
-        user("entra", { hasgroups: true }),
-        user("object", { groups: { contractors: true } }),
-        user("joined", { groups: "staff,contractors" }),
-      ],
-    });
+  const testServer = useTestServer({
+    policy: policyOf(NO_CONTRACTORS),
+    users: [
+      user("contractor", { groups: ["contractors"] }),
+      user("staff", { groups: ["staff"] }),
+      user("nobody", { groups: [] }),
+      user("unsaid", {}),
+      user("entra", { hasgroups: true }),
+      user("object", { groups: { contractors: true } }),
+      user("joined", { groups: "staff,contractors" }),
+    ],
   });
-  after(() => testServer.close());
 
   const isAllowed = async (subject: string) => {
     const client = await register(testServer.baseUrl);
@@ -233,17 +229,13 @@ rules:
 
 describe("claims of 300 KB", () => {
   const size = (value: unknown) => JSON.stringify(value).length;
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      policy: policyOf(
-        "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
-      ),
-      behaviour: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
-      users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
-    });
+  const testServer = useTestServer({
+    policy: policyOf(
+      "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
+    ),
+    behaviour: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
+    users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
   });
-  after(() => testServer.close());
 
   test("are not kept: what the policy asks for is, and what does not fit is unknown", async () => {
     const client = await register(testServer.baseUrl);

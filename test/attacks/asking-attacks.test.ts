@@ -1,7 +1,7 @@
 /** Attacks on multi-round-trip calls and server requests: answering for somebody else, forging an answer, reusing one. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, beforeEach, describe, type TestContext, test } from "node:test";
+import { before, beforeEach, describe, type TestContext, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
@@ -28,7 +28,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 /** What became of words for a client that had left: settled when all are. */
 let toldTheGone: Promise<PromiseSettledResult<void>[]>;
@@ -47,16 +47,14 @@ const elicitation = { elicitation: {} };
 const yes = { action: "accept", content: { sure: true } };
 
 describe("a call that asks", () => {
-  let testServer: TestServer;
   let alice: Session;
   let mallory: Session;
 
+  const testServer = useTestServer({ tools: [deleteNote, burnNote, talksOn] });
   before(async () => {
-    testServer = await startTestServer({ tools: [deleteNote, burnNote, talksOn] });
     alice = await session("alice");
     mallory = await session("bob");
   });
-  after(() => testServer.close());
   beforeEach(() => {
     deleted.length = 0;
   });

@@ -6,18 +6,18 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt } from "jose";
 import { pino } from "pino";
+import { Browser } from "../../dev/client/browser.ts";
+import type { Answer } from "../../dev/client/http.ts";
 import { allowEverything, type Policy } from "../../src/access/policy.ts";
 import { Grant } from "../../src/grants/grant.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { adminOf } from "../admin/support.ts";
-import { Browser } from "../support/browser.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
-  type Answer,
   authorize,
   authorizeUrl,
   callTool,
@@ -33,7 +33,7 @@ import {
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 /** One person with one client; each cell of the matrix has its own. */
 interface Cell {
@@ -58,7 +58,6 @@ interface Ending {
 describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
   let upstream: FaultyProxy;
-  let testServer: TestServer;
   let sign: Sign;
   /** Holds the provider's next answer back for as long as it takes. */
   let nextAnswer: ((body: Record<string, unknown>) => Promise<void>) | undefined;
@@ -69,10 +68,10 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       denied.has(subject) ? { allowed: false, rule: { name: "denied" } } : { allowed: true },
     ruleset: ({ subject }) => (denied.has(subject) ? denied : allowEverything),
   };
-  before(async () => {
+  const testServer = useTestServer(async () => {
     [redis, upstream] = await Promise.all([startRedis(), startFaultyProxy()]);
     sign = await publishKey(upstream);
-    testServer = await startTestServer({
+    return {
       redisUrl: redis.url,
       throughProxy: upstream,
       policy,
@@ -86,7 +85,9 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "10000",
         TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "10000",
       },
-    });
+    };
+  });
+  before(async () => {
     upstream.rewrite = async (body) => {
       const held = nextAnswer;
       nextAnswer = undefined;
@@ -101,7 +102,6 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     denied.clear();
   });
   after(async () => {
-    await testServer.close();
     await upstream.close();
     await redis.stop();
   });

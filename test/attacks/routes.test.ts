@@ -3,14 +3,14 @@
  * new has no entry, and fails here until somebody has thought about it.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { buildApp } from "../../src/server/mount.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 import { type RequestOptions, reasonOf, sendRequest } from "./support.ts";
 
 interface Entry {
@@ -195,20 +195,18 @@ test("every route has its entry, and every entry its route", async () => {
 });
 
 describe("a limit that its entry names", () => {
-  let testServer: TestServer;
   let consentUrl: string;
+  const testServer = useTestServer({
+    environment: {
+      REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1",
+      SIGN_INS_PER_ADDRESS_PER_HOUR: "1",
+      TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "3",
+      TRUSTED_PROXIES: "127.0.0.1",
+    },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      environment: {
-        REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1",
-        SIGN_INS_PER_ADDRESS_PER_HOUR: "1",
-        TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "3",
-        TRUSTED_PROXIES: "127.0.0.1",
-      },
-    });
     consentUrl = authorizeUrl(testServer.baseUrl, await register(testServer.baseUrl));
   });
-  after(() => testServer.close());
 
   const form = { form: { x: "y" } };
   const own = () => ({ "sec-fetch-site": "same-origin", origin: new URL(testServer.baseUrl).origin });

@@ -18,7 +18,6 @@ import { featuresOf } from "../../src/mcp/backends/existing-server.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { adminOf } from "../admin/support.ts";
 import { introduce, reply } from "../support/asking.ts";
-import { signIn } from "../support/browser.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
@@ -37,7 +36,8 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -204,22 +204,20 @@ const strict = (yaml: string) => createPolicy(parsePolicy(yaml, "policy.yaml", k
 
 describe("a running call", redis, () => {
   const lines: Array<Record<string, unknown>> = [];
-  let testServer: TestServer;
   let other: string;
   const rules = replaceablePolicy(open);
 
+  const testServer = useTestServer(async () => ({
+    redisUrl: redis.url ?? "",
+    tools: [...tools, ...(await existingTools())],
+    policy: rules.policy,
+    behaviour: { accessTokenSeconds: 4_000 },
+    environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
+    auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+  }));
   before(async () => {
-    testServer = await startTestServer({
-      redisUrl: redis.url ?? "",
-      tools: [...tools, ...(await existingTools())],
-      policy: rules.policy,
-      behaviour: { accessTokenSeconds: 4_000 },
-      environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
-      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
-    });
     other = await testServer.replica();
   });
-  after(() => testServer.close());
 
   async function signedIn(): Promise<Session> {
     // A client of its own: what ends one session must not end the next.

@@ -1,7 +1,7 @@
 /** Attacks on scopes: to run what was not granted, to be given more than was consented to, to stop the server. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { withConsentedScopes } from "../../src/authorization/consent.ts";
@@ -11,7 +11,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorize,
@@ -26,7 +25,8 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, BOB, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See orders",
@@ -96,22 +96,21 @@ const prompts = [
 
 describe("attacks on scopes", () => {
   const lines: Array<Record<string, unknown>> = [];
-  let testServer: TestServer;
   let client: Registered;
   /** Has weather:read. */
   let alice: string;
   /** Has nothing. */
   let bob: string;
+  const testServer = useTestServer({
+    tools,
+    resources,
+    prompts,
+    scopes,
+    apiScopes: Object.keys(scopes),
+    users: [ALICE, BOB, { ...ALICE, subject: "olga", permissions: ["orders"] }],
+    auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      tools,
-      resources,
-      prompts,
-      scopes,
-      apiScopes: Object.keys(scopes),
-      users: [ALICE, BOB, { ...ALICE, subject: "olga", permissions: ["orders"] }],
-      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
-    });
     client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
@@ -120,7 +119,6 @@ describe("attacks on scopes", () => {
     ran = [];
     lines.length = 0;
   });
-  after(() => testServer.close());
 
   const call = (name: unknown, args: unknown = {}, id: unknown = 1) => ({
     jsonrpc: "2.0",

@@ -41,7 +41,7 @@ describe("a client from CLIENTS", () => {
 
   const PEOPLE = { client_id: "a", redirect_uris: ["https://a.example/cb"] };
   const MISTAKES: ReadonlyArray<[entry: object, message: RegExp]> = [
-    [{ ...MACHINE }, /gives nightly client_credentials, and neither client_secret nor jwks nor jwks_uri/],
+    [{ ...MACHINE }, /gives nightly the grant type client_credentials and no credentials/],
     [{ ...MACHINE, client_secret: "short" }, /not valid at 0\.client_secret/],
     [{ ...MACHINE, client_secret: [] }, /not valid at 0\.client_secret/],
     [{ ...MACHINE, client_secret: [SECRET, OTHER, SECRET] }, /not valid at 0\.client_secret/],
@@ -78,7 +78,7 @@ describe("a client from CLIENTS", () => {
       { ...MACHINE, grant_types: ["client_credentials", "refresh_token"], client_secret: SECRET },
       /refresh_token without authorization_code/,
     ],
-    [{ ...PEOPLE, redirect_uris: [] }, /no redirect_uris: people come back there/],
+    [{ ...PEOPLE, redirect_uris: [] }, /gives a no redirect_uris/],
     [{ ...PEOPLE, token_endpoint_auth_method: "client_secret_basic" }, /no client_secret/],
     [{ ...PEOPLE, secret: SECRET }, /not valid/],
   ];

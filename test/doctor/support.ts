@@ -10,20 +10,14 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { examine } from "../../src/cli/doctor/examine.ts";
 import type { Finding } from "../../src/cli/doctor/finding.ts";
-import { createTools, prompts, resources, scopes } from "../../src/tools/index.ts";
+import { prompts, resources, scopes, tools } from "../../src/tools/index.ts";
 import { builtProgram } from "../support/built-program.ts";
 
 export const SECRET_KEY = "kV7n2QyW9sLpX4tRb8cZ1mJ6gFh3dNq5uEaYwTzKoPiUvBxM";
 export const CLIENT_SECRET = "kR3-client-secret-of-the-tests-9Zx";
 export const AUDIENCE = "https://weather.example.com";
 
-const weather = { geocodingUrl: "https://w.invalid/", forecastUrl: "https://w.invalid/", timeoutSeconds: 1 };
-export const FEATURES = {
-  tools: createTools({ weather: { ...weather, source: "" } }),
-  resources,
-  prompts,
-  scopes,
-};
+export const FEATURES = { tools, resources, prompts, scopes };
 
 export interface Seen {
   findings: Finding[];

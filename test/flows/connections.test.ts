@@ -16,30 +16,26 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
-import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 for (const store of ["memory", "redis"] as const)
   describe(`connections, with ${store}`, { skip: store === "redis" && redis.skip }, () => {
-    let testServer: TestServer;
     let upstream: FaultyProxy;
-    before(async () => {
+    const testServer = useTestServer(async () => {
       upstream = await startFaultyProxy();
-      testServer = await startTestServer({
+      return {
         throughProxy: upstream,
         ...(store === "redis" && redis.url !== undefined && { redisUrl: redis.url }),
         scopes: { "orders:read": { description: "See your orders", whenNeeded: true } },
         apiScopes: ["orders:read"],
         users: [{ ...ALICE, permissions: ["weather:read", "orders:read"] }, BOB],
         environment: { CONSENT: "remember" },
-      });
+      };
     });
-    after(async () => {
-      await testServer.close();
-      await upstream.close();
-    });
+    after(() => upstream.close());
 
     const isGood = async (accessToken: string) =>
       (await callTool(testServer.url, accessToken, "whoami")).status === 200;

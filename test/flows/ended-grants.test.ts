@@ -3,9 +3,8 @@
  * providers revoke all that a user has here.
  */
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { after, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -21,15 +20,15 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 describe("a grant that ended", () => {
-  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     upstream = await startFaultyProxy();
-    testServer = await startTestServer({
+    return {
       throughProxy: upstream,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
       behaviour: { accessTokenSeconds: 300 },
@@ -38,17 +37,14 @@ describe("a grant that ended", () => {
         REFRESH_GRACE_SECONDS: "1",
         UPSTREAM_TIMEOUT_SECONDS: "2",
       },
-    });
+    };
   });
   beforeEach(async () => {
     upstream.seen.length = 0;
     testServer.log.length = 0;
     client = await register(testServer.baseUrl);
   });
-  after(async () => {
-    await testServer.close();
-    await upstream.close();
-  });
+  after(() => upstream.close());
 
   const revocations = () => upstream.seen.filter(({ path }) => path.endsWith("/revocation")).length;
   async function untilRevoked(count: number): Promise<void> {

@@ -58,6 +58,15 @@ describe("npm start", () => {
     assert.doesNotMatch(output.text, /^\s+at /m);
   });
 
+  test("refuses a wrong setting of a tool, by its name and without a stack trace", async () => {
+    const settings = { ...environment(await freePort(), "http://localhost:9", ""), STORE: "memory" };
+    const { child, output } = start({ ...settings, OPEN_METEO_TIMEOUT_SECONDS: "soon" });
+    const [code] = await once(child, "close");
+    assert.equal(code, 1);
+    assert.match(output.text, /cannot start: OPEN_METEO_TIMEOUT_SECONDS is wrong: it must be a number/);
+    assert.doesNotMatch(output.text, /^\s+at /m);
+  });
+
   for (const store of ["memory", "redis"] as const)
     test(`a port in use is said in words, and the process ends (${store})`, {
       skip: store === "redis" && skipWithoutRedisServer(),
@@ -106,7 +115,7 @@ describe("npm start", () => {
 
     // Sign-in needs the provider, and nobody is asked for consent before it is there.
     const client = await register(baseUrl);
-    const { Browser } = await import("../support/browser.ts");
+    const { Browser } = await import("../../dev/client/browser.ts");
     const browser = new Browser();
     const away = await browser.get(authorizeUrl(baseUrl, client));
     assert.equal(away.status, 503);

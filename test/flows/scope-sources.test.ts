@@ -1,6 +1,6 @@
 /** Where a user's scopes come from, over HTTP: only the configured sources give scopes. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   type DemoUser,
   GOOGLE,
@@ -22,6 +22,7 @@ import {
   startTestServer,
   type TestServer,
   type TestServerOptions,
+  useTestServer,
 } from "../support/test-server.ts";
 
 const ROLE_MAP =
@@ -166,13 +167,11 @@ describe("SCOPES_FROM=claim", () => {
     ["userinfo", { accessTokens: "opaque" }],
   ] satisfies Array<[string, ProviderBehaviour]>)
     describe(`in ${place}`, () => {
-      let testServer: TestServer;
       let client: Registered;
+      const testServer = useTestServer({ behaviour, users, environment: byRole });
       before(async () => {
-        testServer = await startTestServer({ behaviour, users, environment: byRole });
         client = await register(testServer.baseUrl);
       });
-      after(() => testServer.close());
 
       for (const [index, [name, , expected]] of people.entries())
         test(`${name}: "${expected}"`, async () =>

@@ -3,7 +3,7 @@
  * step up is in official-clients.test.ts.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
@@ -11,7 +11,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -25,7 +24,8 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { ALICE, startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, startTestServer, type TestServerOptions, useTestServer } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See your orders",
@@ -107,13 +107,11 @@ const stageOptions: TestServerOptions = {
 };
 
 describe("one declaration of scopes", () => {
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer(stageOptions);
   before(async () => {
-    testServer = await startTestServer(stageOptions);
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   const tokenFor = async (scope: string | undefined, login = "alice") =>
     (await signInForTokens(testServer.baseUrl, client, { login, parameters: { scope } })).access_token;

@@ -9,7 +9,7 @@ import { getAccessToken } from "../../src/resource/access-token-context.ts";
 import { callTool, type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -37,15 +37,13 @@ const greedy = defineTool({
 const open = createPolicy({ default: "allow", claims: DEFAULT_CLAIMS, rules: [] });
 
 describe("the warm path", redis, () => {
-  let testServer: TestServer;
   let client: Registered;
   const rules = replaceablePolicy(open);
 
+  const testServer = useTestServer({ redisUrl: redis.url ?? "", policy: rules.policy, tools: [greedy] });
   before(async () => {
-    testServer = await startTestServer({ redisUrl: redis.url ?? "", policy: rules.policy, tools: [greedy] });
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   /** A session that this process has in memory. */
   async function warm() {

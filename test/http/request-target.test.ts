@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 interface Sent {
   method: string;
@@ -15,13 +15,11 @@ interface Sent {
 
 for (const basePath of ["", "/deep/tools"])
   describe(`at ${basePath || "the root of its host"}`, () => {
-    let testServer: TestServer;
     let token: string;
+    const testServer = useTestServer({ basePath });
     before(async () => {
-      testServer = await startTestServer({ basePath });
       token = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
     });
-    after(() => testServer.close());
 
     /** The answer as it came, or "" if the connection was closed without one. */
     async function send({ method, headers = {}, body = "" }: Sent, target: string): Promise<string> {

@@ -23,22 +23,21 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 import { asAuth0, cases, guideSettings } from "./cases.ts";
 
 const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };
 
 for (const [name, provider] of Object.entries(cases))
   describe(`a provider like this: ${name}`, () => {
-    let testServer: TestServer;
     let upstream: FaultyProxy;
     let client: Registered;
-    before(async () => {
+    const testServer = useTestServer(async () => {
       upstream = await startFaultyProxy();
       const alice: DemoUser = { ...ALICE, ...(provider.claims && { claims: provider.claims }) };
       // At Google the organization decides, and bob belongs to it too.
       const bob: DemoUser = provider.distinguishesPeople ? BOB : { ...BOB, claims: provider.claims ?? {} };
-      testServer = await startTestServer({
+      return {
         throughProxy: upstream,
         behaviour: provider.behaviour,
         users: [alice, bob],
@@ -49,13 +48,12 @@ for (const [name, provider] of Object.entries(cases))
           ]),
         },
         ...(provider.adjust && { adjust: provider.adjust }),
-      });
+      };
+    });
+    before(async () => {
       client = await register(testServer.baseUrl);
     });
-    after(async () => {
-      await testServer?.close();
-      await upstream?.close();
-    });
+    after(() => upstream?.close());
 
     const isAlive = async (accessToken: string) =>
       (await callTool(testServer.url, accessToken, "whoami")).status === 200;

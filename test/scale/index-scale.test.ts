@@ -8,7 +8,7 @@ import { createClient } from "@keyv/redis";
 import { clientIndex, sessionIndex, subjectIndex } from "../../src/grants/grant-index.ts";
 import { authorize, newBrowser, type Registered, redeem, register, revoke } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const MEMBERS = 1_000_000;
 const AT_ONCE = 100_000;
@@ -19,22 +19,22 @@ const HELD_MICROSECONDS = 100_000;
 
 describe("a million members in every index", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let testServer: TestServer;
   let client: Registered;
   const browser = newBrowser();
   let tell: (...command: string[]) => Promise<unknown>;
   let disconnect: () => void;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
     const connection = createClient({ url: redis.url }).on("error", () => {});
     await connection.connect();
     tell = (...command) => connection.sendCommand(command);
     disconnect = () => connection.destroy();
-    testServer = await startTestServer({ redisUrl: redis.url });
+    return { redisUrl: redis.url };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
   });
   after(async () => {
-    await testServer.close();
     disconnect();
     await redis.stop();
   });

@@ -1,6 +1,7 @@
 /** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { after, before } from "node:test";
 import { pino } from "pino";
 import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import {
@@ -26,7 +27,7 @@ import { reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { currentWeather } from "../../src/tools/current-weather.ts";
-import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
+import { createOpenMeteo, type WeatherSettings } from "../../src/tools/open-meteo.ts";
 import { sayHello } from "../../src/tools/say-hello.ts";
 import { whoami } from "../../src/tools/whoami.ts";
 import { eventually } from "./eventually.ts";
@@ -52,6 +53,8 @@ export interface TestServerOptions {
   users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
   tools?: readonly Tool[];
+  /** Where current_weather asks, if not the fake weather API. */
+  weather?: Partial<WeatherSettings>;
   resources?: readonly Resource[];
   prompts?: readonly Prompt[];
   /** Beside those of src/tools. */
@@ -79,6 +82,7 @@ export interface TestServerOptions {
   documentReach?: AppOptions["documentReach"];
   shutdown?: AppOptions["shutdown"];
   grantTypes?: AppOptions["grantTypes"];
+  furtherResources?: AppOptions["furtherResources"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -103,6 +107,24 @@ export interface TestServer {
   /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
   replica(): Promise<string>;
   close(): Promise<void>;
+}
+
+/**
+ * The server of the suite or file that calls this: started before its tests and closed after them. Only then does the
+ * returned object have its fields. Options that need something started first are given as a function.
+ */
+export function useTestServer(
+  options: TestServerOptions | (() => TestServerOptions | Promise<TestServerOptions>) = {},
+): TestServer {
+  const testServer = {} as TestServer;
+  before(async () => {
+    Object.assign(
+      testServer,
+      await startTestServer(typeof options === "function" ? await options() : options),
+    );
+  });
+  after(() => testServer.close?.()); // absent if it could not start
+  return testServer;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -136,8 +158,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,
-    OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
-    OPEN_METEO_FORECAST_URL: weather.forecastUrl,
     ...(options.redisUrl === undefined
       ? { STORE: "memory" }
       : {
@@ -159,7 +179,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const tools = [
     whoami,
     sayHello,
-    currentWeather(createOpenMeteo(config.weather), "stand-in"),
+    currentWeather(
+      createOpenMeteo({ ...weather, timeoutSeconds: 10, source: "stand-in", ...options.weather }),
+    ),
     ...(options.tools ?? []),
   ];
   const allRecords: KeyValueStore[] = [];
@@ -189,6 +211,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.documentReach && { documentReach: options.documentReach }),
       ...(options.shutdown && { shutdown: options.shutdown }),
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
+      ...(options.furtherResources && { furtherResources: options.furtherResources }),
       records,
       identityProvider: provider,
       log: logger,

@@ -9,16 +9,16 @@ import type { Asker } from "../../access/policy.ts";
 import { askerOf, type Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
-import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
+import { effectiveScopes } from "../../resource/access-token.ts";
+import { resourceOf } from "../../resource/protected-resource.ts";
+import { authenticateToken } from "../../resource/token-authenticator.ts";
+import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
 import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
-type LookUp = Pick<
-  Services,
-  "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config"
-> &
+type LookUp = Pick<Services, "grants" | "records" | "resources" | "config"> &
   Pick<Services["runtime"], "now">;
 
 /** What is known of a token before any look-up. */
@@ -167,11 +167,11 @@ const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
 };
 
 async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
-  const { config, grants, grantCache, now } = services;
-  const { resource } = config;
-  const verification = await verifyAccessToken(value, { ...services, grants: grantCache, resource });
+  const { grants, resources, now } = services;
   const presented = readToken("access", value);
   const grant = presented && (await grants.find(presented.grantId));
+  const { uri: resource, authenticators } = resourceOf(grant?.resource ?? "", resources);
+  const verification = await authenticateToken(value, authenticators);
   const issued = grant?.accessTokens.find(({ hash }) => hash === presented?.hash);
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
@@ -183,7 +183,7 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
   if ("token" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.token, services),
+      ...whatItMayDo(verification.token, resource, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -250,7 +250,7 @@ function grantInWords({ subject, clientId, createdAt }: Grant, now: number): str
 }
 
 /** Roles and groups that nobody can read look like none. */
-function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[] {
+function oddClaims({ claims }: Asker, { permissions }: McpResource, { config }: LookUp): Finding[] {
   return decidingClaims(permissions, config.upstream).flatMap((path) => {
     const problem = shapeProblem(claims, path);
     return problem === undefined
@@ -267,8 +267,9 @@ function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[
 
 type Bearer = Asker & { scopes: readonly string[] };
 
-function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
-  const { permissions, features } = services;
+function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
+  const resource = resourceOf(resourceUri, services.resources);
+  const { permissions, features } = resource;
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
   const permissionSet = permissions.permissionSet(token, token.scopes);
   const tools = features.tools.map((tool) => {
@@ -287,7 +288,7 @@ function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...oddClaims(token, services), ...tools];
+  return [ok("token.scopes", scopes), ...oddClaims(token, resource, services), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -296,8 +297,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   const presented = readToken("refresh", value);
   if (presented === undefined) return [];
   const grant = await grants.find(presented.grantId);
-  const about = { grant, resource: services.config.resource, now: now() };
-  const request = { resource: [services.config.resource] };
+  const resource = resourceOf(grant?.resource ?? "", services.resources);
+  const about = { grant, resource: resource.uri, now: now() };
+  const request = { resource: [resource.uri] };
   const found = refreshTokenStatus(grant, presented, { client_id: grant?.clientId ?? "" }, request, services);
   if (found.is === "refused") {
     const { reason, about: who } = found.error;
@@ -339,7 +341,14 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
         ...whatItMayDo(
-          { ...askerOf(found.grant), scopes: effectiveScopes(found.grant.scopes, found.grant, services) },
+          {
+            ...askerOf(found.grant),
+            scopes: effectiveScopes(found.grant.scopes, found.grant, {
+              permissions: resource.permissions,
+              catalogue: resource.scopes,
+            }),
+          },
+          resource.uri,
           services,
         ),
         ok(
