@@ -1,7 +1,7 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
 import type { PermissionSet, Permissions } from "../access/permissions.ts";
-import { claimsOf } from "../access/principal.ts";
+import { claimsOf, type Principal } from "../access/principal.ts";
 import { type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -15,6 +15,10 @@ import type { Runtime } from "../runtime/runtime.ts";
 export interface AccessToken {
   /** The user's `sub` at the identity provider; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
+  /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
+  readonly kind: Principal["kind"];
+  /** Whose `sub` the subject is; absent: a client that acts for itself. */
+  readonly issuer?: string;
   readonly clientId: string;
   /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
@@ -41,6 +45,8 @@ interface Dependencies extends Pick<Runtime, "now"> {
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   resource: string;
+  /** Why a grant is no longer good although it is there: a reason code. Asked at each request, from memory. */
+  takenBack?(grant: CachedGrant): string | undefined;
   /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
   findings?: Findings;
 }
@@ -64,6 +70,8 @@ export async function verifyAccessToken(value: string, dependencies: Dependencie
   if (grant === undefined) return { refused: "grant_ended" };
   const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
+  const taken = dependencies.takenBack?.(grant);
+  if (taken !== undefined) return { refused: taken, grant: whose(grant) };
   if (issued.expiresAt <= dependencies.now()) return { refused: "expired_access_token", grant: whose(grant) };
   if (grant.resource !== dependencies.resource)
     return { refused: "access_token_for_another_resource", grant: whose(grant) };
@@ -101,6 +109,8 @@ function judge(
   // Handed to every tool that this token calls: none may change it for the next one.
   const token: AccessToken = frozen({
     ...whose(grant),
+    kind: grant.principal.kind,
+    ...(grant.principal.kind !== "client" && { issuer: grant.principal.issuer }),
     scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
     notGiven: notGiven(grant, catalogue),
     claims: claimsOf(grant.principal),

@@ -71,10 +71,12 @@ export function servedResource(
   described: DescribedResource,
   {
     grantCache,
+    takenBack,
     now,
     endpoint,
   }: Pick<Runtime, "now"> & {
     grantCache: GrantCache;
+    takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
     endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
   },
 ): McpResource {
@@ -84,6 +86,7 @@ export function servedResource(
     permissions,
     catalogue: scopes,
     resource: uri,
+    takenBack,
     findings: new WeakMap(),
     now,
   });

@@ -8,7 +8,7 @@ import { createConnectedApplications } from "../account/list.ts";
 import { createSessions, sessionFormat } from "../account/session.ts";
 import { type AuditStream, createAudit } from "../audit/audit.ts";
 import { consentFormat, createRememberedConsent } from "../authorization/remembered-consent.ts";
-import type { ClientAuthentication } from "../clients/authenticate-client.ts";
+import { type ClientAuthentication, isCurrentCredential } from "../clients/authenticate-client.ts";
 import { verifyClientAssertion } from "../clients/client-assertion.ts";
 import { createClients } from "../clients/find-client.ts";
 import {
@@ -27,6 +27,7 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
+import type { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
 import { createLastUse } from "../grants/last-use.ts";
@@ -49,7 +50,7 @@ import { requestStates } from "../mcp/server/request-state.ts";
 import { createRunningCalls } from "../mcp/server/running-calls.ts";
 import { createServerRequests, StoredServerRequest } from "../mcp/server/server-requests.ts";
 import { sessionIds } from "../mcp/server/session-id.ts";
-import { Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { CLIENT_CREDENTIALS_GRANT, Client, type RegistrationRules } from "../oauth/client-metadata.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { redirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { parseScope } from "../oauth/scope.ts";
@@ -71,7 +72,7 @@ import { observedRecords } from "../telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "../telemetry/operation.ts";
 import { traceOperations } from "../telemetry/spans.ts";
 import type { GrantType } from "../token-endpoint/grant-type.ts";
-import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
+import { offeredGrantTypes } from "../token-endpoint/grant-types.ts";
 import {
   type DescribedResource,
   describeResource,
@@ -145,11 +146,11 @@ export function buildServices(options: AppOptions) {
   const users = storedUsers(config.upstream.issuer);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
-  const { grantTypes = GRANT_TYPES } = options;
+  const { grantTypes = offeredGrantTypes(config.clients) } = options;
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const registrationRules = {
     redirectUriPolicy: redirectUris,
-    grantTypes: grantTypes.map(({ name }) => name),
+    grantTypes: grantTypes.filter(({ clients }) => clients !== "configured").map(({ name }) => name),
   };
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
@@ -238,7 +239,8 @@ export function buildServices(options: AppOptions) {
     sessionIds: sessionIds(sealer),
   };
   const [first, ...others] = described;
-  const served = (each: DescribedResource) => servedResource(each, { grantCache, now, endpoint });
+  const takenBack = credentialsTakenBack(config.clients);
+  const served = (each: DescribedResource) => servedResource(each, { grantCache, takenBack, now, endpoint });
   const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   const connections = createConnectedApplications({
     configured: config.clients,
@@ -398,6 +400,22 @@ function clientIdMetadataServices(
         ...assertionRules,
         fetchJwks: (uri, options) => keySets.get(uri, requester, options),
       }),
+  };
+}
+
+/** A token of a client that acts for itself is good for as long as the operator has the client and what it proved itself with. */
+function credentialsTakenBack(configured: Config["clients"]) {
+  const clients = new Map(configured.map((client) => [client.client_id, client]));
+  return ({
+    origin,
+    client: { id },
+  }: Pick<Grant, "origin" | "client">): "client_credentials_removed" | undefined => {
+    if (origin.kind !== "client_credentials") return undefined;
+    const client = clients.get(id);
+    const isGood =
+      client?.grant_types.includes(CLIENT_CREDENTIALS_GRANT) &&
+      isCurrentCredential(origin.credential, client);
+    return isGood ? undefined : "client_credentials_removed";
   };
 }
 
