@@ -15,7 +15,7 @@ import { buildServices, type Services } from "../../server/services.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { loadTracing } from "../../telemetry/load-tracing.ts";
-import { checkOf, type Finding, plural } from "./finding.ts";
+import { checkOf, type Finding, plural, settingFailure } from "./finding.ts";
 
 /** What the server offers, or why that cannot be read. */
 export type DeclaredFeatures = Features | { broken: Error };
@@ -54,14 +54,13 @@ function policyOf({ policyFile }: Config, features: Features): Policy | undefine
 /** Undefined parts of a deployment are said elsewhere: the settings, or the declaration of a tool, are wrong. */
 export function checkPolicy(config: Config | undefined, features: DeclaredFeatures): Finding[] {
   if (config?.policyFile === undefined || "broken" in features) return [];
-  const { ok, failure } = checkOf("program.policy");
+  const { ok } = checkOf("program.policy");
   try {
     policyOf(config, features);
     return [ok(`The policy is valid (${config.policyFile})`)];
   } catch (error) {
-    const problems = error instanceof PolicyError ? error.problems : [(error as Error).message];
-    const fix = "Correct the file as it says; docs/access.md has every key and examples.";
-    return problems.map((problem) => failure(`POLICY_FILE: ${problem}`, fix));
+    if (!(error instanceof PolicyError)) return []; // a declaration is wrong, as the check of features says
+    return error.problems.map((problem) => settingFailure("program.policy", problem));
   }
 }
 
