@@ -43,7 +43,8 @@ interface Dependencies {
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
   records: Pick<KeyValueStore, "keys">;
-  catalogue: Pick<ScopeCatalogue, "expand" | "names">;
+  /** The scopes of the resource that a grant is for. */
+  catalogueOf(resource: string): Pick<ScopeCatalogue, "expand" | "names">;
 }
 
 const GRANT_KEYS = "grant:";
@@ -55,7 +56,7 @@ export function createConnectedApplications({
   clients,
   lastUse,
   records,
-  catalogue,
+  catalogueOf,
 }: Dependencies): ConnectedApplications {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
 
@@ -81,7 +82,7 @@ export function createConnectedApplications({
         ...(await nameOf(grant.client)),
         redirectUri: grant.client.redirectUri,
         scopes: grant.scopes,
-        notGiven: notGiven(grant, catalogue),
+        notGiven: notGiven(grant, catalogueOf(grant.resource)),
         createdAt: grant.createdAt,
         lastUsedAt: used.get(grant.id),
         expiresAt: grant.expiresAt,

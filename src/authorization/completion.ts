@@ -1,6 +1,5 @@
 /** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
-import type { Permissions } from "../access/permissions.ts";
 import { isSameUser, type Requester, type User } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
@@ -21,7 +20,7 @@ import {
   UnavailableError,
 } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
@@ -31,8 +30,7 @@ interface Dependencies {
   grants: Grants;
   endings: Endings;
   rememberedConsent: RememberedConsent;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   audit: Audit;
   callbackUrl: string;
   transactionSeconds: number;
@@ -71,10 +69,10 @@ async function signIn(
   login: ClientLogin,
   dependencies: Runtime & Dependencies,
 ): Promise<UpstreamLogin> {
-  const { identityProvider, callbackUrl, permissions, audit } = dependencies;
+  const { identityProvider, callbackUrl, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
   const { clientId, scopes } = request;
-  const deciding = permissions.claimsAsked();
+  const deciding = resourceOf(request.resource, resources).permissions.claimsAsked();
   const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes, deciding };
   try {
     return await orRestore(state, login, dependencies, () => identityProvider.finishLogin(parameters, sent));
@@ -97,7 +95,8 @@ function requesterOf({ issuer, subject, claims }: UpstreamLogin, { request }: Cl
 
 /** @throws NotAdmittedError */
 function admit(requester: SignedIn, login: ClientLogin, dependencies: Runtime & Dependencies): void {
-  const notAdmitted = dependencies.permissions.checkAdmission(requester);
+  const { permissions } = resourceOf(login.request.resource, dependencies.resources);
+  const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
   const { subject } = requester.principal;
@@ -113,8 +112,9 @@ async function openGrant(
   login: ClientLogin,
   dependencies: Runtime & Dependencies,
 ): Promise<string> {
-  const { grants, rememberedConsent, permissions, catalogue, audit, log } = dependencies;
+  const { grants, rememberedConsent, audit, log } = dependencies;
   const { request } = login;
+  const { permissions, scopes: catalogue } = resourceOf(request.resource, dependencies.resources);
   const { issuer, subject } = user;
   // What was consented to and what the provider gives. The policy is applied at use, so that a withdrawn rule gives scopes back.
   const scopes = catalogue.limitTo(request.scopes, user.scopes);

@@ -1,6 +1,6 @@
 /**
- * Remembered consent ("do not ask again"): of one user, on one browser, for this client, this redirect URI, these scopes.
- * Kept on the server; the browser holds only its one cookie. A user who ends a client's access withdraws their remembered
+ * Remembered consent ("do not ask again"): of one user, on one browser, for this client, this redirect URI, this resource,
+ * these scopes. Kept on the server; the browser holds only its one cookie. A user who ends a client's access withdraws their remembered
  * consent for it on every browser.
  */
 import type { Request } from "express";
@@ -36,8 +36,8 @@ export function consentFormat(users: StoredUsers): RecordFormat<ConsentRecord> {
   };
 }
 
-/** What the consent is for: this client, this redirect URI, these scopes. */
-export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "scopes">;
+/** What the consent is for: this client, this redirect URI, this resource, these scopes. */
+export type Approvable = Pick<AuthorizationRequest, "clientId" | "redirectUri" | "resource" | "scopes">;
 
 export interface RememberedConsent {
   remember(browser: BrowserHash, asked: Approvable, approved: Omit<ConsentRecord, "asked">): Promise<void>;
@@ -53,6 +53,8 @@ interface Dependencies extends Pick<Runtime, "now"> {
   records: Pick<KeyValueStore, "get" | "put">;
   users: StoredUsers;
   seconds: number;
+  /** Consent for it is kept where earlier versions, which had no other, look for it. */
+  firstResource: string;
 }
 
 export function createRememberedConsent({
@@ -60,10 +62,13 @@ export function createRememberedConsent({
   records,
   users,
   seconds,
+  firstResource,
   now,
 }: Dependencies): RememberedConsent {
-  const keyOf = (browser: BrowserHash, { clientId, redirectUri }: Approvable) =>
-    sha256(JSON.stringify([browser, clientId, redirectUri]));
+  const keyOf = (browser: BrowserHash, { clientId, redirectUri, resource }: Approvable) =>
+    sha256(
+      JSON.stringify([browser, clientId, redirectUri, ...(resource === firstResource ? [] : [resource])]),
+    );
   const withdrawal = ({ issuer, subject }: UserId, clientId: string) =>
     `withdrawn:${sha256(JSON.stringify([users.unique(issuer, subject), clientId]))}`;
   return {

@@ -50,7 +50,8 @@ interface Dependencies {
   /** Keeps the locks. */
   records: KeyValueStore;
   keepClaims: KeepClaims;
-  catalogue: ScopeCatalogue;
+  /** The scopes of the resource that a grant is for. */
+  catalogueOf(resource: string): ScopeCatalogue;
   /** Waits for what was begun. */
   shutdown: Pick<Shutdown, "waitUntil">;
   /** How long a caller waits. */
@@ -73,7 +74,7 @@ export function createUpstreamRefresh({
   revocations,
   records,
   keepClaims,
-  catalogue,
+  catalogueOf,
   shutdown,
   timeoutSeconds,
   now,
@@ -142,7 +143,10 @@ export function createUpstreamRefresh({
       if (grant === undefined || !isSignedIn(grant) || grant.upstream.refreshToken !== spent)
         return { result: undefined };
       const { principal } = grant;
-      const kept = scopes === undefined ? grant.scopes : catalogue.limitTo(allowedScopes(grant), scopes);
+      const kept =
+        scopes === undefined
+          ? grant.scopes
+          : catalogueOf(grant.resource).limitTo(allowedScopes(grant), scopes);
       const claims =
         renewed === undefined
           ? principal.claims
@@ -161,6 +165,7 @@ export function createUpstreamRefresh({
   }
 
   function logChangedScopes(before: Grant, after: Grant): void {
+    const catalogue = catalogueOf(after.resource);
     const [lacked, lacking] = [notGiven(before, catalogue), notGiven(after, catalogue)];
     const [taken, given] = [missingScopes(lacking, lacked), missingScopes(lacked, lacking)];
     if (taken.length > 0)

@@ -70,7 +70,7 @@ describe("a policy file that changes", () => {
     await looks();
     assert.equal(isAllowed(), false);
     assert.deepEqual(refusals, [
-      `The policy has 1 problem to fix.\n  - ${path}:1: the file has an unknown key "rulez"; what is known here: default, claims, rules`,
+      `The policy has 1 problem to fix.\n  - ${path}:1: the file has an unknown key "rulez": use what is known here: default, claims, rules`,
     ]);
     const otherWrong = "rules: [5]\n";
     writeFileSync(path, otherWrong);
@@ -104,7 +104,7 @@ describe("a policy file that changes", () => {
     await until(() => refusals.length === 1);
     await looks();
     assert.deepEqual(refusals, [
-      `The policy has 1 problem to fix.\n  - ${path} does not exist: create it, or correct the path`,
+      `The policy has 1 problem to fix.\n  - POLICY_FILE names ${path}, which does not exist: create it, or correct the path`,
     ]);
     assert.equal(isAllowed(), false);
     writeFileSync(path, ALLOW);
@@ -167,7 +167,7 @@ describe("a policy file that changes", () => {
     [
       "is larger than 256 KB",
       () => writeFileSync(path, "#".repeat(256 * 1024 + 1)),
-      "is larger than 256 KB: is this the right file?",
+      "is larger than 256 KB: make sure that this is the right file",
     ],
     ["is a link to itself", () => symlinkSync(path, path), "cannot be read (ELOOP)"],
     [
@@ -175,7 +175,7 @@ describe("a policy file that changes", () => {
       () => writeFileSync(path, Buffer.from("# für Müller", "latin1")),
       "is not UTF-8: save it as UTF-8",
     ],
-    ["is no YAML", () => writeFileSync(path, "rules: {"), ":1: is not YAML"],
+    ["is no YAML", () => writeFileSync(path, "rules: {"), ":1: the file is not YAML"],
   ];
   for (const [what, prepare, problem] of unreadable)
     test(`is refused at the start if it ${what}`, () => {

@@ -2,6 +2,7 @@
 import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
 import type { Requester } from "../../src/access/principal.ts";
+import { inOneLine } from "../../src/runtime/setting-problem.ts";
 import { type Asks, requesterOf } from "../support/requester.ts";
 
 export const known: KnownNames = {
@@ -20,7 +21,7 @@ export function problemsOf(yaml: string): readonly string[] {
   try {
     parsePolicy(yaml, "policy.yaml", known);
   } catch (error) {
-    if (error instanceof PolicyError) return error.problems;
+    if (error instanceof PolicyError) return error.problems.map(inOneLine);
     throw error;
   }
   return [];

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
+import { Browser } from "../../dev/client/browser.ts";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import { codeOf, type Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
@@ -18,7 +19,6 @@ import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { ready } from "../storage/support.ts";
-import { Browser, signIn } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import {
   authorizeUrl,
@@ -31,6 +31,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
+import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 import { collectSecrets } from "../telemetry/secrets.ts";
 import {

@@ -6,6 +6,8 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt } from "jose";
 import { pino } from "pino";
+import { Browser } from "../../dev/client/browser.ts";
+import type { Answer } from "../../dev/client/http.ts";
 import { allowEverything, type Policy } from "../../src/access/policy.ts";
 import { subjectOf } from "../../src/access/principal.ts";
 import { storedUsers } from "../../src/access/stored-users.ts";
@@ -15,12 +17,10 @@ import { UnavailableError } from "../../src/oauth/errors.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { adminOf } from "../admin/support.ts";
-import { Browser } from "../support/browser.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
-  type Answer,
   authorize,
   authorizeUrl,
   callTool,

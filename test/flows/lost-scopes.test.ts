@@ -6,7 +6,6 @@ import { storedUsers } from "../../src/access/stored-users.ts";
 import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -17,6 +16,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, BOB, SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";

@@ -7,7 +7,6 @@ import { storedUsers } from "../../src/access/stored-users.ts";
 import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import { entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
   authorizeUrl,
@@ -19,6 +18,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";

@@ -84,6 +84,7 @@ export interface TestServerOptions {
   documentReach?: AppOptions["documentReach"];
   shutdown?: AppOptions["shutdown"];
   grantTypes?: AppOptions["grantTypes"];
+  furtherResources?: AppOptions["furtherResources"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -212,6 +213,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.documentReach && { documentReach: options.documentReach }),
       ...(options.shutdown && { shutdown: options.shutdown }),
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
+      ...(options.furtherResources && { furtherResources: options.furtherResources }),
       records,
       identityProvider: provider,
       log: logger,

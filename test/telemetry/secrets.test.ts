@@ -11,6 +11,8 @@ import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { z } from "zod";
+import { Browser, type Page } from "../../dev/client/browser.ts";
+import { findForms } from "../../dev/client/html.ts";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import { loadConfig } from "../../src/config/config.ts";
@@ -25,12 +27,10 @@ import { serve } from "../../src/server/serve.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Browser, type Page, signIn as signInWith } from "../support/browser.ts";
 import { openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
-import { findForms } from "../support/html-form.ts";
 import {
   authorizeUrl,
   callTool,
@@ -44,6 +44,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
+import { signIn as signInWith } from "../support/sign-in.ts";
 import { ALICE, AUDIENCE } from "../support/test-server.ts";
 import { startCollector } from "./collector.ts";
 import { collectSecrets } from "./secrets.ts";

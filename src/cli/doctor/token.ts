@@ -10,16 +10,16 @@ import { claimsOf, subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
-import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
+import { effectiveScopes } from "../../resource/access-token.ts";
+import { resourceOf } from "../../resource/protected-resource.ts";
+import { authenticateToken } from "../../resource/token-authenticator.ts";
+import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
 import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
-type LookUp = Pick<
-  Services,
-  "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config"
-> &
+type LookUp = Pick<Services, "grants" | "records" | "resources" | "config"> &
   Pick<Services["runtime"], "now">;
 
 /** What is known of a token before any look-up. */
@@ -168,11 +168,11 @@ const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
 };
 
 async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
-  const { config, grants, grantCache, now } = services;
-  const { resource } = config;
-  const verification = await verifyAccessToken(value, { ...services, grants: grantCache, resource });
+  const { grants, resources, now } = services;
   const presented = readToken("access", value);
   const grant = presented && (await grants.find(presented.grantId));
+  const { uri: resource, authenticators } = resourceOf(grant?.resource ?? "", resources);
+  const verification = await authenticateToken(value, authenticators);
   const issued = grant?.accessTokens.find(({ hash }) => hash === presented?.hash);
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
@@ -184,7 +184,11 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
   if ("token" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo({ ...verification.token, permissionSet: verification.permissionSet() }, services),
+      ...whatItMayDo(
+        { ...verification.token, permissionSet: verification.permissionSet() },
+        resource,
+        services,
+      ),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -255,7 +259,11 @@ function grantInWords({ principal, client, createdAt }: Grant, now: number): str
 }
 
 /** Roles and groups that nobody can read look like none. */
-function oddClaims({ claims }: Pick<Bearer, "claims">, { permissions, config }: LookUp): Finding[] {
+function oddClaims(
+  { claims }: Pick<Bearer, "claims">,
+  { permissions }: McpResource,
+  { config }: LookUp,
+): Finding[] {
   return decidingClaims(permissions, config.upstream).flatMap((path) => {
     const problem = shapeProblem(claims, path);
     return problem === undefined
@@ -276,9 +284,10 @@ interface Bearer {
   permissionSet: PermissionSet;
 }
 
-function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
+function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
+  const resource = resourceOf(resourceUri, services.resources);
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const tools = services.features.tools.map((tool) => {
+  const tools = resource.features.tools.map((tool) => {
     const decision = token.permissionSet.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
@@ -294,7 +303,7 @@ function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...oddClaims(token, services), ...tools];
+  return [ok("token.scopes", scopes), ...oddClaims(token, resource, services), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -303,8 +312,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   const presented = readToken("refresh", value);
   if (presented === undefined) return [];
   const grant = await grants.find(presented.grantId);
-  const about = { grant, resource: services.config.resource, now: now() };
-  const request = { resource: [services.config.resource] };
+  const resource = resourceOf(grant?.resource ?? "", services.resources);
+  const about = { grant, resource: resource.uri, now: now() };
+  const request = { resource: [resource.uri] };
   const found = refreshTokenStatus(
     grant,
     presented,
@@ -344,8 +354,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       ];
     }
     case "current": {
-      const scopes = effectiveScopes(found.grant.scopes, found.grant, services);
-      const permissionSet = services.permissions.permissionSet(found.grant, scopes);
+      const { permissions, scopes: catalogue } = resource;
+      const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
+      const permissionSet = permissions.permissionSet(found.grant, scopes);
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -353,7 +364,11 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo({ claims: claimsOf(found.grant.principal), scopes, permissionSet }, services),
+        ...whatItMayDo(
+          { claims: claimsOf(found.grant.principal), scopes, permissionSet },
+          resource.uri,
+          services,
+        ),
         ok(
           "token.verdict",
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",

@@ -1,7 +1,6 @@
 /** grant_type=authorization_code: a code becomes tokens, once (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 8707 §2.2). */
 
 import { z } from "zod";
-import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import {
@@ -22,6 +21,7 @@ import { OAuthError } from "../../oauth/errors.ts";
 import { CodeVerifier, verifierMatches } from "../../oauth/pkce.ts";
 import { Repeatable, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
+import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
@@ -44,7 +44,7 @@ export const authorizationCode: GrantType<AuthorizationCodeRequest> = {
 
 interface Dependencies {
   grants: Grants;
-  permissions: Permissions;
+  resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
 }
@@ -58,7 +58,7 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } |
 async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  { grants, permissions, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
+  { grants, resources, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
 ): Promise<TokenResponse> {
   const presented = readToken("code", request.code);
   if (presented === undefined) throw notValid("malformed_code");
@@ -69,6 +69,7 @@ async function redeemCode(
     const problem = problemWith(grant, code, client, request, now());
     if (problem !== undefined) return refuse(problem);
     if (code.redeemed) return { result: { replayed: grant } };
+    const { permissions } = resourceOf(grant.resource, resources);
     const notAdmitted = permissions.checkAdmission(grant);
     if (notAdmitted !== undefined) return refuse(refuseAdmission(notAdmitted, grant));
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);

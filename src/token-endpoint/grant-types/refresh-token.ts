@@ -1,7 +1,6 @@
 /** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
 
 import { z } from "zod";
-import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import {
@@ -24,6 +23,7 @@ import { Repeatable, Scope, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
 import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
@@ -46,8 +46,7 @@ export const refreshToken: GrantType<RefreshTokenRequest> = {
 interface Dependencies {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
 }
@@ -73,7 +72,7 @@ async function rotateRefreshToken(
 ): Promise<TokenResponse> {
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = dependencies;
+  const { grants, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
   const standingIn = (grant: Grant | undefined) =>
     refreshTokenStatus(grant, presented, client, request, dependencies);
 
@@ -84,8 +83,9 @@ async function rotateRefreshToken(
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
-    const asked = requestedScopes(request, dependencies.catalogue);
-    const scopes = asked ? dependencies.catalogue.limitTo(asked, found.grant.scopes) : found.grant.scopes;
+    const { permissions, scopes: catalogue } = resourceOf(found.grant.resource, resources);
+    const asked = requestedScopes(request, catalogue);
+    const scopes = asked ? catalogue.limitTo(asked, found.grant.scopes) : found.grant.scopes;
     const permitted = permissions.permitted(found.grant, scopes);
     const added = addTokens(
       found.grant,
@@ -110,7 +110,7 @@ export function refreshTokenStatus(
   presented: PresentedToken,
   client: Pick<AuthenticatedClient, "client_id">,
   request: Pick<RefreshTokenRequest, "resource" | "scope">,
-  { permissions, catalogue, now }: Pick<Runtime & Dependencies, "permissions" | "catalogue" | "now">,
+  { resources, now }: Pick<Runtime & Dependencies, "resources" | "now">,
 ): RefreshTokenStatus {
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
@@ -132,6 +132,7 @@ export function refreshTokenStatus(
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
       : { is: "refused", error: notValid("unknown_refresh_token", grant) };
+  const { permissions, scopes: catalogue } = resourceOf(grant.resource, resources);
   const asked = requestedScopes(request, catalogue) ?? [];
   const widened = missingScopes(asked, catalogue.expand(allowedScopes(grant)));
   if (widened.length > 0)
