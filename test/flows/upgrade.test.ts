@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
 import { z } from "zod";
+import { findForms } from "../../dev/client/html.ts";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import type { Grant } from "../../src/grants/grant.ts";
 import { hashToken, mintToken, readToken } from "../../src/grants/opaque-token.ts";
@@ -15,7 +16,6 @@ import { createSealer } from "../../src/storage/sealer.ts";
 import type { Store } from "../../src/storage/store.ts";
 import release from "../fixtures/release-0.1.0.json" with { type: "json" };
 import { entriesOn, textOf } from "../support/connections.ts";
-import { findForms } from "../support/html-form.ts";
 import {
   authorizeUrl,
   callTool,
