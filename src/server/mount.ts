@@ -90,8 +90,8 @@ export function mount(services: Services, authentication: RequestHandler): Expre
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
-    const identityProviderHost = new URL(config.upstream.issuer).host;
-    app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));
+    const identityProviderName = services.identityProviders.choose({ resource }).shownAs;
+    app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderName }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -146,7 +146,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     endings: services.endings,
     logins: services.logins,
     records: services.records,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     sealer: services.sealer,
     catalogue: services.catalogue,
     permissions: services.permissions,
@@ -167,7 +167,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     logins: services.logins,
     grants: services.grants,
     endings: services.endings,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -188,7 +188,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     endings: services.endings,
     lastUse: services.lastUse,
     upstreamRefresh: services.upstreamRefresh,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     records: services.records,
     permissions: services.permissions,
     catalogue: services.catalogue,

@@ -37,7 +37,13 @@ import { type Bodies, largestShare } from "../http/body.ts";
 import { createBodyBudget } from "../http/body-budget.ts";
 import { spend } from "../http/rate-limit.ts";
 import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity/bounded-claims.ts";
-import type { IdentityProvider } from "../identity/identity-provider.ts";
+import {
+  type AtLeastOne,
+  type ConfiguredProvider,
+  createIdentityProviders,
+  decorated,
+  openIdentityProviders,
+} from "../identity/identity-providers.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { AwaitingLogin, createLogins } from "../login/transaction.ts";
@@ -80,7 +86,8 @@ export interface AppOptions extends Features {
   /** Where everything is counted and timed. Default: metrics of its own. */
   metrics?: Metrics;
   records: KeyValueStore;
-  identityProvider: IdentityProvider;
+  /** Default: those of the configuration. */
+  identityProviders?: AtLeastOne<ConfiguredProvider>;
   log: Logger;
   /** What clients may ask tokens with. Default: all that this server has. */
   grantTypes?: readonly GrantType[];
@@ -117,12 +124,17 @@ export function buildServices(options: AppOptions) {
   const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
   const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
-  const deciding = () => decidingClaims(permissions, config.upstream);
+  const deciding = () => decidingClaims(permissions, config.identityProviders);
   const keepClaims = createKeepClaims(deciding, log);
-  const identityProvider = observedIdentityProvider(
-    withBoundedClaims(options.identityProvider, deciding, keepClaims),
-    observe,
+  const { identityProviders: providers = openIdentityProviders(config.identityProviders, baseUrl, runtime) } =
+    options;
+  const identityProviders = createIdentityProviders(
+    decorated(providers, (each) =>
+      observedIdentityProvider(withBoundedClaims(each, deciding, keepClaims), observe),
+    ),
   );
+  // Grants of version 1 do not say whose they are.
+  const [identityProvider] = identityProviders.all();
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
@@ -219,7 +231,7 @@ export function buildServices(options: AppOptions) {
     },
     audit,
   });
-  const { timeoutSeconds } = config.upstream;
+  const { timeoutSeconds } = identityProvider.settings;
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
@@ -238,7 +250,7 @@ export function buildServices(options: AppOptions) {
     metrics,
     audit,
     records,
-    identityProvider,
+    identityProviders,
     features,
     catalogue,
     permissions,
@@ -363,10 +375,13 @@ function observing(metrics: Metrics): Observe {
 }
 
 /** Who names which scopes, for the message about one that is not declared. */
-function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
-  const { scopeSources } = upstream;
-  const mapped =
-    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
+function scopeUses(
+  { tools, resources, prompts }: FeatureTable,
+  { clients, identityProviders }: Config,
+): ScopeUse[] {
+  const mapped = identityProviders.flatMap(({ scopeSources }) =>
+    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [],
+  );
   return [
     ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
       name: `${kind} ${name}`,

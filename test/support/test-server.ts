@@ -14,7 +14,6 @@ import type { AuditStream } from "../../src/audit/audit.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
 import { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
 import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
 import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
@@ -191,13 +190,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         ? redisStore({ ...config.store, log: logger })
         : (allRecords[0] ?? memoryStore());
     allRecords.push(records);
-    const { upstream } = config;
-    const provider = createOidcProvider(upstream, {
-      now,
-      monotonicNow,
-      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
-      log: logger,
-    });
     return buildApp({
       config,
       tools,
@@ -211,7 +203,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.shutdown && { shutdown: options.shutdown }),
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
       records,
-      identityProvider: provider,
       log: logger,
       now,
       monotonicNow,

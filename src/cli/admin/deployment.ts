@@ -11,7 +11,7 @@ import { createGrants, type GrantEnd } from "../../grants/grants.ts";
 import { createLastUse } from "../../grants/last-use.ts";
 import { createUpstreamRevocations } from "../../grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../identity/identity-provider.ts";
-import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import { openIdentityProviders } from "../../identity/identity-providers.ts";
 import { Client } from "../../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
@@ -72,7 +72,8 @@ export async function withDeployment<Result>(
   const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
   const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
   const unrevoked = { count: 0, cause: "" };
-  const identityProvider = notForEver(createOidcProvider(config.upstream, runtime), unrevoked);
+  const [provider] = openIdentityProviders(config.identityProviders, config.baseUrl, runtime);
+  const identityProvider = notForEver(provider, unrevoked);
   const grants = createGrants({
     ...runtime,
     store: grantStore,

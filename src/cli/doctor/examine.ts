@@ -2,6 +2,7 @@
 
 import type { Environment } from "../../config/settings.ts";
 import { registeredUrls } from "../../identity/oidc/registered-urls.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import type { Features } from "../../mcp/authoring/features.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import { createSealer } from "../../storage/sealer.ts";
@@ -46,7 +47,7 @@ export async function examine(
   around: Runtime,
 ): Promise<Examination> {
   const parts = readParts(environment);
-  const { baseUrl, upstream } = parts;
+  const { baseUrl, identityProviders } = parts;
   const scopes = "broken" in features ? [] : Object.keys(features.scopes);
   const checks: Array<[title: string, name: string, check: () => Promise<Finding[]>]> = [
     ["Program", "program", async () => program(parts, features, around)],
@@ -64,7 +65,7 @@ export async function examine(
     sections: sections.map((each) =>
       each.title === REDIS ? { ...each, findings: [...each.findings, ...latency] } : each,
     ),
-    registration: baseUrl === undefined ? undefined : registration(baseUrl, upstream, scopes),
+    registration: baseUrl === undefined ? undefined : registration(baseUrl, identityProviders?.[0], scopes),
   };
 }
 
@@ -96,19 +97,22 @@ function settings(environment: Environment, parts: Parts): Finding[] {
 }
 
 async function provider(
-  { upstream, baseUrl }: Parts,
+  { identityProviders, baseUrl }: Parts,
   toolScopes: readonly string[],
   { nowMs, randomBytes }: Runtime,
 ): Promise<Finding[]> {
-  if (upstream === undefined) return [notChecked("provider", "the settings of the identity provider")];
-  return checkProvider({
-    upstream,
-    callbackUrl: baseUrl && registeredUrls(baseUrl).callbackUrl,
-    toolScopes,
-    timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
-    nowMs,
-    randomBytes,
-  });
+  if (identityProviders === undefined)
+    return [notChecked("provider", "the settings of the identity provider")];
+  const check = (upstream: IdentityProviderSettings, index: number) =>
+    checkProvider({
+      upstream,
+      callbackUrl: baseUrl && registeredUrls(baseUrl, index === 0 ? undefined : upstream.id).callbackUrl,
+      toolScopes,
+      timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
+      nowMs,
+      randomBytes,
+    });
+  return (await Promise.all(identityProviders.map(check))).flat();
 }
 
 async function redis({ store, secretKeys }: Parts, { nowMs, randomBytes }: Runtime): Promise<Finding[]> {

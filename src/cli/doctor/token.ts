@@ -9,6 +9,7 @@ import type { Asker } from "../../access/policy.ts";
 import { askerOf, type Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
 import type { Services } from "../../server/services.ts";
 import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
@@ -29,8 +30,10 @@ export interface ReadToken {
   findings: Finding[];
 }
 
+type Issuer = Pick<IdentityProviderSettings, "issuer">;
+
 /** Pure: shape and kind. Whatever is refused here never reaches the store. */
-export function readPresented(pasted: string, issuer: string, nowSeconds: number): ReadToken {
+export function readPresented(pasted: string, providers: readonly Issuer[], nowSeconds: number): ReadToken {
   const value = pasted
     .trim()
     .replace(/^Bearer +/i, "")
@@ -55,13 +58,13 @@ export function readPresented(pasted: string, issuer: string, nowSeconds: number
           ok("token.shape", `It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
         ],
       };
-  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, issuer, nowSeconds)] };
+  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, providers, nowSeconds)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
 
-function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] {
+function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   if (value === "")
     return [failure(check, "There is no token", "Pass one: npm run doctor -- token -, and paste it.")];
@@ -90,7 +93,7 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
   const parts = value.split(".");
   if (parts.length === 5)
     return [failure(check, "It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN)];
-  if (parts.length === 3) return jwt(value, issuer, nowSeconds);
+  if (parts.length === 3) return jwt(value, providers, nowSeconds);
   if (/\s/.test(value))
     return [
       failure(
@@ -109,12 +112,13 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
 }
 
 /** Decoded, not verified: enough to say where it came from. */
-function jwt(value: string, issuer: string, nowSeconds: number): Finding[] {
+function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   try {
     const { iss, aud, exp } = decodeJwt(value);
     const { alg } = decodeProtectedHeader(value);
-    const from = iss === issuer ? `${iss}, this server's identity provider` : (iss ?? "nobody");
+    const isProvider = providers.some(({ issuer }) => issuer === iss);
+    const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
     const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
     return [
       failure(
@@ -251,7 +255,7 @@ function grantInWords({ subject, clientId, createdAt }: Grant, now: number): str
 
 /** Roles and groups that nobody can read look like none. */
 function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[] {
-  return decidingClaims(permissions, config.upstream).flatMap((path) => {
+  return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
     const problem = shapeProblem(claims, path);
     return problem === undefined
       ? []
