@@ -24,7 +24,7 @@ export const ROOMS = {
   clients: [...VOCABULARY, "storage", "http", "audit", "pages"],
   login: [...LIFECYCLE],
   logout: [...LIFECYCLE, "login", "pages"],
-  authorization: [...LIFECYCLE, "clients", "login", "logout", "pages"],
+  authorization: [...LIFECYCLE, "clients", "resource", "login", "logout", "pages"],
   "token-endpoint": [...LIFECYCLE, "clients", "resource", "logout", "pages"],
   account: [...LIFECYCLE, "clients", "login", "logout", "authorization", "pages"],
   telemetry: [...VOCABULARY, "storage", "http", "audit", "identity", "mcp"],

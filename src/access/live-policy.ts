@@ -118,11 +118,11 @@ const REASONS: Record<string, [problem: string, remedy: string]> = {
 
 function delegating(current: () => Policy): Policy {
   return {
-    admits: (asker) => current().admits(asker),
-    scope: (asker, scope) => current().scope(asker, scope),
-    feature: (asker, feature) => current().feature(asker, feature),
-    ruleset: (asker) => current().ruleset(asker),
-    explain: (asker, feature) => current().explain(asker, feature),
+    admits: (requester) => current().admits(requester),
+    scope: (requester, scope) => current().scope(requester, scope),
+    feature: (requester, feature) => current().feature(requester, feature),
+    ruleset: (requester) => current().ruleset(requester),
+    explain: (requester, feature) => current().explain(requester, feature),
     claimsAsked: () => current().claimsAsked(),
     unansweredBy: (claims) => current().unansweredBy(claims),
   };

@@ -24,6 +24,8 @@ export interface IdentityProviders {
    * mean the first of the list, however it is called there.
    */
   get(id: string | undefined): ConfiguredProvider | undefined;
+  /** The provider of whose users an issuer tells, as it is configured. */
+  ofIssuer(issuer: string): ConfiguredProvider | undefined;
   /** The provider that a token names as its issuer, to verify it; the default, which will refuse it, if it names none of them. */
   ofToken(token: string): ConfiguredProvider;
   /** The provider for a sign-in that begins. */
@@ -45,12 +47,11 @@ export function createIdentityProviders(all: AtLeastOne<ConfiguredProvider>): Id
   const [first] = all;
   const byId = new Map(all.map((provider) => [provider.settings.id, provider]));
   byId.set(DEFAULT_PROVIDER, first);
+  const byIssuer = new Map(all.map((provider) => [provider.settings.issuer, provider]));
   return {
     get: (id = DEFAULT_PROVIDER) => byId.get(id),
-    ofToken(token) {
-      const issuer = issuerOf(token);
-      return all.find(({ settings }) => settings.issuer === issuer) ?? first;
-    },
+    ofIssuer: (issuer) => byIssuer.get(issuer),
+    ofToken: (token) => byIssuer.get(issuerOf(token) ?? "") ?? first,
     choose: () => first,
     all: () => all,
   };

@@ -285,6 +285,7 @@ const EXPLANATIONS: ReadonlyMap<string, Explanation> = new Map<string, Explanati
   ],
 
   // How the browser came here.
+  ["unknown_provider", { title: "Page not found", leadsTo: "home" }],
   [
     "unknown_path",
     {

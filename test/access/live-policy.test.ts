@@ -8,7 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import { type LivePolicy, watchPolicy } from "../../src/access/live-policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
-import { asker, known } from "./support.ts";
+import { known, requester } from "./support.ts";
 
 const DENY_ADA = 'rules: [{ name: no ada, for: { users: ["auth0|ada"] }, deny: everything }]\n';
 const DENY_ALL = "default: deny\n";
@@ -45,19 +45,19 @@ describe("a policy file that changes", () => {
     });
     return live;
   }
-  const isAllowed = () => live?.policy.admits(asker()).allowed;
+  const isAllowed = () => live?.policy.admits(requester()).allowed;
   /** Long enough to have been looked at several times. */
   const looks = () => setTimeout(100);
 
   test("is read at once, and takes effect when it changes", async () => {
     writeFileSync(path, ALLOW);
     const { policy } = watch();
-    assert.equal(policy.admits(asker()).allowed, true);
+    assert.equal(policy.admits(requester()).allowed, true);
     writeFileSync(path, DENY_ADA);
-    await until(() => !policy.admits(asker()).allowed);
-    assert.equal(policy.scope(asker(), "x").allowed, false);
-    assert.equal(policy.feature(asker(), { kind: "tool", name: "x", scopes: [] }).allowed, false);
-    assert.equal(policy.explain(asker(), { kind: "tool", name: "x", scopes: [] }).matched.length, 1);
+    await until(() => !policy.admits(requester()).allowed);
+    assert.equal(policy.scope(requester(), "x").allowed, false);
+    assert.equal(policy.feature(requester(), { kind: "tool", name: "x", scopes: [] }).allowed, false);
+    assert.equal(policy.explain(requester(), { kind: "tool", name: "x", scopes: [] }).matched.length, 1);
     assert.deepEqual(changes, [{ rules: 1, sha256: sha256(DENY_ADA) }]);
     assert.deepEqual(refusals, []);
   });

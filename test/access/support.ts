@@ -1,7 +1,9 @@
 /** The features of a small server, and the policies and users of the tests of src/access. */
-import { type Asker, createPolicy, type Policy } from "../../src/access/policy.ts";
+import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+import type { Requester } from "../../src/access/principal.ts";
 import { inOneLine } from "../../src/runtime/setting-problem.ts";
+import { type Asks, requesterOf } from "../support/requester.ts";
 
 export const known: KnownNames = {
   scopes: ["orders:read", "orders:write", "weather:read"],
@@ -26,8 +28,8 @@ export function problemsOf(yaml: string): readonly string[] {
 }
 
 /** Ada of the staff, through Claude. */
-export function asker(different: Partial<Asker> = {}): Asker {
-  return {
+export function requester(different: Partial<Asks> = {}): Requester {
+  return requesterOf({
     subject: "auth0|ada",
     claims: {
       email: "ada@example.com",
@@ -38,5 +40,5 @@ export function asker(different: Partial<Asker> = {}): Asker {
     clientId: "claude",
     redirectUri: "https://claude.ai/api/mcp/auth_callback",
     ...different,
-  };
+  });
 }

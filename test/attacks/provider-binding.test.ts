@@ -2,18 +2,20 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
+import { Browser } from "../../dev/client/browser.ts";
 import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { openIdentityProviders } from "../../src/identity/identity-providers.ts";
-import { AwaitingLogin } from "../../src/login/transaction.ts";
+import { type AwaitingLogin, loginFormat } from "../../src/login/transaction.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Browser, signIn } from "../support/browser.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, AUDIENCE, startTestServer, type TestServer } from "../support/test-server.ts";
 import { assertRefusedPage, type Reply } from "./support.ts";
 
@@ -58,7 +60,7 @@ describe("two identity providers", () => {
       sealer,
       log,
       kind: "login",
-      schema: AwaitingLogin,
+      ...loginFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
     });
   };
 

@@ -11,6 +11,7 @@ import { packageManifest } from "../../runtime/package.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { buildServices, type Services } from "../../server/services.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
+import { loadTracing } from "../../telemetry/load-tracing.ts";
 import { type Finding, failure, ok, settingFailure, warning } from "./finding.ts";
 
 /** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
@@ -116,6 +117,23 @@ export function checkAuditLog({ audit: { destination } }: Config): Finding[] {
         check,
         `The audit log cannot be written: ${destination}`,
         "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.",
+      ),
+    ];
+  }
+}
+
+export async function checkTracing({ telemetry: { traceEndpoint } }: Config): Promise<Finding[]> {
+  const check = "program.tracing";
+  if (traceEndpoint === undefined) return [];
+  try {
+    await loadTracing();
+    return [ok(check, `The packages that send traces to ${new URL(traceEndpoint).host} are installed`)];
+  } catch (error) {
+    return [
+      failure(
+        check,
+        `The server would not start: ${(error as Error).message}`,
+        "Install them, or remove OTEL_EXPORTER_OTLP_ENDPOINT; the container image has them.",
       ),
     ];
   }
