@@ -124,7 +124,8 @@ function replica() {
     },
     revoke: async () => void asked.push("revoke"),
   } as Partial<IdentityProvider> as IdentityProvider;
-  const revocations = createUpstreamRevocations({ identityProvider, log: runtime.log });
+  const identityProviders = { ofIssuer: () => identityProvider } as never;
+  const revocations = createUpstreamRevocations({ identityProviders, log: runtime.log });
   const grants = createGrants({
     ...runtime,
     store,
@@ -147,7 +148,7 @@ function replica() {
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
-    identityProvider,
+    identityProviders,
     revocations,
     records,
     keepClaims: (claims) => ({ ...claims }),
