@@ -16,6 +16,7 @@ import { type Caller, withCaller } from "../../dist/src/resource/access-token-co
 import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
 import { authenticate, mount } from "../../dist/src/server/mount.js";
+import type { McpResource } from "../../dist/src/server/resources.js";
 import { buildServices } from "../../dist/src/server/services.js";
 import { redisStore } from "../../dist/src/storage/redis/redis.js";
 import {
@@ -64,7 +65,7 @@ function nobodyAsked(): RequestHandler {
     redirectUri: "http://127.0.0.1/callback",
     notGiven: [],
   });
-  const permissionSet = services.permissions.permissionSet(token, token.scopes);
+  const permissionSet = services.resources[0].permissions.permissionSet(token, token.scopes);
   const caller: Caller = {
     token,
     permissionSet,
@@ -117,8 +118,7 @@ async function moreSessions({
       ...services.runtime,
       grants: services.grants,
       upstreamRefresh: services.upstreamRefresh,
-      permissions: services.permissions,
-      catalogue: services.catalogue,
+      resources: services.resources,
       audit: services.audit,
       lifetimes: config.lifetimes,
     });
@@ -135,4 +135,5 @@ while (
   ))
 )
   await delay(20);
-listen(mount(services, guarded ? authenticate(services) : nobodyAsked()), config.port, moreSessions);
+const authenticated = (resource: McpResource) => (guarded ? authenticate(services, resource) : nobodyAsked());
+listen(mount(services, authenticated), config.port, moreSessions);

@@ -1,7 +1,6 @@
 /** The browser's endpoints: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 
 import { type Request, type Response, Router } from "express";
-import type { Permissions } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clients } from "../clients/find-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
@@ -31,10 +30,10 @@ import type { Client } from "../oauth/client-metadata.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Brand } from "../pages/brand.ts";
 import { authorizationResponse, pageErrors } from "../pages/error-handler.ts";
 import type { Html, Pages } from "../pages/shell.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
@@ -48,7 +47,6 @@ import { type RedirectTrustSettings, redirectTrust } from "./trusted-redirect.ts
 export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettings {
   /** Also the issuer. */
   baseUrl: string;
-  resource: string;
   brand: Brand;
   /** When a user is asked, and for how long consent is remembered. */
   consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
@@ -68,8 +66,7 @@ export interface AuthorizationDependencies {
   records: KeyValueStore;
   identityProvider: IdentityProvider;
   sealer: Sealer;
-  catalogue: ScopeCatalogue;
-  permissions: Permissions;
+  resources: ProtectedResources;
   pages: Pages;
   bodies: Bodies;
   audit: Audit;
@@ -88,7 +85,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     redirectUris,
     rememberedConsent,
     sealer,
-    catalogue,
+    resources,
     pages,
     records,
     audit,
@@ -96,15 +93,14 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     log,
   } = dependencies;
   const { browsers, connections, logins, bodies } = dependencies;
-  const { baseUrl, resource, lifetimes, consent, upstream } = settings;
+  const { baseUrl, lifetimes, consent, upstream } = settings;
   const { transactionSeconds } = lifetimes;
   const { callbackUrl } = registeredUrls(baseUrl);
   const rules = {
     clients,
     redirectUris,
     isTrusted: redirectTrust(settings),
-    resource,
-    catalogue,
+    resources,
     upstreamClientId: upstream.clientId,
   };
   const perAddress = signInLimit(settings);
@@ -113,11 +109,14 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     String(query.client_id ?? body?.client_id).startsWith("https://");
   const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
   const costsOf = documentCosts(records.rateLimits);
-  const askerOf = (req: Request, res: Response) => ({ ...costsOf(req, res), holdsGrant: async () => false });
+  const requesterOf = (req: Request, res: Response) => ({
+    ...costsOf(req, res),
+    holdsGrant: async () => false,
+  });
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
-    const valid = await validateAuthorizationRequest(parameters, rules, askerOf(req, res));
+    const valid = await validateAuthorizationRequest(parameters, rules, requesterOf(req, res));
     const { client, request } = valid;
     const mayReturn = rules.isTrusted(client, request.redirectUri);
     await askOrGoOn(valid, req, res).catch((error) => {
@@ -166,18 +165,19 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
     const approval =
       mayBeSilent && known !== undefined ? await rememberedConsent.find(known, request) : undefined;
-    return approval && { scopes: approval.granted, approvedBy: approval.subject, asked: request.scopes };
+    return approval && { scopes: approval.granted, approvedBy: approval.user, asked: request.scopes };
   }
 
   function askingPage(client: Client, transaction: AwaitingConsent): Html {
+    const { name, scopes } = resourceOf(transaction.request.resource, resources);
     return consentPage({
       client,
       transaction,
       form: sealConsent(transaction, sealer, baseUrl),
       action: `${baseUrl}/consent`,
-      serverName: settings.brand.name,
+      serverName: name,
       identityProviderHost: new URL(upstream.issuer).host,
-      scopes: catalogue.pick(transaction.request.scopes),
+      scopes: scopes.pick(transaction.request.scopes),
       canRemember: consent.mode === "remember",
     });
   }
@@ -208,7 +208,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
   // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
   // brings the cookie, it is the same request.
   router.post("/authorize", formBody(bodies.ofStrangers), limitFetches, async (req, res) => {
-    await validateAuthorizationRequest(req.body, rules, askerOf(req, res));
+    await validateAuthorizationRequest(req.body, rules, requesterOf(req, res));
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries<string | string[]>(req.body))
       for (const each of [value].flat()) query.append(name, each);
@@ -245,7 +245,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
       throw denied(asked);
     }
-    const approved = withConsentedScopes(asked, scope, catalogue);
+    const approved = withConsentedScopes(asked, scope, resourceOf(asked.request.resource, resources).scopes);
     const remembering = remember !== undefined && consent.mode === "remember";
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);

@@ -6,30 +6,31 @@ import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { AccessToken, Verification } from "./access-token.ts";
 import { type Caller, type Verified, withCaller } from "./access-token-context.ts";
+import type { ProtectedResource } from "./protected-resource.ts";
+import { authenticateToken } from "./token-authenticator.ts";
+
+/** Whose challenge it is: it names the resource's metadata, and the default scopes so that a client asks for them. */
+export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 
 export interface BearerAuthenticationOptions {
-  verify(token: string): Promise<Verification>;
+  resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
   /** The user's own access token at the identity provider. */
   upstreamAccessToken(token: AccessToken): Promise<string>;
-  resource: string;
-  /** The default scopes of a sign-in; named in the challenge so that a client asks for them. */
-  scopes: readonly string[];
   audit: Audit;
   /** Called with every token that was accepted. */
   noteUse(grantId: string): void;
 }
 
-/** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
-const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
+/** RFC 6750 §2.1, of any length: Node bounds the headers, and an authenticator hashes only what has the form of its tokens. */
+const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i;
 
 /**
  * Makes the verified token available to tools (`getAccessToken()`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
 export function bearerAuthentication(options: BearerAuthenticationOptions): RequestHandler {
-  const { verify, resource, scopes, audit, noteUse } = options;
-  const metadata = { resource_metadata: resourceMetadataUrl(resource) };
-  const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
+  const { resource, audit, noteUse } = options;
+  const metadata = { resource_metadata: resourceMetadataUrl(resource.uri) };
 
   return async (req, res, next) => {
     const header = req.get("authorization");
@@ -43,18 +44,18 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
     // RFC 6750 §3.1: without a token there is no error to report, only where to get one. A client that kept an empty
     // token is in the same position.
     if (presented === undefined && !/^Bearer +\S/i.test(header ?? ""))
-      return refuse(res, 401, "no_token", { ...metadata, ...scope });
+      return refuse(res, 401, "no_token", { ...metadata, ...defaultScope(resource) });
     if (presented === undefined)
       return refuse(res, 400, "malformed_authorization_header", {
         error: "invalid_request",
         error_description: "The Authorization header is not of the form: Bearer <access token>.",
         ...metadata,
       });
-    const verification = await verify(presented);
+    const verification = await authenticateToken(presented, resource.authenticators);
     if ("refused" in verification) {
       const { refused: reason, grant, rule } = verification;
       audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
-      return invalidToken(res, { resource, scopes }, { reason, message: NOT_VALID });
+      return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
     const { token } = verification;
     noteUse(token.grantId);
@@ -92,7 +93,7 @@ class Bearer implements Caller {
   }
 
   verify(): Promise<Verification> {
-    return this.#options.verify(this.#presented);
+    return authenticateToken(this.#presented, this.#options.resource.authenticators);
   }
 
   accept(verified: Verified): void {
@@ -105,15 +106,19 @@ const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, 
 /** Answers HTTP 401 `invalid_token` (RFC 6750 §3.1). */
 export function invalidToken(
   res: Response,
-  { resource, scopes }: Pick<BearerAuthenticationOptions, "resource" | "scopes">,
+  resource: ChallengedResource,
   { reason, message }: { reason: string; message: string },
 ): void {
   refuse(res, 401, reason, {
     error: "invalid_token",
     error_description: message,
-    resource_metadata: resourceMetadataUrl(resource),
-    ...(scopes.length > 0 && { scope: scopes.join(" ") }),
+    resource_metadata: resourceMetadataUrl(resource.uri),
+    ...defaultScope(resource),
   });
+}
+
+function defaultScope({ scopes: { defaultScopes } }: ChallengedResource): { scope?: string } {
+  return defaultScopes.length > 0 ? { scope: defaultScopes.join(" ") } : {};
 }
 
 /**
@@ -122,14 +127,14 @@ export function invalidToken(
  */
 export function insufficientScope(
   res: Response,
-  resource: string,
+  resource: Pick<ProtectedResource, "uri">,
   scopesToAskFor: readonly string[],
   missing: readonly string[],
 ): void {
   refuse(res, 403, "insufficient_scope", {
     error: "insufficient_scope",
     error_description: `This needs the scope ${inWords(missing)}, which was not granted.`,
-    resource_metadata: resourceMetadataUrl(resource),
+    resource_metadata: resourceMetadataUrl(resource.uri),
     scope: scopesToAskFor.join(" "),
   });
 }

@@ -2,12 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
-import { createPermissions } from "../access/permissions.ts";
 import { allowEverything, type Policy } from "../access/policy.ts";
+import { storedUsers } from "../access/stored-users.ts";
 import { createConnectedApplications } from "../account/list.ts";
-import { createSessions, Session } from "../account/session.ts";
+import { createSessions, sessionFormat } from "../account/session.ts";
 import { type AuditStream, createAudit } from "../audit/audit.ts";
-import { ConsentRecord, createRememberedConsent } from "../authorization/remembered-consent.ts";
+import { consentFormat, createRememberedConsent } from "../authorization/remembered-consent.ts";
 import type { ClientAuthentication } from "../clients/authenticate-client.ts";
 import { verifyClientAssertion } from "../clients/client-assertion.ts";
 import { createClients } from "../clients/find-client.ts";
@@ -27,10 +27,10 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
-import { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
 import { createLastUse } from "../grants/last-use.ts";
+import { grantFormat } from "../grants/stored-grant.ts";
 import { createUpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../grants/upstream-revocations.ts";
 import { type Bodies, largestShare } from "../http/body.ts";
@@ -40,8 +40,8 @@ import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
-import { AwaitingLogin, createLogins } from "../login/transaction.ts";
-import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
+import { createLogins, loginFormat } from "../login/transaction.ts";
+import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
 import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
 import { requestStates } from "../mcp/server/request-state.ts";
@@ -54,6 +54,7 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
@@ -63,14 +64,21 @@ import { createSealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
-import { observedFeatures } from "../telemetry/observed-features.ts";
 import { observedIdentityProvider } from "../telemetry/observed-identity-provider.ts";
 import { observedRecords } from "../telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "../telemetry/operation.ts";
 import { traceOperations } from "../telemetry/spans.ts";
 import type { GrantType } from "../token-endpoint/grant-type.ts";
 import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
+import {
+  type DescribedResource,
+  describeResource,
+  type McpResource,
+  type ResourceDeclaration,
+  servedResource,
+} from "./resources.ts";
 
+/** With what the resource `/mcp` offers. */
 export interface AppOptions extends Features {
   config: Config;
   /** The policy. Default: nothing is denied. */
@@ -82,6 +90,8 @@ export interface AppOptions extends Features {
   records: KeyValueStore;
   identityProvider: IdentityProvider;
   log: Logger;
+  /** Protected resources beside `/mcp`. Default: none. */
+  furtherResources?: readonly ResourceDeclaration[];
   /** What clients may ask tokens with. Default: all that this server has. */
   grantTypes?: readonly GrantType[];
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
@@ -113,11 +123,16 @@ export function buildServices(options: AppOptions) {
       "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
     );
   const audit = createAudit(log, options.auditStream, countDecisions(metrics));
-  const features = featureTable(observedFeatures(options, observe));
-  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
-  const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
-  const deciding = () => decidingClaims(permissions, config.upstream);
+  const describe = (declared: ResourceDeclaration) =>
+    describeResource(declared, { config, policy, observe, log });
+  const mcp = { path: "/mcp", name: config.brand.name, features: options };
+  const { furtherResources = [] } = options;
+  const described: ProtectedResources<DescribedResource> = [describe(mcp), ...furtherResources.map(describe)];
+  const declarations = furtherResources.map(({ features }) => features.scopes);
+  const catalogue = scopeCatalogue(Object.assign({}, ...declarations, options.scopes), scopeUses(config));
+  const catalogueOf = (resource: string) => resourceOf(resource, described).scopes;
+  const deciding = () => decidingClaims(described[0].permissions, config.upstream);
   const keepClaims = createKeepClaims(deciding, log);
   const identityProvider = observedIdentityProvider(
     withBoundedClaims(options.identityProvider, deciding, keepClaims),
@@ -125,6 +140,7 @@ export function buildServices(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
+  const users = storedUsers(config.upstream.issuer);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
   const { grantTypes = GRANT_TYPES } = options;
@@ -148,19 +164,26 @@ export function buildServices(options: AppOptions) {
     lifetimes,
     now,
   );
-  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: ConsentRecord });
+  const approvalStore = encryptedStore({ ...storing, kind: "approval", ...consentFormat(users) });
   const { rememberSeconds: seconds } = config.consent;
-  const rememberedConsent = createRememberedConsent({ store: approvalStore, records, seconds, now });
+  const rememberedConsent = createRememberedConsent({
+    store: approvalStore,
+    records,
+    users,
+    seconds,
+    firstResource: described[0].uri,
+    now,
+  });
   const browsers = browserCookies(
     baseUrl,
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
   const logins = createLogins(
-    encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
+    encryptedStore({ ...storing, kind: "login", ...loginFormat(users) }),
     loginAdmission(config, records),
   );
-  const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+  const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
   shutdown.onShutdown(lastUse.flush);
   const revocations = createUpstreamRevocations({ identityProvider, log, waitUntil: shutdown.waitUntil });
@@ -169,13 +192,20 @@ export function buildServices(options: AppOptions) {
     store: grantStore,
     records,
     indexes: records.indexes,
+    users,
     lastUse,
     lifetimes,
     limits: config.grantLimits,
     revocations,
     audit,
   });
-  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
+  const endings = createEndings({
+    records,
+    users,
+    signInSeconds: lifetimes.transactionSeconds,
+    now,
+    log,
+  });
   const grantCache = createGrantCache({
     ...config.grantCache,
     grants,
@@ -183,10 +213,16 @@ export function buildServices(options: AppOptions) {
     now: monotonicNow,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
-  const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
-  const sessions = createSessions({ ...runtime, store: sessionStore, records, baseUrl });
+  const sessionStore = encryptedStore({ ...storing, kind: "session", ...sessionFormat(users) });
+  const sessions = createSessions({ ...runtime, store: sessionStore, records, users, baseUrl });
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: StoredServerRequest });
-  const conversation = {
+  const bodies = boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit);
+  const endpoint = {
+    listAll: config.listed === "all",
+    auditArguments: config.audit.arguments,
+    bodies: bodies.ofCallers,
+    audit,
+    log,
     calls: createRunningCalls({ ...config.runningCalls, records, audit, now }),
     serverRequests: createServerRequests({
       ...runtime,
@@ -199,13 +235,16 @@ export function buildServices(options: AppOptions) {
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
+  const [first, ...others] = described;
+  const served = (each: DescribedResource) => servedResource(each, { grantCache, now, endpoint });
+  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   const connections = createConnectedApplications({
     configured: config.clients,
     grants,
     clients,
     lastUse,
     records,
-    catalogue,
+    catalogueOf,
   });
   const registrations = createRegistrations({
     ...runtime,
@@ -227,7 +266,7 @@ export function buildServices(options: AppOptions) {
     revocations,
     records,
     keepClaims,
-    catalogue,
+    catalogueOf,
     shutdown,
     timeoutSeconds,
   });
@@ -239,9 +278,8 @@ export function buildServices(options: AppOptions) {
     audit,
     records,
     identityProvider,
-    features,
+    resources,
     catalogue,
-    permissions,
     pages,
     sealer,
     redirectUris,
@@ -260,8 +298,7 @@ export function buildServices(options: AppOptions) {
     lastUse,
     sessions,
     connections,
-    conversation,
-    bodies: boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit),
+    bodies,
     upstreamRefresh,
   };
 }
@@ -348,10 +385,10 @@ function clientIdMetadataServices(
         })
       : undefined,
     keySets,
-    verifyAssertion: (assertion, assertionType, client, asker) =>
+    verifyAssertion: (assertion, assertionType, client, requester) =>
       verifyClientAssertion(assertion, assertionType, client, {
         ...assertionRules,
-        fetchJwks: (uri, options) => keySets.get(uri, asker, options),
+        fetchJwks: (uri, options) => keySets.get(uri, requester, options),
       }),
   };
 }
@@ -362,16 +399,12 @@ function observing(metrics: Metrics): Observe {
   return (operation, work) => time(operation, () => traceOperations(operation, work));
 }
 
-/** Who names which scopes, for the message about one that is not declared. */
-function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
+/** Which scopes the configuration names, for the message about one that is not declared. */
+function scopeUses({ clients, upstream }: Config): ScopeUse[] {
   const { scopeSources } = upstream;
   const mapped =
     scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
   return [
-    ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
-      name: `${kind} ${name}`,
-      scopes,
-    })),
     { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
     ...clients.map(({ client_id, scope = "" }) => ({
       name: `client ${client_id}`,

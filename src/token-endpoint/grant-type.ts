@@ -3,7 +3,6 @@
  * metadata, registration, error texts and metrics are made of that list.
  */
 import { z } from "zod";
-import type { Permissions } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -11,7 +10,7 @@ import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { parse } from "../oauth/requests.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { ProtectedResources } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TokenResponse } from "./token-response.ts";
 
@@ -37,8 +36,7 @@ export interface GrantType<Request = unknown> {
 export interface GrantTypeDependencies {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
 }

@@ -113,7 +113,7 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("one for another address of this server", async () => {
     const { tokens } = await signIn();
-    const moved = { ...testServer.config, resource: "https://elsewhere.example.com/mcp" };
+    const moved = { ...testServer.config, baseUrl: "https://elsewhere.example.com" };
     const dependencies = silentServices(moved, FEATURES, testServer.records);
     const about = (token: string) =>
       explainToken(readPresented(token, "", 0), { ...dependencies, now: dependencies.runtime.now }).then(

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { pino } from "pino";
-import { Grant } from "../../src/grants/grant.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import {
@@ -28,7 +29,7 @@ describe("a refresh that names scopes", () => {
       sealer: createSealer([SECRET_KEY]),
       log: pino({ level: "silent" }),
       kind: "grant",
-      schema: Grant,
+      ...grantFormat(storedUsers(testServer.config.upstream.issuer)),
     });
 
   const testServer = useTestServer({

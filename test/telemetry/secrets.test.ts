@@ -14,10 +14,11 @@ import { z } from "zod";
 import { Browser, type Page } from "../../dev/client/browser.ts";
 import { findForms } from "../../dev/client/html.ts";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
-import { AwaitingLogin } from "../../src/login/transaction.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
+import { loginFormat } from "../../src/login/transaction.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
 import { getUpstreamAccessToken } from "../../src/resource/access-token-context.ts";
@@ -251,8 +252,9 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     const silent = pino({ level: "silent" });
     const records = redisStore({ ...config.store, log: silent } as Parameters<typeof redisStore>[0]);
     const storing = { records, sealer: createSealer(config.secretKeys), log: silent };
-    const logins = encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin });
-    const grants = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+    const users = storedUsers(config.upstream.issuer);
+    const logins = encryptedStore({ ...storing, kind: "login", ...loginFormat(users) });
+    const grants = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
     const forgetErrors = noteErrors(baseUrl);
     try {
       await eventually("Redis is there", () => log.some((line) => line.includes("Connected to Redis")));

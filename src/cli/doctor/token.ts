@@ -5,20 +5,21 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { Asker } from "../../access/policy.ts";
-import { askerOf, type Grant } from "../../grants/grant.ts";
+import type { PermissionSet } from "../../access/permissions.ts";
+import { claimsOf, subjectOf } from "../../access/principal.ts";
+import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
-import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
+import { effectiveScopes } from "../../resource/access-token.ts";
+import { resourceOf } from "../../resource/protected-resource.ts";
+import { authenticateToken } from "../../resource/token-authenticator.ts";
+import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
 import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
-type LookUp = Pick<
-  Services,
-  "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config"
-> &
+type LookUp = Pick<Services, "grants" | "records" | "resources" | "config"> &
   Pick<Services["runtime"], "now">;
 
 /** What is known of a token before any look-up. */
@@ -167,23 +168,27 @@ const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
 };
 
 async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
-  const { config, grants, grantCache, now } = services;
-  const { resource } = config;
-  const verification = await verifyAccessToken(value, { ...services, grants: grantCache, resource });
+  const { grants, resources, now } = services;
   const presented = readToken("access", value);
   const grant = presented && (await grants.find(presented.grantId));
+  const { uri: resource, authenticators } = resourceOf(grant?.resource ?? "", resources);
+  const verification = await authenticateToken(value, authenticators);
   const issued = grant?.accessTokens.find(({ hash }) => hash === presented?.hash);
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
     "token.known": "It is one of the access tokens of that grant",
     "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
     "token.resource": `It is for this server (${resource})`,
-    "token.admission": `The user ${grant?.subject ?? ""} may come in, with this client`,
+    "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
   if ("token" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.token, services),
+      ...whatItMayDo(
+        { ...verification.token, permissionSet: verification.permissionSet() },
+        resource,
+        services,
+      ),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -234,23 +239,31 @@ function refusal(reason: string, { grant, expiresAt, rule, resource, now }: Refu
       ];
     case "denied_by_policy":
       return [
-        `Refused (${reason}): the policy does not let ${grant?.subject ?? "them"} in with the client ${grant?.clientId ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
+        `Refused (${reason}): the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
         "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
       ];
     default:
       return [
-        `Refused (${reason}): ${grant?.subject ?? "this user"} may not come in`,
+        `Refused (${reason}): ${subjectIn(grant) ?? "this user"} may not come in`,
         "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
       ];
   }
 }
 
-function grantInWords({ subject, clientId, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subject} with the client ${clientId}, signed in ${ago(now - createdAt)}`;
+function subjectIn(grant: Grant | undefined): string | undefined {
+  return grant && subjectOf(grant.principal);
+}
+
+function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
 }
 
 /** Roles and groups that nobody can read look like none. */
-function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[] {
+function oddClaims(
+  { claims }: Pick<Bearer, "claims">,
+  { permissions }: McpResource,
+  { config }: LookUp,
+): Finding[] {
   return decidingClaims(permissions, config.upstream).flatMap((path) => {
     const problem = shapeProblem(claims, path);
     return problem === undefined
@@ -265,14 +278,17 @@ function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[
   });
 }
 
-type Bearer = Asker & { scopes: readonly string[] };
+interface Bearer {
+  claims: Readonly<Record<string, unknown>>;
+  scopes: readonly string[];
+  permissionSet: PermissionSet;
+}
 
-function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
-  const { permissions, features } = services;
+function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
+  const resource = resourceOf(resourceUri, services.resources);
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const permissionSet = permissions.permissionSet(token, token.scopes);
-  const tools = features.tools.map((tool) => {
-    const decision = permissionSet.checkFeature(tool);
+  const tools = resource.features.tools.map((tool) => {
+    const decision = token.permissionSet.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -287,7 +303,7 @@ function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...oddClaims(token, services), ...tools];
+  return [ok("token.scopes", scopes), ...oddClaims(token, resource, services), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -296,9 +312,16 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   const presented = readToken("refresh", value);
   if (presented === undefined) return [];
   const grant = await grants.find(presented.grantId);
-  const about = { grant, resource: services.config.resource, now: now() };
-  const request = { resource: [services.config.resource] };
-  const found = refreshTokenStatus(grant, presented, { client_id: grant?.clientId ?? "" }, request, services);
+  const resource = resourceOf(grant?.resource ?? "", services.resources);
+  const about = { grant, resource: resource.uri, now: now() };
+  const request = { resource: [resource.uri] };
+  const found = refreshTokenStatus(
+    grant,
+    presented,
+    { client_id: grant?.client.id ?? "" },
+    request,
+    services,
+  );
   if (found.is === "refused") {
     const { reason, about: who } = found.error;
     const known = grant !== undefined && reason !== "unknown_grant";
@@ -330,7 +353,10 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         ok("token.verdict", "Accepted, once more"),
       ];
     }
-    case "current":
+    case "current": {
+      const { permissions, scopes: catalogue } = resource;
+      const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
+      const permissionSet = permissions.permissionSet(found.grant, scopes);
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -339,7 +365,8 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
         ...whatItMayDo(
-          { ...askerOf(found.grant), scopes: effectiveScopes(found.grant.scopes, found.grant, services) },
+          { claims: claimsOf(found.grant.principal), scopes, permissionSet },
+          resource.uri,
           services,
         ),
         ok(
@@ -347,5 +374,6 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),
       ];
+    }
   }
 }

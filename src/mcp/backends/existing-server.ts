@@ -120,7 +120,7 @@ async function connect(server: ExistingServer): Promise<Client> {
   const [ours, theirs] = InMemoryTransport.createLinkedPair();
   const send = ours.send.bind(ours);
   ours.send = (message, options) => {
-    const asking = askers.getStore();
+    const asking = authInfos.getStore();
     return send(message, { ...options, ...(asking && { authInfo: asking }) });
   };
   await server.connect(theirs);
@@ -172,7 +172,7 @@ function refuseDifferences(
 }
 
 /** What HTTP transports take from `req.auth`, for the request that is being passed on. */
-const askers = new AsyncLocalStorage<AuthInfo>();
+const authInfos = new AsyncLocalStorage<AuthInfo>();
 // setTimeout's limit. The caller decides how long a call may take.
 const NEVER_MS = 2 ** 31 - 1;
 const INTERNAL_ERROR = -32603; // JSON-RPC 2.0 §5.1
@@ -189,7 +189,7 @@ async function ask<Result>(
 ): Promise<Result> {
   const { token } = currentCaller("featuresOf");
   try {
-    const answer = await askers.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
+    const answer = await authInfos.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
       client.request(request, ANY_RESULT, {
         signal,
         timeout: NEVER_MS,

@@ -6,7 +6,7 @@ import type { BodyBounds } from "../../http/body.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { union } from "../../oauth/scope.ts";
 import { type Caller, currentCaller } from "../../resource/access-token-context.ts";
-import { insufficientScope } from "../../resource/bearer-authentication.ts";
+import { type ChallengedResource, insufficientScope } from "../../resource/bearer-authentication.ts";
 import type { Feature, Message } from "../authoring/features.ts";
 import { type Cancellations, cancelledRequest } from "../server/cancellations.ts";
 import type { Ending } from "../server/ending.ts";
@@ -229,7 +229,12 @@ function isChallenged(
  * Names everything granted and everything that is needed: a client that asks for exactly the challenge's scope must not
  * lose what it had.
  */
-function challenge(res: Response, { token }: Caller, missing: readonly string[], resource: string): void {
+function challenge(
+  res: Response,
+  { token }: Caller,
+  missing: readonly string[],
+  resource: ChallengedResource,
+): void {
   insufficientScope(res, resource, union(token.scopes, missing), missing);
 }
 
