@@ -12,7 +12,8 @@ import { readToken } from "../../dist/src/grants/opaque-token.js";
 import type { UpstreamLogin } from "../../dist/src/identity/identity-provider.js";
 import { createOidcProvider } from "../../dist/src/identity/oidc/oidc.js";
 import { defineTool } from "../../dist/src/mcp/authoring/define-tool.js";
-import { type Caller, withCaller } from "../../dist/src/resource/access-token-context.js";
+import { withAuthentication } from "../../dist/src/resource/access-token-context.js";
+import type { Authentication, Caller } from "../../dist/src/resource/caller.js";
 import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
 import { authenticate, mount } from "../../dist/src/server/mount.js";
@@ -65,16 +66,16 @@ function nobodyAsked(): RequestHandler {
     redirectUri: "http://127.0.0.1/callback",
     notGiven: [],
   });
-  const permissionSet = services.resources[0].permissions.permissionSet(token, token.scopes);
-  const caller: Caller = {
-    token,
-    permissionSet,
-    required: new Map(),
-    verify: async () => ({ token, permissionSet: () => permissionSet }),
+  const permissions = services.resources[0].permissions.permissionSet(token, token.scopes);
+  const caller: Caller = { token, permissions, sessionKey: token.grantId };
+  const authentication: Authentication = {
+    caller,
+    verify: async () => ({ caller }),
     accept: () => {},
-    upstreamAccessToken: async () => "",
+    checkScopes: permissions.checkScopes,
+    required: [],
   };
-  return (_req, _res, next) => withCaller({ ...caller }, next);
+  return (_req, _res, next) => withAuthentication({ ...authentication }, next);
 }
 
 /**

@@ -1,36 +1,15 @@
 /** Who is calling, for whoever is asked to act: set by the bearer check, read by tools, resources and prompts. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { ClientCapabilities } from "@modelcontextprotocol/server";
-import type { Denial, PermissionSet } from "../access/permissions.ts";
+import type { Denial } from "../access/permissions.ts";
+import { OAuthError } from "../oauth/errors.ts";
 import {
   describeRequirement,
   type RequiredScopes,
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import type { AccessToken, Verification } from "./access-token.ts";
-
-export interface Caller {
-  /** As it was found to be when it was last asked about: its scopes may have become fewer. */
-  readonly token: AccessToken;
-  /** The user's own access token at the identity provider, renewed if need be. */
-  upstreamAccessToken(): Promise<string>;
-  /** What the caller may do. */
-  readonly permissionSet: PermissionSet;
-  /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
-  lacking?: readonly string[];
-  /** What {@link requireScopes} has let pass so far. */
-  readonly required: Map<string, RequiredScopes>;
-  /** What the token is worth now, which counts when it is accepted. */
-  verify(): Promise<Verification>;
-  accept(verified: Verified): void;
-  /** The reason code for which what is done for this caller was stopped. */
-  stopped?: string;
-  /** What can be asked of the client while it waits for its answer, in the 2025 generation. Absent: nothing. */
-  clientCapabilities?(): ClientCapabilities;
-}
-
-export type Verified = Exclude<Verification, { refused: string }>;
+import type { AccessToken } from "./access-token.ts";
+import type { Authentication, Caller } from "./caller.ts";
 
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {
@@ -47,7 +26,7 @@ export class InsufficientScopeError extends Error {
   }
 }
 
-const callers = new AsyncLocalStorage<Caller>();
+const authentications = new AsyncLocalStorage<Authentication>();
 
 /**
  * The verified access token of the request being handled.
@@ -64,7 +43,14 @@ export function getAccessToken(): AccessToken {
  * and the caller is told; Error outside of an authenticated request
  */
 export async function getUpstreamAccessToken(): Promise<string> {
-  return await currentCaller("getUpstreamAccessToken").upstreamAccessToken();
+  const { upstreamToken } = currentCaller("getUpstreamAccessToken");
+  if (upstreamToken === undefined)
+    throw new OAuthError(
+      "invalid_request",
+      "Whoever is calling did not sign in at the identity provider, so there is no access token of theirs for other APIs.",
+      { reason: "no_upstream_token" },
+    );
+  return await upstreamToken();
 }
 
 /**
@@ -75,15 +61,34 @@ export async function getUpstreamAccessToken(): Promise<string> {
  */
 export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
-  const caller = currentCaller("requireScopes");
-  const decision = caller.permissionSet.checkScopes(required);
-  if (!decision.allowed) throw new InsufficientScopeError(required, decision);
-  caller.required.set(describeRequirement(required), required);
+  const decision = currentAuthentication("requireScopes").checkScopes(required);
+  if (decision.allowed) return;
+  const error = new InsufficientScopeError(required, decision);
+  const noted = refusals.getStore();
+  if (noted !== undefined) noted.latest = error;
+  throw error;
+}
+
+/** Where {@link notingRefusal} looks for what was thrown. */
+const refusals = new AsyncLocalStorage<{ latest?: InsufficientScopeError }>();
+
+/** Runs `work`; with its result comes what {@link requireScopes} threw meanwhile, whatever became of that. */
+export async function notingRefusal<Result>(
+  work: () => Promise<Result>,
+): Promise<{ result: Result; refusal: InsufficientScopeError | undefined }> {
+  const noted: { latest?: InsufficientScopeError } = {};
+  const result = await refusals.run(noted, work);
+  return { result, refusal: noted.latest };
 }
 
 /** @throws Error outside of an authenticated request */
 export function currentCaller(asked: string): Caller {
-  const found = callers.getStore();
+  return currentAuthentication(asked).caller;
+}
+
+/** @throws Error outside of an authenticated request */
+export function currentAuthentication(asked: string): Authentication {
+  const found = authentications.getStore();
   if (found === undefined)
     throw new Error(
       `${asked}() was called outside of an authenticated request: call it inside a tool's run().`,
@@ -91,7 +96,7 @@ export function currentCaller(asked: string): Caller {
   return found;
 }
 
-/** Runs `work`, and everything it starts, on behalf of `caller`. */
-export function withCaller<T>(caller: Caller, work: () => T): T {
-  return callers.run(caller, work);
+/** Runs `work`, and everything it starts, on behalf of the caller. */
+export function withAuthentication<T>(authentication: Authentication, work: () => T): T {
+  return authentications.run(authentication, work);
 }

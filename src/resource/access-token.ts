@@ -1,6 +1,6 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
-import type { PermissionSet, Permissions } from "../access/permissions.ts";
+import type { Permissions } from "../access/permissions.ts";
 import type { Asker } from "../access/policy.ts";
 import { askerOf, type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
@@ -10,6 +10,7 @@ import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Verification } from "./caller.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
@@ -30,17 +31,13 @@ export interface AccessToken {
   readonly redirectUri: string;
 }
 
-/** A refusal is a reason code for the log, and whose token it was, if it was one. */
-export type Verification =
-  /** `permissionSet`: by the rules that are in force when it is called. */
-  | { token: AccessToken; permissionSet: () => PermissionSet }
-  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
-
 interface Dependencies extends Pick<Runtime, "now"> {
   grants: GrantCache;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   resource: string;
+  /** The principal's own access token at the identity provider. */
+  upstreamToken(grantId: string): Promise<string>;
   /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
   findings?: Findings;
 }
@@ -71,17 +68,14 @@ export async function verifyAccessToken(value: string, dependencies: Dependencie
 }
 
 /** {@link judge}, asked again only if the policy changed. */
-function judged(
-  grant: CachedGrant,
-  issued: IssuedAccessToken,
-  { permissions, catalogue, findings = new WeakMap() }: Dependencies,
-): Verification {
+function judged(grant: CachedGrant, issued: IssuedAccessToken, dependencies: Dependencies): Verification {
+  const { permissions, findings = new WeakMap() } = dependencies;
   const found = findings.get(grant) ?? { asker: askerOf(grant), byToken: new Map() };
   findings.set(grant, found);
   const ruleset = permissions.ruleset(found.asker);
   const before = found.byToken.get(issued.hash);
   if (before?.ruleset === ruleset) return before.verification;
-  const verification = judge(grant, issued, found.asker, { permissions, catalogue });
+  const verification = judge(grant, issued, found.asker, dependencies);
   found.byToken.set(issued.hash, { ruleset, verification });
   return verification;
 }
@@ -91,7 +85,7 @@ function judge(
   grant: CachedGrant,
   issued: IssuedAccessToken,
   asker: Asker,
-  { permissions, catalogue }: Pick<Dependencies, "permissions" | "catalogue">,
+  { permissions, catalogue, upstreamToken }: Dependencies,
 ): Verification {
   const notAdmitted = permissions.checkAdmission(asker);
   if (notAdmitted !== undefined) {
@@ -108,7 +102,16 @@ function judge(
     resource: grant.resource,
     redirectUri: grant.code.redirectUri,
   });
-  return { token, permissionSet: () => permissions.permissionSet(asker, token.scopes) };
+  return {
+    caller: {
+      token,
+      get permissions() {
+        return permissions.permissionSet(asker, token.scopes);
+      },
+      sessionKey: grant.id,
+      upstreamToken: () => upstreamToken(grant.id),
+    },
+  };
 }
 
 function frozen<T>(value: T): T {
@@ -137,7 +140,7 @@ const UPSTREAM_MARGIN_SECONDS = 60;
  * @throws OAuthError `invalid_grant` if the grant has ended, here or there; UnavailableError on an outage
  */
 export async function upstreamAccessToken(
-  { grantId }: AccessToken,
+  grantId: string,
   {
     grants,
     upstreamRefresh,

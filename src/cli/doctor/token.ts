@@ -180,10 +180,10 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${grant?.subject ?? ""} may come in, with this client`,
   };
-  if ("token" in verification)
+  if ("caller" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.token, resource, services),
+      ...whatItMayDo(verification.caller.token, resource, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;

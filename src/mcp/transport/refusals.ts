@@ -1,12 +1,12 @@
 /** How /mcp answers a call that it does not serve, or not to its end, while nothing has been sent yet. */
 import type { Response } from "express";
 import { union } from "../../oauth/scope.ts";
-import type { Caller } from "../../resource/access-token-context.ts";
 import {
   type ChallengedResource,
   insufficientScope,
   invalidToken,
 } from "../../resource/bearer-authentication.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { type Ending, errorMessage } from "../server/ending.ts";
 
 export interface Challenge {
