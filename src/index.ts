@@ -4,6 +4,7 @@
 
 export { type Config, ConfigError, loadConfig } from "./config/config.ts";
 export type { Environment } from "./config/settings.ts";
+export type { SettingProblem } from "./runtime/setting-problem.ts";
 export { type App, type AppOptions, createApp } from "./server/create-app.ts";
 export { type RunningServer, type ServeOptions, serve } from "./server/serve.ts";
 

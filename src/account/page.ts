@@ -57,7 +57,7 @@ export function connectionsPage(
   const ofAll: Said = { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
   return html`
 <div class="account">
-<p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.subject}</bdi></strong>${
+<p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.user.subject}</bdi></strong>${
     session.name !== undefined && session.email !== undefined
       ? html` <span class="soft">${session.email}</span>`
       : ""

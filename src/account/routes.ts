@@ -138,7 +138,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   async function findSession(req: Request, res: Response): Promise<OpenSession | undefined> {
     const session = await sessions.find(req);
     if (session === undefined) return undefined;
-    res.locals.subject = session.subject;
+    res.locals.subject = session.user.subject;
     const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
     await count(records.rateLimits, limit, session.key);
     return session;
@@ -160,19 +160,19 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   }
 
   /** Only the user's own grants, whatever the form names: an id of somebody else's grant is ignored. */
-  async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
+  async function end({ user }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
     const isChosen = ({ grantId }: { grantId: string }) => all !== undefined || named.includes(grantId);
-    const chosen = (await connections.ofSubject(subject)).filter(isChosen);
+    const chosen = (await connections.ofUser(user)).filter(isChosen);
     // First, so that no grant is made anew without consent: by remembered consent of a browser, or by a sign-in under way.
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all(
       [...clientIds].flatMap((clientId) => [
-        dependencies.rememberedConsent.withdraw(subject, clientId),
-        dependencies.endings.mark(["client of user", clientId, subject], "ended_by_user"),
+        dependencies.rememberedConsent.withdraw(user, clientId),
+        dependencies.endings.mark(["client of user", clientId, user], "ended_by_user"),
       ]),
     );
     // Read again: a sign-in may have finished just before the mark was written.
-    const own = await connections.ofSubject(subject);
+    const own = await connections.ofUser(user);
     const ids = own.filter(isChosen).map(({ grantId }) => grantId);
     const ended = await endGrants(ids, "ended_by_user", dependencies.grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
@@ -181,7 +181,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   router.get("/connections", async (req, res) => {
     const session = await findSession(req, res);
     if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(around()));
-    const entries = entriesOf(await connections.ofSubject(session.subject));
+    const entries = entriesOf(await connections.ofUser(session.user));
     // Express answers HEAD with this handler, and nobody sees that answer.
     const told = req.method === "HEAD" ? [] : await sessions.takeTold(session);
     await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()), "wide");

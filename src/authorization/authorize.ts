@@ -1,7 +1,7 @@
 /** GET /authorize: validates an authorization request before the user is asked (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707). */
 
 import type { Clients } from "../clients/find-client.ts";
-import type { DocumentAsker } from "../clients/metadata-documents/document-cache.ts";
+import type { DocumentRequester } from "../clients/metadata-documents/document-cache.ts";
 import type { AuthorizationRequest } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import {
@@ -33,16 +33,16 @@ export interface AuthorizeRules {
 
 /**
  * Validates an authorization request.
- * @param asker on whose behalf the client's document is looked up, if it has one
+ * @param requester on whose behalf the client's document is looked up, if it has one
  * @throws OAuthError while the redirect URI is not established, AuthorizationError after that (RFC 6749 §4.1.2.1)
  */
 export async function validateAuthorizationRequest(
   sent: unknown,
   rules: AuthorizeRules,
-  asker: DocumentAsker,
+  requester: DocumentRequester,
 ): Promise<{ client: Client; request: AuthorizationRequest; prompt: string | undefined }> {
   const { client_id, redirect_uri } = parse(ClientAndRedirect, pick(sent, ["client_id", "redirect_uri"]), []);
-  const client = await findClient(client_id, rules, asker);
+  const client = await findClient(client_id, rules, requester);
   const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
   const Refusal = unaskedRefusal(client, redirectUri, rules);
   const parameters = parseForClient(sent, redirectUri, Refusal);
@@ -149,13 +149,13 @@ function pick(sent: unknown, names: readonly string[]): Record<string, unknown> 
 async function findClient(
   clientId: string | undefined,
   { clients, upstreamClientId }: AuthorizeRules,
-  asker: DocumentAsker,
+  requester: DocumentRequester,
 ): Promise<Client> {
   if (clientId === undefined)
     throw new OAuthError("invalid_request", "The parameter client_id is missing.", {
       reason: "no_client_id",
     });
-  const client = await clients.find(clientId, asker);
+  const client = await clients.find(clientId, requester);
   if (client !== undefined) return client;
   if (clientId === upstreamClientId)
     throw new OAuthError(

@@ -109,11 +109,14 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     String(query.client_id ?? body?.client_id).startsWith("https://");
   const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
   const costsOf = documentCosts(records.rateLimits);
-  const askerOf = (req: Request, res: Response) => ({ ...costsOf(req, res), holdsGrant: async () => false });
+  const requesterOf = (req: Request, res: Response) => ({
+    ...costsOf(req, res),
+    holdsGrant: async () => false,
+  });
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
-    const valid = await validateAuthorizationRequest(parameters, rules, askerOf(req, res));
+    const valid = await validateAuthorizationRequest(parameters, rules, requesterOf(req, res));
     const { client, request } = valid;
     const mayReturn = rules.isTrusted(client, request.redirectUri);
     await askOrGoOn(valid, req, res).catch((error) => {
@@ -162,7 +165,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
     const approval =
       mayBeSilent && known !== undefined ? await rememberedConsent.find(known, request) : undefined;
-    return approval && { scopes: approval.granted, approvedBy: approval.subject, asked: request.scopes };
+    return approval && { scopes: approval.granted, approvedBy: approval.user, asked: request.scopes };
   }
 
   function askingPage(client: Client, transaction: AwaitingConsent): Html {
@@ -205,7 +208,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
   // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
   // brings the cookie, it is the same request.
   router.post("/authorize", formBody(bodies.ofStrangers), limitFetches, async (req, res) => {
-    await validateAuthorizationRequest(req.body, rules, askerOf(req, res));
+    await validateAuthorizationRequest(req.body, rules, requesterOf(req, res));
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries<string | string[]>(req.body))
       for (const each of [value].flat()) query.append(name, each);

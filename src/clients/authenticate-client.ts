@@ -5,7 +5,7 @@ import { ClientCredentials, parse } from "../oauth/requests.ts";
 import { claimedClientId } from "./client-assertion.ts";
 import type { Clients } from "./find-client.ts";
 import { atTokenEndpoint } from "./metadata-documents/client-id-metadata.ts";
-import type { DocumentAsker } from "./metadata-documents/document-cache.ts";
+import type { DocumentRequester } from "./metadata-documents/document-cache.ts";
 import { matchesHash } from "./register.ts";
 
 declare const proof: unique symbol;
@@ -26,12 +26,12 @@ export interface ClientAuthentication {
     assertion: string,
     assertionType: string | undefined,
     client: Client,
-    asker: DocumentAsker,
+    requester: DocumentRequester,
   ): Promise<void>;
 }
 
 /**
- * @param askerFor on whose behalf the client's document and keys are fetched, if it has any
+ * @param requesterFor on whose behalf the client's document and keys are fetched, if it has any
  * @throws OAuthError `invalid_client`: 401 also for an unknown client, so that it registers again instead of giving
  * up (RFC 6749 §5.2); UnavailableError if its metadata or keys cannot be fetched now
  */
@@ -39,11 +39,11 @@ export async function authenticateClient(
   authorization: string | undefined,
   body: unknown,
   { clients, verifyAssertion }: ClientAuthentication,
-  askerFor: (clientId: string) => DocumentAsker,
+  requesterFor: (clientId: string) => DocumentRequester,
 ): Promise<AuthenticatedClient> {
   const credentials = readCredentials(authorization, parse(ClientCredentials, body));
-  const asker = askerFor(credentials.clientId);
-  const client = await findClient(credentials.clientId, clients, asker);
+  const requester = requesterFor(credentials.clientId);
+  const client = await findClient(credentials.clientId, clients, requester);
   if (!mayUse(credentials.method, client))
     throw invalidClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
@@ -52,7 +52,7 @@ export async function authenticateClient(
   if ("secret" in credentials && !matchesHash(credentials.secret, client.secretHash ?? ""))
     throw invalidClient("The client secret is wrong.", "wrong_client_secret");
   if ("assertion" in credentials)
-    await verifyAssertion(credentials.assertion, credentials.assertionType, client, asker);
+    await verifyAssertion(credentials.assertion, credentials.assertionType, client, requester);
   return client as AuthenticatedClient;
 }
 
@@ -63,9 +63,9 @@ function mayUse(method: Credentials["method"], client: Client): boolean {
   return method === "client_secret_post" && registered === "client_secret_basic" && basicChosen !== true;
 }
 
-async function findClient(clientId: string, clients: Clients, asker: DocumentAsker): Promise<Client> {
+async function findClient(clientId: string, clients: Clients, requester: DocumentRequester): Promise<Client> {
   try {
-    const client = await clients.find(clientId, asker);
+    const client = await clients.find(clientId, requester);
     if (client !== undefined) return client;
   } catch (error) {
     throw atTokenEndpoint(error);

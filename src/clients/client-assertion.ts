@@ -105,8 +105,8 @@ async function keysAt(
   try {
     return await fetchJwks(uri, options);
   } catch (error) {
-    const isOfAsker = error instanceof OAuthError && error.reason !== INVALID_JWKS;
-    throw isOfAsker ? error : unavailable("jwks_unavailable", error);
+    const isOfRequester = error instanceof OAuthError && error.reason !== INVALID_JWKS;
+    throw isOfRequester ? error : unavailable("jwks_unavailable", error);
   }
 }
 

@@ -9,6 +9,7 @@ import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
+import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
 import { membershipConfig, upstreamConfig } from "./identity-provider.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
@@ -80,13 +81,13 @@ const DAY = 86_400;
  * message, said once, and the exit code 1: no stack, because the mistake is in no line of code.
  */
 export class ConfigError extends Error {
-  declare readonly problems: readonly string[];
+  declare readonly problems: readonly SettingProblem[];
 
-  constructor(problems: readonly string[]) {
+  constructor(problems: readonly SettingProblem[]) {
     super(
       [
         `${problems.length} setting${problems.length === 1 ? "" : "s"} to fix.`,
-        ...problems.map((problem) => `  - ${problem}`),
+        ...problems.map((problem) => `  - ${inOneLine(problem)}`),
         "Every setting is explained in .env.example.",
       ].join("\n"),
     );
@@ -105,7 +106,7 @@ export function loadConfig(environment: Environment): Config {
   const settings = new Settings(environment);
   const baseUrl = settings.publicUrl(
     "BASE_URL",
-    "the public URL of this server, such as https://mcp.example.com",
+    "set it to the public URL of this server, such as https://mcp.example.com",
   );
   const provider = upstreamConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
@@ -130,7 +131,8 @@ export function loadConfig(environment: Environment): Config {
     allowedOrigins: settings.list(
       "ALLOWED_ORIGINS",
       isOrigin,
-      "origins such as https://app.example.com or app://obsidian.md; null cannot be allowed, for any page can have it",
+      "origins such as https://app.example.com or app://obsidian.md",
+      "write scheme and host alone; null cannot be allowed, for any page can have it",
     ),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
@@ -179,7 +181,11 @@ function audit(settings: Settings): AuditConfig {
 function telemetry(settings: Settings): TelemetryConfig {
   const metricsToken = settings.optional("METRICS_TOKEN");
   if (metricsToken !== undefined && !/^\S{16,}$/.test(metricsToken))
-    settings.problem("METRICS_TOKEN must have at least 16 characters, and no space");
+    settings.problem(
+      "METRICS_TOKEN",
+      "must have at least 16 characters, and no space",
+      "make one with: openssl rand -hex 24",
+    );
   const traces = settings.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
   return {
     ...(metricsToken !== undefined && { metricsToken }),
@@ -193,10 +199,10 @@ function brand(settings: Settings): Brand {
   const color = settings.optional("SERVER_COLOR");
   if (logoUrl !== undefined) {
     const problem = originProblem(logoUrl);
-    if (problem !== undefined) settings.problem(`SERVER_LOGO_URL ${problem}`);
+    if (problem !== undefined) settings.problem("SERVER_LOGO_URL", ...problem);
   }
   if (color !== undefined && !/^#?[0-9a-f]{6}$/i.test(color))
-    settings.problem("SERVER_COLOR must be written like 1f5fd6 or #1f5fd6");
+    settings.problem("SERVER_COLOR", "is no colour in six digits", "write it like 1f5fd6 or #1f5fd6");
   return {
     name: settings.text("SERVER_NAME", UNNAMED),
     ...(description !== undefined && { description }),
@@ -209,13 +215,14 @@ function brand(settings: Settings): Brand {
 /** The newest first. */
 export function secretKeys(settings: Settings): string[] {
   const make = "make one with: openssl rand -base64 48";
-  const text = settings.required("SECRET_KEY", `encrypts what is stored; ${make}`);
+  const text = settings.required("SECRET_KEY", `${make} (it encrypts what is stored)`);
   const keys = text.split(",").map((key) => key.trim());
   if (text === "") return [];
-  for (const [index, key] of keys.entries())
-    if (Buffer.byteLength(key) < 32)
-      settings.problem(`SECRET_KEY: key ${index + 1} has fewer than 32 bytes; ${make}`);
-    else if (new Set(key).size < 10) settings.problem(`SECRET_KEY: key ${index + 1} is not random; ${make}`);
+  for (const [index, key] of keys.entries()) {
+    const which = keys.length === 1 ? "" : ` in key ${index + 1}`;
+    if (Buffer.byteLength(key) < 32) settings.problem("SECRET_KEY", `has fewer than 32 bytes${which}`, make);
+    else if (new Set(key).size < 10) settings.problem("SECRET_KEY", `is not random${which}`, make);
+  }
   return keys;
 }
 
@@ -232,7 +239,9 @@ function lifetimes(settings: Settings): Lifetimes {
   };
   if (seconds.clientSeconds < seconds.grantIdleSeconds + RENEWAL_SECONDS)
     settings.problem(
-      "CLIENT_SECONDS must exceed GRANT_IDLE_SECONDS by a day: a client would be forgotten before its grants",
+      "CLIENT_SECONDS",
+      "must exceed GRANT_IDLE_SECONDS by a day, or a client would be forgotten before its grants",
+      `set it to ${seconds.grantIdleSeconds + RENEWAL_SECONDS} at least, or lower GRANT_IDLE_SECONDS`,
     );
   return seconds;
 }

@@ -6,7 +6,10 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Grant } from "./grant.ts";
 
 export interface UpstreamRevocations {
-  /** Resolves when the provider has answered, or could not be reached; never rejects. Nobody has to wait for it. */
+  /**
+   * Resolves when the provider has answered, or could not be reached, or there is nothing to revoke; never rejects. Nobody has
+   * to wait for it.
+   */
   tell(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
 }
 
@@ -55,7 +58,8 @@ export function createUpstreamRevocations({
   }
 
   return {
-    async tell({ id: grantId, upstream: { refreshToken } }) {
+    async tell({ id: grantId, upstream }) {
+      const refreshToken = upstream?.refreshToken;
       if (refreshToken === undefined) return;
       if (waiting.length >= MOST_WAITING) {
         const cause = `${MOST_WAITING} others are waiting for the provider`;

@@ -1,5 +1,6 @@
 /** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
 
+import { claimsOf } from "../access/principal.ts";
 import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grant } from "../grants/grant.ts";
@@ -83,14 +84,15 @@ async function endAll(
  * session, all of the user's (§2.7): what was granted under an earlier version may have the `sid` of an access token, and
  * a sign-out that ends nothing is worse than one that ends too much. A `sid` that is somebody else's matches nothing.
  */
-async function grantsOf({ subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
-  if (subject === undefined) return sid === undefined ? [] : grants.ofSession(sid);
-  const theirs = await grants.ofSubject(subject);
-  const isOfSession = ({ claims }: Grant) => claims.sid === sid;
+async function grantsOf({ issuer, subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
+  if (subject === undefined) return sid === undefined ? [] : grants.ofSession({ issuer, sid });
+  const theirs = await grants.ofUser({ issuer, subject });
+  const isOfSession = ({ principal }: Grant) => claimsOf(principal).sid === sid;
   if (sid === undefined || !theirs.some(isOfSession)) return theirs;
   return theirs.filter((grant) => isOfSession(grant) || !hasSession(grant));
 }
 
-function hasSession({ claims: { sid } }: Grant): boolean {
+function hasSession({ principal }: Grant): boolean {
+  const { sid } = claimsOf(principal);
   return typeof sid === "string" && sid !== "";
 }

@@ -1,15 +1,15 @@
 /** Who is calling, for whoever is asked to act: set by the bearer check, read by tools, resources and prompts. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Denial } from "../access/permissions.ts";
-import { OAuthError } from "../oauth/errors.ts";
+import { claimsOf, subjectOf } from "../access/principal.ts";
 import {
   describeRequirement,
   type RequiredScopes,
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import type { AccessToken } from "./access-token.ts";
-import type { Authentication, Caller } from "./caller.ts";
+import { type AccessToken, noUpstreamTokens } from "./access-token.ts";
+import type { AuthenticatedRequest, Caller } from "./caller.ts";
 
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {
@@ -26,14 +26,27 @@ export class InsufficientScopeError extends Error {
   }
 }
 
-const authentications = new AsyncLocalStorage<Authentication>();
+const authenticatedRequests = new AsyncLocalStorage<AuthenticatedRequest>();
 
 /**
  * The verified access token of the request being handled.
  * @throws Error outside of an authenticated request, so that no code path can mistake "nobody" for somebody.
  */
 export function getAccessToken(): AccessToken {
-  return currentCaller("getAccessToken").token;
+  const { principal, client, scopes, notGiven, expiresAt, resource, grantId } =
+    currentCaller("getAccessToken");
+  const { id: clientId, redirectUri } = client;
+  const token = {
+    subject: subjectOf(principal),
+    clientId,
+    scopes,
+    notGiven,
+    claims: claimsOf(principal),
+    expiresAt,
+    resource,
+    grantId,
+  };
+  return Object.freeze(redirectUri === undefined ? token : { ...token, redirectUri });
 }
 
 /**
@@ -44,12 +57,7 @@ export function getAccessToken(): AccessToken {
  */
 export async function getUpstreamAccessToken(): Promise<string> {
   const { upstreamToken } = currentCaller("getUpstreamAccessToken");
-  if (upstreamToken === undefined)
-    throw new OAuthError(
-      "invalid_request",
-      "Whoever is calling did not sign in at the identity provider, so there is no access token of theirs for other APIs.",
-      { reason: "no_upstream_token" },
-    );
+  if (upstreamToken === undefined) throw noUpstreamTokens();
   return await upstreamToken();
 }
 
@@ -61,7 +69,7 @@ export async function getUpstreamAccessToken(): Promise<string> {
  */
 export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
-  const decision = currentAuthentication("requireScopes").checkScopes(required);
+  const decision = authenticatedRequest("requireScopes").checkScopes(required);
   if (decision.allowed) return;
   const error = new InsufficientScopeError(required, decision);
   const noted = refusals.getStore();
@@ -83,12 +91,12 @@ export async function notingRefusal<Result>(
 
 /** @throws Error outside of an authenticated request */
 export function currentCaller(asked: string): Caller {
-  return currentAuthentication(asked).caller;
+  return authenticatedRequest(asked).caller;
 }
 
 /** @throws Error outside of an authenticated request */
-export function currentAuthentication(asked: string): Authentication {
-  const found = authentications.getStore();
+export function authenticatedRequest(asked: string): AuthenticatedRequest {
+  const found = authenticatedRequests.getStore();
   if (found === undefined)
     throw new Error(
       `${asked}() was called outside of an authenticated request: call it inside a tool's run().`,
@@ -97,6 +105,6 @@ export function currentAuthentication(asked: string): Authentication {
 }
 
 /** Runs `work`, and everything it starts, on behalf of the caller. */
-export function withAuthentication<T>(authentication: Authentication, work: () => T): T {
-  return authentications.run(authentication, work);
+export function withAuthenticatedRequest<T>(authenticated: AuthenticatedRequest, work: () => T): T {
+  return authenticatedRequests.run(authenticated, work);
 }

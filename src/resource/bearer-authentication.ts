@@ -1,11 +1,12 @@
 /** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
 import type { RequestHandler, Response } from "express";
 import type { Decision } from "../access/permissions.ts";
+import { subjectOf } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
-import { withAuthentication } from "./access-token-context.ts";
-import type { Authentication, Caller, Verification } from "./caller.ts";
+import { withAuthenticatedRequest } from "./access-token-context.ts";
+import type { AuthenticatedRequest, Caller, Verification } from "./caller.ts";
 import type { ProtectedResource } from "./protected-resource.ts";
 import { authenticateToken, type TokenAuthenticator } from "./token-authenticator.ts";
 
@@ -55,16 +56,16 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
       return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
-    const { token } = verification.caller;
-    noteUse(token.grantId);
-    res.locals.subject = token.subject;
-    res.locals.clientId = token.clientId;
-    res.locals.grantId = token.grantId;
-    withAuthentication(new BearerToken(presented, verification.caller, resource.authenticators), next);
+    const { caller } = verification;
+    noteUse(caller.grantId);
+    res.locals.subject = subjectOf(caller.principal);
+    res.locals.clientId = caller.client.id;
+    res.locals.grantId = caller.grantId;
+    withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }
 
-class BearerToken implements Authentication {
+class BearerToken implements AuthenticatedRequest {
   readonly #presented: string;
   readonly #authenticators: readonly TokenAuthenticator[];
   #caller: Caller;

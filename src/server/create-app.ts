@@ -22,6 +22,7 @@ import { reencrypt } from "../storage/reencrypt.ts";
 import { createSealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
+import { loadTracing } from "../telemetry/load-tracing.ts";
 import { collectProcessMetrics, createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { buildApp } from "./mount.ts";
@@ -154,10 +155,9 @@ function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumen
   return createDocumentReach({ probe, fetch, monotonicNow: monotonicClock, log });
 }
 
-/** The SDK is loaded for those who want it; the others start faster without. */
 async function traceIfAsked({ telemetry }: Config, log: Logger): Promise<Tracing | undefined> {
   if (telemetry.traceEndpoint === undefined) return undefined;
-  const { startTracing } = await import("../telemetry/tracing.ts");
+  const { startTracing } = await loadTracing();
   return startTracing(telemetry.traceEndpoint, log);
 }
 

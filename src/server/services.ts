@@ -3,10 +3,11 @@ import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
 import { allowEverything, type Policy } from "../access/policy.ts";
+import { storedUsers } from "../access/stored-users.ts";
 import { createConnectedApplications } from "../account/list.ts";
-import { createSessions, Session } from "../account/session.ts";
+import { createSessions, sessionFormat } from "../account/session.ts";
 import { type AuditStream, createAudit } from "../audit/audit.ts";
-import { ConsentRecord, createRememberedConsent } from "../authorization/remembered-consent.ts";
+import { consentFormat, createRememberedConsent } from "../authorization/remembered-consent.ts";
 import type { ClientAuthentication } from "../clients/authenticate-client.ts";
 import { verifyClientAssertion } from "../clients/client-assertion.ts";
 import { createClients } from "../clients/find-client.ts";
@@ -26,10 +27,10 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
-import { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
 import { createLastUse } from "../grants/last-use.ts";
+import { grantFormat } from "../grants/stored-grant.ts";
 import { createUpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../grants/upstream-revocations.ts";
 import { type Bodies, largestShare } from "../http/body.ts";
@@ -39,7 +40,7 @@ import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
-import { AwaitingLogin, createLogins } from "../login/transaction.ts";
+import { createLogins, loginFormat } from "../login/transaction.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
 import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
@@ -140,6 +141,7 @@ export function buildServices(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
+  const users = storedUsers(config.upstream.issuer);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
   const { grantTypes = GRANT_TYPES } = options;
@@ -163,11 +165,12 @@ export function buildServices(options: AppOptions) {
     lifetimes,
     now,
   );
-  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: ConsentRecord });
+  const approvalStore = encryptedStore({ ...storing, kind: "approval", ...consentFormat(users) });
   const { rememberSeconds: seconds } = config.consent;
   const rememberedConsent = createRememberedConsent({
     store: approvalStore,
     records,
+    users,
     seconds,
     firstResource: described[0].uri,
     now,
@@ -178,10 +181,10 @@ export function buildServices(options: AppOptions) {
     randomBytes,
   );
   const logins = createLogins(
-    encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
+    encryptedStore({ ...storing, kind: "login", ...loginFormat(users) }),
     loginAdmission(config, records),
   );
-  const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+  const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
   shutdown.onShutdown(lastUse.flush);
   const revocations = createUpstreamRevocations({ identityProvider, log, waitUntil: shutdown.waitUntil });
@@ -190,13 +193,20 @@ export function buildServices(options: AppOptions) {
     store: grantStore,
     records,
     indexes: records.indexes,
+    users,
     lastUse,
     lifetimes,
     limits: config.grantLimits,
     revocations,
     audit,
   });
-  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
+  const endings = createEndings({
+    records,
+    users,
+    signInSeconds: lifetimes.transactionSeconds,
+    now,
+    log,
+  });
   const grantCache = createGrantCache({
     ...config.grantCache,
     grants,
@@ -204,8 +214,8 @@ export function buildServices(options: AppOptions) {
     now: monotonicNow,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
-  const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
-  const sessions = createSessions({ ...runtime, store: sessionStore, records, baseUrl });
+  const sessionStore = encryptedStore({ ...storing, kind: "session", ...sessionFormat(users) });
+  const sessions = createSessions({ ...runtime, store: sessionStore, records, users, baseUrl });
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: StoredServerRequest });
   const bodies = boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit);
   const endpoint = {
@@ -378,10 +388,10 @@ function clientIdMetadataServices(
         })
       : undefined,
     keySets,
-    verifyAssertion: (assertion, assertionType, client, asker) =>
+    verifyAssertion: (assertion, assertionType, client, requester) =>
       verifyClientAssertion(assertion, assertionType, client, {
         ...assertionRules,
-        fetchJwks: (uri, options) => keySets.get(uri, asker, options),
+        fetchJwks: (uri, options) => keySets.get(uri, requester, options),
       }),
   };
 }

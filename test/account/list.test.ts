@@ -42,7 +42,8 @@ test("of one person, of one client, of all: with names, and with last uses", asy
       tools: [],
       scopes: {},
     });
-    const alices = await connections.ofSubject("alice");
+    const alice = { issuer: config.upstream.issuer, subject: "alice" };
+    const alices = await connections.ofUser(alice);
     assert.deepEqual(
       alices.map(({ subject, clientId, clientName, vouchedBy, lastUsedAt }) => [
         subject,
@@ -57,7 +58,7 @@ test("of one person, of one client, of all: with names, and with last uses", asy
       ],
     );
     lastUse.note(alices[0]?.grantId ?? "");
-    assert.ok((await connections.ofSubject("alice"))[0]?.lastUsedAt);
+    assert.ok((await connections.ofUser(alice))[0]?.lastUsedAt);
     const all = [];
     for await (const { grantId } of connections.all()) all.push(grantId);
     assert.equal(all.length, 3);
@@ -66,7 +67,7 @@ test("of one person, of one client, of all: with names, and with last uses", asy
     const registered = await clients.findRegistration(named.client_id);
     assert.ok(registered !== undefined);
     await clients.remove(registered, async () => {});
-    assert.equal((await connections.ofSubject("alice"))[0]?.clientName, "Claude Code");
+    assert.equal((await connections.ofUser(alice))[0]?.clientName, "Claude Code");
   } finally {
     await testServer.close();
   }

@@ -8,15 +8,17 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { Grant } from "../../src/grants/grant.ts";
+import { Browser } from "../../dev/client/browser.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { codeOf, type Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { Client } from "../../src/oauth/client-metadata.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { ready } from "../storage/support.ts";
-import { Browser, signIn } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import {
   authorizeUrl,
@@ -29,6 +31,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
+import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 import { collectSecrets } from "../telemetry/secrets.ts";
 import {
@@ -43,6 +46,7 @@ import {
 
 const silent = pino({ level: "silent" });
 const CONFIGURED = "configured-client-secret-of-32-bytes";
+const users = storedUsers("https://idp.example");
 const EVIL = "\u001b[2J\u001b]0;owned\u0007\u009b31mmallory\u202e\u2028";
 
 describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
@@ -85,7 +89,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     const mine = await signedIn("alice", { client_name: "Claude Code" });
     const other = await signedIn("alice");
     assert.deepEqual(await statuses(mine.tokens), [200, 200]);
-    const upstreamToken = (await storedGrant(mine.grantId))?.upstream.refreshToken ?? "";
+    const upstreamToken = (await storedGrant(mine.grantId))?.upstream?.refreshToken ?? "";
     const auditLog = join(mkdtempSync(join(tmpdir(), "admin-")), "audit.jsonl");
 
     cluster.upstream.seen.length = 0;
@@ -233,17 +237,18 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
       confidential.client_id,
     );
     const grant = await storedGrant(grantId);
-    assert.ok(grant && stored);
+    const code = grant && codeOf(grant);
+    assert.ok(code && stored);
     secrets.add("our token", tokens.access_token, tokens.refresh_token);
     secrets.add(
       "hash of a token",
       grant.refreshToken,
-      grant.code.hash,
+      code.hash,
       ...grant.accessTokens.map(({ hash }) => hash),
     );
     secrets.add("family key", grant.familyKey);
-    secrets.add("provider's token", grant.upstream.accessToken, grant.upstream.refreshToken);
-    secrets.add("PKCE", grant.code.codeChallenge);
+    secrets.add("provider's token", grant.upstream?.accessToken, grant.upstream?.refreshToken);
+    secrets.add("PKCE", code.codeChallenge);
     secrets.add(
       "client secret",
       confidential.client_secret,
@@ -274,10 +279,12 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   test("names of strangers do nothing to the terminal, as text or as JSON", async () => {
     const { grantId } = await signedIn("mallory");
     // An earlier version took any subject.
-    const grants = encryptedStore({ ...stores(), kind: "grant", schema: Grant });
+    const grants = encryptedStore({ ...stores(), kind: "grant", ...grantFormat(users) });
     const grant = await grants.get(grantId);
-    assert.ok(grant);
-    await grants.put(grantId, { ...grant, subject: EVIL, claims: { ...grant.claims, name: EVIL } }, 600);
+    assert.ok(grant?.principal.kind === "user");
+    const claims = { ...grant.principal.claims, name: EVIL };
+    const principal = { ...grant.principal, subject: EVIL, claims };
+    await grants.put(grantId, { ...grant, principal }, 600);
     const clients = encryptedStore({ ...stores(), kind: "client", schema: Client });
     const { client_id } = await register(cluster.baseUrl);
     const client = await clients.get(client_id);
@@ -374,7 +381,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   test("the list of clients counts grants, and knows those that never registered", async () => {
     const { client, grantId } = await signedIn("ivan", { client_name: "Counted" });
     const document = "https://client.example/metadata.json";
-    await copyGrant(grantId, { clientId: document });
+    await copyGrant(grantId, { client: { id: document, redirectUri: "https://client.example/cb" } });
     const { stdout } = await admin(["clients", "list", "--json"], {
       CLIENTS: JSON.stringify([{ client_id: "ci", redirect_uris: ["https://ci.example/cb"] }]),
     });
@@ -477,14 +484,14 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
   });
 
   function storedGrant(id: string): Promise<Grant | undefined> {
-    return encryptedStore({ ...stores(), kind: "grant", schema: Grant }).get(id);
+    return encryptedStore({ ...stores(), kind: "grant", ...grantFormat(users) }).get(id);
   }
 
   async function copyGrant(id: string, change: Partial<Grant>): Promise<void> {
     const grant = await storedGrant(id);
     assert.ok(grant);
     const copy = { ...grant, ...change, id: randomBytes(16).toString("base64url") };
-    await encryptedStore({ ...stores(), kind: "grant", schema: Grant }).put(copy.id, copy, 600);
+    await encryptedStore({ ...stores(), kind: "grant", ...grantFormat(users) }).put(copy.id, copy, 600);
   }
 
   async function upstreamRefresh(refreshToken: string) {

@@ -15,6 +15,7 @@ import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
+import { claimsIn, requesterOf } from "../support/requester.ts";
 import { ALICE, startTestServer, useTestServer } from "../support/test-server.ts";
 
 function policyOf(text: string): Policy {
@@ -30,8 +31,7 @@ function isAdmitted(effect: "allow" | "deny", conditions: string, claims: unknow
 default: ${effect === "allow" ? "deny" : "allow"}
 claims: { groups: groups, organization: org_id }
 rules: [{ name: x, for: ${conditions}, ${effect}: everything }]`);
-  const asker = { subject: "s", clientId: "c", redirectUri: "https://c.example/" };
-  return policy.admits({ ...asker, claims: claims as Record<string, unknown> }).allowed;
+  return policy.admits(requesterOf({ claims: claims as Record<string, unknown> })).allowed;
 }
 
 /** Of no type or shape that a name, or a list of names, has. */
@@ -244,7 +244,7 @@ describe("claims of 300 KB", () => {
       const { body } = await callTool(testServer.url, token, "say_hello");
       return (body as { result: { isError?: boolean } }).result.isError !== true;
     };
-    assert.ok(size((await testServer.grantOf(tokens.access_token))?.claims) < 32_768);
+    assert.ok(size(claimsIn(await testServer.grantOf(tokens.access_token))) < 32_768);
     assert.equal(await helloIsAllowed(tokens.access_token), true);
     const told = testServer.log.find(({ reason }) => reason === "claims_too_large");
     assert.deepEqual(told?.dropped, ["history"]);
@@ -253,7 +253,7 @@ describe("claims of 300 KB", () => {
     testServer.identityProvider.changeUser("alice", { claims: { groups } });
     testServer.clock.ahead += 200;
     const renewed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
-    assert.ok(size((await testServer.grantOf(renewed.body.access_token))?.claims) < 32_768);
+    assert.ok(size(claimsIn(await testServer.grantOf(renewed.body.access_token))) < 32_768);
     assert.equal(await helloIsAllowed(renewed.body.access_token), false);
   });
 });

@@ -1,7 +1,7 @@
 /** Bad input at /auth/callback: only the browser that consented finishes the login, once, in time. */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { Browser, type Page, signIn } from "../support/browser.ts";
+import { Browser, type Page } from "../../dev/client/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -10,6 +10,7 @@ import {
   redeem,
   register,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { useTestServer } from "../support/test-server.ts";
 import {
   assertLoginFailed,

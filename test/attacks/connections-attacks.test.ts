@@ -4,11 +4,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { before, beforeEach, describe, test } from "node:test";
 import express from "express";
+import { Browser, type Page } from "../../dev/client/browser.ts";
 import { finishSignIn } from "../../src/account/sign-in.ts";
 import { finishAuthorization } from "../../src/authorization/completion.ts";
 import { hostCookie } from "../../src/http/host-cookie.ts";
 import type { ClientLogin, ConnectionsLogin } from "../../src/login/transaction.ts";
-import { Browser, type Page, signIn } from "../support/browser.ts";
 import { endFormOf, entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
   authorizeUrl,
@@ -21,6 +21,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { startTestServer, useTestServer } from "../support/test-server.ts";
 import {
   assertPage,

@@ -18,7 +18,6 @@ import { featuresOf } from "../../src/mcp/backends/existing-server.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { adminOf } from "../admin/support.ts";
 import { introduce, reply } from "../support/asking.ts";
-import { signIn } from "../support/browser.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
@@ -37,6 +36,7 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
+import { signIn } from "../support/sign-in.ts";
 import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();

@@ -11,7 +11,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorize,
@@ -26,6 +25,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, BOB, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const scopes = {

@@ -34,7 +34,7 @@ describe("npm run doctor", () => {
     assert.equal(code, 1);
     assert.equal(stderr, "");
     for (const name of Object.keys(NOTHING_WORKS).filter((name) => name !== "PORT"))
-      assert.match(stdout, new RegExp(`✗ ${name} is missing\\.\\n {6}→ Set ${name}: `));
+      assert.match(stdout, new RegExp(`✗ ${name} is missing\\.\\n {6}→ (Set it to|Make one with: )`));
     assert.match(stdout, /It cannot serve like this: 6 problems to fix/);
     assert.doesNotMatch(stdout, /^\s+at /m);
   });
@@ -347,7 +347,7 @@ describe("settings", () => {
     const { of, line } = await look({ ...NOTHING_WORKS, ACCESS_TOKEN_SECONDS: "soon" });
     assert.match(
       line("settings.valid"),
-      /^✗ ACCESS_TOKEN_SECONDS must be a whole number.*→ Correct ACCESS_TOKEN_SECONDS/,
+      /^✗ ACCESS_TOKEN_SECONDS must be a whole number.*→ Write digits alone, such as 3600/,
     );
     assert.equal(of("provider.discovery").status, "failure");
     assert.equal(of("redis.reachable").status, "failure");
@@ -364,7 +364,7 @@ describe("settings", () => {
     const wrong = await look({ ...NOTHING_WORKS, POLICY_FILE, AUDIT_LOG: join(folder, "missing/audit.log") });
     assert.match(
       wrong.line("program.policy"),
-      /^✗ POLICY_FILE: .*policy\.yaml:\d.*curent_weather.*→ Correct the file/,
+      /^✗ In .*policy\.yaml:\d.*curent_weather.*→ Use what is known here: /,
     );
     assert.match(wrong.line("program.audit_log"), /^✗ The audit log cannot be written.*→ Let AUDIT_LOG name/);
     writeFileSync(POLICY_FILE, "rules: []\n");

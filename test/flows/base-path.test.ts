@@ -9,7 +9,6 @@ import {
 } from "@modelcontextprotocol/client";
 import { discoverAuthorizationServerMetadata as discoverV1 } from "@modelcontextprotocol/sdk/client/auth.js";
 import { OpenIdProviderMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
-import { signIn } from "../support/browser.ts";
 import {
   callTool,
   getJson,
@@ -20,6 +19,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { useTestServer } from "../support/test-server.ts";
 
 for (const stripsBasePath of [false, true])

@@ -5,7 +5,6 @@
 import assert from "node:assert/strict";
 import { after, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -21,6 +20,7 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { useTestServer } from "../support/test-server.ts";
 
 describe("a grant that ended", () => {

@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import type { Browser } from "../../dev/client/browser.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import type { Browser } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { pino } from "pino";
-import { Grant } from "../../src/grants/grant.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -16,6 +16,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, BOB, SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
@@ -28,7 +29,7 @@ describe("a refresh that names scopes", () => {
       sealer: createSealer([SECRET_KEY]),
       log: pino({ level: "silent" }),
       kind: "grant",
-      schema: Grant,
+      ...grantFormat(storedUsers(testServer.config.upstream.issuer)),
     });
 
   const testServer = useTestServer({

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { pino } from "pino";
 import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";
-import { Grant } from "../../src/grants/grant.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import { entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
   authorizeUrl,
@@ -18,6 +18,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
@@ -154,7 +155,7 @@ for (const [name, behaviour, { refreshAdds }] of CHARACTERS)
         sealer: createSealer([SECRET_KEY]),
         log: pino({ level: "silent" }),
         kind: "grant",
-        schema: Grant,
+        ...grantFormat(storedUsers(testServer.config.upstream.issuer)),
       });
       await grants.put(earlier.id, earlier, 3_600);
       assert.equal((await whoami(session)).notGiven, undefined);

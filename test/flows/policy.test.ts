@@ -14,7 +14,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
@@ -31,6 +30,7 @@ import {
   toolNames,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, BOB, SECRET_KEY, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();

@@ -115,7 +115,7 @@ describe("npm start", () => {
 
     // Sign-in needs the provider, and nobody is asked for consent before it is there.
     const client = await register(baseUrl);
-    const { Browser } = await import("../support/browser.ts");
+    const { Browser } = await import("../../dev/client/browser.ts");
     const browser = new Browser();
     const away = await browser.get(authorizeUrl(baseUrl, client));
     assert.equal(away.status, 503);

@@ -16,6 +16,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { claimsIn } from "../support/requester.ts";
 import {
   ALICE,
   BOB,
@@ -263,7 +264,7 @@ describe("AUTH0_ORGANIZATION", () => {
     withStage(inAcme, async (testServer, client) => {
       const { asked, tokens } = await signedIn(testServer, client);
       assert.equal(asked.get("organization"), "org_1");
-      assert.equal((await testServer.grantOf(tokens.access_token))?.claims.org_id, "org_1");
+      assert.equal(claimsIn(await testServer.grantOf(tokens.access_token)).org_id, "org_1");
     }));
 
   test("lets nobody else in", () =>

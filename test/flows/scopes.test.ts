@@ -11,7 +11,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -25,6 +24,7 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, startTestServer, type TestServerOptions, useTestServer } from "../support/test-server.ts";
 
 const scopes = {

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, afterEach, before, describe, test } from "node:test";
-import { signIn } from "../support/browser.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
@@ -17,6 +16,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
+import { signIn } from "../support/sign-in.ts";
 import { ALICE, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();

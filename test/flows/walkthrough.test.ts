@@ -6,8 +6,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
-import { Browser, signIn } from "../support/browser.ts";
+import { Browser } from "../../dev/client/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
+import { signIn } from "../support/sign-in.ts";
 
 interface Run {
   exitCode: number | null;

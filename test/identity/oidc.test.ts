@@ -7,6 +7,7 @@ import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { importJWK, type JWTPayload, SignJWT } from "jose";
 import { pino } from "pino";
+import { Browser } from "../../dev/client/browser.ts";
 import {
   createSigningKey,
   type DemoUser,
@@ -17,8 +18,8 @@ import { createProviderStorage } from "../../dev/identity-provider/storage.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import type { IdentityProviderSettings } from "../../src/identity/settings.ts";
-import { Browser, signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
+import { signIn } from "../support/sign-in.ts";
 
 const AUDIENCE = "https://weather.example.com";
 const CLIENT_ID = "proxy-4.client~1";

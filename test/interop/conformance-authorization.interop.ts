@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
-import { signIn } from "../support/browser.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { useTestServer } from "../support/test-server.ts";
 import { failures, runSuite, suite, type Verdict } from "./suite.ts";
 

@@ -87,7 +87,7 @@ describe("Dockerfile", () => {
     assert.ok(instructions.some(({ verb, rest }) => verb === "ENV" && rest === "NODE_ENV=production"));
     assert.deepEqual(
       instructions.filter(({ verb }) => verb === "COPY").map(({ rest }) => rest.split(" ").at(-1)),
-      ["./", "./node_modules", "./dist"],
+      ["./", "./node_modules", "./node_modules/@opentelemetry", "./dist"],
       "no sources, no development dependencies",
     );
   });
@@ -101,6 +101,19 @@ describe("Dockerfile", () => {
     const { optionalDependencies, dependencies } = JSON.parse(read("package.json"));
     assert.deepEqual(Object.keys(optionalDependencies), ["oidc-provider"]);
     assert.ok(!("oidc-provider" in dependencies));
+  });
+
+  test("has what OTEL_EXPORTER_OTLP_ENDPOINT needs: packages of one scope, which need no others", () => {
+    const { peerDependencies } = JSON.parse(read("package.json"));
+    const { packages } = JSON.parse(read("package-lock.json")) as {
+      packages: Record<string, { dependencies?: Record<string, string> }>;
+    };
+    const inScope = Object.entries(packages).filter(([path]) =>
+      path.startsWith("node_modules/@opentelemetry/"),
+    );
+    const needed = inScope.flatMap(([, { dependencies = {} }]) => Object.keys(dependencies));
+    for (const name of [...Object.keys(peerDependencies), ...needed])
+      assert.ok(`node_modules/${name}` in packages && name.startsWith("@opentelemetry/"), name);
   });
 
   test("has the command doctor, which hands on its arguments", (t) => {

@@ -58,7 +58,7 @@ for (const [name, provider] of Object.entries(cases))
     const isAlive = async (accessToken: string) =>
       (await callTool(testServer.url, accessToken, "whoami")).status === 200;
     const refreshTokenUpstream = async (tokens: Tokens) =>
-      (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken;
+      (await testServer.grantOf(tokens.access_token))?.upstream?.refreshToken;
 
     /** To the moment at which the provider's access token is about to end. */
     async function untilRenewalIsDue(tokens: Tokens): Promise<void> {
@@ -102,11 +102,11 @@ for (const [name, provider] of Object.entries(cases))
         let tokens = await signInForTokens(testServer.baseUrl, client);
         for (let round = 0; round < 2; round++) {
           await untilRenewalIsDue(tokens);
-          const before = (await testServer.grantOf(tokens.access_token))?.upstream.accessToken;
+          const before = (await testServer.grantOf(tokens.access_token))?.upstream?.accessToken;
           const { status, body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
           assert.equal(status, 200);
           assert.equal(body.scope, "weather:read");
-          assert.notEqual((await testServer.grantOf(body.access_token))?.upstream.accessToken, before);
+          assert.notEqual((await testServer.grantOf(body.access_token))?.upstream?.accessToken, before);
           tokens = body;
         }
         const weather = await callTool(testServer.url, tokens.access_token, "current_weather", {
@@ -195,7 +195,7 @@ describe("mistakes that the guides name", () => {
       async ({ baseUrl, url, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
         assert.equal(tokens.scope ?? "", "");
-        assert.notEqual((await grantOf(tokens.access_token))?.upstream.accessToken.split(".").length, 3);
+        assert.notEqual((await grantOf(tokens.access_token))?.upstream?.accessToken.split(".").length, 3);
         const weather = await callTool(url, tokens.access_token, "current_weather", { city: "Berlin" });
         assert.match(weather.headers.get("www-authenticate") ?? "", /insufficient_scope/);
       },
@@ -228,7 +228,7 @@ describe("mistakes that the guides name", () => {
       { behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
       async ({ baseUrl, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
-        assert.equal((await grantOf(tokens.access_token))?.upstream.refreshToken, undefined);
+        assert.equal((await grantOf(tokens.access_token))?.upstream?.refreshToken, undefined);
       },
     ));
 

@@ -88,7 +88,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
       (await callTool(testServer.url, accessToken, "whoami")).status === 200;
 
     const refreshTokenAtProvider = async (tokens: Tokens) =>
-      (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken ?? "";
+      (await testServer.grantOf(tokens.access_token))?.upstream?.refreshToken ?? "";
 
     /** As the administrator's own scripts would, with the client's credentials. */
     const askProvider = (endpoint: "introspect" | "revoke", token: string) =>

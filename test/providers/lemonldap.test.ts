@@ -70,7 +70,7 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   const weather = async (tokens: Tokens) =>
     (await callTool(testServer.url, tokens.access_token, "current_weather", { city: "Berlin" })).status;
   const refreshTokenUpstream = async (tokens: Tokens) =>
-    (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken;
+    (await testServer.grantOf(tokens.access_token))?.upstream?.refreshToken;
 
   test("signs in and calls: the scope is in the access token, the name and the address only userinfo knows", async () => {
     const tokens = await signIn(DOCTOR_WHO);

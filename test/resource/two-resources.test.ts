@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { z } from "zod";
+import type { Answer } from "../../dev/client/http.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
 import { reasonOf } from "../attacks/support.ts";
 import {
-  type Answer,
   authorize,
   authorizeUrl,
   callTool,

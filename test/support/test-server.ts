@@ -10,10 +10,12 @@ import {
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import type { Policy } from "../../src/access/policy.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import type { AuditStream } from "../../src/audit/audit.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
-import { Grant } from "../../src/grants/grant.ts";
+import type { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
 import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
@@ -238,7 +240,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         sealer: createSealer(config.secretKeys),
         log: logger,
         kind: "grant",
-        schema: Grant,
+        ...grantFormat(storedUsers(config.upstream.issuer)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
     async replica() {

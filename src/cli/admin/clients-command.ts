@@ -75,8 +75,8 @@ function checkedSince(text: string): string {
 async function list({ json }: OutputOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
   const held = new Map<string, number>();
   let read = 0;
-  for await (const { clientId } of deployment.grants.all()) {
-    held.set(clientId, (held.get(clientId) ?? 0) + 1);
+  for await (const { client } of deployment.grants.all()) {
+    held.set(client.id, (held.get(client.id) ?? 0) + 1);
     terminal.progress(`${counted(++read, "grant")} read`);
   }
   const found: ClientView[] = [];

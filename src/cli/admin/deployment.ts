@@ -1,14 +1,17 @@
 /** The deployment that the environment describes, as its operator's command line sees it: from outside, in Redis. */
 import { randomBytes } from "node:crypto";
 import { pino } from "pino";
+import type { UserId } from "../../access/principal.ts";
+import { storedUsers } from "../../access/stored-users.ts";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "../../audit/audit.ts";
 import { type Clients, createClients } from "../../clients/find-client.ts";
 import type { Config } from "../../config/config.ts";
 import { createEndings, type Endings } from "../../grants/endings.ts";
-import { Grant } from "../../grants/grant.ts";
-import { clientIndex, subjectIndex } from "../../grants/grant-index.ts";
+import type { Grant } from "../../grants/grant.ts";
+import { clientIndex, userIndex } from "../../grants/grant-index.ts";
 import { createGrants, type GrantEnd } from "../../grants/grants.ts";
 import { createLastUse } from "../../grants/last-use.ts";
+import { grantFormat } from "../../grants/stored-grant.ts";
 import { createUpstreamRevocations } from "../../grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../identity/identity-provider.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
@@ -28,7 +31,7 @@ export interface Deployment {
   grants: Stored<Grant>;
   clients: Stored<Client>;
   /** Ids, in no order; some of these grants may have ended. */
-  grantsOfSubject(subject: string): AsyncIterable<string>;
+  grantsOfUser(user: UserId): AsyncIterable<string>;
   grantsOfClient(clientId: string): AsyncIterable<string>;
   /** See {@link Clients.remove}. */
   removeClient: Clients["remove"];
@@ -69,7 +72,9 @@ export async function withDeployment<Result>(
   const sealer = createSealer(secretKeys);
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisStore({ ...store, log });
-  const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+  const users = storedUsers(config.upstream.issuer);
+  const format = grantFormat(users);
+  const grantStore = encryptedStore({ records, sealer, log, kind: "grant", ...format });
   const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
   const unrevoked = { count: 0, cause: "" };
   const identityProvider = notForEver(createOidcProvider(config.upstream, runtime), unrevoked);
@@ -78,6 +83,7 @@ export async function withDeployment<Result>(
     store: grantStore,
     records,
     indexes: records.indexes,
+    users,
     lastUse: createLastUse({ ...runtime, records, grants: grantStore }),
     lifetimes: config.lifetimes,
     limits: config.grantLimits,
@@ -85,15 +91,15 @@ export async function withDeployment<Result>(
     audit,
   });
   const { transactionSeconds: signInSeconds } = config.lifetimes;
-  const endings = createEndings({ records, signInSeconds, now: systemClock, log });
+  const endings = createEndings({ records, users, signInSeconds, now: systemClock, log });
   try {
     await untilReady(records);
     return await work({
       config,
       records,
-      grants: stored(records, sealer, "grant", Grant),
+      grants: stored(records, sealer, "grant", format.schema),
       clients: stored(records, sealer, "client", Client),
-      grantsOfSubject: (subject) => membersOf(records, subjectIndex(subject)),
+      grantsOfUser: (user) => membersOf(records, userIndex(user, users)),
       grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
       removeClient: createClients(
         clientStore,

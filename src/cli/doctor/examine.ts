@@ -9,7 +9,14 @@ import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
 import { type Finding, failure, type Section, unknown } from "./finding.ts";
 import { within } from "./limit.ts";
-import { checkAuditLog, checkFeatures, checkNode, checkPolicy, type NodeRelease } from "./program.ts";
+import {
+  checkAuditLog,
+  checkFeatures,
+  checkNode,
+  checkPolicy,
+  checkTracing,
+  type NodeRelease,
+} from "./program.ts";
 import { checkProvider } from "./provider.ts";
 import { checkProxyHeaders } from "./proxy-headers.ts";
 import { checkAddress } from "./public-address.ts";
@@ -49,7 +56,7 @@ export async function examine(
   const { baseUrl, upstream } = parts;
   const scopes = "broken" in features ? [] : Object.keys(features.scopes);
   const checks: Array<[title: string, name: string, check: () => Promise<Finding[]>]> = [
-    ["Program", "program", async () => program(parts, features, around)],
+    ["Program", "program", () => program(parts, features, around)],
     ["Settings", "settings", async () => settings(environment, parts)],
     ["Identity provider", "provider", () => provider(parts, scopes, around)],
     [REDIS, "redis", () => redis(parts, around)],
@@ -68,7 +75,11 @@ export async function examine(
   };
 }
 
-function program({ config }: Parts, features: Features | { broken: Error }, around: Runtime): Finding[] {
+async function program(
+  { config }: Parts,
+  features: Features | { broken: Error },
+  around: Runtime,
+): Promise<Finding[]> {
   const node = checkNode(around.node);
   if ("broken" in features) return [node, brokenFeatures(features.broken)];
   if (config === undefined) return [node];
@@ -79,6 +90,7 @@ function program({ config }: Parts, features: Features | { broken: Error }, arou
     checkFeatures(config, features, records),
     ...checkPolicy(config, features),
     ...checkAuditLog(config),
+    ...(await checkTracing(config)),
   ];
 }
 

@@ -1,5 +1,7 @@
 /** What a check found. The type makes every finding that is not in order carry a remedy. */
 
+import { type SettingProblem, whatIsWrong } from "../../runtime/setting-problem.ts";
+
 export type Finding = {
   /** A stable name for programs, such as `provider.issuer`. */
   check: string;
@@ -42,3 +44,10 @@ export const unknown = (check: string, says: string, fix: string): Finding => ({
   says,
   fix,
 });
+
+/** What keeps the server from starting. */
+export function settingFailure(check: string, problem: SettingProblem): Finding {
+  const { place, remedy } = problem;
+  const says = `${place === undefined ? "" : "In "}${whatIsWrong(problem)}`;
+  return failure(check, says, `${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`);
+}

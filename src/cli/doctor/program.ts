@@ -13,7 +13,8 @@ import { packageManifest } from "../../runtime/package.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { buildServices, type Services } from "../../server/services.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { loadTracing } from "../../telemetry/load-tracing.ts";
+import { type Finding, failure, ok, settingFailure, warning } from "./finding.ts";
 
 /** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
 export interface NodeRelease {
@@ -54,14 +55,8 @@ export function checkPolicy(config: Config, features: Features): Finding[] {
       ? []
       : [ok(check, `The policy is valid (${config.policyFile})`)];
   } catch (error) {
-    const problems = error instanceof PolicyError ? error.problems : [(error as Error).message];
-    return problems.map((problem) =>
-      failure(
-        check,
-        `POLICY_FILE: ${problem}`,
-        "Correct the file as it says; docs/access.md has every key and examples.",
-      ),
-    );
+    if (!(error instanceof PolicyError)) return []; // a declaration is wrong, as the check of features says
+    return error.problems.map((problem) => settingFailure(check, problem));
   }
 }
 
@@ -125,6 +120,23 @@ export function checkAuditLog({ audit: { destination } }: Config): Finding[] {
         check,
         `The audit log cannot be written: ${destination}`,
         "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.",
+      ),
+    ];
+  }
+}
+
+export async function checkTracing({ telemetry: { traceEndpoint } }: Config): Promise<Finding[]> {
+  const check = "program.tracing";
+  if (traceEndpoint === undefined) return [];
+  try {
+    await loadTracing();
+    return [ok(check, `The packages that send traces to ${new URL(traceEndpoint).host} are installed`)];
+  } catch (error) {
+    return [
+      failure(
+        check,
+        `The server would not start: ${(error as Error).message}`,
+        "Install them, or remove OTEL_EXPORTER_OTLP_ENDPOINT; the container image has them.",
       ),
     ];
   }

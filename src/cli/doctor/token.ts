@@ -5,11 +5,12 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { Asker } from "../../access/policy.ts";
-import { askerOf, type Grant } from "../../grants/grant.ts";
+import { claimsOf, subjectOf } from "../../access/principal.ts";
+import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
 import { effectiveScopes } from "../../resource/access-token.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
 import type { McpResource } from "../../server/resources.ts";
@@ -178,12 +179,12 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.known": "It is one of the access tokens of that grant",
     "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
     "token.resource": `It is for this server (${resource})`,
-    "token.admission": `The user ${grant?.subject ?? ""} may come in, with this client`,
+    "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
   if ("caller" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.caller.token, resource, services),
+      ...whatItMayDo(verification.caller, resource, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -234,25 +235,33 @@ function refusal(reason: string, { grant, expiresAt, rule, resource, now }: Refu
       ];
     case "denied_by_policy":
       return [
-        `Refused (${reason}): the policy does not let ${grant?.subject ?? "them"} in with the client ${grant?.clientId ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
+        `Refused (${reason}): the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
         "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
       ];
     default:
       return [
-        `Refused (${reason}): ${grant?.subject ?? "this user"} may not come in`,
+        `Refused (${reason}): ${subjectIn(grant) ?? "this user"} may not come in`,
         "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
       ];
   }
 }
 
-function grantInWords({ subject, clientId, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subject} with the client ${clientId}, signed in ${ago(now - createdAt)}`;
+function subjectIn(grant: Grant | undefined): string | undefined {
+  return grant && subjectOf(grant.principal);
+}
+
+function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
 }
 
 /** Roles and groups that nobody can read look like none. */
-function oddClaims({ claims }: Asker, { permissions }: McpResource, { config }: LookUp): Finding[] {
+function oddClaims(
+  { principal }: Pick<Bearer, "principal">,
+  { permissions }: McpResource,
+  { config }: LookUp,
+): Finding[] {
   return decidingClaims(permissions, config.upstream).flatMap((path) => {
-    const problem = shapeProblem(claims, path);
+    const problem = shapeProblem(claimsOf(principal), path);
     return problem === undefined
       ? []
       : [
@@ -265,15 +274,13 @@ function oddClaims({ claims }: Asker, { permissions }: McpResource, { config }: 
   });
 }
 
-type Bearer = Asker & { scopes: readonly string[] };
+type Bearer = Pick<Caller, "principal" | "scopes" | "permissions">;
 
 function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
   const resource = resourceOf(resourceUri, services.resources);
-  const { permissions, features } = resource;
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const permissionSet = permissions.permissionSet(token, token.scopes);
-  const tools = features.tools.map((tool) => {
-    const decision = permissionSet.checkFeature(tool);
+  const tools = resource.features.tools.map((tool) => {
+    const decision = token.permissions.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -300,7 +307,13 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   const resource = resourceOf(grant?.resource ?? "", services.resources);
   const about = { grant, resource: resource.uri, now: now() };
   const request = { resource: [resource.uri] };
-  const found = refreshTokenStatus(grant, presented, { client_id: grant?.clientId ?? "" }, request, services);
+  const found = refreshTokenStatus(
+    grant,
+    presented,
+    { client_id: grant?.client.id ?? "" },
+    request,
+    services,
+  );
   if (found.is === "refused") {
     const { reason, about: who } = found.error;
     const known = grant !== undefined && reason !== "unknown_grant";
@@ -332,7 +345,11 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         ok("token.verdict", "Accepted, once more"),
       ];
     }
-    case "current":
+    case "current": {
+      const { permissions, scopes: catalogue } = resource;
+      const { principal } = found.grant;
+      const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
+      const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -340,21 +357,12 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(
-          {
-            ...askerOf(found.grant),
-            scopes: effectiveScopes(found.grant.scopes, found.grant, {
-              permissions: resource.permissions,
-              catalogue: resource.scopes,
-            }),
-          },
-          resource.uri,
-          services,
-        ),
+        ...whatItMayDo(bearer, resource.uri, services),
         ok(
           "token.verdict",
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),
       ];
+    }
   }
 }

@@ -17,7 +17,7 @@ import { z } from "zod";
 import { requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../../oauth/server-metadata.ts";
 import type { AccessToken } from "../../resource/access-token.ts";
-import { currentCaller, notingRefusal } from "../../resource/access-token-context.ts";
+import { getAccessToken, notingRefusal } from "../../resource/access-token-context.ts";
 import type { Prompt } from "../authoring/define-prompt.ts";
 import { defineResource, type Resource } from "../authoring/define-resource.ts";
 import type { Tool } from "../authoring/define-tool.ts";
@@ -115,7 +115,7 @@ async function connect(server: ExistingServer): Promise<Client> {
   const [ours, theirs] = InMemoryTransport.createLinkedPair();
   const send = ours.send.bind(ours);
   ours.send = (message, options) => {
-    const asking = askers.getStore();
+    const asking = authInfos.getStore();
     return send(message, { ...options, ...(asking && { authInfo: asking }) });
   };
   await server.connect(theirs);
@@ -167,7 +167,7 @@ function refuseDifferences(
 }
 
 /** What HTTP transports take from `req.auth`, for the request that is being passed on. */
-const askers = new AsyncLocalStorage<AuthInfo>();
+const authInfos = new AsyncLocalStorage<AuthInfo>();
 // setTimeout's limit. The caller decides how long a call may take.
 const NEVER_MS = 2 ** 31 - 1;
 const INTERNAL_ERROR = -32603; // JSON-RPC 2.0 §5.1
@@ -182,9 +182,9 @@ async function ask<Result>(
   request: ClientRequest,
   { signal, progress }: RequestContext,
 ): Promise<Result> {
-  const { token } = currentCaller("featuresOf");
+  const token = getAccessToken();
   try {
-    const answer = await askers.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
+    const answer = await authInfos.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
       client.request(request, ANY_RESULT, {
         signal,
         timeout: NEVER_MS,

@@ -1,6 +1,6 @@
 /** Why a running call has to stop, and the error that its client gets. Pure. */
 import type { Denial } from "../../access/permissions.ts";
-import type { Authentication, Verification } from "../../resource/caller.ts";
+import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import type { Feature } from "../authoring/features.ts";
 
 export interface Ending {
@@ -21,8 +21,8 @@ export interface Ending {
 export interface Needs {
   /** The tools, resources and prompts that it uses. */
   readonly features: readonly Feature[];
-  /** See {@link Authentication.required}. */
-  readonly required: Authentication["required"];
+  /** See {@link AuthenticatedRequest.required}. */
+  readonly required: AuthenticatedRequest["required"];
 }
 
 /** Undefined if what was true when the call began still is. */

@@ -2,6 +2,7 @@
 import type { CallToolResult } from "@modelcontextprotocol/server";
 import type { Logger } from "pino";
 import type { Denial } from "../../access/permissions.ts";
+import { subjectOf } from "../../access/principal.ts";
 import type { Audit } from "../../audit/audit.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
@@ -101,9 +102,15 @@ export function failedUnexpectedly(feature: Feature, error: unknown, log: Logger
 const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_get" } as const;
 
 /** What the audit log says of a feature and whoever wants to use it. */
-export function auditOf(feature: Feature, { token }: Caller) {
-  const { subject, clientId, grantId, scopes } = token;
-  return { event: EVENTS[feature.kind], subject, clientId, grantId, scopes, [feature.kind]: feature.name };
+export function auditOf(feature: Feature, { principal, client, grantId, scopes }: Caller) {
+  return {
+    event: EVENTS[feature.kind],
+    subject: subjectOf(principal),
+    clientId: client.id,
+    grantId,
+    scopes,
+    [feature.kind]: feature.name,
+  };
 }
 
 export function denial(decision: Denial) {

@@ -6,7 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Response } from "express";
 import type { Audit } from "../../audit/audit.ts";
-import type { Authentication, Verification } from "../../resource/caller.ts";
+import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
@@ -22,7 +22,7 @@ export interface RunningCalls {
    * @param requests how many run at once
    */
   begin(
-    authentication: Authentication,
+    authenticated: AuthenticatedRequest,
     features: readonly Feature[],
     res: Response,
     requests: number,
@@ -91,15 +91,15 @@ export function createRunningCalls(options: Options): RunningCalls {
 
   function attend(call: Running): void {
     const age = sweeps - call.begunAt;
-    if (call.authentication.caller.token.expiresAt <= now()) call.end(EXPIRED);
+    if (call.authenticated.caller.expiresAt <= now()) call.end(EXPIRED);
     else if (seconds > 0 && age > seconds) call.end(tookTooLong(seconds));
     else if (age % LOOK_EVERY === 0) void call.look();
     if (age % KEEP_ALIVE_EVERY === 0) call.keepAlive();
   }
 
   return {
-    begin(authentication, features, res, requests) {
-      const { sessionKey } = authentication.caller;
+    begin(authenticated, features, res, requests) {
+      const { sessionKey } = authenticated.caller;
       const ofSession = calls.get(sessionKey) ?? new Set();
       // A batch that is larger than all places of its session is served when nothing else is.
       const places = Math.min(requests, perGrant, perProcess);
@@ -107,7 +107,7 @@ export function createRunningCalls(options: Options): RunningCalls {
       if (taken + places > perGrant) return "grant";
       if (size + places > perProcess) return "process";
       timer ??= outside(() => setInterval(sweep, SWEEP_MS).unref());
-      const call = new Running(authentication, features, res, { requests, places, begunAt: sweeps, audit });
+      const call = new Running(authenticated, features, res, { requests, places, begunAt: sweeps, audit });
       calls.set(sessionKey, ofSession.add(call));
       size += places;
       res.once("close", () => {
@@ -122,7 +122,7 @@ export function createRunningCalls(options: Options): RunningCalls {
 }
 
 class Running implements RunningCall {
-  readonly authentication: Authentication;
+  readonly authenticated: AuthenticatedRequest;
   readonly features: readonly Feature[];
   readonly places: number;
   /** In sweeps. */
@@ -139,15 +139,15 @@ class Running implements RunningCall {
   #settleDoubt: () => void = () => {};
 
   constructor(
-    authentication: Authentication,
+    authenticated: AuthenticatedRequest,
     features: readonly Feature[],
     res: Response,
     { requests, places, begunAt, audit }: { requests: number; places: number; begunAt: number; audit: Audit },
   ) {
-    this.authentication = authentication;
+    this.authenticated = authenticated;
     this.#requests = requests;
     this.#res = res;
-    const { permissions } = authentication.caller;
+    const { permissions } = authenticated.caller;
     // What the policy denied from the beginning is answered in the result.
     this.features = features.filter((feature) => permissions.checkFeature(feature).allowed);
     this.places = places;
@@ -175,7 +175,7 @@ class Running implements RunningCall {
       this.doubt ??= new Promise((resolve) => {
         this.#settleDoubt = resolve;
       });
-    const found = await this.#asItself(() => this.authentication.verify().catch(undecided));
+    const found = await this.#asItself(() => this.authenticated.verify().catch(undecided));
     // What a later look finds is newer.
     if (look !== this.#looks) return;
     this.#isLooking = false;
@@ -185,10 +185,10 @@ class Running implements RunningCall {
   }
 
   #judge(verification: Verification): void {
-    const { required } = this.authentication;
+    const { required } = this.authenticated;
     const ending = endingOf(verification, { features: this.features, required });
     if (ending !== undefined) this.end(ending);
-    else if ("caller" in verification) this.authentication.accept(verification.caller);
+    else if ("caller" in verification) this.authenticated.accept(verification.caller);
   }
 
   end(ending: Ending): void {
@@ -200,7 +200,7 @@ class Running implements RunningCall {
       this.#res.locals.reason = reason;
       for (const feature of this.features)
         this.#audit({
-          ...auditOf(feature, this.authentication.caller),
+          ...auditOf(feature, this.authenticated.caller),
           decision: "revoke",
           outcome: "error",
           reason,

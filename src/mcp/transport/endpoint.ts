@@ -3,10 +3,11 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
+import { subjectOf } from "../../access/principal.ts";
 import type { BodyBounds } from "../../http/body.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { union } from "../../oauth/scope.ts";
-import { currentAuthentication } from "../../resource/access-token-context.ts";
+import { authenticatedRequest } from "../../resource/access-token-context.ts";
 import { type ChallengedResource, insufficientScope } from "../../resource/bearer-authentication.ts";
 import type { Caller } from "../../resource/caller.ts";
 import type { Feature, Message } from "../authoring/features.ts";
@@ -64,8 +65,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       const said = messages(req.body);
       const addressed = said.flatMap((message) => features.addressedBy(message) ?? []);
       describeForLog(said[0], said[0] && features.addressedBy(said[0]), res);
-      const authentication = currentAuthentication("mcp");
-      const { caller } = authentication;
+      const authenticated = authenticatedRequest("mcp");
+      const { caller } = authenticated;
       if (said.some(isAnswer)) return await takeAnswer(req, res, caller, options);
       const cancelled = cancelledRequest(req.body);
       if (cancelled !== undefined) await passOnCancellation(cancelled, req, caller, options);
@@ -74,9 +75,9 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       // Who went away meanwhile needs nothing done.
       if (res.destroyed) return;
       const ids = requestIds(said);
-      const refuse = (ending: Ending) => refuseStopped(res, ending, authentication.caller, ids, options);
+      const refuse = (ending: Ending) => refuseStopped(res, ending, authenticated.caller, ids, options);
       const running =
-        ids.length === 0 ? undefined : options.calls.begin(authentication, addressed, res, ids.length);
+        ids.length === 0 ? undefined : options.calls.begin(authenticated, addressed, res, ids.length);
       if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
       if (running?.doubt !== undefined) await running.doubt;
       if (running?.ending !== undefined) return refuse(running.ending);
@@ -133,7 +134,7 @@ function converse(
   caller: Caller,
   { serverRequests, cancellations, sessionIds }: McpEndpointOptions,
 ): Pick<DirectTransportOptions, "ask" | "onCancelled"> & Pick<ServedRequest, "clientCapabilities"> {
-  const { sessionKey, token } = caller;
+  const { sessionKey, principal } = caller;
   const ask = () => serverRequests.ask(sessionKey);
   const sessionId = revision === undefined ? req.get(SESSION_ID) : undefined;
   if (sessionId === undefined) return { ask, onCancelled: () => () => {} };
@@ -143,17 +144,17 @@ function converse(
     onCancelled: (cancel) => cancellations.listen(call, cancel),
     // Who takes no event stream cannot be asked, whatever it said at the handshake.
     clientCapabilities:
-      jsonOnly === true ? undefined : () => sessionIds.capabilitiesOf(sessionId, token.subject),
+      jsonOnly === true ? undefined : () => sessionIds.capabilitiesOf(sessionId, subjectOf(principal)),
   };
 }
 
 function issueSessionId(
   { body }: Request,
   res: Response,
-  { token }: Caller,
+  { principal }: Caller,
   { sessionIds }: McpEndpointOptions,
 ): void {
-  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, token.subject));
+  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, subjectOf(principal)));
 }
 
 async function handled(
@@ -240,11 +241,11 @@ function isChallenged(
  */
 function challenge(
   res: Response,
-  { token }: Caller,
+  { scopes }: Caller,
   missing: readonly string[],
   resource: ChallengedResource,
 ): void {
-  insufficientScope(res, resource, union(token.scopes, missing), missing);
+  insufficientScope(res, resource, union(scopes, missing), missing);
 }
 
 /** Of what has to be answered. */

@@ -18,7 +18,7 @@ export interface Challenge {
 export function refuseStopped(
   res: Response,
   ending: Ending,
-  { token }: Caller,
+  { scopes }: Caller,
   ids: readonly unknown[],
   { resource }: Challenge,
 ): void {
@@ -27,7 +27,7 @@ export function refuseStopped(
     const errors = ids.map((id) => errorMessage(id, ending));
     res.json(errors.length === 1 ? errors[0] : errors);
   } else if ("token" in needs) invalidToken(res, resource, ending);
-  else insufficientScope(res, resource, union(token.scopes, needs.scopes), needs.scopes);
+  else insufficientScope(res, resource, union(scopes, needs.scopes), needs.scopes);
 }
 
 const RETRY_AFTER_SECONDS = 5;

@@ -7,7 +7,6 @@ import {
   about,
   addTokens,
   allowedScopes,
-  askerOf,
   type Grant,
   type IssuedTokens,
   mintTokens,
@@ -87,7 +86,7 @@ async function rotateRefreshToken(
     const { permissions, scopes: catalogue } = resourceOf(found.grant.resource, resources);
     const asked = requestedScopes(request, catalogue);
     const scopes = asked ? catalogue.limitTo(asked, found.grant.scopes) : found.grant.scopes;
-    const permitted = permissions.permitted(askerOf(found.grant), scopes);
+    const permitted = permissions.permitted(found.grant, scopes);
     const added = addTokens(
       found.grant,
       mintTokens(found.grant, true, randomBytes),
@@ -116,7 +115,7 @@ export function refreshTokenStatus(
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
   // Another client learns nothing and changes nothing, whatever it presents.
-  if (grant.clientId !== client.client_id)
+  if (grant.client.id !== client.client_id)
     return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
   if (!namesResource(request.resource, grant.resource))
     return {
@@ -146,7 +145,7 @@ export function refreshTokenStatus(
       ),
     };
   // The grant stays: what the policy says today may be otherwise tomorrow.
-  const notAdmitted = permissions.checkAdmission(askerOf(grant));
+  const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted === undefined) return { is: "current", grant };
   return { is: "refused", error: refuseAdmission(notAdmitted, grant) };
 }
@@ -188,7 +187,7 @@ async function conclude(
       // RFC 9700 §4.14.2: reuse means theft, and it is unknown which of the two presented it rightfully.
       await grants.end(presented.grantId, "refresh_token_reused");
       log.warn(
-        { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
+        { reason: "refresh_token_reused", ...about(found.grant) },
         "Grant ended: a replaced refresh token was used again",
       );
       throw notValid("refresh_token_reused", found.grant);
