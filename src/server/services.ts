@@ -60,6 +60,7 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
+import { upstreamAccessToken } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
@@ -245,9 +246,6 @@ export function buildServices(options: AppOptions) {
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
-  const [first, ...others] = described;
-  const served = (each: DescribedResource) => servedResource(each, { grantCache, now, endpoint });
-  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   const connections = createConnectedApplications({
     configured: config.clients,
     grants,
@@ -279,6 +277,11 @@ export function buildServices(options: AppOptions) {
     shutdown,
     timeoutSeconds: Math.max(...config.identityProviders.map((each) => each.timeoutSeconds)),
   });
+  const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
+  const [first, ...others] = described;
+  const served = (each: DescribedResource) =>
+    servedResource(each, { grantCache, now, upstreamToken, endpoint });
+  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   return {
     runtime,
     config,

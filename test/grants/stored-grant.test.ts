@@ -176,7 +176,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
     await keep(machine);
     assert.deepEqual(await upstreamRefresh.ensureFreshUntil(machine, NOW + 3_600), machine);
     await assert.rejects(
-      upstreamAccessToken({ grantId: machine.id } as AccessToken, { ...runtime, grants, upstreamRefresh }),
+      upstreamAccessToken(machine.id, { ...runtime, grants, upstreamRefresh }),
       { code: "unauthorized_client", message: /acts without one/ },
     );
     assert.deepEqual(asked, []);
