@@ -73,10 +73,13 @@ export function servedResource(
     grantCache,
     takenBack,
     now,
+    upstreamToken,
     endpoint,
   }: Pick<Runtime, "now"> & {
     grantCache: GrantCache;
     takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
+    /** A principal's own access token at the identity provider. */
+    upstreamToken(grantId: string): Promise<string>;
     endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
   },
 ): McpResource {
@@ -87,6 +90,7 @@ export function servedResource(
     catalogue: scopes,
     resource: uri,
     takenBack,
+    upstreamToken,
     findings: new WeakMap(),
     now,
   });
