@@ -187,7 +187,7 @@ export function createUpstreamRefresh({
     { tokens }: UpstreamRenewal,
   ): Promise<void> {
     if (tokens.refreshToken === spent || !(await grants.endedForGood(id))) return;
-    void revocations.tell({ id, upstream: tokens });
+    void revocations.revoke({ id, upstream: tokens });
   }
 
   async function ended(grant: Grant, cause: UpstreamRefusal): Promise<OAuthError> {

@@ -10,7 +10,7 @@ export interface UpstreamRevocations {
    * Resolves when the provider has answered, or could not be reached, or there is nothing to revoke; never rejects. Nobody has
    * to wait for it.
    */
-  tell(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
+  revoke(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
 }
 
 interface Dependencies extends Pick<Runtime, "log"> {
@@ -40,7 +40,7 @@ export function createUpstreamRevocations({
   let busy = 0;
 
   /** Our own tokens have ended by now whatever the provider answers, so its failure is logged and reaches no caller. */
-  async function revoke(grantId: string, refreshToken: string): Promise<void> {
+  async function send(grantId: string, refreshToken: string): Promise<void> {
     try {
       await identityProvider.revoke(refreshToken);
     } catch (error) {
@@ -51,14 +51,14 @@ export function createUpstreamRevocations({
   async function work(): Promise<void> {
     busy++;
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await revoke(next.grantId, next.refreshToken);
+      await send(next.grantId, next.refreshToken);
       next.over();
     }
     busy--;
   }
 
   return {
-    async tell({ id: grantId, upstream }) {
+    async revoke({ id: grantId, upstream }) {
       const refreshToken = upstream?.refreshToken;
       if (refreshToken === undefined) return;
       if (waiting.length >= MOST_WAITING) {
@@ -66,10 +66,10 @@ export function createUpstreamRevocations({
         log.warn({ reason: "upstream_revocation_failed", grantId, cause }, STILL_HELD);
         return;
       }
-      const told = new Promise<void>((over) => waiting.push({ grantId, refreshToken, over }));
-      waitUntil(told);
+      const revoked = new Promise<void>((over) => waiting.push({ grantId, refreshToken, over }));
+      waitUntil(revoked);
       if (busy < REVOCATIONS_AT_ONCE) void work();
-      await told;
+      await revoked;
     },
   };
 }

@@ -48,7 +48,7 @@ describe("a question", () => {
     const serverRequest = await serverRequests.ask("grant");
     await records.delete(`question:grant:${serverRequest.id}`);
     mock.timers.tick(5_000);
-    assert.match(JSON.stringify(await serverRequest.answer), /not there any more/);
+    assert.match(JSON.stringify(await serverRequest.answer), /not pending any more/);
     await records.close();
   });
 

@@ -55,7 +55,7 @@ async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: 
         "Let REDIS_URL lead to the master itself: something in between reads from elsewhere.",
       );
     if (isListening && (await until(() => isPublished)))
-      return ok(check, "A record can be written, told to other replicas, read and removed");
+      return ok(check, "A record can be written, published to other replicas, read and removed");
     return warning(
       check,
       "Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis",
