@@ -10,7 +10,6 @@ import type { AuthenticatedClient } from "../../dist/src/clients/authenticate-cl
 import { loadConfig } from "../../dist/src/config/config.js";
 import { readToken } from "../../dist/src/grants/opaque-token.js";
 import type { UpstreamLogin } from "../../dist/src/identity/identity-provider.js";
-import { createOidcProvider } from "../../dist/src/identity/oidc/oidc.js";
 import { defineTool } from "../../dist/src/mcp/authoring/define-tool.js";
 import { type Caller, withCaller } from "../../dist/src/resource/access-token-context.js";
 import { createLog } from "../../dist/src/runtime/log.js";
@@ -48,7 +47,6 @@ const services = buildServices({
   ),
   scopes: { "weather:read": "Read the weather" },
   records: redisStore({ ...config.store, log }),
-  identityProvider: createOidcProvider(config.upstream, { now: systemClock, randomBytes, log }),
   log,
 });
 

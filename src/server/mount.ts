@@ -78,8 +78,8 @@ export function mount(services: Services, authenticated: (resource: McpResource)
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
-    const identityProviderHost = new URL(config.upstream.issuer).host;
-    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderHost }));
+    const identityProviderName = services.identityProviders.choose({ resource: resources[0].uri }).shownAs;
+    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderName }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -132,7 +132,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     endings: services.endings,
     logins: services.logins,
     records: services.records,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     sealer: services.sealer,
     resources: services.resources,
     pages: services.pages,
@@ -152,7 +152,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     logins: services.logins,
     grants: services.grants,
     endings: services.endings,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -173,7 +173,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     endings: services.endings,
     lastUse: services.lastUse,
     upstreamRefresh: services.upstreamRefresh,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     records: services.records,
     resources: services.resources,
     sessions: services.sessions,

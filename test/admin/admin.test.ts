@@ -352,6 +352,11 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     await age(unused.client_id, 40);
     await age(recent.client_id, 20);
     await age(inUse.client.client_id, 40);
+    // Of a later version.
+    const key = `grant:${inUse.grantId}`;
+    const grant = (await records.get(key)) ?? assert.fail();
+    const later = createSealer([SECRET_KEY]).seal(JSON.stringify({ version: 9 }), key);
+    assert.ok(await records.rewrite(key, grant, later));
     const dry = await admin(["clients", "prune", "--unused-since", "30d", "--dry-run", "--json"]);
     assert.deepEqual(
       jsonLines(dry.stdout).map(({ client_id }) => client_id),
@@ -364,6 +369,9 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     assert.match(stderr, /pruned_by_operator/);
     assert.equal(await clients.get(unused.client_id), undefined);
     assert.ok(await clients.get(recent.client_id));
+    assert.ok(await clients.get(inUse.client.client_id));
+    assert.equal(await records.get(key), later, "left alone");
+    await records.put(key, grant, 600);
     assert.deepEqual(await statuses(inUse.tokens), [200, 200]);
     assert.equal(
       (await admin(["clients", "prune", "--unused-since", "30d", "--yes"])).code,

@@ -120,7 +120,9 @@ async function start(house: House = {}) {
     front.close();
     await provider.close();
   });
-  const { upstream } = loadConfig({
+  const {
+    identityProviders: [upstream],
+  } = loadConfig({
     BASE_URL: "http://localhost:9",
     STORE: "memory",
     SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",

@@ -42,7 +42,7 @@ export function guideSettings(guide: string, block = 0): Record<string, string> 
 /** Auth0's preset has no place for an issuer on http://localhost. */
 export const asAuth0 = (config: Config): Config => ({
   ...config,
-  upstream: { ...config.upstream, preset: "auth0" },
+  identityProviders: [{ ...config.identityProviders[0], preset: "auth0" }],
 });
 
 const EMBEDDED = { distinguishesPeople: true, backchannelLogout: true };

@@ -10,6 +10,7 @@ import { claimsOf, subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { effectiveScopes } from "../../resource/access-token.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
@@ -30,8 +31,10 @@ export interface ReadToken {
   findings: Finding[];
 }
 
+type Issuer = Pick<IdentityProviderSettings, "issuer">;
+
 /** Pure: shape and kind. Whatever is refused here never reaches the store. */
-export function readPresented(pasted: string, issuer: string, nowSeconds: number): ReadToken {
+export function readPresented(pasted: string, providers: readonly Issuer[], nowSeconds: number): ReadToken {
   const value = pasted
     .trim()
     .replace(/^Bearer +/i, "")
@@ -56,13 +59,13 @@ export function readPresented(pasted: string, issuer: string, nowSeconds: number
           ok("token.shape", `It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
         ],
       };
-  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, issuer, nowSeconds)] };
+  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, providers, nowSeconds)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
 
-function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] {
+function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   if (value === "")
     return [failure(check, "There is no token", "Pass one: npm run doctor -- token -, and paste it.")];
@@ -91,7 +94,7 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
   const parts = value.split(".");
   if (parts.length === 5)
     return [failure(check, "It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN)];
-  if (parts.length === 3) return jwt(value, issuer, nowSeconds);
+  if (parts.length === 3) return jwt(value, providers, nowSeconds);
   if (/\s/.test(value))
     return [
       failure(
@@ -110,12 +113,13 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
 }
 
 /** Decoded, not verified: enough to say where it came from. */
-function jwt(value: string, issuer: string, nowSeconds: number): Finding[] {
+function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   try {
     const { iss, aud, exp } = decodeJwt(value);
     const { alg } = decodeProtectedHeader(value);
-    const from = iss === issuer ? `${iss}, this server's identity provider` : (iss ?? "nobody");
+    const isProvider = providers.some(({ issuer }) => issuer === iss);
+    const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
     const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
     return [
       failure(
@@ -264,7 +268,7 @@ function oddClaims(
   { permissions }: McpResource,
   { config }: LookUp,
 ): Finding[] {
-  return decidingClaims(permissions, config.upstream).flatMap((path) => {
+  return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
     const problem = shapeProblem(claims, path);
     return problem === undefined
       ? []
