@@ -214,7 +214,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.doesNotMatch(JSON.stringify(lines), /secret/);
   });
 
-  test("is told once in the log, however long it takes", async (t) => {
+  test("is logged once, however long it takes", async (t) => {
     const { server, connect } = await startRedisWithRecords(t, PATIENT);
     const { log, lines } = keptLog();
     const records = connect({ log });
@@ -235,7 +235,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     );
   });
 
-  test("what may have gone untold meanwhile is known to", async (t) => {
+  test("makes known that changes may have gone unpublished meanwhile: the feed has another epoch afterwards", async (t) => {
     const { server, records } = await startRedisWithRecords(t);
     const watch = records.watch("grant", () => {});
     const epochs = () => until("changes are told", async () => watch.epoch !== undefined);
