@@ -72,9 +72,12 @@ export function servedResource(
   {
     grantCache,
     now,
+    upstreamToken,
     endpoint,
   }: Pick<Runtime, "now"> & {
     grantCache: GrantCache;
+    /** A principal's own access token at the identity provider. */
+    upstreamToken(grantId: string): Promise<string>;
     endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
   },
 ): McpResource {
@@ -84,6 +87,7 @@ export function servedResource(
     permissions,
     catalogue: scopes,
     resource: uri,
+    upstreamToken,
     findings: new WeakMap(),
     now,
   });

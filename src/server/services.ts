@@ -37,7 +37,13 @@ import { type Bodies, largestShare } from "../http/body.ts";
 import { createBodyBudget } from "../http/body-budget.ts";
 import { spend } from "../http/rate-limit.ts";
 import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity/bounded-claims.ts";
-import type { IdentityProvider } from "../identity/identity-provider.ts";
+import {
+  type AtLeastOne,
+  type ConfiguredProvider,
+  createIdentityProviders,
+  decorated,
+  openIdentityProviders,
+} from "../identity/identity-providers.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
@@ -54,6 +60,7 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
+import { upstreamAccessToken } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
@@ -88,7 +95,8 @@ export interface AppOptions extends Features {
   /** Where everything is counted and timed. Default: metrics of its own. */
   metrics?: Metrics;
   records: KeyValueStore;
-  identityProvider: IdentityProvider;
+  /** Default: those of the configuration. */
+  identityProviders?: AtLeastOne<ConfiguredProvider>;
   log: Logger;
   /** Protected resources beside `/mcp`. Default: none. */
   furtherResources?: readonly ResourceDeclaration[];
@@ -132,15 +140,18 @@ export function buildServices(options: AppOptions) {
   const declarations = furtherResources.map(({ features }) => features.scopes);
   const catalogue = scopeCatalogue(Object.assign({}, ...declarations, options.scopes), scopeUses(config));
   const catalogueOf = (resource: string) => resourceOf(resource, described).scopes;
-  const deciding = () => decidingClaims(described[0].permissions, config.upstream);
+  const deciding = () => decidingClaims(described[0].permissions, config.identityProviders);
   const keepClaims = createKeepClaims(deciding, log);
-  const identityProvider = observedIdentityProvider(
-    withBoundedClaims(options.identityProvider, deciding, keepClaims),
-    observe,
+  const { identityProviders: providers = openIdentityProviders(config.identityProviders, baseUrl, runtime) } =
+    options;
+  const identityProviders = createIdentityProviders(
+    decorated(providers, (each) =>
+      observedIdentityProvider(withBoundedClaims(each, deciding, keepClaims), observe),
+    ),
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
-  const users = storedUsers(config.upstream.issuer);
+  const users = storedUsers(config.identityProviders[0].issuer);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
   const { grantTypes = GRANT_TYPES } = options;
@@ -186,7 +197,7 @@ export function buildServices(options: AppOptions) {
   const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
   shutdown.onShutdown(lastUse.flush);
-  const revocations = createUpstreamRevocations({ identityProvider, log, waitUntil: shutdown.waitUntil });
+  const revocations = createUpstreamRevocations({ identityProviders, log, waitUntil: shutdown.waitUntil });
   const grants = createGrants({
     ...runtime,
     store: grantStore,
@@ -235,9 +246,6 @@ export function buildServices(options: AppOptions) {
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
   };
-  const [first, ...others] = described;
-  const served = (each: DescribedResource) => servedResource(each, { grantCache, now, endpoint });
-  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   const connections = createConnectedApplications({
     configured: config.clients,
     grants,
@@ -258,18 +266,22 @@ export function buildServices(options: AppOptions) {
     },
     audit,
   });
-  const { timeoutSeconds } = config.upstream;
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
-    identityProvider,
+    identityProviders,
     revocations,
     records,
     keepClaims,
     catalogueOf,
     shutdown,
-    timeoutSeconds,
+    timeoutSeconds: Math.max(...config.identityProviders.map((each) => each.timeoutSeconds)),
   });
+  const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
+  const [first, ...others] = described;
+  const served = (each: DescribedResource) =>
+    servedResource(each, { grantCache, now, upstreamToken, endpoint });
+  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   return {
     runtime,
     config,
@@ -277,7 +289,7 @@ export function buildServices(options: AppOptions) {
     metrics,
     audit,
     records,
-    identityProvider,
+    identityProviders,
     resources,
     catalogue,
     pages,
@@ -400,10 +412,10 @@ function observing(metrics: Metrics): Observe {
 }
 
 /** Which scopes the configuration names, for the message about one that is not declared. */
-function scopeUses({ clients, upstream }: Config): ScopeUse[] {
-  const { scopeSources } = upstream;
-  const mapped =
-    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
+function scopeUses({ clients, identityProviders }: Config): ScopeUse[] {
+  const mapped = identityProviders.flatMap(({ scopeSources }) =>
+    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [],
+  );
   return [
     { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
     ...clients.map(({ client_id, scope = "" }) => ({

@@ -299,7 +299,9 @@ async function thinProvider() {
   server.listen(0, "localhost");
   await once(server, "listening");
   open.push(server);
-  const { upstream } = loadConfig({
+  const {
+    identityProviders: [upstream],
+  } = loadConfig({
     BASE_URL: "http://localhost:9",
     STORE: "memory",
     SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",

@@ -255,7 +255,7 @@ describe("AUTH0_ORGANIZATION", () => {
     users: [{ ...ALICE, organization: acme }, BOB],
     adjust: (config) => ({
       ...config,
-      upstream: { ...config.upstream, preset: "auth0", organization: "org_1" },
+      identityProviders: [{ ...config.identityProviders[0], preset: "auth0", organization: "org_1" }],
       membership: { ...config.membership, auth0Organization: "org_1" },
     }),
   };

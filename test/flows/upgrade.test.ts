@@ -231,7 +231,10 @@ describe("replicas of 0.1.0 beside a new one", { skip: skipWithoutRedisServer() 
     const { records, config } = testServer;
     const storing = { records, sealer: createSealer(config.secretKeys), log, kind: "grant" } as const;
     oldGrants = encryptedStore({ ...storing, schema: old.Grant });
-    newGrants = encryptedStore({ ...storing, ...grantFormat(storedUsers(config.upstream.issuer)) });
+    newGrants = encryptedStore({
+      ...storing,
+      ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
+    });
   });
   after(async () => {
     await testServer.close();

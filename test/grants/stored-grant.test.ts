@@ -16,7 +16,7 @@ import { createUpstreamRefresh } from "../../src/grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../../src/grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../src/identity/identity-provider.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { type AccessToken, upstreamAccessToken } from "../../src/resource/access-token.ts";
+import { upstreamAccessToken } from "../../src/resource/access-token.ts";
 import { createShutdown } from "../../src/runtime/shutdown.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
@@ -124,7 +124,8 @@ function replica() {
     },
     revoke: async () => void asked.push("revoke"),
   } as Partial<IdentityProvider> as IdentityProvider;
-  const revocations = createUpstreamRevocations({ identityProvider, log: runtime.log });
+  const identityProviders = { ofIssuer: () => identityProvider } as never;
+  const revocations = createUpstreamRevocations({ identityProviders, log: runtime.log });
   const grants = createGrants({
     ...runtime,
     store,
@@ -147,7 +148,7 @@ function replica() {
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
-    identityProvider,
+    identityProviders,
     revocations,
     records,
     keepClaims: (claims) => ({ ...claims }),
@@ -175,7 +176,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
     await keep(machine);
     assert.deepEqual(await upstreamRefresh.ensureFreshUntil(machine, NOW + 3_600), machine);
     await assert.rejects(
-      upstreamAccessToken({ grantId: machine.id } as AccessToken, { ...runtime, grants, upstreamRefresh }),
+      upstreamAccessToken(machine.id, { ...runtime, grants, upstreamRefresh }),
       { code: "unauthorized_client", message: /acts without one/ },
     );
     assert.deepEqual(asked, []);

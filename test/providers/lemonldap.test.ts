@@ -147,7 +147,7 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
 
   const doctorOn = ({ baseUrl, config }: TestServer) =>
     look({
-      ...{ ...NOTHING_WORKS, BASE_URL: baseUrl, OIDC_ISSUER: config.upstream.issuer },
+      ...{ ...NOTHING_WORKS, BASE_URL: baseUrl, OIDC_ISSUER: config.identityProviders[0].issuer },
       ...{ OIDC_CLIENT_SECRET: "proxy-secret", OIDC_SCOPES: environment.OIDC_SCOPES },
     });
 });

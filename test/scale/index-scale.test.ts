@@ -81,7 +81,7 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
   test("a sign-in and an end cost what they cost in an empty one, and no command reads it", async (t) => {
     await signInAndOut(); // connections are made, and scripts are known
     const empty = await signInAndOut();
-    const { issuer } = testServer.config.upstream;
+    const [{ issuer }] = testServer.config.identityProviders;
     const users = storedUsers(issuer);
     await fill(
       userIndex({ issuer, subject: "alice" }, users),

@@ -16,7 +16,6 @@ import { type Config, loadConfig } from "../../src/config/config.ts";
 import type { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
 import { grantFormat } from "../../src/grants/stored-grant.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
 import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
 import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
@@ -194,13 +193,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         ? redisStore({ ...config.store, log: logger })
         : (allRecords[0] ?? memoryStore());
     allRecords.push(records);
-    const { upstream } = config;
-    const provider = createOidcProvider(upstream, {
-      now,
-      monotonicNow,
-      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
-      log: logger,
-    });
     return buildApp({
       config,
       tools,
@@ -215,7 +207,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
       ...(options.furtherResources && { furtherResources: options.furtherResources }),
       records,
-      identityProvider: provider,
       log: logger,
       now,
       monotonicNow,
@@ -240,7 +231,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         sealer: createSealer(config.secretKeys),
         log: logger,
         kind: "grant",
-        ...grantFormat(storedUsers(config.upstream.issuer)),
+        ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
     async replica() {

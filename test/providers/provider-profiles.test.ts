@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { AUTH0, GOOGLE, KEYCLOAK } from "../../dev/identity-provider/character.ts";
 import type { DemoUser } from "../../dev/identity-provider/identity-provider.ts";
+import { AUTH0, GOOGLE, KEYCLOAK } from "../../dev/identity-provider/provider-profiles.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
