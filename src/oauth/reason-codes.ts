@@ -57,6 +57,8 @@ export const REASON_CODES = [
   "assertion_unusable_key",
   "assertion_without_jti",
   "assertion_wrong_audience",
+  "client_keys_asked_lately",
+  "client_keys_failed",
   "client_not_renewed",
   "jwks_unavailable",
   "malformed_basic",
@@ -123,12 +125,14 @@ export const REASON_CODES = [
 
   // Consent and the sign-in.
   "another_browser",
+  "another_provider",
   "approved_by_another_user",
   "consent_form_expired",
   "consent_not_stored",
   "ended_meanwhile",
   "grant_not_stored",
   "scopes_not_given",
+  "unknown_provider",
   "unknown_state",
   "upstream_refused",
   "user_denied",
@@ -150,6 +154,7 @@ export const REASON_CODES = [
   "expired_code",
   "grant_type_not_registered",
   "grant_type_of_confidential_clients",
+  "grant_type_of_configured_clients",
   "malformed_code",
   "malformed_refresh_token",
   "no_live_grant",
@@ -158,6 +163,7 @@ export const REASON_CODES = [
   "refresh_repeated",
   "refresh_token_of_another_client",
   "refresh_token_reused",
+  "scope_beyond_client",
   "scope_widened",
   "unknown_code",
   "unknown_grant",
@@ -179,6 +185,7 @@ export const REASON_CODES = [
 
   // Access tokens.
   "access_token_for_another_resource",
+  "client_credentials_removed",
   "expired_access_token",
   "grant_ended",
   "malformed_access_token",
@@ -219,6 +226,7 @@ export const REASON_CODES = [
   "logout_token_replayed",
   "provider_keys_asked_lately",
   "provider_keys_failed",
+  "provider_not_configured",
   "renewed_claims_failed",
   "renewed_claims_late",
   "scopes_given_later",
@@ -229,6 +237,12 @@ export const REASON_CODES = [
   "upstream_revocation_failed",
   "userinfo_failed",
   "userinfo_refused",
+
+  // Other issuers that are trusted.
+  "introspection_failed",
+  "issuer_keys_asked_lately",
+  "issuer_keys_failed",
+  "issuer_metadata_failed",
 
   // Redis and what is stored.
   "last_use_not_written",

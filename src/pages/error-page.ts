@@ -232,6 +232,7 @@ const EXPLANATIONS: Readonly<Partial<Record<ReasonCode, Explanation>>> = {
   consent_form_expired: { title: "The sign-in took too long", leadsTo: "home" },
   unknown_state: { title: "This sign-in is over", leadsTo: "home" },
   another_browser: { title: "This sign-in belongs to another browser", leadsTo: "home" },
+  another_provider: { title: "This sign-in belongs to another identity provider", leadsTo: "home" },
   upstream_refused: {
     title: "Signing in failed",
     text: "The service at which you sign in did not sign you in, or this server could not accept its answer.",
@@ -261,6 +262,7 @@ const EXPLANATIONS: Readonly<Partial<Record<ReasonCode, Explanation>>> = {
   },
 
   // How the browser came here.
+  unknown_provider: { title: "Page not found", leadsTo: "home" },
   unknown_path: {
     title: "Page not found",
     text: "There is nothing at this address. Check it for a mistake.",

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mintRefreshToken, mintToken } from "../../src/grants/opaque-token.ts";
-import type { AccessTokenRefusal } from "../../src/resource/access-token.ts";
 import { opaqueTokenAuthenticator } from "../../src/resource/authenticators/opaque-token.ts";
+import type { AccessTokenRefusal } from "../../src/resource/caller.ts";
 import { authenticateToken, type TokenAuthenticator } from "../../src/resource/token-authenticator.ts";
 
 /** Refuses with this reason what it claims. */

@@ -5,12 +5,13 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { PermissionSet } from "../../access/permissions.ts";
 import { claimsOf, subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
-import { type AccessTokenRefusal, effectiveScopes } from "../../resource/access-token.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import { effectiveScopes } from "../../resource/access-token.ts";
+import type { AccessTokenRefusal, Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
 import type { McpResource } from "../../server/resources.ts";
@@ -33,8 +34,10 @@ export interface ReadToken {
   findings: Finding[];
 }
 
+type Issuer = Pick<IdentityProviderSettings, "issuer">;
+
 /** Pure: shape and kind. Whatever is refused here never reaches the store. */
-export function readPresented(pasted: string, issuer: string, nowSeconds: number): ReadToken {
+export function readPresented(pasted: string, providers: readonly Issuer[], nowSeconds: number): ReadToken {
   const value = pasted
     .trim()
     .replace(/^Bearer +/i, "")
@@ -59,13 +62,13 @@ export function readPresented(pasted: string, issuer: string, nowSeconds: number
           ok("token.shape", `It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
         ],
       };
-  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, issuer, nowSeconds)] };
+  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, providers, nowSeconds)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
 
-function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] {
+function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   if (value === "")
     return [failure(check, "There is no token", "Pass one: npm run doctor -- token -, and paste it.")];
@@ -94,7 +97,7 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
   const parts = value.split(".");
   if (parts.length === 5)
     return [failure(check, "It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN)];
-  if (parts.length === 3) return jwt(value, issuer, nowSeconds);
+  if (parts.length === 3) return jwt(value, providers, nowSeconds);
   if (/\s/.test(value))
     return [
       failure(
@@ -113,12 +116,13 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
 }
 
 /** Decoded, not verified: enough to say where it came from. */
-function jwt(value: string, issuer: string, nowSeconds: number): Finding[] {
+function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   try {
     const { iss, aud, exp } = decodeJwt(value);
     const { alg } = decodeProtectedHeader(value);
-    const from = iss === issuer ? `${iss}, this server's identity provider` : (iss ?? "nobody");
+    const isProvider = providers.some(({ issuer }) => issuer === iss);
+    const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
     const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
     return [
       failure(
@@ -167,6 +171,7 @@ const REFUSED_AT: Readonly<Record<AccessTokenRefusal, (typeof STAGES)[number]>> 
   malformed_access_token: "token.grant",
   grant_ended: "token.grant",
   unknown_access_token: "token.known",
+  client_credentials_removed: "token.known",
   expired_access_token: "token.expiry",
   access_token_for_another_resource: "token.resource",
   denied_by_policy: "token.admission",
@@ -189,14 +194,10 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
-  if ("token" in verification)
+  if ("caller" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(
-        { ...verification.token, permissionSet: verification.permissionSet() },
-        resource,
-        services,
-      ),
+      ...whatItMayDo(verification.caller, resource, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -229,6 +230,10 @@ const REFUSALS: Readonly<Record<Refusal, (detail: RefusalDetail) => [says: strin
   expired_access_token: ({ expiresAt, now }) => [
     `it ended ${ago(now - (expiresAt ?? now))}`,
     "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
+  ],
+  client_credentials_removed: ({ grant }) => [
+    `the client ${grant?.client.id ?? ""} got it with a secret or key that CLIENTS does not have any more`,
+    "Let the client ask for a token with its new one.",
   ],
   access_token_for_another_resource: anotherResource,
   foreign_resource: anotherResource,
@@ -289,12 +294,12 @@ function grantInWords({ principal, client, createdAt }: Grant, now: number): str
 
 /** Roles and groups that nobody can read look like none. */
 function oddClaims(
-  { claims }: Pick<Bearer, "claims">,
+  { principal }: Pick<Bearer, "principal">,
   { permissions }: McpResource,
   { config }: LookUp,
 ): Finding[] {
-  return decidingClaims(permissions, config.upstream).flatMap((path) => {
-    const problem = shapeProblem(claims, path);
+  return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
+    const problem = shapeProblem(claimsOf(principal), path);
     return problem === undefined
       ? []
       : [
@@ -307,17 +312,13 @@ function oddClaims(
   });
 }
 
-interface Bearer {
-  claims: Readonly<Record<string, unknown>>;
-  scopes: readonly string[];
-  permissionSet: PermissionSet;
-}
+type Bearer = Pick<Caller, "principal" | "scopes" | "permissions">;
 
 function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
   const resource = resourceOf(resourceUri, services.resources);
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
   const tools = resource.features.tools.map((tool) => {
-    const decision = token.permissionSet.checkFeature(tool);
+    const decision = token.permissions.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -370,7 +371,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?",
         ),
       ];
-    case "replaced": {
+    case "superseded": {
       const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now();
       return [
         family,
@@ -384,8 +385,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
     }
     case "current": {
       const { permissions, scopes: catalogue } = resource;
+      const { principal } = found.grant;
       const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
-      const permissionSet = permissions.permissionSet(found.grant, scopes);
+      const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -393,11 +395,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(
-          { claims: claimsOf(found.grant.principal), scopes, permissionSet },
-          resource.uri,
-          services,
-        ),
+        ...whatItMayDo(bearer, resource.uri, services),
         ok(
           "token.verdict",
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",

@@ -2,8 +2,7 @@
 
 import type { Denial } from "../../access/permissions.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
-import type { AccessTokenRefusal, Verification } from "../../resource/access-token.ts";
-import type { Caller } from "../../resource/access-token-context.ts";
+import type { AccessTokenRefusal, AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import type { Feature } from "../authoring/features.ts";
 
 export interface Ending {
@@ -24,20 +23,20 @@ export interface Ending {
 export interface Needs {
   /** The tools, resources and prompts that it uses. */
   readonly features: readonly Feature[];
-  /** See {@link Caller.required}. */
-  readonly required: Caller["required"];
+  /** See {@link AuthenticatedRequest.required}. */
+  readonly required: AuthenticatedRequest["required"];
 }
 
 /** Undefined if what was true when the call began still is. */
 export function endingOf(verification: Verification, { features, required }: Needs): Ending | undefined {
   if ("refused" in verification) return withoutToken(verification.refused, verification.rule);
-  const permissionSet = verification.permissionSet();
+  const { permissions } = verification.caller;
   for (const feature of features) {
-    const decision = permissionSet.checkFeature(feature);
+    const decision = permissions.checkFeature(feature);
     if (!decision.allowed) return withdrawn(decision, `the ${feature.kind} ${feature.name}`);
   }
-  for (const scopes of required.values()) {
-    const decision = permissionSet.checkScopes(scopes);
+  for (const scopes of required) {
+    const decision = permissions.checkScopes(scopes);
     if (!decision.allowed) return withdrawn(decision, "what this call does");
   }
   return undefined;
@@ -53,6 +52,7 @@ const STOPPED = {
     "The access token that this call was made with was replaced, so the call was stopped. Call again with the new one.",
   grant_ended: "The session has ended, so this call was stopped. Sign in again.",
   access_token_for_another_resource: NOT_OPEN,
+  client_credentials_removed: NOT_OPEN,
   malformed_access_token: NOT_OPEN,
   denied_by_policy: NOT_OPEN,
   email_not_verified: NOT_OPEN,
@@ -77,6 +77,11 @@ function withdrawn(denial: Denial, what: string): Ending {
     message: `This server's policy does not let you use ${what} any more (rule "${name}"), so this call was stopped. Its operator can change that.`,
     rule: name,
   };
+}
+
+/** It turned out to need scopes that were not granted. */
+export function lacksScopes(scopes: readonly string[], message: string): Ending {
+  return { reason: "insufficient_scope", message, needs: { scopes } };
 }
 
 /** The access token's time is over; it is known without asking. */
