@@ -6,6 +6,7 @@ import type { Shutdown } from "../runtime/shutdown.ts";
 import { StoreRefusesError } from "../storage/redis/refusal.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { refuseOtherMethods } from "./methods.ts";
+import { requestFacts } from "./request-facts.ts";
 
 /**
  * `/readyz` asks whether the store does what the server needs, without which nothing can be decided; existing sessions outlast
@@ -21,7 +22,7 @@ export function healthRoutes(records: KeyValueStore, shutdown: Shutdown): Router
       (error: unknown) => troubleOf(error),
     );
     if (trouble === undefined) return void res.json({ status: "ok", store: "ok" });
-    res.locals.reason = trouble.reason;
+    requestFacts(res).reason = trouble.reason;
     if (STOPS_WRITING_ALONE.has(trouble.reason)) return void res.json({ status: "ok", ...trouble });
     res.status(503).json({ status: "unavailable", ...trouble });
   });

@@ -1,5 +1,7 @@
 /** Turns a thrown error into a response: a redirect, a page, JSON or JSON-RPC. */
+
 import type { ErrorRequestHandler, Response } from "express";
+import { requestFacts } from "../http/request-facts.ts";
 import {
   AuthorizationError,
   LoginFailedError,
@@ -55,7 +57,7 @@ export function pageErrors(log: Log, issuer: string, pages: Pages): ErrorRequest
       return void res.status(error.status).json({ error: error.code, error_description: onTheWire(error) });
     const back = error instanceof AuthorizationError ? wayBack(error, issuer) : undefined;
     const { title, body } = errorPage(error, {
-      requestId: res.locals.requestId,
+      requestId: requestFacts(res).requestId,
       baseUrl: issuer,
       homeUrl: pages.homeUrl,
       canReload: req.method === "GET",
@@ -106,8 +108,8 @@ export function authorizationResponse(
 /** The error as one of ours, with what the request's log line needs put aside. */
 function noted(thrown: unknown, res: Response, log: Log): OAuthError {
   const error = thrown instanceof OAuthError ? thrown : (malformedPath(thrown) ?? unexpected(thrown, log));
-  res.locals.reason = error.reason;
-  res.locals.cause = error.cause;
+  requestFacts(res).reason = error.reason;
+  requestFacts(res).cause = error.cause;
   if (error.retryAfterSeconds !== undefined) res.set("Retry-After", String(error.retryAfterSeconds));
   return error;
 }

@@ -4,6 +4,7 @@ import type { RequestHandler, Response } from "express";
 import type { Decision } from "../access/permissions.ts";
 import { subjectOf } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
+import { requestFacts } from "../http/request-facts.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
@@ -60,9 +61,9 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
     }
     const { caller } = verification;
     noteUse(caller.grantId);
-    res.locals.subject = subjectOf(caller.principal);
-    res.locals.clientId = caller.client.id;
-    res.locals.grantId = caller.grantId;
+    requestFacts(res).subject = subjectOf(caller.principal);
+    requestFacts(res).clientId = caller.client.id;
+    requestFacts(res).grantId = caller.grantId;
     withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }
@@ -154,7 +155,7 @@ function inWords(scopes: readonly string[]): string {
 type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };
 
 function refuse(res: Response, status: number, reason: ReasonCode, challenge: Challenge): void {
-  res.locals.reason = reason;
+  requestFacts(res).reason = reason;
   const parameters = Object.entries(challenge).map(
     ([name, value]) => `${name}="${value.replace(/["\\]/g, "\\$&")}"`,
   );

@@ -1,6 +1,7 @@
 /** Times every HTTP request, and counts those that are steps of a sign-in or ask for tokens. */
 
 import type { Request, RequestHandler, Response } from "express";
+import { requestFacts } from "../http/request-facts.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { methodLabel, routeLabel } from "./labels.ts";
 import type { Metrics } from "./metrics.ts";
@@ -31,8 +32,9 @@ interface Answer {
 }
 
 /** An error that is sent to the client through the browser is a redirect: only its reason shows that it is one. */
-function answerOf({ statusCode, headersSent, locals }: Response): Answer {
-  const reason: Answer["reason"] = locals.reason ?? "";
+function answerOf(res: Response): Answer {
+  const { statusCode, headersSent } = res;
+  const { reason = "" } = requestFacts(res);
   if (!headersSent) return { status: "aborted", outcome: "aborted", reason };
   const status = String(statusCode);
   if (statusCode >= 500) return { status, outcome: statusCode === 503 ? "unavailable" : "failed", reason };
@@ -56,7 +58,8 @@ function countStep(
       break;
     case "GET /auth/callback":
       // A sign-in at /connections leads to no client.
-      if (res?.locals.purpose !== "connections") signInSteps.inc({ step: "login", outcome, reason });
+      if (res === undefined || requestFacts(res).purpose !== "connections")
+        signInSteps.inc({ step: "login", outcome, reason });
       break;
     case "POST /token": {
       const asked: unknown = body?.grant_type;
