@@ -213,23 +213,22 @@ describe("one declaration of scopes", () => {
       "io.modelcontextprotocol/clientInfo": { name: "t", version: "1" },
       "io.modelcontextprotocol/clientCapabilities": {},
     };
-    const call = async (args: object, era: "2025" | "2026", progressToken?: string) => {
-      const token = await tokenFor("weather:read");
+    const message = (args: object, era: "2025" | "2026", { id = 1, progressToken = "" } = {}) => {
       const _meta = {
         ...(progressToken && { progressToken }),
         ...(era === "2026" && modern),
       };
-      return postJson(
-        testServer.url,
-        { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "orders", arguments: args, _meta } },
-        {
-          authorization: `Bearer ${token}`,
-          accept: "application/json, text/event-stream",
-          "mcp-protocol-version": era === "2026" ? "2026-07-28" : "2025-06-18",
-          ...(era === "2026" && { "mcp-method": "tools/call", "mcp-name": "orders" }),
-        },
-      );
+      return { jsonrpc: "2.0", id, method: "tools/call", params: { name: "orders", arguments: args, _meta } };
     };
+    const send = async (body: object, era: "2025" | "2026", name = "orders") =>
+      postJson(testServer.url, body, {
+        authorization: `Bearer ${await tokenFor("weather:read")}`,
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": era === "2026" ? "2026-07-28" : "2025-06-18",
+        ...(era === "2026" && { "mcp-method": "tools/call", "mcp-name": name }),
+      });
+    const call = (args: object, era: "2025" | "2026", progressToken = "") =>
+      send(message(args, era, { progressToken }), era);
 
     for (const era of ["2025", "2026"] as const) {
       test(`${era}: lacking them is the same 403 while nothing was sent`, async () => {
@@ -254,6 +253,41 @@ describe("one declaration of scopes", () => {
         assert.equal(answer.body.result.isError, true);
         assert.match(answer.body.result.content[0].text, /orders:read, orders:write/);
       });
+    }
+
+    test("lacking them is the same 403 for a request that the SDK's own handler serves", async () => {
+      const encoded = `=?base64?${btoa("orders")}?=`; // which the direct transport leaves to it
+      const answer = await send(message({ write: true }, "2026"), "2026", encoded);
+      assert.equal(answer.status, 403);
+      assert.match(
+        answer.headers.get("www-authenticate") ?? "",
+        /error="insufficient_scope".*scope="weather:read orders:read orders:write"/,
+      );
+      assert.equal((await send(message({ write: false }, "2026"), "2026", encoded)).status, 200);
+    });
+
+    test("in a batch the others keep their results: it is a tool error", async () => {
+      const batch = [message({ write: true }, "2025"), message({ write: false }, "2025", { id: 2 })];
+      const { status, headers, body } = await postBatch(batch);
+      assert.equal(status, 200);
+      assert.equal(headers.get("www-authenticate"), null);
+      assert.match(body, /"isError":true/);
+      assert.match(body, /orders:read, orders:write/);
+      assert.match(body, /"text":"done"/);
+    });
+
+    async function postBatch(batch: readonly object[]) {
+      const answer = await fetch(testServer.url, {
+        method: "POST",
+        body: JSON.stringify(batch),
+        headers: {
+          authorization: `Bearer ${await tokenFor("weather:read")}`,
+          "content-type": "application/json",
+          accept: "application/json, text/event-stream",
+          "mcp-protocol-version": "2025-03-26",
+        },
+      });
+      return { status: answer.status, headers: answer.headers, body: await answer.text() };
     }
   });
 });

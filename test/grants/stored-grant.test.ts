@@ -16,7 +16,7 @@ import { createUpstreamRefresh } from "../../src/grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../../src/grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../src/identity/identity-provider.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { type AccessToken, upstreamAccessToken } from "../../src/resource/access-token.ts";
+import { upstreamAccessToken } from "../../src/resource/access-token.ts";
 import { createShutdown } from "../../src/runtime/shutdown.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
@@ -69,7 +69,7 @@ const machine: Grant = {
   id: "of-a-machine-000000001",
   principal: { kind: "client", clientId: "nightly" },
   client: { id: "nightly" },
-  origin: { kind: "client_credentials" },
+  origin: { kind: "client_credentials", credential: "secret:x" },
 };
 
 function userOf(issuer: string, id: string): Grant {
@@ -175,10 +175,10 @@ describe("the grant of who did not sign in at the identity provider", () => {
     const { asked, grants, upstreamRefresh, keep, records } = replica();
     await keep(machine);
     assert.deepEqual(await upstreamRefresh.ensureFreshUntil(machine, NOW + 3_600), machine);
-    await assert.rejects(
-      upstreamAccessToken({ grantId: machine.id } as AccessToken, { ...runtime, grants, upstreamRefresh }),
-      { code: "unauthorized_client", message: /acts without one/ },
-    );
+    await assert.rejects(upstreamAccessToken(machine.id, { ...runtime, grants, upstreamRefresh }), {
+      code: "unauthorized_client",
+      message: /acts without one/,
+    });
     assert.deepEqual(asked, []);
     await records.close();
   });
