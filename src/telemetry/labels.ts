@@ -25,7 +25,7 @@ export function methodLabel(method: string): string {
  */
 export function routeLabel(route: unknown, path: string): string {
   const declared = (route as { path?: unknown } | undefined)?.path;
-  if (typeof declared === "string") return declared.replaceAll(/\{[^}]*\}/g, "");
+  if (typeof declared === "string") return declared.replaceAll(/\{[^{}]*\}/g, "");
   if (!Array.isArray(declared)) return "other";
   return declared.includes(path) ? path : String(declared[0]);
 }
