@@ -26,8 +26,8 @@ export interface AuthorizeRules {
   clients: Clients;
   redirectUris: RedirectUriPolicy;
   isTrusted: RedirectTrust;
-  /** Our own client id at the identity provider, which users enter by mistake. */
-  upstreamClientId: string;
+  /** Our own client ids at identity providers, which users enter by mistake. */
+  upstreamClientIds: readonly string[];
   resources: ProtectedResources;
 }
 
@@ -148,7 +148,7 @@ function pick(sent: unknown, names: readonly string[]): Record<string, unknown> 
 
 async function findClient(
   clientId: string | undefined,
-  { clients, upstreamClientId }: AuthorizeRules,
+  { clients, upstreamClientIds }: AuthorizeRules,
   requester: DocumentRequester,
 ): Promise<Client> {
   if (clientId === undefined)
@@ -157,7 +157,7 @@ async function findClient(
     });
   const client = await clients.find(clientId, requester);
   if (client !== undefined) return client;
-  if (clientId === upstreamClientId)
+  if (upstreamClientIds.includes(clientId))
     throw new OAuthError(
       "invalid_client",
       "This is the client id by which this server itself signs in at the identity provider. Leave the client id empty in your application: it registers itself here.",

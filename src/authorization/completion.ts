@@ -6,7 +6,8 @@ import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
 import { readToken } from "../grants/opaque-token.ts";
-import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import { type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import { refusesAudience } from "../identity/profiles/auth0.ts";
 import { endedSince, meaningOf, orRestore, saidBy } from "../login/login.ts";
 import type { ClientLogin, Logins } from "../login/transaction.ts";
@@ -25,14 +26,14 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
 interface Dependencies {
-  identityProvider: IdentityProvider;
+  /** With whom the login was begun. */
+  provider: ConfiguredProvider;
   logins: Logins;
   grants: Grants;
   endings: Endings;
   rememberedConsent: RememberedConsent;
   resources: ProtectedResources;
   audit: Audit;
-  callbackUrl: string;
   transactionSeconds: number;
 }
 
@@ -69,13 +70,13 @@ async function signIn(
   login: ClientLogin,
   dependencies: Runtime & Dependencies,
 ): Promise<UpstreamLogin> {
-  const { identityProvider, callbackUrl, resources, audit } = dependencies;
+  const { provider, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
   const { clientId, scopes } = request;
   const deciding = resourceOf(request.resource, resources).permissions.claimsAsked();
-  const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes, deciding };
+  const sent = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier, scopes, deciding };
   try {
-    return await orRestore(state, login, dependencies, () => identityProvider.finishLogin(parameters, sent));
+    return await orRestore(state, login, dependencies, () => provider.finishLogin(parameters, sent));
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
     audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });

@@ -44,19 +44,17 @@ async function warnOfUnaskedScopes(): Promise<void> {
   const config = configured();
   if (config === undefined)
     return console.log("The identity provider was not asked: there is no complete configuration here.");
-  const { upstream } = config;
-  const provider = createOidcProvider(upstream, {
-    now: systemClock,
-    randomBytes,
-    log: pino({ level: "silent" }),
-  });
-  const unasked = await provider.unaskedScopes(Object.keys(scopes)).catch(() => undefined);
-  if (unasked === undefined)
-    return console.log(`Which scopes ${upstream.issuer} offers cannot be known from here.`);
-  for (const scope of unasked)
-    console.warn(
-      `! ${upstream.issuer} does not list the scope ${scope}, nor does OIDC_SCOPES: nobody will be granted it.`,
-    );
+  const runtime = { now: systemClock, randomBytes, log: pino({ level: "silent" }) };
+  for (const settings of config.identityProviders) {
+    const { issuer } = settings;
+    const provider = createOidcProvider(settings, runtime);
+    const unasked = await provider.unaskedScopes(Object.keys(scopes)).catch(() => undefined);
+    if (unasked === undefined) console.log(`Which scopes ${issuer} offers cannot be known from here.`);
+    for (const scope of unasked ?? [])
+      console.warn(
+        `! ${issuer} does not list the scope ${scope}, nor does OIDC_SCOPES: nobody will be granted it.`,
+      );
+  }
 }
 
 function configured(): Config | undefined {

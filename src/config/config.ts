@@ -6,12 +6,13 @@ import { RENEWAL_SECONDS } from "../clients/find-client.ts";
 import type { GrantCacheConfig } from "../grants/grant-cache.ts";
 import type { GrantLimits } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
+import type { AtLeastOne } from "../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
 import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
-import { membershipConfig, upstreamConfig } from "./identity-provider.ts";
+import { identityProvidersConfig, membershipConfig } from "./identity-provider.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 
@@ -50,7 +51,8 @@ export interface Config extends ClientsConfig {
   port: number;
   /** Connections that one process has open at once. */
   maxConnections: number;
-  upstream: IdentityProviderSettings;
+  /** Where people sign in, by their names; the first is the default. */
+  identityProviders: AtLeastOne<IdentityProviderSettings>;
   /** Admission: organizations and e-mail domains. */
   membership: Membership;
   store: StoreConfig;
@@ -108,7 +110,7 @@ export function loadConfig(environment: Environment): Config {
     "BASE_URL",
     "set it to the public URL of this server, such as https://mcp.example.com",
   );
-  const provider = upstreamConfig(settings);
+  const identityProviders = identityProvidersConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
   const toolsModule = settings.optional("TOOLS_MODULE");
   const config: Config = {
@@ -138,8 +140,8 @@ export function loadConfig(environment: Environment): Config {
     port: settings.integer("PORT", 3000, 1, 65_535),
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
-    upstream: provider,
-    membership: membershipConfig(settings, provider),
+    identityProviders,
+    membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),

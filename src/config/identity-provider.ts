@@ -1,5 +1,6 @@
 /** The identity provider: any by discovery, or Auth0 by the names that its users know; and whom of its users we admit. */
 import type { Membership } from "../access/membership.ts";
+import { type AtLeastOne, DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
 import {
   parseScopeClaimMap,
   type ScopeClaim,
@@ -9,9 +10,15 @@ import {
 import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
 import type { Settings } from "./settings.ts";
 
-export function upstreamConfig(settings: Settings): IdentityProviderSettings {
+/** Those where people sign in; the first is the default. */
+export function identityProvidersConfig(settings: Settings): AtLeastOne<IdentityProviderSettings> {
+  return [identityProvider(settings)];
+}
+
+function identityProvider(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
   const shared = {
+    id: DEFAULT_PROVIDER,
     ...(scopes !== undefined && { scopes }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
@@ -91,6 +98,7 @@ function authorizationParameters(settings: Settings): Record<string, string> {
 
 type OfPreset = Omit<
   IdentityProviderSettings,
+  | "id"
   | "scopes"
   | "scopeSources"
   | "authorizationParameters"
@@ -188,7 +196,11 @@ function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
 
 const USUAL_ORGANIZATION_CLAIM = "org_id";
 
-export function membershipConfig(settings: Settings, { organization }: IdentityProviderSettings): Membership {
+/** @param providers of which the first may ask for an organization of Auth0's */
+export function membershipConfig(
+  settings: Settings,
+  [{ organization }]: AtLeastOne<IdentityProviderSettings>,
+): Membership {
   const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
   const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
   if (organizations.length === 0 && organizationClaim !== USUAL_ORGANIZATION_CLAIM)

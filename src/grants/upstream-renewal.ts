@@ -45,7 +45,7 @@ export interface UpstreamRefresh {
 
 interface Dependencies {
   grants: Grants;
-  identityProvider: IdentityProvider;
+  identityProviders: { ofIssuer(issuer: string): IdentityProvider | undefined };
   revocations: UpstreamRevocations;
   /** Keeps the locks. */
   records: KeyValueStore;
@@ -70,7 +70,7 @@ const GRANT = "grant";
 
 export function createUpstreamRefresh({
   grants,
-  identityProvider,
+  identityProviders,
   revocations,
   records,
   keepClaims,
@@ -110,8 +110,11 @@ export function createUpstreamRefresh({
 
   async function refreshOnce({ grant, refreshToken }: Spendable): Promise<Grant> {
     const { renewable, principal } = grant;
+    // Another provider's answer would say nothing of this user, and it would have their token.
+    const provider = identityProviders.ofIssuer(principal.issuer);
+    if (provider === undefined) throw notConfigured();
     try {
-      const renewal = await identityProvider.refresh(refreshToken, { renewable, subject: principal.subject });
+      const renewal = await provider.refresh(refreshToken, { renewable, subject: principal.subject });
       const stored = await store(grant, refreshToken, renewal);
       if (stored !== undefined) {
         logChangedScopes(grant, stored);
@@ -182,12 +185,12 @@ export function createUpstreamRefresh({
 
   /** If the grant was ended on purpose meanwhile, only the spent token was revoked at the provider: revokes the new one too. */
   async function forgetIfEndedForGood(
-    { id }: Grant,
+    { id, principal }: Grant,
     spent: string,
     { tokens }: UpstreamRenewal,
   ): Promise<void> {
     if (tokens.refreshToken === spent || !(await grants.endedForGood(id))) return;
-    void revocations.tell({ id, upstream: tokens });
+    void revocations.revoke({ id, principal, upstream: tokens });
   }
 
   async function ended(grant: Grant, cause: UpstreamRefusal): Promise<OAuthError> {
@@ -319,4 +322,12 @@ async function busyAfter(givenUp: AbortSignal): Promise<never> {
 
 function slow(): UnavailableError {
   return new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
+}
+
+function notConfigured(): UnavailableError {
+  return new UnavailableError("identity provider", {
+    reason: "provider_not_configured",
+    description: "The identity provider of this sign-in is not configured here any more. Sign in again.",
+    untilRepaired: true,
+  });
 }

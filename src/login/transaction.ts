@@ -42,17 +42,24 @@ export function authorizationRequestUrl(issuer: string, request: AuthorizationRe
   return `${issuer}/authorize?${parameters}`;
 }
 
+/** An identity provider by its name; absent in what version 0.1.0 wrote, which had one. */
+const Provider = z.string().optional();
+
 const AwaitingConsent = z.object({
   step: z.literal("consent"),
   request: AuthorizationRequest,
   browser: BrowserHash,
+  /** The identity provider that the page names. */
+  provider: Provider,
   /** Seconds since the epoch. */
   expiresAt: z.number(),
 });
 
-/** What ties a login at the identity provider to the browser that it was begun in, and to nothing else. */
-const browserBinding = {
+/** What ties a login to the browser that it was begun in and to the identity provider that it was begun with. */
+const binding = {
   browser: BrowserHash,
+  /** The only one that can finish it. */
+  provider: Provider,
   nonce: z.string(),
   codeVerifier: z.string(),
   /** Seconds since the epoch. */
@@ -60,13 +67,13 @@ const browserBinding = {
   /** When it began, see {@link ../grants/endings.ts Endings.latest}. Absent in records of an earlier version. */
   begun: z.number().optional(),
 };
-export type BrowserBinding = z.infer<z.ZodObject<typeof browserBinding>>;
+export type LoginBinding = z.infer<z.ZodObject<typeof binding>>;
 
 /** The user approved what a client asked for. It ends with a code for that client. */
 const clientLogin = {
   step: z.literal("login"),
   request: AuthorizationRequest,
-  ...browserBinding,
+  ...binding,
   /** The scopes that were asked for, if the user ticked "do not ask again": remembered when we know who it was. */
   remember: z.array(z.string()).optional(),
   /** All that the client asked for, of which `approvedBy` approved `request.scopes`: for who is asked in their place. */
@@ -81,7 +88,7 @@ export type ClientLogin = z.infer<z.ZodObject<typeof clientLogin>> & {
 export type Consented = Pick<ClientLogin, "remember" | "approvedBy" | "asked">;
 
 /** A login for /connections. No client waits for it, so no code can come of it. */
-const ConnectionsLogin = z.object({ step: z.literal("connections"), ...browserBinding });
+const ConnectionsLogin = z.object({ step: z.literal("connections"), ...binding });
 
 /** The browser is at the identity provider. All that the callback accepts; each kind goes its own way from there. */
 export type AwaitingLogin = ClientLogin | ConnectionsLogin;

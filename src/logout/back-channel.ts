@@ -6,6 +6,7 @@ import type { Endings } from "../grants/endings.ts";
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -16,7 +17,7 @@ interface Dependencies {
   endings: Pick<Endings, "markSignOut">;
   /** The sessions at /connections. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
-  identityProvider: IdentityProvider;
+  identityProviders: Pick<IdentityProviders, "ofToken">;
   /** Remembers which logout tokens were used. */
   records: KeyValueStore;
 }
@@ -31,9 +32,9 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, endings, sessions, identityProvider, records, log }: Runtime & Dependencies,
+  { grants, endings, sessions, identityProviders, records, log }: Runtime & Dependencies,
 ): Promise<void> {
-  const logout = await verify(logoutToken, identityProvider);
+  const logout = await verify(logoutToken, identityProviders.ofToken(logoutToken));
   const mark = `logout:${sha256(logout.jti)}`;
   if ((await records.get(mark)) !== undefined)
     throw new OAuthError("invalid_request", "This logout token was used before.", {

@@ -20,7 +20,6 @@ import { OAuthError } from "../oauth/errors.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
-import { upstreamAccessToken } from "../resource/access-token.ts";
 import { bearerAuthentication } from "../resource/bearer-authentication.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
@@ -78,8 +77,8 @@ export function mount(services: Services, authenticated: (resource: McpResource)
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
-    const identityProviderHost = new URL(config.upstream.issuer).host;
-    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderHost }));
+    const identityProviderName = services.identityProviders.choose({ resource: resources[0].uri }).shownAs;
+    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderName }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -92,6 +91,9 @@ export function mount(services: Services, authenticated: (resource: McpResource)
       resources: resources.map(({ uri }) => uri),
       scopes: catalogue.names,
       offersDocuments: () => services.documents !== undefined && services.documentReach.works(),
+      configuredClientsSign: config.clients.some(
+        ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
+      ),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
       grantTypes,
     }),
@@ -132,7 +134,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     endings: services.endings,
     logins: services.logins,
     records: services.records,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     sealer: services.sealer,
     resources: services.resources,
     pages: services.pages,
@@ -152,7 +154,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     logins: services.logins,
     grants: services.grants,
     endings: services.endings,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -173,7 +175,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     endings: services.endings,
     lastUse: services.lastUse,
     upstreamRefresh: services.upstreamRefresh,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     records: services.records,
     resources: services.resources,
     sessions: services.sessions,
@@ -184,12 +186,6 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
 
 /** Whoever has an access token for the resource. */
 export function authenticate(services: Services, resource: McpResource): RequestHandler {
-  const { grants, upstreamRefresh, audit, runtime } = services;
-  const { now } = runtime;
-  return bearerAuthentication({
-    resource,
-    upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
-    audit,
-    noteUse: services.lastUse.note,
-  });
+  const { audit, lastUse } = services;
+  return bearerAuthentication({ resource, audit, noteUse: lastUse.note });
 }

@@ -1,14 +1,12 @@
 /** The list of connected applications as an operator asks for it: of one person, of one client, of all. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { pino } from "pino";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { buildServices } from "../../src/server/services.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
 
-test("of one person, of one client, of all: with names, and with last uses", async () => {
+test("grants are listed of one person, of one client and of all, with names and last uses", async () => {
   const testServer = await startTestServer({
     environment: {
       CLIENTS: JSON.stringify([
@@ -29,20 +27,14 @@ test("of one person, of one client, of all: with names, and with last uses", asy
     await signInForTokens(testServer.baseUrl, ci);
     // Another process of the same deployment: it knows what the store knows.
     const { config, records } = testServer;
-    const runtime = {
-      now: () => Math.floor(Date.now() / 1000),
-      randomBytes,
-      log: pino({ level: "silent" }),
-    };
     const { connections, lastUse, clients } = buildServices({
       config,
       records,
-      identityProvider: createOidcProvider(config.upstream, runtime),
-      log: runtime.log,
+      log: pino({ level: "silent" }),
       tools: [],
       scopes: {},
     });
-    const alice = { issuer: config.upstream.issuer, subject: "alice" };
+    const alice = { issuer: config.identityProviders[0].issuer, subject: "alice" };
     const alices = await connections.ofUser(alice);
     assert.deepEqual(
       alices.map(({ subject, clientId, clientName, vouchedBy, lastUsedAt }) => [

@@ -109,7 +109,7 @@ async function start(options: TestServerOptions): Promise<{
   return { testServer, client: await register(testServer.baseUrl), lines };
 }
 
-describe("survived", () => {
+describe("attacks on a policy", () => {
   const NO_LAUNCH = `
 rules:
   - name: nobody launches
@@ -299,7 +299,9 @@ async function thinProvider() {
   server.listen(0, "localhost");
   await once(server, "listening");
   open.push(server);
-  const { upstream } = loadConfig({
+  const {
+    identityProviders: [upstream],
+  } = loadConfig({
     BASE_URL: "http://localhost:9",
     STORE: "memory",
     SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",

@@ -6,7 +6,6 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { buildApp } from "../../src/server/mount.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
@@ -58,8 +57,8 @@ const ROUTES: Record<string, Entry> = {
     logs: "audit: consent",
     limit: "sign_ins; sign_ins_under_way for a login",
   },
-  "HEAD /auth/callback": REFUSAL,
-  "GET /auth/callback": {
+  "HEAD /auth/callback{/:provider}": REFUSAL,
+  "GET /auth/callback{/:provider}": {
     writes: "what a login that was begun ends with, once",
     fetches: "the provider's token endpoint and userinfo, for a login that was begun",
     logs: "audit: sign_in, connections_sign_in, elevation",
@@ -140,7 +139,14 @@ const ROUTES: Record<string, Entry> = {
 const METADATA = /^(?:GET|ALL) \/(mcp\/)?\.well-known\//;
 const REFUSALS = new Set([
   ...["/", "/icon.svg", "/favicon.ico", "/healthz", "/readyz", "/metrics"],
-  ...["/authorize", "/consent", "/auth/callback", "/logout", "/connections", "/connections/sign-in"],
+  ...[
+    "/authorize",
+    "/consent",
+    "/auth/callback{/:provider}",
+    "/logout",
+    "/connections",
+    "/connections/sign-in",
+  ],
   ...["/connections/end", "/connections/sign-out", "/register", "/register/:clientId"],
   ...["/token", "/revoke", "/introspect", "/auth/backchannel-logout"],
 ]);
@@ -161,7 +167,7 @@ function routesIn(layers: readonly Layer[]): string[] {
   });
 }
 
-test("every route has its entry, and every entry its route", async () => {
+test("every route is in the table of what it may write, fetch and log, and the table has no other", async () => {
   const log = pino({ level: "silent" });
   const config = loadConfig({
     BASE_URL: "http://localhost:3000",
@@ -171,10 +177,8 @@ test("every route has its entry, and every entry its route", async () => {
     OIDC_CLIENT_SECRET: "secret",
     STORE: "memory",
   });
-  const randomBytes = (size: number) => crypto.getRandomValues(Buffer.alloc(size));
   const records = memoryStore();
-  const identityProvider = createOidcProvider(config.upstream, { now: () => 0, randomBytes, log });
-  const app = buildApp({ config, records, identityProvider, log, tools: [], scopes: {} });
+  const app = buildApp({ config, records, log, tools: [], scopes: {} });
   await records.close();
   const found = routesIn((app as unknown as { router: { stack: Layer[] } }).router.stack);
   const mounted = new Set(found);
@@ -194,7 +198,7 @@ test("every route has its entry, and every entry its route", async () => {
     if (limit === "none") assert.deepEqual([writes, fetches], ["-", "-"], route);
 });
 
-describe("a limit that its entry names", () => {
+describe("the limit that the table names for a route", () => {
   let consentUrl: string;
   const testServer = useTestServer({
     environment: {

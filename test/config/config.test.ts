@@ -30,8 +30,8 @@ describe("configuration", () => {
   test("the smallest good environment gives the defaults", () => {
     const config = loadConfig(GOOD);
     assert.equal(config.resource, "https://mcp.example.com/mcp");
-    assert.equal(config.upstream.scopes, undefined);
-    assert.equal(config.upstream.audience, undefined);
+    assert.equal(config.identityProviders[0].scopes, undefined);
+    assert.equal(config.identityProviders[0].audience, undefined);
     assert.deepEqual(config.store, {
       kind: "redis",
       url: "redis://localhost:6379",
@@ -49,7 +49,9 @@ describe("configuration", () => {
 
   test("the Auth0 preset speaks Auth0's names", () => {
     const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, ...rest } = GOOD;
-    const { upstream } = loadConfig({
+    const {
+      identityProviders: [upstream],
+    } = loadConfig({
       ...rest,
       AUTH0_DOMAIN: "tenant.eu.auth0.com",
       AUTH0_CLIENT_ID: "a",
@@ -161,7 +163,7 @@ describe("configuration", () => {
     [
       "a client without redirect URIs",
       { CLIENTS: '[{"client_id":"a"}]' },
-      /CLIENTS is not valid at 0.redirect_uris/,
+      /CLIENTS gives a no redirect_uris/,
     ],
     [
       "a client with a dangerous redirect URI",
@@ -271,7 +273,7 @@ describe("configuration", () => {
 
   test("scopes come from everything that a provider names them in, unless somebody chooses", () => {
     const sources = (environment: Record<string, string>) =>
-      loadConfig({ ...GOOD, ...environment }).upstream.scopeSources;
+      loadConfig({ ...GOOD, ...environment }).identityProviders[0].scopeSources;
     const all = ["response", "scope", "scp", "permissions"];
     assert.deepEqual(sources({}), { kind: "provider", tokens: all });
     assert.deepEqual(sources({ SCOPES_FROM: all.join(" , ") }), { kind: "provider", tokens: all });
@@ -325,7 +327,7 @@ describe("configuration", () => {
       AUTH0_AUDIENCE: "https://api.example.com",
       AUTH0_ORGANIZATION: "org_a",
     });
-    assert.equal(config.upstream.organization, "org_a");
+    assert.equal(config.identityProviders[0].organization, "org_a");
     assert.equal(config.membership.auth0Organization, "org_a");
   });
 
@@ -336,7 +338,7 @@ describe("configuration", () => {
 
   test("keeps the issuer byte for byte", () => {
     assert.equal(
-      loadConfig({ ...GOOD, OIDC_ISSUER: "https://a.example/" }).upstream.issuer,
+      loadConfig({ ...GOOD, OIDC_ISSUER: "https://a.example/" }).identityProviders[0].issuer,
       "https://a.example/",
     );
   });
@@ -369,7 +371,7 @@ describe("configuration", () => {
   test("a line break at the end of a value is none of it; one within it is named", () => {
     for (const end of ["\n", "\r\n", " "])
       assert.equal(
-        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).upstream.clientSecret,
+        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).identityProviders[0].clientSecret,
         "a-secret",
       );
     for (const name of ["OIDC_CLIENT_SECRET", "OIDC_CLIENT_ID", "OIDC_ISSUER", "BASE_URL"])

@@ -23,7 +23,9 @@ import { generic } from "../../src/identity/profiles/generic.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { lineOf, NOTHING_WORKS } from "./support.ts";
 
-const { upstream } = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: "https://login.example.com/realms/main" });
+const {
+  identityProviders: [upstream],
+} = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: "https://login.example.com/realms/main" });
 
 describe("client credentials, by what providers answer to a made-up code", () => {
   const client = (code: string): Refusal => ({ kind: "client", code });

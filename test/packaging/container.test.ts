@@ -60,7 +60,7 @@ describe(".env.example", () => {
   for (const [preset, values] of Object.entries(filledIn)) {
     test(`is a working .env once its empty lines for ${preset} are filled in`, () => {
       const config = loadConfig(parseEnv(fill(example, values)));
-      assert.equal(config.upstream.preset, preset);
+      assert.equal(config.identityProviders[0].preset, preset);
       assert.equal(config.resource, "https://mcp.example.com/mcp");
       assert.equal(config.store.kind, "redis");
     });
@@ -198,8 +198,8 @@ function fill(file: string, values: Record<string, string>): string {
   }, file);
 }
 
-function withoutScopes({ upstream: { scopes: _, ...upstream }, ...config }: Config) {
-  return { ...config, upstream };
+function withoutScopes({ identityProviders: [{ scopes: _, ...provider }], ...config }: Config) {
+  return { ...config, identityProviders: [provider] };
 }
 
 interface Instruction {
@@ -207,14 +207,14 @@ interface Instruction {
   rest: string;
 }
 
-interface TestServer {
+interface BuildStage {
   name: string;
   from: string;
   instructions: Instruction[];
 }
 
-function stages(file: string): TestServer[] {
-  const found: TestServer[] = [];
+function stages(file: string): BuildStage[] {
+  const found: BuildStage[] = [];
   const lines = file.replaceAll(/^#.*\n/gm, "").replaceAll(/\\\n\s*/g, "");
   for (const [, verb = "", rest = ""] of lines.matchAll(/^([A-Z]+) (.+)$/gm))
     if (verb === "FROM") {

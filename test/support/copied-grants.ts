@@ -16,7 +16,7 @@ const SECONDS = 3_600;
 export async function copyGrant({ records, config }: TestServer, grant: Grant, count: number): Promise<void> {
   const sealer = createSealer(config.secretKeys);
   const log = pino({ level: "silent" });
-  const { issuer } = config.upstream;
+  const { issuer } = config.identityProviders[0];
   const users = storedUsers(issuer);
   const store = encryptedStore({ records, sealer, log, kind: "grant", ...grantFormat(users) });
   const copy = async (subject: string) => {

@@ -16,7 +16,6 @@ import { type Config, loadConfig } from "../../src/config/config.ts";
 import type { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
 import { grantFormat } from "../../src/grants/stored-grant.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
 import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
 import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
@@ -106,8 +105,11 @@ export interface TestServer {
   /** The grant that an access token belongs to, as it is stored. */
   grantOf(accessToken: string): Promise<Grant | undefined>;
   reencrypt(): Promise<unknown>;
-  /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
-  replica(): Promise<string>;
+  /**
+   * Another process's worth of the same server on the same store: another port, the same BASE_URL.
+   * @param changes settings that are different there
+   */
+  replica(changes?: Record<string, string>): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -152,7 +154,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });
-  const loaded = loadConfig({
+  const environment = {
     BASE_URL: baseUrl,
     SERVER_NAME: "Test server",
     SECRET_KEY,
@@ -168,8 +170,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           REDIS_TIMEOUT_MS, // whoever tests an outage says less
         }),
     ...options.environment,
-  });
-  const config = options.adjust?.(loaded) ?? loaded;
+  };
+  const configOf = (changes: Record<string, string> = {}) => {
+    const loaded = loadConfig({ ...environment, ...changes });
+    return options.adjust?.(loaded) ?? loaded;
+  };
+  const config = configOf();
   const log: TestServer["log"] = [];
   const logger = pino(
     { level: "debug", base: null },
@@ -188,19 +194,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   ];
   const allRecords: KeyValueStore[] = [];
 
-  function newApp() {
+  function newApp(config: Config) {
     const records =
       config.store.kind === "redis"
         ? redisStore({ ...config.store, log: logger })
         : (allRecords[0] ?? memoryStore());
     allRecords.push(records);
-    const { upstream } = config;
-    const provider = createOidcProvider(upstream, {
-      now,
-      monotonicNow,
-      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
-      log: logger,
-    });
     return buildApp({
       config,
       tools,
@@ -215,14 +214,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
       ...(options.furtherResources && { furtherResources: options.furtherResources }),
       records,
-      identityProvider: provider,
       log: logger,
       now,
       monotonicNow,
     });
   }
 
-  const app = newApp();
+  const app = newApp(config);
   server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
   const records = allRecords[0] as KeyValueStore;
   await untilReady(records);
@@ -240,12 +238,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         sealer: createSealer(config.secretKeys),
         log: logger,
         kind: "grant",
-        ...grantFormat(storedUsers(config.upstream.issuer)),
+        ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
-    async replica() {
+    async replica(changes) {
       const another = await listen(servers);
-      another.on("request", newApp());
+      another.on("request", newApp(configOf(changes)));
       await untilReady(allRecords.at(-1) as KeyValueStore);
       return `http://localhost:${portOf(another)}`;
     },

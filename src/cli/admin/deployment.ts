@@ -14,7 +14,11 @@ import { createLastUse } from "../../grants/last-use.ts";
 import { grantFormat } from "../../grants/stored-grant.ts";
 import { createUpstreamRevocations } from "../../grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../identity/identity-provider.ts";
-import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import {
+  createIdentityProviders,
+  decorated,
+  openIdentityProviders,
+} from "../../identity/identity-providers.ts";
 import { Client } from "../../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
@@ -72,12 +76,15 @@ export async function withDeployment<Result>(
   const sealer = createSealer(secretKeys);
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisStore({ ...store, log });
-  const users = storedUsers(config.upstream.issuer);
+  const users = storedUsers(config.identityProviders[0].issuer);
   const format = grantFormat(users);
   const grantStore = encryptedStore({ records, sealer, log, kind: "grant", ...format });
   const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
   const unrevoked = { count: 0, cause: "" };
-  const identityProvider = notForEver(createOidcProvider(config.upstream, runtime), unrevoked);
+  const opened = openIdentityProviders(config.identityProviders, config.baseUrl, runtime);
+  const identityProviders = createIdentityProviders(
+    decorated(opened, (each) => ({ ...each, ...notForEver(each, unrevoked) })),
+  );
   const grants = createGrants({
     ...runtime,
     store: grantStore,
@@ -87,7 +94,7 @@ export async function withDeployment<Result>(
     lastUse: createLastUse({ ...runtime, records, grants: grantStore }),
     lifetimes: config.lifetimes,
     limits: config.grantLimits,
-    revocations: createUpstreamRevocations({ identityProvider, log }),
+    revocations: createUpstreamRevocations({ identityProviders, log }),
     audit,
   });
   const { transactionSeconds: signInSeconds } = config.lifetimes;

@@ -198,9 +198,9 @@ class Users {
   }
 }
 
-/** By their `sub` at the identity provider. */
+/** By their `sub` at the default identity provider. */
 function userNamed(subject: string, { config }: Deployment): UserId {
-  return { issuer: config.upstream.issuer, subject };
+  return { issuer: config.identityProviders[0].issuer, subject };
 }
 
 async function end(

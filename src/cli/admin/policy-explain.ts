@@ -50,7 +50,7 @@ export async function explainPolicy(
   const feature = namedFeature(options, featureTable(offered));
   const document = readPolicy(policyFile, knownNames(offered));
   const { grant, note } = await latestSession(options, config);
-  const requester = requesterFor(options, config.upstream.issuer, grant, document);
+  const requester = requesterFor(options, config.identityProviders[0].issuer, grant, document);
 
   const catalogue = scopeCatalogue(offered.scopes, []);
   const policy = createPolicy(document, catalogue);
@@ -99,7 +99,7 @@ async function latestSession(
     return await withDeployment(config, async ({ grants, grantsOfUser }) => {
       const all: Grant[] = [];
       for await (const each of grants.findAll(
-        grantsOfUser({ issuer: config.upstream.issuer, subject: user }),
+        grantsOfUser({ issuer: config.identityProviders[0].issuer, subject: user }),
       ))
         all.push(each);
       const grant = all.findLast((each) => client === undefined || each.client.id === client) ?? all.at(-1);

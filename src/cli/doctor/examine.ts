@@ -102,13 +102,13 @@ export async function examine(
     );
   const found = [...(await run(CHECKS)), ...(await run(QUIET_CHECKS))];
   const titles = [...new Set(CHECKS.map(([title]) => title))];
+  const [first] = parts.identityProviders ?? [];
   return {
     sections: titles.map((title) => ({
       title,
       findings: found.filter((each) => each.title === title).flatMap(({ findings }) => findings),
     })),
-    registration:
-      parts.baseUrl === undefined ? undefined : registration(parts.baseUrl, parts.upstream, toolScopes),
+    registration: parts.baseUrl === undefined ? undefined : registration(parts.baseUrl, first, toolScopes),
   };
 }
 
@@ -121,15 +121,17 @@ export function registration(
   return { ...registeredUrls(baseUrl), steps: setup.registration(upstream, scopes) };
 }
 
-async function provider({ upstream, baseUrl, ...deployment }: Deployment): Promise<Found> {
-  if (upstream === undefined) return notChecked("provider", "the settings of the identity provider");
-  return checkProvider({
-    ...deployment,
-    upstream,
-    callbackUrl: baseUrl && registeredUrls(baseUrl).callbackUrl,
-    timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
-    limitMs: deployment.patience.checkMs,
-  });
+async function provider({ identityProviders, baseUrl, ...deployment }: Deployment): Promise<Found> {
+  if (identityProviders === undefined) return notChecked("provider", "the settings of the identity provider");
+  const check = (upstream: IdentityProviderSettings, index: number) =>
+    checkProvider({
+      ...deployment,
+      upstream,
+      callbackUrl: baseUrl && registeredUrls(baseUrl, index === 0 ? undefined : upstream.id).callbackUrl,
+      timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
+      limitMs: deployment.patience.checkMs,
+    });
+  return Promise.all(identityProviders.map(check));
 }
 
 async function redis({ store, patience, ...deployment }: Deployment): Promise<Found> {

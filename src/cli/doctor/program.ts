@@ -1,12 +1,10 @@
 /** The program itself: the version of Node it runs on, what it offers, its policy, and where it writes its audit log. */
-import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import { readPolicy } from "../../access/live-policy.ts";
 import { createPolicy, type Policy } from "../../access/policy.ts";
 import { PolicyError } from "../../access/policy-file.ts";
 import { checkAuditFile } from "../../audit/audit.ts";
 import type { Config } from "../../config/config.ts";
-import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { type Features, knownNames } from "../../mcp/authoring/features.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { packageManifest } from "../../runtime/package.ts";
@@ -80,7 +78,6 @@ export function silentServices(
     config,
     ...(policy && { policy }),
     records,
-    identityProvider: createOidcProvider(config.upstream, { now, randomBytes, log }),
     log,
     now,
   });

@@ -1,8 +1,9 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
 import { type Config, ConfigError, loadConfig, secretKeys } from "../../config/config.ts";
-import { upstreamConfig } from "../../config/identity-provider.ts";
+import { identityProvidersConfig } from "../../config/identity-provider.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../../config/settings.ts";
 import { type StoreConfig, storeConfig } from "../../config/store.ts";
+import type { AtLeastOne } from "../../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import type { SettingProblem } from "../../runtime/setting-problem.ts";
 import { checkOf, type Finding, settingFailure } from "./finding.ts";
@@ -12,7 +13,7 @@ export interface Parts {
   /** Only if everything is right. */
   config?: Config;
   baseUrl?: string;
-  upstream?: IdentityProviderSettings;
+  identityProviders?: AtLeastOne<IdentityProviderSettings>;
   store?: StoreConfig;
   secretKeys: readonly string[];
   problems: readonly SettingProblem[];
@@ -20,11 +21,11 @@ export interface Parts {
 
 export function readParts(environment: Environment): Parts {
   const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
-  const upstream = part(environment, upstreamConfig);
+  const identityProviders = part(environment, identityProvidersConfig);
   const store = part(environment, storeConfig);
   const parts = {
     ...(baseUrl !== undefined && { baseUrl }),
-    ...(upstream !== undefined && { upstream }),
+    ...(identityProviders !== undefined && { identityProviders }),
     ...(store !== undefined && { store }),
     secretKeys: part(environment, secretKeys) ?? [],
   };

@@ -5,12 +5,13 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { PermissionSet } from "../../access/permissions.ts";
 import { claimsOf, subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { effectiveScopes } from "../../resource/access-token.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
 import type { McpResource } from "../../server/resources.ts";
@@ -35,8 +36,10 @@ export interface ReadToken {
   findings: Finding[];
 }
 
+type Issuer = Pick<IdentityProviderSettings, "issuer">;
+
 /** Pure: shape and kind. Whatever is refused here never reaches the store. */
-export function readPresented(pasted: string, issuer: string, nowSeconds: number): ReadToken {
+export function readPresented(pasted: string, providers: readonly Issuer[], nowSeconds: number): ReadToken {
   const value = pasted
     .trim()
     .replace(/^Bearer +/i, "")
@@ -60,13 +63,13 @@ export function readPresented(pasted: string, issuer: string, nowSeconds: number
           shape.ok(`It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
         ],
       };
-  return { kind: undefined, value, findings: [...trimmed, whatElse(value, issuer, nowSeconds)] };
+  return { kind: undefined, value, findings: [...trimmed, whatElse(value, providers, nowSeconds)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
 
-function whatElse(value: string, issuer: string, nowSeconds: number): Finding {
+function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding {
   const again = "Copy it again, whole and on one line.";
   const parts = value.split(".").length;
   if (value === "")
@@ -86,7 +89,7 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding {
   }
   if (parts === 5)
     return shape.failure("It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN);
-  if (parts === 3) return jwt(value, issuer, nowSeconds);
+  if (parts === 3) return jwt(value, providers, nowSeconds);
   if (/\s/.test(value)) return shape.failure("It has spaces or line breaks in it, which no token has", again);
   return shape.failure(
     "It is no token of this server: those begin with mcp_at_ (access) or mcp_rt_ (refresh)",
@@ -95,11 +98,12 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding {
 }
 
 /** Decoded, not verified: enough to say where it came from. */
-function jwt(value: string, issuer: string, nowSeconds: number): Finding {
+function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding {
   try {
     const { iss, aud, exp } = decodeJwt(value);
     const { alg } = decodeProtectedHeader(value);
-    const from = iss === issuer ? `${iss}, this server's identity provider` : (iss ?? "nobody");
+    const isProvider = providers.some(({ issuer }) => issuer === iss);
+    const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
     const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
     return shape.failure(
       `It is a JWT, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg ?? "nothing"}`,
@@ -152,14 +156,10 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
   const ok = (stage: (typeof STAGES)[number]) => checkOf(stage).ok(passed[stage]);
-  if ("token" in verification)
+  if ("caller" in verification)
     return [
       ...STAGES.map(ok),
-      ...whatItMayDo(
-        { ...verification.token, permissionSet: verification.permissionSet() },
-        resource,
-        services,
-      ),
+      ...whatItMayDo(verification.caller, resource, services),
       verdict.ok("Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -249,12 +249,12 @@ function grantInWords({ principal, client, createdAt }: Grant, now: number): str
 
 /** Roles and groups that nobody can read look like none. */
 function oddClaims(
-  { claims }: Pick<Bearer, "claims">,
+  { principal }: Pick<Bearer, "principal">,
   { permissions }: McpResource,
   { config }: LookUp,
 ): Finding[] {
-  return decidingClaims(permissions, config.upstream).flatMap((path) => {
-    const problem = shapeProblem(claims, path);
+  return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
+    const problem = shapeProblem(claimsOf(principal), path);
     return problem === undefined
       ? []
       : [
@@ -266,17 +266,13 @@ function oddClaims(
   });
 }
 
-interface Bearer {
-  claims: Readonly<Record<string, unknown>>;
-  scopes: readonly string[];
-  permissionSet: PermissionSet;
-}
+type Bearer = Pick<Caller, "principal" | "scopes" | "permissions">;
 
 function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
   const resource = resourceOf(resourceUri, services.resources);
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
   const tools = resource.features.tools.map((tool) => {
-    const decision = token.permissionSet.checkFeature(tool);
+    const decision = token.permissions.checkFeature(tool);
     const { ok, warning } = checkOf(`token.tool.${tool.name}`);
     if (decision.allowed) return ok(`It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -324,7 +320,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?",
         ),
       ];
-    case "replaced": {
+    case "superseded": {
       const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now();
       return [
         family,
@@ -337,19 +333,16 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
     }
     case "current": {
       const { permissions, scopes: catalogue } = resource;
+      const { principal } = found.grant;
       const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
-      const permissionSet = permissions.permissionSet(found.grant, scopes);
+      const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
       return [
         family,
         status.ok("It is the refresh token of that grant that is good now"),
         checkOf("token.expiry").ok(
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(
-          { claims: claimsOf(found.grant.principal), scopes, permissionSet },
-          resource.uri,
-          services,
-        ),
+        ...whatItMayDo(bearer, resource.uri, services),
         verdict.ok(
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),
