@@ -13,10 +13,12 @@ const PROGRAMS = ["src/cli/start.ts", "src/cli/bin.ts", "src/cli/admin.ts"];
 /**
  * Time, randomness and the environment are arguments. They come from the first two; keyv has a clock of its own, a line of
  * the audit log the time at which it is written, as every line of the log, and reconnecting a spread that nobody must guess.
+ * Tools read settings of their own, by tool-settings.ts.
  */
 const SURROUNDINGS = [
   "src/runtime/runtime.ts",
   "src/config/environment.ts",
+  "src/mcp/authoring/tool-settings.ts",
   "src/storage/memory.ts",
   "src/audit/audit.ts",
   "src/storage/redis/supervisor.ts",

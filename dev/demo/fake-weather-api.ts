@@ -7,7 +7,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { placeNamed, weatherAt } from "./made-up-weather.ts";
 
-export interface WeatherStandIn {
+export interface FakeWeatherApi {
   geocodingUrl: string;
   forecastUrl: string;
   close(): Promise<void>;
@@ -17,13 +17,13 @@ export interface WeatherStandIn {
  * @param options.port 0 takes any free port; listens on 127.0.0.1
  * @param options.now milliseconds since the epoch; the weather of a place changes at midnight UTC
  */
-export async function startWeatherStandIn(options: {
+export async function startFakeWeatherApi(options: {
   port: number;
   now?: () => number;
-}): Promise<WeatherStandIn> {
+}): Promise<FakeWeatherApi> {
   const { now = Date.now } = options;
   const server = createServer((req, res) => {
-    const { status, body } = answer(new URL(req.url ?? "/", "http://stand-in"), now());
+    const { status, body } = answer(new URL(req.url ?? "/", "http://fake"), now());
     res.writeHead(status, { "content-type": "application/json; charset=utf-8" }).end(JSON.stringify(body));
   });
   server.listen(options.port, "127.0.0.1");

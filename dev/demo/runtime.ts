@@ -6,7 +6,7 @@ import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../identity-provider/identity-provider.ts";
-import { startWeatherStandIn } from "./fake-weather-api.ts";
+import { startFakeWeatherApi } from "./fake-weather-api.ts";
 import { wantsRealWeather, weatherProblem } from "./settings.ts";
 
 const AUDIENCE = "https://weather.example.com";
@@ -96,7 +96,7 @@ async function startWeather(given: Environment, say: (line: string) => void): Pr
     if (problem === undefined) return { environment: {}, close: async () => {} };
     say(`The weather service cannot be reached from here (${problem}): the weather is made up.`);
   }
-  const { geocodingUrl, forecastUrl, close } = await startWeatherStandIn({ port: 0 });
+  const { geocodingUrl, forecastUrl, close } = await startFakeWeatherApi({ port: 0 });
   return {
     environment: {
       OPEN_METEO_GEOCODING_URL: geocodingUrl,

@@ -72,7 +72,7 @@ export interface AuthorizationDependencies {
 /** A link to the page that it stands on, whatever a proxy made of the URL. */
 const SAME_PAGE = "";
 
-/** The redirect URIs at identity providers; without a name, the default one's. Metrics and traces call both by the first one. */
+/** The redirect URIs at identity providers; without a name, the default one's. The first is what metrics and traces call them. */
 const CALLBACK = ["/auth/callback", "/auth/callback/:provider"];
 
 /** It carries a whole authorization request, sealed. */
@@ -249,7 +249,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
 
   // Express would answer HEAD with the handler of GET, which consumes the login.
   router.head(CALLBACK, refuseOtherMethods("GET"));
-  router.get(CALLBACK, async (req: Request<{ provider?: string }>, res) => {
+  router.get<{ provider?: string }>(CALLBACK, async (req, res) => {
     const provider = identityProviders.get(req.params.provider);
     if (provider === undefined)
       throw new OAuthError("invalid_request", "There is no identity provider of this name here.", {

@@ -1,7 +1,6 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
 import type { Permissions } from "../access/permissions.ts";
-import type { Principal } from "../access/principal.ts";
 import { type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -17,7 +16,7 @@ export interface AccessToken {
   /** The user's `sub` at the identity provider; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
   /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
-  readonly kind: Principal["kind"];
+  readonly kind: "user" | "client" | "workload";
   /** Whose `sub` the subject is; absent: a client that acts for itself. */
   readonly issuer?: string;
   readonly clientId: string;

@@ -7,12 +7,13 @@ export function methodLabel(method: string): string {
 }
 
 /**
- * The path that a route was declared with, such as `/register/:clientId`; "other" if no route matched.
+ * The path that a route was declared with, such as `/register/:clientId`, without what is optional in it: `/auth/callback`
+ * is one route for all providers. "other" if no route matched.
  * @param route express's `req.route`
  */
 export function routeLabel(route: unknown, path: string): string {
   const declared = (route as { path?: unknown } | undefined)?.path;
-  if (typeof declared === "string") return declared;
+  if (typeof declared === "string") return declared.replaceAll(/\{[^{}]*\}/g, "");
   if (!Array.isArray(declared)) return "other";
   return declared.includes(path) ? path : String(declared[0]);
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
-import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
+import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
 import { builtProgram } from "../support/built-program.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
@@ -115,7 +115,7 @@ describe("npm run demo", () => {
   });
 
   test("WEATHER=real takes the real weather where it can be reached, and otherwise says why not", async () => {
-    const real = await startWeatherStandIn({ port: 0 });
+    const real = await startFakeWeatherApi({ port: 0 });
     after(() => real.close());
     const urls = { OPEN_METEO_GEOCODING_URL: real.geocodingUrl, OPEN_METEO_FORECAST_URL: real.forecastUrl };
     const reached = await startDemo({ WEATHER: "real", ...urls });

@@ -6,7 +6,7 @@ import { askForView, DOCTOR_VIEW_PATH } from "../../src/http/doctor-view.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { freePort } from "../support/free-port.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
-import { type Listening, listen, listenSilently, look, SECRET_KEY } from "./support.ts";
+import { type Listening, listen, listenSilently, look, NOTHING_WORKS, SECRET_KEY } from "./support.ts";
 
 interface Habits {
   headers?: (headers: IncomingHttpHeaders, from: string) => IncomingHttpHeaders;
@@ -201,7 +201,8 @@ describe("BASE_URL", () => {
 
   test("somebody who says nothing", async () => {
     const silent = await listenSilently();
-    const { line } = await looking({}, { BASE_URL: `http://localhost:${silent.port}` });
+    const settings = { ...NOTHING_WORKS, BASE_URL: `http://localhost:${silent.port}` };
+    const { line } = await look(settings, { patience: { answerMs: 500, checkMs: 20_000 } });
     await silent.close();
     assert.match(
       line("address.metadata"),

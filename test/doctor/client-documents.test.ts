@@ -20,7 +20,9 @@ describe("the doctor on clients' metadata documents", () => {
     const probe = site.url("/known.json");
     const fetch = fetchFrom(site.ca, lookup && { lookup });
     const domains = { allow: "any", deny: [] } as const;
-    return seen(await checkClientDocuments({ ...settings, probe, domains }, fetch)).line("clients.documents");
+    return seen([await checkClientDocuments({ ...settings, probe, domains }, fetch)]).line(
+      "clients.documents",
+    );
   };
   const noName = () => Promise.reject(new Error("queryA ENOTFOUND app.example"));
 

@@ -176,10 +176,8 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     );
     const silent = await listenSilently();
     closing.push(() => silent.close());
-    const startedAt = performance.now();
     const { line } = await looking(`redis://127.0.0.1:${silent.port}`, { REDIS_TIMEOUT_MS: "500" });
     assert.match(line("redis.reachable"), /^✗ .*does not answer in time/);
-    assert.ok(performance.now() - startedAt < 15_000);
     const unnamed = await looking("redis://redis.invalid:6379");
     assert.match(
       unnamed.line("redis.reachable"),

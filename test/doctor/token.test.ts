@@ -1,6 +1,6 @@
 /** `doctor token`: why a bearer token is accepted or refused, by what the server itself decides, changing nothing. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { createPolicy } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { silentServices } from "../../src/cli/doctor/program.ts";
@@ -17,23 +17,17 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { type TestServer, useTestServer } from "../support/test-server.ts";
 import { FEATURES, runDoctor, seen } from "./support.ts";
 
 const redis = await redisForTests();
 
 describe("doctor token", { skip: redis.skip }, () => {
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      redisUrl: redis.url!,
-      environment: { REFRESH_GRACE_SECONDS: "30" },
-    });
+  const testServer = useTestServer({
+    redisUrl: redis.url!,
+    environment: { REFRESH_GRACE_SECONDS: "30" },
   });
-  after(async () => {
-    await testServer.close();
-    await redis.stop();
-  });
+  after(() => redis.stop());
 
   async function signIn(options = {}) {
     const client = await register(testServer.baseUrl);

@@ -28,7 +28,7 @@ import {
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
 import * as old from "../support/release-0.1.0.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { type TestServer, useTestServer } from "../support/test-server.ts";
 
 const KEY_PREFIX = "upgraded";
 const log = pino({ level: "silent" });
@@ -65,11 +65,10 @@ async function readByRelease(testServer: TestServer): Promise<number> {
 
 describe("what release 0.1.0 has stored", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let testServer: TestServer;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
     await load(redis.url);
-    testServer = await startTestServer({
+    return {
       redisUrl: redis.url,
       scopes: release.scopes,
       environment: {
@@ -79,13 +78,12 @@ describe("what release 0.1.0 has stored", { skip: skipWithoutRedisServer() }, ()
         CONSENT: "remember",
         CLIENTS: JSON.stringify(release.clients),
       },
-    });
+    };
+  });
+  before(() => {
     testServer.clock.stepped = release.now - Math.floor(Date.now() / 1000);
   });
-  after(async () => {
-    await testServer.close();
-    await redis.stop();
-  });
+  after(() => redis.stop());
 
   async function load(url: string): Promise<void> {
     for (const [name, { type, value, ttlMs }] of Object.entries(release.records)) {
@@ -221,13 +219,14 @@ describe("what release 0.1.0 has stored", { skip: skipWithoutRedisServer() }, ()
 
 describe("replicas of 0.1.0 beside a new one", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let testServer: TestServer;
   /** As a replica of 0.1.0 has them. */
   let oldGrants: Store<old.Grant>;
   let newGrants: Store<Grant>;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
-    testServer = await startTestServer({ redisUrl: redis.url, environment: { CONSENT: "remember" } });
+    return { redisUrl: redis.url, environment: { CONSENT: "remember" } };
+  });
+  before(() => {
     const { records, config } = testServer;
     const storing = { records, sealer: createSealer(config.secretKeys), log, kind: "grant" } as const;
     oldGrants = encryptedStore({ ...storing, schema: old.Grant });
@@ -236,10 +235,7 @@ describe("replicas of 0.1.0 beside a new one", { skip: skipWithoutRedisServer() 
       ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
     });
   });
-  after(async () => {
-    await testServer.close();
-    await redis.stop();
-  });
+  after(() => redis.stop());
 
   const idOf = (token: string) => readToken("access", token)?.grantId ?? "";
   const statusOf = async (token: string) => (await callTool(testServer.url, token, "whoami")).status;

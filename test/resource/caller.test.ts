@@ -118,6 +118,8 @@ describe("the caller", () => {
     const { claims, expiresAt, ...rest } = token;
     assert.deepEqual(rest, {
       subject: "alice",
+      kind: "user",
+      issuer: testServer.identityProvider.issuer,
       clientId: client.client_id,
       scopes: ["weather:read"],
       notGiven: [],

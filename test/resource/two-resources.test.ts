@@ -1,6 +1,6 @@
 /** Two protected resources of one server: each has its own metadata, scopes, challenge and tokens. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { z } from "zod";
 import type { Answer } from "../../dev/client/http.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
@@ -22,7 +22,7 @@ import {
   type Tokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const findCustomer = defineTool({
   name: "find_customer",
@@ -57,33 +57,31 @@ const CRM = {
 };
 
 describe("two protected resources", () => {
-  let testServer: TestServer;
   let client: Registered;
   let crmUrl: string;
   /** For `/mcp`, and for the CRM. */
   let weather: Tokens;
   let crm: Tokens;
+  const testServer = useTestServer({
+    furtherResources: [CRM],
+    scopes: { "notes:read": NOTES },
+    apiScopes: ["crm:read", "crm:write", "notes:read"],
+    users: [
+      {
+        subject: "alice",
+        name: "Alice",
+        email: "alice@example.com",
+        permissions: ["weather:read", "crm:read", "crm:write", "notes:read"],
+      },
+    ],
+    environment: { CONSENT: "remember" },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      furtherResources: [CRM],
-      scopes: { "notes:read": NOTES },
-      apiScopes: ["crm:read", "crm:write", "notes:read"],
-      users: [
-        {
-          subject: "alice",
-          name: "Alice",
-          email: "alice@example.com",
-          permissions: ["weather:read", "crm:read", "crm:write", "notes:read"],
-        },
-      ],
-      environment: { CONSENT: "remember" },
-    });
     crmUrl = `${testServer.baseUrl}${CRM.path}`;
     client = await register(testServer.baseUrl);
     weather = await signInForTokens(testServer.baseUrl, client);
     crm = await signInForTokens(testServer.baseUrl, client, { parameters: { resource: crmUrl } });
   });
-  after(() => testServer.close());
 
   const challengeOf = ({ headers }: Answer) => headers.get("www-authenticate") ?? "";
   const metadataUrl = (path: string) => `${testServer.baseUrl}/.well-known/oauth-protected-resource${path}`;

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
+import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { type Balancer, startBalancer } from "../support/balancer.ts";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -82,7 +82,7 @@ async function start(
   });
   cleanUp.push(() => provider.close());
   upstream.target = provider.port;
-  const weather = await startWeatherStandIn({ port: 0 });
+  const weather = await startFakeWeatherApi({ port: 0 });
   cleanUp.push(() => weather.close());
 
   const ports = [await freePort(), await freePort()];

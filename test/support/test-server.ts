@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before } from "node:test";
 import { pino } from "pino";
-import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
+import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
 import {
   type DemoUser,
   type ProviderBehaviour,
@@ -153,7 +153,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     behaviour: { advertisesApiScopes: true, ...options.behaviour },
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
-  const weather = await startWeatherStandIn({ port: 0 });
+  const weather = await startFakeWeatherApi({ port: 0 });
   const environment = {
     BASE_URL: baseUrl,
     SERVER_NAME: "Test server",
@@ -187,9 +187,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const tools = [
     whoami,
     sayHello,
-    currentWeather(
-      createOpenMeteo({ ...weather, timeoutSeconds: 10, source: "stand-in", ...options.weather }),
-    ),
+    currentWeather(createOpenMeteo({ ...weather, timeoutSeconds: 10, source: "fake", ...options.weather })),
     ...(options.tools ?? []),
   ];
   const allRecords: KeyValueStore[] = [];

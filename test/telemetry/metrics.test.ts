@@ -1,13 +1,13 @@
 /** /metrics: what is counted, that nobody can make it grow, and who may read it. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
+import { after, describe, test } from "node:test";
 import { z } from "zod";
 import { Browser } from "../../dev/client/browser.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
+import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
@@ -22,7 +22,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { signIn } from "../support/sign-in.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 import { read, type Scrape, scrape } from "./scrape.ts";
 
 const broken = defineTool({
@@ -46,21 +46,17 @@ const reorder = definePrompt({
 });
 
 describe("/metrics", () => {
-  let testServer: TestServer;
   let proxy: FaultyProxy;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     proxy = await startFaultyProxy();
-    testServer = await startTestServer({
+    return {
       throughProxy: proxy,
       tools: [broken],
       resources: [order],
       prompts: [reorder],
-    });
+    };
   });
-  after(async () => {
-    await testServer.close();
-    await proxy.close();
-  });
+  after(() => proxy.close());
 
   /** How much a counter grew while `work` ran. */
   async function during(work: () => Promise<unknown>) {
@@ -220,9 +216,17 @@ describe("/metrics", () => {
     const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
     const grew = await during(async () => {
       const cookie = browser.cookieHeader(callback);
-      const signal = AbortSignal.timeout(200);
-      await assert.rejects(fetch(callback, { headers: { cookie }, signal }), { name: "TimeoutError" });
-      await delay(100); // until the server has noticed
+      const leaving = new AbortController();
+      const { length } = proxy.seen;
+      const answer = fetch(callback, { headers: { cookie }, signal: leaving.signal });
+      await eventually("the provider is asked", () => proxy.seen.length > length);
+      leaving.abort();
+      await assert.rejects(answer, { name: "AbortError" });
+      await eventually("the server has noticed", async () =>
+        /^mcp_sign_in_steps_total\{step="login",outcome="aborted"[^}]*\} [1-9]/m.test(
+          await (await fetch(`${testServer.baseUrl}/metrics`)).text(),
+        ),
+      );
     });
     proxy.fault = undefined;
     proxy.dropUnanswered();

@@ -1,7 +1,7 @@
 /** Traces, as a collector receives them; and that nobody waits for one that is away. */
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { after, afterEach, before, describe, test } from "node:test";
+import { after, afterEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
@@ -12,7 +12,7 @@ import { serve } from "../../src/server/serve.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer, useTestServer } from "../support/test-server.ts";
 import { type Collector, startCollector } from "./collector.ts";
 
 // The SDK reads these itself. Batches leave soon, so that tests need not wait.
@@ -27,7 +27,6 @@ const loadedSdk = () =>
 
 describe("traces", () => {
   let collector: Collector;
-  let testServer: TestServer;
   let stop: () => Promise<void>;
 
   test("without a collector, not even the SDK is loaded", async () => {
@@ -40,9 +39,9 @@ describe("traces", () => {
     assert.deepEqual(loadedSdk(), []);
   });
 
-  before(async () => {
+  const testServer = useTestServer(async () => {
     collector = await startCollector();
-    testServer = await startTestServer({
+    return {
       tools: [
         defineTool({
           name: "upstream_call",
@@ -50,12 +49,9 @@ describe("traces", () => {
           run: async () => `${(await getUpstreamAccessToken()).length} characters`,
         }),
       ],
-    });
+    };
   });
-  after(async () => {
-    await testServer.close();
-    await collector.close();
-  });
+  after(() => collector.close());
   afterEach(async () => {
     await stop?.();
     collector.fault = undefined;
@@ -167,15 +163,13 @@ describe("traces", () => {
   });
 
   for (const fault of ["refuses", "silent", "unreachable"] as const)
-    test(`a collector that is ${fault} holds nobody up, and is in the log once`, async () => {
+    test(`a collector that is ${fault} fails no request, and is in the log once`, async () => {
       const unreachable = `http://127.0.0.1:${await freePort()}`;
       process.env.OTEL_EXPORTER_OTLP_TIMEOUT = "300";
       const { lines, stop } = await startTracing(fault === "unreachable" ? unreachable : collector.url);
       delete process.env.OTEL_EXPORTER_OTLP_TIMEOUT;
       if (fault !== "unreachable") collector.fault = fault;
-      const startedAt = performance.now();
       for (let i = 0; i < 20; i++) assert.equal((await fetch(`${testServer.baseUrl}/`)).status, 200);
-      assert.ok(performance.now() - startedAt < 2_000, "requests do not wait");
       await eventually("a line of the log", () => lines.length > 0);
       for (let i = 0; i < 3; i++) {
         await fetch(`${testServer.baseUrl}/`);
@@ -185,18 +179,18 @@ describe("traces", () => {
         lines.map(({ reason }) => reason),
         ["traces_not_sent"],
       );
-      const stoppingAt = performance.now();
       await stop();
-      assert.ok(performance.now() - stoppingAt < 2_000, "nor does the end");
     });
 
-  test("the end does not wait for a collector that takes its time", async () => {
+  test("neither requests nor the end wait for a collector that never answers", {
+    timeout: 60_000,
+  }, async () => {
     collector.fault = "silent";
-    const { stop } = await startTracing(); // with the SDK's own patience of 10 seconds
-    await fetch(`${testServer.baseUrl}/`);
-    const stoppingAt = performance.now();
+    process.env.OTEL_EXPORTER_OTLP_TIMEOUT = "600000";
+    const { stop } = await startTracing();
+    delete process.env.OTEL_EXPORTER_OTLP_TIMEOUT;
+    for (let i = 0; i < 20; i++) assert.equal((await fetch(`${testServer.baseUrl}/`)).status, 200);
     await stop();
-    assert.ok(performance.now() - stoppingAt < 3_000);
   });
 
   test("a collector that comes back is told what it missed since", async () => {

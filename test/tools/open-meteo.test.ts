@@ -3,14 +3,14 @@ import { EventEmitter, once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
-import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
+import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
 import { createOpenMeteo, WeatherError, type WeatherSettings } from "../../src/tools/open-meteo.ts";
 
-const standIn = await startWeatherStandIn({ port: 0 });
-after(() => standIn.close());
+const fakeApi = await startFakeWeatherApi({ port: 0 });
+after(() => fakeApi.close());
 
 function weather(settings: Partial<WeatherSettings> = {}) {
-  return createOpenMeteo({ ...standIn, timeoutSeconds: 5, source: "stand-in", ...settings });
+  return createOpenMeteo({ ...fakeApi, timeoutSeconds: 5, source: "fake", ...settings });
 }
 
 /** A server that is not well; answers its URL. */
@@ -73,7 +73,7 @@ describe("the current weather of a city", () => {
 
   test("keeps the query that an endpoint's URL already has", async () => {
     const urls: string[] = [];
-    const forecastUrl = `${standIn.forecastUrl}?apikey=abc`;
+    const forecastUrl = `${fakeApi.forecastUrl}?apikey=abc`;
     const recordingFetch: typeof fetch = (input, init) => {
       urls.push(String(input));
       return fetch(input, init);
@@ -92,7 +92,7 @@ describe("the current weather of a city", () => {
   });
 });
 
-describe("the stand-in's weather is made up, for every city", () => {
+describe("the fake weather API's weather is made up, for every city", () => {
   const cities: [asked: string, named: string][] = [
     ["San Francisco", "San Francisco"],
     ["oslo", "Oslo"],
@@ -122,7 +122,7 @@ describe("the stand-in's weather is made up, for every city", () => {
 
   test("it is the same all day, however the city is written, and another one the next", async () => {
     let now = Date.UTC(2026, 10, 21, 0, 1);
-    const service = await startWeatherStandIn({ port: 0, now: () => now });
+    const service = await startFakeWeatherApi({ port: 0, now: () => now });
     after(() => service.close());
     const at = async (city: string) => {
       const { observedAt: _, city: __, ...conditions } = await weather({ ...service }).current(city, {});
@@ -185,21 +185,21 @@ test("the caller's abort stops the request and is thrown as it is", async () => 
   await closed;
 });
 
-describe("the stand-in speaks Open-Meteo's wire format", () => {
+describe("the fake weather API speaks Open-Meteo's wire format", () => {
   async function get(url: string) {
     const response = await fetch(url);
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
   test("no results for an unknown place", async () => {
-    const { status, body } = await get(`${standIn.geocodingUrl}?name=12345`);
+    const { status, body } = await get(`${fakeApi.geocodingUrl}?name=12345`);
     assert.equal(status, 200);
     assert.deepEqual(Object.keys(body), ["generationtime_ms"]);
   });
 
   test("current values come with their units", async () => {
     const at = "latitude=52.52&longitude=13.41&current=temperature_2m,weather_code";
-    const { body } = await get(`${standIn.forecastUrl}?${at}`);
+    const { body } = await get(`${fakeApi.forecastUrl}?${at}`);
     assert.deepEqual(body.current_units, {
       time: "iso8601",
       interval: "seconds",
@@ -216,12 +216,12 @@ describe("the stand-in speaks Open-Meteo's wire format", () => {
   });
 
   const refused: [url: string, reason: RegExp][] = [
-    [standIn.geocodingUrl, /'name'/],
-    [`${standIn.geocodingUrl}?name=Berlin&count=0`, /between 1 and 100/],
-    [standIn.forecastUrl, /'latitude'/],
-    [`${standIn.forecastUrl}?latitude=1`, /'longitude'/],
-    [`${standIn.forecastUrl}?latitude=91&longitude=0`, /-90 to 90/],
-    [`${standIn.forecastUrl}?latitude=0&longitude=0&current=smell`, /invalid String value smell/],
+    [fakeApi.geocodingUrl, /'name'/],
+    [`${fakeApi.geocodingUrl}?name=Berlin&count=0`, /between 1 and 100/],
+    [fakeApi.forecastUrl, /'latitude'/],
+    [`${fakeApi.forecastUrl}?latitude=1`, /'longitude'/],
+    [`${fakeApi.forecastUrl}?latitude=91&longitude=0`, /-90 to 90/],
+    [`${fakeApi.forecastUrl}?latitude=0&longitude=0&current=smell`, /invalid String value smell/],
   ];
   for (const [url, reason] of refused) {
     test(`400 with a reason: ${reason.source}`, async () => {

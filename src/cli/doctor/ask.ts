@@ -121,7 +121,7 @@ export function codeOf(error: unknown): string {
   return found;
 }
 
-const PRIVATE_AUTHORITY = {
+export const PRIVATE_AUTHORITY = {
   says: "is signed by an authority that this computer does not know",
   fix: "Send the whole chain of certificates from there; with an authority of your own, start with NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the server as well as the doctor.",
 };
@@ -158,7 +158,7 @@ export function jsonObject(text: string): Record<string, unknown> | undefined {
 
 /** What kind of page it is instead of a document, for people. */
 export function describeOther({ status, headers, text }: Answer): string {
-  const title = /<title[^>]*>([^<]{1,120})/i.exec(text)?.[1]?.trim();
+  const title = titleOf(text);
   if (title !== undefined) return `HTTP ${status} with a web page ("${title}")`;
   if (headers.get("content-type")?.includes("html")) return `HTTP ${status} with a web page`;
   const location = headers.get("location");
@@ -166,6 +166,10 @@ export function describeOther({ status, headers, text }: Answer): string {
   return text.trim() === ""
     ? `HTTP ${status} and nothing else`
     : `HTTP ${status} with something that is no JSON`;
+}
+
+export function titleOf(page: string): string | undefined {
+  return /<title[^>]*>([^<]{1,120})/i.exec(page)?.[1]?.trim();
 }
 
 /** Queries carry codes and states. */

@@ -13,21 +13,19 @@ export async function checkCertificate(
   baseUrl: string,
   nowMs: number,
   timeoutMs: number,
-): Promise<Finding[]> {
+): Promise<Finding | undefined> {
   const url = new URL(baseUrl);
-  if (url.protocol !== "https:") return [];
+  if (url.protocol !== "https:") return undefined;
   try {
-    return [judgeCertificate(await certificateOf(url, timeoutMs), url.hostname, nowMs)];
+    return judgeCertificate(await certificateOf(url, timeoutMs), url.hostname, nowMs);
   } catch (error) {
     // That nobody answers is said by the check of the address itself.
     const code = codeOf(error);
-    if (["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED"].includes(code)) return [];
-    return [
-      unknown(
-        `The certificate of ${url.host} could not be read (${code || (error as Error).message})`,
-        `Check that TLS is spoken there: openssl s_client -connect ${url.hostname}:${url.port || 443} -servername ${url.hostname}`,
-      ),
-    ];
+    if (["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED"].includes(code)) return undefined;
+    return unknown(
+      `The certificate of ${url.host} could not be read (${code || (error as Error).message})`,
+      `Check that TLS is spoken there: openssl s_client -connect ${url.hostname}:${url.port || 443} -servername ${url.hostname}`,
+    );
   }
 }
 

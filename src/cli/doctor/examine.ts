@@ -8,7 +8,7 @@ import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
-import { checkOf, type Finding, type Section } from "./finding.ts";
+import { checkOf, type Finding, type Found, type Section } from "./finding.ts";
 import { within } from "./limit.ts";
 import {
   checkAuditLog,
@@ -66,7 +66,7 @@ interface Deployment extends Parts, Runtime {
   toolScopes: readonly string[];
 }
 
-type Check = (deployment: Deployment) => Promise<Finding | Finding[]> | Finding | Finding[];
+type Check = (deployment: Deployment) => Promise<Found> | Found;
 
 const CHECKS: ReadonlyArray<[section: string, name: string, check: Check]> = [
   ["Program", "program.node", ({ node }) => checkNode(node)],
@@ -121,7 +121,7 @@ export function registration(
   return { ...registeredUrls(baseUrl), steps: setup.registration(upstream, scopes) };
 }
 
-async function provider({ identityProviders, baseUrl, ...deployment }: Deployment): Promise<Finding[]> {
+async function provider({ identityProviders, baseUrl, ...deployment }: Deployment): Promise<Found> {
   if (identityProviders === undefined) return notChecked("provider", "the settings of the identity provider");
   const check = (upstream: IdentityProviderSettings, index: number) =>
     checkProvider({
@@ -131,17 +131,17 @@ async function provider({ identityProviders, baseUrl, ...deployment }: Deploymen
       timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
       limitMs: deployment.patience.checkMs,
     });
-  return (await Promise.all(identityProviders.map(check))).flat();
+  return Promise.all(identityProviders.map(check));
 }
 
-async function redis({ store, patience, ...deployment }: Deployment): Promise<Finding[]> {
+async function redis({ store, patience, ...deployment }: Deployment): Promise<Found> {
   if (store === undefined) return notChecked("redis", "the settings of Redis");
   return within(patience.checkMs, "redis", () => checkRedis({ ...deployment, store }));
 }
 
 const DEFAULT_PORT = 3000;
 
-async function address({ baseUrl, secretKeys, config, nowMs, patience }: Deployment): Promise<Finding[]> {
+async function address({ baseUrl, secretKeys, config, nowMs, patience }: Deployment): Promise<Found> {
   if (baseUrl === undefined) return notChecked("address", "the setting BASE_URL");
   const timeoutMs = patience.answerMs;
   const [{ findings, isOurs, saysCertificate }, certificate] = await Promise.all([
@@ -149,19 +149,19 @@ async function address({ baseUrl, secretKeys, config, nowMs, patience }: Deploym
     checkCertificate(baseUrl, nowMs(), timeoutMs),
   ]);
   // One cause, one finding: the one that knows the certificate's dates.
-  if (saysCertificate && certificate.some(({ status }) => status === "failure")) return certificate;
-  if (!isOurs || secretKeys.length === 0) return [...findings, ...certificate];
+  if (saysCertificate && certificate?.status === "failure") return certificate;
+  if (!isOurs || secretKeys.length === 0) return [findings, certificate];
   const sealer = createSealer(secretKeys);
   const now = () => Math.floor(nowMs() / 1000);
-  return [...findings, ...certificate, await checkProxyHeaders({ baseUrl, sealer, now, timeoutMs })];
+  return [findings, certificate, await checkProxyHeaders({ baseUrl, sealer, now, timeoutMs })];
 }
 
-async function clients({ config }: Deployment): Promise<Finding[]> {
+async function clients({ config }: Deployment): Promise<Found> {
   if (config === undefined) return notChecked("clients.documents", "every setting");
   return checkClientDocuments(config.clientIdMetadata);
 }
 
-function notChecked(name: string, what: string): Finding[] {
+function notChecked(name: string, what: string): Finding {
   const says = `Not checked: ${what} must be right first`;
-  return [checkOf(name).unknown(says, "Correct what is said under Settings.")];
+  return checkOf(name).unknown(says, "Correct what is said under Settings.");
 }

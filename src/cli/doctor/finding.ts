@@ -16,6 +16,14 @@ export type Finding = {
   | { status: "warning" | "failure" | "unknown"; fix: string }
 );
 
+/** What a check gives back, which may be made of several. */
+export type Found = Finding | undefined | readonly Found[];
+
+export function findingsIn(found: Found): Finding[] {
+  if (found === undefined) return [];
+  return "check" in found ? [found] : found.flatMap(findingsIn);
+}
+
 /** Checks of one kind, under one heading. */
 export interface Section {
   title: string;
@@ -34,16 +42,9 @@ export function checkOf(check: string) {
 
 export const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
-type Say = (check: string, says: string) => Finding;
-type SayWithRemedy = (check: string, says: string, fix: string) => Finding;
-export const ok: Say = (check, ...rest) => checkOf(check).ok(...rest);
-export const warning: SayWithRemedy = (check, ...rest) => checkOf(check).warning(...rest);
-export const failure: SayWithRemedy = (check, ...rest) => checkOf(check).failure(...rest);
-export const unknown: SayWithRemedy = (check, ...rest) => checkOf(check).unknown(...rest);
-
 /** What keeps the server from starting. */
 export function settingFailure(check: string, problem: SettingProblem): Finding {
   const { place, remedy } = problem;
   const says = `${place === undefined ? "" : "In "}${whatIsWrong(problem)}`;
-  return failure(check, says, `${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`);
+  return checkOf(check).failure(says, `${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`);
 }

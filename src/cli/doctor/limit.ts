@@ -1,13 +1,13 @@
 /** Limits the time of a check: one that is late, or throws, becomes a finding. */
 import { setTimeout as delay } from "node:timers/promises";
 import { causes } from "../../oauth/errors.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import { checkOf, type Finding, type Found, findingsIn } from "./finding.ts";
 
 /** @param name of the check, for the finding that takes its place */
 export async function within(
   milliseconds: number,
   name: string,
-  check: () => Promise<Finding | Finding[]>,
+  check: () => Promise<Found>,
 ): Promise<Finding[]> {
   const { unknown } = checkOf(name);
   const tooLate = unknown(
@@ -15,9 +15,9 @@ export async function within(
     "Run the doctor again; if it stays so, something between here and there swallows packets, or is overloaded.",
   );
   const inTime = new AbortController();
-  const late = delay(milliseconds, tooLate, { signal: inTime.signal }).catch(() => []);
+  const late = delay(milliseconds, tooLate, { signal: inTime.signal }).catch(() => undefined);
   try {
-    return [await Promise.race([check(), late])].flat();
+    return findingsIn(await Promise.race([check(), late]));
   } catch (error) {
     return [
       unknown(

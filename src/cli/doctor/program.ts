@@ -84,16 +84,14 @@ export function silentServices(
 }
 
 /** What the server would refuse to start with, beside its settings. */
-export function checkFeatures(config: Config | undefined, features: DeclaredFeatures): Finding[] {
+export function checkFeatures(config: Config | undefined, features: DeclaredFeatures): Finding | undefined {
   const { ok, failure } = checkOf("program.tools");
   if ("broken" in features)
-    return [
-      failure(
-        `The server would not start: its tools cannot be loaded: ${features.broken.message}`,
-        "Correct what it names: a setting of a tool, or the file: TOOLS_MODULE, --tools, or one below src/tools/.",
-      ),
-    ];
-  if (config === undefined) return [];
+    return failure(
+      `The server would not start: its tools cannot be loaded: ${features.broken.message}`,
+      "Correct what it names: a setting of a tool, or the file: TOOLS_MODULE, --tools, or one below src/tools/.",
+    );
+  if (config === undefined) return undefined;
   const { policyFile: _, ...withoutPolicy } = config;
   const records = memoryStore();
   void records.close(); // it holds nothing but a timer
@@ -101,39 +99,37 @@ export function checkFeatures(config: Config | undefined, features: DeclaredFeat
     silentServices(withoutPolicy, features, records);
     const [tools, names] = [features.tools.length, Object.keys(features.scopes)];
     const offered = `${plural(tools, "tool")}, ${plural(names.length, "scope")}`;
-    return [ok(`It offers ${offered}: ${names.join(" ") || "none"}`)];
+    return ok(`It offers ${offered}: ${names.join(" ") || "none"}`);
   } catch (error) {
-    return [
-      failure(
-        `The server would not start: ${(error as Error).message}`,
-        "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
-      ),
-    ];
+    return failure(
+      `The server would not start: ${(error as Error).message}`,
+      "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
+    );
   }
 }
 
-export function checkAuditLog(config: Config | undefined): Finding[] {
+export function checkAuditLog(config: Config | undefined): Finding | undefined {
   const destination = config?.audit.destination;
-  if (destination === undefined || destination === "stdout" || destination === "stderr") return [];
+  if (destination === undefined || destination === "stdout" || destination === "stderr") return undefined;
   const { ok, failure } = checkOf("program.audit_log");
   try {
     checkAuditFile(destination);
-    return [ok(`The audit log can be written (${destination})`)];
+    return ok(`The audit log can be written (${destination})`);
   } catch {
     const fix = "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.";
-    return [failure(`The audit log cannot be written: ${destination}`, fix)];
+    return failure(`The audit log cannot be written: ${destination}`, fix);
   }
 }
 
-export async function checkTracing(config: Config | undefined): Promise<Finding[]> {
+export async function checkTracing(config: Config | undefined): Promise<Finding | undefined> {
   const collector = config?.telemetry.traceEndpoint;
-  if (collector === undefined) return [];
+  if (collector === undefined) return undefined;
   const { ok, failure } = checkOf("program.tracing");
   try {
     await loadTracing();
-    return [ok(`The packages that send traces to ${new URL(collector).host} are installed`)];
+    return ok(`The packages that send traces to ${new URL(collector).host} are installed`);
   } catch (error) {
     const fix = "Install them, or remove OTEL_EXPORTER_OTLP_ENDPOINT; the container image has them.";
-    return [failure(`The server would not start: ${(error as Error).message}`, fix)];
+    return failure(`The server would not start: ${(error as Error).message}`, fix);
   }
 }

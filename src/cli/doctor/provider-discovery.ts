@@ -128,13 +128,11 @@ export function checkScopes(
   upstream: IdentityProviderSettings,
   metadata: ProviderMetadata,
   toolScopes: readonly string[],
-): Finding[] {
+): Finding | undefined {
   const unasked = unaskedScopes(upstream, metadata, toolScopes);
-  if (unasked.length === 0) return [];
-  return [
-    checkOf("provider.scopes").warning(
-      `It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them`,
-      "Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.",
-    ),
-  ];
+  if (unasked.length === 0) return undefined;
+  return checkOf("provider.scopes").warning(
+    `It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them`,
+    "Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.",
+  );
 }

@@ -6,8 +6,8 @@
 import { refusesAudience } from "../../identity/profiles/auth0.ts";
 import { PROFILES } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
-import { ask } from "./ask.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import { ask, titleOf } from "./ask.ts";
+import { checkOf, type Finding, findingsIn } from "./finding.ts";
 import type { Verdict } from "./provider-client.ts";
 
 export interface SignInOptions {
@@ -127,12 +127,12 @@ export function judgeSignIn(
 ): Finding[] {
   const { callbackUrl, profile, audience } = options;
   const register = `${profile.setup.redirectUriPlace}: ${callbackUrl}`;
-  if (outcome.kind === "callback") {
-    const registered = redirectUri.ok("The callback URL is registered at the provider");
-    const known =
-      madeUpAudience === undefined || audience === undefined ? [] : [judgeAudience(madeUpAudience, audience)];
-    return [registered, ...known, ...judgeError(outcome, options)];
-  }
+  if (outcome.kind === "callback")
+    return findingsIn([
+      redirectUri.ok("The callback URL is registered at the provider"),
+      madeUpAudience && audience !== undefined ? judgeAudience(madeUpAudience, audience) : undefined,
+      judgeError(outcome, options),
+    ]);
   if (outcome.kind === "no_answer")
     return [
       redirectUri.unknown(
@@ -140,7 +140,7 @@ export function judgeSignIn(
         outcome.fix,
       ),
     ];
-  const title = /<title[^>]*>([^<]{1,80})/i.exec(outcome.text)?.[1]?.trim();
+  const title = titleOf(outcome.text);
   const page = `HTTP ${outcome.status}${title === undefined ? "" : `, "${title}"`}`;
   const code = namesCode(outcome);
   const isRefused = code !== undefined || isRefusalPage(outcome);
@@ -167,30 +167,24 @@ export function judgeSignIn(
 function judgeError(
   outcome: Extract<Outcome, { kind: "callback" }>,
   { profile, audience }: Judging,
-): Finding[] {
+): Finding | undefined {
   const { error, description } = outcome;
   const said = description === "" ? error : `${error}: ${description.slice(0, 200)}`;
-  if (isWaiting(outcome)) return [];
+  if (isWaiting(outcome)) return undefined;
   if (error === "invalid_target" || refusesAudience(description))
-    return [
-      audienceKnown.failure(
-        `The provider knows no API ${audience ?? ""} (${error})`,
-        profile.setup.audienceRemedy,
-      ),
-    ];
+    return audienceKnown.failure(
+      `The provider knows no API ${audience ?? ""} (${error})`,
+      profile.setup.audienceRemedy,
+    );
   if (["server_error", "temporarily_unavailable", ""].includes(error))
-    return [
-      signIn.unknown(
-        `Could not tell whether sign-ins work: the provider answers ${said || "without an error"}`,
-        "Run the doctor again in a minute, and look at the provider's log.",
-      ),
-    ];
-  return [
-    signIn.failure(
-      `The provider refuses this server's sign-ins (${said})`,
-      REMEDIES[error] ?? "The provider's own log says more about this refusal; correct what it names.",
-    ),
-  ];
+    return signIn.unknown(
+      `Could not tell whether sign-ins work: the provider answers ${said || "without an error"}`,
+      "Run the doctor again in a minute, and look at the provider's log.",
+    );
+  return signIn.failure(
+    `The provider refuses this server's sign-ins (${said})`,
+    REMEDIES[error] ?? "The provider's own log says more about this refusal; correct what it names.",
+  );
 }
 
 const CODE_GRANT =

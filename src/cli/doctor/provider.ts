@@ -6,7 +6,7 @@ import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import { checkOf, type Finding, type Found } from "./finding.ts";
 import { within } from "./limit.ts";
 import { type ClientOptions, checkClient, type Judged, judgeRefresh } from "./provider-client.ts";
 import {
@@ -32,28 +32,28 @@ export interface ProviderOptions {
   randomBytes(size: number): Buffer;
 }
 
-export async function checkProvider(options: ProviderOptions): Promise<Finding[]> {
+export async function checkProvider(options: ProviderOptions): Promise<Found> {
   const { upstream, timeoutMs, limitMs, nowMs } = options;
   const { findings, answer, metadata } = await checkDiscovery(upstream, timeoutMs);
   const ahead = answer && aheadOfDateHeader(answer.headers.get("date"), nowMs(), answer.tookMs);
-  const clock = ahead === undefined ? [] : [clockFinding("provider.clock", "the provider's", ahead)];
-  if (metadata === undefined) return [...findings, ...clock];
+  const clock = ahead === undefined ? undefined : clockFinding("provider.clock", "the provider's", ahead);
+  if (metadata === undefined) return [findings, clock];
   const [keys, exchanges] = await Promise.all([
     within(limitMs, "provider.keys", () => checkKeys(metadata, timeoutMs)),
     within(limitMs, "provider.credentials", () => askProvider(options, metadata)),
   ]);
   return [
-    ...findings,
-    ...checkCapabilities(metadata),
-    ...keys,
-    ...exchanges,
-    ...checkScopes(upstream, metadata, options.toolScopes),
-    ...withoutAudience(upstream),
-    ...clock,
+    findings,
+    checkCapabilities(metadata),
+    keys,
+    exchanges,
+    checkScopes(upstream, metadata, options.toolScopes),
+    withoutAudience(upstream),
+    clock,
   ];
 }
 
-async function askProvider(options: ProviderOptions, metadata: ProviderMetadata): Promise<Finding[]> {
+async function askProvider(options: ProviderOptions, metadata: ProviderMetadata): Promise<Found> {
   const { upstream, callbackUrl: redirectUri, toolScopes, timeoutMs, randomBytes } = options;
   const callbackUrl = redirectUri ?? "https://callback.invalid/auth/callback";
   const asking = { upstream, callbackUrl, timeoutMs, randomBytes };
@@ -70,9 +70,9 @@ async function askProvider(options: ProviderOptions, metadata: ProviderMetadata)
   ]);
   return [
     clientFinding(client, answers?.outcome, asking),
-    ...unlistedMethod(client, upstream, metadata),
-    ...judgeRefresh(client.refresh, asksForOfflineAccess, signIn.profile),
-    ...(answers === undefined ? [] : judgeSignIn(answers, client.verdict, signIn)),
+    unlistedMethod(client, upstream, metadata),
+    judgeRefresh(client.refresh, asksForOfflineAccess, signIn.profile),
+    answers && judgeSignIn(answers, client.verdict, signIn),
   ];
 }
 
@@ -121,23 +121,21 @@ function unlistedMethod(
   { verdict }: Judged,
   upstream: IdentityProviderSettings,
   { token_endpoint_auth_methods_supported: listed }: ProviderMetadata,
-): Finding[] {
+): Finding | undefined {
   const [method] = secretMethods(upstream, { token_endpoint_auth_methods_supported: listed });
   if (verdict !== "unknown" || !Array.isArray(listed) || listed.includes(method.replace("_plain", "")))
-    return [];
-  return [
-    checkOf("provider.client_authentication").warning(
-      `It does not list ${method}, as which this server sends the secret (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
-      upstream.tokenEndpointAuthMethod === "auto"
-        ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
-        : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
-    ),
-  ];
+    return undefined;
+  return checkOf("provider.client_authentication").warning(
+    `It does not list ${method}, as which this server sends the secret (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
+    upstream.tokenEndpointAuthMethod === "auto"
+      ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
+      : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
+  );
 }
 
 /** With the settings for any provider (`OIDC_…`), nothing else says that this one needs an audience. */
-function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding[] {
+function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding | undefined {
   const lack = profileOfIssuer(issuer).setup.withoutAudience;
-  if (audience !== undefined || lack === undefined) return [];
-  return [checkOf("provider.audience").warning(lack.says, lack.remedy)];
+  if (audience !== undefined || lack === undefined) return undefined;
+  return checkOf("provider.audience").warning(lack.says, lack.remedy);
 }

@@ -6,7 +6,7 @@ import { redisStore } from "../../storage/redis/redis.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import type { ChangeFeed, KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import { checkOf, type Finding, type Found } from "./finding.ts";
 import { redisTrouble } from "./redis-trouble.ts";
 
 const PATIENCE_MS = 3_000;
@@ -22,12 +22,12 @@ export async function checkRecords(
   store: RedisConfig,
   secretKeys: readonly string[],
   randomBytes: (size: number) => Buffer,
-): Promise<Finding[]> {
+): Promise<Found> {
   const records = redisStore({ ...store, log: pino({ level: "silent" }) });
   try {
     const written = await writeAndRemove(records, store, randomBytes(12).toString("hex"));
-    if (written.status === "failure" || secretKeys.length === 0) return [written];
-    return [written, ...(await checkReadable(records, secretKeys))];
+    if (written.status === "failure" || secretKeys.length === 0) return written;
+    return [written, await checkReadable(records, secretKeys)];
   } finally {
     await records.close();
   }
@@ -69,14 +69,17 @@ async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: 
 
 const isCurrent = (watch: ChangeFeed): boolean => watch.epoch !== undefined;
 
-async function until(checkScopes: () => boolean): Promise<boolean> {
+async function until(holds: () => boolean): Promise<boolean> {
   for (const givenUp = performance.now() + PATIENCE_MS; performance.now() < givenUp; await delay(RETRY_MS))
-    if (checkScopes()) return true;
+    if (holds()) return true;
   return false;
 }
 
 /** A few of the records that are there; none is changed. */
-async function checkReadable(records: KeyValueStore, secretKeys: readonly string[]): Promise<Finding[]> {
+async function checkReadable(
+  records: KeyValueStore,
+  secretKeys: readonly string[],
+): Promise<Finding | undefined> {
   const { ok, warning } = checkOf("redis.readable");
   const sealer = createSealer(secretKeys);
   const givenUp = performance.now() + SAMPLE_MS;
@@ -90,12 +93,10 @@ async function checkReadable(records: KeyValueStore, secretKeys: readonly string
       if (opened + unreadable >= SAMPLE || performance.now() > givenUp) break;
     }
   const looked = opened + unreadable;
-  if (looked === 0) return [];
-  if (unreadable === 0) return [ok(`SECRET_KEY opens what is stored (${looked} records looked at)`)];
-  return [
-    warning(
-      `SECRET_KEY does not open ${unreadable} of ${looked} stored records: these clients and users have to begin anew`,
-      "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD). If another deployment shares this Redis, give each a REDIS_KEY_PREFIX of its own.",
-    ),
-  ];
+  if (looked === 0) return undefined;
+  if (unreadable === 0) return ok(`SECRET_KEY opens what is stored (${looked} records looked at)`);
+  return warning(
+    `SECRET_KEY does not open ${unreadable} of ${looked} stored records: these clients and users have to begin anew`,
+    "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD). If another deployment shares this Redis, give each a REDIS_KEY_PREFIX of its own.",
+  );
 }

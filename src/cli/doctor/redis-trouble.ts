@@ -1,7 +1,7 @@
 /** Why Redis cannot be used, in words, and what to do about it. Pure. */
 import { allCauses, refusalOf, settingOf } from "../../storage/redis/refusal.ts";
 import type { RedisTopology } from "../../storage/redis/topology.ts";
-import { CERTIFICATE_PROBLEMS, codeOf } from "./ask.ts";
+import { CERTIFICATE_PROBLEMS, codeOf, PRIVATE_AUTHORITY } from "./ask.ts";
 
 /** Where it is, without user and password. */
 export function placeOf(topology: RedisTopology): { place: string; setting: string } {
@@ -34,9 +34,10 @@ export function redisTrouble(
   if (certificate !== undefined)
     return {
       says: `The certificate of Redis at ${place} ${certificate.says}`,
-      fix: /authority/.test(certificate.says)
-        ? "Set REDIS_CA_FILE to the file (PEM) with the certificate of the authority that signed it."
-        : certificate.fix,
+      fix:
+        certificate === PRIVATE_AUTHORITY
+          ? "Set REDIS_CA_FILE to the file (PEM) with the certificate of the authority that signed it."
+          : certificate.fix,
     };
   if (code === "ECONNREFUSED")
     return {

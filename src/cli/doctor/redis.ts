@@ -4,7 +4,7 @@ import type { StoreConfig } from "../../config/store.ts";
 import { withTimeLimit } from "../../storage/redis/link.ts";
 import { openLink } from "../../storage/redis/topology.ts";
 import { clockFinding } from "./clock.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import { checkOf, type Finding, type Found } from "./finding.ts";
 import {
   judgeEviction,
   judgeLatency,
@@ -26,23 +26,21 @@ export interface RedisOptions {
 
 const PINGS = 9;
 
-export async function checkRedis({ store, ...options }: RedisOptions): Promise<Finding[]> {
+export async function checkRedis({ store, ...options }: RedisOptions): Promise<Found> {
   const { ok, warning, failure } = checkOf("redis.reachable");
   if (store.kind === "memory")
-    return [
-      warning(
-        "STORE=memory: a restart of the server signs everybody out, and only one process can serve",
-        "Set REDIS_URL (and remove STORE) before people rely on it.",
-      ),
-    ];
+    return warning(
+      "STORE=memory: a restart of the server signs everybody out, and only one process can serve",
+      "Set REDIS_URL (and remove STORE) before people rely on it.",
+    );
   try {
     const judge = (server: RedisClientType) => examine(server, store.commandTimeoutMs, options.nowMs);
     const servers = await judgeServers(store, judge);
     const records = await checkRecords(store, options.secretKeys, options.randomBytes);
-    return [ok(`Redis answers (${placeOf(store).place})`), ...servers, ...records];
+    return [ok(`Redis answers (${placeOf(store).place})`), servers, records];
   } catch (error) {
     const { says, fix } = redisTrouble(error, store);
-    return [failure(says, fix)];
+    return failure(says, fix);
   }
 }
 

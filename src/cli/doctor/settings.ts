@@ -6,7 +6,7 @@ import { type StoreConfig, storeConfig } from "../../config/store.ts";
 import type { AtLeastOne } from "../../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import type { SettingProblem } from "../../runtime/setting-problem.ts";
-import { type Finding, ok, settingFailure, warning } from "./finding.ts";
+import { checkOf, type Finding, settingFailure } from "./finding.ts";
 
 /** As much of the configuration as is right: what is wrong in one part must not keep the others from being checked. */
 export interface Parts {
@@ -47,53 +47,41 @@ export function checkSettings(environment: Environment, { problems }: Parts): Fi
   const slips = [...quoted(environment), ...misspelt(environment)];
   if (problems.length > 0)
     return [...problems.map((problem) => settingFailure("settings.valid", problem)), ...slips];
-  return [ok("settings.valid", "Every setting is understood"), ...slips];
+  return [checkOf("settings.valid").ok("Every setting is understood"), ...slips];
 }
 
 /** `docker run --env-file` and `env:` of some platforms hand on quotes and comments that a shell or Node would remove. */
 function quoted(environment: Environment): Finding[] {
+  const { warning } = checkOf("settings.quotes");
   return settingNames(environment).flatMap((name) => {
     const value = environment[name]?.trim() ?? "";
-    if (/^(["']).*\1$/s.test(value))
-      return MAY_BE_QUOTED.includes(name)
-        ? [
-            warning(
-              "settings.quotes",
-              `The value of ${name} begins and ends with a quotation mark, which is taken as a part of it`,
-              name === "SECRET_KEY"
-                ? 'Rotate it, or everybody is signed out: SECRET_KEY=KEY,"KEY" first, and later KEY alone (docs/runbook.md). docker\'s --env-file, unlike .env, keeps quotation marks.'
-                : `Remove the quotation marks around ${name}: docker's --env-file, unlike .env, keeps them.`,
-            ),
-          ]
-        : []; // the server does not start with them
-    if (/\s#\s/.test(value))
-      return [
-        warning(
-          "settings.quotes",
-          `The value of ${name} contains " # ": a comment that is taken as a part of it?`,
-          `Move the comment of ${name} to a line of its own.`,
-        ),
-      ];
-    return [];
+    if (/^(["']).*\1$/s.test(value)) {
+      if (!MAY_BE_QUOTED.includes(name)) return []; // the server does not start with them
+      const says = `The value of ${name} begins and ends with a quotation mark, which is taken as a part of it`;
+      const fix =
+        name === "SECRET_KEY"
+          ? 'Rotate it, or everybody is signed out: SECRET_KEY=KEY,"KEY" first, and later KEY alone (docs/runbook.md). docker\'s --env-file, unlike .env, keeps quotation marks.'
+          : `Remove the quotation marks around ${name}: docker's --env-file, unlike .env, keeps them.`;
+      return [warning(says, fix)];
+    }
+    if (!/\s#\s/.test(value)) return [];
+    const says = `The value of ${name} contains " # ": a comment that is taken as a part of it?`;
+    return [warning(says, `Move the comment of ${name} to a line of its own.`)];
   });
 }
 
 /** Names that look like ours and are not read. */
 function misspelt(environment: Environment): Finding[] {
+  const { warning } = checkOf("settings.unknown");
   const known = settingNames(environment);
   return Object.keys(environment).flatMap((name) => {
     if (known.includes(name) || (environment[name] ?? "") === "") return [];
     const meant = nearest(name, known);
-    const looksLikeOurs = /^(OIDC|AUTH0)_/.test(name);
-    if (meant === undefined && !looksLikeOurs) return [];
+    if (meant === undefined && !/^(OIDC|AUTH0)_/.test(name)) return [];
+    const says = `${name} is set, but is no setting of this server: it has no effect`;
+    const lookUp = `Look up its name in .env.example, or remove ${name}.`;
     return [
-      warning(
-        "settings.unknown",
-        `${name} is set, but is no setting of this server: it has no effect`,
-        meant === undefined
-          ? `Look up its name in .env.example, or remove ${name}.`
-          : `Did you mean ${meant}? Rename it, or remove ${name}.`,
-      ),
+      warning(says, meant === undefined ? lookUp : `Did you mean ${meant}? Rename it, or remove ${name}.`),
     ];
   });
 }

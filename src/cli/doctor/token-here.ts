@@ -7,7 +7,7 @@ import { systemClock } from "../../runtime/runtime.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
-import { type Finding, unknown } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import { silentServices } from "./program.ts";
 import { explainToken, readPresented } from "./token.ts";
 
@@ -22,8 +22,7 @@ export async function explainTokenHere(
   if (config.store.kind === "memory")
     return [
       ...presented.findings,
-      unknown(
-        "token.grant",
+      checkOf("token.grant").unknown(
         "Could not tell whether it is good: with STORE=memory the sessions are in the server's own process",
         "Look for the reason in that server's log, or use Redis.",
       ),
@@ -37,8 +36,7 @@ export async function explainTokenHere(
     if (!(error instanceof UnavailableError)) throw error;
     return [
       ...presented.findings,
-      unknown(
-        "token.grant",
+      checkOf("token.grant").unknown(
         "Could not tell whether it is good: Redis cannot be reached",
         "Run npm run doctor: it says what is wrong with Redis. A server without its Redis answers 503, never 401.",
       ),

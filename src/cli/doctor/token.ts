@@ -20,8 +20,13 @@ import {
   type RefreshTokenRefusal,
   refreshTokenStatus,
 } from "../../token-endpoint/grant-types/refresh-token.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
+
+const shape = checkOf("token.shape");
+const inStore = checkOf("token.grant");
+const status = checkOf("token.status");
+const verdict = checkOf("token.verdict");
 
 type LookUp = Pick<Services, "grants" | "records" | "resources" | "config"> &
   Pick<Services["runtime"], "now">;
@@ -46,8 +51,7 @@ export function readPresented(pasted: string, providers: readonly Issuer[], nowS
     value === pasted.trim()
       ? []
       : [
-          warning(
-            "token.pasted",
+          checkOf("token.pasted").warning(
             "“Bearer” or quotation marks around the token were left out",
             "Make sure that the client sends the bare token after “Bearer ”.",
           ),
@@ -59,82 +63,57 @@ export function readPresented(pasted: string, providers: readonly Issuer[], nowS
         value,
         findings: [
           ...trimmed,
-          ok("token.shape", `It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
+          shape.ok(`It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
         ],
       };
-  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, providers, nowSeconds)] };
+  return { kind: undefined, value, findings: [...trimmed, whatElse(value, providers, nowSeconds)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
 
-function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
-  const check = "token.shape";
+function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding {
+  const again = "Copy it again, whole and on one line.";
+  const parts = value.split(".").length;
   if (value === "")
-    return [failure(check, "There is no token", "Pass one: npm run doctor -- token -, and paste it.")];
+    return shape.failure("There is no token", "Pass one: npm run doctor -- token -, and paste it.");
   if (value.startsWith("mcp_ac_"))
-    return [
-      failure(
-        check,
-        "It is an authorization code, not a token",
-        "The client has to exchange it at /token, once and within a minute, for an access token.",
-      ),
-    ];
+    return shape.failure(
+      "It is an authorization code, not a token",
+      "The client has to exchange it at /token, once and within a minute, for an access token.",
+    );
   if (/^mcp_(at|rt)_/.test(value)) {
     const whole = value.startsWith("mcp_at_") ? 72 : 94;
     const what =
       value.length === whole
         ? "has characters that no token has"
         : `has ${value.length} characters, and a whole one ${whole}`;
-    return [
-      failure(
-        check,
-        `It begins like a token of this server, but ${what}`,
-        "Copy it again, whole and on one line.",
-      ),
-    ];
+    return shape.failure(`It begins like a token of this server, but ${what}`, again);
   }
-  const parts = value.split(".");
-  if (parts.length === 5)
-    return [failure(check, "It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN)];
-  if (parts.length === 3) return jwt(value, providers, nowSeconds);
-  if (/\s/.test(value))
-    return [
-      failure(
-        check,
-        "It has spaces or line breaks in it, which no token has",
-        "Copy it again, whole and on one line.",
-      ),
-    ];
-  return [
-    failure(
-      check,
-      "It is no token of this server: those begin with mcp_at_ (access) or mcp_rt_ (refresh)",
-      `It may be another server's, or the identity provider's own. ${SIGN_IN}`,
-    ),
-  ];
+  if (parts === 5)
+    return shape.failure("It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN);
+  if (parts === 3) return jwt(value, providers, nowSeconds);
+  if (/\s/.test(value)) return shape.failure("It has spaces or line breaks in it, which no token has", again);
+  return shape.failure(
+    "It is no token of this server: those begin with mcp_at_ (access) or mcp_rt_ (refresh)",
+    `It may be another server's, or the identity provider's own. ${SIGN_IN}`,
+  );
 }
 
 /** Decoded, not verified: enough to say where it came from. */
-function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
-  const check = "token.shape";
+function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding {
   try {
     const { iss, aud, exp } = decodeJwt(value);
     const { alg } = decodeProtectedHeader(value);
     const isProvider = providers.some(({ issuer }) => issuer === iss);
     const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
     const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
-    return [
-      failure(
-        check,
-        `It is a JWT, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg ?? "nothing"}`,
-        `Clients present this server's own tokens, never the provider's. ${SIGN_IN}`,
-      ),
-    ];
+    return shape.failure(
+      `It is a JWT, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg ?? "nothing"}`,
+      `Clients present this server's own tokens, never the provider's. ${SIGN_IN}`,
+    );
   } catch {
-    return [
-      failure(check, "It has three parts like a JWT, but is none, nor a token of this server", SIGN_IN),
-    ];
+    return shape.failure("It has three parts like a JWT, but is none, nor a token of this server", SIGN_IN);
   }
 }
 
@@ -148,8 +127,7 @@ export async function explainToken(
   if (presented !== undefined && (await isUnreadable(presented.grantId, services)))
     return [
       ...findings,
-      failure(
-        "token.grant",
+      inStore.failure(
         "Refused (record_not_decryptable): its grant is in the store, but no key of SECRET_KEY opens it",
         "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD), and the session is back.",
       ),
@@ -166,20 +144,6 @@ async function isUnreadable(grantId: string, { grants, records }: LookUp): Promi
 
 const STAGES = ["token.grant", "token.known", "token.expiry", "token.resource", "token.admission"] as const;
 
-/** Every check before the one that refuses it was passed. */
-const REFUSED_AT: Readonly<Record<AccessTokenRefusal, (typeof STAGES)[number]>> = {
-  malformed_access_token: "token.grant",
-  grant_ended: "token.grant",
-  unknown_access_token: "token.known",
-  client_credentials_removed: "token.known",
-  expired_access_token: "token.expiry",
-  access_token_for_another_resource: "token.resource",
-  denied_by_policy: "token.admission",
-  email_not_verified: "token.admission",
-  wrong_email_domain: "token.admission",
-  wrong_organization: "token.admission",
-};
-
 async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
   const { grants, resources, now } = services;
   const presented = readToken("access", value);
@@ -194,18 +158,22 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
+  const ok = (stage: (typeof STAGES)[number]) => checkOf(stage).ok(passed[stage]);
   if ("caller" in verification)
     return [
-      ...STAGES.map((stage) => ok(stage, passed[stage])),
+      ...STAGES.map(ok),
       ...whatItMayDo(verification.caller, resource, services),
-      ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
+      verdict.ok("Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
-  const stage = REFUSED_AT[refused];
-  return [
-    ...STAGES.slice(0, STAGES.indexOf(stage)).map((each) => ok(each, passed[each])),
-    failure(stage, ...refusal(refused, { grant, expiresAt: issued?.expiresAt, rule, resource, now: now() })),
-  ];
+  const { at, says, fix } = refusal(refused, {
+    grant,
+    expiresAt: issued?.expiresAt,
+    rule,
+    resource,
+    now: now(),
+  });
+  return [...STAGES.slice(0, STAGES.indexOf(at)).map(ok), checkOf(at).failure(says, fix)];
 }
 
 interface RefusalDetail {
@@ -216,72 +184,88 @@ interface RefusalDetail {
   now: number;
 }
 
-type Refusal = AccessTokenRefusal | RefreshTokenRefusal;
+interface Refused {
+  /** Every check before the one that refuses a token was passed. */
+  at: (typeof STAGES)[number];
+  says: string | ((detail: RefusalDetail) => string);
+  fix: string;
+}
 
-/** The reason codes of the server's log, in words: what it means, and what to do. */
-const REFUSALS: Readonly<Record<Refusal, (detail: RefusalDetail) => [says: string, fix: string]>> = {
-  malformed_access_token: () => ["no part of this server takes such a token", SIGN_IN],
-  grant_ended: noGrant,
-  unknown_grant: noGrant,
-  unknown_access_token: () => [
-    "the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up",
-    "Let the client use its newest access token, or refresh.",
-  ],
-  expired_access_token: ({ expiresAt, now }) => [
-    `it ended ${ago(now - (expiresAt ?? now))}`,
-    "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
-  ],
-  client_credentials_removed: ({ grant }) => [
-    `the client ${grant?.client.id ?? ""} got it with a secret or key that CLIENTS does not have any more`,
-    "Let the client ask for a token with its new one.",
-  ],
-  access_token_for_another_resource: anotherResource,
-  foreign_resource: anotherResource,
-  refresh_token_of_another_client: ({ grant }) => [
-    `it was issued to the client ${grant?.client.id ?? ""}`,
-    "Let that client use it; another one signs in for itself.",
-  ],
-  unknown_refresh_token: () => [
-    "the grant is there, but this token was never issued for it: it is damaged or made up",
-    "Copy it again; otherwise let the client sign in again.",
-  ],
-  scope_widened: () => [
-    "the request names a scope that the user did not approve",
-    "Let the client ask for it with a new sign-in.",
-  ],
-  denied_by_policy: ({ grant, rule }) => [
-    `the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
-    "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
-  ],
-  email_not_verified: notAMember,
-  wrong_email_domain: notAMember,
-  wrong_organization: notAMember,
+const NO_GRANT: Refused = {
+  at: "token.grant",
+  says: "there is no such grant in the store. It ended, was revoked or never was here",
+  fix: "Let the client sign in again. The audit log says grant_ended with the reason; if it happens to all: is this the Redis, REDIS_KEY_PREFIX and SECRET_KEY of the server?",
+};
+const OTHER_RESOURCE: Refused = {
+  at: "token.resource",
+  says: ({ grant, resource }) =>
+    `it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
+  fix: "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
+};
+const NOT_ADMITTED: Refused = {
+  at: "token.admission",
+  says: ({ grant }) => `${subjectIn(grant) ?? "this user"} may not come in`,
+  fix: "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
 };
 
-function refusal(reason: Refusal, detail: RefusalDetail): [says: string, fix: string] {
-  const [says, fix] = REFUSALS[reason](detail);
-  return [`Refused (${reason}): ${says}`, fix];
-}
+type Refusal = AccessTokenRefusal | RefreshTokenRefusal;
 
-function noGrant(): [string, string] {
-  return [
-    "there is no such grant in the store. It ended, was revoked or never was here",
-    "Let the client sign in again. The audit log says grant_ended with the reason; if it happens to all: is this the Redis, REDIS_KEY_PREFIX and SECRET_KEY of the server?",
-  ];
-}
+/** By the reason codes of the server's log. */
+const REFUSALS: Readonly<Record<Refusal, Refused>> = {
+  malformed_access_token: {
+    at: "token.grant",
+    says: "nothing here takes a token of this kind",
+    fix: SIGN_IN,
+  },
+  grant_ended: NO_GRANT,
+  unknown_grant: NO_GRANT,
+  access_token_for_another_resource: OTHER_RESOURCE,
+  foreign_resource: OTHER_RESOURCE,
+  unknown_access_token: {
+    at: "token.known",
+    says: "the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up",
+    fix: "Let the client use its newest access token, or refresh.",
+  },
+  expired_access_token: {
+    at: "token.expiry",
+    says: ({ now, expiresAt = now }) => `it ended ${ago(now - expiresAt)}`,
+    fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
+  },
+  client_credentials_removed: {
+    at: "token.known",
+    says: ({ grant }) =>
+      `the client ${grant?.client.id ?? ""} got it with a secret or key that CLIENTS does not have any more`,
+    fix: "Let the client ask for a token with its new one.",
+  },
+  refresh_token_of_another_client: {
+    at: "token.known",
+    says: ({ grant }) => `it was issued to the client ${grant?.client.id ?? ""}`,
+    fix: "Let that client use it; another one signs in for itself.",
+  },
+  unknown_refresh_token: {
+    at: "token.known",
+    says: "the grant is there, but this token was never issued for it: it is damaged or made up",
+    fix: "Copy it again; otherwise let the client sign in again.",
+  },
+  denied_by_policy: {
+    at: "token.admission",
+    says: ({ grant, rule }) =>
+      `the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
+    fix: "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
+  },
+  scope_widened: {
+    at: "token.admission",
+    says: "the request names a scope that the user did not approve",
+    fix: "Let the client ask for it with a new sign-in.",
+  },
+  email_not_verified: NOT_ADMITTED,
+  wrong_email_domain: NOT_ADMITTED,
+  wrong_organization: NOT_ADMITTED,
+};
 
-function anotherResource({ grant, resource }: RefusalDetail): [string, string] {
-  return [
-    `it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
-    "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
-  ];
-}
-
-function notAMember({ grant }: RefusalDetail): [string, string] {
-  return [
-    `${subjectIn(grant) ?? "this user"} may not come in`,
-    "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
-  ];
+function refusal(reason: Refusal, detail: RefusalDetail): { at: Refused["at"]; says: string; fix: string } {
+  const { at, says, fix } = REFUSALS[reason];
+  return { at, says: `Refused (${reason}): ${typeof says === "string" ? says : says(detail)}`, fix };
 }
 
 function subjectIn(grant: Grant | undefined): string | undefined {
@@ -303,8 +287,7 @@ function oddClaims(
     return problem === undefined
       ? []
       : [
-          warning(
-            "token.claims",
+          checkOf("token.claims").warning(
             `The claim ${path} of its user may say more than is read of it: ${problem}`,
             "If it holds several names, have the provider send a list of texts, then let the client sign in again.",
           ),
@@ -319,21 +302,19 @@ function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Find
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
   const tools = resource.features.tools.map((tool) => {
     const decision = token.permissions.checkFeature(tool);
-    const check = `token.tool.${tool.name}`;
-    if (decision.allowed) return ok(check, `It may use ${tool.name}`);
+    const { ok, warning } = checkOf(`token.tool.${tool.name}`);
+    if (decision.allowed) return ok(`It may use ${tool.name}`);
     if (decision.because === "policy")
       return warning(
-        check,
         `It may not use ${tool.name}: the policy denies it, by the rule "${decision.rule.name}"`,
         "Change the rule in POLICY_FILE if that is wrong.",
       );
     return warning(
-      check,
       `It may not use ${tool.name}: it lacks ${decision.missing.join(" ")}`,
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...oddClaims(token, resource, services), ...tools];
+  return [checkOf("token.scopes").ok(scopes), ...oddClaims(token, resource, services), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -355,18 +336,15 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   if (found.is === "refused") {
     const { reason, error } = found;
     const known = grant !== undefined && reason !== "unknown_grant";
-    return [
-      ...(known ? [ok("token.grant", grantInWords(grant, now()))] : []),
-      failure("token.status", ...refusal(reason, { ...about, rule: error.about.rule })),
-    ];
+    const { says, fix } = refusal(reason, { ...about, rule: error.about.rule });
+    return [...(known ? [inStore.ok(grantInWords(grant, now()))] : []), status.failure(says, fix)];
   }
-  const family = ok("token.grant", grantInWords(found.grant, now()));
+  const family = inStore.ok(grantInWords(found.grant, now()));
   switch (found.is) {
     case "reused":
       return [
         family,
-        failure(
-          "token.status",
+        status.failure(
           "Refused (refresh_token_reused): it was replaced longer ago than REFRESH_GRACE_SECONDS. Whoever presents it at /token ends the whole grant, because one of two copies is stolen",
           "Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?",
         ),
@@ -375,12 +353,11 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now();
       return [
         family,
-        warning(
-          "token.status",
+        status.warning(
           `It was replaced a moment ago. Until ${fromNow(until - now())} it gets the same answer again; after that it counts as stolen`,
           "Let the client keep the refresh token of the newest answer.",
         ),
-        ok("token.verdict", "Accepted, once more"),
+        verdict.ok("Accepted, once more"),
       ];
     }
     case "current": {
@@ -390,14 +367,12 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
       return [
         family,
-        ok("token.status", "It is the refresh token of that grant that is good now"),
-        ok(
-          "token.expiry",
+        status.ok("It is the refresh token of that grant that is good now"),
+        checkOf("token.expiry").ok(
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
         ...whatItMayDo(bearer, resource.uri, services),
-        ok(
-          "token.verdict",
+        verdict.ok(
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),
       ];
