@@ -14,6 +14,7 @@ import { effectiveScopes } from "../../resource/access-token.ts";
 import type { AccessTokenRefusal, Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
+import { relativeTime } from "../../runtime/time-in-words.ts";
 import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
 import {
@@ -21,7 +22,6 @@ import {
   refreshTokenStatus,
 } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { checkOf, type Finding } from "./finding.ts";
-import { ago, fromNow } from "./time-in-words.ts";
 
 const shape = checkOf("token.shape");
 const inStore = checkOf("token.grant");
@@ -107,7 +107,7 @@ function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): F
     const { alg } = decodeProtectedHeader(value);
     const isProvider = providers.some(({ issuer }) => issuer === iss);
     const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
-    const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
+    const ends = exp === undefined ? "never" : relativeTime(exp, nowSeconds);
     return shape.failure(
       `It is a JWT, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg ?? "nothing"}`,
       `Clients present this server's own tokens, never the provider's. ${SIGN_IN}`,
@@ -154,7 +154,7 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
     "token.known": "It is one of the access tokens of that grant",
-    "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
+    "token.expiry": issued === undefined ? "" : `It ends ${relativeTime(issued.expiresAt, now())}`,
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
@@ -228,7 +228,7 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
   },
   expired_access_token: {
     at: "token.expiry",
-    says: ({ now, expiresAt = now }) => `it ended ${ago(now - expiresAt)}`,
+    says: ({ now, expiresAt = now }) => `it ended ${relativeTime(expiresAt, now)}`,
     fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
   },
   client_credentials_removed: {
@@ -273,7 +273,7 @@ function subjectIn(grant: Grant | undefined): string | undefined {
 }
 
 function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${relativeTime(createdAt, now)}`;
 }
 
 /** Roles and groups that nobody can read look like none. */
@@ -354,7 +354,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       return [
         family,
         status.warning(
-          `It was replaced a moment ago. Until ${fromNow(until - now())} it gets the same answer again; after that it counts as stolen`,
+          `It was replaced a moment ago. Until ${relativeTime(until, now())} it gets the same answer again; after that it counts as stolen`,
           "Let the client keep the refresh token of the newest answer.",
         ),
         verdict.ok("Accepted, once more"),
@@ -369,7 +369,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         family,
         status.ok("It is the refresh token of that grant that is good now"),
         checkOf("token.expiry").ok(
-          `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
+          `Its grant ends ${relativeTime(found.grant.expiresAt, now())}, or earlier if nobody uses it`,
         ),
         ...whatItMayDo(bearer, resource.uri, services),
         verdict.ok(

@@ -2,7 +2,9 @@
  * The fetch that openid-client uses. It corrects responses of real token endpoints that a strict parser would refuse: by then a
  * rotating refresh token is already spent, and refusing the response would lose the session.
  */
+
 import type { CustomFetch } from "openid-client";
+import { parseJsonObject } from "../../oauth/json.ts";
 import { bounded } from "./bounded-response.ts";
 
 // An overloaded provider answers late. No caller waits that long: they got a 503 before.
@@ -29,7 +31,7 @@ function withoutChallenge(response: Response): Response {
 /** What real providers send in a successful response and a strict parser would refuse. */
 async function mend(response: Response, grantType: string): Promise<Response> {
   const text = await response.text();
-  const body = parseObject(text);
+  const body = parseJsonObject(text);
   if (body === undefined) return new Response(text, response);
   for (const name of ["refresh_token", "id_token", "scope"]) if (body[name] === null) delete body[name];
   if (body.refresh_token === "") delete body.refresh_token;
@@ -51,13 +53,4 @@ async function nameRefusal(response: Response): Promise<Response> {
   const text = await response.text();
   if (!isBareRefusal(response.status, text)) return new Response(text, response);
   return Response.json({ error: "invalid_grant" }, { status: 400 });
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
-  } catch {
-    return undefined;
-  }
 }
