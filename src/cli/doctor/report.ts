@@ -1,5 +1,5 @@
 /** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
-import type { Environment } from "../../config/settings.ts";
+import { type Environment, Settings } from "../../config/settings.ts";
 import type { Examination } from "./examine.ts";
 import type { Finding, Section } from "./finding.ts";
 
@@ -90,7 +90,14 @@ export function secretsOf(environment: Environment): string[] {
     [...text.matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].flatMap(([, password]) => password ?? ""),
   );
   const clients = [...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*"([^"]+)"/g)];
-  return [...values, ...passwords, ...passwords.map(decoded), ...clients.map(([, secret = ""]) => secret)]
+  const inFile = new Settings(environment).optional("OIDC_CLIENT_SECRET") ?? "";
+  return [
+    inFile,
+    ...values,
+    ...passwords,
+    ...passwords.map(decoded),
+    ...clients.map(([, secret = ""]) => secret),
+  ]
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
 }
