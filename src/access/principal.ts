@@ -44,7 +44,7 @@ export function subjectOf(principal: Principal): string {
   return principal.kind === "client" ? principal.clientId : principal.subject;
 }
 
-const NOTHING_SAID: Readonly<Record<string, unknown>> = {};
+const NOTHING_SAID: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /** What an issuer says of a principal. Nobody says anything of a client that acts for itself. */
 export function claimsOf(principal: Principal): Readonly<Record<string, unknown>> {

@@ -8,7 +8,7 @@ import { type Environment, Settings } from "../config/settings.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { causes } from "../oauth/errors.ts";
 import { loadFeatures } from "../server/tools-module.ts";
-import { examine } from "./doctor/examine.ts";
+import { examine, PATIENCE } from "./doctor/examine.ts";
 import {
   exitCode,
   findingsInWords,
@@ -41,6 +41,7 @@ program.action(async ({ json, tools }: Options) => {
     nowMs: Date.now,
     randomBytes,
     node: { version: process.version, lts: process.release.lts },
+    patience: PATIENCE,
   };
   const examination = await examine(environment, features, around);
   const secrets = secretsOf(environment);

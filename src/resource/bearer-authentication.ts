@@ -1,21 +1,20 @@
 /** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
 import type { RequestHandler, Response } from "express";
-import type { PermissionSet } from "../access/permissions.ts";
+import type { Decision } from "../access/permissions.ts";
+import { subjectOf } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { RequiredScopes } from "../oauth/scope-requirement.ts";
+import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
-import type { AccessToken, Verification } from "./access-token.ts";
-import { type Caller, type Verified, withCaller } from "./access-token-context.ts";
+import { withAuthenticatedRequest } from "./access-token-context.ts";
+import type { AuthenticatedRequest, Caller, Verification } from "./caller.ts";
 import type { ProtectedResource } from "./protected-resource.ts";
-import { authenticateToken } from "./token-authenticator.ts";
+import { authenticateToken, type TokenAuthenticator } from "./token-authenticator.ts";
 
 /** Whose challenge it is: it names the resource's metadata, and the default scopes so that a client asks for them. */
 export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 
 export interface BearerAuthenticationOptions {
   resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
-  /** The user's own access token at the identity provider. */
-  upstreamAccessToken(token: AccessToken): Promise<string>;
   audit: Audit;
   /** Called with every token that was accepted. */
   noteUse(grantId: string): void;
@@ -57,47 +56,49 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
       return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
-    const { token } = verification;
-    noteUse(token.grantId);
-    res.locals.subject = token.subject;
-    res.locals.clientId = token.clientId;
-    res.locals.grantId = token.grantId;
-    withCaller(new Bearer(presented, verification, options), next);
+    const { caller } = verification;
+    noteUse(caller.grantId);
+    res.locals.subject = subjectOf(caller.principal);
+    res.locals.clientId = caller.client.id;
+    res.locals.grantId = caller.grantId;
+    withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }
 
-/** Whoever presented this token. */
-class Bearer implements Caller {
-  readonly required = new Map<string, RequiredScopes>();
+class BearerToken implements AuthenticatedRequest {
   readonly #presented: string;
-  readonly #options: BearerAuthenticationOptions;
-  #verified: Verified;
+  readonly #authenticators: readonly TokenAuthenticator[];
+  #caller: Caller;
+  #required: Map<string, RequiredScopes> | undefined;
 
-  constructor(presented: string, verified: Verified, options: BearerAuthenticationOptions) {
+  constructor(presented: string, caller: Caller, authenticators: readonly TokenAuthenticator[]) {
     this.#presented = presented;
-    this.#verified = verified;
-    this.#options = options;
+    this.#caller = caller;
+    this.#authenticators = authenticators;
   }
 
-  get token(): AccessToken {
-    return this.#verified.token;
-  }
-
-  /** Evaluated at each use, so that a policy that changes while the request is handled applies to what is still undecided. */
-  get permissionSet(): PermissionSet {
-    return this.#verified.permissionSet();
-  }
-
-  upstreamAccessToken(): Promise<string> {
-    return this.#options.upstreamAccessToken(this.token);
+  get caller(): Caller {
+    return this.#caller;
   }
 
   verify(): Promise<Verification> {
-    return authenticateToken(this.#presented, this.#options.resource.authenticators);
+    return authenticateToken(this.#presented, this.#authenticators);
   }
 
-  accept(verified: Verified): void {
-    this.#verified = verified;
+  accept(caller: Caller): void {
+    this.#caller = caller;
+  }
+
+  get required(): Iterable<RequiredScopes> {
+    return this.#required?.values() ?? [];
+  }
+
+  checkScopes(required: RequiredScopes): Decision {
+    const decision = this.#caller.permissions.checkScopes(required);
+    if (!decision.allowed) return decision;
+    this.#required ??= new Map();
+    this.#required.set(describeRequirement(required), required);
+    return decision;
   }
 }
 

@@ -1,5 +1,5 @@
 /** How a protected resource recognizes tokens: one authenticator for each kind of token that it takes. */
-import type { Verification } from "./access-token.ts";
+import type { Verification } from "./caller.ts";
 
 export interface TokenAuthenticator {
   /**

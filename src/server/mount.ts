@@ -20,7 +20,6 @@ import { OAuthError } from "../oauth/errors.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
-import { upstreamAccessToken } from "../resource/access-token.ts";
 import { bearerAuthentication } from "../resource/bearer-authentication.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
@@ -92,6 +91,9 @@ export function mount(services: Services, authenticated: (resource: McpResource)
       resources: resources.map(({ uri }) => uri),
       scopes: catalogue.names,
       offersDocuments: () => services.documents !== undefined && services.documentReach.works(),
+      configuredClientsSign: config.clients.some(
+        ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
+      ),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
       grantTypes,
     }),
@@ -184,12 +186,6 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
 
 /** Whoever has an access token for the resource. */
 export function authenticate(services: Services, resource: McpResource): RequestHandler {
-  const { grants, upstreamRefresh, audit, runtime } = services;
-  const { now } = runtime;
-  return bearerAuthentication({
-    resource,
-    upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
-    audit,
-    noteUse: services.lastUse.note,
-  });
+  const { audit, lastUse } = services;
+  return bearerAuthentication({ resource, audit, noteUse: lastUse.note });
 }

@@ -71,10 +71,15 @@ export function servedResource(
   described: DescribedResource,
   {
     grantCache,
+    takenBack,
     now,
+    upstreamToken,
     endpoint,
   }: Pick<Runtime, "now"> & {
     grantCache: GrantCache;
+    takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
+    /** A principal's own access token at the identity provider. */
+    upstreamToken(grantId: string): Promise<string>;
     endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
   },
 ): McpResource {
@@ -84,6 +89,8 @@ export function servedResource(
     permissions,
     catalogue: scopes,
     resource: uri,
+    takenBack,
+    upstreamToken,
     findings: new WeakMap(),
     now,
   });

@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { text } from "node:stream/consumers";
 import { after, before, describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
@@ -34,6 +33,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
+import { receivedUntilClosed } from "../support/received-until-closed.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
 import { signIn } from "../support/sign-in.ts";
@@ -530,7 +530,7 @@ describe("running calls of one process", () => {
     });
     const { hostname, port } = new URL(testServer.url);
     const socket = connect(Number(port), hostname);
-    const answered = text(socket);
+    const answered = receivedUntilClosed(socket);
     socket.write(
       `POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${mine.access_token}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`,
     );

@@ -36,6 +36,8 @@ const scopes = {
 
 /** What ran, and for whom. */
 let ran: string[] = [];
+/** Lets the tool "held" go on. */
+let release = () => {};
 const note = (what: string) => {
   ran.push(`${what} for ${getAccessToken().subject}`);
   return what;
@@ -67,7 +69,26 @@ const tools = [
       return note("step");
     },
   }),
-  defineTool({ name: "hang", description: "x", run: () => new Promise<string>(() => {}) }),
+  defineTool({
+    name: "held",
+    description: "x",
+    async run() {
+      note("held");
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      requireScopes("weather:read");
+      return note("released");
+    },
+  }),
+  defineTool({
+    name: "hang",
+    description: "x",
+    run() {
+      note("hang");
+      return new Promise<string>(() => {});
+    },
+  }),
 ];
 const resources = [
   defineResource({
@@ -141,23 +162,22 @@ describe("attacks on scopes", () => {
     ].join("\r\n");
   }
 
-  /** Writes what no HTTP client would, reads until `enough`, and hangs up. */
-  function onSocket(text: string, enough: (read: string) => boolean, patienceMs = 3_000): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
-      let read = "";
-      const timer = setTimeout(() => socket.destroy(), patienceMs);
-      socket.on("data", (chunk) => {
-        read += chunk;
-        if (enough(read)) socket.destroy();
-      });
-      socket.on("error", reject);
-      socket.on("close", () => {
-        clearTimeout(timer);
-        resolve(read);
-      });
-      socket.write(text);
+  /** Writes what no HTTP client would, reads until it is `enough` or the server closes, and hangs up. */
+  async function onSocket(text: string, enough: (read: string) => boolean): Promise<string> {
+    const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
+    let [read, isClosed] = ["", false];
+    socket.on("data", (chunk) => {
+      read += chunk;
     });
+    socket
+      .on("error", () => {})
+      .on("close", () => {
+        isClosed = true;
+      });
+    socket.write(text);
+    await eventually("enough of an answer", () => isClosed || enough(read));
+    socket.destroy();
+    return read;
   }
 
   async function post(body: unknown, headers: Record<string, string> = {}, token = bob) {
@@ -175,7 +195,7 @@ describe("attacks on scopes", () => {
     return { status: response.status, text: await response.text() };
   }
 
-  describe("survived", () => {
+  describe("refused and harmless requests", () => {
     const { params: wanted, ...bare } = call("launch");
     const asks = (method: string, params: object) => ({ jsonrpc: "2.0", id: 1, method, params });
     const challenged: Array<[string, unknown]> = [
@@ -254,13 +274,15 @@ describe("attacks on scopes", () => {
 
     test("requireScopes after the client went away: refused, written down, no error", async () => {
       const from = testServer.log.length;
-      await onSocket(httpMessage(bob, JSON.stringify(call("step", { ms: 100 }))), () => false, 30);
+      await onSocket(httpMessage(bob, JSON.stringify(call("held"))), () => ran.includes("held for bob"));
+      await eventually("a line of the log", () => lines.length >= 1);
+      release();
       await eventually("two lines of the log", () => lines.length >= 2);
       assert.deepEqual(
         lines.map(({ tool, reason }) => [tool, reason]),
         [
-          ["step", "client_gone"],
-          ["step", "insufficient_scope"],
+          ["held", "client_gone"],
+          ["held", "insufficient_scope"],
         ],
       );
       assert.deepEqual(
@@ -309,10 +331,10 @@ describe("attacks on scopes", () => {
   });
 
   test("a URI that fits no template costs no more than its length", async () => {
-    const began = performance.now();
+    const before = process.cpuUsage();
     await rpc(testServer.url, bob, "resources/read", { uri: `report://${"-".repeat(20_000)}/` });
-    const took = performance.now() - began;
-    assert.ok(took < 500, `${Math.round(took)} ms for 20 KB, and a thousand times that for 640 KB`);
+    const { user } = process.cpuUsage(before);
+    assert.ok(user < 500_000, `${user} µs of the processor for 20 KB, and a thousand times that for 640 KB`);
   });
 
   test("what a fixed URI protects is not read as a template's, percent-encoded", async () => {
@@ -321,9 +343,9 @@ describe("attacks on scopes", () => {
   });
 
   test("a call that never ends is in the audit log once its client is gone", async () => {
-    await onSocket(httpMessage(bob, JSON.stringify(call("hang"))), () => false, 50);
-    await delay(200);
-    assert.equal(lines.find(({ tool }) => tool === "hang")?.decision, "allow");
+    await onSocket(httpMessage(bob, JSON.stringify(call("hang"))), () => ran.includes("hang for bob"));
+    const line = await eventually("its line", () => lines.find(({ tool }) => tool === "hang"));
+    assert.equal(line.decision, "allow");
   });
 
   for (const [what, text] of [
@@ -380,7 +402,7 @@ test("a whole that was left ticked is granted, also where an unticked one shares
   }
 });
 
-describe("survived: whatever includes what, nobody gains", () => {
+describe("whatever scopes include each other, nobody gains one", () => {
   /** Always the same numbers. */
   function dice(seed: number): () => number {
     let state = seed;
@@ -405,7 +427,7 @@ describe("survived: whatever includes what, nobody gains", () => {
 
   const sorted = (scopes: readonly string[]) => [...new Set(scopes)].sort();
 
-  test("without: nothing refused is left, not as a part either, and everything else is", () =>
+  test("exclude: nothing refused is left, not as a part either, and everything else is", () =>
     eachHierarchy((catalogue, some) => {
       const [scopes, refused] = [some(), some()];
       const left = catalogue.expand(catalogue.exclude(scopes, refused));
@@ -415,7 +437,7 @@ describe("survived: whatever includes what, nobody gains", () => {
       assert.deepEqual(sorted(left), sorted(innocent));
     }));
 
-  test("narrow: exactly what is both wanted and held", () =>
+  test("limit to: exactly what is both wanted and held", () =>
     eachHierarchy((catalogue, some) => {
       const [wanted, held] = [some(), some()];
       const reach = catalogue.expand(held);

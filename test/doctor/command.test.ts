@@ -82,20 +82,19 @@ describe("npm run doctor", () => {
   test("where nobody ever answers it ends all the same, and says so", async () => {
     const silent = await listenSilently();
     const at = `localhost:${silent.port}`;
-    const startedAt = performance.now();
-    const { code, stdout } = await runDoctor({
+    const settings = {
       ...NOTHING_WORKS,
       BASE_URL: `http://${at}`,
       OIDC_ISSUER: `http://${at}`,
+      UPSTREAM_TIMEOUT_SECONDS: "1",
       REDIS_URL: `redis://127.0.0.1:${silent.port}`,
-    });
-    const seconds = (performance.now() - startedAt) / 1000;
+      REDIS_TIMEOUT_MS: "500",
+    };
+    const { line } = await look(settings, { patience: { answerMs: 500, checkMs: 5_000 } });
     await silent.close();
-    assert.equal(code, 1);
-    assert.ok(seconds < 45, `${seconds} s`);
-    assert.match(stdout, /✗ The identity provider cannot be reached/);
-    assert.match(stdout, /✗ Redis at .* does not answer in time/);
-    assert.match(stdout, /! BASE_URL could not be reached from here/);
+    assert.match(line("provider.discovery"), /^✗ The identity provider cannot be reached/);
+    assert.match(line("redis.reachable"), /^✗ Redis at .* does not answer in time/);
+    assert.match(line("address.metadata"), /^! BASE_URL could not be reached from here/);
   });
 
   test("an answer that never ends is cut", async () => {

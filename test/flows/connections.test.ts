@@ -418,7 +418,7 @@ describe("who looks at their connections", () => {
 describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
   let cluster: Cluster;
   before(async () => {
-    cluster = await startCluster(2);
+    cluster = await startCluster(2, { GRANT_CACHE_SECONDS: "300" });
   });
   after(() => cluster.close());
 
@@ -433,13 +433,11 @@ describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
     const page = await openConnections(cluster.baseUrl, { browser });
     cluster.balancer.targets = cluster.ports.slice(0, 1);
     await endEntry(browser, page, "Test client");
-    const endedAt = performance.now();
-    let status = 200;
-    while (status === 200 && performance.now() - endedAt < 5_000) {
-      await delay(5);
-      status = (await callTool(`${other}/mcp`, tokens.access_token, "whoami")).status;
-    }
-    assert.equal(status, 401, "GRANT_CACHE_SECONDS is 10: it was told");
+    // By the published change: the copy that it keeps lasts for GRANT_CACHE_SECONDS.
+    await eventually(
+      "it is refused",
+      async () => (await callTool(`${other}/mcp`, tokens.access_token, "whoami")).status === 401,
+    );
   });
 
   test("what a replica knew of uses is written down before it ends, and seen on the other", async () => {

@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { after, beforeEach, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -35,7 +34,7 @@ describe("a grant that ended", () => {
       environment: {
         MAX_GRANTS_PER_USER_AND_CLIENT: "2",
         REFRESH_GRACE_SECONDS: "1",
-        UPSTREAM_TIMEOUT_SECONDS: "2",
+        UPSTREAM_TIMEOUT_SECONDS: "60", // who waited for a provider that hangs would wait as long
       },
     };
   });
@@ -52,11 +51,13 @@ describe("a grant that ended", () => {
     assert.equal(revocations(), count);
   }
 
-  /** Revocations are sent immediately, so a moment after the end is enough. */
+  /** One that is sent afterwards has arrived, and it is the only one. */
   async function neverRevoked(): Promise<void> {
     await eventually("a grant has ended", () => testServer.log.some(({ audit }) => audit === "grant_ended"));
-    await delay(100);
-    assert.equal(revocations(), 0);
+    const other = await register(testServer.baseUrl);
+    const { access_token } = await signInForTokens(testServer.baseUrl, other, { login: "bob" });
+    await revoke(testServer.baseUrl, other, access_token);
+    await untilRevoked(1);
   }
 
   test("because its client revoked it: the provider is told", async () => {
@@ -96,7 +97,7 @@ describe("a grant that ended", () => {
     await neverRevoked();
   });
 
-  test("because the user signed out at the provider: it is told nothing", async () => {
+  test("because the user signed out at the provider: the provider is not told", async () => {
     const browser = newBrowser();
     const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
     await redeem(testServer.baseUrl, client, callback.searchParams.get("code"));
@@ -107,7 +108,9 @@ describe("a grant that ended", () => {
     await neverRevoked();
   });
 
-  test("in a crowd, while the provider hangs: who revokes one does not wait for the others", async () => {
+  test("while the provider hangs at the revocations of many: who revokes one more does not wait for them", {
+    timeout: 30_000,
+  }, async () => {
     upstream.hangsAtRevocation = true;
     const logins = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
     for (const login of logins) await signInForTokens(testServer.baseUrl, client, { login });
@@ -118,9 +121,7 @@ describe("a grant that ended", () => {
       headers: { authorization: `Bearer ${client.registration_access_token}` },
     });
     assert.equal(removed.status, 204);
-    const began = performance.now();
     assert.equal((await revoke(testServer.baseUrl, other, access_token)).status, 200);
-    assert.ok(performance.now() - began < 4_000);
     assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     upstream.hangsAtRevocation = false;
     upstream.dropUnanswered();

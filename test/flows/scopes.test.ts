@@ -97,7 +97,7 @@ const prompts = [
 
 const everything = Object.keys(scopes);
 const CAROL = { ...ALICE, subject: "carol", permissions: ["orders"] };
-const stageOptions: TestServerOptions = {
+const serverOptions: TestServerOptions = {
   tools,
   resources,
   prompts,
@@ -108,7 +108,7 @@ const stageOptions: TestServerOptions = {
 
 describe("one declaration of scopes", () => {
   let client: Registered;
-  const testServer = useTestServer(stageOptions);
+  const testServer = useTestServer(serverOptions);
   before(async () => {
     client = await register(testServer.baseUrl);
   });
@@ -213,23 +213,22 @@ describe("one declaration of scopes", () => {
       "io.modelcontextprotocol/clientInfo": { name: "t", version: "1" },
       "io.modelcontextprotocol/clientCapabilities": {},
     };
-    const call = async (args: object, era: "2025" | "2026", progressToken?: string) => {
-      const token = await tokenFor("weather:read");
+    const message = (args: object, era: "2025" | "2026", { id = 1, progressToken = "" } = {}) => {
       const _meta = {
         ...(progressToken && { progressToken }),
         ...(era === "2026" && modern),
       };
-      return postJson(
-        testServer.url,
-        { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "orders", arguments: args, _meta } },
-        {
-          authorization: `Bearer ${token}`,
-          accept: "application/json, text/event-stream",
-          "mcp-protocol-version": era === "2026" ? "2026-07-28" : "2025-06-18",
-          ...(era === "2026" && { "mcp-method": "tools/call", "mcp-name": "orders" }),
-        },
-      );
+      return { jsonrpc: "2.0", id, method: "tools/call", params: { name: "orders", arguments: args, _meta } };
     };
+    const send = async (body: object, era: "2025" | "2026", name = "orders") =>
+      postJson(testServer.url, body, {
+        authorization: `Bearer ${await tokenFor("weather:read")}`,
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": era === "2026" ? "2026-07-28" : "2025-06-18",
+        ...(era === "2026" && { "mcp-method": "tools/call", "mcp-name": name }),
+      });
+    const call = (args: object, era: "2025" | "2026", progressToken = "") =>
+      send(message(args, era, { progressToken }), era);
 
     for (const era of ["2025", "2026"] as const) {
       test(`${era}: lacking them is the same 403 while nothing was sent`, async () => {
@@ -255,12 +254,47 @@ describe("one declaration of scopes", () => {
         assert.match(answer.body.result.content[0].text, /orders:read, orders:write/);
       });
     }
+
+    test("lacking them is the same 403 for a request that the SDK's own handler serves", async () => {
+      const encoded = `=?base64?${btoa("orders")}?=`; // which the direct transport leaves to it
+      const answer = await send(message({ write: true }, "2026"), "2026", encoded);
+      assert.equal(answer.status, 403);
+      assert.match(
+        answer.headers.get("www-authenticate") ?? "",
+        /error="insufficient_scope".*scope="weather:read orders:read orders:write"/,
+      );
+      assert.equal((await send(message({ write: false }, "2026"), "2026", encoded)).status, 200);
+    });
+
+    test("in a batch the others keep their results: it is a tool error", async () => {
+      const batch = [message({ write: true }, "2025"), message({ write: false }, "2025", { id: 2 })];
+      const { status, headers, body } = await postBatch(batch);
+      assert.equal(status, 200);
+      assert.equal(headers.get("www-authenticate"), null);
+      assert.match(body, /"isError":true/);
+      assert.match(body, /orders:read, orders:write/);
+      assert.match(body, /"text":"done"/);
+    });
+
+    async function postBatch(batch: readonly object[]) {
+      const answer = await fetch(testServer.url, {
+        method: "POST",
+        body: JSON.stringify(batch),
+        headers: {
+          authorization: `Bearer ${await tokenFor("weather:read")}`,
+          "content-type": "application/json",
+          accept: "application/json, text/event-stream",
+          "mcp-protocol-version": "2025-03-26",
+        },
+      });
+      return { status: answer.status, headers: answer.headers, body: await answer.text() };
+    }
   });
 });
 
 describe("TOOLS_LISTED=all", () => {
   test("also shows what needs more scopes; calling it is still 403", async () => {
-    const testServer = await startTestServer({ ...stageOptions, environment: { TOOLS_LISTED: "all" } });
+    const testServer = await startTestServer({ ...serverOptions, environment: { TOOLS_LISTED: "all" } });
     try {
       const client = await register(testServer.baseUrl);
       const { access_token: token } = await signInForTokens(testServer.baseUrl, client, {

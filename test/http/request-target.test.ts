@@ -1,9 +1,9 @@
 /** The forms of a request's target (RFC 9112 §3.2), as they come over a socket. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { text } from "node:stream/consumers";
 import { before, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
+import { receivedUntilClosed } from "../support/received-until-closed.ts";
 import { useTestServer } from "../support/test-server.ts";
 
 interface Sent {
@@ -24,6 +24,7 @@ for (const basePath of ["", "/deep/tools"])
     /** The answer as it came, or "" if the connection was closed without one. */
     async function send({ method, headers = {}, body = "" }: Sent, target: string): Promise<string> {
       const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
+      const received = receivedUntilClosed(socket);
       const all = {
         Host: "127.0.0.1",
         Connection: "close",
@@ -32,7 +33,7 @@ for (const basePath of ["", "/deep/tools"])
       };
       const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.write(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n${body}`);
-      return text(socket);
+      return received;
     }
     const statusOf = (answer: string) => Number(answer.slice("HTTP/1.1 ".length).slice(0, 3));
     /** What differs from one answer to the next anyway. */

@@ -5,13 +5,13 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { PermissionSet } from "../../access/permissions.ts";
 import { claimsOf, subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { effectiveScopes } from "../../resource/access-token.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
 import type { McpResource } from "../../server/resources.ts";
@@ -185,14 +185,10 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
-  if ("token" in verification)
+  if ("caller" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(
-        { ...verification.token, permissionSet: verification.permissionSet() },
-        resource,
-        services,
-      ),
+      ...whatItMayDo(verification.caller, resource, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -264,12 +260,12 @@ function grantInWords({ principal, client, createdAt }: Grant, now: number): str
 
 /** Roles and groups that nobody can read look like none. */
 function oddClaims(
-  { claims }: Pick<Bearer, "claims">,
+  { principal }: Pick<Bearer, "principal">,
   { permissions }: McpResource,
   { config }: LookUp,
 ): Finding[] {
   return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
-    const problem = shapeProblem(claims, path);
+    const problem = shapeProblem(claimsOf(principal), path);
     return problem === undefined
       ? []
       : [
@@ -282,17 +278,13 @@ function oddClaims(
   });
 }
 
-interface Bearer {
-  claims: Readonly<Record<string, unknown>>;
-  scopes: readonly string[];
-  permissionSet: PermissionSet;
-}
+type Bearer = Pick<Caller, "principal" | "scopes" | "permissions">;
 
 function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
   const resource = resourceOf(resourceUri, services.resources);
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
   const tools = resource.features.tools.map((tool) => {
-    const decision = token.permissionSet.checkFeature(tool);
+    const decision = token.permissions.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -345,7 +337,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?",
         ),
       ];
-    case "replaced": {
+    case "superseded": {
       const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now();
       return [
         family,
@@ -359,8 +351,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
     }
     case "current": {
       const { permissions, scopes: catalogue } = resource;
+      const { principal } = found.grant;
       const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
-      const permissionSet = permissions.permissionSet(found.grant, scopes);
+      const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -368,11 +361,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(
-          { claims: claimsOf(found.grant.principal), scopes, permissionSet },
-          resource.uri,
-          services,
-        ),
+        ...whatItMayDo(bearer, resource.uri, services),
         ok(
           "token.verdict",
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",

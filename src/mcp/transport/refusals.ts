@@ -1,12 +1,12 @@
 /** How /mcp answers a call that it does not serve, or not to its end, while nothing has been sent yet. */
 import type { Response } from "express";
 import { union } from "../../oauth/scope.ts";
-import type { Caller } from "../../resource/access-token-context.ts";
 import {
   type ChallengedResource,
   insufficientScope,
   invalidToken,
 } from "../../resource/bearer-authentication.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { type Ending, errorMessage } from "../server/ending.ts";
 
 export interface Challenge {
@@ -18,7 +18,7 @@ export interface Challenge {
 export function refuseStopped(
   res: Response,
   ending: Ending,
-  { token }: Caller,
+  { scopes }: Caller,
   ids: readonly unknown[],
   { resource }: Challenge,
 ): void {
@@ -27,7 +27,7 @@ export function refuseStopped(
     const errors = ids.map((id) => errorMessage(id, ending));
     res.json(errors.length === 1 ? errors[0] : errors);
   } else if ("token" in needs) invalidToken(res, resource, ending);
-  else insufficientScope(res, resource, union(token.scopes, needs.scopes), needs.scopes);
+  else insufficientScope(res, resource, union(scopes, needs.scopes), needs.scopes);
 }
 
 const RETRY_AFTER_SECONDS = 5;

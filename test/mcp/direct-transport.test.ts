@@ -31,7 +31,7 @@ function engine(revision?: string): Server {
   return server;
 }
 
-describe("an exchange", () => {
+describe("the direct transport", () => {
   let http: HttpServer;
   let url: string;
   /** How the last request was served. */
@@ -46,7 +46,6 @@ describe("an exchange", () => {
       const options = {
         running: { servedBy: () => {}, doubt: undefined },
         refuse: () => assert.fail(),
-        answeredOtherwise: () => false,
         onCancelled: () => () => {},
         ask: assert.fail,
         onerror: () => {},
