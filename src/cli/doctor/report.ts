@@ -88,7 +88,9 @@ export function secretsOf(environment: Environment): string[] {
     [...text.matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].flatMap(([, password]) => password ?? ""),
   );
   const clients = [...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*"([^"]+)"/g)];
-  const inFile = new Settings(environment).optional("OIDC_CLIENT_SECRET") ?? "";
+  const settings = new Settings(environment);
+  const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
+  const inFile = settings.hasReadFaulty ? "" : read; // a variable that is not set is no secret
   return [
     inFile,
     ...values,

@@ -99,7 +99,8 @@ function misspelt(environment: Environment): Finding[] {
   const known = settingNames(environment);
   return Object.keys(environment).flatMap((name) => {
     if (known.includes(name) || (environment[name] ?? "") === "") return [];
-    const meant = nearestName(name, known);
+    // HOME is near to HOST.
+    const meant = name.length < 6 ? undefined : nearestName(name, known);
     const looksLikeOurs = /^(OIDC|AUTH0)_/.test(name);
     if (meant === undefined && !looksLikeOurs) return [];
     return [
