@@ -16,6 +16,7 @@ export const ROOMS = {
   access: [...VOCABULARY, "yaml"],
   http: [...VOCABULARY, "storage"],
   identity: [...VOCABULARY, "access"],
+  issuers: [...VOCABULARY, "storage", "access", "identity"],
   grants: [...VOCABULARY, "storage", "audit", "access", "identity"],
   resource: [...VOCABULARY, "audit", "access", "grants"],
   mcp: [...VOCABULARY, "storage", "http", "audit", "access", "resource"],

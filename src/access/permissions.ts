@@ -12,7 +12,7 @@ import {
   membershipProblem,
 } from "./membership.ts";
 import type { Feature, Policy, RuleName } from "./policy.ts";
-import { claimsOf, type Requester } from "./principal.ts";
+import type { Requester } from "./principal.ts";
 
 /** Why somebody may not come in at all. The message is for them. */
 export interface NotAdmitted {
@@ -126,7 +126,9 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
   return {
     checkAdmission(requester) {
       tellOfUnknown(requester);
-      const problem = membershipProblem(claimsOf(requester.principal), membership);
+      // Membership is of people. Clients and workloads are named one by one by the operator.
+      const { principal } = requester;
+      const problem = principal.kind === "user" ? membershipProblem(principal.claims, membership) : undefined;
       if (problem !== undefined) return problem;
       const verdict = policy.admits(requester);
       if (verdict.allowed) return undefined;

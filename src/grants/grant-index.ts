@@ -18,9 +18,10 @@ export interface GrantIndex {
   /**
    * Before its record is written: a grant that no index names could not be ended by its user.
    * @param latestSeconds from now on it may live at the very most
+   * @param dueSeconds from now on its record may end; default: with the code of a sign-in
    * @returns what remains to be done at leisure; it never rejects
    */
-  add(grant: Indexed, latestSeconds: number): Promise<{ tidy(): Promise<void> }>;
+  add(grant: Indexed, latestSeconds: number, dueSeconds?: number): Promise<{ tidy(): Promise<void> }>;
   remove(grant: Indexed): Promise<void>;
   /** The other live grants of its principal, at most `count`, those that end last; the last of them comes first. */
   othersOf(grant: Indexed, count: number): Promise<Grant[]>;
@@ -96,10 +97,11 @@ export function createGrantIndex({ store, indexes, users, codeSeconds, now }: De
   }
 
   return {
-    async add(grant, latestSeconds) {
+    async add(grant, latestSeconds, dueSeconds = codeSeconds) {
       const names = indexesOf(grant, users);
-      const due = await indexes.add(names, grant.id, { due: codeSeconds, latest: latestSeconds });
-      note(grant.id, names, codeSeconds);
+      const due = await indexes.add(names, grant.id, { due: dueSeconds, latest: latestSeconds });
+      // What ends later is found by those who add to the same indexes.
+      if (dueSeconds <= codeSeconds) note(grant.id, names, dueSeconds);
       return { tidy: () => tidy(names, due) };
     },
     async remove(grant) {

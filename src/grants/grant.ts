@@ -36,7 +36,11 @@ export type CodeState = z.infer<typeof CodeState>;
 const Origin = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("authorization_code"), code: CodeState }),
   /** RFC 6749 §4.4. */
-  z.object({ kind: z.literal("client_credentials") }),
+  z.object({
+    kind: z.literal("client_credentials"),
+    /** With which of its credentials the client came. */
+    credential: z.string(),
+  }),
   /** RFC 7523: an assertion of an issuer that this server believes. */
   z.object({
     kind: z.literal("jwt_bearer"),
@@ -44,6 +48,8 @@ const Origin = z.discriminatedUnion("kind", [
     issuer: z.string(),
   }),
 ]);
+
+export type Origin = z.infer<typeof Origin>;
 
 /** What all versions of the record have in common. */
 export const grantFields = {

@@ -11,7 +11,7 @@ import { randomId } from "../oauth/random-id.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
-import { codeOf, type Grant, whose } from "./grant.ts";
+import { addTokens, codeOf, type Grant, type IssuedTokens, mintTokens, type Origin, whose } from "./grant.ts";
 import { clientIndex, createGrantIndex, sessionIndex, userIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
 import type { Lifetimes } from "./lifetimes.ts";
@@ -35,6 +35,15 @@ export interface ApprovedRequest extends Requester {
   allowed: readonly string[];
 }
 
+/** What an access token is issued for where no user signs in. */
+export interface IssueRequest extends Requester {
+  origin: Exclude<Origin, { kind: "authorization_code" }>;
+  resource: string;
+  scopes: readonly string[];
+  /** Of them, what the policy permits today. */
+  permitted: readonly string[];
+}
+
 export interface Grants {
   /**
    * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
@@ -44,6 +53,11 @@ export interface Grants {
     request: ApprovedRequest,
     login: Pick<UpstreamLogin, "renewable" | "tokens">,
   ): Promise<{ code: string; earlier: Grant[] }>;
+  /**
+   * Makes a grant of one access token, for which nobody signed in: it ends with the token, there is no refresh token, and nobody
+   * else's grant ends for it.
+   */
+  issue(request: IssueRequest): Promise<{ grant: Grant; issued: IssuedTokens }>;
   find(id: string): Promise<Grant | undefined>;
   /** See {@link Store.update}. */
   update<Result>(
@@ -69,7 +83,7 @@ export interface Grants {
 export interface EndedGrant {
   /** As it was. */
   grant: Grant;
-  /** See {@link UpstreamRevocations.tell}. */
+  /** See {@link UpstreamRevocations.revoke}. */
   atProvider: Promise<void>;
 }
 
@@ -161,7 +175,7 @@ export function createGrants({
   async function conclude(grant: Grant, reason: GrantEnd): Promise<EndedGrant> {
     const { id, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, ...whose(grant), scopes });
-    const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.tell(grant) : Promise.resolve();
+    const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.revoke(grant) : Promise.resolve();
     await Promise.all([index.remove(grant), lastUse.forget(id)]);
     return { grant, atProvider };
   }
@@ -214,6 +228,31 @@ export function createGrants({
       await store.put(id, grant, ttlSeconds(grant));
       const [earlier] = await Promise.all([keepWithinLimits(grant, request.principal), tidy()]);
       return { code, earlier };
+    },
+    async issue({ principal, client, origin, resource, scopes, permitted }) {
+      const id = randomId(randomBytes);
+      const empty: Grant = {
+        version: 2,
+        id,
+        principal,
+        client,
+        resource,
+        scopes: [...scopes],
+        renewable: [],
+        createdAt: now(),
+        expiresAt: now() + lifetimes.accessTokenSeconds,
+        familyKey: randomBytes(SECRET_BYTES).toString("base64url"),
+        origin,
+        accessTokens: [],
+        replaced: [],
+      };
+      const tokens = mintTokens(empty, false, randomBytes);
+      const { grant, issued } = addTokens(empty, tokens, { scopes, permitted }, lifetimes, now());
+      const seconds = Math.max(1, grant.expiresAt - now());
+      const { tidy } = await index.add(grant, seconds, seconds);
+      await store.put(id, grant, seconds);
+      await tidy();
+      return { grant, issued };
     },
     find: (id) => store.get(id),
     update: (id, decide, read) =>

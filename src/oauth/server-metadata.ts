@@ -10,6 +10,8 @@ export interface MetadataSettings {
   scopes: readonly string[];
   /** Client ID Metadata Documents are accepted; with them, clients may sign instead of sharing a secret. */
   clientIdMetadata: boolean;
+  /** A client that the operator configured signs, too. */
+  configuredClientsSign: boolean;
   /** The names of the grant types that are offered. Default: those that a client has without asking. */
   grantTypes?: readonly string[];
   assertionAlgorithms: readonly string[];
@@ -55,7 +57,8 @@ export function protectedResourceMetadata({ issuer, resource, usualScopes, name 
 export function authorizationServerMetadata(settings: MetadataSettings) {
   const { issuer, scopes, resources, clientIdMetadata, assertionAlgorithms } = settings;
   const { grantTypes = DEFAULT_GRANT_TYPES } = settings;
-  const authMethods = clientIdMetadata ? [...AUTH_METHODS, "private_key_jwt"] : AUTH_METHODS;
+  const clientsSign = clientIdMetadata || settings.configuredClientsSign;
+  const authMethods = clientsSign ? [...AUTH_METHODS, "private_key_jwt"] : AUTH_METHODS;
   return {
     issuer,
     authorization_endpoint: `${issuer}/authorize`,
@@ -70,8 +73,8 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
     revocation_endpoint_auth_methods_supported: authMethods,
     introspection_endpoint: `${issuer}/introspect`,
     introspection_endpoint_auth_methods_supported: authMethods.filter((method) => method !== "none"),
-    ...(clientIdMetadata && {
-      client_id_metadata_document_supported: true,
+    ...(clientIdMetadata && { client_id_metadata_document_supported: true }),
+    ...(clientsSign && {
       token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
       revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
       introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,

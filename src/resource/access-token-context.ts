@@ -38,6 +38,8 @@ export function getAccessToken(): AccessToken {
   const { id: clientId, redirectUri } = client;
   const token = {
     subject: subjectOf(principal),
+    kind: principal.kind,
+    ...(principal.kind !== "client" && { issuer: principal.issuer }),
     clientId,
     scopes,
     notGiven,

@@ -1,6 +1,7 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
 import type { Permissions } from "../access/permissions.ts";
+import type { Principal } from "../access/principal.ts";
 import { type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -15,6 +16,10 @@ import type { Caller, Verification } from "./caller.ts";
 export interface AccessToken {
   /** The user's `sub` at the identity provider; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
+  /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
+  readonly kind: Principal["kind"];
+  /** Whose `sub` the subject is; absent: a client that acts for itself. */
+  readonly issuer?: string;
   readonly clientId: string;
   /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
@@ -35,6 +40,8 @@ interface Dependencies extends Pick<Runtime, "now"> {
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   resource: string;
+  /** Why a grant is no longer good although it is there: a reason code. Asked at each request, from memory. */
+  takenBack?(grant: CachedGrant): string | undefined;
   /** The principal's own access token at the identity provider. */
   upstreamToken(grantId: string): Promise<string>;
   /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
@@ -60,6 +67,8 @@ export async function verifyAccessToken(value: string, dependencies: Dependencie
   if (grant === undefined) return { refused: "grant_ended" };
   const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
+  const taken = dependencies.takenBack?.(grant);
+  if (taken !== undefined) return { refused: taken, grant: whose(grant) };
   if (issued.expiresAt <= dependencies.now()) return { refused: "expired_access_token", grant: whose(grant) };
   if (grant.resource !== dependencies.resource)
     return { refused: "access_token_for_another_resource", grant: whose(grant) };

@@ -91,6 +91,9 @@ export function mount(services: Services, authenticated: (resource: McpResource)
       resources: resources.map(({ uri }) => uri),
       scopes: catalogue.names,
       offersDocuments: () => services.documents !== undefined && services.documentReach.works(),
+      configuredClientsSign: config.clients.some(
+        ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
+      ),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
       grantTypes,
     }),

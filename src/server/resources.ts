@@ -71,11 +71,13 @@ export function servedResource(
   described: DescribedResource,
   {
     grantCache,
+    takenBack,
     now,
     upstreamToken,
     endpoint,
   }: Pick<Runtime, "now"> & {
     grantCache: GrantCache;
+    takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
     /** A principal's own access token at the identity provider. */
     upstreamToken(grantId: string): Promise<string>;
     endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
@@ -87,6 +89,7 @@ export function servedResource(
     permissions,
     catalogue: scopes,
     resource: uri,
+    takenBack,
     upstreamToken,
     findings: new WeakMap(),
     now,

@@ -8,7 +8,7 @@ import { createConnectedApplications } from "../account/list.ts";
 import { createSessions, sessionFormat } from "../account/session.ts";
 import { type AuditStream, createAudit } from "../audit/audit.ts";
 import { consentFormat, createRememberedConsent } from "../authorization/remembered-consent.ts";
-import type { ClientAuthentication } from "../clients/authenticate-client.ts";
+import { type ClientAuthentication, isCurrentCredential } from "../clients/authenticate-client.ts";
 import { verifyClientAssertion } from "../clients/client-assertion.ts";
 import { createClients } from "../clients/find-client.ts";
 import {
@@ -27,6 +27,7 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
+import type { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
 import { createLastUse } from "../grants/last-use.ts";
@@ -44,6 +45,7 @@ import {
   decorated,
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
+import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
@@ -54,7 +56,8 @@ import { requestStates } from "../mcp/server/request-state.ts";
 import { createRunningCalls } from "../mcp/server/running-calls.ts";
 import { createServerRequests, StoredServerRequest } from "../mcp/server/server-requests.ts";
 import { sessionIds } from "../mcp/server/session-id.ts";
-import { Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { CLIENT_CREDENTIALS_GRANT, Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { UnavailableError } from "../oauth/errors.ts";
 import { redirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -76,7 +79,7 @@ import { observedRecords } from "../telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "../telemetry/operation.ts";
 import { traceOperations } from "../telemetry/spans.ts";
 import type { GrantType } from "../token-endpoint/grant-type.ts";
-import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
+import { offeredGrantTypes } from "../token-endpoint/grant-types.ts";
 import {
   type DescribedResource,
   describeResource,
@@ -154,11 +157,11 @@ export function buildServices(options: AppOptions) {
   const users = storedUsers(config.identityProviders);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
-  const { grantTypes = GRANT_TYPES } = options;
+  const { grantTypes = offeredGrantTypes(config.clients) } = options;
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const registrationRules = {
     redirectUriPolicy: redirectUris,
-    grantTypes: grantTypes.map(({ name }) => name),
+    grantTypes: grantTypes.filter(({ clients }) => clients !== "configured").map(({ name }) => name),
   };
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
@@ -278,9 +281,10 @@ export function buildServices(options: AppOptions) {
     timeoutSeconds: Math.max(...config.identityProviders.map((each) => each.timeoutSeconds)),
   });
   const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
+  const takenBack = credentialsTakenBack(config.clients);
   const [first, ...others] = described;
   const served = (each: DescribedResource) =>
-    servedResource(each, { grantCache, now, upstreamToken, endpoint });
+    servedResource(each, { grantCache, takenBack, now, upstreamToken, endpoint });
   const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   return {
     runtime,
@@ -379,7 +383,13 @@ function clientIdMetadataServices(
     monotonicNow,
     log,
   });
-  const assertionRules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
+  const assertionRules = {
+    issuer: baseUrl,
+    tokenEndpoint: `${baseUrl}/token`,
+    configuredKeys: keysOfConfiguredClients({ now, monotonicNow, log }),
+    records,
+    now,
+  };
   return {
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
@@ -404,6 +414,40 @@ function clientIdMetadataServices(
       }),
   };
 }
+
+/** A token of a client that acts for itself is good for as long as the operator has the client and what it proved itself with. */
+function credentialsTakenBack(configured: Config["clients"]) {
+  const clients = new Map(configured.map((client) => [client.client_id, client]));
+  return ({
+    origin,
+    client: { id },
+  }: Pick<Grant, "origin" | "client">): "client_credentials_removed" | undefined => {
+    if (origin.kind !== "client_credentials") return undefined;
+    const client = clients.get(id);
+    const isGood =
+      client?.grant_types.includes(CLIENT_CREDENTIALS_GRANT) &&
+      isCurrentCredential(origin.credential, client);
+    return isGood ? undefined : "client_credentials_removed";
+  };
+}
+
+/** Those of an address are kept once, however many clients name it; the operator decides how many addresses there are. */
+function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log">) {
+  const sources = new Map<string, ReturnType<typeof createProviderKeys>>();
+  return (uri: string) => {
+    const source =
+      sources.get(uri) ?? createProviderKeys(uri, CLIENT_KEYS_TIMEOUT_SECONDS, runtime, CONFIGURED_CLIENT);
+    sources.set(uri, source);
+    return source.ofBearersToken;
+  };
+}
+
+const CLIENT_KEYS_TIMEOUT_SECONDS = 5;
+const CONFIGURED_CLIENT: KeyOwner = {
+  reasons: { failed: "client_keys_failed", askedLately: "client_keys_asked_lately" },
+  message: "The keys of a client from CLIENTS could not be fetched: it cannot prove who it is until they are",
+  outage: (reason, cause, more) => new UnavailableError("application's web site", { reason, cause, ...more }),
+};
 
 /** Every operation is timed, and where there is a trace, it is part of it. */
 function observing(metrics: Metrics): Observe {

@@ -21,9 +21,9 @@ export interface GrantType<Request = unknown> {
   readonly request: z.ZodType<Request>;
   /**
    * Of the clients that registered it: all may use it, or those alone that authenticate. Either can be anybody, as long as
-   * registration is open.
+   * registration is open. `configured`: those alone to whom the operator gave it, and who authenticate.
    */
-  readonly clients: "any" | "confidential";
+  readonly clients: "any" | "confidential" | "configured";
   /** @throws OAuthError (RFC 6749 §5.2); UnavailableError during an outage, after which the same request works */
   handle(
     client: AuthenticatedClient,
@@ -78,7 +78,15 @@ function refuseUnauthorized(client: AuthenticatedClient, { name, clients }: Gran
     throw new OAuthError("unauthorized_client", `This client is not registered for the ${name} grant.`, {
       reason: "grant_type_not_registered",
     });
-  if (clients === "confidential" && client.token_endpoint_auth_method === "none")
+  if (clients === "configured" && client.provenance !== "configured")
+    throw new OAuthError(
+      "unauthorized_client",
+      `The ${name} grant is for clients that the operator configured.`,
+      {
+        reason: "grant_type_of_configured_clients",
+      },
+    );
+  if (clients !== "any" && client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", `The ${name} grant is for clients that authenticate.`, {
       reason: "grant_type_of_confidential_clients",
     });

@@ -163,7 +163,7 @@ describe("configuration", () => {
     [
       "a client without redirect URIs",
       { CLIENTS: '[{"client_id":"a"}]' },
-      /CLIENTS is not valid at 0.redirect_uris/,
+      /CLIENTS gives a no redirect_uris/,
     ],
     [
       "a client with a dangerous redirect URI",

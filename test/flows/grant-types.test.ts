@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { z } from "zod";
 import type { GrantType } from "../../src/token-endpoint/grant-type.ts";
-import { GRANT_TYPES } from "../../src/token-endpoint/grant-types.ts";
+import { offeredGrantTypes } from "../../src/token-endpoint/grant-types.ts";
 import { reasonOf } from "../attacks/support.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
@@ -47,7 +47,7 @@ describe("a third grant type", () => {
       }),
     );
     return {
-      grantTypes: [...GRANT_TYPES, voucher],
+      grantTypes: [...offeredGrantTypes([]), voucher],
       safeFetch: (options) => fetchFrom(site.ca, options),
     };
   });
@@ -140,7 +140,7 @@ describe("a third grant type", () => {
 });
 
 test("a grant type that is not in the list is nowhere", async () => {
-  const codesOnly = GRANT_TYPES.filter(({ name }) => name === "authorization_code");
+  const codesOnly = offeredGrantTypes([]).filter(({ name }) => name === "authorization_code");
   const testServer = await startTestServer({ grantTypes: codesOnly });
   try {
     const { baseUrl } = testServer;

@@ -315,7 +315,7 @@ describe("replicas of 0.1.0 beside a new one", { skip: skipWithoutRedisServer() 
         id: "acts-for-itself-000001",
         principal: { kind: "client", clientId: client.client_id },
         client: { id: client.client_id },
-        origin: { kind: "client_credentials" },
+        origin: { kind: "client_credentials", credential: "secret:x" },
       },
     ];
     for (const grant of inexpressible) {

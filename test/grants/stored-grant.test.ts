@@ -69,7 +69,7 @@ const machine: Grant = {
   id: "of-a-machine-000000001",
   principal: { kind: "client", clientId: "nightly" },
   client: { id: "nightly" },
-  origin: { kind: "client_credentials" },
+  origin: { kind: "client_credentials", credential: "secret:x" },
 };
 
 function userOf(issuer: string, id: string): Grant {

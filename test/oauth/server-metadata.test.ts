@@ -14,6 +14,7 @@ const settings = {
   scopes: ["weather:read", "mail:send", "mail:delete"],
   usualScopes: ["weather:read", "mail:send"],
   name: "Example",
+  configuredClientsSign: false,
   clientIdMetadata: true,
   assertionAlgorithms: ["ES256"],
 };

@@ -105,8 +105,11 @@ export interface TestServer {
   /** The grant that an access token belongs to, as it is stored. */
   grantOf(accessToken: string): Promise<Grant | undefined>;
   reencrypt(): Promise<unknown>;
-  /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
-  replica(): Promise<string>;
+  /**
+   * Another process's worth of the same server on the same store: another port, the same BASE_URL.
+   * @param changes settings that are different there
+   */
+  replica(changes?: Record<string, string>): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -151,7 +154,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });
-  const loaded = loadConfig({
+  const environment = {
     BASE_URL: baseUrl,
     SERVER_NAME: "Test server",
     SECRET_KEY,
@@ -167,8 +170,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           REDIS_TIMEOUT_MS, // whoever tests an outage says less
         }),
     ...options.environment,
-  });
-  const config = options.adjust?.(loaded) ?? loaded;
+  };
+  const configOf = (changes: Record<string, string> = {}) => {
+    const loaded = loadConfig({ ...environment, ...changes });
+    return options.adjust?.(loaded) ?? loaded;
+  };
+  const config = configOf();
   const log: TestServer["log"] = [];
   const logger = pino(
     { level: "debug", base: null },
@@ -187,7 +194,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   ];
   const allRecords: KeyValueStore[] = [];
 
-  function newApp() {
+  function newApp(config: Config) {
     const records =
       config.store.kind === "redis"
         ? redisStore({ ...config.store, log: logger })
@@ -213,7 +220,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     });
   }
 
-  const app = newApp();
+  const app = newApp(config);
   server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
   const records = allRecords[0] as KeyValueStore;
   await untilReady(records);
@@ -234,9 +241,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         ...grantFormat(storedUsers(config.identityProviders)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
-    async replica() {
+    async replica(changes) {
       const another = await listen(servers);
-      another.on("request", newApp());
+      another.on("request", newApp(configOf(changes)));
       await untilReady(allRecords.at(-1) as KeyValueStore);
       return `http://localhost:${portOf(another)}`;
     },
