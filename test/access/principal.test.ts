@@ -67,11 +67,13 @@ describe("a rule counts against a principal that has not got what it asks for", 
     assert.deepEqual(matched[0]?.unknown, ["sub"]);
   });
 
-  test("membership of an organization is nothing that a client has", () => {
+  test("membership is of people: a client that the operator named needs no organization", () => {
     const membership = { organizations: ["org_1"], organizationClaim: "org_id", emailDomains: [] };
     const policy = policyOf("rules: []");
     const permissions = createPermissions({ policy, catalogue: scopeCatalogue({}, []), membership });
-    assert.equal(permissions.checkAdmission(through(client))?.reason, "wrong_organization");
+    const user: Principal = { kind: "user", issuer, subject: "alice", claims: {} };
+    assert.equal(permissions.checkAdmission(through(user))?.reason, "wrong_organization");
+    assert.equal(permissions.checkAdmission(through(client)), undefined);
   });
 });
 
