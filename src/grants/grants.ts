@@ -2,7 +2,7 @@
  * The store of grants. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did not, and
  * deleting the record ends all of its tokens immediately. The indexes are in grant-index.ts.
  */
-import type { Requester, User, UserId } from "../access/principal.ts";
+import { isUser, type Requester, type User, type UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { LoginSession, UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
@@ -181,10 +181,11 @@ export function createGrants({
   }
 
   /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */
-  async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
+  async function keepWithinLimits(newest: Grant, user: UserId): Promise<Grant[]> {
     // However many there are: what is beyond this is for the next sign-in.
     const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
-    const grants = [...others.reverse().sort(byAge), newest];
+    const theirs = others.filter(({ principal }) => isUser(principal, user));
+    const grants = [...theirs.reverse().sort(byAge), newest];
     const ofClient = grants.filter(({ client }) => client.id === newest.client.id);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
@@ -225,7 +226,7 @@ export function createGrants({
       };
       const { tidy } = await index.add(grant, Math.max(1, grant.expiresAt - now()));
       await store.put(id, grant, ttlSeconds(grant));
-      const [earlier] = await Promise.all([keepWithinLimits(grant), tidy()]);
+      const [earlier] = await Promise.all([keepWithinLimits(grant, request.principal), tidy()]);
       return { code, earlier };
     },
     async issue({ principal, client, origin, resource, scopes, permitted }) {
@@ -265,9 +266,14 @@ export function createGrants({
       ),
     end,
     endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
-    ofUser: (user) => allOf(userIndex(user, users)),
+    // Before the order of the providers was changed, the name of the index may have been another one's.
+    ofUser: async (user) =>
+      (await allOf(userIndex(user, users))).filter(({ principal }) => isUser(principal, user)),
     ofClient: (clientId) => index.portions(clientIndex(clientId)),
-    ofSession: (session) => allOf(sessionIndex(session, users)),
+    ofSession: async (session) =>
+      (await allOf(sessionIndex(session, users))).filter(
+        ({ principal }) => principal.kind === "user" && principal.issuer === session.issuer,
+      ),
   };
 }
 

@@ -94,12 +94,13 @@ const ConnectionsLogin = z.object({ step: z.literal("connections"), ...binding }
 export type AwaitingLogin = ClientLogin | ConnectionsLogin;
 
 export function loginFormat(users: StoredUsers): RecordFormat<AwaitingLogin> {
-  const stored = z.object({ ...clientLogin, approvedBy: users.schema.optional() });
+  const approvedBy = users.fields.subject.transform((subject) => users.read({ subject })).optional();
+  const stored = z.object({ ...clientLogin, approvedBy });
   return {
     schema: z.discriminatedUnion("step", [stored, ConnectionsLogin]),
     write: (login) =>
       login.step === "login" && login.approvedBy !== undefined
-        ? { ...login, approvedBy: users.write(login.approvedBy) }
+        ? { ...login, approvedBy: users.write(login.approvedBy).subject }
         : login,
   };
 }

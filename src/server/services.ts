@@ -154,7 +154,7 @@ export function buildServices(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
-  const users = storedUsers(config.identityProviders[0].issuer);
+  const users = storedUsers(config.identityProviders);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
   const { grantTypes = offeredGrantTypes(config.clients) } = options;

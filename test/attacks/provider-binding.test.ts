@@ -68,7 +68,7 @@ describe("two identity providers", () => {
       sealer,
       log,
       kind: "login",
-      ...loginFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
+      ...loginFormat(storedUsers(testServer.config.identityProviders)),
     });
   };
 

@@ -26,7 +26,7 @@ import { tellRedis } from "../support/redis-admin.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 
 const ISSUER = "http://localhost:3001";
-const users = storedUsers(ISSUER);
+const users = storedUsers([{ issuer: ISSUER }]);
 
 const redis = await redisForTests();
 after(() => redis.stop());

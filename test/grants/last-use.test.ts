@@ -19,7 +19,7 @@ import { SECRET_KEY } from "../support/test-server.ts";
 
 const DAY = 86_400;
 const alice = { issuer: "https://idp.example", subject: "alice" };
-const users = storedUsers(alice.issuer);
+const users = storedUsers([{ issuer: alice.issuer }]);
 
 /** One replica on a store: its grants, what it notes of their use, and every operation that the store is asked for. */
 function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 1_000) {
