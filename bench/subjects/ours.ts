@@ -106,7 +106,8 @@ async function moreSessions({
       tokens: upstream,
     };
     const request = { clientId, redirectUri, codeChallenge, resource, scopes, allowed: scopes };
-    const opened = await services.grants.open(request, login);
+    const opened = await services.grants.open(request, login, async () => undefined);
+    if ("ended" in opened) throw new Error("The session was ended");
     const asked: AuthorizationCodeRequest = {
       code: opened.code,
       code_verifier: verifier,

@@ -3,7 +3,6 @@
  * person is, and keeps no token.
  */
 import type { Audit } from "../audit/audit.ts";
-import type { Endings } from "../grants/endings.ts";
 import { type Identity, type IdentityProvider, UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { BrowserHash } from "../login/browser-binding.ts";
 import { meaningOf, orRestore, saidBy, startLogin } from "../login/login.ts";
@@ -14,7 +13,6 @@ import type { Runtime } from "../runtime/runtime.ts";
 interface Dependencies {
   identityProvider: IdentityProvider;
   logins: Logins;
-  endings: Pick<Endings, "latest">;
   callbackUrl: string;
 }
 
@@ -31,7 +29,7 @@ export async function beginSignIn(
   dependencies: Runtime & Dependencies & { transactionSeconds: number },
 ): Promise<URL> {
   const { identityProvider, logins, callbackUrl, transactionSeconds } = dependencies;
-  const { state, browserBinding } = await startLogin(browser, dependencies);
+  const { state, browserBinding } = startLogin(browser, dependencies);
   const { nonce, codeVerifier } = browserBinding;
   const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
   const url = await identityProvider.identificationUrl(request, another);

@@ -3,7 +3,6 @@
  * provider knows only us: without this page a stranger's client could use the user's login (confused deputy).
  */
 import { html } from "hono/html";
-import type { Endings } from "../grants/endings.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { startLogin } from "../login/login.ts";
 import type { AwaitingConsent, Consented, Logins } from "../login/transaction.ts";
@@ -102,7 +101,6 @@ export function denied({ request }: AwaitingConsent): AuthorizationError {
 interface Dependencies {
   identityProvider: IdentityProvider;
   logins: Logins;
-  endings: Pick<Endings, "latest">;
   callbackUrl: string;
   transactionSeconds: number;
 }
@@ -119,7 +117,7 @@ export async function approve(
   dependencies: Runtime & Dependencies,
 ): Promise<URL> {
   const { identityProvider, logins, callbackUrl, transactionSeconds } = dependencies;
-  const { state, browserBinding } = await startLogin(browser, dependencies);
+  const { state, browserBinding } = startLogin(browser, dependencies);
   const { nonce, codeVerifier } = browserBinding;
   const url = await identityProvider.authorizationUrl({
     redirectUri: callbackUrl,

@@ -13,7 +13,7 @@ type Indexed = Pick<Grant, "id" | "subject" | "clientId" | "claims">;
 
 export interface GrantIndex {
   /**
-   * Before its record is written: a grant that no index names could not be ended by its user.
+   * Before anybody can use it: a grant that no index names could not be ended by its user.
    * @param latestSeconds from now on it may live at the very most
    * @returns what remains to be done at leisure; it never rejects
    */
@@ -28,7 +28,7 @@ export interface GrantIndex {
 interface Dependencies extends Pick<Runtime, "now"> {
   store: Pick<Store<Grant>, "get" | "secondsLeft">;
   indexes: Indexes;
-  /** A grant is added before its record is written, and due after so many seconds. */
+  /** A grant is added while its record is written, and due after so many seconds. */
   codeSeconds: number;
 }
 

@@ -39,9 +39,14 @@ export interface ApprovedRequest {
 export interface Grants {
   /**
    * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
-   * @returns the authorization code that stands for it, and the other live grants of this user and client
+   * @param endedMeanwhile why it must not exist: asked when it is stored, because whoever ends access writes a mark first, and
+   * then ends the grants that exist
    */
-  open(request: ApprovedRequest, login: UpstreamLogin): Promise<{ code: string; earlier: Grant[] }>;
+  open(
+    request: ApprovedRequest,
+    login: UpstreamLogin,
+    endedMeanwhile: () => Promise<GrantEnd | undefined>,
+  ): Promise<OpenedGrant | { ended: GrantEnd }>;
   find(id: string): Promise<Grant | undefined>;
   /** See {@link Store.update}. */
   update<Result>(
@@ -62,6 +67,13 @@ export interface Grants {
   ofClient(clientId: string): AsyncIterable<Grant[]>;
   /** The live grants that came from one login session at the identity provider (its `sid`). */
   ofSession(sid: string): Promise<Grant[]>;
+}
+
+export interface OpenedGrant {
+  /** The authorization code that stands for it. */
+  code: string;
+  /** The other live grants of this user and client. */
+  earlier: Grant[];
 }
 
 export interface EndedGrant {
@@ -175,7 +187,7 @@ export function createGrants({
   }
 
   return {
-    async open(request, login) {
+    async open(request, login, endedMeanwhile) {
       const id = randomId(randomBytes);
       const code = mintToken("code", id, randomBytes(SECRET_BYTES));
       const grant: Grant = {
@@ -203,10 +215,16 @@ export function createGrants({
         replaced: [],
         upstream: login.tokens,
       };
-      const { tidy } = await index.add(grant, Math.max(1, grant.expiresAt - now()));
-      await store.put(id, grant, ttlSeconds(grant));
-      const [earlier] = await Promise.all([keepWithinLimits(grant), tidy()]);
-      return { code, earlier };
+      // At the same time, because nobody gets the code before all of it is stored: a grant that no index names could not be
+      // ended by its user.
+      const [{ tidy }] = await Promise.all([
+        index.add(grant, Math.max(1, grant.expiresAt - now())),
+        store.put(id, grant, ttlSeconds(grant)),
+      ]);
+      const [earlier, ended] = await Promise.all([keepWithinLimits(grant), endedMeanwhile(), tidy()]);
+      if (ended === undefined) return { code, earlier };
+      await end(id, ended);
+      return { ended };
     },
     find: (id) => store.get(id),
     update: (id, decide, read) =>

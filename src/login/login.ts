@@ -12,15 +12,10 @@ import type { BrowserHash } from "./browser-binding.ts";
 import type { AwaitingLogin, BrowserBinding, Logins } from "./transaction.ts";
 
 /** What a login sends to the provider and what it keeps, all of it new. */
-export async function startLogin(
+export function startLogin(
   browser: BrowserHash,
-  {
-    endings,
-    transactionSeconds,
-    now,
-    randomBytes,
-  }: Runtime & { endings: Pick<Endings, "latest">; transactionSeconds: number },
-): Promise<{ state: string; browserBinding: BrowserBinding }> {
+  { transactionSeconds, now, randomBytes }: Runtime & { transactionSeconds: number },
+): { state: string; browserBinding: BrowserBinding } {
   return {
     state: randomBytes(32).toString("base64url"),
     browserBinding: {
@@ -28,7 +23,6 @@ export async function startLogin(
       nonce: randomBytes(32).toString("base64url"),
       codeVerifier: randomBytes(32).toString("base64url"),
       expiresAt: now() + transactionSeconds,
-      begun: await endings.latest(),
     },
   };
 }

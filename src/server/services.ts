@@ -156,9 +156,11 @@ export function buildServices(options: AppOptions) {
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
+  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
   const logins = createLogins(
     encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
     loginAdmission(config, records),
+    endings,
   );
   const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
@@ -175,7 +177,6 @@ export function buildServices(options: AppOptions) {
     revocations,
     audit,
   });
-  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
   const grantCache = createGrantCache({
     ...config.grantCache,
     grants,

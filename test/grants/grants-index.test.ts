@@ -86,7 +86,7 @@ describe("the index of grants", redis, () => {
 
   /** As a finished login does. @returns the id */
   async function open(grants: Grants, { subject, clientId = "client", sid }: Whose): Promise<string> {
-    const { code } = await grants.open(
+    const opened = await grants.open(
       {
         clientId,
         redirectUri: "http://127.0.0.1/callback" as ValidatedRedirectUri,
@@ -107,8 +107,10 @@ describe("the index of grants", redis, () => {
           refreshToken: "y",
         },
       },
+      async () => undefined,
     );
-    return readToken("code", code)?.grantId ?? "";
+    assert.ok("code" in opened);
+    return readToken("code", opened.code)?.grantId ?? "";
   }
 
   /** As any replica does: the record lives longer, and no index hears of it. */

@@ -53,7 +53,7 @@ function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 
     };
     const tokens = { accessToken: "a", refreshToken: "r", obtainedAt: clock.now };
     const login = { subject: "alice", claims: {}, renewable: [], scopes: [], allowed: [], tokens };
-    await grants.open(request, login);
+    await grants.open(request, login, async () => undefined);
     return (await grants.ofSubject("alice")).at(-1)?.id ?? "";
   }
   const usedAt = async (id: string) => (await lastUse.of([id])).get(id);
