@@ -36,6 +36,8 @@ FROM base AS production
 ENV NODE_ENV=production
 COPY package.json ./
 COPY --from=production-dependencies /app/node_modules ./node_modules
+# What OTEL_EXPORTER_OTLP_ENDPOINT needs, optional elsewhere; it depends on packages of its own scope alone.
+COPY --from=dependencies /app/node_modules/@opentelemetry ./node_modules/@opentelemetry
 COPY --from=build /app/dist ./dist
 # `docker run … doctor`, and `exec … doctor` in a container that runs.
 RUN for name in doctor admin; do printf '#!/bin/sh\nexec node /app/dist/src/cli/%s.js "$@"\n' $name > /usr/local/bin/$name && chmod 755 /usr/local/bin/$name; done

@@ -1,6 +1,6 @@
 /** Sign-ins and refreshes, one after the other, and what live sessions weigh. */
 
-import { type Browser, signIn as walk } from "../test/support/browser.ts";
+import type { Browser } from "../dev/client/browser.ts";
 import {
   authorizeUrl,
   newBrowser,
@@ -10,6 +10,7 @@ import {
   register,
   type Tokens,
 } from "../test/support/oauth-client.ts";
+import { signIn as walk } from "../test/support/sign-in.ts";
 import { type Deployment, type Subject, signIn } from "./deployment.ts";
 import { load } from "./load.ts";
 import { meterRedis, type RedisMeter } from "./redis-meter.ts";

@@ -1,7 +1,7 @@
 /** An MCP client's way through fastmcp's OAuth proxy. */
 import { createHash, randomBytes } from "node:crypto";
-import { signIn } from "../test/support/browser.ts";
 import { newBrowser, postForm, postJson, REDIRECT_URI } from "../test/support/oauth-client.ts";
+import { signIn } from "../test/support/sign-in.ts";
 
 /** @param origin of the peer's server */
 export async function signInAtPeer(origin: string): Promise<string> {

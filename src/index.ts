@@ -4,6 +4,7 @@
 
 export { type Config, ConfigError, loadConfig } from "./config/config.ts";
 export type { Environment } from "./config/settings.ts";
+export type { SettingProblem } from "./runtime/setting-problem.ts";
 export { type App, type AppOptions, createApp } from "./server/create-app.ts";
 export { type RunningServer, type ServeOptions, serve } from "./server/serve.ts";
 
@@ -41,6 +42,7 @@ export {
   type Returned,
 } from "./mcp/authoring/input-required.ts";
 export { type Call, type RequestContext, ToolError } from "./mcp/authoring/request-context.ts";
+export { toolSettings } from "./mcp/authoring/tool-settings.ts";
 export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/backends/existing-server.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";

@@ -9,13 +9,13 @@ import { z } from "zod";
 import type { AuthenticatedClient } from "../../dist/src/clients/authenticate-client.js";
 import { loadConfig } from "../../dist/src/config/config.js";
 import { readToken } from "../../dist/src/grants/opaque-token.js";
-import type { UpstreamLogin } from "../../dist/src/identity/identity-provider.js";
-import { createOidcProvider } from "../../dist/src/identity/oidc/oidc.js";
 import { defineTool } from "../../dist/src/mcp/authoring/define-tool.js";
-import { type Caller, withCaller } from "../../dist/src/resource/access-token-context.js";
+import { withAuthenticatedRequest } from "../../dist/src/resource/access-token-context.js";
+import type { AuthenticatedRequest, Caller } from "../../dist/src/resource/caller.js";
 import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
 import { authenticate, mount } from "../../dist/src/server/mount.js";
+import type { McpResource } from "../../dist/src/server/resources.js";
 import { buildServices } from "../../dist/src/server/services.js";
 import { redisStore } from "../../dist/src/storage/redis/redis.js";
 import {
@@ -47,33 +47,34 @@ const services = buildServices({
   ),
   scopes: { "weather:read": "Read the weather" },
   records: redisStore({ ...config.store, log }),
-  identityProvider: createOidcProvider(config.upstream, { now: systemClock, randomBytes, log }),
   log,
 });
 
 /** In place of the bearer check: the same caller at every request. */
 function nobodyAsked(): RequestHandler {
-  const token = Object.freeze({
-    subject: "alice",
-    clientId: "bench",
-    scopes: ["weather:read"],
-    claims: {},
-    expiresAt: systemClock() + 86_400,
-    resource: config.resource,
-    grantId: "none",
-    redirectUri: "http://127.0.0.1/callback",
+  const [{ permissions, uri: resource }] = services.resources;
+  const principal = { kind: "user", issuer: config.upstream.issuer, subject: "alice", claims: {} } as const;
+  const client = { id: "bench", redirectUri: "http://127.0.0.1/callback" };
+  const scopes = ["weather:read"];
+  const caller: Caller = Object.freeze({
+    principal,
+    client,
+    resource,
+    scopes,
     notGiven: [],
+    permissions: permissions.permissionSet({ principal, client }, scopes),
+    expiresAt: systemClock() + 86_400,
+    grantId: "none",
+    sessionKey: "none",
   });
-  const permissionSet = services.permissions.permissionSet(token, token.scopes);
-  const caller: Caller = {
-    token,
-    permissionSet,
-    required: new Map(),
-    verify: async () => ({ token, permissionSet: () => permissionSet }),
+  const authenticated: AuthenticatedRequest = {
+    caller,
+    verify: async () => ({ caller }),
     accept: () => {},
-    upstreamAccessToken: async () => "",
+    checkScopes: caller.permissions.checkScopes,
+    required: [],
   };
-  return (_req, _res, next) => withCaller({ ...caller }, next);
+  return (_req, _res, next) => withAuthenticatedRequest({ ...authenticated }, next);
 }
 
 /**
@@ -89,37 +90,35 @@ async function moreSessions({
 }): Promise<string[]> {
   const template = await services.grants.find(readToken("access", accessToken)?.grantId ?? "");
   if (template === undefined) throw new Error("There is no session to take as a model");
-  const { clientId, resource, scopes, claims, renewable, upstream, code } = template;
-  const client = await services.clients.find(clientId);
+  const { principal, client: ref, resource, scopes, renewable, upstream } = template;
+  if (principal.kind !== "user" || upstream === undefined) throw new Error("Nobody signed in for the model");
+  const client = await services.clients.find(ref.id);
   if (client === undefined) throw new Error("The model's client is not registered");
   const verifier = randomBytes(32).toString("base64url");
   const codeChallenge = createHash("sha256").update(verifier).digest("base64url");
-  const { redirectUri } = code;
   const tokens: string[] = [];
   for (let i = 0; i < sessions; i++) {
-    const subject = `${template.subject}-${i}`;
-    const login: UpstreamLogin = {
-      subject,
-      claims: { ...claims, sub: subject, sid: `session-${i}` },
-      renewable,
-      scopes,
-      tokens: upstream,
-    };
-    const request = { clientId, redirectUri, codeChallenge, resource, scopes, allowed: scopes };
-    const opened = await services.grants.open(request, login, async () => undefined);
+    const subject = `${principal.subject}-${i}`;
+    const claims = { ...principal.claims, sub: subject, sid: `session-${i}` };
+    const user = { ...principal, subject, claims };
+    const request = { principal: user, client: ref, codeChallenge, resource, scopes, allowed: scopes };
+    const opened = await services.grants.open(
+      request,
+      { renewable, tokens: upstream },
+      async () => undefined,
+    );
     if ("ended" in opened) throw new Error("The session was ended");
     const asked: AuthorizationCodeRequest = {
       code: opened.code,
       code_verifier: verifier,
-      redirect_uri: redirectUri,
+      redirect_uri: ref.redirectUri,
       resource: [resource],
     };
     const issued = await authorizationCode.handle(client as AuthenticatedClient, asked, {
       ...services.runtime,
       grants: services.grants,
       upstreamRefresh: services.upstreamRefresh,
-      permissions: services.permissions,
-      catalogue: services.catalogue,
+      resources: services.resources,
       audit: services.audit,
       lifetimes: config.lifetimes,
     });
@@ -136,4 +135,5 @@ while (
   ))
 )
   await delay(20);
-listen(mount(services, guarded ? authenticate(services) : nobodyAsked()), config.port, moreSessions);
+const authenticated = (resource: McpResource) => (guarded ? authenticate(services, resource) : nobodyAsked());
+listen(mount(services, authenticated), config.port, moreSessions);

@@ -34,7 +34,7 @@ try {
 async function start(port: number, tools: string | undefined): Promise<void> {
   const { given, ignored } = demoSettings(process.env, "records are kept in memory");
   if (ignored !== undefined) console.log(ignored);
-  const { identityProvider, environment, weatherSource, offer, close } = await startRuntime({
+  const { identityProvider, environment, offer, close } = await startRuntime({
     port,
     host,
     given,
@@ -49,7 +49,8 @@ async function start(port: number, tools: string | undefined): Promise<void> {
     ...environment,
     SECRET_KEY: randomBytes(48).toString("base64url"),
   });
-  const features = await loadFeatures(config, weatherSource);
+  Object.assign(process.env, environment); // where tools read their settings
+  const features = await loadFeatures(config);
   offer(Object.keys(features.scopes));
   const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryStore());
   const server = await listenWith(app, config, { stopOnSignals: false });

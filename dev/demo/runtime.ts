@@ -33,8 +33,6 @@ export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept
 
 export interface DemoSurroundings {
   identityProvider: RunningIdentityProvider;
-  /** Where the weather comes from, in words. */
-  weatherSource: string;
   /** The server's settings, as far as they follow from these. */
   environment: Environment;
   /** There are these scopes now, and alice may have them. None at the start. */
@@ -65,7 +63,6 @@ export async function startRuntime({
   const weather = await startWeather(given, say);
   return {
     identityProvider,
-    weatherSource: weather.source,
     environment: {
       BASE_URL: baseUrl,
       PORT: String(port),
@@ -89,7 +86,6 @@ export async function startRuntime({
 }
 
 interface Weather {
-  source: string;
   environment: Environment;
   close(): Promise<void>;
 }
@@ -97,14 +93,16 @@ interface Weather {
 async function startWeather(given: Environment, say: (line: string) => void): Promise<Weather> {
   if (wantsRealWeather(given)) {
     const problem = await weatherProblem(given);
-    if (problem === undefined)
-      return { source: "Open-Meteo (open-meteo.com)", environment: {}, close: async () => {} };
+    if (problem === undefined) return { environment: {}, close: async () => {} };
     say(`The weather service cannot be reached from here (${problem}): the weather is made up.`);
   }
   const { geocodingUrl, forecastUrl, close } = await startWeatherStandIn({ port: 0 });
   return {
-    source: "made up by the demo: not real weather",
-    environment: { OPEN_METEO_GEOCODING_URL: geocodingUrl, OPEN_METEO_FORECAST_URL: forecastUrl },
+    environment: {
+      OPEN_METEO_GEOCODING_URL: geocodingUrl,
+      OPEN_METEO_FORECAST_URL: forecastUrl,
+      OPEN_METEO_SOURCE: "made up by the demo: not real weather",
+    },
     close,
   };
 }

@@ -2,6 +2,7 @@
 
 import type { Environment } from "../../src/config/settings.ts";
 import { causes } from "../../src/oauth/errors.ts";
+import { weatherSettings } from "../../src/tools/open-meteo.ts";
 
 /** What the demo brings along. Somebody's settings for production must not lead it to their provider or their Redis. */
 const OWN = /^(BASE_URL|HOST|STORE|SECRET_KEY|(OIDC|AUTH0|REDIS)_[A-Z_]+)$/;
@@ -33,7 +34,6 @@ export function demoPort(environment: Environment): number {
   return port;
 }
 
-const GEOCODING_URL = "https://geocoding-api.open-meteo.com/v1/search";
 const PATIENCE_MS = 5_000;
 
 /**
@@ -48,9 +48,9 @@ export function wantsRealWeather({ WEATHER, ...environment }: Environment): bool
 }
 
 /** Why the weather service cannot be used from here, or undefined. */
-export async function weatherProblem({ OPEN_METEO_GEOCODING_URL }: Environment): Promise<string | undefined> {
+export async function weatherProblem(environment: Environment): Promise<string | undefined> {
   try {
-    const url = new URL(OPEN_METEO_GEOCODING_URL || GEOCODING_URL);
+    const url = new URL(weatherSettings(environment).geocodingUrl);
     url.searchParams.set("name", "Berlin");
     url.searchParams.set("count", "1");
     const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });

@@ -1,8 +1,8 @@
 /** Turns the behaviour that was asked for into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
 import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
 import { errors } from "oidc-provider";
-import type { ProviderBehaviour } from "./character.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
+import type { ProviderBehaviour } from "./provider-profiles.ts";
 import { claimsOf, type DemoUser, type Directory } from "./users.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;

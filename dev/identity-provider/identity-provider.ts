@@ -8,10 +8,15 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
-import { completeCharacter, GOOGLE, type ProviderBehaviour } from "./character.ts";
 import { configure, type Settings } from "./configuration.ts";
-import { acceptJwtAtUserinfo, readAuthorizationRequests, refuseBasic, writeAnswers } from "./habits.ts";
 import { interact } from "./login.ts";
+import {
+  acceptJwtAtUserinfo,
+  readAuthorizationRequests,
+  refuseBasic,
+  writeAnswers,
+} from "./profile-middleware.ts";
+import { completeProfile, GOOGLE, type ProviderBehaviour } from "./provider-profiles.ts";
 import { createProviderStorage } from "./storage.ts";
 import { createDirectory, type DemoUser } from "./users.ts";
 
@@ -53,7 +58,7 @@ export interface RunningIdentityProvider {
 export async function startIdentityProvider(
   options: IdentityProviderOptions,
 ): Promise<RunningIdentityProvider> {
-  const behaviour = completeCharacter(options.behaviour);
+  const behaviour = completeProfile(options.behaviour);
   const settings: Settings = {
     client: options.client,
     audience: options.audience,

@@ -1,6 +1,9 @@
 /**
  * `npm run api` writes docs/api.md from the doc comments of everything that src/index.ts exports; with `--check` it fails
  * if the file says something else. A type that users meet and cannot import is a mistake as well.
+ *
+ * TypeDoc 0.28 with typedoc-plugin-markdown was tried: twice as long, `defineTool(tool)` without the types of its parameters, `{}`
+ * for types of other packages, fields apart from methods. What a library's user reads best is its declarations, in order.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

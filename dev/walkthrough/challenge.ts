@@ -1,5 +1,6 @@
 /** Reads a `WWW-Authenticate: Bearer …` challenge (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9728 §5.1). */
-import { type Answer, describe } from "./http.ts";
+import type { Answer } from "../client/http.ts";
+import { describe } from "./http.ts";
 import { expect } from "./trace.ts";
 
 export type Challenge = Readonly<Partial<Record<string, string>>>;

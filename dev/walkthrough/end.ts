@@ -1,23 +1,23 @@
 /** Steps 12 to 14: renewing what was granted, and giving it back (RFC 6749 §6, RFC 7009). */
+
+import type { Answer } from "../client/http.ts";
+import { type Authorization, refreshParameters } from "../client/oauth-client.ts";
 import { readChallenge } from "./challenge.ts";
 import type { ServerMetadata, Walk } from "./discovery.ts";
-import { type Answer, describe, expectStatus } from "./http.ts";
+import { describe, expectStatus } from "./http.ts";
 import { createMcpClient, initializeRequest } from "./mcp.ts";
-import { type Authorization, readTokens, type TokenResponse } from "./sign-in.ts";
+import { readTokens, type TokenResponse } from "./sign-in.ts";
 import { whoami } from "./tools.ts";
 import { expect } from "./trace.ts";
 
 function sendRefresh(
   { send }: Walk,
   server: ServerMetadata,
-  { clientId, resource }: Authorization,
+  authorization: Authorization,
   refreshToken: string,
 ): Promise<Answer> {
-  return send({
-    method: "POST",
-    url: server.token_endpoint,
-    form: { grant_type: "refresh_token", refresh_token: refreshToken, client_id: clientId, resource },
-  });
+  const form = refreshParameters(authorization, refreshToken);
+  return send({ method: "POST", url: server.token_endpoint, form });
 }
 
 /** @param canAsk whether there is a tool to try the new token with */

@@ -1,31 +1,17 @@
 /** One request and its response, both printed; every secret in them is noted, so that no line shows it. */
 import { STATUS_CODES } from "node:http";
 import { z } from "zod";
+import { type Answer, type HttpRequest, sendRequest } from "../client/http.ts";
 import { expect, HopFailure, type Trace } from "./trace.ts";
 
-export interface RequestToSend {
-  method: "GET" | "POST";
-  url: string;
-  headers?: Readonly<Record<string, string>>;
-  /** Sent as a form, and printed. */
-  form?: Readonly<Record<string, string>>;
-  /** Sent as JSON; `show` is what is printed of it. */
-  json?: unknown;
+export interface RequestToSend extends HttpRequest {
+  /** What is printed of the JSON; a form is printed as it is, and the access token shortened. */
   show?: Readonly<Record<string, string>>;
-  /** Sent as the bearer token, and printed shortened. */
-  accessToken?: string;
-}
-
-export interface Answer {
-  url: string;
-  status: number;
-  headers: Headers;
-  text: string;
 }
 
 export type Send = (request: RequestToSend) => Promise<Answer>;
 
-const TIMEOUT_SECONDS = 30;
+export const TIMEOUT_SECONDS = 30;
 
 /** Names under which OAuth carries what nobody else should read (RFC 6749, RFC 7591, RFC 7636). */
 const SECRET_NAMES = [
@@ -46,45 +32,29 @@ const SECRET_NAMES = [
 const SHOWN_HEADERS = ["WWW-Authenticate", "Location", "Retry-After"];
 
 export function createSend(trace: Trace): Send {
-  return async ({ method, url, headers, form, json, show, accessToken }) => {
+  return async ({ show, ...request }) => {
+    const { method, url, form, accessToken } = request;
     noteSecrets(Object.entries(form ?? {}), trace);
     if (accessToken !== undefined) trace.keepSecret(accessToken);
     trace.request(method, url, {
       ...(accessToken !== undefined && { Authorization: `Bearer ${accessToken}` }),
       ...(show ?? form),
     });
-    const response = await reach(url, {
-      method,
-      headers: {
-        accept: "application/json",
-        ...(json !== undefined && { "content-type": "application/json" }),
-        ...(accessToken !== undefined && { authorization: `Bearer ${accessToken}` }),
-        ...headers,
-      },
-      redirect: "manual",
-      ...(form !== undefined && { body: new URLSearchParams(form) }),
-      ...(json !== undefined && { body: JSON.stringify(json) }),
+    const headers = { accept: "application/json", ...request.headers };
+    const answer = await sendRequest({ ...request, headers }, TIMEOUT_SECONDS).catch((error) => {
+      throw unreachable(url, error);
     });
-    const answer = { url, status: response.status, headers: response.headers, text: await response.text() };
-    noteSecrets(fieldsOf(answer.text), trace);
+    noteSecrets(fieldsOf(answer.body), trace);
     trace.answer(statusLine(answer.status), shownHeaders(answer.headers));
     return answer;
   };
 }
 
-/** @throws HopFailure in words for what fetch reports when nobody answers */
-export async function reach(url: string, request: RequestInit): Promise<Response> {
-  try {
-    return await fetch(url, { ...request, signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000) });
-  } catch (error) {
-    throw unreachable(url, error);
-  }
-}
-
-function unreachable(url: string, error: unknown): HopFailure {
+/** What Node reports when nobody answers, in words. */
+export function unreachable(url: string, error: unknown): HopFailure {
   const { origin, port, hostname } = new URL(url);
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const { code, message } = cause as NodeJS.ErrnoException;
+  const { code, message, name } = cause as NodeJS.ErrnoException;
   const expected = `an answer from ${origin}`;
   if (code === "ECONNREFUSED") {
     const start = port === "" || port === "3000" ? "npm run demo" : `PORT=${port} npm run demo`;
@@ -99,7 +69,7 @@ function unreachable(url: string, error: unknown): HopFailure {
       came: `No server answers at ${url}: the name ${hostname} is unknown`,
       hint: "Check the host name in URL.",
     });
-  if (error instanceof Error && error.name === "TimeoutError")
+  if (name === "TimeoutError")
     return new HopFailure({
       expected,
       came: `nothing within ${TIMEOUT_SECONDS} seconds`,
@@ -125,21 +95,13 @@ export function readJson<Schema extends z.ZodType>(answer: Answer, schema: Schem
     came: type,
     hint: `Something else than the server answers at ${answer.url}: a proxy in front of it, or another program.`,
   });
-  const parsed = schema.safeParse(parseJson(answer.text));
+  const parsed = schema.safeParse(answer.body);
   if (parsed.success) return parsed.data;
   throw new HopFailure({
     expected: "a complete JSON document",
     came: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     hint: `Look at it: curl -s ${answer.url}`,
   });
-}
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 export function describe(answer: Answer): string {
@@ -167,8 +129,7 @@ export function noteSecrets(fields: Iterable<[string, unknown]>, trace: Trace): 
   }
 }
 
-function fieldsOf(text: string): Array<[string, unknown]> {
-  const body = parseJson(text);
+function fieldsOf(body: unknown): Array<[string, unknown]> {
   return typeof body === "object" && body !== null ? Object.entries(body) : [];
 }
 

@@ -1,6 +1,7 @@
 /** MCP by hand, in both generations: 2025-11-25 with its handshake, and 2026-07-28, where every request stands alone. */
 import { z } from "zod";
-import { type Answer, describe, expectStatus, parseJson, type RequestToSend, type Send } from "./http.ts";
+import type { Answer } from "../client/http.ts";
+import { describe, expectStatus, type RequestToSend, type Send } from "./http.ts";
 import { expect, HopFailure } from "./trace.ts";
 
 export const HANDSHAKE_VERSION = "2025-11-25";
@@ -125,27 +126,11 @@ export function readResult(answer: Answer): Record<string, unknown> {
 
 /** The JSON-RPC response, which may come as JSON or as the last event of a stream. */
 export function readResponse(answer: Answer): RpcResponse {
-  const isStream = /^text\/event-stream\b/i.test(answer.headers.get("content-type") ?? "");
-  const messages = isStream ? eventsOf(answer.text) : [parseJson(answer.text)];
-  const parsed = Response.safeParse(messages.at(-1));
+  const parsed = Response.safeParse(answer.body);
   expect(parsed.success, {
     expected: "a JSON-RPC response, as JSON or as an event stream",
     came: describe(answer),
     hint: "Something else than an MCP server answers here.",
   });
   return parsed.data;
-}
-
-/** The messages of an event stream: events end with an empty line, their data may take several lines. */
-function eventsOf(text: string): unknown[] {
-  return text
-    .split(/\r?\n\r?\n/)
-    .map((event) =>
-      event
-        .split(/\r?\n/)
-        .flatMap((line) => (line.startsWith("data:") ? [line.slice(5).trimStart()] : []))
-        .join("\n"),
-    )
-    .filter((data) => data !== "")
-    .map(parseJson);
 }

@@ -1,10 +1,14 @@
 /** Steps 4 to 7: register, send a browser through consent and login, and turn the code into tokens. */
 import { spawn } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { Browser, type Page, textOf } from "./browser.ts";
+import { askedBy, type Page } from "../client/browser.ts";
+import { textOf, titleOf } from "../client/html.ts";
+import type { Answer } from "../client/http.ts";
+import { type Authorization, authorizationParameters, codeParameters } from "../client/oauth-client.ts";
+import { createBrowser, type WatchedBrowser } from "./browser.ts";
 import type { ServerMetadata, Walk } from "./discovery.ts";
-import { type Answer, expectStatus, noteSecrets, readJson } from "./http.ts";
+import { expectStatus, noteSecrets, readJson } from "./http.ts";
 import type { Loopback } from "./loopback.ts";
 import { expect, HopFailure, type Trace } from "./trace.ts";
 
@@ -62,34 +66,11 @@ export async function register(
   return registered.client_id;
 }
 
-export interface Authorization {
-  clientId: string;
-  redirectUri: string;
-  resource: string;
-  scope: string | undefined;
-  state: string;
-  codeVerifier: string;
-}
-
 export function newAuthorization(
   asked: Pick<Authorization, "clientId" | "redirectUri" | "resource" | "scope">,
 ): Authorization {
   const random = () => randomBytes(32).toString("base64url");
   return { ...asked, state: random(), codeVerifier: random() };
-}
-
-function authorizationParameters(authorization: Authorization): Record<string, string> {
-  const { clientId, redirectUri, resource, scope, state, codeVerifier } = authorization;
-  return {
-    response_type: "code",
-    client_id: clientId,
-    redirect_uri: redirectUri,
-    ...(scope !== undefined && { scope }),
-    state,
-    code_challenge: createHash("sha256").update(codeVerifier).digest("base64url"),
-    code_challenge_method: "S256",
-    resource,
-  };
 }
 
 export interface SignInSettings {
@@ -126,21 +107,21 @@ async function signInByItself(
   login: string,
   trace: Trace,
 ): Promise<boolean> {
-  const browser = new Browser(trace);
-  let page = await browser.open(url);
+  const browser = createBrowser(trace);
+  let page = await browser.get(url);
   for (let pages = 0; pages < 5; pages++) {
     if (`${page.url.origin}${page.url.pathname}` === redirectUri) return true;
-    const isDemo = page.title.includes("Demo identity provider");
+    const title = titleOf(page.body);
+    const isDemo = title.includes("Demo identity provider");
     if (isDemo || page.url.origin === new URL(url).origin) expectPage(page);
-    const consent = page.forms.find(({ action }) => action.pathname.endsWith("/consent"));
-    const name = page.forms.find(({ fields }) => fields.has("login"));
-    if (consent !== undefined) {
-      trace.learned(`consent page "${page.title}": approve`);
-      page = await browser.submit(page, consent, { decision: "approve" });
-      checkUpstreamRequest(browser.visited, url, trace);
-    } else if (name !== undefined && isDemo) {
-      trace.learned(`login page "${page.title}": sign in as ${login}`);
-      page = await browser.submit(page, name, { login });
+    const asked = askedBy(page);
+    if (asked === "consent") {
+      trace.learned(`consent page "${title}": approve`);
+      page = await browser.submit(page, {}, { button: "approve" });
+      checkUpstreamRequest(browser.history, url, trace);
+    } else if (asked === "login" && isDemo) {
+      trace.learned(`login page "${title}": sign in as ${login}`);
+      page = await browser.submit(page, { login });
     } else {
       trace.learned(`${page.url.origin} is not the demo's identity provider: a person has to sign in`);
       return false;
@@ -148,17 +129,17 @@ async function signInByItself(
   }
   throw new HopFailure({
     expected: "to be signed in after the consent page and the login page",
-    came: `the page "${page.title}" at ${page.url.origin}${page.url.pathname}: ${textOf(page)}`,
+    came: `the page "${titleOf(page.body)}" at ${describePage(page)}`,
     hint: "Sign in with a real browser to see what happens: AUTO=0 npm run walkthrough",
   });
 }
 
 /** What the identity provider is asked is the proxy's own request: nothing of ours may be passed through. */
-function checkUpstreamRequest(visited: readonly URL[], ours: string, trace: Trace): void {
+function checkUpstreamRequest(history: WatchedBrowser["history"], ours: string, trace: Trace): void {
   const mine = new URL(ours).searchParams;
-  const upstream = visited.find(
-    ({ href, searchParams }) => href !== ours && searchParams.has("response_type"),
-  );
+  const upstream = history
+    .map((step) => new URL(step.url))
+    .find(({ href, searchParams }) => href !== ours && searchParams.has("response_type"));
   if (upstream === undefined) return;
   for (const name of ["client_id", "redirect_uri", "state", "code_challenge"]) {
     const sent = upstream.searchParams.get(name);
@@ -176,10 +157,14 @@ function checkUpstreamRequest(visited: readonly URL[], ours: string, trace: Trac
   trace.learned(`it wants the answer at ${redirectUri}, with a state and a code challenge of its own`);
 }
 
+function describePage({ url, body }: Page): string {
+  return `${url.origin}${url.pathname}: ${textOf(body).slice(0, 300)}`;
+}
+
 function expectPage(page: Page): void {
   expect(page.status === 200, {
     expected: "a page on the way from /authorize back to the client",
-    came: `${page.status} at ${page.url.origin}${page.url.pathname}: ${textOf(page)}`,
+    came: `${page.status} at ${describePage(page)}`,
     hint: "The page says what went wrong; the server's log says more.",
   });
 }
@@ -243,19 +228,9 @@ export async function redeemCode(
   authorization: Authorization,
   code: string,
 ): Promise<TokenResponse> {
-  const { clientId, redirectUri, resource, codeVerifier, scope: asked } = authorization;
-  const answer = await send({
-    method: "POST",
-    url: server.token_endpoint,
-    form: {
-      grant_type: "authorization_code",
-      code,
-      redirect_uri: redirectUri,
-      code_verifier: codeVerifier,
-      client_id: clientId,
-      resource,
-    },
-  });
+  const { scope: asked } = authorization;
+  const form = codeParameters(authorization, code);
+  const answer = await send({ method: "POST", url: server.token_endpoint, form });
   const tokens = readTokens(answer);
   trace.learned(`access token ${tokens.access_token}, ${tokens.token_type}, for ${tokens.expires_in} s`);
   trace.learned(`refresh token ${tokens.refresh_token}`);

@@ -51,26 +51,23 @@ async function start(port: number, tools: string | undefined): Promise<void> {
     clientSecret: state.clientSecret,
     kept: { ...state, adapter: createProviderStorageInFile(state.identityProvider) },
   });
-  const { identityProvider, environment, weatherSource } = runtime;
+  const { identityProvider, environment } = runtime;
   const serverName = given.SERVER_NAME ?? SERVER_NAME;
   // Somebody's own module has a project of its own, which this one does not know.
   const types = tools === undefined ? typeCheck(ROOT, sayMistakes) : undefined;
   const server = replaceableServer({
     proxy,
-    load: {
-      environment: {
-        SERVER_NAME: serverName,
-        // Whose computer it is may read what their tools are called with.
-        AUDIT_ARGUMENTS: "on",
-        // A call in flight may finish; the others wait for the new server.
-        SHUTDOWN_SECONDS: "2",
-        ...given,
-        ...(tools !== undefined && { TOOLS_MODULE: tools }),
-        ...environment,
-        SECRET_KEY: state.secretKey,
-      },
-      store: state.store,
-      weatherSource,
+    store: state.store,
+    environment: {
+      SERVER_NAME: serverName,
+      // Whose computer it is may read what their tools are called with.
+      AUDIT_ARGUMENTS: "on",
+      // A call in flight may finish; the others wait for the new server.
+      SHUTDOWN_SECONDS: "2",
+      ...given,
+      ...(tools !== undefined && { TOOLS_MODULE: tools }),
+      ...environment,
+      SECRET_KEY: state.secretKey,
     },
     onLoaded: (scopes) => runtime.offer(scopes),
     onReady(isFirst) {

@@ -1,11 +1,8 @@
-/** The messages between `npm run dev` and the server process that it restarts. */
-import type { Environment } from "../../src/config/settings.ts";
+/** The messages between `npm run dev` and the server process that it restarts. Its settings are in its environment. */
 
 export type ToServer =
   /** Read the code; touch nothing that the server before you still uses. */
-  | { do: "load"; environment: Environment; store: string; weatherSource: string }
-  | { do: "listen" }
-  | { do: "stop" };
+  { do: "load"; store: string } | { do: "listen" } | { do: "stop" };
 
 export type FromServer =
   | { is: "loaded"; scopes: string[] }

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { Environment } from "../../src/config/settings.ts";
 import { isFromSources } from "../command-line.ts";
 import type { DevProxy } from "./dev-proxy.ts";
 import type { FromServer, ToServer } from "./messages.ts";
@@ -21,7 +22,10 @@ export interface ReplaceableServer {
 
 interface Options {
   proxy: DevProxy;
-  load: Omit<Extract<ToServer, { do: "load" }>, "do">;
+  /** All that the server's process has of an environment. */
+  environment: Environment;
+  /** The file of its records. */
+  store: string;
   /** The new server is about to listen. */
   onLoaded(scopes: string[]): void;
   /** The new server answers. */
@@ -42,7 +46,8 @@ const CRASHED_EARLY_MS = 2_000;
 
 export function replaceableServer({
   proxy,
-  load,
+  environment,
+  store,
   onLoaded,
   onReady,
   onSlow,
@@ -56,14 +61,14 @@ export function replaceableServer({
   let isStopping = false;
 
   async function replaceOnce(isLatest: () => boolean): Promise<void> {
-    const next = startChild();
+    const next = startChild(environment);
     loading = next;
     const patience = setTimeout(() => {
       onSlow();
       if (current !== undefined) proxy.forwardTo(current.port);
     }, PATIENCE_MS);
     try {
-      const { scopes } = await told(next, "loaded", { do: "load", ...load });
+      const { scopes } = await told(next, "loaded", { do: "load", store });
       loading = undefined;
       onLoaded(scopes);
       // Again: requests that waited too long went on to the old server.
@@ -137,9 +142,9 @@ export function replaceableServer({
   };
 }
 
-function startChild(): ChildProcess {
+function startChild(env: Environment): ChildProcess {
   const program = isFromSources ? "./child.ts" : "./child.js";
-  return fork(new URL(program, import.meta.url), { execArgv: loaders() });
+  return fork(new URL(program, import.meta.url), { env, execArgv: loaders() });
 }
 
 /** Modules of tools may be TypeScript, which Node reads by itself since 22.18, and tsx where it is installed. */

@@ -1,9 +1,6 @@
 /** The server of `npm run dev`: everything as in production, but for the store in a file and the log in words. */
-import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
-import { systemClock } from "../../src/runtime/runtime.ts";
 import { openApp } from "../../src/server/create-app.ts";
 import { buildApp } from "../../src/server/mount.ts";
 import { listenWith, type RunningServer } from "../../src/server/serve.ts";
@@ -20,15 +17,11 @@ export interface LoadedServer {
   stop(): Promise<void>;
 }
 
-export async function loadDevServer({
-  environment,
-  store,
-  weatherSource,
-}: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
+export async function loadDevServer({ store }: Extract<ToServer, { do: "load" }>): Promise<LoadedServer> {
   // Any free port: clients know only that of the dev proxy.
-  const config = { ...loadConfig(environment), port: 0 };
+  const config = { ...loadConfig(process.env), port: 0 };
   const log = demoLog(config.logLevel);
-  const features = await loadFeatures(config, weatherSource);
+  const features = await loadFeatures(config);
   tryOut(config, features);
   let server: RunningServer | undefined;
   return {
@@ -48,6 +41,5 @@ function tryOut(
   features: Parameters<typeof openApp>[1],
 ): void {
   const log = pino({ level: "silent" });
-  const identityProvider = createOidcProvider(config.upstream, { now: systemClock, randomBytes, log });
-  buildApp({ ...features, config, records: memoryStore(), identityProvider, log });
+  buildApp({ ...features, config, records: memoryStore(), log });
 }

@@ -87,31 +87,42 @@ function readText(path: string): string {
   try {
     const file = statSync(path);
     // Reading a pipe would block.
-    if (!file.isFile()) throw new PolicyError([`${path} is no file: name the policy file itself`]);
+    if (!file.isFile()) throw refused(path, "is no file", "name the policy file itself");
     if (file.size > MAX_BYTES)
-      throw new PolicyError([`${path} is larger than 256 KB: is this the right file?`]);
+      throw refused(path, "is larger than 256 KB", "make sure that this is the right file");
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (error) {
     if (error instanceof PolicyError) throw error;
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw new PolicyError([`${path} ${REASONS[code] ?? `cannot be read (${code})`}`], { cause: error });
+    throw refused(path, ...(REASONS[code] ?? NOT_READ(code)), error);
   }
 }
 
-const REASONS: Record<string, string> = {
-  ENOENT: "does not exist: create it, or correct the path",
-  EACCES: "may not be read by this process: change its permissions",
+function refused(path: string, problem: string, remedy: string, cause?: unknown): PolicyError {
+  return new PolicyError([{ setting: "POLICY_FILE", problem: `names ${path}, which ${problem}`, remedy }], {
+    cause,
+  });
+}
+
+const NOT_READ = (code: string): [problem: string, remedy: string] => [
+  `cannot be read (${code})`,
+  "see that it is a file on a disk that works",
+];
+
+const REASONS: Record<string, [problem: string, remedy: string]> = {
+  ENOENT: ["does not exist", "create it, or correct the path"],
+  EACCES: ["may not be read by this process", "change its permissions"],
   // A name in another encoding would never match, so its rule would deny nothing.
-  ERR_ENCODING_INVALID_ENCODED_DATA: "is not UTF-8: save it as UTF-8",
+  ERR_ENCODING_INVALID_ENCODED_DATA: ["is not UTF-8", "save it as UTF-8"],
 };
 
 function delegating(current: () => Policy): Policy {
   return {
-    admits: (asker) => current().admits(asker),
-    scope: (asker, scope) => current().scope(asker, scope),
-    feature: (asker, feature) => current().feature(asker, feature),
-    ruleset: (asker) => current().ruleset(asker),
-    explain: (asker, feature) => current().explain(asker, feature),
+    admits: (requester) => current().admits(requester),
+    scope: (requester, scope) => current().scope(requester, scope),
+    feature: (requester, feature) => current().feature(requester, feature),
+    ruleset: (requester) => current().ruleset(requester),
+    explain: (requester, feature) => current().explain(requester, feature),
     claimsAsked: () => current().claimsAsked(),
     unansweredBy: (claims) => current().unansweredBy(claims),
   };

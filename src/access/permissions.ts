@@ -11,7 +11,8 @@ import {
   type MembershipProblem,
   membershipProblem,
 } from "./membership.ts";
-import type { Asker, Feature, Policy, RuleName } from "./policy.ts";
+import type { Feature, Policy, RuleName } from "./policy.ts";
+import type { Requester } from "./principal.ts";
 
 /** Why somebody may not come in at all. The message is for them. */
 export interface NotAdmitted {
@@ -30,15 +31,15 @@ export type Decision = { allowed: true } | Denial;
 
 export interface Permissions {
   /** Undefined if this person may come in through this client. */
-  checkAdmission(asker: Asker): NotAdmitted | undefined;
+  checkAdmission(requester: Requester): NotAdmitted | undefined;
   /** The claims that membership and policy ask for, by name or dotted path. */
   claimsAsked(): string[];
   /** `scopes` without what the policy denies. */
-  permitted(asker: Asker, scopes: readonly string[]): string[];
+  permitted(requester: Requester, scopes: readonly string[]): string[];
   /** See {@link Policy.ruleset}. */
-  ruleset(asker: Asker): object;
+  ruleset(requester: Requester): object;
   /** What somebody who holds `held`, with everything that it includes, may do. */
-  permissionSet(asker: Asker, held: readonly string[]): PermissionSet;
+  permissionSet(requester: Requester, held: readonly string[]): PermissionSet;
 }
 
 /** What may be done by everybody who holds the same scopes and whom the same rules of the policy match. */
@@ -70,22 +71,24 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
   let made = 0;
 
   /** Logged early: otherwise an operator whose provider sends no groups sees people denied, and does not know why. */
-  function tellOfUnknown({ claims, subject }: Asker): void {
-    if (log === undefined) return;
+  function tellOfUnknown({ principal }: Requester): void {
+    // Of a client that acts for itself no identity provider is asked.
+    if (log === undefined || principal.kind === "client") return;
+    const { claims } = principal;
     for (const claim of policy.unansweredBy(claims).filter((each) => !told.has(each))) {
       told.add(claim);
       log.warn(
-        { reason: "policy_claim_missing", claim, subject },
+        { reason: "policy_claim_missing", claim, subject: principal.subject },
         "The policy asks for a claim that the identity provider did not send of this user, or not in full: for whoever that is so, rules that deny by it apply, and rules that allow by it do not. This is said once",
       );
     }
   }
 
-  function decideScopes(asker: Asker, held: readonly string[], required: RequiredScopes): Decision {
+  function decideScopes(requester: Requester, held: readonly string[], required: RequiredScopes): Decision {
     const missing: string[] = [];
     for (const alternatives of unmetScopes(required, held)) {
-      const toAskFor = alternatives.find((scope) => policy.scope(asker, scope).allowed);
-      const verdict = policy.scope(asker, alternatives[0]);
+      const toAskFor = alternatives.find((scope) => policy.scope(requester, scope).allowed);
+      const verdict = policy.scope(requester, alternatives[0]);
       // A client that is challenged for what the policy denies would ask for it again and again.
       if (toAskFor === undefined && !verdict.allowed)
         return { allowed: false, because: "policy", rule: verdict.rule };
@@ -94,18 +97,18 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
     return missing.length === 0 ? { allowed: true } : { allowed: false, because: "scopes", missing };
   }
 
-  function decide(asker: Asker, held: readonly string[], feature: Feature): Decision {
-    const verdict = policy.feature(asker, feature);
+  function decide(requester: Requester, held: readonly string[], feature: Feature): Decision {
+    const verdict = policy.feature(requester, feature);
     return verdict.allowed
-      ? decideScopes(asker, held, feature.scopes)
+      ? decideScopes(requester, held, feature.scopes)
       : { allowed: false, because: "policy", rule: verdict.rule };
   }
 
-  function createPermissionSet(asker: Asker, held: readonly string[]): PermissionSet {
+  function createPermissionSet(requester: Requester, held: readonly string[]): PermissionSet {
     const decided = new WeakMap<Feature, Decision>();
     return {
       checkFeature(feature) {
-        const decision = decided.get(feature) ?? decide(asker, held, feature);
+        const decision = decided.get(feature) ?? decide(requester, held, feature);
         decided.set(feature, decision);
         return decision;
       },
@@ -115,17 +118,19 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
           throw new Error(
             `requireScopes() names the scope "${undeclared}", which is not declared in scopes.`,
           );
-        return decideScopes(asker, held, required);
+        return decideScopes(requester, held, required);
       },
     };
   }
 
   return {
-    checkAdmission(asker) {
-      tellOfUnknown(asker);
-      const problem = membershipProblem(asker.claims, membership);
+    checkAdmission(requester) {
+      tellOfUnknown(requester);
+      // Membership is of people. Clients and workloads are named one by one by the operator.
+      const { principal } = requester;
+      const problem = principal.kind === "user" ? membershipProblem(principal.claims, membership) : undefined;
       if (problem !== undefined) return problem;
-      const verdict = policy.admits(asker);
+      const verdict = policy.admits(requester);
       if (verdict.allowed) return undefined;
       return {
         reason: "denied_by_policy",
@@ -134,13 +139,13 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
       };
     },
     claimsAsked: () => [...new Set([...policy.claimsAsked(), ...claimsOfMembership(membership)])],
-    permitted(asker, scopes) {
-      const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(asker, scope).allowed);
+    permitted(requester, scopes) {
+      const denied = catalogue.expand(scopes).filter((scope) => !policy.scope(requester, scope).allowed);
       return catalogue.exclude(scopes, denied);
     },
     ruleset: policy.ruleset,
-    permissionSet(asker, held) {
-      const ruleset = policy.ruleset(asker);
+    permissionSet(requester, held) {
+      const ruleset = policy.ruleset(requester);
       const scopes = held.join(" ");
       const known = permissionSets.get(ruleset)?.get(scopes);
       if (known !== undefined) return known;
@@ -150,7 +155,7 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
       }
       made++;
       const alike = permissionSets.get(ruleset) ?? new Map<string, PermissionSet>();
-      const permissionSet = createPermissionSet(asker, held);
+      const permissionSet = createPermissionSet(requester, held);
       permissionSets.set(ruleset, alike.set(scopes, permissionSet));
       return permissionSet;
     },

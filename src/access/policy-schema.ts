@@ -13,17 +13,20 @@ export interface KnownNames {
 
 export type PolicyFile = z.output<ReturnType<typeof policySchema>>;
 
-/** Messages continue a sentence that begins with where they are: "for.groups …". */
+/** Messages are remedies, see {@link ../yaml/mistakes.ts mistakesIn}. */
 export function policySchema(known: KnownNames) {
-  const effect = z.union([
-    z.literal("everything"),
-    someOf('write "everything"', {
-      scopes: names("scope", known.scopes),
-      tools: names("tool", known.tools),
-      resources: names("resource", known.resources),
-      prompts: names("prompt", known.prompts),
-    }),
-  ]);
+  const effect = z.union(
+    [
+      z.literal("everything"),
+      someOf('write "everything"', {
+        scopes: names("scope", known.scopes),
+        tools: names("tool", known.tools),
+        resources: names("resource", known.resources),
+        prompts: names("prompt", known.prompts),
+      }),
+    ],
+    'write "everything", or keys with values such as { tools: [a, b] }',
+  );
   const conditions = someOf("leave it out to mean everybody", {
     users: patterns(wildcard),
     emails: patterns(emailPattern),
@@ -55,73 +58,70 @@ export function policySchema(known: KnownNames) {
 /** It is shown in logs and answers. */
 const RuleTitle = z
   .string({
-    error: ({ input }) =>
-      input === undefined ? "is missing: say in a few words what the rule is for" : undefined,
+    error: ({ input }) => (input === undefined ? "say in a few words what the rule is for" : undefined),
   })
-  .max(200, "is longer than 200 characters")
-  .regex(/^(?=.*\S)[^\p{Cc}\p{Zl}\p{Zp}]+$/u, "must be words on one line")
-  .refine(
-    (name) => name !== "default",
-    'cannot be "default", which means that no rule spoke: use another name',
-  );
+  .refine((name) => name.length <= 200, {
+    error: "shorten it",
+    params: { problem: "is longer than 200 characters" },
+  })
+  .refine((name) => /^(?=.*\S)[^\p{Cc}\p{Zl}\p{Zp}]+$/u.test(name), {
+    error: "say in a few words what the rule is for",
+    params: { problem: "must be words on one line" },
+  })
+  .refine((name) => name !== "default", {
+    error: "use another name",
+    params: { problem: 'cannot be "default", which means that no rule spoke' },
+  });
 
 function closed<Shape extends z.ZodRawShape>(shape: Shape) {
   const keys = Object.keys(shape).join(", ");
   return z.strictObject(shape, {
-    error: ({ code }) => (code === "unrecognized_keys" ? `what is known here: ${keys}` : undefined),
+    error: ({ code }) => (code === "unrecognized_keys" ? `use what is known here: ${keys}` : undefined),
   });
 }
 
 function someOf<Shape extends z.ZodRawShape>(otherwise: string, shape: Shape) {
   const keys = Object.keys(shape).join(", ");
-  return closed(shape).refine(
-    (value) => Object.keys(value).length > 0,
-    `is empty: name at least one of ${keys}, or ${otherwise}`,
-  );
+  return closed(shape).refine((value) => Object.keys(value).length > 0, {
+    error: `name at least one of ${keys}, or ${otherwise}`,
+    params: { problem: "is empty" },
+  });
 }
 
 function patterns(parse: (text: string) => Pattern | undefined, form = "") {
   return list(
-    (text) => parse(text) ?? `has "${text}", which is no pattern that a URI can match: write it like ${form}`,
+    (text) =>
+      parse(text) ?? {
+        problem: `has "${text}", which is no pattern that a URI can match`,
+        remedy: `write it like ${form}`,
+      },
   );
 }
 
 /** Names and wildcards of which each stands for something that exists. */
 function names(kind: string, known: readonly string[]) {
-  const all = known.length === 0 ? "there is none" : `known are ${known.join(", ")}`;
+  const remedy =
+    known.length === 0 ? `remove it: there is no ${kind}` : `use what is known here: ${known.join(", ")}`;
   return list((text) => {
     const pattern = wildcard(text);
     if (known.some(pattern.matches)) return pattern;
     return text.includes("*")
-      ? `has "${text}", which matches no ${kind}: ${all}`
-      : `has an unknown ${kind} "${text}": ${all}`;
+      ? { problem: `has "${text}", which matches no ${kind}`, remedy }
+      : { problem: `has an unknown ${kind} "${text}"`, remedy };
   });
 }
 
 /** `parse` gives a pattern, or what is wrong with the text. */
-function list(parse: (text: string) => Pattern | string) {
+function list(parse: (text: string) => Pattern | { problem: string; remedy: string }) {
   const entry = z
     .string()
     .min(1)
     .transform((text, context) => {
       const parsed = parse(text);
-      if (typeof parsed !== "string") return parsed;
-      context.addIssue({ code: "custom", message: parsed });
+      if (!("remedy" in parsed)) return parsed;
+      const { problem, remedy } = parsed;
+      context.addIssue({ code: "custom", message: remedy, params: { problem } });
       return z.NEVER;
     });
   return z.array(entry).min(1).optional();
 }
-
-/** The messages where the schema above has none of its own. */
-export function plainWords(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code === "invalid_type") return `must be ${KINDS[issue.expected] ?? issue.expected}`;
-  if (issue.code === "invalid_value") return `must be one of ${issue.values.join(", ")}`;
-  if (issue.code === "too_small") return "is empty: fill it or leave it out";
-  return undefined;
-}
-
-const KINDS: Record<string, string> = {
-  string: "text: put it in quotes",
-  array: 'a list: [a, b], or lines that begin with "- "',
-  object: "keys with values",
-};

@@ -3,8 +3,8 @@
  * prompts they may use. Deny wins. Everything here is pure; policy-file.ts reads the rules.
  */
 import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
+import type { Requester } from "./principal.ts";
 import {
-  type Asker,
   type ClaimNames,
   claimsAsked,
   type Feature,
@@ -17,7 +17,7 @@ import {
   whatItSays,
 } from "./rule.ts";
 
-export type { Asker, Feature, RuleName } from "./rule.ts";
+export type { Feature, RuleName } from "./rule.ts";
 
 /** A policy file, validated and ready to decide. */
 export interface PolicyDocument {
@@ -34,7 +34,7 @@ export type Verdict = { readonly allowed: true } | { readonly allowed: false; re
 export interface Explanation {
   readonly verdict: Verdict;
   /**
-   * Every rule that matched the asker and speaks of the feature, in file order; `says` in the words of the file.
+   * Every rule that matched the requester and speaks of the feature, in file order; `says` in the words of the file.
    * `unknown`: claims that could not tell whether it is for them, so that it denies.
    */
   readonly matched: ReadonlyArray<
@@ -45,25 +45,25 @@ export interface Explanation {
 
 export interface Policy {
   /** Whether they may have anything to do with this server. */
-  admits(asker: Asker): Verdict;
+  admits(requester: Requester): Verdict;
   /** Whether they may be given this scope, with everything that it includes. */
-  scope(asker: Asker, scope: string): Verdict;
+  scope(requester: Requester, scope: string): Verdict;
   /** Whether they may use this tool, resource or prompt, provided that they hold its scopes. */
-  feature(asker: Asker, feature: Feature): Verdict;
+  feature(requester: Requester, feature: Feature): Verdict;
   /**
    * Identifies the set of rules that match the caller. Callers with the same object get the same decisions; a changed policy makes
    * new objects.
    */
-  ruleset(asker: Asker): object;
+  ruleset(requester: Requester): object;
   /** Every rule that applies. */
-  explain(asker: Asker, feature: Feature): Explanation;
+  explain(requester: Requester, feature: Feature): Explanation;
   /** The claims that rules ask for, by name or dotted path. */
   claimsAsked(): string[];
   /**
    * Those of them that these claims leave open: missing, in part, or in a form that says nothing for certain. Rules that
    * deny by them apply, and rules that allow do not.
    */
-  unansweredBy(claims: Asker["claims"]): string[];
+  unansweredBy(claims: Readonly<Record<string, unknown>>): string[];
 }
 
 export const DEFAULT_CLAIMS: ClaimNames = { groups: "groups", organization: "org_id" };
@@ -84,17 +84,17 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
     ...(defaultLine !== undefined && { line: defaultLine }),
   };
   // A list needs the decision on many features for one caller, and the same rules match many callers.
-  const known = new WeakMap<Asker, readonly Rule[]>();
+  const known = new WeakMap<Requester, readonly Rule[]>();
   const rulesets = new Map<string, readonly Rule[]>();
-  function rulesFor(asker: Asker): readonly Rule[] {
-    const before = known.get(asker);
+  function rulesFor(requester: Requester): readonly Rule[] {
+    const before = known.get(requester);
     if (before !== undefined) return before;
-    const matching = document.rules.filter((rule) => isFor(rule, asker, claimNames));
+    const matching = document.rules.filter((rule) => isFor(rule, requester, claimNames));
     const names = matching.map((rule) => document.rules.indexOf(rule)).join();
     const rules = rulesets.get(names) ?? matching;
     if (rulesets.size >= MAX_RULESETS) rulesets.clear();
     rulesets.set(names, rules);
-    known.set(asker, rules);
+    known.set(requester, rules);
     return rules;
   }
 
@@ -134,24 +134,27 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
   }
 
   return {
-    admits: (asker) =>
-      verdict(refusal(rulesFor(asker), ({ effect, about }) => effect === "allow" || about === "everything")),
-    scope: (asker, scope) => verdict(scopeRefusal(rulesFor(asker), scope)),
-    feature: (asker, feature) => verdict(featureRefusal(rulesFor(asker), feature)),
+    admits: (requester) =>
+      verdict(
+        refusal(rulesFor(requester), ({ effect, about }) => effect === "allow" || about === "everything"),
+      ),
+    scope: (requester, scope) => verdict(scopeRefusal(rulesFor(requester), scope)),
+    feature: (requester, feature) => verdict(featureRefusal(rulesFor(requester), feature)),
     ruleset: rulesFor,
     claimsAsked: () => unique(document.rules.flatMap((rule) => claimsAsked(rule, claimNames))),
     unansweredBy(claims) {
-      const asker = { subject: "", claims, clientId: "", redirectUri: "" };
-      return unique(document.rules.flatMap((rule) => unknownClaims(rule, asker, claimNames)));
+      const principal = { kind: "user", issuer: "", subject: "", claims } as const;
+      const requester = { principal, client: { id: "", redirectUri: "" } };
+      return unique(document.rules.flatMap((rule) => unknownClaims(rule, requester, claimNames)));
     },
-    explain(asker, feature) {
-      const rules = rulesFor(asker);
+    explain(requester, feature) {
+      const rules = rulesFor(requester);
       const matched = rules.flatMap((rule) => {
         const scopes = feature.scopes.map((alternatives) =>
           alternatives.flatMap((each) => heard(rule, each)),
         );
         const says = whatItSays(rule, { ...feature, scopes });
-        const unknown = unknownClaims(rule, asker, claimNames);
+        const unknown = unknownClaims(rule, requester, claimNames);
         return says === undefined
           ? []
           : [{ ...nameOf(rule), effect: rule.effect, says, ...(unknown.length > 0 && { unknown }) }];

@@ -2,14 +2,7 @@
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { type Answer, emailAnswer, groupsAnswer, organizationAnswer } from "./claims.ts";
 import type { Pattern } from "./pattern.ts";
-
-/** Who asks, through which client. */
-export interface Asker {
-  readonly subject: string;
-  readonly claims: Readonly<Record<string, unknown>>;
-  readonly clientId: string;
-  readonly redirectUri: string;
-}
+import { claimsOf, type Requester } from "./principal.ts";
 
 /** Something that a caller may use: a tool, a resource, a prompt. */
 export interface Feature {
@@ -43,36 +36,38 @@ export interface ClaimNames {
   readonly organization: string;
 }
 
-/** What is known of the caller, for every condition that a rule may have. */
-const ANSWERS: { [Key in ConditionKey]: (asker: Asker, claimNames: ClaimNames) => Answer } = {
-  users: ({ subject }) => ({ names: [subject] }),
-  emails: ({ claims }) => emailAnswer(claims),
-  groups: ({ claims }, { groups }) => groupsAnswer(claims, groups),
-  organizations: ({ claims }, { organization }) => organizationAnswer(claims, organization),
-  clients: ({ clientId }) => ({ names: [clientId] }),
-  redirect_uris: ({ redirectUri }) => ({ names: [redirectUri] }),
+/** What is known of the requester, for every condition that a rule may have. What it has not got is unknown. */
+const ANSWERS: { [Key in ConditionKey]: (requester: Requester, claimNames: ClaimNames) => Answer } = {
+  users: ({ principal }) =>
+    principal.kind === "user" ? { names: [principal.subject] } : { names: [], unknown: "sub" },
+  emails: ({ principal }) => emailAnswer(claimsOf(principal)),
+  groups: ({ principal }, { groups }) => groupsAnswer(claimsOf(principal), groups),
+  organizations: ({ principal }, { organization }) => organizationAnswer(claimsOf(principal), organization),
+  clients: ({ client }) => ({ names: [client.id] }),
+  redirect_uris: ({ client: { redirectUri } }) =>
+    redirectUri === undefined ? { names: [], unknown: "redirect_uri" } : { names: [redirectUri] },
 };
 const CONDITIONS = Object.keys(ANSWERS) as ConditionKey[];
 
 /**
- * Whether every condition of a rule is true of the caller. What cannot be known counts against the caller: a rule that denies
+ * Whether every condition of a rule is true of the requester. What cannot be known counts against the requester: a rule that denies
  * treats it as true, one that allows as false.
  */
-export function isFor(rule: Rule, asker: Asker, claimNames: ClaimNames): boolean {
+export function isFor(rule: Rule, requester: Requester, claimNames: ClaimNames): boolean {
   return CONDITIONS.every((key) => {
     const patterns = rule.for[key];
     if (patterns === undefined) return true;
-    const { names, unknown } = ANSWERS[key](asker, claimNames);
+    const { names, unknown } = ANSWERS[key](requester, claimNames);
     return matching(patterns, ...names).length > 0 || (rule.effect === "deny" && unknown !== undefined);
   });
 }
 
-/** The claims that leave open whether a rule is for the asker. */
-export function unknownClaims(rule: Rule, asker: Asker, claimNames: ClaimNames): string[] {
+/** What is unknown and leaves open whether a rule is for the requester. */
+export function unknownClaims(rule: Rule, requester: Requester, claimNames: ClaimNames): string[] {
   return CONDITIONS.flatMap((key) => {
     const patterns = rule.for[key];
     if (patterns === undefined) return [];
-    const { names, unknown } = ANSWERS[key](asker, claimNames);
+    const { names, unknown } = ANSWERS[key](requester, claimNames);
     return unknown === undefined || matching(patterns, ...names).length > 0 ? [] : [unknown];
   });
 }

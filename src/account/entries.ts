@@ -81,6 +81,7 @@ export function inWords(
 }
 
 function placeOf({ redirectUri }: ConnectedApplication): string {
+  if (redirectUri === undefined) return "A program that signs in without a browser";
   // The port is left out: a native client uses another one at each sign-in.
   if (isThisComputer(redirectUri)) return "A program on your computer";
   const { protocol, host } = new URL(redirectUri);

@@ -1,4 +1,5 @@
 /** The connected applications of a user: grants, as people and operators see them. */
+import { type ClientRef, subjectOf, type UserId } from "../access/principal.ts";
 import type { Clients } from "../clients/find-client.ts";
 import { type Grant, notGiven } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -16,8 +17,8 @@ export interface ConnectedApplication {
   clientName: string | undefined;
   /** Who vouches for that name: the operator, the web site of its metadata document, or nobody. */
   vouchedBy: "operator" | "document" | "nobody";
-  /** Where it receives its codes. */
-  redirectUri: string;
+  /** Where it receives its codes, if it does. */
+  redirectUri: string | undefined;
   scopes: readonly string[];
   /** What the person approved and the identity provider does not give. */
   notGiven: readonly string[];
@@ -30,7 +31,7 @@ export interface ConnectedApplication {
 
 export interface ConnectedApplications {
   /** Of one person, oldest first. */
-  ofSubject(subject: string): Promise<ConnectedApplication[]>;
+  ofUser(user: UserId): Promise<ConnectedApplication[]>;
   /** Everything, in no order; what comes or goes meanwhile may be missed. */
   all(): AsyncIterable<ConnectedApplication>;
 }
@@ -38,11 +39,12 @@ export interface ConnectedApplications {
 interface Dependencies {
   /** The clients of the configuration. */
   configured: readonly Client[];
-  grants: Pick<Grants, "find" | "ofSubject">;
+  grants: Pick<Grants, "find" | "ofUser">;
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
   records: Pick<KeyValueStore, "keys">;
-  catalogue: Pick<ScopeCatalogue, "expand" | "names">;
+  /** The scopes of the resource that a grant is for. */
+  catalogueOf(resource: string): Pick<ScopeCatalogue, "expand" | "names">;
 }
 
 const GRANT_KEYS = "grant:";
@@ -54,14 +56,14 @@ export function createConnectedApplications({
   clients,
   lastUse,
   records,
-  catalogue,
+  catalogueOf,
 }: Dependencies): ConnectedApplications {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
 
   async function nameOf({
-    clientId,
-    clientName,
-  }: Grant): Promise<Pick<ConnectedApplication, "clientName" | "vouchedBy">> {
+    id: clientId,
+    name: clientName,
+  }: ClientRef): Promise<Pick<ConnectedApplication, "clientName" | "vouchedBy">> {
     const operators = fixed.get(clientId);
     if (operators !== undefined)
       return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
@@ -75,12 +77,12 @@ export function createConnectedApplications({
     return await Promise.all(
       found.map(async (grant) => ({
         grantId: grant.id,
-        subject: grant.subject,
-        clientId: grant.clientId,
-        ...(await nameOf(grant)),
-        redirectUri: grant.code.redirectUri,
+        subject: subjectOf(grant.principal),
+        clientId: grant.client.id,
+        ...(await nameOf(grant.client)),
+        redirectUri: grant.client.redirectUri,
         scopes: grant.scopes,
-        notGiven: notGiven(grant, catalogue),
+        notGiven: notGiven(grant, catalogueOf(grant.resource)),
         createdAt: grant.createdAt,
         lastUsedAt: used.get(grant.id),
         expiresAt: grant.expiresAt,
@@ -89,8 +91,8 @@ export function createConnectedApplications({
   }
 
   return {
-    async ofSubject(subject) {
-      const found = await grants.ofSubject(subject);
+    async ofUser(user) {
+      const found = await grants.ofUser(user);
       const described: ConnectedApplication[] = [];
       for (let i = 0; i < found.length; i += READS_AT_ONCE)
         described.push(...(await describe(found.slice(i, i + READS_AT_ONCE))));

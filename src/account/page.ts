@@ -11,24 +11,24 @@ export interface PageSurroundings {
   /** Where the forms go: the URL of /connections. */
   url: string;
   serverName: string;
-  identityProviderHost: string;
+  identityProviderName: string;
   catalogue: Pick<ScopeCatalogue, "pick">;
   now: number;
 }
 
 /** For somebody who is not signed in here. */
-export function signInPage({ url, serverName, identityProviderHost }: PageSurroundings): Html {
+export function signInPage({ url, serverName, identityProviderName }: PageSurroundings): Html {
   return html`
 <p>See which applications may use <strong>${serverName}</strong> in your name, and end their access.</p>
-<p class="soft">You sign in at <strong>${identityProviderHost}</strong>, and stay signed in on this page for 15 minutes.</p>
+<p class="soft">You sign in at <strong>${identityProviderName}</strong>, and stay signed in on this page for 15 minutes.</p>
 <form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
 }
 
 /** After "Sign out". */
-export function signedOutPage({ url, identityProviderHost }: PageSurroundings, logoutUrl: string): Html {
+export function signedOutPage({ url, identityProviderName }: PageSurroundings, logoutUrl: string): Html {
   return html`
 <p>This browser shows your applications to nobody any more. They stay connected.</p>
-<p>You may still be signed in at <strong>${identityProviderHost}</strong>. On a computer that is not yours, <a href="${logoutUrl}">sign out there as well</a>.</p>
+<p>You may still be signed in at <strong>${identityProviderName}</strong>. On a computer that is not yours, <a href="${logoutUrl}">sign out there as well</a>.</p>
 <form method="post" action="${url}/sign-in"><div class="buttons"><button>Sign in again</button></div></form>`;
 }
 
@@ -57,7 +57,7 @@ export function connectionsPage(
   const ofAll: Said = { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
   return html`
 <div class="account">
-<p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.subject}</bdi></strong>${
+<p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.user.subject}</bdi></strong>${
     session.name !== undefined && session.email !== undefined
       ? html` <span class="soft">${session.email}</span>`
       : ""
@@ -155,11 +155,11 @@ function vouching({ name, vouchedBy, clientId }: Entry): Html | string {
 /** Consented to, and without effect until the identity provider gives it. */
 function lacking(
   scopes: readonly string[],
-  { identityProviderHost, catalogue }: PageSurroundings,
+  { identityProviderName, catalogue }: PageSurroundings,
   kind?: "more",
 ): Html | string {
   if (scopes.length === 0) return "";
-  return html`<p${kind === undefined ? "" : html` class="more"`}>You approved this, but <strong>${identityProviderHost}</strong> did not give it to you: ${inALine(scopes, catalogue)}. Ask the administrator there for it, then sign in again in the application.</p>`;
+  return html`<p${kind === undefined ? "" : html` class="more"`}>You approved this, but <strong>${identityProviderName}</strong> did not give it to you: ${inALine(scopes, catalogue)}. Ask the administrator there for it, then sign in again in the application.</p>`;
 }
 
 /** Scopes that are not declared any more have no words. */

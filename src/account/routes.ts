@@ -10,9 +10,8 @@ import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { count } from "../http/rate-limit.ts";
 import { ownFormsOnly } from "../http/same-origin.ts";
-import type { Identity, IdentityProvider } from "../identity/identity-provider.ts";
-import { registeredUrls } from "../identity/oidc/registered-urls.ts";
-import type { IdentityProviderSettings } from "../identity/settings.ts";
+import type { Identity } from "../identity/identity-provider.ts";
+import type { IdentityProviders } from "../identity/identity-providers.ts";
 import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies } from "../login/browser-binding.ts";
 import { endedSince } from "../login/login.ts";
@@ -43,7 +42,6 @@ export interface AccountSettings {
   baseUrl: string;
   brand: Brand;
   lifetimes: { transactionSeconds: number };
-  upstream: Pick<IdentityProviderSettings, "issuer">;
 }
 
 export interface AccountDependencies {
@@ -55,7 +53,7 @@ export interface AccountDependencies {
   logins: Logins;
   grants: Grants;
   endings: Endings;
-  identityProvider: IdentityProvider;
+  identityProviders: IdentityProviders;
   catalogue: ScopeCatalogue;
   records: KeyValueStore;
   shutdown: Shutdown;
@@ -71,7 +69,6 @@ const REQUESTS_PER_MINUTE = 120;
 /** What /auth/callback and /logout need of this module. */
 export function connectionsEntrance(dependencies: Runtime & AccountDependencies): ConnectionsEntrance {
   const { settings, sessions, audit } = dependencies;
-  const { callbackUrl } = registeredUrls(settings.baseUrl);
   const { transactionSeconds } = settings.lifetimes;
 
   /** As the callback of a client: they signed out while this was under way. */
@@ -93,9 +90,9 @@ export function connectionsEntrance(dependencies: Runtime & AccountDependencies)
   }
 
   return {
-    async enter(parameters, state, login, req, res) {
+    async enter(parameters, state, login, provider, req, res) {
       res.locals.purpose = "connections";
-      const identity = await finishSignIn(parameters, state, login, { ...dependencies, callbackUrl });
+      const identity = await finishSignIn(parameters, state, login, { ...dependencies, provider });
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
       audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
@@ -121,16 +118,16 @@ function spentButNotStored(cause: unknown): never {
 export function connectionsRoutes(dependencies: Runtime & AccountDependencies): Router {
   const { settings, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } =
     dependencies;
-  const { baseUrl, upstream, lifetimes } = settings;
+  const { baseUrl, lifetimes } = settings;
   const url = `${baseUrl}/connections`;
-  const { callbackUrl } = registeredUrls(baseUrl);
+  const provider = dependencies.identityProviders.choose({});
   const router = Router();
   const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
 
   const around = (): PageSurroundings => ({
     url,
     serverName: settings.brand.name,
-    identityProviderHost: new URL(upstream.issuer).host,
+    identityProviderName: provider.shownAs,
     catalogue,
     now: now(),
   });
@@ -138,7 +135,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   async function findSession(req: Request, res: Response): Promise<OpenSession | undefined> {
     const session = await sessions.find(req);
     if (session === undefined) return undefined;
-    res.locals.subject = session.subject;
+    res.locals.subject = session.user.subject;
     const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
     await count(records.rateLimits, limit, session.key);
     return session;
@@ -160,19 +157,19 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   }
 
   /** Only the user's own grants, whatever the form names: an id of somebody else's grant is ignored. */
-  async function end({ subject }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
+  async function end({ user }: OpenSession, { grant: named, all }: ConnectionsForm): Promise<string[]> {
     const isChosen = ({ grantId }: { grantId: string }) => all !== undefined || named.includes(grantId);
-    const chosen = (await connections.ofSubject(subject)).filter(isChosen);
+    const chosen = (await connections.ofUser(user)).filter(isChosen);
     // First, so that no grant is made anew without consent: by remembered consent of a browser, or by a sign-in under way.
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all(
       [...clientIds].flatMap((clientId) => [
-        dependencies.rememberedConsent.withdraw(subject, clientId),
-        dependencies.endings.mark(["client of user", clientId, subject], "ended_by_user"),
+        dependencies.rememberedConsent.withdraw(user, clientId),
+        dependencies.endings.mark(["client of user", clientId, user], "ended_by_user"),
       ]),
     );
     // Read again: a sign-in may have finished just before the mark was written.
-    const own = await connections.ofSubject(subject);
+    const own = await connections.ofUser(user);
     const ids = own.filter(isChosen).map(({ grantId }) => grantId);
     const ended = await endGrants(ids, "ended_by_user", dependencies.grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
@@ -181,7 +178,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   router.get("/connections", async (req, res) => {
     const session = await findSession(req, res);
     if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(around()));
-    const entries = entriesOf(await connections.ofSubject(session.subject));
+    const entries = entriesOf(await connections.ofUser(session.user));
     // Express answers HEAD with this handler, and nobody sees that answer.
     const told = req.method === "HEAD" ? [] : await sessions.takeTold(session);
     await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()), "wide");
@@ -191,7 +188,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     const { another } = parse(ConnectionsSignInForm, req.body, []);
     const { transactionSeconds } = lifetimes;
     const browser = browsers.identify(req, res);
-    const login = { ...dependencies, callbackUrl, transactionSeconds };
+    const login = { ...dependencies, provider, transactionSeconds };
     const target = await beginSignIn(browser, another !== undefined, req.ip ?? "", login);
     res.set("Cache-Control", "no-store").redirect(303, target.href);
   });

@@ -5,14 +5,16 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { Request, Response } from "express";
 import { z } from "zod";
+import type { UserId } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
 import { COOKIE_BYTES, hostCookie } from "../http/host-cookie.ts";
 import type { Identity, LogoutToken } from "../identity/identity-provider.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { RecordFormat } from "../storage/encrypted.ts";
 import type { KeyValueStore, Store } from "../storage/store.ts";
 
-export const Session = z.object({
-  subject: z.string(),
+const sessionFields = {
   /** As the identity provider calls them, for them to recognize themselves. */
   name: z.string().optional(),
   email: z.string().optional(),
@@ -23,8 +25,16 @@ export const Session = z.object({
   expiresAt: z.number(),
   /** What was ended a moment ago, in words: shown once. */
   ended: z.array(z.string()).optional(),
-});
-export type Session = z.infer<typeof Session>;
+};
+export type Session = z.infer<z.ZodObject<typeof sessionFields>> & { user: UserId };
+
+export function sessionFormat(users: StoredUsers): RecordFormat<Session> {
+  const stored = z.object({ ...sessionFields, subject: users.schema });
+  return {
+    schema: stored.transform(({ subject, ...rest }) => ({ user: subject, ...rest })),
+    write: ({ user, ...rest }) => ({ subject: users.write(user), ...rest }),
+  };
+}
 
 /** A session as one request found it. */
 export interface OpenSession extends Session {
@@ -55,16 +65,23 @@ interface Dependencies extends Pick<Runtime, "now" | "randomBytes"> {
   store: Store<Session>;
   /** Remembers who signed out at the provider, for as long as a session may live. */
   records: Pick<KeyValueStore, "get" | "put">;
+  users: StoredUsers;
   baseUrl: string;
 }
 
-export function createSessions({ store, records, baseUrl, now, randomBytes }: Dependencies): Sessions {
+export function createSessions({ store, records, users, baseUrl, now, randomBytes }: Dependencies): Sessions {
   const cookie = hostCookie(baseUrl, "mcp-connections");
 
-  async function endedAtProvider({ subject, sid, createdAt }: Session): Promise<boolean> {
+  /** `without-session`: those of a user of which no login session is known, after a sign-out that names both. */
+  function signedOut(kind: "subject" | "session" | "without-session", issuer: string, id: string): string {
+    return `signed-out:${kind}:${sha256(users.unique(issuer, id))}`;
+  }
+
+  async function endedAtProvider({ user, sid, createdAt }: Session): Promise<boolean> {
+    const { issuer, subject } = user;
     const keys = [
-      signedOut("subject", subject),
-      sid === undefined ? signedOut("without-session", subject) : signedOut("session", sid),
+      signedOut("subject", issuer, subject),
+      sid === undefined ? signedOut("without-session", issuer, subject) : signedOut("session", issuer, sid),
     ];
     const times = await Promise.all(keys.map((key) => records.get(key)));
     return times.some((time) => time !== undefined && createdAt <= Number(time));
@@ -119,21 +136,26 @@ export function createSessions({ store, records, baseUrl, now, randomBytes }: De
       return session.ended;
     },
     close,
-    async endOf({ sid, subject }) {
+    async endOf({ issuer, sid, subject }) {
       const keys: string[] = [];
-      if (sid !== undefined) keys.push(signedOut("session", sid));
+      if (sid !== undefined) keys.push(signedOut("session", issuer, sid));
       if (subject !== undefined)
-        keys.push(signedOut(sid === undefined ? "subject" : "without-session", subject));
+        keys.push(signedOut(sid === undefined ? "subject" : "without-session", issuer, subject));
       await Promise.all(keys.map((key) => records.put(key, String(now()), SESSION_SECONDS)));
     },
   };
 }
 
-function inShort({ subject, sid, claims }: Identity): Pick<Session, "subject" | "name" | "email" | "sid"> {
+function inShort({
+  issuer,
+  subject,
+  sid,
+  claims,
+}: Identity): Pick<Session, "user" | "name" | "email" | "sid"> {
   const text = (claim: unknown) =>
     typeof claim === "string" && claim !== "" && claim.length <= MAX_TEXT ? claim : undefined;
   return {
-    subject,
+    user: { issuer, subject },
     name: text(claims.name) ?? text(claims.preferred_username),
     email: text(claims.email),
     sid,
@@ -142,9 +164,4 @@ function inShort({ subject, sid, claims }: Identity): Pick<Session, "subject" | 
 
 function formTokenOf(id: string): string {
   return createHmac("sha256", id).update("form of /connections").digest("base64url");
-}
-
-/** `without-session`: those of a user of which no login session is known, after a sign-out that names both. */
-function signedOut(kind: "subject" | "session" | "without-session", value: string): string {
-  return `signed-out:${kind}:${sha256(value)}`;
 }

@@ -3,7 +3,8 @@
  * person is, and keeps no token.
  */
 import type { Audit } from "../audit/audit.ts";
-import { type Identity, type IdentityProvider, UpstreamRefusal } from "../identity/identity-provider.ts";
+import { type Identity, UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import type { BrowserHash } from "../login/browser-binding.ts";
 import { meaningOf, orRestore, saidBy, startLogin } from "../login/login.ts";
 import type { ConnectionsLogin, Logins } from "../login/transaction.ts";
@@ -11,9 +12,9 @@ import { SignInFailedError } from "../oauth/errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 interface Dependencies {
-  identityProvider: IdentityProvider;
+  /** With whom they sign in. */
+  provider: ConfiguredProvider;
   logins: Logins;
-  callbackUrl: string;
 }
 
 /**
@@ -28,12 +29,12 @@ export async function beginSignIn(
   from: string,
   dependencies: Runtime & Dependencies & { transactionSeconds: number },
 ): Promise<URL> {
-  const { identityProvider, logins, callbackUrl, transactionSeconds } = dependencies;
-  const { state, browserBinding } = startLogin(browser, dependencies);
-  const { nonce, codeVerifier } = browserBinding;
-  const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
-  const url = await identityProvider.identificationUrl(request, another);
-  await logins.open(state, { step: "connections", ...browserBinding }, transactionSeconds, from);
+  const { provider, logins, transactionSeconds } = dependencies;
+  const { state, binding } = startLogin(browser, provider, dependencies);
+  const { nonce, codeVerifier } = binding;
+  const request = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier };
+  const url = await provider.identificationUrl(request, another);
+  await logins.open(state, { step: "connections", ...binding }, transactionSeconds, from);
   return url;
 }
 
@@ -45,14 +46,13 @@ export async function finishSignIn(
   parameters: URLSearchParams,
   state: string,
   login: ConnectionsLogin,
-  dependencies: Runtime &
-    Pick<Dependencies, "identityProvider" | "logins" | "callbackUrl"> & { audit: Audit },
+  dependencies: Runtime & Pick<Dependencies, "provider" | "logins"> & { audit: Audit },
 ): Promise<Identity> {
-  const { identityProvider, callbackUrl, audit } = dependencies;
+  const { provider, audit } = dependencies;
   const { nonce, codeVerifier } = login;
-  const request = { redirectUri: callbackUrl, state, nonce, codeVerifier };
+  const request = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier };
   try {
-    return await orRestore(state, login, dependencies, () => identityProvider.identify(parameters, request));
+    return await orRestore(state, login, dependencies, () => provider.identify(parameters, request));
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
     audit({ event: "connections_sign_in", decision: "deny", reason: "upstream_refused" });

@@ -1,7 +1,7 @@
 /** GET /authorize: validates an authorization request before the user is asked (OAuth 2.1 §4.1.1, RFC 7636, RFC 8707). */
 
 import type { Clients } from "../clients/find-client.ts";
-import type { DocumentAsker } from "../clients/metadata-documents/document-cache.ts";
+import type { DocumentRequester } from "../clients/metadata-documents/document-cache.ts";
 import type { AuthorizationRequest } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import {
@@ -17,34 +17,32 @@ import {
   type ValidatedRedirectUri,
 } from "../oauth/redirect-uri.ts";
 import { AuthorizeParameters, ClientAndRedirect, parse } from "../oauth/requests.ts";
-import { namesResource } from "../oauth/resource.ts";
 import { intersect, parseRequestedScope } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { namedResource, type ProtectedResources } from "../resource/protected-resource.ts";
 import type { RedirectTrust } from "./trusted-redirect.ts";
 
 export interface AuthorizeRules {
   clients: Clients;
   redirectUris: RedirectUriPolicy;
   isTrusted: RedirectTrust;
-  /** Our own client id at the identity provider, which users enter by mistake. */
-  upstreamClientId: string;
-  resource: string;
-  catalogue: ScopeCatalogue;
+  /** Our own client ids at identity providers, which users enter by mistake. */
+  upstreamClientIds: readonly string[];
+  resources: ProtectedResources;
 }
 
 /**
  * Validates an authorization request.
- * @param asker on whose behalf the client's document is looked up, if it has one
+ * @param requester on whose behalf the client's document is looked up, if it has one
  * @throws OAuthError while the redirect URI is not established, AuthorizationError after that (RFC 6749 §4.1.2.1)
  */
 export async function validateAuthorizationRequest(
   sent: unknown,
   rules: AuthorizeRules,
-  asker: DocumentAsker,
+  requester: DocumentRequester,
 ): Promise<{ client: Client; request: AuthorizationRequest; prompt: string | undefined }> {
-  const { resource, catalogue } = rules;
   const { client_id, redirect_uri } = parse(ClientAndRedirect, pick(sent, ["client_id", "redirect_uri"]), []);
-  const client = await findClient(client_id, rules, asker);
+  const client = await findClient(client_id, rules, requester);
   const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
   const Refusal = unaskedRefusal(client, redirectUri, rules);
   const parameters = parseForClient(sent, redirectUri, Refusal);
@@ -85,9 +83,14 @@ export async function validateAuthorizationRequest(
       "PKCE must use code_challenge_method=S256 with a SHA-256 challenge.",
       "unsupported_pkce",
     );
-  if (!namesResource(parameters.resource, resource))
-    throw refuse("invalid_target", `This server protects the resource ${resource} only.`, "foreign_resource");
-  const requested = requestedScopes(parameters.scope, client, catalogue);
+  const resource = namedResource(parameters.resource, rules.resources);
+  if (resource === undefined)
+    throw refuse(
+      "invalid_target",
+      `This server protects ${inWords(rules.resources)} only, and a sign-in is for one resource.`,
+      "foreign_resource",
+    );
+  const requested = requestedScopes(parameters.scope, client, resource.scopes);
   if (requested === "malformed")
     throw refuse("invalid_scope", "The scope has illegal characters.", "malformed_scope");
   if (requested === "not_allowed")
@@ -104,10 +107,14 @@ export async function validateAuthorizationRequest(
       redirectUri,
       ...state,
       codeChallenge: parameters.code_challenge,
-      resource,
+      resource: resource.uri,
       scopes: requested,
     },
   };
+}
+
+function inWords(resources: ProtectedResources): string {
+  return new Intl.ListFormat("en-GB").format(resources.map(({ uri }) => `the resource ${uri}`));
 }
 
 /** The error of a request before consent: redirected to the client, or shown on a page. */
@@ -141,16 +148,16 @@ function pick(sent: unknown, names: readonly string[]): Record<string, unknown> 
 
 async function findClient(
   clientId: string | undefined,
-  { clients, upstreamClientId }: AuthorizeRules,
-  asker: DocumentAsker,
+  { clients, upstreamClientIds }: AuthorizeRules,
+  requester: DocumentRequester,
 ): Promise<Client> {
   if (clientId === undefined)
     throw new OAuthError("invalid_request", "The parameter client_id is missing.", {
       reason: "no_client_id",
     });
-  const client = await clients.find(clientId, asker);
+  const client = await clients.find(clientId, requester);
   if (client !== undefined) return client;
-  if (clientId === upstreamClientId)
+  if (upstreamClientIds.includes(clientId))
     throw new OAuthError(
       "invalid_client",
       "This is the client id by which this server itself signs in at the identity provider. Leave the client id empty in your application: it registers itself here.",

@@ -1,12 +1,12 @@
 /** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
-import type { Permissions } from "../access/permissions.ts";
-import type { Asker } from "../access/policy.ts";
+import { isSameUser, type Requester, type User } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
-import { type IdentityProvider, type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import { type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import { refusesAudience } from "../identity/profiles/auth0.ts";
 import { endedSince, meaningOf, orRestore, saidBy } from "../login/login.ts";
 import type { ClientLogin, Logins } from "../login/transaction.ts";
@@ -20,20 +20,19 @@ import {
   UnavailableError,
 } from "../oauth/errors.ts";
 import { missingScopes } from "../oauth/scope.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
 interface Dependencies {
-  identityProvider: IdentityProvider;
+  /** With whom the login was begun. */
+  provider: ConfiguredProvider;
   logins: Logins;
   grants: Grants;
   endings: Endings;
   rememberedConsent: RememberedConsent;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   audit: Audit;
-  callbackUrl: string;
   transactionSeconds: number;
 }
 
@@ -52,15 +51,16 @@ export async function finishAuthorization(
   dependencies: Runtime & Dependencies,
 ): Promise<Completed> {
   const user = await signIn(parameters, state, login, dependencies);
-  if (login.approvedBy !== undefined && login.approvedBy !== user.subject) {
+  if (login.approvedBy !== undefined && !isSameUser(login.approvedBy, user)) {
     dependencies.log.info(
       { reason: "approved_by_another_user", subject: user.subject },
       "The user is asked for consent after all",
     );
     return { askAgain: true };
   }
-  admit(user, login, dependencies);
-  return { code: await openGrant(user, login, dependencies) };
+  const requester = requesterOf(user, login);
+  admit(requester, login, dependencies);
+  return { code: await openGrant(user, requester, login, dependencies) };
 }
 
 async function signIn(
@@ -69,13 +69,13 @@ async function signIn(
   login: ClientLogin,
   dependencies: Runtime & Dependencies,
 ): Promise<UpstreamLogin> {
-  const { identityProvider, callbackUrl, permissions, audit } = dependencies;
+  const { provider, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
   const { clientId, scopes } = request;
-  const deciding = permissions.claimsAsked();
-  const sent = { redirectUri: callbackUrl, state, nonce, codeVerifier, scopes, deciding };
+  const deciding = resourceOf(request.resource, resources).permissions.claimsAsked();
+  const sent = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier, scopes, deciding };
   try {
-    return await orRestore(state, login, dependencies, () => identityProvider.finishLogin(parameters, sent));
+    return await orRestore(state, login, dependencies, () => provider.finishLogin(parameters, sent));
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
     audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
@@ -83,17 +83,24 @@ async function signIn(
   }
 }
 
-function askerOf({ subject, claims }: UpstreamLogin, { request }: ClientLogin): Asker {
-  return { subject, claims, clientId: request.clientId, redirectUri: request.redirectUri };
+type SignedIn = Requester & { principal: User };
+
+function requesterOf({ issuer, subject, claims }: UpstreamLogin, { request }: ClientLogin): SignedIn {
+  const { clientId: id, clientName: name, redirectUri } = request;
+  return {
+    principal: { kind: "user", issuer, subject, claims },
+    client: { id, ...(name !== undefined && { name }), redirectUri },
+  };
 }
 
 /** @throws NotAdmittedError */
-function admit(user: UpstreamLogin, login: ClientLogin, dependencies: Runtime & Dependencies): void {
-  const asker = askerOf(user, login);
-  const notAdmitted = dependencies.permissions.checkAdmission(asker);
+function admit(requester: SignedIn, login: ClientLogin, dependencies: Runtime & Dependencies): void {
+  const { permissions } = resourceOf(login.request.resource, dependencies.resources);
+  const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
-  const { subject, clientId } = asker;
+  const { subject } = requester.principal;
+  const { clientId } = login.request;
   dependencies.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
   throw new NotAdmittedError("access_denied", message, login.request, { reason });
 }
@@ -101,15 +108,18 @@ function admit(user: UpstreamLogin, login: ClientLogin, dependencies: Runtime & 
 /** @returns the code */
 async function openGrant(
   user: UpstreamLogin,
+  requester: SignedIn,
   login: ClientLogin,
   dependencies: Runtime & Dependencies,
 ): Promise<string> {
-  const { grants, rememberedConsent, permissions, catalogue, audit, log } = dependencies;
+  const { grants, rememberedConsent, audit, log } = dependencies;
   const { request } = login;
-  const { subject } = user;
+  const { permissions, scopes: catalogue } = resourceOf(request.resource, dependencies.resources);
+  const { issuer, subject } = user;
   // What was consented to and what the provider gives. The policy is applied at use, so that a withdrawn rule gives scopes back.
   const scopes = catalogue.limitTo(request.scopes, user.scopes);
-  const approved = { ...request, scopes, allowed: request.scopes };
+  const { codeChallenge, resource } = request;
+  const approved = { ...requester, codeChallenge, resource, scopes, allowed: request.scopes };
   const who = { subject, clientId: request.clientId };
   const endedMeanwhile = () => endedSince(login, { ...user, ...who }, dependencies);
   const opened = await grants
@@ -122,7 +132,7 @@ async function openGrant(
   const { code, earlier } = opened;
   if (login.remember !== undefined) {
     const approvedAt = login.expiresAt - dependencies.transactionSeconds;
-    const consented = { subject, granted: request.scopes, approvedAt };
+    const consented = { user: { issuer, subject }, granted: request.scopes, approvedAt };
     await rememberedConsent
       .remember(login.browser, { ...request, scopes: login.remember }, consented)
       // Without the record the user is only asked again next time: no reason to fail the sign-in.
@@ -134,7 +144,7 @@ async function openGrant(
       { reason: "scopes_not_given", ...who, scopes: lacking },
       "The user approved these scopes, and the identity provider did not give them: the token's scope leaves them out",
     );
-  const permitted = permissions.permitted(askerOf(user, login), scopes);
+  const permitted = permissions.permitted(requester, scopes);
   audit({ event: "sign_in", decision: "allow", ...who, asked: request.scopes, scopes: permitted });
   const added = missingScopes(permitted, catalogue.expand(earlier.flatMap((grant) => grant.scopes)));
   if (earlier.length > 0 && added.length > 0)

@@ -3,11 +3,11 @@
  * provider knows only us: without this page a stranger's client could use the user's login (confused deputy).
  */
 import { html } from "hono/html";
-import type { IdentityProvider } from "../identity/identity-provider.ts";
+import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { startLogin } from "../login/login.ts";
 import type { AwaitingConsent, Consented, Logins } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { AuthorizationError } from "../oauth/errors.ts";
+import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -21,14 +21,14 @@ export interface ConsentPage {
   form: string;
   action: string;
   serverName: string;
-  identityProviderHost: string;
+  identityProviderName: string;
   scopes: readonly DeclaredScope[];
   /** Offers not to be asked again. */
   canRemember: boolean;
 }
 
 export function consentPage(page: ConsentPage): Html {
-  const { client, transaction, form, action, serverName, identityProviderHost, scopes, canRemember } = page;
+  const { client, transaction, form, action, serverName, identityProviderName, scopes, canRemember } = page;
   const { redirectUri } = transaction.request;
   return html`
 <p><strong>${client.client_name ?? "An application without a name"}</strong> wants to use <strong>${serverName}</strong> in your name.</p>
@@ -48,7 +48,7 @@ ${
 ${scopes.map(scopeChoice)}
 </fieldset>
 ${canRemember ? html`<label class="scope remember"><input type="checkbox" name="remember" value="yes"> <span>Do not ask again on this browser</span></label>` : ""}
-<p class="soft">You sign in at <strong>${identityProviderHost}</strong>. It learns that you use ${serverName}, not what you do with it.</p>
+<p class="soft">You sign in at <strong>${identityProviderName}</strong>. It learns that you use ${serverName}, not what you do with it.</p>
 <div class="buttons">
 <button name="decision" value="deny">Deny</button>
 <button class="main" name="decision" value="approve">Approve</button>
@@ -99,9 +99,8 @@ export function denied({ request }: AwaitingConsent): AuthorizationError {
 }
 
 interface Dependencies {
-  identityProvider: IdentityProvider;
+  identityProviders: Pick<IdentityProviders, "get">;
   logins: Logins;
-  callbackUrl: string;
   transactionSeconds: number;
 }
 
@@ -109,28 +108,35 @@ interface Dependencies {
  * The user consented: from here on the flow is a stored login, bound to this browser, and the browser goes to the provider.
  * @param from the address that asks
  * @throws UnavailableError if the provider cannot be reached; TooManyRequestsError. The form can be sent again
+ * @throws OAuthError if the provider that the page named is not configured any more
  */
 export async function approve(
-  { request, browser }: AwaitingConsent,
+  { request, browser, provider: named }: AwaitingConsent,
   approval: Consented,
   from: string,
   dependencies: Runtime & Dependencies,
 ): Promise<URL> {
-  const { identityProvider, logins, callbackUrl, transactionSeconds } = dependencies;
-  const { state, browserBinding } = startLogin(browser, dependencies);
-  const { nonce, codeVerifier } = browserBinding;
-  const url = await identityProvider.authorizationUrl({
-    redirectUri: callbackUrl,
+  const { identityProviders, logins, transactionSeconds } = dependencies;
+  const provider = identityProviders.get(named);
+  if (provider === undefined) throw tooOld();
+  const { state, binding } = startLogin(browser, provider, dependencies);
+  const { nonce, codeVerifier } = binding;
+  const url = await provider.authorizationUrl({
+    redirectUri: provider.callbackUrl,
     state,
     nonce,
     codeVerifier,
     scopes: request.scopes,
   });
-  await logins.open(
-    state,
-    { step: "login", request, ...approval, ...browserBinding },
-    transactionSeconds,
-    from,
-  );
+  await logins.open(state, { step: "login", request, ...approval, ...binding }, transactionSeconds, from);
   return url;
+}
+
+/** The answer to a consent page that cannot be used any more. */
+export function tooOld(): OAuthError {
+  return new OAuthError(
+    "invalid_request",
+    "This page is too old. Start the sign-in again in your application.",
+    { reason: "consent_form_expired" },
+  );
 }

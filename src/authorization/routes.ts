@@ -1,7 +1,6 @@
 /** The browser's endpoints: /authorize → /consent → the identity provider → /auth/callback → the client, with a code. */
 
 import { type Request, type Response, Router } from "express";
-import type { Permissions } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Clients } from "../clients/find-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
@@ -10,9 +9,7 @@ import type { Grants } from "../grants/grants.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
-import type { IdentityProvider } from "../identity/identity-provider.ts";
-import { registeredUrls } from "../identity/oidc/registered-urls.ts";
-import type { IdentityProviderSettings } from "../identity/settings.ts";
+import type { ConfiguredProvider, IdentityProviders } from "../identity/identity-providers.ts";
 import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies, BrowserHash } from "../login/browser-binding.ts";
 import { consumeLogin } from "../login/login.ts";
@@ -31,16 +28,16 @@ import type { Client } from "../oauth/client-metadata.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Brand } from "../pages/brand.ts";
 import { authorizationResponse, pageErrors } from "../pages/error-handler.ts";
 import type { Html, Pages } from "../pages/shell.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
 import { finishAuthorization } from "./completion.ts";
-import { approve, consentPage, denied, withConsentedScopes } from "./consent.ts";
+import { approve, consentPage, denied, tooOld, withConsentedScopes } from "./consent.ts";
 import { isOwnNavigation, type RememberedConsent } from "./remembered-consent.ts";
 import { stopped } from "./stopped.ts";
 import { type RedirectTrustSettings, redirectTrust } from "./trusted-redirect.ts";
@@ -48,11 +45,9 @@ import { type RedirectTrustSettings, redirectTrust } from "./trusted-redirect.ts
 export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettings {
   /** Also the issuer. */
   baseUrl: string;
-  resource: string;
   brand: Brand;
   /** When a user is asked, and for how long consent is remembered. */
   consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
-  upstream: Pick<IdentityProviderSettings, "issuer" | "clientId">;
 }
 
 export interface AuthorizationDependencies {
@@ -66,10 +61,9 @@ export interface AuthorizationDependencies {
   endings: Endings;
   logins: Logins;
   records: KeyValueStore;
-  identityProvider: IdentityProvider;
+  identityProviders: IdentityProviders;
   sealer: Sealer;
-  catalogue: ScopeCatalogue;
-  permissions: Permissions;
+  resources: ProtectedResources;
   pages: Pages;
   bodies: Bodies;
   audit: Audit;
@@ -77,6 +71,9 @@ export interface AuthorizationDependencies {
 
 /** A link to the page that it stands on, whatever a proxy made of the URL. */
 const SAME_PAGE = "";
+
+/** The redirect URIs at identity providers; without a name, the default one's. */
+const CALLBACK = "/auth/callback{/:provider}";
 
 /** It carries a whole authorization request, sealed. */
 const MAX_CONSENT_BYTES = 98_304;
@@ -88,24 +85,22 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     redirectUris,
     rememberedConsent,
     sealer,
-    catalogue,
+    resources,
     pages,
     records,
     audit,
     now,
     log,
   } = dependencies;
-  const { browsers, connections, logins, bodies } = dependencies;
-  const { baseUrl, resource, lifetimes, consent, upstream } = settings;
+  const { browsers, connections, identityProviders, bodies } = dependencies;
+  const { baseUrl, lifetimes, consent } = settings;
   const { transactionSeconds } = lifetimes;
-  const { callbackUrl } = registeredUrls(baseUrl);
   const rules = {
     clients,
     redirectUris,
     isTrusted: redirectTrust(settings),
-    resource,
-    catalogue,
-    upstreamClientId: upstream.clientId,
+    resources,
+    upstreamClientIds: identityProviders.all().map((each) => each.settings.clientId),
   };
   const perAddress = signInLimit(settings);
   // A page costs nothing, unless a stranger's document has to be fetched for it.
@@ -113,11 +108,14 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     String(query.client_id ?? body?.client_id).startsWith("https://");
   const limitFetches = limitPerAddress(records.rateLimits, perAddress, fetchesDocument);
   const costsOf = documentCosts(records.rateLimits);
-  const askerOf = (req: Request, res: Response) => ({ ...costsOf(req, res), holdsGrant: async () => false });
+  const requesterOf = (req: Request, res: Response) => ({
+    ...costsOf(req, res),
+    holdsGrant: async () => false,
+  });
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
-    const valid = await validateAuthorizationRequest(parameters, rules, askerOf(req, res));
+    const valid = await validateAuthorizationRequest(parameters, rules, requesterOf(req, res));
     const { client, request } = valid;
     const mayReturn = rules.isTrusted(client, request.redirectUri);
     await askOrGoOn(valid, req, res).catch((error) => {
@@ -131,9 +129,11 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res: Response,
   ): Promise<void> {
     const known = browsers.recognize(req);
+    const provider = identityProviders.choose({ resource: request.resource });
     const transaction: AwaitingConsent = {
       step: "consent",
       request,
+      provider: provider.settings.id,
       browser: browsers.identify(req, res),
       expiresAt: now() + transactionSeconds,
     };
@@ -150,8 +150,8 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       });
     }
     // The consent page offers no scope that the provider does not have. Discovery is cached, unless the provider was never reached.
-    await dependencies.identityProvider.ready();
-    await pages.send(res, 200, "Allow access?", askingPage(client, transaction));
+    await provider.ready();
+    await pages.send(res, 200, "Allow access?", askingPage(client, transaction, provider));
   }
 
   /** What may be granted without asking, and whose remembered consent that rests on; undefined if the user must be asked. */
@@ -166,18 +166,19 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
     const approval =
       mayBeSilent && known !== undefined ? await rememberedConsent.find(known, request) : undefined;
-    return approval && { scopes: approval.granted, approvedBy: approval.subject, asked: request.scopes };
+    return approval && { scopes: approval.granted, approvedBy: approval.user, asked: request.scopes };
   }
 
-  function askingPage(client: Client, transaction: AwaitingConsent): Html {
+  function askingPage(client: Client, transaction: AwaitingConsent, { shownAs }: ConfiguredProvider): Html {
+    const { name, scopes } = resourceOf(transaction.request.resource, resources);
     return consentPage({
       client,
       transaction,
       form: sealConsent(transaction, sealer, baseUrl),
       action: `${baseUrl}/consent`,
-      serverName: settings.brand.name,
-      identityProviderHost: new URL(upstream.issuer).host,
-      scopes: catalogue.pick(transaction.request.scopes),
+      serverName: name,
+      identityProviderName: shownAs,
+      scopes: scopes.pick(transaction.request.scopes),
       canRemember: consent.mode === "remember",
     });
   }
@@ -189,7 +190,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res: Response,
   ): Promise<void> {
     const from = req.ip ?? "";
-    const url = await approve(approved, approval, from, { ...dependencies, callbackUrl, transactionSeconds });
+    const url = await approve(approved, approval, from, { ...dependencies, transactionSeconds });
     const { clientId, scopes } = approved.request;
     audit({ event: "consent", decision: "allow", clientId, scopes });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
@@ -208,7 +209,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
   // A form of another site comes without our cookie, and would be given a new one over the one in use. As a GET, which
   // brings the cookie, it is the same request.
   router.post("/authorize", formBody(bodies.ofStrangers), limitFetches, async (req, res) => {
-    await validateAuthorizationRequest(req.body, rules, askerOf(req, res));
+    await validateAuthorizationRequest(req.body, rules, requesterOf(req, res));
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries<string | string[]>(req.body))
       for (const each of [value].flat()) query.append(name, each);
@@ -219,14 +220,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
   router.post("/consent", consentForm, async (req, res) => {
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, baseUrl, now());
-    if (asked === undefined)
-      throw new OAuthError(
-        "invalid_request",
-        "This page is too old. Start the sign-in again in your application.",
-        {
-          reason: "consent_form_expired",
-        },
-      );
+    if (asked === undefined) throw tooOld();
     // A forged form lacks the cookie, which proves that this browser was shown this page.
     if (!browsers.isSame(req, asked.browser))
       throw new OAuthError(
@@ -245,7 +239,7 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
       throw denied(asked);
     }
-    const approved = withConsentedScopes(asked, scope, catalogue);
+    const approved = withConsentedScopes(asked, scope, resourceOf(asked.request.resource, resources).scopes);
     const remembering = remember !== undefined && consent.mode === "remember";
     // The login has as much time again, and its cookie must last as long.
     browsers.identify(req, res);
@@ -254,17 +248,24 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
   });
 
   // Express would answer HEAD with the handler of GET, which consumes the login.
-  router.head("/auth/callback", refuseOtherMethods("GET"));
-  router.get("/auth/callback", async (req, res) => {
+  router.head(CALLBACK, refuseOtherMethods("GET"));
+  router.get(CALLBACK, async (req, res) => {
+    const provider = identityProviders.get(req.params.provider);
+    if (provider === undefined)
+      throw new OAuthError("invalid_request", "There is no identity provider of this name here.", {
+        reason: "unknown_provider",
+        status: 404,
+      });
     parse(CallbackParameters, req.query, []);
     const parameters = new URLSearchParams(req.query as Record<string, string>);
     const state = parameters.get("state") ?? "";
     const isSameBrowser = browsers.isSame.bind(undefined, req);
-    const login = await consumeLogin(state, { ...dependencies, logins, isSameBrowser });
+    const login = await consumeLogin(state, { ...dependencies, answering: provider, isSameBrowser });
     res.set("Cache-Control", "no-store");
-    if (login.step === "connections") return await connections.enter(parameters, state, login, req, res);
+    if (login.step === "connections")
+      return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
-    const around = { ...dependencies, callbackUrl, transactionSeconds };
+    const around = { ...dependencies, provider, transactionSeconds };
     const completed = await finishAuthorization(parameters, state, login, around).catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
     });
@@ -278,10 +279,10 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res.redirect(302, authorizationResponse(redirectUri, answer));
   });
 
-  router.use(logoutRoutes({ ...dependencies, baseUrl }));
+  router.use(logoutRoutes({ ...dependencies, baseUrl, provider: identityProviders.choose({}) }));
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));
-  router.all("/auth/callback", refuseOtherMethods("GET"));
+  router.all(CALLBACK, refuseOtherMethods("GET"));
   router.use(["/authorize", "/consent", "/auth/callback"], pageErrors(log, baseUrl, pages));
   return router;
 }

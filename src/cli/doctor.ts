@@ -8,7 +8,7 @@ import { type Environment, Settings } from "../config/settings.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { causes } from "../oauth/errors.ts";
 import { loadFeatures } from "../server/tools-module.ts";
-import { examine } from "./doctor/examine.ts";
+import { examine, PATIENCE } from "./doctor/examine.ts";
 import {
   exitCode,
   findingsInWords,
@@ -41,6 +41,7 @@ program.action(async ({ json, tools }: Options) => {
     nowMs: Date.now,
     randomBytes,
     node: { version: process.version, lts: process.release.lts },
+    patience: PATIENCE,
   };
   const examination = await examine(environment, features, around);
   const secrets = secretsOf(environment);
@@ -87,12 +88,9 @@ try {
 
 /** Imported here, so that a mistake in the declaration of a tool is a finding. */
 async function declaredFeatures(environment: Environment): Promise<Features> {
-  // No tool is run: where they would ask does not matter.
-  const nowhere = "https://weather.invalid/";
-  const weather = { geocodingUrl: nowhere, forecastUrl: nowhere, timeoutSeconds: 1 };
   // By itself, as the configuration reads it: another setting may be wrong.
   const toolsModule = new Settings(environment).optional("TOOLS_MODULE");
-  return loadFeatures({ weather, ...(toolsModule !== undefined && { toolsModule }) }, "");
+  return loadFeatures({ ...(toolsModule !== undefined && { toolsModule }) });
 }
 
 function jsonOf(value: object, secrets: readonly string[]): string {

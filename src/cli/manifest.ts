@@ -11,14 +11,12 @@ import { readEnvironment } from "../config/environment.ts";
 import { createOidcProvider } from "../identity/oidc/oidc.ts";
 import { differences, type Manifest, manifestOf } from "../mcp/authoring/manifest.ts";
 import { systemClock } from "../runtime/runtime.ts";
-import { createTools, prompts, resources, scopes } from "../tools/index.ts";
+import { prompts, resources, scopes, tools } from "../tools/index.ts";
 
 const FILE = "mcp-manifest.json";
-// Declared only; nothing is called here.
-const weather = { geocodingUrl: "", forecastUrl: "", timeoutSeconds: 1, source: "" };
 
 const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
-const actual = manifestOf({ tools: createTools({ weather }), resources, prompts, scopes });
+const actual = manifestOf({ tools, resources, prompts, scopes });
 
 if (values.check) {
   const found = differences(committed(), actual);
@@ -31,9 +29,7 @@ if (values.check) {
   await warnOfUnaskedScopes();
 } else {
   writeFileSync(FILE, `${JSON.stringify(actual, null, 2)}\n`);
-  console.log(
-    `${FILE} is written: ${Object.keys(scopes).length} scopes, ${createTools({ weather }).length} tools.`,
-  );
+  console.log(`${FILE} is written: ${Object.keys(scopes).length} scopes, ${tools.length} tools.`);
 }
 
 function committed(): Manifest {
@@ -48,19 +44,17 @@ async function warnOfUnaskedScopes(): Promise<void> {
   const config = configured();
   if (config === undefined)
     return console.log("The identity provider was not asked: there is no complete configuration here.");
-  const { upstream } = config;
-  const provider = createOidcProvider(upstream, {
-    now: systemClock,
-    randomBytes,
-    log: pino({ level: "silent" }),
-  });
-  const unasked = await provider.unaskedScopes(Object.keys(scopes)).catch(() => undefined);
-  if (unasked === undefined)
-    return console.log(`Which scopes ${upstream.issuer} offers cannot be known from here.`);
-  for (const scope of unasked)
-    console.warn(
-      `! ${upstream.issuer} does not list the scope ${scope}, nor does OIDC_SCOPES: nobody will be granted it.`,
-    );
+  const runtime = { now: systemClock, randomBytes, log: pino({ level: "silent" }) };
+  for (const settings of config.identityProviders) {
+    const { issuer } = settings;
+    const provider = createOidcProvider(settings, runtime);
+    const unasked = await provider.unaskedScopes(Object.keys(scopes)).catch(() => undefined);
+    if (unasked === undefined) console.log(`Which scopes ${issuer} offers cannot be known from here.`);
+    for (const scope of unasked ?? [])
+      console.warn(
+        `! ${issuer} does not list the scope ${scope}, nor does OIDC_SCOPES: nobody will be granted it.`,
+      );
+  }
 }
 
 function configured(): Config | undefined {

@@ -15,7 +15,7 @@ try {
 async function start(): Promise<void> {
   const { values } = parseArgs({ options: { tools: { type: "string" } } });
   const config = loadConfig(withTools(readEnvironment(), values.tools));
-  const features = await loadFeatures(config, "Open-Meteo (open-meteo.com)");
+  const features = await loadFeatures(config);
   const server = await serve(config, features);
   await server.stopped;
   process.exit(0); // whatever a tool has left open

@@ -2,16 +2,21 @@
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ClientCredentials, parse } from "../oauth/requests.ts";
+import { sha256 } from "../oauth/sha256.ts";
 import { claimedClientId } from "./client-assertion.ts";
 import type { Clients } from "./find-client.ts";
 import { atTokenEndpoint } from "./metadata-documents/client-id-metadata.ts";
-import type { DocumentAsker } from "./metadata-documents/document-cache.ts";
+import type { DocumentRequester } from "./metadata-documents/document-cache.ts";
 import { matchesHash } from "./register.ts";
 
 declare const proof: unique symbol;
 
 /** A client that proved who it is by the method it registered; only `authenticateClient` makes one. */
-export type AuthenticatedClient = Client & { readonly [proof]: true };
+export type AuthenticatedClient = Client & {
+  readonly [proof]: true;
+  /** With what it proved that; absent: nothing. See {@link isCurrentCredential}. */
+  readonly credential?: string;
+};
 
 type Credentials = { clientId: string } & (
   | { method: "none" }
@@ -26,12 +31,12 @@ export interface ClientAuthentication {
     assertion: string,
     assertionType: string | undefined,
     client: Client,
-    asker: DocumentAsker,
+    requester: DocumentRequester,
   ): Promise<void>;
 }
 
 /**
- * @param askerFor on whose behalf the client's document and keys are fetched, if it has any
+ * @param requesterFor on whose behalf the client's document and keys are fetched, if it has any
  * @throws OAuthError `invalid_client`: 401 also for an unknown client, so that it registers again instead of giving
  * up (RFC 6749 §5.2); UnavailableError if its metadata or keys cannot be fetched now
  */
@@ -39,21 +44,49 @@ export async function authenticateClient(
   authorization: string | undefined,
   body: unknown,
   { clients, verifyAssertion }: ClientAuthentication,
-  askerFor: (clientId: string) => DocumentAsker,
+  requesterFor: (clientId: string) => DocumentRequester,
 ): Promise<AuthenticatedClient> {
   const credentials = readCredentials(authorization, parse(ClientCredentials, body));
-  const asker = askerFor(credentials.clientId);
-  const client = await findClient(credentials.clientId, clients, asker);
+  const requester = requesterFor(credentials.clientId);
+  const client = await findClient(credentials.clientId, clients, requester);
   if (!mayUse(credentials.method, client))
     throw invalidClient(
       `This client is registered with token_endpoint_auth_method ${client.token_endpoint_auth_method} but used ${credentials.method}.`,
       "wrong_auth_method",
     );
-  if ("secret" in credentials && !matchesHash(credentials.secret, client.secretHash ?? ""))
-    throw invalidClient("The client secret is wrong.", "wrong_client_secret");
-  if ("assertion" in credentials)
-    await verifyAssertion(credentials.assertion, credentials.assertionType, client, asker);
+  if ("secret" in credentials) {
+    const [hash] = secretsOf(client).filter((each) => matchesHash(credentials.secret, each));
+    if (hash === undefined) throw invalidClient("The client secret is wrong.", "wrong_client_secret");
+    return proven(client, ofSecret(hash));
+  }
+  if ("assertion" in credentials) {
+    await verifyAssertion(credentials.assertion, credentials.assertionType, client, requester);
+    return proven(client, ofKeys(client));
+  }
   return client as AuthenticatedClient;
+}
+
+function proven(client: Client, credential: string): AuthenticatedClient {
+  return { ...client, credential } as AuthenticatedClient;
+}
+
+/** Whether a client would be accepted today by what it proved who it is with: its operator may have taken that back. */
+export function isCurrentCredential(credential: string, client: Client): boolean {
+  return [...secretsOf(client).map(ofSecret), ofKeys(client)].includes(credential);
+}
+
+function secretsOf({ secretHash, otherSecretHash }: Client): string[] {
+  return [secretHash, otherSecretHash].filter((hash) => hash !== undefined);
+}
+
+/** Hashed again: it is stored with what was issued for it. */
+function ofSecret(secretHash: string): string {
+  return `secret:${sha256(secretHash)}`;
+}
+
+/** All keys together: which of them signed does not matter, because all are the operator's to remove. */
+function ofKeys({ jwks, jwks_uri }: Client): string {
+  return `keys:${sha256(JSON.stringify([jwks, jwks_uri]))}`;
 }
 
 /** If no method was registered, the client's library chooses: the secret is accepted in the header and in the body. */
@@ -63,9 +96,9 @@ function mayUse(method: Credentials["method"], client: Client): boolean {
   return method === "client_secret_post" && registered === "client_secret_basic" && basicChosen !== true;
 }
 
-async function findClient(clientId: string, clients: Clients, asker: DocumentAsker): Promise<Client> {
+async function findClient(clientId: string, clients: Clients, requester: DocumentRequester): Promise<Client> {
   try {
-    const client = await clients.find(clientId, asker);
+    const client = await clients.find(clientId, requester);
     if (client !== undefined) return client;
   } catch (error) {
     throw atTokenEndpoint(error);

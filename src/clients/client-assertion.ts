@@ -1,6 +1,15 @@
 /** Clients that prove who they are with a signed JWT: private_key_jwt (RFC 7523 §3, OpenID Connect Core §9). */
-import { createLocalJWKSet, decodeJwt, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from "jose";
-import { OAuthError } from "../oauth/errors.ts";
+import {
+  createLocalJWKSet,
+  decodeJwt,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from "jose";
+import type { Client } from "../oauth/client-metadata.ts";
+import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { unavailable } from "./metadata-documents/document-cache.ts";
@@ -20,12 +29,16 @@ export interface AssertingClient {
   jwks?: JSONWebKeySet | undefined;
   jwks_uri?: string | undefined;
   token_endpoint_auth_signing_alg?: string | undefined;
+  /** The operator vouches for the `jwks_uri` of a configured client. */
+  provenance?: Client["provenance"];
 }
 
 export interface AssertionRules {
   issuer: string;
   tokenEndpoint: string;
   fetchJwks: FetchJwks;
+  /** The keys at an address that the operator named. */
+  configuredKeys: (uri: string) => JWTVerifyGetKey;
   /** Remembers every assertion until it expires, for all replicas. */
   records: KeyValueStore;
   now: () => number;
@@ -70,10 +83,10 @@ export function claimedClientId(assertion: string): string | undefined {
 async function verifySignature(
   assertion: string,
   client: AssertingClient,
-  { fetchJwks, now }: AssertionRules,
+  { fetchJwks, configuredKeys, now }: AssertionRules,
 ): Promise<JWTPayload> {
-  const verify = async (jwks: JSONWebKeySet) => {
-    const { payload } = await jwtVerify(assertion, createLocalJWKSet(jwks), {
+  const verifyBy = async (keys: JWTVerifyGetKey) => {
+    const { payload } = await jwtVerify(assertion, keys, {
       algorithms: [client.token_endpoint_auth_signing_alg ?? ASSERTION_ALGORITHMS].flat(),
       issuer: client.client_id,
       subject: client.client_id,
@@ -83,7 +96,12 @@ async function verifySignature(
     });
     return payload;
   };
+  const verify = (jwks: JSONWebKeySet) => verifyBy(createLocalJWKSet(jwks));
   const uri = client.jwks_uri;
+  if (uri !== undefined && client.provenance === "configured")
+    return verifyBy(configuredKeys(uri)).catch((error: unknown) => {
+      throw error instanceof UnavailableError ? error : refusal(error);
+    });
   const jwks = client.jwks ?? (uri === undefined ? { keys: [] } : await keysAt(uri, fetchJwks));
   try {
     return await verify(jwks);
@@ -105,15 +123,18 @@ async function keysAt(
   try {
     return await fetchJwks(uri, options);
   } catch (error) {
-    const isOfAsker = error instanceof OAuthError && error.reason !== INVALID_JWKS;
-    throw isOfAsker ? error : unavailable("jwks_unavailable", error);
+    const isOfRequester = error instanceof OAuthError && error.reason !== INVALID_JWKS;
+    throw isOfRequester ? error : unavailable("jwks_unavailable", error);
   }
 }
 
-/** Every audience must be this server: an assertion that is also for another server could be presented by that server. */
+/**
+ * For this server and for nobody else: another server could present an assertion that is also for it. Some clients write the
+ * issuer with a slash at the end.
+ */
 function checkAudience(audience: JWTPayload["aud"], { issuer, tokenEndpoint }: AssertionRules): void {
-  const audiences = [audience ?? []].flat();
-  if (audiences.length === 0 || !audiences.every((value) => value === issuer || value === tokenEndpoint))
+  const [only, ...more] = [audience ?? []].flat();
+  if (more.length > 0 || ![issuer, `${issuer}/`, tokenEndpoint].includes(only ?? ""))
     throw invalidAssertion(`its aud must be ${issuer}`, "assertion_wrong_audience");
 }
 

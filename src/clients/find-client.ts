@@ -3,23 +3,23 @@ import type { Client } from "../oauth/client-metadata.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import type { Store } from "../storage/store.ts";
 import type { ClientIdMetadata } from "./metadata-documents/client-id-metadata.ts";
-import type { DocumentAsker } from "./metadata-documents/document-cache.ts";
+import type { DocumentRequester } from "./metadata-documents/document-cache.ts";
 import type { KeySets } from "./metadata-documents/jwks.ts";
 
 export interface Clients {
   /**
-   * @param asker on whose behalf a document is fetched; without it no client with a document is found
+   * @param requester on whose behalf a document is fetched; without it no client with a document is found
    * @throws ClientMetadataError if the client's document cannot be used
    */
-  find(clientId: string, asker?: DocumentAsker): Promise<Client | undefined>;
+  find(clientId: string, requester?: DocumentRequester): Promise<Client | undefined>;
   /** Stores a registration that nobody has used yet; it is soon forgotten if that stays so. */
   add(client: Client): Promise<void>;
   /** Stores changed metadata. A registration that nobody has used yet lives no longer for it. */
   change(client: Client): Promise<void>;
   /** The client holds a grant: its registration, or the copy of its document, must outlive that. */
-  keepAlive(client: Client, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
+  keepAlive(client: Client, requester: Pick<DocumentRequester, "countStored">): Promise<void>;
   /** A client of this id was given a grant: if it has a document, and that is at hand here, a copy is stored. */
-  grantOpened(clientId: string, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
+  grantOpened(clientId: string, requester: Pick<DocumentRequester, "countStored">): Promise<void>;
   /** A registration, also one that is being removed. */
   findRegistration(clientId: string): Promise<Client | undefined>;
   /**
@@ -61,30 +61,30 @@ export function createClients(
   }
 
   return {
-    async find(clientId, asker) {
+    async find(clientId, requester) {
       const client = fixed.get(clientId);
       if (client !== undefined) return client;
       // By its prefix alone: metadata-documents/ says what is wrong with a URL.
       if (documents !== undefined && clientId.startsWith("https://"))
-        return asker && documents.find(clientId, asker);
+        return requester && documents.find(clientId, requester);
       const registered = await store.get(clientId);
       return registered?.removing ? undefined : registered;
     },
     add: (client) => store.put(client.client_id, client, unusedClientSeconds),
     change: (client) =>
       change(client, ({ usedAt, removing }) => ({ ...client, usedAt, ...(removing && { removing }) })),
-    async keepAlive(client, asker) {
+    async keepAlive(client, requester) {
       if (client.provenance === "document") {
-        await documents?.hold(client.client_id, asker);
-        if (client.jwks_uri !== undefined) await keySets?.hold(client.jwks_uri, asker);
+        await documents?.hold(client.client_id, requester);
+        if (client.jwks_uri !== undefined) await keySets?.hold(client.jwks_uri, requester);
       }
       const isRecent = hasBeenUsed(client) && now() < client.usedAt + RENEWAL_SECONDS;
       if (client.provenance !== "registered" || isRecent) return;
       const usedAt = Math.max(now(), client.client_id_issued_at + 1);
       await change(client, (current) => ({ ...current, usedAt }));
     },
-    async grantOpened(clientId, asker) {
-      if (clientId.startsWith("https://")) await documents?.hold(clientId, asker);
+    async grantOpened(clientId, requester) {
+      if (clientId.startsWith("https://")) await documents?.hold(clientId, requester);
     },
     findRegistration: (clientId) => store.get(clientId),
     async remove(client, endGrants) {

@@ -60,9 +60,17 @@ function registration(settings: Settings): RegistrationPolicy {
     "tokens of at least 16 characters",
   );
   if (mode === "token" && tokens.length === 0)
-    settings.problem("REGISTRATION=token needs REGISTRATION_TOKENS: the tokens that permit registration");
+    settings.problem(
+      "REGISTRATION",
+      "is token, which needs REGISTRATION_TOKENS",
+      "set that to the tokens that permit registration, or choose another REGISTRATION",
+    );
   if (mode !== "token" && tokens.length > 0)
-    settings.problem("REGISTRATION_TOKENS is set but not asked for: set REGISTRATION=token");
+    settings.problem(
+      "REGISTRATION_TOKENS",
+      "is set but not asked for",
+      "set REGISTRATION=token, or remove the tokens",
+    );
   return {
     mode,
     tokens,
@@ -78,7 +86,11 @@ function clientIdMetadata(settings: Settings): ClientIdMetadataConfig {
   const mode = settings.oneOf("CLIENT_ID_METADATA", ["auto", "on", "off"]);
   const probe = settings.optional("CLIENT_ID_METADATA_PROBE") ?? DEFAULT_PROBE;
   if (!isClientIdUrl(probe))
-    settings.problem("CLIENT_ID_METADATA_PROBE must be the https URL of a metadata document");
+    settings.problem(
+      "CLIENT_ID_METADATA_PROBE",
+      "must be the https URL of a metadata document",
+      "write it in full, or leave it out",
+    );
   const proxy = forwardProxy(settings);
   return {
     ...(proxy && { proxy }),
@@ -98,7 +110,9 @@ function forwardProxy(settings: Settings): URL | undefined {
   if (value === undefined) return undefined;
   if (isForwardProxy(value)) return new URL(value);
   settings.problem(
-    "CLIENT_ID_METADATA_PROXY must be the address of a forward proxy, such as http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128, with special characters of the password percent-encoded",
+    "CLIENT_ID_METADATA_PROXY",
+    "must be the address of a forward proxy, such as http://proxy.example.com:3128 or http://user:password@proxy.example.com:3128",
+    "write it so, with special characters of the password percent-encoded",
   );
   return undefined;
 }
@@ -122,13 +136,7 @@ function domainPattern(text: string): string[] {
 
 function configuredClients(settings: Settings): ConfiguredClient[] {
   const text = settings.optional("CLIENTS");
-  if (text === undefined) return [];
-  try {
-    return parseConfiguredClients(text);
-  } catch (error) {
-    settings.problem(`CLIENTS ${error instanceof Error ? error.message : "is not valid"}`);
-    return [];
-  }
+  return text === undefined ? [] : (settings.parsed("CLIENTS", text, parseConfiguredClients) ?? []);
 }
 
 function redirectUriPatterns(settings: Settings): RedirectUriPattern[] {
@@ -153,6 +161,8 @@ function refuseUnaskedStrangers(
 ): void {
   if (consent.mode === "never" && (registration.mode !== "off" || clientIdMetadata.enabled))
     settings.problem(
-      "CONSENT=never needs REGISTRATION=off and CLIENT_ID_METADATA=off: only clients in CLIENTS may go unasked",
+      "CONSENT",
+      "is never, which needs REGISTRATION=off and CLIENT_ID_METADATA=off, because only clients in CLIENTS may go unasked",
+      "set both to off, or choose another CONSENT",
     );
 }

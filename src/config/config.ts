@@ -6,11 +6,13 @@ import { RENEWAL_SECONDS } from "../clients/find-client.ts";
 import type { GrantCacheConfig } from "../grants/grant-cache.ts";
 import type { GrantLimits } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
+import type { AtLeastOne } from "../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
+import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
-import { membershipConfig, upstreamConfig } from "./identity-provider.ts";
+import { identityProvidersConfig, membershipConfig } from "./identity-provider.ts";
 import { type Environment, originProblem, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 
@@ -49,7 +51,8 @@ export interface Config extends ClientsConfig {
   port: number;
   /** Connections that one process has open at once. */
   maxConnections: number;
-  upstream: IdentityProviderSettings;
+  /** Where people sign in, by their names; the first is the default. */
+  identityProviders: AtLeastOne<IdentityProviderSettings>;
   /** Admission: organizations and e-mail domains. */
   membership: Membership;
   store: StoreConfig;
@@ -71,7 +74,6 @@ export interface Config extends ClientsConfig {
   shutdownDelaySeconds: number;
   shutdownSeconds: number;
   logLevel: string;
-  weather: { geocodingUrl: string; forecastUrl: string; timeoutSeconds: number };
 }
 
 const DAY = 86_400;
@@ -81,13 +83,13 @@ const DAY = 86_400;
  * message, said once, and the exit code 1: no stack, because the mistake is in no line of code.
  */
 export class ConfigError extends Error {
-  declare readonly problems: readonly string[];
+  declare readonly problems: readonly SettingProblem[];
 
-  constructor(problems: readonly string[]) {
+  constructor(problems: readonly SettingProblem[]) {
     super(
       [
         `${problems.length} setting${problems.length === 1 ? "" : "s"} to fix.`,
-        ...problems.map((problem) => `  - ${problem}`),
+        ...problems.map((problem) => `  - ${inOneLine(problem)}`),
         "Every setting is explained in .env.example.",
       ].join("\n"),
     );
@@ -106,9 +108,9 @@ export function loadConfig(environment: Environment): Config {
   const settings = new Settings(environment);
   const baseUrl = settings.publicUrl(
     "BASE_URL",
-    "the public URL of this server, such as https://mcp.example.com",
+    "set it to the public URL of this server, such as https://mcp.example.com",
   );
-  const provider = upstreamConfig(settings);
+  const identityProviders = identityProvidersConfig(settings);
   const policyFile = settings.optional("POLICY_FILE");
   const toolsModule = settings.optional("TOOLS_MODULE");
   const config: Config = {
@@ -131,14 +133,15 @@ export function loadConfig(environment: Environment): Config {
     allowedOrigins: settings.list(
       "ALLOWED_ORIGINS",
       isOrigin,
-      "origins such as https://app.example.com or app://obsidian.md; null cannot be allowed, for any page can have it",
+      "origins such as https://app.example.com or app://obsidian.md",
+      "write scheme and host alone; null cannot be allowed, for any page can have it",
     ),
     host: settings.text("HOST", "0.0.0.0"),
     port: settings.integer("PORT", 3000, 1, 65_535),
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
-    upstream: provider,
-    membership: membershipConfig(settings, provider),
+    identityProviders,
+    membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),
     lifetimes: lifetimes(settings),
@@ -164,14 +167,6 @@ export function loadConfig(environment: Environment): Config {
     shutdownDelaySeconds: settings.integer("SHUTDOWN_DELAY_SECONDS", 0, 0, 600),
     shutdownSeconds: settings.integer("SHUTDOWN_SECONDS", 8, 1, 600),
     logLevel: settings.oneOf("LOG_LEVEL", ["info", "fatal", "error", "warn", "debug", "trace", "silent"]),
-    weather: {
-      geocodingUrl: settings.url(
-        "OPEN_METEO_GEOCODING_URL",
-        "https://geocoding-api.open-meteo.com/v1/search",
-      ),
-      forecastUrl: settings.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com/v1/forecast"),
-      timeoutSeconds: settings.integer("OPEN_METEO_TIMEOUT_SECONDS", 10, 1, 60),
-    },
   };
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);
@@ -188,7 +183,11 @@ function audit(settings: Settings): AuditConfig {
 function telemetry(settings: Settings): TelemetryConfig {
   const metricsToken = settings.optional("METRICS_TOKEN");
   if (metricsToken !== undefined && !/^\S{16,}$/.test(metricsToken))
-    settings.problem("METRICS_TOKEN must have at least 16 characters, and no space");
+    settings.problem(
+      "METRICS_TOKEN",
+      "must have at least 16 characters, and no space",
+      "make one with: openssl rand -hex 24",
+    );
   const traces = settings.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
   return {
     ...(metricsToken !== undefined && { metricsToken }),
@@ -202,10 +201,10 @@ function brand(settings: Settings): Brand {
   const color = settings.optional("SERVER_COLOR");
   if (logoUrl !== undefined) {
     const problem = originProblem(logoUrl);
-    if (problem !== undefined) settings.problem(`SERVER_LOGO_URL ${problem}`);
+    if (problem !== undefined) settings.problem("SERVER_LOGO_URL", ...problem);
   }
   if (color !== undefined && !/^#?[0-9a-f]{6}$/i.test(color))
-    settings.problem("SERVER_COLOR must be written like 1f5fd6 or #1f5fd6");
+    settings.problem("SERVER_COLOR", "is no colour in six digits", "write it like 1f5fd6 or #1f5fd6");
   return {
     name: settings.text("SERVER_NAME", UNNAMED),
     ...(description !== undefined && { description }),
@@ -218,13 +217,14 @@ function brand(settings: Settings): Brand {
 /** The newest first. */
 export function secretKeys(settings: Settings): string[] {
   const make = "make one with: openssl rand -base64 48";
-  const text = settings.required("SECRET_KEY", `encrypts what is stored; ${make}`);
+  const text = settings.required("SECRET_KEY", `${make} (it encrypts what is stored)`);
   const keys = text.split(",").map((key) => key.trim());
   if (text === "") return [];
-  for (const [index, key] of keys.entries())
-    if (Buffer.byteLength(key) < 32)
-      settings.problem(`SECRET_KEY: key ${index + 1} has fewer than 32 bytes; ${make}`);
-    else if (new Set(key).size < 10) settings.problem(`SECRET_KEY: key ${index + 1} is not random; ${make}`);
+  for (const [index, key] of keys.entries()) {
+    const which = keys.length === 1 ? "" : ` in key ${index + 1}`;
+    if (Buffer.byteLength(key) < 32) settings.problem("SECRET_KEY", `has fewer than 32 bytes${which}`, make);
+    else if (new Set(key).size < 10) settings.problem("SECRET_KEY", `is not random${which}`, make);
+  }
   return keys;
 }
 
@@ -241,7 +241,9 @@ function lifetimes(settings: Settings): Lifetimes {
   };
   if (seconds.clientSeconds < seconds.grantIdleSeconds + RENEWAL_SECONDS)
     settings.problem(
-      "CLIENT_SECONDS must exceed GRANT_IDLE_SECONDS by a day: a client would be forgotten before its grants",
+      "CLIENT_SECONDS",
+      "must exceed GRANT_IDLE_SECONDS by a day, or a client would be forgotten before its grants",
+      `set it to ${seconds.grantIdleSeconds + RENEWAL_SECONDS} at least, or lower GRANT_IDLE_SECONDS`,
     );
   return seconds;
 }

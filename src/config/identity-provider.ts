@@ -1,5 +1,6 @@
 /** The identity provider: any by discovery, or Auth0 by the names that its users know; and whom of its users we admit. */
 import type { Membership } from "../access/membership.ts";
+import { type AtLeastOne, DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
 import {
   parseScopeClaimMap,
   type ScopeClaim,
@@ -9,9 +10,15 @@ import {
 import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
 import type { Settings } from "./settings.ts";
 
-export function upstreamConfig(settings: Settings): IdentityProviderSettings {
+/** Those where people sign in; the first is the default. */
+export function identityProvidersConfig(settings: Settings): AtLeastOne<IdentityProviderSettings> {
+  return [identityProvider(settings)];
+}
+
+function identityProvider(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
   const shared = {
+    id: DEFAULT_PROVIDER,
     ...(scopes !== undefined && { scopes }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
@@ -24,14 +31,17 @@ export function upstreamConfig(settings: Settings): IdentityProviderSettings {
   const audience = settings.optional("OIDC_AUDIENCE");
   return {
     preset: "oidc",
-    issuer: settings.issuer("OIDC_ISSUER", "the issuer of your identity provider (or set AUTH0_DOMAIN)"),
+    issuer: settings.issuer(
+      "OIDC_ISSUER",
+      "set it to the issuer of your identity provider (or set AUTH0_DOMAIN)",
+    ),
     clientId: settings.requiredLine(
       "OIDC_CLIENT_ID",
-      "the client id your identity provider gave this server",
+      "set it to the client id that your identity provider gave this server",
     ),
     clientSecret: settings.requiredLine(
       "OIDC_CLIENT_SECRET",
-      "the client secret your identity provider gave this server",
+      "set it to the client secret that your identity provider gave this server",
     ),
     ...(audience !== undefined && { audience }),
     ...shared,
@@ -69,15 +79,26 @@ function authorizationParameters(settings: Settings): Record<string, string> {
   const entries = [...new URLSearchParams(settings.optional(name) ?? "")];
   const names = entries.map(([parameter]) => parameter);
   const own = names.filter((parameter) => OWN_PARAMETERS.includes(parameter));
-  if (own.length > 0) settings.problem(`${name} cannot set ${own.join(", ")}: this server does that itself`);
+  if (own.length > 0)
+    settings.problem(
+      name,
+      `cannot set ${own.join(", ")}, which this server does itself`,
+      "remove what it sets of these",
+    );
   if (entries.some(([parameter, value]) => parameter === "" || value === ""))
-    settings.problem(`${name} must be written like a query string: access_type=offline&prompt=consent`);
-  if (new Set(names).size < names.length) settings.problem(`${name} names a parameter twice`);
+    settings.problem(
+      name,
+      "must be written like a query string",
+      "write it like access_type=offline&prompt=consent",
+    );
+  if (new Set(names).size < names.length)
+    settings.problem(name, "names a parameter twice", "keep one of the two");
   return Object.fromEntries(entries);
 }
 
 type OfPreset = Omit<
   IdentityProviderSettings,
+  | "id"
   | "scopes"
   | "scopeSources"
   | "authorizationParameters"
@@ -88,27 +109,36 @@ type OfPreset = Omit<
 
 function auth0(settings: Settings): OfPreset {
   const both = OIDC_NAMES.filter((name) => settings.optional(name) !== undefined);
-  if (both.length > 0)
-    settings.problem(`${both.join(", ")} cannot be used together with AUTH0_… settings: remove one kind`);
-  const domain = settings.required("AUTH0_DOMAIN", 'your tenant, such as "tenant.eu.auth0.com"');
+  for (const name of both)
+    settings.problem(name, "cannot be used together with AUTH0_… settings", "remove one kind");
+  const domain = settings.required("AUTH0_DOMAIN", 'set it to your tenant, such as "tenant.eu.auth0.com"');
   if (domain !== "" && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(domain))
     settings.problem(
-      'AUTH0_DOMAIN must be a host name such as "tenant.eu.auth0.com", without https:// and slashes',
+      "AUTH0_DOMAIN",
+      'must be a host name such as "tenant.eu.auth0.com"',
+      "write it without https:// and slashes",
     );
   const organization = settings.optional("AUTH0_ORGANIZATION");
   if (organization !== undefined && !/^[a-z0-9][a-z0-9_-]*$/i.test(organization))
-    settings.problem('AUTH0_ORGANIZATION must be the id of one organization, such as "org_abc", or its name');
+    settings.problem(
+      "AUTH0_ORGANIZATION",
+      'must be the id of one organization, such as "org_abc", or its name',
+      "name one alone; ALLOWED_ORGANIZATIONS takes several",
+    );
   return {
     preset: "auth0",
     issuer: `https://${domain.toLowerCase()}/`, // Auth0's issuer ends with a slash
-    clientId: settings.requiredLine("AUTH0_CLIENT_ID", "the client id of your Regular Web Application"),
+    clientId: settings.requiredLine(
+      "AUTH0_CLIENT_ID",
+      "set it to the client id of your Regular Web Application",
+    ),
     clientSecret: settings.requiredLine(
       "AUTH0_CLIENT_SECRET",
-      "the client secret of your Regular Web Application",
+      "set it to the client secret of your Regular Web Application",
     ),
     audience: settings.required(
       "AUTH0_AUDIENCE",
-      "the identifier of your Auth0 API; without it tokens are opaque",
+      "set it to the identifier of your Auth0 API; without it tokens are opaque",
     ),
     ...(organization !== undefined && { organization }),
   };
@@ -123,7 +153,9 @@ function scopeSources(settings: Settings): ScopeSources {
   if (from.includes("consent")) {
     if (from.length > 1)
       settings.problem(
-        "SCOPES_FROM=consent stands alone: beside it nothing that the provider says would count",
+        "SCOPES_FROM",
+        "has more than consent, beside which nothing that the provider says would count",
+        "write consent alone, or leave it out of the list",
       );
     return { kind: "consent" };
   }
@@ -139,38 +171,49 @@ function scopeClaim(settings: Settings, isSource: boolean): ScopeClaim | undefin
   const map = scopeClaimMap(settings);
   if (!isSource) {
     if (path !== undefined || map !== undefined)
-      settings.problem("SCOPE_CLAIM and SCOPE_CLAIM_MAP count only with claim in SCOPES_FROM: add it there");
+      settings.problem(
+        path === undefined ? "SCOPE_CLAIM_MAP" : "SCOPE_CLAIM",
+        "counts only with claim in SCOPES_FROM",
+        "add it there, or leave this out",
+      );
     return undefined;
   }
   if (path === undefined)
     settings.problem(
-      "SCOPE_CLAIM is missing: with claim in SCOPES_FROM it names that claim, such as roles, realm_access.roles or https://example.com/roles",
+      "SCOPE_CLAIM",
+      "is missing, which claim in SCOPES_FROM needs",
+      "set it to the name of the claim, such as roles, realm_access.roles or https://example.com/roles",
     );
   return { path: path ?? "", ...(map !== undefined && { map }) };
 }
 
 function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
   const text = settings.optional("SCOPE_CLAIM_MAP");
-  if (text === undefined) return undefined;
-  try {
-    return parseScopeClaimMap(text);
-  } catch (error) {
-    settings.problem(`SCOPE_CLAIM_MAP ${error instanceof Error ? error.message : "is not valid"}`);
-    return new Map();
-  }
+  return text === undefined
+    ? undefined
+    : (settings.parsed("SCOPE_CLAIM_MAP", text, parseScopeClaimMap) ?? new Map());
 }
 
 const USUAL_ORGANIZATION_CLAIM = "org_id";
 
-export function membershipConfig(settings: Settings, { organization }: IdentityProviderSettings): Membership {
+/** @param providers of which the first may ask for an organization of Auth0's */
+export function membershipConfig(
+  settings: Settings,
+  [{ organization }]: AtLeastOne<IdentityProviderSettings>,
+): Membership {
   const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
   const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
   if (organizations.length === 0 && organizationClaim !== USUAL_ORGANIZATION_CLAIM)
-    settings.problem("ORGANIZATION_CLAIM keeps nobody out without ALLOWED_ORGANIZATIONS: list them");
+    settings.problem(
+      "ORGANIZATION_CLAIM",
+      "keeps nobody out without ALLOWED_ORGANIZATIONS",
+      "list them, or remove the claim",
+    );
   const emailDomains = settings.list(
     "ALLOWED_EMAIL_DOMAINS",
     isHostName,
-    "host names such as example.com, without @ and without wildcards",
+    "host names such as example.com",
+    "write them without @ and without wildcards",
   );
   return {
     organizations,

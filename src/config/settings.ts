@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { isScopeToken } from "../oauth/scope.ts";
+import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 
 /** Settings by their names, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -14,15 +15,27 @@ export const MAY_BE_QUOTED: readonly string[] = ["SERVER_NAME", "SERVER_DESCRIPT
 
 /** Reads settings one by one and collects every problem, so that a person can fix all of them together. */
 export class Settings {
-  readonly problems: string[] = [];
+  readonly problems: SettingProblem[] = [];
   readonly #environment: Environment;
 
   constructor(environment: Environment) {
     this.#environment = environment;
   }
 
-  problem(problem: string): void {
-    this.problems.push(problem);
+  /** See {@link SettingProblem}. */
+  problem(setting: string, problem: string, remedy: string): void {
+    this.problems.push({ setting, problem, remedy });
+  }
+
+  /** The value that `parse` makes of a text; what it throws as InvalidValue is a problem. */
+  parsed<T>(setting: string, text: string, parse: (text: string) => T): T | undefined {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof InvalidValue)) throw error;
+      this.problem(setting, error.problem, error.remedy);
+      return undefined;
+    }
   }
 
   /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
@@ -31,32 +44,30 @@ export class Settings {
     if (value === undefined || MAY_BE_QUOTED.includes(name)) return value;
     const inside = /^(["'])(.*)\1$/s.exec(value)?.[2];
     if (inside === undefined) return value;
-    this.#problemOnce(
-      `${name} begins and ends with a quotation mark: remove both (docker run --env-file, unlike .env, keeps them)`,
-    );
+    const problem = "begins and ends with a quotation mark";
+    // Some settings are read more than once.
+    if (!this.problems.some((known) => known.setting === name && known.problem === problem))
+      this.problem(name, problem, "remove both (docker run --env-file, unlike .env, keeps them)");
     return inside || undefined;
-  }
-
-  #problemOnce(problem: string): void {
-    if (!this.problems.includes(problem)) this.problem(problem);
   }
 
   text(name: string, fallback: string): string {
     return this.optional(name) ?? fallback;
   }
 
-  required(name: string, meaning: string): string {
+  /** @param remedy how to come by it: "set it to …" */
+  required(name: string, remedy: string): string {
     const value = this.optional(name);
-    if (value === undefined) this.problem(`${name} is missing: ${meaning}`);
+    if (value === undefined) this.problem(name, "is missing", remedy);
     return value ?? "";
   }
 
   /** What is compared byte for byte elsewhere: a URL, an id or a secret. */
-  requiredLine(name: string, meaning: string): string {
-    const value = this.required(name, meaning);
+  requiredLine(name: string, remedy: string): string {
+    const value = this.required(name, remedy);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is meant
     if (/[\u0000-\u001f\u007f]/.test(value))
-      this.problem(`${name} has a line break or another control character in it: write it on one line`);
+      this.problem(name, "has a line break or another control character in it", "write it on one line");
     return value;
   }
 
@@ -69,7 +80,12 @@ export class Settings {
       .transform(Number)
       .pipe(z.number().min(least).max(most))
       .safeParse(value);
-    if (!parsed.success) this.problem(`${name} must be a whole number from ${least} to ${most}`);
+    if (!parsed.success)
+      this.problem(
+        name,
+        `must be a whole number from ${least} to ${most}`,
+        `write digits alone, such as ${fallback}`,
+      );
     return parsed.data ?? fallback;
   }
 
@@ -77,7 +93,8 @@ export class Settings {
   oneOf<Choice extends string>(name: string, choices: readonly [Choice, ...Choice[]]): Choice {
     const value = this.text(name, choices[0]);
     const choice = choices.find((each) => each === value);
-    if (choice === undefined) this.problem(`${name} must be one of ${choices.join(", ")}`);
+    if (choice === undefined)
+      this.problem(name, `must be one of ${choices.join(", ")}`, "write one of them, or leave it out");
     return choice ?? choices[0];
   }
 
@@ -85,65 +102,82 @@ export class Settings {
     const scopes = this.optional(name)?.split(/\s+/);
     if (scopes === undefined) return undefined;
     if (!scopes.every(isScopeToken))
-      this.problem(`${name} has a scope with illegal characters (RFC 6749 §3.3)`);
+      this.problem(
+        name,
+        "has a scope with illegal characters (RFC 6749 §3.3)",
+        "separate scopes by spaces, and write them without quotation marks",
+      );
     if (!scopes.includes("openid"))
-      this.problem(`${name} must contain openid: without it there is no ID token`);
+      this.problem(name, "must contain openid, without which there is no ID token", "add openid to it");
     return scopes;
   }
 
-  list(name: string, isValid: (entry: string) => boolean, form: string): string[] {
+  list(
+    name: string,
+    isValid: (entry: string) => boolean,
+    form: string,
+    remedy = "write each entry so, or leave it out",
+  ): string[] {
     const entries = (this.optional(name) ?? "").split(",").map((entry) => entry.trim());
     const present = entries.filter((entry) => entry !== "");
-    if (!present.every(isValid)) this.problem(`${name} must be a comma-separated list of ${form}`);
+    if (!present.every(isValid)) this.problem(name, `must be a comma-separated list of ${form}`, remedy);
     return present;
   }
 
   url(name: string, fallback: string): string {
     const value = this.text(name, fallback);
     if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
-      this.problem(`${name} must be an http(s) URL`);
+      this.problem(name, "must be an http(s) URL", "write it in full, beginning with https:// or http://");
     return value;
   }
 
   /** Our own public URL, without a trailing slash: the issuer must be the same byte for byte everywhere. */
-  publicUrl(name: string, meaning: string): string {
-    const value = this.requiredLine(name, meaning).replace(/(?<!\/)\/+$/, "");
+  publicUrl(name: string, remedy: string): string {
+    const value = this.requiredLine(name, remedy).replace(/(?<!\/)\/+$/, "");
     if (value === "") return value;
     const problem = originProblem(value);
-    if (problem !== undefined) this.problem(`${name} ${problem}`);
-    else if (value.endsWith("/mcp")) this.problem(`${name} must not end with /mcp: that is added to it`);
+    if (problem !== undefined) this.problem(name, ...problem);
+    else if (value.endsWith("/mcp"))
+      this.problem(name, "must not end with /mcp", "remove that: it is added to it");
     else if (!BASE_PATH.test(new URL(value).pathname))
       this.problem(
-        `${name} has a path with other characters than letters, digits, ".", "_", "~", "-" and "/"`,
+        name,
+        'has a path with other characters than letters, digits, ".", "_", "~", "-" and "/"',
+        "choose another path",
       );
     return problem === undefined ? new URL(value).href.replace(/(?<!\/)\/+$/, "") : value;
   }
 
   /** The provider's issuer: kept exactly as written, because it must equal what discovery says. */
-  issuer(name: string, meaning: string): string {
-    const value = this.requiredLine(name, meaning);
+  issuer(name: string, remedy: string): string {
+    const value = this.requiredLine(name, remedy);
     if (value === "") return value;
     const problem = originProblem(value);
-    if (problem !== undefined) this.problem(`${name} ${problem}`);
+    if (problem !== undefined) this.problem(name, ...problem);
     // openid-client would fetch it as it is, and compare no issuer with anything.
     const inside = /^(.*?)\/\.well-known\//.exec(value)?.[1];
     if (inside !== undefined)
       this.problem(
-        `${name} must be the issuer itself, not the address of its discovery document: set ${name}=${inside}`,
+        name,
+        "must be the issuer itself, not the address of its discovery document",
+        `set it to ${inside}`,
       );
     return value;
   }
 }
 
-/** Why a URL is not one that people may be sent to, or undefined: https, or http on this computer. */
-export function originProblem(value: string): string | undefined {
-  if (!URL.canParse(value)) return "is not a URL: write it in full, beginning with https://";
+/** Why a URL is not one that people may be sent to, and what to do; undefined for https, and http on this computer. */
+export function originProblem(value: string): [problem: string, remedy: string] | undefined {
+  if (!URL.canParse(value)) return ["is not a URL", "write it in full, beginning with https://"];
   const url = new URL(value);
   if (url.search !== "" || url.hash !== "" || url.username !== "")
-    return "must have no query, fragment or user name";
+    return ["must have no query, fragment or user name", "end it after the path"];
   if (url.protocol === "https:") return undefined;
   if (url.protocol === "http:" && isLoopbackHost(url.hostname)) return undefined;
-  return "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only";
+  return [
+    "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only",
+    "write https:// in place of what it begins with",
+  ];
 }
 
 /** True for the user name or password of a URL that can be decoded. */

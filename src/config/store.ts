@@ -13,10 +13,10 @@ const PLACES = ["REDIS_URL", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES"] as const;
 export function storeConfig(settings: Settings): StoreConfig {
   const kind = settings.optional("STORE");
   if (kind !== undefined && kind !== "memory" && kind !== "redis")
-    settings.problem('STORE must be "redis" or "memory"');
+    settings.problem("STORE", 'must be "redis" or "memory"', "write one of them, or leave it out for redis");
   if (kind === "memory") {
     for (const name of PLACES.filter((name) => settings.optional(name) !== undefined))
-      settings.problem(`STORE=memory and ${name} are both set: remove one of them`);
+      settings.problem("STORE", `is memory, and ${name} is set`, "remove one of them");
     return { kind: "memory" };
   }
   const ca = certificateAuthority(settings);
@@ -36,7 +36,9 @@ function redisTopology(settings: Settings): RedisTopology {
       (name) => settings.optional(name) !== undefined,
     ))
       settings.problem(
-        `REDIS_CLUSTER_NODES and ${other} are both set: keep the first for a cluster, the other if it is none`,
+        "REDIS_CLUSTER_NODES",
+        `is set beside ${other}`,
+        "keep the first for a cluster, the other if it is none",
       );
     return { clusterNodes };
   }
@@ -47,11 +49,13 @@ function redisTopology(settings: Settings): RedisTopology {
 function serverUrl(settings: Settings): string {
   const url = settings.required(
     "REDIS_URL",
-    "where registrations and tokens are kept, such as redis://localhost:6379 (STORE=memory for a trial: a restart signs everybody out)",
+    "set it to where registrations and tokens are kept, such as redis://localhost:6379 (or STORE=memory for a trial: a restart signs everybody out)",
   );
   if (url !== "" && !isRedisUrl(url))
     settings.problem(
-      "REDIS_URL must be like redis://user:password@host:6379/0 or rediss://…, with special characters of the password percent-encoded",
+      "REDIS_URL",
+      "must be like redis://user:password@host:6379/0 or rediss://…",
+      "write it so, with special characters of the password percent-encoded",
     );
   return url;
 }
@@ -61,7 +65,9 @@ function masterUrl(settings: Settings): string {
   const url = settings.text("REDIS_URL", "redis://mymaster");
   if (!isRedisUrl(url) || new URL(url).port !== "")
     settings.problem(
-      "REDIS_URL beside REDIS_SENTINELS has the master's name as its host and no port, such as redis://user:password@mymaster; leave it out if it would be redis://mymaster",
+      "REDIS_URL",
+      "beside REDIS_SENTINELS has the master's name as its host and no port, such as redis://user:password@mymaster",
+      "write it so, or leave it out if it would be redis://mymaster",
     );
   return url;
 }
@@ -75,7 +81,9 @@ function nodes(settings: Settings, name: string, usualPort: string): string[] | 
   const isHost = (host: string) => /^[^/@]+$/.test(host) && isRedisUrl(beginning + host);
   if (hosts.length === 0 || !hosts.every(isHost))
     settings.problem(
-      `${name} must be a comma-separated list of host:port, of which the first may begin with redis://user:password@ or rediss://… for all, with special characters of the password percent-encoded`,
+      name,
+      "must be a comma-separated list of host:port, of which the first may begin with redis://user:password@ or rediss://… for all",
+      "write it so, with special characters of the password percent-encoded",
     );
   return hosts.filter(isHost).map((host) => {
     const url = new URL(beginning + host);
@@ -98,7 +106,9 @@ function certificateAuthority(settings: Settings): string | undefined {
   if (path === undefined) return undefined;
   if (!PLACES.some((name) => settings.optional(name)?.includes("rediss://"))) {
     settings.problem(
-      "REDIS_CA_FILE is for Redis over TLS: write rediss:// in place of redis://, or remove it",
+      "REDIS_CA_FILE",
+      "is for Redis over TLS",
+      "write rediss:// in place of redis://, or remove it",
     );
     return undefined;
   }
@@ -111,7 +121,11 @@ function certificateAuthority(settings: Settings): string | undefined {
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
     const problem = FILE_PROBLEMS[code] ?? "is not a file of certificates (PEM)";
-    settings.problem(`REDIS_CA_FILE: ${path} ${problem}`);
+    settings.problem(
+      "REDIS_CA_FILE",
+      `names ${path}, which ${problem}`,
+      "name a file of certificates (PEM) that this user may read",
+    );
     return undefined;
   }
 }

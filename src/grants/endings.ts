@@ -3,7 +3,9 @@
  * that does not exist yet, so whoever ends access writes a mark first, and the callback looks for marks after it made its grant.
  */
 
-import type { Authentication, LogoutToken } from "../identity/identity-provider.ts";
+import type { UserId } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
+import type { Authentication, LoginSession, LogoutToken } from "../identity/identity-provider.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -14,11 +16,11 @@ import type { GrantEnd } from "./grants.ts";
 export type Ended =
   | readonly ["everybody"]
   | readonly ["client", clientId: string]
-  | readonly ["client of user", clientId: string, subject: string]
-  | readonly ["user", subject: string]
+  | readonly ["client of user", clientId: string, user: UserId]
+  | readonly ["user", user: UserId]
   /** What the user has, and what belongs to no login session that is known. */
-  | readonly ["user without session", subject: string]
-  | readonly ["session", sid: string];
+  | readonly ["user without session", user: UserId]
+  | readonly ["session", session: LoginSession];
 
 /** A sign-in that comes to its end. */
 export type SignIn = Authentication & {
@@ -45,6 +47,7 @@ export interface Endings {
 
 interface Dependencies extends Pick<Runtime, "now" | "log"> {
   records: Pick<KeyValueStore, "get" | "replace">;
+  users: StoredUsers;
   /** How long a sign-in may take. */
   signInSeconds: number;
 }
@@ -61,7 +64,7 @@ const COUNT_SECONDS = 86_400;
 // From the provider's answer to the check: its time-outs, and a store that is slow.
 const MARGIN_SECONDS = 120;
 
-export function createEndings({ records, signInSeconds, now, log }: Dependencies): Endings {
+export function createEndings({ records, users, signInSeconds, now, log }: Dependencies): Endings {
   /**
    * Endings are counted: the clocks of two replicas, and seconds, are too coarse to decide what came first. The count begins
    * at the time of day in milliseconds, so that one that was lost goes on above its old value.
@@ -93,7 +96,7 @@ export function createEndings({ records, signInSeconds, now, log }: Dependencies
   }
 
   async function put(ended: Ended, mark: Mark): Promise<void> {
-    const key = keyOf(ended);
+    const key = keyOf(ended, users);
     for (;;) {
       const found = await records.get(key);
       const both = JSON.stringify(found === undefined ? mark : together(read(found), mark));
@@ -124,7 +127,7 @@ export function createEndings({ records, signInSeconds, now, log }: Dependencies
     async since(begun, signIn) {
       // Mostly nothing was ended of anybody, and that is one look-up.
       if ((await latest()) <= begun) return undefined;
-      const marks = await Promise.all(affecting(signIn).map((ended) => records.get(keyOf(ended))));
+      const marks = await Promise.all(affecting(signIn).map((ended) => records.get(keyOf(ended, users))));
       const found = marks.filter((mark) => mark !== undefined).map(read);
       return found.find((mark) => mark.order > begun && !signedInAfter(mark, signIn))?.reason;
     },
@@ -132,21 +135,22 @@ export function createEndings({ records, signInSeconds, now, log }: Dependencies
 }
 
 /** With both, of a sign-in whose session is known the session decides: another one may have ended because the limit was reached. */
-function namedBy({ subject, sid }: LogoutToken): Ended[] {
+function namedBy({ issuer, subject, sid }: LogoutToken): Ended[] {
   const ended: Ended[] = [];
-  if (sid !== undefined) ended.push(["session", sid]);
+  if (sid !== undefined) ended.push(["session", { issuer, sid }]);
   if (subject !== undefined)
-    ended.push(sid === undefined ? ["user", subject] : ["user without session", subject]);
+    ended.push([sid === undefined ? "user" : "user without session", { issuer, subject }]);
   return ended;
 }
 
-function affecting({ clientId, subject, sid }: SignIn): Ended[] {
+function affecting({ clientId, issuer, subject, sid }: SignIn): Ended[] {
+  const user = { issuer, subject };
   const ended: Ended[] = [
     ["everybody"],
-    ["user", subject],
-    sid === undefined ? ["user without session", subject] : ["session", sid],
+    ["user", user],
+    sid === undefined ? ["user without session", user] : ["session", { issuer, sid }],
   ];
-  if (clientId !== undefined) ended.push(["client", clientId], ["client of user", clientId, subject]);
+  if (clientId !== undefined) ended.push(["client", clientId], ["client of user", clientId, user]);
   return ended;
 }
 
@@ -168,8 +172,11 @@ function together(one: Mark, other: Mark): Mark {
 }
 
 // Hashed: names of people do not belong into keys.
-function keyOf(ended: Ended): string {
-  return `ended:${sha256(JSON.stringify(ended))}`;
+function keyOf(ended: Ended, users: StoredUsers): string {
+  const named = ended.map((part) =>
+    typeof part === "string" ? part : users.unique(part.issuer, "sid" in part ? part.sid : part.subject),
+  );
+  return `ended:${sha256(JSON.stringify(named))}`;
 }
 
 function read(mark: string): Mark {

@@ -1,25 +1,29 @@
 /**
- * Which grants a user, a client, and a login session at the provider have. Adding to an index costs the same however much
+ * Which grants a principal, a client, and a login session at the provider have. Adding to an index costs the same however much
  * has been in it: of those whose time is over a few are looked at, the others are left for the next one who adds. A grant
  * is prolonged without an update of its indexes, by replicas of an earlier version as well, so its record alone says whether
  * it has ended.
  */
+import { claimsOf, type Principal, type UserId } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
+import type { LoginSession } from "../identity/identity-provider.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, Store } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 
-type Indexed = Pick<Grant, "id" | "subject" | "clientId" | "claims">;
+type Indexed = Pick<Grant, "id" | "principal" | "client">;
 
 export interface GrantIndex {
   /**
    * Before anybody can use it: a grant that no index names could not be ended by its user.
    * @param latestSeconds from now on it may live at the very most
+   * @param dueSeconds from now on its record may end; default: with the code of a sign-in
    * @returns what remains to be done at leisure; it never rejects
    */
-  add(grant: Indexed, latestSeconds: number): Promise<{ tidy(): Promise<void> }>;
+  add(grant: Indexed, latestSeconds: number, dueSeconds?: number): Promise<{ tidy(): Promise<void> }>;
   remove(grant: Indexed): Promise<void>;
-  /** The other live grants of its user, at most `count`, those that end last; the last of them comes first. */
+  /** The other live grants of its principal, at most `count`, those that end last; the last of them comes first. */
   othersOf(grant: Indexed, count: number): Promise<Grant[]>;
   /** All live grants of an index, in portions and in no order. */
   portions(index: string): AsyncIterable<Grant[]>;
@@ -28,6 +32,7 @@ export interface GrantIndex {
 interface Dependencies extends Pick<Runtime, "now"> {
   store: Pick<Store<Grant>, "get" | "secondsLeft">;
   indexes: Indexes;
+  users: StoredUsers;
   /** A grant is added while its record is written, and due after so many seconds. */
   codeSeconds: number;
 }
@@ -43,7 +48,7 @@ interface Added {
 const LOOKS = 8;
 const READS_AT_ONCE = 64;
 
-export function createGrantIndex({ store, indexes, codeSeconds, now }: Dependencies): GrantIndex {
+export function createGrantIndex({ store, indexes, users, codeSeconds, now }: Dependencies): GrantIndex {
   /** Added here, in the order in which their codes are over. Nobody else may ever look into the index of a session. */
   const added: Added[] = [];
 
@@ -92,17 +97,18 @@ export function createGrantIndex({ store, indexes, codeSeconds, now }: Dependenc
   }
 
   return {
-    async add(grant, latestSeconds) {
-      const names = indexesOf(grant);
-      const due = await indexes.add(names, grant.id, { due: codeSeconds, latest: latestSeconds });
-      note(grant.id, names, codeSeconds);
+    async add(grant, latestSeconds, dueSeconds = codeSeconds) {
+      const names = indexesOf(grant, users);
+      const due = await indexes.add(names, grant.id, { due: dueSeconds, latest: latestSeconds });
+      // What ends later is found by those who add to the same indexes.
+      if (dueSeconds <= codeSeconds) note(grant.id, names, dueSeconds);
       return { tidy: () => tidy(names, due) };
     },
     async remove(grant) {
-      await Promise.all(indexesOf(grant).map((name) => indexes.remove(name, [grant.id])));
+      await Promise.all(indexesOf(grant, users).map((name) => indexes.remove(name, [grant.id])));
     },
-    async othersOf({ id, subject }, count) {
-      const name = subjectIndex(subject);
+    async othersOf({ id, principal }, count) {
+      const name = principalIndex(principal, users);
       const ids = await indexes.latest(name, count);
       return await liveOf(
         name,
@@ -115,18 +121,27 @@ export function createGrantIndex({ store, indexes, codeSeconds, now }: Dependenc
   };
 }
 
-function indexesOf({ subject, clientId, claims }: Indexed): string[] {
+function indexesOf({ principal, client }: Indexed, users: StoredUsers): string[] {
+  const { sid } = claimsOf(principal);
   return [
-    subjectIndex(subject),
-    clientIndex(clientId),
-    ...(typeof claims.sid === "string" ? [sessionIndex(claims.sid)] : []),
+    principalIndex(principal, users),
+    clientIndex(client.id),
+    ...(principal.kind === "user" && typeof sid === "string"
+      ? [sessionIndex({ issuer: principal.issuer, sid }, users)]
+      : []),
   ];
 }
 
 // Hashed: names of people do not belong into keys.
 /** The index of the grants that a user has. */
-export function subjectIndex(subject: string): string {
-  return `subject:${sha256(subject)}`;
+export function userIndex({ issuer, subject }: UserId, users: StoredUsers): string {
+  return `subject:${sha256(users.unique(issuer, subject))}`;
+}
+
+function principalIndex(principal: Principal, users: StoredUsers): string {
+  return principal.kind === "client"
+    ? `principal:${sha256(principal.clientId)}`
+    : userIndex(principal, users);
 }
 
 /** The index of the grants that a client holds. */
@@ -134,7 +149,7 @@ export function clientIndex(clientId: string): string {
   return `client:${sha256(clientId)}`;
 }
 
-/** The index of the grants that came from one login session at the identity provider (its `sid`). */
-export function sessionIndex(sid: string): string {
-  return `session:${sha256(sid)}`;
+/** The index of the grants that came from one login session at the identity provider. */
+export function sessionIndex({ issuer, sid }: LoginSession, users: StoredUsers): string {
+  return `session:${sha256(users.unique(issuer, sid))}`;
 }

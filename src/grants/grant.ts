@@ -1,13 +1,12 @@
 /**
- * A grant: what one user allowed one client for one resource, with its family of tokens. The stored record, and the rules by which
- * it changes. Pure; grants.ts stores the records.
+ * A grant: what one principal may do through one client at one resource, with its family of tokens, and the rules by which it
+ * changes. Pure; stored-grant.ts reads and writes the records, grants.ts keeps them.
  */
 import { z } from "zod";
 import type { NotAdmitted } from "../access/permissions.ts";
-import type { Asker } from "../access/policy.ts";
+import { ClientRef, Principal, subjectOf, type User } from "../access/principal.ts";
 import { UpstreamTokens } from "../identity/identity-provider.ts";
 import { OAuthError } from "../oauth/errors.ts";
-import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { intersect, missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -24,19 +23,42 @@ const IssuedTokens = z.object({
 });
 export type IssuedTokens = z.infer<typeof IssuedTokens>;
 
-export const Grant = z.object({
-  version: z.literal(1),
+/** The authorization code that a sign-in ended with (RFC 6749 §4.1.2). It was sent to `client.redirectUri`. */
+const CodeState = z.object({
+  hash: TokenHash,
+  codeChallenge: z.string(),
+  expiresAt: z.number(),
+  redeemed: z.boolean(),
+});
+export type CodeState = z.infer<typeof CodeState>;
+
+/** How a grant came about. */
+const Origin = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("authorization_code"), code: CodeState }),
+  /** RFC 6749 §4.4. */
+  z.object({
+    kind: z.literal("client_credentials"),
+    /** With which of its credentials the client came. */
+    credential: z.string(),
+  }),
+  /** RFC 7523: an assertion of an issuer that this server believes. */
+  z.object({
+    kind: z.literal("jwt_bearer"),
+    profile: z.enum(["id-jag", "workload"]),
+    issuer: z.string(),
+  }),
+]);
+
+export type Origin = z.infer<typeof Origin>;
+
+/** What all versions of the record have in common. */
+export const grantFields = {
   id: z.string(),
-  clientId: z.string(),
-  /** What the client called itself when the user allowed this. */
-  clientName: z.string().optional(),
-  subject: z.string(),
   resource: z.string(),
   /** What is left of what the user allowed: the provider gives less, or took some away since. */
   scopes: z.array(z.string()),
   /** What the user allowed, where that is more. Replicas of earlier versions drop it when they write the grant. */
   allowed: z.array(z.string()).optional(),
-  claims: z.record(z.string(), z.unknown()),
   /** See UpstreamLogin. */
   renewable: z.array(z.string()).default([]),
   createdAt: z.number(),
@@ -44,13 +66,6 @@ export const Grant = z.object({
   expiresAt: z.number(),
   /** Authenticates this family's refresh tokens, see opaque-token. */
   familyKey: z.string(),
-  code: z.object({
-    hash: TokenHash,
-    redirectUri: ValidatedRedirectUri,
-    codeChallenge: z.string(),
-    expiresAt: z.number(),
-    redeemed: z.boolean(),
-  }),
   accessTokens: z.array(
     z.object({
       hash: TokenHash,
@@ -64,9 +79,31 @@ export const Grant = z.object({
   refreshToken: TokenHash.optional(),
   /** Refresh tokens replaced a moment ago, newest first, with what replaced them. */
   replaced: z.array(z.object({ hash: TokenHash, until: z.number(), answer: IssuedTokens })),
-  upstream: UpstreamTokens,
+};
+
+export const Grant = z.object({
+  ...grantFields,
+  version: z.literal(2),
+  principal: Principal,
+  client: ClientRef,
+  origin: Origin,
+  /** The principal's tokens at the identity provider; undefined if they did not sign in there. */
+  upstream: UpstreamTokens.optional(),
 });
 export type Grant = z.infer<typeof Grant>;
+
+/** The grant of somebody who signed in at the identity provider, where it can be renewed and revoked. */
+export type SignedInGrant = Grant & { principal: User; upstream: UpstreamTokens };
+
+export function isSignedIn(grant: Grant): grant is SignedInGrant {
+  return grant.principal.kind === "user" && grant.upstream !== undefined;
+}
+
+/** The authorization code of the grant, if that is how it came about. */
+export function codeOf({ origin }: Pick<Grant, "origin">): CodeState | undefined {
+  return origin.kind === "authorization_code" ? origin.code : undefined;
+}
+
 export type IssuedAccessToken = Grant["accessTokens"][number];
 
 /** What a client may name at refresh: it was granted by the user, whatever the provider gives of it today (RFC 6749 §6). */
@@ -89,32 +126,25 @@ export function withScopes(grant: Grant, scopes: readonly string[]): Grant {
 }
 
 /** For the log and the audit log. */
-export function whose({ id, subject, clientId }: Pick<Grant, "id" | "subject" | "clientId">): {
+export function whose({ id, principal, client }: Pick<Grant, "id" | "principal" | "client">): {
   grantId: string;
   subject: string;
   clientId: string;
 } {
-  return { grantId: id, subject, clientId };
+  return { grantId: id, subject: subjectOf(principal), clientId: client.id };
 }
 
-/** The user and client that a refusal at the token endpoint concerns. */
-export function about({ id, subject }: Pick<Grant, "id" | "subject">): { grantId: string; subject: string } {
-  return { grantId: id, subject };
+/** The grant and principal that a refusal at the token endpoint concerns. */
+export function about({ id, principal }: Pick<Grant, "id" | "principal">): {
+  grantId: string;
+  subject: string;
+} {
+  return { grantId: id, subject: subjectOf(principal) };
 }
 
 /** The answer of the token endpoint to a user who is no longer admitted. */
 export function refuseAdmission({ message, reason, rule }: NotAdmitted, grant: Grant): OAuthError {
   return new OAuthError("invalid_grant", message, { reason, about: { ...about(grant), rule: rule?.name } });
-}
-
-/** The user and client of a grant, for the policy. */
-export function askerOf({
-  subject,
-  claims,
-  clientId,
-  code,
-}: Pick<Grant, "subject" | "claims" | "clientId" | "code">): Asker {
-  return { subject, claims, clientId, redirectUri: code.redirectUri };
 }
 
 // An access token stays good when it is refreshed early; a client that refreshes all the time keeps the newest few.
@@ -152,11 +182,11 @@ export function addTokens(
   lifetimes: Lifetimes,
   now: number,
 ): { grant: Grant; issued: IssuedTokens } {
-  // Never outlives the grant, or the user's access token at the provider.
+  // Never outlives the grant, or the user's access token at the provider, if there is one.
   const expiresAt = Math.min(
     now + lifetimes.accessTokenSeconds,
     grant.expiresAt,
-    grant.upstream.expiresAt ?? Infinity,
+    grant.upstream?.expiresAt ?? Infinity,
   );
   const issued: IssuedTokens = {
     accessToken: tokens.accessToken,

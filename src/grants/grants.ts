@@ -2,16 +2,17 @@
  * The store of grants. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did not, and
  * deleting the record ends all of its tokens immediately. The indexes are in grant-index.ts.
  */
+import type { Requester, User, UserId } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
+import type { LoginSession, UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
-import type { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
-import type { Grant } from "./grant.ts";
-import { clientIndex, createGrantIndex, sessionIndex, subjectIndex } from "./grant-index.ts";
+import { addTokens, codeOf, type Grant, type IssuedTokens, mintTokens, type Origin, whose } from "./grant.ts";
+import { clientIndex, createGrantIndex, sessionIndex, userIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
 import type { Lifetimes } from "./lifetimes.ts";
 import { hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
@@ -23,17 +24,24 @@ export interface GrantLimits {
   perUserAndClient: number;
 }
 
-/** What the user approved, ready to become a grant. */
-export interface ApprovedRequest {
-  clientId: string;
-  clientName?: string | undefined;
-  redirectUri: ValidatedRedirectUri;
+/** What a user approved, ready to become a grant. */
+export interface ApprovedRequest extends Requester {
+  readonly principal: User;
   codeChallenge: string;
   resource: string;
   /** What the provider gives … */
   scopes: readonly string[];
   /** … of what the user allowed. */
   allowed: readonly string[];
+}
+
+/** What an access token is issued for where no user signs in. */
+export interface IssueRequest extends Requester {
+  origin: Exclude<Origin, { kind: "authorization_code" }>;
+  resource: string;
+  scopes: readonly string[];
+  /** Of them, what the policy permits today. */
+  permitted: readonly string[];
 }
 
 export interface Grants {
@@ -44,9 +52,14 @@ export interface Grants {
    */
   open(
     request: ApprovedRequest,
-    login: UpstreamLogin,
+    login: Pick<UpstreamLogin, "renewable" | "tokens">,
     endedMeanwhile: () => Promise<GrantEnd | undefined>,
   ): Promise<OpenedGrant | { ended: GrantEnd }>;
+  /**
+   * Makes a grant of one access token, for which nobody signed in: it ends with the token, there is no refresh token, and nobody
+   * else's grant ends for it.
+   */
+  issue(request: IssueRequest): Promise<{ grant: Grant; issued: IssuedTokens }>;
   find(id: string): Promise<Grant | undefined>;
   /** See {@link Store.update}. */
   update<Result>(
@@ -62,11 +75,11 @@ export interface Grants {
   /** Whether the grant was ended on purpose a moment ago, so that its tokens have to be revoked at the provider too. */
   endedForGood(id: string): Promise<boolean>;
   /** The live grants of a user, oldest first. */
-  ofSubject(subject: string): Promise<Grant[]>;
+  ofUser(user: UserId): Promise<Grant[]>;
   /** The live grants that a client holds, of all users: in portions and in no order, because they may be very many. */
   ofClient(clientId: string): AsyncIterable<Grant[]>;
-  /** The live grants that came from one login session at the identity provider (its `sid`). */
-  ofSession(sid: string): Promise<Grant[]>;
+  /** The live grants that came from one login session at the identity provider. */
+  ofSession(session: LoginSession): Promise<Grant[]>;
 }
 
 export interface OpenedGrant {
@@ -116,6 +129,7 @@ interface Dependencies {
   store: Store<Grant>;
   records: Pick<KeyValueStore, "get" | "put">;
   indexes: Indexes;
+  users: StoredUsers;
   lastUse: Pick<LastUse, "forget">;
   lifetimes: Lifetimes;
   limits: GrantLimits;
@@ -130,6 +144,7 @@ export function createGrants({
   store,
   records,
   indexes,
+  users,
   lastUse,
   lifetimes,
   limits,
@@ -139,11 +154,13 @@ export function createGrants({
   audit,
 }: Runtime & Dependencies): Grants {
   const codeSeconds = lifetimes.authorizationCodeSeconds;
-  const index = createGrantIndex({ store, indexes, codeSeconds, now });
+  const index = createGrantIndex({ store, indexes, users, codeSeconds, now });
 
-  /** A grant lives as long as its code, then as long as it is used, and never beyond its end. */
+  /** A grant lives as long as its code, if it has one, then as long as it is used, and never beyond its end. */
   function ttlSeconds(grant: Grant): number {
-    const idleEnd = grant.code.redeemed ? now() + lifetimes.grantIdleSeconds : grant.code.expiresAt;
+    const code = codeOf(grant);
+    const isInUse = code === undefined || code.redeemed;
+    const idleEnd = isInUse ? now() + lifetimes.grantIdleSeconds : code.expiresAt;
     return Math.max(1, Math.min(idleEnd, grant.expiresAt) - now());
   }
 
@@ -165,8 +182,8 @@ export function createGrants({
   }
 
   async function conclude(grant: Grant, reason: GrantEnd): Promise<EndedGrant> {
-    const { id, subject, clientId, scopes } = grant;
-    audit({ event: "grant_ended", decision: "revoke", reason, subject, clientId, grantId: id, scopes });
+    const { id, scopes } = grant;
+    audit({ event: "grant_ended", decision: "revoke", reason, ...whose(grant), scopes });
     const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.tell(grant) : Promise.resolve();
     await Promise.all([index.remove(grant), lastUse.forget(id)]);
     return { grant, atProvider };
@@ -177,7 +194,7 @@ export function createGrants({
     // However many there are: what is beyond this is for the next sign-in.
     const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
     const grants = [...others.reverse().sort(byAge), newest];
-    const ofClient = grants.filter(({ clientId }) => clientId === newest.clientId);
+    const ofClient = grants.filter(({ client }) => client.id === newest.client.id);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
       ...oldest(ofClient, limits.perUserAndClient),
@@ -191,25 +208,25 @@ export function createGrants({
       const id = randomId(randomBytes);
       const code = mintToken("code", id, randomBytes(SECRET_BYTES));
       const grant: Grant = {
-        version: 1,
+        version: 2,
         id,
-        clientId: request.clientId,
-        ...(request.clientName !== undefined && { clientName: request.clientName }),
-        subject: login.subject,
+        principal: request.principal,
+        client: request.client,
         resource: request.resource,
         scopes: [...request.scopes],
         ...(missingScopes(request.allowed, request.scopes).length > 0 && { allowed: [...request.allowed] }),
-        claims: login.claims,
         renewable: login.renewable,
         createdAt: now(),
         expiresAt: grantEnd(login.tokens, now() + lifetimes.grantSeconds),
         familyKey: randomBytes(SECRET_BYTES).toString("base64url"),
-        code: {
-          hash: hashToken(code),
-          redirectUri: request.redirectUri,
-          codeChallenge: request.codeChallenge,
-          expiresAt: now() + lifetimes.authorizationCodeSeconds,
-          redeemed: false,
+        origin: {
+          kind: "authorization_code",
+          code: {
+            hash: hashToken(code),
+            codeChallenge: request.codeChallenge,
+            expiresAt: now() + lifetimes.authorizationCodeSeconds,
+            redeemed: false,
+          },
         },
         accessTokens: [],
         replaced: [],
@@ -226,6 +243,31 @@ export function createGrants({
       await end(id, ended);
       return { ended };
     },
+    async issue({ principal, client, origin, resource, scopes, permitted }) {
+      const id = randomId(randomBytes);
+      const empty: Grant = {
+        version: 2,
+        id,
+        principal,
+        client,
+        resource,
+        scopes: [...scopes],
+        renewable: [],
+        createdAt: now(),
+        expiresAt: now() + lifetimes.accessTokenSeconds,
+        familyKey: randomBytes(SECRET_BYTES).toString("base64url"),
+        origin,
+        accessTokens: [],
+        replaced: [],
+      };
+      const tokens = mintTokens(empty, false, randomBytes);
+      const { grant, issued } = addTokens(empty, tokens, { scopes, permitted }, lifetimes, now());
+      const seconds = Math.max(1, grant.expiresAt - now());
+      const { tidy } = await index.add(grant, seconds, seconds);
+      await store.put(id, grant, seconds);
+      await tidy();
+      return { grant, issued };
+    },
     find: (id) => store.get(id),
     update: (id, decide, read) =>
       store.update(
@@ -238,9 +280,9 @@ export function createGrants({
       ),
     end,
     endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
-    ofSubject: (subject) => allOf(subjectIndex(subject)),
+    ofUser: (user) => allOf(userIndex(user, users)),
     ofClient: (clientId) => index.portions(clientIndex(clientId)),
-    ofSession: (sid) => allOf(sessionIndex(sid)),
+    ofSession: (session) => allOf(sessionIndex(session, users)),
   };
 }
 

@@ -53,6 +53,11 @@ export interface PresentedToken {
   grantId: string;
 }
 
+/** Whether a token begins as those of this kind do. No other token that this server takes begins so. */
+export function looksLikeToken(kind: TokenKind, value: string): boolean {
+  return value.startsWith(PREFIX[kind]);
+}
+
 /** Reads a token that somebody presented; undefined if it is not even shaped like one of this kind. */
 export function readToken(kind: TokenKind, value: string): PresentedToken | undefined {
   const grantId = SYNTAX[kind].exec(value)?.[1];

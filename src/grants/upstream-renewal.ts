@@ -18,14 +18,24 @@ import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Shutdown } from "../runtime/shutdown.ts";
 import type { KeyValueStore } from "../storage/store.ts";
-import { allowedScopes, type Grant, notGiven, whose, withScopes } from "./grant.ts";
+import {
+  about,
+  allowedScopes,
+  type Grant,
+  isSignedIn,
+  notGiven,
+  type SignedInGrant,
+  whose,
+  withScopes,
+} from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 export interface UpstreamRefresh {
   /**
    * Renews the grant's upstream tokens if they end before `until` (seconds since the epoch) and more than half of
-   * their life is over: where the provider's tokens live shorter than ours, concurrent refreshes still renew once.
+   * their life is over: where the provider's tokens live shorter than ours, concurrent refreshes still renew once. A grant of
+   * who did not sign in there has none, and stays as it is.
    * @returns the grant as it is then
    * @throws OAuthError `invalid_grant` on a definite "no", which ends the grant; UnavailableError on an outage, which
    * changes nothing
@@ -35,12 +45,13 @@ export interface UpstreamRefresh {
 
 interface Dependencies {
   grants: Grants;
-  identityProvider: IdentityProvider;
+  identityProviders: { ofIssuer(issuer: string): IdentityProvider | undefined };
   revocations: UpstreamRevocations;
   /** Keeps the locks. */
   records: KeyValueStore;
   keepClaims: KeepClaims;
-  catalogue: ScopeCatalogue;
+  /** The scopes of the resource that a grant is for. */
+  catalogueOf(resource: string): ScopeCatalogue;
   /** Waits for what was begun. */
   shutdown: Pick<Shutdown, "waitUntil">;
   /** How long a caller waits. */
@@ -59,11 +70,11 @@ const GRANT = "grant";
 
 export function createUpstreamRefresh({
   grants,
-  identityProvider,
+  identityProviders,
   revocations,
   records,
   keepClaims,
-  catalogue,
+  catalogueOf,
   shutdown,
   timeoutSeconds,
   now,
@@ -73,11 +84,17 @@ export function createUpstreamRefresh({
 }: Runtime & Dependencies): UpstreamRefresh {
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
 
-  /** The refresh token to spend, or undefined if nothing needs to be or can be done. */
-  function dueRefreshToken({ upstream }: Grant, until: number): string | undefined {
-    const { obtainedAt, expiresAt, refreshToken } = upstream;
-    const fresh = expiresAt === undefined || expiresAt >= until || now() < (obtainedAt + expiresAt) / 2;
-    return fresh ? undefined : refreshToken;
+  /** Whether nothing needs to be done, or can be. */
+  function isFresh(grant: Grant, until: number): boolean {
+    return spendable(grant, until) === undefined;
+  }
+
+  /** The grant with the refresh token to spend; undefined if it is fresh. */
+  function spendable(grant: Grant, until: number): Spendable | undefined {
+    if (!isSignedIn(grant)) return undefined;
+    const { obtainedAt, expiresAt, refreshToken } = grant.upstream;
+    const isDue = expiresAt !== undefined && expiresAt < until && now() >= (obtainedAt + expiresAt) / 2;
+    return isDue && refreshToken !== undefined ? { grant, refreshToken } : undefined;
   }
 
   async function current(grantId: string): Promise<Grant> {
@@ -88,12 +105,16 @@ export function createUpstreamRefresh({
 
   /** If another process renewed while this one waited, its result is used. */
   function renewedMeanwhile(seen: Grant, now: Grant): boolean {
-    return seen.upstream.accessToken !== now.upstream.accessToken;
+    return seen.upstream?.accessToken !== now.upstream?.accessToken;
   }
 
-  async function refreshOnce(grant: Grant, refreshToken: string): Promise<Grant> {
+  async function refreshOnce({ grant, refreshToken }: Spendable): Promise<Grant> {
+    const { renewable, principal } = grant;
+    // Another provider's answer would say nothing of this user, and it would have their token.
+    const provider = identityProviders.ofIssuer(principal.issuer);
+    if (provider === undefined) throw notConfigured();
     try {
-      const renewal = await identityProvider.refresh(refreshToken, grant);
+      const renewal = await provider.refresh(refreshToken, { renewable, subject: principal.subject });
       const stored = await store(grant, refreshToken, renewal);
       if (stored !== undefined) {
         logChangedScopes(grant, stored);
@@ -105,7 +126,7 @@ export function createUpstreamRefresh({
       if (!(cause instanceof UpstreamRefusal)) throw cause;
       // A refusal because another process spent the token must not end the tokens that it got.
       const latest = await current(grant.id);
-      if (latest.upstream.refreshToken !== refreshToken) return latest;
+      if (latest.upstream?.refreshToken !== refreshToken) return latest;
       throw await ended(grant, cause);
     }
   }
@@ -122,13 +143,18 @@ export function createUpstreamRefresh({
     { tokens, scopes, claims: renewed }: UpstreamRenewal,
   ): Promise<Grant | undefined> {
     const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
-      if (grant?.upstream.refreshToken !== spent) return { result: undefined };
-      const kept = scopes === undefined ? grant.scopes : catalogue.limitTo(allowedScopes(grant), scopes);
+      if (grant === undefined || !isSignedIn(grant) || grant.upstream.refreshToken !== spent)
+        return { result: undefined };
+      const { principal } = grant;
+      const kept =
+        scopes === undefined
+          ? grant.scopes
+          : catalogueOf(grant.resource).limitTo(allowedScopes(grant), scopes);
       const claims =
         renewed === undefined
-          ? grant.claims
-          : keepClaims(afterRenewal(grant.claims, grant.renewable, renewed), grant.subject);
-      const write = { ...withScopes(grant, kept), upstream: tokens, claims };
+          ? principal.claims
+          : keepClaims(afterRenewal(principal.claims, grant.renewable, renewed), principal.subject);
+      const write = { ...withScopes(grant, kept), upstream: tokens, principal: { ...principal, claims } };
       return { write, result: write };
     };
     for (let attempt = 1; ; attempt++) {
@@ -142,6 +168,7 @@ export function createUpstreamRefresh({
   }
 
   function logChangedScopes(before: Grant, after: Grant): void {
+    const catalogue = catalogueOf(after.resource);
     const [lacked, lacking] = [notGiven(before, catalogue), notGiven(after, catalogue)];
     const [taken, given] = [missingScopes(lacking, lacked), missingScopes(lacked, lacking)];
     if (taken.length > 0)
@@ -158,18 +185,18 @@ export function createUpstreamRefresh({
 
   /** If the grant was ended on purpose meanwhile, only the spent token was revoked at the provider: revokes the new one too. */
   async function forgetIfEndedForGood(
-    { id }: Grant,
+    { id, principal }: Grant,
     spent: string,
     { tokens }: UpstreamRenewal,
   ): Promise<void> {
     if (tokens.refreshToken === spent || !(await grants.endedForGood(id))) return;
-    void revocations.tell({ id, upstream: tokens });
+    void revocations.tell({ id, principal, upstream: tokens });
   }
 
-  async function ended({ id, subject }: Grant, cause: UpstreamRefusal): Promise<OAuthError> {
-    await grants.end(id, "upstream_refused");
+  async function ended(grant: Grant, cause: UpstreamRefusal): Promise<OAuthError> {
+    await grants.end(grant.id, "upstream_refused");
     log.warn(
-      { reason: "upstream_refused", grantId: id, subject, upstreamError: cause.message },
+      { reason: "upstream_refused", ...about(grant), upstreamError: cause.message },
       "Grant ended: the identity provider refused to renew it",
     );
     return new OAuthError("invalid_grant", "The sign-in has ended at the identity provider. Sign in again.", {
@@ -186,11 +213,11 @@ export function createUpstreamRefresh({
     ).unref();
     try {
       const latest = await current(grant.id);
-      const refreshToken = dueRefreshToken(latest, until);
-      if (refreshToken === undefined || renewedMeanwhile(grant, latest)) return latest;
+      const due = spendable(latest, until);
+      if (due === undefined || renewedMeanwhile(grant, latest)) return latest;
       // It took so long to come here that the lock may have ended: somebody else may be spending the token.
       if (!lock.isHeldByTime()) throw slow();
-      return await refreshOnce(latest, refreshToken);
+      return await refreshOnce(due);
     } finally {
       clearInterval(keepingLock);
       await lock.release().catch(() => {}); // it ends by itself
@@ -258,18 +285,23 @@ export function createUpstreamRefresh({
       if (found === undefined) return await begin(grant, until, givenUp);
       found.wanted.givenUp = givenUp;
       const latest = await found.renewal;
-      if (dueRefreshToken(latest, until) === undefined || renewedMeanwhile(grant, latest)) return latest;
+      if (isFresh(latest, until) || renewedMeanwhile(grant, latest)) return latest;
       if (givenUp.aborted) throw slow();
     }
   }
 
   return {
     async ensureFreshUntil(grant, until) {
-      if (dueRefreshToken(grant, until) === undefined) return grant;
+      if (isFresh(grant, until)) return grant;
       const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
       return await Promise.race([renewed(grant, until, givenUp), busyAfter(givenUp)]);
     },
   };
+}
+
+interface Spendable {
+  grant: SignedInGrant;
+  refreshToken: string;
 }
 
 interface Wanted {
@@ -291,4 +323,12 @@ async function busyAfter(givenUp: AbortSignal): Promise<never> {
 
 function slow(): UnavailableError {
   return new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
+}
+
+function notConfigured(): UnavailableError {
+  return new UnavailableError("identity provider", {
+    reason: "provider_not_configured",
+    description: "The identity provider of this sign-in is not configured here any more. Sign in again.",
+    untilRepaired: true,
+  });
 }

@@ -6,12 +6,15 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Grant } from "./grant.ts";
 
 export interface UpstreamRevocations {
-  /** Resolves when the provider has answered, or could not be reached; never rejects. Nobody has to wait for it. */
-  tell(grant: Pick<Grant, "id" | "upstream">): Promise<void>;
+  /**
+   * Resolves when the provider has answered, or could not be reached, or there is nothing to revoke; never rejects. Nobody has
+   * to wait for it.
+   */
+  tell(grant: Pick<Grant, "id" | "principal" | "upstream">): Promise<void>;
 }
 
 interface Dependencies extends Pick<Runtime, "log"> {
-  identityProvider: Pick<IdentityProvider, "revoke">;
+  identityProviders: { ofIssuer(issuer: string): Pick<IdentityProvider, "revoke"> | undefined };
   /** See {@link ../runtime/shutdown.ts Shutdown.waitUntil}. */
   waitUntil?(work: Promise<unknown>): void;
 }
@@ -24,12 +27,13 @@ const STILL_HELD = "The provider still holds its refresh token";
 
 interface Waiting {
   grantId: string;
+  provider: Pick<IdentityProvider, "revoke">;
   refreshToken: string;
   over(): void;
 }
 
 export function createUpstreamRevocations({
-  identityProvider,
+  identityProviders,
   log,
   waitUntil = () => {},
 }: Dependencies): UpstreamRevocations {
@@ -37,9 +41,9 @@ export function createUpstreamRevocations({
   let busy = 0;
 
   /** Our own tokens have ended by now whatever the provider answers, so its failure is logged and reaches no caller. */
-  async function revoke(grantId: string, refreshToken: string): Promise<void> {
+  async function revoke({ grantId, provider, refreshToken }: Waiting): Promise<void> {
     try {
-      await identityProvider.revoke(refreshToken);
+      await provider.revoke(refreshToken);
     } catch (error) {
       log.warn({ reason: "upstream_revocation_failed", grantId, cause: causes(error) }, STILL_HELD);
     }
@@ -48,21 +52,28 @@ export function createUpstreamRevocations({
   async function work(): Promise<void> {
     busy++;
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await revoke(next.grantId, next.refreshToken);
+      await revoke(next);
       next.over();
     }
     busy--;
   }
 
   return {
-    async tell({ id: grantId, upstream: { refreshToken } }) {
-      if (refreshToken === undefined) return;
+    async tell({ id: grantId, principal, upstream }) {
+      const refreshToken = upstream?.refreshToken;
+      if (refreshToken === undefined || principal.kind !== "user") return;
+      const provider = identityProviders.ofIssuer(principal.issuer);
+      if (provider === undefined) {
+        const cause = `${principal.issuer} is not configured any more`;
+        log.warn({ reason: "upstream_revocation_failed", grantId, cause }, STILL_HELD);
+        return;
+      }
       if (waiting.length >= MOST_WAITING) {
         const cause = `${MOST_WAITING} others are waiting for the provider`;
         log.warn({ reason: "upstream_revocation_failed", grantId, cause }, STILL_HELD);
         return;
       }
-      const told = new Promise<void>((over) => waiting.push({ grantId, refreshToken, over }));
+      const told = new Promise<void>((over) => waiting.push({ grantId, provider, refreshToken, over }));
       waitUntil(told);
       if (busy < REVOCATIONS_AT_ONCE) void work();
       await told;

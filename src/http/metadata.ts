@@ -9,39 +9,51 @@ import {
   JWKS_PATH,
   type MetadataSettings,
   openIdProviderMetadata,
-  protectedResourceMetadata,
 } from "../oauth/server-metadata.ts";
 import { pathOf } from "./base-path.ts";
 import { refuseOtherMethods } from "./methods.ts";
 
+/** The metadata document of a protected resource, and the resource's path below the issuer's. */
+export interface ResourceDocument {
+  path: string;
+  metadata: object;
+}
+
 /**
- * Where a document is looked for. The specifications insert `.well-known` before the path of the issuer or resource;
- * clients of older MCP revisions append it.
+ * Where a document is looked for that is about these paths. The specifications insert `.well-known` before the path of the
+ * issuer or resource; clients of older MCP revisions append it.
  */
-function locations(document: string, basePath: string): string[] {
-  const inserted = ["", "/mcp"].map((path) => `/.well-known/${document}${path}`);
-  const underPath = ["", "/mcp"].map((path) => `/.well-known/${document}${basePath}${path}`);
-  return [...new Set([...inserted, ...underPath, `/mcp/.well-known/${document}`])];
+function locations(document: string, basePath: string, paths: readonly string[]): string[] {
+  const inserted = paths.map((path) => `/.well-known/${document}${path}`);
+  const underPath = paths.map((path) => `/.well-known/${document}${basePath}${path}`);
+  const appended = paths.filter((path) => path !== "").map((path) => `${path}/.well-known/${document}`);
+  return [...new Set([...inserted, ...underPath, ...appended])];
 }
 
 const CACHE_SECONDS = 300;
 
-/** @param settings.offersDocuments whether Client ID Metadata Documents are offered just now: clients believe it for 300 s */
-export function metadataRoutes({
-  offersDocuments,
-  ...settings
-}: Omit<MetadataSettings, "clientIdMetadata"> & { offersDocuments(): boolean }): Router {
+/**
+ * @param resourceDocuments the first is also found where no path is given
+ * @param settings.offersDocuments whether Client ID Metadata Documents are offered just now: clients believe it for 300 s
+ */
+export function metadataRoutes(
+  resourceDocuments: readonly ResourceDocument[],
+  {
+    offersDocuments,
+    ...settings
+  }: Omit<MetadataSettings, "clientIdMetadata"> & { offersDocuments(): boolean },
+): Router {
   const router = Router();
   const basePath = pathOf(settings.issuer);
-  const metadata = (clientIdMetadata: boolean) => ({ ...settings, clientIdMetadata });
-  const ofResource = protectedResourceMetadata(metadata(false));
+  const paths = ["", ...resourceDocuments.map(({ path }) => path)];
+  const metadata = () => ({ ...settings, clientIdMetadata: offersDocuments() });
   const documents: Array<[paths: string[], document: () => object]> = [
-    [locations("oauth-protected-resource", basePath), () => ofResource],
-    [
-      locations("oauth-authorization-server", basePath),
-      () => authorizationServerMetadata(metadata(offersDocuments())),
-    ],
-    [locations("openid-configuration", basePath), () => openIdProviderMetadata(metadata(offersDocuments()))],
+    ...resourceDocuments.map((resource, index): [string[], () => object] => {
+      const where = index === 0 ? ["", resource.path] : [resource.path];
+      return [locations("oauth-protected-resource", basePath, where), () => resource.metadata];
+    }),
+    [locations("oauth-authorization-server", basePath, paths), () => authorizationServerMetadata(metadata())],
+    [locations("openid-configuration", basePath, paths), () => openIdProviderMetadata(metadata())],
     [[JWKS_PATH], () => EMPTY_KEY_SET],
   ];
   for (const [paths, document] of documents) {

@@ -7,20 +7,20 @@ import type { IdentityProviderSettings } from "./settings.ts";
 // offline_access is what brings a refresh token, and with it sessions that outlast the provider's access token.
 const USUAL_SCOPES = ["openid", "profile", "email", "offline_access"];
 
-type Asker = NamedProvider & Pick<IdentityProviderSettings, "scopes" | "scopeSources">;
+type AskedProvider = NamedProvider & Pick<IdentityProviderSettings, "scopes" | "scopeSources">;
 type Metadata = Readonly<Record<string, unknown>>;
 
 /** An unknown scope may fail the whole request (Google), so only what discovery lists is asked for unbidden. */
 export function scopesToAsk(
-  asker: Asker,
+  provider: AskedProvider,
   { scopes_supported: listed }: Metadata,
   toolScopes: readonly string[],
 ): string[] {
-  const { scopes, scopeSources } = asker;
+  const { scopes, scopeSources } = provider;
   const offers = (scope: string) => !Array.isArray(listed) || listed.includes(scope);
   const usual = scopes ?? USUAL_SCOPES.filter(offers);
   if (scopeSources.kind === "consent") return [...usual];
-  return union(usual, profileOf(asker).listsApiScopes ? toolScopes.filter(offers) : toolScopes);
+  return union(usual, profileOf(provider).listsApiScopes ? toolScopes.filter(offers) : toolScopes);
 }
 
 /**
@@ -28,10 +28,14 @@ export function scopesToAsk(
  * request they may be longer than in the token that comes of it, as at Entra (`api://ID/weather:read`), whose
  * `api://ID/.default` stands for all of them.
  */
-export function unaskedScopes(asker: Asker, metadata: Metadata, toolScopes: readonly string[]): string[] {
-  const { scopeSources } = asker;
+export function unaskedScopes(
+  provider: AskedProvider,
+  metadata: Metadata,
+  toolScopes: readonly string[],
+): string[] {
+  const { scopeSources } = provider;
   if (scopeSources.kind === "consent" || scopeSources.claim !== undefined) return [];
-  const asked = scopesToAsk(asker, metadata, toolScopes);
+  const asked = scopesToAsk(provider, metadata, toolScopes);
   if (asked.some((scope) => scope.endsWith("/.default"))) return [];
   return toolScopes.filter((scope) => !asked.some((each) => each === scope || each.endsWith(`/${scope}`)));
 }

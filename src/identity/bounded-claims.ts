@@ -17,9 +17,11 @@ const MAX_NAMES_LOGGED = 10;
 /** Names or dotted paths of the claims that policy, membership and scopes ask for now. */
 export function decidingClaims(
   permissions: { claimsAsked(): readonly string[] },
-  { scopeSources }: Pick<IdentityProviderSettings, "scopeSources">,
+  providers: ReadonlyArray<Pick<IdentityProviderSettings, "scopeSources">>,
 ): string[] {
-  const ofScopes = scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [];
+  const ofScopes = providers.flatMap(({ scopeSources }) =>
+    scopeSources.kind === "provider" && scopeSources.claim ? [scopeSources.claim.path] : [],
+  );
   return [...permissions.claimsAsked(), ...ofScopes];
 }
 

@@ -1,5 +1,6 @@
 /** The interface to the identity provider, of which this server is a confidential client. */
 import { z } from "zod";
+import type { UserId } from "../access/principal.ts";
 import { readableName } from "../oauth/readable-name.ts";
 
 /** What the provider gave us for one user. Never leaves this process except encrypted. */
@@ -13,9 +14,14 @@ export const UpstreamTokens = z.object({
 });
 export type UpstreamTokens = z.infer<typeof UpstreamTokens>;
 
+/** A login session at a provider, by its `sid`. */
+export interface LoginSession {
+  issuer: string;
+  sid: string;
+}
+
 /** Which authentication at the provider a login stands for, by its ID token alone. */
-export interface Authentication {
-  subject: string;
+export interface Authentication extends UserId {
   /** The login session there. */
   sid?: string;
   /** Seconds since the epoch, by the provider's clock; most say it only if they are asked for a maximum age. */
@@ -51,6 +57,8 @@ export interface UpstreamRenewal {
 
 /** Who signed out, or which login session ended: at least one of the two. */
 export interface LogoutToken {
+  /** The configured one of the provider that says so. */
+  issuer: string;
   jti: string;
   subject?: string;
   sid?: string;

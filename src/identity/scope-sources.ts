@@ -1,6 +1,7 @@
 /** Where a user's scopes come from, as an operator says it: SCOPES_FROM, SCOPE_CLAIM, SCOPE_CLAIM_MAP. */
 import { z } from "zod";
 import { isScopeToken } from "../oauth/scope.ts";
+import { InvalidValue } from "../runtime/setting-problem.ts";
 
 /**
  * What a provider may name scopes in: `scope` of the token response, or a claim of a JWT access token. `scope` is
@@ -27,15 +28,16 @@ const ClaimMap = z.record(z.string(), z.array(z.string().refine(isScopeToken)));
 
 /**
  * Parses the setting SCOPE_CLAIM_MAP: a JSON object.
- * @throws Error whose message continues the sentence "SCOPE_CLAIM_MAP …"
+ * @throws InvalidValue
  */
 export function parseScopeClaimMap(text: string): Map<string, string[]> {
   const parsed = ClaimMap.safeParse(parseJson(text));
   if (parsed.success) return new Map(Object.entries(parsed.data));
   const [value] = parsed.error.issues[0]?.path ?? [];
   if (value === undefined) throw notAnObject();
-  throw new Error(
-    `gives "${String(value)}" something that is no list of scopes: write {"${String(value)}":["weather:read"]}`,
+  throw new InvalidValue(
+    `gives "${String(value)}" something that is no list of scopes`,
+    `write {"${String(value)}":["weather:read"]}`,
   );
 }
 
@@ -47,6 +49,6 @@ function parseJson(text: string): unknown {
   }
 }
 
-function notAnObject(): Error {
-  return new Error('must be a JSON object such as {"forecaster":["weather:read"]}');
+function notAnObject(): InvalidValue {
+  return new InvalidValue("must be a JSON object", 'write it like {"forecaster":["weather:read"]}');
 }

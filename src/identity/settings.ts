@@ -10,6 +10,10 @@ export const SECRET_METHODS = [
 export type SecretMethod = (typeof SECRET_METHODS)[number];
 
 export interface IdentityProviderSettings {
+  /** Its name here: in records, in its callback URL, in messages. */
+  id: string;
+  /** What people call it. */
+  label?: string;
   /** Whose names its settings have: AUTH0_… or OIDC_…. What follows of that, its profile says. */
   preset: "auth0" | "oidc";
   issuer: string;

@@ -1,5 +1,6 @@
 /** What the browser's endpoints need of src/account, whose logins no client waits for. */
 import type { Request, Response } from "express";
+import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import type { ConnectionsLogin } from "./transaction.ts";
 
 export interface ConnectionsEntrance {
@@ -8,6 +9,7 @@ export interface ConnectionsEntrance {
     parameters: URLSearchParams,
     state: string,
     login: ConnectionsLogin,
+    provider: ConfiguredProvider,
     req: Request,
     res: Response,
   ): Promise<void>;

@@ -1,25 +1,28 @@
 /**
- * A login at the identity provider, whatever it is for: its binding to one browser, and how GET /auth/callback, the one
- * redirect URI registered there, consumes it.
+ * A login at an identity provider, whatever it is for: its binding to one browser and that provider, and how the provider's
+ * redirect URI, GET /auth/callback or /auth/callback/<provider>, consumes it.
  */
 
 import type { Endings, SignIn } from "../grants/endings.ts";
 import type { GrantEnd } from "../grants/grants.ts";
 import { UnacceptableAnswer, type UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { ConfiguredProvider, IdentityProviders } from "../identity/identity-providers.ts";
 import { OAuthError, type OAuthErrorCode, type Said, UnavailableError } from "../oauth/errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BrowserHash } from "./browser-binding.ts";
-import type { AwaitingLogin, BrowserBinding, Logins } from "./transaction.ts";
+import type { AwaitingLogin, LoginBinding, Logins } from "./transaction.ts";
 
 /** What a login sends to the provider and what it keeps, all of it new. */
 export function startLogin(
   browser: BrowserHash,
+  { settings: { id: provider } }: ConfiguredProvider,
   { transactionSeconds, now, randomBytes }: Runtime & { transactionSeconds: number },
-): { state: string; browserBinding: BrowserBinding } {
+): { state: string; binding: LoginBinding } {
   return {
     state: randomBytes(32).toString("base64url"),
-    browserBinding: {
+    binding: {
       browser,
+      provider,
       nonce: randomBytes(32).toString("base64url"),
       codeVerifier: randomBytes(32).toString("base64url"),
       expiresAt: now() + transactionSeconds,
@@ -38,19 +41,22 @@ export function endedSince(
 
 interface Dependencies {
   logins: Logins;
+  identityProviders: Pick<IdentityProviders, "get">;
+  /** The provider whose redirect URI was requested. */
+  answering: ConfiguredProvider;
   /** Whether the request comes from the browser that a hash was made for. */
   isSameBrowser: (hash: BrowserHash) => boolean;
 }
 
 /**
  * Consumes the login that `state` names.
- * @throws OAuthError if it is unknown or another browser's
+ * @throws OAuthError if it is unknown, another browser's, or was begun with another identity provider
  */
 export async function consumeLogin(
   state: string,
-  { logins, isSameBrowser, now }: Runtime & Dependencies,
+  { logins, identityProviders, answering, isSameBrowser, now }: Runtime & Dependencies,
 ): Promise<AwaitingLogin> {
-  // Checked before it is consumed: somebody else's browser must not be able to use it up.
+  // Checked before it is consumed: neither somebody else's browser nor another provider must be able to use it up.
   const accept = (found: AwaitingLogin) => {
     if (found.expiresAt <= now()) throw expired();
     if (!isSameBrowser(found.browser))
@@ -58,6 +64,13 @@ export async function consumeLogin(
         "access_denied",
         "This sign-in was started in another browser, or this browser refuses cookies. Start it again here.",
         { reason: "another_browser" },
+      );
+    // RFC 9700 §4.4.2: the answer of one provider must not be taken for another's (mix-up).
+    if (identityProviders.get(found.provider) !== answering)
+      throw new OAuthError(
+        "access_denied",
+        "This sign-in was started with another identity provider. Start it again in your application, or on the page where you began it.",
+        { reason: "another_provider" },
       );
   };
   // Restored: a person who got a 503 because the store was out of reach can load the page again.

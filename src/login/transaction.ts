@@ -4,9 +4,12 @@
  * once.
  */
 import { z } from "zod";
+import type { UserId } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
 import type { Endings } from "../grants/endings.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
+import type { RecordFormat } from "../storage/encrypted.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { Store, TakeOptions } from "../storage/store.ts";
 import { BrowserHash } from "./browser-binding.ts";
@@ -40,17 +43,24 @@ export function authorizationRequestUrl(issuer: string, request: AuthorizationRe
   return `${issuer}/authorize?${parameters}`;
 }
 
+/** An identity provider by its name; absent in what version 0.1.0 wrote, which had one. */
+const Provider = z.string().optional();
+
 const AwaitingConsent = z.object({
   step: z.literal("consent"),
   request: AuthorizationRequest,
   browser: BrowserHash,
+  /** The identity provider that the page names. */
+  provider: Provider,
   /** Seconds since the epoch. */
   expiresAt: z.number(),
 });
 
-/** What ties a login at the identity provider to the browser that it was begun in, and to nothing else. */
-const browserBinding = {
+/** What ties a login to the browser that it was begun in and to the identity provider that it was begun with. */
+const binding = {
   browser: BrowserHash,
+  /** The only one that can finish it. */
+  provider: Provider,
   nonce: z.string(),
   codeVerifier: z.string(),
   /** Seconds since the epoch. */
@@ -58,34 +68,45 @@ const browserBinding = {
   /** When it began, see {@link ../grants/endings.ts Endings.latest}. Absent in records of an earlier version. */
   begun: z.number().optional(),
 };
-export type BrowserBinding = z.infer<z.ZodObject<typeof browserBinding>>;
+export type LoginBinding = z.infer<z.ZodObject<typeof binding>>;
 
 /** The user approved what a client asked for. It ends with a code for that client. */
-const ClientLogin = z.object({
+const clientLogin = {
   step: z.literal("login"),
   request: AuthorizationRequest,
-  ...browserBinding,
+  ...binding,
   /** The scopes that were asked for, if the user ticked "do not ask again": remembered when we know who it was. */
   remember: z.array(z.string()).optional(),
-  /** Nobody was asked, because this user approved before. Anybody else must be. */
-  approvedBy: z.string().optional(),
-  /** All that the client asked for, of which that user approved `request.scopes`: for who is asked in their place. */
+  /** All that the client asked for, of which `approvedBy` approved `request.scopes`: for who is asked in their place. */
   asked: z.array(z.string()).optional(),
-});
+};
+export type ClientLogin = z.infer<z.ZodObject<typeof clientLogin>> & {
+  /** Nobody was asked, because this user approved before. Anybody else must be. */
+  approvedBy?: UserId | undefined;
+};
 
 /** The consent, as it is known before the user signs in. */
-export type Consented = Pick<z.infer<typeof ClientLogin>, "remember" | "approvedBy" | "asked">;
+export type Consented = Pick<ClientLogin, "remember" | "approvedBy" | "asked">;
 
 /** A login for /connections. No client waits for it, so no code can come of it. */
-const ConnectionsLogin = z.object({ step: z.literal("connections"), ...browserBinding });
+const ConnectionsLogin = z.object({ step: z.literal("connections"), ...binding });
 
 /** The browser is at the identity provider. All that the callback accepts; each kind goes its own way from there. */
-export const AwaitingLogin = z.discriminatedUnion("step", [ClientLogin, ConnectionsLogin]);
+export type AwaitingLogin = ClientLogin | ConnectionsLogin;
+
+export function loginFormat(users: StoredUsers): RecordFormat<AwaitingLogin> {
+  const stored = z.object({ ...clientLogin, approvedBy: users.schema.optional() });
+  return {
+    schema: z.discriminatedUnion("step", [stored, ConnectionsLogin]),
+    write: (login) =>
+      login.step === "login" && login.approvedBy !== undefined
+        ? { ...login, approvedBy: users.write(login.approvedBy) }
+        : login,
+  };
+}
 
 export type AwaitingConsent = z.infer<typeof AwaitingConsent>;
-export type ClientLogin = z.infer<typeof ClientLogin>;
 export type ConnectionsLogin = z.infer<typeof ConnectionsLogin>;
-export type AwaitingLogin = z.infer<typeof AwaitingLogin>;
 
 const CONSENT_FORM = "consent form";
 

@@ -1,10 +1,12 @@
 /** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
 
+import { claimsOf } from "../access/principal.ts";
 import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -15,7 +17,7 @@ interface Dependencies {
   endings: Pick<Endings, "markSignOut">;
   /** The sessions at /connections. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
-  identityProvider: IdentityProvider;
+  identityProviders: Pick<IdentityProviders, "ofToken">;
   /** Remembers which logout tokens were used. */
   records: KeyValueStore;
 }
@@ -30,9 +32,9 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, endings, sessions, identityProvider, records, log }: Runtime & Dependencies,
+  { grants, endings, sessions, identityProviders, records, log }: Runtime & Dependencies,
 ): Promise<void> {
-  const logout = await verify(logoutToken, identityProvider);
+  const logout = await verify(logoutToken, identityProviders.ofToken(logoutToken));
   const mark = `logout:${sha256(logout.jti)}`;
   if ((await records.get(mark)) !== undefined)
     throw new OAuthError("invalid_request", "This logout token was used before.", {
@@ -83,14 +85,15 @@ async function endAll(
  * session, all of the user's (§2.7): what was granted under an earlier version may have the `sid` of an access token, and
  * a sign-out that ends nothing is worse than one that ends too much. A `sid` that is somebody else's matches nothing.
  */
-async function grantsOf({ subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
-  if (subject === undefined) return sid === undefined ? [] : grants.ofSession(sid);
-  const theirs = await grants.ofSubject(subject);
-  const isOfSession = ({ claims }: Grant) => claims.sid === sid;
+async function grantsOf({ issuer, subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
+  if (subject === undefined) return sid === undefined ? [] : grants.ofSession({ issuer, sid });
+  const theirs = await grants.ofUser({ issuer, subject });
+  const isOfSession = ({ principal }: Grant) => claimsOf(principal).sid === sid;
   if (sid === undefined || !theirs.some(isOfSession)) return theirs;
   return theirs.filter((grant) => isOfSession(grant) || !hasSession(grant));
 }
 
-function hasSession({ claims: { sid } }: Grant): boolean {
+function hasSession({ principal }: Grant): boolean {
+  const { sid } = claimsOf(principal);
   return typeof sid === "string" && sid !== "";
 }

@@ -15,7 +15,8 @@ interface Dependencies {
   browsers: BrowserCookies;
   connections: Pick<ConnectionsEntrance, "leave">;
   pages: Pages;
-  identityProvider: IdentityProvider;
+  /** Where the browser signs out, too. */
+  provider: Pick<IdentityProvider, "endSessionUrl">;
 }
 
 /**
@@ -27,7 +28,7 @@ export function logoutRoutes({
   browsers,
   connections,
   pages,
-  identityProvider,
+  provider,
   log,
 }: Runtime & Dependencies): Router {
   const router = Router();
@@ -43,7 +44,7 @@ export function logoutRoutes({
   router.post("/logout", ownFormsOnly(baseUrl), async (req, res) => {
     browsers.forget(res);
     await connections.leave(req, res);
-    const url = await identityProvider.endSessionUrl();
+    const url = await provider.endSessionUrl();
     if (url !== undefined) return res.set("Cache-Control", "no-store").redirect(303, url.href);
     await pages.send(res, 200, "Signed out", html`<p>This browser has forgotten what it remembered.</p>`);
   });

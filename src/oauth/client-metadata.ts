@@ -9,6 +9,10 @@ import type { RedirectUriPolicy } from "./redirect-uri.ts";
 export const AUTH_METHODS = ["none", "client_secret_basic", "client_secret_post"] as const;
 /** Of a client that names none: what a person's sign-in needs. Whatever else is offered, a client has to ask for. */
 export const DEFAULT_GRANT_TYPES: readonly string[] = ["authorization_code", "refresh_token"];
+/** RFC 6749 §4.4: for clients that the operator configured. */
+export const CLIENT_CREDENTIALS_GRANT = "client_credentials";
+/** RFC 7523 §2.1. */
+export const JWT_BEARER_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 const MAX_REDIRECT_URIS = 20;
 /** Of one URI or text, in characters. */
@@ -43,6 +47,8 @@ export const Client = z.object({
   scope: z.string().optional(),
   /** SHA-256 of the client secret; a random 256-bit secret needs no slower hash. */
   secretHash: z.string().optional(),
+  /** While its operator changes the secret of a configured client, the other one that is good, too. */
+  otherSecretHash: z.string().optional(),
   /** SHA-256 of the token that manages this registration (RFC 7592). */
   registrationTokenHash: z.string().optional(),
   /** Who vouches for what the client says of itself: nobody, the operator, or the web site of its metadata document. */
@@ -88,6 +94,7 @@ export type ClientMetadata = Omit<
   | "jwks_uri"
   | "token_endpoint_auth_signing_alg"
   | "secretHash"
+  | "otherSecretHash"
   | "registrationTokenHash"
   | "provenance"
   | "usedAt"

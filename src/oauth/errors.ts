@@ -169,7 +169,7 @@ export class UnavailableError extends OAuthError {
 
   /** @param detail.retryAfterSeconds where it is known; 5 otherwise */
   constructor(
-    what: "storage" | "identity provider" | "application's web site" | "server",
+    what: "storage" | "identity provider" | "issuer of the token" | "application's web site" | "server",
     detail: {
       reason: string;
       cause?: unknown;

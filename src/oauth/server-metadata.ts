@@ -4,17 +4,25 @@ import { AUTH_METHODS, DEFAULT_GRANT_TYPES } from "./client-metadata.ts";
 export interface MetadataSettings {
   /** The public base URL without a trailing slash: the issuer, byte for byte. */
   issuer: string;
-  resource: string;
-  /** Every scope, in the order of declaration … */
+  /** The protected resources that tokens are issued for. */
+  resources: readonly string[];
+  /** Every scope, in the order of declaration. */
   scopes: readonly string[];
-  /** … and those that basic use needs: what a client should ask for at first. */
-  usualScopes: readonly string[];
-  name: string;
   /** Client ID Metadata Documents are accepted; with them, clients may sign instead of sharing a secret. */
   clientIdMetadata: boolean;
+  /** A client that the operator configured signs, too. */
+  configuredClientsSign: boolean;
   /** The names of the grant types that are offered. Default: those that a client has without asking. */
   grantTypes?: readonly string[];
   assertionAlgorithms: readonly string[];
+}
+
+export interface ResourceMetadataSettings {
+  issuer: string;
+  resource: string;
+  /** Those that basic use needs: what a client should ask for at first. */
+  usualScopes: readonly string[];
+  name: string;
 }
 
 /** Where the protected resource metadata lives (RFC 9728 §3.1). */
@@ -35,7 +43,7 @@ function wellKnown(name: string, url: string): string {
  * RFC 9728 §2. `offline_access` is the authorization server's business and is not named here; what would be an empty list is
  * left out (§3.2).
  */
-export function protectedResourceMetadata({ issuer, resource, usualScopes, name }: MetadataSettings) {
+export function protectedResourceMetadata({ issuer, resource, usualScopes, name }: ResourceMetadataSettings) {
   return {
     resource,
     authorization_servers: [issuer],
@@ -47,9 +55,10 @@ export function protectedResourceMetadata({ issuer, resource, usualScopes, name 
 
 /** RFC 8414 §2, with RFC 9207's `iss` parameter announced. */
 export function authorizationServerMetadata(settings: MetadataSettings) {
-  const { issuer, scopes, resource, clientIdMetadata, assertionAlgorithms } = settings;
+  const { issuer, scopes, resources, clientIdMetadata, assertionAlgorithms } = settings;
   const { grantTypes = DEFAULT_GRANT_TYPES } = settings;
-  const authMethods = clientIdMetadata ? [...AUTH_METHODS, "private_key_jwt"] : AUTH_METHODS;
+  const clientsSign = clientIdMetadata || settings.configuredClientsSign;
+  const authMethods = clientsSign ? [...AUTH_METHODS, "private_key_jwt"] : AUTH_METHODS;
   return {
     issuer,
     authorization_endpoint: `${issuer}/authorize`,
@@ -64,15 +73,15 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
     revocation_endpoint_auth_methods_supported: authMethods,
     introspection_endpoint: `${issuer}/introspect`,
     introspection_endpoint_auth_methods_supported: authMethods.filter((method) => method !== "none"),
-    ...(clientIdMetadata && {
-      client_id_metadata_document_supported: true,
+    ...(clientIdMetadata && { client_id_metadata_document_supported: true }),
+    ...(clientsSign && {
       token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
       revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
       introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     }),
     code_challenge_methods_supported: ["S256"],
     authorization_response_iss_parameter_supported: true,
-    protected_resources: [resource],
+    protected_resources: resources,
   };
 }
 

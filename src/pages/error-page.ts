@@ -249,6 +249,7 @@ const EXPLANATIONS: ReadonlyMap<string, Explanation> = new Map<string, Explanati
   ["consent_form_expired", { title: "The sign-in took too long", leadsTo: "home" }],
   ["unknown_state", { title: "This sign-in is over", leadsTo: "home" }],
   ["another_browser", { title: "This sign-in belongs to another browser", leadsTo: "home" }],
+  ["another_provider", { title: "This sign-in belongs to another identity provider", leadsTo: "home" }],
   [
     "upstream_refused",
     {
@@ -284,6 +285,7 @@ const EXPLANATIONS: ReadonlyMap<string, Explanation> = new Map<string, Explanati
   ],
 
   // How the browser came here.
+  ["unknown_provider", { title: "Page not found", leadsTo: "home" }],
   [
     "unknown_path",
     {

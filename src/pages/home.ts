@@ -16,29 +16,29 @@ export interface HomeOptions {
   pages: Pages;
   brand: Brand;
   /** The MCP endpoint. */
-  resource: string;
-  features: FeatureTable;
-  catalogue: ScopeCatalogue;
+  resource: { uri: string; features: FeatureTable; scopes: ScopeCatalogue };
   /** Where people sign in. */
-  identityProviderHost: string;
+  identityProviderName: string;
   baseUrl: string;
 }
 
 /** All of it is made once, here. */
 export function homeRoutes(options: HomeOptions): Router {
-  const { pages, brand, resource, features, catalogue } = options;
+  const { pages, brand } = options;
+  const { uri, features, scopes } = options.resource;
   const about: About = {
     ...options,
-    offers: offersOf(features, catalogue),
-    guides: connectGuides({ name: brand.name, url: resource }),
+    url: uri,
+    offers: offersOf(features, scopes),
+    guides: connectGuides({ name: brand.name, url: uri }),
   };
   const page = pages.renderHome(homePage(about), COPY_SCRIPT);
   const text = homeText(about);
   const summary = {
     name: brand.name,
     description: brand.description,
-    url: resource,
-    resource_metadata: resourceMetadataUrl(resource),
+    url: uri,
+    resource_metadata: resourceMetadataUrl(uri),
     ...about.offers,
   };
 
@@ -78,8 +78,9 @@ export function peopleTo(homeUrl: string): RequestHandler {
 interface About {
   brand: Brand;
   baseUrl: string;
-  resource: string;
-  identityProviderHost: string;
+  /** Of the MCP endpoint. */
+  url: string;
+  identityProviderName: string;
   offers: Offers;
   guides: readonly ConnectGuide[];
 }
@@ -97,12 +98,12 @@ const IN_OTHER_WORDS = {
   prompts: "Questions that are written already: you choose one in your application.",
 } as const satisfies Record<keyof Offers, string>;
 
-function homePage({ brand, baseUrl, resource, identityProviderHost, offers, guides }: About): Html {
+function homePage({ brand, baseUrl, url, identityProviderName, offers, guides }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
-${snippet({ place: "MCP server URL", text: resource })}
+${snippet({ place: "MCP server URL", text: url })}
 <h2>Connect</h2>
-<p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderHost}</strong> and decide what it may do.</p>
+<p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderName}</strong> and decide what it may do.</p>
 ${connectSection(guides)}
 <p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
 ${HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
@@ -141,14 +142,14 @@ function introduction({ description }: Brand): string {
   return description ?? "An MCP server: it gives AI applications tools that they use in your name.";
 }
 
-function homeText({ brand, resource, offers, guides }: About): string {
+function homeText({ brand, url, offers, guides }: About): string {
   const groups = HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
     ([kind, heading]) => `${heading}\n\n${offers[kind].map(offerText).join("\n\n")}`,
   );
   return [
     brand.name,
     introduction(brand),
-    `MCP server: ${resource}`,
+    `MCP server: ${url}`,
     ...groups,
     `Connect\n\n${connectText(guides)}`,
     "",

@@ -1,36 +1,15 @@
 /** Who is calling, for whoever is asked to act: set by the bearer check, read by tools, resources and prompts. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { ClientCapabilities } from "@modelcontextprotocol/server";
-import type { Denial, PermissionSet } from "../access/permissions.ts";
+import type { Denial } from "../access/permissions.ts";
+import { claimsOf, subjectOf } from "../access/principal.ts";
 import {
   describeRequirement,
   type RequiredScopes,
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import type { AccessToken, Verification } from "./access-token.ts";
-
-export interface Caller {
-  /** As it was found to be when it was last asked about: its scopes may have become fewer. */
-  readonly token: AccessToken;
-  /** The user's own access token at the identity provider, renewed if need be. */
-  upstreamAccessToken(): Promise<string>;
-  /** What the caller may do. */
-  readonly permissionSet: PermissionSet;
-  /** What a call turned out to need while it ran; answered with HTTP 403 if nothing was sent before. */
-  lacking?: readonly string[];
-  /** What {@link requireScopes} has let pass so far. */
-  readonly required: Map<string, RequiredScopes>;
-  /** What the token is worth now, which counts when it is accepted. */
-  verify(): Promise<Verification>;
-  accept(verified: Verified): void;
-  /** The reason code for which what is done for this caller was stopped. */
-  stopped?: string;
-  /** What can be asked of the client while it waits for its answer, in the 2025 generation. Absent: nothing. */
-  clientCapabilities?(): ClientCapabilities;
-}
-
-export type Verified = Exclude<Verification, { refused: string }>;
+import { type AccessToken, noUpstreamTokens } from "./access-token.ts";
+import type { AuthenticatedRequest, Caller } from "./caller.ts";
 
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {
@@ -47,14 +26,29 @@ export class InsufficientScopeError extends Error {
   }
 }
 
-const callers = new AsyncLocalStorage<Caller>();
+const authenticatedRequests = new AsyncLocalStorage<AuthenticatedRequest>();
 
 /**
  * The verified access token of the request being handled.
  * @throws Error outside of an authenticated request, so that no code path can mistake "nobody" for somebody.
  */
 export function getAccessToken(): AccessToken {
-  return currentCaller("getAccessToken").token;
+  const { principal, client, scopes, notGiven, expiresAt, resource, grantId } =
+    currentCaller("getAccessToken");
+  const { id: clientId, redirectUri } = client;
+  const token = {
+    subject: subjectOf(principal),
+    kind: principal.kind,
+    ...(principal.kind !== "client" && { issuer: principal.issuer }),
+    clientId,
+    scopes,
+    notGiven,
+    claims: claimsOf(principal),
+    expiresAt,
+    resource,
+    grantId,
+  };
+  return Object.freeze(redirectUri === undefined ? token : { ...token, redirectUri });
 }
 
 /**
@@ -64,7 +58,9 @@ export function getAccessToken(): AccessToken {
  * and the caller is told; Error outside of an authenticated request
  */
 export async function getUpstreamAccessToken(): Promise<string> {
-  return await currentCaller("getUpstreamAccessToken").upstreamAccessToken();
+  const { upstreamToken } = currentCaller("getUpstreamAccessToken");
+  if (upstreamToken === undefined) throw noUpstreamTokens();
+  return await upstreamToken();
 }
 
 /**
@@ -75,15 +71,34 @@ export async function getUpstreamAccessToken(): Promise<string> {
  */
 export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
-  const caller = currentCaller("requireScopes");
-  const decision = caller.permissionSet.checkScopes(required);
-  if (!decision.allowed) throw new InsufficientScopeError(required, decision);
-  caller.required.set(describeRequirement(required), required);
+  const decision = authenticatedRequest("requireScopes").checkScopes(required);
+  if (decision.allowed) return;
+  const error = new InsufficientScopeError(required, decision);
+  const noted = refusals.getStore();
+  if (noted !== undefined) noted.latest = error;
+  throw error;
+}
+
+/** Where {@link notingRefusal} looks for what was thrown. */
+const refusals = new AsyncLocalStorage<{ latest?: InsufficientScopeError }>();
+
+/** Runs `work`; with its result comes what {@link requireScopes} threw meanwhile, whatever became of that. */
+export async function notingRefusal<Result>(
+  work: () => Promise<Result>,
+): Promise<{ result: Result; refusal: InsufficientScopeError | undefined }> {
+  const noted: { latest?: InsufficientScopeError } = {};
+  const result = await refusals.run(noted, work);
+  return { result, refusal: noted.latest };
 }
 
 /** @throws Error outside of an authenticated request */
 export function currentCaller(asked: string): Caller {
-  const found = callers.getStore();
+  return authenticatedRequest(asked).caller;
+}
+
+/** @throws Error outside of an authenticated request */
+export function authenticatedRequest(asked: string): AuthenticatedRequest {
+  const found = authenticatedRequests.getStore();
   if (found === undefined)
     throw new Error(
       `${asked}() was called outside of an authenticated request: call it inside a tool's run().`,
@@ -91,7 +106,7 @@ export function currentCaller(asked: string): Caller {
   return found;
 }
 
-/** Runs `work`, and everything it starts, on behalf of `caller`. */
-export function withCaller<T>(caller: Caller, work: () => T): T {
-  return callers.run(caller, work);
+/** Runs `work`, and everything it starts, on behalf of the caller. */
+export function withAuthenticatedRequest<T>(authenticated: AuthenticatedRequest, work: () => T): T {
+  return authenticatedRequests.run(authenticated, work);
 }

@@ -1,8 +1,8 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
-import type { PermissionSet, Permissions } from "../access/permissions.ts";
-import type { Asker } from "../access/policy.ts";
-import { askerOf, type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
+import type { Permissions } from "../access/permissions.ts";
+import type { Principal } from "../access/principal.ts";
+import { type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
 import type { Grants } from "../grants/grants.ts";
 import { readToken, type TokenHash } from "../grants/opaque-token.ts";
@@ -10,11 +10,16 @@ import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Caller, Verification } from "./caller.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
-  /** The user's `sub` at the identity provider. */
+  /** The user's `sub` at the identity provider; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
+  /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
+  readonly kind: Principal["kind"];
+  /** Whose `sub` the subject is; absent: a client that acts for itself. */
+  readonly issuer?: string;
   readonly clientId: string;
   /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
@@ -26,27 +31,25 @@ export interface AccessToken {
   readonly expiresAt: number;
   readonly resource: string;
   readonly grantId: string;
-  /** Where the client receives its codes: distinguishes clients that registered themselves. */
-  readonly redirectUri: string;
+  /** Where the client receives its codes, if it does: distinguishes clients that registered themselves. */
+  readonly redirectUri?: string;
 }
-
-/** A refusal is a reason code for the log, and whose token it was, if it was one. */
-export type Verification =
-  /** `permissionSet`: by the rules that are in force when it is called. */
-  | { token: AccessToken; permissionSet: () => PermissionSet }
-  | { refused: string; grant?: Pick<AccessToken, "subject" | "clientId" | "grantId">; rule?: string };
 
 interface Dependencies extends Pick<Runtime, "now"> {
   grants: GrantCache;
   permissions: Permissions;
   catalogue: ScopeCatalogue;
   resource: string;
+  /** Why a grant is no longer good although it is there: a reason code. Asked at each request, from memory. */
+  takenBack?(grant: CachedGrant): string | undefined;
+  /** The principal's own access token at the identity provider. */
+  upstreamToken(grantId: string): Promise<string>;
   /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
   findings?: Findings;
 }
 
 /** For as long as the grant itself is kept: a grant that changes is another object. */
-export type Findings = WeakMap<CachedGrant, { asker: Asker; byToken: Map<TokenHash, Finding> }>;
+export type Findings = WeakMap<CachedGrant, Map<TokenHash, Finding>>;
 
 interface Finding {
   /** See {@link Permissions.ruleset}. */
@@ -64,6 +67,8 @@ export async function verifyAccessToken(value: string, dependencies: Dependencie
   if (grant === undefined) return { refused: "grant_ended" };
   const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
+  const taken = dependencies.takenBack?.(grant);
+  if (taken !== undefined) return { refused: taken, grant: whose(grant) };
   if (issued.expiresAt <= dependencies.now()) return { refused: "expired_access_token", grant: whose(grant) };
   if (grant.resource !== dependencies.resource)
     return { refused: "access_token_for_another_resource", grant: whose(grant) };
@@ -71,44 +76,46 @@ export async function verifyAccessToken(value: string, dependencies: Dependencie
 }
 
 /** {@link judge}, asked again only if the policy changed. */
-function judged(
-  grant: CachedGrant,
-  issued: IssuedAccessToken,
-  { permissions, catalogue, findings = new WeakMap() }: Dependencies,
-): Verification {
-  const found = findings.get(grant) ?? { asker: askerOf(grant), byToken: new Map() };
-  findings.set(grant, found);
-  const ruleset = permissions.ruleset(found.asker);
-  const before = found.byToken.get(issued.hash);
+function judged(grant: CachedGrant, issued: IssuedAccessToken, dependencies: Dependencies): Verification {
+  const { permissions, findings = new WeakMap() } = dependencies;
+  const byToken = findings.get(grant) ?? new Map<TokenHash, Finding>();
+  findings.set(grant, byToken);
+  const ruleset = permissions.ruleset(grant);
+  const before = byToken.get(issued.hash);
   if (before?.ruleset === ruleset) return before.verification;
-  const verification = judge(grant, issued, found.asker, { permissions, catalogue });
-  found.byToken.set(issued.hash, { ruleset, verification });
+  const verification = judge(grant, issued, dependencies);
+  byToken.set(issued.hash, { ruleset, verification });
   return verification;
 }
 
-/** Whether the user may come in, and what the token is worth to them: by membership and policy as they are now. */
+/** Whether the principal may come in, and what the token is worth to them: by membership and policy as they are now. */
 function judge(
   grant: CachedGrant,
   issued: IssuedAccessToken,
-  asker: Asker,
-  { permissions, catalogue }: Pick<Dependencies, "permissions" | "catalogue">,
+  { permissions, catalogue, upstreamToken }: Dependencies,
 ): Verification {
-  const notAdmitted = permissions.checkAdmission(asker);
+  const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted !== undefined) {
     const { reason, rule } = notAdmitted;
     return { refused: reason, grant: whose(grant), ...(rule && { rule: rule.name }) };
   }
   // Handed to every tool that this token calls: none may change it for the next one.
-  const token: AccessToken = frozen({
-    ...whose(grant),
-    scopes: effectiveScopes(issued.scopes, grant, { permissions, catalogue }),
-    notGiven: notGiven(grant, catalogue),
-    claims: grant.claims,
-    expiresAt: issued.expiresAt,
+  const scopes = frozen(effectiveScopes(issued.scopes, grant, { permissions, catalogue }));
+  const caller: Caller = Object.freeze({
+    principal: frozen(grant.principal),
+    client: frozen(grant.client),
     resource: grant.resource,
-    redirectUri: grant.code.redirectUri,
+    scopes,
+    notGiven: frozen(notGiven(grant, catalogue)),
+    get permissions() {
+      return permissions.permissionSet(grant, scopes);
+    },
+    expiresAt: issued.expiresAt,
+    grantId: grant.id,
+    sessionKey: grant.id,
+    upstreamToken: () => upstreamToken(grant.id),
   });
-  return { token, permissionSet: () => permissions.permissionSet(asker, token.scopes) };
+  return { caller };
 }
 
 function frozen<T>(value: T): T {
@@ -122,11 +129,11 @@ function frozen<T>(value: T): T {
  */
 export function effectiveScopes(
   issued: readonly string[],
-  grant: Pick<Grant, "subject" | "claims" | "clientId" | "code" | "scopes">,
+  grant: Pick<Grant, "principal" | "client" | "scopes">,
   { permissions, catalogue }: Pick<Dependencies, "permissions" | "catalogue">,
 ): string[] {
   const held = catalogue.limitTo(issued, grant.scopes);
-  return catalogue.expand(permissions.permitted(askerOf(grant), held));
+  return catalogue.expand(permissions.permitted(grant, held));
 }
 
 // Enough for a request that is made right away; the provider's clock may be a little off.
@@ -134,10 +141,11 @@ const UPSTREAM_MARGIN_SECONDS = 60;
 
 /**
  * The user's own access token at the identity provider, good for at least a minute where the provider can renew it.
- * @throws OAuthError `invalid_grant` if the grant has ended, here or there; UnavailableError on an outage
+ * @throws OAuthError `invalid_grant` if the grant has ended, here or there, `unauthorized_client` if nobody signed in there for
+ * it; UnavailableError on an outage
  */
 export async function upstreamAccessToken(
-  { grantId }: AccessToken,
+  grantId: string,
   {
     grants,
     upstreamRefresh,
@@ -147,6 +155,15 @@ export async function upstreamAccessToken(
   const grant = await grants.find(grantId);
   if (grant === undefined)
     throw new OAuthError("invalid_grant", "The grant has ended. Sign in again.", { reason: "grant_ended" });
-  const fresh = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
-  return fresh.upstream.accessToken;
+  const { upstream } = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
+  if (upstream === undefined) throw noUpstreamTokens();
+  return upstream.accessToken;
+}
+
+export function noUpstreamTokens(): OAuthError {
+  return new OAuthError(
+    "unauthorized_client",
+    "This needs a user who signed in at the identity provider, and this client acts without one.",
+    { reason: "no_upstream_tokens" },
+  );
 }

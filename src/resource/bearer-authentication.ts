@@ -1,35 +1,35 @@
 /** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
 import type { RequestHandler, Response } from "express";
-import type { PermissionSet } from "../access/permissions.ts";
+import type { Decision } from "../access/permissions.ts";
+import { subjectOf } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
-import type { RequiredScopes } from "../oauth/scope-requirement.ts";
+import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
-import type { AccessToken, Verification } from "./access-token.ts";
-import { type Caller, type Verified, withCaller } from "./access-token-context.ts";
+import { withAuthenticatedRequest } from "./access-token-context.ts";
+import type { AuthenticatedRequest, Caller, Verification } from "./caller.ts";
+import type { ProtectedResource } from "./protected-resource.ts";
+import { authenticateToken, type TokenAuthenticator } from "./token-authenticator.ts";
+
+/** Whose challenge it is: it names the resource's metadata, and the default scopes so that a client asks for them. */
+export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 
 export interface BearerAuthenticationOptions {
-  verify(token: string): Promise<Verification>;
-  /** The user's own access token at the identity provider. */
-  upstreamAccessToken(token: AccessToken): Promise<string>;
-  resource: string;
-  /** The default scopes of a sign-in; named in the challenge so that a client asks for them. */
-  scopes: readonly string[];
+  resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
   audit: Audit;
   /** Called with every token that was accepted. */
   noteUse(grantId: string): void;
 }
 
-/** RFC 6750 §2.1. Longer than any token of ours; anything above is not worth hashing. */
-const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]{1,512}=*)$/i;
+/** RFC 6750 §2.1, of any length: Node bounds the headers, and an authenticator hashes only what has the form of its tokens. */
+const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i;
 
 /**
  * Makes the verified token available to tools (`getAccessToken()`).
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
 export function bearerAuthentication(options: BearerAuthenticationOptions): RequestHandler {
-  const { verify, resource, scopes, audit, noteUse } = options;
-  const metadata = { resource_metadata: resourceMetadataUrl(resource) };
-  const scope = scopes.length > 0 ? { scope: scopes.join(" ") } : {};
+  const { resource, audit, noteUse } = options;
+  const metadata = { resource_metadata: resourceMetadataUrl(resource.uri) };
 
   return async (req, res, next) => {
     const header = req.get("authorization");
@@ -43,60 +43,62 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
     // RFC 6750 §3.1: without a token there is no error to report, only where to get one. A client that kept an empty
     // token is in the same position.
     if (presented === undefined && !/^Bearer +\S/i.test(header ?? ""))
-      return refuse(res, 401, "no_token", { ...metadata, ...scope });
+      return refuse(res, 401, "no_token", { ...metadata, ...defaultScope(resource) });
     if (presented === undefined)
       return refuse(res, 400, "malformed_authorization_header", {
         error: "invalid_request",
         error_description: "The Authorization header is not of the form: Bearer <access token>.",
         ...metadata,
       });
-    const verification = await verify(presented);
+    const verification = await authenticateToken(presented, resource.authenticators);
     if ("refused" in verification) {
       const { refused: reason, grant, rule } = verification;
       audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
-      return invalidToken(res, { resource, scopes }, { reason, message: NOT_VALID });
+      return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
-    const { token } = verification;
-    noteUse(token.grantId);
-    res.locals.subject = token.subject;
-    res.locals.clientId = token.clientId;
-    res.locals.grantId = token.grantId;
-    withCaller(new Bearer(presented, verification, options), next);
+    const { caller } = verification;
+    noteUse(caller.grantId);
+    res.locals.subject = subjectOf(caller.principal);
+    res.locals.clientId = caller.client.id;
+    res.locals.grantId = caller.grantId;
+    withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }
 
-/** Whoever presented this token. */
-class Bearer implements Caller {
-  readonly required = new Map<string, RequiredScopes>();
+class BearerToken implements AuthenticatedRequest {
   readonly #presented: string;
-  readonly #options: BearerAuthenticationOptions;
-  #verified: Verified;
+  readonly #authenticators: readonly TokenAuthenticator[];
+  #caller: Caller;
+  #required: Map<string, RequiredScopes> | undefined;
 
-  constructor(presented: string, verified: Verified, options: BearerAuthenticationOptions) {
+  constructor(presented: string, caller: Caller, authenticators: readonly TokenAuthenticator[]) {
     this.#presented = presented;
-    this.#verified = verified;
-    this.#options = options;
+    this.#caller = caller;
+    this.#authenticators = authenticators;
   }
 
-  get token(): AccessToken {
-    return this.#verified.token;
-  }
-
-  /** Evaluated at each use, so that a policy that changes while the request is handled applies to what is still undecided. */
-  get permissionSet(): PermissionSet {
-    return this.#verified.permissionSet();
-  }
-
-  upstreamAccessToken(): Promise<string> {
-    return this.#options.upstreamAccessToken(this.token);
+  get caller(): Caller {
+    return this.#caller;
   }
 
   verify(): Promise<Verification> {
-    return this.#options.verify(this.#presented);
+    return authenticateToken(this.#presented, this.#authenticators);
   }
 
-  accept(verified: Verified): void {
-    this.#verified = verified;
+  accept(caller: Caller): void {
+    this.#caller = caller;
+  }
+
+  get required(): Iterable<RequiredScopes> {
+    return this.#required?.values() ?? [];
+  }
+
+  checkScopes(required: RequiredScopes): Decision {
+    const decision = this.#caller.permissions.checkScopes(required);
+    if (!decision.allowed) return decision;
+    this.#required ??= new Map();
+    this.#required.set(describeRequirement(required), required);
+    return decision;
   }
 }
 
@@ -105,15 +107,19 @@ const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, 
 /** Answers HTTP 401 `invalid_token` (RFC 6750 §3.1). */
 export function invalidToken(
   res: Response,
-  { resource, scopes }: Pick<BearerAuthenticationOptions, "resource" | "scopes">,
+  resource: ChallengedResource,
   { reason, message }: { reason: string; message: string },
 ): void {
   refuse(res, 401, reason, {
     error: "invalid_token",
     error_description: message,
-    resource_metadata: resourceMetadataUrl(resource),
-    ...(scopes.length > 0 && { scope: scopes.join(" ") }),
+    resource_metadata: resourceMetadataUrl(resource.uri),
+    ...defaultScope(resource),
   });
+}
+
+function defaultScope({ scopes: { defaultScopes } }: ChallengedResource): { scope?: string } {
+  return defaultScopes.length > 0 ? { scope: defaultScopes.join(" ") } : {};
 }
 
 /**
@@ -122,14 +128,14 @@ export function invalidToken(
  */
 export function insufficientScope(
   res: Response,
-  resource: string,
+  resource: Pick<ProtectedResource, "uri">,
   scopesToAskFor: readonly string[],
   missing: readonly string[],
 ): void {
   refuse(res, 403, "insufficient_scope", {
     error: "insufficient_scope",
     error_description: `This needs the scope ${inWords(missing)}, which was not granted.`,
-    resource_metadata: resourceMetadataUrl(resource),
+    resource_metadata: resourceMetadataUrl(resource.uri),
     scope: scopesToAskFor.join(" "),
   });
 }

@@ -11,6 +11,10 @@ export function packageRoot(): string {
 }
 
 /** What its package.json says of it. */
-export function packageManifest(): { version: string; engines: { node: string } } {
+export function packageManifest(): {
+  version: string;
+  engines: { node: string };
+  peerDependencies: Record<string, string>;
+} {
   return JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8"));
 }

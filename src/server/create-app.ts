@@ -9,7 +9,7 @@ import { createDocumentReach, type LiveDocumentReach } from "../clients/metadata
 import { createSafeFetch } from "../clients/metadata-documents/safe-fetch.ts";
 import type { Config } from "../config/config.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
-import { createOidcProvider } from "../identity/oidc/oidc.ts";
+import { type ConfiguredProvider, openIdentityProviders } from "../identity/identity-providers.ts";
 import { type Features, knownNames } from "../mcp/authoring/features.ts";
 import { causes } from "../oauth/errors.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -22,6 +22,7 @@ import { reencrypt } from "../storage/reencrypt.ts";
 import { createSealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
+import { loadTracing } from "../telemetry/load-tracing.ts";
 import { collectProcessMetrics, createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { buildApp } from "./mount.ts";
@@ -102,7 +103,7 @@ export async function openApp(
   const tracing = await traceIfAsked(config, log);
   const records = opened ?? createRecords(config, log);
   const runtime = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
-  const identityProvider = createOidcProvider(config.upstream, runtime);
+  const identityProviders = openIdentityProviders(config.identityProviders, config.baseUrl, runtime);
   const shutdown = createShutdown();
   const documentReach = documentReachOf(config, log);
   const close = async () => {
@@ -116,7 +117,7 @@ export async function openApp(
       config,
       metrics,
       records,
-      identityProvider,
+      identityProviders,
       shutdown,
       log,
       ...(policy && { policy: policy.policy }),
@@ -125,14 +126,14 @@ export async function openApp(
     });
     documentReach?.start();
     void reencryptOldRecords(config, records, log);
-    const announcing = announce(identityProvider, config, Object.keys(features.scopes), log);
+    const announcing = identityProviders.map((each) => announce(each, Object.keys(features.scopes), log));
     return {
       handler,
       shutdown,
       metrics,
       log,
       async close() {
-        announcing.cancel();
+        for (const each of announcing) each.cancel();
         await shutdown.end();
         await close();
       },
@@ -154,10 +155,9 @@ function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumen
   return createDocumentReach({ probe, fetch, monotonicNow: monotonicClock, log });
 }
 
-/** The SDK is loaded for those who want it; the others start faster without. */
 async function traceIfAsked({ telemetry }: Config, log: Logger): Promise<Tracing | undefined> {
   if (telemetry.traceEndpoint === undefined) return undefined;
-  const { startTracing } = await import("../telemetry/tracing.ts");
+  const { startTracing } = await loadTracing();
   return startTracing(telemetry.traceEndpoint, log);
 }
 
@@ -210,8 +210,7 @@ function createRecords({ store }: Config, log: Logger): KeyValueStore {
 
 /** Tries discovery until it works, so that the log says early, and not at the first sign-in, what is wrong. */
 function announce(
-  identityProvider: IdentityProvider,
-  { upstream }: Config,
+  identityProvider: ConfiguredProvider,
   scopes: readonly string[],
   log: Logger,
 ): { cancel(): void } {
@@ -220,7 +219,7 @@ function announce(
   const attempt = async (delayMs: number): Promise<void> => {
     try {
       await identityProvider.ready();
-      log.info({ issuer: upstream.issuer }, "The identity provider is reachable");
+      log.info({ issuer: identityProvider.settings.issuer }, "The identity provider is reachable");
       await warnOfUnaskedScopes(identityProvider, scopes, log);
     } catch {
       // The provider logged why.

@@ -15,20 +15,18 @@ import { requestLog } from "../http/request-log.ts";
 import { inOriginForm } from "../http/request-target.ts";
 import { cutWhenStalled } from "../http/stalled-response.ts";
 import { together } from "../http/together.ts";
-import { mcpEndpoint } from "../mcp/transport/endpoint.ts";
 import { STALL_MS } from "../mcp/transport/web-response.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
-import { type Findings, upstreamAccessToken, verifyAccessToken } from "../resource/access-token.ts";
 import { bearerAuthentication } from "../resource/bearer-authentication.ts";
-import { packageManifest } from "../runtime/package.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
 import { traceRequests } from "../telemetry/spans.ts";
 import { type TokenEndpointDependencies, tokenRoutes } from "../token-endpoint/routes.ts";
+import type { McpResource } from "./resources.ts";
 import { type AppOptions, buildServices, type Services } from "./services.ts";
 
 export type { AppOptions } from "./services.ts";
@@ -39,16 +37,16 @@ export type { AppOptions } from "./services.ts";
  */
 export function buildApp(options: AppOptions): Express {
   const services = buildServices(options);
-  return mount(services, authenticate(services));
+  return mount(services, (resource) => authenticate(services, resource));
 }
 
-/** Mounts every URL; `authentication` decides which requests reach `/mcp`. */
-export function mount(services: Services, authentication: RequestHandler): Express {
-  const { config, shutdown, metrics, records, features, catalogue, conversation } = services;
-  const { bodies, pages, audit, sealer } = services;
+/** Mounts every URL; `authenticated` decides which requests reach a resource. */
+export function mount(services: Services, authenticated: (resource: McpResource) => RequestHandler): Express {
+  const { config, shutdown, metrics, records, resources, catalogue } = services;
+  const { bodies, pages, sealer } = services;
   const { log, now } = services.runtime;
   const grantTypes = services.grantTypes.map(({ name }) => name);
-  const { baseUrl, resource, brand } = config;
+  const { baseUrl, brand } = config;
   const app = express();
   app.disable("x-powered-by");
   app.set("etag", false);
@@ -67,31 +65,20 @@ export function mount(services: Services, authentication: RequestHandler): Expre
       recordedHeaders(pages.headers),
     ),
   );
-  // First, because most requests are for it.
-  app.all(
-    "/mcp",
-    allowedOriginsOnly(baseUrl, config.allowedOrigins),
-    ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
-    authentication,
-    ...mcpEndpoint({
-      ...conversation,
-      features,
-      name: brand.name,
-      version: packageManifest().version,
-      resource,
-      usualScopes: catalogue.defaultScopes,
-      listAll: config.listed === "all",
-      auditArguments: config.audit.arguments,
-      bodies: bodies.ofCallers,
-      audit,
-      log,
-    }),
-  );
+  // First, because most requests are for them.
+  for (const resource of resources)
+    app.all(
+      resource.path,
+      allowedOriginsOnly(baseUrl, config.allowedOrigins),
+      ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
+      authenticated(resource),
+      ...resource.handlers,
+    );
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
-    const identityProviderHost = new URL(config.upstream.issuer).host;
-    app.use(homeRoutes({ pages, brand, baseUrl, resource, features, catalogue, identityProviderHost }));
+    const identityProviderName = services.identityProviders.choose({ resource: resources[0].uri }).shownAs;
+    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderName }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -99,13 +86,14 @@ export function mount(services: Services, authentication: RequestHandler): Expre
   );
   app.use(openToAllOrigins);
   app.use(
-    metadataRoutes({
+    metadataRoutes(resources, {
       issuer: baseUrl,
-      resource,
+      resources: resources.map(({ uri }) => uri),
       scopes: catalogue.names,
-      usualScopes: catalogue.defaultScopes,
-      name: brand.name,
       offersDocuments: () => services.documents !== undefined && services.documentReach.works(),
+      configuredClientsSign: config.clients.some(
+        ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
+      ),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
       grantTypes,
     }),
@@ -121,7 +109,7 @@ export function mount(services: Services, authentication: RequestHandler): Expre
   );
   app.use(tokenRoutes(tokenEndpointDependencies(services)));
   app.use(() => {
-    const page = `There is nothing here. The MCP endpoint is ${resource}.`;
+    const page = `There is nothing here. The MCP endpoint is ${resources.map(({ uri }) => uri).join(", or ")}.`;
     throw new OAuthError("invalid_request", page, { reason: "unknown_path", status: 404 });
   });
   const toPeople = pageErrors(log, baseUrl, pages);
@@ -146,10 +134,9 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     endings: services.endings,
     logins: services.logins,
     records: services.records,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     sealer: services.sealer,
-    catalogue: services.catalogue,
-    permissions: services.permissions,
+    resources: services.resources,
     pages: services.pages,
     bodies: services.bodies,
     audit: services.audit,
@@ -167,7 +154,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     logins: services.logins,
     grants: services.grants,
     endings: services.endings,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -188,30 +175,17 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     endings: services.endings,
     lastUse: services.lastUse,
     upstreamRefresh: services.upstreamRefresh,
-    identityProvider: services.identityProvider,
+    identityProviders: services.identityProviders,
     records: services.records,
-    permissions: services.permissions,
-    catalogue: services.catalogue,
+    resources: services.resources,
     sessions: services.sessions,
     bodies: services.bodies,
     audit: services.audit,
   };
 }
 
-/** Whoever has an access token. */
-export function authenticate(services: Services): RequestHandler {
-  const { config, catalogue, audit } = services;
-  const { resource } = config;
-  const { grants, grantCache, permissions, upstreamRefresh, runtime } = services;
-  const { now } = runtime;
-  const findings: Findings = new WeakMap();
-  const verifying = { grants: grantCache, permissions, catalogue, resource, findings, now };
-  return bearerAuthentication({
-    verify: (token) => verifyAccessToken(token, verifying),
-    upstreamAccessToken: (token) => upstreamAccessToken(token, { grants, upstreamRefresh, now }),
-    resource,
-    scopes: catalogue.defaultScopes,
-    audit,
-    noteUse: services.lastUse.note,
-  });
+/** Whoever has an access token for the resource. */
+export function authenticate(services: Services, resource: McpResource): RequestHandler {
+  const { audit, lastUse } = services;
+  return bearerAuthentication({ resource, audit, noteUse: lastUse.note });
 }

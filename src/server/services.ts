@@ -2,13 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
 import type { Logger } from "pino";
-import { createPermissions } from "../access/permissions.ts";
 import { allowEverything, type Policy } from "../access/policy.ts";
+import { storedUsers } from "../access/stored-users.ts";
 import { createConnectedApplications } from "../account/list.ts";
-import { createSessions, Session } from "../account/session.ts";
+import { createSessions, sessionFormat } from "../account/session.ts";
 import { type AuditStream, createAudit } from "../audit/audit.ts";
-import { ConsentRecord, createRememberedConsent } from "../authorization/remembered-consent.ts";
-import type { ClientAuthentication } from "../clients/authenticate-client.ts";
+import { consentFormat, createRememberedConsent } from "../authorization/remembered-consent.ts";
+import { type ClientAuthentication, isCurrentCredential } from "../clients/authenticate-client.ts";
 import { verifyClientAssertion } from "../clients/client-assertion.ts";
 import { createClients } from "../clients/find-client.ts";
 import {
@@ -27,33 +27,44 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
-import { Grant } from "../grants/grant.ts";
+import type { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
 import { createLastUse } from "../grants/last-use.ts";
+import { grantFormat } from "../grants/stored-grant.ts";
 import { createUpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../grants/upstream-revocations.ts";
 import { type Bodies, largestShare } from "../http/body.ts";
 import { createBodyBudget } from "../http/body-budget.ts";
 import { spend } from "../http/rate-limit.ts";
 import { createKeepClaims, decidingClaims, withBoundedClaims } from "../identity/bounded-claims.ts";
-import type { IdentityProvider } from "../identity/identity-provider.ts";
+import {
+  type AtLeastOne,
+  type ConfiguredProvider,
+  createIdentityProviders,
+  decorated,
+  openIdentityProviders,
+} from "../identity/identity-providers.ts";
+import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
-import { AwaitingLogin, createLogins } from "../login/transaction.ts";
-import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
+import { createLogins, loginFormat } from "../login/transaction.ts";
+import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
 import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
 import { requestStates } from "../mcp/server/request-state.ts";
 import { createRunningCalls } from "../mcp/server/running-calls.ts";
 import { createServerRequests, StoredServerRequest } from "../mcp/server/server-requests.ts";
 import { sessionIds } from "../mcp/server/session-id.ts";
-import { Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { CLIENT_CREDENTIALS_GRANT, Client, type RegistrationRules } from "../oauth/client-metadata.ts";
+import { UnavailableError } from "../oauth/errors.ts";
 import { redirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
+import { upstreamAccessToken } from "../resource/access-token.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
@@ -63,14 +74,21 @@ import { createSealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
-import { observedFeatures } from "../telemetry/observed-features.ts";
 import { observedIdentityProvider } from "../telemetry/observed-identity-provider.ts";
 import { observedRecords } from "../telemetry/observed-records.ts";
 import { type Observe, timeOperations } from "../telemetry/operation.ts";
 import { traceOperations } from "../telemetry/spans.ts";
 import type { GrantType } from "../token-endpoint/grant-type.ts";
-import { GRANT_TYPES } from "../token-endpoint/grant-types.ts";
+import { offeredGrantTypes } from "../token-endpoint/grant-types.ts";
+import {
+  type DescribedResource,
+  describeResource,
+  type McpResource,
+  type ResourceDeclaration,
+  servedResource,
+} from "./resources.ts";
 
+/** With what the resource `/mcp` offers. */
 export interface AppOptions extends Features {
   config: Config;
   /** The policy. Default: nothing is denied. */
@@ -80,8 +98,11 @@ export interface AppOptions extends Features {
   /** Where everything is counted and timed. Default: metrics of its own. */
   metrics?: Metrics;
   records: KeyValueStore;
-  identityProvider: IdentityProvider;
+  /** Default: those of the configuration. */
+  identityProviders?: AtLeastOne<ConfiguredProvider>;
   log: Logger;
+  /** Protected resources beside `/mcp`. Default: none. */
+  furtherResources?: readonly ResourceDeclaration[];
   /** What clients may ask tokens with. Default: all that this server has. */
   grantTypes?: readonly GrantType[];
   /** Fetches what strangers' URLs name. Default: public addresses only; tests let it reach their own servers. */
@@ -113,25 +134,34 @@ export function buildServices(options: AppOptions) {
       "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
     );
   const audit = createAudit(log, options.auditStream, countDecisions(metrics));
-  const features = featureTable(observedFeatures(options, observe));
-  const catalogue = scopeCatalogue(options.scopes, scopeUses(features, config));
   const { policy = allowEverything } = options;
-  const permissions = createPermissions({ policy, catalogue, membership: config.membership, log });
-  const deciding = () => decidingClaims(permissions, config.upstream);
+  const describe = (declared: ResourceDeclaration) =>
+    describeResource(declared, { config, policy, observe, log });
+  const mcp = { path: "/mcp", name: config.brand.name, features: options };
+  const { furtherResources = [] } = options;
+  const described: ProtectedResources<DescribedResource> = [describe(mcp), ...furtherResources.map(describe)];
+  const declarations = furtherResources.map(({ features }) => features.scopes);
+  const catalogue = scopeCatalogue(Object.assign({}, ...declarations, options.scopes), scopeUses(config));
+  const catalogueOf = (resource: string) => resourceOf(resource, described).scopes;
+  const deciding = () => decidingClaims(described[0].permissions, config.identityProviders);
   const keepClaims = createKeepClaims(deciding, log);
-  const identityProvider = observedIdentityProvider(
-    withBoundedClaims(options.identityProvider, deciding, keepClaims),
-    observe,
+  const { identityProviders: providers = openIdentityProviders(config.identityProviders, baseUrl, runtime) } =
+    options;
+  const identityProviders = createIdentityProviders(
+    decorated(providers, (each) =>
+      observedIdentityProvider(withBoundedClaims(each, deciding, keepClaims), observe),
+    ),
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
+  const users = storedUsers(config.identityProviders[0].issuer);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
-  const { grantTypes = GRANT_TYPES } = options;
+  const { grantTypes = offeredGrantTypes(config.clients) } = options;
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const registrationRules = {
     redirectUriPolicy: redirectUris,
-    grantTypes: grantTypes.map(({ name }) => name),
+    grantTypes: grantTypes.filter(({ clients }) => clients !== "configured").map(({ name }) => name),
   };
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
@@ -148,29 +178,43 @@ export function buildServices(options: AppOptions) {
     lifetimes,
     now,
   );
-  const approvalStore = encryptedStore({ ...storing, kind: "approval", schema: ConsentRecord });
+  const approvalStore = encryptedStore({ ...storing, kind: "approval", ...consentFormat(users) });
   const { rememberSeconds: seconds } = config.consent;
-  const rememberedConsent = createRememberedConsent({ store: approvalStore, records, seconds, now });
+  const rememberedConsent = createRememberedConsent({
+    store: approvalStore,
+    records,
+    users,
+    seconds,
+    firstResource: described[0].uri,
+    now,
+  });
   const browsers = browserCookies(
     baseUrl,
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
-  const endings = createEndings({ records, signInSeconds: lifetimes.transactionSeconds, now, log });
+  const endings = createEndings({
+    records,
+    users,
+    signInSeconds: lifetimes.transactionSeconds,
+    now,
+    log,
+  });
   const logins = createLogins(
-    encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin }),
+    encryptedStore({ ...storing, kind: "login", ...loginFormat(users) }),
     loginAdmission(config, records),
     endings,
   );
-  const grantStore = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+  const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
   shutdown.onShutdown(lastUse.flush);
-  const revocations = createUpstreamRevocations({ identityProvider, log, waitUntil: shutdown.waitUntil });
+  const revocations = createUpstreamRevocations({ identityProviders, log, waitUntil: shutdown.waitUntil });
   const grants = createGrants({
     ...runtime,
     store: grantStore,
     records,
     indexes: records.indexes,
+    users,
     lastUse,
     lifetimes,
     limits: config.grantLimits,
@@ -184,10 +228,16 @@ export function buildServices(options: AppOptions) {
     now: monotonicNow,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
-  const sessionStore = encryptedStore({ ...storing, kind: "session", schema: Session });
-  const sessions = createSessions({ ...runtime, store: sessionStore, records, baseUrl });
+  const sessionStore = encryptedStore({ ...storing, kind: "session", ...sessionFormat(users) });
+  const sessions = createSessions({ ...runtime, store: sessionStore, records, users, baseUrl });
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: StoredServerRequest });
-  const conversation = {
+  const bodies = boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit);
+  const endpoint = {
+    listAll: config.listed === "all",
+    auditArguments: config.audit.arguments,
+    bodies: bodies.ofCallers,
+    audit,
+    log,
     calls: createRunningCalls({ ...config.runningCalls, records, audit, now }),
     serverRequests: createServerRequests({
       ...runtime,
@@ -206,7 +256,7 @@ export function buildServices(options: AppOptions) {
     clients,
     lastUse,
     records,
-    catalogue,
+    catalogueOf,
   });
   const registrations = createRegistrations({
     ...runtime,
@@ -220,18 +270,23 @@ export function buildServices(options: AppOptions) {
     },
     audit,
   });
-  const { timeoutSeconds } = config.upstream;
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
-    identityProvider,
+    identityProviders,
     revocations,
     records,
     keepClaims,
-    catalogue,
+    catalogueOf,
     shutdown,
-    timeoutSeconds,
+    timeoutSeconds: Math.max(...config.identityProviders.map((each) => each.timeoutSeconds)),
   });
+  const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
+  const takenBack = credentialsTakenBack(config.clients);
+  const [first, ...others] = described;
+  const served = (each: DescribedResource) =>
+    servedResource(each, { grantCache, takenBack, now, upstreamToken, endpoint });
+  const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   return {
     runtime,
     config,
@@ -239,10 +294,9 @@ export function buildServices(options: AppOptions) {
     metrics,
     audit,
     records,
-    identityProvider,
-    features,
+    identityProviders,
+    resources,
     catalogue,
-    permissions,
     pages,
     sealer,
     redirectUris,
@@ -261,8 +315,7 @@ export function buildServices(options: AppOptions) {
     lastUse,
     sessions,
     connections,
-    conversation,
-    bodies: boundsOfBodies(config.maxRequestBytes, getHeapStatistics().heap_size_limit),
+    bodies,
     upstreamRefresh,
   };
 }
@@ -331,7 +384,13 @@ function clientIdMetadataServices(
     monotonicNow,
     log,
   });
-  const assertionRules = { issuer: baseUrl, tokenEndpoint: `${baseUrl}/token`, records, now };
+  const assertionRules = {
+    issuer: baseUrl,
+    tokenEndpoint: `${baseUrl}/token`,
+    configuredKeys: keysOfConfiguredClients({ now, monotonicNow, log }),
+    records,
+    now,
+  };
   return {
     documents: clientIdMetadata.enabled
       ? createClientIdMetadata({
@@ -349,13 +408,47 @@ function clientIdMetadataServices(
         })
       : undefined,
     keySets,
-    verifyAssertion: (assertion, assertionType, client, asker) =>
+    verifyAssertion: (assertion, assertionType, client, requester) =>
       verifyClientAssertion(assertion, assertionType, client, {
         ...assertionRules,
-        fetchJwks: (uri, options) => keySets.get(uri, asker, options),
+        fetchJwks: (uri, options) => keySets.get(uri, requester, options),
       }),
   };
 }
+
+/** A token of a client that acts for itself is good for as long as the operator has the client and what it proved itself with. */
+function credentialsTakenBack(configured: Config["clients"]) {
+  const clients = new Map(configured.map((client) => [client.client_id, client]));
+  return ({
+    origin,
+    client: { id },
+  }: Pick<Grant, "origin" | "client">): "client_credentials_removed" | undefined => {
+    if (origin.kind !== "client_credentials") return undefined;
+    const client = clients.get(id);
+    const isGood =
+      client?.grant_types.includes(CLIENT_CREDENTIALS_GRANT) &&
+      isCurrentCredential(origin.credential, client);
+    return isGood ? undefined : "client_credentials_removed";
+  };
+}
+
+/** Those of an address are kept once, however many clients name it; the operator decides how many addresses there are. */
+function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log">) {
+  const sources = new Map<string, ReturnType<typeof createProviderKeys>>();
+  return (uri: string) => {
+    const source =
+      sources.get(uri) ?? createProviderKeys(uri, CLIENT_KEYS_TIMEOUT_SECONDS, runtime, CONFIGURED_CLIENT);
+    sources.set(uri, source);
+    return source.ofBearersToken;
+  };
+}
+
+const CLIENT_KEYS_TIMEOUT_SECONDS = 5;
+const CONFIGURED_CLIENT: KeyOwner = {
+  reasons: { failed: "client_keys_failed", askedLately: "client_keys_asked_lately" },
+  message: "The keys of a client from CLIENTS could not be fetched: it cannot prove who it is until they are",
+  outage: (reason, cause, more) => new UnavailableError("application's web site", { reason, cause, ...more }),
+};
 
 /** Every operation is timed, and where there is a trace, it is part of it. */
 function observing(metrics: Metrics): Observe {
@@ -363,16 +456,12 @@ function observing(metrics: Metrics): Observe {
   return (operation, work) => time(operation, () => traceOperations(operation, work));
 }
 
-/** Who names which scopes, for the message about one that is not declared. */
-function scopeUses({ tools, resources, prompts }: FeatureTable, { clients, upstream }: Config): ScopeUse[] {
-  const { scopeSources } = upstream;
-  const mapped =
-    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [];
+/** Which scopes the configuration names, for the message about one that is not declared. */
+function scopeUses({ clients, identityProviders }: Config): ScopeUse[] {
+  const mapped = identityProviders.flatMap(({ scopeSources }) =>
+    scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [],
+  );
   return [
-    ...[...tools, ...resources, ...prompts].map(({ kind, name, scopes }) => ({
-      name: `${kind} ${name}`,
-      scopes,
-    })),
     { name: "setting SCOPE_CLAIM_MAP", scopes: mapped.map((scope) => [scope]) },
     ...clients.map(({ client_id, scope = "" }) => ({
       name: `client ${client_id}`,

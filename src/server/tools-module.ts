@@ -10,16 +10,10 @@ import { packageRoot } from "../runtime/package.ts";
 
 /**
  * Imported when asked for, so that a mistake in the declaration of a tool is reported like every other start-up problem.
- * @param weatherSource what the weather tool says of where its data come from
  * @throws Error that says what to do about the module
  */
-export async function loadFeatures(
-  { toolsModule, weather }: Pick<Config, "toolsModule" | "weather">,
-  weatherSource: string,
-): Promise<Features> {
-  if (toolsModule !== undefined) return importFeatures(toolsModule);
-  const { createTools, ...declared } = await import("../tools/index.ts");
-  return { ...declared, tools: createTools({ weather: { ...weather, source: weatherSource } }) };
+export async function loadFeatures({ toolsModule }: Pick<Config, "toolsModule">): Promise<Features> {
+  return toolsModule === undefined ? import("../tools/index.ts") : importFeatures(toolsModule);
 }
 
 async function importFeatures(path: string): Promise<Features> {

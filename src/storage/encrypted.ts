@@ -11,13 +11,20 @@ const CLAIMED = "null";
 /** Longer than anybody asks for the answer to a claim. */
 const CLAIMED_SECONDS = 60;
 
-export interface EncryptedStoreOptions<T> {
+/** How values of one kind are stored, where that changed in the course of time. */
+export interface RecordFormat<T> {
+  /** Reads every form that may be in the store. */
+  schema: z.ZodType<T>;
+  /** The form that is written. Default: the value itself. */
+  write?(value: T): unknown;
+}
+
+export interface EncryptedStoreOptions<T> extends RecordFormat<T> {
   records: KeyValueStore;
   sealer: Sealer;
   log: Logger;
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
   kind: EncryptedKind;
-  schema: z.ZodType<T>;
   /** Gets the work that goes on after its caller got an UnavailableError. */
   waitUntil?(work: Promise<unknown>): void;
 }
@@ -29,12 +36,13 @@ export function encryptedStore<T extends object>({
   log,
   kind,
   schema,
+  write: asStored = (value) => value,
   waitUntil = () => {},
 }: EncryptedStoreOptions<T>): Store<T> {
   const keyOf = (key: string) => `${kind}:${key}`;
   /** How a value was written, as long as somebody has it. */
   const written = new WeakMap<T, string>();
-  const seal = (key: string, value: T) => sealer.seal(JSON.stringify(value), keyOf(key));
+  const seal = (key: string, value: T) => sealer.seal(JSON.stringify(asStored(value)), keyOf(key));
 
   function open(key: string, record: string): T | undefined {
     const text = sealer.open(record, keyOf(key));

@@ -1,4 +1,4 @@
-/** Sends spans to an OpenTelemetry collector. Imported only where one is configured: the SDK costs time and memory. */
+/** Sends spans to an OpenTelemetry collector. Its packages are optional: load-tracing.ts imports it. */
 import { context, propagation, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { type ExportResult, ExportResultCode, W3CTraceContextPropagator } from "@opentelemetry/core";

@@ -3,7 +3,6 @@
  * metadata, registration, error texts and metrics are made of that list.
  */
 import { z } from "zod";
-import type { Permissions } from "../access/permissions.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -11,7 +10,7 @@ import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { parse } from "../oauth/requests.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { ProtectedResources } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TokenResponse } from "./token-response.ts";
 
@@ -22,9 +21,9 @@ export interface GrantType<Request = unknown> {
   readonly request: z.ZodType<Request>;
   /**
    * Of the clients that registered it: all may use it, or those alone that authenticate. Either can be anybody, as long as
-   * registration is open.
+   * registration is open. `configured`: those alone to whom the operator gave it, and who authenticate.
    */
-  readonly clients: "any" | "confidential";
+  readonly clients: "any" | "confidential" | "configured";
   /** @throws OAuthError (RFC 6749 §5.2); UnavailableError during an outage, after which the same request works */
   handle(
     client: AuthenticatedClient,
@@ -37,8 +36,7 @@ export interface GrantType<Request = unknown> {
 export interface GrantTypeDependencies {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
 }
@@ -80,7 +78,15 @@ function refuseUnauthorized(client: AuthenticatedClient, { name, clients }: Gran
     throw new OAuthError("unauthorized_client", `This client is not registered for the ${name} grant.`, {
       reason: "grant_type_not_registered",
     });
-  if (clients === "confidential" && client.token_endpoint_auth_method === "none")
+  if (clients === "configured" && client.provenance !== "configured")
+    throw new OAuthError(
+      "unauthorized_client",
+      `The ${name} grant is for clients that the operator configured.`,
+      {
+        reason: "grant_type_of_configured_clients",
+      },
+    );
+  if (clients !== "any" && client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", `The ${name} grant is for clients that authenticate.`, {
       reason: "grant_type_of_confidential_clients",
     });

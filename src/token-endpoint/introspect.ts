@@ -1,13 +1,13 @@
 /** POST /introspect (RFC 7662): another resource server asks whether one of our tokens is good. */
 
-import type { Permissions } from "../access/permissions.ts";
+import { subjectOf } from "../access/principal.ts";
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
-import { askerOf, type Grant } from "../grants/grant.ts";
+import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { readToken } from "../grants/opaque-token.ts";
 import { OAuthError } from "../oauth/errors.ts";
-import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { effectiveScopes } from "../resource/access-token.ts";
+import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
 /** RFC 7662 §2.2. */
@@ -29,8 +29,7 @@ export type Introspection =
 
 interface Dependencies {
   grants: Grants;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   issuer: string;
 }
 
@@ -42,7 +41,7 @@ interface Dependencies {
 export async function introspectToken(
   client: AuthenticatedClient,
   token: string,
-  { grants, permissions, catalogue, issuer, now }: Runtime & Dependencies,
+  { grants, resources, issuer, now }: Runtime & Dependencies,
 ): Promise<Introspection> {
   if (client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", "Introspection is for clients that authenticate.", {
@@ -52,17 +51,17 @@ export async function introspectToken(
   const presented = readToken("access", token) ?? readToken("refresh", token);
   const grant = presented && (await grants.find(presented.grantId));
   if (grant === undefined) return { active: false };
-  if (client.provenance !== "configured" && grant.clientId !== client.client_id) return { active: false };
+  if (client.provenance !== "configured" && grant.client.id !== client.client_id) return { active: false };
   const found = liveToken(grant, presented?.hash, now());
+  const { permissions, scopes: catalogue } = resourceOf(grant.resource, resources);
   // Same decision as at /mcp: a user whom the policy denies has no active token.
-  if (found === undefined || permissions.checkAdmission(askerOf(grant)) !== undefined)
-    return { active: false };
+  if (found === undefined || permissions.checkAdmission(grant) !== undefined) return { active: false };
   return {
     active: true,
     ...(found.isAccessToken && { token_type: "Bearer" }),
     scope: effectiveScopes(found.scopes, grant, { permissions, catalogue }).join(" "),
-    client_id: grant.clientId,
-    sub: grant.subject,
+    client_id: grant.client.id,
+    sub: subjectOf(grant.principal),
     aud: grant.resource,
     iss: issuer,
     ...(found.issuedAt !== undefined && { iat: found.issuedAt }),

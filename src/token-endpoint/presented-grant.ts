@@ -1,6 +1,6 @@
 /** Whether a request to the token endpoint belongs to a live grant: known from its code or token, before its client is looked up. */
 
-import type { Grant } from "../grants/grant.ts";
+import { codeOf, type Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { belongsToFamily, type PresentedToken, readToken, type TokenKind } from "../grants/opaque-token.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -27,7 +27,7 @@ export async function belongsToLiveGrant(
     const presented = typeof value === "string" ? readToken(kind, value) : undefined;
     if (presented === undefined) continue;
     const grant = await grants.find(presented.grantId);
-    if (grant === undefined || grant.clientId !== clientId || grant.expiresAt <= now()) return false;
+    if (grant === undefined || grant.client.id !== clientId || grant.expiresAt <= now()) return false;
     return isOf(grant, kind, presented);
   }
   return false;
@@ -36,7 +36,7 @@ export async function belongsToLiveGrant(
 function isOf(grant: Grant, kind: TokenKind, { value, hash }: PresentedToken): boolean {
   switch (kind) {
     case "code":
-      return grant.code.hash === hash;
+      return codeOf(grant)?.hash === hash;
     case "refresh":
       return belongsToFamily(value, grant.familyKey);
     case "access":

@@ -27,7 +27,7 @@ export async function revokeToken(
   }
   if (
     grant === undefined ||
-    grant.clientId !== client.client_id ||
+    grant.client.id !== client.client_id ||
     !isTokenOf(grant, token, presented?.hash)
   ) {
     log.info(

@@ -14,7 +14,8 @@ import { readToken } from "../grants/opaque-token.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
-import type { IdentityProvider, LogoutToken } from "../identity/identity-provider.ts";
+import type { LogoutToken } from "../identity/identity-provider.ts";
+import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { endGrantsOfLogout } from "../logout/back-channel.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import { BackchannelLogout, IntrospectionRequest, parse, RevocationRequest } from "../oauth/requests.ts";
@@ -45,7 +46,7 @@ export interface TokenEndpointDependencies
   grantTypes: readonly GrantType[];
   endings: Endings;
   lastUse: LastUse;
-  identityProvider: IdentityProvider;
+  identityProviders: Pick<IdentityProviders, "ofToken">;
   records: KeyValueStore;
   /** The sessions at /connections: they end with the login session at the provider. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };

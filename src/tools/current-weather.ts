@@ -17,8 +17,7 @@ const CurrentWeather = z.object({
   requestedBy: z.string().describe("The signed-in user's subject"),
 });
 
-/** @param source names where the weather comes from; it is part of every answer */
-export function currentWeather(weather: OpenMeteo, source: string) {
+export function currentWeather(weather: OpenMeteo) {
   return defineTool({
     name: "current_weather",
     title: "Current weather",
@@ -31,6 +30,7 @@ export function currentWeather(weather: OpenMeteo, source: string) {
       const { subject } = getAccessToken();
       try {
         const conditions = await weather.current(city, { signal });
+        const { source } = weather;
         return { ...conditions, observedAt: `${conditions.observedAt}Z`, source, requestedBy: subject };
       } catch (error) {
         throw error instanceof WeatherError ? new ToolError(error.message, { cause: error }) : error;

@@ -3,13 +3,37 @@
  * place, a place becomes the current conditions.
  */
 import { z } from "zod";
+import { toolSettings } from "../mcp/authoring/tool-settings.ts";
 
 export interface WeatherSettings {
   geocodingUrl: string;
   forecastUrl: string;
   /** For the whole answer, both requests together. */
   timeoutSeconds: number;
+  /** What every answer names as the source of its data. */
+  source: string;
   fetch?: typeof fetch;
+}
+
+/** @throws Error that names every setting to fix */
+export function weatherSettings(environment?: Record<string, string | undefined>): WeatherSettings {
+  const url = z.url({ protocol: /^https?$/, error: "it must be an http(s) URL" });
+  const seconds = z.coerce.number({ error: "it must be a number of seconds" });
+  const settings = toolSettings(
+    z.object({
+      OPEN_METEO_GEOCODING_URL: url.default("https://geocoding-api.open-meteo.com/v1/search"),
+      OPEN_METEO_FORECAST_URL: url.default("https://api.open-meteo.com/v1/forecast"),
+      OPEN_METEO_TIMEOUT_SECONDS: seconds.int().min(1).max(60).default(10),
+      OPEN_METEO_SOURCE: z.string().default("Open-Meteo (open-meteo.com)"),
+    }),
+    environment,
+  );
+  return {
+    geocodingUrl: settings.OPEN_METEO_GEOCODING_URL,
+    forecastUrl: settings.OPEN_METEO_FORECAST_URL,
+    timeoutSeconds: settings.OPEN_METEO_TIMEOUT_SECONDS,
+    source: settings.OPEN_METEO_SOURCE,
+  };
 }
 
 export interface CurrentConditions {
@@ -37,6 +61,7 @@ export class WeatherError extends Error {
 }
 
 export interface OpenMeteo {
+  readonly source: string;
   /**
    * @throws {WeatherError} `city_not_found`, or `unavailable` for anything that went wrong on the way.
    * The caller's own abort is thrown as it is.
@@ -44,8 +69,9 @@ export interface OpenMeteo {
   current(city: string, options: { signal?: AbortSignal }): Promise<CurrentConditions>;
 }
 
-export function createOpenMeteo(settings: WeatherSettings): OpenMeteo {
+export function createOpenMeteo(settings: WeatherSettings = weatherSettings()): OpenMeteo {
   return {
+    source: settings.source,
     async current(city, { signal: caller }) {
       const timeout = AbortSignal.timeout(settings.timeoutSeconds * 1000);
       const signal = caller ? AbortSignal.any([caller, timeout]) : timeout;

@@ -10,6 +10,10 @@ export const whoami = defineTool({
   annotations: { readOnlyHint: true },
   output: z.object({
     subject: z.string(),
+    kind: z
+      .enum(["user", "client", "workload"])
+      .describe("A person, a client that acts for itself, or a program of which its platform says who it is"),
+    issuer: z.string().optional().describe("Who says so"),
     name: z.string().optional(),
     email: z.string().optional(),
     clientId: z.string(),
@@ -22,9 +26,11 @@ export const whoami = defineTool({
     advice: z.string().optional(),
   }),
   run() {
-    const { subject, clientId, scopes, notGiven, claims, expiresAt } = getAccessToken();
+    const { subject, kind, issuer, clientId, scopes, notGiven, claims, expiresAt } = getAccessToken();
     return {
       subject,
+      kind,
+      ...(issuer !== undefined && { issuer }),
       clientId,
       scopes: [...scopes],
       expiresAt: new Date(expiresAt * 1000).toISOString(),

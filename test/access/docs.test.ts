@@ -4,11 +4,10 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { knownNames } from "../../src/mcp/authoring/features.ts";
-import { createTools, prompts, resources, scopes } from "../../src/tools/index.ts";
+import { prompts, resources, scopes, tools } from "../../src/tools/index.ts";
 
 test("docs/access.md", () => {
   const [, example] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/access.md", "utf8")) ?? [];
-  const weather = { geocodingUrl: "", forecastUrl: "", timeoutSeconds: 1, source: "" };
-  const known = knownNames({ tools: createTools({ weather }), resources, prompts, scopes });
+  const known = knownNames({ tools, resources, prompts, scopes });
   assert.equal(parsePolicy(example ?? "", "access.md", known).rules.length, 3);
 });

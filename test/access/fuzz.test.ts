@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { createPolicy } from "../../src/access/policy.ts";
 import { PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
-import { asker, known, policyOf } from "./support.ts";
+import { known, policyOf, requester } from "./support.ts";
 
 const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
 const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
@@ -64,7 +64,7 @@ for (const rest of ["allow", "deny"])
       const open = policyOf(`default: ${rest}\n${names}\nrules:${RULES}`);
       fc.assert(
         fc.property(request, feature, fc.constantFrom(...known.scopes), (different, wanted, scope) => {
-          const ada = asker(different as Parameters<typeof asker>[0]);
+          const ada = requester(different as Parameters<typeof requester>[0]);
           for (const verdict of [
             policy.admits(ada),
             policy.scope(ada, scope),
@@ -73,7 +73,7 @@ for (const rest of ["allow", "deny"])
           ])
             assert.equal(verdict.allowed, false);
           // Nobody else is harmed: what is decided about them is what it was without that rule.
-          const bob = { ...ada, subject: "auth0|bob" };
+          const bob = requester({ ...(different as Parameters<typeof requester>[0]), subject: "auth0|bob" });
           assert.deepEqual(policy.feature(bob, wanted).allowed, open.feature(bob, wanted).allowed);
           assert.deepEqual(policy.explain(bob, wanted).verdict, policy.feature(bob, wanted));
         }),
@@ -95,7 +95,7 @@ test("one more rule that denies never allows more, and one that allows never all
       extra,
       fc.constantFrom("allow" as const, "deny" as const),
       (different, wanted, says, rest) => {
-        const who = asker(different as Parameters<typeof asker>[0]);
+        const who = requester(different as Parameters<typeof requester>[0]);
         const effect = effects[rest];
         const before = policyOf(`default: ${rest}\nrules:${RULES}`);
         const after = policyOf(`default: ${rest}\nrules:${RULES}  - { name: extra, ${effect}: ${says} }\n`);
@@ -139,11 +139,11 @@ test("any text is a policy, or refused with lines", () => {
   fc.assert(
     fc.property(file, (yaml) => {
       try {
-        createPolicy(parsePolicy(yaml, "policy.yaml", known)).admits(asker());
+        createPolicy(parsePolicy(yaml, "policy.yaml", known)).admits(requester());
       } catch (error) {
         assert.ok(error instanceof PolicyError, String(error));
         assert.ok(error.problems.length > 0);
-        for (const problem of error.problems) assert.match(problem, /^policy\.yaml(:\d+)?: /);
+        for (const { place } of error.problems) assert.match(String(place), /^policy\.yaml(:\d+)?$/);
       }
     }),
     runs(2_000),

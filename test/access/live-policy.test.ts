@@ -8,7 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import { type LivePolicy, watchPolicy } from "../../src/access/live-policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
-import { asker, known } from "./support.ts";
+import { known, requester } from "./support.ts";
 
 const DENY_ADA = 'rules: [{ name: no ada, for: { users: ["auth0|ada"] }, deny: everything }]\n';
 const DENY_ALL = "default: deny\n";
@@ -45,19 +45,19 @@ describe("a policy file that changes", () => {
     });
     return live;
   }
-  const isAllowed = () => live?.policy.admits(asker()).allowed;
+  const isAllowed = () => live?.policy.admits(requester()).allowed;
   /** Long enough to have been looked at several times. */
   const looks = () => setTimeout(100);
 
   test("is read at once, and takes effect when it changes", async () => {
     writeFileSync(path, ALLOW);
     const { policy } = watch();
-    assert.equal(policy.admits(asker()).allowed, true);
+    assert.equal(policy.admits(requester()).allowed, true);
     writeFileSync(path, DENY_ADA);
-    await until(() => !policy.admits(asker()).allowed);
-    assert.equal(policy.scope(asker(), "x").allowed, false);
-    assert.equal(policy.feature(asker(), { kind: "tool", name: "x", scopes: [] }).allowed, false);
-    assert.equal(policy.explain(asker(), { kind: "tool", name: "x", scopes: [] }).matched.length, 1);
+    await until(() => !policy.admits(requester()).allowed);
+    assert.equal(policy.scope(requester(), "x").allowed, false);
+    assert.equal(policy.feature(requester(), { kind: "tool", name: "x", scopes: [] }).allowed, false);
+    assert.equal(policy.explain(requester(), { kind: "tool", name: "x", scopes: [] }).matched.length, 1);
     assert.deepEqual(changes, [{ rules: 1, sha256: sha256(DENY_ADA) }]);
     assert.deepEqual(refusals, []);
   });
@@ -70,7 +70,7 @@ describe("a policy file that changes", () => {
     await looks();
     assert.equal(isAllowed(), false);
     assert.deepEqual(refusals, [
-      `The policy has 1 problem to fix.\n  - ${path}:1: the file has an unknown key "rulez"; what is known here: default, claims, rules`,
+      `The policy has 1 problem to fix.\n  - ${path}:1: the file has an unknown key "rulez": use what is known here: default, claims, rules`,
     ]);
     const otherWrong = "rules: [5]\n";
     writeFileSync(path, otherWrong);
@@ -104,7 +104,7 @@ describe("a policy file that changes", () => {
     await until(() => refusals.length === 1);
     await looks();
     assert.deepEqual(refusals, [
-      `The policy has 1 problem to fix.\n  - ${path} does not exist: create it, or correct the path`,
+      `The policy has 1 problem to fix.\n  - POLICY_FILE names ${path}, which does not exist: create it, or correct the path`,
     ]);
     assert.equal(isAllowed(), false);
     writeFileSync(path, ALLOW);
@@ -167,7 +167,7 @@ describe("a policy file that changes", () => {
     [
       "is larger than 256 KB",
       () => writeFileSync(path, "#".repeat(256 * 1024 + 1)),
-      "is larger than 256 KB: is this the right file?",
+      "is larger than 256 KB: make sure that this is the right file",
     ],
     ["is a link to itself", () => symlinkSync(path, path), "cannot be read (ELOOP)"],
     [
@@ -175,7 +175,7 @@ describe("a policy file that changes", () => {
       () => writeFileSync(path, Buffer.from("# für Müller", "latin1")),
       "is not UTF-8: save it as UTF-8",
     ],
-    ["is no YAML", () => writeFileSync(path, "rules: {"), ":1: is not YAML"],
+    ["is no YAML", () => writeFileSync(path, "rules: {"), ":1: the file is not YAML"],
   ];
   for (const [what, prepare, problem] of unreadable)
     test(`is refused at the start if it ${what}`, () => {

@@ -21,17 +21,17 @@ rules:
       tools: [list_orders]
       tool: [list_orders]
 `,
-    'policy.yaml:1: the file has an unknown key "rule"; what is known here: default, claims, rules',
-    'policy.yaml:3: claims has an unknown key "group"; what is known here: groups, organization',
-    'policy.yaml:6: the rule has an unknown key "four"; what is known here: name, for, allow, deny',
-    'policy.yaml:9: for has an unknown key "group"; what is known here: users, emails, groups, organizations, clients, redirect_uris',
-    'policy.yaml:12: deny has an unknown key "tool"; what is known here: scopes, tools, resources, prompts',
+    'policy.yaml:1: the file has an unknown key "rule": use what is known here: default, claims, rules',
+    'policy.yaml:3: claims has an unknown key "group": use what is known here: groups, organization',
+    'policy.yaml:6: the rule has an unknown key "four": use what is known here: name, for, allow, deny',
+    'policy.yaml:9: for has an unknown key "group": use what is known here: users, emails, groups, organizations, clients, redirect_uris',
+    'policy.yaml:12: deny has an unknown key "tool": use what is known here: scopes, tools, resources, prompts',
   ],
   [
     "prototype names as keys",
     "__proto__: { default: deny }\nrules:\n  - name: x\n    deny: everything\n    __proto__: { for: x }\n",
-    'policy.yaml:1: the file has an unknown key "__proto__"; what is known here: default, claims, rules',
-    'policy.yaml:5: the rule has an unknown key "__proto__"; what is known here: name, for, allow, deny',
+    'policy.yaml:1: the file has an unknown key "__proto__": use what is known here: default, claims, rules',
+    'policy.yaml:5: the rule has an unknown key "__proto__": use what is known here: name, for, allow, deny',
   ],
   [
     "wrong types",
@@ -46,20 +46,24 @@ rules:
     for: { users: [1, a] }
     deny: evrything
 `,
-    "policy.yaml:1: default must be one of allow, deny",
+    "policy.yaml:1: default must be one of allow, deny: write one of them",
     "policy.yaml:2: claims.groups must be text: put it in quotes",
-    "policy.yaml:4: the rule must be keys with values",
+    "policy.yaml:4: the rule must be keys with values: write key: value in lines of their own, or { key: value }",
     "policy.yaml:5: name must be text: put it in quotes",
-    "policy.yaml:6: for must be keys with values",
-    'policy.yaml:7: deny.tools must be a list: [a, b], or lines that begin with "- "',
+    "policy.yaml:6: for must be keys with values: write key: value in lines of their own, or { key: value }",
+    'policy.yaml:7: deny.tools must be a list: write [a, b], or lines that begin with "- "',
     "policy.yaml:9: for.users must be text: put it in quotes",
-    'policy.yaml:10: deny must be "everything", or keys with values such as { tools: [a, b] }',
+    'policy.yaml:10: deny is none of what it can be: write "everything", or keys with values such as { tools: [a, b] }',
   ],
-  ["a list for a file", "- a\n", "policy.yaml:1: the file must be keys with values"],
+  [
+    "a list for a file",
+    "- a\n",
+    "policy.yaml:1: the file must be keys with values: write key: value in lines of their own, or { key: value }",
+  ],
   [
     "no list of rules",
     "\nrules: 5\n",
-    'policy.yaml:2: rules must be a list: [a, b], or lines that begin with "- "',
+    'policy.yaml:2: rules must be a list: write [a, b], or lines that begin with "- "',
   ],
   [
     "emptiness",
@@ -75,7 +79,7 @@ rules:
         - list_orders
         - ""
 `,
-    "policy.yaml:2: name must be words on one line",
+    "policy.yaml:2: name must be words on one line: say in a few words what the rule is for",
     "policy.yaml:3: for is empty: name at least one of users, emails, groups, organizations, clients, redirect_uris, or leave it out to mean everybody",
     'policy.yaml:4: deny is empty: name at least one of scopes, tools, resources, prompts, or write "everything"',
     "policy.yaml:7: for.groups is empty: fill it or leave it out",
@@ -95,10 +99,10 @@ rules:
 `,
     "policy.yaml:2: the rule has both allow and deny: make two rules of it",
     "policy.yaml:5: the rule has neither allow nor deny: add one of them",
-    'policy.yaml:6: the rule has an unknown key "denny"; what is known here: name, for, allow, deny',
+    'policy.yaml:6: the rule has an unknown key "denny": use what is known here: name, for, allow, deny',
     "policy.yaml:7: the rule has both allow and deny: make two rules of it",
-    'policy.yaml:8: allow must be "everything", or keys with values such as { tools: [a, b] }',
-    'policy.yaml:9: deny.tools has an unknown tool "nothing": known are list_orders, delete_order, get_weather',
+    'policy.yaml:8: allow is none of what it can be: write "everything", or keys with values such as { tools: [a, b] }',
+    'policy.yaml:9: deny.tools has an unknown tool "nothing": use what is known here: list_orders, delete_order, get_weather',
   ],
   [
     "names of rules",
@@ -118,8 +122,8 @@ rules:
     "policy.yaml:4: name is missing: say in a few words what the rule is for",
     'policy.yaml:6: name "a" is the name of an earlier rule: use another one',
     'policy.yaml:7: name cannot be "default", which means that no rule spoke: use another name',
-    "policy.yaml:9: name must be words on one line",
-    "policy.yaml:11: name is longer than 200 characters",
+    "policy.yaml:9: name must be words on one line: say in a few words what the rule is for",
+    "policy.yaml:11: name is longer than 200 characters: shorten it",
   ],
   [
     "names of nothing",
@@ -133,10 +137,10 @@ rules:
         - "city://*"
       prompts: ["*wear", WHAT_TO_WEAR]
 `,
-    'policy.yaml:4: deny.scopes has an unknown scope "order:read": known are orders:read, orders:write, weather:read',
-    'policy.yaml:5: deny.tools has an unknown tool "delete_ordr": known are list_orders, delete_order, get_weather',
-    'policy.yaml:8: deny.resources has "city://*", which matches no resource: known are weather://codes',
-    'policy.yaml:9: deny.prompts has an unknown prompt "WHAT_TO_WEAR": known are what_to_wear',
+    'policy.yaml:4: deny.scopes has an unknown scope "order:read": use what is known here: orders:read, orders:write, weather:read',
+    'policy.yaml:5: deny.tools has an unknown tool "delete_ordr": use what is known here: list_orders, delete_order, get_weather',
+    'policy.yaml:8: deny.resources has "city://*", which matches no resource: use what is known here: weather://codes',
+    'policy.yaml:9: deny.prompts has an unknown prompt "WHAT_TO_WEAR": use what is known here: what_to_wear',
   ],
   [
     "patterns that no URI can match",
@@ -165,11 +169,11 @@ rules:
       prompts:
         - *wear
 `,
-    'policy.yaml:3: has *@example.com without quotes, which YAML needs around what begins with *: write "*@example.com"',
-    'policy.yaml:5: has *:write without quotes, which YAML needs around what begins with *: write "*:write"',
-    'policy.yaml:6: has * without quotes, which YAML needs around what begins with *: write "*"',
-    'policy.yaml:6: deny.tools has an unknown tool "nothing": known are list_orders, delete_order, get_weather',
-    'policy.yaml:8: has *wear without quotes, which YAML needs around what begins with *: write "*wear"',
+    'policy.yaml:3: the file has *@example.com without quotes, which YAML needs around what begins with *: write "*@example.com"',
+    'policy.yaml:5: the file has *:write without quotes, which YAML needs around what begins with *: write "*:write"',
+    'policy.yaml:6: the file has * without quotes, which YAML needs around what begins with *: write "*"',
+    'policy.yaml:6: deny.tools has an unknown tool "nothing": use what is known here: list_orders, delete_order, get_weather',
+    'policy.yaml:8: the file has *wear without quotes, which YAML needs around what begins with *: write "*wear"',
   ],
   [
     "keys given twice, of which YAML would keep the last",
@@ -181,42 +185,42 @@ rules:
     for: { groups: [a], groups: [b] }
 default: perhaps
 `,
-    'policy.yaml:5: has the key "deny" twice: keep one of them',
-    'policy.yaml:6: has the key "groups" twice: keep one of them',
-    'policy.yaml:7: has the key "default" twice: keep one of them',
-    "policy.yaml:7: default must be one of allow, deny",
+    'policy.yaml:5: the file has the key "deny" twice: keep one of them',
+    'policy.yaml:6: the file has the key "groups" twice: keep one of them',
+    'policy.yaml:7: the file has the key "default" twice: keep one of them',
+    "policy.yaml:7: default must be one of allow, deny: write one of them",
   ],
   [
     "a second document, of which nothing would be read",
     "default: maybe\n---\nrules: []\n",
-    "policy.yaml:1: default must be one of allow, deny",
-    "policy.yaml:2: begins a second document: one file is one policy, so remove the --- or ...",
+    "policy.yaml:1: default must be one of allow, deny: write one of them",
+    "policy.yaml:2: the file begins a second document, of which nothing would be read: remove the --- or ...",
   ],
   [
     "a tag",
     "default: deny\nrules: !!set { a }\n",
-    "policy.yaml:2: has a tag, which means nothing here: remove it (Unresolved tag: tag:yaml.org,2002:set)",
-    'policy.yaml:2: rules must be a list: [a, b], or lines that begin with "- "',
+    "policy.yaml:2: the file has a tag, which means nothing here (Unresolved tag: tag:yaml.org,2002:set): remove it",
+    'policy.yaml:2: rules must be a list: write [a, b], or lines that begin with "- "',
   ],
   [
     "no YAML",
     "default: deny\nrules:\n\t- name: a\n",
-    "policy.yaml:3: is not YAML, here or just above: Tabs are not allowed as indentation",
+    "policy.yaml:3: the file is not YAML, here or just above (Tabs are not allowed as indentation): indent with spaces",
   ],
   [
     "an end that is missing",
     "default: deny\nrules: [\n  {}\n",
-    "policy.yaml:4: is not YAML, here or just above: Flow sequence in block collection must be sufficiently indented and end with a ]",
+    "policy.yaml:4: the file is not YAML, here or just above (Flow sequence in block collection must be sufficiently indented and end with a ]): correct the line",
   ],
   [
     "a key that is no text",
     "rules: []\n? [a]\n: b\n",
-    "policy.yaml:2: is not YAML, here or just above: With stringKeys, all keys must be strings",
+    "policy.yaml:2: the file is not YAML, here or just above (With stringKeys, all keys must be strings): correct the line",
   ],
   [
     "lines that end as on Windows",
     "default: deny\r\nrules:\r\n  - name: a\r\n    dany: everything\r\n    deny: everything\r\n",
-    'policy.yaml:4: the rule has an unknown key "dany"; what is known here: name, for, allow, deny',
+    'policy.yaml:4: the rule has an unknown key "dany": use what is known here: name, for, allow, deny',
   ],
   [
     "a rule that is there twice by an alias",
@@ -231,8 +235,8 @@ test("the message begins with how many there are, and names each with the file",
   assert.throws(() => parsePolicy("default: x\nrulez: y\n", "/etc/policy.yaml", known), {
     name: "PolicyError",
     message: `The policy has 2 problems to fix.
-  - /etc/policy.yaml:1: default must be one of allow, deny
-  - /etc/policy.yaml:2: the file has an unknown key "rulez"; what is known here: default, claims, rules`,
+  - /etc/policy.yaml:1: default must be one of allow, deny: write one of them
+  - /etc/policy.yaml:2: the file has an unknown key "rulez": use what is known here: default, claims, rules`,
   });
 });
 
@@ -276,28 +280,31 @@ test("what unfolds without end is refused", () => {
     return `${name}: &${name} [${Array(9).fill(previous === undefined ? "x" : `*${previous}`)}]`;
   });
   assert.deepEqual(problemsOf(levels.join("\n")), [
-    "policy.yaml:1: repeats too much by aliases (*name): write it out, or at most 100 times",
+    "policy.yaml:1: the file repeats too much by aliases (*name): write it out, or repeat at most 100 times",
   ]);
-  assert.deepEqual(problemsOf("rules: &a [*a]\n"), ["policy.yaml:1: the rule must be keys with values"]);
+  assert.deepEqual(problemsOf("rules: &a [*a]\n"), [
+    "policy.yaml:1: the rule must be keys with values: write key: value in lines of their own, or { key: value }",
+  ]);
 });
 
 for (const opening of ["[", "{", "- ", "? ", "{a: "])
   test(`thousands of ${opening} within each other are refused before they are understood`, () =>
     assert.deepEqual(problemsOf(`default: deny\nrules:\n  ${opening.repeat(20_000)}`), [
-      "policy.yaml:3: is nested far deeper than a policy: is this the right file?",
+      "policy.yaml:3: the file is nested far too deep: make sure that this is the right file",
     ]));
 
 test("a file that is something else does not fill the log, nor take forever", () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `key${index}: value`).join("\n");
   const problems = problemsOf(keys);
   assert.equal(problems.length, 101);
-  assert.equal(problems.at(-1), "policy.yaml: and more");
+  assert.equal(problems.at(-1), "policy.yaml: the file has more problems: correct these first");
   assert.ok(problems[0]?.startsWith("policy.yaml:1: the file has an unknown key"));
   assert.equal(problemsOf("- *x\n".repeat(500)).length, 101);
 });
 
 test("every problem is a PolicyError with the list of them", () => {
-  const error = new PolicyError(["a", "b"]);
-  assert.deepEqual(error.problems, ["a", "b"]);
+  const problems = [{ setting: "a", problem: "is wrong", remedy: "correct it" }];
+  const error = new PolicyError(problems);
+  assert.deepEqual(error.problems, problems);
   assert.ok(error instanceof Error);
 });

@@ -1,16 +1,11 @@
 /** The rules as an operator reads them: deny wins, all conditions must match, and silence means the default. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import {
-  type Asker,
-  allowEverything,
-  createPolicy,
-  type Feature,
-  type Verdict,
-} from "../../src/access/policy.ts";
+import { allowEverything, createPolicy, type Feature, type Verdict } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { asker, known, policyOf } from "./support.ts";
+import type { Asks } from "../support/requester.ts";
+import { known, policyOf, requester } from "./support.ts";
 
 const tool = (name: string, ...scopes: Array<[string, ...string[]]>): Feature => ({
   kind: "tool",
@@ -34,7 +29,8 @@ rules:
 
 describe("denying, where everything else is allowed", () => {
   const policy = policyOf(CONTRACTORS);
-  const contractor = asker({ claims: { groups: ["contractors"] }, clientId: "https://claude.ai/client" });
+  const said = { claims: { groups: ["contractors"] }, clientId: "https://claude.ai/client" };
+  const contractor = requester(said);
   const RULE = "contractors may read, not write";
 
   test("this user with this client may read but not write, though a later rule allows everything", () => {
@@ -47,8 +43,8 @@ describe("denying, where everything else is allowed", () => {
   });
 
   test("the same user with another client, and another user with this client, may write", () => {
-    assert.equal(policy.scope({ ...contractor, clientId: "other" }, "orders:write").allowed, true);
-    assert.equal(policy.scope({ ...contractor, claims: { groups: [] } }, "orders:write").allowed, true);
+    assert.equal(policy.scope(requester({ ...said, clientId: "other" }), "orders:write").allowed, true);
+    assert.equal(policy.scope(requester({ ...said, claims: { groups: [] } }), "orders:write").allowed, true);
   });
 
   const features: Array<[Feature, boolean]> = [
@@ -68,7 +64,7 @@ describe("denying, where everything else is allowed", () => {
       assert.equal(ruleOf(policy.feature(contractor, feature)), allowed ? undefined : RULE));
 
   test("who is denied everything is not admitted, and gets no scope and no feature", () => {
-    const old = asker({ clientId: "old" });
+    const old = requester({ clientId: "old" });
     for (const verdict of [
       policy.admits(old),
       policy.scope(old, "weather:read"),
@@ -100,17 +96,17 @@ rules:
   const byDefault = { allowed: false, rule: { name: "default", line: 2 } };
 
   test("whom no rule allows anything is not admitted, by the default", () => {
-    const stranger = asker({ claims: {} });
+    const stranger = requester({ claims: {} });
     assert.deepEqual(policy.admits(stranger), byDefault);
     assert.deepEqual(policy.scope(stranger, "orders:read"), byDefault);
     assert.deepEqual(policy.feature(stranger, tool("x")), byDefault);
-    assert.equal(policy.admits(asker()).allowed, true);
+    assert.equal(policy.admits(requester()).allowed, true);
   });
 
   test("an allowed scope is allowed, another is not, and a denied one is not though it is allowed", () => {
-    assert.equal(policy.scope(asker(), "orders:read").allowed, true);
-    assert.deepEqual(policy.scope(asker(), "orders:delete"), byDefault);
-    assert.equal(ruleOf(policy.scope(asker(), "orders:write")), "nobody deletes");
+    assert.equal(policy.scope(requester(), "orders:read").allowed, true);
+    assert.deepEqual(policy.scope(requester(), "orders:delete"), byDefault);
+    assert.equal(ruleOf(policy.scope(requester(), "orders:write")), "nobody deletes");
   });
 
   const features: Array<[Feature, string | undefined]> = [
@@ -127,28 +123,28 @@ rules:
   ];
   for (const [feature, rule] of features)
     test(`${feature.kind} ${feature.name} ${JSON.stringify(feature.scopes)}: ${rule ?? "allowed"}`, () =>
-      assert.equal(ruleOf(policy.feature(asker(), feature)), rule));
+      assert.equal(ruleOf(policy.feature(requester(), feature)), rule));
 
   test("allow everything allows what is not denied", () => {
-    const admin = asker({ claims: { groups: "admins" } });
+    const admin = requester({ claims: { groups: "admins" } });
     assert.equal(policy.feature(admin, tool("list_orders")).allowed, true);
     assert.equal(ruleOf(policy.feature(admin, tool("list_orders", ["orders:write"]))), "nobody deletes");
   });
 
   test("a rule that only denies admits nobody", () => {
     const denying = policyOf("default: deny\nrules: [{ name: x, deny: { tools: [get_weather] } }]");
-    assert.equal(ruleOf(denying.admits(asker())), "default");
+    assert.equal(ruleOf(denying.admits(requester())), "default");
   });
 });
 
 /** Whether a rule with these conditions is for Ada, changed like this. */
-function isMeant(conditions: string, effect: "allow" | "deny", different: Partial<Asker>): boolean {
+function isMeant(conditions: string, effect: "allow" | "deny", different: Partial<Asks>): boolean {
   const rest = effect === "allow" ? "default: deny" : "default: allow";
   const policy = policyOf(`${rest}\nrules: [{ name: x, for: ${conditions}, ${effect}: everything }]`);
-  return policy.admits(asker(different)).allowed === (effect === "allow");
+  return policy.admits(requester(different)).allowed === (effect === "allow");
 }
 
-const conditions: Array<[string, Partial<Asker>, boolean]> = [
+const conditions: Array<[string, Partial<Asks>, boolean]> = [
   ['{ users: ["auth0|ada"] }', {}, true],
   ['{ users: ["auth0|*"] }', {}, true],
   ['{ users: ["auth0|bob", "auth0|ada"] }', {}, true],
@@ -214,7 +210,7 @@ const oddClaims: Array<[unknown, boolean]> = [
 ];
 for (const [claims, isAllowed] of oddClaims)
   test(`the claims ${JSON.stringify(claims)}: ${isAllowed ? "of the group" : "nobody knows, so they are denied"}`, () => {
-    const different = { claims: claims as Asker["claims"] };
+    const different = { claims: claims as Asks["claims"] };
     assert.equal(isMeant("{ groups: [admins] }", "allow", different), isAllowed);
     assert.equal(isMeant("{ groups: [admins] }", "deny", different), true);
   });
@@ -233,8 +229,8 @@ claims: { groups: realm_access.roles, organization: 'https://x.example/org' }
 rules:
   - { name: roles, for: { groups: [b] }, deny: { scopes: ["orders:write"] } }
   - { name: organizations, for: { organizations: [o] }, deny: { scopes: ["orders:read"] } }`);
-  const denied = (claims: Asker["claims"]) =>
-    ["orders:write", "orders:read"].filter((scope) => !policy.scope({ ...asker(), claims }, scope).allowed);
+  const denied = (claims: Asks["claims"]) =>
+    ["orders:write", "orders:read"].filter((scope) => !policy.scope(requester({ claims }), scope).allowed);
   const org = "https://x.example/org";
   assert.deepEqual(denied({ realm_access: { roles: ["a", "b"] }, [org]: "p" }), ["orders:write"]);
   assert.deepEqual(denied({ realm_access: { roles: [] }, [org]: "o" }), ["orders:read"]);
@@ -257,7 +253,7 @@ rules:
     deny: { scopes: ["*:write", "orders:*"], tools: ["delete_*"], resources: ["*"] }
 `);
   const denies = { name: "denies", line: 11 };
-  assert.deepEqual(policy.explain(asker(), tool("delete_order", ["orders:read", "orders:write"])), {
+  assert.deepEqual(policy.explain(requester(), tool("delete_order", ["orders:read", "orders:write"])), {
     verdict: { allowed: false, rule: denies },
     matched: [
       { name: "allows", line: 8, effect: "allow", says: "everything" },
@@ -268,9 +264,9 @@ rules:
 });
 
 test("without a file everything is allowed", () => {
-  assert.deepEqual(allowEverything.admits(asker()), { allowed: true });
-  assert.deepEqual(allowEverything.scope(asker(), "any"), { allowed: true });
-  assert.deepEqual(allowEverything.feature(asker(), tool("any", ["x"])), { allowed: true });
+  assert.deepEqual(allowEverything.admits(requester()), { allowed: true });
+  assert.deepEqual(allowEverything.scope(requester(), "any"), { allowed: true });
+  assert.deepEqual(allowEverything.feature(requester(), tool("any", ["x"])), { allowed: true });
 });
 
 describe("scopes that include others", () => {
@@ -285,7 +281,9 @@ describe("scopes that include others", () => {
   const here = { ...known, scopes: hierarchy.names };
   const decide = (text: string) => {
     const policy = createPolicy(parsePolicy(text, "policy.yaml", here), hierarchy);
-    return ["orders", "orders:read", "orders:write"].filter((scope) => policy.scope(asker(), scope).allowed);
+    return ["orders", "orders:read", "orders:write"].filter(
+      (scope) => policy.scope(requester(), scope).allowed,
+    );
   };
   test("without a part there is no whole", () =>
     assert.deepEqual(decide('rules: [{ name: x, deny: { scopes: ["orders:write"] } }]'), ["orders:read"]));
@@ -301,7 +299,7 @@ describe("scopes that include others", () => {
       parsePolicy('rules: [{ name: x, deny: { scopes: ["orders:read"] } }]', "policy.yaml", here),
       hierarchy,
     );
-    const { verdict, matched } = policy.explain(asker(), tool("list_orders", ["orders"]));
+    const { verdict, matched } = policy.explain(requester(), tool("list_orders", ["orders"]));
     assert.equal(ruleOf(verdict), "x");
     assert.deepEqual(
       matched.map(({ name }) => name),

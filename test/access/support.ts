@@ -1,6 +1,9 @@
 /** The features of a small server, and the policies and users of the tests of src/access. */
-import { type Asker, createPolicy, type Policy } from "../../src/access/policy.ts";
+import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+import type { Requester } from "../../src/access/principal.ts";
+import { inOneLine } from "../../src/runtime/setting-problem.ts";
+import { type Asks, requesterOf } from "../support/requester.ts";
 
 export const known: KnownNames = {
   scopes: ["orders:read", "orders:write", "weather:read"],
@@ -18,15 +21,15 @@ export function problemsOf(yaml: string): readonly string[] {
   try {
     parsePolicy(yaml, "policy.yaml", known);
   } catch (error) {
-    if (error instanceof PolicyError) return error.problems;
+    if (error instanceof PolicyError) return error.problems.map(inOneLine);
     throw error;
   }
   return [];
 }
 
 /** Ada of the staff, through Claude. */
-export function asker(different: Partial<Asker> = {}): Asker {
-  return {
+export function requester(different: Partial<Asks> = {}): Requester {
+  return requesterOf({
     subject: "auth0|ada",
     claims: {
       email: "ada@example.com",
@@ -37,5 +40,5 @@ export function asker(different: Partial<Asker> = {}): Asker {
     clientId: "claude",
     redirectUri: "https://claude.ai/api/mcp/auth_callback",
     ...different,
-  };
+  });
 }

@@ -1,9 +1,7 @@
 /** The list of connected applications as an operator asks for it: of one person, of one client, of all. */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { pino } from "pino";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { buildServices } from "../../src/server/services.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
@@ -29,20 +27,15 @@ test("of one person, of one client, of all: with names, and with last uses", asy
     await signInForTokens(testServer.baseUrl, ci);
     // Another process of the same deployment: it knows what the store knows.
     const { config, records } = testServer;
-    const runtime = {
-      now: () => Math.floor(Date.now() / 1000),
-      randomBytes,
-      log: pino({ level: "silent" }),
-    };
     const { connections, lastUse, clients } = buildServices({
       config,
       records,
-      identityProvider: createOidcProvider(config.upstream, runtime),
-      log: runtime.log,
+      log: pino({ level: "silent" }),
       tools: [],
       scopes: {},
     });
-    const alices = await connections.ofSubject("alice");
+    const alice = { issuer: config.identityProviders[0].issuer, subject: "alice" };
+    const alices = await connections.ofUser(alice);
     assert.deepEqual(
       alices.map(({ subject, clientId, clientName, vouchedBy, lastUsedAt }) => [
         subject,
@@ -57,7 +50,7 @@ test("of one person, of one client, of all: with names, and with last uses", asy
       ],
     );
     lastUse.note(alices[0]?.grantId ?? "");
-    assert.ok((await connections.ofSubject("alice"))[0]?.lastUsedAt);
+    assert.ok((await connections.ofUser(alice))[0]?.lastUsedAt);
     const all = [];
     for await (const { grantId } of connections.all()) all.push(grantId);
     assert.equal(all.length, 3);
@@ -66,7 +59,7 @@ test("of one person, of one client, of all: with names, and with last uses", asy
     const registered = await clients.findRegistration(named.client_id);
     assert.ok(registered !== undefined);
     await clients.remove(registered, async () => {});
-    assert.equal((await connections.ofSubject("alice"))[0]?.clientName, "Claude Code");
+    assert.equal((await connections.ofUser(alice))[0]?.clientName, "Claude Code");
   } finally {
     await testServer.close();
   }

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { decodeJwt, exportJWK, generateKeyPair, SignJWT } from "jose";
 import type { DemoUser } from "../../dev/identity-provider/identity-provider.ts";
 import { readPolicy } from "../../src/access/live-policy.ts";
@@ -15,7 +15,8 @@ import { createPolicy, type Policy } from "../../src/access/policy.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { ALICE, startTestServer, type TestServer } from "../support/test-server.ts";
+import { claimsIn, requesterOf } from "../support/requester.ts";
+import { ALICE, startTestServer, useTestServer } from "../support/test-server.ts";
 
 function policyOf(text: string): Policy {
   const path = join(mkdtempSync(join(tmpdir(), "absence-")), "policy.yaml");
@@ -30,8 +31,7 @@ function isAdmitted(effect: "allow" | "deny", conditions: string, claims: unknow
 default: ${effect === "allow" ? "deny" : "allow"}
 claims: { groups: groups, organization: org_id }
 rules: [{ name: x, for: ${conditions}, ${effect}: everything }]`);
-  const asker = { subject: "s", clientId: "c", redirectUri: "https://c.example/" };
-  return policy.admits({ ...asker, claims: claims as Record<string, unknown> }).allowed;
+  return policy.admits(requesterOf({ claims: claims as Record<string, unknown> })).allowed;
 }
 
 /** Of no type or shape that a name, or a list of names, has. */
@@ -184,22 +184,18 @@ rules:
     subject,
     ...(claims && { claims }),
   });
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      policy: policyOf(NO_CONTRACTORS),
-      users: [
-        user("contractor", { groups: ["contractors"] }),
-        user("staff", { groups: ["staff"] }),
-        user("nobody", { groups: [] }),
-        user("unsaid", {}),
-        user("entra", { hasgroups: true }),
-        user("object", { groups: { contractors: true } }),
-        user("joined", { groups: "staff,contractors" }),
-      ],
-    });
+  const testServer = useTestServer({
+    policy: policyOf(NO_CONTRACTORS),
+    users: [
+      user("contractor", { groups: ["contractors"] }),
+      user("staff", { groups: ["staff"] }),
+      user("nobody", { groups: [] }),
+      user("unsaid", {}),
+      user("entra", { hasgroups: true }),
+      user("object", { groups: { contractors: true } }),
+      user("joined", { groups: "staff,contractors" }),
+    ],
   });
-  after(() => testServer.close());
 
   const isAllowed = async (subject: string) => {
     const client = await register(testServer.baseUrl);
@@ -233,17 +229,13 @@ rules:
 
 describe("claims of 300 KB", () => {
   const size = (value: unknown) => JSON.stringify(value).length;
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      policy: policyOf(
-        "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
-      ),
-      behaviour: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
-      users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
-    });
+  const testServer = useTestServer({
+    policy: policyOf(
+      "rules: [{ name: no contractors, for: { groups: [contractors] }, deny: { tools: [say_hello] } }]",
+    ),
+    behaviour: { claimsInAccessToken: false, accessTokens: "opaque", accessTokenSeconds: 300 },
+    users: [{ ...ALICE, claims: { groups: ["staff"], history: "x".repeat(300_000) } }],
   });
-  after(() => testServer.close());
 
   test("are not kept: what the policy asks for is, and what does not fit is unknown", async () => {
     const client = await register(testServer.baseUrl);
@@ -252,7 +244,7 @@ describe("claims of 300 KB", () => {
       const { body } = await callTool(testServer.url, token, "say_hello");
       return (body as { result: { isError?: boolean } }).result.isError !== true;
     };
-    assert.ok(size((await testServer.grantOf(tokens.access_token))?.claims) < 32_768);
+    assert.ok(size(claimsIn(await testServer.grantOf(tokens.access_token))) < 32_768);
     assert.equal(await helloIsAllowed(tokens.access_token), true);
     const told = testServer.log.find(({ reason }) => reason === "claims_too_large");
     assert.deepEqual(told?.dropped, ["history"]);
@@ -261,7 +253,7 @@ describe("claims of 300 KB", () => {
     testServer.identityProvider.changeUser("alice", { claims: { groups } });
     testServer.clock.ahead += 200;
     const renewed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
-    assert.ok(size((await testServer.grantOf(renewed.body.access_token))?.claims) < 32_768);
+    assert.ok(size(claimsIn(await testServer.grantOf(renewed.body.access_token))) < 32_768);
     assert.equal(await helloIsAllowed(renewed.body.access_token), false);
   });
 });

@@ -1,7 +1,7 @@
 /** Attacks on multi-round-trip calls and server requests: answering for somebody else, forging an answer, reusing one. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, beforeEach, describe, type TestContext, test } from "node:test";
+import { before, beforeEach, describe, type TestContext, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
@@ -28,7 +28,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 /** What became of words for a client that had left: settled when all are. */
 let toldTheGone: Promise<PromiseSettledResult<void>[]>;
@@ -47,16 +47,14 @@ const elicitation = { elicitation: {} };
 const yes = { action: "accept", content: { sure: true } };
 
 describe("a call that asks", () => {
-  let testServer: TestServer;
   let alice: Session;
   let mallory: Session;
 
+  const testServer = useTestServer({ tools: [deleteNote, burnNote, talksOn] });
   before(async () => {
-    testServer = await startTestServer({ tools: [deleteNote, burnNote, talksOn] });
     alice = await session("alice");
     mallory = await session("bob");
   });
-  after(() => testServer.close());
   beforeEach(() => {
     deleted.length = 0;
   });
@@ -327,27 +325,31 @@ describe("an outage of the store while a call asks", () => {
     const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     const sessionId = await introduce(testServer.url, access_token, elicitation);
     const { put } = testServer.records;
-    let puts = 0;
+    let [puts, stored] = [0, 0];
     testServer.records.put = async (key, ...rest) => {
-      if (key.startsWith("question:") && puts++ === 0) throw outage;
+      const isServerRequest = key.startsWith("question:");
+      if (isServerRequest && puts++ === 0) throw outage;
       await new Promise((resolve) => setTimeout(resolve, 20));
       await put(key, ...rest);
+      if (isServerRequest) stored++;
     };
     const call = await openCall(testServer.url, { accessToken: access_token, sessionId }, "tools/call", {
       name: "asks_both",
     });
-    return { testServer, answer: await call.next() };
+    return { testServer, answer: await call.next(), stored: () => stored };
   }
 
   test("is told in words, takes back only what was asked, and leaves nothing", async (t) => {
-    const { testServer, answer } = await answerDuring(
+    const { testServer, answer, stored } = await answerDuring(
       t,
       new UnavailableError("storage", { reason: "outage" }),
     );
     assert.equal(answer.method, undefined);
     assert.match(answer.result.content[0].text, /storage cannot be reached/);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    for await (const key of testServer.records.keys("question:")) assert.fail(`${key} is left`);
+    await eventually("the slow one is stored, and removed", async () => {
+      for await (const _ of testServer.records.keys("question:")) return false;
+      return stored() === 1;
+    });
   });
 
   test("that nobody foresaw is for the log alone", async (t) => {

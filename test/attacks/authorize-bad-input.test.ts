@@ -1,7 +1,7 @@
 /** Bad input at /authorize: on a page until the redirect URI is known to be the client's, after that back to it. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   authorize,
   authorizeUrl,
@@ -15,7 +15,7 @@ import {
   VERIFIER,
 } from "../support/oauth-client.ts";
 import { writesDuring } from "../support/recorded-writes.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,
@@ -32,13 +32,11 @@ type Parameters = Record<string, string | undefined>;
 
 describe("bad input at /authorize", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   const urlWith = (parameters: Parameters) => authorizeUrl(testServer.baseUrl, client, parameters);
   /** The same request as a POST: parameters in the body. */

@@ -1,10 +1,10 @@
 /** Batches (MCP 2025-03-26): many messages in one request cost what one costs, or are refused before anything is decided. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { reasonOf, sendRequest } from "./support.ts";
 
 const SCOPES = Array.from({ length: 40 }, (_, n) => `room-${n}:enter-at-any-time-of-the-day`);
@@ -20,18 +20,16 @@ const dependencies = SCOPES.map((scope, n) =>
 
 describe("a batch", () => {
   const audited: Array<Record<string, unknown>> = [];
-  let testServer: TestServer;
   let bob: string;
+  const testServer = useTestServer({
+    tools: dependencies,
+    scopes: Object.fromEntries(SCOPES.map((scope) => [scope, scope])),
+    auditStream: { write: (line) => audited.push(JSON.parse(line)) },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      tools: dependencies,
-      scopes: Object.fromEntries(SCOPES.map((scope) => [scope, scope])),
-      auditStream: { write: (line) => audited.push(JSON.parse(line)) },
-    });
     const client = await register(testServer.baseUrl);
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
-  after(() => testServer.close());
 
   const call = (name: string, id: number) => ({
     jsonrpc: "2.0",

@@ -5,20 +5,18 @@ import { after, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { assertRefused, reasonOf, sendRequest } from "./support.ts";
 
 const MEGABYTE = 1_048_576;
 const FORM = "application/x-www-form-urlencoded";
 
 describe("what a body may be", () => {
-  let testServer: TestServer;
   let alice: string;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     alice = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
   });
-  after(() => testServer.close());
 
   const send = (body: string | Buffer, headers: Record<string, string> = {}) =>
     sendRequest(testServer.url, {
@@ -119,19 +117,17 @@ describe("what a body may be", () => {
 });
 
 describe("a body that never ends", () => {
-  let testServer: TestServer;
   let alice: string;
   let bob: string;
   const sockets: Socket[] = [];
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     const client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
   after(async () => {
     for (const socket of sockets) socket.destroy();
-    await testServer.close();
   });
 
   test("counts for the session that sends it: 429 for that one, while others are served", async () => {

@@ -1,7 +1,7 @@
 /** Bad input at /auth/callback: only the browser that consented finishes the login, once, in time. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { Browser, type Page, signIn } from "../support/browser.ts";
+import { before, describe, test } from "node:test";
+import { Browser, type Page } from "../../dev/client/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -10,7 +10,8 @@ import {
   redeem,
   register,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { useTestServer } from "../support/test-server.ts";
 import {
   assertLoginFailed,
   assertPage,
@@ -33,13 +34,11 @@ interface Arriving {
 
 describe("bad input at /auth/callback", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   async function arriving(): Promise<Arriving> {
     const browser = new Browser({

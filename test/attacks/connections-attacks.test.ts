@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import express from "express";
+import { Browser, type Page } from "../../dev/client/browser.ts";
 import { finishSignIn } from "../../src/account/sign-in.ts";
 import { finishAuthorization } from "../../src/authorization/completion.ts";
 import { hostCookie } from "../../src/http/host-cookie.ts";
 import type { ClientLogin, ConnectionsLogin } from "../../src/login/transaction.ts";
-import { Browser, type Page, signIn } from "../support/browser.ts";
 import { endFormOf, entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
   authorizeUrl,
@@ -21,7 +21,8 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefusedPage,
@@ -36,15 +37,13 @@ const COOKIE = "mcp-connections";
 
 describe("attacks on /connections", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let client: Registered;
   let url: string;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     url = `${testServer.baseUrl}/connections`;
     client = await register(testServer.baseUrl, { client_name: "Claude Code" });
   });
-  after(() => testServer.close());
 
   /** Somebody who is signed in at /connections, and what a browser would send from there. */
   interface Person {

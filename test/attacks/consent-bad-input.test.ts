@@ -1,9 +1,9 @@
 /** Bad input at /consent: the form works only in the browser it was shown to, unchanged, and in time. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { SECRET_KEY, startTestServer, useTestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,
@@ -25,13 +25,11 @@ interface Shown {
 
 describe("bad input at /consent", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer();
   before(async () => {
-    testServer = await startTestServer();
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   async function show(cookie?: string): Promise<Shown> {
     const page = await sendRequest(authorizeUrl(testServer.baseUrl, client), {

@@ -7,10 +7,10 @@ import { randomUUID } from "node:crypto";
 import { createServer, type Server, type Socket } from "node:net";
 import { after, afterEach, before, describe, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import type { Answer } from "../../dev/client/http.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import {
-  type Answer,
   authorize,
   authorizeUrl,
   callTool,

@@ -6,18 +6,21 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt } from "jose";
 import { pino } from "pino";
+import { Browser } from "../../dev/client/browser.ts";
+import type { Answer } from "../../dev/client/http.ts";
 import { allowEverything, type Policy } from "../../src/access/policy.ts";
-import { Grant } from "../../src/grants/grant.ts";
+import { subjectOf } from "../../src/access/principal.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import type { Grant } from "../../src/grants/grant.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { adminOf } from "../admin/support.ts";
-import { Browser } from "../support/browser.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
-  type Answer,
   authorize,
   authorizeUrl,
   callTool,
@@ -33,7 +36,7 @@ import {
 } from "../support/oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "../support/provider-key.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 /** One person with one client; each cell of the matrix has its own. */
 interface Cell {
@@ -58,21 +61,20 @@ interface Ending {
 describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
   let upstream: FaultyProxy;
-  let testServer: TestServer;
   let sign: Sign;
   /** Holds the provider's next answer back for as long as it takes. */
   let nextAnswer: ((body: Record<string, unknown>) => Promise<void>) | undefined;
   const denied = new Set<string>();
   const policy: Policy = {
     ...allowEverything,
-    admits: ({ subject }) =>
-      denied.has(subject) ? { allowed: false, rule: { name: "denied" } } : { allowed: true },
-    ruleset: ({ subject }) => (denied.has(subject) ? denied : allowEverything),
+    admits: ({ principal }) =>
+      denied.has(subjectOf(principal)) ? { allowed: false, rule: { name: "denied" } } : { allowed: true },
+    ruleset: ({ principal }) => (denied.has(subjectOf(principal)) ? denied : allowEverything),
   };
-  before(async () => {
+  const testServer = useTestServer(async () => {
     [redis, upstream] = await Promise.all([startRedis(), startFaultyProxy()]);
     sign = await publishKey(upstream);
-    testServer = await startTestServer({
+    return {
       redisUrl: redis.url,
       throughProxy: upstream,
       policy,
@@ -86,7 +88,9 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
         REGISTRATIONS_PER_ADDRESS_PER_HOUR: "10000",
         TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "10000",
       },
-    });
+    };
+  });
+  before(async () => {
     upstream.rewrite = async (body) => {
       const held = nextAnswer;
       nextAnswer = undefined;
@@ -101,7 +105,6 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
     denied.clear();
   });
   after(async () => {
-    await testServer.close();
     await upstream.close();
     await redis.stop();
   });
@@ -288,18 +291,18 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       sealer: createSealer(config.secretKeys),
       log: pino({ level: "silent" }),
       kind: "grant",
-      schema: Grant,
+      ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
     });
     const found: Grant[] = [];
     for await (const key of records.keys("grant:")) {
       const grant = await store.get(key.slice("grant:".length));
-      if (grant?.subject === login) found.push(grant);
+      if (grant && subjectOf(grant.principal) === login) found.push(grant);
     }
     return found;
   }
 
   const providersTokenOf = async (accessToken: string) =>
-    (await testServer.grantOf(accessToken))?.upstream.refreshToken ?? assert.fail("no refresh token");
+    (await testServer.grantOf(accessToken))?.upstream?.refreshToken ?? assert.fail("no refresh token");
 
   for (const [name, ending] of Object.entries(endings)) {
     const during = (what: Ending["during"][number], run: (cell: Cell) => Promise<void>) =>
@@ -336,7 +339,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
         await ending.end(cell);
         const redeemed = await redeem(testServer.baseUrl, cell.client, code);
         assert.ok(["invalid_grant", "invalid_client"].includes(redeemed.body.error), redeemed.body.error);
-        await assertKnown(cell, ending, grant?.upstream.refreshToken ?? assert.fail("no refresh token"));
+        await assertKnown(cell, ending, grant?.upstream?.refreshToken ?? assert.fail("no refresh token"));
       });
 
       during("refresh", async (cell) => {

@@ -3,7 +3,7 @@
  * redirect to a place that was not validated. FUZZ_RUNS scales it (1 = the 16,000 requests of a normal run).
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import fc from "fast-check";
 import { matchRedirectUri, redirectUriProblem } from "../../src/oauth/redirect-uri.ts";
 import {
@@ -17,7 +17,7 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
 const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
@@ -40,22 +40,21 @@ const nasty = fc.oneof(
 );
 
 describe("fuzz", () => {
-  let testServer: TestServer;
   let client: Registered;
   let form: string;
   let cookie: string;
   let tokens: Tokens;
+  const testServer = useTestServer({
+    environment: {
+      REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
+      REGISTRATIONS_PER_HOUR: "1000000",
+      SIGN_INS_PER_ADDRESS_PER_HOUR: "1000000",
+      TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "1000000",
+      REFRESH_GRACE_SECONDS: "600", // longer than this takes on a busy machine
+      LOG_LEVEL: "silent",
+    },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      environment: {
-        REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
-        REGISTRATIONS_PER_HOUR: "1000000",
-        SIGN_INS_PER_ADDRESS_PER_HOUR: "1000000",
-        TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "1000000",
-        REFRESH_GRACE_SECONDS: "600", // longer than this takes on a busy machine
-        LOG_LEVEL: "silent",
-      },
-    });
     client = await register(testServer.baseUrl, {
       redirect_uris: [REDIRECT_URI, "https://client.example/cb"],
     });
@@ -65,7 +64,6 @@ describe("fuzz", () => {
     cookie = browser.cookieHeader(testServer.baseUrl);
     tokens = await signInForTokens(testServer.baseUrl, client);
   });
-  after(() => testServer.close());
 
   async function sendRequest(path: string, init: RequestInit = {}): Promise<Response> {
     const response = await fetch(testServer.baseUrl + path, { redirect: "manual", ...init });

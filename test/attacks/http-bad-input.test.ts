@@ -1,10 +1,10 @@
 /** Bad input to everything else: where clients look for metadata, what is not there, and the headers of every answer. */
 import assert from "node:assert/strict";
 import { request } from "node:http";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { authorizeUrl, callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { writesDuring } from "../support/recorded-writes.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import {
   assertPage,
   assertRefused,
@@ -18,11 +18,7 @@ import {
 
 describe("bad input over HTTP", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer();
-  });
-  after(() => testServer.close());
+  const testServer = useTestServer();
 
   const RESOURCE_METADATA = [
     "/.well-known/oauth-protected-resource",

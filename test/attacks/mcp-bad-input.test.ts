@@ -1,12 +1,12 @@
 /** Bad input at /mcp: nothing without a token, and with one only what its scopes allow, however the call is wrapped. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay, setImmediate as immediate } from "node:timers/promises";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { redeem, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { PERSON, type Reply, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 /** Counts how often it ran: what a refused call must not change, even if its answer is lost. */
@@ -24,13 +24,12 @@ const launch = defineTool({
 
 describe("bad input at /mcp", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   /** May use every tool. */
   let alice: string;
   /** Has no scope at all. */
   let bob: string;
+  const testServer = useTestServer({ tools: [launch] });
   before(async () => {
-    testServer = await startTestServer({ tools: [launch] });
     const client = await register(testServer.baseUrl);
     alice = secrets.keepTokens(await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = secrets.keepTokens(
@@ -40,7 +39,6 @@ describe("bad input at /mcp", () => {
   beforeEach(() => {
     launches = 0;
   });
-  after(() => testServer.close());
 
   const MCP = { accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18" };
   const as = (token: string, headers: Record<string, string> = {}) => ({
@@ -129,6 +127,46 @@ describe("bad input at /mcp", () => {
     }
   });
 
+  test("a JWT is 401 invalid_token, whatever it says of itself and however long it is", async () => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const claims = { iss: testServer.baseUrl, sub: "alice", aud: testServer.url, exp: 4_102_444_800 };
+    const headers = [
+      { alg: "none" },
+      { alg: "HS256", typ: "at+jwt" },
+      { alg: "ES256", typ: "at+jwt", kid: "a" },
+    ];
+    for (const header of headers)
+      for (const padding of ["", "x".repeat(4_000)]) {
+        const token = `${part(header)}.${part({ ...claims, padding })}.c2lnbmF0dXJl`;
+        const reply = await sendRequest(testServer.url, { json: call("whoami"), headers: as(token) });
+        await assertChallenged(reply, { error: "invalid_token", reason: "malformed_access_token" });
+      }
+  });
+
+  test("of several Authorization headers the first alone is read", async () => {
+    const both = (first: string, second: string) =>
+      sendTwice(testServer.url, [`Bearer ${first}`, `Bearer ${second}`]);
+    const refused = await both("garbage", alice);
+    assert.match(refused, /^HTTP\/1\.1 401 /);
+    assert.match(refused, /WWW-Authenticate: Bearer error="invalid_token"/);
+    assert.match(await both(alice, "garbage"), /^HTTP\/1\.1 200 /);
+  });
+
+  test("another scheme is no token: 401 without an error", async () => {
+    for (const authorization of [
+      `Basic ${btoa(`alice:${alice}`)}`,
+      `DPoP ${alice}`,
+      `Token ${alice}`,
+      alice,
+    ]) {
+      const reply = await sendRequest(testServer.url, {
+        json: call("whoami"),
+        headers: { ...MCP, authorization },
+      });
+      await assertChallenged(reply, { reason: "no_token" });
+    }
+  });
+
   test("a token in the query is refused even beside one in the header (A12)", async () => {
     for (const headers of [MCP, as(alice)]) {
       const reply = await sendRequest(`${testServer.url}?access_token=${alice}`, {
@@ -145,7 +183,7 @@ describe("bad input at /mcp", () => {
       await assertChallenged(await sendRequest(testServer.url, { headers: { authorization } }), {
         reason: "no_token",
       });
-    const malformed = ["Bearer a b", "Bearer a,b", 'Bearer "a"', `Bearer ${"a".repeat(600)}`, "Bearer é"];
+    const malformed = ["Bearer a b", "Bearer a,b", 'Bearer "a"', "Bearer é", `Bearer ${"a".repeat(600)}=a`];
     for (const authorization of malformed) {
       const reply = await sendRequest(testServer.url, {
         json: call("whoami"),
@@ -159,15 +197,11 @@ describe("bad input at /mcp", () => {
     }
   });
 
-  test("a header of 10 KB is malformed; one of 20 KB is Node's to refuse", async () => {
-    const reply = await sendRequest(testServer.url, {
-      headers: { authorization: `Bearer ${"a".repeat(10_000)}` },
-    });
-    await assertChallenged(reply, {
-      status: 400,
-      error: "invalid_request",
-      reason: "malformed_authorization_header",
-    });
+  test("a token of 10 KB is 401 as any other that is none of ours; a header of 20 KB is Node's to refuse", async () => {
+    for (const token of ["a".repeat(513), "a".repeat(10_000), `${alice}${"A".repeat(10_000)}`]) {
+      const reply = await sendRequest(testServer.url, { json: call("whoami"), headers: as(token) });
+      await assertChallenged(reply, { error: "invalid_token", reason: "malformed_access_token" });
+    }
     const headers = { authorization: `Bearer ${"a".repeat(20_000)}` };
     assert.equal((await sendRequest(testServer.url, { headers })).status, 431);
   });
@@ -402,3 +436,25 @@ describe("bad input at /mcp", () => {
 
   const PROBE = { headers: PERSON };
 });
+
+/** A call with two Authorization headers, which no HTTP client would send. */
+function sendTwice(url: string, authorization: readonly [string, string]): Promise<string> {
+  const { hostname, port, host, pathname } = new URL(url);
+  const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" });
+  const head = [
+    `POST ${pathname} HTTP/1.1`,
+    `Host: ${host}`,
+    "Content-Type: application/json",
+    `Content-Length: ${body.length}`,
+    "Connection: close",
+    ...authorization.map((value) => `Authorization: ${value}`),
+  ];
+  return new Promise((resolve, reject) => {
+    let answer = "";
+    const socket = connect(Number(port), hostname, () => socket.write(`${head.join("\r\n")}\r\n\r\n${body}`));
+    socket
+      .on("data", (chunk) => (answer += chunk))
+      .on("end", () => resolve(answer))
+      .on("error", reject);
+  });
+}

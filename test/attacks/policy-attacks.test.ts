@@ -16,7 +16,7 @@ import { pino } from "pino";
 import { type LivePolicy, watchPolicy } from "../../src/access/live-policy.ts";
 import { createPermissions } from "../../src/access/permissions.ts";
 import { createPolicy } from "../../src/access/policy.ts";
-import type { Asker, Rule } from "../../src/access/rule.ts";
+import type { Rule } from "../../src/access/rule.ts";
 import { openAuditStream } from "../../src/audit/audit.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
@@ -34,6 +34,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { requesterOf } from "../support/requester.ts";
 import { ALICE, startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 
 const known = {
@@ -182,7 +183,7 @@ rules:
       state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
       return state / 2 ** 32;
     };
-    const asker: Asker = { subject: "s", claims: {}, clientId: "c", redirectUri: "https://c.example/" };
+    const requester = requesterOf();
     const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };
     for (let round = 0; round < 3_000; round++) {
       const names = "abcdef".slice(0, 2 + Math.floor(roll() * 5)).split("");
@@ -207,19 +208,19 @@ rules:
       const permissions = createPermissions({ policy, catalogue, membership });
 
       const asked = some();
-      const given = catalogue.expand(permissions.permitted(asker, asked));
+      const given = catalogue.expand(permissions.permitted(requester, asked));
       for (const scope of catalogue.expand(asked))
-        assert.equal(given.includes(scope), policy.scope(asker, scope).allowed, `${scope} of ${asked}`);
+        assert.equal(given.includes(scope), policy.scope(requester, scope).allowed, `${scope} of ${asked}`);
 
       const [first, ...others] = some();
       if (first === undefined) continue;
       const feature = { kind: "tool" as const, name: "t", scopes: [[first, ...others] as const] };
-      const decision = permissions.permissionSet(asker, given).checkFeature(feature as never);
+      const decision = permissions.permissionSet(requester, given).checkFeature(feature as never);
       if (decision.allowed) assert.ok([first, ...others].some((scope) => given.includes(scope)));
       if (!decision.allowed && decision.because === "scopes") {
-        const more = catalogue.expand(permissions.permitted(asker, [...given, ...decision.missing]));
+        const more = catalogue.expand(permissions.permitted(requester, [...given, ...decision.missing]));
         assert.ok(
-          permissions.permissionSet(asker, more).checkFeature(feature as never).allowed,
+          permissions.permissionSet(requester, more).checkFeature(feature as never).allowed,
           "asked around in circles",
         );
       }
@@ -298,7 +299,9 @@ async function thinProvider() {
   server.listen(0, "localhost");
   await once(server, "listening");
   open.push(server);
-  const { upstream } = loadConfig({
+  const {
+    identityProviders: [upstream],
+  } = loadConfig({
     BASE_URL: "http://localhost:9",
     STORE: "memory",
     SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",
@@ -332,7 +335,7 @@ rules:
     deny: everything`);
   const admitted = async () => {
     const { subject, claims } = await login();
-    return policy.admits({ subject, claims, clientId: "c", redirectUri: "https://c.example/" }).allowed;
+    return policy.admits(requesterOf({ subject, claims })).allowed;
   };
   assert.equal(await admitted(), false);
   busy.userinfo = true; // anybody can have their own requests for userinfo refused, by making too many
@@ -342,10 +345,10 @@ rules:
 describe("a rule that denies does not go away unnoticed", () => {
   test("a file that was emptied by a failed write is refused", async () => {
     const live = policyFile("rules: [{ name: nobody, deny: everything }]");
-    const asker = { subject: "s", claims: {}, clientId: "c", redirectUri: "https://c.example/" };
-    assert.equal(live.policy.admits(asker).allowed, false);
+    const requester = requesterOf();
+    assert.equal(live.policy.admits(requester).allowed, false);
     await live.write("");
-    assert.equal(live.policy.admits(asker).allowed, false);
+    assert.equal(live.policy.admits(requester).allowed, false);
   });
 
   for (const groups of [{ contractors: {} }, [{ name: "contractors" }], [["contractors"]]])

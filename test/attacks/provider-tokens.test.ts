@@ -18,18 +18,17 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const MINUTES = 60;
 const LOGOUT = { "http://schemas.openid.net/event/backchannel-logout": {} };
 
 describe("what the identity provider signed", () => {
-  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
   let signed: (claims: JWTPayload) => Promise<string>;
   let hmacWithPublicKey: (claims: JWTPayload) => Promise<string>;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     const { publicKey, privateKey } = await generateKeyPair("RS256");
     upstream = await startFaultyProxy();
     upstream.extraKey = { ...(await exportJWK(publicKey)), kid: "test", alg: "RS256", use: "sig" };
@@ -43,19 +42,18 @@ describe("what the identity provider signed", () => {
       const input = `${header}.${payload}`;
       return `${input}.${createHmac("sha256", pem).update(input).digest("base64url")}`;
     };
-    testServer = await startTestServer({
+    return {
       throughProxy: upstream,
       behaviour: { accessTokenSeconds: 3_600 },
-    });
+    };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
   });
   afterEach(() => {
     upstream.rewrite = undefined;
   });
-  after(async () => {
-    await testServer.close();
-    await upstream.close();
-  });
+  after(() => upstream.close());
 
   type Kind = "id_token" | "access_token";
   type Change = (claims: JWTPayload) => JWTPayload;

@@ -1,17 +1,16 @@
 /** Bad input at /register: what a client may not say of itself (RFC 7591 §3.2.2), and that nothing of it is kept. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { authorizeUrl, REDIRECT_URI, register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { assertPage, assertRefused, PERSON, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 describe("bad input at /register", () => {
   const secrets = new Secrets();
-  let testServer: TestServer;
   let url: string;
   const kept: string[] = [];
-  before(async () => {
-    testServer = await startTestServer();
+  const testServer = useTestServer();
+  before(() => {
     url = `${testServer.baseUrl}/register`;
     const { put } = testServer.records;
     testServer.records.put = (key, ...rest) => {
@@ -19,7 +18,6 @@ describe("bad input at /register", () => {
       return put(key, ...rest);
     };
   });
-  after(() => testServer.close());
 
   const registering = (metadata: unknown) => sendRequest(url, { json: metadata });
   const withUri = (...redirectUris: unknown[]) => registering({ redirect_uris: redirectUris });

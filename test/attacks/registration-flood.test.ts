@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { createClient } from "@keyv/redis";
-import { type Answer, postJson, redeem, register } from "../support/oauth-client.ts";
+import type { Answer } from "../../dev/client/http.ts";
+import { postJson, redeem, register } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 

@@ -3,14 +3,13 @@
  * new has no entry, and fails here until somebody has thought about it.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { buildApp } from "../../src/server/mount.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
-import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 import { type RequestOptions, reasonOf, sendRequest } from "./support.ts";
 
 interface Entry {
@@ -58,8 +57,8 @@ const ROUTES: Record<string, Entry> = {
     logs: "audit: consent",
     limit: "sign_ins; sign_ins_under_way for a login",
   },
-  "HEAD /auth/callback": REFUSAL,
-  "GET /auth/callback": {
+  "HEAD /auth/callback{/:provider}": REFUSAL,
+  "GET /auth/callback{/:provider}": {
     writes: "what a login that was begun ends with, once",
     fetches: "the provider's token endpoint and userinfo, for a login that was begun",
     logs: "audit: sign_in, connections_sign_in, elevation",
@@ -140,7 +139,14 @@ const ROUTES: Record<string, Entry> = {
 const METADATA = /^(?:GET|ALL) \/(mcp\/)?\.well-known\//;
 const REFUSALS = new Set([
   ...["/", "/icon.svg", "/favicon.ico", "/healthz", "/readyz", "/metrics"],
-  ...["/authorize", "/consent", "/auth/callback", "/logout", "/connections", "/connections/sign-in"],
+  ...[
+    "/authorize",
+    "/consent",
+    "/auth/callback{/:provider}",
+    "/logout",
+    "/connections",
+    "/connections/sign-in",
+  ],
   ...["/connections/end", "/connections/sign-out", "/register", "/register/:clientId"],
   ...["/token", "/revoke", "/introspect", "/auth/backchannel-logout"],
 ]);
@@ -171,10 +177,8 @@ test("every route has its entry, and every entry its route", async () => {
     OIDC_CLIENT_SECRET: "secret",
     STORE: "memory",
   });
-  const randomBytes = (size: number) => crypto.getRandomValues(Buffer.alloc(size));
   const records = memoryStore();
-  const identityProvider = createOidcProvider(config.upstream, { now: () => 0, randomBytes, log });
-  const app = buildApp({ config, records, identityProvider, log, tools: [], scopes: {} });
+  const app = buildApp({ config, records, log, tools: [], scopes: {} });
   await records.close();
   const found = routesIn((app as unknown as { router: { stack: Layer[] } }).router.stack);
   const mounted = new Set(found);
@@ -195,20 +199,18 @@ test("every route has its entry, and every entry its route", async () => {
 });
 
 describe("a limit that its entry names", () => {
-  let testServer: TestServer;
   let consentUrl: string;
+  const testServer = useTestServer({
+    environment: {
+      REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1",
+      SIGN_INS_PER_ADDRESS_PER_HOUR: "1",
+      TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "3",
+      TRUSTED_PROXIES: "127.0.0.1",
+    },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      environment: {
-        REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1",
-        SIGN_INS_PER_ADDRESS_PER_HOUR: "1",
-        TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "3",
-        TRUSTED_PROXIES: "127.0.0.1",
-      },
-    });
     consentUrl = authorizeUrl(testServer.baseUrl, await register(testServer.baseUrl));
   });
-  after(() => testServer.close());
 
   const form = { form: { x: "y" } };
   const own = () => ({ "sec-fetch-site": "same-origin", origin: new URL(testServer.baseUrl).origin });

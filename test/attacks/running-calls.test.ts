@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { text } from "node:stream/consumers";
 import { after, before, describe, type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
@@ -18,7 +17,6 @@ import { featuresOf } from "../../src/mcp/backends/existing-server.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
 import { adminOf } from "../admin/support.ts";
 import { introduce, reply } from "../support/asking.ts";
-import { signIn } from "../support/browser.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
@@ -35,9 +33,11 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
+import { receivedUntilClosed } from "../support/received-until-closed.ts";
 import { redisForTests } from "../support/redis.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -204,22 +204,20 @@ const strict = (yaml: string) => createPolicy(parsePolicy(yaml, "policy.yaml", k
 
 describe("a running call", redis, () => {
   const lines: Array<Record<string, unknown>> = [];
-  let testServer: TestServer;
   let other: string;
   const rules = replaceablePolicy(open);
 
+  const testServer = useTestServer(async () => ({
+    redisUrl: redis.url ?? "",
+    tools: [...tools, ...(await existingTools())],
+    policy: rules.policy,
+    behaviour: { accessTokenSeconds: 4_000 },
+    environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
+    auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+  }));
   before(async () => {
-    testServer = await startTestServer({
-      redisUrl: redis.url ?? "",
-      tools: [...tools, ...(await existingTools())],
-      policy: rules.policy,
-      behaviour: { accessTokenSeconds: 4_000 },
-      environment: { GRANT_SECONDS: "7200", REFRESH_GRACE_SECONDS: "0", MAX_GRANTS_PER_USER: "1000" },
-      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
-    });
     other = await testServer.replica();
   });
-  after(() => testServer.close());
 
   async function signedIn(): Promise<Session> {
     // A client of its own: what ends one session must not end the next.
@@ -532,7 +530,7 @@ describe("running calls of one process", () => {
     });
     const { hostname, port } = new URL(testServer.url);
     const socket = connect(Number(port), hostname);
-    const answered = text(socket);
+    const answered = receivedUntilClosed(socket);
     socket.write(
       `POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${mine.access_token}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`,
     );

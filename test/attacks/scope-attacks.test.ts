@@ -1,7 +1,7 @@
 /** Attacks on scopes: to run what was not granted, to be given more than was consented to, to stop the server. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { before, beforeEach, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { withConsentedScopes } from "../../src/authorization/consent.ts";
@@ -11,7 +11,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorize,
@@ -26,7 +25,8 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, BOB, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See orders",
@@ -36,6 +36,8 @@ const scopes = {
 
 /** What ran, and for whom. */
 let ran: string[] = [];
+/** Lets the tool "held" go on. */
+let release = () => {};
 const note = (what: string) => {
   ran.push(`${what} for ${getAccessToken().subject}`);
   return what;
@@ -67,7 +69,26 @@ const tools = [
       return note("step");
     },
   }),
-  defineTool({ name: "hang", description: "x", run: () => new Promise<string>(() => {}) }),
+  defineTool({
+    name: "held",
+    description: "x",
+    async run() {
+      note("held");
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      requireScopes("weather:read");
+      return note("released");
+    },
+  }),
+  defineTool({
+    name: "hang",
+    description: "x",
+    run() {
+      note("hang");
+      return new Promise<string>(() => {});
+    },
+  }),
 ];
 const resources = [
   defineResource({
@@ -96,22 +117,21 @@ const prompts = [
 
 describe("attacks on scopes", () => {
   const lines: Array<Record<string, unknown>> = [];
-  let testServer: TestServer;
   let client: Registered;
   /** Has weather:read. */
   let alice: string;
   /** Has nothing. */
   let bob: string;
+  const testServer = useTestServer({
+    tools,
+    resources,
+    prompts,
+    scopes,
+    apiScopes: Object.keys(scopes),
+    users: [ALICE, BOB, { ...ALICE, subject: "olga", permissions: ["orders"] }],
+    auditStream: { write: (line) => lines.push(JSON.parse(line)) },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      tools,
-      resources,
-      prompts,
-      scopes,
-      apiScopes: Object.keys(scopes),
-      users: [ALICE, BOB, { ...ALICE, subject: "olga", permissions: ["orders"] }],
-      auditStream: { write: (line) => lines.push(JSON.parse(line)) },
-    });
     client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
@@ -120,7 +140,6 @@ describe("attacks on scopes", () => {
     ran = [];
     lines.length = 0;
   });
-  after(() => testServer.close());
 
   const call = (name: unknown, args: unknown = {}, id: unknown = 1) => ({
     jsonrpc: "2.0",
@@ -143,23 +162,22 @@ describe("attacks on scopes", () => {
     ].join("\r\n");
   }
 
-  /** Writes what no HTTP client would, reads until `enough`, and hangs up. */
-  function onSocket(text: string, enough: (read: string) => boolean, patienceMs = 3_000): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
-      let read = "";
-      const timer = setTimeout(() => socket.destroy(), patienceMs);
-      socket.on("data", (chunk) => {
-        read += chunk;
-        if (enough(read)) socket.destroy();
-      });
-      socket.on("error", reject);
-      socket.on("close", () => {
-        clearTimeout(timer);
-        resolve(read);
-      });
-      socket.write(text);
+  /** Writes what no HTTP client would, reads until it is `enough` or the server closes, and hangs up. */
+  async function onSocket(text: string, enough: (read: string) => boolean): Promise<string> {
+    const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
+    let [read, isClosed] = ["", false];
+    socket.on("data", (chunk) => {
+      read += chunk;
     });
+    socket
+      .on("error", () => {})
+      .on("close", () => {
+        isClosed = true;
+      });
+    socket.write(text);
+    await eventually("enough of an answer", () => isClosed || enough(read));
+    socket.destroy();
+    return read;
   }
 
   async function post(body: unknown, headers: Record<string, string> = {}, token = bob) {
@@ -256,13 +274,15 @@ describe("attacks on scopes", () => {
 
     test("requireScopes after the client went away: refused, written down, no error", async () => {
       const from = testServer.log.length;
-      await onSocket(httpMessage(bob, JSON.stringify(call("step", { ms: 100 }))), () => false, 30);
+      await onSocket(httpMessage(bob, JSON.stringify(call("held"))), () => ran.includes("held for bob"));
+      await eventually("a line of the log", () => lines.length >= 1);
+      release();
       await eventually("two lines of the log", () => lines.length >= 2);
       assert.deepEqual(
         lines.map(({ tool, reason }) => [tool, reason]),
         [
-          ["step", "client_gone"],
-          ["step", "insufficient_scope"],
+          ["held", "client_gone"],
+          ["held", "insufficient_scope"],
         ],
       );
       assert.deepEqual(
@@ -311,10 +331,10 @@ describe("attacks on scopes", () => {
   });
 
   test("a URI that fits no template costs no more than its length", async () => {
-    const began = performance.now();
+    const before = process.cpuUsage();
     await rpc(testServer.url, bob, "resources/read", { uri: `report://${"-".repeat(20_000)}/` });
-    const took = performance.now() - began;
-    assert.ok(took < 500, `${Math.round(took)} ms for 20 KB, and a thousand times that for 640 KB`);
+    const { user } = process.cpuUsage(before);
+    assert.ok(user < 500_000, `${user} µs of the processor for 20 KB, and a thousand times that for 640 KB`);
   });
 
   test("what a fixed URI protects is not read as a template's, percent-encoded", async () => {
@@ -323,9 +343,9 @@ describe("attacks on scopes", () => {
   });
 
   test("a call that never ends is in the audit log once its client is gone", async () => {
-    await onSocket(httpMessage(bob, JSON.stringify(call("hang"))), () => false, 50);
-    await delay(200);
-    assert.equal(lines.find(({ tool }) => tool === "hang")?.decision, "allow");
+    await onSocket(httpMessage(bob, JSON.stringify(call("hang"))), () => ran.includes("hang for bob"));
+    const line = await eventually("its line", () => lines.find(({ tool }) => tool === "hang"));
+    assert.equal(line.decision, "allow");
   });
 
   for (const [what, text] of [

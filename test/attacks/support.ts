@@ -1,6 +1,6 @@
 /** How these tests send requests, and what every refusal must have: a status, a code, advice, a reason in the log, no secret. */
 import assert from "node:assert/strict";
-import { setTimeout as delay } from "node:timers/promises";
+import { eventually } from "../support/eventually.ts";
 import type { TestServer } from "../support/test-server.ts";
 
 export interface Reply {
@@ -191,12 +191,9 @@ async function requestLine(
 ): Promise<Record<string, unknown>> {
   const id = headers.get("x-request-id");
   // The line is written when the response is closed, which may be after the client has read it.
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const line = testServer.log.find(({ msg, requestId }) => msg === "request" && requestId === id);
-    if (line !== undefined) return line;
-    await delay(5);
-  }
-  throw new Error(`no log line for request ${id}`);
+  return eventually(`a log line for request ${id}`, () =>
+    testServer.log.find(({ msg, requestId }) => msg === "request" && requestId === id),
+  );
 }
 
 /** Remembers every code, token and secret of a test file, to look for them in the log at its end. */

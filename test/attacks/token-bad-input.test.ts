@@ -1,6 +1,6 @@
 /** Bad input at /token: the RFC's code and status, and nothing that the rightful client loses by a stranger's attempt. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import {
@@ -15,7 +15,7 @@ import {
   type Tokens,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { assertRefused, type Refusal, type Reply, reasonOf, Secrets, sendRequest } from "./support.ts";
 
 type Fields = Record<string, string | undefined>;
@@ -32,21 +32,19 @@ const readMail = defineTool({
 describe("bad input at /token", () => {
   const secrets = new Secrets();
   secrets.keep(VERIFIER);
-  let testServer: TestServer;
   let client: Registered;
   let other: Registered;
+  const testServer = useTestServer({
+    tools: [readMail],
+    scopes: {
+      email: "Read your mail",
+      "orders:write": { description: "Cancel your orders", whenNeeded: true },
+    },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      tools: [readMail],
-      scopes: {
-        email: "Read your mail",
-        "orders:write": { description: "Cancel your orders", whenNeeded: true },
-      },
-    });
     client = await register(testServer.baseUrl);
     other = await register(testServer.baseUrl, { client_name: "Another client" });
   });
-  after(() => testServer.close());
 
   const token = (fields: Fields, headers: Record<string, string> = {}) => {
     const form = Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== undefined);
@@ -693,8 +691,7 @@ describe("bad input at /token", () => {
 
     test("an authenticated client cannot flood the log with what it sends", async () => {
       const { length } = testServer.log;
-      await token(codeGrant("x", { grant_type: "g".repeat(50_000) }));
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await reasonOf(testServer, await token(codeGrant("x", { grant_type: "g".repeat(50_000) })));
       for (const line of testServer.log.slice(length)) assert.ok(JSON.stringify(line).length < 4000);
     });
   });

@@ -11,41 +11,37 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorize, callTool, newBrowser, redeem, register } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 describe("/connections in a real browser", { skip: skipWithoutChromium() }, () => {
-  let testServer: TestServer;
   let browser: Browser;
-  before(async () => {
-    testServer = await startTestServer({
-      providerIsAnotherSite: true,
-      environment: { SERVER_COLOR: "#7a1fa2", SERVER_NAME: "Weather" },
-      scopes: {
-        "orders:read": { description: "See your orders", whenNeeded: true },
-        "orders:write": {
-          description: "Place orders in your name and change those that are under way",
-          whenNeeded: true,
-        },
+  const testServer = useTestServer({
+    providerIsAnotherSite: true,
+    environment: { SERVER_COLOR: "#7a1fa2", SERVER_NAME: "Weather" },
+    scopes: {
+      "orders:read": { description: "See your orders", whenNeeded: true },
+      "orders:write": {
+        description: "Place orders in your name and change those that are under way",
+        whenNeeded: true,
       },
-      apiScopes: ["orders:read", "orders:write"],
-      users: [
-        {
-          subject: "alice",
-          name: "Alice Example",
-          email: "alice@example.com",
-          permissions: ["weather:read", "orders:read", "orders:write"],
-        },
-        { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] },
-        { subject: "dora", name: "Dora", email: "dora@example.com", permissions: ["weather:read"] },
-        { subject: "carol", name: "Carol", email: "carol@example.com", permissions: ["weather:read"] },
-      ],
-    });
+    },
+    apiScopes: ["orders:read", "orders:write"],
+    users: [
+      {
+        subject: "alice",
+        name: "Alice Example",
+        email: "alice@example.com",
+        permissions: ["weather:read", "orders:read", "orders:write"],
+      },
+      { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] },
+      { subject: "dora", name: "Dora", email: "dora@example.com", permissions: ["weather:read"] },
+      { subject: "carol", name: "Carol", email: "carol@example.com", permissions: ["weather:read"] },
+    ],
+  });
+  before(async () => {
     browser = await launchChromium();
   });
-  after(async () => {
-    await browser.close();
-    await testServer.close();
-  });
+  after(() => browser.close());
 
   /** Nothing on a page may be blocked by its own policy. */
   async function newPage(context?: BrowserContext): Promise<Page> {

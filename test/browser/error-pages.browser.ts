@@ -22,6 +22,7 @@ import {
   startTestServer,
   type TestServer,
   type TestServerOptions,
+  useTestServer,
 } from "../support/test-server.ts";
 
 const SMALLEST = { width: 320, height: 568 };
@@ -44,14 +45,13 @@ const titles = new Set(
 const seen = new Set<string>();
 
 describe("every error page in a real browser", { skip: skipWithoutChromium() }, () => {
-  let testServer: TestServer;
   let site: Site;
   let browser: Browser;
   let listener: Server;
   let redirectUri: string;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     site = await startSite((_req, res) => sendJson(res, {}));
-    testServer = await startTestServer({
+    return {
       // Its own document is not one, and no other host is there.
       safeFetch: (options) =>
         fetchFrom(site.ca, {
@@ -63,7 +63,9 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
         }),
       environment: { ALLOWED_EMAIL_DOMAINS: "example.com", CLIENT_DOMAINS_DENIED: "denied.example" },
       users: [ALICE, { ...BOB, email: "bob@other.example" }],
-    });
+    };
+  });
+  before(async () => {
     browser = await launchChromium();
     listener = createServer(
       (_req, res) => void res.setHeader("content-type", "text/html").end("<h1>Back at the client</h1>"),
@@ -75,7 +77,6 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     await browser.close();
     listener.closeAllConnections();
     listener.close();
-    await testServer.close();
     await site.close();
   });
 

@@ -15,20 +15,19 @@ import {
   scrollsSideways,
   skipWithoutChromium,
 } from "../support/chromium.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const SMALLEST = { width: 320, height: 568 };
 
 describe("the page for people in a real browser", { skip: skipWithoutChromium() }, () => {
-  let testServer: TestServer;
   let logos: Server;
   let browser: Browser;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     logos = createServer((_req, res) => {
       res.setHeader("content-type", "image/svg+xml").end(LOGO);
     });
     await new Promise<void>((resolve) => logos.listen(0, "127.0.0.1", resolve));
-    testServer = await startTestServer({
+    return {
       resources: [weatherConditions],
       prompts: [whatToWear],
       environment: {
@@ -39,12 +38,13 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
       },
       // As on the internet: every client can be connected.
       adjust: (config) => ({ ...config, resource: "https://weather.example.com/mcp" }),
-    });
+    };
+  });
+  before(async () => {
     browser = await launchChromium();
   });
   after(async () => {
     await browser.close();
-    await testServer.close();
     logos.closeAllConnections();
     logos.close();
   });

@@ -13,27 +13,26 @@ import {
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorizeUrl, type Registered, redeem, register, toolNames } from "../support/oauth-client.ts";
-import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
+import { ALICE, BOB, useTestServer } from "../support/test-server.ts";
 
 describe("in a real browser", { skip: skipWithoutChromium() }, () => {
-  let testServer: TestServer;
   let browser: Browser;
   let listener: Server;
   let redirectUri: string;
   let client: Registered;
+  const testServer = useTestServer({
+    environment: {
+      CONSENT: "remember",
+      SERVER_COLOR: "#7a1fa2",
+      ALLOWED_EMAIL_DOMAINS: "example.com",
+    },
+    users: [ALICE, { ...BOB, email: "bob@other.example" }],
+    scopes: {
+      "orders:read": { description: "See your orders", whenNeeded: true },
+      orders: { description: "Everything about orders", includes: ["orders:read"], whenNeeded: true },
+    },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      environment: {
-        CONSENT: "remember",
-        SERVER_COLOR: "#7a1fa2",
-        ALLOWED_EMAIL_DOMAINS: "example.com",
-      },
-      users: [ALICE, { ...BOB, email: "bob@other.example" }],
-      scopes: {
-        "orders:read": { description: "See your orders", whenNeeded: true },
-        orders: { description: "Everything about orders", includes: ["orders:read"], whenNeeded: true },
-      },
-    });
     browser = await launchChromium();
     // The client's own page at the end of the way.
     listener = createServer(
@@ -47,7 +46,6 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
     await browser.close();
     listener.closeAllConnections();
     listener.close();
-    await testServer.close();
   });
 
   async function openConsent(parameters: Record<string, string> = {}): Promise<Page> {

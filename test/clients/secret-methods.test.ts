@@ -1,6 +1,6 @@
 /** How a client sends its secret (RFC 6749 §2.3.1): as it chose, and either way where nobody chose. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import {
   authorize,
   postForm,
@@ -9,7 +9,7 @@ import {
   register,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const SECRET = "the-secret-of-a-client-in-the-configuration-0123456789";
 const WAYS = ["client_secret_basic", "client_secret_post"] as const;
@@ -25,12 +25,10 @@ function configured(clientId: string, method?: Way) {
 }
 
 describe("a client secret", () => {
-  let testServer: TestServer;
-  before(async () => {
+  const testServer = useTestServer(() => {
     const clients = [configured("free"), ...WAYS.map((way) => configured(way, way))];
-    testServer = await startTestServer({ environment: { CLIENTS: JSON.stringify(clients) } });
+    return { environment: { CLIENTS: JSON.stringify(clients) } };
   });
-  after(() => testServer.close());
 
   /** Everything from /authorize to a refreshed token, with the secret sent in this way. */
   async function session(client: Registered, secret: string, way: Way): Promise<number[]> {

@@ -9,11 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { pino } from "pino";
-import type { DocumentAsker } from "../../src/clients/metadata-documents/document-cache.ts";
+import type { DocumentRequester } from "../../src/clients/metadata-documents/document-cache.ts";
 import { createSafeFetch, type SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 
 /** Somebody whose fetches nobody counts, and who holds no grant. */
-export const STRANGER: DocumentAsker = {
+export const STRANGER: DocumentRequester = {
   holdsGrant: async () => false,
   countFetch: async () => {},
   countStored: async () => {},

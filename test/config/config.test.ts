@@ -14,22 +14,24 @@ const GOOD = {
 
 const mapped = (map: string) => ({ SCOPES_FROM: "claim", SCOPE_CLAIM: "roles", SCOPE_CLAIM_MAP: map });
 
-function problemsOf(environment: Record<string, string | undefined>): string {
+function errorOf(environment: Record<string, string | undefined>): ConfigError | undefined {
   try {
     loadConfig({ ...GOOD, ...environment });
   } catch (error) {
     assert.ok(error instanceof ConfigError);
-    return error.message;
+    return error;
   }
-  return "";
+  return undefined;
 }
+
+const problemsOf = (environment: Record<string, string | undefined>) => errorOf(environment)?.message ?? "";
 
 describe("configuration", () => {
   test("the smallest good environment gives the defaults", () => {
     const config = loadConfig(GOOD);
     assert.equal(config.resource, "https://mcp.example.com/mcp");
-    assert.equal(config.upstream.scopes, undefined);
-    assert.equal(config.upstream.audience, undefined);
+    assert.equal(config.identityProviders[0].scopes, undefined);
+    assert.equal(config.identityProviders[0].audience, undefined);
     assert.deepEqual(config.store, {
       kind: "redis",
       url: "redis://localhost:6379",
@@ -47,7 +49,9 @@ describe("configuration", () => {
 
   test("the Auth0 preset speaks Auth0's names", () => {
     const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, ...rest } = GOOD;
-    const { upstream } = loadConfig({
+    const {
+      identityProviders: [upstream],
+    } = loadConfig({
       ...rest,
       AUTH0_DOMAIN: "tenant.eu.auth0.com",
       AUTH0_CLIENT_ID: "a",
@@ -67,14 +71,18 @@ describe("configuration", () => {
     [
       "the address of a discovery document for an issuer",
       { OIDC_ISSUER: "https://login.example.com/realms/main/.well-known/openid-configuration" },
-      /OIDC_ISSUER must be the issuer itself.*: set OIDC_ISSUER=https:\/\/login\.example\.com\/realms\/main$/m,
+      /OIDC_ISSUER must be the issuer itself.*: set it to https:\/\/login\.example\.com\/realms\/main$/m,
     ],
     ["an issuer over http", { OIDC_ISSUER: "http://login.example.com" }, /OIDC_ISSUER must be https/],
-    ["a short key", { SECRET_KEY: "short" }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
-    ["a short second key", { SECRET_KEY: `${GOOD.SECRET_KEY},short` }, /SECRET_KEY: key 2 has fewer/],
-    ["a key of one letter", { SECRET_KEY: "a".repeat(40) }, /SECRET_KEY: key 1 is not random/],
+    ["a short key", { SECRET_KEY: "short" }, /SECRET_KEY has fewer than 32 bytes: make one/],
+    [
+      "a short second key",
+      { SECRET_KEY: `${GOOD.SECRET_KEY},short` },
+      /SECRET_KEY has fewer than 32 bytes in key 2:/,
+    ],
+    ["a key of one letter", { SECRET_KEY: "a".repeat(40) }, /SECRET_KEY is not random: make one/],
     ["Redis by another scheme", { REDIS_URL: "http://localhost:6379" }, /REDIS_URL must be like redis/],
-    ["two stores", { STORE: "memory" }, /STORE=memory and REDIS_URL are both set/],
+    ["two stores", { STORE: "memory" }, /STORE is memory, and REDIS_URL is set: remove one/],
     ["a store nobody knows", { STORE: "disk" }, /STORE must be/],
     ["a port out of range", { PORT: "70000" }, /PORT must be a whole number from 1 to 65535/],
     [
@@ -85,7 +93,7 @@ describe("configuration", () => {
     ["scopes without openid", { OIDC_SCOPES: "profile" }, /OIDC_SCOPES must contain openid/],
     ["a log level nobody knows", { LOG_LEVEL: "loud" }, /LOG_LEVEL must be one of/],
     ["clients that end before their grants", { CLIENT_SECONDS: "600" }, /CLIENT_SECONDS must exceed/],
-    ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER, .* cannot be used together with AUTH0_/],
+    ["both presets", { AUTH0_DOMAIN: "t.auth0.com" }, /OIDC_ISSUER cannot be used together with AUTH0_/],
     ["Auth0 without its domain", { AUTH0_CLIENT_ID: "x" }, /AUTH0_DOMAIN is missing/],
     ["the endpoint as base URL", { BASE_URL: "https://a.example/mcp" }, /BASE_URL must not end with \/mcp/],
     [
@@ -101,11 +109,15 @@ describe("configuration", () => {
       },
       /CLIENTS names a twice/,
     ],
-    ["a key list without keys", { SECRET_KEY: "," }, /SECRET_KEY: key 1 has fewer than 32 bytes/],
+    ["a key list without keys", { SECRET_KEY: "," }, /SECRET_KEY has fewer than 32 bytes in key 1/],
     ["a Redis password that breaks the URL", { REDIS_URL: "redis://u:pa#ss@h:1" }, /percent-encoded/],
     ["a proxy that is no address", { TRUSTED_PROXIES: "nginx" }, /TRUSTED_PROXIES must be/],
     ["an origin with a path", { ALLOWED_ORIGINS: "https://a.example/x" }, /ALLOWED_ORIGINS must be/],
-    ["no consent with open registration", { CONSENT: "never" }, /CONSENT=never needs REGISTRATION=off and/],
+    [
+      "no consent with open registration",
+      { CONSENT: "never" },
+      /CONSENT is never, which needs REGISTRATION=off and/,
+    ],
     [
       "no consent with metadata documents",
       { CONSENT: "never", REGISTRATION: "off" },
@@ -151,7 +163,7 @@ describe("configuration", () => {
     [
       "a client without redirect URIs",
       { CLIENTS: '[{"client_id":"a"}]' },
-      /CLIENTS is not valid at 0.redirect_uris/,
+      /CLIENTS gives a no redirect_uris/,
     ],
     [
       "a client with a dangerous redirect URI",
@@ -159,27 +171,35 @@ describe("configuration", () => {
       /CLIENTS has a redirect URI of a that uses the scheme/,
     ],
     ["a home page that is neither", { HOME_PAGE: "no" }, /HOME_PAGE must be one of on, off/],
-    ["a colour by name", { SERVER_COLOR: "red" }, /SERVER_COLOR must be written like/],
+    ["a colour by name", { SERVER_COLOR: "red" }, /SERVER_COLOR is no colour .*: write it like 1f5fd6/],
     ["a logo over http", { SERVER_LOGO_URL: "http://a.example/l.png" }, /SERVER_LOGO_URL must be https/],
     ["a source of scopes nobody knows", { SCOPES_FROM: "roles" }, /SCOPES_FROM must be .* or consent alone/],
     [
       "consent beside what the provider says",
       { SCOPES_FROM: "consent,scope" },
-      /SCOPES_FROM=consent stands alone/,
+      /SCOPES_FROM has more than consent/,
     ],
     [
       "a claim without its name",
       { SCOPES_FROM: "scope,claim" },
-      /SCOPE_CLAIM is missing: .*realm_access.roles/,
+      /SCOPE_CLAIM is missing, .*realm_access.roles/,
     ],
-    ["a claim that nobody asks for", { SCOPE_CLAIM: "roles" }, /count only with claim in SCOPES_FROM/],
-    ["a map that nobody asks for", { SCOPE_CLAIM_MAP: "{}" }, /count only with claim in SCOPES_FROM/],
+    [
+      "a claim that nobody asks for",
+      { SCOPE_CLAIM: "roles" },
+      /SCOPE_CLAIM counts only with claim in SCOPES_FROM/,
+    ],
+    [
+      "a map that nobody asks for",
+      { SCOPE_CLAIM_MAP: "{}" },
+      /SCOPE_CLAIM_MAP counts only with claim in SCOPES_FROM/,
+    ],
     [
       "a map that is no JSON",
       mapped("forecaster=weather:read"),
-      /SCOPE_CLAIM_MAP must be a JSON object such as/,
+      /SCOPE_CLAIM_MAP must be a JSON object: write it like/,
     ],
-    ["a map that is a list", mapped('["a"]'), /SCOPE_CLAIM_MAP must be a JSON object such as/],
+    ["a map that is a list", mapped('["a"]'), /SCOPE_CLAIM_MAP must be a JSON object: write it like/],
     [
       "a map to a text",
       mapped('{"a":"weather:read"}'),
@@ -241,11 +261,19 @@ describe("configuration", () => {
     ],
   ];
   for (const [name, environment, expected] of bad)
-    test(`refuses ${name}`, () => assert.match(problemsOf(environment), expected));
+    test(`refuses ${name}`, () => {
+      const { message, problems = [] } = errorOf(environment) ?? {};
+      assert.match(message ?? "", expected);
+      for (const { setting, problem, remedy } of problems) {
+        assert.match(setting, /^[A-Z][A-Z0-9_]+$/);
+        assert.match(problem, /^[a-z].*[^.:]$/);
+        assert.match(remedy, /^[a-z].*[^.:]$/);
+      }
+    });
 
   test("scopes come from everything that a provider names them in, unless somebody chooses", () => {
     const sources = (environment: Record<string, string>) =>
-      loadConfig({ ...GOOD, ...environment }).upstream.scopeSources;
+      loadConfig({ ...GOOD, ...environment }).identityProviders[0].scopeSources;
     const all = ["response", "scope", "scp", "permissions"];
     assert.deepEqual(sources({}), { kind: "provider", tokens: all });
     assert.deepEqual(sources({ SCOPES_FROM: all.join(" , ") }), { kind: "provider", tokens: all });
@@ -299,7 +327,7 @@ describe("configuration", () => {
       AUTH0_AUDIENCE: "https://api.example.com",
       AUTH0_ORGANIZATION: "org_a",
     });
-    assert.equal(config.upstream.organization, "org_a");
+    assert.equal(config.identityProviders[0].organization, "org_a");
     assert.equal(config.membership.auth0Organization, "org_a");
   });
 
@@ -310,7 +338,7 @@ describe("configuration", () => {
 
   test("keeps the issuer byte for byte", () => {
     assert.equal(
-      loadConfig({ ...GOOD, OIDC_ISSUER: "https://a.example/" }).upstream.issuer,
+      loadConfig({ ...GOOD, OIDC_ISSUER: "https://a.example/" }).identityProviders[0].issuer,
       "https://a.example/",
     );
   });
@@ -343,7 +371,7 @@ describe("configuration", () => {
   test("a line break at the end of a value is none of it; one within it is named", () => {
     for (const end of ["\n", "\r\n", " "])
       assert.equal(
-        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).upstream.clientSecret,
+        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).identityProviders[0].clientSecret,
         "a-secret",
       );
     for (const name of ["OIDC_CLIENT_SECRET", "OIDC_CLIENT_ID", "OIDC_ISSUER", "BASE_URL"])

@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Answer } from "../../dev/client/http.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { freePort } from "../support/free-port.ts";
 import {
-  type Answer,
   callTool,
   type Registered,
   refresh,
@@ -126,7 +126,7 @@ describe("npm run dev", () => {
         .replace("sayHello", "newTool")
         .replace('name: "say_hello",', 'name: "new_tool",\n  scopes: ["new:use"],'),
     );
-    edit("index.ts", "return [whoami,", "return [newTool, whoami,");
+    edit("index.ts", "= [whoami,", "= [newTool, whoami,");
     writeFileSync(
       file("index.ts"),
       readFileSync(file("index.ts"), "utf8")

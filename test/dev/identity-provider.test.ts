@@ -5,13 +5,14 @@ import type { AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
 import { createRemoteJWKSet, type JWTPayload, jwtVerify } from "jose";
 import * as oidc from "openid-client";
+import { Browser, type Page } from "../../dev/client/browser.ts";
 import {
   type IdentityProviderOptions,
   type ProviderBehaviour,
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
-import { Browser, type Page, signIn } from "../support/browser.ts";
+import { signIn } from "../support/sign-in.ts";
 
 const redirectUri = "http://localhost:9/auth/callback";
 const audience = "https://weather.example/api";

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 
 const page = readFileSync("docs/dependencies.md", "utf8");
 const table = page.slice(page.indexOf("# Dependencies"), page.indexOf("For development:"));
-const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+const { dependencies, peerDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8")) as {
   packages: Record<string, { license?: string; dev?: boolean; optional?: boolean }>;
 };
@@ -28,7 +28,10 @@ const lines = table
 
 describe("docs/dependencies.md", () => {
   test("has a line for each, and none for what is not there", () => {
-    assert.deepEqual(lines.flatMap(({ names }) => names).sort(), Object.keys(dependencies).sort());
+    assert.deepEqual(
+      lines.flatMap(({ names }) => names).sort(),
+      Object.keys({ ...dependencies, ...peerDependencies }).sort(),
+    );
     for (const { names, why, instead } of lines) assert.ok(why !== "" && instead !== "", names.join());
   });
 

@@ -34,7 +34,7 @@ describe("npm run doctor", () => {
     assert.equal(code, 1);
     assert.equal(stderr, "");
     for (const name of Object.keys(NOTHING_WORKS).filter((name) => name !== "PORT"))
-      assert.match(stdout, new RegExp(`✗ ${name} is missing\\.\\n {6}→ Set ${name}: `));
+      assert.match(stdout, new RegExp(`✗ ${name} is missing\\.\\n {6}→ (Set it to|Make one with: )`));
     assert.match(stdout, /It cannot serve like this: 6 problems to fix/);
     assert.doesNotMatch(stdout, /^\s+at /m);
   });
@@ -82,20 +82,19 @@ describe("npm run doctor", () => {
   test("where nobody ever answers it ends all the same, and says so", async () => {
     const silent = await listenSilently();
     const at = `localhost:${silent.port}`;
-    const startedAt = performance.now();
-    const { code, stdout } = await runDoctor({
+    const settings = {
       ...NOTHING_WORKS,
       BASE_URL: `http://${at}`,
       OIDC_ISSUER: `http://${at}`,
+      UPSTREAM_TIMEOUT_SECONDS: "1",
       REDIS_URL: `redis://127.0.0.1:${silent.port}`,
-    });
-    const seconds = (performance.now() - startedAt) / 1000;
+      REDIS_TIMEOUT_MS: "500",
+    };
+    const { line } = await look(settings, { patience: { answerMs: 500, checkMs: 5_000 } });
     await silent.close();
-    assert.equal(code, 1);
-    assert.ok(seconds < 45, `${seconds} s`);
-    assert.match(stdout, /✗ The identity provider cannot be reached/);
-    assert.match(stdout, /✗ Redis at .* does not answer in time/);
-    assert.match(stdout, /! BASE_URL could not be reached from here/);
+    assert.match(line("provider.discovery"), /^✗ The identity provider cannot be reached/);
+    assert.match(line("redis.reachable"), /^✗ Redis at .* does not answer in time/);
+    assert.match(line("address.metadata"), /^! BASE_URL could not be reached from here/);
   });
 
   test("an answer that never ends is cut", async () => {
@@ -175,7 +174,7 @@ describe("npm run doctor", () => {
     );
     assert.match(
       await judged(["--tools", join(folder, "missing.mjs")], { TOOLS_MODULE: tools }),
-      /^✗ .*missing\.mjs does not exist.*→ Correct the file that it names: TOOLS_MODULE, --tools/,
+      /^✗ .*missing\.mjs does not exist.*→ Correct what it names: .*TOOLS_MODULE, --tools/,
     );
     const token = await runDoctor(NOTHING_WORKS, ["token", "--tools", join(folder, "missing.mjs"), "x"]);
     assert.match(token.stderr, /missing\.mjs does not exist/);
@@ -293,9 +292,11 @@ describe("a certificate that clients see", () => {
 
 describe("settings", () => {
   test("the names of all settings are known: those that .env.example explains", () => {
-    const explained = [...readFileSync(".env.example", "utf8").matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)];
+    const explained = [...readFileSync(".env.example", "utf8").matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)]
+      .map(([, name]) => name)
+      .filter((name) => !name?.startsWith("OPEN_METEO_")); // a tool's own
     for (const environment of [{}, { STORE: "memory" }, { AUTH0_DOMAIN: "t.auth0.com" }, NOTHING_WORKS])
-      assert.deepEqual(settingNames(environment).sort(), explained.map(([, name]) => name).sort());
+      assert.deepEqual(settingNames(environment).sort(), explained.sort());
   });
 
   const slips: Array<[what: string, environment: Record<string, string>, line: RegExp]> = [
@@ -345,7 +346,7 @@ describe("settings", () => {
     const { of, line } = await look({ ...NOTHING_WORKS, ACCESS_TOKEN_SECONDS: "soon" });
     assert.match(
       line("settings.valid"),
-      /^✗ ACCESS_TOKEN_SECONDS must be a whole number.*→ Correct ACCESS_TOKEN_SECONDS/,
+      /^✗ ACCESS_TOKEN_SECONDS must be a whole number.*→ Write digits alone, such as 3600/,
     );
     assert.equal(of("provider.discovery").status, "failure");
     assert.equal(of("redis.reachable").status, "failure");
@@ -362,7 +363,7 @@ describe("settings", () => {
     const wrong = await look({ ...NOTHING_WORKS, POLICY_FILE, AUDIT_LOG: join(folder, "missing/audit.log") });
     assert.match(
       wrong.line("program.policy"),
-      /^✗ POLICY_FILE: .*policy\.yaml:\d.*curent_weather.*→ Correct the file/,
+      /^✗ In .*policy\.yaml:\d.*curent_weather.*→ Use what is known here: /,
     );
     assert.match(wrong.line("program.audit_log"), /^✗ The audit log cannot be written.*→ Let AUDIT_LOG name/);
     writeFileSync(POLICY_FILE, "rules: []\n");

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { judgeCertificate } from "../../src/cli/doctor/certificate.ts";
 import { aheadOfDateHeader, clockFinding } from "../../src/cli/doctor/clock.ts";
+import { registration } from "../../src/cli/doctor/examine.ts";
 import { checkNode } from "../../src/cli/doctor/program.ts";
 import { judge, judgeRefresh, type Refusal, refusalKind } from "../../src/cli/doctor/provider-client.ts";
 import { checkCapabilities, checkIssuer } from "../../src/cli/doctor/provider-discovery.ts";
@@ -16,14 +17,15 @@ import {
   parseInfo,
 } from "../../src/cli/doctor/redis-info.ts";
 import { redisTrouble } from "../../src/cli/doctor/redis-trouble.ts";
-import { registration } from "../../src/cli/doctor/registration.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import type { DoctorView } from "../../src/http/doctor-view.ts";
 import { generic } from "../../src/identity/profiles/generic.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { lineOf, NOTHING_WORKS } from "./support.ts";
 
-const { upstream } = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: "https://login.example.com/realms/main" });
+const {
+  identityProviders: [upstream],
+} = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: "https://login.example.com/realms/main" });
 
 describe("client credentials, by what providers answer to a made-up code", () => {
   const client = (code: string): Refusal => ({ kind: "client", code });

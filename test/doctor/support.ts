@@ -8,22 +8,16 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { examine } from "../../src/cli/doctor/examine.ts";
+import { examine, PATIENCE } from "../../src/cli/doctor/examine.ts";
 import type { Finding } from "../../src/cli/doctor/finding.ts";
-import { createTools, prompts, resources, scopes } from "../../src/tools/index.ts";
+import { prompts, resources, scopes, tools } from "../../src/tools/index.ts";
 import { builtProgram } from "../support/built-program.ts";
 
 export const SECRET_KEY = "kV7n2QyW9sLpX4tRb8cZ1mJ6gFh3dNq5uEaYwTzKoPiUvBxM";
 export const CLIENT_SECRET = "kR3-client-secret-of-the-tests-9Zx";
 export const AUDIENCE = "https://weather.example.com";
 
-const weather = { geocodingUrl: "https://w.invalid/", forecastUrl: "https://w.invalid/", timeoutSeconds: 1 };
-export const FEATURES = {
-  tools: createTools({ weather: { ...weather, source: "" } }),
-  resources,
-  prompts,
-  scopes,
-};
+export const FEATURES = { tools, resources, prompts, scopes };
 
 export interface Seen {
   findings: Finding[];
@@ -35,12 +29,16 @@ export interface Seen {
 
 const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" };
 
-export async function look(environment: Record<string, string | undefined>, nowMs = Date.now): Promise<Seen> {
+export async function look(
+  environment: Record<string, string | undefined>,
+  { nowMs = Date.now, patience = PATIENCE } = {},
+): Promise<Seen> {
   const quiet = { CLIENT_ID_METADATA: "off", ...environment };
   const { sections } = await examine(quiet, FEATURES, {
     nowMs,
     randomBytes,
     node: { version: "v26.1.0", lts: "Here" },
+    patience,
   });
   return seen(sections.flatMap(({ findings }) => findings));
 }

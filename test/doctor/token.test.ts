@@ -50,7 +50,7 @@ describe("doctor token", { skip: redis.skip }, () => {
       }),
     });
     return seen(
-      await explainToken(readPresented(token, testServer.config.upstream.issuer, now()), {
+      await explainToken(readPresented(token, testServer.config.identityProviders, now()), {
         ...services,
         now,
       }),
@@ -113,10 +113,10 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("one for another address of this server", async () => {
     const { tokens } = await signIn();
-    const moved = { ...testServer.config, resource: "https://elsewhere.example.com/mcp" };
+    const moved = { ...testServer.config, baseUrl: "https://elsewhere.example.com" };
     const dependencies = silentServices(moved, FEATURES, testServer.records);
     const about = (token: string) =>
-      explainToken(readPresented(token, "", 0), { ...dependencies, now: dependencies.runtime.now }).then(
+      explainToken(readPresented(token, [], 0), { ...dependencies, now: dependencies.runtime.now }).then(
         seen,
       );
     assert.match(
@@ -174,7 +174,7 @@ describe("doctor token", { skip: redis.skip }, () => {
       testServer.records,
     );
     const { line } = seen(
-      await explainToken(readPresented(tokens.access_token, "", 0), {
+      await explainToken(readPresented(tokens.access_token, [], 0), {
         ...dependencies,
         now: dependencies.runtime.now,
       }),
@@ -256,7 +256,7 @@ describe("what was pasted instead of a token", () => {
   ];
   for (const [what, pasted, line] of cases)
     test(what, () => {
-      const { kind, findings } = readPresented(pasted, issuer, 1_120);
+      const { kind, findings } = readPresented(pasted, [{ issuer }], 1_120);
       assert.equal(kind, undefined);
       const [finding] = findings;
       assert.equal(finding?.status, "failure");
@@ -269,7 +269,7 @@ describe("what was pasted instead of a token", () => {
     for (const around of ["Bearer TOKEN", '"TOKEN"', " TOKEN\n"]) {
       const { kind, findings } = readPresented(
         around.replace("TOKEN", `mcp_at_${"A".repeat(65)}`),
-        issuer,
+        [{ issuer }],
         0,
       );
       assert.equal(kind, "access");
@@ -282,7 +282,12 @@ describe("what was pasted instead of a token", () => {
 });
 
 function environmentOf({ config }: TestServer): Record<string, string> {
-  const { upstream, baseUrl, secretKeys, store } = config;
+  const {
+    identityProviders: [upstream],
+    baseUrl,
+    secretKeys,
+    store,
+  } = config;
   return {
     BASE_URL: baseUrl,
     OIDC_ISSUER: upstream.issuer,

@@ -5,8 +5,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import type { Answer } from "../../dev/client/http.ts";
 import {
-  type Answer,
   callTool,
   getJson,
   type Registered,

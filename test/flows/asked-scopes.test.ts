@@ -1,6 +1,6 @@
 /** Requests with unknown scopes, or with very many: the client signs in, and the token response names what was granted. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   authorize,
   callTool,
@@ -12,27 +12,27 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const MANY = Array.from({ length: 30 }, (_, n) => `department-${n}:documents:read-write`);
 
 describe("scopes that a client asks for", () => {
-  let testServer: TestServer;
   let client: Registered;
-  before(async () => {
+  const testServer = useTestServer(() => {
     const clients = ["weather:read", "orders:write"].map((scope) => ({
       client_id: `only-${scope}`,
       redirect_uris: [REDIRECT_URI],
       scope,
     }));
-    testServer = await startTestServer({
+    return {
       scopes: { "orders:write": { description: "Cancel your orders", whenNeeded: true } },
       apiScopes: ["orders:write"],
       environment: { CLIENTS: JSON.stringify(clients) },
-    });
+    };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   for (const scope of ["claudeai", "mcp:tools mcp:resources", "openid offline_access", "claudeai openid"])
     test(`only ones that nobody knows here (${scope}): the usual ones take their place, and the answer names them`, async () => {

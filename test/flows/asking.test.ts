@@ -29,7 +29,7 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 const elicitation = { elicitation: {} };
@@ -116,21 +116,17 @@ const prompts = [
 ];
 
 describe("a call that asks", { skip: redis.skip }, () => {
-  let testServer: TestServer;
   /** Another replica of the same deployment. */
   let other: string;
   let accessToken: string;
 
+  const testServer = useTestServer({ redisUrl: redis.url!, tools, resources, prompts });
   before(async () => {
-    testServer = await startTestServer({ redisUrl: redis.url!, tools, resources, prompts });
     other = `${await testServer.replica()}/mcp`;
     accessToken = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl)))
       .access_token;
   });
-  after(async () => {
-    await testServer.close();
-    await redis.stop();
-  });
+  after(() => redis.stop());
 
   test("a client of 2025 is asked while its call waits, and answers to another replica", async () => {
     const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { pino } from "pino";
 import { createAudit, openAuditStream } from "../../src/audit/audit.ts";
 import {
@@ -17,7 +17,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 type Line = Record<string, unknown>;
 
@@ -30,11 +30,7 @@ function sumOf(metrics: readonly string[], name: string): number {
 
 describe("the audit log", () => {
   const lines: Line[] = [];
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
-  });
-  after(() => testServer.close());
+  const testServer = useTestServer({ auditStream: { write: (line) => lines.push(JSON.parse(line)) } });
 
   /** What was written while `work` ran, in its own place; the log has the same. */
   async function during(work: () => Promise<unknown>): Promise<Line[]> {

@@ -1,6 +1,6 @@
 /** A BASE_URL with a path, behind a proxy that keeps the path and behind one that strips it. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   Client,
   discoverAuthorizationServerMetadata,
@@ -9,7 +9,6 @@ import {
 } from "@modelcontextprotocol/client";
 import { discoverAuthorizationServerMetadata as discoverV1 } from "@modelcontextprotocol/sdk/client/auth.js";
 import { OpenIdProviderMetadataSchema } from "@modelcontextprotocol/sdk/shared/auth.js";
-import { signIn } from "../support/browser.ts";
 import {
   callTool,
   getJson,
@@ -20,17 +19,16 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 for (const stripsBasePath of [false, true])
   describe(`https://host/tools behind a proxy that ${stripsBasePath ? "strips" : "keeps"} the path`, () => {
-    let testServer: TestServer;
     let origin: string;
-    before(async () => {
-      testServer = await startTestServer({ basePath: "/deep/tools", stripsBasePath });
+    const testServer = useTestServer({ basePath: "/deep/tools", stripsBasePath });
+    before(() => {
       origin = new URL(testServer.baseUrl).origin;
     });
-    after(() => testServer.close());
 
     test("A19 RFC 8414 §3.1 and RFC 9728 §3.1: the documents are where the specifications insert them", async () => {
       const server = await getJson(`${origin}/.well-known/oauth-authorization-server/deep/tools`);

@@ -1,6 +1,6 @@
 /** Normal behaviour of clients is not logged as an error, and error messages are readable. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { loadConfig } from "../../src/config/config.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -11,18 +11,16 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const ORIGINS = ["app://obsidian.md", "vscode-webview://0abc-1", "chrome-extension://abcdefghijklmnop"];
 
 describe("an ordinary day", () => {
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer({ environment: { ALLOWED_ORIGINS: ORIGINS.join(",") } });
   before(async () => {
-    testServer = await startTestServer({ environment: { ALLOWED_ORIGINS: ORIGINS.join(",") } });
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   test("GET /mcp at every connection is a wrong method, not a protocol error", async () => {
     const { access_token } = await signInForTokens(testServer.baseUrl, client);

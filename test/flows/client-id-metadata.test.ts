@@ -1,6 +1,6 @@
 /** A client without registration: its client_id is the URL of a document on its own https site. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import {
@@ -16,16 +16,15 @@ import {
   revoke,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 describe("a client with a metadata document", () => {
-  let testServer: TestServer;
   let site: Site;
   const keys = generateKeyPair("ES256");
   const documents = new Map<string, object>();
   /** Instead of the document. */
   const answers = new Map<string, Site["answer"]>();
-  before(async () => {
+  const testServer = useTestServer(async () => {
     site = await startSite((req, res) => {
       const document = documents.get(req.url ?? "");
       const answer = answers.get(req.url ?? "");
@@ -33,16 +32,13 @@ describe("a client with a metadata document", () => {
       else if (document === undefined) res.writeHead(404).end();
       else sendJson(res, document);
     });
-    testServer = await startTestServer({
+    return {
       // Only the network is different: names resolve to this computer, whose certificate is trusted.
       safeFetch: (options) => fetchFrom(site.ca, { ...options, timeoutMs: 500 }),
       environment: { CLIENT_DOMAINS_DENIED: "denied.example" },
-    });
+    };
   });
-  after(async () => {
-    await testServer.close();
-    await site.close();
-  });
+  after(() => site.close());
 
   function publish(path: string, more: Record<string, unknown> = {}) {
     const client_id = site.url(path);

@@ -7,18 +7,19 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/redis-admin.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 describe("a session in use, while Redis is away", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let testServer: TestServer;
   let token: string;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
-    testServer = await startTestServer({
+    return {
       redisUrl: redis.url,
       environment: { REDIS_TIMEOUT_MS: "500", STORE_OUTAGE_SECONDS: "60" },
-    });
+    };
+  });
+  before(async () => {
     const tokens = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     token = tokens.access_token;
     assert.equal(await status(), 200);
@@ -28,10 +29,7 @@ describe("a session in use, while Redis is away", { skip: skipWithoutRedisServer
   beforeEach(() => {
     Object.assign(testServer.clock, { ahead: 0, stepped: 0 });
   });
-  after(async () => {
-    await testServer?.close();
-    await redis.stop();
-  });
+  after(() => redis.stop());
   const status = async () => (await callTool(testServer.url, token, "whoami")).status;
 
   test("goes on, though the clock was set ahead by more than the outage may last", async () => {

@@ -1,6 +1,6 @@
 /** What the user is asked, what they may leave out, and when they are not asked at all. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import {
   authorizeUrl,
   callTool,
@@ -10,7 +10,7 @@ import {
   register,
   toolNames,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 /** Sign in at the provider if asked, and come back to the client. */
 async function finish(
@@ -22,16 +22,12 @@ async function finish(
 }
 
 describe("the consent page", () => {
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      scopes: {
-        "weather:write": "Change the weather",
-        "weather:base": { description: "Look outside", required: true },
-      },
-    });
+  const testServer = useTestServer({
+    scopes: {
+      "weather:write": "Change the weather",
+      "weather:base": { description: "Look outside", required: true },
+    },
   });
-  after(() => testServer.close());
 
   test("says who asks, where the answer goes, what is allowed, and who signs in", async () => {
     const client = await register(testServer.baseUrl, { client_name: "Tom & <Jerry>" });
@@ -103,14 +99,10 @@ describe("the consent page", () => {
 });
 
 describe("consent that is remembered", () => {
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      environment: { CONSENT: "remember" },
-      scopes: { "weather:write": "Change the weather" },
-    });
+  const testServer = useTestServer({
+    environment: { CONSENT: "remember" },
+    scopes: { "weather:write": "Change the weather" },
   });
-  after(() => testServer.close());
 
   async function approvedBrowser(client: { client_id: string }) {
     const browser = newBrowser();

@@ -10,11 +10,10 @@ import type { SafeFetchOptions } from "../../src/clients/metadata-documents/safe
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { authorizeUrl, getJson, newBrowser, register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 describe("clients' metadata documents", () => {
   let site: Site;
-  let testServer: TestServer;
   let reach: LiveDocumentReach;
   let seconds = 0;
   /** No way to the internet. */
@@ -23,7 +22,7 @@ describe("clients' metadata documents", () => {
   let status = 200;
   const said: Array<Record<string, unknown>> = [];
 
-  before(async () => {
+  const testServer = useTestServer(async () => {
     site = await startSite((_req, res) =>
       status === 200 ? sendJson(res, {}) : void res.writeHead(status).end(),
     );
@@ -42,12 +41,13 @@ describe("clients' metadata documents", () => {
       log: pino({ base: null }, { write: (line: string) => void said.push(JSON.parse(line)) }),
       retrySeconds: 0.02,
     });
-    testServer = await startTestServer({ safeFetch, documentReach: reach });
+    return { safeFetch, documentReach: reach };
+  });
+  before(() => {
     reach.start();
   });
   after(async () => {
     reach.close();
-    await testServer.close();
     await site.close();
   });
   beforeEach(async () => {

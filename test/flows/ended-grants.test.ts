@@ -3,9 +3,7 @@
  * providers revoke all that a user has here.
  */
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { signIn } from "../support/browser.ts";
+import { after, beforeEach, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -21,34 +19,31 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 describe("a grant that ended", () => {
-  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     upstream = await startFaultyProxy();
-    testServer = await startTestServer({
+    return {
       throughProxy: upstream,
       // Shorter than our own tokens, so that every refresh has to ask the provider.
       behaviour: { accessTokenSeconds: 300 },
       environment: {
         MAX_GRANTS_PER_USER_AND_CLIENT: "2",
         REFRESH_GRACE_SECONDS: "1",
-        UPSTREAM_TIMEOUT_SECONDS: "2",
+        UPSTREAM_TIMEOUT_SECONDS: "60", // who waited for a provider that hangs would wait as long
       },
-    });
+    };
   });
   beforeEach(async () => {
     upstream.seen.length = 0;
     testServer.log.length = 0;
     client = await register(testServer.baseUrl);
   });
-  after(async () => {
-    await testServer.close();
-    await upstream.close();
-  });
+  after(() => upstream.close());
 
   const revocations = () => upstream.seen.filter(({ path }) => path.endsWith("/revocation")).length;
   async function untilRevoked(count: number): Promise<void> {
@@ -56,11 +51,13 @@ describe("a grant that ended", () => {
     assert.equal(revocations(), count);
   }
 
-  /** Revocations are sent immediately, so a moment after the end is enough. */
+  /** One that is sent afterwards has arrived, and it is the only one. */
   async function neverRevoked(): Promise<void> {
     await eventually("a grant has ended", () => testServer.log.some(({ audit }) => audit === "grant_ended"));
-    await delay(100);
-    assert.equal(revocations(), 0);
+    const other = await register(testServer.baseUrl);
+    const { access_token } = await signInForTokens(testServer.baseUrl, other, { login: "bob" });
+    await revoke(testServer.baseUrl, other, access_token);
+    await untilRevoked(1);
   }
 
   test("because its client revoked it: the provider is told", async () => {
@@ -111,7 +108,9 @@ describe("a grant that ended", () => {
     await neverRevoked();
   });
 
-  test("in a crowd, while the provider hangs: who revokes one does not wait for the others", async () => {
+  test("in a crowd, while the provider hangs: who revokes one does not wait for the others", {
+    timeout: 30_000,
+  }, async () => {
     upstream.hangsAtRevocation = true;
     const logins = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
     for (const login of logins) await signInForTokens(testServer.baseUrl, client, { login });
@@ -122,9 +121,7 @@ describe("a grant that ended", () => {
       headers: { authorization: `Bearer ${client.registration_access_token}` },
     });
     assert.equal(removed.status, 204);
-    const began = performance.now();
     assert.equal((await revoke(testServer.baseUrl, other, access_token)).status, 200);
-    assert.ok(performance.now() - began < 4_000);
     assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     upstream.hangsAtRevocation = false;
     upstream.dropUnanswered();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { decodeJwt, type JWTPayload } from "jose";
-import { Browser } from "../support/browser.ts";
+import { Browser } from "../../dev/client/browser.ts";
 
 import { endEntry, openConnections } from "../support/connections.ts";
 import type { FaultyProxy } from "../support/faulty-proxy.ts";

@@ -1,9 +1,9 @@
 /** A grant type is an entry in a list: a third one, made up, is in metadata, registration, /token and metrics by that alone. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { z } from "zod";
 import type { GrantType } from "../../src/token-endpoint/grant-type.ts";
-import { GRANT_TYPES } from "../../src/token-endpoint/grant-types.ts";
+import { offeredGrantTypes } from "../../src/token-endpoint/grant-types.ts";
 import { reasonOf } from "../attacks/support.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
@@ -16,7 +16,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 import { scrape } from "../telemetry/scrape.ts";
 
 const VOUCHER = "urn:example:grant-type:voucher";
@@ -36,9 +36,8 @@ const voucher: GrantType<z.infer<typeof VoucherRequest>> = {
 };
 
 describe("a third grant type", () => {
-  let testServer: TestServer;
   let site: Site;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     site = await startSite((_req, res) =>
       sendJson(res, {
         client_id: site.url("/client.json"),
@@ -47,15 +46,12 @@ describe("a third grant type", () => {
         grant_types: [...DEFAULT, VOUCHER],
       }),
     );
-    testServer = await startTestServer({
-      grantTypes: [...GRANT_TYPES, voucher],
+    return {
+      grantTypes: [...offeredGrantTypes([]), voucher],
       safeFetch: (options) => fetchFrom(site.ca, options),
-    });
+    };
   });
-  after(async () => {
-    await testServer.close();
-    await site.close();
-  });
+  after(() => site.close());
 
   const registerFor = (...grant_types: string[]) =>
     register(testServer.baseUrl, { grant_types, token_endpoint_auth_method: "client_secret_post" });
@@ -144,7 +140,7 @@ describe("a third grant type", () => {
 });
 
 test("a grant type that is not in the list is nowhere", async () => {
-  const codesOnly = GRANT_TYPES.filter(({ name }) => name === "authorization_code");
+  const codesOnly = offeredGrantTypes([]).filter(({ name }) => name === "authorization_code");
   const testServer = await startTestServer({ grantTypes: codesOnly });
   try {
     const { baseUrl } = testServer;

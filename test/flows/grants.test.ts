@@ -152,7 +152,7 @@ describe("a tool that acts with the user's own upstream token", () => {
           },
         }),
       ],
-      environment: { OPEN_METEO_GEOCODING_URL: backendUrl, OPEN_METEO_FORECAST_URL: backendUrl },
+      weather: { geocodingUrl: backendUrl, forecastUrl: backendUrl },
       behaviour: { accessTokenSeconds: 600, accessTokens: "opaque" },
     });
     try {

@@ -4,12 +4,12 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { text as textFrom } from "node:stream/consumers";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const PERSON = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
 const NASTY = `"Zoë's" </title></style></script><script>alert(1)</script> $(id) \`id\``;
@@ -23,26 +23,22 @@ const removeOrder = defineTool({
 });
 
 describe("the page for people", () => {
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({
-      basePath: "/deep/tools",
-      environment: { SERVER_NAME: NASTY, SERVER_DESCRIPTION: `What ${NASTY} does` },
-      tools: [removeOrder],
-      resources: [
-        defineResource({
-          uriTemplate: "orders://order/{id}",
-          name: "order",
-          description: "One order",
-          scopes: ["orders:write"],
-          read: ({ id }) => id,
-        }),
-      ],
-      prompts: [definePrompt({ name: "summary", description: "A summary", run: () => "Sum up." })],
-      scopes: { "orders:write": "Change orders", admin: "Everything" },
-    });
+  const testServer = useTestServer({
+    basePath: "/deep/tools",
+    environment: { SERVER_NAME: NASTY, SERVER_DESCRIPTION: `What ${NASTY} does` },
+    tools: [removeOrder],
+    resources: [
+      defineResource({
+        uriTemplate: "orders://order/{id}",
+        name: "order",
+        description: "One order",
+        scopes: ["orders:write"],
+        read: ({ id }) => id,
+      }),
+    ],
+    prompts: [definePrompt({ name: "summary", description: "A summary", run: () => "Sum up." })],
+    scopes: { "orders:write": "Change orders", admin: "Everything" },
   });
-  after(() => testServer.close());
 
   test("says what the server is, what it can do and what that needs, in words", async () => {
     const { text } = await get(PERSON);
@@ -216,11 +212,7 @@ describe("the page for people", () => {
 });
 
 describe("HOME_PAGE=off", () => {
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer({ environment: { HOME_PAGE: "off" } });
-  });
-  after(() => testServer.close());
+  const testServer = useTestServer({ environment: { HOME_PAGE: "off" } });
 
   test("nothing leads to a page that is switched off", async () => {
     const headers = { ...PERSON, "sec-fetch-mode": "navigate" };

@@ -1,6 +1,6 @@
 /** Other resource servers ask about our tokens (RFC 7662). */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   postForm,
   REDIRECT_URI,
@@ -10,29 +10,27 @@ import {
   revoke,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const SECRET = "the-secret-of-another-resource-server-0123456789";
 
 describe("introspection", () => {
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer({
+    environment: {
+      CLIENTS: JSON.stringify([
+        {
+          client_id: "backend",
+          client_secret: SECRET,
+          redirect_uris: [REDIRECT_URI],
+          token_endpoint_auth_method: "client_secret_post",
+        },
+      ]),
+    },
+  });
   before(async () => {
-    testServer = await startTestServer({
-      environment: {
-        CLIENTS: JSON.stringify([
-          {
-            client_id: "backend",
-            client_secret: SECRET,
-            redirect_uris: [REDIRECT_URI],
-            token_endpoint_auth_method: "client_secret_post",
-          },
-        ]),
-      },
-    });
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   const backend = { client_id: "backend", client_secret: SECRET };
   const introspect = (token: string, credentials: Record<string, string> = backend) =>

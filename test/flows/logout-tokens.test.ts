@@ -7,6 +7,7 @@ import type { FaultyProxy } from "../support/faulty-proxy.ts";
 import { callTool, newBrowser, type Registered, signInForTokens } from "../support/oauth-client.ts";
 import type { Sign } from "../support/provider-key.ts";
 import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
+import { claimsIn } from "../support/requester.ts";
 import type { TestServer } from "../support/test-server.ts";
 
 describe("a logout token", () => {
@@ -72,8 +73,8 @@ describe("a logout token", () => {
     const laptop = await signIn("laptop", { inAccessToken: "of something else" });
     const phone = await signIn("phone", { inAccessToken: "laptop" });
     const unknown = await signIn(undefined, { inAccessToken: "phone" });
-    assert.equal((await testServer.grantOf(laptop))?.claims.sid, "laptop");
-    assert.equal((await testServer.grantOf(unknown))?.claims.sid, undefined);
+    assert.equal(claimsIn(await testServer.grantOf(laptop)).sid, "laptop");
+    assert.equal(claimsIn(await testServer.grantOf(unknown)).sid, undefined);
     await report({ sub: "alice", sid: "laptop" });
     await assertAlive([
       [laptop, false],

@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import type { Browser } from "../../dev/client/browser.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import type { Browser } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,
@@ -19,15 +19,14 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 describe("logout", () => {
-  let testServer: TestServer;
   let client: Registered;
   /** Stands between the provider and the server, and keeps what passes. */
   let relay: Server;
   const logoutTokens: string[] = [];
-  before(async () => {
+  const testServer = useTestServer(async () => {
     relay = createServer(async (req, res) => {
       const token = new URLSearchParams(await text(req)).get("logout_token") ?? "";
       const answer = await report(token);
@@ -35,16 +34,15 @@ describe("logout", () => {
       res.writeHead(answer.status).end();
     });
     await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
-    testServer = await startTestServer({
+    return {
       backchannelLogoutUri: `http://127.0.0.1:${(relay.address() as AddressInfo).port}/logout`,
       environment: { CONSENT: "remember" },
-    });
+    };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
   });
-  after(async () => {
-    relay.close();
-    await testServer.close();
-  });
+  after(() => relay.close());
 
   function report(logout_token: string) {
     return postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });

@@ -3,7 +3,7 @@
  * and revoked at the provider, and nothing is used up.
  */
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { after, beforeEach, describe, test } from "node:test";
 import { exportJWK, type GenerateKeyPairResult, generateKeyPair, SignJWT } from "jose";
 import { z } from "zod";
 import { createShutdown } from "../../src/runtime/shutdown.ts";
@@ -28,7 +28,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const DELETE_OF_GRANT = /'DEL'[\s\S]*:grant:/;
 const WRITE_OF_GRANT = /'SET'[\s\S]*:grant:/;
@@ -42,24 +42,26 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
   let redis: TestRedis;
   let proxy: RedisProxy;
   let upstream: FaultyProxy;
-  let testServer: TestServer;
   let client: Registered;
   let keys: GenerateKeyPairResult;
   const shutdown = createShutdown();
   const closing: Array<() => Promise<void>> = [];
-  before(async () => {
+  after(async () => {
+    for (const close of closing) await close();
+  });
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
     proxy = await startRedisProxy(redis.port);
     upstream = await startFaultyProxy();
     // Published before the first sign-in: a key that is new to the server may have to be waited for.
     keys = await generateKeyPair("ES256");
     upstream.extraKey = { ...(await exportJWK(keys.publicKey)), kid: "logout", alg: "ES256", use: "sig" };
-    testServer = await startTestServer({
+    return {
       redisUrl: proxy.url,
       throughProxy: upstream,
       shutdown,
       environment: { REDIS_TIMEOUT_MS: "2000" },
-    });
+    };
   });
   beforeEach(async () => {
     client = await register(testServer.baseUrl);
@@ -67,8 +69,6 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     testServer.log.length = 0;
   });
   after(async () => {
-    for (const close of closing) await close();
-    await testServer.close();
     await upstream.close();
     await proxy.close();
     await redis.stop();

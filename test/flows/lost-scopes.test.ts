@@ -1,11 +1,11 @@
 /** A refresh that repeats what was granted after the provider took some of it away (RFC 6749 §6): the rest goes on. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { pino } from "pino";
-import { Grant } from "../../src/grants/grant.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -16,12 +16,12 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, BOB, SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
 
 describe("a refresh that names scopes", () => {
-  let testServer: TestServer;
   let client: Registered;
   const grants = () =>
     encryptedStore({
@@ -29,19 +29,18 @@ describe("a refresh that names scopes", () => {
       sealer: createSealer([SECRET_KEY]),
       log: pino({ level: "silent" }),
       kind: "grant",
-      schema: Grant,
+      ...grantFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
     });
 
+  const testServer = useTestServer({
+    behaviour: { accessTokenSeconds: 4_000 },
+    scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
+    apiScopes: ["orders:read", "orders:write"],
+    users: [{ ...ALICE, permissions: ALL.split(" ") }, BOB],
+  });
   before(async () => {
-    testServer = await startTestServer({
-      behaviour: { accessTokenSeconds: 4_000 },
-      scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
-      apiScopes: ["orders:read", "orders:write"],
-      users: [{ ...ALICE, permissions: ALL.split(" ") }, BOB],
-    });
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   const permit = (permissions: string) =>
     testServer.identityProvider.changeUser("alice", { permissions: permissions.split(" ") });

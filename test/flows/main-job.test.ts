@@ -1,6 +1,6 @@
 /** The main job on both stores: discover → register → consent → login → code → tokens → call → refresh → revoke. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import {
   authorize,
   callTool,
@@ -16,20 +16,16 @@ import {
   VERIFIER,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 for (const store of ["memory", "redis"] as const) {
   describe(`the main job on ${store}`, { skip: store === "redis" && redis.skip }, () => {
-    let testServer: TestServer;
-    before(async () => {
-      testServer = await startTestServer(
-        store === "redis" && redis.url !== undefined ? { redisUrl: redis.url } : {},
-      );
-    });
-    after(() => testServer.close());
+    const testServer = useTestServer(
+      store === "redis" && redis.url !== undefined ? { redisUrl: redis.url } : {},
+    );
 
     test("a client that knows only the endpoint gets all the way, and out again", async () => {
       const { url, baseUrl } = testServer;

@@ -1,12 +1,12 @@
 /** Scopes that a person consented to and the identity provider does not give are shown at /connections, by whoami, and in the log. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import { pino } from "pino";
 import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";
-import { Grant } from "../../src/grants/grant.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import { entriesOn, openConnections, textOf } from "../support/connections.ts";
 import {
   authorizeUrl,
@@ -18,7 +18,8 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const ALL = "weather:read orders:read orders:write";
 const SAID =
@@ -36,22 +37,18 @@ const CHARACTERS: ReadonlyArray<[name: string, ProviderBehaviour, { refreshAdds:
 
 for (const [name, behaviour, { refreshAdds }] of CHARACTERS)
   describe(`a permission that was approved and not given (${name})`, () => {
-    let testServer: TestServer;
-    before(async () => {
-      testServer = await startTestServer({
-        // Longer than ours, so that one renewal there is one refresh here.
-        behaviour: { ...behaviour, accessTokenSeconds: 4_000 },
-        scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
-        apiScopes: ["orders:read", "orders:write"],
-        users: ["carol", "dave", "erin", "frank", "grace"].map((subject) => ({
-          subject,
-          name: subject,
-          email: `${subject}@example.com`,
-          permissions: ["weather:read", "orders:read"],
-        })),
-      });
+    const testServer = useTestServer({
+      // Longer than ours, so that one renewal there is one refresh here.
+      behaviour: { ...behaviour, accessTokenSeconds: 4_000 },
+      scopes: { "orders:read": "See your orders", "orders:write": "Cancel your orders" },
+      apiScopes: ["orders:read", "orders:write"],
+      users: ["carol", "dave", "erin", "frank", "grace"].map((subject) => ({
+        subject,
+        name: subject,
+        email: `${subject}@example.com`,
+        permissions: ["weather:read", "orders:read"],
+      })),
     });
-    after(() => testServer.close());
 
     async function signInAs(login: string, client_name = "Claude Code"): Promise<SignedIn> {
       const client = await register(testServer.baseUrl, { client_name });
@@ -158,7 +155,7 @@ for (const [name, behaviour, { refreshAdds }] of CHARACTERS)
         sealer: createSealer([SECRET_KEY]),
         log: pino({ level: "silent" }),
         kind: "grant",
-        schema: Grant,
+        ...grantFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
       });
       await grants.put(earlier.id, earlier, 3_600);
       assert.equal((await whoami(session)).notGiven, undefined);

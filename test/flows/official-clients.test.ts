@@ -11,11 +11,11 @@ import {
   StreamableHTTPError,
   StreamableHTTPClientTransport as TransportV1,
 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { signIn } from "../support/browser.ts";
 import { eventually } from "../support/eventually.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { newBrowser, REDIRECT_URI } from "../support/oauth-client.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
+import { signIn } from "../support/sign-in.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 interface Sdk {

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { signIn } from "../support/browser.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import {
   authorizeUrl,
@@ -18,6 +17,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
+import { signIn } from "../support/sign-in.ts";
 
 async function until(condition: () => Promise<boolean>): Promise<number> {
   const from = performance.now();

@@ -14,7 +14,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
@@ -31,7 +30,8 @@ import {
   toolNames,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { ALICE, BOB, SECRET_KEY, startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, BOB, SECRET_KEY, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -72,11 +72,10 @@ describe("a policy file", () => {
   let changes = 0;
   const refused: string[] = [];
   let live: LivePolicy;
-  let testServer: TestServer;
   let client: Registered;
   let other: Registered;
 
-  before(async () => {
+  const testServer = useTestServer(() => {
     writeFileSync(path, "rules: []");
     live = watchPolicy({
       path,
@@ -86,7 +85,7 @@ describe("a policy file", () => {
       onChange: () => void changes++,
       onRefused: (problem) => void refused.push(problem),
     });
-    testServer = await startTestServer({
+    return {
       tools: [...tools, misspelt],
       resources,
       prompts,
@@ -97,14 +96,13 @@ describe("a policy file", () => {
         BOB,
       ],
       policy: live.policy,
-    });
+    };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
     other = await register(testServer.baseUrl);
   });
-  after(async () => {
-    live.close();
-    await testServer.close();
-  });
+  after(() => live.close());
 
   async function policy(text: string): Promise<void> {
     const before = changes;

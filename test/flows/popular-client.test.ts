@@ -1,6 +1,6 @@
 /** Removing a client that thousands use: every grant ends, also after failures, with bounded load on Redis and memory. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { copyGrant } from "../support/copied-grants.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -14,7 +14,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { type RedisProxy, startRedisProxy } from "../support/redis-proxy.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const HOLDERS = 4_000;
 
@@ -22,20 +22,18 @@ describe("a client that thousands use", { skip: skipWithoutRedisServer() }, () =
   let redis: TestRedis;
   let proxy: RedisProxy;
   let upstream: FaultyProxy;
-  let testServer: TestServer;
-  before(async () => {
+  after(() => upstream.dropUnanswered());
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
     proxy = await startRedisProxy(redis.port);
     upstream = await startFaultyProxy();
-    testServer = await startTestServer({
+    return {
       redisUrl: proxy.url,
       throughProxy: upstream,
       environment: { UPSTREAM_TIMEOUT_SECONDS: "2" },
-    });
+    };
   });
   after(async () => {
-    upstream.dropUnanswered();
-    await testServer.close();
     await upstream.close();
     await proxy.close();
     await redis.stop();

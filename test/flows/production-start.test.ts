@@ -7,12 +7,12 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { builtProgram } from "../support/built-program.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register, rpc } from "../support/oauth-client.ts";
+import { receivedUntilClosed } from "../support/received-until-closed.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
@@ -55,6 +55,15 @@ describe("npm start", () => {
       "SECRET_KEY",
     ])
       assert.match(output.text, new RegExp(`${name} is missing`));
+    assert.doesNotMatch(output.text, /^\s+at /m);
+  });
+
+  test("refuses a wrong setting of a tool, by its name and without a stack trace", async () => {
+    const settings = { ...environment(await freePort(), "http://localhost:9", ""), STORE: "memory" };
+    const { child, output } = start({ ...settings, OPEN_METEO_TIMEOUT_SECONDS: "soon" });
+    const [code] = await once(child, "close");
+    assert.equal(code, 1);
+    assert.match(output.text, /cannot start: OPEN_METEO_TIMEOUT_SECONDS is wrong: it must be a number/);
     assert.doesNotMatch(output.text, /^\s+at /m);
   });
 
@@ -106,7 +115,7 @@ describe("npm start", () => {
 
     // Sign-in needs the provider, and nobody is asked for consent before it is there.
     const client = await register(baseUrl);
-    const { Browser } = await import("../support/browser.ts");
+    const { Browser } = await import("../../dev/client/browser.ts");
     const browser = new Browser();
     const away = await browser.get(authorizeUrl(baseUrl, client));
     assert.equal(away.status, 503);
@@ -167,13 +176,13 @@ async function slowRequest(port: number): Promise<{ finish(): Promise<string> }>
     `POST /register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`,
   );
   socket.write(body.slice(0, 10));
-  await delay(100);
+  const received = receivedUntilClosed(socket);
+  // Its headers are there when a request that came later on another connection was answered.
+  await fetch(`http://127.0.0.1:${port}/healthz`);
   return {
     async finish() {
       socket.write(body.slice(10));
-      let answer = "";
-      for await (const chunk of socket) answer += chunk;
-      return answer;
+      return received;
     },
   };
 }

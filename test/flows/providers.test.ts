@@ -88,7 +88,7 @@ describe("an identity provider", () => {
       await signInForTokens(testServer.baseUrl, client);
       await testServer.identityProvider.rotateKeys();
       // Key sets are fetched again for an unknown key, but not more than once a second.
-      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      testServer.clock.ahead += 2;
       assert.equal((await signInForTokens(testServer.baseUrl, client)).scope, "weather:read");
     } finally {
       await testServer.close();

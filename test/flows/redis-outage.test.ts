@@ -1,6 +1,6 @@
 /** The whole server while its Redis is away: 503, never 401; not ready, but alive; and back by itself. */
 import assert from "node:assert/strict";
-import { after, before, describe, type TestContext, test } from "node:test";
+import { after, describe, type TestContext, test } from "node:test";
 import {
   authorize,
   authorizeUrl,
@@ -15,21 +15,17 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const UNKNOWN_TOKEN = `mcp_at_${"A".repeat(65)}`;
 
 describe("the server without Redis", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let testServer: TestServer;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
-    testServer = await startTestServer({ redisUrl: redis.url, environment: { REDIS_TIMEOUT_MS: "500" } });
+    return { redisUrl: redis.url, environment: { REDIS_TIMEOUT_MS: "500" } };
   });
-  after(async () => {
-    await testServer?.close();
-    await redis.stop();
-  });
+  after(() => redis.stop());
 
   const status = async (path: string) => (await fetch(`${testServer.baseUrl}${path}`)).status;
 

@@ -1,7 +1,7 @@
 /** Redis answers but refuses commands that the server needs: not ready, logged with the remedy, and ready again by itself. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
-import { Browser, signIn } from "../support/browser.ts";
+import { Browser } from "../../dev/client/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -12,6 +12,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
+import { signIn } from "../support/sign-in.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 const PREFIX = "mcp";

@@ -1,6 +1,6 @@
 /** Registrations: who may make them, how they are managed, how long they live, how many there may be. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { createClient } from "@keyv/redis";
 import {
   authorizeUrl,
@@ -13,7 +13,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -29,11 +29,7 @@ function manage(method: string, uri: unknown, token: unknown, body?: object) {
 }
 
 describe("a registration", () => {
-  let testServer: TestServer;
-  before(async () => {
-    testServer = await startTestServer();
-  });
-  after(() => testServer.close());
+  const testServer = useTestServer();
 
   test("is read, changed and removed with its own token (RFC 7592)", async () => {
     const client = await register(testServer.baseUrl, { client_name: "Before" });

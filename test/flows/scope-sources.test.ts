@@ -1,6 +1,6 @@
 /** Where a user's scopes come from, over HTTP: only the configured sources give scopes. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import {
   type DemoUser,
   GOOGLE,
@@ -16,12 +16,14 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { claimsIn } from "../support/requester.ts";
 import {
   ALICE,
   BOB,
   startTestServer,
   type TestServer,
   type TestServerOptions,
+  useTestServer,
 } from "../support/test-server.ts";
 
 const ROLE_MAP =
@@ -166,13 +168,11 @@ describe("SCOPES_FROM=claim", () => {
     ["userinfo", { accessTokens: "opaque" }],
   ] satisfies Array<[string, ProviderBehaviour]>)
     describe(`in ${place}`, () => {
-      let testServer: TestServer;
       let client: Registered;
+      const testServer = useTestServer({ behaviour, users, environment: byRole });
       before(async () => {
-        testServer = await startTestServer({ behaviour, users, environment: byRole });
         client = await register(testServer.baseUrl);
       });
-      after(() => testServer.close());
 
       for (const [index, [name, , expected]] of people.entries())
         test(`${name}: "${expected}"`, async () =>
@@ -255,7 +255,7 @@ describe("AUTH0_ORGANIZATION", () => {
     users: [{ ...ALICE, organization: acme }, BOB],
     adjust: (config) => ({
       ...config,
-      upstream: { ...config.upstream, preset: "auth0", organization: "org_1" },
+      identityProviders: [{ ...config.identityProviders[0], preset: "auth0", organization: "org_1" }],
       membership: { ...config.membership, auth0Organization: "org_1" },
     }),
   };
@@ -264,7 +264,7 @@ describe("AUTH0_ORGANIZATION", () => {
     withStage(inAcme, async (testServer, client) => {
       const { asked, tokens } = await signedIn(testServer, client);
       assert.equal(asked.get("organization"), "org_1");
-      assert.equal((await testServer.grantOf(tokens.access_token))?.claims.org_id, "org_1");
+      assert.equal(claimsIn(await testServer.grantOf(tokens.access_token)).org_id, "org_1");
     }));
 
   test("lets nobody else in", () =>

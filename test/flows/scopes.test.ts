@@ -3,7 +3,7 @@
  * step up is in official-clients.test.ts.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
@@ -11,7 +11,6 @@ import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -25,7 +24,8 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { ALICE, startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, startTestServer, type TestServerOptions, useTestServer } from "../support/test-server.ts";
 
 const scopes = {
   "orders:read": "See your orders",
@@ -107,13 +107,11 @@ const stageOptions: TestServerOptions = {
 };
 
 describe("one declaration of scopes", () => {
-  let testServer: TestServer;
   let client: Registered;
+  const testServer = useTestServer(stageOptions);
   before(async () => {
-    testServer = await startTestServer(stageOptions);
     client = await register(testServer.baseUrl);
   });
-  after(() => testServer.close());
 
   const tokenFor = async (scope: string | undefined, login = "alice") =>
     (await signInForTokens(testServer.baseUrl, client, { login, parameters: { scope } })).access_token;
@@ -215,23 +213,22 @@ describe("one declaration of scopes", () => {
       "io.modelcontextprotocol/clientInfo": { name: "t", version: "1" },
       "io.modelcontextprotocol/clientCapabilities": {},
     };
-    const call = async (args: object, era: "2025" | "2026", progressToken?: string) => {
-      const token = await tokenFor("weather:read");
+    const message = (args: object, era: "2025" | "2026", { id = 1, progressToken = "" } = {}) => {
       const _meta = {
         ...(progressToken && { progressToken }),
         ...(era === "2026" && modern),
       };
-      return postJson(
-        testServer.url,
-        { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "orders", arguments: args, _meta } },
-        {
-          authorization: `Bearer ${token}`,
-          accept: "application/json, text/event-stream",
-          "mcp-protocol-version": era === "2026" ? "2026-07-28" : "2025-06-18",
-          ...(era === "2026" && { "mcp-method": "tools/call", "mcp-name": "orders" }),
-        },
-      );
+      return { jsonrpc: "2.0", id, method: "tools/call", params: { name: "orders", arguments: args, _meta } };
     };
+    const send = async (body: object, era: "2025" | "2026", name = "orders") =>
+      postJson(testServer.url, body, {
+        authorization: `Bearer ${await tokenFor("weather:read")}`,
+        accept: "application/json, text/event-stream",
+        "mcp-protocol-version": era === "2026" ? "2026-07-28" : "2025-06-18",
+        ...(era === "2026" && { "mcp-method": "tools/call", "mcp-name": name }),
+      });
+    const call = (args: object, era: "2025" | "2026", progressToken = "") =>
+      send(message(args, era, { progressToken }), era);
 
     for (const era of ["2025", "2026"] as const) {
       test(`${era}: lacking them is the same 403 while nothing was sent`, async () => {
@@ -256,6 +253,41 @@ describe("one declaration of scopes", () => {
         assert.equal(answer.body.result.isError, true);
         assert.match(answer.body.result.content[0].text, /orders:read, orders:write/);
       });
+    }
+
+    test("lacking them is the same 403 for a request that the SDK's own handler serves", async () => {
+      const encoded = `=?base64?${btoa("orders")}?=`; // which the direct transport leaves to it
+      const answer = await send(message({ write: true }, "2026"), "2026", encoded);
+      assert.equal(answer.status, 403);
+      assert.match(
+        answer.headers.get("www-authenticate") ?? "",
+        /error="insufficient_scope".*scope="weather:read orders:read orders:write"/,
+      );
+      assert.equal((await send(message({ write: false }, "2026"), "2026", encoded)).status, 200);
+    });
+
+    test("in a batch the others keep their results: it is a tool error", async () => {
+      const batch = [message({ write: true }, "2025"), message({ write: false }, "2025", { id: 2 })];
+      const { status, headers, body } = await postBatch(batch);
+      assert.equal(status, 200);
+      assert.equal(headers.get("www-authenticate"), null);
+      assert.match(body, /"isError":true/);
+      assert.match(body, /orders:read, orders:write/);
+      assert.match(body, /"text":"done"/);
+    });
+
+    async function postBatch(batch: readonly object[]) {
+      const answer = await fetch(testServer.url, {
+        method: "POST",
+        body: JSON.stringify(batch),
+        headers: {
+          authorization: `Bearer ${await tokenFor("weather:read")}`,
+          "content-type": "application/json",
+          accept: "application/json, text/event-stream",
+          "mcp-protocol-version": "2025-03-26",
+        },
+      });
+      return { status: answer.status, headers: answer.headers, body: await answer.text() };
     }
   });
 });

@@ -1,10 +1,10 @@
 /** A sign-in that stops after a valid request: the person sees the reason, and the waiting client gets an error. */
 import assert from "node:assert/strict";
 import { afterEach, describe, test } from "node:test";
-import { Browser, type Page, signIn } from "../support/browser.ts";
+import { Browser, type Page } from "../../dev/client/browser.ts";
+import { findForms } from "../../dev/client/html.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
-import { findForms } from "../support/html-form.ts";
 import {
   authorizeUrl,
   newBrowser,
@@ -13,6 +13,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 
 describe("a sign-in that stops", () => {

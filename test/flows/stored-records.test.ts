@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { readToken } from "../../src/grants/opaque-token.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { signIn } from "../support/browser.ts";
 import {
   authorizeUrl,
   callTool,
@@ -15,6 +14,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
+import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY, startTestServer } from "../support/test-server.ts";
 
 const grantKey = (tokens: Tokens) => `grant:${readToken("access", tokens.access_token)?.grantId}`;

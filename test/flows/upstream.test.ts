@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, afterEach, before, describe, test } from "node:test";
-import { signIn } from "../support/browser.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
@@ -17,30 +16,29 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
-import { ALICE, startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { ALICE, startTestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
 after(() => redis.stop());
 
 describe("what the identity provider answers", () => {
-  let testServer: TestServer;
   let upstream: FaultyProxy;
   let client: Registered;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     upstream = await startFaultyProxy();
-    testServer = await startTestServer({
+    return {
       throughProxy: upstream,
       behaviour: { accessTokenSeconds: 300, refreshTokens: "static" },
-    });
+    };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
   });
   afterEach(() => {
     Object.assign(upstream, { fault: undefined, answer: undefined, rewrite: undefined });
   });
-  after(async () => {
-    await testServer.close();
-    await upstream.close();
-  });
+  after(() => upstream.close());
 
   const notDefinite: Array<[string, { status: number; type?: string; challenge?: string; body: string }]> = [
     ["429 of a throttled tenant", { status: 429, body: '{"error":"too_many_requests"}' }],

@@ -6,8 +6,10 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
-import { Browser, signIn } from "../support/browser.ts";
+import { Browser } from "../../dev/client/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
+import { freePort } from "../support/free-port.ts";
+import { signIn } from "../support/sign-in.ts";
 
 interface Run {
   exitCode: number | null;
@@ -75,18 +77,6 @@ function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
 
-/** The demo needs a port and the one after it. */
-async function freePortPair(): Promise<number> {
-  for (;;) {
-    const first = await listening(createServer(), 0);
-    const port = portOf(first);
-    const second = await listening(createServer(), port + 1).catch(() => undefined);
-    first.close();
-    second?.close();
-    if (second !== undefined) return port;
-  }
-}
-
 function assertNoStackTrace({ stdout, stderr }: Run): void {
   assert.doesNotMatch(stdout + stderr, /^\s+at .*:\d+:\d+\)?$/m);
 }
@@ -108,7 +98,7 @@ describe("walkthrough against the demo", () => {
   let bob: Run;
 
   before(async () => {
-    const port = await freePortPair();
+    const port = await freePort();
     const demo = start("dev/demo/demo", { PORT: String(port), LOG_LEVEL: "error" });
     demo.stderr!.resume();
     printed = await waitFor(demo, /demo is running.*Ctrl\+C/s);
@@ -190,7 +180,7 @@ describe("walkthrough against the demo", () => {
 
 describe("walkthrough without the demo", () => {
   test("nobody answers: it says how to start a server", async () => {
-    const port = await freePortPair();
+    const port = await freePort();
     const run = await walkThrough(`http://localhost:${port}/mcp`);
     assert.equal(run.exitCode, 1);
     assert.ok(run.stderr.includes(`No server answers at http://localhost:${port}/mcp`), run.stderr);

@@ -2,9 +2,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { pino } from "pino";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { createEndings } from "../../src/grants/endings.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 
+const ISSUER = "https://idp.example";
+const users = storedUsers(ISSUER);
+const person = (subject: string) => ({ issuer: ISSUER, subject });
 const log = pino({ level: "silent" });
 const NOW = 1_800_000_000;
 const now = () => NOW;
@@ -21,7 +25,7 @@ function endingsOn(records: ReturnType<typeof memoryStore>) {
       return records.replace(...args);
     },
   };
-  const endings = createEndings({ records: counted, signInSeconds: 600, now, log });
+  const endings = createEndings({ records: counted, users, signInSeconds: 600, now, log });
   return { ...endings, commands: () => commands };
 }
 
@@ -30,22 +34,24 @@ test("a company that signs out at once asks the store a few times for each, and 
   const endings = endingsOn(records);
   const begun = await endings.latest();
   const people = Array.from({ length: 300 }, (_, i) => `person-${i}`);
-  const signOuts = people.map((subject) => endings.markSignOut({ jti: subject, subject, issuedAt: NOW }));
+  const signOuts = people.map((subject) =>
+    endings.markSignOut({ issuer: ISSUER, jti: subject, subject, issuedAt: NOW }),
+  );
   await Promise.all(signOuts);
   assert.ok(endings.commands() < 5 * people.length, `${endings.commands()} commands`);
   for (const subject of people)
-    assert.equal(await endings.since(begun, { subject }), "backchannel_logout", subject);
-  assert.equal(await endings.since(await endings.latest(), { subject: "person-0" }), undefined);
+    assert.equal(await endings.since(begun, person(subject)), "backchannel_logout", subject);
+  assert.equal(await endings.since(await endings.latest(), person("person-0")), undefined);
   await records.close();
 });
 
 test("an ending that begins while another is counted comes after every sign-in that began before it", async () => {
   const records = memoryStore();
   const endings = endingsOn(records);
-  const first = endings.mark(["user", "alice"], "ended_by_operator");
+  const first = endings.mark(["user", person("alice")], "ended_by_operator");
   const begun = await endings.latest();
-  await Promise.all([first, endings.mark(["user", "bob"], "ended_by_operator")]);
-  assert.equal(await endings.since(begun, { subject: "bob" }), "ended_by_operator");
+  await Promise.all([first, endings.mark(["user", person("bob")], "ended_by_operator")]);
+  assert.equal(await endings.since(begun, person("bob")), "ended_by_operator");
   await records.close();
 });
 
@@ -63,9 +69,9 @@ describe("who authenticated after a sign-out", () => {
       const endings = endingsOn(records);
       const begun = await endings.latest();
       for (const end of ends)
-        if (end === "operator") await endings.mark(["user", "alice"], "ended_by_operator");
-        else await endings.markSignOut({ jti: "j", subject: "alice", issuedAt: end });
-      const reason = await endings.since(begun, { subject: "alice", authTime });
+        if (end === "operator") await endings.mark(["user", person("alice")], "ended_by_operator");
+        else await endings.markSignOut({ ...person("alice"), jti: "j", issuedAt: end });
+      const reason = await endings.since(begun, { ...person("alice"), authTime });
       assert.equal(reason === undefined, comesIn, reason);
       await records.close();
     });

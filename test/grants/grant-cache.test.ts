@@ -1,8 +1,9 @@
 /** The cache of grants in use: which look-ups it saves, and that no ended grant stays in it. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { subjectOf } from "../../src/access/principal.ts";
 import type { Grant } from "../../src/grants/grant.ts";
-import { createGrantCache, type Lookup } from "../../src/grants/grant-cache.ts";
+import { type CachedGrant, createGrantCache, type Lookup } from "../../src/grants/grant-cache.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import type { ChangeFeed } from "../../src/storage/store.ts";
 
@@ -40,7 +41,7 @@ function testServer(settings: { entries?: number; seconds?: number; outageSecond
   const grant = (id: string, subject = "alice") =>
     ({
       id,
-      subject,
+      principal: { kind: "user", subject },
       upstream: { accessToken: "secret" },
       replaced: [],
       familyKey: "secret",
@@ -54,6 +55,8 @@ const reads = async ({ state, cache }: ReturnType<typeof testServer>, id = "g") 
   return { count: state.reads - before, found };
 };
 
+const nameIn = (found: CachedGrant | undefined) => found && subjectOf(found.principal);
+
 const find = ({ cache }: ReturnType<typeof testServer>, id: string) => cache.find(id, () => true);
 
 describe("the cache of grants", () => {
@@ -63,7 +66,7 @@ describe("the cache of grants", () => {
     assert.equal((await reads(s)).count, 1);
     const { count, found } = await reads(s);
     assert.equal(count, 0);
-    assert.equal(found?.subject, "alice");
+    assert.equal(nameIn(found), "alice");
     assert.ok(!JSON.stringify(found).includes("secret"));
     assert.deepEqual(s.lookups, ["miss", "hit"]);
   });
@@ -110,11 +113,11 @@ describe("the cache of grants", () => {
     s.stored.set("g", s.grant("g", "alice"));
     await find(s, "g");
     s.stored.set("g", s.grant("g", "alice again")); // untold as yet
-    const isNew = ({ subject }: { subject: string }) => subject === "alice again";
-    assert.equal((await s.cache.find("g", isNew))?.subject, "alice again");
+    const isNew = ({ principal }: CachedGrant) => subjectOf(principal) === "alice again";
+    assert.equal(nameIn(await s.cache.find("g", isNew)), "alice again");
     s.state.down = true;
     s.stored.set("g", s.grant("g", "third"));
-    const isThird = ({ subject }: { subject: string }) => subject === "third";
+    const isThird = ({ principal }: CachedGrant) => subjectOf(principal) === "third";
     await assert.rejects(s.cache.find("g", isThird), UnavailableError); // never "unknown token"
   });
 
@@ -146,7 +149,7 @@ describe("the cache of grants", () => {
     s.state.down = true;
     s.watch.epoch = undefined;
     s.state.now += 59;
-    assert.equal((await reads(s)).found?.subject, "alice");
+    assert.equal(nameIn((await reads(s)).found), "alice");
     assert.equal(s.lookups.at(-1), "stale");
     await assert.rejects(find(s, "other"), UnavailableError);
     s.state.now += 1;

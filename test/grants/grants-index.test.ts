@@ -7,12 +7,13 @@ import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import { Grant } from "../../src/grants/grant.ts";
+import { codeOf, type Grant } from "../../src/grants/grant.ts";
 import { createGrants, type Grants } from "../../src/grants/grants.ts";
 import { createLastUse } from "../../src/grants/last-use.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
-import type { ValidatedRedirectUri } from "../../src/oauth/redirect-uri.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
 import { systemClock } from "../../src/runtime/runtime.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
@@ -23,6 +24,9 @@ import { untilReady } from "../../src/storage/until-ready.ts";
 import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
+
+const ISSUER = "http://localhost:3001";
+const users = storedUsers(ISSUER);
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -36,7 +40,7 @@ describe("the index of grants", redis, () => {
     store,
   } = loadConfig({
     BASE_URL: "http://localhost:3000",
-    OIDC_ISSUER: "http://localhost:3001",
+    OIDC_ISSUER: ISSUER,
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "secret",
     REDIS_URL: redis.url ?? "redis://localhost",
@@ -62,7 +66,7 @@ describe("the index of grants", redis, () => {
     perUser = limits.perUser,
   }: Replica = {}): Grants {
     const sealer = createSealer([secretKey]);
-    const store = encryptedStore({ records: over, sealer, log, kind: "grant", schema: Grant });
+    const store = encryptedStore({ records: over, sealer, log, kind: "grant", ...grantFormat(users) });
     const runtime = { now: systemClock, randomBytes, log };
     const lastUse = createLastUse({ ...runtime, records: over, grants: store });
     return createGrants({
@@ -70,6 +74,7 @@ describe("the index of grants", redis, () => {
       store,
       records: over,
       indexes: over.indexes,
+      users,
       lastUse,
       lifetimes,
       limits: { ...limits, perUser },
@@ -88,18 +93,15 @@ describe("the index of grants", redis, () => {
   async function open(grants: Grants, { subject, clientId = "client", sid }: Whose): Promise<string> {
     const opened = await grants.open(
       {
-        clientId,
-        redirectUri: "http://127.0.0.1/callback" as ValidatedRedirectUri,
+        principal: { kind: "user", issuer: ISSUER, subject, claims: sid === undefined ? {} : { sid } },
+        client: { id: clientId, redirectUri: "http://127.0.0.1/callback" },
         codeChallenge: "x",
         resource: "http://localhost:3000/mcp",
         scopes: [],
         allowed: [],
       },
       {
-        subject,
-        claims: sid === undefined ? {} : { sid },
         renewable: [],
-        scopes: [],
         tokens: {
           accessToken: "x",
           obtainedAt: systemClock(),
@@ -117,7 +119,9 @@ describe("the index of grants", redis, () => {
   async function redeem(grants: Grants, id: string): Promise<void> {
     await grants.update(id, (grant) => {
       assert.ok(grant !== undefined, id);
-      return { write: { ...grant, code: { ...grant.code, redeemed: true } }, result: undefined };
+      const code = codeOf(grant) ?? assert.fail("no code");
+      const origin = { kind: "authorization_code", code: { ...code, redeemed: true } } as const;
+      return { write: { ...grant, origin }, result: undefined };
     });
   }
 
@@ -152,12 +156,12 @@ describe("the index of grants", redis, () => {
     const id = await open(theirs, { subject: "alice" });
     await redeem(theirs, id);
     await codesAreOver();
-    assert.equal((await other.ofSubject("alice")).length, 0);
+    assert.equal((await other.ofUser({ issuer: ISSUER, subject: "alice" })).length, 0);
     await open(other, { subject: "alice" });
-    const [grant] = await theirs.ofSubject("alice");
+    const [grant] = await theirs.ofUser({ issuer: ISSUER, subject: "alice" });
     assert.equal(grant?.id, id, "it could not be ended any more");
     await records.delete(`grant:${id}`);
-    assert.equal((await theirs.ofSubject("alice")).length, 0);
+    assert.equal((await theirs.ofUser({ issuer: ISSUER, subject: "alice" })).length, 0);
   });
 
   test("sign-ins whose code nobody redeemed leave every index, with the next sign-ins of anybody", async () => {
@@ -202,7 +206,7 @@ describe("the index of grants", redis, () => {
     const slow: KeyValueStore = {
       ...records,
       async put(...put) {
-        assert.equal((await grants.ofSubject("carol")).length, 0);
+        assert.equal((await grants.ofUser({ issuer: ISSUER, subject: "carol" })).length, 0);
         await records.put(...put);
       },
     };
@@ -215,7 +219,7 @@ describe("the index of grants", redis, () => {
     for (let i = 0; i < 30; i++)
       await redeem(grants, await open(replica({ perUser: 100 }), { subject: "dave", clientId: `${i}` }));
     for (let i = 0; i < 3; i++) await open(replica({ perUser: 3 }), { subject: "dave" });
-    assert.equal((await grants.ofSubject("dave")).length, 3);
+    assert.equal((await grants.ofUser({ issuer: ISSUER, subject: "dave" })).length, 3);
   });
 
   test("replicas of the landed version find and end what newer ones opened", async () => {

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, describe, test } from "node:test";
 import { pino } from "pino";
-import { Grant } from "../../src/grants/grant.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { createGrants } from "../../src/grants/grants.ts";
 import { createLastUse } from "../../src/grants/last-use.ts";
-import { ValidatedRedirectUri } from "../../src/oauth/redirect-uri.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 import { redisStore } from "../../src/storage/redis/redis.ts";
@@ -18,6 +18,8 @@ import { tellRedis, until } from "../support/redis-admin.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 
 const DAY = 86_400;
+const alice = { issuer: "https://idp.example", subject: "alice" };
+const users = storedUsers(alice.issuer);
 
 /** One replica on a store: its grants, what it notes of their use, and every operation that the store is asked for. */
 function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 1_000) {
@@ -29,13 +31,14 @@ function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 
   const runtime = { now: () => clock.now, randomBytes, log: pino({ level: "silent" }) };
   const sealer = createSealer([SECRET_KEY]);
   const storing = { records: observed, sealer, log: runtime.log };
-  const store = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+  const store = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records: observed, grants: store, flushSeconds });
   const grants = createGrants({
     ...runtime,
     store,
     records: observed,
     indexes: observed.indexes,
+    users,
     lastUse,
     lifetimes: { grantSeconds: 90 * DAY, grantIdleSeconds: 30 * DAY, authorizationCodeSeconds: 60 } as never,
     limits: { perUser: 1_000, perUserAndClient: 1_000 },
@@ -44,17 +47,16 @@ function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 
   });
   async function open(): Promise<string> {
     const request = {
-      clientId: "client",
-      redirectUri: ValidatedRedirectUri.parse("https://client.example/"),
+      principal: { kind: "user" as const, ...alice, claims: {} },
+      client: { id: "client", redirectUri: "https://client.example/" },
       codeChallenge: "c",
       resource: "r",
       scopes: [],
       allowed: [],
     };
     const tokens = { accessToken: "a", refreshToken: "r", obtainedAt: clock.now };
-    const login = { subject: "alice", claims: {}, renewable: [], scopes: [], allowed: [], tokens };
-    await grants.open(request, login, async () => undefined);
-    return (await grants.ofSubject("alice")).at(-1)?.id ?? "";
+    await grants.open(request, { renewable: [], tokens }, async () => undefined);
+    return (await grants.ofUser(alice)).at(-1)?.id ?? "";
   }
   const usedAt = async (id: string) => (await lastUse.of([id])).get(id);
   return { records, lastUse, grants, operations, open, usedAt };

@@ -1,10 +1,10 @@
 /** The forms of a request's target (RFC 9112 §3.2), as they come over a socket. */
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { text } from "node:stream/consumers";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { receivedUntilClosed } from "../support/received-until-closed.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 interface Sent {
   method: string;
@@ -15,17 +15,16 @@ interface Sent {
 
 for (const basePath of ["", "/deep/tools"])
   describe(`at ${basePath || "the root of its host"}`, () => {
-    let testServer: TestServer;
     let token: string;
+    const testServer = useTestServer({ basePath });
     before(async () => {
-      testServer = await startTestServer({ basePath });
       token = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
     });
-    after(() => testServer.close());
 
     /** The answer as it came, or "" if the connection was closed without one. */
     async function send({ method, headers = {}, body = "" }: Sent, target: string): Promise<string> {
       const socket = connect(Number(new URL(testServer.baseUrl).port), "127.0.0.1");
+      const received = receivedUntilClosed(socket);
       const all = {
         Host: "127.0.0.1",
         Connection: "close",
@@ -34,7 +33,7 @@ for (const basePath of ["", "/deep/tools"])
       };
       const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.write(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n${body}`);
-      return text(socket);
+      return received;
     }
     const statusOf = (answer: string) => Number(answer.slice("HTTP/1.1 ".length).slice(0, 3));
     /** What differs from one answer to the next anyway. */

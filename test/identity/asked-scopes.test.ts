@@ -4,13 +4,15 @@ import { describe, test } from "node:test";
 import { scopesToAsk, unaskedScopes } from "../../src/identity/asked-scopes.ts";
 import type { IdentityProviderSettings } from "../../src/identity/settings.ts";
 
-type Asker = Parameters<typeof scopesToAsk>[0];
+type AskedProvider = Parameters<typeof scopesToAsk>[0];
 const TOOLS = ["weather:read"];
 const LISTED = { scopes_supported: ["openid", "email"] };
 const tokens: IdentityProviderSettings["scopeSources"] = { kind: "provider", tokens: ["response"] };
-const oidc: Asker = { preset: "oidc", scopeSources: tokens };
+const oidc: AskedProvider = { preset: "oidc", scopeSources: tokens };
 
-const cases: Array<[who: string, asker: Asker, metadata: object, asked: string, unasked: string[]]> = [
+const cases: Array<
+  [who: string, provider: AskedProvider, metadata: object, asked: string, unasked: string[]]
+> = [
   ["lists nothing", oidc, {}, "openid profile email offline_access weather:read", []],
   ["lists others", oidc, LISTED, "openid email", TOOLS],
   ["lists them", oidc, { scopes_supported: ["openid", ...TOOLS] }, "openid weather:read", []],
@@ -54,9 +56,9 @@ const cases: Array<[who: string, asker: Asker, metadata: object, asked: string, 
 ];
 
 describe("a provider that …", () => {
-  for (const [who, asker, metadata, asked, unasked] of cases)
+  for (const [who, provider, metadata, asked, unasked] of cases)
     test(`${who} is asked for: ${asked}`, () => {
-      assert.equal(scopesToAsk(asker, { ...metadata }, TOOLS).join(" "), asked);
-      assert.deepEqual(unaskedScopes(asker, { ...metadata }, TOOLS), unasked);
+      assert.equal(scopesToAsk(provider, { ...metadata }, TOOLS).join(" "), asked);
+      assert.deepEqual(unaskedScopes(provider, { ...metadata }, TOOLS), unasked);
     });
 });

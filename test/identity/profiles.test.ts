@@ -144,7 +144,9 @@ describe("asked of the profile:", () => {
     };
     globalThis.fetch = async () => Response.json(metadata);
     try {
-      const { upstream } = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: issuer });
+      const {
+        identityProviders: [upstream],
+      } = loadConfig({ ...NOTHING_WORKS, OIDC_ISSUER: issuer });
       const provider = createOidcProvider(upstream, {
         now: systemClock,
         randomBytes,

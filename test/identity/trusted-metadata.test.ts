@@ -104,7 +104,9 @@ test("a provider whose keys are to be fetched by http signs nobody in, and the l
     });
   });
   let jwks_uri = `http://localhost:${site.port}/jwks`;
-  const { upstream } = loadConfig({
+  const {
+    identityProviders: [upstream],
+  } = loadConfig({
     BASE_URL: "http://localhost:9",
     STORE: "memory",
     SECRET_KEY: "test-secret-key-with-more-than-32-bytes-0123456789",
@@ -135,7 +137,8 @@ describe("discovery", () => {
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
   };
-  const discovering = (issuer: string) => discover(loadConfig({ ...settings, OIDC_ISSUER: issuer }).upstream);
+  const discovering = (issuer: string) =>
+    discover(loadConfig({ ...settings, OIDC_ISSUER: issuer }).identityProviders[0]);
 
   for (const status of [301, 302, 307])
     test(`does not follow a redirection (${status}), and says where it leads`, async () => {

@@ -3,29 +3,25 @@
  * registered, and of one whose client_id is the URL of its document. The suite prints an address and waits for a browser.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, describe, test } from "node:test";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
-import { signIn } from "../support/browser.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { signIn } from "../support/sign-in.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { failures, runSuite, suite, type Verdict } from "./suite.ts";
 
 describe("the official conformance suite, authorization server", () => {
-  let testServer: TestServer;
   let site: Site;
   let port: number;
   let document: object;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     port = await freePort();
     site = await startSite((_req, res) => sendJson(res, document));
     // Only the network is different: names resolve to this computer, whose certificate is trusted.
-    testServer = await startTestServer({ safeFetch: (options) => fetchFrom(site.ca, options) });
+    return { safeFetch: (options) => fetchFrom(site.ca, options) };
   });
-  after(async () => {
-    await testServer.close();
-    await site.close();
-  });
+  after(() => site.close());
 
   const redirectUri = () => `http://127.0.0.1:${port}/callback`;
 

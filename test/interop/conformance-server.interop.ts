@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { type BearerProxy, startBearerProxy } from "./bearer-proxy.ts";
 import * as everything from "./everything.ts";
 import { failures, runSuite, suite, suiteOf2025, type Verdict } from "./suite.ts";
@@ -24,17 +24,13 @@ function requirements(revision: string): { required: string[]; notScored: string
 }
 
 describe("the official conformance suite, server", () => {
-  let testServer: TestServer;
   let proxy: BearerProxy;
+  const testServer = useTestServer({ ...everything, environment: { REGISTRATION: "open" } });
   before(async () => {
-    testServer = await startTestServer({ ...everything, environment: { REGISTRATION: "open" } });
     const { access_token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
     proxy = await startBearerProxy(testServer.url, access_token);
   });
-  after(async () => {
-    await proxy.close();
-    await testServer.close();
-  });
+  after(() => proxy.close());
 
   for (const [revision, count] of [
     ["2026-07-28", 37],

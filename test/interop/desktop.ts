@@ -5,9 +5,10 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { Browser, fillInForms, type Page, type SignIn, textOf } from "../support/browser.ts";
+import { Browser, type Page } from "../../dev/client/browser.ts";
+import { findLink, textOf } from "../../dev/client/html.ts";
 import { eventually } from "../support/eventually.ts";
-import { findLink } from "../support/html-form.ts";
+import { fillInForms, type SignIn } from "../support/sign-in.ts";
 
 export interface Desktop {
   /** All that a program is to see of the environment. */

@@ -12,7 +12,7 @@ import { after, before, describe, test } from "node:test";
 import { freePort } from "../support/free-port.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { node22, node22Version } from "./node-22.ts";
 
@@ -20,19 +20,17 @@ const inspector = await installedPackage("@modelcontextprotocol/inspector", "tes
 
 for (const era of ["legacy", "modern"]) {
   describe(`MCP Inspector CLI ${inspector.version}, --protocol-era ${era}`, () => {
-    let testServer: TestServer;
     let desktop: Desktop;
     let callbackUrl: string;
     const running = new Set<ReturnType<typeof spawn>>();
+    const testServer = useTestServer(withOrders);
     before(async () => {
-      testServer = await startTestServer(withOrders);
       desktop = await openDesktop();
       callbackUrl = `http://127.0.0.1:${await freePort()}/oauth/callback`;
     });
     after(async () => {
       for (const child of running) child.kill("SIGKILL");
       await desktop?.close();
-      await testServer?.close();
     });
 
     /** Runs it to its end. `typed` is all that it reads from its keyboard. */

@@ -11,7 +11,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { eventually } from "../support/eventually.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
 import { node22, node22Version } from "./node-22.ts";
 
@@ -19,19 +19,17 @@ const remote = await installedPackage("mcp-remote", "test/interop");
 
 for (const protocol of ["legacy", "auto"]) {
   describe(`mcp-remote ${remote.version}, --protocol ${protocol}`, () => {
-    let testServer: TestServer;
     let desktop: Desktop;
     let client: Client | undefined;
     /** What the process that was started last printed for people. */
     let said = "";
+    const testServer = useTestServer(withOrders);
     before(async () => {
-      testServer = await startTestServer(withOrders);
       desktop = await openDesktop();
     });
     after(async () => {
       await client?.close(); // ends the process
       await desktop?.close();
-      await testServer?.close();
     });
 
     async function start(): Promise<void> {

@@ -1,12 +1,12 @@
 /** What clients say they accept, or leave out (RFC 9110 §12.5.1), at our endpoint and in both protocol generations. */
 import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { deleteNote, introduce } from "../support/asking.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const META = {
   "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -24,13 +24,11 @@ const counts = defineTool({
 });
 
 describe("what a client accepts", () => {
-  let testServer: TestServer;
   let token: string;
+  const testServer = useTestServer({ tools: [counts, deleteNote] });
   before(async () => {
-    testServer = await startTestServer({ tools: [counts, deleteNote] });
     token = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl))).access_token;
   });
-  after(() => testServer.close());
 
   /** By hand: fetch always says that it accepts something. */
   function post(accept: string | undefined, headers: Record<string, string>, message: object) {

@@ -1,7 +1,7 @@
 /** A server of the MCP SDK 1.x behind our checks: what it learns of the caller, and that no check is bypassed. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { Server } from "@modelcontextprotocol/sdk/server/index.js";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
@@ -10,18 +10,17 @@ import { z } from "zod";
 import { featuresOf, getAccessToken, getUpstreamAccessToken, requireScopes } from "../../src/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { callTool, register, rpc, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const text = (words: string) => ({ content: [{ type: "text" as const, text: words }] });
 
 describe("an existing server", () => {
-  let testServer: TestServer;
   let alice: string;
   let bob: string;
   const cancelled: string[] = [];
   const seen: Array<Record<string, unknown>> = [];
 
-  before(async () => {
+  const testServer = useTestServer(async () => {
     const existing = new McpServer({ name: "existing", version: "1" });
     existing.registerTool("who", { description: "Who" }, async ({ authInfo }) => {
       seen.push({ ...authInfo });
@@ -80,16 +79,17 @@ describe("an existing server", () => {
       },
       resources: { "secret://one": [] },
     });
-    testServer = await startTestServer({
+    return {
       ...features,
       scopes: { "weather:write": { description: "Make weather", whenNeeded: true } },
       apiScopes: ["weather:write"],
-    });
+    };
+  });
+  before(async () => {
     const client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
-  after(() => testServer.close());
 
   const call = async (token: string, tool: string, args?: object) => {
     const { status, body, headers } = await callTool(testServer.url, token, tool, args);

@@ -1,12 +1,12 @@
 /** T2: arguments that are repeated in headers must be equal there, or the tool does not run. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { disagreement, paramHeaders } from "../../src/mcp/transport/param-headers.ts";
 import { modern } from "../support/asking.ts";
 import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const marked = (schema: z.ZodType, header: unknown) => schema.meta({ "x-mcp-header": header });
 const toolWith = (input: z.ZodObject) =>
@@ -76,14 +76,12 @@ describe("arguments that are repeated in headers", () => {
 });
 
 describe("over HTTP", () => {
-  let testServer: TestServer;
   let accessToken: string;
+  const testServer = useTestServer({ tools: [route] });
   before(async () => {
-    testServer = await startTestServer({ tools: [route] });
     accessToken = (await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl)))
       .access_token;
   });
-  after(() => testServer.close());
 
   test("a client of 2026-07-28 is answered 400; one of 2025 knows nothing of it", async () => {
     const call = { name: "route", arguments: { region: "eu" } };

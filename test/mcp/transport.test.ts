@@ -3,13 +3,13 @@
  * done behind our scope check and on the fast path (`mcp/transport/direct-transport.ts`) is shown here.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import { z } from "zod";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const NEW = "2026-07-28";
 const OLD = "2025-11-25";
@@ -47,22 +47,20 @@ interface Answer {
 }
 
 describe("the transport", () => {
-  let testServer: TestServer;
   /** Has weather:read. */
   let alice: string;
   /** Has no scope. */
   let bob: string;
+  const testServer = useTestServer({
+    tools: [...tools, counts],
+    resources: [...resources, ...templates],
+    prompts,
+  });
   before(async () => {
-    testServer = await startTestServer({
-      tools: [...tools, counts],
-      resources: [...resources, ...templates],
-      prompts,
-    });
     const client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
   });
-  after(() => testServer.close());
 
   async function send(
     body: unknown,

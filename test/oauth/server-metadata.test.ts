@@ -10,9 +10,11 @@ import {
 const settings = {
   issuer: "https://mcp.example",
   resource: "https://mcp.example/mcp",
+  resources: ["https://mcp.example/mcp"],
   scopes: ["weather:read", "mail:send", "mail:delete"],
   usualScopes: ["weather:read", "mail:send"],
   name: "Example",
+  configuredClientsSign: false,
   clientIdMetadata: true,
   assertionAlgorithms: ["ES256"],
 };
@@ -26,7 +28,7 @@ describe("the metadata documents", () => {
     assert.deepEqual(resource.authorization_servers, [server.issuer]);
     assert.equal(server.issuer, "https://mcp.example");
     assert.ok(!server.issuer.endsWith("/"));
-    assert.deepEqual(server.protected_resources, [settings.resource]);
+    assert.deepEqual(server.protected_resources, settings.resources);
   });
 
   test("A4 A5 the resource lists what its tools need and nothing else; A25 the server adds offline_access", () => {

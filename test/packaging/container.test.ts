@@ -1,13 +1,14 @@
 /** The files that people copy and deploy say what the code says. None of these checks needs a container engine. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
 import { type Config, loadConfig } from "../../src/config/config.ts";
+import { weatherSettings } from "../../src/tools/open-meteo.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -39,8 +40,13 @@ describe(".env.example", () => {
     const code = ["config", "clients", "store", "identity-provider"]
       .map((name) => read(`src/config/${name}.ts`))
       .join("");
-    const used = [...code.matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"/g)].map(([, name]) => name ?? "");
+    const tools = readdirSync(join(root, "src/tools")).map((file) => read(`src/tools/${file}`));
+    const used = [
+      ...code.matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*)"/g),
+      ...tools.join("").matchAll(/^ +([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+): /gm),
+    ].map(([, name]) => name ?? "");
     assert.ok(used.length > 20, "the settings were found in the code");
+    assert.ok(used.includes("OPEN_METEO_SOURCE"), "those of the tools were found, too");
     assert.deepEqual([...settings].sort(), [...new Set(used)].sort());
   });
 
@@ -54,7 +60,7 @@ describe(".env.example", () => {
   for (const [preset, values] of Object.entries(filledIn)) {
     test(`is a working .env once its empty lines for ${preset} are filled in`, () => {
       const config = loadConfig(parseEnv(fill(example, values)));
-      assert.equal(config.upstream.preset, preset);
+      assert.equal(config.identityProviders[0].preset, preset);
       assert.equal(config.resource, "https://mcp.example.com/mcp");
       assert.equal(config.store.kind, "redis");
     });
@@ -66,6 +72,7 @@ describe(".env.example", () => {
     assert.notEqual(uncommented, copied);
     // OIDC_SCOPES written out is asked for as it is; left out, only as far as the provider knows those scopes.
     assert.deepEqual(withoutScopes(loadConfig(parseEnv(uncommented))), loadConfig(parseEnv(copied)));
+    assert.deepEqual(weatherSettings(parseEnv(uncommented)), weatherSettings({}));
   });
 });
 
@@ -80,7 +87,7 @@ describe("Dockerfile", () => {
     assert.ok(instructions.some(({ verb, rest }) => verb === "ENV" && rest === "NODE_ENV=production"));
     assert.deepEqual(
       instructions.filter(({ verb }) => verb === "COPY").map(({ rest }) => rest.split(" ").at(-1)),
-      ["./", "./node_modules", "./dist"],
+      ["./", "./node_modules", "./node_modules/@opentelemetry", "./dist"],
       "no sources, no development dependencies",
     );
   });
@@ -94,6 +101,19 @@ describe("Dockerfile", () => {
     const { optionalDependencies, dependencies } = JSON.parse(read("package.json"));
     assert.deepEqual(Object.keys(optionalDependencies), ["oidc-provider"]);
     assert.ok(!("oidc-provider" in dependencies));
+  });
+
+  test("has what OTEL_EXPORTER_OTLP_ENDPOINT needs: packages of one scope, which need no others", () => {
+    const { peerDependencies } = JSON.parse(read("package.json"));
+    const { packages } = JSON.parse(read("package-lock.json")) as {
+      packages: Record<string, { dependencies?: Record<string, string> }>;
+    };
+    const inScope = Object.entries(packages).filter(([path]) =>
+      path.startsWith("node_modules/@opentelemetry/"),
+    );
+    const needed = inScope.flatMap(([, { dependencies = {} }]) => Object.keys(dependencies));
+    for (const name of [...Object.keys(peerDependencies), ...needed])
+      assert.ok(`node_modules/${name}` in packages && name.startsWith("@opentelemetry/"), name);
   });
 
   test("has the command doctor, which hands on its arguments", (t) => {
@@ -178,8 +198,8 @@ function fill(file: string, values: Record<string, string>): string {
   }, file);
 }
 
-function withoutScopes({ upstream: { scopes: _, ...upstream }, ...config }: Config) {
-  return { ...config, upstream };
+function withoutScopes({ identityProviders: [{ scopes: _, ...provider }], ...config }: Config) {
+  return { ...config, identityProviders: [provider] };
 }
 
 interface Instruction {

@@ -343,9 +343,9 @@ describe("deploy/kubernetes", () => {
   test("its environment is a configuration that the server starts with, secrets are references", () => {
     for (const name of Object.keys(environmentOf()))
       assert.ok(settings.has(name), `${name} is in .env.example`);
-    const { store, upstream, policyFile } = loadConfig(environmentOf());
+    const { store, identityProviders, policyFile } = loadConfig(environmentOf());
     assert.equal(store.kind, "redis");
-    assert.equal(upstream.issuer, fromMap.OIDC_ISSUER);
+    assert.equal(identityProviders[0].issuer, fromMap.OIDC_ISSUER);
     const [mount] = container.volumeMounts;
     const [volume] = pod.volumes;
     assert.equal(mount.name, volume.name);

@@ -6,6 +6,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -25,6 +26,7 @@ import {
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
+import { startCollector } from "../telemetry/collector.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const run = promisify(execFile);
@@ -274,6 +276,30 @@ describe("npm pack", () => {
       assert.equal(stderr.split("BASE_URL is missing").length - 1, 1, stderr);
       assert.doesNotMatch(stderr, /^\s+at |throw |problems:/m, stderr);
     }
+  });
+
+  test("traces are optional: without their packages it is smaller and says how to install them; with them it traces", async (t) => {
+    if (project === "") return t.skip("not installed");
+    const installed = () => readdirSync(join(project, "node_modules/@opentelemetry"));
+    assert.deepEqual(installed(), ["api"], "the one that comes along with the metrics");
+    const collector = await startCollector();
+    t.after(() => collector.close());
+    const env = environment({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+    const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
+    const args = ["--tools", "built/policy/tools.mjs"];
+    const { code, stderr } = await run(command, args, { cwd: project, env }).catch((error) => error);
+    assert.equal(code, 1);
+    const [, install = ""] =
+      /^mcp-oidc-proxy cannot start: OTEL_.* is not installed here: (npm install .+)\n$/.exec(stderr) ??
+      assert.fail(stderr);
+    const doctor = await run(command, ["doctor", ...args], { cwd: project, env }).catch((error) => error);
+    assert.match(doctor.stdout, /✗ The server would not start: OTEL_.*npm install "@opentelemetry/);
+
+    await run("sh", ["-c", `${install} --prefer-offline --no-audit --no-fund`], { cwd: project });
+    const stop = await start(command, args, project, env);
+    await fetch(`http://localhost:${port}/`);
+    assert.equal((await stop()).code, 0);
+    assert.ok(collector.spans.some(({ name }) => name === "GET /"));
   });
 
   test("the command serves a module of tools", async (t) => {

@@ -1,7 +1,14 @@
-/** The providers of characters.test.ts: each with its behaviour, and the settings that its guide recommends. */
+/** The providers of provider-profiles.test.ts: each with its behaviour, and the settings that its guide recommends. */
 import assert from "node:assert/strict";
-import { AUTH0, AUTHENTIK, ENTRA, GOOGLE, KEYCLOAK, OKTA } from "../../dev/identity-provider/character.ts";
 import type { ProviderBehaviour } from "../../dev/identity-provider/identity-provider.ts";
+import {
+  AUTH0,
+  AUTHENTIK,
+  ENTRA,
+  GOOGLE,
+  KEYCLOAK,
+  OKTA,
+} from "../../dev/identity-provider/provider-profiles.ts";
 import type { Config } from "../../src/config/config.ts";
 import { settingsOf } from "../support/guide.ts";
 
@@ -35,7 +42,7 @@ export function guideSettings(guide: string, block = 0): Record<string, string> 
 /** Auth0's preset has no place for an issuer on http://localhost. */
 export const asAuth0 = (config: Config): Config => ({
   ...config,
-  upstream: { ...config.upstream, preset: "auth0" },
+  identityProviders: [{ ...config.identityProviders[0], preset: "auth0" }],
 });
 
 const EMBEDDED = { distinguishesPeople: true, backchannelLogout: true };

@@ -26,7 +26,7 @@ import {
   type Tokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 
 const ALICE: GlewlwydUser = {
   username: "alice",
@@ -44,16 +44,15 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
     skip: skipWithoutGlewlwyd(),
   }, () => {
     let provider: Glewlwyd;
-    let testServer: TestServer;
     let client: Registered;
-    before(async () => {
+    const testServer = useTestServer(async () => {
       provider = await startGlewlwyd({
         users: [ALICE, BOB, CAROL],
         scopes: ["weather:read"],
         refreshTokenOneUse,
         accessTokenSeconds: 3_600,
       });
-      testServer = await startTestServer({
+      return {
         issuer: provider.issuer,
         environment: {
           OIDC_AUDIENCE: "",
@@ -62,7 +61,9 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
             { client_id: "backend", client_secret: BACKEND_SECRET, redirect_uris: [REDIRECT_URI] },
           ]),
         },
-      });
+      };
+    });
+    before(async () => {
       await provider.addClient({
         id: "proxy",
         secret: "proxy-secret",
@@ -71,10 +72,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
       });
       client = await register(testServer.baseUrl);
     });
-    after(async () => {
-      await testServer?.close();
-      await provider?.close();
-    });
+    after(() => provider?.close());
 
     async function signIn(user: GlewlwydUser, person = glewlwydPerson(provider, user)): Promise<Tokens> {
       const browser = newBrowser();
@@ -90,7 +88,7 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
       (await callTool(testServer.url, accessToken, "whoami")).status === 200;
 
     const refreshTokenAtProvider = async (tokens: Tokens) =>
-      (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken ?? "";
+      (await testServer.grantOf(tokens.access_token))?.upstream?.refreshToken ?? "";
 
     /** As the administrator's own scripts would, with the client's credentials. */
     const askProvider = (endpoint: "introspect" | "revoke", token: string) =>

@@ -6,20 +6,14 @@ import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { after, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Answer } from "../../dev/client/http.ts";
 import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
-import {
-  type Answer,
-  callTool,
-  type Registered,
-  refresh,
-  register,
-  signInForTokens,
-} from "../support/oauth-client.ts";
+import { callTool, type Registered, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";

@@ -5,10 +5,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { createClient } from "@keyv/redis";
-import { clientIndex, sessionIndex, subjectIndex } from "../../src/grants/grant-index.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { clientIndex, sessionIndex, userIndex } from "../../src/grants/grant-index.ts";
 import { authorize, newBrowser, type Registered, redeem, register, revoke } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { claimsIn } from "../support/requester.ts";
+import { useTestServer } from "../support/test-server.ts";
 
 const MEMBERS = 1_000_000;
 const AT_ONCE = 100_000;
@@ -19,22 +21,22 @@ const HELD_MICROSECONDS = 100_000;
 
 describe("a million members in every index", { skip: skipWithoutRedisServer() }, () => {
   let redis: TestRedis;
-  let testServer: TestServer;
   let client: Registered;
   const browser = newBrowser();
   let tell: (...command: string[]) => Promise<unknown>;
   let disconnect: () => void;
-  before(async () => {
+  const testServer = useTestServer(async () => {
     redis = await startRedis();
     const connection = createClient({ url: redis.url }).on("error", () => {});
     await connection.connect();
     tell = (...command) => connection.sendCommand(command);
     disconnect = () => connection.destroy();
-    testServer = await startTestServer({ redisUrl: redis.url });
+    return { redisUrl: redis.url };
+  });
+  before(async () => {
     client = await register(testServer.baseUrl);
   });
   after(async () => {
-    await testServer.close();
     disconnect();
     await redis.stop();
   });
@@ -60,7 +62,7 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
       commands: (await number("stats", "total_commands_processed")) - commands,
       bytes: (await number("stats", "total_net_output_bytes")) - bytes,
     };
-    return { cost, sid: String(grant?.claims.sid) };
+    return { cost, sid: String(claimsIn(grant).sid) };
   }
 
   /** Half of each as the landed version left it, half of it due here. */
@@ -79,7 +81,13 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
   test("a sign-in and an end cost what they cost in an empty one, and no command reads it", async (t) => {
     await signInAndOut(); // connections are made, and scripts are known
     const empty = await signInAndOut();
-    await fill(subjectIndex("alice"), clientIndex(client.client_id), sessionIndex(empty.sid));
+    const [{ issuer }] = testServer.config.identityProviders;
+    const users = storedUsers(issuer);
+    await fill(
+      userIndex({ issuer, subject: "alice" }, users),
+      clientIndex(client.client_id),
+      sessionIndex({ issuer, sid: empty.sid }, users),
+    );
     await tell("CONFIG", "SET", "slowlog-log-slower-than", String(HELD_MICROSECONDS));
     await tell("SLOWLOG", "RESET");
     const full = await signInAndOut();

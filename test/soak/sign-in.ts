@@ -1,7 +1,7 @@
 /** A user signs in with a browser, and begins again when a fault cost something that cannot be repeated. */
 import { setTimeout as delay } from "node:timers/promises";
-import type { Browser, Page } from "../support/browser.ts";
-import { findForms, hasField } from "../support/html-form.ts";
+import type { Browser, Page } from "../../dev/client/browser.ts";
+import { findForms, hasField } from "../../dev/client/html.ts";
 import {
   authorizeUrl,
   newBrowser,

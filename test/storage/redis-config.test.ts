@@ -69,12 +69,12 @@ describe("where Redis is", () => {
     [
       "a cluster and a server",
       { REDIS_CLUSTER_NODES: "a:1", REDIS_URL: "redis://b:2" },
-      /REDIS_CLUSTER_NODES and REDIS_URL are both set: keep/,
+      /REDIS_CLUSTER_NODES is set beside REDIS_URL: keep/,
     ],
     [
       "a cluster and Sentinels",
       { REDIS_CLUSTER_NODES: "a:1", REDIS_SENTINELS: "b:2" },
-      /REDIS_CLUSTER_NODES and REDIS_SENTINELS are both set: keep/,
+      /REDIS_CLUSTER_NODES is set beside REDIS_SENTINELS: keep/,
     ],
     [
       "Sentinels and the server of before",
@@ -84,7 +84,7 @@ describe("where Redis is", () => {
     [
       "memory and a cluster",
       { STORE: "memory", REDIS_CLUSTER_NODES: "a:1" },
-      /STORE=memory and REDIS_CLUSTER_NODES are both set/,
+      /STORE is memory, and REDIS_CLUSTER_NODES is set/,
     ],
     ["a node that is a web page", { REDIS_CLUSTER_NODES: "http://a:1" }, /REDIS_CLUSTER_NODES must be/],
     ["a node with a database", { REDIS_CLUSTER_NODES: "redis://a:1/0" }, /REDIS_CLUSTER_NODES must be/],
@@ -106,17 +106,17 @@ describe("where Redis is", () => {
     [
       "an authority that is not there",
       { REDIS_URL: "rediss://h:1", REDIS_CA_FILE: join(folder, "nowhere.pem") },
-      /REDIS_CA_FILE: .*nowhere.pem does not exist/,
+      /REDIS_CA_FILE names .*nowhere.pem, which does not exist/,
     ],
     [
       "an authority that is a folder",
       { REDIS_URL: "rediss://h:1", REDIS_CA_FILE: folder },
-      /REDIS_CA_FILE: .* is a folder/,
+      /REDIS_CA_FILE names .*, which is a folder/,
     ],
     [
       "an authority that is a key",
       { REDIS_URL: "rediss://h:1", REDIS_CA_FILE: file("key.pem", "-----BEGIN PRIVATE KEY-----") },
-      /REDIS_CA_FILE: .*key.pem is not a file of certificates/,
+      /REDIS_CA_FILE names .*key.pem, which is not a file of certificates/,
     ],
     [
       "an authority that is cut off",
@@ -124,7 +124,7 @@ describe("where Redis is", () => {
         REDIS_URL: "rediss://h:1",
         REDIS_CA_FILE: file("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"),
       },
-      /REDIS_CA_FILE: .*cut.pem is not a file of certificates/,
+      /REDIS_CA_FILE names .*cut.pem, which is not a file of certificates/,
     ],
   ];
   for (const [name, settings, message] of bad)

@@ -1,9 +1,10 @@
 /** Tools that ask before they act, and a client of each generation by hand: every message can go to another replica. */
 import { z } from "zod";
+import type { Answer } from "../../dev/client/http.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { acceptedContent, elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
-import { type Answer, postJson } from "./oauth-client.ts";
+import { postJson } from "./oauth-client.ts";
 
 const Sure = z.object({ sure: z.boolean() });
 

@@ -1,6 +1,6 @@
 /** A person at /connections: signing in there, and what the page shows. */
-import type { Browser, Page } from "./browser.ts";
-import { findForms, type HtmlForm } from "./html-form.ts";
+import type { Browser, Page } from "../../dev/client/browser.ts";
+import { findForms, type HtmlForm } from "../../dev/client/html.ts";
 import { newBrowser } from "./oauth-client.ts";
 
 /** Signs in at /connections; the page that is shown then. */

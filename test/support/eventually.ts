@@ -8,10 +8,12 @@ export async function eventually<T>(
   seconds = 30,
 ): Promise<T> {
   const end = performance.now() + seconds * 1000;
+  let pauseMs = 2;
   while (performance.now() < end) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
-    await delay(20);
+    await delay(pauseMs);
+    pauseMs = Math.min(2 * pauseMs, 20);
   }
   throw new Error(`Waited ${seconds} s in vain for: ${what}`);
 }

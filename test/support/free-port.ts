@@ -4,53 +4,38 @@
  * none (Linux: from 32768).
  */
 import { once } from "node:events";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
 const [FIRST, BLOCK, BLOCKS] = [10_000, 200, 110];
 // What runs on a port may take the next one, too: the demo's identity provider does.
 const STEP = 2;
 
-let block: number | undefined;
-let next = 0;
+let block: Promise<number> | undefined;
+let next = STEP; // after the one that stands for the block
 
 export async function freePort(): Promise<number> {
   block ??= claimBlock();
+  const first = FIRST + (await block) * BLOCK;
   for (let tries = 0; tries < BLOCK / STEP; tries++) {
-    const port = FIRST + block * BLOCK + next;
-    next = (next + STEP) % BLOCK;
+    const port = first + next;
+    next = (next + STEP) % BLOCK || STEP;
     if (await isFree(port)) return port;
   }
-  throw new Error(`All ports from ${FIRST + block * BLOCK} on are in use`);
+  throw new Error(`All ports from ${first} on are in use`);
 }
 
-/** A file stands for a block; it names the process that has it. */
-function claimBlock(): number {
-  const folder = join(tmpdir(), "mcp-oidc-proxy-test-ports");
-  mkdirSync(folder, { recursive: true });
+/** Whoever listens on the first port of a block has it, for as long as the process lives. */
+async function claimBlock(): Promise<number> {
   for (let claimed = 0; claimed < BLOCKS; claimed++) {
-    const file = join(folder, String(claimed));
-    if (isAbandoned(file)) rmSync(file, { force: true });
+    const lock = createServer().unref();
     try {
-      writeFileSync(file, String(process.pid), { flag: "wx" });
+      await once(lock.listen(FIRST + claimed * BLOCK, "127.0.0.1"), "listening");
+      return claimed;
     } catch {
-      continue; // somebody else's
+      // somebody else's
     }
-    process.once("exit", () => rmSync(file, { force: true }));
-    return claimed;
   }
-  throw new Error(`Every file in ${folder} names a process that runs`);
-}
-
-function isAbandoned(file: string): boolean {
-  try {
-    process.kill(Number(readFileSync(file, "utf8")), 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ESRCH";
-  }
+  throw new Error(`Every block of ports from ${FIRST} on is taken`);
 }
 
 async function isFree(port: number): Promise<boolean> {

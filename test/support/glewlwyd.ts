@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Browser, Page } from "./browser.ts";
+import type { Browser, Page } from "../../dev/client/browser.ts";
 import { freePort } from "./free-port.ts";
 
 const PROGRAM = "/usr/bin/glewlwyd";

@@ -7,9 +7,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Browser, Page } from "./browser.ts";
+import type { Browser, Page } from "../../dev/client/browser.ts";
+import { findForms, hasField } from "../../dev/client/html.ts";
 import { freePort } from "./free-port.ts";
-import { findForms, hasField } from "./html-form.ts";
 
 const PORTAL = "/usr/share/lemonldap-ng/portal/htdocs/index.psgi";
 const SHIPPED_CONFIGURATION = "/var/lib/lemonldap-ng/conf/lmConf-1.json";

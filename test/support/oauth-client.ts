@@ -1,6 +1,9 @@
-/** An MCP client's OAuth side, by hand: what the flow tests speak with. */
-import { createHash, randomBytes } from "node:crypto";
-import { Browser, signIn } from "./browser.ts";
+/** The client of the flow tests: one redirect URI and one code verifier for all, and every parameter can be another. */
+import { randomBytes } from "node:crypto";
+import { Browser } from "../../dev/client/browser.ts";
+import { type Answer, sendRequest } from "../../dev/client/http.ts";
+import { authorizationParameters, codeParameters, refreshParameters } from "../../dev/client/oauth-client.ts";
+import { signIn } from "./sign-in.ts";
 
 export const REDIRECT_URI = "http://127.0.0.1:33418/callback";
 
@@ -17,13 +20,6 @@ export interface Tokens {
   expires_in: number;
   refresh_token: string;
   scope: string;
-}
-
-export interface Answer {
-  status: number;
-  headers: Headers;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
-  body: any;
 }
 
 export async function register(baseUrl: string, metadata: Record<string, unknown> = {}): Promise<Registered> {
@@ -46,17 +42,16 @@ export function authorizeUrl(
   client: Pick<Registered, "client_id">,
   parameters: Record<string, string | undefined> = {},
 ): string {
-  const all = {
-    response_type: "code",
-    client_id: client.client_id,
-    redirect_uri: REDIRECT_URI,
-    code_challenge: createHash("sha256").update(VERIFIER).digest("base64url"),
-    code_challenge_method: "S256",
+  const usual = authorizationParameters({
+    clientId: client.client_id,
+    redirectUri: REDIRECT_URI,
+    codeVerifier: VERIFIER,
     state: "the-state",
     resource: `${baseUrl}/mcp`,
-    ...parameters,
-  };
-  const present = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  });
+  const present = Object.entries({ ...usual, ...parameters }).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
   return `${baseUrl}/authorize?${new URLSearchParams(present)}`;
 }
 
@@ -91,14 +86,8 @@ export function redeem(
   code: string | null,
   parameters: Record<string, string> = {},
 ): Promise<Answer> {
-  return postForm(`${baseUrl}/token`, {
-    grant_type: "authorization_code",
-    code: code ?? "",
-    code_verifier: VERIFIER,
-    redirect_uri: REDIRECT_URI,
-    client_id: client.client_id,
-    ...parameters,
-  });
+  const authorization = { clientId: client.client_id, redirectUri: REDIRECT_URI, codeVerifier: VERIFIER };
+  return postForm(`${baseUrl}/token`, { ...codeParameters(authorization, code ?? ""), ...parameters });
 }
 
 /** The whole way from /authorize to tokens. */
@@ -120,12 +109,8 @@ export function refresh(
   refreshToken: string,
   parameters: Record<string, string> = {},
 ): Promise<Answer> {
-  return postForm(`${baseUrl}/token`, {
-    grant_type: "refresh_token",
-    refresh_token: refreshToken,
-    client_id: client.client_id,
-    ...parameters,
-  });
+  const usual = refreshParameters({ clientId: client.client_id }, refreshToken);
+  return postForm(`${baseUrl}/token`, { ...usual, ...parameters });
 }
 
 export function revoke(baseUrl: string, client: Registered, token: string): Promise<Answer> {
@@ -166,34 +151,12 @@ export async function getJson(url: string): Promise<any> {
 
 export function postForm(
   url: string,
-  fields: Record<string, string>,
+  form: Record<string, string>,
   headers: Record<string, string> = {},
 ): Promise<Answer> {
-  return send(url, new URLSearchParams(fields), headers);
+  return sendRequest({ method: "POST", url, form, headers });
 }
 
-export function postJson(url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-  return send(url, JSON.stringify(body), { "content-type": "application/json", ...headers });
-}
-
-async function send(
-  url: string,
-  body: string | URLSearchParams,
-  headers: Record<string, string>,
-): Promise<Answer> {
-  const response = await fetch(url, { method: "POST", body, headers, redirect: "manual" });
-  return { status: response.status, headers: response.headers, body: parseBody(await response.text()) };
-}
-
-/** JSON, or the last message of an event stream, or the text itself. */
-function parseBody(text: string): unknown {
-  const data = text
-    .split("\n")
-    .filter((line) => line.startsWith("data: "))
-    .at(-1);
-  try {
-    return JSON.parse(data === undefined ? text : data.slice("data: ".length));
-  } catch {
-    return text;
-  }
+export function postJson(url: string, json: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  return sendRequest({ method: "POST", url, json, headers });
 }

@@ -16,11 +16,11 @@ export async function tellRedis(url: string, ...command: string[]): Promise<unkn
 /** Asks until the answer is as it should be; a server that does not answer yet is asked again. */
 export async function until(
   what: string,
-  checkScopes: () => Promise<boolean>,
+  look: () => Promise<boolean>,
   { everyMs = 50, forMs = 30_000 } = {},
 ): Promise<void> {
   for (const deadline = performance.now() + forMs; performance.now() < deadline; await delay(everyMs))
-    if (await checkScopes().catch(() => false)) return;
+    if (await look().catch(() => false)) return;
   throw new Error(`${what}: not within ${forMs} ms`);
 }
 

@@ -5,11 +5,11 @@ import type { Policy } from "../../src/access/policy.ts";
 export function replaceablePolicy(first: Policy): { policy: Policy; inForce: Policy } {
   const rules = { inForce: first };
   const policy: Policy = {
-    admits: (asker) => rules.inForce.admits(asker),
-    scope: (asker, scope) => rules.inForce.scope(asker, scope),
-    feature: (asker, feature) => rules.inForce.feature(asker, feature),
-    ruleset: (asker) => rules.inForce.ruleset(asker),
-    explain: (asker, feature) => rules.inForce.explain(asker, feature),
+    admits: (requester) => rules.inForce.admits(requester),
+    scope: (requester, scope) => rules.inForce.scope(requester, scope),
+    feature: (requester, feature) => rules.inForce.feature(requester, feature),
+    ruleset: (requester) => rules.inForce.ruleset(requester),
+    explain: (requester, feature) => rules.inForce.explain(requester, feature),
     claimsAsked: () => rules.inForce.claimsAsked(),
     unansweredBy: (claims) => rules.inForce.unansweredBy(claims),
   };

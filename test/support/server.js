@@ -5,11 +5,10 @@
 import { pino } from "pino";
 import { loadConfig } from "../../dist/src/config/config.js";
 import { serve } from "../../dist/src/server/serve.js";
-import { createTools, prompts, resources, scopes } from "../../dist/src/tools/index.js";
+import { prompts, resources, scopes, tools } from "../../dist/src/tools/index.js";
 
 const config = loadConfig(process.env);
 const log = pino({ level: config.logLevel, base: null });
-const tools = createTools({ weather: { ...config.weather, source: "none" } });
 const server = await serve(config, { tools, resources, prompts, scopes }, { log, stopOnSignals: false });
 process.once("SIGTERM", async () => {
   await server.stop();

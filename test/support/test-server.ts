@@ -1,6 +1,7 @@
 /** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { after, before } from "node:test";
 import { pino } from "pino";
 import { startWeatherStandIn } from "../../dev/demo/fake-weather-api.ts";
 import {
@@ -9,11 +10,12 @@ import {
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import type { Policy } from "../../src/access/policy.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import type { AuditStream } from "../../src/audit/audit.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
-import { Grant } from "../../src/grants/grant.ts";
+import type { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
-import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
 import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
 import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
@@ -26,7 +28,7 @@ import { reencrypt } from "../../src/storage/reencrypt.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { currentWeather } from "../../src/tools/current-weather.ts";
-import { createOpenMeteo } from "../../src/tools/open-meteo.ts";
+import { createOpenMeteo, type WeatherSettings } from "../../src/tools/open-meteo.ts";
 import { sayHello } from "../../src/tools/say-hello.ts";
 import { whoami } from "../../src/tools/whoami.ts";
 import { eventually } from "./eventually.ts";
@@ -52,6 +54,8 @@ export interface TestServerOptions {
   users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
   tools?: readonly Tool[];
+  /** Where current_weather asks, if not the fake weather API. */
+  weather?: Partial<WeatherSettings>;
   resources?: readonly Resource[];
   prompts?: readonly Prompt[];
   /** Beside those of src/tools. */
@@ -79,6 +83,7 @@ export interface TestServerOptions {
   documentReach?: AppOptions["documentReach"];
   shutdown?: AppOptions["shutdown"];
   grantTypes?: AppOptions["grantTypes"];
+  furtherResources?: AppOptions["furtherResources"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
 }
@@ -100,9 +105,30 @@ export interface TestServer {
   /** The grant that an access token belongs to, as it is stored. */
   grantOf(accessToken: string): Promise<Grant | undefined>;
   reencrypt(): Promise<unknown>;
-  /** Another process's worth of the same server on the same store: another port, the same BASE_URL. */
-  replica(): Promise<string>;
+  /**
+   * Another process's worth of the same server on the same store: another port, the same BASE_URL.
+   * @param changes settings that are different there
+   */
+  replica(changes?: Record<string, string>): Promise<string>;
   close(): Promise<void>;
+}
+
+/**
+ * The server of the suite or file that calls this: started before its tests and closed after them. Only then does the
+ * returned object have its fields. Options that need something started first are given as a function.
+ */
+export function useTestServer(
+  options: TestServerOptions | (() => TestServerOptions | Promise<TestServerOptions>) = {},
+): TestServer {
+  const testServer = {} as TestServer;
+  before(async () => {
+    Object.assign(
+      testServer,
+      await startTestServer(typeof options === "function" ? await options() : options),
+    );
+  });
+  after(() => testServer.close?.()); // absent if it could not start
+  return testServer;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -128,7 +154,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startWeatherStandIn({ port: 0 });
-  const loaded = loadConfig({
+  const environment = {
     BASE_URL: baseUrl,
     SERVER_NAME: "Test server",
     SECRET_KEY,
@@ -136,8 +162,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     OIDC_CLIENT_ID: "proxy",
     OIDC_CLIENT_SECRET: "proxy-secret",
     OIDC_AUDIENCE: AUDIENCE,
-    OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
-    OPEN_METEO_FORECAST_URL: weather.forecastUrl,
     ...(options.redisUrl === undefined
       ? { STORE: "memory" }
       : {
@@ -146,8 +170,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           REDIS_TIMEOUT_MS, // whoever tests an outage says less
         }),
     ...options.environment,
-  });
-  const config = options.adjust?.(loaded) ?? loaded;
+  };
+  const configOf = (changes: Record<string, string> = {}) => {
+    const loaded = loadConfig({ ...environment, ...changes });
+    return options.adjust?.(loaded) ?? loaded;
+  };
+  const config = configOf();
   const log: TestServer["log"] = [];
   const logger = pino(
     { level: "debug", base: null },
@@ -159,24 +187,19 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const tools = [
     whoami,
     sayHello,
-    currentWeather(createOpenMeteo(config.weather), "stand-in"),
+    currentWeather(
+      createOpenMeteo({ ...weather, timeoutSeconds: 10, source: "stand-in", ...options.weather }),
+    ),
     ...(options.tools ?? []),
   ];
   const allRecords: KeyValueStore[] = [];
 
-  function newApp() {
+  function newApp(config: Config) {
     const records =
       config.store.kind === "redis"
         ? redisStore({ ...config.store, log: logger })
         : (allRecords[0] ?? memoryStore());
     allRecords.push(records);
-    const { upstream } = config;
-    const provider = createOidcProvider(upstream, {
-      now,
-      monotonicNow,
-      randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
-      log: logger,
-    });
     return buildApp({
       config,
       tools,
@@ -189,15 +212,15 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       ...(options.documentReach && { documentReach: options.documentReach }),
       ...(options.shutdown && { shutdown: options.shutdown }),
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
+      ...(options.furtherResources && { furtherResources: options.furtherResources }),
       records,
-      identityProvider: provider,
       log: logger,
       now,
       monotonicNow,
     });
   }
 
-  const app = newApp();
+  const app = newApp(config);
   server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
   const records = allRecords[0] as KeyValueStore;
   await untilReady(records);
@@ -215,12 +238,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         sealer: createSealer(config.secretKeys),
         log: logger,
         kind: "grant",
-        schema: Grant,
+        ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
-    async replica() {
+    async replica(changes) {
       const another = await listen(servers);
-      another.on("request", newApp());
+      another.on("request", newApp(configOf(changes)));
       await untilReady(allRecords.at(-1) as KeyValueStore);
       return `http://localhost:${portOf(another)}`;
     },

@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
+import { Browser } from "../../dev/client/browser.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { reasonLabels } from "../../src/telemetry/labels.ts";
 import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
-import { Browser, signIn } from "../support/browser.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
@@ -22,6 +22,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { signIn } from "../support/sign-in.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 import { read, type Scrape, scrape } from "./scrape.ts";
 

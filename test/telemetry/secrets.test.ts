@@ -11,11 +11,14 @@ import { before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { z } from "zod";
+import { Browser, type Page } from "../../dev/client/browser.ts";
+import { findForms } from "../../dev/client/html.ts";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { loadConfig } from "../../src/config/config.ts";
-import { Grant } from "../../src/grants/grant.ts";
 import { readToken } from "../../src/grants/opaque-token.ts";
-import { AwaitingLogin } from "../../src/login/transaction.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
+import { loginFormat } from "../../src/login/transaction.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { sha256 } from "../../src/oauth/sha256.ts";
 import { getUpstreamAccessToken } from "../../src/resource/access-token-context.ts";
@@ -24,12 +27,10 @@ import { serve } from "../../src/server/serve.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
-import { Browser, type Page, signIn as signInWith } from "../support/browser.ts";
 import { openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
-import { findForms } from "../support/html-form.ts";
 import {
   authorizeUrl,
   callTool,
@@ -43,6 +44,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
+import { signIn as signInWith } from "../support/sign-in.ts";
 import { ALICE, AUDIENCE } from "../support/test-server.ts";
 import { startCollector } from "./collector.ts";
 import { collectSecrets } from "./secrets.ts";
@@ -250,8 +252,9 @@ describe("no secret is written down", { skip: skipWithoutRedisServer() }, () => 
     const silent = pino({ level: "silent" });
     const records = redisStore({ ...config.store, log: silent } as Parameters<typeof redisStore>[0]);
     const storing = { records, sealer: createSealer(config.secretKeys), log: silent };
-    const logins = encryptedStore({ ...storing, kind: "login", schema: AwaitingLogin });
-    const grants = encryptedStore({ ...storing, kind: "grant", schema: Grant });
+    const users = storedUsers(config.identityProviders[0].issuer);
+    const logins = encryptedStore({ ...storing, kind: "login", ...loginFormat(users) });
+    const grants = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
     const forgetErrors = noteErrors(baseUrl);
     try {
       await eventually("Redis is there", () => log.some((line) => line.includes("Connected to Redis")));

@@ -10,7 +10,7 @@ const standIn = await startWeatherStandIn({ port: 0 });
 after(() => standIn.close());
 
 function weather(settings: Partial<WeatherSettings> = {}) {
-  return createOpenMeteo({ ...standIn, timeoutSeconds: 5, ...settings });
+  return createOpenMeteo({ ...standIn, timeoutSeconds: 5, source: "stand-in", ...settings });
 }
 
 /** A server that is not well; answers its URL. */

@@ -75,8 +75,8 @@ function checkedSince(text: string): string {
 async function list({ json }: OutputOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
   const held = new Map<string, number>();
   let read = 0;
-  for await (const { clientId } of deployment.grants.all()) {
-    held.set(clientId, (held.get(clientId) ?? 0) + 1);
+  for await (const { client } of deployment.grants.all()) {
+    held.set(client.id, (held.get(client.id) ?? 0) + 1);
     terminal.progress(`${counted(++read, "grant")} read`);
   }
   const found: ClientView[] = [];
@@ -221,8 +221,9 @@ async function prune(options: PruneOptions, deployment: Deployment, terminal: Te
   return EXIT.done;
 }
 
+/** Also one that cannot be read here: another version may have written it, or another SECRET_KEY. */
 async function holdsGrant(clientId: string, { grants, grantsOfClient }: Deployment): Promise<boolean> {
-  for await (const _ of grants.findAll(grantsOfClient(clientId))) return true;
+  for await (const id of grantsOfClient(clientId)) if ((await grants.raw(id)) !== undefined) return true;
   return false;
 }
 

@@ -1,17 +1,24 @@
 /** The deployment that the environment describes, as its operator's command line sees it: from outside, in Redis. */
 import { randomBytes } from "node:crypto";
 import { pino } from "pino";
+import type { UserId } from "../../access/principal.ts";
+import { storedUsers } from "../../access/stored-users.ts";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "../../audit/audit.ts";
 import { type Clients, createClients } from "../../clients/find-client.ts";
 import type { Config } from "../../config/config.ts";
 import { createEndings, type Endings } from "../../grants/endings.ts";
-import { Grant } from "../../grants/grant.ts";
-import { clientIndex, subjectIndex } from "../../grants/grant-index.ts";
+import type { Grant } from "../../grants/grant.ts";
+import { clientIndex, userIndex } from "../../grants/grant-index.ts";
 import { createGrants, type GrantEnd } from "../../grants/grants.ts";
 import { createLastUse } from "../../grants/last-use.ts";
+import { grantFormat } from "../../grants/stored-grant.ts";
 import { createUpstreamRevocations } from "../../grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../identity/identity-provider.ts";
-import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import {
+  createIdentityProviders,
+  decorated,
+  openIdentityProviders,
+} from "../../identity/identity-providers.ts";
 import { Client } from "../../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
@@ -28,7 +35,7 @@ export interface Deployment {
   grants: Stored<Grant>;
   clients: Stored<Client>;
   /** Ids, in no order; some of these grants may have ended. */
-  grantsOfSubject(subject: string): AsyncIterable<string>;
+  grantsOfUser(user: UserId): AsyncIterable<string>;
   grantsOfClient(clientId: string): AsyncIterable<string>;
   /** See {@link Clients.remove}. */
   removeClient: Clients["remove"];
@@ -69,31 +76,37 @@ export async function withDeployment<Result>(
   const sealer = createSealer(secretKeys);
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisStore({ ...store, log });
-  const grantStore = encryptedStore({ records, sealer, log, kind: "grant", schema: Grant });
+  const users = storedUsers(config.identityProviders[0].issuer);
+  const format = grantFormat(users);
+  const grantStore = encryptedStore({ records, sealer, log, kind: "grant", ...format });
   const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });
   const unrevoked = { count: 0, cause: "" };
-  const identityProvider = notForEver(createOidcProvider(config.upstream, runtime), unrevoked);
+  const opened = openIdentityProviders(config.identityProviders, config.baseUrl, runtime);
+  const identityProviders = createIdentityProviders(
+    decorated(opened, (each) => ({ ...each, ...notForEver(each, unrevoked) })),
+  );
   const grants = createGrants({
     ...runtime,
     store: grantStore,
     records,
     indexes: records.indexes,
+    users,
     lastUse: createLastUse({ ...runtime, records, grants: grantStore }),
     lifetimes: config.lifetimes,
     limits: config.grantLimits,
-    revocations: createUpstreamRevocations({ identityProvider, log }),
+    revocations: createUpstreamRevocations({ identityProviders, log }),
     audit,
   });
   const { transactionSeconds: signInSeconds } = config.lifetimes;
-  const endings = createEndings({ records, signInSeconds, now: systemClock, log });
+  const endings = createEndings({ records, users, signInSeconds, now: systemClock, log });
   try {
     await untilReady(records);
     return await work({
       config,
       records,
-      grants: stored(records, sealer, "grant", Grant),
+      grants: stored(records, sealer, "grant", format.schema),
       clients: stored(records, sealer, "client", Client),
-      grantsOfSubject: (subject) => membersOf(records, subjectIndex(subject)),
+      grantsOfUser: (user) => membersOf(records, userIndex(user, users)),
       grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
       removeClient: createClients(
         clientStore,

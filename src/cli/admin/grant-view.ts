@@ -1,5 +1,6 @@
 /** What the command line shows of a grant. Field by field: what is not named here is not shown. */
-import type { Grant } from "../../grants/grant.ts";
+import { claimsOf, subjectOf } from "../../access/principal.ts";
+import { codeOf, type Grant } from "../../grants/grant.ts";
 import { ago, type Column, details, moment, table } from "./words.ts";
 
 /** A stable shape for programs: fields are only added. */
@@ -11,7 +12,8 @@ export interface GrantView {
   name?: string;
   clientId: string;
   clientName?: string;
-  redirectUri: string;
+  /** Where the client received its code, if that is how it got this. */
+  redirectUri?: string;
   resource: string;
   scopes: readonly string[];
   createdAt: string;
@@ -24,22 +26,22 @@ export interface GrantView {
 }
 
 export function viewOfGrant(grant: Grant, clientName: string | undefined): GrantView {
-  const { id, subject, clientId, resource, scopes, claims, code } = grant;
-  const { email, email_verified, name } = claims;
+  const { id, principal, client, resource, scopes } = grant;
+  const { email, email_verified, name } = claimsOf(principal);
   return {
     id,
-    subject,
+    subject: subjectOf(principal),
     ...(typeof email === "string" && { email, emailVerified: email_verified === true }),
     ...(typeof name === "string" && { name }),
-    clientId,
+    clientId: client.id,
     ...(clientName !== undefined && { clientName }),
-    redirectUri: code.redirectUri,
+    ...(client.redirectUri !== undefined && { redirectUri: client.redirectUri }),
     resource,
     scopes,
     createdAt: isoTime(grant.createdAt),
     expiresAt: isoTime(grant.expiresAt),
-    redeemed: code.redeemed,
-    renewable: grant.upstream.refreshToken !== undefined,
+    redeemed: codeOf(grant)?.redeemed ?? true,
+    renewable: grant.upstream?.refreshToken !== undefined,
   };
 }
 

@@ -1,5 +1,6 @@
 /** `admin grants`: list, show, revoke. */
 import { Command } from "commander";
+import { claimsOf, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
   type Context,
@@ -88,7 +89,8 @@ async function show(
 ): Promise<Exit> {
   const grant = await deployment.grants.find(id);
   if (grant === undefined) return nothing(terminal);
-  const view = { ...viewOfGrant(grant, await clientNames(deployment)(grant.clientId)), claims: grant.claims };
+  const clientName = await clientNames(deployment)(grant.client.id);
+  const view = { ...viewOfGrant(grant, clientName), claims: claimsOf(grant.principal) };
   terminal.print(json ? jsonLine(view) : detailsOfGrant(view, deployment.now));
   return EXIT.done;
 }
@@ -110,16 +112,19 @@ async function revoke(
   const shown: GrantView[] = [];
   const wanted = () =>
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
-  const subjects = new Set(options.user === undefined ? [] : [options.user]);
-  for await (const view of views(wanted(), deployment)) {
-    matched.add(view.id);
-    if (options.user !== undefined) subjects.add(view.subject);
+  const users = new Users();
+  if (options.user !== undefined) users.add(userNamed(options.user, deployment));
+  const nameOf = clientNames(deployment);
+  for await (const grant of wanted()) {
+    matched.add(grant.id);
+    if (options.user !== undefined && grant.principal.kind === "user") users.add(grant.principal);
+    const view = viewOfGrant(grant, await nameOf(grant.client.id));
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
   }
   for (const id of ids) if (!matched.has(id)) terminal.say(`There is no grant ${id}.`);
   if (matched.size === 0) {
-    if (ids.length === 0 && !options.dryRun) await endWhatIsUnderWay(subjects, options, deployment, terminal);
+    if (ids.length === 0 && !options.dryRun) await endWhatIsUnderWay(users, options, deployment, terminal);
     return nothing(terminal);
   }
   if (!options.json || !options.yes) {
@@ -128,7 +133,7 @@ async function revoke(
   }
   if (!(await mayDestroy(counted(matched.size, "grant"), options, terminal)))
     return options.dryRun ? EXIT.done : EXIT.problem;
-  await markEnded(subjects, options.client, deployment);
+  await markEnded(users, options.client, deployment);
   // Read again: a sign-in may have finished during the confirmation, before the mark was written.
   if (ids.length === 0) for await (const { id } of wanted()) matched.add(id);
   const exit = await end(matched, matched.size, options, deployment, terminal);
@@ -157,27 +162,45 @@ async function revokeAll(options: RevokeOptions, deployment: Deployment, termina
 
 /** Without grants there is nothing to confirm. */
 async function endWhatIsUnderWay(
-  subjects: ReadonlySet<string>,
+  users: Users,
   { user, client }: WhoseOptions,
   deployment: Deployment,
   terminal: Terminal,
 ): Promise<void> {
-  await markEnded(subjects, client, deployment);
+  await markEnded(users, client, deployment);
   if (user?.includes("@"))
     terminal.say("A sign-in that is under way is not known by an e-mail address: to end it, name their sub.");
   else terminal.say("A sign-in of theirs that is under way opens nothing any more.");
 }
 
 /** Sign-ins under way of these users, or of this client, create no grant. */
-async function markEnded(
-  subjects: ReadonlySet<string>,
-  client: string | undefined,
-  { markEnded }: Deployment,
-): Promise<void> {
+async function markEnded(users: Users, client: string | undefined, { markEnded }: Deployment): Promise<void> {
   const reason = "ended_by_operator";
-  if (client !== undefined && subjects.size === 0) await markEnded(["client", client], reason);
-  for (const subject of subjects)
-    await markEnded(client === undefined ? ["user", subject] : ["client of user", client, subject], reason);
+  if (client !== undefined && users.size === 0) await markEnded(["client", client], reason);
+  for (const user of users.values())
+    await markEnded(client === undefined ? ["user", user] : ["client of user", client, user], reason);
+}
+
+/** Each once. */
+class Users {
+  readonly #known = new Map<string, UserId>();
+
+  add({ issuer, subject }: UserId): void {
+    this.#known.set(JSON.stringify([issuer, subject]), { issuer, subject });
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  values(): Iterable<UserId> {
+    return this.#known.values();
+  }
+}
+
+/** By their `sub` at the default identity provider. */
+function userNamed(subject: string, { config }: Deployment): UserId {
+  return { issuer: config.identityProviders[0].issuer, subject };
 }
 
 async function end(
@@ -196,7 +219,7 @@ async function end(
       // What is left could not be read; the reader counts it.
       if (grant === undefined) return void (await grants.find(id));
       ended++;
-      if (json) terminal.print(jsonLine(viewOfGrant(grant, await nameOf(grant.clientId))));
+      if (json) terminal.print(jsonLine(viewOfGrant(grant, await nameOf(grant.client.id))));
       terminal.progress(`${ended.toLocaleString("en")} of ${counted(count, "grant")} ended`);
     });
   } catch (error) {
@@ -220,25 +243,27 @@ async function* selected(
   { say }: Terminal,
 ): AsyncIterable<Grant> {
   const { grants } = deployment;
-  const isHeld = ({ clientId }: Grant) => client === undefined || clientId === client;
+  const isHeld = (grant: Grant) => client === undefined || grant.client.id === client;
   if (user === undefined) {
     yield* client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
     return;
   }
-  for await (const grant of grants.findAll(deployment.grantsOfSubject(user))) if (isHeld(grant)) yield grant;
+  const theirs = deployment.grantsOfUser(userNamed(user, deployment));
+  for await (const grant of grants.findAll(theirs)) if (isHeld(grant)) yield grant;
   if (!user.includes("@")) return;
   say("Looking through all grants for that e-mail address: only subs are indexed.");
   const address = user.toLowerCase();
   for await (const grant of grants.all()) {
-    const { email } = grant.claims;
-    const isTheirs = typeof email === "string" && email.toLowerCase() === address && grant.subject !== user;
+    const { email } = claimsOf(grant.principal);
+    const isOther = subjectOf(grant.principal) !== user;
+    const isTheirs = typeof email === "string" && email.toLowerCase() === address && isOther;
     if (isTheirs && isHeld(grant)) yield grant;
   }
 }
 
 async function* views(grants: AsyncIterable<Grant>, deployment: Deployment): AsyncIterable<GrantView> {
   const nameOf = clientNames(deployment);
-  for await (const grant of grants) yield viewOfGrant(grant, await nameOf(grant.clientId));
+  for await (const grant of grants) yield viewOfGrant(grant, await nameOf(grant.client.id));
 }
 
 /** Asked once for each client. A client with a metadata document is known by its URL. */

@@ -31,7 +31,7 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
     .option("--json", "for programs")
     .action(async ({ json, tools, group = [], organization = [], ...rest }: Typed) => {
       const config = loadConfig(tools);
-      const offered = await loadFeatures(config, "");
+      const offered = await loadFeatures(config);
       const options = { ...(rest as ExplainOptions), group, organization };
       const answer = await explainPolicy(options, config, offered);
       terminal.print(json ? jsonLine(answer) : explanationInWords(answer, config.policyFile ?? ""));

@@ -2,9 +2,10 @@
 
 import { readPolicy } from "../../access/live-policy.ts";
 import { createPermissions, type Decision, type NotAdmitted } from "../../access/permissions.ts";
-import { type Asker, createPolicy, type Explanation, type PolicyDocument } from "../../access/policy.ts";
+import { createPolicy, type Explanation, type PolicyDocument } from "../../access/policy.ts";
+import { claimsOf, type Requester, subjectOf } from "../../access/principal.ts";
 import type { Config } from "../../config/config.ts";
-import { askerOf, type Grant } from "../../grants/grant.ts";
+import type { Grant } from "../../grants/grant.ts";
 import {
   type Feature,
   type Features,
@@ -32,7 +33,7 @@ export interface ExplainOptions {
 export interface PolicyAnswer {
   decision: Decision | ({ allowed: false; because: "admission" } & NotAdmitted);
   feature: Feature;
-  asker: Asker;
+  requester: Requester;
   explanation: Explanation;
   /** What to know before trusting it. */
   notes: string[];
@@ -49,21 +50,21 @@ export async function explainPolicy(
   const feature = namedFeature(options, featureTable(offered));
   const document = readPolicy(policyFile, knownNames(offered));
   const { grant, note } = await latestSession(options, config);
-  const asker = askerFor(options, grant, document);
+  const requester = requesterFor(options, config.identityProviders[0].issuer, grant, document);
 
   const catalogue = scopeCatalogue(offered.scopes, []);
   const policy = createPolicy(document, catalogue);
   const permissions = createPermissions({ policy, catalogue, membership });
-  const notAdmitted = permissions.checkAdmission(asker);
+  const notAdmitted = permissions.checkAdmission(requester);
   return {
     decision:
       notAdmitted === undefined
-        ? permissions.permissionSet(asker, catalogue.names).checkFeature(feature) // as if every scope had been granted
+        ? permissions.permissionSet(requester, catalogue.names).checkFeature(feature) // as if every scope had been granted
         : { allowed: false, because: "admission", ...notAdmitted },
     feature,
-    asker,
-    explanation: policy.explain(asker, feature),
-    notes: [note, ...whatIsUnknown(asker, policy.unansweredBy(asker.claims), document)],
+    requester,
+    explanation: policy.explain(requester, feature),
+    notes: [note, ...whatIsUnknown(requester, policy.unansweredBy(claimsOf(requester.principal)), document)],
   };
 }
 
@@ -95,15 +96,18 @@ async function latestSession(
   if (config.store.kind === "memory")
     return { note: `With STORE=memory sessions cannot be seen from here: ${onlyGiven}` };
   try {
-    return await withDeployment(config, async ({ grants, grantsOfSubject }) => {
+    return await withDeployment(config, async ({ grants, grantsOfUser }) => {
       const all: Grant[] = [];
-      for await (const each of grants.findAll(await grantsOfSubject(user))) all.push(each);
-      const grant = all.findLast(({ clientId }) => client === undefined || clientId === client) ?? all.at(-1);
+      for await (const each of grants.findAll(
+        grantsOfUser({ issuer: config.identityProviders[0].issuer, subject: user }),
+      ))
+        all.push(each);
+      const grant = all.findLast((each) => client === undefined || each.client.id === client) ?? all.at(-1);
       if (grant === undefined) return { note: `${user} has no session here: ${onlyGiven}` };
       const since = new Date(grant.createdAt * 1000).toISOString();
       return {
         grant,
-        note: `Groups, organization and e-mail are from the session with ${grant.clientId} of ${since}.`,
+        note: `Groups, organization and e-mail are from the session with ${grant.client.id} of ${since}.`,
       };
     });
   } catch (error) {
@@ -112,31 +116,36 @@ async function latestSession(
   }
 }
 
-const UNKNOWN = "about:blank";
-
-function askerFor(
+function requesterFor(
   { user, client, group, organization, email, redirectUri }: ExplainOptions,
+  issuer: string,
   grant: Grant | undefined,
   { claims: names }: PolicyDocument,
-): Asker {
-  const known = grant && askerOf(grant);
-  const isSameClient = client === undefined || client === known?.clientId;
+): Requester {
+  const claims = {
+    ...(grant && claimsOf(grant.principal)),
+    ...(group.length > 0 && { [names.groups]: group }),
+    ...(organization.length > 0 && { [names.organization]: organization }),
+    ...(email !== undefined && { email, email_verified: true }),
+  };
+  // Another client's redirect URI would say something of that one.
+  const isSameClient = client === undefined || client === grant?.client.id;
+  const address = redirectUri ?? (isSameClient ? grant?.client.redirectUri : undefined);
   return {
-    subject: user,
-    clientId: client ?? known?.clientId ?? "",
-    // Another client's redirect URI would say something of that one.
-    redirectUri: redirectUri ?? (isSameClient ? known?.redirectUri : undefined) ?? UNKNOWN,
-    claims: {
-      ...known?.claims,
-      ...(group.length > 0 && { [names.groups]: group }),
-      ...(organization.length > 0 && { [names.organization]: organization }),
-      ...(email !== undefined && { email, email_verified: true }),
+    principal: { kind: "user", issuer, subject: user, claims },
+    client: {
+      id: client ?? grant?.client.id ?? "",
+      ...(address !== undefined && { redirectUri: address }),
     },
   };
 }
 
 /** What had to be decided without knowing: an answer without it is not the server's. */
-function whatIsUnknown(asker: Asker, claims: readonly string[], { rules, claims: names }: PolicyDocument) {
+function whatIsUnknown(
+  { client }: Requester,
+  claims: readonly string[],
+  { rules, claims: names }: PolicyDocument,
+) {
   const asks = (key: keyof (typeof rules)[number]["for"]) =>
     rules.some((rule) => rule.for[key] !== undefined);
   const options = new Map([
@@ -149,24 +158,26 @@ function whatIsUnknown(asker: Asker, claims: readonly string[], { rules, claims:
       (claim) =>
         `The claim ${claim} is unknown${options.get(claim) ?? ""}: rules that deny by it were applied, rules that allow by it were not.`,
     ),
-    ...(asker.redirectUri === UNKNOWN && asks("redirect_uris")
-      ? ["The redirect URI is unknown: rules with redirect_uris were not counted (--redirect-uri)."]
+    ...(client.redirectUri === undefined && asks("redirect_uris")
+      ? [
+          "The redirect URI is unknown (--redirect-uri): rules that deny by it were applied, rules that allow by it were not.",
+        ]
       : []),
-    ...(asker.clientId === "" && asks("clients")
+    ...(client.id === "" && asks("clients")
       ? ["The client is unknown: rules with clients were not counted (--client)."]
       : []),
   ];
 }
 
 export function explanationInWords(
-  { decision, feature, asker, explanation, notes }: PolicyAnswer,
+  { decision, feature, requester, explanation, notes }: PolicyAnswer,
   file: string,
 ): string {
   const place = (line: number | undefined) => (line === undefined ? "" : ` (${file}:${line})`);
   const { kind, name, scopes } = feature;
   const { matched, default: fallback } = explanation;
   return [
-    `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name} for ${asker.subject} with the client ${asker.clientId || "(none)"}`,
+    `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name} for ${subjectOf(requester.principal)} with the client ${requester.client.id || "(none)"}`,
     ...reasons(decision, matched, place),
     "Rules about them that speak of it:",
     ...matched.map(

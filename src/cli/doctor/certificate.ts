@@ -1,9 +1,9 @@
 /** The certificate that clients see at a public address. */
 import { connect, type PeerCertificate } from "node:tls";
 import { CERTIFICATE_PROBLEMS, codeOf } from "./ask.ts";
-import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
+import { checkOf, type Finding, plural } from "./finding.ts";
 
-const CHECK = "address.certificate";
+const { ok, warning, failure, unknown } = checkOf("address.certificate");
 const DAY_MS = 86_400_000;
 // Automatic renewal begins a month before the end; two weeks later it has evidently failed.
 const SOON_DAYS = 14;
@@ -24,7 +24,6 @@ export async function checkCertificate(
     if (["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED"].includes(code)) return [];
     return [
       unknown(
-        CHECK,
         `The certificate of ${url.host} could not be read (${code || (error as Error).message})`,
         `Check that TLS is spoken there: openssl s_client -connect ${url.hostname}:${url.port || 443} -servername ${url.hostname}`,
       ),
@@ -70,16 +69,14 @@ export function judgeCertificate(
     const known = CERTIFICATE_PROBLEMS[problem];
     const expired = problem === "CERT_HAS_EXPIRED" ? ` (on ${until})` : "";
     return failure(
-      CHECK,
       `The certificate of ${host} ${known?.says ?? `is not valid: ${problem}`}${expired}`,
       known?.fix ?? "Replace the certificate at the reverse proxy.",
     );
   }
   if (days < SOON_DAYS)
     return warning(
-      CHECK,
-      `The certificate of ${host} ends in ${days} day${days === 1 ? "" : "s"} (${until})`,
+      `The certificate of ${host} ends in ${plural(days, "day")} (${until})`,
       "Renew it, and see why it did not renew by itself.",
     );
-  return ok(CHECK, `The certificate of ${host} is valid for ${days} more days (until ${until})`);
+  return ok(`The certificate of ${host} is valid for ${days} more days (until ${until})`);
 }

@@ -2,7 +2,7 @@
 
 import { CLOCK_TOLERANCE_SECONDS } from "../../identity/oidc/clock-tolerance.ts";
 import { MAX_AGE_SECONDS } from "../../identity/oidc/logout-token.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 
 const UNNOTICED_SECONDS = 5;
 
@@ -11,13 +11,14 @@ const FIX =
 
 /** @param aheadSeconds by how much this computer's clock is ahead of theirs; it is known to about a second */
 export function clockFinding(check: string, whose: string, aheadSeconds: number): Finding {
+  const { ok, warning, failure } = checkOf(check);
   const difference = Math.abs(Math.round(aheadSeconds));
   const says = `This computer's clock is ${difference} s ${aheadSeconds > 0 ? "ahead of" : "behind"} ${whose}`;
-  if (difference <= UNNOTICED_SECONDS) return ok(check, `This computer's clock agrees with ${whose}`);
-  if (difference <= CLOCK_TOLERANCE_SECONDS) return warning(check, says, FIX);
+  if (difference <= UNNOTICED_SECONDS) return ok(`This computer's clock agrees with ${whose}`);
+  if (difference <= CLOCK_TOLERANCE_SECONDS) return warning(says, FIX);
   if (difference <= MAX_AGE_SECONDS)
-    return warning(check, `${says}: tokens may be refused as expired or not valid yet`, FIX);
-  return failure(check, `${says}: sign-ins and sign-outs will be refused`, FIX);
+    return warning(`${says}: tokens may be refused as expired or not valid yet`, FIX);
+  return failure(`${says}: sign-ins and sign-outs will be refused`, FIX);
 }
 
 /** The header `Date` has whole seconds and was written some time between request and response. */

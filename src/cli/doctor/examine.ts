@@ -2,19 +2,27 @@
 
 import type { Environment } from "../../config/settings.ts";
 import { registeredUrls } from "../../identity/oidc/registered-urls.ts";
-import type { Features } from "../../mcp/authoring/features.ts";
-import { memoryStore } from "../../storage/memory.ts";
+import { generic } from "../../identity/profiles/generic.ts";
+import { profileOf } from "../../identity/profiles/profiles.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
-import { type Finding, failure, type Section, unknown } from "./finding.ts";
+import { checkOf, type Finding, type Section } from "./finding.ts";
 import { within } from "./limit.ts";
-import { checkAuditLog, checkFeatures, checkNode, checkPolicy, type NodeRelease } from "./program.ts";
+import {
+  checkAuditLog,
+  checkFeatures,
+  checkNode,
+  checkPolicy,
+  checkTracing,
+  type DeclaredFeatures,
+  type NodeRelease,
+} from "./program.ts";
 import { checkProvider } from "./provider.ts";
 import { checkProxyHeaders } from "./proxy-headers.ts";
 import { checkAddress } from "./public-address.ts";
 import { checkLatency, checkRedis } from "./redis.ts";
-import { type Registration, registration } from "./registration.ts";
 import { secretStrength } from "./secret-strength.ts";
 import { checkSettings, type Parts, readParts } from "./settings.ts";
 
@@ -23,7 +31,19 @@ export interface Runtime {
   nowMs(): number;
   randomBytes(size: number): Buffer;
   node: NodeRelease;
+  patience: Patience;
 }
+
+/** Milliseconds. */
+export interface Patience {
+  /** For one answer from the public address. The others have settings of their own. */
+  answerMs: number;
+  /** For a check that asks several times, one after the other. */
+  checkMs: number;
+}
+
+/** Clients do not wait longer for an answer either. */
+export const PATIENCE: Patience = { answerMs: 5_000, checkMs: 20_000 };
 
 export interface Examination {
   sections: readonly Section[];
@@ -31,99 +51,99 @@ export interface Examination {
   registration: Registration | undefined;
 }
 
-// Clients do not wait longer than this either.
-const MOST_PATIENCE_MS = 5_000;
-// Each check of its own has a shorter one; this is for mistakes.
-const LIMIT_MS = 60_000;
-const REDIS_LIMIT_MS = 20_000;
-const DEFAULT_PORT = 3000;
-const REDIS = "Redis";
+/** What has to be entered at the identity provider, and where one finds it there. */
+export interface Registration {
+  callbackUrl: string;
+  backchannelLogoutUrl: string;
+  /** What to do there, in order. */
+  steps: readonly string[];
+}
 
-/** @param features undefined if their declaration could not be read */
+/** What the checks look at. */
+interface Deployment extends Parts, Runtime {
+  environment: Environment;
+  features: DeclaredFeatures;
+  toolScopes: readonly string[];
+}
+
+type Check = (deployment: Deployment) => Promise<Finding | Finding[]> | Finding | Finding[];
+
+const CHECKS: ReadonlyArray<[section: string, name: string, check: Check]> = [
+  ["Program", "program.node", ({ node }) => checkNode(node)],
+  ["Program", "program.tools", ({ config, features }) => checkFeatures(config, features)],
+  ["Program", "program.policy", ({ config, features }) => checkPolicy(config, features)],
+  ["Program", "program.audit_log", ({ config }) => checkAuditLog(config)],
+  ["Program", "program.tracing", ({ config }) => checkTracing(config)],
+  ["Settings", "settings.valid", ({ environment, ...parts }) => checkSettings(environment, parts)],
+  ["Settings", "settings.secret_key", ({ secretKeys }) => secretStrength(secretKeys)],
+  ["Identity provider", "provider", provider],
+  ["Redis", "redis", redis],
+  ["Public address", "address", address],
+  ["Clients", "clients.documents", clients],
+];
+/** Once nothing else is asked: what this process is busy with would count as well. */
+const QUIET_CHECKS: typeof CHECKS = [["Redis", "redis.latency", ({ store }) => checkLatency(store)]];
+
 export async function examine(
   environment: Environment,
-  features: Features | { broken: Error },
-  around: Runtime,
+  features: DeclaredFeatures,
+  runtime: Runtime,
 ): Promise<Examination> {
   const parts = readParts(environment);
-  const { baseUrl, upstream } = parts;
-  const scopes = "broken" in features ? [] : Object.keys(features.scopes);
-  const checks: Array<[title: string, name: string, check: () => Promise<Finding[]>]> = [
-    ["Program", "program", async () => program(parts, features, around)],
-    ["Settings", "settings", async () => settings(environment, parts)],
-    ["Identity provider", "provider", () => provider(parts, scopes, around)],
-    [REDIS, "redis", () => redis(parts, around)],
-    ["Public address", "address", () => address(parts, around)],
-    ["Clients", "clients", () => clients(parts)],
-  ];
-  const sections = await Promise.all(
-    checks.map(async ([title, name, check]) => ({ title, findings: await within(LIMIT_MS, name, check) })),
-  );
-  const latency = await within(REDIS_LIMIT_MS, "redis.latency", () => redisLatency(parts));
+  const toolScopes = "broken" in features ? [] : Object.keys(features.scopes);
+  const deployment = { ...parts, ...runtime, environment, features, toolScopes };
+  const run = (checks: typeof CHECKS) =>
+    Promise.all(
+      checks.map(async ([title, name, check]) => {
+        // What asks several times has limits inside; this one is for mistakes.
+        const limitMs = 3 * runtime.patience.checkMs;
+        return { title, findings: await within(limitMs, name, async () => check(deployment)) };
+      }),
+    );
+  const found = [...(await run(CHECKS)), ...(await run(QUIET_CHECKS))];
+  const titles = [...new Set(CHECKS.map(([title]) => title))];
+  const [first] = parts.identityProviders ?? [];
   return {
-    sections: sections.map((each) =>
-      each.title === REDIS ? { ...each, findings: [...each.findings, ...latency] } : each,
-    ),
-    registration: baseUrl === undefined ? undefined : registration(baseUrl, upstream, scopes),
+    sections: titles.map((title) => ({
+      title,
+      findings: found.filter((each) => each.title === title).flatMap(({ findings }) => findings),
+    })),
+    registration: parts.baseUrl === undefined ? undefined : registration(parts.baseUrl, first, toolScopes),
   };
 }
 
-function program({ config }: Parts, features: Features | { broken: Error }, around: Runtime): Finding[] {
-  const node = checkNode(around.node);
-  if ("broken" in features) return [node, brokenFeatures(features.broken)];
-  if (config === undefined) return [node];
-  const records = memoryStore();
-  void records.close(); // it holds nothing but a timer
-  return [
-    node,
-    checkFeatures(config, features, records),
-    ...checkPolicy(config, features),
-    ...checkAuditLog(config),
-  ];
+export function registration(
+  baseUrl: string,
+  upstream: IdentityProviderSettings | undefined,
+  scopes: readonly string[],
+): Registration {
+  const { setup } = upstream === undefined ? generic : profileOf(upstream);
+  return { ...registeredUrls(baseUrl), steps: setup.registration(upstream, scopes) };
 }
 
-/** A mistake in the declaration of a tool. */
-function brokenFeatures({ message }: Error): Finding {
-  return failure(
-    "program.tools",
-    `The server would not start: its tools cannot be loaded: ${message}`,
-    "Correct the file that it names: TOOLS_MODULE, --tools, or one below src/tools/.",
-  );
+async function provider({ identityProviders, baseUrl, ...deployment }: Deployment): Promise<Finding[]> {
+  if (identityProviders === undefined) return notChecked("provider", "the settings of the identity provider");
+  const check = (upstream: IdentityProviderSettings, index: number) =>
+    checkProvider({
+      ...deployment,
+      upstream,
+      callbackUrl: baseUrl && registeredUrls(baseUrl, index === 0 ? undefined : upstream.id).callbackUrl,
+      timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
+      limitMs: deployment.patience.checkMs,
+    });
+  return (await Promise.all(identityProviders.map(check))).flat();
 }
 
-function settings(environment: Environment, parts: Parts): Finding[] {
-  return [...checkSettings(environment, parts), ...secretStrength(parts.secretKeys)];
+async function redis({ store, patience, ...deployment }: Deployment): Promise<Finding[]> {
+  if (store === undefined) return notChecked("redis", "the settings of Redis");
+  return within(patience.checkMs, "redis", () => checkRedis({ ...deployment, store }));
 }
 
-async function provider(
-  { upstream, baseUrl }: Parts,
-  toolScopes: readonly string[],
-  { nowMs, randomBytes }: Runtime,
-): Promise<Finding[]> {
-  if (upstream === undefined) return [notChecked("provider", "the settings of the identity provider")];
-  return checkProvider({
-    upstream,
-    callbackUrl: baseUrl && registeredUrls(baseUrl).callbackUrl,
-    toolScopes,
-    timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
-    nowMs,
-    randomBytes,
-  });
-}
+const DEFAULT_PORT = 3000;
 
-async function redis({ store, secretKeys }: Parts, { nowMs, randomBytes }: Runtime): Promise<Finding[]> {
-  if (store === undefined) return [notChecked("redis", "the settings of Redis")];
-  return within(REDIS_LIMIT_MS, "redis", () => checkRedis({ store, secretKeys, nowMs, randomBytes }));
-}
-
-async function redisLatency({ store }: Parts): Promise<Finding[]> {
-  return store === undefined ? [] : checkLatency(store);
-}
-
-async function address(parts: Parts, { nowMs }: Runtime): Promise<Finding[]> {
-  const { baseUrl, secretKeys, config } = parts;
-  if (baseUrl === undefined) return [notChecked("address", "the setting BASE_URL")];
-  const timeoutMs = MOST_PATIENCE_MS;
+async function address({ baseUrl, secretKeys, config, nowMs, patience }: Deployment): Promise<Finding[]> {
+  if (baseUrl === undefined) return notChecked("address", "the setting BASE_URL");
+  const timeoutMs = patience.answerMs;
   const [{ findings, isOurs, saysCertificate }, certificate] = await Promise.all([
     checkAddress({ baseUrl, port: config?.port ?? DEFAULT_PORT, timeoutMs }),
     checkCertificate(baseUrl, nowMs(), timeoutMs),
@@ -136,12 +156,12 @@ async function address(parts: Parts, { nowMs }: Runtime): Promise<Finding[]> {
   return [...findings, ...certificate, await checkProxyHeaders({ baseUrl, sealer, now, timeoutMs })];
 }
 
-async function clients({ config }: Parts): Promise<Finding[]> {
-  return config === undefined
-    ? [notChecked("clients.documents", "every setting")]
-    : checkClientDocuments(config.clientIdMetadata);
+async function clients({ config }: Deployment): Promise<Finding[]> {
+  if (config === undefined) return notChecked("clients.documents", "every setting");
+  return checkClientDocuments(config.clientIdMetadata);
 }
 
-function notChecked(name: string, what: string): Finding {
-  return unknown(name, `Not checked: ${what} must be right first`, "Correct what is said under Settings.");
+function notChecked(name: string, what: string): Finding[] {
+  const says = `Not checked: ${what} must be right first`;
+  return [checkOf(name).unknown(says, "Correct what is said under Settings.")];
 }

@@ -1,5 +1,7 @@
 /** What a check found. The type makes every finding that is not in order carry a remedy. */
 
+import { type SettingProblem, whatIsWrong } from "../../runtime/setting-problem.ts";
+
 export type Finding = {
   /** A stable name for programs, such as `provider.issuer`. */
   check: string;
@@ -20,25 +22,28 @@ export interface Section {
   findings: readonly Finding[];
 }
 
-export const ok = (check: string, says: string): Finding => ({ check, status: "ok", says });
+/** What the check of this name may find. */
+export function checkOf(check: string) {
+  return {
+    ok: (says: string): Finding => ({ check, status: "ok", says }),
+    warning: (says: string, fix: string): Finding => ({ check, status: "warning", says, fix }),
+    failure: (says: string, fix: string): Finding => ({ check, status: "failure", says, fix }),
+    unknown: (says: string, fix: string): Finding => ({ check, status: "unknown", says, fix }),
+  };
+}
 
-export const warning = (check: string, says: string, fix: string): Finding => ({
-  check,
-  status: "warning",
-  says,
-  fix,
-});
+export const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
-export const failure = (check: string, says: string, fix: string): Finding => ({
-  check,
-  status: "failure",
-  says,
-  fix,
-});
+type Say = (check: string, says: string) => Finding;
+type SayWithRemedy = (check: string, says: string, fix: string) => Finding;
+export const ok: Say = (check, ...rest) => checkOf(check).ok(...rest);
+export const warning: SayWithRemedy = (check, ...rest) => checkOf(check).warning(...rest);
+export const failure: SayWithRemedy = (check, ...rest) => checkOf(check).failure(...rest);
+export const unknown: SayWithRemedy = (check, ...rest) => checkOf(check).unknown(...rest);
 
-export const unknown = (check: string, says: string, fix: string): Finding => ({
-  check,
-  status: "unknown",
-  says,
-  fix,
-});
+/** What keeps the server from starting. */
+export function settingFailure(check: string, problem: SettingProblem): Finding {
+  const { place, remedy } = problem;
+  const says = `${place === undefined ? "" : "In "}${whatIsWrong(problem)}`;
+  return failure(check, says, `${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`);
+}

@@ -1,19 +1,22 @@
 /** The program itself: the version of Node it runs on, what it offers, its policy, and where it writes its audit log. */
-import { randomBytes } from "node:crypto";
 import { pino } from "pino";
 import { readPolicy } from "../../access/live-policy.ts";
 import { createPolicy, type Policy } from "../../access/policy.ts";
 import { PolicyError } from "../../access/policy-file.ts";
 import { checkAuditFile } from "../../audit/audit.ts";
 import type { Config } from "../../config/config.ts";
-import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { type Features, knownNames } from "../../mcp/authoring/features.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { packageManifest } from "../../runtime/package.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { buildServices, type Services } from "../../server/services.ts";
+import { memoryStore } from "../../storage/memory.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { loadTracing } from "../../telemetry/load-tracing.ts";
+import { checkOf, type Finding, plural, settingFailure } from "./finding.ts";
+
+/** What the server offers, or why that cannot be read. */
+export type DeclaredFeatures = Features | { broken: Error };
 
 /** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
 export interface NodeRelease {
@@ -23,16 +26,15 @@ export interface NodeRelease {
 
 /** Until when a line gets fixes of security is nothing that a program knows; whether it is one of those that do, Node says. */
 export function checkNode({ version, lts }: NodeRelease): Finding {
-  const check = "program.node";
+  const { ok, warning, failure } = checkOf("program.node");
   const least: string = packageManifest().engines.node;
   const [leastMajor = 0, leastMinor = 0] = numbers(least);
   const [major = 0, minor = 0] = numbers(version);
   const install = "Install the current LTS line of Node (nodejs.org), or use the container image.";
   if (major < leastMajor || (major === leastMajor && minor < leastMinor))
-    return failure(check, `Node ${version} is too old: this server needs ${least}`, install);
-  if (lts === undefined)
-    return warning(check, `Node ${version} is not of a line with long-term support`, install);
-  return ok(check, `Node ${version} (${lts})`);
+    return failure(`Node ${version} is too old: this server needs ${least}`, install);
+  if (lts === undefined) return warning(`Node ${version} is not of a line with long-term support`, install);
+  return ok(`Node ${version} (${lts})`);
 }
 
 const numbers = (version: string): number[] =>
@@ -47,21 +49,16 @@ function policyOf({ policyFile }: Config, features: Features): Policy | undefine
   return createPolicy(readPolicy(policyFile, knownNames(features)), scopeCatalogue(features.scopes, []));
 }
 
-export function checkPolicy(config: Config, features: Features): Finding[] {
-  const check = "program.policy";
+/** Undefined parts of a deployment are said elsewhere: the settings, or the declaration of a tool, are wrong. */
+export function checkPolicy(config: Config | undefined, features: DeclaredFeatures): Finding[] {
+  if (config?.policyFile === undefined || "broken" in features) return [];
+  const { ok } = checkOf("program.policy");
   try {
-    return policyOf(config, features) === undefined
-      ? []
-      : [ok(check, `The policy is valid (${config.policyFile})`)];
+    policyOf(config, features);
+    return [ok(`The policy is valid (${config.policyFile})`)];
   } catch (error) {
-    const problems = error instanceof PolicyError ? error.problems : [(error as Error).message];
-    return problems.map((problem) =>
-      failure(
-        check,
-        `POLICY_FILE: ${problem}`,
-        "Correct the file as it says; docs/access.md has every key and examples.",
-      ),
-    );
+    if (!(error instanceof PolicyError)) return []; // a declaration is wrong, as the check of features says
+    return error.problems.map((problem) => settingFailure("program.policy", problem));
   }
 }
 
@@ -81,51 +78,62 @@ export function silentServices(
     config,
     ...(policy && { policy }),
     records,
-    identityProvider: createOidcProvider(config.upstream, { now, randomBytes, log }),
     log,
     now,
   });
 }
 
 /** What the server would refuse to start with, beside its settings. */
-export function checkFeatures(config: Config, features: Features, records: KeyValueStore): Finding {
-  const check = "program.tools";
+export function checkFeatures(config: Config | undefined, features: DeclaredFeatures): Finding[] {
+  const { ok, failure } = checkOf("program.tools");
+  if ("broken" in features)
+    return [
+      failure(
+        `The server would not start: its tools cannot be loaded: ${features.broken.message}`,
+        "Correct what it names: a setting of a tool, or the file: TOOLS_MODULE, --tools, or one below src/tools/.",
+      ),
+    ];
+  if (config === undefined) return [];
+  const { policyFile: _, ...withoutPolicy } = config;
+  const records = memoryStore();
+  void records.close(); // it holds nothing but a timer
   try {
-    const { tools, scopes } = features;
-    silentServices({ ...withoutPolicy(config) }, features, records);
-    const names = Object.keys(scopes);
-    return ok(
-      check,
-      `It offers ${count(tools.length, "tool")}, ${count(names.length, "scope")}: ${names.join(" ") || "none"}`,
-    );
+    silentServices(withoutPolicy, features, records);
+    const [tools, names] = [features.tools.length, Object.keys(features.scopes)];
+    const offered = `${plural(tools, "tool")}, ${plural(names.length, "scope")}`;
+    return [ok(`It offers ${offered}: ${names.join(" ") || "none"}`)];
   } catch (error) {
-    return failure(
-      check,
-      `The server would not start: ${(error as Error).message}`,
-      "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
-    );
+    return [
+      failure(
+        `The server would not start: ${(error as Error).message}`,
+        "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
+      ),
+    ];
   }
 }
 
-function withoutPolicy({ policyFile: _, ...config }: Config): Config {
-  return config;
-}
-
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? "" : "s"}`;
-
-export function checkAuditLog({ audit: { destination } }: Config): Finding[] {
-  const check = "program.audit_log";
+export function checkAuditLog(config: Config | undefined): Finding[] {
+  const destination = config?.audit.destination;
   if (destination === undefined || destination === "stdout" || destination === "stderr") return [];
+  const { ok, failure } = checkOf("program.audit_log");
   try {
     checkAuditFile(destination);
-    return [ok(check, `The audit log can be written (${destination})`)];
+    return [ok(`The audit log can be written (${destination})`)];
   } catch {
-    return [
-      failure(
-        check,
-        `The audit log cannot be written: ${destination}`,
-        "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.",
-      ),
-    ];
+    const fix = "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.";
+    return [failure(`The audit log cannot be written: ${destination}`, fix)];
+  }
+}
+
+export async function checkTracing(config: Config | undefined): Promise<Finding[]> {
+  const collector = config?.telemetry.traceEndpoint;
+  if (collector === undefined) return [];
+  const { ok, failure } = checkOf("program.tracing");
+  try {
+    await loadTracing();
+    return [ok(`The packages that send traces to ${new URL(collector).host} are installed`)];
+  } catch (error) {
+    const fix = "Install them, or remove OTEL_EXPORTER_OTLP_ENDPOINT; the container image has them.";
+    return [failure(`The server would not start: ${(error as Error).message}`, fix)];
   }
 }

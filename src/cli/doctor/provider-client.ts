@@ -12,7 +12,7 @@ import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
-import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
 
 export interface ClientOptions {
@@ -22,6 +22,8 @@ export interface ClientOptions {
   randomBytes(size: number): Buffer;
 }
 
+const { ok, failure, unknown } = checkOf("provider.credentials");
+
 /** What is known of our client: `rejected` may be for its id or its secret. */
 export type Verdict = "accepted" | "rejected" | "unknown";
 
@@ -29,8 +31,6 @@ export interface Judged {
   verdict: Verdict;
   finding: Finding;
 }
-
-const CHECK = "provider.credentials";
 
 /** What a token endpoint answered to a grant that cannot be good. */
 export type Refusal =
@@ -40,10 +40,15 @@ export type Refusal =
 
 type GrantType = "authorization_code" | "refresh_token";
 
-/** In the way in which the server sends the secret; if it is refused, also in the others, to name the setting that helps. */
-export async function checkClient(metadata: ProviderMetadata, options: ClientOptions): Promise<Judged> {
-  const { upstream } = options;
-  const [first, second] = secretMethods(upstream, metadata);
+/**
+ * In the way in which the server sends the secret; if it is refused, also in the others, to name the setting that helps.
+ * `refresh` is what was answered to a made-up refresh token with our secret.
+ */
+export async function checkClient(
+  metadata: ProviderMetadata,
+  options: ClientOptions,
+): Promise<Judged & { refresh: Refusal }> {
+  const [first, second] = secretMethods(options.upstream, metadata);
   const found = await tryWay(metadata, first, options);
   if (found.verdict !== "rejected") return found;
   for (const method of SECRET_METHODS.filter((each) => each !== first)) {
@@ -52,31 +57,26 @@ export async function checkClient(metadata: ProviderMetadata, options: ClientOpt
     // The server finds the method by itself.
     if (method === second) return other;
     const says = `The client secret is right, but the provider accepts it as ${method}, and this server sends it as ${first}`;
-    const fix = `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${method}.`;
-    return { verdict: "accepted", finding: failure(CHECK, says, fix) };
+    return { ...other, finding: failure(says, `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${method}.`) };
   }
   return found;
 }
 
 /** Two kinds of grant: what one leaves open, the other may tell. */
-async function tryWay(
-  metadata: ProviderMetadata,
-  method: SecretMethod,
-  options: ClientOptions,
-): Promise<Judged> {
+async function tryWay(metadata: ProviderMetadata, method: SecretMethod, options: ClientOptions) {
   const { upstream, randomBytes } = options;
   const compare = async (grantType: GrantType) => {
-    const [ours, madeUp] = await Promise.all(
-      [upstream.clientSecret, randomBytes(32).toString("base64url")].map((secret) =>
-        present(metadata, grantType, method, secret, options),
-      ),
-    );
-    return judge(ours as Refusal, madeUp as Refusal, { ...upstream, method, grantType });
+    const madeUpSecret = randomBytes(32).toString("base64url");
+    const [ours, madeUp] = await Promise.all([
+      present(metadata, grantType, method, upstream.clientSecret, options),
+      present(metadata, grantType, method, madeUpSecret, options),
+    ]);
+    return { ours, judged: judge(ours, madeUp, { ...upstream, method, grantType }) };
   };
-  const byCode = await compare("authorization_code");
-  if (byCode.verdict !== "unknown") return byCode;
-  const byToken = await compare("refresh_token");
-  return byToken.verdict === "unknown" ? byCode : byToken;
+  const [byCode, byToken] = await Promise.all([compare("authorization_code"), compare("refresh_token")]);
+  const decides =
+    byCode.judged.verdict === "unknown" && byToken.judged.verdict !== "unknown" ? byToken : byCode;
+  return { ...decides.judged, refresh: byToken.ours };
 }
 
 async function present(
@@ -99,15 +99,13 @@ async function present(
     timeoutMs,
   });
   if ("none" in asked) return { kind: "no_refusal", says: asked.none.says };
-  const { answer } = asked;
-  const error = jsonObject(answer.text)?.error;
-  const bare = isBareRefusal(answer.status, answer.text) ? "invalid_grant" : "";
-  const code = typeof error === "string" ? error : bare;
-  if (answer.status === 429)
-    return { kind: "no_refusal", says: "it answers that it is asked too often (HTTP 429)" };
-  if (answer.status < 400 || answer.status >= 500 || (code === "" && answer.status !== 401))
-    return { kind: "no_refusal", says: `it answers ${describeOther(answer)}` };
-  return { kind: refusalKind(answer.status, code), code: code || "HTTP 401" };
+  const { status, text } = asked.answer;
+  if (status === 429) return { kind: "no_refusal", says: "it answers that it is asked too often (HTTP 429)" };
+  const error = jsonObject(text)?.error;
+  const code = typeof error === "string" ? error : isBareRefusal(status, text) ? "invalid_grant" : "";
+  if (status < 400 || status >= 500 || (code === "" && status !== 401))
+    return { kind: "no_refusal", says: `it answers ${describeOther(asked.answer)}` };
+  return { kind: refusalKind(status, code), code: code || "HTTP 401" };
 }
 
 /**
@@ -129,78 +127,59 @@ interface Way extends NamedProvider {
 
 /** Pure. `madeUp` is the control: the same request with a secret that is certainly wrong. */
 export function judge(ours: Refusal, madeUp: Refusal, way: Way): Judged {
-  const { method, grantType } = way;
   const { credentialsRemedy, grantTypesRemedy } = profileOf(way).setup;
   const tryIt =
     "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
-  const open = (says: string, fix: string): Judged => ({
-    verdict: "unknown",
-    finding: unknown(CHECK, says, fix),
-  });
+  const judged = (verdict: Verdict, finding: Finding): Judged => ({ verdict, finding });
   if (ours.kind === "no_refusal")
-    return open(`Could not tell whether the client id and secret are right: ${ours.says}`, tryIt);
+    return judged(
+      "unknown",
+      unknown(`Could not tell whether the client id and secret are right: ${ours.says}`, tryIt),
+    );
+  const { code } = ours;
   if (ours.kind === "client")
-    return {
-      verdict: "rejected",
-      finding: failure(
-        CHECK,
-        `The provider does not accept the client id and secret (${ours.code})`,
-        credentialsRemedy,
+    return judged(
+      "rejected",
+      failure(`The provider does not accept the client id and secret (${code})`, credentialsRemedy),
+    );
+  const tellsApart = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
+  if (ours.kind === "grant_type" && way.grantType === "authorization_code") {
+    const notGranted = `The provider accepts the client secret, but does not let this application use the authorization code grant (${code})`;
+    const refused = `The provider refuses this application (${code}), whatever its secret: its id, its secret or its callback URL is wrong there, or it may not use the authorization code grant`;
+    return tellsApart
+      ? judged("accepted", failure(notGranted, grantTypesRemedy))
+      : judged("rejected", failure(refused, `${credentialsRemedy} ${grantTypesRemedy}`));
+  }
+  if (tellsApart)
+    return judged(
+      "accepted",
+      ok(
+        `The provider accepts the client id and secret, sent as ${way.method} (and refuses a made-up secret)`,
       ),
-    };
-  const isPublished = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
-  if (ours.kind === "grant_type" && grantType === "authorization_code")
-    return {
-      verdict: isPublished ? "accepted" : "rejected",
-      finding: failure(
-        CHECK,
-        isPublished
-          ? `The provider accepts the client secret, but does not let this application use the authorization code grant (${ours.code})`
-          : `The provider refuses this application (${ours.code}), whatever its secret: its id, its secret or its callback URL is wrong there, or it may not use the authorization code grant`,
-        isPublished ? grantTypesRemedy : `${credentialsRemedy} ${grantTypesRemedy}`,
-      ),
-    };
-  if (isPublished)
-    return {
-      verdict: "accepted",
-      finding: ok(
-        CHECK,
-        `The provider accepts the client id and secret, sent as ${method} (and refuses a made-up secret)`,
-      ),
-    };
+    );
   const control = madeUp.kind === "no_refusal" ? "nothing clearer" : madeUp.code;
-  return open(
-    `Could not tell whether the client secret is right: the provider answers ${ours.code}, and ${control} to a made-up secret. It looks at the code first, or the application there has no secret`,
-    `Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`,
+  return judged(
+    "unknown",
+    unknown(
+      `Could not tell whether the client secret is right: the provider answers ${code}, and ${control} to a made-up secret. It looks at the code first, or the application there has no secret`,
+      `Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`,
+    ),
   );
 }
 
-/** A client may be accepted without the refresh grant. Tried rather than read from discovery: several providers do not list it. */
-export async function checkRefresh(
-  metadata: ProviderMetadata,
-  asksForOfflineAccess: boolean,
-  options: ClientOptions,
-): Promise<Finding[]> {
-  const { clientSecret } = options.upstream;
-  let answered: Refusal = { kind: "no_refusal", says: "" };
-  for (const method of secretMethods(options.upstream, metadata).filter((each) => each !== undefined)) {
-    answered = await present(metadata, "refresh_token", method, clientSecret, options);
-    if (answered.kind !== "client") break;
-  }
-  return judgeRefresh(answered, asksForOfflineAccess, profileOf(options.upstream));
-}
-
-/** Pure. */
+/**
+ * A client may be accepted without the refresh grant. Tried rather than read from discovery: several providers do not list
+ * it. Pure.
+ */
 export function judgeRefresh(
   answered: Refusal,
   asksForOfflineAccess: boolean,
   { setup }: ProviderProfile,
 ): Finding[] {
-  const check = "provider.refresh";
+  const { ok, warning } = checkOf("provider.refresh");
   if (answered.kind === "grant_type")
     return [
       warning(
-        check,
         `The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends`,
         setup.refreshRemedy,
       ),
@@ -210,9 +189,6 @@ export function judgeRefresh(
     ? "this server asks for them with the scope offline_access"
     : "this server does not ask for the scope offline_access, which some providers want to see";
   return [
-    ok(
-      check,
-      `The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`,
-    ),
+    ok(`The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`),
   ];
 }

@@ -8,11 +8,11 @@ import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
-import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 
 export type ProviderMetadata = Readonly<Record<string, unknown>>;
 
-const CHECK = "provider.discovery";
+const { ok, failure } = checkOf("provider.discovery");
 
 export interface Discovery {
   findings: readonly Finding[];
@@ -34,9 +34,7 @@ export async function checkDiscovery(
     const { says, fix } = asked.none;
     const unreachable = `The identity provider cannot be reached: ${says}`;
     return {
-      findings: [
-        failure(CHECK, unreachable, `${fix} It is named by ${profileOf(upstream).setup.settings.issuer}.`),
-      ],
+      findings: [failure(unreachable, `${fix} It is named by ${profileOf(upstream).setup.settings.issuer}.`)],
     };
   }
   const { answer } = asked;
@@ -51,9 +49,9 @@ export async function checkDiscovery(
     const says = `The server does not take its discovery document (${url}): ${causes(error)}`;
     const fix =
       "Correct what it names at the provider. If it is http behind a proxy: the provider's own public URL (Keycloak's hostname and proxy settings).";
-    return { answer, findings: [identity, failure(CHECK, says, fix)] };
+    return { answer, findings: [identity, failure(says, fix)] };
   }
-  return { answer, metadata, findings: [ok(CHECK, `Its discovery document is good (${url})`), identity] };
+  return { answer, metadata, findings: [ok(`Its discovery document is good (${url})`), identity] };
 }
 
 async function noDocument(
@@ -68,14 +66,12 @@ async function noDocument(
       : describeOther(answer);
   if (answer.status >= 500 || answer.status === 429)
     return failure(
-      CHECK,
       `The identity provider answers ${what} at ${url}`,
       "Look at the provider's own status and log, and run the doctor again when it is well.",
     );
   const location = answer.headers.get("location") ?? "";
   const there = URL.canParse(location, url) ? await issuerAt(new URL(location, url), timeoutMs) : undefined;
   return failure(
-    CHECK,
     `There is no discovery document at ${url}: it answers ${what}`,
     there === undefined
       ? profileOf(upstream).setup.issuerRemedy(upstream.issuer)
@@ -92,35 +88,35 @@ async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<str
 
 /** What the server refuses is a failure; one that it takes is better written byte for byte as the provider does. */
 export function checkIssuer(upstream: Required<NamedProvider>, theirs: string): Finding {
-  const check = "provider.issuer";
+  const { ok, warning, failure } = checkOf("provider.issuer");
   const { issuer } = upstream;
-  if (theirs === issuer) return ok(check, "Its issuer is byte for byte what the settings say");
+  if (theirs === issuer) return ok("Its issuer is byte for byte what the settings say");
   const says = `Its issuer is ${theirs}, and the settings say ${issuer}`;
   const { issuerSetting } = profileOf(upstream).setup;
   const fix = theirs.includes("{") ? TENANT_ISSUER_REMEDY : `Set ${issuerSetting(theirs)}`;
   const problem = issuerProblem(issuer, theirs);
   return problem === undefined
-    ? warning(check, `${says}. Both lead to the same provider, so sign-ins work`, fix)
-    : failure(check, `${says}: ${problem}`, fix);
+    ? warning(`${says}. Both lead to the same provider, so sign-ins work`, fix)
+    : failure(`${says}: ${problem}`, fix);
 }
 
 /** What sign-ins rely on. RFC 8414 §2 says what it means if a list is missing. */
 export function checkCapabilities(metadata: ProviderMetadata): Finding[] {
   const { response_types_supported: types, grant_types_supported: grants } = metadata;
   const pkce = metadata.code_challenge_methods_supported;
-  const lacks = (list: unknown, value: string) => Array.isArray(list) && !list.includes(value);
+  const codeFlow = checkOf("provider.code_flow");
+  const s256 = checkOf("provider.pkce");
+  const has = (list: unknown, value: string) => Array.isArray(list) && list.includes(value);
   return [
-    Array.isArray(types) && types.includes("code") && !lacks(grants, "authorization_code")
-      ? ok("provider.code_flow", "It offers the authorization code flow")
-      : failure(
-          "provider.code_flow",
+    has(types, "code") && (!Array.isArray(grants) || has(grants, "authorization_code"))
+      ? codeFlow.ok("It offers the authorization code flow")
+      : codeFlow.failure(
           "It does not offer the authorization code flow (response_types_supported, grant_types_supported)",
           "Switch it on at the provider, or use a provider, or a tenant of it, that offers it.",
         ),
-    Array.isArray(pkce) && pkce.includes("S256")
-      ? ok("provider.pkce", "It offers PKCE with S256 (code_challenge_methods_supported)")
-      : (pkce === undefined ? unknown : warning)(
-          "provider.pkce",
+    has(pkce, "S256")
+      ? s256.ok("It offers PKCE with S256 (code_challenge_methods_supported)")
+      : s256[pkce === undefined ? "unknown" : "warning"](
           "It does not say in code_challenge_methods_supported that it offers PKCE with S256",
           "Nothing to do if sign-ins work (Entra ID keeps silent and supports it). Otherwise switch on PKCE with S256 there.",
         ),
@@ -136,8 +132,7 @@ export function checkScopes(
   const unasked = unaskedScopes(upstream, metadata, toolScopes);
   if (unasked.length === 0) return [];
   return [
-    warning(
-      "provider.scopes",
+    checkOf("provider.scopes").warning(
       `It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them`,
       "Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.",
     ),

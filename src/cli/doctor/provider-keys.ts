@@ -2,26 +2,24 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from "jose";
 import { ALGORITHMS } from "../../identity/oidc/token-verification.ts";
 import { ask, describeOther, jsonObject } from "./ask.ts";
-import { type Finding, failure, ok } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
 
-const CHECK = "provider.keys";
+const { ok, failure } = checkOf("provider.keys");
 
 export async function checkKeys({ jwks_uri: uri }: ProviderMetadata, timeoutMs: number): Promise<Finding> {
   const asked = await ask(String(uri), { timeoutMs });
-  if ("none" in asked) return failure(CHECK, `Its keys cannot be read: ${asked.none.says}`, asked.none.fix);
+  if ("none" in asked) return failure(`Its keys cannot be read: ${asked.none.says}`, asked.none.fix);
   const { answer } = asked;
   const keySet = answer.status === 200 ? jsonObject(answer.text) : undefined;
   if (!Array.isArray(keySet?.keys))
     return failure(
-      CHECK,
       `There is no key set at ${uri}: it answers ${describeOther(answer)}`,
       `Look at ${uri} in a browser: it has to be a JSON document with keys. Otherwise repair it at the provider.`,
     );
   const usable = await usableAlgorithms({ keys: keySet.keys });
-  if (usable.length > 0) return ok(CHECK, `Its keys can be read: they verify ${usable.join(", ")}`);
+  if (usable.length > 0) return ok(`Its keys can be read: they verify ${usable.join(", ")}`);
   return failure(
-    CHECK,
     `None of the ${keySet.keys.length} keys at ${uri} can verify an ID token's signature`,
     "Let the provider sign ID tokens with RS256, PS256, ES256 or EdDSA, not with a shared secret (HS256).",
   );

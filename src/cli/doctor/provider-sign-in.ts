@@ -7,7 +7,7 @@ import { refusesAudience } from "../../identity/profiles/auth0.ts";
 import { PROFILES } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { ask } from "./ask.ts";
-import { type Finding, failure, ok, unknown } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import type { Verdict } from "./provider-client.ts";
 
 export interface SignInOptions {
@@ -32,9 +32,9 @@ export interface SignInAnswers {
   madeUpAudience?: Outcome;
 }
 
-const REDIRECT_URI = "provider.redirect_uri";
-const AUDIENCE = "provider.audience";
-const SIGN_IN = "provider.sign_in";
+const redirectUri = checkOf("provider.redirect_uri");
+const audienceKnown = checkOf("provider.audience");
+const signIn = checkOf("provider.sign_in");
 const MAX_HOPS = 5;
 
 export async function askForSignIn(options: SignInOptions): Promise<SignInAnswers> {
@@ -128,15 +128,14 @@ export function judgeSignIn(
   const { callbackUrl, profile, audience } = options;
   const register = `${profile.setup.redirectUriPlace}: ${callbackUrl}`;
   if (outcome.kind === "callback") {
-    const registered = ok(REDIRECT_URI, "The callback URL is registered at the provider");
+    const registered = redirectUri.ok("The callback URL is registered at the provider");
     const known =
       madeUpAudience === undefined || audience === undefined ? [] : [judgeAudience(madeUpAudience, audience)];
     return [registered, ...known, ...judgeError(outcome, options)];
   }
   if (outcome.kind === "no_answer")
     return [
-      unknown(
-        REDIRECT_URI,
+      redirectUri.unknown(
         `Could not tell whether the callback URL is registered: ${outcome.says}`,
         outcome.fix,
       ),
@@ -147,19 +146,17 @@ export function judgeSignIn(
   const isRefused = code !== undefined || isRefusalPage(outcome);
   if (code === "callback" || (isRefused && code === undefined && client === "accepted"))
     // RFC 6749 §4.1.2.1: for a known client, only a wrong redirect URI is reported on a page.
-    return [failure(REDIRECT_URI, `The callback URL is not registered at the provider (${page})`, register)];
+    return [redirectUri.failure(`The callback URL is not registered at the provider (${page})`, register)];
   if (isRefused && client === "rejected") return [];
   if (isRefused)
     return [
-      failure(
-        SIGN_IN,
+      signIn.failure(
         `The provider answers this server's sign-in with an error page (${page})`,
         `Check that the client id is right and ${callbackUrl} is registered there; its own log says what it refused.`,
       ),
     ];
   return [
-    unknown(
-      REDIRECT_URI,
+    redirectUri.unknown(
       `Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})`,
       `Make sure that exactly this redirect URI is registered there: ${callbackUrl}`,
     ),
@@ -176,23 +173,20 @@ function judgeError(
   if (isWaiting(outcome)) return [];
   if (error === "invalid_target" || refusesAudience(description))
     return [
-      failure(
-        AUDIENCE,
+      audienceKnown.failure(
         `The provider knows no API ${audience ?? ""} (${error})`,
         profile.setup.audienceRemedy,
       ),
     ];
   if (["server_error", "temporarily_unavailable", ""].includes(error))
     return [
-      unknown(
-        SIGN_IN,
+      signIn.unknown(
         `Could not tell whether sign-ins work: the provider answers ${said || "without an error"}`,
         "Run the doctor again in a minute, and look at the provider's log.",
       ),
     ];
   return [
-    failure(
-      SIGN_IN,
+    signIn.failure(
       `The provider refuses this server's sign-ins (${said})`,
       REMEDIES[error] ?? "The provider's own log says more about this refusal; correct what it names.",
     ),
@@ -212,9 +206,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
 function judgeAudience(madeUp: Outcome, audience: string): Finding {
   const isRefused = madeUp.kind === "callback" && !isWaiting(madeUp) && madeUp.error !== "server_error";
   if (isRefused || isRefusalPage(madeUp))
-    return ok(AUDIENCE, `The provider knows the audience ${audience} (and refuses one that does not exist)`);
-  return unknown(
-    AUDIENCE,
+    return audienceKnown.ok(
+      `The provider knows the audience ${audience} (and refuses one that does not exist)`,
+    );
+  return audienceKnown.unknown(
     `Could not tell whether the provider knows the audience ${audience}: before sign-in it answers a made-up one alike`,
     "Compare it with the API's identifier at the provider, letter by letter; a sign-in then shows it.",
   );

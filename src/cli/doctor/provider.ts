@@ -6,9 +6,9 @@ import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
-import { type Finding, failure, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import { within } from "./limit.ts";
-import { type ClientOptions, checkClient, checkRefresh, type Judged } from "./provider-client.ts";
+import { type ClientOptions, checkClient, type Judged, judgeRefresh } from "./provider-client.ts";
 import {
   checkCapabilities,
   checkDiscovery,
@@ -23,24 +23,24 @@ export interface ProviderOptions {
   /** Undefined where BASE_URL is wrong: then there is none to ask about. */
   callbackUrl: string | undefined;
   toolScopes: readonly string[];
+  /** For one answer. */
   timeoutMs: number;
+  /** For a check that asks several times, one after the other. */
+  limitMs: number;
   /** Milliseconds since the epoch. */
   nowMs(): number;
   randomBytes(size: number): Buffer;
 }
 
-// Each asks several times, one after the other.
-const LIMIT_MS = 15_000;
-
 export async function checkProvider(options: ProviderOptions): Promise<Finding[]> {
-  const { upstream, timeoutMs, nowMs } = options;
+  const { upstream, timeoutMs, limitMs, nowMs } = options;
   const { findings, answer, metadata } = await checkDiscovery(upstream, timeoutMs);
   const ahead = answer && aheadOfDateHeader(answer.headers.get("date"), nowMs(), answer.tookMs);
   const clock = ahead === undefined ? [] : [clockFinding("provider.clock", "the provider's", ahead)];
   if (metadata === undefined) return [...findings, ...clock];
   const [keys, exchanges] = await Promise.all([
-    within(LIMIT_MS, "provider.keys", () => checkKeys(metadata, timeoutMs)),
-    within(LIMIT_MS, "provider.credentials", () => askProvider(options, metadata)),
+    within(limitMs, "provider.keys", () => checkKeys(metadata, timeoutMs)),
+    within(limitMs, "provider.credentials", () => askProvider(options, metadata)),
   ]);
   return [
     ...findings,
@@ -64,15 +64,14 @@ async function askProvider(options: ProviderOptions, metadata: ProviderMetadata)
     audience: upstream.audience,
     profile: profileOf(upstream),
   };
-  const [client, refresh, answers] = await Promise.all([
+  const [client, answers] = await Promise.all([
     checkClient(metadata, asking),
-    checkRefresh(metadata, asksForOfflineAccess, asking),
     redirectUri === undefined ? undefined : askForSignIn(signIn),
   ]);
   return [
     clientFinding(client, answers?.outcome, asking),
     ...unlistedMethod(client, upstream, metadata),
-    ...(client.verdict === "rejected" ? [] : refresh),
+    ...judgeRefresh(client.refresh, asksForOfflineAccess, signIn.profile),
     ...(answers === undefined ? [] : judgeSignIn(answers, client.verdict, signIn)),
   ];
 }
@@ -96,34 +95,38 @@ function clientFinding(
   { upstream, callbackUrl }: Pick<ClientOptions, "upstream" | "callbackUrl">,
 ): Finding {
   if (verdict !== "rejected" || finding.status === "ok" || outcome === undefined) return finding;
-  const is = clientId(outcome);
+  const { failure } = checkOf(finding.check);
+  const { says, fix } = finding;
   const id = `the client id ${upstream.clientId}`;
-  if (is === "unknown")
-    return failure(
-      finding.check,
-      `The provider does not know ${id}`,
-      `Copy the client id from the application at the provider into ${profileOf(upstream).setup.settings.clientId}; check that it is in this tenant or realm.`,
-    );
-  if (is === "known")
-    return failure(finding.check, `${finding.says}; ${id} and the callback URL are known there`, finding.fix);
-  if (is === undefined) return finding;
-  const fix = `${finding.fix} Check that ${callbackUrl} is registered there, too.`;
-  return failure(finding.check, `${finding.says}; ${id} is refused at sign-in as well`, fix);
+  switch (clientId(outcome)) {
+    case "unknown":
+      return failure(
+        `The provider does not know ${id}`,
+        `Copy the client id from the application at the provider into ${profileOf(upstream).setup.settings.clientId}; check that it is in this tenant or realm.`,
+      );
+    case "known":
+      return failure(`${says}; ${id} and the callback URL are known there`, fix);
+    case "refused":
+      return failure(
+        `${says}; ${id} is refused at sign-in as well`,
+        `${fix} Check that ${callbackUrl} is registered there, too.`,
+      );
+    default:
+      return finding;
+  }
 }
 
 /** Told only where asking said nothing: a provider may take what it does not list. */
 function unlistedMethod(
   { verdict }: Judged,
   upstream: IdentityProviderSettings,
-  metadata: ProviderMetadata,
+  { token_endpoint_auth_methods_supported: listed }: ProviderMetadata,
 ): Finding[] {
-  const listed = metadata.token_endpoint_auth_methods_supported;
-  const [method] = secretMethods(upstream, metadata);
+  const [method] = secretMethods(upstream, { token_endpoint_auth_methods_supported: listed });
   if (verdict !== "unknown" || !Array.isArray(listed) || listed.includes(method.replace("_plain", "")))
     return [];
   return [
-    warning(
-      "provider.client_authentication",
+    checkOf("provider.client_authentication").warning(
       `It does not list ${method}, as which this server sends the secret (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
       upstream.tokenEndpointAuthMethod === "auto"
         ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
@@ -136,5 +139,5 @@ function unlistedMethod(
 function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding[] {
   const lack = profileOfIssuer(issuer).setup.withoutAudience;
   if (audience !== undefined || lack === undefined) return [];
-  return [warning("provider.audience", lack.says, lack.remedy)];
+  return [checkOf("provider.audience").warning(lack.says, lack.remedy)];
 }

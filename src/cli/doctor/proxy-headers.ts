@@ -6,9 +6,9 @@ import { networkInterfaces } from "node:os";
 import { askForView, DOCTOR_HEADER, DOCTOR_VIEW_PATH, DoctorView } from "../../http/doctor-view.ts";
 import type { Sealer } from "../../storage/sealer.ts";
 import { ask, jsonObject } from "./ask.ts";
-import { type Finding, failure, ok, unknown, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 
-const CHECK = "address.proxy_headers";
+const { ok, warning, failure, unknown } = checkOf("address.proxy_headers");
 /** Of TEST-NET-1 (RFC 5737): nobody has it. */
 export const FORGED = "192.0.2.77";
 
@@ -25,7 +25,6 @@ export async function checkProxyHeaders(options: ProxyHeadersOptions): Promise<F
   const [plain, forged] = await Promise.all([view(options), view(options, { "x-forwarded-for": FORGED })]);
   if (plain === undefined || forged === undefined)
     return unknown(
-      CHECK,
       "Could not tell how requests arrive: the server at BASE_URL does not recognize this doctor's signature",
       "Run the doctor with the SECRET_KEY of that server, from the same release, and with a clock that is right. If several servers answer there, give all of them the same SECRET_KEY.",
     );
@@ -64,25 +63,21 @@ export function judgeViews(plain: DoctorView, forged: DoctorView, way: Way): Fin
   if (forged.address === FORGED) return judgeForgery(forged, named.length > 0, way);
   if (named.length > 0 && plain.address === plain.peer)
     return warning(
-      CHECK,
       `A proxy at ${peer} names clients in X-Forwarded-For, and the server does not believe it: all users share one address's limits`,
       `Set TRUSTED_PROXIES=${peer} for the server (or the range that its proxies come from), and restart it.`,
     );
   if (named.length > 1 && plain.address !== named[0])
     return warning(
-      CHECK,
       `Requests come through ${named.length} proxies, and the server takes one of them, ${plain.address}, for the client`,
       `Add ${plain.address} (or its range) to TRUSTED_PROXIES, if that is a proxy of yours, and restart the server.`,
     );
   if (named.length === 0 && (isHttps || forged.forwardedFor !== FORGED))
     return warning(
-      CHECK,
       `The proxy at ${peer} does not name clients in X-Forwarded-For: all users share one address's limits`,
       "Let the proxy set X-Forwarded-For to the client's address, and name the proxy in TRUSTED_PROXIES.",
     );
   const how = named.length === 0 ? "directly" : "through its proxy";
   return ok(
-    CHECK,
     `The server sees clients' addresses ${how} (this computer as ${plain.address}), and a forged X-Forwarded-For does not count`,
   );
 }
@@ -95,12 +90,10 @@ function judgeForgery(forged: DoctorView, isNamed: boolean, { isHttps, ownAddres
   const from = added ?? (isHttps ? undefined : peer);
   if (from !== undefined && ownAddresses.includes(withoutMapping(from)))
     return unknown(
-      CHECK,
       `Could not tell whether a forged X-Forwarded-For counts: this computer itself (${from}) is one of TRUSTED_PROXIES`,
       "Run the doctor from another computer, or see that TRUSTED_PROXIES names only what stands before the server.",
     );
   return failure(
-    CHECK,
     "Anybody can choose the address that the server takes them to have: a forged X-Forwarded-For was believed",
     isNamed
       ? "Let the proxy add the client's address to X-Forwarded-For, or replace it, instead of passing on what clients send; and let TRUSTED_PROXIES name proxies only."

@@ -1,9 +1,9 @@
 /** Does this server answer at BASE_URL, as itself, and does everything get through that clients send and need? */
 import { authorizationServerMetadataUrl, resourceMetadataUrl } from "../../oauth/server-metadata.ts";
 import { type Answer, ask, describeOther, jsonObject, type NoAnswer } from "./ask.ts";
-import { type Finding, failure, ok, unknown } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 
-const CHECK = "address.metadata";
+const { ok, failure, unknown } = checkOf("address.metadata");
 
 export interface AddressOptions {
   baseUrl: string;
@@ -33,10 +33,9 @@ async function judgeMetadata(answer: Answer, url: string, options: AddressOption
   const { baseUrl } = options;
   const issuer = answer.status === 200 ? jsonObject(answer.text)?.issuer : undefined;
   if (issuer === baseUrl)
-    return ok(CHECK, "This server answers at BASE_URL, and its issuer is byte for byte the same");
+    return ok("This server answers at BASE_URL, and its issuer is byte for byte the same");
   if (typeof issuer === "string")
     return failure(
-      CHECK,
       `Another server, or one with another BASE_URL, answers at ${baseUrl}: its issuer is ${issuer}`,
       `If that is this server, set BASE_URL=${issuer} here, or restart it with BASE_URL=${baseUrl}.`,
     );
@@ -44,20 +43,14 @@ async function judgeMetadata(answer: Answer, url: string, options: AddressOption
   if ([502, 503, 504].includes(answer.status)) {
     const says = `A proxy answers at BASE_URL, but reaches no server behind it: ${what}`;
     if (await listensHere(options))
-      return failure(
-        CHECK,
-        says,
-        `Let the proxy pass requests to port ${options.port}, where the server listens.`,
-      );
+      return failure(says, `Let the proxy pass requests to port ${options.port}, where the server listens.`);
     return unknown(
-      CHECK,
       says,
       "Start the server, then run the doctor again. If it runs: correct where the proxy passes requests to.",
     );
   }
   const { pathname } = new URL(baseUrl);
   return failure(
-    CHECK,
     `Something else than this server answers at ${url}: ${what}`,
     pathname === "/"
       ? "Let the reverse proxy pass every path of this host to the server, /.well-known/ too; or correct BASE_URL."
@@ -71,23 +64,20 @@ async function explainSilence({ kind, says, fix }: NoAnswer, options: AddressOpt
   if (kind === "refused") {
     if (await listensHere(options))
       return failure(
-        CHECK,
         `The server listens on port ${port} of this computer, but ${says}, where BASE_URL leads`,
         `Start the reverse proxy for ${baseUrl}, or correct BASE_URL or PORT.`,
       );
     return unknown(
-      CHECK,
       `Nothing answers at BASE_URL yet: ${says}`,
       "Start the server (npm start), then run the doctor again. If it runs elsewhere: start its reverse proxy, or correct BASE_URL.",
     );
   }
   if (kind === "timeout")
     return unknown(
-      CHECK,
       `BASE_URL could not be reached from here: ${says}`,
       `Open ${baseUrl}/healthz from outside, for example on a phone: some networks do not lead back into themselves. If that fails too, open the firewall or correct the DNS.`,
     );
-  return failure(CHECK, `BASE_URL cannot be reached: ${says}`, fix);
+  return failure(`BASE_URL cannot be reached: ${says}`, fix);
 }
 
 async function listensHere({ port, timeoutMs }: AddressOptions): Promise<boolean> {
@@ -96,15 +86,14 @@ async function listensHere({ port, timeoutMs }: AddressOptions): Promise<boolean
 }
 
 async function checkResourceMetadata({ baseUrl, timeoutMs }: AddressOptions): Promise<Finding> {
-  const check = "address.resource_metadata";
+  const { ok, failure } = checkOf("address.resource_metadata");
   const url = resourceMetadataUrl(`${baseUrl}/mcp`);
   const asked = await ask(url, { timeoutMs });
   const resource =
     "answer" in asked && asked.answer.status === 200 ? jsonObject(asked.answer.text)?.resource : undefined;
-  if (resource === `${baseUrl}/mcp`) return ok(check, "Clients find the MCP endpoint's metadata");
+  if (resource === `${baseUrl}/mcp`) return ok("Clients find the MCP endpoint's metadata");
   const what = "none" in asked ? asked.none.says : describeOther(asked.answer);
   return failure(
-    check,
     `Clients cannot find the MCP endpoint's metadata at ${url}: ${what}`,
     "Let the reverse proxy pass /.well-known/oauth-protected-resource and everything under it to the server.",
   );
@@ -112,39 +101,34 @@ async function checkResourceMetadata({ baseUrl, timeoutMs }: AddressOptions): Pr
 
 /** A made-up token: the challenge shows whether the header arrived, and a proxy may drop the challenge itself. */
 async function checkBearer({ baseUrl, timeoutMs }: AddressOptions): Promise<Finding> {
-  const check = "address.bearer";
+  const { ok, failure, unknown } = checkOf("address.bearer");
   const asked = await ask(`${baseUrl}/mcp`, {
     method: "POST",
     headers: { authorization: "Bearer made-up-by-the-doctor", "content-type": "application/json" },
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" }),
     timeoutMs,
   });
-  if ("none" in asked)
-    return unknown(check, `Could not ask the MCP endpoint: ${asked.none.says}`, asked.none.fix);
+  if ("none" in asked) return unknown(`Could not ask the MCP endpoint: ${asked.none.says}`, asked.none.fix);
   const { status, headers } = asked.answer;
   const challenge = headers.get("www-authenticate") ?? "";
   if (status === 503)
     return failure(
-      check,
       "The MCP endpoint answers that it is unavailable (HTTP 503)",
       "See what is said about Redis; the server's own log names the reason.",
     );
   if (status !== 401)
     return failure(
-      check,
       `The MCP endpoint answers a wrong token with HTTP ${status}, where this server says 401`,
       `Let the reverse proxy pass POST ${new URL(baseUrl).pathname.replace(/\/$/, "")}/mcp to the server, without a login or cache of its own.`,
     );
   if (challenge === "")
     return failure(
-      check,
       "The header WWW-Authenticate does not come back from the MCP endpoint: clients do not learn where to sign in",
       "Let the reverse proxy pass on WWW-Authenticate and the server's own 401.",
     );
   if (challenge.includes("invalid_token"))
-    return ok(check, "Tokens reach the MCP endpoint, and its challenge comes back");
+    return ok("Tokens reach the MCP endpoint, and its challenge comes back");
   return failure(
-    check,
     "The header Authorization does not reach the MCP endpoint: every token would be lost on the way",
     "Let the reverse proxy pass on the Authorization header (nginx does; Apache's CGI needs CGIPassAuth On), and use no login of its own there.",
   );

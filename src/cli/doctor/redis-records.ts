@@ -6,7 +6,7 @@ import { redisStore } from "../../storage/redis/redis.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import type { ChangeFeed, KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import { redisTrouble } from "./redis-trouble.ts";
 
 const PATIENCE_MS = 3_000;
@@ -35,7 +35,7 @@ export async function checkRecords(
 
 /** A record of a kind whose changes are published, so that key, script and channel are all tried. */
 async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: string): Promise<Finding> {
-  const check = "redis.records";
+  const { ok, warning, failure } = checkOf("redis.records");
   const key = `grant:doctor-${name}`;
   let isPublished = false;
   const watch = records.watch("grant", (changed) => {
@@ -50,20 +50,18 @@ async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: 
     await records.delete(key);
     if (read !== "doctor")
       return failure(
-        check,
         "What was written to Redis could not be read again",
         "Let REDIS_URL lead to the master itself: something in between reads from elsewhere.",
       );
     if (isListening && (await until(() => isPublished)))
-      return ok(check, "A record can be written, told to other replicas, read and removed");
+      return ok("A record can be written, told to other replicas, read and removed");
     return warning(
-      check,
       "Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis",
       "Permit its user the channels under REDIS_KEY_PREFIX (ACL: &PREFIX:* +@pubsub), and let nothing in between drop subscriptions.",
     );
   } catch (error) {
     const { says, fix } = redisTrouble(error, store);
-    return failure(check, says, fix);
+    return failure(says, fix);
   } finally {
     watch.close();
   }
@@ -79,7 +77,7 @@ async function until(checkScopes: () => boolean): Promise<boolean> {
 
 /** A few of the records that are there; none is changed. */
 async function checkReadable(records: KeyValueStore, secretKeys: readonly string[]): Promise<Finding[]> {
-  const check = "redis.readable";
+  const { ok, warning } = checkOf("redis.readable");
   const sealer = createSealer(secretKeys);
   const givenUp = performance.now() + SAMPLE_MS;
   let [opened, unreadable] = [0, 0];
@@ -93,10 +91,9 @@ async function checkReadable(records: KeyValueStore, secretKeys: readonly string
     }
   const looked = opened + unreadable;
   if (looked === 0) return [];
-  if (unreadable === 0) return [ok(check, `SECRET_KEY opens what is stored (${looked} records looked at)`)];
+  if (unreadable === 0) return [ok(`SECRET_KEY opens what is stored (${looked} records looked at)`)];
   return [
     warning(
-      check,
       `SECRET_KEY does not open ${unreadable} of ${looked} stored records: these clients and users have to begin anew`,
       "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD). If another deployment shares this Redis, give each a REDIS_KEY_PREFIX of its own.",
     ),

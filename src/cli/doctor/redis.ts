@@ -4,7 +4,7 @@ import type { StoreConfig } from "../../config/store.ts";
 import { withTimeLimit } from "../../storage/redis/link.ts";
 import { openLink } from "../../storage/redis/topology.ts";
 import { clockFinding } from "./clock.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 import {
   judgeEviction,
   judgeLatency,
@@ -26,42 +26,58 @@ export interface RedisOptions {
 
 const PINGS = 9;
 
-export async function checkRedis({
-  store,
-  secretKeys,
-  nowMs,
-  randomBytes,
-}: RedisOptions): Promise<Finding[]> {
+export async function checkRedis({ store, ...options }: RedisOptions): Promise<Finding[]> {
+  const { ok, warning, failure } = checkOf("redis.reachable");
   if (store.kind === "memory")
     return [
       warning(
-        "redis.reachable",
         "STORE=memory: a restart of the server signs everybody out, and only one process can serve",
         "Set REDIS_URL (and remove STORE) before people rely on it.",
       ),
     ];
-  const { commandTimeoutMs, keyPrefix } = store;
   try {
-    const link = await openLink(store, { ...store, probeKey: `${keyPrefix}:ping`, lose: () => {} });
-    try {
-      const servers = link.servers();
-      const [perServer, records] = await Promise.all([
-        Promise.all(servers.map((server) => examine(server, commandTimeoutMs, nowMs))),
-        checkRecords(store, secretKeys, randomBytes),
-      ]);
-      return [
-        ok("redis.reachable", `Redis answers (${placeOf(store).place})`),
-        ...worstOfEach(perServer),
-        ...records,
-      ];
-    } finally {
-      link.destroy();
-    }
+    const judge = (server: RedisClientType) => examine(server, store.commandTimeoutMs, options.nowMs);
+    const servers = await judgeServers(store, judge);
+    const records = await checkRecords(store, options.secretKeys, options.randomBytes);
+    return [ok(`Redis answers (${placeOf(store).place})`), ...servers, ...records];
   } catch (error) {
     const { says, fix } = redisTrouble(error, store);
-    return [failure("redis.reachable", says, fix)];
+    return [failure(says, fix)];
   }
 }
+
+/** How long Redis takes to answer. Nothing if it cannot be asked at all, which is said elsewhere. */
+export async function checkLatency(store: StoreConfig | undefined): Promise<Finding[]> {
+  if (store === undefined || store.kind === "memory") return [];
+  const { commandTimeoutMs: timeoutMs } = store;
+  const judge = async (server: RedisClientType) => [
+    judgeLatency(await timePings(server, timeoutMs), timeoutMs),
+  ];
+  return judgeServers(store, judge).catch(() => []);
+}
+
+type RedisConfig = Extract<StoreConfig, { kind: "redis" }>;
+
+/** Of several masters of a cluster, the one that needs attention speaks for all. */
+async function judgeServers(
+  store: RedisConfig,
+  judge: (server: RedisClientType) => Promise<Finding[]>,
+): Promise<Finding[]> {
+  const link = await openLink(store, { ...store, probeKey: `${store.keyPrefix}:ping`, lose: () => {} });
+  try {
+    const worst = new Map<string, Finding>();
+    for (const finding of (await Promise.all(link.servers().map(judge))).flat()) {
+      const known = worst.get(finding.check);
+      if (known === undefined || BADNESS[finding.status] > BADNESS[known.status])
+        worst.set(finding.check, finding);
+    }
+    return [...worst.values()];
+  } finally {
+    link.destroy();
+  }
+}
+
+const BADNESS = { ok: 0, unknown: 1, warning: 2, failure: 3 } as const;
 
 async function examine(server: RedisClientType, timeoutMs: number, nowMs: () => number): Promise<Finding[]> {
   /** Managed services forbid some commands; what is then unknown is said so. */
@@ -80,26 +96,6 @@ async function examine(server: RedisClientType, timeoutMs: number, nowMs: () => 
   ];
 }
 
-/**
- * How long Redis takes to answer, asked while this process does nothing else: what it is busy with would count as well.
- * Nothing if Redis cannot be asked at all, which is said elsewhere.
- */
-export async function checkLatency(store: StoreConfig): Promise<Finding[]> {
-  if (store.kind === "memory") return [];
-  const { commandTimeoutMs, keyPrefix } = store;
-  try {
-    const link = await openLink(store, { ...store, probeKey: `${keyPrefix}:ping`, lose: () => {} });
-    try {
-      const pings = await Promise.all(link.servers().map((server) => timePings(server, commandTimeoutMs)));
-      return worstOfEach(pings.map((each) => [judgeLatency(each, commandTimeoutMs)]));
-    } finally {
-      link.destroy();
-    }
-  } catch {
-    return [];
-  }
-}
-
 async function timePings(server: RedisClientType, timeoutMs: number): Promise<number[]> {
   const milliseconds: number[] = [];
   for (let ping = 0; ping < PINGS; ping++) {
@@ -108,17 +104,4 @@ async function timePings(server: RedisClientType, timeoutMs: number): Promise<nu
     milliseconds.push(performance.now() - before);
   }
   return milliseconds;
-}
-
-const BADNESS = { ok: 0, unknown: 1, warning: 2, failure: 3 } as const;
-
-/** Of several masters of a cluster, the one that needs attention speaks for all. */
-function worstOfEach(perServer: readonly Finding[][]): Finding[] {
-  const worst = new Map<string, Finding>();
-  for (const finding of perServer.flat()) {
-    const known = worst.get(finding.check);
-    if (known === undefined || BADNESS[finding.status] > BADNESS[known.status])
-      worst.set(finding.check, finding);
-  }
-  return [...worst.values()];
 }

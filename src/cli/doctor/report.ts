@@ -1,7 +1,7 @@
 /** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
 import type { Environment } from "../../config/settings.ts";
 import type { Examination } from "./examine.ts";
-import type { Finding, Section } from "./finding.ts";
+import { type Finding, plural, type Section } from "./finding.ts";
 
 const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" } as const;
 
@@ -56,8 +56,6 @@ export function reportForPrograms({ sections, registration }: Examination) {
 }
 
 const all = (sections: readonly Section[]): Finding[] => sections.flatMap(({ findings }) => findings);
-
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 // Shorter values may be ordinary words.
 const LEAST_SECRET = 8;

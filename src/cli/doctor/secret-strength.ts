@@ -1,7 +1,7 @@
 /** Whether SECRET_KEY is one that somebody else knows. Pure. What the server refuses (too short, too plain) it says itself. */
-import { type Finding, failure, ok } from "./finding.ts";
+import { checkOf, type Finding } from "./finding.ts";
 
-const CHECK = "settings.secret_key";
+const { ok, failure } = checkOf("settings.secret_key");
 
 // What people leave in a file that they copied, and what this repository tests with. Long enough not to come by chance.
 const PUBLISHED = [
@@ -14,10 +14,10 @@ export function secretStrength(secretKeys: readonly string[]): Finding[] {
   const findings = secretKeys.flatMap((key, index) => {
     const problem = weakness(key);
     const name = secretKeys.length > 1 ? `SECRET_KEY: key ${index + 1}` : "SECRET_KEY";
-    return problem === undefined ? [] : [failure(CHECK, `${name} ${problem}`, MAKE)];
+    return problem === undefined ? [] : [failure(`${name} ${problem}`, MAKE)];
   });
   if (findings.length > 0 || secretKeys.length === 0) return findings;
-  return [ok(CHECK, "SECRET_KEY is none of those that anybody would try first")];
+  return [ok("SECRET_KEY is none of those that anybody would try first")];
 }
 
 const MAKE = "Make one with: openssl rand -base64 48, and rotate to it (docs/runbook.md: NEW,OLD at first).";

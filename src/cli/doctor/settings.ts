@@ -1,30 +1,31 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
 import { type Config, ConfigError, loadConfig, secretKeys } from "../../config/config.ts";
-import { upstreamConfig } from "../../config/identity-provider.ts";
+import { identityProvidersConfig } from "../../config/identity-provider.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../../config/settings.ts";
 import { type StoreConfig, storeConfig } from "../../config/store.ts";
+import type { AtLeastOne } from "../../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
-import { type Finding, failure, ok, warning } from "./finding.ts";
+import type { SettingProblem } from "../../runtime/setting-problem.ts";
+import { type Finding, ok, settingFailure, warning } from "./finding.ts";
 
 /** As much of the configuration as is right: what is wrong in one part must not keep the others from being checked. */
 export interface Parts {
   /** Only if everything is right. */
   config?: Config;
   baseUrl?: string;
-  upstream?: IdentityProviderSettings;
+  identityProviders?: AtLeastOne<IdentityProviderSettings>;
   store?: StoreConfig;
   secretKeys: readonly string[];
-  /** Each with its remedy. */
-  problems: readonly string[];
+  problems: readonly SettingProblem[];
 }
 
 export function readParts(environment: Environment): Parts {
   const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
-  const upstream = part(environment, upstreamConfig);
+  const identityProviders = part(environment, identityProvidersConfig);
   const store = part(environment, storeConfig);
   const parts = {
     ...(baseUrl !== undefined && { baseUrl }),
-    ...(upstream !== undefined && { upstream }),
+    ...(identityProviders !== undefined && { identityProviders }),
     ...(store !== undefined && { store }),
     secretKeys: part(environment, secretKeys) ?? [],
   };
@@ -44,18 +45,9 @@ function part<T>(environment: Environment, read: (settings: Settings) => T): T |
 
 export function checkSettings(environment: Environment, { problems }: Parts): Finding[] {
   const slips = [...quoted(environment), ...misspelt(environment)];
-  if (problems.length > 0) return [...problems.map(settingProblem), ...slips];
+  if (problems.length > 0)
+    return [...problems.map((problem) => settingFailure("settings.valid", problem)), ...slips];
   return [ok("settings.valid", "Every setting is understood"), ...slips];
-}
-
-/** "NAME is missing: what it is", "NAME must be …": the configuration's own words, parted into fact and remedy. */
-function settingProblem(problem: string): Finding {
-  const name = /^[A-Z][A-Z0-9_]+/.exec(problem)?.[0];
-  const missing = /^([A-Z0-9_]+) is missing: (.+)$/s.exec(problem);
-  if (missing !== null)
-    return failure("settings.valid", `${missing[1]} is missing`, `Set ${missing[1]}: ${missing[2]}.`);
-  const fix = name === undefined ? "See .env.example." : `Correct ${name}; .env.example explains it.`;
-  return failure("settings.valid", problem, fix);
 }
 
 /** `docker run --env-file` and `env:` of some platforms hand on quotes and comments that a shell or Node would remove. */
@@ -92,7 +84,7 @@ function misspelt(environment: Environment): Finding[] {
   return Object.keys(environment).flatMap((name) => {
     if (known.includes(name) || (environment[name] ?? "") === "") return [];
     const meant = nearest(name, known);
-    const looksLikeOurs = /^(OIDC|AUTH0|OPEN_METEO)_/.test(name);
+    const looksLikeOurs = /^(OIDC|AUTH0)_/.test(name);
     if (meant === undefined && !looksLikeOurs) return [];
     return [
       warning(

@@ -17,7 +17,7 @@ export async function explainTokenHere(
   config: Config,
   features: Features,
 ): Promise<Finding[]> {
-  const presented = readPresented(pasted, config.upstream.issuer, systemClock());
+  const presented = readPresented(pasted, config.identityProviders, systemClock());
   if (presented.kind === undefined) return presented.findings;
   if (config.store.kind === "memory")
     return [

@@ -5,20 +5,22 @@
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
 import { shapeProblem } from "../../access/claims.ts";
-import type { Asker } from "../../access/policy.ts";
-import { askerOf, type Grant } from "../../grants/grant.ts";
+import { claimsOf, subjectOf } from "../../access/principal.ts";
+import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
-import { effectiveScopes, verifyAccessToken } from "../../resource/access-token.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import { effectiveScopes } from "../../resource/access-token.ts";
+import type { Caller } from "../../resource/caller.ts";
+import { resourceOf } from "../../resource/protected-resource.ts";
+import { authenticateToken } from "../../resource/token-authenticator.ts";
+import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
 import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
-type LookUp = Pick<
-  Services,
-  "grants" | "grantCache" | "records" | "permissions" | "catalogue" | "features" | "config"
-> &
+type LookUp = Pick<Services, "grants" | "records" | "resources" | "config"> &
   Pick<Services["runtime"], "now">;
 
 /** What is known of a token before any look-up. */
@@ -29,8 +31,10 @@ export interface ReadToken {
   findings: Finding[];
 }
 
+type Issuer = Pick<IdentityProviderSettings, "issuer">;
+
 /** Pure: shape and kind. Whatever is refused here never reaches the store. */
-export function readPresented(pasted: string, issuer: string, nowSeconds: number): ReadToken {
+export function readPresented(pasted: string, providers: readonly Issuer[], nowSeconds: number): ReadToken {
   const value = pasted
     .trim()
     .replace(/^Bearer +/i, "")
@@ -55,13 +59,13 @@ export function readPresented(pasted: string, issuer: string, nowSeconds: number
           ok("token.shape", `It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`),
         ],
       };
-  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, issuer, nowSeconds)] };
+  return { kind: undefined, value, findings: [...trimmed, ...whatElse(value, providers, nowSeconds)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
 
-function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] {
+function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   if (value === "")
     return [failure(check, "There is no token", "Pass one: npm run doctor -- token -, and paste it.")];
@@ -90,7 +94,7 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
   const parts = value.split(".");
   if (parts.length === 5)
     return [failure(check, "It is an encrypted JWT (JWE), which is not a token of this server", SIGN_IN)];
-  if (parts.length === 3) return jwt(value, issuer, nowSeconds);
+  if (parts.length === 3) return jwt(value, providers, nowSeconds);
   if (/\s/.test(value))
     return [
       failure(
@@ -109,12 +113,13 @@ function whatElse(value: string, issuer: string, nowSeconds: number): Finding[] 
 }
 
 /** Decoded, not verified: enough to say where it came from. */
-function jwt(value: string, issuer: string, nowSeconds: number): Finding[] {
+function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding[] {
   const check = "token.shape";
   try {
     const { iss, aud, exp } = decodeJwt(value);
     const { alg } = decodeProtectedHeader(value);
-    const from = iss === issuer ? `${iss}, this server's identity provider` : (iss ?? "nobody");
+    const isProvider = providers.some(({ issuer }) => issuer === iss);
+    const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
     const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
     return [
       failure(
@@ -167,23 +172,23 @@ const REFUSED_AT: Readonly<Record<string, (typeof STAGES)[number]>> = {
 };
 
 async function explainAccessToken(value: string, services: LookUp): Promise<Finding[]> {
-  const { config, grants, grantCache, now } = services;
-  const { resource } = config;
-  const verification = await verifyAccessToken(value, { ...services, grants: grantCache, resource });
+  const { grants, resources, now } = services;
   const presented = readToken("access", value);
   const grant = presented && (await grants.find(presented.grantId));
+  const { uri: resource, authenticators } = resourceOf(grant?.resource ?? "", resources);
+  const verification = await authenticateToken(value, authenticators);
   const issued = grant?.accessTokens.find(({ hash }) => hash === presented?.hash);
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
     "token.known": "It is one of the access tokens of that grant",
     "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
     "token.resource": `It is for this server (${resource})`,
-    "token.admission": `The user ${grant?.subject ?? ""} may come in, with this client`,
+    "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
-  if ("token" in verification)
+  if ("caller" in verification)
     return [
       ...STAGES.map((stage) => ok(stage, passed[stage])),
-      ...whatItMayDo(verification.token, services),
+      ...whatItMayDo(verification.caller, resource, services),
       ok("token.verdict", "Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
@@ -234,25 +239,33 @@ function refusal(reason: string, { grant, expiresAt, rule, resource, now }: Refu
       ];
     case "denied_by_policy":
       return [
-        `Refused (${reason}): the policy does not let ${grant?.subject ?? "them"} in with the client ${grant?.clientId ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
+        `Refused (${reason}): the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
         "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
       ];
     default:
       return [
-        `Refused (${reason}): ${grant?.subject ?? "this user"} may not come in`,
+        `Refused (${reason}): ${subjectIn(grant) ?? "this user"} may not come in`,
         "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
       ];
   }
 }
 
-function grantInWords({ subject, clientId, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subject} with the client ${clientId}, signed in ${ago(now - createdAt)}`;
+function subjectIn(grant: Grant | undefined): string | undefined {
+  return grant && subjectOf(grant.principal);
+}
+
+function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
 }
 
 /** Roles and groups that nobody can read look like none. */
-function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[] {
-  return decidingClaims(permissions, config.upstream).flatMap((path) => {
-    const problem = shapeProblem(claims, path);
+function oddClaims(
+  { principal }: Pick<Bearer, "principal">,
+  { permissions }: McpResource,
+  { config }: LookUp,
+): Finding[] {
+  return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
+    const problem = shapeProblem(claimsOf(principal), path);
     return problem === undefined
       ? []
       : [
@@ -265,14 +278,13 @@ function oddClaims({ claims }: Asker, { permissions, config }: LookUp): Finding[
   });
 }
 
-type Bearer = Asker & { scopes: readonly string[] };
+type Bearer = Pick<Caller, "principal" | "scopes" | "permissions">;
 
-function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
-  const { permissions, features } = services;
+function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
+  const resource = resourceOf(resourceUri, services.resources);
   const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const permissionSet = permissions.permissionSet(token, token.scopes);
-  const tools = features.tools.map((tool) => {
-    const decision = permissionSet.checkFeature(tool);
+  const tools = resource.features.tools.map((tool) => {
+    const decision = token.permissions.checkFeature(tool);
     const check = `token.tool.${tool.name}`;
     if (decision.allowed) return ok(check, `It may use ${tool.name}`);
     if (decision.because === "policy")
@@ -287,7 +299,7 @@ function whatItMayDo(token: Bearer, services: LookUp): Finding[] {
       "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
     );
   });
-  return [ok("token.scopes", scopes), ...oddClaims(token, services), ...tools];
+  return [ok("token.scopes", scopes), ...oddClaims(token, resource, services), ...tools];
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -296,9 +308,16 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
   const presented = readToken("refresh", value);
   if (presented === undefined) return [];
   const grant = await grants.find(presented.grantId);
-  const about = { grant, resource: services.config.resource, now: now() };
-  const request = { resource: [services.config.resource] };
-  const found = refreshTokenStatus(grant, presented, { client_id: grant?.clientId ?? "" }, request, services);
+  const resource = resourceOf(grant?.resource ?? "", services.resources);
+  const about = { grant, resource: resource.uri, now: now() };
+  const request = { resource: [resource.uri] };
+  const found = refreshTokenStatus(
+    grant,
+    presented,
+    { client_id: grant?.client.id ?? "" },
+    request,
+    services,
+  );
   if (found.is === "refused") {
     const { reason, about: who } = found.error;
     const known = grant !== undefined && reason !== "unknown_grant";
@@ -330,7 +349,11 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         ok("token.verdict", "Accepted, once more"),
       ];
     }
-    case "current":
+    case "current": {
+      const { permissions, scopes: catalogue } = resource;
+      const { principal } = found.grant;
+      const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
+      const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
       return [
         family,
         ok("token.status", "It is the refresh token of that grant that is good now"),
@@ -338,14 +361,12 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "token.expiry",
           `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(
-          { ...askerOf(found.grant), scopes: effectiveScopes(found.grant.scopes, found.grant, services) },
-          services,
-        ),
+        ...whatItMayDo(bearer, resource.uri, services),
         ok(
           "token.verdict",
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),
       ];
+    }
   }
 }

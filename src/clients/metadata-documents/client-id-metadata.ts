@@ -7,8 +7,8 @@ import { causes, OAuthError } from "../../oauth/errors.ts";
 import { ClientMetadataError, type DocumentClient, parseClientIdMetadata, unusable } from "./document.ts";
 import {
   createDocumentCache,
-  type DocumentAsker,
   type DocumentCacheOptions,
+  type DocumentRequester,
   isDefinite,
   unavailable,
 } from "./document-cache.ts";
@@ -21,11 +21,11 @@ export { ClientMetadataError, type DocumentClient } from "./document.ts";
 export interface ClientIdMetadata {
   /**
    * The client of this URL, from its document.
-   * @throws ClientMetadataError, what the asker throws, or UnavailableError when too many documents are being fetched
+   * @throws ClientMetadataError, what the requester throws, or UnavailableError when too many documents are being fetched
    */
-  find(clientId: string, asker: DocumentAsker): Promise<DocumentClient>;
+  find(clientId: string, requester: DocumentRequester): Promise<DocumentClient>;
   /** See {@link DocumentCache.hold}. */
-  hold(clientId: string, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
+  hold(clientId: string, requester: Pick<DocumentRequester, "countStored">): Promise<void>;
 }
 
 const MAX_URL_LENGTH = 2_048;
@@ -50,7 +50,7 @@ export function createClientIdMetadata(
 
   return {
     hold: documents.hold,
-    async find(clientId, asker) {
+    async find(clientId, requester) {
       const problem = clientIdUrlProblem(clientId);
       if (problem !== undefined)
         throw new ClientMetadataError(`The application's client_id is a URL that ${problem}.`, {
@@ -58,7 +58,7 @@ export function createClientIdMetadata(
         });
       refuseDomain(new URL(clientId).hostname, domains);
       try {
-        return await documents.get(clientId, asker);
+        return await documents.get(clientId, requester);
       } catch (error) {
         if (!(error instanceof SafeFetchError)) throw error;
         log.warn(

@@ -50,7 +50,7 @@ export interface CacheLimits {
 }
 
 /** On whose behalf a document is looked up: asked only where there is no fresh copy. */
-export interface DocumentAsker {
+export interface DocumentRequester {
   /**
    * True if the request belongs to a live grant of the client.
    * @throws OAuthError if nothing is to be fetched for it
@@ -67,11 +67,11 @@ export interface DocumentCache<T> {
    * A copy that is fresh, and not older than `maxAgeSeconds` if given; or the document fetched now; or, while
    * fetching fails, a stale copy. For who holds a grant any copy will do then: nobody is signed out because the
    * application's web site is down.
-   * @throws SafeFetchError, what `parse` or the asker throws, or UnavailableError when too many fetches are under way
+   * @throws SafeFetchError, what `parse` or the requester throws, or UnavailableError when too many fetches are under way
    */
-  get(url: string, asker: DocumentAsker, options?: { maxAgeSeconds?: number }): Promise<T>;
+  get(url: string, requester: DocumentRequester, options?: { maxAgeSeconds?: number }): Promise<T>;
   /** A grant of the client was opened or used: its copy, if there is one here, is stored for all replicas. */
-  hold(url: string, asker: Pick<DocumentAsker, "countStored">): Promise<void>;
+  hold(url: string, requester: Pick<DocumentRequester, "countStored">): Promise<void>;
 }
 
 /** Times are by this process's monotonic clock. */
@@ -170,10 +170,10 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
   async function fetchOnce(
     url: string,
     copy: Copy<T> | undefined,
-    asker: DocumentAsker,
+    requester: DocumentRequester,
     forHolder: boolean,
   ): Promise<Copy<T>> {
-    if (!fetching.has(url)) await asker.countFetch();
+    if (!fetching.has(url)) await requester.countFetch();
     const underWay = fetching.get(url);
     if (underWay !== undefined) return underWay.copy;
     if (!hasPlace(url, forHolder)) throw unavailable("too_many_fetches");
@@ -239,7 +239,7 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
   }
 
   return {
-    async get(url, asker, { maxAgeSeconds = Number.POSITIVE_INFINITY } = {}) {
+    async get(url, requester, { maxAgeSeconds = Number.POSITIVE_INFINITY } = {}) {
       const isFresh = (each: Copy<T>) => now() < each.freshUntil && now() < each.checkedAt + maxAgeSeconds;
       let copy = held.get(url) ?? others.get(url);
       if (copy === undefined || !isFresh(copy)) copy = await newest(url, copy);
@@ -247,11 +247,11 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
         remember(url, copy);
         return copy.value;
       }
-      const holdsGrant = await asker.holdsGrant();
+      const holdsGrant = await requester.holdsGrant();
       const fallback = copy !== undefined && (holdsGrant || now() < copy.staleUntil) ? copy : undefined;
       if (fallback !== undefined && now() < fallback.retryAt) return fallback.value;
       try {
-        return (await fetchOnce(url, copy, asker, holdsGrant || isHeld(copy))).value;
+        return (await fetchOnce(url, copy, requester, holdsGrant || isHeld(copy))).value;
       } catch (error) {
         if (fallback === undefined || isDefinite(error)) throw error;
         log.warn(
@@ -263,11 +263,11 @@ export function createDocumentCache<T>(options: DocumentCacheOptions<T>): Docume
       }
     },
 
-    async hold(url, asker) {
+    async hold(url, requester) {
       const copy = held.get(url) ?? others.get(url);
       const heldUntil = now() + limits.heldSeconds;
       if (copy === undefined || heldUntil < copy.heldUntil + RENEWAL_SECONDS) return;
-      if (!isHeld(copy)) await asker.countStored();
+      if (!isHeld(copy)) await requester.countStored();
       const kept = { ...copy, heldUntil };
       remember(url, kept);
       await put(url, kept);

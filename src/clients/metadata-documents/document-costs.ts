@@ -2,7 +2,7 @@
 import type { Request, RequestHandler, Response } from "express";
 import { limitPerAddress } from "../../http/rate-limit.ts";
 import type { RateLimits } from "../../storage/rate-limits.ts";
-import type { DocumentAsker } from "./document-cache.ts";
+import type { DocumentRequester } from "./document-cache.ts";
 
 // A web site that never answers holds a place for five seconds: so one address holds three or four of them.
 const FETCHES_PER_MINUTE = 40;
@@ -12,7 +12,7 @@ const STORED_PER_DAY = 50;
 /** For a request: how its costs are counted. */
 export function documentCosts(
   rateLimits: RateLimits,
-): (req: Request, res: Response) => Pick<DocumentAsker, "countFetch" | "countStored"> {
+): (req: Request, res: Response) => Pick<DocumentRequester, "countFetch" | "countStored"> {
   const fetches = limitPerAddress(rateLimits, {
     name: "document_fetches_of_address",
     points: FETCHES_PER_MINUTE,

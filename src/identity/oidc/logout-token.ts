@@ -22,7 +22,7 @@ export async function verifyLogoutToken(
   { metadata, keys }: Discovered,
   { clientId, logoutTokenExp }: Pick<IdentityProviderSettings, "clientId" | "logoutTokenExp">,
   now: number,
-): Promise<LogoutToken> {
+): Promise<Omit<LogoutToken, "issuer">> {
   try {
     const claims = LogoutClaims.parse(decodeJwt(token));
     const problem =

@@ -35,6 +35,7 @@ const IDENTITY_SCOPES = ["openid", "profile", "email"];
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: IdentityProviderSettings, runtime: Runtime): IdentityProvider {
   const { now, log } = runtime;
+  const { issuer } = config;
   const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
 
@@ -89,7 +90,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
 
     async identify(callbackParameters, request) {
       const { idClaims } = await exchange(await discovered(), callbackParameters, request);
-      return { ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
+      return { issuer, ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
     },
 
     async finishLogin(callbackParameters, request) {
@@ -104,6 +105,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       const authentication = authenticationOf(idClaims);
       const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);
       return {
+        issuer,
         ...authentication,
         claims: withoutProtocolClaims(claims),
         renewable: renewableClaims(accessClaims ?? userInfo ?? {}),
@@ -146,12 +148,12 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
 
     async verifyLogoutToken(token) {
       const found = await discovered();
-      return await answer(verifyLogoutToken(token, found, config, now()));
+      return { issuer, ...(await answer(verifyLogoutToken(token, found, config, now()))) };
     },
 
     async endSessionUrl() {
       const { end_session_endpoint: endpoint } = (await discovered()).metadata;
-      const url = endpoint ?? profile.endSessionUrl?.(config.issuer);
+      const url = endpoint ?? profile.endSessionUrl?.(issuer);
       if (url === undefined) return undefined;
       const target = new URL(url);
       target.searchParams.set("client_id", config.clientId);

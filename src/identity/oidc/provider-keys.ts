@@ -22,7 +22,26 @@ export interface ProviderKeys {
    * an UnavailableError with the seconds to wait, because the token may be genuine and its key new.
    */
   readonly ofStrangersToken: JWTVerifyGetKey;
+  /**
+   * The same for a token whose sender gets a new one where it is refused: a key that is not in a set of a moment ago is not
+   * there. So whoever makes up names of keys is refused, and nobody waits for a fetch that they caused.
+   */
+  readonly ofBearersToken: JWTVerifyGetKey;
 }
+
+/** Whose keys they are, in the log and in errors. */
+export interface KeyOwner {
+  readonly reasons: { readonly failed: string; readonly askedLately: string };
+  readonly message: string;
+  outage(reason: string, cause: unknown, more: { retryAfterSeconds: number }): UnavailableError;
+}
+
+const IDENTITY_PROVIDER: KeyOwner = {
+  reasons: { failed: "provider_keys_failed", askedLately: "provider_keys_asked_lately" },
+  message:
+    "The identity provider's keys could not be fetched: tokens of keys that are not known yet cannot be verified",
+  outage: outageOf,
+};
 
 /** How often keys are fetched for tokens of one origin, in seconds. */
 interface Pace {
@@ -55,7 +74,10 @@ export function createProviderKeys(
   uri: string,
   timeoutSeconds: number,
   { now: wallClock, monotonicNow: now = wallClock, log }: Pick<Runtime, "now" | "monotonicNow" | "log">,
+  { reasons, message, outage }: KeyOwner = IDENTITY_PROVIDER,
 ): ProviderKeys {
+  const unavailable = (reason: string, seconds: number, cause?: unknown) =>
+    outage(reason, cause, { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) });
   let known: KeySet | undefined;
   let underWay: Promise<KeySet> | undefined;
   /** Since the last fetch that succeeded. */
@@ -76,11 +98,8 @@ export function createProviderKeys(
       const told = cause instanceof KeysRefused ? Math.min(cause.retryAfterSeconds, pace.longestTold) : 0;
       const seconds = Math.max(Math.min(pace.floor * 2 ** (times - 1), pace.longest), told);
       failed.set(pace, { times, until: now() + seconds });
-      log.error(
-        { reason: "provider_keys_failed", uri, cause: causes(cause) },
-        "The identity provider's keys could not be fetched: tokens of keys that are not known yet cannot be verified",
-      );
-      throw unavailable("provider_keys_failed", seconds, cause);
+      log.error({ reason: reasons.failed, uri, cause: causes(cause) }, message);
+      throw unavailable(reasons.failed, seconds, cause);
     } finally {
       underWay = undefined;
     }
@@ -92,7 +111,7 @@ export function createProviderKeys(
       known === undefined ? 0 : known.fetchedAt + pace.floor,
     );
     const seconds = earliest - now();
-    if (underWay === undefined && seconds > 0) throw unavailable("provider_keys_asked_lately", seconds);
+    if (underWay === undefined && seconds > 0) throw unavailable(reasons.askedLately, seconds);
     underWay ??= attempt(pace);
     return await underWay;
   }
@@ -107,14 +126,14 @@ export function createProviderKeys(
     }
   }
 
-  function find(pace: Pace): JWTVerifyGetKey {
+  /** @param newest how young a set has to be so that a key which it lacks is not there */
+  function find(pace: Pace, newest = JUST_FETCHED_SECONDS): JWTVerifyGetKey {
     return async (header, token) => {
       const set = await usable(pace);
       try {
         return await set.find(header, token);
       } catch (error) {
-        const mayBeNew =
-          error instanceof errors.JWKSNoMatchingKey && !isYoungerThan(JUST_FETCHED_SECONDS, set);
+        const mayBeNew = error instanceof errors.JWKSNoMatchingKey && !isYoungerThan(newest, set);
         if (!mayBeNew) throw error;
       }
       const newer = await fetchAgain(pace);
@@ -122,7 +141,12 @@ export function createProviderKeys(
     };
   }
 
-  return { uri, ofProviderToken: find(OF_PROVIDER), ofStrangersToken: find(OF_STRANGERS) };
+  return {
+    uri,
+    ofProviderToken: find(OF_PROVIDER),
+    ofStrangersToken: find(OF_STRANGERS),
+    ofBearersToken: find(OF_STRANGERS, OF_STRANGERS.floor),
+  };
 }
 
 /** The provider answered, but with something else than its keys. */
@@ -148,8 +172,4 @@ async function fetchKeySet(uri: string, timeoutSeconds: number, now: () => numbe
   if (response.status === 200) return (await response.json()) as JSONWebKeySet;
   await response.body?.cancel();
   throw new KeysRefused(response, now());
-}
-
-function unavailable(reason: string, seconds: number, cause?: unknown): UnavailableError {
-  return outageOf(reason, cause, { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) });
 }

@@ -35,7 +35,7 @@ export function authenticationOf({
   sub,
   sid,
   auth_time,
-}: Readonly<Claims> & { sub: string }): Authentication {
+}: Readonly<Claims> & { sub: string }): Omit<Authentication, "issuer"> {
   return {
     subject: sub,
     ...(typeof sid === "string" && sid !== "" && { sid }),
@@ -44,7 +44,10 @@ export function authenticationOf({
 }
 
 /** `claims`, whatever they say themselves of who it is and in which login session. */
-export function asIdentified(claims: Readonly<Claims>, { subject, sid }: Authentication): Claims {
+export function asIdentified(
+  claims: Readonly<Claims>,
+  { subject, sid }: Pick<Authentication, "subject" | "sid">,
+): Claims {
   const { sub: _sub, sid: _sid, ...rest } = claims;
   return { ...rest, sub: subject, ...(sid !== undefined && { sid }) };
 }

@@ -14,15 +14,10 @@ import type {
   ReadResourceResult,
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
+import { requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../../oauth/server-metadata.ts";
 import type { AccessToken } from "../../resource/access-token.ts";
-import {
-  type Caller,
-  currentCaller,
-  InsufficientScopeError,
-  withCaller,
-} from "../../resource/access-token-context.ts";
+import { getAccessToken, notingRefusal } from "../../resource/access-token-context.ts";
 import type { Prompt } from "../authoring/define-prompt.ts";
 import { defineResource, type Resource } from "../authoring/define-resource.ts";
 import type { Tool } from "../authoring/define-tool.ts";
@@ -120,7 +115,7 @@ async function connect(server: ExistingServer): Promise<Client> {
   const [ours, theirs] = InMemoryTransport.createLinkedPair();
   const send = ours.send.bind(ours);
   ours.send = (message, options) => {
-    const asking = askers.getStore();
+    const asking = authInfos.getStore();
     return send(message, { ...options, ...(asking && { authInfo: asking }) });
   };
   await server.connect(theirs);
@@ -172,7 +167,7 @@ function refuseDifferences(
 }
 
 /** What HTTP transports take from `req.auth`, for the request that is being passed on. */
-const askers = new AsyncLocalStorage<AuthInfo>();
+const authInfos = new AsyncLocalStorage<AuthInfo>();
 // setTimeout's limit. The caller decides how long a call may take.
 const NEVER_MS = 2 ** 31 - 1;
 const INTERNAL_ERROR = -32603; // JSON-RPC 2.0 §5.1
@@ -187,9 +182,9 @@ async function ask<Result>(
   request: ClientRequest,
   { signal, progress }: RequestContext,
 ): Promise<Result> {
-  const { token } = currentCaller("featuresOf");
+  const token = getAccessToken();
   try {
-    const answer = await askers.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
+    const answer = await authInfos.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
       client.request(request, ANY_RESULT, {
         signal,
         timeout: NEVER_MS,
@@ -212,33 +207,11 @@ async function callTool(
   args: unknown,
   call: RequestContext,
 ): Promise<CallToolResult> {
-  const caller = currentCaller("featuresOf");
-  let refusal: InsufficientScopeError | undefined;
-  const noting: Caller = {
-    get token() {
-      return caller.token;
-    },
-    get permissionSet() {
-      const { permissionSet } = caller;
-      return {
-        ...permissionSet,
-        checkScopes(required: RequiredScopes) {
-          const decision = permissionSet.checkScopes(required);
-          if (!decision.allowed) refusal = new InsufficientScopeError(required, decision);
-          return decision;
-        },
-      };
-    },
-    required: caller.required,
-    upstreamAccessToken: () => caller.upstreamAccessToken(),
-    verify: () => caller.verify(),
-    accept: (verified) => caller.accept(verified),
-  };
   const request = {
     method: "tools/call" as const,
     params: { name, arguments: args as Record<string, unknown> },
   };
-  const result = await withCaller(noting, () => ask<CallToolResult>(client, request, call));
+  const { result, refusal } = await notingRefusal(() => ask<CallToolResult>(client, request, call));
   if (result.isError === true && refusal !== undefined) throw refusal;
   return result;
 }

@@ -8,7 +8,7 @@ import type { KeyValueStore } from "../../storage/store.ts";
 
 /** What names a call, among all of this deployment. */
 export interface CallName {
-  grantId: string;
+  sessionKey: string;
   sessionId: string;
   requestId: string | number;
 }
@@ -39,11 +39,11 @@ export function createCancellations(records: Pick<KeyValueStore, "put" | "watch"
   };
 }
 
-function keyOf({ grantId, sessionId, requestId }: CallName): string {
+function keyOf({ sessionKey, sessionId, requestId }: CallName): string {
   const digest = createHash("sha256")
     .update(JSON.stringify([sessionId, requestId]))
     .digest("base64url");
-  return `${KIND}:${grantId}:${digest}`;
+  return `${KIND}:${sessionKey}:${digest}`;
 }
 
 /** The request that a message cancels. */

@@ -1,7 +1,6 @@
 /** Why a running call has to stop, and the error that its client gets. Pure. */
 import type { Denial } from "../../access/permissions.ts";
-import type { Verification } from "../../resource/access-token.ts";
-import type { Caller } from "../../resource/access-token-context.ts";
+import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import type { Feature } from "../authoring/features.ts";
 
 export interface Ending {
@@ -22,20 +21,20 @@ export interface Ending {
 export interface Needs {
   /** The tools, resources and prompts that it uses. */
   readonly features: readonly Feature[];
-  /** See {@link Caller.required}. */
-  readonly required: Caller["required"];
+  /** See {@link AuthenticatedRequest.required}. */
+  readonly required: AuthenticatedRequest["required"];
 }
 
 /** Undefined if what was true when the call began still is. */
 export function endingOf(verification: Verification, { features, required }: Needs): Ending | undefined {
   if ("refused" in verification) return withoutToken(verification.refused, verification.rule);
-  const permissionSet = verification.permissionSet();
+  const { permissions } = verification.caller;
   for (const feature of features) {
-    const decision = permissionSet.checkFeature(feature);
+    const decision = permissions.checkFeature(feature);
     if (!decision.allowed) return withdrawn(decision, `the ${feature.kind} ${feature.name}`);
   }
-  for (const scopes of required.values()) {
-    const decision = permissionSet.checkScopes(scopes);
+  for (const scopes of required) {
+    const decision = permissions.checkScopes(scopes);
     if (!decision.allowed) return withdrawn(decision, "what this call does");
   }
   return undefined;
@@ -69,6 +68,11 @@ function withdrawn(denial: Denial, what: string): Ending {
     message: `This server's policy does not let you use ${what} any more (rule "${name}"), so this call was stopped. Its operator can change that.`,
     rule: name,
   };
+}
+
+/** It turned out to need scopes that were not granted. */
+export function lacksScopes(scopes: readonly string[], message: string): Ending {
+  return { reason: "insufficient_scope", message, needs: { scopes } };
 }
 
 /** The access token's time is over; it is known without asking. */

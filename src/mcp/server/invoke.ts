@@ -2,12 +2,15 @@
 import type { CallToolResult } from "@modelcontextprotocol/server";
 import type { Logger } from "pino";
 import type { Denial } from "../../access/permissions.ts";
+import { subjectOf } from "../../access/principal.ts";
 import type { Audit } from "../../audit/audit.ts";
 import { OAuthError } from "../../oauth/errors.ts";
-import { type Caller, currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
+import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
+import type { Caller } from "../../resource/caller.ts";
 import type { Feature } from "../authoring/features.ts";
 import { InputRequired } from "../authoring/input-required.ts";
 import { ToolError } from "../authoring/request-context.ts";
+import type { Ending } from "./ending.ts";
 
 export interface InvokeOptions {
   /** Puts the arguments of calls into the audit log. */
@@ -16,7 +19,14 @@ export interface InvokeOptions {
   audit: Audit;
 }
 
-export type Invoked<Result> = { result: Result } | { failed: string };
+export type Invoked<Result> = { result: Result } | Failed;
+
+export interface Failed {
+  /** For whoever called. */
+  failed: string;
+  /** Scopes that the call turned out to need: with them it may be made again. */
+  missing?: readonly string[];
+}
 
 /**
  * Runs a feature for the caller, and writes down that it did. What it throws becomes words that the model can read;
@@ -26,10 +36,11 @@ export async function invoke<Result extends object>(
   feature: Feature,
   args: unknown,
   signal: AbortSignal,
+  running: { readonly ending: Ending | undefined } | undefined,
   { log, audit, auditArguments }: InvokeOptions,
   run: () => Promise<Result>,
 ): Promise<Invoked<Result>> {
-  const caller = currentCaller("useFeature");
+  const caller = currentCaller("invoke");
   const about = {
     ...auditOf(feature, caller),
     ...(auditArguments && { arguments: args }),
@@ -39,17 +50,17 @@ export async function invoke<Result extends object>(
     if (!isNoted) audit({ ...about, decision: "allow", outcome, reason });
     isNoted = true;
   };
-  const refuse = (decision: Denial, words: string): Invoked<Result> => {
+  const refuse = (decision: Denial, words: string): Failed => {
     audit({ ...about, ...denial(decision) });
     return { failed: words };
   };
   // A missing scope is answered with HTTP 403 before this; this is the second check.
-  const decision = caller.permissionSet.checkFeature(feature);
+  const decision = caller.permissions.checkFeature(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
   // A client that goes away leaves a call that may never end.
   const noteGone = () => {
     // What was stopped is written down by who stopped it.
-    if (caller.stopped !== undefined) isNoted = true;
+    if (running?.ending !== undefined) isNoted = true;
     else noteUse("error", "client_gone");
   };
   signal.addEventListener("abort", noteGone, { once: true });
@@ -64,8 +75,9 @@ export async function invoke<Result extends object>(
     return { result };
   } catch (error) {
     if (error instanceof InsufficientScopeError) {
-      if (error.decision.because === "scopes") caller.lacking = error.decision.missing;
-      return refuse(error.decision, error.message);
+      const { decision } = error;
+      const refused = refuse(decision, error.message);
+      return decision.because === "scopes" ? { ...refused, missing: decision.missing } : refused;
     }
     noteUse("error");
     // The client is gone: the error reaches nobody.
@@ -90,9 +102,15 @@ export function failedUnexpectedly(feature: Feature, error: unknown, log: Logger
 const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_get" } as const;
 
 /** What the audit log says of a feature and whoever wants to use it. */
-export function auditOf(feature: Feature, { token }: Caller) {
-  const { subject, clientId, grantId, scopes } = token;
-  return { event: EVENTS[feature.kind], subject, clientId, grantId, scopes, [feature.kind]: feature.name };
+export function auditOf(feature: Feature, { principal, client, grantId, scopes }: Caller) {
+  return {
+    event: EVENTS[feature.kind],
+    subject: subjectOf(principal),
+    clientId: client.id,
+    grantId,
+    scopes,
+    [feature.kind]: feature.name,
+  };
 }
 
 export function denial(decision: Denial) {

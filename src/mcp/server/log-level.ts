@@ -10,18 +10,18 @@ export const ChosenLogLevel = z.object({ level: z.enum(LEVELS) });
 export type ChosenLogLevel = z.infer<typeof ChosenLogLevel>;
 
 export interface LogLevels {
-  choose(grantId: string, level: LoggingLevel): Promise<void>;
-  /** The level that the client of this grant asked for; every level if it chose none, or if the store is out of reach. */
-  filter(grantId: string): Promise<(level: LoggingLevel) => boolean>;
+  choose(sessionKey: string, level: LoggingLevel): Promise<void>;
+  /** The level that the client of this session asked for; every level if it chose none, or if the store is out of reach. */
+  filter(sessionKey: string): Promise<(level: LoggingLevel) => boolean>;
 }
 
 const CHOICE_SECONDS = 86_400;
 
 export function createLogLevels(store: Store<ChosenLogLevel>): LogLevels {
   return {
-    choose: (grantId, level) => store.put(grantId, { level }, CHOICE_SECONDS),
-    async filter(grantId) {
-      const chosen = await store.get(grantId).catch(() => undefined);
+    choose: (sessionKey, level) => store.put(sessionKey, { level }, CHOICE_SECONDS),
+    async filter(sessionKey) {
+      const chosen = await store.get(sessionKey).catch(() => undefined);
       const least = chosen === undefined ? 0 : LEVELS.indexOf(chosen.level);
       return (level) => LEVELS.indexOf(level) >= least;
     },

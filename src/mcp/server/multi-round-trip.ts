@@ -25,6 +25,7 @@ import { type RequestContext, ToolError } from "../authoring/request-context.ts"
 import { failedUnexpectedly, type Invoked, type InvokeOptions } from "./invoke.ts";
 import type { LogLevels } from "./log-level.ts";
 import type { CallIdentity, RequestStates } from "./request-state.ts";
+import type { ServedRequest } from "./served-request.ts";
 import { ANSWER_SECONDS } from "./server-requests.ts";
 
 type McpRequest = ServerContext["mcpReq"];
@@ -44,13 +45,14 @@ export async function multiRoundTrip<Result extends object>(
   feature: Feature,
   args: unknown,
   request: McpRequest,
+  { clientCapabilities }: Pick<ServedRequest, "clientCapabilities">,
   { states, logLevels, log }: MultiRoundTripOptions,
   use: (call: RequestContext) => Promise<Invoked<Result | InputRequired>>,
 ): Promise<Invoked<Result | InputRequiredResult>> {
-  const { grantId } = currentCaller("inRounds").token;
-  const identity: CallIdentity = { grantId, feature, args };
+  const { sessionKey } = currentCaller("multiRoundTrip");
+  const identity: CallIdentity = { sessionKey, feature, args };
   const isLegacy = envelopeOf(request)[PROTOCOL_VERSION_META_KEY] === undefined;
-  let call = firstCall(request, isLegacy, grantId, logLevels);
+  let call = firstCall(request, isLegacy, sessionKey, clientCapabilities, logLevels);
   if (!isLegacy) call = { ...call, ...answersBrought(request, states, identity) };
 
   for (let round = 1; ; round++) {
@@ -80,12 +82,12 @@ export async function multiRoundTrip<Result extends object>(
 function firstCall(
   request: McpRequest,
   isLegacy: boolean,
-  grantId: string,
+  sessionKey: string,
+  toldBefore: ServedRequest["clientCapabilities"],
   logLevels: LogLevels,
 ): RequestContext {
   const { signal, notify, _meta } = request;
   const progressToken = _meta?.progressToken;
-  const { clientCapabilities: toldBefore = () => ({}) } = currentCaller("call");
   let wanted: ReturnType<LogLevels["filter"]> | undefined;
   return {
     signal,
@@ -101,14 +103,14 @@ function firstCall(
     },
     async log(level, data) {
       if (!isLegacy) return await request.log(level, data).catch(unlessGone); // each request says which level it wants
-      wanted ??= logLevels.filter(grantId);
+      wanted ??= logLevels.filter(sessionKey);
       const wants = await wanted;
       if (!wants(level)) return;
       await notify({ method: "notifications/message", params: { level, data } }).catch(unlessGone);
     },
     // Only for whoever asks: most calls do not, and opening a session id takes its time.
     get clientCapabilities() {
-      return isLegacy ? toldBefore() : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
+      return isLegacy ? (toldBefore?.() ?? {}) : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
     },
   };
 }

@@ -9,7 +9,7 @@ import type { Feature } from "../authoring/features.ts";
 
 /** What a state belongs to. */
 export interface CallIdentity {
-  grantId: string;
+  sessionKey: string;
   feature: Feature;
   args: unknown;
 }
@@ -36,11 +36,11 @@ export function requestStates(sealer: Sealer, now: Runtime["now"]): RequestState
 }
 
 /** Binds the state to the call, so that nobody can have one thing confirmed and then do another. */
-function contextOf({ grantId, feature, args }: CallIdentity): string {
+function contextOf({ sessionKey, feature, args }: CallIdentity): string {
   const digest = createHash("sha256")
     .update(JSON.stringify(args ?? {}, inOrder))
     .digest("base64url");
-  return `request-state:${grantId}:${feature.kind}:${feature.name}:${digest}`;
+  return `request-state:${sessionKey}:${feature.kind}:${feature.name}:${digest}`;
 }
 
 /** The order of an object's members says nothing (RFC 8259 §4), and a client may change it. */

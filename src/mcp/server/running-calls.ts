@@ -6,8 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Response } from "express";
 import type { Audit } from "../../audit/audit.ts";
-import type { Verification } from "../../resource/access-token.ts";
-import type { Caller } from "../../resource/access-token-context.ts";
+import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
@@ -23,7 +22,7 @@ export interface RunningCalls {
    * @param requests how many run at once
    */
   begin(
-    caller: Caller,
+    authenticated: AuthenticatedRequest,
     features: readonly Feature[],
     res: Response,
     requests: number,
@@ -34,6 +33,8 @@ export interface RunningCalls {
 export interface Serving {
   /** Stops it with an error to its client. False if it was over. */
   end(ending: Ending): boolean;
+  /** The same, if nothing was sent yet: that error is the whole answer then. False if it is too late. */
+  refuse(ending: Ending): boolean;
   /** Sends a comment if that is possible now. Proxies cut a connection that is silent for longer. */
   keepAlive(): void;
 }
@@ -45,6 +46,11 @@ export interface RunningCall {
   readonly doubt: Promise<void> | undefined;
   /** Why it does not go on. */
   readonly ending: Ending | undefined;
+  /**
+   * Answers with this refusal instead of a result, if nothing was sent yet. False if it is too late for that, or other requests
+   * are answered with this one: their results would be lost.
+   */
+  refuse(ending: Ending): Promise<boolean>;
 }
 
 interface Options extends RunningCallLimits, Pick<Runtime, "now"> {
@@ -61,6 +67,7 @@ const LONG_MS = 100;
 
 export function createRunningCalls(options: Options): RunningCalls {
   const { perGrant, perProcess, seconds, now, records, audit } = options;
+  /** By their session keys. */
   const calls = new Map<string, Set<Running>>();
   let size = 0;
   let sweeps = 0;
@@ -79,34 +86,34 @@ export function createRunningCalls(options: Options): RunningCalls {
       clearInterval(timer);
       timer = undefined;
     }
-    for (const ofGrant of calls.values()) for (const call of ofGrant) attend(call);
+    for (const ofSession of calls.values()) for (const call of ofSession) attend(call);
   }
 
   function attend(call: Running): void {
     const age = sweeps - call.begunAt;
-    if (call.caller.token.expiresAt <= now()) call.end(EXPIRED);
+    if (call.authenticated.caller.expiresAt <= now()) call.end(EXPIRED);
     else if (seconds > 0 && age > seconds) call.end(tookTooLong(seconds));
     else if (age % LOOK_EVERY === 0) void call.look();
     if (age % KEEP_ALIVE_EVERY === 0) call.keepAlive();
   }
 
   return {
-    begin(caller, features, res, requests) {
-      const { grantId } = caller.token;
-      const ofGrant = calls.get(grantId) ?? new Set();
+    begin(authenticated, features, res, requests) {
+      const { sessionKey } = authenticated.caller;
+      const ofSession = calls.get(sessionKey) ?? new Set();
       // A batch that is larger than all places of its session is served when nothing else is.
       const places = Math.min(requests, perGrant, perProcess);
-      const taken = [...ofGrant].reduce((sum, call) => sum + call.places, 0);
+      const taken = [...ofSession].reduce((sum, call) => sum + call.places, 0);
       if (taken + places > perGrant) return "grant";
       if (size + places > perProcess) return "process";
       timer ??= outside(() => setInterval(sweep, SWEEP_MS).unref());
-      const call = new Running(caller, features, res, { places, begunAt: sweeps, audit });
-      calls.set(grantId, ofGrant.add(call));
+      const call = new Running(authenticated, features, res, { requests, places, begunAt: sweeps, audit });
+      calls.set(sessionKey, ofSession.add(call));
       size += places;
       res.once("close", () => {
         size -= places;
-        ofGrant.delete(call);
-        if (ofGrant.size === 0 && calls.get(grantId) === ofGrant) calls.delete(grantId);
+        ofSession.delete(call);
+        if (ofSession.size === 0 && calls.get(sessionKey) === ofSession) calls.delete(sessionKey);
       });
       if (call.wasLongInComing) void call.look({ holding: true });
       return call;
@@ -115,13 +122,14 @@ export function createRunningCalls(options: Options): RunningCalls {
 }
 
 class Running implements RunningCall {
-  readonly caller: Caller;
+  readonly authenticated: AuthenticatedRequest;
   readonly features: readonly Feature[];
   readonly places: number;
   /** In sweeps. */
   readonly begunAt: number;
   doubt: Promise<void> | undefined;
   ending: Ending | undefined;
+  readonly #requests: number;
   readonly #res: Response;
   readonly #audit: Audit;
   readonly #request: CurrentRequest | undefined;
@@ -131,15 +139,17 @@ class Running implements RunningCall {
   #settleDoubt: () => void = () => {};
 
   constructor(
-    caller: Caller,
+    authenticated: AuthenticatedRequest,
     features: readonly Feature[],
     res: Response,
-    { places, begunAt, audit }: { places: number; begunAt: number; audit: Audit },
+    { requests, places, begunAt, audit }: { requests: number; places: number; begunAt: number; audit: Audit },
   ) {
-    this.caller = caller;
+    this.authenticated = authenticated;
+    this.#requests = requests;
     this.#res = res;
+    const { permissions } = authenticated.caller;
     // What the policy denied from the beginning is answered in the result.
-    this.features = features.filter((feature) => caller.permissionSet.checkFeature(feature).allowed);
+    this.features = features.filter((feature) => permissions.checkFeature(feature).allowed);
     this.places = places;
     this.begunAt = begunAt;
     this.#audit = audit;
@@ -165,7 +175,7 @@ class Running implements RunningCall {
       this.doubt ??= new Promise((resolve) => {
         this.#settleDoubt = resolve;
       });
-    const found = await this.#asItself(() => this.caller.verify().catch(undecided));
+    const found = await this.#asItself(() => this.authenticated.verify().catch(undecided));
     // What a later look finds is newer.
     if (look !== this.#looks) return;
     this.#isLooking = false;
@@ -175,28 +185,34 @@ class Running implements RunningCall {
   }
 
   #judge(verification: Verification): void {
-    const ending = endingOf(verification, { features: this.features, required: this.caller.required });
+    const { required } = this.authenticated;
+    const ending = endingOf(verification, { features: this.features, required });
     if (ending !== undefined) this.end(ending);
-    else if ("token" in verification) this.caller.accept(verification);
+    else if ("caller" in verification) this.authenticated.accept(verification.caller);
   }
 
   end(ending: Ending): void {
     if (this.ending !== undefined) return;
     this.ending = ending;
-    this.caller.stopped = ending.reason;
     this.#asItself(() => {
       if (this.#serving?.end(ending) !== true) return;
       const { reason, rule } = ending;
       this.#res.locals.reason = reason;
       for (const feature of this.features)
         this.#audit({
-          ...auditOf(feature, this.caller),
+          ...auditOf(feature, this.authenticated.caller),
           decision: "revoke",
           outcome: "error",
           reason,
           rule,
         });
     });
+  }
+
+  async refuse(ending: Ending): Promise<boolean> {
+    if (this.#requests > 1) return false;
+    await this.doubt;
+    return this.#serving?.refuse(ending) ?? false;
   }
 
   keepAlive(): void {

@@ -31,9 +31,10 @@ export interface ServerRequest {
 }
 
 export interface ServerRequests {
-  ask(grantId: string): Promise<ServerRequest>;
-  /** False if this grant was not asked that, or has answered: an answer counts once. */
-  answer(grantId: string, answer: Answer): Promise<boolean>;
+  /** @param sessionKey see {@link Caller.sessionKey} */
+  ask(sessionKey: string): Promise<ServerRequest>;
+  /** False if this session was not asked that, or has answered: an answer counts once. */
+  answer(sessionKey: string, answer: Answer): Promise<boolean>;
 }
 
 interface Options extends Pick<Runtime, "randomBytes"> {
@@ -120,9 +121,9 @@ export function createServerRequests({
   }
 
   return {
-    async ask(grantId) {
+    async ask(sessionKey) {
       const id = PREFIX + randomBytes(16).toString("base64url");
-      const key = `${grantId}:${id}`;
+      const key = `${sessionKey}:${id}`;
       const { epoch } = watch;
       await store.put(key, {}, ANSWER_SECONDS);
       const answer = new Promise<StoredServerRequest["answer"]>((settle) => {
@@ -138,8 +139,8 @@ export function createServerRequests({
         },
       };
     },
-    answer: (grantId, answer) =>
-      store.update<boolean>(`${grantId}:${answer.id}`, (serverRequest) =>
+    answer: (sessionKey, answer) =>
+      store.update<boolean>(`${sessionKey}:${answer.id}`, (serverRequest) =>
         serverRequest === undefined || serverRequest.answer !== undefined
           ? { result: false }
           : { write: { answer }, ttlSeconds: ANSWER_SECONDS, result: true },

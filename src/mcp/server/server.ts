@@ -16,8 +16,10 @@ import { currentCaller, InsufficientScopeError } from "../../resource/access-tok
 import { complete } from "../authoring/completion.ts";
 import type { Feature, FeatureTable } from "../authoring/features.ts";
 import { ToolError } from "../authoring/request-context.ts";
-import { type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
+import { lacksScopes } from "./ending.ts";
+import { type Failed, type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
 import { type MultiRoundTripOptions, multiRoundTrip } from "./multi-round-trip.ts";
+import type { ServedRequest } from "./served-request.ts";
 
 export interface McpServerOptions extends InvokeOptions, MultiRoundTripOptions {
   features: FeatureTable;
@@ -29,11 +31,8 @@ export interface McpServerOptions extends InvokeOptions, MultiRoundTripOptions {
 
 const LIST_TTL_MS = 60_000;
 
-/**
- * Makes the server for one request: cheap, because schemas were converted when the features were declared. With a
- * `revision` it speaks that one of the new protocol generation; without, whichever the SDK's handler binds it to.
- */
-export function createServerFactory(options: McpServerOptions): (revision?: string) => Server {
+/** Makes the server for one request: cheap, because schemas were converted when the features were declared. */
+export function createServerFactory(options: McpServerOptions): (request: ServedRequest) => Server {
   const { features, name, version, listAll, logLevels, log } = options;
   const { resources, prompts } = features;
   const completes = [...resources, ...prompts].some(({ completers }) => completers !== undefined);
@@ -44,17 +43,18 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
 
   /** Made once for everybody who may do the same. */
   function shown(): Lists {
-    const { permissionSet } = currentCaller("list");
+    const { permissions } = currentCaller("list");
     const isShown = (feature: Feature) => {
-      const decision = permissionSet.checkFeature(feature);
+      const decision = permissions.checkFeature(feature);
       return decision.allowed || (listAll && decision.because === "scopes");
     };
-    const found = lists.get(permissionSet) ?? listsOf(features, isShown);
-    lists.set(permissionSet, found);
+    const found = lists.get(permissions) ?? listsOf(features, isShown);
+    lists.set(permissions, found);
     return found;
   }
 
-  return (revision) => {
+  return (request) => {
+    const { revision, running } = request;
     const server = new Server(
       { name, version },
       {
@@ -79,10 +79,12 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
       const args = params.arguments;
-      const used = await multiRoundTrip(tool, args, mcpReq, options, (call) =>
-        invoke(tool, args, call.signal, options, () => tool.call(args, call)),
+      const used = await multiRoundTrip(tool, args, mcpReq, request, options, (call) =>
+        invoke(tool, args, call.signal, running, options, () => tool.call(args, call)),
       );
-      return "failed" in used ? toolError(used.failed) : used.result;
+      if (!("failed" in used)) return used.result;
+      await challenge(used, running);
+      return toolError(used.failed);
     });
     if (resources.length > 0) {
       server.setRequestHandler("resources/list", () => ({ resources: shown().resources }));
@@ -93,10 +95,10 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         const found = features.resource(uri);
         if (found === undefined) throw new ResourceNotFoundError(uri);
         const { resource, read } = found;
-        const used = await multiRoundTrip(resource, { uri }, mcpReq, options, (call) =>
-          invoke(resource, { uri }, call.signal, options, () => read(call)),
+        const used = await multiRoundTrip(resource, { uri }, mcpReq, request, options, (call) =>
+          invoke(resource, { uri }, call.signal, running, options, () => read(call)),
         );
-        return orThrow(used);
+        return await orThrow(used, running);
       });
     }
     if (prompts.length > 0) {
@@ -105,17 +107,17 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
         const prompt = features.prompt(params.name);
         if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
         const args = params.arguments;
-        const used = await multiRoundTrip(prompt, args, mcpReq, options, (call) =>
-          invoke(prompt, args, call.signal, options, () => prompt.get(args, call)),
+        const used = await multiRoundTrip(prompt, args, mcpReq, request, options, (call) =>
+          invoke(prompt, args, call.signal, running, options, () => prompt.get(args, call)),
         );
-        return orThrow(used);
+        return await orThrow(used, running);
       });
     }
     if (completes)
       server.setRequestHandler("completion/complete", async ({ params: { ref, argument, context } }) => {
         const feature = features.referred(ref);
         if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
-        const { allowed } = currentCaller("completion").permissionSet.checkFeature(feature);
+        const { allowed } = currentCaller("completion").permissions.checkFeature(feature);
         try {
           return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
         } catch (error) {
@@ -129,7 +131,7 @@ export function createServerFactory(options: McpServerOptions): (revision?: stri
       });
     // The new generation says the level with each request.
     server.setRequestHandler("logging/setLevel", async ({ params: { level } }) => {
-      await logLevels.choose(currentCaller("logging/setLevel").token.grantId, level);
+      await logLevels.choose(currentCaller("logging/setLevel").sessionKey, level);
       return {};
     });
     return server;
@@ -154,9 +156,15 @@ function listsOf({ tools, resources, prompts }: FeatureTable, isShown: (feature:
   };
 }
 
-function orThrow<Result>(used: Invoked<Result>): Result {
-  if ("failed" in used) throw new ProtocolError(ProtocolErrorCode.InvalidRequest, used.failed);
-  return used.result;
+async function orThrow<Result>(used: Invoked<Result>, running: ServedRequest["running"]): Promise<Result> {
+  if (!("failed" in used)) return used.result;
+  await challenge(used, running);
+  throw new ProtocolError(ProtocolErrorCode.InvalidRequest, used.failed);
+}
+
+/** What turned out to need more scopes is answered with HTTP 403, while that is possible; what the server returns is for later. */
+async function challenge({ failed, missing }: Failed, running: ServedRequest["running"]): Promise<void> {
+  if (missing !== undefined) await running?.refuse(lacksScopes(missing, failed));
 }
 
 function unknownFeature(words: string): ProtocolError {

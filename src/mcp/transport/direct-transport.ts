@@ -73,8 +73,6 @@ export interface DirectTransportOptions {
   running: Pick<RunningCall, "servedBy" | "doubt">;
   /** Answers a call that is stopped before anything was sent. */
   refuse(ending: Ending): void;
-  /** Asked once, before anything is sent: true if it has answered instead. */
-  answeredOtherwise(): boolean;
   /** Listens for the client to cancel its request; returns how to stop. */
   onCancelled(cancel: () => void): () => void;
   /** Opens a server request to the client, which answers with a request of its own (2025 generation). */
@@ -194,10 +192,16 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   }
 
   end(ending: Ending): boolean {
-    if (this.#over) return false;
+    if (this.#over || !this.#streaming) return this.refuse(ending);
     this.#stop();
-    if (this.#streaming) this.#res.end(event(JSON.stringify(errorMessage(this.#id, ending))));
-    else this.#options.refuse(ending);
+    this.#res.end(event(JSON.stringify(errorMessage(this.#id, ending))));
+    return true;
+  }
+
+  refuse(ending: Ending): boolean {
+    if (this.#over || this.#streaming) return false;
+    this.#stop();
+    this.#options.refuse(ending);
     return true;
   }
 
@@ -229,7 +233,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
     this.#over = true;
     this.#stopListening();
     if (this.#streaming) this.#res.end(event(this.#textOf(message)));
-    else if (!this.#options.answeredOtherwise()) {
+    else {
       const text = this.#textOf(message);
       const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) };
       this.#res.writeHead(this.#statusOf(message), headers).end(text);
@@ -257,11 +261,6 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
     if (this.#over || this.#options.jsonOnly) return;
     if (!this.#streaming) {
       this.#streaming = true;
-      if (this.#options.answeredOtherwise()) {
-        this.#over = true;
-        this.#stopListening();
-        return;
-      }
       this.#res.writeHead(200, {
         "Content-Type": "text/event-stream",
         "Cache-Control": "no-cache, no-transform",

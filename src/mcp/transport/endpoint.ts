@@ -1,17 +1,21 @@
 /** /mcp: both protocol generations, stateless, behind the scope check that answers HTTP 403 (MCP TypeScript SDK v2). */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
+import { subjectOf } from "../../access/principal.ts";
 import type { BodyBounds } from "../../http/body.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { union } from "../../oauth/scope.ts";
-import { type Caller, currentCaller } from "../../resource/access-token-context.ts";
-import { insufficientScope } from "../../resource/bearer-authentication.ts";
+import { authenticatedRequest } from "../../resource/access-token-context.ts";
+import { type ChallengedResource, insufficientScope } from "../../resource/bearer-authentication.ts";
+import type { Caller } from "../../resource/caller.ts";
 import type { Feature, Message } from "../authoring/features.ts";
 import { type Cancellations, cancelledRequest } from "../server/cancellations.ts";
 import type { Ending } from "../server/ending.ts";
 import { auditOf, denial } from "../server/invoke.ts";
 import type { RunningCalls } from "../server/running-calls.ts";
+import type { ServedRequest } from "../server/served-request.ts";
 import { createServerFactory, type McpServerOptions } from "../server/server.ts";
 import { isAnswer, type ServerRequests } from "../server/server-requests.ts";
 import type { SessionIds } from "../server/session-id.ts";
@@ -49,42 +53,44 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
   const repeated = paramHeaders(features.tools);
   const makeServer = createServerFactory(options);
   // Silent streams are kept open by the sweep over all running calls.
-  const handler = createMcpHandler(() => makeServer(), { legacy: "stateless", onerror, keepAliveMs: 0 });
+  const handling = new AsyncLocalStorage<ServedRequest>();
+  const handler = createMcpHandler(() => makeServer(handling.getStore() ?? {}), {
+    legacy: "stateless",
+    onerror,
+    keepAliveMs: 0,
+  });
   return [
     messageBody(options.bodies),
     async (req, res) => {
       const said = messages(req.body);
       const addressed = said.flatMap((message) => features.addressedBy(message) ?? []);
       describeForLog(said[0], said[0] && features.addressedBy(said[0]), res);
-      const caller = currentCaller("mcp");
+      const authenticated = authenticatedRequest("mcp");
+      const { caller } = authenticated;
       if (said.some(isAnswer)) return await takeAnswer(req, res, caller, options);
       const cancelled = cancelledRequest(req.body);
       if (cancelled !== undefined) await passOnCancellation(cancelled, req, caller, options);
       if (isChallenged(addressed, res, caller, options)) return;
       if (refusesParamHeaders(req, res, repeated)) return;
-      // Of several calls at once the others have results, which a challenge would lose.
-      const answeredOtherwise = () => {
-        if (caller.lacking === undefined || Array.isArray(req.body)) return false;
-        challenge(res, caller, caller.lacking, options.resource);
-        return true;
-      };
       // Who went away meanwhile needs nothing done.
       if (res.destroyed) return;
       const ids = requestIds(said);
-      const refuse = (ending: Ending) => refuseStopped(res, ending, caller, ids, options);
-      const running = ids.length === 0 ? undefined : options.calls.begin(caller, addressed, res, ids.length);
+      const refuse = (ending: Ending) => refuseStopped(res, ending, authenticated.caller, ids, options);
+      const running =
+        ids.length === 0 ? undefined : options.calls.begin(authenticated, addressed, res, ids.length);
       if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
       if (running?.doubt !== undefined) await running.doubt;
       if (running?.ending !== undefined) return refuse(running.ending);
       const direct = directRequest(req);
       if (running !== undefined && direct !== undefined) {
-        const engine = makeServer(direct.revision);
         const conversation = converse(direct, req, caller, options);
-        const serving = { ...conversation, running, refuse, answeredOtherwise, onerror };
-        if (await answerDirectly(direct, engine, res, serving)) return;
+        const { clientCapabilities } = conversation;
+        const engine = makeServer({ revision: direct.revision, running, clientCapabilities });
+        if (await answerDirectly(direct, engine, res, { ...conversation, running, refuse, onerror })) return;
       }
-      const answer = new WebAnswer(res, { running, ids, refuse, answeredOtherwise });
-      const response = await handled(req, await webRequest(req, answer.gone), handler);
+      const answer = new WebAnswer(res, { running, ids, refuse });
+      const request = await webRequest(req, answer.gone);
+      const response = await handling.run({ running }, () => handled(req, request, handler));
       if (answer.gone.aborted) return;
       if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
       await answer.send(response);
@@ -102,11 +108,11 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
 async function takeAnswer(
   { body }: Request,
   res: Response,
-  { token }: Caller,
+  { sessionKey }: Caller,
   { serverRequests }: McpEndpointOptions,
 ): Promise<void> {
   if (!isAnswer(body)) throw answerAmongOthers();
-  if (!(await serverRequests.answer(token.grantId, body))) throw answerToNothing();
+  if (!(await serverRequests.answer(sessionKey, body))) throw answerToNothing();
   res.status(202).end();
 }
 
@@ -114,11 +120,11 @@ async function takeAnswer(
 async function passOnCancellation(
   requestId: string | number,
   req: Request,
-  { token }: Caller,
+  { sessionKey }: Caller,
   { cancellations }: McpEndpointOptions,
 ): Promise<void> {
   const sessionId = req.get(SESSION_ID);
-  if (sessionId !== undefined) await cancellations.publish({ grantId: token.grantId, sessionId, requestId });
+  if (sessionId !== undefined) await cancellations.publish({ sessionKey, sessionId, requestId });
 }
 
 /** What a client of the 2025 generation can say, and be asked, while its call runs; one of 2026-07-28 hangs up. */
@@ -127,24 +133,28 @@ function converse(
   req: Request,
   caller: Caller,
   { serverRequests, cancellations, sessionIds }: McpEndpointOptions,
-): Pick<DirectTransportOptions, "ask" | "onCancelled"> {
-  const { grantId, subject } = caller.token;
-  const ask = () => serverRequests.ask(grantId);
+): Pick<DirectTransportOptions, "ask" | "onCancelled"> & Pick<ServedRequest, "clientCapabilities"> {
+  const { sessionKey, principal } = caller;
+  const ask = () => serverRequests.ask(sessionKey);
   const sessionId = revision === undefined ? req.get(SESSION_ID) : undefined;
   if (sessionId === undefined) return { ask, onCancelled: () => () => {} };
-  // Who takes no event stream cannot be asked, whatever it said at the handshake.
-  if (jsonOnly !== true) caller.clientCapabilities = () => sessionIds.capabilitiesOf(sessionId, subject);
-  const call = { grantId, sessionId, requestId: message.id };
-  return { ask, onCancelled: (cancel) => cancellations.listen(call, cancel) };
+  const call = { sessionKey, sessionId, requestId: message.id };
+  return {
+    ask,
+    onCancelled: (cancel) => cancellations.listen(call, cancel),
+    // Who takes no event stream cannot be asked, whatever it said at the handshake.
+    clientCapabilities:
+      jsonOnly === true ? undefined : () => sessionIds.capabilitiesOf(sessionId, subjectOf(principal)),
+  };
 }
 
 function issueSessionId(
   { body }: Request,
   res: Response,
-  { token }: Caller,
+  { principal }: Caller,
   { sessionIds }: McpEndpointOptions,
 ): void {
-  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, token.subject));
+  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, subjectOf(principal)));
 }
 
 async function handled(
@@ -214,7 +224,7 @@ function isChallenged(
 ): boolean {
   const missing = new Set<string>();
   for (const feature of new Set(addressed)) {
-    const decision = caller.permissionSet.checkFeature(feature);
+    const decision = caller.permissions.checkFeature(feature);
     if (decision.allowed || decision.because !== "scopes") continue;
     // One line of the audit log for all the calls of a batch.
     const calls = addressed.filter((each) => each === feature).length;
@@ -229,8 +239,13 @@ function isChallenged(
  * Names everything granted and everything that is needed: a client that asks for exactly the challenge's scope must not
  * lose what it had.
  */
-function challenge(res: Response, { token }: Caller, missing: readonly string[], resource: string): void {
-  insufficientScope(res, resource, union(token.scopes, missing), missing);
+function challenge(
+  res: Response,
+  { scopes }: Caller,
+  missing: readonly string[],
+  resource: ChallengedResource,
+): void {
+  insufficientScope(res, resource, union(scopes, missing), missing);
 }
 
 /** Of what has to be answered. */

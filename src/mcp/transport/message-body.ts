@@ -13,7 +13,7 @@ const PARSE_ERROR = -32_700;
 const INVALID_REQUEST = -32_600;
 const SERVER_ERROR = -32_000;
 
-/** Leaves it in `req.body`. Comes after the bearer check: bodies count for the grant that sends them. */
+/** Leaves it in `req.body`. Comes after the bearer check: bodies count for the session that sends them. */
 export function messageBody(bounds: Omit<BodyBounds, "holder">): RequestHandler {
   return async (req, res, next) => {
     try {
@@ -35,7 +35,7 @@ async function readMessages(
   res: Response,
   bounds: Omit<BodyBounds, "holder">,
 ): Promise<unknown> {
-  const holder = currentCaller("mcp").token.grantId;
+  const holder = currentCaller("mcp").sessionKey;
   const isJson = isJsonContentType(req.headers["content-type"]);
   const body = isJson ? await readJson(req, res, { ...bounds, holder }) : undefined;
   if (req.method === "POST" && body === undefined)

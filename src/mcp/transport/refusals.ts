@@ -1,30 +1,33 @@
 /** How /mcp answers a call that it does not serve, or not to its end, while nothing has been sent yet. */
 import type { Response } from "express";
 import { union } from "../../oauth/scope.ts";
-import type { Caller } from "../../resource/access-token-context.ts";
-import { insufficientScope, invalidToken } from "../../resource/bearer-authentication.ts";
+import {
+  type ChallengedResource,
+  insufficientScope,
+  invalidToken,
+} from "../../resource/bearer-authentication.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { type Ending, errorMessage } from "../server/ending.ts";
 
 export interface Challenge {
-  resource: string;
-  /** What a sign-in usually asks for. */
-  usualScopes: readonly string[];
+  /** Which is called. */
+  resource: ChallengedResource;
 }
 
 /** @param ids of the requests that are not answered */
 export function refuseStopped(
   res: Response,
   ending: Ending,
-  { token }: Caller,
+  { scopes }: Caller,
   ids: readonly unknown[],
-  { resource, usualScopes }: Challenge,
+  { resource }: Challenge,
 ): void {
   const { needs } = ending;
   if (needs === undefined) {
     const errors = ids.map((id) => errorMessage(id, ending));
     res.json(errors.length === 1 ? errors[0] : errors);
-  } else if ("token" in needs) invalidToken(res, { resource, scopes: usualScopes }, ending);
-  else insufficientScope(res, resource, union(token.scopes, needs.scopes), needs.scopes);
+  } else if ("token" in needs) invalidToken(res, resource, ending);
+  else insufficientScope(res, resource, union(scopes, needs.scopes), needs.scopes);
 }
 
 const RETRY_AFTER_SECONDS = 5;

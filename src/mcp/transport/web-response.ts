@@ -13,8 +13,6 @@ export interface WebAnswerOptions {
   ids: readonly unknown[];
   /** See {@link DirectTransportOptions}. */
   refuse(ending: Ending): void;
-  /** Asked once, before anything is sent: true if it has answered instead. */
-  answeredOtherwise(): boolean;
 }
 
 /**
@@ -52,7 +50,8 @@ export class WebAnswer implements Serving {
       for (let isDone = false; !isDone; ) {
         const chunk = await reader?.read();
         await this.#options.running?.doubt;
-        if (this.gone.aborted || !this.#begin()) return;
+        if (this.gone.aborted) return;
+        this.#begin(response);
         isDone = chunk?.done ?? true;
         if (chunk?.value === undefined) continue;
         this.#note(chunk.value);
@@ -68,30 +67,33 @@ export class WebAnswer implements Serving {
   }
 
   keepAlive(): void {
-    if (this.#isStream && !this.gone.aborted && !this.#res.writableNeedDrain && this.#begin())
-      this.#res.write(": keepalive\n\n");
+    const response = this.#response;
+    if (response === undefined || !this.#isStream || this.gone.aborted || this.#res.writableNeedDrain) return;
+    this.#begin(response);
+    this.#res.write(": keepalive\n\n");
   }
 
   end(ending: Ending): boolean {
     const res = this.#res;
-    if (this.gone.aborted || res.writableEnded) return false;
-    if (!this.#begun) this.#options.refuse(ending);
-    else {
-      for (const id of this.#isStream ? this.#unanswered : [])
-        res.write(event(JSON.stringify(errorMessage(id, ending))));
-      res.end();
-    }
+    if (!this.#begun || this.gone.aborted || res.writableEnded) return this.refuse(ending);
+    for (const id of this.#isStream ? this.#unanswered : [])
+      res.write(event(JSON.stringify(errorMessage(id, ending))));
+    res.end();
     this.#gone.abort();
     return true;
   }
 
-  /** False if something else was answered. */
-  #begin(): boolean {
-    if (this.#begun) return true;
-    if (this.#response === undefined || this.#options.answeredOtherwise()) return false;
-    this.#begun = true;
-    this.#res.writeHead(this.#response.status, Object.fromEntries(this.#response.headers));
+  refuse(ending: Ending): boolean {
+    if (this.#begun || this.gone.aborted || this.#res.writableEnded) return false;
+    this.#options.refuse(ending);
+    this.#gone.abort();
     return true;
+  }
+
+  #begin(response: Response): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#res.writeHead(response.status, Object.fromEntries(response.headers));
   }
 
   get #isStream(): boolean {

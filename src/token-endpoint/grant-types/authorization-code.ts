@@ -1,13 +1,13 @@
 /** grant_type=authorization_code: a code becomes tokens, once (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 8707 §2.2). */
 
 import { z } from "zod";
-import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import {
   about,
   addTokens,
-  askerOf,
+  type CodeState,
+  codeOf,
   type Grant,
   type IssuedTokens,
   mintTokens,
@@ -21,6 +21,7 @@ import { OAuthError } from "../../oauth/errors.ts";
 import { CodeVerifier, verifierMatches } from "../../oauth/pkce.ts";
 import { Repeatable, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
+import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
@@ -43,7 +44,7 @@ export const authorizationCode: GrantType<AuthorizationCodeRequest> = {
 
 interface Dependencies {
   grants: Grants;
-  permissions: Permissions;
+  resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
 }
@@ -57,23 +58,26 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } |
 async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  { grants, permissions, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
+  { grants, resources, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
 ): Promise<TokenResponse> {
   const presented = readToken("code", request.code);
   if (presented === undefined) throw notValid("malformed_code");
 
   const redemption = await grants.update<Redemption>(presented.grantId, (grant): GrantChange<Redemption> => {
-    if (grant === undefined || grant.code.hash !== presented.hash) return refuse(notValid("unknown_code"));
-    const problem = problemWith(grant, client, request, now());
+    const code = grant && codeOf(grant);
+    if (grant === undefined || code?.hash !== presented.hash) return refuse(notValid("unknown_code"));
+    const problem = problemWith(grant, code, client, request, now());
     if (problem !== undefined) return refuse(problem);
-    if (grant.code.redeemed) return { result: { replayed: grant } };
-    const notAdmitted = permissions.checkAdmission(askerOf(grant));
+    if (code.redeemed) return { result: { replayed: grant } };
+    const { permissions } = resourceOf(grant.resource, resources);
+    const notAdmitted = permissions.checkAdmission(grant);
     if (notAdmitted !== undefined) return refuse(refuseAdmission(notAdmitted, grant));
     const tokens = mintTokens(grant, client.grant_types.includes("refresh_token"), randomBytes);
     const { scopes } = grant;
-    const permitted = permissions.permitted(askerOf(grant), scopes);
+    const permitted = permissions.permitted(grant, scopes);
     const added = addTokens(grant, tokens, { scopes, permitted }, lifetimes, now());
-    return { write: { ...added.grant, code: { ...grant.code, redeemed: true } }, result: added };
+    const origin = { kind: "authorization_code", code: { ...code, redeemed: true } } as const;
+    return { write: { ...added.grant, origin }, result: added };
   });
 
   if ("refused" in redemption) throw redemption.refused;
@@ -85,18 +89,18 @@ async function redeemCode(
 
 function problemWith(
   grant: Grant,
+  code: CodeState,
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
   now: number,
 ): OAuthError | undefined {
-  const { code } = grant;
-  if (grant.clientId !== client.client_id) return notValid("code_of_another_client", grant);
+  if (grant.client.id !== client.client_id) return notValid("code_of_another_client", grant);
   if (!verifierMatches(request.code_verifier, code.codeChallenge))
     return new OAuthError("invalid_grant", "The code_verifier does not match the code_challenge.", {
       reason: "wrong_code_verifier",
       about: about(grant),
     });
-  if (request.redirect_uri !== undefined && request.redirect_uri !== code.redirectUri)
+  if (request.redirect_uri !== undefined && request.redirect_uri !== grant.client.redirectUri)
     return new OAuthError("invalid_grant", "The redirect_uri is not the one the code was sent to.", {
       reason: "wrong_redirect_uri",
       about: about(grant),

@@ -1,14 +1,12 @@
 /** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
 
 import { z } from "zod";
-import type { Permissions } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import {
   about,
   addTokens,
   allowedScopes,
-  askerOf,
   type Grant,
   type IssuedTokens,
   mintTokens,
@@ -25,6 +23,7 @@ import { Repeatable, Scope, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
 import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
@@ -47,8 +46,7 @@ export const refreshToken: GrantType<RefreshTokenRequest> = {
 interface Dependencies {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
-  permissions: Permissions;
-  catalogue: ScopeCatalogue;
+  resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
 }
@@ -74,7 +72,7 @@ async function rotateRefreshToken(
 ): Promise<TokenResponse> {
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { grants, upstreamRefresh, permissions, lifetimes, now, randomBytes } = dependencies;
+  const { grants, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
   const standingIn = (grant: Grant | undefined) =>
     refreshTokenStatus(grant, presented, client, request, dependencies);
 
@@ -85,9 +83,10 @@ async function rotateRefreshToken(
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = standingIn(grant);
     if (found.is !== "current") return { result: found };
-    const asked = requestedScopes(request, dependencies.catalogue);
-    const scopes = asked ? dependencies.catalogue.limitTo(asked, found.grant.scopes) : found.grant.scopes;
-    const permitted = permissions.permitted(askerOf(found.grant), scopes);
+    const { permissions, scopes: catalogue } = resourceOf(found.grant.resource, resources);
+    const asked = requestedScopes(request, catalogue);
+    const scopes = asked ? catalogue.limitTo(asked, found.grant.scopes) : found.grant.scopes;
+    const permitted = permissions.permitted(found.grant, scopes);
     const added = addTokens(
       found.grant,
       mintTokens(found.grant, true, randomBytes),
@@ -111,12 +110,12 @@ export function refreshTokenStatus(
   presented: PresentedToken,
   client: Pick<AuthenticatedClient, "client_id">,
   request: Pick<RefreshTokenRequest, "resource" | "scope">,
-  { permissions, catalogue, now }: Pick<Runtime & Dependencies, "permissions" | "catalogue" | "now">,
+  { resources, now }: Pick<Runtime & Dependencies, "resources" | "now">,
 ): RefreshTokenStatus {
   if (grant === undefined || grant.expiresAt <= now())
     return { is: "refused", error: notValid("unknown_grant") };
   // Another client learns nothing and changes nothing, whatever it presents.
-  if (grant.clientId !== client.client_id)
+  if (grant.client.id !== client.client_id)
     return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
   if (!namesResource(request.resource, grant.resource))
     return {
@@ -133,6 +132,7 @@ export function refreshTokenStatus(
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
       : { is: "refused", error: notValid("unknown_refresh_token", grant) };
+  const { permissions, scopes: catalogue } = resourceOf(grant.resource, resources);
   const asked = requestedScopes(request, catalogue) ?? [];
   const widened = missingScopes(asked, catalogue.expand(allowedScopes(grant)));
   if (widened.length > 0)
@@ -145,7 +145,7 @@ export function refreshTokenStatus(
       ),
     };
   // The grant stays: what the policy says today may be otherwise tomorrow.
-  const notAdmitted = permissions.checkAdmission(askerOf(grant));
+  const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted === undefined) return { is: "current", grant };
   return { is: "refused", error: refuseAdmission(notAdmitted, grant) };
 }
@@ -187,7 +187,7 @@ async function conclude(
       // RFC 9700 §4.14.2: reuse means theft, and it is unknown which of the two presented it rightfully.
       await grants.end(presented.grantId, "refresh_token_reused");
       log.warn(
-        { reason: "refresh_token_reused", grantId: presented.grantId, subject: found.grant.subject },
+        { reason: "refresh_token_reused", ...about(found.grant) },
         "Grant ended: a replaced refresh token was used again",
       );
       throw notValid("refresh_token_reused", found.grant);

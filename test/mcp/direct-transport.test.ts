@@ -46,7 +46,6 @@ describe("an exchange", () => {
       const options = {
         running: { servedBy: () => {}, doubt: undefined },
         refuse: () => assert.fail(),
-        answeredOtherwise: () => false,
         onCancelled: () => () => {},
         ask: assert.fail,
         onerror: () => {},

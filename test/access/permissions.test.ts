@@ -4,14 +4,14 @@ import { test } from "node:test";
 import { createPermissions } from "../../src/access/permissions.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
-import { asker, policyOf } from "./support.ts";
+import { policyOf, requester } from "./support.ts";
 
 test("a standing that was shared says nothing of who is treated otherwise by newer rules", () => {
   const rules = replaceablePolicy(policyOf("default: allow\nrules: []"));
   const catalogue = scopeCatalogue({ "orders:read": "Read orders" }, []);
   const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };
   const permissions = createPermissions({ policy: rules.policy, catalogue, membership });
-  const [alice, bob] = [asker({ subject: "alice" }), asker({ subject: "bob" })];
+  const [alice, bob] = [requester({ subject: "alice" }), requester({ subject: "bob" })];
   const tool = { kind: "tool", name: "list_orders", scopes: [] } as const;
 
   const shared = permissions.permissionSet(alice, []);
@@ -33,13 +33,13 @@ test("combinations of scopes are kept up to a number, over all who are treated d
   );
   const policy = policyOf(`default: allow\nrules:\n${rules.join("\n")}`);
   const permissions = createPermissions({ policy, catalogue, membership });
-  const first = asker({ subject: "user-0" });
+  const first = requester({ subject: "user-0" });
   const kept = permissions.permissionSet(first, []);
   const ask = (combinations: number) => {
     for (const subject of people)
       for (let chosen = 1; chosen <= combinations; chosen++)
         permissions.permissionSet(
-          asker({ subject }),
+          requester({ subject }),
           names.filter((_, n) => chosen & (1 << n)),
         );
   };

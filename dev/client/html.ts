@@ -1,4 +1,4 @@
-/** Reads the forms and links of a server-rendered page the way a browser does. For our own tidy HTML only. */
+/** Reads forms, links and text of a server-rendered page the way a browser does. For tidy HTML only. */
 
 interface Control {
   name: string;
@@ -41,6 +41,16 @@ export function findLink(html: string, text: string): string | undefined {
   const links = [...html.matchAll(/<a\b([^>]*)>(.*?)<\/a>/gis)];
   const [, tag] = links.find(([, , label = ""]) => unescapeEntities(label) === text) ?? [];
   return tag === undefined ? undefined : attributesOf(tag).get("href");
+}
+
+export function titleOf(html: string): string {
+  return unescapeEntities(/<title>(.*?)<\/title>/is.exec(html)?.[1] ?? "").trim();
+}
+
+/** What a person reads of a page. */
+export function textOf(html: string): string {
+  const text = html.replaceAll(/<(head|style|script)\b.*?<\/\1>/gis, " ").replaceAll(/<[^>]*>/g, " ");
+  return unescapeEntities(text).replaceAll(/\s+/g, " ").trim();
 }
 
 function inputsOf(content: string): Control[] {

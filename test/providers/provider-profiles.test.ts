@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { AUTH0, GOOGLE, KEYCLOAK } from "../../dev/identity-provider/character.ts";
 import type { DemoUser } from "../../dev/identity-provider/identity-provider.ts";
+import { AUTH0, GOOGLE, KEYCLOAK } from "../../dev/identity-provider/provider-profiles.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
@@ -23,22 +23,21 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
-import { ALICE, BOB, startTestServer, type TestServer } from "../support/test-server.ts";
+import { ALICE, BOB, startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 import { asAuth0, cases, guideSettings } from "./cases.ts";
 
 const BACKEND = { client_id: "backend", client_secret: "the-secret-of-another-resource-server-0123456789" };
 
 for (const [name, provider] of Object.entries(cases))
   describe(`a provider like this: ${name}`, () => {
-    let testServer: TestServer;
     let upstream: FaultyProxy;
     let client: Registered;
-    before(async () => {
+    const testServer = useTestServer(async () => {
       upstream = await startFaultyProxy();
       const alice: DemoUser = { ...ALICE, ...(provider.claims && { claims: provider.claims }) };
       // At Google the organization decides, and bob belongs to it too.
       const bob: DemoUser = provider.distinguishesPeople ? BOB : { ...BOB, claims: provider.claims ?? {} };
-      testServer = await startTestServer({
+      return {
         throughProxy: upstream,
         behaviour: provider.behaviour,
         users: [alice, bob],
@@ -49,18 +48,17 @@ for (const [name, provider] of Object.entries(cases))
           ]),
         },
         ...(provider.adjust && { adjust: provider.adjust }),
-      });
+      };
+    });
+    before(async () => {
       client = await register(testServer.baseUrl);
     });
-    after(async () => {
-      await testServer?.close();
-      await upstream?.close();
-    });
+    after(() => upstream?.close());
 
     const isAlive = async (accessToken: string) =>
       (await callTool(testServer.url, accessToken, "whoami")).status === 200;
     const refreshTokenUpstream = async (tokens: Tokens) =>
-      (await testServer.grantOf(tokens.access_token))?.upstream.refreshToken;
+      (await testServer.grantOf(tokens.access_token))?.upstream?.refreshToken;
 
     /** To the moment at which the provider's access token is about to end. */
     async function untilRenewalIsDue(tokens: Tokens): Promise<void> {
@@ -104,11 +102,11 @@ for (const [name, provider] of Object.entries(cases))
         let tokens = await signInForTokens(testServer.baseUrl, client);
         for (let round = 0; round < 2; round++) {
           await untilRenewalIsDue(tokens);
-          const before = (await testServer.grantOf(tokens.access_token))?.upstream.accessToken;
+          const before = (await testServer.grantOf(tokens.access_token))?.upstream?.accessToken;
           const { status, body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
           assert.equal(status, 200);
           assert.equal(body.scope, "weather:read");
-          assert.notEqual((await testServer.grantOf(body.access_token))?.upstream.accessToken, before);
+          assert.notEqual((await testServer.grantOf(body.access_token))?.upstream?.accessToken, before);
           tokens = body;
         }
         const weather = await callTool(testServer.url, tokens.access_token, "current_weather", {
@@ -197,7 +195,7 @@ describe("mistakes that the guides name", () => {
       async ({ baseUrl, url, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
         assert.equal(tokens.scope ?? "", "");
-        assert.notEqual((await grantOf(tokens.access_token))?.upstream.accessToken.split(".").length, 3);
+        assert.notEqual((await grantOf(tokens.access_token))?.upstream?.accessToken.split(".").length, 3);
         const weather = await callTool(url, tokens.access_token, "current_weather", { city: "Berlin" });
         assert.match(weather.headers.get("www-authenticate") ?? "", /insufficient_scope/);
       },
@@ -230,7 +228,7 @@ describe("mistakes that the guides name", () => {
       { behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
       async ({ baseUrl, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
-        assert.equal((await grantOf(tokens.access_token))?.upstream.refreshToken, undefined);
+        assert.equal((await grantOf(tokens.access_token))?.upstream?.refreshToken, undefined);
       },
     ));
 

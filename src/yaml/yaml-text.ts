@@ -16,9 +16,11 @@ import {
   type YAMLMap,
 } from "yaml";
 
-export interface Problem {
+/** Of the syntax: what the file has there, and what to do. */
+export interface SyntaxProblem {
   readonly line: number;
-  readonly text: string;
+  readonly problem: string;
+  readonly remedy: string;
 }
 
 export type Path = readonly PropertyKey[];
@@ -26,14 +28,14 @@ export type Path = readonly PropertyKey[];
 export interface YamlText {
   /** Undefined if the text is no YAML at all; null if it is empty. */
   readonly value: unknown;
-  readonly problems: readonly Problem[];
+  readonly problems: readonly SyntaxProblem[];
   /** The line of what is at a path, or of the nearest thing around it. */
   lineOf(path: Path): number;
 }
 
-// A policy needs eight. The parser recurses: a file of thousands would take minutes, or the whole process with it.
+// No file of ours needs more than eight. The parser recurses: a file of thousands would take minutes, or the whole process with it.
 const MAX_DEPTH = 32;
-// The library's own default; no real policy has more aliases.
+// The library's own default; no real file has more aliases.
 const MAX_ALIASES = 100;
 // Errors after which the rest still means what it says; an alias without a name is explained where it stands.
 const HARMLESS: ReadonlySet<string> = new Set(["MULTIPLE_DOCS", "BAD_ALIAS"]);
@@ -54,7 +56,7 @@ export function readYaml(text: string): YamlText {
   });
   const problems = [...document.errors, ...document.warnings]
     .filter(({ code, pos }) => code !== "BAD_ALIAS" || text[pos[0]] !== "*") // explained below
-    .map((error) => ({ line: lineAt(error.pos[0]), text: explained(error) }));
+    .map((error) => ({ line: lineAt(error.pos[0]), ...explained(error) }));
   const anchors = new Set<unknown>();
   visit(document, {
     Node(_, node) {
@@ -62,12 +64,16 @@ export function readYaml(text: string): YamlText {
         if (anchors.has(node.source)) return undefined;
         const meant = new Scalar(`*${node.source}`);
         meant.range = node.range ?? null;
-        problems.push({ line: lineAt(node.range?.[0]), text: unquoted(meant.value) });
+        problems.push({ line: lineAt(node.range?.[0]), ...unquoted(meant.value) });
         return meant;
       }
       anchors.add(node.anchor);
       for (const { range, value } of isMap(node) ? keysGivenTwice(node) : [])
-        problems.push({ line: lineAt(range?.[0]), text: `has the key "${value}" twice: keep one of them` });
+        problems.push({
+          line: lineAt(range?.[0]),
+          problem: `has the key "${value}" twice`,
+          remedy: "keep one of them",
+        });
       return undefined;
     },
   });
@@ -76,34 +82,48 @@ export function readYaml(text: string): YamlText {
   try {
     return { value: document.toJS({ maxAliasCount: MAX_ALIASES }), problems, lineOf };
   } catch {
-    const unfolds = `repeats too much by aliases (*name): write it out, or at most ${MAX_ALIASES} times`;
-    return { value: undefined, problems: [...problems, { line: 1, text: unfolds }], lineOf };
+    const unfolds = {
+      line: 1,
+      problem: "repeats too much by aliases (*name)",
+      remedy: `write it out, or repeat at most ${MAX_ALIASES} times`,
+    };
+    return { value: undefined, problems: [...problems, unfolds], lineOf };
   }
 }
 
 /** The first step of parsing does not recurse, so here it is safe to stop. */
-function depthProblem(text: string): Problem | undefined {
+function depthProblem(text: string): SyntaxProblem | undefined {
   const parser = new Parser();
   let line = 1;
   for (const lexeme of new Lexer().lex(text)) {
     for (const _ of parser.next(lexeme));
     if (parser.stack.length > MAX_DEPTH)
-      return { line, text: "is nested far deeper than a policy: is this the right file?" };
+      return { line, problem: "is nested far too deep", remedy: "make sure that this is the right file" };
     line += lexeme.split("\n").length - 1;
   }
   return undefined;
 }
 
-function explained({ code, message }: YAMLError): string {
+function explained({ code, message }: YAMLError): Omit<SyntaxProblem, "line"> {
   if (code === "MULTIPLE_DOCS")
-    return "begins a second document: one file is one policy, so remove the --- or ...";
-  if (code === "TAG_RESOLVE_FAILED") return `has a tag, which means nothing here: remove it (${message})`;
-  return `is not YAML, here or just above: ${message}`;
+    return {
+      problem: "begins a second document, of which nothing would be read",
+      remedy: "remove the --- or ...",
+    };
+  if (code === "TAG_RESOLVE_FAILED")
+    return { problem: `has a tag, which means nothing here (${message})`, remedy: "remove it" };
+  return {
+    problem: `is not YAML, here or just above (${message})`,
+    remedy: message.startsWith("Tabs") ? "indent with spaces" : "correct the line",
+  };
 }
 
 /** By far the likeliest reason for an alias without an anchor, in a file full of wildcards. */
-function unquoted(text: string): string {
-  return `has ${text} without quotes, which YAML needs around what begins with *: write "${text}"`;
+function unquoted(text: string): Omit<SyntaxProblem, "line"> {
+  return {
+    problem: `has ${text} without quotes, which YAML needs around what begins with *`,
+    remedy: `write "${text}"`,
+  };
 }
 
 function keysGivenTwice({ items }: YAMLMap): Scalar[] {

@@ -1,12 +1,12 @@
 /**
- * A browser small enough for tests: cookies, redirects, forms and the headers that servers judge requests
- * by. It runs no script, so a flow that works here works without JavaScript.
+ * A browser small enough for a script: cookies, redirects, forms and the headers that servers judge requests by. It runs
+ * no script, so a flow that works here works without JavaScript.
  */
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { buffer } from "node:stream/consumers";
 import { CookieJar } from "./cookie-jar.ts";
-import { findForms, type HtmlForm, hasField } from "./html-form.ts";
+import { findForms, type HtmlForm, hasField, textOf } from "./html.ts";
 
 export interface Page {
   url: URL;
@@ -26,7 +26,25 @@ export interface Step {
 export interface BrowserOptions {
   /** Redirects there are reported as `redirectedTo` instead of followed. Schemes other than http(s) always are. */
   stopAt?: (url: URL) => boolean;
+  /** How long one answer may take; without it, as long as it takes. */
+  timeoutSeconds?: number;
+  /** Called before a request is sent, those that a redirect leads to included. */
+  onRequest?: (url: URL) => void;
+  /** Called with each answer, before a redirect is followed. */
+  onAnswer?: (step: Step) => void;
 }
+
+export class TooManyRedirects extends Error {
+  override readonly name = "TooManyRedirects";
+  readonly url: URL;
+
+  constructor(url: URL) {
+    super(`more than ${MAX_REDIRECTS} redirects, the last to ${url}`);
+    this.url = url;
+  }
+}
+
+export const MAX_REDIRECTS = 20;
 
 interface Navigation {
   method: string;
@@ -40,13 +58,13 @@ export class Browser {
   /** Every request made, oldest first. */
   readonly history: Step[] = [];
   readonly #jar = new CookieJar();
-  readonly #stopAt: (url: URL) => boolean;
+  readonly #options: BrowserOptions;
 
   constructor(options: BrowserOptions = {}) {
-    this.#stopAt = options.stopAt ?? (() => false);
+    this.#options = options;
   }
 
-  /** Opens an address, as typed into the address bar. */
+  /** Opens an address, as typed into the address bar. @throws TooManyRedirects */
   get(url: string | URL): Promise<Page> {
     return this.#navigate({ method: "GET", url: new URL(url) });
   }
@@ -55,6 +73,7 @@ export class Browser {
    * Submits a form of the page: its inputs, overridden by `fields` and without the checkboxes whose values are in
    * `untick`, and the button whose value or label is `button`. Takes the first form that has that button and those
    * fields.
+   * @throws TooManyRedirects
    */
   submit(
     page: Page,
@@ -83,17 +102,17 @@ export class Browser {
   async #navigate(start: Navigation): Promise<Page> {
     let next = start;
     const visited: URL[] = [];
-    while (visited.length <= 20) {
+    while (visited.length <= MAX_REDIRECTS) {
       visited.push(next.url);
       const page = await this.#load(next, visited);
       const location = page.status >= 300 && page.status < 400 ? page.headers.get("location") : null;
       if (location === null) return page;
       const target = new URL(location, page.url);
-      if (!/^https?:$/.test(target.protocol) || this.#stopAt(target))
+      if (!/^https?:$/.test(target.protocol) || this.#options.stopAt?.(target))
         return { ...page, redirectedTo: target };
       next = followed(next, target, page.status);
     }
-    throw new Error(`more than 20 redirects, the last to ${next.url}`);
+    throw new TooManyRedirects(next.url);
   }
 
   async #load(navigation: Navigation, visited: readonly URL[]): Promise<Page> {
@@ -101,7 +120,7 @@ export class Browser {
     const cookie = this.#jar.header(url);
     const headers = {
       accept: "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8",
-      "user-agent": "Mozilla/5.0 (test browser)",
+      "user-agent": "Mozilla/5.0 (scripted browser)",
       "sec-fetch-dest": "document",
       "sec-fetch-mode": "navigate",
       "sec-fetch-site": fetchSite(navigation.from?.url, visited),
@@ -110,53 +129,21 @@ export class Browser {
       ...(body !== undefined && { "content-type": "application/x-www-form-urlencoded" }),
       ...origins(navigation),
     };
-    const answer = await send(url, method, headers, body);
-    this.history.push({ method, url: url.href, status: answer.status });
+    this.#options.onRequest?.(url);
+    const answer = await send(url, method, headers, body, this.#options.timeoutSeconds);
+    const step = { method, url: url.href, status: answer.status };
+    this.history.push(step);
     this.#jar.store(url, answer.headers.getSetCookie());
+    this.#options.onAnswer?.(step);
     return { url, ...answer };
   }
 }
 
-export interface SignIn {
-  approve?: boolean;
-  login?: string;
-  /** Scopes that the user does not allow. */
-  untick?: readonly string[];
-}
-
-/**
- * Goes the user's whole way: the proxy's consent page, the identity provider's login page where it is shown,
- * and answers where the client's redirect URI would have been opened.
- */
-export async function signIn(
-  browser: Browser,
-  authorizeUrl: string | URL,
-  choices: SignIn = {},
-): Promise<URL> {
-  const page = await fillInForms(browser, authorizeUrl, choices);
-  if (page.redirectedTo) return page.redirectedTo;
-  throw new Error(`sign-in is stuck at ${page.url} (${page.status}): ${textOf(page.body).slice(0, 500)}`);
-}
-
-/** The same way, to wherever it ends: a page with `redirectedTo`, or one with nothing left to fill in. */
-export async function fillInForms(
-  browser: Browser,
-  authorizeUrl: string | URL,
-  { approve = true, login = "alice", untick = [] }: SignIn = {},
-): Promise<Page> {
-  let page = await browser.get(authorizeUrl);
-  for (let step = 0; step < 10; step++) {
-    if (page.redirectedTo) return page;
-    const forms = findForms(page.body);
-    if (forms.some((form) => new URL(form.action, page.url).pathname.endsWith("/consent"))) {
-      page = await browser.submit(page, {}, { button: approve ? "approve" : "deny", untick });
-    } else if (forms.some((form) => hasField(form, "login"))) {
-      page = await browser.submit(page, { login });
-    } else {
-      break;
-    }
-  }
-  return page;
+/** What a page of a sign-in asks the person for: at the proxy, consent; at the embedded identity provider, who they are. */
+export function askedBy(page: Page): "consent" | "login" | undefined {
+  const forms = findForms(page.body);
+  if (forms.some((form) => new URL(form.action, page.url).pathname.endsWith("/consent"))) return "consent";
+  return forms.some((form) => hasField(form, "login")) ? "login" : undefined;
 }
 
 function chooseForm(page: Page, fields: Record<string, string>, button: string | undefined): HtmlForm {
@@ -206,11 +193,13 @@ async function send(
   method: string,
   headers: Record<string, string>,
   body: string | undefined,
+  timeoutSeconds: number | undefined,
 ): Promise<Pick<Page, "status" | "headers" | "body">> {
   const answer = await new Promise<{ status: number; headers: Headers; body: Promise<Buffer> }>(
     (resolve, reject) => {
       const start = url.protocol === "https:" ? httpsRequest : httpRequest;
-      start(url, { method, headers }, (response) => {
+      const signal = timeoutSeconds === undefined ? undefined : AbortSignal.timeout(timeoutSeconds * 1000);
+      start(url, { method, headers, ...(signal && { signal }) }, (response) => {
         resolve({
           status: response.statusCode ?? 0,
           headers: readHeaders(response.headers),
@@ -230,12 +219,4 @@ function readHeaders(raw: IncomingHttpHeaders): Headers {
     for (const line of [value ?? []].flat()) headers.append(name, line);
   }
   return headers;
-}
-
-/** What a person reads of a page. */
-export function textOf(html: string): string {
-  return html
-    .replaceAll(/<style.*?<\/style>/gis, "")
-    .replaceAll(/<[^>]*>/g, " ")
-    .replaceAll(/\s+/g, " ");
 }

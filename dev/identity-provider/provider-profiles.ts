@@ -126,6 +126,6 @@ const usual: Required<ProviderBehaviour> = {
 };
 
 /** Fills in Auth0's behaviour where nothing else was asked for. */
-export function completeCharacter(behaviour: ProviderBehaviour = {}): Required<ProviderBehaviour> {
+export function completeProfile(behaviour: ProviderBehaviour = {}): Required<ProviderBehaviour> {
   return { ...usual, ...behaviour };
 }

@@ -1,4 +1,4 @@
-/** The cookies of a test browser, kept as Chrome keeps them (RFC 6265bis). SameSite is not modelled. */
+/** The cookies of the scripted browser, kept as Chrome keeps them (RFC 6265bis). SameSite is not modelled. */
 
 interface Cookie {
   name: string;

@@ -1,0 +1,52 @@
+/** Who acts, and through which client. Never a bare `sub`: two issuers may give the same one to different people. */
+import { z } from "zod";
+
+/** A user of an identity provider, whose `issuer` is the configured one: `sub` is unique there and nowhere else. */
+export const UserId = z.object({ issuer: z.string(), subject: z.string() });
+export type UserId = z.infer<typeof UserId>;
+
+export function isSameUser(one: UserId, other: UserId): boolean {
+  return one.issuer === other.issuer && one.subject === other.subject;
+}
+
+const claims = z.record(z.string(), z.unknown());
+
+/** A person who signed in. */
+const User = UserId.extend({ kind: z.literal("user"), claims });
+export type User = z.infer<typeof User>;
+
+export const Principal = z.discriminatedUnion("kind", [
+  User,
+  /** A client that acts for itself (RFC 6749 §4.4). */
+  z.object({ kind: z.literal("client"), clientId: z.string() }),
+  /** A program, of which an issuer that this server believes says who it is. */
+  UserId.extend({ kind: z.literal("workload"), claims }),
+]);
+export type Principal = z.infer<typeof Principal>;
+
+export const ClientRef = z.object({
+  id: z.string(),
+  /** What it called itself when the principal allowed it something. */
+  name: z.string().optional(),
+  /** Where it receives its codes, if it does: distinguishes clients that registered themselves. */
+  redirectUri: z.string().optional(),
+});
+export type ClientRef = z.infer<typeof ClientRef>;
+
+/** Whoever wants access, in the sense of XACML's access requester: a principal, through a client. */
+export interface Requester {
+  readonly principal: Principal;
+  readonly client: ClientRef;
+}
+
+/** As logs, tools and introspection name a principal. RFC 9068 §2.2: a client that acts for itself is its own subject. */
+export function subjectOf(principal: Principal): string {
+  return principal.kind === "client" ? principal.clientId : principal.subject;
+}
+
+const NOTHING_SAID: Readonly<Record<string, unknown>> = Object.freeze({});
+
+/** What an issuer says of a principal. Nobody says anything of a client that acts for itself. */
+export function claimsOf(principal: Principal): Readonly<Record<string, unknown>> {
+  return principal.kind === "client" ? NOTHING_SAID : principal.claims;
+}

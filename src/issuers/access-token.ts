@@ -1,0 +1,85 @@
+/** Access tokens that are JWTs of a trusted issuer (RFC 9068, RFC 8725). */
+import type { JWTVerifyGetKey } from "jose";
+import { z } from "zod";
+import { namesAt } from "../access/claims.ts";
+import { Subject } from "../identity/oidc/subject.ts";
+import { inWords } from "./id-jag.ts";
+import { JwtRefused, type VerifiedClaims, verifyJwt } from "./jwt.ts";
+import type { AccessTokenIssuer } from "./trusted-issuer.ts";
+
+/** What a token of another issuer is worth here. */
+export interface ForeignAccessToken {
+  readonly issuer: string;
+  readonly subject: string;
+  /** The client that got it, where the issuer says so. */
+  readonly clientId: string | undefined;
+  /** A client's own token has no user (RFC 9068 §5). */
+  readonly isClients: boolean;
+  /** Of this server, by the operator's map. */
+  readonly scopes: readonly string[];
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+const Claims = z.object({
+  sub: Subject,
+  client_id: z.string().min(1).optional(),
+  azp: z.string().min(1).optional(),
+});
+
+/** @throws JwtRefused; UnavailableError while the issuer's keys are out of reach */
+export async function verifyForeignAccessToken(
+  token: string,
+  issuer: AccessTokenIssuer,
+  { keys, resource, now }: { keys: JWTVerifyGetKey; resource: string; now: number },
+): Promise<ForeignAccessToken> {
+  const claims = await verifyJwt(token, {
+    settings: issuer,
+    keys,
+    types: issuer.types,
+    audiences: [issuer.audience ?? resource],
+    soleAudience: false,
+    now,
+  });
+  refuseIdToken(claims);
+  return worthHere(claims, issuer);
+}
+
+/** The same of claims that an issuer answered with at introspection. */
+export function worthHere(
+  claims: Readonly<Record<string, unknown>> & { iss: string; exp: number },
+  issuer: AccessTokenIssuer,
+): ForeignAccessToken {
+  const parsed = Claims.safeParse(claims);
+  if (!parsed.success) throw new JwtRefused("token_claims", inWords(parsed.error));
+  const { sub, client_id, azp } = parsed.data;
+  const clientId = client_id ?? azp;
+  return {
+    issuer: claims.iss,
+    subject: sub,
+    clientId,
+    // Auth0 has `<client>@clients` as the subject of a machine.
+    isClients: clientId !== undefined && (sub === clientId || sub === `${clientId}@clients`),
+    scopes: scopesHere(claims, issuer),
+    expiresAt: claims.exp,
+    claims,
+  };
+}
+
+/**
+ * An ID token says who somebody is and permits nothing (RFC 9068 §4: told apart by `typ`). Where an issuer gives both the
+ * same `typ`, these claims tell (OpenID Connect Core §3.1.3.6, §2).
+ */
+function refuseIdToken(claims: VerifiedClaims): void {
+  if (claims.nonce !== undefined || claims.at_hash !== undefined || claims.c_hash !== undefined)
+    throw new JwtRefused("jwt_wrong_type", "it is an ID token");
+}
+
+function scopesHere(
+  claims: Readonly<Record<string, unknown>>,
+  { scopeClaims, scopes }: AccessTokenIssuer,
+): string[] {
+  const theirs = scopeClaims.flatMap((path) => namesAt(claims, path).flatMap((names) => names.split(" ")));
+  return [...new Set(theirs.flatMap((name) => scopes.get(name) ?? []))];
+}

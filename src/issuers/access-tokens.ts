@@ -1,0 +1,84 @@
+/**
+ * Whose access token is this, and what is it worth at a resource? A token goes to the issuer that it names, and an opaque one
+ * to the one issuer whose tokens may be opaque there; never to a second one.
+ */
+import type { Runtime } from "../runtime/runtime.ts";
+import { type ForeignAccessToken, verifyForeignAccessToken } from "./access-token.ts";
+import { type IntrospectingIssuer, introspect } from "./introspection.ts";
+import { createIssuerAccess, type TrustedIssuerAccess } from "./issuer-keys.ts";
+import { JwtRefused, readJwt } from "./jwt.ts";
+import { rememberTokens } from "./remembered.ts";
+import type { AccessTokenIssuer } from "./trusted-issuer.ts";
+
+export interface ForeignAccessTokens {
+  /** Whether one of the issuers would be asked about this token: by its form alone, and nothing else. */
+  recognizes(token: string): boolean;
+  /** @throws JwtRefused; UnavailableError while the issuer is out of reach */
+  verify(token: string): Promise<ForeignAccessToken>;
+}
+
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+  /** Those whose tokens are good at the resource. */
+  issuers: readonly AccessTokenIssuer[];
+  /** The URI of the resource. */
+  resource: string;
+}
+
+/** Each some hundred bytes and the claims of a user. */
+const MAX_REMEMBERED = 10_000;
+/** A JWT cannot be taken back, so a look at it holds until it ends; an introspected one can, and is looked up again. */
+const INTROSPECTED_SECONDS = 10;
+/** A flood of one bad token costs one request in this time. */
+const REFUSED_SECONDS = 10;
+
+export function foreignAccessTokens({ issuers, resource, ...runtime }: Options): ForeignAccessTokens {
+  const { now, monotonicNow = now } = runtime;
+  const access = new Map(issuers.map((issuer) => [issuer, createIssuerAccess(issuer, runtime)]));
+  const byName = new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
+  const introspecting = issuers.find(
+    (issuer): issuer is IntrospectingIssuer => issuer.introspection !== undefined,
+  );
+  const good = rememberTokens<ForeignAccessToken>(MAX_REMEMBERED, monotonicNow);
+  // Strangers' tokens must not push out what is good.
+  const refused = rememberTokens<JwtRefused>(MAX_REMEMBERED, monotonicNow);
+  const underWay = new Map<string, Promise<ForeignAccessToken>>();
+
+  /** Undefined: nobody's. */
+  function issuerOf(token: string): AccessTokenIssuer | undefined {
+    const jwt = readJwt(token);
+    if (jwt === undefined) return introspecting;
+    return jwt.issuer === undefined ? undefined : byName.get(jwt.issuer);
+  }
+
+  async function judge(token: string): Promise<ForeignAccessToken> {
+    const issuer = issuerOf(token);
+    if (issuer === undefined)
+      throw new JwtRefused("jwt_wrong_issuer", "its issuer is not one whose tokens are good here");
+    const { keys, metadata } = access.get(issuer) as TrustedIssuerAccess;
+    const isOpaque = readJwt(token) === undefined;
+    try {
+      const found = isOpaque
+        ? await introspect(token, issuer as IntrospectingIssuer, { metadata, resource, now: now() })
+        : await verifyForeignAccessToken(token, issuer, { keys, resource, now: now() });
+      const left = found.expiresAt - now();
+      good.put(token, found, isOpaque ? Math.min(INTROSPECTED_SECONDS, left) : left);
+      return found;
+    } catch (error) {
+      if (error instanceof JwtRefused) refused.put(token, error, REFUSED_SECONDS);
+      throw error;
+    }
+  }
+
+  return {
+    recognizes: (token) => issuerOf(token) !== undefined,
+    async verify(token) {
+      const before = good.get(token);
+      if (before !== undefined) return before;
+      const refusal = refused.get(token);
+      if (refusal !== undefined) throw refusal;
+      const found = underWay.get(token) ?? judge(token).finally(() => underWay.delete(token));
+      underWay.set(token, found);
+      return found;
+    },
+  };
+}

@@ -1,0 +1,176 @@
+/**
+ * Verifies a JWT that somebody presents as one of a trusted issuer (RFC 7519, RFC 8725). What costs nothing is judged first:
+ * the issuer's keys are looked up only for a JWT that would be accepted if it is genuine.
+ */
+import {
+  compactVerify,
+  decodeJwt,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+} from "jose";
+import type { IssuerSettings } from "./trusted-issuer.ts";
+
+/** How far an issuer's clock may be from ours. */
+export const CLOCK_TOLERANCE_SECONDS = 30;
+/** Longer than the header of a request may be as a whole. */
+const MAX_LENGTH = 16_384;
+
+/** What a JWT says, before anybody verified it: good for choosing who verifies it, and for nothing else. */
+export interface UnverifiedJwt {
+  readonly issuer: string | undefined;
+  /** `typ` in lower case, without `application/` (RFC 7515 §4.1.9). */
+  readonly type: string | undefined;
+}
+
+/** @returns undefined for what is no signed JWT */
+export function readJwt(token: string): UnverifiedJwt | undefined {
+  if (token.length > MAX_LENGTH) return undefined;
+  try {
+    const { typ } = decodeProtectedHeader(token);
+    const { iss } = decodeJwt(token);
+    return { issuer: typeof iss === "string" ? iss : undefined, type: normalizedType(typ) };
+  } catch {
+    return undefined;
+  }
+}
+
+function normalizedType(typ: unknown): string | undefined {
+  return typeof typ === "string" ? typ.toLowerCase().replace(/^application\//, "") : undefined;
+}
+
+declare const verified: unique symbol;
+
+/** The claims of a JWT whose signature, issuer, audience, type and times were found good; only `verifyJwt` makes them. */
+export type VerifiedClaims = JWTPayload & {
+  readonly iss: string;
+  readonly exp: number;
+  readonly [verified]: true;
+};
+
+/** Why a JWT is not accepted. The message is for the log. */
+export class JwtRefused extends Error {
+  readonly reason: JwtProblem;
+
+  constructor(reason: JwtProblem, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.reason = reason;
+  }
+}
+
+export type JwtProblem =
+  | "jwt_malformed"
+  | "jwt_wrong_type"
+  | "jwt_algorithm"
+  | "jwt_wrong_issuer"
+  | "jwt_wrong_audience"
+  | "jwt_without_expiry"
+  | "jwt_expired"
+  | "jwt_not_yet_valid"
+  | "jwt_issued_in_future"
+  | "jwt_lifetime_too_long"
+  | "jwt_unknown_key"
+  | "jwt_signature"
+  | "jwt_sender_constrained"
+  | "assertion_claims"
+  | "assertion_replayed"
+  | "workload_not_named"
+  | "token_claims"
+  | "token_inactive";
+
+export interface JwtRules {
+  readonly settings: Pick<IssuerSettings, "issuer" | "algorithms">;
+  readonly keys: JWTVerifyGetKey;
+  /** The `typ` that are accepted, in lower case; `undefined` among them: none at all. */
+  readonly types: ReadonlyArray<string | undefined>;
+  /** Any of these … */
+  readonly audiences: readonly string[];
+  /** … and nobody else: whoever else is named could present the JWT here. */
+  readonly soleAudience: boolean;
+  /** From `iat` to `exp`, and from now; absent: any, and `iat` may be missing. */
+  readonly maxLifetimeSeconds?: number;
+  /** Seconds since the epoch. */
+  readonly now: number;
+}
+
+/** @throws JwtRefused; UnavailableError while the issuer's keys are out of reach */
+export async function verifyJwt(token: string, rules: JwtRules): Promise<VerifiedClaims> {
+  const claims = decoded(token, rules);
+  checkParties(claims, rules);
+  checkTimes(claims, rules);
+  if (claims.cnf !== undefined)
+    throw new JwtRefused(
+      "jwt_sender_constrained",
+      "it is bound to a key of its sender (cnf), which is not checked here",
+    );
+  try {
+    await compactVerify(token, rules.keys, { algorithms: [...rules.settings.algorithms] });
+  } catch (error) {
+    throw refusal(error);
+  }
+  return claims as VerifiedClaims;
+}
+
+function decoded(token: string, { settings, types }: JwtRules): JWTPayload {
+  if (token.length > MAX_LENGTH)
+    throw new JwtRefused("jwt_malformed", `it is longer than ${MAX_LENGTH} characters`);
+  try {
+    const { typ, alg } = decodeProtectedHeader(token);
+    if (!types.includes(normalizedType(typ)))
+      throw new JwtRefused("jwt_wrong_type", `its typ is not ${types.join(" or ")}`);
+    if (alg === undefined || !settings.algorithms.includes(alg))
+      throw new JwtRefused("jwt_algorithm", `its alg is not ${settings.algorithms.join(", ")}`);
+    return decodeJwt(token);
+  } catch (error) {
+    if (error instanceof JwtRefused) throw error;
+    throw new JwtRefused("jwt_malformed", "it is no signed JWT", error);
+  }
+}
+
+function checkParties({ iss, aud }: JWTPayload, { settings, audiences, soleAudience }: JwtRules): void {
+  if (iss !== settings.issuer) throw new JwtRefused("jwt_wrong_issuer", `its iss is not ${settings.issuer}`);
+  const named: readonly unknown[] = [aud ?? []].flat();
+  const isOurs = (value: unknown) => typeof value === "string" && audiences.includes(value);
+  const isGood = soleAudience ? named.length === 1 && named.every(isOurs) : named.some(isOurs);
+  if (!isGood)
+    throw new JwtRefused(
+      "jwt_wrong_audience",
+      `its aud is not ${audiences.join(" or ")}${soleAudience ? " alone" : ""}`,
+    );
+}
+
+function checkTimes({ exp, nbf, iat }: JWTPayload, { maxLifetimeSeconds, now }: JwtRules): void {
+  if (!isTime(exp)) throw new JwtRefused("jwt_without_expiry", "it has no exp");
+  if (exp <= now - CLOCK_TOLERANCE_SECONDS) throw new JwtRefused("jwt_expired", "it has expired");
+  const latest = now + CLOCK_TOLERANCE_SECONDS;
+  if (nbf !== undefined && !(isTime(nbf) && nbf <= latest))
+    throw new JwtRefused("jwt_not_yet_valid", "its nbf is in the future");
+  if (iat !== undefined && !(isTime(iat) && iat <= latest))
+    throw new JwtRefused("jwt_issued_in_future", "its iat is in the future");
+  if (maxLifetimeSeconds === undefined) return;
+  // Without `iat` nobody knows for how long it has been good.
+  if (iat === undefined || exp - iat > maxLifetimeSeconds || exp > latest + maxLifetimeSeconds)
+    throw new JwtRefused("jwt_lifetime_too_long", `it is good for longer than ${maxLifetimeSeconds} seconds`);
+}
+
+/** RFC 7519 §2, NumericDate: seconds, perhaps with a fraction. */
+function isTime(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+/** What jose says is wrong with the JWT. Everything else, such as an outage of the keys, is passed on. */
+function refusal(error: unknown): unknown {
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return new JwtRefused("jwt_signature", "its signature is wrong", error);
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
+    return new JwtRefused("jwt_unknown_key", "no one key that the issuer publishes fits it", error);
+  if (error instanceof errors.JOSEAlgNotAllowed)
+    return new JwtRefused("jwt_algorithm", "its alg is not accepted", error);
+  const isOfJose = error instanceof errors.JOSEError;
+  // What the platform's cryptography says of a key that is no key, or not one of this algorithm.
+  const isOfPlatform = error instanceof TypeError || (error instanceof Error && error.name === "DataError");
+  return isOfJose || isOfPlatform
+    ? new JwtRefused("jwt_malformed", "it is not a valid signed JWT", error)
+    : error;
+}

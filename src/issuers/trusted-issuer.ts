@@ -1,0 +1,75 @@
+/**
+ * Issuers other than the identity provider whose JWTs are believed, and for what. What an issuer is believed for is its
+ * `accept`: a token of one kind is never tried as another.
+ */
+import type { ClaimRule } from "./claim-rule.ts";
+
+/** How the JWTs of an issuer are verified. */
+export interface IssuerSettings {
+  /** The `iss` of its JWTs, byte for byte. */
+  readonly issuer: string;
+  /** Where its public keys are published; absent: where its metadata say. */
+  readonly jwksUri?: string;
+  /** JWS algorithms (RFC 7518 §3.1), asymmetric ones only. */
+  readonly algorithms: readonly string[];
+  /** Of one request to it. */
+  readonly timeoutSeconds: number;
+}
+
+/** Issues access tokens for this server's resources (RFC 9068). */
+export interface AccessTokenIssuer extends IssuerSettings {
+  readonly accept: "access-token";
+  /** The paths of the resources at which its tokens are good; absent: all. */
+  readonly resources?: readonly string[];
+  /** What `aud` has to name; absent: the resource. */
+  readonly audience?: string;
+  /** The `typ` of its tokens; RFC 9068 has `at+jwt`, several providers have `JWT`. */
+  readonly types: readonly string[];
+  /** The claims in which it says what a token may do, by name or dotted path. */
+  readonly scopeClaims: readonly string[];
+  /** Which scopes of this server each of its scopes, permissions or roles stands for. What is not in it is worth nothing. */
+  readonly scopes: ReadonlyMap<string, readonly string[]>;
+  /** How its opaque tokens are looked up (RFC 7662); absent: only its JWTs are accepted. */
+  readonly introspection?: IntrospectionSettings;
+}
+
+export interface IntrospectionSettings {
+  /** Absent: as the issuer's metadata say. */
+  readonly endpoint?: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+}
+
+/** A company's identity provider, which decides centrally which of its people may use which client here (ID-JAG). */
+export interface IdJagIssuer extends IssuerSettings {
+  readonly accept: "id-jag";
+  /** The claim by which its people are told apart. `email` counts only with `email_verified`. */
+  readonly subject: "sub" | "email";
+  /** Whether clients that cannot prove who they are may present its assertions. */
+  readonly publicClients: boolean;
+}
+
+/** A platform that vouches for the programs that run on it, such as Kubernetes, GitHub Actions or SPIFFE. */
+export interface WorkloadIssuer extends IssuerSettings {
+  readonly accept: "workload";
+  /** What `aud` has to be; absent: this server's issuer or its token endpoint. */
+  readonly audience?: string;
+  /** The first one that fits decides; none: nothing may be done. */
+  readonly rules: readonly WorkloadRule[];
+}
+
+/** What the workloads of a name, or with certain claims, may do. */
+export interface WorkloadRule {
+  readonly claims: readonly ClaimRule[];
+  readonly scopes: readonly string[];
+  /** The paths of the resources at which they may do it; absent: all. */
+  readonly resources?: readonly string[];
+}
+
+export type TrustedIssuer = AccessTokenIssuer | IdJagIssuer | WorkloadIssuer;
+
+/** Signatures that only the holder of a private key makes: with HS256 a public key would pass for a secret (RFC 8725 §3.1). */
+export const ASYMMETRIC_ALGORITHMS: readonly string[] = [
+  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
+  ...["PS256", "PS384", "PS512", "RS256", "RS384", "RS512"],
+];

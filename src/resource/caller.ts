@@ -1,0 +1,42 @@
+/** Who is calling a protected resource, and what they may do. */
+import type { Decision, PermissionSet } from "../access/permissions.ts";
+import type { Requester } from "../access/principal.ts";
+import type { RequiredScopes } from "../oauth/scope-requirement.ts";
+
+/** As a token was found to be when it was verified. Immutable: what is found later is another value. */
+export interface Caller extends Requester {
+  readonly resource: string;
+  /** What was granted and everything that it includes, less what the policy denied. */
+  readonly scopes: readonly string[];
+  /** What was approved and the identity provider does not give. */
+  readonly notGiven: readonly string[];
+  /** What the caller may do, by the rules that are in force when it is read. */
+  readonly permissions: PermissionSet;
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+  readonly grantId: string;
+  /**
+   * Names the session, and is no credential: server requests, cancellations, log levels, states of multi-round-trip calls, and the
+   * shares of running calls and of memory for bodies belong to it. That of a grant is its id.
+   */
+  readonly sessionKey: string;
+  /** Their own access token at the identity provider, renewed if need be. Absent: they have none there. */
+  upstreamToken?(): Promise<string>;
+}
+
+/** Who a request turned out to be from. */
+export interface AuthenticatedRequest {
+  /** As last verified: the scopes may have become fewer since the request came. */
+  readonly caller: Caller;
+  /** What the token is worth now, which counts when it is accepted. */
+  verify(): Promise<Verification>;
+  accept(caller: Caller): void;
+  /** Whether the caller holds what only turns out to be needed on the way; `required` has it from then on. */
+  checkScopes(required: RequiredScopes): Decision;
+  readonly required: Iterable<RequiredScopes>;
+}
+
+/** A refusal is a reason code for the log, and whose token it was, if it was one. */
+export type Verification =
+  | { caller: Caller }
+  | { refused: string; grant?: { grantId: string; subject: string; clientId: string }; rule?: string };

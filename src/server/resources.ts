@@ -1,0 +1,103 @@
+/** The protected resources that this server has: each with its scopes, its tokens and its MCP server. */
+import { createPermissions } from "../access/permissions.ts";
+import type { Policy } from "../access/policy.ts";
+import type { Config } from "../config/config.ts";
+import type { GrantCache } from "../grants/grant-cache.ts";
+import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
+import { type McpEndpointOptions, mcpEndpoint } from "../mcp/transport/endpoint.ts";
+import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
+import { protectedResourceMetadata } from "../oauth/server-metadata.ts";
+import { opaqueTokenAuthenticator } from "../resource/authenticators/opaque-token.ts";
+import type { ProtectedResource } from "../resource/protected-resource.ts";
+import { packageManifest } from "../runtime/package.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { observedFeatures } from "../telemetry/observed-features.ts";
+import type { Observe } from "../telemetry/operation.ts";
+
+/** A protected resource that is an MCP server. */
+export interface McpResource extends ProtectedResource {
+  readonly features: FeatureTable;
+}
+
+export interface ResourceDeclaration {
+  /** Below BASE_URL: begins with "/". */
+  path: string;
+  name: string;
+  features: Features;
+}
+
+/** What is known of a resource before it can answer. */
+export type DescribedResource = Omit<McpResource, "authenticators" | "handlers">;
+
+/** @throws Error if two features of a kind have one name, or one needs a scope that is not declared */
+export function describeResource(
+  { path, name, features }: ResourceDeclaration,
+  {
+    config,
+    policy,
+    observe,
+    log,
+  }: Pick<Runtime, "log"> & {
+    config: Pick<Config, "baseUrl" | "membership">;
+    policy: Policy;
+    observe: Observe;
+  },
+): DescribedResource {
+  const uri = `${config.baseUrl}${path}`;
+  const table = featureTable(observedFeatures(features, observe));
+  const uses = [...table.tools, ...table.resources, ...table.prompts].map((feature) => ({
+    name: `${feature.kind} ${feature.name}`,
+    scopes: feature.scopes,
+  }));
+  const catalogue = scopeCatalogue(features.scopes, uses);
+  return {
+    uri,
+    path,
+    name,
+    features: table,
+    scopes: catalogue,
+    permissions: createPermissions({ policy, catalogue, membership: config.membership, log }),
+    metadata: protectedResourceMetadata({
+      issuer: config.baseUrl,
+      resource: uri,
+      usualScopes: catalogue.defaultScopes,
+      name,
+    }),
+  };
+}
+
+/** With its authenticators and what answers behind them. */
+export function servedResource(
+  described: DescribedResource,
+  {
+    grantCache,
+    takenBack,
+    now,
+    upstreamToken,
+    endpoint,
+  }: Pick<Runtime, "now"> & {
+    grantCache: GrantCache;
+    takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
+    /** A principal's own access token at the identity provider. */
+    upstreamToken(grantId: string): Promise<string>;
+    endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
+  },
+): McpResource {
+  const { uri, name, features, scopes, permissions } = described;
+  const ourTokens = opaqueTokenAuthenticator({
+    grants: grantCache,
+    permissions,
+    catalogue: scopes,
+    resource: uri,
+    takenBack,
+    upstreamToken,
+    findings: new WeakMap(),
+    now,
+  });
+  const { version } = packageManifest();
+  return {
+    ...described,
+    authenticators: [ourTokens],
+    handlers: mcpEndpoint({ ...endpoint, features, name, version, resource: described }),
+  };
+}

@@ -1,0 +1,94 @@
+/** Principals other than a person who signed in: what a rule asks for, and they have not got, counts against them. */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { createPermissions } from "../../src/access/permissions.ts";
+import { claimsOf, type Principal, type Requester, subjectOf } from "../../src/access/principal.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
+import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
+import { policyOf } from "./support.ts";
+
+const issuer = "https://issuer.example";
+const client: Principal = { kind: "client", clientId: "nightly" };
+const workload: Principal = {
+  kind: "workload",
+  issuer,
+  subject: "batch:nightly",
+  claims: { groups: ["ops"] },
+};
+
+const through = (principal: Principal, redirectUri?: string): Requester => ({
+  principal,
+  client: { id: "nightly", ...(redirectUri !== undefined && { redirectUri }) },
+});
+
+function isAdmitted(effect: "allow" | "deny", conditions: string, requester: Requester): boolean {
+  const rest = effect === "allow" ? "deny" : "allow";
+  return policyOf(`default: ${rest}\nrules: [{ name: x, for: ${conditions}, ${effect}: everything }]`).admits(
+    requester,
+  ).allowed;
+}
+
+describe("a rule counts against a principal that has not got what it asks for", () => {
+  const TABLE: Array<[who: string, conditions: string, requester: Requester]> = [
+    ["a client has no sub of a user, even if it is called like one", "{ users: [nightly] }", through(client)],
+    ["a workload is no user", '{ users: ["batch:nightly"] }', through(workload)],
+    ["a client has no e-mail address", '{ emails: ["*"] }', through(client)],
+    ["a client has no groups", "{ groups: [ops] }", through(client)],
+    ["a client has no organization", '{ organizations: ["*"] }', through(client)],
+    ["a workload without an organization", '{ organizations: ["*"] }', through(workload)],
+    [
+      "who was sent no code has no redirect URI",
+      '{ redirect_uris: ["https://a.example/*"] }',
+      through(client),
+    ],
+  ];
+  for (const [who, conditions, requester] of TABLE)
+    test(who, () => {
+      assert.equal(isAdmitted("deny", conditions, requester), false, "a rule that denies applies");
+      assert.equal(isAdmitted("allow", conditions, requester), false, "a rule that allows does not");
+    });
+
+  test("what they have is known: the client's id, and what its issuer says of a workload", () => {
+    assert.equal(isAdmitted("allow", "{ clients: [nightly] }", through(client)), true);
+    assert.equal(isAdmitted("deny", "{ clients: [other] }", through(client)), true);
+    assert.equal(isAdmitted("allow", "{ groups: [ops] }", through(workload)), true);
+    assert.equal(isAdmitted("deny", "{ groups: [sales] }", through(workload)), true);
+  });
+
+  test("an explanation says what is unknown", () => {
+    const policy = policyOf("rules: [{ name: x, for: { users: [bob] }, deny: everything }]");
+    const { matched } = policy.explain(through(client), { kind: "tool", name: "get_weather", scopes: [] });
+    assert.deepEqual(matched[0]?.unknown, ["sub"]);
+  });
+
+  test("membership of an organization is nothing that a client has", () => {
+    const membership = { organizations: ["org_1"], organizationClaim: "org_id", emailDomains: [] };
+    const policy = policyOf("rules: []");
+    const permissions = createPermissions({ policy, catalogue: scopeCatalogue({}, []), membership });
+    assert.equal(permissions.checkAdmission(through(client))?.reason, "wrong_organization");
+  });
+});
+
+describe("the users of two identity providers", () => {
+  const users = storedUsers(issuer);
+  const ours = { issuer, subject: "alice" };
+  const theirs = { issuer: "https://other.example", subject: "alice" };
+
+  test("are different people in keys and in records, whatever their subjects are", () => {
+    assert.notEqual(users.unique(ours.issuer, ours.subject), users.unique(theirs.issuer, theirs.subject));
+    assert.notDeepEqual(users.write(ours), users.write(theirs));
+    for (const user of [ours, theirs]) assert.deepEqual(users.read(users.write(user)), user);
+  });
+
+  test("of the first one are named as in 0.1.0; of another one by something that 0.1.0 refuses to read", () => {
+    assert.equal(users.unique(issuer, "alice"), "alice");
+    assert.equal(users.write(ours), "alice");
+    assert.equal(typeof users.write(theirs), "object");
+  });
+});
+
+test("a client that acts for itself is its own subject, of which nobody says anything", () => {
+  assert.equal(subjectOf(client), "nightly");
+  assert.equal(subjectOf(workload), "batch:nightly");
+  assert.deepEqual(claimsOf(client), {});
+});

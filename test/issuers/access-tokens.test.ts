@@ -1,0 +1,200 @@
+/** Which issuer is asked about a token that was not issued here, how often, and what its trouble means. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { foreignAccessTokens } from "../../src/issuers/access-tokens.ts";
+import { JwtRefused } from "../../src/issuers/jwt.ts";
+import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import { UnavailableError } from "../../src/oauth/errors.ts";
+import { silent } from "../clients/support.ts";
+import { newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
+
+const RESOURCE = "https://mcp.example.com/mcp";
+let now = 1_800_000_000;
+const [one, other] = [
+  await startTokenIssuer({ after }, () => now),
+  await startTokenIssuer({ after }, () => now),
+];
+
+const GOOD = { sub: "alice", aud: RESOURCE, scope: "read:all", client_id: "app" };
+const TYPE = { typ: "at+jwt" };
+
+function settingsOf({ issuer }: TokenIssuer, changes: Partial<AccessTokenIssuer> = {}): AccessTokenIssuer {
+  return {
+    accept: "access-token",
+    issuer,
+    algorithms: ASYMMETRIC_ALGORITHMS,
+    timeoutSeconds: 0.5,
+    types: ["at+jwt"],
+    scopeClaims: ["scope"],
+    scopes: new Map([["read:all", ["weather:read"]]]),
+    ...changes,
+  };
+}
+
+function tokensOf(...issuers: AccessTokenIssuer[]) {
+  return foreignAccessTokens({
+    issuers,
+    resource: RESOURCE,
+    now: () => now,
+    monotonicNow: () => now,
+    log: silent,
+  });
+}
+
+const because = (reason: string) => (error: unknown) => {
+  assert.ok(error instanceof JwtRefused, String(error));
+  assert.equal(error.reason, reason, error.message);
+  return true;
+};
+
+describe("a JWT", () => {
+  test("is for the issuer that it names, of several", async () => {
+    const tokens = tokensOf(settingsOf(one), settingsOf(other));
+    for (const issuer of [one, other])
+      assert.equal((await tokens.verify(await issuer.sign(GOOD, TYPE))).issuer, issuer.issuer);
+    const forged = await other.sign({ ...GOOD, iss: one.issuer }, TYPE);
+    await assert.rejects(tokens.verify(forged), because("jwt_unknown_key"));
+  });
+
+  test("of an issuer that is not trusted is nobody's, and nothing is fetched for it", async () => {
+    const tokens = tokensOf(settingsOf(one));
+    const token = await other.sign(GOOD, TYPE);
+    const asked = [...other.asked.values()];
+    assert.equal(tokens.recognizes(token), false);
+    await assert.rejects(tokens.verify(token), because("jwt_wrong_issuer"));
+    assert.deepEqual([...other.asked.values()], asked);
+  });
+
+  test("that was verified is good until it ends, whatever its issuer's keys do", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer));
+    const token = await issuer.sign({ ...GOOD, exp: now + 600 }, TYPE);
+    await tokens.verify(token);
+    issuer.trouble = 503;
+    await tokens.verify(token);
+    now += 599;
+    await tokens.verify(token);
+    now += 100;
+    await assert.rejects(tokens.verify(token), because("jwt_expired"));
+  });
+
+  test("costs one fetch of the keys, however many come at once", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer));
+    const signed = await Promise.all(Array.from({ length: 20 }, () => issuer.sign(GOOD, TYPE)));
+    await Promise.all([...signed, ...signed].map((token) => tokens.verify(token)));
+    assert.equal(issuer.asked.get("/keys"), 1);
+  });
+
+  test("is an outage while the keys are out of reach, and is judged after it", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer));
+    const token = await issuer.sign(GOOD, TYPE);
+    issuer.trouble = "silence";
+    await assert.rejects(tokens.verify(token), UnavailableError);
+    issuer.trouble = undefined;
+    now += 20;
+    await tokens.verify(token);
+  });
+
+  test("with a changed letter is not the one that was verified", async () => {
+    const tokens = tokensOf(settingsOf(one));
+    const token = await one.sign(GOOD, TYPE);
+    await tokens.verify(token);
+    const [header, payload = "", signature = ""] = token.split(".");
+    const changed = `${signature[0] === "A" ? "B" : "A"}${signature.slice(1)}`;
+    await assert.rejects(tokens.verify(`${header}.${payload}.${changed}`), because("jwt_signature"));
+    const claims = { ...JSON.parse(atob(payload)), sub: "root" };
+    const forged = Buffer.from(JSON.stringify(claims)).toString("base64url");
+    await assert.rejects(tokens.verify(`${header}.${forged}.${signature}`), because("jwt_signature"));
+  });
+});
+
+describe("an opaque token", () => {
+  const introspection = { clientId: "mcp server", clientSecret: "s:e+c%ret" };
+  const ACTIVE = { active: true, exp: now + 10_000, ...GOOD };
+
+  test("is looked up at the issuer, by its client", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    issuer.introspected.set("opaque", { ...ACTIVE, iss: issuer.issuer });
+    const found = await tokensOf(settingsOf(issuer, { introspection })).verify("opaque");
+    assert.deepEqual(
+      [found.issuer, found.subject, found.clientId, found.scopes],
+      [issuer.issuer, "alice", "app", ["weather:read"]],
+    );
+    const [{ authorization = "", token }] = issuer.introspections as [(typeof issuer.introspections)[0]];
+    assert.equal(token, "opaque");
+    assert.equal(atob(authorization.slice("Basic ".length)), "mcp+server:s%3Ae%2Bc%25ret");
+  });
+
+  test("is looked up again after ten seconds, good or not", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer, { introspection }));
+    issuer.introspected.set("good", ACTIVE);
+    for (let round = 0; round < 5; round++) {
+      await tokens.verify("good");
+      await assert.rejects(tokens.verify("bad"), because("token_inactive"));
+    }
+    assert.equal(issuer.introspections.length, 2);
+    issuer.introspected.delete("good");
+    now += 10;
+    await assert.rejects(tokens.verify("good"), because("token_inactive"));
+  });
+
+  const LIES: ReadonlyArray<[what: string, reason: string, changes: Record<string, unknown>]> = [
+    ["another issuer", "jwt_wrong_issuer", { iss: "https://evil.example.com" }],
+    ["another audience", "jwt_wrong_audience", { aud: "https://other.example.com" }],
+    ["a time that is over", "jwt_expired", { exp: now - 1_000_000 }],
+    ["a time to come", "jwt_not_yet_valid", { nbf: now + 1_000_000 }],
+    ["no user", "token_claims", { sub: undefined }],
+  ];
+  for (const [what, reason, changes] of LIES)
+    test(`of ${what} is refused`, async (t) => {
+      const issuer = await startTokenIssuer(t, () => now);
+      issuer.introspected.set("opaque", { ...ACTIVE, ...changes });
+      const tokens = tokensOf(settingsOf(issuer, { introspection }));
+      await assert.rejects(tokens.verify("opaque"), because(reason));
+    });
+
+  for (const answer of [
+    {},
+    { active: "true", ...GOOD },
+    { ...ACTIVE, aud: undefined },
+    { ...ACTIVE, exp: undefined },
+    { ...ACTIVE, exp: "soon" },
+    { ...ACTIVE, cnf: { jkt: "x" } },
+    [],
+    null,
+  ])
+    test(`of which the issuer says ${JSON.stringify(answer)} is not judged`, async (t) => {
+      const issuer = await startTokenIssuer(t, () => now);
+      issuer.introspected.set("opaque", answer ?? "null");
+      const tokens = tokensOf(settingsOf(issuer, { introspection }));
+      await assert.rejects(tokens.verify("opaque"), UnavailableError);
+    });
+
+  for (const trouble of [401, 500, 302, "silence"] as const)
+    test(`is an outage while introspection answers ${trouble}`, async (t) => {
+      const issuer = await startTokenIssuer(t, () => now);
+      const endpoint = `${issuer.issuer}/introspect`;
+      issuer.introspected.set("opaque", ACTIVE);
+      issuer.trouble = trouble;
+      const tokens = tokensOf(settingsOf(issuer, { introspection: { ...introspection, endpoint } }));
+      await assert.rejects(tokens.verify("opaque"), UnavailableError);
+      issuer.trouble = undefined;
+      await tokens.verify("opaque");
+    });
+
+  test("is nobody's where no issuer has opaque tokens", async () => {
+    assert.equal(tokensOf(settingsOf(one)).recognizes("opaque"), false);
+  });
+});
+
+test("a JWT of an unknown key is not asked for at introspection", async (t) => {
+  const issuer = await startTokenIssuer(t, () => now);
+  const introspection = { clientId: "mcp", clientSecret: "secret" };
+  const tokens = tokensOf(settingsOf(issuer, { introspection }));
+  const token = await issuer.sign(GOOD, { ...TYPE, key: await newKey() });
+  await assert.rejects(tokens.verify(token), because("jwt_unknown_key"));
+  assert.equal(issuer.introspections.length, 0);
+});

@@ -1,0 +1,67 @@
+/** The authenticator that claims a token decides about it alone (invariant 4). */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mintRefreshToken, mintToken } from "../../src/grants/opaque-token.ts";
+import { opaqueTokenAuthenticator } from "../../src/resource/authenticators/opaque-token.ts";
+import { authenticateToken, type TokenAuthenticator } from "../../src/resource/token-authenticator.ts";
+
+/** Refuses by its name what it claims. */
+function claiming(
+  name: string,
+  claims: (token: string) => boolean,
+): TokenAuthenticator & { asked: string[] } {
+  const asked: string[] = [];
+  return {
+    asked,
+    claims,
+    async verify(token) {
+      asked.push(token);
+      return { refused: name };
+    },
+  };
+}
+
+test("a token that one authenticator refused is not tried against the next one, though that would claim it", async () => {
+  const jwts = claiming("jwts", (token) => token.split(".").length === 3);
+  const everything = claiming("everything", () => true);
+  assert.deepEqual(await authenticateToken("a.b.c", [jwts, everything]), { refused: "jwts" });
+  assert.deepEqual(everything.asked, []);
+  assert.deepEqual(await authenticateToken("opaque", [jwts, everything]), { refused: "everything" });
+  assert.deepEqual(jwts.asked, ["a.b.c"]);
+});
+
+test("an outage of the authenticator that claims a token is no reason to ask another one", async () => {
+  const down: TokenAuthenticator = {
+    claims: () => true,
+    verify: async () => {
+      throw new Error("out of reach");
+    },
+  };
+  const other = claiming("other", () => true);
+  await assert.rejects(authenticateToken("token", [down, other]), /out of reach/);
+  assert.deepEqual(other.asked, []);
+});
+
+test("what nobody claims is refused without asking anybody", async () => {
+  const nobody = claiming("nobody", () => false);
+  assert.deepEqual(await authenticateToken("token", [nobody]), { refused: "malformed_access_token" });
+  assert.deepEqual(await authenticateToken("token", []), { refused: "malformed_access_token" });
+  assert.deepEqual(nobody.asked, []);
+});
+
+const GRANT_ID = "A".repeat(22);
+const SECRET = Buffer.alloc(32);
+
+test("our access tokens are claimed; codes, refresh tokens, JWTs and what only contains one are not", () => {
+  const { claims } = opaqueTokenAuthenticator({} as Parameters<typeof opaqueTokenAuthenticator>[0]);
+  const accessToken = mintToken("access", GRANT_ID, SECRET);
+  assert.equal(claims(accessToken), true);
+  const others = [
+    mintToken("code", GRANT_ID, SECRET),
+    mintRefreshToken(GRANT_ID, SECRET, "key"),
+    `eyJhbGciOiJub25lIn0.${accessToken}.`,
+    accessToken.toUpperCase(),
+    "mcp_at",
+  ];
+  assert.deepEqual(others.filter(claims), []);
+});
