@@ -1,9 +1,9 @@
 /** The scripted browser as the walkthrough uses it: every request in one printed line, and failures in words. */
 import { Browser, MAX_REDIRECTS, type Page, TooManyRedirects } from "../client/browser.ts";
 import { noteSecrets, statusLine, TIMEOUT_SECONDS, unreachable } from "./http.ts";
-import { HopFailure, type Trace } from "./trace.ts";
+import { StepFailure, type Trace } from "./trace.ts";
 
-/** Its methods throw HopFailure. */
+/** Its methods throw StepFailure. */
 export interface WatchedBrowser extends Pick<Browser, "history" | "submit"> {
   get(url: string): Promise<Page>;
 }
@@ -34,8 +34,8 @@ function brief({ origin, pathname, search }: URL): string {
   return `${origin}${path}${search === "" ? "" : "?…"}`;
 }
 
-function endless(last: URL): HopFailure {
-  return new HopFailure({
+function endless(last: URL): StepFailure {
+  return new StepFailure({
     expected: "the redirects to end at a page",
     came: `more than ${MAX_REDIRECTS} redirects, the last to ${last.origin}${last.pathname}`,
     hint: "Open the authorization URL in a real browser to see what goes round in circles: AUTO=0 npm run walkthrough",

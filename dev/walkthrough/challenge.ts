@@ -5,7 +5,7 @@ import { expect } from "./trace.ts";
 
 export type Challenge = Readonly<Partial<Record<string, string>>>;
 
-/** @throws HopFailure if there is no Bearer challenge */
+/** @throws StepFailure if there is no Bearer challenge */
 export function readChallenge(answer: Answer): Challenge {
   const header = answer.headers.get("www-authenticate");
   expect(header !== null, {

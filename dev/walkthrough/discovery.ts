@@ -37,7 +37,11 @@ const ServerMetadata = z.object({
 });
 export type ServerMetadata = z.infer<typeof ServerMetadata>;
 
-export async function knock({ send, trace, url }: Walk): Promise<Challenge & { resource_metadata: string }> {
+export async function requestWithoutToken({
+  send,
+  trace,
+  url,
+}: Walk): Promise<Challenge & { resource_metadata: string }> {
   const answer = await send(initializeRequest(url));
   expect(answer.status === 401, {
     expected: "401 with a challenge: nobody is let in without a token",

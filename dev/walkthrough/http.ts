@@ -2,7 +2,7 @@
 import { STATUS_CODES } from "node:http";
 import { z } from "zod";
 import { type Answer, type HttpRequest, sendRequest } from "../client/http.ts";
-import { expect, HopFailure, type Trace } from "./trace.ts";
+import { expect, StepFailure, type Trace } from "./trace.ts";
 
 export interface RequestToSend extends HttpRequest {
   /** What is printed of the JSON; a form is printed as it is, and the access token shortened. */
@@ -51,7 +51,7 @@ export function createSend(trace: Trace): Send {
 }
 
 /** What Node reports when nobody answers, in words. */
-export function unreachable(url: string, error: unknown): HopFailure {
+export function unreachable(url: string, error: unknown): StepFailure {
   const { origin, port, hostname } = new URL(url);
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const { code, message, name } = cause as NodeJS.ErrnoException;
@@ -61,33 +61,33 @@ export function unreachable(url: string, error: unknown): HopFailure {
     const hint = /^(localhost|127\.0\.0\.1|\[::1\])$/.test(hostname)
       ? `Start it with \`${start}\`, or name another server: URL=https://… npm run walkthrough`
       : "Is the server running, and is the port right?";
-    return new HopFailure({ expected, came: `No server answers at ${url}`, hint });
+    return new StepFailure({ expected, came: `No server answers at ${url}`, hint });
   }
   if (code === "ENOTFOUND" || code === "EAI_AGAIN")
-    return new HopFailure({
+    return new StepFailure({
       expected,
       came: `No server answers at ${url}: the name ${hostname} is unknown`,
       hint: "Check the host name in URL.",
     });
   if (name === "TimeoutError")
-    return new HopFailure({
+    return new StepFailure({
       expected,
       came: `nothing within ${TIMEOUT_SECONDS} seconds`,
       hint: "The server accepts connections but does not answer: its log should say what it waits for.",
     });
-  return new HopFailure({
+  return new StepFailure({
     expected,
     came: `${code ?? message} at ${url}`,
     hint: "The connection broke. Does the server speak http where URL says https? Is its certificate one that Node does not know (NODE_EXTRA_CA_CERTS)?",
   });
 }
 
-/** @throws HopFailure unless the answer has this status */
+/** @throws StepFailure unless the answer has this status */
 export function expectStatus(answer: Answer, status: number, hint: string = hintFor(answer)): void {
   expect(answer.status === status, { expected: statusLine(status), came: describe(answer), hint });
 }
 
-/** @throws HopFailure unless the answer is JSON of this shape */
+/** @throws StepFailure unless the answer is JSON of this shape */
 export function readJson<Schema extends z.ZodType>(answer: Answer, schema: Schema): z.infer<Schema> {
   const type = answer.headers.get("content-type") ?? "no Content-Type";
   expect(/^application\/(.+\+)?json\b/i.test(type), {
@@ -97,7 +97,7 @@ export function readJson<Schema extends z.ZodType>(answer: Answer, schema: Schem
   });
   const parsed = schema.safeParse(answer.body);
   if (parsed.success) return parsed.data;
-  throw new HopFailure({
+  throw new StepFailure({
     expected: "a complete JSON document",
     came: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     hint: `Look at it: curl -s ${answer.url}`,

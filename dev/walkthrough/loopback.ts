@@ -2,11 +2,11 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { HopFailure } from "./trace.ts";
+import { StepFailure } from "./trace.ts";
 
 export interface Loopback {
   redirectUri: string;
-  /** The parameters of the first authorization response. @throws HopFailure if none comes in time */
+  /** The parameters of the first authorization response. @throws StepFailure if none comes in time */
   answer(seconds: number): Promise<URLSearchParams>;
   close(): void;
 }
@@ -45,8 +45,8 @@ export async function listenOnLoopback(): Promise<Loopback> {
   };
 }
 
-function nobodyCame(seconds: number): HopFailure {
-  return new HopFailure({
+function nobodyCame(seconds: number): StepFailure {
+  return new StepFailure({
     expected: "the browser to come back to the loopback address",
     came: `nothing within ${seconds} seconds`,
     hint: "Sign in at the address above, in a browser on this same computer. If the browser shows an error page, it says what is wrong.",

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Answer } from "../client/http.ts";
 import { describe, expectStatus, type RequestToSend, type Send } from "./http.ts";
-import { expect, HopFailure } from "./trace.ts";
+import { expect, StepFailure } from "./trace.ts";
 
 export const HANDSHAKE_VERSION = "2025-11-25";
 export const STATELESS_VERSION = "2026-07-28";
@@ -112,12 +112,12 @@ function shown({ method, params }: McpCall): Record<string, string> {
   return { method, ...(params && { params: JSON.stringify(params) }) };
 }
 
-/** @throws HopFailure unless the answer is a JSON-RPC result */
+/** @throws StepFailure unless the answer is a JSON-RPC result */
 export function readResult(answer: Answer): Record<string, unknown> {
   expectStatus(answer, 200);
   const { result, error } = readResponse(answer);
   if (result !== undefined) return result;
-  throw new HopFailure({
+  throw new StepFailure({
     expected: "a JSON-RPC result",
     came: error === undefined ? describe(answer) : `error ${error.code}: ${error.message}`,
     hint: "The server refused the request as MCP: its log, with LOG_LEVEL=debug, says why.",

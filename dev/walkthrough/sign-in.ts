@@ -10,7 +10,7 @@ import { createBrowser, type WatchedBrowser } from "./browser.ts";
 import type { ServerMetadata, Walk } from "./discovery.ts";
 import { expectStatus, noteSecrets, readJson } from "./http.ts";
 import type { Loopback } from "./loopback.ts";
-import { expect, HopFailure, type Trace } from "./trace.ts";
+import { expect, StepFailure, type Trace } from "./trace.ts";
 
 const WAIT_FOR_PERSON_SECONDS = 5 * 60;
 const WAIT_FOR_BROWSER_SECONDS = 10;
@@ -127,7 +127,7 @@ async function signInByItself(
       return false;
     }
   }
-  throw new HopFailure({
+  throw new StepFailure({
     expected: "to be signed in after the consent page and the login page",
     came: `the page "${titleOf(page.body)}" at ${describePage(page)}`,
     hint: "Sign in with a real browser to see what happens: AUTO=0 npm run walkthrough",

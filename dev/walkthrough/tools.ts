@@ -4,7 +4,7 @@ import { readChallenge } from "./challenge.ts";
 import type { ResourceMetadata, Walk } from "./discovery.ts";
 import { describe, expectStatus } from "./http.ts";
 import { HANDSHAKE_VERSION, type McpClient, readResponse, readResult, STATELESS_VERSION } from "./mcp.ts";
-import { expect, HopFailure, type Trace } from "./trace.ts";
+import { expect, StepFailure, type Trace } from "./trace.ts";
 
 const Initialized = z.object({
   protocolVersion: z.string(),
@@ -156,11 +156,11 @@ async function callForbidden(client: McpClient, caller: Caller, trace: Trace): P
   trace.learned(`refused as it must be: ask for "${scope}" and come again`);
 }
 
-/** @throws HopFailure naming what is missing */
+/** @throws StepFailure naming what is missing */
 function shaped<Schema extends z.ZodType>(schema: Schema, result: unknown): z.infer<Schema> {
   const parsed = schema.safeParse(result);
   if (parsed.success) return parsed.data;
-  throw new HopFailure({
+  throw new StepFailure({
     expected: "a complete MCP result",
     came: z.prettifyError(parsed.error).replaceAll(/\s*\n\s*/g, " "),
     hint: "The server's answer lacks what its protocol version asks for.",

@@ -2,8 +2,8 @@
 import { styleText } from "node:util";
 
 /** A step that did not go as the specifications say: what was expected, what came, and what to do. */
-export class HopFailure extends Error {
-  override readonly name = "HopFailure";
+export class StepFailure extends Error {
+  override readonly name = "StepFailure";
   readonly expected: string;
   readonly came: string;
   readonly hint: string;
@@ -16,12 +16,12 @@ export class HopFailure extends Error {
   }
 }
 
-/** @throws HopFailure if `condition` does not hold */
+/** @throws StepFailure if `condition` does not hold */
 export function expect(
   condition: boolean,
   failure: { expected: string; came: string; hint: string },
 ): asserts condition {
-  if (!condition) throw new HopFailure(failure);
+  if (!condition) throw new StepFailure(failure);
 }
 
 export interface Trace {
@@ -93,7 +93,7 @@ export function createTrace(print: (line: string) => void, complain: typeof prin
       if (value.length >= SECRET_LENGTH) secrets.add(value);
     },
     failed(error) {
-      const { expected, came, hint } = error instanceof HopFailure ? error : unforeseen(error);
+      const { expected, came, hint } = error instanceof StepFailure ? error : unforeseen(error);
       const where = number === 0 ? "The walkthrough cannot start" : `Hop ${number} failed: ${title}`;
       complain(`\n${paint("red", `✗ ${where}`)}`);
       complain(`    expected  ${conceal(expected)}`);

@@ -2,14 +2,14 @@
  * `npm run walkthrough`: plays an MCP client by hand against a running server, prints every step, and checks each
  * answer against what the specifications say. Exit code 0 only if every step succeeded.
  */
-import { knock, readResourceMetadata, readServerMetadata, type Walk } from "./discovery.ts";
+import { readResourceMetadata, readServerMetadata, requestWithoutToken, type Walk } from "./discovery.ts";
 import { refresh, refreshAgain, revoke } from "./end.ts";
 import { createSend } from "./http.ts";
 import { listenOnLoopback } from "./loopback.ts";
 import { createMcpClient } from "./mcp.ts";
 import { checkRedirect, newAuthorization, redeemCode, register, signIn } from "./sign-in.ts";
 import { callTools, discover, listTools, shakeHands } from "./tools.ts";
-import { createTrace, HopFailure, type Trace } from "./trace.ts";
+import { createTrace, StepFailure, type Trace } from "./trace.ts";
 
 const PORT = process.env.PORT || "3000";
 const DEFAULT_URL = `http://localhost:${PORT}/mcp`;
@@ -36,7 +36,7 @@ async function walkThrough({ url, automatic, login }: Settings, trace: Trace): P
   const walk: Walk = { send: createSend(trace), trace, url };
 
   trace.step("Knock without a token");
-  const challenge = await knock(walk);
+  const challenge = await requestWithoutToken(walk);
   trace.step("Ask the resource who issues its tokens");
   const resource = await readResourceMetadata(walk, challenge.resource_metadata);
   trace.step("Ask the authorization server what it offers");
@@ -87,7 +87,7 @@ async function walkThrough({ url, automatic, login }: Settings, trace: Trace): P
 function readSettings(env: NodeJS.ProcessEnv): Settings {
   const given = env.URL || DEFAULT_URL;
   if (!/^https?:\/\//i.test(given) || !URL.canParse(given))
-    throw new HopFailure({
+    throw new StepFailure({
       expected: "URL to be the http(s) address of a server",
       came: given,
       hint: `For example: URL=${DEFAULT_URL} npm run walkthrough`,

@@ -180,7 +180,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(around()));
     const entries = entriesOf(await connections.ofUser(session.user));
     // Express answers HEAD with this handler, and nobody sees that answer.
-    const told = req.method === "HEAD" ? [] : await sessions.takeTold(session);
+    const told = req.method === "HEAD" ? [] : await sessions.takeMessage(session);
     await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()), "wide");
   });
 
@@ -198,7 +198,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     const session = await sessionOfForm(sent, req, res);
     if (session === undefined) return;
     const ended = await end(session, sent);
-    if (ended.length > 0) await sessions.tell(session, ended);
+    if (ended.length > 0) await sessions.keepMessage(session, ended);
     res.set("Cache-Control", "no-store").redirect(303, url);
   });
 

@@ -50,8 +50,8 @@ export interface Sessions {
   find(req: Request): Promise<OpenSession | undefined>;
   isOwnForm(session: OpenSession, formToken: string): boolean;
   /** Keeps a message for the next time the page is shown, and consumes it. */
-  tell(session: OpenSession, ended: readonly string[]): Promise<void>;
-  takeTold(session: OpenSession): Promise<readonly string[]>;
+  keepMessage(session: OpenSession, ended: readonly string[]): Promise<void>;
+  takeMessage(session: OpenSession): Promise<readonly string[]>;
   close(req: Request, res: Response): Promise<void>;
   /** Ends those of a login session, or of a user, that the identity provider says is over. */
   endOf(logout: LogoutToken): Promise<void>;
@@ -129,8 +129,8 @@ export function createSessions({ store, records, users, baseUrl, now, randomByte
       const [expected, presented] = [Buffer.from(formToken), Buffer.from(sent)];
       return presented.length === expected.length && timingSafeEqual(presented, expected);
     },
-    tell: change,
-    async takeTold(session) {
+    keepMessage: change,
+    async takeMessage(session) {
       if (session.ended === undefined) return [];
       await change(session, undefined);
       return session.ended;

@@ -92,7 +92,7 @@ export interface OpenedGrant {
 export interface EndedGrant {
   /** As it was. */
   grant: Grant;
-  /** See {@link UpstreamRevocations.tell}. */
+  /** See {@link UpstreamRevocations.revoke}. */
   atProvider: Promise<void>;
 }
 
@@ -184,7 +184,7 @@ export function createGrants({
   async function conclude(grant: Grant, reason: GrantEnd): Promise<EndedGrant> {
     const { id, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, ...whose(grant), scopes });
-    const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.tell(grant) : Promise.resolve();
+    const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.revoke(grant) : Promise.resolve();
     await Promise.all([index.remove(grant), lastUse.forget(id)]);
     return { grant, atProvider };
   }

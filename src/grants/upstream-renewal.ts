@@ -190,7 +190,7 @@ export function createUpstreamRefresh({
     { tokens }: UpstreamRenewal,
   ): Promise<void> {
     if (tokens.refreshToken === spent || !(await grants.endedForGood(id))) return;
-    void revocations.tell({ id, principal, upstream: tokens });
+    void revocations.revoke({ id, principal, upstream: tokens });
   }
 
   async function ended(grant: Grant, cause: UpstreamRefusal): Promise<OAuthError> {

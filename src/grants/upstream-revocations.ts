@@ -10,7 +10,7 @@ export interface UpstreamRevocations {
    * Resolves when the provider has answered, or could not be reached, or there is nothing to revoke; never rejects. Nobody has
    * to wait for it.
    */
-  tell(grant: Pick<Grant, "id" | "principal" | "upstream">): Promise<void>;
+  revoke(grant: Pick<Grant, "id" | "principal" | "upstream">): Promise<void>;
 }
 
 interface Dependencies extends Pick<Runtime, "log"> {
@@ -41,7 +41,7 @@ export function createUpstreamRevocations({
   let busy = 0;
 
   /** Our own tokens have ended by now whatever the provider answers, so its failure is logged and reaches no caller. */
-  async function revoke({ grantId, provider, refreshToken }: Waiting): Promise<void> {
+  async function send({ grantId, provider, refreshToken }: Waiting): Promise<void> {
     try {
       await provider.revoke(refreshToken);
     } catch (error) {
@@ -52,14 +52,14 @@ export function createUpstreamRevocations({
   async function work(): Promise<void> {
     busy++;
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await revoke(next);
+      await send(next);
       next.over();
     }
     busy--;
   }
 
   return {
-    async tell({ id: grantId, principal, upstream }) {
+    async revoke({ id: grantId, principal, upstream }) {
       const refreshToken = upstream?.refreshToken;
       if (refreshToken === undefined || principal.kind !== "user") return;
       const provider = identityProviders.ofIssuer(principal.issuer);
@@ -73,10 +73,10 @@ export function createUpstreamRevocations({
         log.warn({ reason: "upstream_revocation_failed", grantId, cause }, STILL_HELD);
         return;
       }
-      const told = new Promise<void>((over) => waiting.push({ grantId, provider, refreshToken, over }));
-      waitUntil(told);
+      const revoked = new Promise<void>((over) => waiting.push({ grantId, provider, refreshToken, over }));
+      waitUntil(revoked);
       if (busy < REVOCATIONS_AT_ONCE) void work();
-      await told;
+      await revoked;
     },
   };
 }

@@ -22,7 +22,7 @@ export function memoryStore(): KeyValueStore {
   keyv.deserialize = undefined;
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
-  const tell = (key: string) => changes.emit(kindOf(key), key);
+  const publish = (key: string) => changes.emit(kindOf(key), key);
   const live = (key: string) => {
     const entry = entries.get(key);
     return entry?.expires !== undefined && entry.expires <= Date.now() ? undefined : entry;
@@ -41,13 +41,13 @@ export function memoryStore(): KeyValueStore {
     },
     async put(key, record, ttlSeconds) {
       await keyv.set(key, record, ttlSeconds * 1000);
-      tell(key);
+      publish(key);
     },
     // Keyv has no compare-and-set; without an await in between, this one is atomic.
     replace: async (key, expected, record, ttlSeconds) => {
       if (live(key)?.value !== expected) return false;
       entries.set(key, { value: record, expires: Date.now() + ttlSeconds * 1000 });
-      tell(key);
+      publish(key);
       return true;
     },
     rewrite: async (key, expected, record) => {
@@ -61,7 +61,7 @@ export function memoryStore(): KeyValueStore {
     },
     async delete(key) {
       const removed = live(key) !== undefined && (await keyv.delete(key));
-      if (removed) tell(key);
+      if (removed) publish(key);
       return removed;
     },
     async deleteAll(keys) {
@@ -69,7 +69,7 @@ export function memoryStore(): KeyValueStore {
     },
     async deleteIf(key, expected) {
       const removed = live(key)?.value === expected && entries.delete(key);
-      if (removed) tell(key);
+      if (removed) publish(key);
       return removed;
     },
     watch(kind, changed) {

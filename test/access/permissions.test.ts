@@ -6,7 +6,7 @@ import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
 import { policyOf, requester } from "./support.ts";
 
-test("a standing that was shared says nothing of who is treated otherwise by newer rules", () => {
+test("a shared permission set is not given to somebody whom newer rules treat otherwise", () => {
   const rules = replaceablePolicy(policyOf("default: allow\nrules: []"));
   const catalogue = scopeCatalogue({ "orders:read": "Read orders" }, []);
   const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };

@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createPermissions } from "../../src/access/permissions.ts";
-import { claimsOf, type Principal, type Requester, subjectOf } from "../../src/access/principal.ts";
+import {
+  claimsOf,
+  isSameUser,
+  type Principal,
+  type Requester,
+  subjectOf,
+} from "../../src/access/principal.ts";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { policyOf } from "./support.ts";
@@ -77,6 +83,7 @@ describe("the users of two identity providers", () => {
   test("are different people in keys and in records, whatever their subjects are", () => {
     assert.notEqual(users.unique(ours.issuer, ours.subject), users.unique(theirs.issuer, theirs.subject));
     assert.notDeepEqual(users.write(ours), users.write(theirs));
+    assert.deepEqual([isSameUser(ours, { ...ours }), isSameUser(ours, theirs)], [true, false]);
     for (const user of [ours, theirs]) assert.deepEqual(users.read(users.write(user)), user);
   });
 

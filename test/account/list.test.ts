@@ -6,7 +6,7 @@ import { buildServices } from "../../src/server/services.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
 
-test("of one person, of one client, of all: with names, and with last uses", async () => {
+test("grants are listed of one person, of one client and of all, with names and last uses", async () => {
   const testServer = await startTestServer({
     environment: {
       CLIENTS: JSON.stringify([

@@ -79,7 +79,7 @@ describe("times", () => {
     assert.equal(Date.parse(`${date}T${time}${offset}`) / 1000, seconds, "it is that moment");
   });
 
-  test("since when: ages and dates, and nothing else", () => {
+  test("--since takes ages and dates, and nothing else", () => {
     const now = Date.parse("2026-11-25T12:00:00Z") / 1000;
     const iso = (text: string) => new Date(parseSince(text, now) * 1000).toISOString();
     assert.equal(iso("30d"), "2026-10-26T12:00:00.000Z");

@@ -91,7 +91,7 @@ describe("a call that asks", () => {
     return modern(testServer.url, as.accessToken, "tools/call", { name, arguments: args, ...answers });
   }
 
-  test("nobody else can answer, and the one who was asked still can", async () => {
+  test("another user cannot answer, and the one who was asked still can", async () => {
     const { call, question } = await asked(alice);
     const foreign = await reply(testServer.url, mallory, question.id, yes);
     assert.equal(foreign.status, 400);
@@ -226,7 +226,7 @@ describe("a call that asks", () => {
     testServer.clock.ahead -= 3_600;
   });
 
-  test("answers without the question are no answers", async () => {
+  test("an answer that comes without what the server sent with its request is ignored", async () => {
     const { body } = await bring(undefined);
     assert.equal(body.result.resultType, "input_required");
     const legacy = await callTool(testServer.url, alice.accessToken, "delete_note", {
@@ -339,7 +339,7 @@ describe("an outage of the store while a call asks", () => {
     return { testServer, answer: await call.next(), stored: () => stored };
   }
 
-  test("is told in words, takes back only what was asked, and leaves nothing", async (t) => {
+  test("is a tool error in words, cancels what was asked, and leaves nothing in the store", async (t) => {
     const { testServer, answer, stored } = await answerDuring(
       t,
       new UnavailableError("storage", { reason: "outage" }),
@@ -352,7 +352,7 @@ describe("an outage of the store while a call asks", () => {
     });
   });
 
-  test("that nobody foresaw is for the log alone", async (t) => {
+  test("with an error that nobody foresaw: its words are in the log alone", async (t) => {
     const { testServer, answer } = await answerDuring(t, new TypeError("no such table at /srv/notes"));
     assert.equal(answer.result.isError, true);
     assert.doesNotMatch(JSON.stringify(answer), /srv/);

@@ -98,7 +98,7 @@ describe("a process with a heap of 256 MB", () => {
       assert.equal((await callTool(`${server.url}/mcp`, tokens[0] ?? "", "whoami")).status, 200);
     });
 
-  test("strangers who never finish make room for those who do", async () => {
+  test("unfinished bodies of strangers are cut to make room for complete ones", async () => {
     const { port } = new URL(server.url);
     const answers: string[] = [];
     const sockets = Array.from({ length: 400 }, () => {

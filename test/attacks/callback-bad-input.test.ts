@@ -155,7 +155,7 @@ describe("bad input at /auth/callback", () => {
     );
   });
 
-  test("two at the same moment: one wins (invariant 2)", async () => {
+  test("two callbacks with one state at the same moment: one wins (invariant 2)", async () => {
     const flow = await arriving();
     const pages = await Promise.all([1, 2, 3, 4].map(() => flow.browser.get(flow.callback)));
     const codes = pages.map((page) => page.redirectedTo?.searchParams.get("code")).filter((code) => code);

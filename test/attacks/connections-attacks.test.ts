@@ -314,7 +314,7 @@ describe("attacks on /connections", () => {
     }
   });
 
-  test("whoever writes the code cannot mix them up either: it would not compile", () => {
+  test("the types of the two logins keep them apart: code that mixes them up does not compile", () => {
     const [clients, own] = [{} as ClientLogin, {} as ConnectionsLogin];
     const dependencies = {} as never;
     const never = () => {

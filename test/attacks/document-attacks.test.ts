@@ -252,7 +252,7 @@ describe("metadata documents", () => {
     assert.equal((await callTool(testServer.url, second.access_token, "whoami")).status, 401);
   });
 
-  test("key sets at a jwks_uri: the same", async () => {
+  test("key sets at a jwks_uri have the same limits", async () => {
     await start();
     const { privateKey, publicKey } = await generateKeyPair("ES256");
     const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: "1", x5c: ["x".repeat(8_000)] }] };

@@ -21,7 +21,7 @@ describe("logout tokens of strangers", () => {
   let rotatedKey: SigningKey;
   /** What the provider publishes once it has rotated. */
   let rotated: object;
-  const stages: Array<() => Promise<void>> = [];
+  const closers: Array<() => Promise<void>> = [];
   before(async () => {
     strangersKey = (await generateKeyPair("RS256")).privateKey;
     const pair = await generateKeyPair("RS256");
@@ -29,7 +29,7 @@ describe("logout tokens of strangers", () => {
     rotated = { ...(await exportJWK(pair.publicKey)), kid: "rotated", alg: "RS256", use: "sig" };
   });
   afterEach(async () => {
-    for (const close of stages.splice(0)) await close();
+    for (const close of closers.splice(0)) await close();
   });
 
   /** A server of its own for each test: what it asked before is part of what is tested. */
@@ -37,7 +37,7 @@ describe("logout tokens of strangers", () => {
     upstream = await startFaultyProxy();
     testServer = await startTestServer({ throughProxy: upstream, ...options });
     client = await register(testServer.baseUrl);
-    stages.push(async () => {
+    closers.push(async () => {
       await testServer.close();
       await upstream.close();
     });

@@ -115,7 +115,7 @@ describe("bad input at /mcp", () => {
     }
   });
 
-  test("a token that ended: 401, to the second", async () => {
+  test("an expired token: 401, to the second", async () => {
     try {
       testServer.clock.ahead = 3_590;
       assert.equal((await rpc(testServer.url, alice, "tools/list")).status, 200);

@@ -109,7 +109,7 @@ async function start(options: TestServerOptions): Promise<{
   return { testServer, client: await register(testServer.baseUrl), lines };
 }
 
-describe("survived", () => {
+describe("attacks on a policy", () => {
   const NO_LAUNCH = `
 rules:
   - name: nobody launches

@@ -277,7 +277,7 @@ describe("bad input at /register", () => {
       assert.equal(kept.length, length);
     });
 
-  test("every other method", async () => {
+  test("every method but POST is refused", async () => {
     for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
       const reply = await sendRequest(url, { method });
       assert.equal(reply.status, 405);

@@ -21,7 +21,7 @@ function registering(testServer: TestServer, from: string, metadata: object = US
   return postJson(`${testServer.baseUrl}/register`, metadata, { "x-forwarded-for": from });
 }
 
-async function stageBehindProxy(environment: Record<string, string> = {}, redisUrl = redis.url) {
+async function testServerBehindProxy(environment: Record<string, string> = {}, redisUrl = redis.url) {
   return startTestServer({
     ...(redisUrl !== undefined && { redisUrl }),
     environment: { TRUSTED_PROXIES: "127.0.0.1", ...environment },
@@ -35,7 +35,7 @@ async function reasons(testServer: TestServer, answers: readonly Answer[]): Prom
 
 describe("a flood of registrations", redis, () => {
   test("2,100 that are refused, from one /56, use up nothing that others need", async () => {
-    const testServer = await stageBehindProxy();
+    const testServer = await testServerBehindProxy();
     try {
       for (let sent = 0; sent < 2_100; sent += 100) {
         const batch = Array.from({ length: 100 }, (_, n) =>
@@ -51,7 +51,7 @@ describe("a flood of registrations", redis, () => {
   });
 
   test("a /48 of 65,536 networks has a share, however it spreads, and the others have what is left", async () => {
-    const testServer = await stageBehindProxy({
+    const testServer = await testServerBehindProxy({
       REGISTRATIONS_PER_HOUR: "50",
       REGISTRATIONS_PER_ADDRESS_PER_HOUR: "5",
     });
@@ -76,7 +76,7 @@ describe("a flood of registrations", redis, () => {
   });
 
   test("one /64 is not made more by its addresses, nor one /56 by its /64s", async () => {
-    const testServer = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2" });
+    const testServer = await testServerBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2" });
     try {
       const from = async (addresses: string[]) => {
         const statuses = [];
@@ -93,7 +93,7 @@ describe("a flood of registrations", redis, () => {
   });
 
   test("hammering is limited for whoever does it, and for nobody else", async () => {
-    const testServer = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1" });
+    const testServer = await testServerBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1" });
     try {
       const answers = [];
       for (let n = 0; n < 11; n++) answers.push(await registering(testServer, "203.0.113.1", {}));
@@ -115,7 +115,7 @@ describe("a flood of registrations", redis, () => {
   });
 
   test("a registration changed 1,000 times and never used ends when it would have", async () => {
-    const testServer = await stageBehindProxy({
+    const testServer = await testServerBehindProxy({
       REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2000",
       REGISTRATIONS_PER_HOUR: "100000",
     });
@@ -147,7 +147,7 @@ describe("a flood of registrations", redis, () => {
   });
 
   test("changes are counted with registrations", async () => {
-    const testServer = await stageBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "3" });
+    const testServer = await testServerBehindProxy({ REGISTRATIONS_PER_ADDRESS_PER_HOUR: "3" });
     try {
       const client = await register(testServer.baseUrl);
       const statuses = [];
@@ -177,7 +177,7 @@ test("what one address can have stored in an hour, in bytes of Redis, is what it
   skip: skipWithoutRedisServer(),
 }, async () => {
   const own = await startRedis();
-  const testServer = await stageBehindProxy({}, own.url);
+  const testServer = await testServerBehindProxy({}, own.url);
   const store = await createClient({ url: own.url }).connect();
   const used = async () => Number(/used_memory:(\d+)/.exec(await store.info("memory"))?.[1]);
   try {

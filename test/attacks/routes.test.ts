@@ -167,7 +167,7 @@ function routesIn(layers: readonly Layer[]): string[] {
   });
 }
 
-test("every route has its entry, and every entry its route", async () => {
+test("every route is in the table of what it may write, fetch and log, and the table has no other", async () => {
   const log = pino({ level: "silent" });
   const config = loadConfig({
     BASE_URL: "http://localhost:3000",
@@ -198,7 +198,7 @@ test("every route has its entry, and every entry its route", async () => {
     if (limit === "none") assert.deepEqual([writes, fetches], ["-", "-"], route);
 });
 
-describe("a limit that its entry names", () => {
+describe("the limit that the table names for a route", () => {
   let consentUrl: string;
   const testServer = useTestServer({
     environment: {

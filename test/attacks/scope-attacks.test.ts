@@ -195,7 +195,7 @@ describe("attacks on scopes", () => {
     return { status: response.status, text: await response.text() };
   }
 
-  describe("survived", () => {
+  describe("refused and harmless requests", () => {
     const { params: wanted, ...bare } = call("launch");
     const asks = (method: string, params: object) => ({ jsonrpc: "2.0", id: 1, method, params });
     const challenged: Array<[string, unknown]> = [
@@ -402,7 +402,7 @@ test("a whole that was left ticked is granted, also where an unticked one shares
   }
 });
 
-describe("survived: whatever includes what, nobody gains", () => {
+describe("whatever scopes include each other, nobody gains one", () => {
   /** Always the same numbers. */
   function dice(seed: number): () => number {
     let state = seed;
@@ -427,7 +427,7 @@ describe("survived: whatever includes what, nobody gains", () => {
 
   const sorted = (scopes: readonly string[]) => [...new Set(scopes)].sort();
 
-  test("without: nothing refused is left, not as a part either, and everything else is", () =>
+  test("exclude: nothing refused is left, not as a part either, and everything else is", () =>
     eachHierarchy((catalogue, some) => {
       const [scopes, refused] = [some(), some()];
       const left = catalogue.expand(catalogue.exclude(scopes, refused));
@@ -437,7 +437,7 @@ describe("survived: whatever includes what, nobody gains", () => {
       assert.deepEqual(sorted(left), sorted(innocent));
     }));
 
-  test("narrow: exactly what is both wanted and held", () =>
+  test("limit to: exactly what is both wanted and held", () =>
     eachHierarchy((catalogue, some) => {
       const [wanted, held] = [some(), some()];
       const reach = catalogue.expand(held);

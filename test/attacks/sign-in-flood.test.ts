@@ -19,7 +19,7 @@ const UNASKED = {
 };
 
 describe("a flood of sign-ins that nobody is asked about", redis, () => {
-  async function stageOf(environment: Record<string, string>): Promise<TestServer> {
+  async function testServerWith(environment: Record<string, string>): Promise<TestServer> {
     return startTestServer({
       ...(redis.url !== undefined && { redisUrl: redis.url }),
       environment: { ...UNASKED, ...environment },
@@ -37,7 +37,7 @@ describe("a flood of sign-ins that nobody is asked about", redis, () => {
   }
 
   test("an address has its limit, and no record is written beyond it", async () => {
-    const testServer = await stageOf({ SIGN_INS_PER_ADDRESS_PER_HOUR: "3" });
+    const testServer = await testServerWith({ SIGN_INS_PER_ADDRESS_PER_HOUR: "3" });
     try {
       const replies = [];
       for (let n = 0; n < 5; n++) replies.push(await from(testServer, "203.0.113.1"));
@@ -56,7 +56,7 @@ describe("a flood of sign-ins that nobody is asked about", redis, () => {
   });
 
   test("altogether so many are under way, counted by their size, and who comes late still signs in", async () => {
-    const testServer = await stageOf({ SIGN_INS_PER_ADDRESS_PER_HOUR: "4" });
+    const testServer = await testServerWith({ SIGN_INS_PER_ADDRESS_PER_HOUR: "4" });
     try {
       const large = { state: "x".repeat(2_048) };
       const sizes = [

@@ -269,7 +269,7 @@ describe("bad input at /token", () => {
       assert.equal(await whoami(tokens.access_token), 200);
     });
 
-    test("ten at once: one wins, and then all is revoked", async () => {
+    test("ten redemptions of one code at once: one wins, and then all is revoked", async () => {
       const code = await newCode();
       const replies = await Promise.all(Array.from({ length: 10 }, () => token(codeGrant(code))));
       const winners = replies.filter(({ status }) => status === 200);
@@ -468,7 +468,7 @@ describe("bad input at /token", () => {
       );
     });
 
-    test("nobody at all", async () => {
+    test("a request that names no client is refused", async () => {
       for (const client_id of [undefined, ""])
         await assertUnauthorized(
           await token(codeGrant("x", { client_id })),
@@ -679,7 +679,7 @@ describe("bad input at /token", () => {
       assert.equal(invalidUtf8.status, 401);
     });
 
-    test("every other method", async () => {
+    test("every method but POST is refused", async () => {
       for (const path of ["/token", "/revoke"])
         for (const method of ["GET", "HEAD", "PUT", "DELETE"]) {
           const reply = await sendRequest(`${testServer.baseUrl}${path}`, { method });

@@ -331,7 +331,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   });
 
   /** With a server of its own, whose sign-ins stop. */
-  async function withStage(
+  async function withTestServer(
     options: TestServerOptions,
     story: (of: TestServer) => Promise<void>,
   ): Promise<void> {
@@ -343,7 +343,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   const notSetUp = { title: "Signing in is not set up correctly", wayOn: "application" } as const;
 
   test("the server's own secret is wrong", async () => {
-    await withStage(wrongSecret, async (of) => {
+    await withTestServer(wrongSecret, async (of) => {
       const opened = await openConsent(of);
       await approve(opened.page, /^Alice/);
       await judged("not-set-up", opened, notSetUp, of.log);
@@ -352,7 +352,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
 
   test("the provider is down: the page can be tried again, and leads back", async () => {
     const title = "Signing in is not possible right now";
-    await withStage({ issuer: `http://localhost:${await freePort()}` }, async (of) => {
+    await withTestServer({ issuer: `http://localhost:${await freePort()}` }, async (of) => {
       for (const wayOn of ["again", "application"] as const)
         await judged(`provider-down-${wayOn}`, await openConsent(of), { title, wayOn }, of.log);
       const entrance = await newPage();
@@ -363,7 +363,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
   });
 
   test("too many sign-ins: the page can be tried again, and leads back", async () => {
-    await withStage({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "1" } }, async (of) => {
+    await withTestServer({ environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "1" } }, async (of) => {
       for (const wayOn of ["again", "application"] as const) {
         const opened = await openConsent(of);
         await opened.page.getByRole("button", { name: "Approve" }).click();
@@ -379,7 +379,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
 
   describe("the way back by itself", { concurrency: true }, () => {
     test("to a program on this computer, which then knows", async () => {
-      await withStage(wrongSecret, async (of) => {
+      await withTestServer(wrongSecret, async (of) => {
         const { page, problems } = await openConsent(of);
         await approve(page, /^Alice/);
         await page.getByText("this page takes you back to it").waitFor();
@@ -392,7 +392,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     });
 
     test("to an application with a scheme of its own: whatever the browser does, the page and its link stay", async () => {
-      await withStage(wrongSecret, async (of) => {
+      await withTestServer(wrongSecret, async (of) => {
         const redirect = "cursor://anysphere.cursor-retrieval/oauth/user-weather/callback";
         const { page, problems } = await openConsent(of, redirect);
         await approve(page, /^Alice/);

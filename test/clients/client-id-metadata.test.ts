@@ -523,7 +523,7 @@ describe("caching", () => {
     await assert.rejects(found(), { reason: "bad_status" });
   });
 
-  test("a hiccup that is over leaves no trace", async () => {
+  test("one failed fetch changes nothing once the next one succeeds", async () => {
     serve(document(), { "cache-control": "max-age=60" });
     await found();
     clock += 60;
@@ -582,7 +582,7 @@ describe("caching", () => {
     await refused(find(id), "domain_denied");
   });
 
-  test("what is not to be stored takes no other's place", async () => {
+  test("a document with no-store evicts no copy of another one", async () => {
     const { find } = clients({ limits: { maxCopies: 1 } });
     await find(id);
     const [other, control] = [site.url("/other"), { "cache-control": "no-store" }];

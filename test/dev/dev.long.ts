@@ -224,9 +224,9 @@ describe("npm run dev", () => {
     await until(async () => textOf(await call("say_hello")).startsWith("Repaired"));
   });
 
-  async function until(checkScopes: () => Promise<boolean>): Promise<void> {
+  async function until(look: () => Promise<boolean>): Promise<void> {
     for (const start = performance.now(); performance.now() - start < PATIENCE_MS; await delay(20))
-      if (await checkScopes()) return;
+      if (await look()) return;
     throw new Error(`What was waited for did not happen: ${dev.output}`);
   }
 

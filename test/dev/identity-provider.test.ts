@@ -255,7 +255,7 @@ async function openLoginPage(config: oidc.Configuration, browser = newBrowser())
   return browser.get(oidc.buildAuthorizationUrl(config, { redirect_uri: redirectUri, scope: "openid" }));
 }
 
-describe("the embedded identity provider with another character", () => {
+describe("the embedded identity provider with another profile", () => {
   test("opaque access tokens carry API scopes and open userinfo", async () => {
     const config = await discover((await start({ accessTokens: "opaque" })).issuer);
     const tokens = await authorize(config, { login: "bob", parameters: { audience, resource: audience } });

@@ -146,7 +146,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.ok(deleted.includes("one"));
   });
 
-  test("a client of 2026-07-28 is answered with the question, and calls another replica again", async () => {
+  test("a client of 2026-07-28 gets the request for input as its result, and calls another replica again", async () => {
     const call = { name: "delete_note", arguments: { note: "two", folder: "a" } };
     const asked = await modern(testServer.url, accessToken, "tools/call", call);
     const { resultType, inputRequests, requestState } = asked.body.result;
@@ -222,7 +222,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.equal((await resource.next()).result.contents[0].text, "opened with sesame");
   });
 
-  test("who cannot be asked is told so, and nothing happens", async () => {
+  test("a client that cannot be asked gets a tool error that says so, and nothing happens", async () => {
     const withoutSession = await callTool(testServer.url, accessToken, "delete_note", { note: "five" });
     assert.equal(withoutSession.body.result.isError, true);
     assert.match(
@@ -302,7 +302,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     }
   });
 
-  test("a question leaves nothing in the store, answered or not", async () => {
+  test("a server request leaves nothing in the store, answered or not", async () => {
     const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
     const call = await openCall(testServer.url, session, "tools/call", {
       name: "delete_note",
@@ -320,7 +320,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     }
   });
 
-  test("the audit log tells a question from an answer", async () => {
+  test("a call that ends with a request for input says so in the audit log", async () => {
     const asked = testServer.log.filter(
       (line) => line.tool === "delete_note" && line.reason === "input_required",
     );
@@ -389,7 +389,7 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.match(refused.headers.get("www-authenticate") ?? "", /insufficient_scope.*weather:read/);
   });
 
-  test("nor for those whom the policy keeps from it", async () => {
+  test("completions are not for those whom the policy denies what they belong to", async () => {
     const denied = policyOf(`
 rules:
   - name: nobody forecasts

@@ -15,7 +15,7 @@ import { useTestServer } from "../support/test-server.ts";
 
 const ORIGINS = ["app://obsidian.md", "vscode-webview://0abc-1", "chrome-extension://abcdefghijklmnop"];
 
-describe("an ordinary day", () => {
+describe("normal behaviour of clients", () => {
   let client: Registered;
   const testServer = useTestServer({ environment: { ALLOWED_ORIGINS: ORIGINS.join(",") } });
   before(async () => {

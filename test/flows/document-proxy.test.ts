@@ -52,7 +52,10 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
     client_name: "Document client",
     redirect_uris: [REDIRECT_URI],
   });
-  async function withStage(options: TestServerOptions, story: (testServer: TestServer) => Promise<void>) {
+  async function withTestServer(
+    options: TestServerOptions,
+    story: (testServer: TestServer) => Promise<void>,
+  ) {
     const testServer = await startTestServer(options);
     try {
       await story(testServer);
@@ -66,7 +69,7 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
   const environment = () => ({ CLIENT_ID_METADATA_PROXY: proxy.url.href });
 
   test("a client signs in whose document and keys come through the proxy", () =>
-    withStage({ safeFetch: cutOff, environment: environment() }, async (testServer) => {
+    withTestServer({ safeFetch: cutOff, environment: environment() }, async (testServer) => {
       const { privateKey, publicKey } = await generateKeyPair("ES256");
       const client = {
         ...described("/client.json"),
@@ -105,7 +108,7 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
 
   test("a literal address inside, or a name of one, is refused, and the proxy is not asked", () =>
     // As production fetches.
-    withStage({ environment: environment() }, async (testServer) => {
+    withTestServer({ environment: environment() }, async (testServer) => {
       for (const host of ["127.0.0.1", "169.254.169.254", "[fd00::1]", "metadata.google.internal", "redis"]) {
         const page = await newBrowser().get(
           authorizeUrl(testServer.baseUrl, { client_id: `https://${host}/client.json` }),
@@ -125,7 +128,7 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
     const variables = { HTTPS_PROXY: proxy.url.href, https_proxy: proxy.url.href, ALL_PROXY: proxy.url.href };
     Object.assign(process.env, variables, { NODE_USE_ENV_PROXY: "1" });
     try {
-      await withStage({ safeFetch: (options) => fetchFrom(site.ca, options) }, async (testServer) => {
+      await withTestServer({ safeFetch: (options) => fetchFrom(site.ca, options) }, async (testServer) => {
         publish({ "/client.json": described("/client.json") });
         const code = (await authorize(testServer.baseUrl, described("/client.json"))).get("code");
         assert.equal((await redeem(testServer.baseUrl, described("/client.json"), code)).status, 200);

@@ -97,7 +97,7 @@ describe("a grant that ended", () => {
     await neverRevoked();
   });
 
-  test("because the user signed out at the provider: it is told nothing", async () => {
+  test("because the user signed out at the provider: the provider is not told", async () => {
     const browser = newBrowser();
     const callback = await signIn(browser, authorizeUrl(testServer.baseUrl, client));
     await redeem(testServer.baseUrl, client, callback.searchParams.get("code"));
@@ -108,7 +108,7 @@ describe("a grant that ended", () => {
     await neverRevoked();
   });
 
-  test("in a crowd, while the provider hangs: who revokes one does not wait for the others", {
+  test("while the provider hangs at the revocations of many: who revokes one more does not wait for them", {
     timeout: 30_000,
   }, async () => {
     upstream.hangsAtRevocation = true;

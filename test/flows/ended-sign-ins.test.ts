@@ -15,7 +15,7 @@ import {
   register,
 } from "../support/oauth-client.ts";
 import type { Sign } from "../support/provider-key.ts";
-import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
+import { type ReportingProvider, startReportingProvider } from "../support/reporting-provider.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("a sign-out while a sign-in is under way", () => {
@@ -23,10 +23,10 @@ describe("a sign-out while a sign-in is under way", () => {
   let upstream: FaultyProxy;
   let client: Registered;
   let sign: Sign;
-  let report: ReportingStage["report"];
-  let close: ReportingStage["close"];
+  let report: ReportingProvider["report"];
+  let close: ReportingProvider["close"];
   before(async () => {
-    ({ testServer, upstream, client, sign, report, close } = await startReportingStage());
+    ({ testServer, upstream, client, sign, report, close } = await startReportingProvider());
   });
   afterEach(() => {
     upstream.rewrite = undefined;

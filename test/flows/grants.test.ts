@@ -45,7 +45,7 @@ describe("grants", () => {
     }
   });
 
-  test("an unused one ends, and a used one ends in the end", async () => {
+  test("one ends when it was unused for too long, and at its greatest age although it was used", async () => {
     const testServer = await startTestServer({
       environment: { GRANT_IDLE_SECONDS: "1000", GRANT_SECONDS: "2500", ACCESS_TOKEN_SECONDS: "600" },
       behaviour: { accessTokenSeconds: 100_000 },
@@ -193,6 +193,6 @@ describe("a tool that acts with the user's own upstream token", () => {
     }
   });
 
-  test("outside of a request there is none", () =>
+  test("outside of a request there is no upstream token", () =>
     assert.rejects(getUpstreamAccessToken(), /outside of an authenticated request/));
 });

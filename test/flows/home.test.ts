@@ -144,7 +144,7 @@ describe("the page for people", () => {
     assert.doesNotMatch(text, /cursor:|vscode:/, "no links that a terminal cannot open");
   });
 
-  test("who takes none of these gets the page all the same", async () => {
+  test("a client that accepts none of these types gets the page", async () => {
     assert.match((await get({ accept: "image/png" })).text, /^<!doctype html>/);
   });
 
@@ -220,7 +220,7 @@ describe("HOME_PAGE=off", () => {
     assert.doesNotMatch((await ask(`${testServer.baseUrl}/nothing`, headers)).text, /<a href=/);
   });
 
-  test("/ is a path like any other that there is not", async () => {
+  test("/ is 404, as any path that is not there", async () => {
     for (const [method, headers] of [
       ["GET", PERSON],
       ["HEAD", PERSON],

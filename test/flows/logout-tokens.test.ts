@@ -6,7 +6,7 @@ import { openConnections } from "../support/connections.ts";
 import type { FaultyProxy } from "../support/faulty-proxy.ts";
 import { callTool, newBrowser, type Registered, signInForTokens } from "../support/oauth-client.ts";
 import type { Sign } from "../support/provider-key.ts";
-import { type ReportingStage, startReportingStage } from "../support/reporting-provider.ts";
+import { type ReportingProvider, startReportingProvider } from "../support/reporting-provider.ts";
 import { claimsIn } from "../support/requester.ts";
 import type { TestServer } from "../support/test-server.ts";
 
@@ -15,10 +15,10 @@ describe("a logout token", () => {
   let upstream: FaultyProxy;
   let client: Registered;
   let sign: Sign;
-  let report: ReportingStage["report"];
-  let close: ReportingStage["close"];
+  let report: ReportingProvider["report"];
+  let close: ReportingProvider["close"];
   before(async () => {
-    ({ testServer, upstream, client, sign, report, close } = await startReportingStage());
+    ({ testServer, upstream, client, sign, report, close } = await startReportingProvider());
   });
   afterEach(() => {
     upstream.rewrite = undefined;

@@ -89,7 +89,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     return result;
   }
 
-  test("to the end of a grant: it is noted, and the provider is told", async () => {
+  test("to the removal of a grant: it is audited, and revoked at the provider", async () => {
     const { access_token, refresh_token } = await signInForTokens(testServer.baseUrl, client);
     const answer = await losing(DELETE_OF_GRANT, () => revoke(testServer.baseUrl, client, refresh_token));
     assert.equal(answer.status, 200);
@@ -98,7 +98,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal(audited("grant_ended"), 1);
   });
 
-  test("to the end of a grant, and then nothing answers: 503, 200 at the repetition, noted and told once", async () => {
+  test("to the removal of a grant, with an outage after it: 503, then 200 at the repetition, audited and revoked once", async () => {
     const { refresh_token } = await signInForTokens(testServer.baseUrl, client);
     const say = () => revoke(testServer.baseUrl, client, refresh_token);
     const first = await losing(DELETE_OF_GRANT, say, { silent: true });
@@ -112,12 +112,12 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     await eventually("it is in the audit log", () => audited("grant_ended") === 1);
   });
 
-  test("to the taking of a login: the sign-in goes on", async () => {
+  test("to the consumption of a login: the sign-in goes on", async () => {
     const answer = await losing(CLAIM_OF_LOGIN, () => authorize(testServer.baseUrl, client));
     assert.equal((await redeem(testServer.baseUrl, client, answer.get("code"))).status, 200);
   });
 
-  test("to the taking of a login, and then nothing answers: the same page can be loaded again", async () => {
+  test("to the consumption of a login, with an outage after it: the same page can be loaded again", async () => {
     const browser = newBrowser();
     const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
     const provider = await browser.submit(consent, {}, { button: "approve" });
@@ -132,7 +132,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal((await redeem(testServer.baseUrl, client, code)).status, 200);
   });
 
-  test("to the taking of a login that another replica took: it is theirs alone, and does not come back", async () => {
+  test("to the consumption of a login that another replica consumed: that one alone has it, and it is not restored", async () => {
     const { config } = testServer;
     const sealer = createSealer(config.secretKeys);
     const storeOn = (url: string) => {
@@ -163,7 +163,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     await ready(testServer.records);
   });
 
-  test("to the redemption of a code: the client has its tokens, and no thief's place", async () => {
+  test("to the redemption of a code: the client has its tokens, and is not taken for a thief", async () => {
     const code = (await authorize(testServer.baseUrl, client)).get("code");
     const answer = await losing(WRITE_OF_GRANT, () => redeem(testServer.baseUrl, client, code));
     assert.equal(answer.status, 200);
@@ -178,7 +178,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.match((await browser.get(`${testServer.baseUrl}/connections`)).body, /Sign in/);
   });
 
-  test("to the removal of a registration: it is gone, and noted once", async () => {
+  test("to the removal of a registration: it is gone, and audited once", async () => {
     const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const { status } = await losing(DELETE_OF_CLIENT, () =>
       fetch(`${client.registration_client_uri}`, {
@@ -191,7 +191,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal(audited("client_removed"), 1);
   });
 
-  test("to nothing: the mark of a removal itself was lost, so that nothing is removed until it is said again", async () => {
+  test("to the mark with which a removal begins: nothing is removed until the request is repeated", async () => {
     const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const remove = () =>
       fetch(`${client.registration_client_uri}`, {
@@ -219,7 +219,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
       .sign(keys.privateKey);
   }
 
-  test("to an end that the provider reported: it may say it again, until it was heard", async () => {
+  test("to the end of a session by back-channel logout: the provider may repeat its report until it was processed", async () => {
     const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const logout_token = await logoutToken();
     const report = () => postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
@@ -230,7 +230,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     assert.equal((await report()).body.error, "invalid_request");
   });
 
-  test("to the note that a logout token was heard: it was", async () => {
+  test("to the record that a logout token was processed: it counts as processed", async () => {
     const { access_token } = await signInForTokens(testServer.baseUrl, client);
     const logout_token = await logoutToken();
     const answer = await losing(MARK_OF_LOGOUT, () =>

@@ -26,7 +26,7 @@ const SAID =
   /You approved this, but localhost:\d+ did not give it to you: (.*?)\. Ask the administrator there/g;
 
 /** Who says which scopes a user has, and whether a refresh token there brings what its sign-in did not. */
-const CHARACTERS: ReadonlyArray<[name: string, ProviderBehaviour, { refreshAdds: boolean }]> = [
+const PROFILES: ReadonlyArray<[name: string, ProviderBehaviour, { refreshAdds: boolean }]> = [
   ["permissions in the access token", {}, { refreshAdds: true }],
   [
     "the scope of the token response",
@@ -35,7 +35,7 @@ const CHARACTERS: ReadonlyArray<[name: string, ProviderBehaviour, { refreshAdds:
   ],
 ];
 
-for (const [name, behaviour, { refreshAdds }] of CHARACTERS)
+for (const [name, behaviour, { refreshAdds }] of PROFILES)
   describe(`a permission that was approved and not given (${name})`, () => {
     const testServer = useTestServer({
       // Longer than ours, so that one renewal there is one refresh here.

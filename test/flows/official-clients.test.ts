@@ -119,7 +119,7 @@ function newApplication(
   };
 }
 
-async function stageFor(t: TestContext, sdk: Sdk): Promise<TestServer> {
+async function testServerFor(t: TestContext, sdk: Sdk): Promise<TestServer> {
   const { name, version } = await installedPackage(sdk.package);
   t.diagnostic(`${name} ${version}`);
   const testServer = await startTestServer(withOrders);
@@ -130,7 +130,7 @@ async function stageFor(t: TestContext, sdk: Sdk): Promise<TestServer> {
 describe("official clients", () => {
   for (const sdk of [v1, ...v2]) {
     test(`${sdk.name} signs in, calls tools, and refreshes by itself`, async (t) => {
-      const testServer = await stageFor(t, sdk);
+      const testServer = await testServerFor(t, sdk);
       const { kept, signIn } = newApplication(sdk, testServer);
       const { client } = await signIn();
       const { tools } = await client.listTools();
@@ -154,7 +154,7 @@ describe("official clients", () => {
     });
 
     test(`${sdk.name} registers anew after its registration vanished`, async (t) => {
-      const testServer = await stageFor(t, sdk);
+      const testServer = await testServerFor(t, sdk);
       const { kept, signIn, authorize } = newApplication(sdk, testServer);
       const { client, transport } = await signIn();
       const before = kept.client?.client_id;
@@ -177,7 +177,7 @@ describe("official clients", () => {
   ];
   for (const [sdk, how, grantTypes] of steppingUp) {
     test(`${sdk.name} ${how}: call, 403, one more browser visit, the call succeeds`, async (t) => {
-      const testServer = await stageFor(t, sdk);
+      const testServer = await testServerFor(t, sdk);
       const { kept, signIn, authorize } = newApplication(sdk, testServer, grantTypes);
       const { client, transport } = await signIn();
       assert.equal(kept.tokens?.scope, "weather:read");
@@ -198,7 +198,7 @@ describe("official clients", () => {
   // Gemini CLI hands the SDK a provider that has the stored token and no redirect URI. Whether it asks for a new sign-in, or
   // shows the server as broken, it decides by the number 401 in the error (isAuthenticationError, 0.61.0).
   test("SDK v1 as Gemini CLI uses it, after the store was emptied: it reads that it has to sign in again", async (t) => {
-    const testServer = await stageFor(t, v1);
+    const testServer = await testServerFor(t, v1);
     const { kept, signIn } = newApplication(v1, testServer);
     await (await signIn()).client.close();
     const grant = await testServer.grantOf(kept.tokens?.access_token ?? "");
@@ -232,7 +232,7 @@ describe("official clients", () => {
 
   // It answers insufficient_scope as it answers 401: with a refresh if it can, which gives no scope that was not granted.
   test("SDK v1 does not step up while it has a refresh token: it reports the 403, and keeps its session", async (t) => {
-    const testServer = await stageFor(t, v1);
+    const testServer = await testServerFor(t, v1);
     const { kept, signIn } = newApplication(v1, testServer);
     const { client } = await signIn();
     await assert.rejects(

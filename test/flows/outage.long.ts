@@ -164,7 +164,7 @@ describe("an outage", { skip: skipWithoutRedisServer() }, () => {
     assert.ok(page.status < 500 || page.redirectedTo);
   });
 
-  test("what needs neither is served during both", async () => {
+  test("what needs neither Redis nor the provider is served while both are away", async () => {
     await cluster.redis.kill("SIGSTOP");
     const metadata = await getJson(`${cluster.baseUrl}/.well-known/oauth-authorization-server`);
     assert.equal(metadata.issuer, cluster.baseUrl);

@@ -5,7 +5,7 @@ import type { ProviderBehaviour } from "../../dev/identity-provider/identity-pro
 import { callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
 
-const characters: Array<[string, ProviderBehaviour, Record<string, string>?]> = [
+const profiles: Array<[string, ProviderBehaviour, Record<string, string>?]> = [
   ["like Auth0 with an audience", { permissionsClaim: true }],
   ["with opaque access tokens", { accessTokens: "opaque" }],
   ["with scopes in scp", { scopeClaim: "scp", permissionsClaim: false }],
@@ -38,7 +38,7 @@ const characters: Array<[string, ProviderBehaviour, Record<string, string>?]> = 
 ];
 
 describe("an identity provider", () => {
-  for (const [name, behaviour, environment = {}] of characters)
+  for (const [name, behaviour, environment = {}] of profiles)
     test(name, async () => {
       const testServer = await startTestServer({ behaviour, environment });
       try {

@@ -30,7 +30,7 @@ const ROLE_MAP =
   '{"Weather Forecaster":["weather:read"],"[object Object]":["weather:read"],"7":["weather:read"]}';
 const byRole = { SCOPES_FROM: "claim", SCOPE_CLAIM: "roles", SCOPE_CLAIM_MAP: ROLE_MAP };
 
-async function withStage(
+async function withTestServer(
   options: TestServerOptions,
   story: (testServer: TestServer, client: Registered) => Promise<void>,
 ) {
@@ -74,14 +74,14 @@ describe("SCOPES_FROM", () => {
   ];
   for (const [from, behaviour, expected] of table)
     test(`${from}, at a provider ${JSON.stringify(behaviour)}: "${expected}"`, () =>
-      withStage({ behaviour, environment: { SCOPES_FROM: from } }, async (testServer, client) => {
+      withTestServer({ behaviour, environment: { SCOPES_FROM: from } }, async (testServer, client) => {
         const { scope, asked } = await signedIn(testServer, client);
         assert.equal(scope, expected);
         assert.match(asked.get("scope") ?? "", /weather:read/, "asked for all the same");
       }));
 
   test("permissions: who lost one at the provider loses it here at the next renewal", () =>
-    withStage({ behaviour: { accessTokenSeconds: 300 } }, async (testServer, client) => {
+    withTestServer({ behaviour: { accessTokenSeconds: 300 } }, async (testServer, client) => {
       const { tokens } = await signedIn(testServer, client);
       testServer.identityProvider.changeUser("alice", { permissions: [] });
       assert.equal((await scopeAfterRenewal(testServer, client, tokens.refresh_token)).scope, "");
@@ -92,7 +92,7 @@ describe("SCOPES_FROM=consent", () => {
   const environment = { SCOPES_FROM: "consent" };
 
   test("at a provider like Google: what the user consents to is granted, and stays granted", () =>
-    withStage(
+    withTestServer(
       {
         behaviour: { ...GOOGLE, accessTokenSeconds: 300 },
         environment: {
@@ -115,12 +115,12 @@ describe("SCOPES_FROM=consent", () => {
     ));
 
   test("without it such a provider's users have no scopes", () =>
-    withStage({ behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "" } }, async (testServer, client) => {
+    withTestServer({ behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "" } }, async (testServer, client) => {
       assert.equal((await signedIn(testServer, client)).scope, "");
     }));
 
   test("nothing more than was asked for is granted", () =>
-    withStage(
+    withTestServer(
       { behaviour: GOOGLE, environment, scopes: { "other:write": "Write" } },
       async (testServer, client) => {
         const tokens = await signInForTokens(testServer.baseUrl, client, {
@@ -131,7 +131,7 @@ describe("SCOPES_FROM=consent", () => {
     ));
 
   test("a provider that offers the scopes is not asked for them either", () =>
-    withStage({ environment }, async (testServer, client) => {
+    withTestServer({ environment }, async (testServer, client) => {
       const { scope, asked } = await signedIn(testServer, client, "bob");
       assert.doesNotMatch(asked.get("scope") ?? "", /weather/);
       assert.equal(scope, "weather:read", "bob's lack of permissions there means nothing");
@@ -188,14 +188,14 @@ describe("SCOPES_FROM=claim", () => {
   ];
   for (const [path, claims] of places)
     test(`found as ${path}`, () =>
-      withStage(
+      withTestServer(
         { users: [{ ...BOB, claims }], environment: { ...byRole, SCOPE_CLAIM: path } },
         async (testServer, client) =>
           assert.equal((await signedIn(testServer, client, "bob")).scope, "weather:read"),
       ));
 
   test("without a map the values are scopes", () =>
-    withStage(
+    withTestServer(
       {
         users: [
           { ...BOB, claims: { grants: "other:read weather:read" } },
@@ -215,7 +215,7 @@ describe("SCOPES_FROM=claim", () => {
     ["userinfo", { accessTokens: "opaque" }],
   ] satisfies Array<[string, ProviderBehaviour]>)
     test(`a role in ${place} that was lost takes the scope away at the next renewal`, () =>
-      withStage(
+      withTestServer(
         {
           behaviour: { ...behaviour, accessTokenSeconds: 300 },
           users: [forecaster],
@@ -237,7 +237,7 @@ describe("SCOPES_FROM=claim", () => {
       ));
 
   test("a role that only ID tokens tell of is looked at again at the next sign-in, not before", () =>
-    withStage(
+    withTestServer(
       { behaviour: { accessTokenSeconds: 300 }, users: [forecaster], environment: byRole },
       async (testServer, client) => {
         const { tokens } = await signedIn(testServer, client);
@@ -261,14 +261,14 @@ describe("AUTH0_ORGANIZATION", () => {
   };
 
   test("is asked for, and the sign-in is for it", () =>
-    withStage(inAcme, async (testServer, client) => {
+    withTestServer(inAcme, async (testServer, client) => {
       const { asked, tokens } = await signedIn(testServer, client);
       assert.equal(asked.get("organization"), "org_1");
       assert.equal(claimsIn(await testServer.grantOf(tokens.access_token)).org_id, "org_1");
     }));
 
   test("lets nobody else in", () =>
-    withStage(inAcme, async (testServer, client) => {
+    withTestServer(inAcme, async (testServer, client) => {
       // The provider says why, which the person is shown before the client hears of it.
       await assert.rejects(
         authorize(testServer.baseUrl, client, { login: "bob" }),
@@ -279,8 +279,8 @@ describe("AUTH0_ORGANIZATION", () => {
 
 describe("a claim of roles in another shape", () => {
   const ZITADEL = "urn:zitadel:iam:org:project:roles";
-  const withClaim = (claim: string, value: unknown, story: Parameters<typeof withStage>[1]) =>
-    withStage(
+  const withClaim = (claim: string, value: unknown, story: Parameters<typeof withTestServer>[1]) =>
+    withTestServer(
       {
         users: [{ ...ALICE, claims: { [claim]: value } }],
         environment: {

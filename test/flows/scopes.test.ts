@@ -97,7 +97,7 @@ const prompts = [
 
 const everything = Object.keys(scopes);
 const CAROL = { ...ALICE, subject: "carol", permissions: ["orders"] };
-const stageOptions: TestServerOptions = {
+const serverOptions: TestServerOptions = {
   tools,
   resources,
   prompts,
@@ -108,7 +108,7 @@ const stageOptions: TestServerOptions = {
 
 describe("one declaration of scopes", () => {
   let client: Registered;
-  const testServer = useTestServer(stageOptions);
+  const testServer = useTestServer(serverOptions);
   before(async () => {
     client = await register(testServer.baseUrl);
   });
@@ -294,7 +294,7 @@ describe("one declaration of scopes", () => {
 
 describe("TOOLS_LISTED=all", () => {
   test("also shows what needs more scopes; calling it is still 403", async () => {
-    const testServer = await startTestServer({ ...stageOptions, environment: { TOOLS_LISTED: "all" } });
+    const testServer = await startTestServer({ ...serverOptions, environment: { TOOLS_LISTED: "all" } });
     try {
       const client = await register(testServer.baseUrl);
       const { access_token: token } = await signInForTokens(testServer.baseUrl, client, {

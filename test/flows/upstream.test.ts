@@ -213,7 +213,7 @@ describe("what the identity provider answers", () => {
     assert.equal(upstream.seen.filter(({ grantType }) => grantType === "refresh_token").length, 1);
   });
 
-  test("ours never outlives the provider's own access token", async () => {
+  test("our access token never outlives the provider's", async () => {
     const tokens = await signInForTokens(testServer.baseUrl, client);
     assert.ok(tokens.expires_in <= 300);
   });

@@ -36,7 +36,7 @@ const greedy = defineTool({
 
 const open = createPolicy({ default: "allow", claims: DEFAULT_CLAIMS, rules: [] });
 
-describe("the warm path", redis, () => {
+describe("a session whose grant this replica has cached", redis, () => {
   let client: Registered;
   const rules = replaceablePolicy(open);
 

@@ -78,7 +78,7 @@ describe("the index of grants", redis, () => {
       lastUse,
       lifetimes,
       limits: { ...limits, perUser },
-      revocations: { tell: async () => {} },
+      revocations: { revoke: async () => {} },
       audit: () => {},
     });
   }

@@ -42,7 +42,7 @@ function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 
     lastUse,
     lifetimes: { grantSeconds: 90 * DAY, grantIdleSeconds: 30 * DAY, authorizationCodeSeconds: 60 } as never,
     limits: { perUser: 1_000, perUserAndClient: 1_000 },
-    revocations: { tell: async () => {} },
+    revocations: { revoke: async () => {} },
     audit: () => {},
   });
   async function open(): Promise<string> {

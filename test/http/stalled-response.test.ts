@@ -52,7 +52,7 @@ describe("a response that is complete", () => {
     assert.ok((await receivedUntilClosed(socket.resume())).length < SIZE);
   });
 
-  test("and so is one that is being made, with the same reason", async () => {
+  test("that is still being written when nobody takes it is cut for the same reason", async () => {
     reasons.length = 0;
     const socket = send("/stream");
     await eventually("it is cut", () => reasons.length === 1);
@@ -77,7 +77,7 @@ describe("a response that is complete", () => {
     socket.destroy();
   });
 
-  test("has not begun to count while it is made", async () => {
+  test("that takes long to make is not cut meanwhile", async () => {
     const socket = send("/slow").resume();
     const [chunk] = await once(socket, "data");
     assert.match(String(chunk), /^HTTP\/1\.1 200 /);

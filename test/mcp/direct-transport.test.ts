@@ -31,7 +31,7 @@ function engine(revision?: string): Server {
   return server;
 }
 
-describe("an exchange", () => {
+describe("the direct transport", () => {
   let http: HttpServer;
   let url: string;
   /** How the last request was served. */

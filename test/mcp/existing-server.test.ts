@@ -144,7 +144,7 @@ describe("an existing server", () => {
     );
   });
 
-  test("a question to the client is refused, and nobody waits for an answer", async () => {
+  test("a server request to the client is refused, and nobody waits for an answer", async () => {
     assert.match((await call(alice, "asks")).text, /does not support/);
   });
 

@@ -38,8 +38,9 @@ function offered({
   });
 }
 
-describe("drift", () => {
-  test("none", () => assert.deepEqual(differences(offered(), JSON.parse(JSON.stringify(offered()))), []));
+describe("differences from the manifest", () => {
+  test("are none where nothing has changed", () =>
+    assert.deepEqual(differences(offered(), JSON.parse(JSON.stringify(offered()))), []));
 
   const drifts: Array<[name: string, now: ReturnType<typeof offered>, expected: RegExp[]]> = [
     [

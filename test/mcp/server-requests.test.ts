@@ -20,8 +20,8 @@ function deafQuestions() {
   return { records, serverRequests: createServerRequests({ store, records: { watch }, randomBytes }) };
 }
 
-describe("a question", () => {
-  test("takes one answer, also while nobody has heard of it", async (t) => {
+describe("a server request", () => {
+  test("takes one answer, also before the process that waits for it knows", async (t) => {
     const { records, serverRequests } = deafQuestions();
     t.after(() => records.close());
     const { id, drop } = await serverRequests.ask("grant");
@@ -30,7 +30,7 @@ describe("a question", () => {
     await drop();
   });
 
-  test("finds its answer without being told", async (t) => {
+  test("finds its answer although the published change was lost", async (t) => {
     mock.timers.enable({ apis: ["setInterval"] });
     t.after(() => mock.timers.reset());
     const { records, serverRequests } = deafQuestions();
@@ -48,11 +48,11 @@ describe("a question", () => {
     const serverRequest = await serverRequests.ask("grant");
     await records.delete(`question:grant:${serverRequest.id}`);
     mock.timers.tick(5_000);
-    assert.match(JSON.stringify(await serverRequest.answer), /not there any more/);
+    assert.match(JSON.stringify(await serverRequest.answer), /not pending any more/);
     await records.close();
   });
 
-  test("costs no look at the store while it is told what happens there", async (t) => {
+  test("is not looked up in the store while the change feed works", async (t) => {
     mock.timers.enable({ apis: ["setInterval"] });
     t.after(() => mock.timers.reset());
     const records = memoryStore();
@@ -82,7 +82,7 @@ describe("a question", () => {
     await Promise.all(asked.map(({ drop }) => drop()));
   });
 
-  test("and others that end together are removed together", async (t) => {
+  test("is removed together with others that end at the same time", async (t) => {
     const records = memoryStore();
     t.after(() => records.close());
     const removals: number[] = [];

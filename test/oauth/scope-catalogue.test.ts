@@ -47,7 +47,7 @@ describe("scopes that include others (A9)", () => {
     test(`who wants "${wanted.join(" ")}" and holds "${held.join(" ")}" gets "${expected.join(" ")}"`, () =>
       assert.deepEqual(catalogue.limitTo(wanted, held).sort(), expected.sort()));
 
-  test("without a part the whole goes, and its other parts stay", () => {
+  test("excluding a part excludes the whole that includes it, and no other part", () => {
     assert.deepEqual(catalogue.exclude(["weather"], ["weather:write"]), ["weather:read"]);
     assert.deepEqual(catalogue.exclude(["admin:*"], ["weather:write"]).sort(), [
       "admin:users",
@@ -57,7 +57,7 @@ describe("scopes that include others (A9)", () => {
     assert.deepEqual(catalogue.exclude(["weather:read"], []), ["weather:read"]);
   });
 
-  test("what is only asked for when needed is not usual", () =>
+  test("what is only asked for when needed is no default scope", () =>
     assert.deepEqual(catalogue.defaultScopes, ["weather:read", "weather:write", "weather"]));
 });
 

@@ -207,14 +207,14 @@ interface Instruction {
   rest: string;
 }
 
-interface TestServer {
+interface BuildStage {
   name: string;
   from: string;
   instructions: Instruction[];
 }
 
-function stages(file: string): TestServer[] {
-  const found: TestServer[] = [];
+function stages(file: string): BuildStage[] {
+  const found: BuildStage[] = [];
   const lines = file.replaceAll(/^#.*\n/gm, "").replaceAll(/\\\n\s*/g, "");
   for (const [, verb = "", rest = ""] of lines.matchAll(/^([A-Z]+) (.+)$/gm))
     if (verb === "FROM") {

@@ -42,7 +42,7 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
     provider = await prepareLemonldap();
     return { issuer: provider.issuer, environment };
   });
-  const stageWithoutSlash = useTestServer(() => ({
+  const serverWithoutSlash = useTestServer(() => ({
     issuer: provider.issuer.replace(/\/$/, ""),
     environment,
   }));
@@ -50,7 +50,7 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
     await provider.start({
       id: "proxy",
       secret: "proxy-secret",
-      redirectUri: `${testServer.baseUrl}/auth/callback ${stageWithoutSlash.baseUrl}/auth/callback`,
+      redirectUri: `${testServer.baseUrl}/auth/callback ${serverWithoutSlash.baseUrl}/auth/callback`,
       scopes: { "weather:read": `$uid eq "${DOCTOR_WHO}"` },
     });
     client = await register(testServer.baseUrl);
@@ -129,9 +129,9 @@ describe("LemonLDAP::NG", { skip: skipWithoutLemonldap() }, () => {
   });
 
   test("of its bare host the issuer may lack the slash at its end: people sign in, and the doctor says what it is", async () => {
-    const other = await register(stageWithoutSlash.baseUrl);
-    assert.equal((await signIn(DOCTOR_WHO, stageWithoutSlash, other)).scope, "weather:read");
-    const { line } = await doctorOn(stageWithoutSlash);
+    const other = await register(serverWithoutSlash.baseUrl);
+    assert.equal((await signIn(DOCTOR_WHO, serverWithoutSlash, other)).scope, "weather:read");
+    const { line } = await doctorOn(serverWithoutSlash);
     assert.match(line("provider.issuer"), /^! .*sign-ins work → Set OIDC_ISSUER=http:\/\/localhost:\d+\/$/);
   });
 

@@ -177,7 +177,7 @@ for (const [name, provider] of Object.entries(cases))
   });
 
 describe("mistakes that the guides name", () => {
-  async function withStage(
+  async function withTestServer(
     options: Parameters<typeof startTestServer>[0],
     story: (testServer: TestServer) => Promise<void>,
   ) {
@@ -190,7 +190,7 @@ describe("mistakes that the guides name", () => {
   }
 
   test("Auth0 without an audience: the access token is opaque, and nobody has a scope", () =>
-    withStage(
+    withTestServer(
       { behaviour: AUTH0, adjust: asAuth0, environment: { OIDC_AUDIENCE: "" } },
       async ({ baseUrl, url, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
@@ -202,7 +202,7 @@ describe("mistakes that the guides name", () => {
     ));
 
   test("Auth0 with the identifier of no API: a page says so, and the log has Auth0's words", () =>
-    withStage(
+    withTestServer(
       {
         behaviour: AUTH0,
         adjust: asAuth0,
@@ -215,7 +215,7 @@ describe("mistakes that the guides name", () => {
     ));
 
   test("Keycloak with an audience that no mapper adds: the log says invalid_access_token", () =>
-    withStage(
+    withTestServer(
       { behaviour: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
       async ({ baseUrl, log }) => {
         await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
@@ -224,7 +224,7 @@ describe("mistakes that the guides name", () => {
     ));
 
   test("Google without its parameters: no refresh token", () =>
-    withStage(
+    withTestServer(
       { behaviour: GOOGLE, environment: { OIDC_AUDIENCE: "", SCOPES_FROM: "consent" } },
       async ({ baseUrl, grantOf }) => {
         const tokens = await signInForTokens(baseUrl, await register(baseUrl));
@@ -233,7 +233,7 @@ describe("mistakes that the guides name", () => {
     ));
 
   test("Google with somebody of another Workspace: wrong_organization", () =>
-    withStage(
+    withTestServer(
       {
         behaviour: GOOGLE,
         users: [{ ...ALICE, claims: { hd: "example.org" } }],

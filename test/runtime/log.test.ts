@@ -12,7 +12,7 @@ function run(script: string) {
   });
 }
 
-test("what was said in the last turn is written, however the process ends", async () => {
+test("lines logged in the last turn are written, however the process ends", async () => {
   for (const end of ["process.exit(0)", "process.exitCode = 0"]) {
     const child = run(`for (let i = 0; i < 1_000; i++) log.info({ i }, "line"); ${end};`);
     let text = "";

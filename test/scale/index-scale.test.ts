@@ -78,7 +78,7 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
     for (const other of others) await tell("COPY", first, other, "REPLACE");
   }
 
-  test("a sign-in and an end cost what they cost in an empty one, and no command reads it", async (t) => {
+  test("a sign-in and the end of a grant cost what they cost with empty indexes, and no command reads a whole index", async (t) => {
     await signInAndOut(); // connections are made, and scripts are known
     const empty = await signInAndOut();
     const [{ issuer }] = testServer.config.identityProviders;

@@ -157,7 +157,7 @@ describe("a connection that cannot be accepted", () => {
       await eventually("the next is served", () => isServed(next));
     });
 
-  test("is another thing than a port that cannot be listened on, which is for whoever asks for it", async (t) => {
+  test("is not a port in use: that error reaches whoever listens", async (t) => {
     const { server, log } = await listening(t, 10);
     const options = {
       maxConnections: 1,

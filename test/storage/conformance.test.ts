@@ -211,7 +211,7 @@ for (const { name, skip, start, connect } of stores) {
       assert.deepEqual(await here.indexes.latest("nothing", 1), []);
     });
 
-    test("whoever adds to an index hears of a few members that are due, and of all in the end", async () => {
+    test("adding to an index returns a few members that are due, and all of them in the end", async () => {
       const over = Array.from({ length: 30 }, (_, i) => `over ${i}`);
       for (const member of over) await here.indexes.add(["worn"], member, { due: 0, latest: 60 });
       await delay(5);
@@ -226,7 +226,7 @@ for (const { name, skip, start, connect } of stores) {
       assert.deepEqual([...told].sort(), over.sort());
     });
 
-    test("what is gone is forgotten, unless it may have been added a moment ago", async () => {
+    test("members whose records are gone are removed, unless they may have been added a moment ago", async () => {
       for (const [member, due] of Object.entries({ over: 0, fresh: 50, lasting: 500 }))
         await here.indexes.add(["names"], member, { due, latest: 600 });
       await delay(5);
@@ -264,7 +264,7 @@ for (const { name, skip, start, connect } of stores) {
       assert.deepEqual(found.sort(), keys.sort());
     });
 
-    test("a change of a grant is told to every process, and no other change", async () => {
+    test("a change of a grant is published to every process, and no other change", async () => {
       const heard: string[] = [];
       const watch = elsewhere.watch("grant", (key) => heard.push(key));
       await eventually("it listens", () => watch.epoch !== undefined);
@@ -279,7 +279,7 @@ for (const { name, skip, start, connect } of stores) {
       watch.close();
     });
 
-    test("everything is brought under the first key while it is in use, and lives as long as before", async () => {
+    test("records are sealed anew under the first key while they are in use, and live as long as before", async () => {
       const newKey = "a-newer-secret-key-of-at-least-32-bytes";
       await storeOn(here).put("kept for an hour", { count: 1 }, 3_600);
       await storeOn(here).put("kept for a second", { count: 1 }, 1);
@@ -342,7 +342,7 @@ for (const { name, skip, start, connect } of stores) {
       );
     });
 
-    test("nothing readable is at rest", async () => {
+    test("what is stored cannot be read without the key", async () => {
       await storeOn(here).put("hidden", { count: 123_456_789 }, 60);
       const record = (await here.get("client:hidden")) ?? "";
       assert.doesNotMatch(record, /123456789|count/);

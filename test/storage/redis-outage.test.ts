@@ -12,7 +12,7 @@ import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/r
 import { tellRedis, until } from "../support/redis-admin.ts";
 import { keptLog, logged, ready, silent } from "./support.ts";
 
-interface TestServer {
+interface RedisWithRecords {
   server: TestRedis;
   records: KeyValueStore;
   /** Another process of the same deployment. */
@@ -20,13 +20,13 @@ interface TestServer {
 }
 
 /** A server of its own, and records in it that close with the test. */
-async function testServer(
+async function startRedisWithRecords(
   t: TestContext,
   { args = [], commandTimeoutMs = 200 }: { args?: string[]; commandTimeoutMs?: number } = {},
-): Promise<TestServer> {
+): Promise<RedisWithRecords> {
   const server = await startRedis({ args });
   t.after(() => server.stop());
-  const connect: TestServer["connect"] = ({ url = server.url, log = silent } = {}) => {
+  const connect: RedisWithRecords["connect"] = ({ url = server.url, log = silent } = {}) => {
     const records = redisStore({ url, keyPrefix: "outage", commandTimeoutMs, log });
     t.after(() => records.close());
     return records;
@@ -82,7 +82,7 @@ async function assertUnavailable(records: KeyValueStore, verbs = Object.keys(eve
 
 describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   test("is an error for every verb, at once, and ends by itself", async (t) => {
-    const { server, records } = await testServer(t, { commandTimeoutMs: 2_000 });
+    const { server, records } = await startRedisWithRecords(t, { commandTimeoutMs: 2_000 });
     await records.put("k", "v", 60);
     await server.kill();
     const start = performance.now();
@@ -98,7 +98,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("may be there from the beginning", async (t) => {
-    const { server, connect } = await testServer(t);
+    const { server, connect } = await startRedisWithRecords(t);
     await server.kill();
     const records = connect();
     await assertUnavailable(records);
@@ -107,7 +107,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a server that hangs is noticed, and used again when it goes on", async (t) => {
-    const { server, records, connect } = await testServer(t);
+    const { server, records, connect } = await startRedisWithRecords(t);
     const { log, lines } = keptLog();
     const idle = connect({ log });
     await ready(idle);
@@ -126,7 +126,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("what waits for a server that hangs is bounded", async (t) => {
-    const { server, records } = await testServer(t, { commandTimeoutMs: 1_000 });
+    const { server, records } = await startRedisWithRecords(t, { commandTimeoutMs: 1_000 });
     await server.kill("SIGSTOP");
     const puts = Array.from({ length: 12_000 }, (_, i) => records.put(`k${i}`, "v", 60));
     const reasons = new Map<string, number>();
@@ -143,7 +143,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("closing does not wait for a server that hangs", async (t) => {
-    const { server, connect } = await testServer(t);
+    const { server, connect } = await startRedisWithRecords(t);
     const records = connect();
     await ready(records);
     await server.kill("SIGSTOP");
@@ -158,7 +158,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     const folder = await mkdtemp(join(tmpdir(), "redis-loading-"));
     t.after(() => rm(folder, { recursive: true }));
     const slowly = ["--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024"];
-    const { server, records } = await testServer(t, { args: ["--dir", folder, ...slowly] });
+    const { server, records } = await startRedisWithRecords(t, { args: ["--dir", folder, ...slowly] });
     await records.put("k", "v", 600);
     const fill = "for i = 1, 3000 do redis.call('SET', 'filling' .. i, string.rep('x', 100)) end";
     await tellRedis(server.url, "EVAL", fill, "0");
@@ -183,7 +183,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a server that became a replica refuses writes until it is a master again", async (t) => {
-    const { server, connect } = await testServer(t);
+    const { server, connect } = await startRedisWithRecords(t);
     const { log, lines } = keptLog();
     const records = connect({ log });
     await ready(records);
@@ -201,7 +201,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 
   test("a password that is refused is said in the log, without the password", async (t) => {
-    const { server, connect } = await testServer(t);
+    const { server, connect } = await startRedisWithRecords(t);
     const { log, lines } = keptLog();
     await tellRedis(server.url, "CONFIG", "SET", "requirepass", "another");
     const records = connect({ url: server.url.replace("//", "//:top%2Fsecret@"), log });
@@ -214,8 +214,8 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.doesNotMatch(JSON.stringify(lines), /secret/);
   });
 
-  test("is told once in the log, however long it takes", async (t) => {
-    const { server, connect } = await testServer(t, PATIENT);
+  test("is logged once, however long it takes", async (t) => {
+    const { server, connect } = await startRedisWithRecords(t, PATIENT);
     const { log, lines } = keptLog();
     const records = connect({ log });
     await ready(records);
@@ -235,8 +235,8 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     );
   });
 
-  test("what may have gone untold meanwhile is known to", async (t) => {
-    const { server, records } = await testServer(t);
+  test("makes known that changes may have gone unpublished meanwhile: the feed has another epoch afterwards", async (t) => {
+    const { server, records } = await startRedisWithRecords(t);
     const watch = records.watch("grant", () => {});
     const epochs = () => until("changes are told", async () => watch.epoch !== undefined);
     await epochs();
@@ -254,7 +254,9 @@ describe("a Redis that may drop records", { skip: skipWithoutRedisServer() }, ()
     lines.filter(({ reason }) => reason === "redis_eviction");
 
   test("is warned of once", async (t) => {
-    const { server, connect } = await testServer(t, { args: ["--maxmemory-policy", "allkeys-lru"] });
+    const { server, connect } = await startRedisWithRecords(t, {
+      args: ["--maxmemory-policy", "allkeys-lru"],
+    });
     const { log, lines } = keptLog();
     const records = connect({ log });
     assert.equal((await logged(lines, "redis_eviction")).policy, "allkeys-lru");
@@ -266,7 +268,7 @@ describe("a Redis that may drop records", { skip: skipWithoutRedisServer() }, ()
   });
 
   test("is not asked for by a user that may not", async (t) => {
-    const { server, connect } = await testServer(t, {
+    const { server, connect } = await startRedisWithRecords(t, {
       ...PATIENT,
       args: ["--maxmemory-policy", "allkeys-lru"],
     });

@@ -5,7 +5,7 @@ import { postForm, type Registered, register } from "./oauth-client.ts";
 import { logoutClaims, publishKey, type Sign } from "./provider-key.ts";
 import { startTestServer, type TestServer } from "./test-server.ts";
 
-export interface ReportingStage {
+export interface ReportingProvider {
   testServer: TestServer;
   upstream: FaultyProxy;
   client: Registered;
@@ -15,7 +15,7 @@ export interface ReportingStage {
   close(): Promise<void>;
 }
 
-export async function startReportingStage(): Promise<ReportingStage> {
+export async function startReportingProvider(): Promise<ReportingProvider> {
   const upstream = await startFaultyProxy();
   const sign = await publishKey(upstream);
   const testServer = await startTestServer({ throughProxy: upstream });

@@ -54,7 +54,7 @@ async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: 
         "Let REDIS_URL lead to the master itself: something in between reads from elsewhere.",
       );
     if (isListening && (await until(() => isPublished)))
-      return ok("A record can be written, told to other replicas, read and removed");
+      return ok("A record can be written, published to other replicas, read and removed");
     return warning(
       "Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis",
       "Permit its user the channels under REDIS_KEY_PREFIX (ACL: &PREFIX:* +@pubsub), and let nothing in between drop subscriptions.",

@@ -337,7 +337,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
           "Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?",
         ),
       ];
-    case "replaced": {
+    case "superseded": {
       const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now();
       return [
         family,

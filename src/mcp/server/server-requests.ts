@@ -54,7 +54,7 @@ interface Waiting {
 const KIND = "question";
 const PREFIX = "ask_";
 // Redis failed over, or nobody answered in time: nobody can answer it any more.
-const LOST = { code: -32_603, message: "the question is not there any more" }; // JSON-RPC 2.0 §5.1
+const LOST = { code: -32_603, message: "the request is not pending any more" }; // JSON-RPC 2.0 §5.1
 const SWEEP_MS = 5_000;
 // In case a published change was lost unnoticed: the store is authoritative.
 const LOOK_EVERY = 12;

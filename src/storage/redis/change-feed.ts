@@ -33,10 +33,10 @@ export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchO
   let current: Openable | undefined;
   let hasWarned = false;
 
-  const keeper = supervise({
+  const supervisor = supervise({
     async open(lose) {
       const watched = await servers();
-      const subscription = await subscribe(watched, { ...options, lose, tell });
+      const subscription = await subscribe(watched, { ...options, lose, onChange });
       return {
         ...subscription,
         async check() {
@@ -70,7 +70,7 @@ export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchO
     );
   }
 
-  function tell(key: string): void {
+  function onChange(key: string): void {
     changes.emit(kindOf(key), key);
   }
 
@@ -91,10 +91,10 @@ export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchO
     },
     restart() {
       end();
-      keeper.restart();
+      supervisor.restart();
     },
     close() {
-      keeper.close();
+      supervisor.close();
       end();
     },
   };
@@ -102,13 +102,13 @@ export function createRedisWatch({ servers, refusalOf, log, ...options }: WatchO
 
 interface SubscribeOptions extends Pick<WatchOptions, "channel" | "commandTimeoutMs"> {
   lose(cause: unknown): void;
-  tell(key: string): void;
+  onChange(key: string): void;
 }
 
 /** On each server by itself: messages between the nodes of a cluster may be lost unnoticed. */
 async function subscribe(
   servers: readonly RedisClientType[],
-  { channel, commandTimeoutMs, lose, tell }: SubscribeOptions,
+  { channel, commandTimeoutMs, lose, onChange }: SubscribeOptions,
 ): Promise<Openable> {
   const subscribers = servers.map((server) => server.duplicate());
   const subscription: Openable = {
@@ -122,7 +122,7 @@ async function subscribe(
   try {
     for (const subscriber of subscribers) {
       await connectClient(subscriber, { commandTimeoutMs, lose });
-      await withTimeLimit(subscriber.subscribe(channel, tell), commandTimeoutMs);
+      await withTimeLimit(subscriber.subscribe(channel, onChange), commandTimeoutMs);
     }
     await subscription.check();
     return subscription;

@@ -40,7 +40,7 @@ export function keepConnected<Link extends RedisLink>({
   let current: Current<Link> | undefined;
   /** Why there is no link, while there is none. */
   let lost: unknown;
-  const keeper = supervise<Link>({
+  const supervisor = supervise<Link>({
     open,
     onOpen(link, lose) {
       current?.link.destroy();
@@ -87,7 +87,7 @@ export function keepConnected<Link extends RedisLink>({
       }
     },
     async close() {
-      keeper.close();
+      supervisor.close();
       if (current === undefined) return;
       await withTimeLimit(Promise.allSettled(current.pending), commandTimeoutMs).catch(() => {});
       current.link.destroy();

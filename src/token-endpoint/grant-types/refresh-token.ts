@@ -54,7 +54,7 @@ interface Dependencies {
 /** What a presented refresh token is to its grant at this moment. */
 export type RefreshTokenStatus =
   | { is: "current"; grant: Grant }
-  | { is: "replaced"; answer: IssuedTokens; grant: Grant }
+  | { is: "superseded"; answer: IssuedTokens; grant: Grant }
   | { is: "reused"; grant: Grant }
   | { is: "refused"; error: OAuthError };
 
@@ -73,15 +73,15 @@ async function rotateRefreshToken(
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
   const { grants, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
-  const standingIn = (grant: Grant | undefined) =>
+  const statusIn = (grant: Grant | undefined) =>
     refreshTokenStatus(grant, presented, client, request, dependencies);
 
-  const before = standingIn(await grants.find(presented.grantId));
+  const before = statusIn(await grants.find(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, dependencies, "refresh_repeated");
   const fresh = await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
 
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
-    const found = standingIn(grant);
+    const found = statusIn(grant);
     if (found.is !== "current") return { result: found };
     const { permissions, scopes: catalogue } = resourceOf(found.grant.resource, resources);
     const asked = requestedScopes(request, catalogue);
@@ -97,7 +97,7 @@ async function rotateRefreshToken(
     const until = now() + lifetimes.refreshGraceSeconds;
     return {
       write: rememberReplaced(added.grant, presented.hash, added.issued, until, now()),
-      result: { is: "replaced", answer: added.issued, grant: added.grant },
+      result: { is: "superseded", answer: added.issued, grant: added.grant },
     };
   };
   const after = await grants.update(presented.grantId, rotate, fresh);
@@ -127,7 +127,7 @@ export function refreshTokenStatus(
     };
   const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
   if (replaced !== undefined && now() < replaced.until)
-    return { is: "replaced", answer: replaced.answer, grant };
+    return { is: "superseded", answer: replaced.answer, grant };
   if (grant.refreshToken !== presented.hash)
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
@@ -172,7 +172,7 @@ async function conclude(
   reason?: string,
 ): Promise<TokenResponse> {
   switch (found.is) {
-    case "replaced":
+    case "superseded":
       audit({
         event: "token_refreshed",
         decision: "allow",
