@@ -47,12 +47,14 @@ export interface IssueRequest extends Requester {
 export interface Grants {
   /**
    * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
-   * @returns the authorization code that stands for it, and the other live grants of this user and client
+   * @param endedMeanwhile why it must not exist: asked when it is stored, because whoever ends access writes a mark first, and
+   * then ends the grants that exist
    */
   open(
     request: ApprovedRequest,
     login: Pick<UpstreamLogin, "renewable" | "tokens">,
-  ): Promise<{ code: string; earlier: Grant[] }>;
+    endedMeanwhile: () => Promise<GrantEnd | undefined>,
+  ): Promise<OpenedGrant | { ended: GrantEnd }>;
   /**
    * Makes a grant of one access token, for which nobody signed in: it ends with the token, there is no refresh token, and nobody
    * else's grant ends for it.
@@ -78,6 +80,13 @@ export interface Grants {
   ofClient(clientId: string): AsyncIterable<Grant[]>;
   /** The live grants that came from one login session at the identity provider. */
   ofSession(session: LoginSession): Promise<Grant[]>;
+}
+
+export interface OpenedGrant {
+  /** The authorization code that stands for it. */
+  code: string;
+  /** The other live grants of this user and client. */
+  earlier: Grant[];
 }
 
 export interface EndedGrant {
@@ -196,7 +205,7 @@ export function createGrants({
   }
 
   return {
-    async open(request, login) {
+    async open(request, login, endedMeanwhile) {
       const id = randomId(randomBytes);
       const code = mintToken("code", id, randomBytes(SECRET_BYTES));
       const grant: Grant = {
@@ -224,10 +233,20 @@ export function createGrants({
         replaced: [],
         upstream: login.tokens,
       };
-      const { tidy } = await index.add(grant, Math.max(1, grant.expiresAt - now()));
-      await store.put(id, grant, ttlSeconds(grant));
-      const [earlier] = await Promise.all([keepWithinLimits(grant, request.principal), tidy()]);
-      return { code, earlier };
+      // At the same time, because nobody gets the code before all of it is stored: a grant that no index names could not be
+      // ended by its user.
+      const [{ tidy }] = await Promise.all([
+        index.add(grant, Math.max(1, grant.expiresAt - now())),
+        store.put(id, grant, ttlSeconds(grant)),
+      ]);
+      const [earlier, ended] = await Promise.all([
+        keepWithinLimits(grant, request.principal),
+        endedMeanwhile(),
+        tidy(),
+      ]);
+      if (ended === undefined) return { code, earlier };
+      await end(id, ended);
+      return { ended };
     },
     async issue({ principal, client, origin, resource, scopes, permitted }) {
       const id = randomId(randomBytes);

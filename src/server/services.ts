@@ -193,9 +193,17 @@ export function buildServices(options: AppOptions) {
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
+  const endings = createEndings({
+    records,
+    users,
+    signInSeconds: lifetimes.transactionSeconds,
+    now,
+    log,
+  });
   const logins = createLogins(
     encryptedStore({ ...storing, kind: "login", ...loginFormat(users) }),
     loginAdmission(config, records),
+    endings,
   );
   const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
@@ -212,13 +220,6 @@ export function buildServices(options: AppOptions) {
     limits: config.grantLimits,
     revocations,
     audit,
-  });
-  const endings = createEndings({
-    records,
-    users,
-    signInSeconds: lifetimes.transactionSeconds,
-    now,
-    log,
   });
   const grantCache = createGrantCache({
     ...config.grantCache,

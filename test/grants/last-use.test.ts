@@ -55,7 +55,7 @@ function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 
       allowed: [],
     };
     const tokens = { accessToken: "a", refreshToken: "r", obtainedAt: clock.now };
-    await grants.open(request, { renewable: [], tokens });
+    await grants.open(request, { renewable: [], tokens }, async () => undefined);
     return (await grants.ofUser(alice)).at(-1)?.id ?? "";
   }
   const usedAt = async (id: string) => (await lastUse.of([id])).get(id);
