@@ -55,4 +55,5 @@ export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./resourc
 // Audit and log
 
 export type { AuditEvent, AuditStream } from "./audit/audit.ts";
+export type { ReasonCode } from "./oauth/reason-codes.ts";
 export { requestFields } from "./runtime/current-request.ts";

@@ -9,8 +9,8 @@ const LIFECYCLE = [...FOUNDATION, "identity", "grants"];
 /** From the bottom to the top. */
 export const ROOMS = {
   oauth: [],
-  runtime: [],
-  storage: ["oauth"],
+  runtime: ["oauth"],
+  storage: VOCABULARY,
   audit: VOCABULARY,
   yaml: VOCABULARY,
   access: [...VOCABULARY, "yaml"],
@@ -18,7 +18,7 @@ export const ROOMS = {
   identity: [...VOCABULARY, "access"],
   issuers: [...VOCABULARY, "storage", "access", "identity"],
   grants: [...VOCABULARY, "storage", "audit", "access", "identity"],
-  resource: [...VOCABULARY, "audit", "access", "grants"],
+  resource: [...VOCABULARY, "http", "audit", "access", "grants"],
   mcp: [...VOCABULARY, "storage", "http", "audit", "access", "resource"],
   tools: ["mcp", "resource"],
   pages: [...VOCABULARY, "http", "mcp"],

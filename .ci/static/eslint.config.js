@@ -36,6 +36,10 @@ const AMBIENT = [
   { selector: call("Math", "random"), message: "Take randomBytes() as an argument: src/runtime/runtime.ts." },
   { selector: call("process", "env"), message: "Only src/config/environment.ts reads the environment." },
 ];
+const LOCALS = {
+  selector: ':matches(MemberExpression[property.name="locals"], ObjectPattern > *[key.name="locals"])',
+  message: "What is kept of a request has a name: src/http/request-facts.ts.",
+};
 const EXIT = { selector: call("process", "exit"), message: "Only programs end themselves." };
 /** Each library has one home. */
 const HOMES = {
@@ -93,16 +97,20 @@ export default [
       "regexp/no-super-linear-backtracking": ["error", { report: "potential" }],
       "regexp/no-super-linear-move": "error",
       "regexp/no-misleading-unicode-character": "error",
-      "no-restricted-syntax": ["error", ...AMBIENT, EXIT],
+      "no-restricted-syntax": ["error", ...AMBIENT, LOCALS, EXIT],
     },
   },
   {
     files: SURROUNDINGS,
-    rules: { "no-restricted-syntax": ["error", EXIT] },
+    rules: { "no-restricted-syntax": ["error", LOCALS, EXIT] },
+  },
+  {
+    files: ["src/http/request-facts.ts"],
+    rules: { "no-restricted-syntax": ["error", ...AMBIENT, EXIT] },
   },
   {
     files: PROGRAMS,
-    rules: { "no-restricted-syntax": ["error", ...AMBIENT] },
+    rules: { "no-restricted-syntax": ["error", ...AMBIENT, LOCALS] },
   },
   {
     files: FOR_ONE_PERSON,

@@ -9,6 +9,7 @@ import type { Grants } from "../grants/grants.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { count } from "../http/rate-limit.ts";
+import { requestFacts } from "../http/request-facts.ts";
 import { ownFormsOnly } from "../http/same-origin.ts";
 import type { Identity } from "../identity/identity-provider.ts";
 import type { IdentityProviders } from "../identity/identity-providers.ts";
@@ -91,7 +92,7 @@ export function connectionsEntrance(dependencies: Runtime & AccountDependencies)
 
   return {
     async enter(parameters, state, login, provider, req, res) {
-      res.locals.purpose = "connections";
+      requestFacts(res).purpose = "connections";
       const identity = await finishSignIn(parameters, state, login, { ...dependencies, provider });
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
@@ -135,8 +136,8 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
   async function findSession(req: Request, res: Response): Promise<OpenSession | undefined> {
     const session = await sessions.find(req);
     if (session === undefined) return undefined;
-    res.locals.subject = session.user.subject;
-    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 };
+    requestFacts(res).subject = session.user.subject;
+    const limit = { name: "connections_requests", points: REQUESTS_PER_MINUTE, seconds: 60 } as const;
     await count(records.rateLimits, limit, session.key);
     return session;
   }
@@ -150,7 +151,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     const session = await findSession(req, res);
     if (session !== undefined && sessions.isOwnForm(session, form_token)) return session;
     // With a session, the cookie came along, and what its pages carry did not: forged, or of an earlier sign-in.
-    res.locals.reason = session === undefined ? "no_session" : "forged_form";
+    requestFacts(res).reason = session === undefined ? "no_session" : "forged_form";
     if (session === undefined) await pages.send(res, 403, "You are signed out", sessionOverPage(around()));
     else await pages.send(res, 403, "This page is out of date", outdatedPage(around()));
     return undefined;

@@ -2,9 +2,10 @@
 
 import { accessSync, closeSync, constants, existsSync, openSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { currentRequest } from "../runtime/current-request.ts";
+import type { Log } from "../runtime/log.ts";
 
 /** Where the audit log goes beside the log. */
 export interface AuditConfig {
@@ -35,7 +36,7 @@ export interface AuditEvent {
     | "policy_change";
   decision: "allow" | "deny" | "revoke";
   /** The same codes as in the log. */
-  reason?: string | undefined;
+  reason?: ReasonCode | undefined;
   subject?: string | undefined;
   clientId?: string | undefined;
   clientName?: string | undefined;
@@ -70,7 +71,7 @@ export type AuditStream = { write(line: string): unknown };
  * @param stream beside the log, whatever the log's level is
  * @param listener receives every event, also refusals of tokens that name no grant
  */
-export function createAudit(log: Logger, stream?: AuditStream, listener?: Audit): Audit {
+export function createAudit(log: Log, stream?: AuditStream, listener?: Audit): Audit {
   return (told) => {
     listener?.(told);
     if (isAboutNobody(told)) return;
@@ -102,7 +103,7 @@ function isAboutNobody({ event, grantId, subject }: AuditEvent): boolean {
  * Opens the audit log's own place.
  * @throws Error that says what to do if it cannot be written
  */
-export function openAuditStream({ destination }: AuditConfig, log: Logger): AuditStream | undefined {
+export function openAuditStream({ destination }: AuditConfig, log: Log): AuditStream | undefined {
   if (destination === undefined) return undefined;
   if (destination === "stdout") return process.stdout;
   if (destination === "stderr") return process.stderr;
@@ -136,7 +137,7 @@ export function checkAuditFile(path: string): void {
  * Synchronous, so that no decision is missing when the process is killed. What cannot be written, on a full disk, is in the log
  * alone; it is not kept in memory.
  */
-function appendTo(file: number, log: Logger): AuditStream {
+function appendTo(file: number, log: Log): AuditStream {
   let failing = false;
   return {
     write(line) {

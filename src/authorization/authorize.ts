@@ -11,6 +11,7 @@ import {
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import { CodeChallenge } from "../oauth/pkce.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import {
   matchRedirectUri,
   type RedirectUriPolicy,
@@ -46,7 +47,7 @@ export async function validateAuthorizationRequest(
   const redirectUri = chooseRedirectUri(client, redirect_uri, rules.redirectUris);
   const Refusal = unaskedRefusal(client, redirectUri, rules);
   const parameters = parseForClient(sent, redirectUri, Refusal);
-  const refuse = (code: OAuthErrorCode, description: string, reason: string) =>
+  const refuse = (code: OAuthErrorCode, description: string, reason: ReasonCode) =>
     new Refusal(code, description, { redirectUri, state: parameters.state }, { reason });
 
   if (parameters.request !== undefined)

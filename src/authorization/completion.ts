@@ -13,6 +13,7 @@ import type { ClientLogin, Logins } from "../login/transaction.ts";
 import {
   AuthorizationError,
   causes,
+  type ErrorDetail,
   LoginFailedError,
   NotAdmittedError,
   OAuthError,
@@ -136,7 +137,7 @@ async function openGrant(
     await rememberedConsent
       .remember(login.browser, { ...request, scopes: login.remember }, consented)
       // Without the record the user is only asked again next time: no reason to fail the sign-in.
-      .catch((cause) => log.warn({ reason: "approval_not_stored", cause: causes(cause) }, "Not remembered"));
+      .catch((cause) => log.warn({ reason: "consent_not_stored", cause: causes(cause) }, "Not remembered"));
   }
   const lacking = notGiven(approved, catalogue);
   if (lacking.length > 0)
@@ -155,7 +156,7 @@ async function openGrant(
 /** The access was ended while the sign-in was under way. Nobody has the code. */
 function accessEnded(reason: GrantEnd, request: ClientLogin["request"]): OAuthError {
   const again = "while this sign-in was under way. Start it again in your application.";
-  const detail = { reason: "ended_meanwhile" };
+  const detail = { reason: "ended_meanwhile" } as const;
   // No browser is sent to the address of a client that is not registered any more.
   if (reason === "client_removed")
     return new OAuthError("invalid_client", `This application was removed here ${again}`, {
@@ -174,7 +175,12 @@ function spentButNotStored(cause: unknown, request: ClientLogin["request"]): nev
   const message = untilRepaired
     ? `The sign-in could not be stored. ${cause.message}`
     : "The sign-in could not be stored just now. Start it again in your application in a moment.";
-  const detail = { reason: "grant_not_stored", cause, retryAfterSeconds, status: cause.status };
+  const detail: ErrorDetail = {
+    reason: "grant_not_stored",
+    cause,
+    retryAfterSeconds,
+    status: cause.status,
+  };
   const code = untilRepaired ? "server_error" : cause.code;
   throw new SignInStoppedError(code, message, request, detail);
 }
@@ -185,7 +191,7 @@ function spentButNotStored(cause: unknown, request: ClientLogin["request"]): nev
  */
 function refused(refusal: UpstreamRefusal, { request }: ClientLogin): AuthorizationError {
   const code = meaningOf(refusal);
-  const detail = { reason: "upstream_refused", cause: refusal };
+  const detail: ErrorDetail = { reason: "upstream_refused", cause: refusal };
   const isUsers = code === "access_denied" && !refusesAudience(refusal.description);
   const description = isUsers
     ? "The identity provider did not sign the user in."

@@ -1,5 +1,5 @@
 /** Errors that stop a sign-in after its request was validated: the client, which waits for an answer, gets one. */
-import type { Logger } from "pino";
+
 import type { AuthorizationRequest } from "../login/transaction.ts";
 import {
   AuthorizationError,
@@ -12,13 +12,14 @@ import {
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import { unexpected } from "../pages/error-handler.ts";
+import type { Log } from "../runtime/log.ts";
 
 interface Circumstances {
   /** Where the person may try again if it was an outage. */
   tryAgain: string;
   /** False for a client that nobody vouches for and nobody approved yet: see trusted-redirect.ts. */
   mayReturn: boolean;
-  log: Logger;
+  log: Log;
 }
 
 /**

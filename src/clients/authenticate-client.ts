@@ -1,6 +1,8 @@
 /** Who is calling the token and revocation endpoints (RFC 6749 §2.3). */
+
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { ClientCredentials, parse } from "../oauth/requests.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import { claimedClientId } from "./client-assertion.ts";
@@ -154,6 +156,6 @@ function formDecode(value: string): string {
   }
 }
 
-function invalidClient(description: string, reason: string): OAuthError {
+function invalidClient(description: string, reason: ReasonCode): OAuthError {
   return new OAuthError("invalid_client", description, { reason });
 }

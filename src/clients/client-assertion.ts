@@ -10,6 +10,7 @@ import {
 } from "jose";
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { unavailable } from "./metadata-documents/document-cache.ts";
@@ -170,10 +171,21 @@ function refusal(error: unknown): OAuthError {
   return invalidAssertion(why, reason, error);
 }
 
-function explain(error: unknown): [why: string, reason: string] {
+/** The claims that `jwtVerify` checks. */
+const BAD_CLAIM: Readonly<Record<string, ReasonCode>> = {
+  aud: "assertion_bad_aud",
+  exp: "assertion_bad_exp",
+  iat: "assertion_bad_iat",
+  iss: "assertion_bad_iss",
+  jti: "assertion_bad_jti",
+  nbf: "assertion_bad_nbf",
+  sub: "assertion_bad_sub",
+};
+
+function explain(error: unknown): [why: string, reason: ReasonCode] {
   if (error instanceof errors.JWTExpired) return ["it has expired", "assertion_expired"];
   if (error instanceof errors.JWTClaimValidationFailed)
-    return [`its claim ${error.claim} is missing or wrong`, `assertion_bad_${error.claim}`];
+    return [`its claim ${error.claim} is missing or wrong`, BAD_CLAIM[error.claim] ?? "assertion_malformed"];
   if (error instanceof errors.JOSEAlgNotAllowed)
     return ["its signature algorithm is not accepted", "assertion_algorithm"];
   if (error instanceof errors.JWSSignatureVerificationFailed)
@@ -187,6 +199,6 @@ function explain(error: unknown): [why: string, reason: string] {
   return ["the key that the client publishes for it cannot be used", "assertion_unusable_key"];
 }
 
-function invalidAssertion(why: string, reason: string, cause?: unknown): OAuthError {
+function invalidAssertion(why: string, reason: ReasonCode, cause?: unknown): OAuthError {
   return new OAuthError("invalid_client", `The client assertion was refused: ${why}.`, { reason, cause });
 }

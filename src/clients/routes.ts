@@ -4,6 +4,7 @@ import { type Request, type RequestHandler, Router } from "express";
 import { type Bodies, jsonBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitPerAddress } from "../http/rate-limit.ts";
+import { requestFacts } from "../http/request-facts.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import { jsonErrors } from "../pages/error-handler.ts";
@@ -45,7 +46,7 @@ export function registrationRoutes({
 
   router.post("/register", limitRequests, requirePermission(registration), ...body, async (req, res) => {
     const information = await registrations.register(req.body, req.ip ?? "");
-    res.locals.clientId = information.client_id;
+    requestFacts(res).clientId = information.client_id;
     res.status(201).json(information);
   });
   router.all("/register", refuseOtherMethods("POST"));

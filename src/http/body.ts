@@ -2,10 +2,12 @@
  * Reads the bodies of requests: as they are sent, never inflated, within bounds, and counted as long as they are in use.
  * In place of express's own parsers, which know a limit for each body and none for all of them.
  */
+
 import { isUtf8 } from "node:buffer";
 import { parse as parseForm } from "node:querystring";
 import type { Request, RequestHandler, Response } from "express";
 import { OAuthError } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { BodyBudget, BodyShare } from "./body-budget.ts";
 import { measureJson } from "./json-size.ts";
 
@@ -207,6 +209,6 @@ function unreadable(): OAuthError {
   return refused(400, "unreadable_body", "The body is not what its content type says.");
 }
 
-function refused(status: number, reason: string, description: string): OAuthError {
+function refused(status: number, reason: ReasonCode, description: string): OAuthError {
   return new OAuthError("invalid_request", description, { reason, status });
 }

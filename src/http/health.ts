@@ -1,9 +1,12 @@
 /** /healthz and /readyz, for orchestrators: is the process alive, and is it ready for requests? */
+
 import { type RequestHandler, Router } from "express";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { Shutdown } from "../runtime/shutdown.ts";
 import { StoreRefusesError } from "../storage/redis/refusal.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { refuseOtherMethods } from "./methods.ts";
+import { requestFacts } from "./request-facts.ts";
 
 /**
  * `/readyz` asks whether the store does what the server needs, without which nothing can be decided; existing sessions outlast
@@ -19,7 +22,7 @@ export function healthRoutes(records: KeyValueStore, shutdown: Shutdown): Router
       (error: unknown) => troubleOf(error),
     );
     if (trouble === undefined) return void res.json({ status: "ok", store: "ok" });
-    res.locals.reason = trouble.reason;
+    requestFacts(res).reason = trouble.reason;
     if (STOPS_WRITING_ALONE.has(trouble.reason)) return void res.json({ status: "ok", ...trouble });
     res.status(503).json({ status: "unavailable", ...trouble });
   });
@@ -34,7 +37,7 @@ export function healthRoutes(records: KeyValueStore, shutdown: Shutdown): Router
 const STOPS_WRITING_ALONE = new Set(["redis_full", "redis_not_writable"]);
 
 /** The answer has the same reason and remedy as the log and the doctor. */
-function troubleOf(error: unknown): { store: string; reason: string; says?: string; fix?: string } {
+function troubleOf(error: unknown): { store: string; reason: ReasonCode; says?: string; fix?: string } {
   if (!(error instanceof StoreRefusesError)) return { store: "unreachable", reason: "store_unreachable" };
   const { reason, says, fix } = error.refusal;
   return { store: "refuses", reason, says: `Redis ${says}.`, fix };

@@ -1,14 +1,24 @@
 /** Rate limits by address: HTTP 429 with `Retry-After`. Counted over all replicas. */
 import type { Request, RequestHandler } from "express";
 import { TooManyRequestsError } from "../oauth/errors.ts";
+import type { BudgetName, LimitName } from "../oauth/reason-codes.ts";
 import type { Budget, Budgets } from "../storage/budgets.ts";
 import type { RateLimit, RateLimits } from "../storage/rate-limits.ts";
 import { networksOf } from "./networks.ts";
 
+/** A limit whose reason code is known. */
+export interface Limit extends RateLimit {
+  name: LimitName;
+}
+
+export interface SharedBudget extends Budget {
+  name: BudgetName;
+}
+
 /** At most so many requests from one address. `applies` leaves out what costs nothing. */
 export function limitPerAddress(
   rateLimits: RateLimits,
-  limit: RateLimit,
+  limit: Limit,
   applies: (req: Request) => boolean = () => true,
 ): RequestHandler {
   return async (req, _res, next) => {
@@ -24,7 +34,7 @@ export function limitPerAddress(
  */
 export async function countAddress(
   rateLimits: RateLimits,
-  limit: RateLimit,
+  limit: Limit,
   address: string | undefined,
 ): Promise<void> {
   for (const { key, times } of networksOf(address ?? ""))
@@ -32,7 +42,7 @@ export async function countAddress(
 }
 
 /** @throws TooManyRequestsError */
-export async function count(rateLimits: RateLimits, limit: RateLimit, key: string): Promise<void> {
+export async function count(rateLimits: RateLimits, limit: Limit, key: string): Promise<void> {
   const seconds = await rateLimits.count(limit, key);
   if (seconds > 0) throw new TooManyRequestsError(seconds, `too_many_${limit.name}`);
 }
@@ -44,12 +54,12 @@ export async function count(rateLimits: RateLimits, limit: RateLimit, key: strin
  */
 export async function spend(
   budgets: Budgets,
-  budget: Budget,
+  budget: SharedBudget,
   { address, perAddress, cost }: { address: string; perAddress: number; cost: number },
 ): Promise<void> {
   const spenders = networksOf(address).map(({ key, times }) => ({ key, points: perAddress * times }));
   const refused = await budgets.spend(budget, spenders, cost);
   if (refused === undefined) return;
-  const of = refused.usedUp === "share" ? `${budget.name}_of_address` : budget.name;
+  const of = refused.usedUp === "share" ? (`${budget.name}_of_address` as const) : budget.name;
   throw new TooManyRequestsError(refused.seconds, `too_many_${of}`);
 }

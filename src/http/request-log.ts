@@ -1,9 +1,11 @@
 /** One log line a request: method, path, status, duration, and why it was refused. Never a query, header or body. */
+
 import { randomUUID } from "node:crypto";
 import type { RequestHandler } from "express";
-import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
 import { withRequest } from "../runtime/current-request.ts";
+import type { Log } from "../runtime/log.ts";
+import { requestFacts } from "./request-facts.ts";
 
 // A URL may have 16 KB, and a stranger could fill the log with them.
 const MAX_PATH = 256;
@@ -16,23 +18,33 @@ export function isProbe(path: string): boolean {
 }
 
 /** Does not wrap the response, so streaming is left as it is. */
-export function requestLog(log: Logger): RequestHandler {
+export function requestLog(log: Log): RequestHandler {
   return (req, res, next) => {
     const startedAt = performance.now();
     const requestId = randomUUID();
     const { path, method } = req;
-    res.locals.requestId = requestId;
+    requestFacts(res).requestId = requestId;
     res.set("X-Request-Id", requestId);
     res.once("close", () => {
-      const { requestId: _, cause, ...fields } = res.locals;
+      const facts = requestFacts(res);
       const line = {
         requestId,
         method,
         path: path.slice(0, MAX_PATH),
         status: res.statusCode,
         durationMs: Math.round(performance.now() - startedAt),
-        ...fields,
-        ...(cause instanceof Error && { cause: causes(cause) }),
+        subject: facts.subject,
+        clientId: facts.clientId,
+        grantId: facts.grantId,
+        grantType: facts.grantType,
+        purpose: facts.purpose,
+        mcpMethod: facts.mcpMethod,
+        tool: facts.tool,
+        resource: facts.resource,
+        prompt: facts.prompt,
+        reason: facts.reason,
+        ...(facts.trace_id !== undefined && { trace_id: facts.trace_id }),
+        ...(facts.cause instanceof Error && { cause: causes(facts.cause) }),
         ...(!res.writableFinished && { aborted: true }),
       };
       const level = isProbe(path) ? "debug" : res.statusCode >= 500 ? "error" : "info";

@@ -1,5 +1,7 @@
 /** A client that does not take its answer to the end holds it in memory. */
+
 import type { RequestHandler, Response } from "express";
+import { requestFacts } from "./request-facts.ts";
 
 /**
  * Cuts the connection when what is left of a response that is complete makes no progress for so long. Until then whoever
@@ -16,6 +18,6 @@ export function cutWhenStalled(milliseconds: number): RequestHandler {
 
 /** For whoever found out that nobody takes it; the request's line in the log says so. */
 export function cutStalled(res: Response): void {
-  res.locals.reason = "answer_not_taken";
+  requestFacts(res).reason = "answer_not_taken";
   res.destroy();
 }

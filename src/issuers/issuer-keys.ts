@@ -3,6 +3,7 @@ import type { JWTVerifyGetKey } from "jose";
 import { boundedFetch } from "../identity/oidc/bounded-response.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
 import { causes, UnavailableError } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { IssuerSettings } from "./trusted-issuer.ts";
 
@@ -136,7 +137,7 @@ function ownerOf(settings: IssuerSettings): KeyOwner {
 
 export function outageOf(
   { issuer }: Pick<IssuerSettings, "issuer">,
-  reason: string,
+  reason: ReasonCode,
   cause: unknown,
   { retryAfterSeconds }: { retryAfterSeconds: number },
 ): UnavailableError {

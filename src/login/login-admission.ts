@@ -2,9 +2,8 @@
  * Limits how many sign-ins one address may begin, and how many may be under way altogether. Every login is counted, with consent
  * or without, because it is a record that strangers cause.
  */
-import { countAddress, spend } from "../http/rate-limit.ts";
+import { countAddress, type Limit, type SharedBudget, spend } from "../http/rate-limit.ts";
 import { costOf } from "../storage/budgets.ts";
-import type { RateLimit } from "../storage/rate-limits.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import type { AwaitingLogin } from "./transaction.ts";
 
@@ -22,7 +21,7 @@ export type LoginAdmission = (login: AwaitingLogin, from: string) => Promise<voi
 
 export function signInLimit({
   signInsPerAddressPerHour,
-}: Pick<SignInLimits, "signInsPerAddressPerHour">): RateLimit {
+}: Pick<SignInLimits, "signInsPerAddressPerHour">): Limit {
   return { name: "sign_ins", points: signInsPerAddressPerHour, seconds: 3_600 };
 }
 
@@ -31,7 +30,7 @@ export function loginAdmission(
   { rateLimits, budgets }: Pick<KeyValueStore, "rateLimits" | "budgets">,
 ): LoginAdmission {
   const perAddress = limits.signInsPerAddressPerHour;
-  const budget = {
+  const budget: SharedBudget = {
     name: "sign_ins_under_way",
     points: perAddress * ADDRESSES,
     seconds: limits.lifetimes.transactionSeconds,

@@ -1,8 +1,10 @@
 /** Client metadata (RFC 7591 §2, OpenID Connect Registration §2): what a client says of itself, checked. */
+
 import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
 import { readableName } from "./readable-name.ts";
+import type { ReasonCode } from "./reason-codes.ts";
 import type { RedirectUriPolicy } from "./redirect-uri.ts";
 
 /** What a client may register; clients with a metadata document may also use `private_key_jwt`. */
@@ -222,7 +224,7 @@ function noRedirectUri(): OAuthError {
   );
 }
 
-function invalidMetadata(description: string, reason: string): OAuthError {
+function invalidMetadata(description: string, reason: ReasonCode): OAuthError {
   return new OAuthError("invalid_client_metadata", description, { reason });
 }
 

@@ -2,6 +2,7 @@
  * Every error this server answers with, and the HTTP status of each code. A description goes on the wire; the
  * reason code and the cause go to the log only.
  */
+import type { ReasonCode } from "./reason-codes.ts";
 import type { ValidatedRedirectUri } from "./redirect-uri.ts";
 
 /** Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2, and their HTTP status. */
@@ -29,8 +30,8 @@ const STATUS = {
 export type OAuthErrorCode = keyof typeof STATUS;
 
 export interface ErrorDetail {
-  /** A stable snake_case code for the log: which check refused. */
-  reason: string;
+  /** For the log: which check refused. */
+  reason: ReasonCode;
   cause?: unknown;
   /** Overrides the code's default HTTP status (405, 413, 415). */
   status?: number;
@@ -42,7 +43,7 @@ export interface ErrorDetail {
 
 export class OAuthError extends Error {
   readonly code: OAuthErrorCode;
-  readonly reason: string;
+  readonly reason: ReasonCode;
   readonly status: number;
   readonly retryAfterSeconds: number | undefined;
   readonly about: NonNullable<ErrorDetail["about"]>;
@@ -152,7 +153,7 @@ export class SignInStoppedError extends ShownAuthorizationError {}
 export class TooManyRequestsError extends OAuthError {
   declare readonly retryAfterSeconds: number;
 
-  constructor(retryAfterSeconds: number, reason: string) {
+  constructor(retryAfterSeconds: number, reason: ReasonCode) {
     super("temporarily_unavailable", `Too many requests. Try again in ${retryAfterSeconds} seconds.`, {
       reason,
       status: 429,
@@ -171,7 +172,7 @@ export class UnavailableError extends OAuthError {
   constructor(
     what: "storage" | "identity provider" | "issuer of the token" | "application's web site" | "server",
     detail: {
-      reason: string;
+      reason: ReasonCode;
       cause?: unknown;
       description?: string;
       retryAfterSeconds?: number;

@@ -1,6 +1,7 @@
 /** Turns a thrown error into a response: a redirect, a page, JSON or JSON-RPC. */
+
 import type { ErrorRequestHandler, Response } from "express";
-import type { Logger } from "pino";
+import { requestFacts } from "../http/request-facts.ts";
 import {
   AuthorizationError,
   LoginFailedError,
@@ -10,11 +11,12 @@ import {
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import { destination } from "../oauth/redirect-uri.ts";
+import type { Log } from "../runtime/log.ts";
 import { errorPage, type WayBack } from "./error-page.ts";
 import type { Pages } from "./shell.ts";
 
 /** For endpoints that programs call: RFC 6749 §5.2. */
-export function jsonErrors(log: Logger): ErrorRequestHandler {
+export function jsonErrors(log: Log): ErrorRequestHandler {
   return (thrown, req, res, next) => {
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
@@ -39,7 +41,7 @@ function clientAnswer(error: AuthorizationError, issuer: string): Record<string,
 }
 
 /** For endpoints that people see: back to the client where that is safe, otherwise a page (JSON for a program). */
-export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequestHandler {
+export function pageErrors(log: Log, issuer: string, pages: Pages): ErrorRequestHandler {
   return async (thrown, req, res, next) => {
     if (res.headersSent) return next(thrown);
     const error = noted(thrown, res, log);
@@ -55,7 +57,7 @@ export function pageErrors(log: Logger, issuer: string, pages: Pages): ErrorRequ
       return void res.status(error.status).json({ error: error.code, error_description: onTheWire(error) });
     const back = error instanceof AuthorizationError ? wayBack(error, issuer) : undefined;
     const { title, body } = errorPage(error, {
-      requestId: res.locals.requestId,
+      requestId: requestFacts(res).requestId,
       baseUrl: issuer,
       homeUrl: pages.homeUrl,
       canReload: req.method === "GET",
@@ -104,10 +106,10 @@ export function authorizationResponse(
 }
 
 /** The error as one of ours, with what the request's log line needs put aside. */
-function noted(thrown: unknown, res: Response, log: Logger): OAuthError {
+function noted(thrown: unknown, res: Response, log: Log): OAuthError {
   const error = thrown instanceof OAuthError ? thrown : (malformedPath(thrown) ?? unexpected(thrown, log));
-  res.locals.reason = error.reason;
-  res.locals.cause = error.cause;
+  requestFacts(res).reason = error.reason;
+  requestFacts(res).cause = error.cause;
   if (error.retryAfterSeconds !== undefined) res.set("Retry-After", String(error.retryAfterSeconds));
   return error;
 }
@@ -121,7 +123,7 @@ function malformedPath(thrown: unknown): OAuthError | undefined {
 }
 
 /** Logs an unforeseen error, and turns it into one of ours that reveals nothing of it. */
-export function unexpected(thrown: unknown, log: Logger): OAuthError {
+export function unexpected(thrown: unknown, log: Log): OAuthError {
   log.error({ reason: "unexpected_error", err: thrown }, "Unexpected error");
   return new OAuthError("server_error", "Something unexpected went wrong here. The server's log says what.", {
     reason: "unexpected_error",

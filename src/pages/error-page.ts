@@ -12,6 +12,7 @@ import {
   SignInFailedError,
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { Html } from "./shell.ts";
 
 export interface ErrorPageOptions {
@@ -103,7 +104,7 @@ function details({ message, code, reason }: OAuthError, { requestId }: ErrorPage
 }
 
 function explanationOf({ reason, code, status, retryAfterSeconds }: OAuthError): Explanation {
-  const known = EXPLANATIONS.get(reason);
+  const known = EXPLANATIONS[reason];
   if (known !== undefined) return known;
   if (status === 429) return tooMany(retryAfterSeconds);
   if (status === 503) return UNAVAILABLE;
@@ -113,8 +114,8 @@ function explanationOf({ reason, code, status, retryAfterSeconds }: OAuthError):
 }
 
 /** True if a page of its own explains errors of this reason, and not the one for all of a kind. */
-export function isExplained(reason: string): boolean {
-  return EXPLANATIONS.has(reason);
+export function isExplained(reason: ReasonCode): boolean {
+  return EXPLANATIONS[reason] !== undefined;
 }
 
 const START_AGAIN = "Start the sign-in again in your application.";
@@ -180,128 +181,98 @@ const WRONG_REQUEST: Explanation = {
 const NOT_ADMITTED: Explanation = { title: "This server is not open to you", leadsTo: "home" };
 
 /** By the reason code that is in the log as well. */
-const EXPLANATIONS: ReadonlyMap<string, Explanation> = new Map<string, Explanation>([
+const EXPLANATIONS: Readonly<Partial<Record<ReasonCode, Explanation>>> = {
   // Whose request it is.
-  ["unknown_client", { title: "Unknown application", leadsTo: "home" }],
-  ["upstream_client_id", { title: "Unknown application", leadsTo: "home" }],
-  [
-    "no_client_id",
-    {
-      title: "Unknown application",
-      text: `Your browser was sent here without a word about which application wants to sign you in. ${START_AGAIN}`,
-      leadsTo: "home",
-    },
-  ],
-  ["domain_denied", { title: "This application is not accepted here", leadsTo: "home" }],
-  ["domain_not_allowed", { title: "This application is not accepted here", leadsTo: "home" }],
-  ["unreachable", UNREACHABLE_DOCUMENT],
-  ["timed_out", UNREACHABLE_DOCUMENT],
-  ["unregistered_redirect_uri", UNKNOWN_PLACE],
-  [
-    "no_redirect_uri",
-    {
-      ...UNKNOWN_PLACE,
-      text: "The application did not say where you are to be sent afterwards, and named several places before. Its maker can mend that: what is wrong stands below.",
-    },
-  ],
+  unknown_client: { title: "Unknown application", leadsTo: "home" },
+  upstream_client_id: { title: "Unknown application", leadsTo: "home" },
+  no_client_id: {
+    title: "Unknown application",
+    text: `Your browser was sent here without a word about which application wants to sign you in. ${START_AGAIN}`,
+    leadsTo: "home",
+  },
+  domain_denied: { title: "This application is not accepted here", leadsTo: "home" },
+  domain_not_allowed: { title: "This application is not accepted here", leadsTo: "home" },
+  unreachable: UNREACHABLE_DOCUMENT,
+  timed_out: UNREACHABLE_DOCUMENT,
+  unregistered_redirect_uri: UNKNOWN_PLACE,
+  no_redirect_uri: {
+    ...UNKNOWN_PLACE,
+    text: "The application did not say where you are to be sent afterwards, and named several places before. Its maker can mend that: what is wrong stands below.",
+  },
 
   // What it asks for.
-  ["request_object", WRONG_REQUEST],
-  ["missing_response_type", WRONG_REQUEST],
-  ["unsupported_response_type", WRONG_REQUEST],
-  ["unsupported_response_mode", WRONG_REQUEST],
-  ["missing_pkce", WRONG_REQUEST],
-  ["unsupported_pkce", WRONG_REQUEST],
-  [
-    "foreign_resource",
-    {
-      ...WRONG_REQUEST,
-      text: "The application wants access to another server than this one. Check the address of this server in your application.",
-    },
-  ],
-  [
-    "malformed_scope",
-    {
-      ...WRONG_REQUEST,
-      text: "The application names the permissions that it wants in a way that cannot be read.",
-    },
-  ],
-  [
-    "scope_not_allowed",
-    {
-      ...WRONG_REQUEST,
-      text: "The application asks for more than the operator of this server lets it have. They can change that.",
-    },
-  ],
-  [
-    "prompt_none",
-    {
-      title: "You have to be asked first",
-      text: "The application wanted to sign you in without showing you anything. You have not allowed that, or not for all of what it asks.",
-      leadsTo: "home",
-    },
-  ],
-  ["repeated_parameter", UNREADABLE],
-  ["missing_parameter", UNREADABLE],
-  ["invalid_parameter", UNREADABLE],
+  request_object: WRONG_REQUEST,
+  missing_response_type: WRONG_REQUEST,
+  unsupported_response_type: WRONG_REQUEST,
+  unsupported_response_mode: WRONG_REQUEST,
+  missing_pkce: WRONG_REQUEST,
+  unsupported_pkce: WRONG_REQUEST,
+  foreign_resource: {
+    ...WRONG_REQUEST,
+    text: "The application wants access to another server than this one. Check the address of this server in your application.",
+  },
+  malformed_scope: {
+    ...WRONG_REQUEST,
+    text: "The application names the permissions that it wants in a way that cannot be read.",
+  },
+  scope_not_allowed: {
+    ...WRONG_REQUEST,
+    text: "The application asks for more than the operator of this server lets it have. They can change that.",
+  },
+  prompt_none: {
+    title: "You have to be asked first",
+    text: "The application wanted to sign you in without showing you anything. You have not allowed that, or not for all of what it asks.",
+    leadsTo: "home",
+  },
+  repeated_parameter: UNREADABLE,
+  missing_parameter: UNREADABLE,
+  invalid_parameter: UNREADABLE,
 
   // The sign-in on its way.
-  ["consent_form_expired", { title: "The sign-in took too long", leadsTo: "home" }],
-  ["unknown_state", { title: "This sign-in is over", leadsTo: "home" }],
-  ["another_browser", { title: "This sign-in belongs to another browser", leadsTo: "home" }],
-  ["another_provider", { title: "This sign-in belongs to another identity provider", leadsTo: "home" }],
-  [
-    "upstream_refused",
-    {
-      title: "Signing in failed",
-      text: "The service at which you sign in did not sign you in, or this server could not accept its answer.",
-      leadsTo: "connections",
-    },
-  ],
-  ["ended_meanwhile", { title: "This was ended meanwhile", leadsTo: "home" }],
-  ["grant_not_stored", { title: "The sign-in could not be finished", leadsTo: "home" }],
-  ["session_not_stored", { title: "The sign-in could not be finished", leadsTo: "connections" }],
+  consent_form_expired: { title: "The sign-in took too long", leadsTo: "home" },
+  unknown_state: { title: "This sign-in is over", leadsTo: "home" },
+  another_browser: { title: "This sign-in belongs to another browser", leadsTo: "home" },
+  another_provider: { title: "This sign-in belongs to another identity provider", leadsTo: "home" },
+  upstream_refused: {
+    title: "Signing in failed",
+    text: "The service at which you sign in did not sign you in, or this server could not accept its answer.",
+    leadsTo: "connections",
+  },
+  ended_meanwhile: { title: "This was ended meanwhile", leadsTo: "home" },
+  grant_not_stored: { title: "The sign-in could not be finished", leadsTo: "home" },
+  session_not_stored: { title: "The sign-in could not be finished", leadsTo: "connections" },
 
   // Who may come in.
-  ["wrong_email_domain", NOT_ADMITTED],
-  ["email_not_verified", NOT_ADMITTED],
-  ["wrong_organization", NOT_ADMITTED],
-  ["denied_by_policy", NOT_ADMITTED],
+  wrong_email_domain: NOT_ADMITTED,
+  email_not_verified: NOT_ADMITTED,
+  wrong_organization: NOT_ADMITTED,
+  denied_by_policy: NOT_ADMITTED,
 
   // The provider and the store are away.
-  ["discovery_failed", PROVIDER_UNAVAILABLE],
-  ["identity_provider_failed", PROVIDER_UNAVAILABLE],
-  ["userinfo_failed", PROVIDER_UNAVAILABLE],
-  ["provider_keys_failed", PROVIDER_UNAVAILABLE],
-  ["provider_keys_asked_lately", PROVIDER_UNAVAILABLE],
-  ["client_credentials_rejected", { title: "Signing in is not set up correctly", leadsTo: "the same page" }],
-  [
-    "ending_unfinished",
-    {
-      title: "Not everything has ended yet",
-      text: "Some of it has ended, and some is left. Open your connected applications and end the others.",
-      leadsTo: "connections",
-    },
-  ],
+  discovery_failed: PROVIDER_UNAVAILABLE,
+  identity_provider_failed: PROVIDER_UNAVAILABLE,
+  userinfo_failed: PROVIDER_UNAVAILABLE,
+  provider_keys_failed: PROVIDER_UNAVAILABLE,
+  provider_keys_asked_lately: PROVIDER_UNAVAILABLE,
+  client_credentials_rejected: { title: "Signing in is not set up correctly", leadsTo: "the same page" },
+  ending_unfinished: {
+    title: "Not everything has ended yet",
+    text: "Some of it has ended, and some is left. Open your connected applications and end the others.",
+    leadsTo: "connections",
+  },
 
   // How the browser came here.
-  ["unknown_provider", { title: "Page not found", leadsTo: "home" }],
-  [
-    "unknown_path",
-    {
-      title: "Page not found",
-      text: "There is nothing at this address. Check it for a mistake.",
-      leadsTo: "home",
-    },
-  ],
-  ["cross_site_form", { title: "This was sent by another site", leadsTo: "home" }],
-  [
-    "wrong_method",
-    {
-      title: "This page cannot be opened by itself",
-      text: "It is a step on the way of something else, such as a sign-in. Start that again where you began it.",
-      leadsTo: "home",
-    },
-  ],
-  ["unexpected_error", UNEXPECTED],
-]);
+  unknown_provider: { title: "Page not found", leadsTo: "home" },
+  unknown_path: {
+    title: "Page not found",
+    text: "There is nothing at this address. Check it for a mistake.",
+    leadsTo: "home",
+  },
+  cross_site_form: { title: "This was sent by another site", leadsTo: "home" },
+  wrong_method: {
+    title: "This page cannot be opened by itself",
+    text: "It is a step on the way of something else, such as a sign-in. Start that again where you began it.",
+    leadsTo: "home",
+  },
+  unexpected_error: UNEXPECTED,
+};

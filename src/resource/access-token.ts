@@ -9,7 +9,7 @@ import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Caller, Verification } from "./caller.ts";
+import type { AccessTokenRefusal, Caller, Verification } from "./caller.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
@@ -40,7 +40,7 @@ interface Dependencies extends Pick<Runtime, "now"> {
   catalogue: ScopeCatalogue;
   resource: string;
   /** Why a grant is no longer good although it is there: a reason code. Asked at each request, from memory. */
-  takenBack?(grant: CachedGrant): string | undefined;
+  takenBack?(grant: CachedGrant): AccessTokenRefusal | undefined;
   /** The principal's own access token at the identity provider. */
   upstreamToken(grantId: string): Promise<string>;
   /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */

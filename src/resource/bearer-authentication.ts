@@ -1,8 +1,11 @@
 /** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
+
 import type { RequestHandler, Response } from "express";
 import type { Decision } from "../access/permissions.ts";
 import { subjectOf } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
+import { requestFacts } from "../http/request-facts.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import { withAuthenticatedRequest } from "./access-token-context.ts";
@@ -58,9 +61,9 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
     }
     const { caller } = verification;
     noteUse(caller.grantId);
-    res.locals.subject = subjectOf(caller.principal);
-    res.locals.clientId = caller.client.id;
-    res.locals.grantId = caller.grantId;
+    requestFacts(res).subject = subjectOf(caller.principal);
+    requestFacts(res).clientId = caller.client.id;
+    requestFacts(res).grantId = caller.grantId;
     withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }
@@ -108,7 +111,7 @@ const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, 
 export function invalidToken(
   res: Response,
   resource: ChallengedResource,
-  { reason, message }: { reason: string; message: string },
+  { reason, message }: { reason: ReasonCode; message: string },
 ): void {
   refuse(res, 401, reason, {
     error: "invalid_token",
@@ -151,8 +154,8 @@ function inWords(scopes: readonly string[]): string {
 
 type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };
 
-function refuse(res: Response, status: number, reason: string, challenge: Challenge): void {
-  res.locals.reason = reason;
+function refuse(res: Response, status: number, reason: ReasonCode, challenge: Challenge): void {
+  requestFacts(res).reason = reason;
   const parameters = Object.entries(challenge).map(
     ([name, value]) => `${name}="${value.replace(/["\\]/g, "\\$&")}"`,
   );

@@ -1,6 +1,7 @@
 /** Who is calling a protected resource, and what they may do. */
-import type { Decision, PermissionSet } from "../access/permissions.ts";
+import type { Decision, NotAdmitted, PermissionSet } from "../access/permissions.ts";
 import type { Requester } from "../access/principal.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 
 /** As a token was found to be when it was verified. Immutable: what is found later is another value. */
@@ -36,7 +37,24 @@ export interface AuthenticatedRequest {
   readonly required: Iterable<RequiredScopes>;
 }
 
+/** Why an access token is not accepted. */
+export type AccessTokenRefusal =
+  | Extract<
+      ReasonCode,
+      | "malformed_access_token"
+      | "grant_ended"
+      | "unknown_access_token"
+      | "expired_access_token"
+      | "access_token_for_another_resource"
+      | "client_credentials_removed"
+    >
+  | NotAdmitted["reason"];
+
 /** A refusal is a reason code for the log, and whose token it was, if it was one. */
 export type Verification =
   | { caller: Caller }
-  | { refused: string; grant?: { grantId: string; subject: string; clientId: string }; rule?: string };
+  | {
+      refused: AccessTokenRefusal;
+      grant?: { grantId: string; subject: string; clientId: string };
+      rule?: string;
+    };

@@ -1,6 +1,21 @@
 /** The server's log: JSON lines on stdout, each saying which request it is about. */
 import { type Logger, pino } from "pino";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { requestFields } from "./current-request.ts";
+
+/** What this server does with a log: a pino logger is one. */
+export type Log = Record<"debug" | "info" | "warn" | "error", Write>;
+
+interface Write {
+  (fields: LogFields, message: string): void;
+  (message: string): void;
+}
+
+/** Never a token, a code or a secret. */
+export interface LogFields {
+  reason?: ReasonCode | undefined;
+  [field: string]: unknown;
+}
 
 // More than that is written at once.
 const BUFFER_CHARACTERS = 8 * 1024;

@@ -1,5 +1,5 @@
 /** Clock, randomness and log, which every module is given, so that nothing happens on import and tests can set the clock. */
-import type { Logger } from "pino";
+import type { Log } from "./log.ts";
 
 export interface Runtime {
   /** Seconds since the epoch: what tokens and records say. */
@@ -10,7 +10,7 @@ export interface Runtime {
    */
   monotonicNow?(): number;
   randomBytes(size: number): Buffer;
-  log: Logger;
+  log: Log;
 }
 
 /** Seconds since the start of the process. */

@@ -1,4 +1,5 @@
 /** createApp: the app with everything that its configuration asks for, opened here and closed again. */
+
 import { randomBytes } from "node:crypto";
 import type { RequestListener } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,6 +14,7 @@ import { type ConfiguredProvider, openIdentityProviders } from "../identity/iden
 import { type Features, knownNames } from "../mcp/authoring/features.ts";
 import { causes } from "../oauth/errors.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
+import type { Log } from "../runtime/log.ts";
 import { createLog } from "../runtime/log.ts";
 import { monotonicClock, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
@@ -79,7 +81,7 @@ export interface OpenApp {
   handler: RequestListener;
   shutdown: Shutdown;
   metrics: Metrics;
-  log: Logger;
+  log: Log;
   /** Closes immediately: requests in flight fail. */
   close(): Promise<void>;
 }
@@ -148,14 +150,14 @@ const FIRST_ANNOUNCE_DELAY_MS = 2_000;
 const MAX_ANNOUNCE_DELAY_MS = 60_000;
 
 /** With CLIENT_ID_METADATA=auto: tries whether documents can be fetched. */
-function documentReachOf({ clientIdMetadata }: Config, log: Logger): LiveDocumentReach | undefined {
+function documentReachOf({ clientIdMetadata }: Config, log: Log): LiveDocumentReach | undefined {
   const { enabled, offered, probe, proxy } = clientIdMetadata;
   if (!enabled || offered === "always") return undefined;
   const fetch = createSafeFetch({ ...(proxy && { proxy }) });
   return createDocumentReach({ probe, fetch, monotonicNow: monotonicClock, log });
 }
 
-async function traceIfAsked({ telemetry }: Config, log: Logger): Promise<Tracing | undefined> {
+async function traceIfAsked({ telemetry }: Config, log: Log): Promise<Tracing | undefined> {
   if (telemetry.traceEndpoint === undefined) return undefined;
   const { startTracing } = await loadTracing();
   return startTracing(telemetry.traceEndpoint, log);
@@ -166,7 +168,7 @@ function watchPolicyFile(
   { policyFile: path }: Config,
   features: Features,
   audit: Audit,
-  log: Logger,
+  log: Log,
 ): LivePolicy | undefined {
   if (path === undefined) return undefined;
   return watchPolicy({
@@ -185,11 +187,7 @@ function watchPolicyFile(
 }
 
 /** After SECRET_KEY got a new first key: says when the older ones are not needed any more. */
-async function reencryptOldRecords(
-  { secretKeys }: Config,
-  records: KeyValueStore,
-  log: Logger,
-): Promise<void> {
+async function reencryptOldRecords({ secretKeys }: Config, records: KeyValueStore, log: Log): Promise<void> {
   if (secretKeys.length < 2) return;
   try {
     const count = await reencrypt(records, createSealer(secretKeys));
@@ -202,7 +200,7 @@ async function reencryptOldRecords(
   }
 }
 
-function createRecords({ store }: Config, log: Logger): KeyValueStore {
+function createRecords({ store }: Config, log: Log): KeyValueStore {
   if (store.kind === "redis") return redisStore({ ...store, log });
   log.warn("STORE=memory: a restart forgets every registration and signs everybody out");
   return memoryStore();
@@ -212,7 +210,7 @@ function createRecords({ store }: Config, log: Logger): KeyValueStore {
 function announce(
   identityProvider: ConfiguredProvider,
   scopes: readonly string[],
-  log: Logger,
+  log: Log,
 ): { cancel(): void } {
   let timer: NodeJS.Timeout | undefined;
   let cancelled = false;
@@ -240,7 +238,7 @@ function announce(
 async function warnOfUnaskedScopes(
   identityProvider: IdentityProvider,
   toolScopes: readonly string[],
-  log: Logger,
+  log: Log,
 ): Promise<void> {
   const scopes = await identityProvider.unaskedScopes(toolScopes);
   if (scopes.length > 0)

@@ -2,8 +2,10 @@
  * The HTTP server that listens: how long a client may take, how many connections there may be, and what becomes of those
  * that cannot be taken. None of it ends the process.
  */
+
 import { createServer, type RequestListener, type Server } from "node:http";
-import type { Logger } from "pino";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
+import type { Log } from "../runtime/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
 export interface ListenerOptions {
@@ -12,7 +14,7 @@ export interface ListenerOptions {
   metrics: Pick<Metrics, "refusedConnections">;
   /** Seconds, see {@link Runtime.monotonicNow}. */
   monotonicNow(): number;
-  log: Logger;
+  log: Log;
 }
 
 // Longer than load balancers keep an idle connection (mostly 60 s): otherwise they would reuse a connection that is just being
@@ -38,7 +40,7 @@ export function createListener(
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.maxConnections = maxConnections;
 
-  const count = (reason: string) => metrics.refusedConnections.inc({ reason });
+  const count = (reason: ReasonCode) => metrics.refusedConnections.inc({ reason });
   const sayFull = atMostEvery(LOG_SECONDS, monotonicNow, () =>
     log.warn(
       { reason: "too_many_connections", maxConnections },

@@ -1,7 +1,6 @@
 /** The composition root: every service is built here, from its dependencies. Nothing is mounted, nothing started. */
 import { randomBytes } from "node:crypto";
 import { getHeapStatistics } from "node:v8";
-import type { Logger } from "pino";
 import { allowEverything, type Policy } from "../access/policy.ts";
 import { storedUsers } from "../access/stored-users.ts";
 import { createConnectedApplications } from "../account/list.ts";
@@ -65,6 +64,7 @@ import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
 import { upstreamAccessToken } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
+import type { Log } from "../runtime/log.ts";
 import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
@@ -100,7 +100,7 @@ export interface AppOptions extends Features {
   records: KeyValueStore;
   /** Default: those of the configuration. */
   identityProviders?: AtLeastOne<ConfiguredProvider>;
-  log: Logger;
+  log: Log;
   /** Protected resources beside `/mcp`. Default: none. */
   furtherResources?: readonly ResourceDeclaration[];
   /** What clients may ask tokens with. Default: all that this server has. */
@@ -340,7 +340,7 @@ function boundsOfBodies(maxRequestBytes: number, heapBytes: number): Bodies {
  * strangers have stored: those of one hour, times the hours that an unused registration lives.
  */
 function spendOnRegistration({ perAddressPerHour, perHour }: Config["registration"], budgets: Budgets) {
-  const budget = { name: "registrations", points: perHour, seconds: 3_600 };
+  const budget = { name: "registrations", points: perHour, seconds: 3_600 } as const;
   return (client: Client, address: string) =>
     // Where an operator allows fewer than six, a large one is all that an address may have.
     spend(budgets, budget, {

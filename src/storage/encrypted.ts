@@ -1,6 +1,7 @@
 /** A typed store over a key-value store of text: values are validated by a schema, encrypted at rest, bound to their key. */
-import type { Logger } from "pino";
+
 import type { z } from "zod";
+import type { Log } from "../runtime/log.ts";
 import type { EncryptedKind } from "./reencrypt.ts";
 import type { Sealer } from "./sealer.ts";
 import type { KeyValueStore, Store } from "./store.ts";
@@ -22,7 +23,7 @@ export interface RecordFormat<T> {
 export interface EncryptedStoreOptions<T> extends RecordFormat<T> {
   records: KeyValueStore;
   sealer: Sealer;
-  log: Logger;
+  log: Log;
   /** Names the kind of record; part of every key and of what the encryption is bound to. */
   kind: EncryptedKind;
   /** Gets the work that goes on after its caller got an UnavailableError. */

@@ -3,9 +3,9 @@ import type { Audit } from "../audit/audit.ts";
 import type { Metrics } from "./metrics.ts";
 
 export function countDecisions(metrics: Metrics): Audit {
-  const { decisions, grantsEnded, signInSteps, calls, reasonLabel } = metrics;
+  const { decisions, grantsEnded, signInSteps, calls } = metrics;
   return ({ event, decision, tool, resource, prompt, calls: count = 1, ...rest }) => {
-    const reason = reasonLabel(rest.reason);
+    const reason = rest.reason ?? "";
     decisions.inc({ event, decision, reason }, count);
     const outcome = decision === "deny" ? "denied" : (rest.outcome ?? "ok");
     switch (event) {

@@ -1,18 +1,6 @@
 /** What may become the value of a label. */
 
 const METHODS = new Set(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]);
-const MAX_REASONS = 300;
-
-/** Reason codes are written in the code. Should one ever be made of what somebody sent, it becomes "other" here. */
-export function reasonLabels(): (reason: unknown) => string {
-  const known = new Set<string>();
-  return (reason) => {
-    if (reason === undefined) return "";
-    if (typeof reason !== "string" || !/^[a-z][a-z0-9_]{0,63}$/.test(reason)) return "other";
-    if (known.size < MAX_REASONS) known.add(reason);
-    return known.has(reason) ? reason : "other";
-  };
-}
 
 export function methodLabel(method: string): string {
   return METHODS.has(method) ? method : "other";

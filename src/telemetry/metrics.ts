@@ -2,8 +2,9 @@
  * Every metric of this server, with all its labels. A label's values are names that are written in the code or declared
  * by the operator, never what a client or a user sent: whoever asks cannot make the number of series grow.
  */
+
 import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client";
-import { reasonLabels } from "./labels.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 
 // From a look-up in memory to a provider or a tool that takes its time.
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -21,7 +22,6 @@ export function createMetrics() {
 
   const metrics = {
     registry,
-    reasonLabel: reasonLabels(),
     requests: histogram("mcp_http_request_seconds", "HTTP requests until their last byte", [
       "method",
       "route",
@@ -78,7 +78,9 @@ export function collectProcessMetrics({ registry }: Metrics): void {
 function startAtZero({ signInSteps, grantsEnded, refusedConnections, grantCache }: Metrics): void {
   for (const step of ["authorize", "consent", "login", "code", "token"])
     signInSteps.inc({ step, outcome: "ok", reason: "" }, 0);
-  for (const reason of ["code_replayed", "refresh_token_reused"]) grantsEnded.inc({ reason }, 0);
-  for (const reason of ["too_many_connections", "accept_failed"]) refusedConnections.inc({ reason }, 0);
+  for (const reason of ["code_replayed", "refresh_token_reused"] satisfies ReasonCode[])
+    grantsEnded.inc({ reason }, 0);
+  for (const reason of ["too_many_connections", "accept_failed"] satisfies ReasonCode[])
+    refusedConnections.inc({ reason }, 0);
   for (const outcome of ["hit", "miss", "stale"]) grantCache.inc({ outcome }, 0);
 }

@@ -1,5 +1,8 @@
 /** Times every HTTP request, and counts those that are steps of a sign-in or ask for tokens. */
+
 import type { Request, RequestHandler, Response } from "express";
+import { requestFacts } from "../http/request-facts.ts";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { methodLabel, routeLabel } from "./labels.ts";
 import type { Metrics } from "./metrics.ts";
 
@@ -13,7 +16,7 @@ export function measureRequests(metrics: Metrics, grantTypes: readonly string[])
     const { path } = req;
     res.once("close", () => {
       const seconds = (performance.now() - startedAt) / 1000;
-      const answer = answerOf(res, metrics);
+      const answer = answerOf(res);
       const [method, route] = [methodLabel(req.method), routeLabel(req.route, path)];
       metrics.requests.observe({ method, route, status: answer.status }, seconds);
       countStep(`${method} ${route}`, req, answer, metrics, grantTypes);
@@ -25,12 +28,13 @@ export function measureRequests(metrics: Metrics, grantTypes: readonly string[])
 interface Answer {
   status: string;
   outcome: "ok" | "refused" | "unavailable" | "failed" | "aborted";
-  reason: string;
+  reason: ReasonCode | "";
 }
 
 /** An error that is sent to the client through the browser is a redirect: only its reason shows that it is one. */
-function answerOf({ statusCode, headersSent, locals }: Response, { reasonLabel }: Metrics): Answer {
-  const reason = reasonLabel(locals.reason);
+function answerOf(res: Response): Answer {
+  const { statusCode, headersSent } = res;
+  const { reason = "" } = requestFacts(res);
   if (!headersSent) return { status: "aborted", outcome: "aborted", reason };
   const status = String(statusCode);
   if (statusCode >= 500) return { status, outcome: statusCode === 503 ? "unavailable" : "failed", reason };
@@ -54,7 +58,8 @@ function countStep(
       break;
     case "GET /auth/callback":
       // A sign-in at /connections leads to no client.
-      if (res?.locals.purpose !== "connections") signInSteps.inc({ step: "login", outcome, reason });
+      if (res === undefined || requestFacts(res).purpose !== "connections")
+        signInSteps.inc({ step: "login", outcome, reason });
       break;
     case "POST /token": {
       const asked: unknown = body?.grant_type;

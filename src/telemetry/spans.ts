@@ -2,6 +2,7 @@
  * Spans of requests and of what they wait for. Without a tracer provider (`tracing.ts`) OpenTelemetry's API does nothing.
  * A span has names that are written in the code or declared by the operator: no path, query, argument, token or message.
  */
+
 import {
   type Attributes,
   context,
@@ -14,6 +15,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { RequestHandler, Response } from "express";
+import { requestFacts } from "../http/request-facts.ts";
 import { isProbe } from "../http/request-log.ts";
 import { methodLabel, routeLabel } from "./labels.ts";
 import { errorType, type Observe, type Operation } from "./operation.ts";
@@ -30,20 +32,20 @@ export const traceRequests: RequestHandler = (req, res, next) => {
   const span = tracer().startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);
   const spanContext = span.spanContext();
   if (!isSpanContextValid(spanContext)) return next(); // nobody traces
-  res.locals.trace_id = spanContext.traceId;
+  requestFacts(res).trace_id = spanContext.traceId;
   res.once("close", () => endOfRequest(span, method, routeLabel(req.route, path), res));
   context.with(trace.setSpan(parent, span), next);
 };
 
 function endOfRequest(span: Span, method: string, route: string, res: Response): void {
-  const { reason, requestId } = res.locals;
+  const { reason, requestId } = requestFacts(res);
   span.updateName(`${method} ${route}`);
   span.setAttributes({
     "http.route": route,
     "http.response.status_code": res.statusCode,
     "http.response.header.x-request-id": [requestId],
   });
-  if (typeof reason === "string") span.setAttribute("error.type", reason);
+  if (reason !== undefined) span.setAttribute("error.type", reason);
   if (res.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
   span.end();
 }

@@ -15,8 +15,8 @@ import {
   type ReadableSpan,
   type SpanExporter,
 } from "@opentelemetry/sdk-trace-base";
-import type { Logger } from "pino";
 import { causes } from "../oauth/errors.ts";
+import type { Log } from "../runtime/log.ts";
 
 export interface Tracing {
   /** Sends what is left, as far as the collector takes it in time. */
@@ -30,7 +30,7 @@ const FLUSH_MS = 1_500;
  * `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` …) the SDK reads itself.
  * @param endpoint as in OTEL_EXPORTER_OTLP_ENDPOINT: `/v1/traces` is added
  */
-export function startTracing(endpoint: string, log: Logger): Tracing {
+export function startTracing(endpoint: string, log: Log): Tracing {
   const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/(?<!\/)\/+$/, "")}/v1/traces` });
   const provider = new BasicTracerProvider({
     resource: defaultResource()
@@ -52,7 +52,7 @@ export function startTracing(endpoint: string, log: Logger): Tracing {
 }
 
 /** One line when the collector is lost and one when it is back, not one for every batch. */
-function sayingOnceThatItFails(exporter: SpanExporter, log: Logger): SpanExporter {
+function sayingOnceThatItFails(exporter: SpanExporter, log: Log): SpanExporter {
   let lost = false;
   function note({ code, error }: ExportResult): void {
     const failed = code !== ExportResultCode.SUCCESS;

@@ -1,4 +1,5 @@
 /** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
+
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
 import type { Audit } from "../audit/audit.ts";
 import {
@@ -14,6 +15,7 @@ import { readToken } from "../grants/opaque-token.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
+import { requestFacts } from "../http/request-facts.ts";
 import type { LogoutToken } from "../identity/identity-provider.ts";
 import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { endGrantsOfLogout } from "../logout/back-channel.ts";
@@ -91,7 +93,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
         throw withoutGrant();
       },
     }));
-    const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 };
+    const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 } as const;
     if (client.token_endpoint_auth_method !== "none")
       await count(records.rateLimits, limit, client.client_id);
     return client;
@@ -112,10 +114,9 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
     const client = await authenticated(req, res, () => deadToken(req.body, grantTypes));
-    Object.assign(res.locals, {
-      clientId: client.client_id,
-      grantType: String(req.body.grant_type).slice(0, 32),
-    });
+    const facts = requestFacts(res);
+    facts.clientId = client.client_id;
+    facts.grantType = String(req.body.grant_type).slice(0, 32);
     const request = parseTokenRequest(req.body, grantTypes);
     const tokens = await answerTokenRequest(client, request, { ...dependencies, lifetimes });
     const issued = readToken("access", tokens.access_token);
@@ -178,7 +179,7 @@ function unknownToUs(): OAuthError {
 function auditRefusals(audit: Audit): ErrorRequestHandler {
   return (error, _req, res, next) => {
     if (error instanceof OAuthError && error.status < 500) {
-      const { clientId } = res.locals;
+      const { clientId } = requestFacts(res);
       audit({ event: "token_refused", decision: "deny", reason: error.reason, clientId, ...error.about });
     }
     next(error);

@@ -342,7 +342,7 @@ describe("an outage of the store while a call asks", () => {
   test("is a tool error in words, cancels what was asked, and leaves nothing in the store", async (t) => {
     const { testServer, answer, stored } = await answerDuring(
       t,
-      new UnavailableError("storage", { reason: "outage" }),
+      new UnavailableError("storage", { reason: "redis_unavailable" }),
     );
     assert.equal(answer.method, undefined);
     assert.match(answer.result.content[0].text, /storage cannot be reached/);

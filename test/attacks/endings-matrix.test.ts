@@ -360,7 +360,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
         const { delete: remove, deleteIf: removeIf } = testServer.records;
         const lost = (work: Promise<boolean>) =>
           work.then(() => {
-            throw new UnavailableError("storage", { reason: "storage_unavailable" });
+            throw new UnavailableError("storage", { reason: "redis_unavailable" });
           });
         testServer.records.delete = (key) => (key.startsWith("grant:") ? lost(remove(key)) : remove(key));
         testServer.records.deleteIf = (key, expected) =>

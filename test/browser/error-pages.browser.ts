@@ -421,7 +421,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     const accidents = [
       {
         expected: { title: "Not available right now", wayOn: "again" },
-        error: new UnavailableError("storage", { reason: "storage_failed" }),
+        error: new UnavailableError("storage", { reason: "redis_unavailable" }),
       },
       {
         expected: { title: "Something went wrong here", wayOn: "home" },

@@ -406,7 +406,10 @@ describe("Redis", () => {
   ];
   for (const [error, line] of troubles)
     test(`${(error as Error).message}`, () => {
-      for (const each of [error, new UnavailableError("storage", { reason: "x", cause: error })]) {
+      for (const each of [
+        error,
+        new UnavailableError("storage", { reason: "redis_unavailable", cause: error }),
+      ]) {
         const { says, fix } = redisTrouble(each, topology);
         assert.match(says, line);
         assert.ok(fix.length > 20 && !fix.includes("SETTING"));

@@ -88,7 +88,7 @@ describe("logout", () => {
     const tokens = await signInForTokens(testServer.baseUrl, client, { browser });
     const remove = testServer.records.delete;
     testServer.records.delete = async (key) => {
-      if (key.startsWith("grant:")) throw new UnavailableError("storage", { reason: "storage_unavailable" });
+      if (key.startsWith("grant:")) throw new UnavailableError("storage", { reason: "redis_unavailable" });
       return remove(key);
     };
     await signOutAtProvider(browser); // the provider's first report

@@ -3,13 +3,14 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { OAuthError, TooManyRequestsError, UnavailableError } from "../../src/oauth/errors.ts";
+import type { ReasonCode } from "../../src/oauth/reason-codes.ts";
 import { errorPage, isExplained } from "../../src/pages/error-page.ts";
 
 /** Reasons that no page is about. */
 const NEVER_A_PAGE = new Set([
   // Lines of the log, after which the sign-in goes on.
   "approved_by_another_user",
-  "approval_not_stored",
+  "consent_not_stored",
   "document_not_stored",
   // Always sent to the client.
   "user_denied",
@@ -63,22 +64,24 @@ describe("the page of an error", () => {
   });
 
   test("every reason that can reach a person says which error it is", () => {
-    const missing = found.filter(({ reason }) => !isExplained(reason) && !NEVER_A_PAGE.has(reason));
+    const missing = found.filter(
+      ({ reason }) => !isExplained(reason as ReasonCode) && !NEVER_A_PAGE.has(reason),
+    );
     assert.deepEqual(missing, [], "add it to EXPLANATIONS in src/pages/error-page.ts");
   });
 
   const around = { requestId: "the-id", baseUrl: "https://x.example", canReload: true, back: undefined };
   const titleOf = (error: OAuthError) => errorPage(error, { ...around, homeUrl: undefined }).title;
 
-  test("what nobody foresaw has a title by its kind", () => {
+  test("an error without a page of its own has a title by its kind", () => {
     const refused = (code: "invalid_client" | "invalid_request" | "server_error", status?: number) =>
-      new OAuthError(code, "M", { reason: "new_one", ...(status !== undefined && { status }) });
+      new OAuthError(code, "M", { reason: "given_up", ...(status !== undefined && { status }) });
     const titles = [
       refused("invalid_client", 400),
       refused("invalid_request"),
       refused("server_error"),
       refused("invalid_request", 429),
-      new UnavailableError("storage", { reason: "new_one" }),
+      new UnavailableError("storage", { reason: "given_up" }),
     ].map(titleOf);
     assert.equal(new Set(titles).size, titles.length);
   });
@@ -91,7 +94,7 @@ describe("the page of an error", () => {
       [3_600, "60 minutes"],
       [5_401, "2 hours"],
     ] as const) {
-      const error = new TooManyRequestsError(seconds, "too_many");
+      const error = new TooManyRequestsError(seconds, "too_many_sign_ins");
       const page = String(await errorPage(error, { ...around, homeUrl: undefined }).body);
       assert.match(page, new RegExp(`Try again in ${words}\\.</p>`));
     }

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mintRefreshToken, mintToken } from "../../src/grants/opaque-token.ts";
 import { opaqueTokenAuthenticator } from "../../src/resource/authenticators/opaque-token.ts";
+import type { AccessTokenRefusal } from "../../src/resource/caller.ts";
 import { authenticateToken, type TokenAuthenticator } from "../../src/resource/token-authenticator.ts";
 
-/** Refuses by its name what it claims. */
+/** Refuses with this reason what it claims. */
 function claiming(
-  name: string,
+  refused: AccessTokenRefusal,
   claims: (token: string) => boolean,
 ): TokenAuthenticator & { asked: string[] } {
   const asked: string[] = [];
@@ -16,17 +17,19 @@ function claiming(
     claims,
     async verify(token) {
       asked.push(token);
-      return { refused: name };
+      return { refused };
     },
   };
 }
 
 test("a token that one authenticator refused is not tried against the next one, though that would claim it", async () => {
-  const jwts = claiming("jwts", (token) => token.split(".").length === 3);
-  const everything = claiming("everything", () => true);
-  assert.deepEqual(await authenticateToken("a.b.c", [jwts, everything]), { refused: "jwts" });
+  const jwts = claiming("expired_access_token", (token) => token.split(".").length === 3);
+  const everything = claiming("unknown_access_token", () => true);
+  assert.deepEqual(await authenticateToken("a.b.c", [jwts, everything]), { refused: "expired_access_token" });
   assert.deepEqual(everything.asked, []);
-  assert.deepEqual(await authenticateToken("opaque", [jwts, everything]), { refused: "everything" });
+  assert.deepEqual(await authenticateToken("opaque", [jwts, everything]), {
+    refused: "unknown_access_token",
+  });
   assert.deepEqual(jwts.asked, ["a.b.c"]);
 });
 
@@ -37,13 +40,13 @@ test("an outage of the authenticator that claims a token is no reason to ask ano
       throw new Error("out of reach");
     },
   };
-  const other = claiming("other", () => true);
+  const other = claiming("grant_ended", () => true);
   await assert.rejects(authenticateToken("token", [down, other]), /out of reach/);
   assert.deepEqual(other.asked, []);
 });
 
 test("what nobody claims is refused without asking anybody", async () => {
-  const nobody = claiming("nobody", () => false);
+  const nobody = claiming("grant_ended", () => false);
   assert.deepEqual(await authenticateToken("token", [nobody]), { refused: "malformed_access_token" });
   assert.deepEqual(await authenticateToken("token", []), { refused: "malformed_access_token" });
   assert.deepEqual(nobody.asked, []);

@@ -6,7 +6,6 @@ import { Browser } from "../../dev/client/browser.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
-import { reasonLabels } from "../../src/telemetry/labels.ts";
 import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -232,18 +231,6 @@ describe("/metrics", () => {
     proxy.fault = undefined;
     proxy.dropUnanswered();
     assert.equal(grew("mcp_sign_in_steps_total", { step: "login", outcome: "aborted" }), 1);
-  });
-});
-
-describe("reason labels", () => {
-  test("are codes, and of a limited number, whatever becomes of the code that makes them", () => {
-    const label = reasonLabels();
-    assert.equal(label(undefined), "");
-    assert.equal(label("code_replayed"), "code_replayed");
-    for (const odd of ["mcp_at_AbC", "a b", "", "x".repeat(65), 7, null]) assert.equal(label(odd), "other");
-    for (let i = 0; i < 1_000; i++) label(`reason_${i}`);
-    assert.equal(label("reason_999"), "other");
-    assert.equal(label("code_replayed"), "code_replayed");
   });
 });
 

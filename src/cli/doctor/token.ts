@@ -11,12 +11,15 @@ import { readToken } from "../../grants/opaque-token.ts";
 import { decidingClaims } from "../../identity/bounded-claims.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { effectiveScopes } from "../../resource/access-token.ts";
-import type { Caller } from "../../resource/caller.ts";
+import type { AccessTokenRefusal, Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
 import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
-import { refreshTokenStatus } from "../../token-endpoint/grant-types/refresh-token.ts";
+import {
+  type RefreshTokenRefusal,
+  refreshTokenStatus,
+} from "../../token-endpoint/grant-types/refresh-token.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import { ago, fromNow } from "./time-in-words.ts";
 
@@ -199,14 +202,21 @@ const OTHER_RESOURCE: Refused = {
     `it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
   fix: "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
 };
-const NOT_ADMITTED: Refused = {
+const NO_MEMBER: Refused = {
   at: "token.admission",
   says: ({ grant }) => `${subjectIn(grant) ?? "this user"} may not come in`,
   fix: "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
 };
 
-/** By the reason codes of the server's log; any other is a reason not to be admitted. */
-const REFUSALS: Readonly<Record<string, Refused>> = {
+type Refusal = AccessTokenRefusal | RefreshTokenRefusal;
+
+/** The reason codes of the server's log, in words: what it means, and what to do. */
+const REFUSALS: Readonly<Record<Refusal, Refused>> = {
+  malformed_access_token: {
+    at: "token.grant",
+    says: "no part of this server takes such a token",
+    fix: "Let the client sign in again.",
+  },
   grant_ended: NO_GRANT,
   unknown_grant: NO_GRANT,
   access_token_for_another_resource: OTHER_RESOURCE,
@@ -215,6 +225,12 @@ const REFUSALS: Readonly<Record<string, Refused>> = {
     at: "token.known",
     says: "the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up",
     fix: "Let the client use its newest access token, or refresh.",
+  },
+  client_credentials_removed: {
+    at: "token.known",
+    says: ({ grant }) =>
+      `the client ${grant?.client.id ?? ""} got it with a secret or key that CLIENTS does not have any more`,
+    fix: "Let the client ask for a token with its new one.",
   },
   expired_access_token: {
     at: "token.expiry",
@@ -226,16 +242,29 @@ const REFUSALS: Readonly<Record<string, Refused>> = {
     says: "the grant is there, but this token was never issued for it: it is damaged or made up",
     fix: "Copy it again; otherwise let the client sign in again.",
   },
+  refresh_token_of_another_client: {
+    at: "token.known",
+    says: ({ grant }) => `it was issued to the client ${grant?.client.id ?? ""}`,
+    fix: "Let that client use it; another one signs in for itself.",
+  },
+  scope_widened: {
+    at: "token.known",
+    says: "the request names a scope that the user did not approve",
+    fix: "Let the client ask for it with a new sign-in.",
+  },
   denied_by_policy: {
     at: "token.admission",
     says: ({ grant, rule }) =>
       `the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
     fix: "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
   },
+  email_not_verified: NO_MEMBER,
+  wrong_email_domain: NO_MEMBER,
+  wrong_organization: NO_MEMBER,
 };
 
-function refusal(reason: string, detail: RefusalDetail): { at: Refused["at"]; says: string; fix: string } {
-  const { at, says, fix } = REFUSALS[reason] ?? NOT_ADMITTED;
+function refusal(reason: Refusal, detail: RefusalDetail): { at: Refused["at"]; says: string; fix: string } {
+  const { at, says, fix } = REFUSALS[reason];
   return { at, says: `Refused (${reason}): ${typeof says === "string" ? says : says(detail)}`, fix };
 }
 
@@ -305,9 +334,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
     services,
   );
   if (found.is === "refused") {
-    const { reason, about: who } = found.error;
+    const { reason, error } = found;
     const known = grant !== undefined && reason !== "unknown_grant";
-    const { says, fix } = refusal(reason, { ...about, rule: who.rule });
+    const { says, fix } = refusal(reason, { ...about, rule: error.about.rule });
     return [...(known ? [inStore.ok(grantInWords(grant, now()))] : []), status.failure(says, fix)];
   }
   const family = inStore.ok(grantInWords(found.grant, now()));

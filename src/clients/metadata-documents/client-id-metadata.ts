@@ -14,7 +14,7 @@ import {
 } from "./document-cache.ts";
 import { ASSUMED_REACH, type DocumentReach, isOnTheWay } from "./document-reach.ts";
 import { type DomainPolicy, domainRefusal } from "./domain-policy.ts";
-import { SafeFetchError } from "./safe-fetch.ts";
+import { SafeFetchError, type SafeFetchReason } from "./safe-fetch.ts";
 
 export { ClientMetadataError, type DocumentClient } from "./document.ts";
 
@@ -132,6 +132,6 @@ const OPERATOR =
   "Its operator lets it reach that address, or sets CLIENT_ID_METADATA=off, and applications register themselves. Five minutes after that, start again in your application.";
 
 /** A stranger must not learn which internal names exist: no address and a refused one look the same outside. */
-function outwardReason({ reason }: SafeFetchError): string {
+function outwardReason({ reason }: SafeFetchError): SafeFetchReason {
   return reason === "address_refused" ? "unreachable" : reason;
 }

@@ -5,9 +5,11 @@
  * Strangers name the URLs. Their fetches are counted by address, and never displace a client that holds grants: such clients have
  * their own places in memory and for fetches, and a copy in the store.
  */
+
 import CachePolicy from "http-cache-semantics";
-import type { Logger } from "pino";
 import { causes, OAuthError, TooManyRequestsError, UnavailableError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import type { Log } from "../../runtime/log.ts";
 import { createCopies } from "./copies.ts";
 import { type SafeFetch, SafeFetchError, type SafeResponse } from "./safe-fetch.ts";
 import type { StoredDocument, StoredDocuments } from "./stored-document.ts";
@@ -24,7 +26,7 @@ export interface DocumentCacheOptions<T> {
   now: () => number;
   /** What copies in this process age by. Default: `now`. */
   monotonicNow?: () => number;
-  log: Logger;
+  log: Log;
   limits?: Partial<CacheLimits>;
 }
 
@@ -288,7 +290,7 @@ function shifted(document: StoredDocument, seconds: number): StoredDocument {
 }
 
 /** Our answer when a client's web site, and not the client, is at fault. */
-export function unavailable(reason: string, cause?: unknown): UnavailableError {
+export function unavailable(reason: ReasonCode, cause?: unknown): UnavailableError {
   return new UnavailableError("application's web site", { reason, cause });
 }
 

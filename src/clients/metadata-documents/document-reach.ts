@@ -3,8 +3,9 @@
  * address that a web site takes for a robot's), clients that use documents fail, and clients that see no support for them
  * register: so the server's metadata offer documents only while one that is known to be there can be fetched.
  */
-import type { Logger } from "pino";
+
 import { causes } from "../../oauth/errors.ts";
+import type { Log } from "../../runtime/log.ts";
 import { type SafeFetch, SafeFetchError } from "./safe-fetch.ts";
 
 export interface DocumentReach {
@@ -45,7 +46,7 @@ export function createDocumentReach({
   probe: string;
   fetch: SafeFetch;
   monotonicNow: () => number;
-  log: Logger;
+  log: Log;
   retrySeconds?: number;
   leastSecondsBetween?: number;
 }): LiveDocumentReach {

@@ -1,4 +1,5 @@
 /** What a client ID metadata document may say (draft-ietf-oauth-client-id-metadata-document-03 §4), checked. */
+
 import type { JSONWebKeySet } from "jose";
 import {
   type ClientMetadata,
@@ -6,6 +7,7 @@ import {
   type RegistrationRules,
 } from "../../oauth/client-metadata.ts";
 import { type ErrorDetail, OAuthError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { ASSERTION_ALGORITHMS } from "../client-assertion.ts";
 import { parseJson, parseJwks } from "./jwks.ts";
 
@@ -46,7 +48,7 @@ export function parseClientIdMetadata(
   rules: RegistrationRules,
   now: number,
 ): DocumentClient {
-  const refuse = (why: string, reason: string) => unusable(clientId, why, reason);
+  const refuse = (why: string, reason: ReasonCode) => unusable(clientId, why, reason);
   const document = parseJson(body);
   if (!isObject(document)) throw refuse("it is not a JSON object", "document_not_an_object");
   // §4: simple string comparison; otherwise one site could speak for another's client.
@@ -87,7 +89,7 @@ export function parseClientIdMetadata(
   }
 }
 
-type Refuse = (why: string, reason: string) => ClientMetadataError;
+type Refuse = (why: string, reason: ReasonCode) => ClientMetadataError;
 type Document = Record<string, unknown>;
 type Authentication = Pick<
   DocumentClient,
@@ -143,7 +145,7 @@ function ifOfOrigin(uri: unknown, origin: string): string | undefined {
 export function unusable(
   clientId: string,
   why: string,
-  reason: string,
+  reason: ReasonCode,
   detail: { temporary?: boolean; cause?: unknown } = {},
 ): ClientMetadataError {
   const description = `The application's metadata document at ${clientId.slice(0, 200)} could not be used: ${plainText(why)}.`;

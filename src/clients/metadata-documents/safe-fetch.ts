@@ -2,14 +2,17 @@
  * Fetches JSON from a URL that a stranger chose, such as a client ID metadata document: only from the public
  * internet, only a little, only for a short time, and only from where the URL says.
  */
+
 import { Resolver } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import { Agent, type RequestOptions, request } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { connectThrough, isInsideName } from "./forward-proxy.ts";
 
-export type SafeFetchReason =
+export type SafeFetchReason = Extract<
+  ReasonCode,
   | "not_https"
   | "port_refused"
   | "address_refused"
@@ -18,7 +21,8 @@ export type SafeFetchReason =
   | "redirected"
   | "bad_status"
   | "wrong_content_type"
-  | "too_large";
+  | "too_large"
+>;
 
 /** Its message completes the sentence "The document could not be used: …" and names no address. */
 export class SafeFetchError extends Error {

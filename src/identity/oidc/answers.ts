@@ -1,6 +1,8 @@
 /** What a failure at the provider means: a definite refusal, or an outage that nobody is signed out for. */
+
 import * as oidc from "openid-client";
 import { UnavailableError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { UnacceptableAnswer, UpstreamRefusal } from "../identity-provider.ts";
 
 /** For people, of what is refused because our own settings, or our registration there, are wrong. */
@@ -32,7 +34,7 @@ const AGAIN =
 
 /** What went wrong, for clients and people: nobody answered, or the answer was an error, or our own check refused it. */
 export function outageOf(
-  reason: string,
+  reason: ReasonCode,
   cause: unknown,
   more: { retryAfterSeconds?: number } = {},
 ): UnavailableError {

@@ -3,8 +3,10 @@
  * a token names one that is not among them. Strangers can post tokens too, so the fetches that they cause have a limit of their
  * own.
  */
+
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 import { causes, type UnavailableError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { outageOf } from "./answers.ts";
 import { boundedFetch } from "./bounded-response.ts";
@@ -31,9 +33,9 @@ export interface ProviderKeys {
 
 /** Whose keys they are, in the log and in errors. */
 export interface KeyOwner {
-  readonly reasons: { readonly failed: string; readonly askedLately: string };
+  readonly reasons: { readonly failed: ReasonCode; readonly askedLately: ReasonCode };
   readonly message: string;
-  outage(reason: string, cause: unknown, more: { retryAfterSeconds: number }): UnavailableError;
+  outage(reason: ReasonCode, cause: unknown, more: { retryAfterSeconds: number }): UnavailableError;
 }
 
 const IDENTITY_PROVIDER: KeyOwner = {
@@ -76,7 +78,7 @@ export function createProviderKeys(
   { now: wallClock, monotonicNow: now = wallClock, log }: Pick<Runtime, "now" | "monotonicNow" | "log">,
   { reasons, message, outage }: KeyOwner = IDENTITY_PROVIDER,
 ): ProviderKeys {
-  const unavailable = (reason: string, seconds: number, cause?: unknown) =>
+  const unavailable = (reason: ReasonCode, seconds: number, cause?: unknown) =>
     outage(reason, cause, { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) });
   let known: KeySet | undefined;
   let underWay: Promise<KeySet> | undefined;

@@ -1,11 +1,13 @@
 /** Why a running call has to stop, and the error that its client gets. Pure. */
+
 import type { Denial } from "../../access/permissions.ts";
-import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import type { AccessTokenRefusal, AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import type { Feature } from "../authoring/features.ts";
 
 export interface Ending {
   /** For the logs. */
-  readonly reason: string;
+  readonly reason: ReasonCode;
   /** For whoever called: what to do next. */
   readonly message: string;
   /**
@@ -40,19 +42,26 @@ export function endingOf(verification: Verification, { features, required }: Nee
   return undefined;
 }
 
-const STOPPED: Readonly<Record<string, string>> = {
+const NOT_OPEN =
+  "This server is not open to you any more, so this call was stopped. Its operator can change that.";
+
+const STOPPED = {
   expired_access_token:
     "The access token that this call was made with has expired, so the call was stopped. Call again with a new one.",
   unknown_access_token:
     "The access token that this call was made with was replaced, so the call was stopped. Call again with the new one.",
   grant_ended: "The session has ended, so this call was stopped. Sign in again.",
-};
+  access_token_for_another_resource: NOT_OPEN,
+  client_credentials_removed: NOT_OPEN,
+  malformed_access_token: NOT_OPEN,
+  denied_by_policy: NOT_OPEN,
+  email_not_verified: NOT_OPEN,
+  wrong_email_domain: NOT_OPEN,
+  wrong_organization: NOT_OPEN,
+} satisfies Record<AccessTokenRefusal, string>;
 
-function withoutToken(reason: string, rule: string | undefined): Ending {
-  const message =
-    STOPPED[reason] ??
-    "This server is not open to you any more, so this call was stopped. Its operator can change that.";
-  return { reason, message, needs: { token: true }, ...(rule !== undefined && { rule }) };
+function withoutToken(reason: AccessTokenRefusal, rule: string | undefined): Ending {
+  return { reason, message: STOPPED[reason], needs: { token: true }, ...(rule !== undefined && { rule }) };
 }
 
 function withdrawn(denial: Denial, what: string): Ending {

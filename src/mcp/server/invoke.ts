@@ -1,12 +1,14 @@
 /** Runs a tool, resource or prompt for the caller, if they may, and writes down what became of it. */
+
 import type { CallToolResult } from "@modelcontextprotocol/server";
-import type { Logger } from "pino";
 import type { Denial } from "../../access/permissions.ts";
 import { subjectOf } from "../../access/principal.ts";
-import type { Audit } from "../../audit/audit.ts";
+import type { Audit, AuditEvent } from "../../audit/audit.ts";
 import { OAuthError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
 import type { Caller } from "../../resource/caller.ts";
+import type { Log } from "../../runtime/log.ts";
 import type { Feature } from "../authoring/features.ts";
 import { InputRequired } from "../authoring/input-required.ts";
 import { ToolError } from "../authoring/request-context.ts";
@@ -15,7 +17,7 @@ import type { Ending } from "./ending.ts";
 export interface InvokeOptions {
   /** Puts the arguments of calls into the audit log. */
   auditArguments: boolean;
-  log: Logger;
+  log: Log;
   audit: Audit;
 }
 
@@ -46,7 +48,7 @@ export async function invoke<Result extends object>(
     ...(auditArguments && { arguments: args }),
   };
   let isNoted = false;
-  const noteUse = (outcome: "ok" | "error", reason?: string): void => {
+  const noteUse = (outcome: "ok" | "error", reason?: ReasonCode): void => {
     if (!isNoted) audit({ ...about, decision: "allow", outcome, reason });
     isNoted = true;
   };
@@ -90,10 +92,12 @@ export async function invoke<Result extends object>(
   }
 }
 
+const FAILED = { tool: "tool_failed", resource: "resource_failed", prompt: "prompt_failed" } as const;
+
 /** What nobody foresaw is for the log alone. */
-export function failedUnexpectedly(feature: Feature, error: unknown, log: Logger): { failed: string } {
+export function failedUnexpectedly(feature: Feature, error: unknown, log: Log): { failed: string } {
   log.error(
-    { reason: `${feature.kind}_failed`, [feature.kind]: feature.name, err: error },
+    { reason: FAILED[feature.kind], [feature.kind]: feature.name, err: error },
     `A ${feature.kind} threw an unexpected error`,
   );
   return { failed: `${feature.name} failed unexpectedly. The server's log says why.` };
@@ -113,10 +117,10 @@ export function auditOf(feature: Feature, { principal, client, grantId, scopes }
   };
 }
 
-export function denial(decision: Denial) {
+export function denial(decision: Denial): Pick<AuditEvent, "decision" | "reason" | "rule" | "missing"> {
   return decision.because === "policy"
-    ? { decision: "deny" as const, reason: "denied_by_policy", rule: decision.rule.name }
-    : { decision: "deny" as const, reason: "insufficient_scope", missing: decision.missing };
+    ? { decision: "deny", reason: "denied_by_policy", rule: decision.rule.name }
+    : { decision: "deny", reason: "insufficient_scope", missing: decision.missing };
 }
 
 function inWords(decision: Denial, { kind, name }: Feature): string {

@@ -3,9 +3,11 @@
  * go on. That is asked again when its grant changes, and every few seconds in one sweep over all of them, which also
  * keeps silent streams open.
  */
+
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Response } from "express";
 import type { Audit } from "../../audit/audit.ts";
+import { requestFacts } from "../../http/request-facts.ts";
 import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -197,7 +199,7 @@ class Running implements RunningCall {
     this.#asItself(() => {
       if (this.#serving?.end(ending) !== true) return;
       const { reason, rule } = ending;
-      this.#res.locals.reason = reason;
+      requestFacts(this.#res).reason = reason;
       for (const feature of this.features)
         this.#audit({
           ...auditOf(feature, this.authenticated.caller),

@@ -124,8 +124,10 @@ export function createServerFactory(options: McpServerOptions): (request: Served
           // As for calls: these are written for people.
           if ([ToolError, OAuthError, InsufficientScopeError].some((ours) => error instanceof ours))
             throw new ProtocolError(ProtocolErrorCode.InvalidRequest, (error as Error).message);
-          const about = { reason: "completion_failed", [feature.kind]: feature.name, err: error };
-          log.error(about, "A completer threw an unexpected error");
+          log.error(
+            { reason: "completion_failed", [feature.kind]: feature.name, err: error },
+            "A completer threw an unexpected error",
+          );
           throw new ProtocolError(ProtocolErrorCode.InternalError, "There are no suggestions now.");
         }
       });

@@ -1,10 +1,12 @@
 /** /mcp: both protocol generations, stateless, behind the scope check that answers HTTP 403 (MCP TypeScript SDK v2). */
+
 import { AsyncLocalStorage } from "node:async_hooks";
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
 import { subjectOf } from "../../access/principal.ts";
 import type { BodyBounds } from "../../http/body.ts";
+import { requestFacts } from "../../http/request-facts.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { union } from "../../oauth/scope.ts";
 import { authenticatedRequest } from "../../resource/access-token-context.ts";
@@ -95,8 +97,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       if (req.body?.method === "initialize" && response.ok) issueSessionId(req, res, caller, options);
       await answer.send(response);
       // Clients try GET at every connection, for a stream that nobody has to offer (MCP 2025-11-25, Streamable HTTP).
-      if (res.statusCode === 405) res.locals.reason ??= "wrong_method";
-      if (res.statusCode >= 400) res.locals.reason ??= "mcp_protocol_error";
+      if (res.statusCode === 405) requestFacts(res).reason ??= "wrong_method";
+      if (res.statusCode >= 400) requestFacts(res).reason ??= "mcp_protocol_error";
     },
   ];
 }
@@ -200,7 +202,7 @@ function refusesParamHeaders(
     return false;
   const message = disagreement(repeated.get(body.params.name) ?? [], body.params.arguments, headers);
   if (message === undefined) return false;
-  res.locals.reason = "param_header_mismatch";
+  requestFacts(res).reason = "param_header_mismatch";
   res.status(400).json({ jsonrpc: "2.0", error: { code: HEADER_MISMATCH, message }, id: body.id ?? null });
   return true;
 }
@@ -261,8 +263,9 @@ function messages(body: unknown): Message[] {
 }
 
 function describeForLog(message: Message | undefined, feature: Feature | undefined, res: Response): void {
-  if (typeof message?.method === "string") res.locals.mcpMethod = message.method.slice(0, 64);
+  if (typeof message?.method === "string") requestFacts(res).mcpMethod = message.method.slice(0, 64);
   const { name } = message?.params ?? {};
-  if (message?.method === "tools/call" && typeof name === "string") res.locals.tool = name.slice(0, 128);
-  if (feature !== undefined) res.locals[feature.kind] = feature.name;
+  if (message?.method === "tools/call" && typeof name === "string")
+    requestFacts(res).tool = name.slice(0, 128);
+  if (feature !== undefined) requestFacts(res)[feature.kind] = feature.name;
 }

@@ -1,7 +1,9 @@
 /** Reads the body of /mcp: one JSON-RPC message, or a batch (MCP 2025-03-26), within bounds, with errors of JSON-RPC. */
+
 import { isJsonContentType } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
 import { type BodyBounds, readJson } from "../../http/body.ts";
+import { requestFacts } from "../../http/request-facts.ts";
 import { OAuthError, TooManyRequestsError, UnavailableError } from "../../oauth/errors.ts";
 import { currentCaller } from "../../resource/access-token-context.ts";
 
@@ -58,7 +60,7 @@ async function readMessages(
 function refuse(error: unknown, res: Response): void {
   if (!(error instanceof OAuthError)) throw error;
   const { status, reason, message } = error;
-  res.locals.reason = reason;
+  requestFacts(res).reason = reason;
   let code = reason === "unreadable_body" ? PARSE_ERROR : INVALID_REQUEST;
   if (error instanceof TooManyRequestsError || error instanceof UnavailableError) {
     code = SERVER_ERROR;

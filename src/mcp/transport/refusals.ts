@@ -1,5 +1,7 @@
 /** How /mcp answers a call that it does not serve, or not to its end, while nothing has been sent yet. */
+
 import type { Response } from "express";
+import { requestFacts } from "../../http/request-facts.ts";
 import { union } from "../../oauth/scope.ts";
 import {
   type ChallengedResource,
@@ -49,7 +51,7 @@ const CROWDED = {
 /** @param whose places are all taken */
 export function refuseCrowded(res: Response, whose: keyof typeof CROWDED, ids: readonly unknown[]): void {
   const { status, reason, message } = CROWDED[whose];
-  res.locals.reason = reason;
+  requestFacts(res).reason = reason;
   res
     .status(status)
     .set("Retry-After", String(RETRY_AFTER_SECONDS))

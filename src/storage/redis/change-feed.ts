@@ -1,8 +1,8 @@
 /** The change feed: which stored records other replicas changed. One subscription on every Redis server that has records. */
 import { EventEmitter } from "node:events";
 import type { RedisClientType } from "@keyv/redis";
-import type { Logger } from "pino";
 import { UnavailableError } from "../../oauth/errors.ts";
+import type { Log } from "../../runtime/log.ts";
 import { type ChangeFeed, kindOf } from "../store.ts";
 import { connectClient, destroyClient, withTimeLimit } from "./link.ts";
 import { allCauses, type Refusal } from "./refusal.ts";
@@ -21,7 +21,7 @@ export interface WatchOptions {
   channel: string;
   commandTimeoutMs: number;
   refusalOf(error: unknown): Refusal | undefined;
-  log: Logger;
+  log: Log;
 }
 
 /** A subscription that does not answer in time counts as dead. */

@@ -1,6 +1,7 @@
 /** The link to Redis that is used at the moment: what runs on it, for how long, and what the log says about it. */
-import type { Logger } from "pino";
+
 import { causes, UnavailableError } from "../../oauth/errors.ts";
+import type { Log } from "../../runtime/log.ts";
 import { type RedisLink, withTimeLimit } from "./link.ts";
 import { type Refusal, StoreRefusesError } from "./refusal.ts";
 import { supervise } from "./supervisor.ts";
@@ -21,7 +22,7 @@ export interface ConnectionOptions<Link extends RedisLink> {
   onRefused(link: Link): void;
   refusalOf(error: unknown): Refusal | undefined;
   commandTimeoutMs: number;
-  log: Logger;
+  log: Log;
 }
 
 const MAX_PENDING_COMMANDS = 10_000;
@@ -104,7 +105,7 @@ interface Current<Link extends RedisLink> {
 
 /** In an outage each kind of reason is said once, not at every attempt. */
 function outageLog(
-  log: Logger,
+  log: Log,
   refusalOf: (error: unknown) => Refusal | undefined,
 ): { isBecause(error: unknown): void; isOver(name: string): void } {
   const said = new Set<string>();

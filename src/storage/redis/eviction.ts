@@ -1,9 +1,9 @@
 /** Every record is somebody's sign-in: a Redis that throws records away when memory is short signs people out. */
 import type { RedisClientType } from "@keyv/redis";
-import type { Logger } from "pino";
+import type { Log } from "../../runtime/log.ts";
 
 /** Says so at most once. */
-export function evictionWarning(log: Logger): (servers: readonly RedisClientType[]) => Promise<void> {
+export function evictionWarning(log: Log): (servers: readonly RedisClientType[]) => Promise<void> {
   let warned = false;
   return async (servers) => {
     for (const server of servers) {

@@ -1,8 +1,8 @@
 /** The key-value store in Redis: keyv for get, set and delete, scripts for what keyv lacks (compare-and-set). */
 import KeyvRedis, { type RedisClientType } from "@keyv/redis";
 import { Keyv } from "keyv";
-import type { Logger } from "pino";
 import { RateLimiterRedis } from "rate-limiter-flexible";
+import type { Log } from "../../runtime/log.ts";
 import { redisBudgets } from "../budgets.ts";
 import { type RateLimits, rateLimits } from "../rate-limits.ts";
 import { isPublished, type KeyValueStore } from "../store.ts";
@@ -18,7 +18,7 @@ export type RedisOptions = RedisTopology & {
   /** Comes before every key, so that several deployments can share one Redis. */
   keyPrefix: string;
   commandTimeoutMs: number;
-  log: Logger;
+  log: Log;
 };
 
 // The last two arguments are the channel and the message of the change feed: published in the same step as the change, so

@@ -1,11 +1,13 @@
 /** What a reply of Redis that refuses means: to the operator, who can repair it, and to whoever waits for it. Pure. */
+
 import { causes, UnavailableError } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import type { RedisTopology } from "./topology.ts";
 
 /** Redis answers, and does not do what it is asked. */
 export interface Refusal {
   /** For the log. */
-  reason: string;
+  reason: ReasonCode;
   /** Completes "Redis …". */
   says: string;
   /** For the operator. */
@@ -62,80 +64,81 @@ function grantLine(text: string, deployment: Deployment): string {
 }
 
 /** A reply begins with a code (`NOAUTH`, `LOADING` …); within a script some have none. */
-const KNOWN: ReadonlyArray<[pattern: RegExp, reason: string, says: string, fix: string, forClients: string]> =
+const KNOWN: ReadonlyArray<
+  [pattern: RegExp, reason: ReasonCode, says: string, fix: string, forClients: string]
+> = [
   [
-    [
-      /NOAUTH/,
-      "redis_login_refused",
-      "wants a password, and SETTING has none",
-      "Write it into SETTING: redis://:PASSWORD@host:6379, with special characters percent-encoded.",
-      NOT_SET_UP,
-    ],
-    [
-      /WRONGPASS|invalid password|without any password/i,
-      "redis_login_refused",
-      "refuses the user or password of SETTING",
-      "Correct user and password in SETTING (special characters percent-encoded); a password alone is written redis://:PASSWORD@host.",
-      NOT_SET_UP,
-    ],
-    [
-      /NOPERM|no permissions|user executing the script can't|ACL failure in script/i,
-      "redis_not_permitted",
-      "does not permit its user what the server needs",
-      "",
-      NOT_SET_UP,
-    ],
-    [
-      /unknown (redis )?command/i,
-      "redis_not_permitted",
-      "does not know a command that the server needs",
-      "Take away the rename-command lines of its configuration, or the list of commands that the service forbids; it must be Redis 6 or later, or Valkey.",
-      NOT_SET_UP,
-    ],
-    [
-      /READONLY/,
-      "redis_read_only",
-      "is a replica, to which nothing can be written",
-      "Let SETTING lead to the master; with Sentinels use REDIS_SENTINELS, which finds it.",
-      NOT_WRITABLE,
-    ],
-    [
-      /\bOOM\b/,
-      "redis_full",
-      "has used up its memory and refuses to write",
-      "Raise its maxmemory; users cannot sign in until then.",
-      FULL,
-    ],
-    [
-      /MISCONF/,
-      "redis_not_writable",
-      "refuses to write because it could not save to its disk",
-      "Make room on Redis' disk, or correct the permissions of its folder; Redis' log says which.",
-      NOT_WRITABLE,
-    ],
-    [
-      /NOREPLICAS/,
-      "redis_not_writable",
-      "refuses to write because it has too few replicas",
-      "Bring its replicas back, or lower min-replicas-to-write.",
-      NOT_WRITABLE,
-    ],
-    [/LOADING/, "redis_unavailable", "is loading its data", "Wait until it has finished.", CANNOT_BE_REACHED],
-    [
-      /CLUSTERDOWN/,
-      "redis_unavailable",
-      "is a cluster of which a part is down",
-      "Repair the cluster: redis-cli --cluster check host:port says what is missing.",
-      CANNOT_BE_REACHED,
-    ],
-    [
-      /\bMOVED\b|cluster support|CROSSSLOT/i,
-      "redis_unavailable",
-      "is (or is not) a cluster, other than SETTING says",
-      "Use REDIS_CLUSTER_NODES for a cluster, REDIS_URL for a single server.",
-      NOT_SET_UP,
-    ],
-  ];
+    /NOAUTH/,
+    "redis_login_refused",
+    "wants a password, and SETTING has none",
+    "Write it into SETTING: redis://:PASSWORD@host:6379, with special characters percent-encoded.",
+    NOT_SET_UP,
+  ],
+  [
+    /WRONGPASS|invalid password|without any password/i,
+    "redis_login_refused",
+    "refuses the user or password of SETTING",
+    "Correct user and password in SETTING (special characters percent-encoded); a password alone is written redis://:PASSWORD@host.",
+    NOT_SET_UP,
+  ],
+  [
+    /NOPERM|no permissions|user executing the script can't|ACL failure in script/i,
+    "redis_not_permitted",
+    "does not permit its user what the server needs",
+    "",
+    NOT_SET_UP,
+  ],
+  [
+    /unknown (redis )?command/i,
+    "redis_not_permitted",
+    "does not know a command that the server needs",
+    "Take away the rename-command lines of its configuration, or the list of commands that the service forbids; it must be Redis 6 or later, or Valkey.",
+    NOT_SET_UP,
+  ],
+  [
+    /READONLY/,
+    "redis_read_only",
+    "is a replica, to which nothing can be written",
+    "Let SETTING lead to the master; with Sentinels use REDIS_SENTINELS, which finds it.",
+    NOT_WRITABLE,
+  ],
+  [
+    /\bOOM\b/,
+    "redis_full",
+    "has used up its memory and refuses to write",
+    "Raise its maxmemory; users cannot sign in until then.",
+    FULL,
+  ],
+  [
+    /MISCONF/,
+    "redis_not_writable",
+    "refuses to write because it could not save to its disk",
+    "Make room on Redis' disk, or correct the permissions of its folder; Redis' log says which.",
+    NOT_WRITABLE,
+  ],
+  [
+    /NOREPLICAS/,
+    "redis_not_writable",
+    "refuses to write because it has too few replicas",
+    "Bring its replicas back, or lower min-replicas-to-write.",
+    NOT_WRITABLE,
+  ],
+  [/LOADING/, "redis_unavailable", "is loading its data", "Wait until it has finished.", CANNOT_BE_REACHED],
+  [
+    /CLUSTERDOWN/,
+    "redis_unavailable",
+    "is a cluster of which a part is down",
+    "Repair the cluster: redis-cli --cluster check host:port says what is missing.",
+    CANNOT_BE_REACHED,
+  ],
+  [
+    /\bMOVED\b|cluster support|CROSSSLOT/i,
+    "redis_unavailable",
+    "is (or is not) a cluster, other than SETTING says",
+    "Use REDIS_CLUSTER_NODES for a cluster, REDIS_URL for a single server.",
+    NOT_SET_UP,
+  ],
+];
 
 /** Every message, also those below an error whose own message is for clients and says nothing of the reason. */
 export function allCauses(error: unknown): string {

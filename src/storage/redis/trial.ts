@@ -2,7 +2,7 @@
  * Tries everything that the server needs of Redis: one that answers reads may still refuse to write, to run scripts, or to
  * publish changes. A user's permissions change while connections are open, and memory gets full, so it is tried again.
  */
-import type { Logger } from "pino";
+import type { Log } from "../../runtime/log.ts";
 import { type RedisLink, withTimeLimit } from "./link.ts";
 import { allCauses, type Refusal } from "./refusal.ts";
 
@@ -13,7 +13,7 @@ export interface TrialOptions {
   channel: string;
   commandTimeoutMs: number;
   refusalOf(error: unknown): Refusal | undefined;
-  log: Logger;
+  log: Log;
 }
 
 export interface Trials {
@@ -113,7 +113,7 @@ function distinct(errors: readonly unknown[]): unknown[] {
 }
 
 /** Logged once for every kind, and once when it is over. */
-function trialLog(log: Logger): (found: Trial["refused"]) => Trial["refused"] {
+function trialLog(log: Log): (found: Trial["refused"]) => Trial["refused"] {
   let said: string | undefined;
   return (found) => {
     if (found === undefined) {

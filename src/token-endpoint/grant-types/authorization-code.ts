@@ -19,6 +19,7 @@ import type { Lifetimes } from "../../grants/lifetimes.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { CodeVerifier, verifierMatches } from "../../oauth/pkce.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { Repeatable, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
@@ -132,7 +133,7 @@ function refuse(error: OAuthError): GrantChange<Redemption> {
   return { result: { refused: error } };
 }
 
-function notValid(reason: string, grant?: Grant): OAuthError {
+function notValid(reason: ReasonCode, grant?: Grant): OAuthError {
   return new OAuthError(
     "invalid_grant",
     "The authorization code is not valid: it is unknown, expired, or was used before. Start the sign-in again.",

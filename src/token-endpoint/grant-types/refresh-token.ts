@@ -1,6 +1,7 @@
 /** grant_type=refresh_token: rotation with an idempotent grace (RFC 6749 §6, RFC 9700 §4.14.2). */
 
 import { z } from "zod";
+import type { NotAdmitted } from "../../access/permissions.ts";
 import type { Audit } from "../../audit/audit.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import {
@@ -18,7 +19,8 @@ import type { GrantChange, Grants } from "../../grants/grants.ts";
 import type { Lifetimes } from "../../grants/lifetimes.ts";
 import { belongsToFamily, type PresentedToken, readToken } from "../../grants/opaque-token.ts";
 import type { UpstreamRefresh } from "../../grants/upstream-renewal.ts";
-import { OAuthError } from "../../oauth/errors.ts";
+import { OAuthError, type OAuthErrorCode } from "../../oauth/errors.ts";
+import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { Repeatable, Scope, Text } from "../../oauth/requests.ts";
 import { namesResource } from "../../oauth/resource.ts";
 import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
@@ -51,12 +53,24 @@ interface Dependencies {
   audit: Audit;
 }
 
+/** Why a refresh token that has the form of one is not accepted. */
+export type RefreshTokenRefusal =
+  | Extract<
+      ReasonCode,
+      | "unknown_grant"
+      | "refresh_token_of_another_client"
+      | "foreign_resource"
+      | "unknown_refresh_token"
+      | "scope_widened"
+    >
+  | NotAdmitted["reason"];
+
 /** What a presented refresh token is to its grant at this moment. */
 export type RefreshTokenStatus =
   | { is: "current"; grant: Grant }
   | { is: "superseded"; answer: IssuedTokens; grant: Grant }
   | { is: "reused"; grant: Grant }
-  | { is: "refused"; error: OAuthError };
+  | { is: "refused"; reason: RefreshTokenRefusal; error: OAuthError };
 
 /** Every status but "current" ends the request. */
 type Settled = Exclude<RefreshTokenStatus, { is: "current" }>;
@@ -112,42 +126,41 @@ export function refreshTokenStatus(
   request: Pick<RefreshTokenRequest, "resource" | "scope">,
   { resources, now }: Pick<Runtime & Dependencies, "resources" | "now">,
 ): RefreshTokenStatus {
+  const refuse = (reason: RefreshTokenRefusal, code: OAuthErrorCode, description: string) => {
+    const error = new OAuthError(code, description, { reason, ...(grant && { about: about(grant) }) });
+    return { is: "refused", reason, error } as const;
+  };
   if (grant === undefined || grant.expiresAt <= now())
-    return { is: "refused", error: notValid("unknown_grant") };
+    return { is: "refused", reason: "unknown_grant", error: notValid("unknown_grant") };
   // Another client learns nothing and changes nothing, whatever it presents.
   if (grant.client.id !== client.client_id)
-    return { is: "refused", error: notValid("refresh_token_of_another_client", grant) };
+    return refuse("refresh_token_of_another_client", "invalid_grant", NOT_VALID);
   if (!namesResource(request.resource, grant.resource))
-    return {
-      is: "refused",
-      error: new OAuthError("invalid_target", `This refresh token is for the resource ${grant.resource}.`, {
-        reason: "foreign_resource",
-        about: about(grant),
-      }),
-    };
+    return refuse(
+      "foreign_resource",
+      "invalid_target",
+      `This refresh token is for the resource ${grant.resource}.`,
+    );
   const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
   if (replaced !== undefined && now() < replaced.until)
     return { is: "superseded", answer: replaced.answer, grant };
   if (grant.refreshToken !== presented.hash)
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
-      : { is: "refused", error: notValid("unknown_refresh_token", grant) };
+      : refuse("unknown_refresh_token", "invalid_grant", NOT_VALID);
   const { permissions, scopes: catalogue } = resourceOf(grant.resource, resources);
   const asked = requestedScopes(request, catalogue) ?? [];
   const widened = missingScopes(asked, catalogue.expand(allowedScopes(grant)));
   if (widened.length > 0)
-    return {
-      is: "refused",
-      error: new OAuthError(
-        "invalid_scope",
-        `This sign-in was not for: ${widened.join(" ")}. Ask for it with /authorize.`,
-        { reason: "scope_widened", about: about(grant) },
-      ),
-    };
+    return refuse(
+      "scope_widened",
+      "invalid_scope",
+      `This sign-in was not for: ${widened.join(" ")}. Ask for it with /authorize.`,
+    );
   // The grant stays: what the policy says today may be otherwise tomorrow.
   const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted === undefined) return { is: "current", grant };
-  return { is: "refused", error: refuseAdmission(notAdmitted, grant) };
+  return { is: "refused", reason: notAdmitted.reason, error: refuseAdmission(notAdmitted, grant) };
 }
 
 /**
@@ -169,7 +182,7 @@ async function conclude(
   found: Settled,
   presented: PresentedToken,
   { grants, audit, now, log }: Runtime & Dependencies,
-  reason?: string,
+  reason?: ReasonCode,
 ): Promise<TokenResponse> {
   switch (found.is) {
     case "superseded":
@@ -194,8 +207,10 @@ async function conclude(
   }
 }
 
-function notValid(reason: string, grant?: Grant): OAuthError {
-  return new OAuthError("invalid_grant", "The refresh token is not valid any more. Sign in again.", {
+const NOT_VALID = "The refresh token is not valid any more. Sign in again.";
+
+function notValid(reason: ReasonCode, grant?: Grant): OAuthError {
+  return new OAuthError("invalid_grant", NOT_VALID, {
     reason,
     ...(grant && { about: about(grant) }),
   });

@@ -1,0 +1,32 @@
+/**
+ * What is found out about a request while it is handled, for its line in the log, its metrics and its span. Of what is not named
+ * here nothing is kept. Never a token, a code or a secret.
+ */
+import type { Response } from "express";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
+
+export interface RequestFacts {
+  /** There from the beginning (request-log.ts). */
+  requestId: string;
+  /** W3C Trace Context. */
+  trace_id?: string;
+  /** Why it was refused. */
+  reason?: ReasonCode;
+  /** What came before that. */
+  cause?: unknown;
+  subject?: string;
+  clientId?: string;
+  grantId?: string;
+  grantType?: string;
+  /** Of a sign-in: absent where a client waits for it. */
+  purpose?: "connections";
+  mcpMethod?: string;
+  tool?: string;
+  resource?: string;
+  prompt?: string;
+}
+
+/** To be read and written. They are kept in `res.locals`, which is typed as anything. */
+export function requestFacts(res: Response): RequestFacts {
+  return res.locals as RequestFacts;
+}
