@@ -45,6 +45,7 @@ import {
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
+import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
@@ -157,11 +158,13 @@ export function buildServices(options: AppOptions) {
   const users = storedUsers(config.identityProviders);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
-  const { grantTypes = offeredGrantTypes(config.clients) } = options;
+  const { grantTypes = offeredGrantTypes(config) } = options;
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const registrationRules = {
     redirectUriPolicy: redirectUris,
-    grantTypes: grantTypes.filter(({ clients }) => clients !== "configured").map(({ name }) => name),
+    grantTypes: grantTypes
+      .filter(({ clients }) => clients === "any" || clients === "confidential")
+      .map(({ name }) => name),
   };
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
@@ -317,6 +320,12 @@ export function buildServices(options: AppOptions) {
     connections,
     bodies,
     upstreamRefresh,
+    assertions: trustedAssertions({
+      ...runtime,
+      issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
+      baseUrl,
+      records,
+    }),
   };
 }
 
