@@ -267,10 +267,6 @@ export const REASON_CODES = [
   "userinfo_refused",
 
   // Other issuers that are trusted.
-  "introspection_failed",
-  "issuer_keys_asked_lately",
-  "issuer_keys_failed",
-  "issuer_metadata_failed",
 
   // Redis and what is stored.
   "last_use_not_written",
