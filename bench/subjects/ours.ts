@@ -102,7 +102,12 @@ async function moreSessions({
     const claims = { ...principal.claims, sub: subject, sid: `session-${i}` };
     const user = { ...principal, subject, claims };
     const request = { principal: user, client: ref, codeChallenge, resource, scopes, allowed: scopes };
-    const opened = await services.grants.open(request, { renewable, tokens: upstream });
+    const opened = await services.grants.open(
+      request,
+      { renewable, tokens: upstream },
+      async () => undefined,
+    );
+    if ("ended" in opened) throw new Error("The session was ended");
     const asked: AuthorizationCodeRequest = {
       code: opened.code,
       code_verifier: verifier,

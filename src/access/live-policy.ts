@@ -1,7 +1,8 @@
 /** The policy that is in force now: read at the start, and again whenever its file changes. */
-import { readFileSync, statSync } from "node:fs";
 import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
 import { sha256 } from "../oauth/sha256.ts";
+import { InvalidValue } from "../runtime/setting-problem.ts";
+import { readText } from "../yaml/read-text.ts";
 import { createPolicy, type Policy, type PolicyDocument } from "./policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "./policy-file.ts";
 
@@ -29,9 +30,6 @@ interface Reading {
   sha256: string;
 }
 
-// Longer than any policy that a person can answer for.
-const MAX_BYTES = 256 * 1024;
-
 /**
  * The content itself is compared: a timestamp or an event can be missed, and a ConfigMap of Kubernetes changes by a
  * link far from the file.
@@ -39,12 +37,12 @@ const MAX_BYTES = 256 * 1024;
  */
 export function watchPolicy(options: WatchOptions): LivePolicy {
   const { path, intervalMs = 1_000, onChange, onRefused } = options;
-  let current = read(readText(path), options);
+  let current = read(policyText(path), options);
   let seen = current.sha256;
   const refused = new Set<string>();
 
   function look(): void {
-    const found = attempt(() => readText(path));
+    const found = attempt(() => policyText(path));
     const key = "problem" in found ? found.problem : sha256(found.value);
     // Read twice before it takes effect: half of a file that is being written is often a policy that denies less.
     const isSettled = key === seen;
@@ -72,7 +70,7 @@ function read(text: string, { path, known, hierarchy }: WatchOptions): Reading {
 
 /** @throws PolicyError if the file cannot be read or is wrong */
 export function readPolicy(path: string, known: KnownNames): PolicyDocument {
-  return parsePolicy(readText(path), path, known);
+  return parsePolicy(policyText(path), path, known);
 }
 
 function attempt<T>(action: () => T): { value: T } | { problem: string } {
@@ -83,38 +81,15 @@ function attempt<T>(action: () => T): { value: T } | { problem: string } {
   }
 }
 
-function readText(path: string): string {
+function policyText(path: string): string {
   try {
-    const file = statSync(path);
-    // Reading a pipe would block.
-    if (!file.isFile()) throw refused(path, "is no file", "name the policy file itself");
-    if (file.size > MAX_BYTES)
-      throw refused(path, "is larger than 256 KB", "make sure that this is the right file");
-    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
-  } catch (error) {
-    if (error instanceof PolicyError) throw error;
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw refused(path, ...(REASONS[code] ?? NOT_READ(code)), error);
+    return readText(path);
+  } catch (cause) {
+    if (!(cause instanceof InvalidValue)) throw cause;
+    const { problem, remedy } = cause;
+    throw new PolicyError([{ setting: "POLICY_FILE", problem, remedy }], { cause });
   }
 }
-
-function refused(path: string, problem: string, remedy: string, cause?: unknown): PolicyError {
-  return new PolicyError([{ setting: "POLICY_FILE", problem: `names ${path}, which ${problem}`, remedy }], {
-    cause,
-  });
-}
-
-const NOT_READ = (code: string): [problem: string, remedy: string] => [
-  `cannot be read (${code})`,
-  "see that it is a file on a disk that works",
-];
-
-const REASONS: Record<string, [problem: string, remedy: string]> = {
-  ENOENT: ["does not exist", "create it, or correct the path"],
-  EACCES: ["may not be read by this process", "change its permissions"],
-  // A name in another encoding would never match, so its rule would deny nothing.
-  ERR_ENCODING_INVALID_ENCODED_DATA: ["is not UTF-8", "save it as UTF-8"],
-};
 
 function delegating(current: () => Policy): Policy {
   return {

@@ -39,6 +39,11 @@ export interface Requester {
   readonly client: ClientRef;
 }
 
+/** Whether that is who acts. */
+export function isUser(principal: Principal, user: UserId): boolean {
+  return principal.kind === "user" && isSameUser(principal, user);
+}
+
 /** As logs, tools and introspection name a principal. RFC 9068 §2.2: a client that acts for itself is its own subject. */
 export function subjectOf(principal: Principal): string {
   return principal.kind === "client" ? principal.clientId : principal.subject;

@@ -1,31 +1,47 @@
 /**
  * How users are named in stored records and in keys. Release 0.1.0 knew one identity provider and wrote a bare `sub`, which
- * its replicas still read; so that stays the form for the first provider's users. Another provider's user is an object, which
- * they refuse to read: they cannot take one person for another.
+ * its replicas still read; so that stays the form for the first provider's users, with the issuer beside it, which they drop.
+ * Another provider's user is an object, which they refuse to read: they cannot take one person for another.
  */
 import { z } from "zod";
 import { UserId } from "./principal.ts";
 
-export type StoredUser = string | UserId;
+const Subject = z.union([z.string(), UserId]);
+
+/** What a record says of a user. */
+export interface StoredUser {
+  subject: z.infer<typeof Subject>;
+  /** Of a `subject` that is a text. */
+  issuer?: string | undefined;
+}
 
 export interface StoredUsers {
-  /** Reads both forms. */
-  readonly schema: z.ZodType<UserId>;
+  /** The fields of a record of a user's. */
+  readonly fields: { readonly subject: typeof Subject; readonly issuer: z.ZodOptional<z.ZodString> };
   read(stored: StoredUser): UserId;
   write(user: UserId): StoredUser;
   /** A `sub` or `sid` of an issuer as a name that no other issuer's has; of the first provider, itself. */
   unique(issuer: string, id: string): string;
 }
 
-/** @param firstIssuer of the provider whose users are stored by their `sub` alone */
-export function storedUsers(firstIssuer: string): StoredUsers {
-  const read = (stored: StoredUser): UserId =>
-    typeof stored === "string" ? { issuer: firstIssuer, subject: stored } : stored;
+interface Provider {
+  readonly issuer: string;
+}
+
+/** @param providers that are configured; users of the first are stored by their `sub` */
+export function storedUsers(providers: readonly [Provider, ...Provider[]]): StoredUsers {
+  const issuers = new Set(providers.map(({ issuer }) => issuer));
+  const [{ issuer: first }] = providers;
   return {
-    schema: z.union([z.string(), UserId]).transform(read),
-    read,
-    write: ({ issuer, subject }) => (issuer === firstIssuer ? subject : { issuer, subject }),
+    fields: { subject: Subject, issuer: z.string().optional() },
+    read({ subject, issuer }) {
+      if (typeof subject !== "string") return subject;
+      // Another one may have been the first when it was written. An issuer that is not configured is a former name of the first.
+      return { issuer: issuer !== undefined && issuers.has(issuer) ? issuer : first, subject };
+    },
+    write: ({ issuer, subject }) =>
+      issuer === first ? { subject, issuer } : { subject: { issuer, subject } },
     // No subject has a line break in it, see identity/oidc/subject.ts.
-    unique: (issuer, id) => (issuer === firstIssuer ? id : `${issuer}\n${id}`),
+    unique: (issuer, id) => (issuer === first ? id : `${issuer}\n${id}`),
   };
 }

@@ -30,10 +30,13 @@ const sessionFields = {
 export type Session = z.infer<z.ZodObject<typeof sessionFields>> & { user: UserId };
 
 export function sessionFormat(users: StoredUsers): RecordFormat<Session> {
-  const stored = z.object({ ...sessionFields, subject: users.schema });
+  const stored = z.object({ ...sessionFields, ...users.fields });
   return {
-    schema: stored.transform(({ subject, ...rest }) => ({ user: subject, ...rest })),
-    write: ({ user, ...rest }) => ({ subject: users.write(user), ...rest }),
+    schema: stored.transform(({ subject, issuer, ...rest }) => ({
+      user: users.read({ subject, issuer }),
+      ...rest,
+    })),
+    write: ({ user, ...rest }) => ({ ...users.write(user), ...rest }),
   };
 }
 

@@ -3,7 +3,6 @@
  * person is, and keeps no token.
  */
 import type { Audit } from "../audit/audit.ts";
-import type { Endings } from "../grants/endings.ts";
 import { type Identity, UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import type { BrowserHash } from "../login/browser-binding.ts";
@@ -16,7 +15,6 @@ interface Dependencies {
   /** With whom they sign in. */
   provider: ConfiguredProvider;
   logins: Logins;
-  endings: Pick<Endings, "latest">;
 }
 
 /**
@@ -32,7 +30,7 @@ export async function beginSignIn(
   dependencies: Runtime & Dependencies & { transactionSeconds: number },
 ): Promise<URL> {
   const { provider, logins, transactionSeconds } = dependencies;
-  const { state, binding } = await startLogin(browser, provider, dependencies);
+  const { state, binding } = startLogin(browser, provider, dependencies);
   const { nonce, codeVerifier } = binding;
   const request = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier };
   const url = await provider.identificationUrl(request, another);

@@ -5,7 +5,6 @@ import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
-import { readToken } from "../grants/opaque-token.ts";
 import { type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import { refusesAudience } from "../identity/profiles/auth0.ts";
@@ -122,10 +121,16 @@ async function openGrant(
   const scopes = catalogue.limitTo(request.scopes, user.scopes);
   const { codeChallenge, resource } = request;
   const approved = { ...requester, codeChallenge, resource, scopes, allowed: request.scopes };
-  const { code, earlier } = await grants
-    .open(approved, user)
+  const who = { subject, clientId: request.clientId };
+  const endedMeanwhile = () => endedSince(login, { ...user, ...who }, dependencies);
+  const opened = await grants
+    .open(approved, user, endedMeanwhile)
     .catch((cause) => spentButNotStored(cause, request));
-  await refuseIfEnded(code, user, login, dependencies);
+  if ("ended" in opened) {
+    audit({ event: "sign_in", decision: "deny", reason: "ended_meanwhile", ...who });
+    throw accessEnded(opened.ended, request);
+  }
+  const { code, earlier } = opened;
   if (login.remember !== undefined) {
     const approvedAt = login.expiresAt - dependencies.transactionSeconds;
     const consented = { user: { issuer, subject }, granted: request.scopes, approvedAt };
@@ -134,7 +139,6 @@ async function openGrant(
       // Without the record the user is only asked again next time: no reason to fail the sign-in.
       .catch((cause) => log.warn({ reason: "consent_not_stored", cause: causes(cause) }, "Not remembered"));
   }
-  const who = { subject, clientId: request.clientId };
   const lacking = notGiven(approved, catalogue);
   if (lacking.length > 0)
     log.info(
@@ -149,30 +153,8 @@ async function openGrant(
   return code;
 }
 
-/**
- * Refuses a login whose access was ended while it was under way. Checked after the grant was written: whoever ends access
- * writes the mark first, and then ends the grants that exist. Nobody has the code yet.
- * @throws OAuthError
- */
-async function refuseIfEnded(
-  code: string,
-  user: UpstreamLogin,
-  login: ClientLogin,
-  dependencies: Runtime & Dependencies,
-): Promise<void> {
-  const { grants, audit } = dependencies;
-  const { request } = login;
-  const { clientId } = request;
-  const notStored = (cause: unknown) => spentButNotStored(cause, request);
-  const reason = await endedSince(login, { ...user, clientId }, dependencies).catch(notStored);
-  if (reason === undefined) return;
-  const grantId = readToken("code", code)?.grantId ?? "";
-  await grants.end(grantId, reason).catch(notStored);
-  audit({ event: "sign_in", decision: "deny", reason: "ended_meanwhile", subject: user.subject, clientId });
-  throw endedMeanwhile(reason, request);
-}
-
-function endedMeanwhile(reason: GrantEnd, request: ClientLogin["request"]): OAuthError {
+/** The access was ended while the sign-in was under way. Nobody has the code. */
+function accessEnded(reason: GrantEnd, request: ClientLogin["request"]): OAuthError {
   const again = "while this sign-in was under way. Start it again in your application.";
   const detail = { reason: "ended_meanwhile" } as const;
   // No browser is sent to the address of a client that is not registered any more.

@@ -3,7 +3,6 @@
  * provider knows only us: without this page a stranger's client could use the user's login (confused deputy).
  */
 import { html } from "hono/html";
-import type { Endings } from "../grants/endings.ts";
 import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { startLogin } from "../login/login.ts";
 import type { AwaitingConsent, Consented, Logins } from "../login/transaction.ts";
@@ -102,7 +101,6 @@ export function denied({ request }: AwaitingConsent): AuthorizationError {
 interface Dependencies {
   identityProviders: Pick<IdentityProviders, "get">;
   logins: Logins;
-  endings: Pick<Endings, "latest">;
   transactionSeconds: number;
 }
 
@@ -121,7 +119,7 @@ export async function approve(
   const { identityProviders, logins, transactionSeconds } = dependencies;
   const provider = identityProviders.get(named);
   if (provider === undefined) throw tooOld();
-  const { state, binding } = await startLogin(browser, provider, dependencies);
+  const { state, binding } = startLogin(browser, provider, dependencies);
   const { nonce, codeVerifier } = binding;
   const url = await provider.authorizationUrl({
     redirectUri: provider.callbackUrl,

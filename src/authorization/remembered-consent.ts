@@ -25,14 +25,17 @@ export interface ConsentRecord {
 
 export function consentFormat(users: StoredUsers): RecordFormat<ConsentRecord> {
   const stored = z.object({
-    subject: users.schema,
+    ...users.fields,
     asked: z.array(z.string()),
     granted: z.array(z.string()),
     approvedAt: z.number().default(0),
   });
   return {
-    schema: stored.transform(({ subject, ...rest }) => ({ user: subject, ...rest })),
-    write: ({ user, ...rest }) => ({ subject: users.write(user), ...rest }),
+    schema: stored.transform(({ subject, issuer, ...rest }) => ({
+      user: users.read({ subject, issuer }),
+      ...rest,
+    })),
+    write: ({ user, ...rest }) => ({ ...users.write(user), ...rest }),
   };
 }
 

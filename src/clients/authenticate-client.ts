@@ -111,6 +111,19 @@ async function findClient(clientId: string, clients: Clients, requester: Documen
   );
 }
 
+/** Whether a request says which client it is from, in whatever way. */
+export function namesClient(authorization: string | undefined, body: unknown): boolean {
+  const { client_id, client_secret, client_assertion } = parse(ClientCredentials, body);
+  return [authorization, client_id, client_secret, client_assertion].some((part) => part !== undefined);
+}
+
+export function noClient(): OAuthError {
+  return invalidClient(
+    "No client identified itself: send client_id, or HTTP Basic credentials.",
+    "no_client_id",
+  );
+}
+
 /** RFC 6749 §2.3: one method per request. */
 function readCredentials(authorization: string | undefined, body: ClientCredentials): Credentials {
   const { client_assertion: assertion, client_assertion_type: assertionType, client_secret: secret } = body;
@@ -121,11 +134,7 @@ function readCredentials(authorization: string | undefined, body: ClientCredenti
     });
   if (authorization !== undefined) return readBasic(authorization, body.client_id);
   const clientId = body.client_id ?? (assertion && claimedClientId(assertion));
-  if (clientId === undefined)
-    throw invalidClient(
-      "No client identified itself: send client_id, or HTTP Basic credentials.",
-      "no_client_id",
-    );
+  if (clientId === undefined) throw noClient();
   if (assertion !== undefined) return { method: "private_key_jwt", clientId, assertion, assertionType };
   return secret !== undefined
     ? { method: "client_secret_post", clientId, secret }

@@ -8,6 +8,7 @@ import type { GrantLimits } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { AtLeastOne } from "../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
+import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
 import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
@@ -53,6 +54,8 @@ export interface Config extends ClientsConfig {
   maxConnections: number;
   /** Where people sign in, by their names; the first is the default. */
   identityProviders: AtLeastOne<IdentityProviderSettings>;
+  /** Whose tokens and assertions are believed, beside the identity providers. */
+  issuers: readonly TrustedIssuer[];
   /** Admission: organizations and e-mail domains. */
   membership: Membership;
   store: StoreConfig;
@@ -141,6 +144,7 @@ export function loadConfig(environment: Environment): Config {
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     identityProviders,
+    issuers: [],
     membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),

@@ -17,8 +17,10 @@ export function identityProvidersConfig(settings: Settings): AtLeastOne<Identity
 
 function identityProvider(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
+  const { id = DEFAULT_PROVIDER, label } = settings.file?.provider ?? {};
   const shared = {
-    id: DEFAULT_PROVIDER,
+    id,
+    ...(label !== undefined && { label }),
     ...(scopes !== undefined && { scopes }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
@@ -33,7 +35,7 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
     preset: "oidc",
     issuer: settings.issuer(
       "OIDC_ISSUER",
-      "set it to the issuer of your identity provider (or set AUTH0_DOMAIN)",
+      `set it to the issuer of your identity provider${settings.file?.provider ? "" : " (or set AUTH0_DOMAIN)"}`,
     ),
     clientId: settings.requiredLine(
       "OIDC_CLIENT_ID",
@@ -99,6 +101,7 @@ function authorizationParameters(settings: Settings): Record<string, string> {
 type OfPreset = Omit<
   IdentityProviderSettings,
   | "id"
+  | "label"
   | "scopes"
   | "scopeSources"
   | "authorizationParameters"

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { isScopeToken } from "../oauth/scope.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
+import { CONFIG_FILE, type ConfigFile, readConfigFile } from "./config-file.ts";
 
 /** Settings by their names, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -16,15 +17,36 @@ export const MAY_BE_QUOTED: readonly string[] = ["SERVER_NAME", "SERVER_DESCRIPT
 /** Reads settings one by one and collects every problem, so that a person can fix all of them together. */
 export class Settings {
   readonly problems: SettingProblem[] = [];
+  /** What CONFIG_FILE says. */
+  readonly file: ConfigFile | undefined;
   readonly #environment: Environment;
+  #hasReadFaulty = false;
 
   constructor(environment: Environment) {
     this.#environment = environment;
+    const path = this.#fromEnvironment(CONFIG_FILE);
+    this.file = path === undefined ? undefined : readConfigFile(path, environment);
+    this.problems.push(...(this.file?.problems ?? []));
   }
 
-  /** See {@link SettingProblem}. */
-  problem(setting: string, problem: string, remedy: string): void {
-    this.problems.push({ setting, problem, remedy });
+  /** See {@link SettingProblem}; named as it is called where it is written. */
+  problem(name: string, problem: string, remedy: string): void {
+    const inFile = this.file?.settings.get(name);
+    if (inFile === undefined) this.problems.push({ setting: name, problem, remedy });
+    else if (!inFile.isFaulty)
+      this.problems.push({ place: inFile.place, setting: inFile.key, problem, remedy });
+  }
+
+  /** Whether a value that was read is not what it should be, although that is among the problems of the file alone. */
+  get hasReadFaulty(): boolean {
+    return this.#hasReadFaulty;
+  }
+
+  /** Some settings are read more than once. */
+  #problemOnce(found: SettingProblem): void {
+    const isFound = ({ setting, problem }: SettingProblem) =>
+      setting === found.setting && problem === found.problem;
+    if (!this.problems.some(isFound)) this.problems.push(found);
   }
 
   /** The value that `parse` makes of a text; what it throws as InvalidValue is a problem. */
@@ -38,16 +60,42 @@ export class Settings {
     }
   }
 
-  /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
+  /** What the file says, or the environment; both is a problem. */
   optional(name: string): string | undefined {
+    const inFile = this.file?.settings.get(name);
+    if (inFile === undefined) return this.#fromEnvironment(name);
+    const { place, key, value, isFaulty } = inFile;
+    this.#hasReadFaulty ||= isFaulty;
+    const isInBoth = this.#environment[name]?.trim() && !(isFaulty && value === undefined);
+    if (isInBoth)
+      this.#problemOnce(
+        value === undefined
+          ? {
+              setting: name,
+              problem: `is set in the environment, and ${this.file?.provider?.key} in ${place} describes the identity provider`,
+              remedy: "say all of it in one of the two places",
+            }
+          : {
+              place,
+              setting: key,
+              problem: `is set in the environment, too, as ${name}`,
+              remedy: "keep one of the two",
+            },
+      );
+    return value;
+  }
+
+  /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */
+  #fromEnvironment(name: string): string | undefined {
     const value = this.#environment[name]?.trim() || undefined;
     if (value === undefined || MAY_BE_QUOTED.includes(name)) return value;
     const inside = /^(["'])(.*)\1$/s.exec(value)?.[2];
     if (inside === undefined) return value;
-    const problem = "begins and ends with a quotation mark";
-    // Some settings are read more than once.
-    if (!this.problems.some((known) => known.setting === name && known.problem === problem))
-      this.problem(name, problem, "remove both (docker run --env-file, unlike .env, keeps them)");
+    this.#problemOnce({
+      setting: name,
+      problem: "begins and ends with a quotation mark",
+      remedy: "remove both (docker run --env-file, unlike .env, keeps them)",
+    });
     return inside || undefined;
   }
 

@@ -16,7 +16,7 @@ type Indexed = Pick<Grant, "id" | "principal" | "client">;
 
 export interface GrantIndex {
   /**
-   * Before its record is written: a grant that no index names could not be ended by its user.
+   * Before anybody can use it: a grant that no index names could not be ended by its user.
    * @param latestSeconds from now on it may live at the very most
    * @param dueSeconds from now on its record may end; default: with the code of a sign-in
    * @returns what remains to be done at leisure; it never rejects
@@ -33,7 +33,7 @@ interface Dependencies extends Pick<Runtime, "now"> {
   store: Pick<Store<Grant>, "get" | "secondsLeft">;
   indexes: Indexes;
   users: StoredUsers;
-  /** A grant is added before its record is written, and due after so many seconds. */
+  /** A grant is added while its record is written, and due after so many seconds. */
   codeSeconds: number;
 }
 

@@ -2,7 +2,7 @@
  * The store of grants. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did not, and
  * deleting the record ends all of its tokens immediately. The indexes are in grant-index.ts.
  */
-import type { Requester, User, UserId } from "../access/principal.ts";
+import { isUser, type Requester, type User, type UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { LoginSession, UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
@@ -47,12 +47,14 @@ export interface IssueRequest extends Requester {
 export interface Grants {
   /**
    * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
-   * @returns the authorization code that stands for it, and the other live grants of this user and client
+   * @param endedMeanwhile why it must not exist: asked when it is stored, because whoever ends access writes a mark first, and
+   * then ends the grants that exist
    */
   open(
     request: ApprovedRequest,
     login: Pick<UpstreamLogin, "renewable" | "tokens">,
-  ): Promise<{ code: string; earlier: Grant[] }>;
+    endedMeanwhile: () => Promise<GrantEnd | undefined>,
+  ): Promise<OpenedGrant | { ended: GrantEnd }>;
   /**
    * Makes a grant of one access token, for which nobody signed in: it ends with the token, there is no refresh token, and nobody
    * else's grant ends for it.
@@ -78,6 +80,13 @@ export interface Grants {
   ofClient(clientId: string): AsyncIterable<Grant[]>;
   /** The live grants that came from one login session at the identity provider. */
   ofSession(session: LoginSession): Promise<Grant[]>;
+}
+
+export interface OpenedGrant {
+  /** The authorization code that stands for it. */
+  code: string;
+  /** The other live grants of this user and client. */
+  earlier: Grant[];
 }
 
 export interface EndedGrant {
@@ -181,10 +190,11 @@ export function createGrants({
   }
 
   /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */
-  async function keepWithinLimits(newest: Grant): Promise<Grant[]> {
+  async function keepWithinLimits(newest: Grant, user: UserId): Promise<Grant[]> {
     // However many there are: what is beyond this is for the next sign-in.
     const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
-    const grants = [...others.reverse().sort(byAge), newest];
+    const theirs = others.filter(({ principal }) => isUser(principal, user));
+    const grants = [...theirs.reverse().sort(byAge), newest];
     const ofClient = grants.filter(({ client }) => client.id === newest.client.id);
     const surplus = new Set([
       ...oldest(grants, limits.perUser),
@@ -195,7 +205,7 @@ export function createGrants({
   }
 
   return {
-    async open(request, login) {
+    async open(request, login, endedMeanwhile) {
       const id = randomId(randomBytes);
       const code = mintToken("code", id, randomBytes(SECRET_BYTES));
       const grant: Grant = {
@@ -223,10 +233,20 @@ export function createGrants({
         replaced: [],
         upstream: login.tokens,
       };
-      const { tidy } = await index.add(grant, Math.max(1, grant.expiresAt - now()));
-      await store.put(id, grant, ttlSeconds(grant));
-      const [earlier] = await Promise.all([keepWithinLimits(grant), tidy()]);
-      return { code, earlier };
+      // At the same time, because nobody gets the code before all of it is stored: a grant that no index names could not be
+      // ended by its user.
+      const [{ tidy }] = await Promise.all([
+        index.add(grant, Math.max(1, grant.expiresAt - now())),
+        store.put(id, grant, ttlSeconds(grant)),
+      ]);
+      const [earlier, ended] = await Promise.all([
+        keepWithinLimits(grant, request.principal),
+        endedMeanwhile(),
+        tidy(),
+      ]);
+      if (ended === undefined) return { code, earlier };
+      await end(id, ended);
+      return { ended };
     },
     async issue({ principal, client, origin, resource, scopes, permitted }) {
       const id = randomId(randomBytes);
@@ -265,9 +285,14 @@ export function createGrants({
       ),
     end,
     endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
-    ofUser: (user) => allOf(userIndex(user, users)),
+    // Before the order of the providers was changed, the name of the index may have been another one's.
+    ofUser: async (user) =>
+      (await allOf(userIndex(user, users))).filter(({ principal }) => isUser(principal, user)),
     ofClient: (clientId) => index.portions(clientIndex(clientId)),
-    ofSession: (session) => allOf(sessionIndex(session, users)),
+    ofSession: async (session) =>
+      (await allOf(sessionIndex(session, users))).filter(
+        ({ principal }) => principal.kind === "user" && principal.issuer === session.issuer,
+      ),
   };
 }
 

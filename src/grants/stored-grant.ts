@@ -16,6 +16,8 @@ const GrantVersion1 = z.object({
   clientId: z.string(),
   clientName: z.string().optional(),
   subject: z.string(),
+  /** Replicas of 0.1.0 drop it when they write the grant. */
+  issuer: z.string().optional(),
   claims: z.record(z.string(), z.unknown()),
   code: z.object({
     hash: TokenHash,
@@ -37,12 +39,12 @@ export function grantFormat(users: StoredUsers): RecordFormat<Grant> {
 }
 
 function migrated(stored: GrantVersion1, users: StoredUsers): Grant {
-  const { version: _, clientId, clientName, subject, claims, code, ...rest } = stored;
+  const { version: _, clientId, clientName, subject, issuer, claims, code, ...rest } = stored;
   const { redirectUri, ...codeState } = code;
   return {
     ...rest,
     version: 2,
-    principal: { kind: "user", ...users.read(subject), claims },
+    principal: { kind: "user", ...users.read({ subject, issuer }), claims },
     client: { id: clientId, ...(clientName !== undefined && { name: clientName }), redirectUri },
     origin: { kind: "authorization_code", code: codeState },
   };
@@ -52,7 +54,7 @@ function migrated(stored: GrantVersion1, users: StoredUsers): Grant {
 function asVersion1(grant: Grant, users: StoredUsers): GrantVersion1 | undefined {
   const { version: _, principal, client, origin, upstream, ...rest } = grant;
   if (principal.kind !== "user" || origin.kind !== "authorization_code") return undefined;
-  const subject = users.write(principal);
+  const { subject, issuer } = users.write(principal);
   const { id: clientId, name: clientName, redirectUri } = client;
   if (typeof subject !== "string" || redirectUri === undefined || upstream === undefined) return undefined;
   return {
@@ -61,6 +63,7 @@ function asVersion1(grant: Grant, users: StoredUsers): GrantVersion1 | undefined
     clientId,
     ...(clientName !== undefined && { clientName }),
     subject,
+    issuer,
     claims: principal.claims,
     code: { ...origin.code, redirectUri },
     upstream,

@@ -246,7 +246,8 @@ export function createUpstreamRefresh({
     };
   }
 
-  const changes = new EventEmitter();
+  // One listener for errors for each renewal that is waited for.
+  const changes = new EventEmitter().setMaxListeners(0);
   records.watch(GRANT, (key) => changes.emit(key.slice(GRANT.length + 1)));
 
   /** @param wanted while a caller waits for it */

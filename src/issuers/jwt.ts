@@ -10,6 +10,7 @@ import {
   type JWTPayload,
   type JWTVerifyGetKey,
 } from "jose";
+import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { IssuerSettings } from "./trusted-issuer.ts";
 
 /** How far an issuer's clock may be from ours. */
@@ -59,25 +60,15 @@ export class JwtRefused extends Error {
   }
 }
 
-export type JwtProblem =
-  | "jwt_malformed"
-  | "jwt_wrong_type"
-  | "jwt_algorithm"
-  | "jwt_wrong_issuer"
-  | "jwt_wrong_audience"
-  | "jwt_without_expiry"
-  | "jwt_expired"
-  | "jwt_not_yet_valid"
-  | "jwt_issued_in_future"
-  | "jwt_lifetime_too_long"
-  | "jwt_unknown_key"
-  | "jwt_signature"
-  | "jwt_sender_constrained"
+export type JwtProblem = Extract<
+  ReasonCode,
+  | `jwt_${string}`
   | "assertion_claims"
   | "assertion_replayed"
   | "workload_not_named"
   | "token_claims"
-  | "token_inactive";
+  | "token_inactive"
+>;
 
 export interface JwtRules {
   readonly settings: Pick<IssuerSettings, "issuer" | "algorithms">;

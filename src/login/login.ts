@@ -13,16 +13,11 @@ import type { BrowserHash } from "./browser-binding.ts";
 import type { AwaitingLogin, LoginBinding, Logins } from "./transaction.ts";
 
 /** What a login sends to the provider and what it keeps, all of it new. */
-export async function startLogin(
+export function startLogin(
   browser: BrowserHash,
   { settings: { id: provider } }: ConfiguredProvider,
-  {
-    endings,
-    transactionSeconds,
-    now,
-    randomBytes,
-  }: Runtime & { endings: Pick<Endings, "latest">; transactionSeconds: number },
-): Promise<{ state: string; binding: LoginBinding }> {
+  { transactionSeconds, now, randomBytes }: Runtime & { transactionSeconds: number },
+): { state: string; binding: LoginBinding } {
   return {
     state: randomBytes(32).toString("base64url"),
     binding: {
@@ -31,7 +26,6 @@ export async function startLogin(
       nonce: randomBytes(32).toString("base64url"),
       codeVerifier: randomBytes(32).toString("base64url"),
       expiresAt: now() + transactionSeconds,
-      begun: await endings.latest(),
     },
   };
 }

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import type { UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
+import type { Endings } from "../grants/endings.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { RecordFormat } from "../storage/encrypted.ts";
@@ -94,12 +95,13 @@ const ConnectionsLogin = z.object({ step: z.literal("connections"), ...binding }
 export type AwaitingLogin = ClientLogin | ConnectionsLogin;
 
 export function loginFormat(users: StoredUsers): RecordFormat<AwaitingLogin> {
-  const stored = z.object({ ...clientLogin, approvedBy: users.schema.optional() });
+  const approvedBy = users.fields.subject.transform((subject) => users.read({ subject })).optional();
+  const stored = z.object({ ...clientLogin, approvedBy });
   return {
     schema: z.discriminatedUnion("step", [stored, ConnectionsLogin]),
     write: (login) =>
       login.step === "login" && login.approvedBy !== undefined
-        ? { ...login, approvedBy: users.write(login.approvedBy) }
+        ? { ...login, approvedBy: users.write(login.approvedBy).subject }
         : login,
   };
 }
@@ -140,15 +142,21 @@ export interface Logins {
   take(state: string, options: TakeOptions<AwaitingLogin>): Promise<AwaitingLogin | undefined>;
 }
 
-/** @param admit decides about each one that begins, before it is kept */
+/**
+ * @param admit decides about each one that begins, before it is kept
+ * @param endings says when it began
+ */
 export function createLogins(
   store: Store<AwaitingLogin>,
   admit: (login: AwaitingLogin, from: string) => Promise<void>,
+  endings: Pick<Endings, "latest">,
 ): Logins {
   return {
     async open(state, login, ttlSeconds, from) {
-      await admit(login, from);
-      await store.put(sha256(state), login, ttlSeconds);
+      // What it costs is counted by its size.
+      const largest = { ...login, begun: Number.MAX_SAFE_INTEGER };
+      const [begun] = await Promise.all([endings.latest(), admit(largest, from)]);
+      await store.put(sha256(state), { ...login, begun }, ttlSeconds);
     },
     restore: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
     take: (state, options) => store.claim(sha256(state), options),

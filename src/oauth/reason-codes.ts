@@ -183,6 +183,34 @@ export const REASON_CODES = [
   "revoked_by_client",
   "too_many_grants",
 
+  // Assertions and access tokens of other issuers.
+  "assertion_claims",
+  "assertion_for_another_resource",
+  "assertion_of_another_client",
+  "assertion_of_public_client",
+  "introspection_failed",
+  "issuer_keys_asked_lately",
+  "issuer_keys_failed",
+  "issuer_metadata_failed",
+  "jwt_algorithm",
+  "jwt_expired",
+  "jwt_issued_in_future",
+  "jwt_lifetime_too_long",
+  "jwt_malformed",
+  "jwt_not_yet_valid",
+  "jwt_sender_constrained",
+  "jwt_signature",
+  "jwt_unknown_key",
+  "jwt_without_expiry",
+  "jwt_wrong_audience",
+  "jwt_wrong_issuer",
+  "jwt_wrong_type",
+  "scope_beyond_assertion",
+  "token_claims",
+  "token_inactive",
+  "workload_not_named",
+  "workload_with_client",
+
   // Access tokens.
   "access_token_for_another_resource",
   "client_credentials_removed",
@@ -239,10 +267,6 @@ export const REASON_CODES = [
   "userinfo_refused",
 
   // Other issuers that are trusted.
-  "introspection_failed",
-  "issuer_keys_asked_lately",
-  "issuer_keys_failed",
-  "issuer_metadata_failed",
 
   // Redis and what is stored.
   "last_use_not_written",

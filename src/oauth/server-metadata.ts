@@ -15,6 +15,8 @@ export interface MetadataSettings {
   /** The names of the grant types that are offered. Default: those that a client has without asking. */
   grantTypes?: readonly string[];
   assertionAlgorithms: readonly string[];
+  /** Identity assertions (ID-JAG) of some issuer are accepted; of which is not said. */
+  identityAssertions: boolean;
 }
 
 export interface ResourceMetadataSettings {
@@ -69,6 +71,9 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
     response_types_supported: ["code"],
     response_modes_supported: ["query"],
     grant_types_supported: grantTypes,
+    ...(settings.identityAssertions && {
+      authorization_grant_profiles_supported: ["urn:ietf:params:oauth:grant-profile:id-jag"],
+    }),
     token_endpoint_auth_methods_supported: authMethods,
     revocation_endpoint_auth_methods_supported: authMethods,
     introspection_endpoint: `${issuer}/introspect`,

@@ -95,6 +95,7 @@ export function mount(services: Services, authenticated: (resource: McpResource)
         ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
       ),
       assertionAlgorithms: ASSERTION_ALGORITHMS,
+      identityAssertions: config.issuers.some(({ accept }) => accept === "id-jag"),
       grantTypes,
     }),
   );
@@ -175,6 +176,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     endings: services.endings,
     lastUse: services.lastUse,
     upstreamRefresh: services.upstreamRefresh,
+    assertions: services.assertions,
     identityProviders: services.identityProviders,
     records: services.records,
     resources: services.resources,

@@ -45,6 +45,7 @@ import {
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
+import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
@@ -154,14 +155,16 @@ export function buildServices(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
-  const users = storedUsers(config.identityProviders[0].issuer);
+  const users = storedUsers(config.identityProviders);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
-  const { grantTypes = offeredGrantTypes(config.clients) } = options;
+  const { grantTypes = offeredGrantTypes(config) } = options;
   const redirectUris = redirectUriPolicy(config.redirectUriPatterns);
   const registrationRules = {
     redirectUriPolicy: redirectUris,
-    grantTypes: grantTypes.filter(({ clients }) => clients !== "configured").map(({ name }) => name),
+    grantTypes: grantTypes
+      .filter(({ clients }) => clients === "any" || clients === "confidential")
+      .map(({ name }) => name),
   };
   const stored = (kind: "document" | "key-set") =>
     storedDocuments(encryptedStore({ ...storing, kind, schema: StoredDocument }));
@@ -193,9 +196,17 @@ export function buildServices(options: AppOptions) {
     config.consent.mode === "remember" ? seconds : lifetimes.transactionSeconds,
     randomBytes,
   );
+  const endings = createEndings({
+    records,
+    users,
+    signInSeconds: lifetimes.transactionSeconds,
+    now,
+    log,
+  });
   const logins = createLogins(
     encryptedStore({ ...storing, kind: "login", ...loginFormat(users) }),
     loginAdmission(config, records),
+    endings,
   );
   const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
@@ -212,13 +223,6 @@ export function buildServices(options: AppOptions) {
     limits: config.grantLimits,
     revocations,
     audit,
-  });
-  const endings = createEndings({
-    records,
-    users,
-    signInSeconds: lifetimes.transactionSeconds,
-    now,
-    log,
   });
   const grantCache = createGrantCache({
     ...config.grantCache,
@@ -316,6 +320,12 @@ export function buildServices(options: AppOptions) {
     connections,
     bodies,
     upstreamRefresh,
+    assertions: trustedAssertions({
+      ...runtime,
+      issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
+      baseUrl,
+      records,
+    }),
   };
 }
 

@@ -4,21 +4,28 @@
  */
 import { z } from "zod";
 import type { Audit } from "../audit/audit.ts";
-import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
+import { type AuthenticatedClient, noClient } from "../clients/authenticate-client.ts";
 import type { Grants } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
+import type { TrustedAssertions } from "../issuers/trusted-assertions.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { parse } from "../oauth/requests.ts";
 import type { ProtectedResources } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { TokenResponse } from "./token-response.ts";
 
-export interface GrantType<Request = unknown> {
+export type GrantType<Request = unknown> = GrantTypeOfClients<Request> | GrantTypeOfAssertions<Request>;
+
+interface AnyGrantType<Request> {
   /** The value of `grant_type`, in metadata (RFC 8414 §2) and registrations (RFC 7591 §2) too. */
   readonly name: string;
   /** Its parameters, beside `grant_type` and what authenticates the client. */
   readonly request: z.ZodType<Request>;
+}
+
+/** One of clients, which say who they are, and prove it if they can. */
+export interface GrantTypeOfClients<Request = unknown> extends AnyGrantType<Request> {
   /**
    * Of the clients that registered it: all may use it, or those alone that authenticate. Either can be anybody, as long as
    * registration is open. `configured`: those alone to whom the operator gave it, and who authenticate.
@@ -32,10 +39,28 @@ export interface GrantType<Request = unknown> {
   ): Promise<TokenResponse>;
 }
 
+/** One whose request says by itself who acts, so that no client has to. One that says who it is has to prove it all the same. */
+export interface GrantTypeOfAssertions<Request = unknown> extends AnyGrantType<Request> {
+  readonly clients: "none";
+  /** @throws like {@link GrantTypeOfClients.handle} */
+  handle(
+    client: AuthenticatedClient | undefined,
+    request: Request,
+    dependencies: Runtime & GrantTypeDependencies,
+  ): Promise<TokenResponse>;
+  /** Whether a genuine request names this client, so that its document and keys may be fetched. @throws like `handle` */
+  vouchesFor(
+    request: Request,
+    clientId: string,
+    dependencies: Pick<GrantTypeDependencies, "assertions">,
+  ): Promise<boolean>;
+}
+
 /** An argument of `handle`, because the names are wanted before any of this is built. */
 export interface GrantTypeDependencies {
   grants: Grants;
   upstreamRefresh: UpstreamRefresh;
+  assertions: TrustedAssertions;
   resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
@@ -64,16 +89,18 @@ const AnyTokenRequest = z.object({ grant_type: z.string() });
 
 /** @throws OAuthError `unauthorized_client`, or what the grant type throws */
 export async function answerTokenRequest(
-  client: AuthenticatedClient,
+  client: AuthenticatedClient | undefined,
   { grantType, parameters }: TokenRequest,
   dependencies: Runtime & GrantTypeDependencies,
 ): Promise<TokenResponse> {
+  if (grantType.clients === "none") return await grantType.handle(client, parameters, dependencies);
+  if (client === undefined) throw noClient();
   refuseUnauthorized(client, grantType);
   return await grantType.handle(client, parameters, dependencies);
 }
 
 /** RFC 6749 §5.2. Registration takes a client's word for what it wants; what it may have is decided here. */
-function refuseUnauthorized(client: AuthenticatedClient, { name, clients }: GrantType): void {
+function refuseUnauthorized(client: AuthenticatedClient, { name, clients }: GrantTypeOfClients): void {
   if (!client.grant_types.includes(name))
     throw new OAuthError("unauthorized_client", `This client is not registered for the ${name} grant.`, {
       reason: "grant_type_not_registered",

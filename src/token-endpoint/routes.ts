@@ -6,6 +6,7 @@ import {
   type AuthenticatedClient,
   authenticateClient,
   type ClientAuthentication,
+  namesClient,
 } from "../clients/authenticate-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
 import type { Endings } from "../grants/endings.ts";
@@ -90,6 +91,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
       ...costsOf(req, res),
       async holdsGrant() {
         if (await belongsToLiveGrant(req.body, clientId, dependencies)) return true;
+        if (await isVouchedFor(clientId, req.body, dependencies)) return true;
         throw withoutGrant();
       },
     }));
@@ -111,17 +113,25 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     }
   }
 
+  /** Undefined: the request of a grant type that needs no client names none. */
+  async function clientOf(req: Request, res: Response): Promise<AuthenticatedClient | undefined> {
+    const { grant_type: asked } = req.body;
+    const needsNone = grantTypes.some(({ name, clients }) => clients === "none" && name === asked);
+    if (needsNone && !namesClient(req.get("authorization"), req.body)) return undefined;
+    return await authenticated(req, res, () => deadToken(req.body, grantTypes));
+  }
+
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
-    const client = await authenticated(req, res, () => deadToken(req.body, grantTypes));
+    const client = await clientOf(req, res);
     const facts = requestFacts(res);
-    facts.clientId = client.client_id;
-    facts.grantType = String(req.body.grant_type).slice(0, 32);
+    if (client !== undefined) facts.clientId = client.client_id;
+    facts.grantType = String(req.body.grant_type).slice(0, 64);
     const request = parseTokenRequest(req.body, grantTypes);
     const tokens = await answerTokenRequest(client, request, { ...dependencies, lifetimes });
     const issued = readToken("access", tokens.access_token);
     if (issued !== undefined) lastUse.note(issued.grantId);
-    await keepAlive(client, req, res);
+    if (client !== undefined) await keepAlive(client, req, res);
     res.json(tokens);
   });
 
@@ -157,6 +167,17 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
   router.use("/token", auditRefusals(audit));
   router.use(paths, jsonErrors(log));
   return router;
+}
+
+/** An assertion says who may ask with it. */
+async function isVouchedFor(
+  clientId: string,
+  body: Readonly<Record<string, unknown>>,
+  { grantTypes, assertions }: Pick<TokenEndpointDependencies, "grantTypes" | "assertions">,
+): Promise<boolean> {
+  const grantType = grantTypes.find(({ name }) => name === body.grant_type);
+  if (grantType?.clients !== "none") return false;
+  return await grantType.vouchesFor(parse(grantType.request, body), clientId, { assertions });
 }
 
 /** RFC 6749 §5.2: whoever it was, with this it has to sign in again. */

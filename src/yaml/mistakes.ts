@@ -70,10 +70,16 @@ function usualRemedy(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
+const MAP = {
+  is: "keys with values",
+  remedy: "write key: value in lines of their own, or { key: value }",
+};
 const KINDS: Record<string, { is: string; remedy: string }> = {
   string: { is: "text", remedy: "put it in quotes" },
   array: { is: "a list", remedy: 'write [a, b], or lines that begin with "- "' },
-  object: { is: "keys with values", remedy: "write key: value in lines of their own, or { key: value }" },
+  number: { is: "a number", remedy: "write digits without quotes" },
+  record: MAP,
+  object: MAP,
 };
 
 /**

@@ -59,8 +59,16 @@ export function readYaml(text: string): YamlText {
     .map((error) => ({ line: lineAt(error.pos[0]), ...explained(error) }));
   const anchors = new Set<unknown>();
   visit(document, {
-    Node(_, node) {
+    Node(_, node, around) {
       if (isAlias(node)) {
+        if (around.some((outer) => isNode(outer) && !isAlias(outer) && outer.anchor === node.source)) {
+          problems.push({
+            line: lineAt(node.range?.[0]),
+            problem: `repeats itself without end by *${node.source}`,
+            remedy: "write out what is meant",
+          });
+          return new Scalar(null);
+        }
         if (anchors.has(node.source)) return undefined;
         const meant = new Scalar(`*${node.source}`);
         meant.range = node.range ?? null;
@@ -108,7 +116,7 @@ function explained({ code, message }: YAMLError): Omit<SyntaxProblem, "line"> {
   if (code === "MULTIPLE_DOCS")
     return {
       problem: "begins a second document, of which nothing would be read",
-      remedy: "remove the --- or ...",
+      remedy: "keep one of the two",
     };
   if (code === "TAG_RESOLVE_FAILED")
     return { problem: `has a tag, which means nothing here (${message})`, remedy: "remove it" };

@@ -163,7 +163,7 @@ describe("a policy file that changes", () => {
 
   const unreadable: Array<[what: string, prepare: () => void, problem: string]> = [
     ["is missing", () => {}, "does not exist: create it, or correct the path"],
-    ["is a folder", () => mkdirSync(path), "is no file: name the policy file itself"],
+    ["is a folder", () => mkdirSync(path), "is no file: name the file itself"],
     [
       "is larger than 256 KB",
       () => writeFileSync(path, "#".repeat(256 * 1024 + 1)),

@@ -194,7 +194,7 @@ default: perhaps
     "a second document, of which nothing would be read",
     "default: maybe\n---\nrules: []\n",
     "policy.yaml:1: default must be one of allow, deny: write one of them",
-    "policy.yaml:2: the file begins a second document, of which nothing would be read: remove the --- or ...",
+    "policy.yaml:2: the file begins a second document, of which nothing would be read: keep one of the two",
   ],
   [
     "a tag",
@@ -283,6 +283,8 @@ test("what unfolds without end is refused", () => {
     "policy.yaml:1: the file repeats too much by aliases (*name): write it out, or repeat at most 100 times",
   ]);
   assert.deepEqual(problemsOf("rules: &a [*a]\n"), [
+    "policy.yaml:1: the file repeats itself without end by *a: write out what is meant",
+
     "policy.yaml:1: the rule must be keys with values: write key: value in lines of their own, or { key: value }",
   ]);
 });

@@ -46,7 +46,7 @@ import {
 
 const silent = pino({ level: "silent" });
 const CONFIGURED = "configured-client-secret-of-32-bytes";
-const users = storedUsers("https://idp.example");
+const users = storedUsers([{ issuer: "https://idp.example" }]);
 const EVIL = "\u001b[2J\u001b]0;owned\u0007\u009b31mmallory\u202e\u2028";
 
 describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {

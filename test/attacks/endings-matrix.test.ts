@@ -291,7 +291,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
       sealer: createSealer(config.secretKeys),
       log: pino({ level: "silent" }),
       kind: "grant",
-      ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
+      ...grantFormat(storedUsers(config.identityProviders)),
     });
     const found: Grant[] = [];
     for await (const key of records.keys("grant:")) {

@@ -14,7 +14,15 @@ import { sha256 } from "../../src/oauth/sha256.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { freePort } from "../support/free-port.ts";
-import { authorizeUrl, REDIRECT_URI, type Registered, redeem, register } from "../support/oauth-client.ts";
+import {
+  authorizeUrl,
+  REDIRECT_URI,
+  type Registered,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from "../support/oauth-client.ts";
 import { signIn } from "../support/sign-in.ts";
 import { ALICE, AUDIENCE, startTestServer, type TestServer } from "../support/test-server.ts";
 import { assertRefusedPage, type Reply } from "./support.ts";
@@ -44,7 +52,7 @@ describe("two identity providers", () => {
       audience: AUDIENCE,
       scopes: ["weather:read"],
       users: [{ ...ALICE, subject: "carol" }],
-      behaviour: { advertisesApiScopes: true },
+      behaviour: { advertisesApiScopes: true, accessTokenSeconds: 600 },
     });
     client = await register(testServer.baseUrl);
   });
@@ -60,7 +68,7 @@ describe("two identity providers", () => {
       sealer,
       log,
       kind: "login",
-      ...loginFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
+      ...loginFormat(storedUsers(testServer.config.identityProviders)),
     });
   };
 
@@ -87,7 +95,7 @@ describe("two identity providers", () => {
     return { ...page, text: page.body } as unknown as Reply;
   };
 
-  async function assertFinishes(browser: Browser, callback: URL): Promise<void> {
+  async function assertFinishes(browser: Browser, callback: URL): Promise<Tokens> {
     const page = await browser.get(callback);
     const answer = await redeem(
       testServer.baseUrl,
@@ -95,6 +103,7 @@ describe("two identity providers", () => {
       page.redirectedTo?.searchParams.get("code") ?? null,
     );
     assert.equal(answer.status, 200, page.body.slice(0, 300));
+    return answer.body;
   }
 
   test("the answer of one at the redirect URI of the other is refused, and uses nothing up", async () => {
@@ -109,7 +118,7 @@ describe("two identity providers", () => {
     await assertFinishes(browser, callback);
   });
 
-  test("a sign-in of the other ends at its own redirect URI alone, and with its user", async () => {
+  test("a sign-in of the other ends at its own redirect URI alone, and its grant is renewed there", async () => {
     const { browser, callback, state, login } = await arriving();
     await logins().put(sha256(state), { ...login, provider: "partners" }, 60);
     await assertRefusedPage(testServer, await get(browser, callback), {
@@ -126,7 +135,19 @@ describe("two identity providers", () => {
     const page = await browser.get((await provider.authorizationUrl(sent)).href);
     const back = (await browser.submit(page, { login: "carol" })).redirectedTo;
     assert.equal(back?.pathname, "/auth/callback/partners");
-    await assertFinishes(browser, back);
+    const tokens = await assertFinishes(browser, back);
+    const before = await testServer.grantOf(tokens.access_token);
+    assert.deepEqual(
+      before?.principal.kind === "user" && [before.principal.issuer, before.principal.subject],
+      [partners.issuer, "carol"],
+    );
+    // The first provider would refuse the other one's refresh token, and the grant would end.
+    testServer.clock.ahead = 400;
+    const renewed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
+    testServer.clock.ahead = 0;
+    assert.equal(renewed.status, 200, JSON.stringify(renewed.body));
+    const after = await testServer.grantOf(renewed.body.access_token);
+    assert.notEqual(after?.upstream?.refreshToken, before?.upstream?.refreshToken);
   });
 
   test("a sign-in that version 0.1.0 began is the default provider's", async () => {

@@ -47,7 +47,7 @@ describe("a third grant type", () => {
       }),
     );
     return {
-      grantTypes: [...offeredGrantTypes([]), voucher],
+      grantTypes: [...offeredGrantTypes({ clients: [], issuers: [] }), voucher],
       safeFetch: (options) => fetchFrom(site.ca, options),
     };
   });
@@ -140,7 +140,9 @@ describe("a third grant type", () => {
 });
 
 test("a grant type that is not in the list is nowhere", async () => {
-  const codesOnly = offeredGrantTypes([]).filter(({ name }) => name === "authorization_code");
+  const codesOnly = offeredGrantTypes({ clients: [], issuers: [] }).filter(
+    ({ name }) => name === "authorization_code",
+  );
   const testServer = await startTestServer({ grantTypes: codesOnly });
   try {
     const { baseUrl } = testServer;

@@ -29,7 +29,7 @@ describe("a refresh that names scopes", () => {
       sealer: createSealer([SECRET_KEY]),
       log: pino({ level: "silent" }),
       kind: "grant",
-      ...grantFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
+      ...grantFormat(storedUsers(testServer.config.identityProviders)),
     });
 
   const testServer = useTestServer({

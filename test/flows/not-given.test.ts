@@ -155,7 +155,7 @@ for (const [name, behaviour, { refreshAdds }] of PROFILES)
         sealer: createSealer([SECRET_KEY]),
         log: pino({ level: "silent" }),
         kind: "grant",
-        ...grantFormat(storedUsers(testServer.config.identityProviders[0].issuer)),
+        ...grantFormat(storedUsers(testServer.config.identityProviders)),
       });
       await grants.put(earlier.id, earlier, 3_600);
       assert.equal((await whoami(session)).notGiven, undefined);

@@ -232,7 +232,7 @@ describe("replicas of 0.1.0 beside a new one", { skip: skipWithoutRedisServer() 
     oldGrants = encryptedStore({ ...storing, schema: old.Grant });
     newGrants = encryptedStore({
       ...storing,
-      ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
+      ...grantFormat(storedUsers(config.identityProviders)),
     });
   });
   after(() => redis.stop());

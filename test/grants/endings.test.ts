@@ -7,7 +7,7 @@ import { createEndings } from "../../src/grants/endings.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 
 const ISSUER = "https://idp.example";
-const users = storedUsers(ISSUER);
+const users = storedUsers([{ issuer: ISSUER }]);
 const person = (subject: string) => ({ issuer: ISSUER, subject });
 const log = pino({ level: "silent" });
 const NOW = 1_800_000_000;

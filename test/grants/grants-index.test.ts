@@ -26,7 +26,7 @@ import { tellRedis } from "../support/redis-admin.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 
 const ISSUER = "http://localhost:3001";
-const users = storedUsers(ISSUER);
+const users = storedUsers([{ issuer: ISSUER }]);
 
 const redis = await redisForTests();
 after(() => redis.stop());
@@ -91,7 +91,7 @@ describe("the index of grants", redis, () => {
 
   /** As a finished login does. @returns the id */
   async function open(grants: Grants, { subject, clientId = "client", sid }: Whose): Promise<string> {
-    const { code } = await grants.open(
+    const opened = await grants.open(
       {
         principal: { kind: "user", issuer: ISSUER, subject, claims: sid === undefined ? {} : { sid } },
         client: { id: clientId, redirectUri: "http://127.0.0.1/callback" },
@@ -109,8 +109,10 @@ describe("the index of grants", redis, () => {
           refreshToken: "y",
         },
       },
+      async () => undefined,
     );
-    return readToken("code", code)?.grantId ?? "";
+    assert.ok("code" in opened);
+    return readToken("code", opened.code)?.grantId ?? "";
   }
 
   /** As any replica does: the record lives longer, and no index hears of it. */

@@ -19,7 +19,7 @@ import { SECRET_KEY } from "../support/test-server.ts";
 
 const DAY = 86_400;
 const alice = { issuer: "https://idp.example", subject: "alice" };
-const users = storedUsers(alice.issuer);
+const users = storedUsers([{ issuer: alice.issuer }]);
 
 /** One replica on a store: its grants, what it notes of their use, and every operation that the store is asked for. */
 function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 1_000) {
@@ -55,7 +55,7 @@ function replica(records: KeyValueStore, clock: { now: number }, flushSeconds = 
       allowed: [],
     };
     const tokens = { accessToken: "a", refreshToken: "r", obtainedAt: clock.now };
-    await grants.open(request, { renewable: [], tokens });
+    await grants.open(request, { renewable: [], tokens }, async () => undefined);
     return (await grants.ofUser(alice)).at(-1)?.id ?? "";
   }
   const usedAt = async (id: string) => (await lastUse.of([id])).get(id);

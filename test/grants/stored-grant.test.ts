@@ -27,7 +27,7 @@ import { SECRET_KEY } from "../support/test-server.ts";
 const NOW = 1_800_000_000;
 const FIRST = "https://first.example";
 const OTHER = "https://other.example";
-const users = storedUsers(FIRST);
+const users = storedUsers([{ issuer: FIRST }]);
 const format = grantFormat(users);
 const runtime = { now: () => NOW, randomBytes, log: pino({ level: "silent" }) };
 
@@ -79,10 +79,14 @@ function userOf(issuer: string, id: string): Grant {
 
 describe("the stored form", () => {
   test("of what version 1 can express is version 1, and nothing of it is lost", () => {
-    assert.deepEqual(format.write?.(signedIn), version1);
+    assert.deepEqual(format.write?.(signedIn), { ...version1, issuer: FIRST });
     assert.deepEqual(GrantOf010.parse(format.write?.(signedIn)), version1);
     const { clientName: _name, allowed: _allowed, renewable: _renewable, ...least } = version1;
-    assert.deepEqual(format.write?.(format.schema.parse(least)), { ...least, renewable: [] });
+    assert.deepEqual(format.write?.(format.schema.parse(least)), {
+      ...least,
+      renewable: [],
+      issuer: FIRST,
+    });
   });
 
   const NOT_OF_VERSION_1: Array<[what: string, grant: Grant]> = [
@@ -112,11 +116,10 @@ describe("the stored form", () => {
 });
 
 /** A replica on a store of its own, with a provider that notes what it is asked. */
-function replica() {
+function replica({ records = memoryStore(), users = storedUsers([{ issuer: FIRST }]) } = {}) {
   const asked: string[] = [];
-  const records = memoryStore();
   const storing = { records, sealer: createSealer([SECRET_KEY]), log: runtime.log };
-  const store = encryptedStore({ ...storing, kind: "grant", ...format });
+  const store = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const identityProvider = {
     refresh: async () => {
       asked.push("refresh");
@@ -231,6 +234,28 @@ test("the grant of a user that is renewed keeps who they are, and learns what th
   assert.deepEqual([renewed.principal.issuer, renewed.principal.subject], [FIRST, "alice"]);
   assert.deepEqual(renewed.principal.claims.groups, []);
   await records.close();
+});
+
+describe("when the order of the identity providers is changed", () => {
+  const turned = storedUsers([{ issuer: OTHER }, { issuer: FIRST }]);
+  const writtenBefore = JSON.parse(JSON.stringify(format.write?.(userOf(FIRST, "of-the-first-000000001"))));
+
+  test("a user stays a user of their provider, and none becomes that of another", () => {
+    const { principal } = grantFormat(turned).schema.parse(writtenBefore);
+    assert.ok(principal.kind === "user");
+    assert.equal(principal.issuer, FIRST);
+    assert.equal(users.read({ subject: "alice", issuer: "https://former-name.example" }).issuer, FIRST);
+  });
+
+  test("nobody is shown what the index has of who had their name in it before", async () => {
+    const { grants, keep, records } = replica();
+    await keep(userOf(FIRST, "of-the-first-000000001"));
+    const after = replica({ records, users: turned });
+    assert.deepEqual(await after.grants.ofUser({ issuer: OTHER, subject: "alice" }), []);
+    assert.deepEqual(await after.grants.ofSession({ issuer: OTHER, sid: "laptop" }), []);
+    assert.ok(await grants.find("of-the-first-000000001"), "and it is left alone");
+    await records.close();
+  });
 });
 
 describe("two users with one sub, of two identity providers", () => {

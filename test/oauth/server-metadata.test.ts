@@ -15,6 +15,7 @@ const settings = {
   usualScopes: ["weather:read", "mail:send"],
   name: "Example",
   configuredClientsSign: false,
+  identityAssertions: false,
   clientIdMetadata: true,
   assertionAlgorithms: ["ES256"],
 };

@@ -22,6 +22,7 @@ const ROUNDS = Number(process.env.RACE_ROUNDS ?? 100);
 const SESSIONS = 50;
 const CONCURRENT = 10;
 const UPSTREAM_SECONDS = 8; // the provider's tokens are due for renewal after half of it: in every round
+const PATIENCE_MS = 300_000; // a machine that is ten times slower takes half a minute to start a server
 
 interface Count {
   rounds: number;
@@ -30,6 +31,8 @@ interface Count {
   splitFamilies: number;
   uselessAnswers: number;
   tooLate: number;
+  /** How often a renewal at the provider fell due: in a round that lasts long, more than once. */
+  renewalsDue: number;
   upstreamRefreshes: number;
   reusedUpstream: number;
   kills: number;
@@ -48,7 +51,7 @@ describe("races", { skip: skipWithoutRedisServer() }, () => {
     assert.equal(count.splitFamilies, 0, "one successor family a round");
     assert.equal(count.uselessAnswers, 0, "what was answered works");
     assert.equal(count.reusedUpstream, 0, "no refresh token of the provider is spent twice");
-    assert.ok(count.upstreamRefreshes <= count.rounds, "at most one refresh upstream a round");
+    assert.ok(count.upstreamRefreshes <= count.renewalsDue, "one refresh upstream for each time it was due");
     assert.ok(count.upstreamRefreshes > 0);
     assert.equal(count.answers, count.rounds * CONCURRENT);
   });
@@ -76,6 +79,7 @@ async function race(
     splitFamilies: 0,
     uselessAnswers: 0,
     tooLate: 0,
+    renewalsDue: 0,
     upstreamRefreshes: 0,
     reusedUpstream: 0,
     kills: 0,
@@ -83,15 +87,18 @@ async function race(
   const { servers, upstream, issuer } = await startServers(refreshTokens);
   const [home] = servers as [ServerProcess, ServerProcess];
   const client = await register(home.url);
+  const sessions = await Promise.all(
+    Array.from({ length: Math.min(SESSIONS, rounds) }, (_, session) =>
+      persistently(servers, session, (url) => signInForTokens(url, client, {})),
+    ),
+  );
   let ended = false;
   const killer = kill ? killAtRandom(servers, () => ended, count) : Promise.resolve();
 
   try {
     await Promise.all(
-      Array.from({ length: SESSIONS }, async (_, session) => {
-        let { refresh_token } = await persistently(servers, session, (url) =>
-          signInForTokens(url, client, {}),
-        );
+      sessions.map(async ({ refresh_token: first }, session) => {
+        let refresh_token = first;
         for (let round = session; round < rounds; round += SESSIONS) {
           await delay((UPSTREAM_SECONDS * 1000) / 2 + randomInt(200));
           const askedAt = performance.now();
@@ -100,6 +107,8 @@ async function race(
               refreshPersistently(servers, i, client, refresh_token),
             ),
           );
+          const halfLives = (performance.now() - askedAt) / (UPSTREAM_SECONDS * 500);
+          count.renewalsDue += 1 + Math.floor(halfLives);
           count.rounds++;
           const good = answers.filter(({ status }) => status === 200);
           count.answers += good.length;
@@ -154,11 +163,12 @@ async function persistently<T>(
   start: number,
   attempt: (url: string) => Promise<T>,
 ): Promise<T> {
+  const end = performance.now() + PATIENCE_MS;
   for (let tries = start; ; tries++) {
     try {
       return await attempt(servers[tries % servers.length]?.url ?? "");
     } catch (error) {
-      if (tries - start > 200) throw error;
+      if (performance.now() > end) throw error;
       await delay(100);
     }
   }
@@ -169,9 +179,13 @@ async function killAtRandom(
   ended: () => boolean,
   count: Count,
 ): Promise<void> {
+  let startMs = 0;
   while (!ended()) {
-    await delay(300 + randomInt(1_200));
+    // However slow the machine is, something is done between two kills.
+    await delay(Math.max(300 + randomInt(1_200), startMs));
+    const killedAt = performance.now();
     await servers[randomInt(servers.length)]?.killAndRestart();
+    startMs = performance.now() - killedAt;
     count.kills++;
   }
 }

@@ -82,7 +82,7 @@ describe("a million members in every index", { skip: skipWithoutRedisServer() },
     await signInAndOut(); // connections are made, and scripts are known
     const empty = await signInAndOut();
     const [{ issuer }] = testServer.config.identityProviders;
-    const users = storedUsers(issuer);
+    const users = storedUsers([{ issuer }]);
     await fill(
       userIndex({ issuer, subject: "alice" }, users),
       clientIndex(client.client_id),

@@ -17,7 +17,7 @@ export async function copyGrant({ records, config }: TestServer, grant: Grant, c
   const sealer = createSealer(config.secretKeys);
   const log = pino({ level: "silent" });
   const { issuer } = config.identityProviders[0];
-  const users = storedUsers(issuer);
+  const users = storedUsers([{ issuer }]);
   const store = encryptedStore({ records, sealer, log, kind: "grant", ...grantFormat(users) });
   const copy = async (subject: string) => {
     const principal = {

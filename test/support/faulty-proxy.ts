@@ -87,7 +87,14 @@ export async function startFaultyProxy(): Promise<FaultyProxy> {
     if (proxy.keysAnswer !== undefined && path === "/jwks")
       return void res.writeHead(proxy.keysAnswer.status, proxy.keysAnswer.headers).end();
     const forwarded = request(
-      { port: proxy.target, host: "127.0.0.1", method: req.method, path: req.url, headers: req.headers },
+      {
+        port: proxy.target,
+        host: "127.0.0.1",
+        method: req.method,
+        path: req.url,
+        headers: req.headers,
+        agent: false, // a connection that is kept may be closed by the provider just when it is used again
+      },
       (answer) => {
         const { rewrite, extraKey } = proxy;
         const change =

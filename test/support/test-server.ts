@@ -236,7 +236,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         sealer: createSealer(config.secretKeys),
         log: logger,
         kind: "grant",
-        ...grantFormat(storedUsers(config.identityProviders[0].issuer)),
+        ...grantFormat(storedUsers(config.identityProviders)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
     async replica(changes) {

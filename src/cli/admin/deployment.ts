@@ -76,7 +76,7 @@ export async function withDeployment<Result>(
   const sealer = createSealer(secretKeys);
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisStore({ ...store, log });
-  const users = storedUsers(config.identityProviders[0].issuer);
+  const users = storedUsers(config.identityProviders);
   const format = grantFormat(users);
   const grantStore = encryptedStore({ records, sealer, log, kind: "grant", ...format });
   const clientStore = encryptedStore({ records, sealer, log, kind: "client", schema: Client });

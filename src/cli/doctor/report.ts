@@ -1,5 +1,5 @@
 /** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
-import type { Environment } from "../../config/settings.ts";
+import { type Environment, Settings } from "../../config/settings.ts";
 import type { Examination } from "./examine.ts";
 import { type Finding, plural, type Section } from "./finding.ts";
 
@@ -88,7 +88,16 @@ export function secretsOf(environment: Environment): string[] {
     [...text.matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].flatMap(([, password]) => password ?? ""),
   );
   const clients = [...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*"([^"]+)"/g)];
-  return [...values, ...passwords, ...passwords.map(decoded), ...clients.map(([, secret = ""]) => secret)]
+  const settings = new Settings(environment);
+  const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
+  const inFile = settings.hasReadFaulty ? "" : read; // a variable that is not set is no secret
+  return [
+    inFile,
+    ...values,
+    ...passwords,
+    ...passwords.map(decoded),
+    ...clients.map(([, secret = ""]) => secret),
+  ]
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
 }

@@ -1,10 +1,12 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
+import { statSync } from "node:fs";
 import { type Config, ConfigError, loadConfig, secretKeys } from "../../config/config.ts";
 import { identityProvidersConfig } from "../../config/identity-provider.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../../config/settings.ts";
 import { type StoreConfig, storeConfig } from "../../config/store.ts";
 import type { AtLeastOne } from "../../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import { nearestName } from "../../runtime/nearest-name.ts";
 import type { SettingProblem } from "../../runtime/setting-problem.ts";
 import { checkOf, type Finding, settingFailure } from "./finding.ts";
 
@@ -39,12 +41,13 @@ export function readParts(environment: Environment): Parts {
 
 function part<T>(environment: Environment, read: (settings: Settings) => T): T | undefined {
   const settings = new Settings(environment);
+  const ofFile = settings.problems.length;
   const value = read(settings);
-  return settings.problems.length === 0 ? value : undefined;
+  return settings.problems.length === ofFile && !settings.hasReadFaulty ? value : undefined;
 }
 
 export function checkSettings(environment: Environment, { problems }: Parts): Finding[] {
-  const slips = [...quoted(environment), ...misspelt(environment)];
+  const slips = [...quoted(environment), ...misspelt(environment), ...readableSecret(environment)];
   if (problems.length > 0)
     return [...problems.map((problem) => settingFailure("settings.valid", problem)), ...slips];
   return [checkOf("settings.valid").ok("Every setting is understood"), ...slips];
@@ -70,13 +73,26 @@ function quoted(environment: Environment): Finding[] {
   });
 }
 
+/** A secret may be written in CONFIG_FILE, and then the file is one. */
+function readableSecret(environment: Environment): Finding[] {
+  const { file } = new Settings(environment);
+  if (!file?.hasSecret || (statSync(file.path).mode & 0o044) === 0) return [];
+  return [
+    checkOf("settings.readable_secret").warning(
+      `In ${file.path} there is a client secret, and other users of this computer may read the file`,
+      `Take that right away (chmod 600 ${file.path}), or write \${NAME} in its place and set NAME in the environment.`,
+    ),
+  ];
+}
+
 /** Names that look like ours and are not read. */
 function misspelt(environment: Environment): Finding[] {
   const { warning } = checkOf("settings.unknown");
   const known = settingNames(environment);
   return Object.keys(environment).flatMap((name) => {
     if (known.includes(name) || (environment[name] ?? "") === "") return [];
-    const meant = nearest(name, known);
+    // HOME is near to HOST.
+    const meant = name.length < 6 ? undefined : nearestName(name, known);
     if (meant === undefined && !/^(OIDC|AUTH0)_/.test(name)) return [];
     const says = `${name} is set, but is no setting of this server: it has no effect`;
     const lookUp = `Look up its name in .env.example, or remove ${name}.`;
@@ -103,26 +119,4 @@ export function settingNames(environment: Environment): string[] {
       // Its problems are reported elsewhere.
     }
   return [...names];
-}
-
-function nearest(name: string, known: readonly string[]): string | undefined {
-  if (name.length < 6) return undefined;
-  const [best] = known
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .sort((one, other) => one.distance - other.distance);
-  return best !== undefined && best.distance <= 2 ? best.candidate : undefined;
-}
-
-/** Levenshtein's. */
-function editDistance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (const [i, character] of [...one].entries()) {
-    const next = [i + 1];
-    for (let j = 0; j < other.length; j++) {
-      const replaced = (row[j] ?? 0) + (character === other[j] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }

@@ -3,21 +3,29 @@
 // Keys, metadata and tokens of real providers have some ten kilobytes, of people in very many groups some hundred.
 const MAX_BYTES = 1_048_576;
 
-/** The same answer, whose body fails with an Error where it gets too large. */
-export function bounded(response: Response): Response {
-  if (response.body === null) return response;
+/**
+ * The body of an answer; null where there is none. Read here, and not through a stream that counts: that would cost as much
+ * as all the rest of the request.
+ * @throws Error where it gets too large
+ */
+export async function boundedText({ body }: Response): Promise<string | null> {
+  if (body === null) return null;
+  const reader = body.getReader();
+  const chunks: Uint8Array[] = [];
   let size = 0;
-  const limit = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      size += chunk.byteLength;
-      if (size > MAX_BYTES) controller.error(new Error("The provider's answer is larger than 1 MB"));
-      else controller.enqueue(chunk);
-    },
-  });
-  return new Response(response.body.pipeThrough(limit), response);
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    size += next.value.byteLength;
+    if (size > MAX_BYTES) {
+      await reader.cancel();
+      throw new Error("The provider's answer is larger than 1 MB");
+    }
+    chunks.push(next.value);
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks));
 }
 
 /** For the provider's keys. */
 export async function boundedFetch(url: string, options: RequestInit): Promise<Response> {
-  return bounded(await fetch(url, options));
+  const response = await fetch(url, options);
+  return new Response(await boundedText(response), response);
 }

@@ -16,6 +16,8 @@ const DISCOVERY_RETRY_SECONDS = 1;
 /** What discovery found, and what is built on it. */
 export interface Discovered {
   configuration: oidc.Configuration;
+  /** What it says of the provider: openid-client makes a deep copy for everybody who asks. */
+  metadata: Readonly<oidc.ServerMetadata>;
   keys: ProviderKeys;
 }
 
@@ -33,7 +35,8 @@ export function cachedDiscovery(
   async function attemptDiscovery(): Promise<Discovered> {
     try {
       const configuration = await discover(config);
-      current = { configuration, keys: keysOf(configuration) };
+      const metadata = configuration.serverMetadata();
+      current = { configuration, metadata, keys: keysOf(metadata) };
       freshUntil = monotonicNow() + DISCOVERY_SECONDS;
       return current;
     } catch (cause) {
@@ -51,8 +54,8 @@ export function cachedDiscovery(
   }
 
   /** What is known of them outlasts the discovery, unless they are published elsewhere by now. */
-  function keysOf(configuration: oidc.Configuration): ProviderKeys {
-    const { jwks_uri: uri = "" } = configuration.serverMetadata(); // which checkEndpoints() wants to be there
+  function keysOf({ jwks_uri: uri = "" }: Readonly<oidc.ServerMetadata>): ProviderKeys {
+    // Which checkEndpoints() wants to be there.
     if (current?.keys.uri === uri) return current.keys;
     return createProviderKeys(uri, config.timeoutSeconds, { now, monotonicNow, log });
   }

@@ -19,15 +19,14 @@ export const MAX_AGE_SECONDS = 300;
  */
 export async function verifyLogoutToken(
   token: string,
-  { configuration, keys }: Discovered,
+  { metadata, keys }: Discovered,
   { clientId, logoutTokenExp }: Pick<IdentityProviderSettings, "clientId" | "logoutTokenExp">,
   now: number,
 ): Promise<Omit<LogoutToken, "issuer">> {
   try {
     const claims = LogoutClaims.parse(decodeJwt(token));
     const problem =
-      problemOfParties(claims, configuration.serverMetadata().issuer, clientId) ??
-      problemOfTimes(claims, logoutTokenExp, now);
+      problemOfParties(claims, metadata.issuer, clientId) ?? problemOfTimes(claims, logoutTokenExp, now);
     if (problem !== undefined) throw new NotAccepted(problem);
     await compactVerify(token, keys.ofStrangersToken, { algorithms: ALGORITHMS });
     const { jti, iat, sub, sid } = claims;

@@ -39,8 +39,8 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
   const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
 
-  const asking = ({ configuration }: Discovered, toolScopes: readonly string[]) =>
-    scopesToAsk(config, { ...configuration.serverMetadata() }, toolScopes);
+  const asking = ({ metadata }: Discovered, toolScopes: readonly string[]) =>
+    scopesToAsk(config, { ...metadata }, toolScopes);
 
   async function loginUrl(
     { configuration }: Discovered,
@@ -141,8 +141,8 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async revoke(refreshToken) {
-      const { configuration } = await discovered();
-      if (configuration.serverMetadata().revocation_endpoint === undefined) return;
+      const { configuration, metadata } = await discovered();
+      if (metadata.revocation_endpoint === undefined) return;
       await answer(oidc.tokenRevocation(configuration, refreshToken, { token_type_hint: "refresh_token" }));
     },
 
@@ -152,8 +152,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async endSessionUrl() {
-      const { configuration } = await discovered();
-      const { end_session_endpoint: endpoint } = configuration.serverMetadata();
+      const { end_session_endpoint: endpoint } = (await discovered()).metadata;
       const url = endpoint ?? profile.endSessionUrl?.(issuer);
       if (url === undefined) return undefined;
       const target = new URL(url);
@@ -162,8 +161,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async unaskedScopes(toolScopes) {
-      const { configuration } = await discovered();
-      return unaskedScopes(config, { ...configuration.serverMetadata() }, toolScopes);
+      return unaskedScopes(config, { ...(await discovered()).metadata }, toolScopes);
     },
 
     ready: async () => void (await discovered()),

@@ -4,8 +4,9 @@
  */
 
 import type { CustomFetch } from "openid-client";
+
 import { parseJsonObject } from "../../oauth/json.ts";
-import { bounded } from "./bounded-response.ts";
+import { boundedText } from "./bounded-response.ts";
 
 // An overloaded provider answers late. No caller waits that long: they got a 503 before.
 const REFRESH_PATIENCE_MS = 120_000;
@@ -14,25 +15,27 @@ export const tokenEndpointFetch: CustomFetch = async (url, options) => {
   const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
   // An aborted refresh may have been answered all the same, with a refresh token that would be lost.
   const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
-  const answered = bounded(await fetch(url, { ...(options as RequestInit), ...patience }));
-  const response = options.body instanceof URLSearchParams ? withoutChallenge(answered) : answered;
-  if (grantType === null) return response;
-  if (response.status === 200) return mend(response, grantType);
-  return response.status === 400 ? nameRefusal(response) : response;
+  const answered = await fetch(url, { ...(options as RequestInit), ...patience });
+  const text = await boundedText(answered);
+  const { status, statusText, headers: sent } = answered;
+  const headers = options.body instanceof URLSearchParams ? withoutChallenge(sent) : sent;
+  if (grantType !== null && isBareRefusal(status, text ?? ""))
+    return Response.json({ error: "invalid_grant" }, { status });
+  const body = grantType !== null && status === 200 ? mended(text ?? "", grantType) : text;
+  return new Response(body, { status, statusText, headers });
 };
 
 /** RFC 6749 §5.2 has a challenge beside the error. openid-client would report the challenge, and not the error. */
-function withoutChallenge(response: Response): Response {
-  const headers = new Headers(response.headers);
+function withoutChallenge(sent: Headers): Headers {
+  const headers = new Headers(sent);
   headers.delete("www-authenticate");
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+  return headers;
 }
 
 /** What real providers send in a successful response and a strict parser would refuse. */
-async function mend(response: Response, grantType: string): Promise<Response> {
-  const text = await response.text();
+function mended(text: string, grantType: string): string {
   const body = parseJsonObject(text);
-  if (body === undefined) return new Response(text, response);
+  if (body === undefined) return text;
   for (const name of ["refresh_token", "id_token", "scope"]) if (body[name] === null) delete body[name];
   if (body.refresh_token === "") delete body.refresh_token;
   if (Array.isArray(body.scope)) body.scope = body.scope.join(" ");
@@ -43,14 +46,8 @@ async function mend(response: Response, grantType: string): Promise<Response> {
   else delete body.expires_in;
   // Who the user is was settled at sign-in; an ID token that does not verify must not cost the refresh token.
   if (grantType === "refresh_token") delete body.id_token;
-  return new Response(JSON.stringify(body), response);
+  return JSON.stringify(body);
 }
 
 /** Some providers refuse a token with 400 and nothing else. */
 export const isBareRefusal = (status: number, text: string): boolean => status === 400 && text.trim() === "";
-
-async function nameRefusal(response: Response): Promise<Response> {
-  const text = await response.text();
-  if (!isBareRefusal(response.status, text)) return new Response(text, response);
-  return Response.json({ error: "invalid_grant" }, { status: 400 });
-}

@@ -53,7 +53,7 @@ export function checkIdToken({ sub, azp }: JWTPayload, clientId: string): void {
  * @throws UpstreamRefusal if it is meant for our audience and does not verify.
  */
 export async function verifyAccessToken(
-  { configuration, keys }: Discovered,
+  { metadata, keys }: Discovered,
   { audience }: IdentityProviderSettings,
   accessToken: string,
   log: Runtime["log"],
@@ -61,7 +61,7 @@ export async function verifyAccessToken(
   if (accessToken.split(".").length !== 3) return undefined;
   try {
     const { payload } = await jwtVerify(accessToken, keys.ofProviderToken, {
-      issuer: configuration.serverMetadata().issuer,
+      issuer: metadata.issuer,
       algorithms: ALGORITHMS,
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       ...(audience !== undefined && { audience }),

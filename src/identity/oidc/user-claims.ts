@@ -102,7 +102,7 @@ export async function fetchUserInfo(
   subject: string,
   log: Runtime["log"],
 ): Promise<Claims | undefined> {
-  const { userinfo_endpoint: endpoint } = found.configuration.serverMetadata();
+  const { userinfo_endpoint: endpoint } = found.metadata;
   if (endpoint === undefined) return undefined;
   try {
     const claims = await readUserInfo(found, config, accessToken, endpoint);
@@ -131,7 +131,7 @@ const NOT_VERIFIED =
 
 /** JSON, or a signed JWT (§5.3.2), whose signature openid-client does not check. */
 async function readUserInfo(
-  { configuration, keys }: Discovered,
+  { configuration, metadata, keys }: Discovered,
   { clientId }: Pick<IdentityProviderSettings, "clientId">,
   accessToken: string,
   endpoint: string,
@@ -153,7 +153,7 @@ async function readUserInfo(
   const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (type !== "application/jwt") return UserInfo.parse(parseJson(text));
   const { payload } = await jwtVerify(text.trim(), keys.ofProviderToken, {
-    issuer: configuration.serverMetadata().issuer,
+    issuer: metadata.issuer,
     audience: clientId,
     algorithms: ALGORITHMS,
     clockTolerance: CLOCK_TOLERANCE_SECONDS,

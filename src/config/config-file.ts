@@ -1,0 +1,295 @@
+/** CONFIG_FILE (server.yaml): identity providers and resources by name. In this version it holds one of each. */
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import { nearestName } from "../runtime/nearest-name.ts";
+import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
+import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
+import { readText } from "../yaml/read-text.ts";
+import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
+import { expandVariables, shieldVariables, unshieldVariables } from "./variables.ts";
+
+export const CONFIG_FILE = "CONFIG_FILE";
+
+/** A setting as the file says it. */
+export interface FileSetting {
+  /** In the form that the environment has; undefined if it is left out. */
+  value: string | undefined;
+  /** Its name in messages: `identityProviders.staff.issuer`. */
+  key: string;
+  /** `server.yaml:12`. */
+  place: string;
+  /** What is wrong with it is among the file's problems. */
+  isFaulty: boolean;
+}
+
+export interface ConfigFile {
+  path: string;
+  problems: readonly SettingProblem[];
+  /** The identity provider that it describes. */
+  provider?: { id: string; key: string; label?: string };
+  /** By their names in the environment. What is here is for the file to say. */
+  settings: ReadonlyMap<string, FileSetting>;
+  /** Whether a client secret is written in it, and not left to the environment. */
+  hasSecret: boolean;
+}
+
+/** Keys of an identity provider, with the settings that say the same in the environment. */
+const PROVIDER_KEYS: Readonly<Record<string, string>> = {
+  issuer: "OIDC_ISSUER",
+  clientId: "OIDC_CLIENT_ID",
+  clientSecret: "OIDC_CLIENT_SECRET",
+  audience: "OIDC_AUDIENCE",
+  scopes: "OIDC_SCOPES",
+  scopesFrom: "SCOPES_FROM",
+  scopeClaim: "SCOPE_CLAIM",
+  scopeClaimMap: "SCOPE_CLAIM_MAP",
+  authorizationParameters: "OIDC_AUTHORIZATION_PARAMETERS",
+  logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
+  tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
+  timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
+};
+/** These describe a provider, too, and the file has no keys for them. */
+const AUTH0_SETTINGS = [
+  "AUTH0_DOMAIN",
+  "AUTH0_CLIENT_ID",
+  "AUTH0_CLIENT_SECRET",
+  "AUTH0_AUDIENCE",
+  "AUTH0_ORGANIZATION",
+];
+
+const THE_ONLY_RESOURCE = "/mcp";
+/** In a callback URL, in records and in messages. */
+const PROVIDER_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
+
+const KEYS: Record<"top" | "provider" | "resource", { known: readonly string[]; notYet: readonly string[] }> =
+  {
+    top: { known: ["identityProviders", "resources"], notYet: ["issuers"] },
+    provider: {
+      known: [...Object.keys(PROVIDER_KEYS), "label", "emailDomains"],
+      notYet: ["privateKeyFile", "tenants", "organization", "profile"],
+    },
+    resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
+  };
+
+const text = z.string().min(1);
+const texts = z.array(text).min(1);
+const Provider = z.object({
+  issuer: text.optional(),
+  clientId: text.optional(),
+  clientSecret: text.optional(),
+  label: text
+    .refine((label) => label.length <= 64 && /^[^\p{Cc}\p{Zl}\p{Zp}]+$/u.test(label), {
+      error: "shorten it to 64 characters on one line",
+      params: { problem: "is no name for people" },
+    })
+    .optional(),
+  audience: text.optional(),
+  emailDomains: texts.optional(),
+  scopes: texts.optional(),
+  scopesFrom: texts.optional(),
+  scopeClaim: text.optional(),
+  scopeClaimMap: z.record(text, z.array(text)).optional(),
+  authorizationParameters: z.record(text, text).optional(),
+  logoutTokenExp: text.optional(),
+  tokenEndpointAuthMethod: text.optional(),
+  timeoutSeconds: z.number().optional(),
+});
+const Content = z.object({
+  identityProviders: z.record(z.string(), Provider).optional(),
+  resources: z.record(z.string(), z.object({ tools: text.optional() })).optional(),
+});
+
+/** Everything that it says, and everything that is wrong with it. */
+export function readConfigFile(
+  path: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): ConfigFile {
+  const broken = (problems: readonly SettingProblem[]): ConfigFile => ({
+    path,
+    problems,
+    settings: new Map(everyProviderSetting({ place: path, key: "the file", isFaulty: true })),
+    hasSecret: false,
+  });
+  let yaml: YamlText;
+  try {
+    yaml = unshielded(readYaml(shieldVariables(readText(path))));
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    const { problem, remedy } = error;
+    return broken([{ setting: CONFIG_FILE, problem, remedy }]);
+  }
+  const problemsOf = (mistakes: readonly Mistake[]) => problemsByLine(mistakes, yaml, path, nameOf);
+  if (yaml.value === null && yaml.problems.length === 0)
+    return broken(
+      problemsOf([
+        {
+          at: [],
+          problem: "is empty",
+          remedy: `write identityProviders or resources, or leave ${CONFIG_FILE} out`,
+        },
+      ]),
+    );
+  if (yaml.value === undefined || yaml.value === null) return broken(problemsOf([]));
+  const { value, mistakes: unset } = expandVariables(yaml.value, environment);
+  const mistakes = [...keyMistakes(value), ...mistakesIn(value, Content), ...unset];
+  const problems = problemsOf(mistakes);
+  if (!isMap(value)) return broken(problems);
+  return { path, problems, ...settingsOf(value, yaml, path, mistakes), hasSecret: hasSecret(yaml.value) };
+}
+
+/** A message or a value is shown as it was written. */
+function unshielded({ value, problems, lineOf }: YamlText): YamlText {
+  return {
+    value: unshieldVariables(value),
+    problems: problems.map((each) => ({ ...each, problem: String(unshieldVariables(each.problem)) })),
+    lineOf,
+  };
+}
+
+/** What a message calls what is at a path. */
+function nameOf(path: Path): string {
+  return path.filter((step) => typeof step === "string").join(".") || "the file";
+}
+
+/** Keys that nobody knows, that this version does not have, and second entries. */
+function keyMistakes(content: unknown): Mistake[] {
+  if (!isMap(content)) return [];
+  const { identityProviders, resources } = content;
+  return [
+    ...unknownKeys(content, [], KEYS.top),
+    ...entriesOf(identityProviders).flatMap(([id, entry], index) => {
+      const at = ["identityProviders", id];
+      if (index > 0) return [oneOnly(at, "identity provider")];
+      const named = PROVIDER_NAME.test(id)
+        ? []
+        : [
+            {
+              at,
+              problem: "is no name for an identity provider",
+              remedy: "write small letters, digits and -, such as staff",
+            },
+          ];
+      return [...named, ...unknownKeys(entry, at, KEYS.provider)];
+    }),
+    ...entriesOf(resources).flatMap(([path, entry], index) => {
+      const at = ["resources", path];
+      if (index > 0) return [oneOnly(at, "resource")];
+      const named =
+        path === THE_ONLY_RESOURCE
+          ? []
+          : [
+              {
+                at,
+                problem: "is not the path of a resource that this version has",
+                remedy: `write ${THE_ONLY_RESOURCE}`,
+              },
+            ];
+      return [...named, ...unknownKeys(entry, at, KEYS.resource)];
+    }),
+    ...Object.entries({ identityProviders, resources }).flatMap(([key, value]) =>
+      isMap(value) && Object.keys(value).length === 0
+        ? [{ at: [key], problem: "is empty", remedy: "fill it or leave it out" }]
+        : [],
+    ),
+  ];
+}
+
+function oneOnly(at: Path, what: string): Mistake {
+  return { at, problem: `is a second ${what}, and this version can have one`, remedy: "keep one of them" };
+}
+
+function unknownKeys(
+  entry: unknown,
+  at: Path,
+  { known, notYet }: { known: readonly string[]; notYet: readonly string[] },
+): Mistake[] {
+  if (!isMap(entry)) return [];
+  return Object.keys(entry)
+    .filter((key) => !known.includes(key))
+    .map((key) => {
+      const found = { at: [...at, key], in: at };
+      if (notYet.includes(key))
+        return {
+          ...found,
+          problem: `has the key "${key}", which this version does not have`,
+          remedy: "remove it",
+        };
+      const meant = nearestName(key, known);
+      return {
+        ...found,
+        problem: `has an unknown key "${key}"`,
+        remedy:
+          meant === undefined
+            ? `use what is known here: ${known.join(", ")}`
+            : `write ${meant} if you mean that, or remove it`,
+      };
+    });
+}
+
+function settingsOf(
+  content: Record<string, unknown>,
+  { lineOf }: YamlText,
+  path: string,
+  mistakes: readonly Mistake[],
+): Pick<ConfigFile, "provider" | "settings"> {
+  const settings = new Map<string, FileSetting>();
+  const setting = (at: Path, value: unknown): FileSetting => ({
+    value: asInEnvironment(value, at.at(-1)),
+    key: nameOf(at),
+    place: `${path}:${lineOf(at)}`,
+    isFaulty: mistakes.some((mistake) => at.every((step, index) => mistake.at[index] === step)),
+  });
+  const [resource] = entriesOf(content.resources);
+  if (resource !== undefined && isMap(resource[1]) && resource[1].tools !== undefined) {
+    const { tools } = resource[1];
+    const file = typeof tools === "string" ? resolve(dirname(path), tools) : tools;
+    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], file));
+  }
+  const [described] = entriesOf(content.identityProviders);
+  if (described === undefined) return { settings };
+  const [id, entry] = described;
+  const at = ["identityProviders", id];
+  const values = isMap(entry) ? entry : {};
+  const rest = { place: `${path}:${lineOf(at)}`, isFaulty: !isMap(entry) };
+  for (const [name, each] of everyProviderSetting({ ...rest, key: nameOf(at) })) settings.set(name, each);
+  for (const [key, name] of isMap(entry) ? Object.entries(PROVIDER_KEYS) : [])
+    settings.set(name, setting([...at, key], values[key]));
+  if (values.emailDomains !== undefined)
+    settings.set("ALLOWED_EMAIL_DOMAINS", setting([...at, "emailDomains"], values.emailDomains));
+  const label = typeof values.label === "string" ? values.label : undefined;
+  return { provider: { id, key: nameOf(at), ...(label !== undefined && { label }) }, settings };
+}
+
+function* everyProviderSetting(rest: Omit<FileSetting, "value">): Iterable<[string, FileSetting]> {
+  for (const name of [...Object.values(PROVIDER_KEYS), ...AUTH0_SETTINGS])
+    yield [name, { value: undefined, ...rest }];
+}
+
+/** What is read by the same rules as the environment, whose values are text. Of another kind it is faulty. */
+function asInEnvironment(value: unknown, key: PropertyKey | undefined): string | undefined {
+  if (typeof value === "string") return value.trim() || undefined;
+  if (typeof value === "number") return String(value);
+  if (Array.isArray(value)) return value.join(key === "scopes" ? " " : ",");
+  if (!isMap(value)) return undefined;
+  return key === "scopeClaimMap"
+    ? JSON.stringify(value)
+    : new URLSearchParams(
+        Object.entries(value).map(([name, each]): [string, string] => [name, String(each)]),
+      ).toString();
+}
+
+function hasSecret(content: unknown): boolean {
+  const providers = isMap(content) ? entriesOf(content.identityProviders) : [];
+  return providers.some(
+    ([, entry]) =>
+      isMap(entry) && typeof entry.clientSecret === "string" && !entry.clientSecret.includes("${"),
+  );
+}
+
+function entriesOf(value: unknown): Array<[string, unknown]> {
+  return isMap(value) ? Object.entries(value) : [];
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,74 @@
+/**
+ * Whose assertion is this, and what does it say? An assertion goes to the issuer that it names, by the rules of its own kind:
+ * its `typ` tells an identity assertion from one of a workload, and no issuer is tried with the rules of the other.
+ */
+import type { Runtime } from "../runtime/runtime.ts";
+import type { KeyValueStore } from "../storage/store.ts";
+import { type AssertionId, ID_JAG_TYPE, type IdentityAssertion, verifyIdJag } from "./id-jag.ts";
+import { createIssuerAccess, type TrustedIssuerAccess } from "./issuer-keys.ts";
+import { JwtRefused, readJwt } from "./jwt.ts";
+import type { IdJagIssuer, WorkloadIssuer } from "./trusted-issuer.ts";
+import { useOnce } from "./use-once.ts";
+import { verifyWorkloadAssertion, type WorkloadAssertion } from "./workload.ts";
+
+export type Assertion =
+  | ({ kind: "id-jag"; by: IdJagIssuer } & IdentityAssertion)
+  | ({ kind: "workload" } & WorkloadAssertion);
+
+export interface TrustedAssertions {
+  /** @throws JwtRefused; UnavailableError while the issuer's keys are out of reach */
+  verify(assertion: string): Promise<Assertion>;
+  /** Before anything is issued for it. @throws JwtRefused if it was used before, on whatever replica; UnavailableError */
+  useOnce(id: AssertionId): Promise<void>;
+}
+
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+  issuers: ReadonlyArray<IdJagIssuer | WorkloadIssuer>;
+  /** This server's issuer, and so the audience of assertions. */
+  baseUrl: string;
+  records: Pick<KeyValueStore, "replace">;
+}
+
+export function trustedAssertions({ issuers, baseUrl, records, ...runtime }: Options): TrustedAssertions {
+  const { now } = runtime;
+  const access = new Map(issuers.map((issuer) => [issuer, createIssuerAccess(issuer, runtime)]));
+  const keysOf = (issuer: IdJagIssuer | WorkloadIssuer) => (access.get(issuer) as TrustedIssuerAccess).keys;
+
+  function issuerOf<Kind extends "id-jag" | "workload">(kind: Kind, name: string | undefined) {
+    const found = issuers.find(
+      (each): each is Extract<IdJagIssuer | WorkloadIssuer, { accept: Kind }> =>
+        each.accept === kind && each.issuer === name,
+    );
+    if (found === undefined)
+      throw new JwtRefused(
+        "jwt_wrong_issuer",
+        `its issuer is none whose ${kind} assertions are believed here`,
+      );
+    return found;
+  }
+
+  return {
+    async verify(assertion) {
+      const jwt = readJwt(assertion);
+      if (jwt === undefined) throw new JwtRefused("jwt_malformed", "it is no signed JWT");
+      if (jwt.type === ID_JAG_TYPE) {
+        const by = issuerOf("id-jag", jwt.issuer);
+        const verified = await verifyIdJag(assertion, by, {
+          keys: keysOf(by),
+          audience: baseUrl,
+          now: now(),
+        });
+        return { kind: "id-jag", by, ...verified };
+      }
+      const by = issuerOf("workload", jwt.issuer);
+      const audiences = [baseUrl, `${baseUrl}/token`];
+      const verified = await verifyWorkloadAssertion(assertion, by, {
+        keys: keysOf(by),
+        audiences,
+        now: now(),
+      });
+      return { kind: "workload", ...verified };
+    },
+    useOnce: (id) => useOnce(id, { records, now }),
+  };
+}

@@ -1,0 +1,448 @@
+/** CONFIG_FILE: the same settings by other names, and every mistake with its line and what to do about it. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of a file of settings
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { secretsOf } from "../../src/cli/doctor/report.ts";
+import { checkSettings, readParts } from "../../src/cli/doctor/settings.ts";
+import { type Config, ConfigError, loadConfig } from "../../src/config/config.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "config-file-"));
+after(() => rmSync(folder, { recursive: true }));
+const FILE = join(folder, "server.yaml");
+
+const ENVIRONMENT = {
+  BASE_URL: "https://mcp.example.com",
+  STORE: "memory",
+  SECRET_KEY: "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL",
+  STAFF_SECRET: "a-secret-of-staff",
+  CONFIG_FILE: FILE,
+};
+type Environment = Record<string, string | undefined>;
+
+function write(content: string | Buffer): string {
+  writeFileSync(FILE, content, { mode: 0o600 });
+  return FILE;
+}
+
+function load(content: string | Buffer, environment: Environment = {}): Config {
+  write(content);
+  return loadConfig({ ...ENVIRONMENT, ...environment });
+}
+
+function problemsOf(content: string | Buffer | undefined, environment: Environment = {}): string[] {
+  if (content !== undefined) write(content);
+  try {
+    loadConfig({ ...ENVIRONMENT, ...environment });
+    return [];
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    for (const { setting, problem, remedy } of error.problems) {
+      assert.ok(setting.length > 0);
+      assert.match(problem, /^[a-z]/);
+      assert.match(remedy, /^[a-z].*[^.:]$/);
+    }
+    return error.message
+      .split("\n")
+      .filter((line) => line.startsWith("  - "))
+      .map((line) => line.slice(4).replaceAll(FILE, "server.yaml").replaceAll(folder, "FOLDER"));
+  }
+}
+
+const STAFF = `identityProviders:
+  staff:
+    issuer: https://acme.okta.com
+    clientId: proxy
+    clientSecret: \${STAFF_SECRET}
+`;
+
+describe("a configuration file", () => {
+  test("describes the identity provider as the environment does", () => {
+    const { identityProviders, membership, toolsModule } = load(`${STAFF}    label: Staff
+    audience: https://api.example.com
+    emailDomains: [Acme.com, acme.de]
+    scopes: [openid, email]
+    scopesFrom: [scope, claim]
+    scopeClaim: roles
+    scopeClaimMap: { forecaster: ["weather:read"] }
+    authorizationParameters: { access_type: offline, prompt: "a b&c" }
+    logoutTokenExp: optional
+    tokenEndpointAuthMethod: client_secret_basic
+    timeoutSeconds: 5
+resources:
+  /mcp:
+    tools: ./own/tools.js
+`);
+    assert.deepEqual(identityProviders, [
+      {
+        id: "staff",
+        label: "Staff",
+        preset: "oidc",
+        issuer: "https://acme.okta.com",
+        clientId: "proxy",
+        clientSecret: "a-secret-of-staff",
+        audience: "https://api.example.com",
+        scopes: ["openid", "email"],
+        scopeSources: {
+          kind: "provider",
+          tokens: ["scope"],
+          claim: { path: "roles", map: new Map([["forecaster", ["weather:read"]]]) },
+        },
+        authorizationParameters: { access_type: "offline", prompt: "a b&c" },
+        logoutTokenExp: "optional",
+        tokenEndpointAuthMethod: "client_secret_basic",
+        timeoutSeconds: 5,
+      },
+    ]);
+    assert.deepEqual(membership.emailDomains, ["acme.com", "acme.de"]);
+    assert.equal(toolsModule, join(folder, "own/tools.js"));
+  });
+
+  test("differs from the environment in the provider's name alone", () => {
+    const { CONFIG_FILE, ...rest } = ENVIRONMENT;
+    const provider = { OIDC_ISSUER: "https://acme.okta.com", OIDC_CLIENT_ID: "proxy" };
+    const fromEnvironment = loadConfig({ ...rest, ...provider, OIDC_CLIENT_SECRET: rest.STAFF_SECRET });
+    const fromFile = load(STAFF);
+    const [{ id, ...theOne }] = fromFile.identityProviders;
+    const [{ id: byDefault, ...theOther }] = fromEnvironment.identityProviders;
+    assert.deepEqual([id, byDefault], ["staff", "default"]);
+    assert.deepEqual(
+      { ...fromFile, identityProviders: theOne },
+      { ...fromEnvironment, identityProviders: theOther },
+    );
+  });
+
+  test("may be written in one line, with variables in it", () => {
+    const flow = "{ issuer: https://acme.okta.com, clientId: '${ID}', clientSecret: ${STAFF_SECRET} }";
+    const [provider] = load(`identityProviders: { staff: ${flow} }`, { ID: "a-${b}" }).identityProviders;
+    assert.deepEqual([provider.clientId, provider.clientSecret], ["a-${b}", "a-secret-of-staff"]);
+  });
+
+  test("takes the value of a variable as it is: nothing of it is YAML, nor another variable", () => {
+    for (const value of ["a: b", "*x", "{ }", "${STAFF_SECRET}", "x # y", '"'])
+      assert.equal(load(STAFF, { STAFF_SECRET: value }).identityProviders[0].clientSecret, value);
+  });
+
+  test("may hold a resource alone, or an identity provider alone", () => {
+    const provider = { OIDC_ISSUER: "https://a.example", OIDC_CLIENT_ID: "a", OIDC_CLIENT_SECRET: "b" };
+    const { identityProviders, toolsModule } = load("resources: { /mcp: { tools: /t.js } }", provider);
+    assert.deepEqual([identityProviders[0].id, toolsModule], ["default", "/t.js"]);
+    assert.equal(load(STAFF, { TOOLS_MODULE: "/t.js" }).toolsModule, "/t.js");
+  });
+
+  test("begins with a byte order mark, and has lines that end as on Windows", () => {
+    const windows = `\ufeff${STAFF}    clientid: x\n`.replaceAll("\n", "\r\n");
+    assert.deepEqual(problemsOf(windows), [
+      'server.yaml:6: identityProviders.staff has an unknown key "clientid": write clientId if you mean that, or remove it',
+    ]);
+    assert.equal(load(`\ufeff${STAFF}`.replaceAll("\n", "\r\n")).identityProviders[0].clientId, "proxy");
+  });
+});
+
+describe("what is wrong with a configuration file", () => {
+  const ISSUER = "    issuer: https://acme.okta.com\n";
+  const known =
+    "issuer, clientId, clientSecret, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, timeoutSeconds, label, emailDomains";
+  const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
+    [
+      "nothing in it",
+      "",
+      "server.yaml:1: the file is empty: write identityProviders or resources, or leave CONFIG_FILE out",
+    ],
+    ["only a comment in it", "# later\n", /^server\.yaml:1: the file is empty: /],
+    [
+      "no YAML",
+      "identityProviders: [\n  {}\n",
+      /^server\.yaml:\d: the file is not YAML, here or just above \(.*\): correct the line$/,
+    ],
+    ["an unclosed quote", `${STAFF}    label: "Staff\n`, /^server\.yaml:\d: the file is not YAML/],
+    [
+      "tabs",
+      "identityProviders:\n\tstaff: {}\n",
+      "server.yaml:2: the file is not YAML, here or just above (Tabs are not allowed as indentation): indent with spaces",
+    ],
+    [
+      "a list at its top",
+      "- a\n",
+      "server.yaml:1: the file must be keys with values: write key: value in lines of their own, or { key: value }",
+    ],
+    ["a word at its top", "staff\n", /^server\.yaml:1: the file must be keys with values/],
+    [
+      "a key twice",
+      `${STAFF}${ISSUER}`,
+      'server.yaml:6: the file has the key "issuer" twice: keep one of them',
+    ],
+    ["a tag", `${STAFF}    label: !!binary aGk=\n`, /^server\.yaml:6: the file has a tag, .*: remove it$/],
+    [
+      "a second document",
+      `${STAFF}---\n${STAFF}`,
+      "server.yaml:6: the file begins a second document, of which nothing would be read: keep one of the two",
+    ],
+    [
+      "aliases without end",
+      [..."abcdefgh"]
+        .map((name, level, all) => {
+          const inside = all[level - 1] === undefined ? "x" : `*${all[level - 1]}`;
+          return `${name}: &${name} [${Array(9).fill(inside)}]`;
+        })
+        .join("\n"),
+      "server.yaml:1: the file repeats too much by aliases (*name): write it out, or repeat at most 100 times",
+    ],
+    ["an alias of itself", "identityProviders: &a { staff: *a }\n", /^server\.yaml:1: /, /^server\.yaml:1: /],
+    [
+      "thousands of maps within each other",
+      `identityProviders: ${"{a: ".repeat(20_000)}`,
+      "server.yaml:1: the file is nested far too deep: make sure that this is the right file",
+    ],
+    [
+      "prototype names as keys",
+      `${STAFF}    __proto__: { clientId: x }\n__proto__: { resources: {} }\n`,
+      `server.yaml:6: identityProviders.staff has an unknown key "__proto__": use what is known here: ${known}`,
+      'server.yaml:7: the file has an unknown key "__proto__": use what is known here: identityProviders, resources',
+    ],
+    [
+      "a prototype name as a provider",
+      `identityProviders:\n  __proto__:\n${ISSUER}    clientId: a\n    clientSecret: b\n`,
+      "server.yaml:2: identityProviders.__proto__ is no name for an identity provider: write small letters, digits and -, such as staff",
+    ],
+    [
+      "a name that a URL would not hold",
+      STAFF.replace("staff", '"a/b"'),
+      /^server\.yaml:2: identityProviders\.a\/b is no name for an identity provider/,
+    ],
+    [
+      "keys misspelt",
+      `identityProvider:\n${STAFF.slice(STAFF.indexOf("\n") + 1)}resource: {}\n`,
+      'server.yaml:1: the file has an unknown key "identityProvider": write identityProviders if you mean that, or remove it',
+      'server.yaml:6: the file has an unknown key "resource": write resources if you mean that, or remove it',
+      "OIDC_ISSUER is missing: set it to the issuer of your identity provider (or set AUTH0_DOMAIN)",
+      /^OIDC_CLIENT_ID is missing/,
+      /^OIDC_CLIENT_SECRET is missing/,
+    ],
+    [
+      "keys of a later version",
+      `${STAFF}    privateKeyFile: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\nissuers: []\n`,
+      'server.yaml:6: identityProviders.staff has the key "privateKeyFile", which this version does not have: remove it',
+      'server.yaml:8: resources./mcp has the key "server", which this version does not have: remove it',
+      'server.yaml:9: the file has the key "issuers", which this version does not have: remove it',
+    ],
+    [
+      "a second identity provider",
+      `${STAFF}  partners: { issuer: https://p.example }\n`,
+      "server.yaml:6: identityProviders.partners is a second identity provider, and this version can have one: keep one of them",
+    ],
+    [
+      "a second resource",
+      `${STAFF}resources:\n  /mcp: { tools: a.js }\n  /crm/mcp: { tools: b.js }\n`,
+      "server.yaml:8: resources./crm/mcp is a second resource, and this version can have one: keep one of them",
+    ],
+    [
+      "a resource at another path",
+      `${STAFF}resources:\n  /crm/mcp: { tools: b.js }\n`,
+      "server.yaml:7: resources./crm/mcp is not the path of a resource that this version has: write /mcp",
+    ],
+    [
+      "empty lists",
+      `identityProviders: {}\nresources: {}\n`,
+      "server.yaml:1: identityProviders is empty: fill it or leave it out",
+      "server.yaml:2: resources is empty: fill it or leave it out",
+      /^OIDC_ISSUER is missing/,
+      /^OIDC_CLIENT_ID is missing/,
+      /^OIDC_CLIENT_SECRET is missing/,
+    ],
+    [
+      "values of other kinds",
+      `identityProviders:
+  staff:
+    issuer: true
+    clientId: 12345
+    clientSecret:
+    label: [a]
+    emailDomains: acme.com
+    scopes: { openid: true }
+    authorizationParameters: [a]
+    timeoutSeconds: "5"
+`,
+      "server.yaml:3: identityProviders.staff.issuer must be text: put it in quotes",
+      "server.yaml:4: identityProviders.staff.clientId must be text: put it in quotes",
+      "server.yaml:5: identityProviders.staff.clientSecret must be text: put it in quotes",
+      "server.yaml:6: identityProviders.staff.label must be text: put it in quotes",
+      /^server\.yaml:7: identityProviders\.staff\.emailDomains must be a list: write \[a, b\]/,
+      /^server\.yaml:8: identityProviders\.staff\.scopes must be a list/,
+      /^server\.yaml:9: identityProviders\.staff\.authorizationParameters must be keys with values/,
+      "server.yaml:10: identityProviders.staff.timeoutSeconds must be a number: write digits without quotes",
+    ],
+    [
+      "a provider that is a word",
+      "identityProviders:\n  staff: okta\n",
+      /^server\.yaml:2: identityProviders\.staff must be keys with values/,
+    ],
+    [
+      "values that no setting takes, and one left out",
+      `identityProviders:
+  staff:
+    issuer: http://acme.okta.com
+    clientSecret: \${STAFF_SECRET}
+    scopes: [profile]
+    tokenEndpointAuthMethod: basic
+    timeoutSeconds: 600
+    emailDomains: ["@acme.com"]
+`,
+      "server.yaml:5: identityProviders.staff.scopes must contain openid, without which there is no ID token: add openid to it",
+      /^server\.yaml:6: identityProviders\.staff\.tokenEndpointAuthMethod must be one of auto, /,
+      "server.yaml:7: identityProviders.staff.timeoutSeconds must be a whole number from 1 to 60: write digits alone, such as 10",
+      /^server\.yaml:3: identityProviders\.staff\.issuer must be https/,
+      "server.yaml:2: identityProviders.staff.clientId is missing: set it to the client id that your identity provider gave this server",
+      /^server\.yaml:8: identityProviders\.staff\.emailDomains must be .* host names/,
+    ],
+    [
+      "variables that are none",
+      `identityProviders:
+  staff:
+    issuer: https://acme.okta.com
+    clientId: "\${}"
+    clientSecret: \${UNSET_SECRET}
+    label: "\${A\${B}}"
+    audience: "\${OPEN"
+    scopes: [openid, "\${constructor}"]
+`,
+      "server.yaml:4: identityProviders.staff.clientId has ${}, which names no environment variable: write it like ${NAME}",
+      "server.yaml:5: identityProviders.staff.clientSecret has ${UNSET_SECRET}, and the environment variable UNSET_SECRET is not set: set UNSET_SECRET, or write the value here",
+      "server.yaml:6: identityProviders.staff.label has ${B}, and the environment variable B is not set: set B, or write the value here",
+      'server.yaml:6: identityProviders.staff.label has "${" without the name of an environment variable and "}" after it: write it like ${NAME}, without another one inside',
+      'server.yaml:7: identityProviders.staff.audience has "${" without the name of an environment variable and "}" after it: write it like ${NAME}, without another one inside',
+      /^server\.yaml:8: identityProviders\.staff\.scopes has \$\{constructor\}, .* is not set/,
+    ],
+    [
+      "more than a person writes",
+      `# ${"x".repeat(10 * 1024 * 1024)}\n${STAFF}`,
+      "CONFIG_FILE names server.yaml, which is larger than 256 KB: make sure that this is the right file",
+    ],
+    [
+      "another encoding",
+      Buffer.from(`${STAFF}    label: Gäste\n`, "latin1"),
+      "CONFIG_FILE names server.yaml, which is not UTF-8: save it as UTF-8",
+    ],
+    [
+      "something else in it",
+      Array.from({ length: 5_000 }, (_, index) => `key${index}: value`).join("\n"),
+      ...Array(100).fill(/^server\.yaml:\d+: the file has an unknown key/),
+      "server.yaml: the file has more problems: correct these first",
+      /^OIDC_ISSUER is missing/,
+      /^OIDC_CLIENT_ID is missing/,
+      /^OIDC_CLIENT_SECRET is missing/,
+    ],
+  ];
+  for (const [what, content, ...expected] of bad)
+    test(what, () => {
+      const problems = problemsOf(content);
+      assert.equal(problems.length, expected.length, problems.join("\n"));
+      for (const [index, each] of expected.entries())
+        if (typeof each === "string") assert.equal(problems[index], each);
+        else assert.match(problems[index] ?? "", each);
+    });
+
+  test("a file that may not be read", { skip: process.getuid?.() === 0 && "root reads everything" }, () => {
+    write(STAFF);
+    chmodSync(FILE, 0o000);
+    assert.deepEqual(problemsOf(undefined), [
+      "CONFIG_FILE names server.yaml, which may not be read by this process: change its permissions",
+    ]);
+    chmodSync(FILE, 0o600);
+  });
+
+  test("a file that is not there, and a folder", () => {
+    const other = join(folder, "other");
+    assert.deepEqual(problemsOf(undefined, { CONFIG_FILE: other }), [
+      "CONFIG_FILE names FOLDER/other, which does not exist: create it, or correct the path",
+    ]);
+    mkdirSync(other);
+    assert.deepEqual(problemsOf(undefined, { CONFIG_FILE: other }), [
+      "CONFIG_FILE names FOLDER/other, which is no file: name the file itself",
+    ]);
+  });
+
+  test("a setting in both places is named with both, and problems of both come together", () => {
+    const content = `${STAFF}    emailDomains: [acme.com]\nresources:\n  /mcp: { tools: t.js }\n`;
+    const both = {
+      BASE_URL: "mcp.example.com",
+      OIDC_CLIENT_ID: "other",
+      OIDC_AUDIENCE: "api",
+      AUTH0_DOMAIN: "t.auth0.com",
+      ALLOWED_EMAIL_DOMAINS: "acme.com",
+      TOOLS_MODULE: "/t.js",
+    };
+    assert.deepEqual(problemsOf(content, both).sort(), [
+      "AUTH0_DOMAIN is set in the environment, and identityProviders.staff in server.yaml:2 describes the identity provider: say all of it in one of the two places",
+      "BASE_URL is not a URL: write it in full, beginning with https://",
+      "OIDC_AUDIENCE is set in the environment, and identityProviders.staff in server.yaml:2 describes the identity provider: say all of it in one of the two places",
+      "server.yaml:4: identityProviders.staff.clientId is set in the environment, too, as OIDC_CLIENT_ID: keep one of the two",
+      "server.yaml:6: identityProviders.staff.emailDomains is set in the environment, too, as ALLOWED_EMAIL_DOMAINS: keep one of the two",
+      "server.yaml:8: resources./mcp.tools is set in the environment, too, as TOOLS_MODULE: keep one of the two",
+    ]);
+  });
+
+  test("no message repeats a secret of the file or of a variable", () => {
+    const secret = "hunter2-hunter2-hunter2";
+    const content = STAFF.replace("${STAFF_SECRET}", `"${secret}\\n${secret}"`);
+    assert.match(problemsOf(content).join("\n"), /clientSecret has a line break/);
+    assert.doesNotMatch(problemsOf(content).join("\n"), /hunter2/);
+    assert.doesNotMatch(problemsOf(`${STAFF}  x: y\n`, { STAFF_SECRET: secret }).join("\n"), /hunter2/);
+  });
+});
+
+describe("what doctor says of a configuration file", () => {
+  const environment = { ...ENVIRONMENT, BASE_URL: "mcp.example.com" };
+  const findings = () => checkSettings(environment, readParts(environment));
+
+  test("problems of both places, each with its own", () => {
+    write(`${STAFF}    lable: x\n`);
+    assert.deepEqual(
+      findings().map((finding) =>
+        `${finding.says} → ${"fix" in finding ? finding.fix : ""}`.replace(FILE, "server.yaml"),
+      ),
+      [
+        'In server.yaml:6: identityProviders.staff has an unknown key "lable" → Write label if you mean that, or remove it.',
+        "BASE_URL is not a URL → Write it in full, beginning with https://.",
+      ],
+    );
+  });
+
+  test("a provider whose description is wrong is not asked", () => {
+    for (const broken of ["", "- a", STAFF.replace("${STAFF_SECRET}", "5"), STAFF.replace("https", "ftp")]) {
+      write(broken);
+      assert.equal(readParts(environment).identityProviders, undefined, broken);
+    }
+    write(STAFF);
+    assert.equal(readParts(environment).identityProviders?.[0].id, "staff");
+  });
+
+  test("a secret in a file that others may read", () => {
+    const warns = () => findings().some(({ check }) => check === "settings.readable_secret");
+    write(STAFF.replace("${STAFF_SECRET}", "a-literal-secret"));
+    assert.equal(warns(), false);
+    chmodSync(FILE, 0o644);
+    assert.equal(warns(), true);
+    writeFileSync(FILE, STAFF);
+    assert.equal(warns(), false);
+  });
+
+  test("the secret, wherever it is written, is one to leave out of a report; a variable is no misspelt setting", () => {
+    write(STAFF.replace("${STAFF_SECRET}", "a-literal-secret"));
+    assert.ok(secretsOf(environment).includes("a-literal-secret"));
+    write(STAFF.replace("STAFF_SECRET", "OIDC_STAFF_SECRET"));
+    const variable = { ...environment, OIDC_STAFF_SECRET: "a-secret-of-a-variable" };
+    assert.ok(secretsOf(variable).includes("a-secret-of-a-variable"));
+    const slips = checkSettings(variable, readParts(variable)).map(({ check }) => check);
+    assert.ok(!slips.includes("settings.unknown"), slips.join());
+  });
+});
+
+test("the example in docs/settings.md is a configuration that the server starts with", () => {
+  const [, example = ""] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/settings.md", "utf8")) ?? [];
+  const { identityProviders, toolsModule } = load(example, { STAFF_SECRET: "a-secret" });
+  assert.equal(identityProviders[0].clientSecret, "a-secret");
+  assert.ok(toolsModule?.startsWith(folder));
+});

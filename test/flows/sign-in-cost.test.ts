@@ -1,0 +1,100 @@
+/** What a sign-in waits for and makes copies of: one more of anything fails a test. The operations are in store-operations.test.ts. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { KeyValueStore } from "../../src/storage/store.ts";
+import { startFaultyProxy } from "../support/faulty-proxy.ts";
+import { type Registered, register, signInForTokens } from "../support/oauth-client.ts";
+import { startTestServer, type TestServer } from "../support/test-server.ts";
+
+describe("a sign-in", () => {
+  let testServer: TestServer;
+  let client: Registered;
+  let upstream: Awaited<ReturnType<typeof startFaultyProxy>>;
+
+  before(async () => {
+    upstream = await startFaultyProxy();
+    testServer = await startTestServer({ throughProxy: upstream });
+    client = await register(testServer.baseUrl);
+    await signInForTokens(testServer.baseUrl, client); // discovery, keys, the registration's first use
+  });
+  after(async () => {
+    await testServer.close();
+    await upstream.close();
+  });
+
+  // The client; the count of endings with the budget, and the login; the login, its consumption, the grant with its indexes,
+  // the user's newest grants with the count; at last the client, the grant and its change.
+  test("waits for the store ten times: what needs not wait for something else is asked for with it", async () => {
+    const waits = await waitsDuring(testServer.records, async () => {
+      await signInForTokens(testServer.baseUrl, client);
+    });
+    assert.equal(waits, 10);
+  });
+
+  test("asks the provider once, for tokens: its metadata and keys are known", async () => {
+    const before = upstream.seen.length;
+    await signInForTokens(testServer.baseUrl, client);
+    const asked = upstream.seen.slice(before).filter(({ path }) => !isOfBrowser(path));
+    assert.deepEqual(
+      asked.map(({ method, path }) => `${method} ${path}`),
+      ["POST /token"],
+    );
+  });
+
+  test("copies none of the provider's metadata, and builds no stream for its answer", async (t) => {
+    const copies = t.mock.method(globalThis, "structuredClone");
+    const { TransformStream } = globalThis;
+    let streams = 0;
+    globalThis.TransformStream = class extends TransformStream {
+      constructor() {
+        super();
+        streams++;
+      }
+    };
+    await signInForTokens(testServer.baseUrl, client).finally(() =>
+      Object.assign(globalThis, { TransformStream }),
+    );
+    const ofLibrary = copies.mock.calls.filter(({ stack }) => stack.stack?.includes("openid-client"));
+    assert.equal(ofLibrary.length, 0);
+    assert.equal(streams, 0);
+  });
+});
+
+/** The pages that the user sees at the provider. */
+function isOfBrowser(path: string): boolean {
+  return /^\/(auth|interaction|login)/.test(path);
+}
+
+/** How often `work` waits: operations that are under way at the same time are waited for together. */
+async function waitsDuring(records: KeyValueStore, work: () => Promise<void>): Promise<number> {
+  let waits = 0;
+  let underWay = 0;
+  const restore: Array<() => void> = [];
+  for (const part of [records, records.indexes, records.budgets]) {
+    for (const [name, operation] of Object.entries(part)) {
+      if (typeof operation !== "function" || !OPERATIONS.has(name)) continue;
+      const counted = async (...args: unknown[]) => {
+        if (underWay++ === 0) waits++;
+        try {
+          await new Promise(setImmediate); // a database answers later
+          return await operation(...args);
+        } finally {
+          underWay--;
+        }
+      };
+      Object.assign(part, { [name]: counted });
+      restore.push(() => Object.assign(part, { [name]: operation }));
+    }
+  }
+  try {
+    await work();
+  } finally {
+    for (const each of restore) each();
+  }
+  return waits;
+}
+
+const OPERATIONS = new Set([
+  ...["get", "secondsLeft", "put", "replace", "rewrite", "delete", "deleteIf"],
+  ...["add", "move", "remove", "latest", "spend"],
+]);
