@@ -1,7 +1,9 @@
 /** The provider's keys (JWKS): can they be read, and is there one with which an ID token could be verified? */
+
 import { createLocalJWKSet, errors, type JSONWebKeySet } from "jose";
 import { ALGORITHMS } from "../../identity/oidc/token-verification.ts";
-import { ask, describeOther, jsonObject } from "./ask.ts";
+import { parseJsonObject } from "../../oauth/json.ts";
+import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
 
@@ -11,7 +13,7 @@ export async function checkKeys({ jwks_uri: uri }: ProviderMetadata, timeoutMs: 
   const asked = await ask(String(uri), { timeoutMs });
   if ("none" in asked) return failure(`Its keys cannot be read: ${asked.none.says}`, asked.none.fix);
   const { answer } = asked;
-  const keySet = answer.status === 200 ? jsonObject(answer.text) : undefined;
+  const keySet = answer.status === 200 ? parseJsonObject(answer.text) : undefined;
   if (!Array.isArray(keySet?.keys))
     return failure(
       `There is no key set at ${uri}: it answers ${describeOther(answer)}`,

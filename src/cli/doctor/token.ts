@@ -14,6 +14,7 @@ import { effectiveScopes } from "../../resource/access-token.ts";
 import type { AccessTokenRefusal, Caller } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
+import { relativeTime } from "../../runtime/time-in-words.ts";
 import type { McpResource } from "../../server/resources.ts";
 import type { Services } from "../../server/services.ts";
 import {
@@ -21,7 +22,6 @@ import {
   refreshTokenStatus,
 } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { checkOf, type Finding } from "./finding.ts";
-import { ago, fromNow } from "./time-in-words.ts";
 
 const shape = checkOf("token.shape");
 const inStore = checkOf("token.grant");
@@ -107,7 +107,7 @@ function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): F
     const { alg } = decodeProtectedHeader(value);
     const isProvider = providers.some(({ issuer }) => issuer === iss);
     const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
-    const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
+    const ends = exp === undefined ? "never" : relativeTime(exp, nowSeconds);
     return shape.failure(
       `It is a JWT, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg ?? "nothing"}`,
       `Clients present this server's own tokens, never the provider's. ${SIGN_IN}`,
@@ -154,7 +154,7 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
     "token.known": "It is one of the access tokens of that grant",
-    "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
+    "token.expiry": issued === undefined ? "" : `It ends ${relativeTime(issued.expiresAt, now())}`,
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
@@ -202,7 +202,7 @@ const OTHER_RESOURCE: Refused = {
     `it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
   fix: "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
 };
-const NO_MEMBER: Refused = {
+const NOT_ADMITTED: Refused = {
   at: "token.admission",
   says: ({ grant }) => `${subjectIn(grant) ?? "this user"} may not come in`,
   fix: "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
@@ -210,12 +210,12 @@ const NO_MEMBER: Refused = {
 
 type Refusal = AccessTokenRefusal | RefreshTokenRefusal;
 
-/** The reason codes of the server's log, in words: what it means, and what to do. */
+/** By the reason codes of the server's log. */
 const REFUSALS: Readonly<Record<Refusal, Refused>> = {
   malformed_access_token: {
     at: "token.grant",
-    says: "no part of this server takes such a token",
-    fix: "Let the client sign in again.",
+    says: "nothing here takes a token of this kind",
+    fix: SIGN_IN,
   },
   grant_ended: NO_GRANT,
   unknown_grant: NO_GRANT,
@@ -226,31 +226,26 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
     says: "the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up",
     fix: "Let the client use its newest access token, or refresh.",
   },
+  expired_access_token: {
+    at: "token.expiry",
+    says: ({ now, expiresAt = now }) => `it ended ${relativeTime(expiresAt, now)}`,
+    fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
+  },
   client_credentials_removed: {
     at: "token.known",
     says: ({ grant }) =>
       `the client ${grant?.client.id ?? ""} got it with a secret or key that CLIENTS does not have any more`,
     fix: "Let the client ask for a token with its new one.",
   },
-  expired_access_token: {
-    at: "token.expiry",
-    says: ({ now, expiresAt = now }) => `it ended ${ago(now - expiresAt)}`,
-    fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
-  },
-  unknown_refresh_token: {
-    at: "token.known",
-    says: "the grant is there, but this token was never issued for it: it is damaged or made up",
-    fix: "Copy it again; otherwise let the client sign in again.",
-  },
   refresh_token_of_another_client: {
     at: "token.known",
     says: ({ grant }) => `it was issued to the client ${grant?.client.id ?? ""}`,
     fix: "Let that client use it; another one signs in for itself.",
   },
-  scope_widened: {
+  unknown_refresh_token: {
     at: "token.known",
-    says: "the request names a scope that the user did not approve",
-    fix: "Let the client ask for it with a new sign-in.",
+    says: "the grant is there, but this token was never issued for it: it is damaged or made up",
+    fix: "Copy it again; otherwise let the client sign in again.",
   },
   denied_by_policy: {
     at: "token.admission",
@@ -258,9 +253,14 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
       `the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
     fix: "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
   },
-  email_not_verified: NO_MEMBER,
-  wrong_email_domain: NO_MEMBER,
-  wrong_organization: NO_MEMBER,
+  scope_widened: {
+    at: "token.admission",
+    says: "the request names a scope that the user did not approve",
+    fix: "Let the client ask for it with a new sign-in.",
+  },
+  email_not_verified: NOT_ADMITTED,
+  wrong_email_domain: NOT_ADMITTED,
+  wrong_organization: NOT_ADMITTED,
 };
 
 function refusal(reason: Refusal, detail: RefusalDetail): { at: Refused["at"]; says: string; fix: string } {
@@ -273,7 +273,7 @@ function subjectIn(grant: Grant | undefined): string | undefined {
 }
 
 function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${relativeTime(createdAt, now)}`;
 }
 
 /** Roles and groups that nobody can read look like none. */
@@ -354,7 +354,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       return [
         family,
         status.warning(
-          `It was replaced a moment ago. Until ${fromNow(until - now())} it gets the same answer again; after that it counts as stolen`,
+          `It was replaced a moment ago. Until ${relativeTime(until, now())} it gets the same answer again; after that it counts as stolen`,
           "Let the client keep the refresh token of the newest answer.",
         ),
         verdict.ok("Accepted, once more"),
@@ -369,7 +369,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         family,
         status.ok("It is the refresh token of that grant that is good now"),
         checkOf("token.expiry").ok(
-          `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
+          `Its grant ends ${relativeTime(found.grant.expiresAt, now())}, or earlier if nobody uses it`,
         ),
         ...whatItMayDo(bearer, resource.uri, services),
         verdict.ok(
