@@ -223,7 +223,7 @@ function brand(settings: Settings): Brand {
 export function issuersConfig(settings: Settings, baseUrl: string | undefined): TrustedIssuer[] | undefined {
   const { file } = settings;
   if (file === undefined) return [];
-  const withoutSlash = (url: string | undefined) => url?.replace(/\/+$/, "");
+  const withoutSlash = (url: string | undefined) => url?.replace(/\/$/, "");
   // What this server issues is no JWT, and its own tokens must not come in by another door.
   for (const {
     settings: { issuer },
