@@ -54,9 +54,9 @@ export interface PresentedToken {
   grantId: string;
 }
 
-/** Whether a token begins as those of this kind do. No other token that this server takes begins so. */
-export function looksLikeToken(kind: TokenKind, value: string): boolean {
-  return value.startsWith(PREFIX[kind]);
+/** Whether it begins like any token or code of this server: then nobody else is asked about it. */
+export function looksLikeOurs(value: string): boolean {
+  return Object.values(PREFIX).some((prefix) => value.startsWith(prefix));
 }
 
 /** Reads a token that somebody presented; undefined if it is not even shaped like one of this kind. */

@@ -20,7 +20,7 @@ export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 export interface BearerAuthenticationOptions {
   resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
   audit: Audit;
-  /** Called with every token that was accepted. */
+  /** Called with the grant of every token that was accepted, if it has one. */
   noteUse(grantId: string): void;
 }
 
@@ -55,15 +55,17 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       });
     const verification = await authenticateToken(presented, resource.authenticators);
     if ("refused" in verification) {
-      const { refused: reason, grant, rule } = verification;
-      audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
+      const { refused: reason, whose, rule } = verification;
+      audit({ event: "access_refused", decision: "deny", reason, ...whose, rule });
       return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
     const { caller } = verification;
-    noteUse(caller.grantId);
     requestFacts(res).subject = subjectOf(caller.principal);
     requestFacts(res).clientId = caller.client.id;
-    requestFacts(res).grantId = caller.grantId;
+    if (caller.grantId !== undefined) {
+      requestFacts(res).grantId = caller.grantId;
+      noteUse(caller.grantId);
+    }
     withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }
