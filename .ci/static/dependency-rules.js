@@ -18,7 +18,7 @@ export const ROOMS = {
   identity: [...VOCABULARY, "access"],
   issuers: [...VOCABULARY, "storage", "access", "identity"],
   grants: [...VOCABULARY, "storage", "audit", "access", "identity"],
-  resource: [...VOCABULARY, "http", "audit", "access", "grants"],
+  resource: [...VOCABULARY, "http", "audit", "access", "issuers", "grants"],
   mcp: [...VOCABULARY, "storage", "http", "audit", "access", "resource"],
   tools: ["mcp", "resource"],
   pages: [...VOCABULARY, "http", "mcp"],

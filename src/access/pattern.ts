@@ -53,9 +53,13 @@ export function uriPattern(text: string): Pattern | undefined {
 
 /**
  * A client_id. Those that are URLs (Client ID Metadata Documents) are compared like redirect URIs where there is a
- * `*`: as mere text, `https://*.example.com/*` would be anybody's `https://evil.example/.example.com/`.
+ * `*`: as mere text, `https://*.example.com/*` would be anybody's `https://evil.example/.example.com/`. Another issuer's client is
+ * named `<issuer>#<id>`, and the `*` may be in its id only: a pattern for documents does not mean it.
  * @returns undefined if the text has a `*` and is a URL, but not a pattern for one
  */
 export function clientPattern(text: string): Pattern | undefined {
-  return text.includes("://") && text.includes("*") ? uriPattern(text) : wildcard(text);
+  const isText = !text.includes("://") || !text.includes("*") || /^[^*#]+#/.test(text);
+  if (isText) return wildcard(text);
+  const ofDocuments = uriPattern(text);
+  return ofDocuments && { text, matches: (id) => !id.includes("#") && ofDocuments.matches(id) };
 }

@@ -12,7 +12,7 @@ import {
   membershipProblem,
 } from "./membership.ts";
 import type { Feature, Policy, RuleName } from "./policy.ts";
-import type { Requester } from "./principal.ts";
+import { type Requester, subjectOf } from "./principal.ts";
 
 /** Why somebody may not come in at all. The message is for them. */
 export interface NotAdmitted {
@@ -72,13 +72,13 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
 
   /** Logged early: otherwise an operator whose provider sends no groups sees people denied, and does not know why. */
   function tellOfUnknown({ principal }: Requester): void {
-    // Of a client that acts for itself no identity provider is asked.
-    if (log === undefined || principal.kind === "client") return;
     const { claims } = principal;
+    // Of a client of this server's that acts for itself nobody is asked.
+    if (log === undefined || claims === undefined) return;
     for (const claim of policy.unansweredBy(claims).filter((each) => !told.has(each))) {
       told.add(claim);
       log.warn(
-        { reason: "policy_claim_missing", claim, subject: principal.subject },
+        { reason: "policy_claim_missing", claim, subject: subjectOf(principal) },
         "The policy asks for a claim that the identity provider did not send of this user, or not in full: for whoever that is so, rules that deny by it apply, and rules that allow by it do not. This is said once",
       );
     }

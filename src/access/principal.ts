@@ -17,8 +17,14 @@ export type User = z.infer<typeof User>;
 
 export const Principal = z.discriminatedUnion("kind", [
   User,
-  /** A client that acts for itself (RFC 6749 §4.4). */
-  z.object({ kind: z.literal("client"), clientId: z.string() }),
+  /** A client that acts for itself (RFC 6749 §4.4): of this server, or of the issuer that says so. */
+  z.object({
+    kind: z.literal("client"),
+    /** Of another issuer: see {@link clientOf}. */
+    clientId: z.string(),
+    issuer: z.string().optional(),
+    claims: claims.optional(),
+  }),
   /** A program, of which an issuer that this server believes says who it is. */
   UserId.extend({ kind: z.literal("workload"), claims }),
 ]);
@@ -32,6 +38,20 @@ export const ClientRef = z.object({
   redirectUri: z.string().optional(),
 });
 export type ClientRef = z.infer<typeof ClientRef>;
+
+/**
+ * A client of another issuer, under a name that no client of this server has, and none of a third issuer: no `client_id` here, and
+ * no issuer, has a fragment.
+ * @param id undefined: the issuer does not say which one it is
+ */
+export function clientOf(issuer: string, id: string | undefined): ClientRef {
+  return { id: `${issuer}#${id ?? ""}` };
+}
+
+/** Whether it is known which client it is. */
+export function isKnown({ id }: Pick<ClientRef, "id">): boolean {
+  return !id.endsWith("#");
+}
 
 /** Whoever wants access, in the sense of XACML's access requester: a principal, through a client. */
 export interface Requester {
@@ -51,7 +71,7 @@ export function subjectOf(principal: Principal): string {
 
 const NOTHING_SAID: Readonly<Record<string, unknown>> = Object.freeze({});
 
-/** What an issuer says of a principal. Nobody says anything of a client that acts for itself. */
+/** What an issuer says of a principal. Nobody says anything of a client of this server's that acts for itself. */
 export function claimsOf(principal: Principal): Readonly<Record<string, unknown>> {
-  return principal.kind === "client" ? NOTHING_SAID : principal.claims;
+  return principal.claims ?? NOTHING_SAID;
 }

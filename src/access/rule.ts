@@ -2,7 +2,7 @@
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 import { type Answer, emailAnswer, groupsAnswer, organizationAnswer } from "./claims.ts";
 import type { Pattern } from "./pattern.ts";
-import { claimsOf, type Requester } from "./principal.ts";
+import { claimsOf, isKnown, type Requester } from "./principal.ts";
 
 /** Something that a caller may use: a tool, a resource, a prompt. */
 export interface Feature {
@@ -43,7 +43,7 @@ const ANSWERS: { [Key in ConditionKey]: (requester: Requester, claimNames: Claim
   emails: ({ principal }) => emailAnswer(claimsOf(principal)),
   groups: ({ principal }, { groups }) => groupsAnswer(claimsOf(principal), groups),
   organizations: ({ principal }, { organization }) => organizationAnswer(claimsOf(principal), organization),
-  clients: ({ client }) => ({ names: [client.id] }),
+  clients: ({ client }) => (isKnown(client) ? { names: [client.id] } : { names: [], unknown: "client_id" }),
   redirect_uris: ({ client: { redirectUri } }) =>
     redirectUri === undefined ? { names: [], unknown: "redirect_uri" } : { names: [redirectUri] },
 };

@@ -1,8 +1,10 @@
 /** What a person sees at /connections. Names of clients are text of strangers; the template escapes. */
+
 import { html } from "hono/html";
 import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Html } from "../pages/shell.ts";
+import { relativeTime } from "../runtime/time-in-words.ts";
 import { type Entry, NAMELESS, shared } from "./entries.ts";
 import type { ConnectedApplication } from "./list.ts";
 import type { OpenSession } from "./session.ts";
@@ -115,6 +117,11 @@ ${endStep(connections, session, around.url, { summary: html`End access<span clas
 ${own.length > 0 ? html`<p class="more">May also: ${inALine(own, around.catalogue)}</p>` : ""}
 ${lacking(missingScopes(entry.notGiven, ofAll.notGiven), around, "more")}
 ${
+  entry.letInByCompany
+    ? html`<p class="more">Your company lets it in without asking you: if you end its access here, it can come back. Your company's administrator can end that.</p>`
+    : ""
+}
+${
   connections.length > 1
     ? html`<details class="more"><summary>${connections.length} sign-ins</summary><ul class="sign-ins">${connections.map(
         (connection) => signIn(connection, entry, session, around),
@@ -218,14 +225,12 @@ function date(seconds: number): string {
   return DATE.format(seconds * 1000);
 }
 
-const AGO = new Intl.RelativeTimeFormat("en", { numeric: "always" });
-const [MINUTE, HOUR, DAY] = [60, 3_600, 86_400];
+const SHORT_SECONDS = 120;
+const LONG_SECONDS = 60 * 86_400;
 
 /** The server does not know the time zone of its reader, so dates are for what is long ago. */
 export function ago(seconds: number, now: number): string {
-  const since = Math.max(0, now - seconds);
-  if (since < 2 * MINUTE) return "just now";
-  if (since < 2 * HOUR) return AGO.format(-Math.floor(since / MINUTE), "minute");
-  if (since < 2 * DAY) return AGO.format(-Math.floor(since / HOUR), "hour");
-  return since < 60 * DAY ? AGO.format(-Math.floor(since / DAY), "day") : `on ${date(seconds)}`;
+  const since = now - seconds;
+  if (since < SHORT_SECONDS) return "just now";
+  return since < LONG_SECONDS ? relativeTime(seconds, now) : `on ${date(seconds)}`;
 }

@@ -2,13 +2,14 @@
  * The session of somebody who signed in at /connections: 15 minutes, in one browser. It gives access to that page and
  * nothing else, and holds no token.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac } from "node:crypto";
 import type { Request, Response } from "express";
 import { z } from "zod";
 import type { UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
 import { COOKIE_BYTES, hostCookie } from "../http/host-cookie.ts";
 import type { Identity, LogoutToken } from "../identity/identity-provider.ts";
+import { isEqualInConstantTime } from "../oauth/constant-time.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { RecordFormat } from "../storage/encrypted.ts";
@@ -129,8 +130,7 @@ export function createSessions({ store, records, users, baseUrl, now, randomByte
       return { ...session, key: sha256(id), formToken: formTokenOf(id) };
     },
     isOwnForm({ formToken }, sent) {
-      const [expected, presented] = [Buffer.from(formToken), Buffer.from(sent)];
-      return presented.length === expected.length && timingSafeEqual(presented, expected);
+      return isEqualInConstantTime(sent, formToken);
     },
     keepMessage: change,
     async takeMessage(session) {

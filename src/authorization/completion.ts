@@ -1,6 +1,6 @@
 /** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
-import { isSameUser, type Requester, type User } from "../access/principal.ts";
+import type { Requester, User } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
@@ -23,6 +23,7 @@ import {
 import { missingScopes } from "../oauth/scope.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { isConsentOf } from "./consent-decision.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
 interface Dependencies {
@@ -52,7 +53,7 @@ export async function finishAuthorization(
   dependencies: Runtime & Dependencies,
 ): Promise<Completed> {
   const user = await signIn(parameters, state, login, dependencies);
-  if (login.approvedBy !== undefined && !isSameUser(login.approvedBy, user)) {
+  if (!isConsentOf(user, login)) {
     dependencies.log.info(
       { reason: "approved_by_another_user", subject: user.subject },
       "The user is asked for consent after all",

@@ -38,7 +38,8 @@ import type { KeyValueStore } from "../storage/store.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
 import { finishAuthorization } from "./completion.ts";
 import { approve, consentPage, denied, tooOld, withConsentedScopes } from "./consent.ts";
-import { isOwnNavigation, type RememberedConsent } from "./remembered-consent.ts";
+import { type ConsentMode, decideConsent } from "./consent-decision.ts";
+import type { ConsentRecord, RememberedConsent } from "./remembered-consent.ts";
 import { stopped } from "./stopped.ts";
 import { type RedirectTrustSettings, redirectTrust } from "./trusted-redirect.ts";
 
@@ -47,7 +48,7 @@ export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettin
   baseUrl: string;
   brand: Brand;
   /** When a user is asked, and for how long consent is remembered. */
-  consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
+  consent: { mode: ConsentMode; rememberSeconds: number };
 }
 
 export interface AuthorizationDependencies {
@@ -137,13 +138,18 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       browser: browsers.identify(req, res),
       expiresAt: now() + transactionSeconds,
     };
-    const unasked = await approvedBefore(req, request, known, prompt);
-    if (unasked !== undefined) {
-      const { scopes, ...approval } = unasked;
-      return await goUpstream({ ...transaction, request: { ...request, scopes } }, approval, req, res);
+    const decision = decideConsent({
+      mode: consent.mode,
+      scopes: request.scopes,
+      prompt,
+      fetchSite: req.get("sec-fetch-site"),
+      remembered: await rememberedBy(known, request),
+    });
+    if (decision.consent === "given") {
+      const { scopes, by } = decision;
+      return await goUpstream({ ...transaction, request: { ...request, scopes } }, by, req, res);
     }
-    // OpenID Connect Core §3.1.2.1: "none" means that no page may be shown.
-    if (prompt?.split(" ").includes("none")) {
+    if (decision.consent === "out of reach") {
       const Refusal = unaskedRefusal(client, request.redirectUri, rules);
       throw new Refusal("interaction_required", "The user has to be asked for consent.", request, {
         reason: "prompt_none",
@@ -154,19 +160,13 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction, provider));
   }
 
-  /** What may be granted without asking, and whose remembered consent that rests on; undefined if the user must be asked. */
-  async function approvedBefore(
-    req: Request,
+  /** In the other modes nothing is remembered. */
+  async function rememberedBy(
+    browser: BrowserHash | undefined,
     request: AuthorizationRequest,
-    known: BrowserHash | undefined,
-    prompt: string | undefined,
-  ): Promise<(Consented & { scopes: string[] }) | undefined> {
-    if (consent.mode === "never") return { scopes: request.scopes };
-    const mayBeSilent =
-      consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
-    const approval =
-      mayBeSilent && known !== undefined ? await rememberedConsent.find(known, request) : undefined;
-    return approval && { scopes: approval.granted, approvedBy: approval.user, asked: request.scopes };
+  ): Promise<ConsentRecord | undefined> {
+    if (consent.mode !== "remember" || browser === undefined) return undefined;
+    return await rememberedConsent.find(browser, request);
   }
 
   function askingPage(client: Client, transaction: AwaitingConsent, { shownAs }: ConfiguredProvider): Html {

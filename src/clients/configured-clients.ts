@@ -8,6 +8,7 @@ import {
   DEFAULT_GRANT_TYPES,
   JWT_BEARER_GRANT,
 } from "../oauth/client-metadata.ts";
+import { parseJson } from "../oauth/json.ts";
 import { isLoopbackHost, redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import { InvalidValue } from "../runtime/setting-problem.ts";
@@ -55,7 +56,13 @@ type Entry = z.infer<typeof Entry>;
  * @throws InvalidValue
  */
 export function parseConfiguredClients(text: string): ConfiguredClient[] {
-  const parsed = z.array(Entry).safeParse(parseJson(text));
+  const written = parseJson(text);
+  if (written === undefined)
+    throw new InvalidValue(
+      "must be a JSON array",
+      'write it like [{"client_id":"ci","redirect_uris":["https://ci.example.com/callback"]}]',
+    );
+  const parsed = z.array(Entry).safeParse(written);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new InvalidValue(
@@ -71,17 +78,6 @@ export function parseConfiguredClients(text: string): ConfiguredClient[] {
       "keep one of them, or give the other a client_id of its own",
     );
   return parsed.data.map(configuredClient);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new InvalidValue(
-      "must be a JSON array",
-      'write it like [{"client_id":"ci","redirect_uris":["https://ci.example.com/callback"]}]',
-    );
-  }
 }
 
 function configuredClient(entry: Entry): ConfiguredClient {

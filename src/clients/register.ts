@@ -1,6 +1,5 @@
 /** Dynamic client registration (RFC 7591) and its management by the client itself (RFC 7592). */
 
-import { timingSafeEqual } from "node:crypto";
 import type { Audit } from "../audit/audit.ts";
 import {
   type Client,
@@ -8,6 +7,7 @@ import {
   parseClientMetadata,
   type RegistrationRules,
 } from "../oauth/client-metadata.ts";
+import { isEqualInConstantTime } from "../oauth/constant-time.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
 import { sha256 } from "../oauth/sha256.ts";
@@ -183,6 +183,5 @@ function definedOnly(client: { [K in keyof Client]: Client[K] | undefined }): Cl
 
 /** True if `hash` is the SHA-256 of `secret`; compared in constant time. */
 export function matchesHash(secret: string, hash: string): boolean {
-  const [actual, expected] = [Buffer.from(sha256(secret)), Buffer.from(hash)];
-  return actual.length === expected.length && timingSafeEqual(actual, expected);
+  return isEqualInConstantTime(sha256(secret), hash);
 }

@@ -1,6 +1,7 @@
 /** POST /register (RFC 7591 §3) and GET, PUT, DELETE /register/:client_id (RFC 7592 §2). */
 
 import { type Request, type RequestHandler, Router } from "express";
+import { bearerToken } from "../http/bearer-token.ts";
 import { type Bodies, jsonBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { limitPerAddress } from "../http/rate-limit.ts";
@@ -53,14 +54,14 @@ export function registrationRoutes({
 
   router.use("/register/:clientId", limitRequests);
   router.get("/register/:clientId", async (req, res) => {
-    res.json(await registrations.read(req.params.clientId, bearerToken(req)));
+    res.json(await registrations.read(req.params.clientId, bearerToken(req) ?? ""));
   });
   router.put("/register/:clientId", ...body, async (req: Request<{ clientId: string }>, res) => {
     const { clientId } = req.params;
-    res.json(await registrations.update(clientId, bearerToken(req), req.body, req.ip ?? ""));
+    res.json(await registrations.update(clientId, bearerToken(req) ?? "", req.body, req.ip ?? ""));
   });
   router.delete("/register/:clientId", async (req, res) => {
-    await registrations.remove(req.params.clientId, bearerToken(req));
+    await registrations.remove(req.params.clientId, bearerToken(req) ?? "");
     res.status(204).end();
   });
   router.all("/register/:clientId", refuseOtherMethods("GET", "PUT", "DELETE"));
@@ -80,7 +81,7 @@ function requirePermission({ mode, tokens }: RegistrationPolicy): RequestHandler
           reason: "registration_off",
         },
       );
-    if (mode === "token" && !hashes.some((hash) => matchesHash(bearerToken(req), hash)))
+    if (mode === "token" && !hashes.some((hash) => matchesHash(bearerToken(req) ?? "", hash)))
       throw new OAuthError(
         "invalid_token",
         "Registration needs an initial access token: ask the operator for one.",
@@ -90,10 +91,6 @@ function requirePermission({ mode, tokens }: RegistrationPolicy): RequestHandler
       );
     next();
   };
-}
-
-function bearerToken(req: Request<object>): string {
-  return /^Bearer +(\S+)$/i.exec(req.get("authorization") ?? "")?.[1] ?? "";
 }
 
 const requireJson: RequestHandler = (req, _res, next) => {

@@ -2,8 +2,9 @@
  * Our tokens on the wire: a prefix for the kind, the id of the grant, and a random secret. Only the hash is ever stored. With
  * the grant's id one look-up is enough; knowing the id gives no access.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { z } from "zod";
+import { isEqualInConstantTime } from "../oauth/constant-time.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
 const PREFIX = { code: "mcp_ac_", access: "mcp_at_", refresh: "mcp_rt_" } as const;
@@ -40,7 +41,7 @@ export function mintRefreshToken(grantId: string, secret: Buffer, familyKey: str
 /** True if this refresh token was once issued to this family, even if nothing else of it is stored any more. */
 export function belongsToFamily(refreshToken: string, familyKey: string): boolean {
   const tag = familyTag(refreshToken.slice(0, -22), familyKey);
-  return timingSafeEqual(Buffer.from(tag), Buffer.from(refreshToken.slice(-22)));
+  return isEqualInConstantTime(tag, refreshToken.slice(-22));
 }
 
 function familyTag(body: string, familyKey: string): string {
@@ -53,9 +54,9 @@ export interface PresentedToken {
   grantId: string;
 }
 
-/** Whether a token begins as those of this kind do. No other token that this server takes begins so. */
-export function looksLikeToken(kind: TokenKind, value: string): boolean {
-  return value.startsWith(PREFIX[kind]);
+/** Whether it begins like any token or code of this server: then nobody else is asked about it. */
+export function looksLikeOurs(value: string): boolean {
+  return Object.values(PREFIX).some((prefix) => value.startsWith(prefix));
 }
 
 /** Reads a token that somebody presented; undefined if it is not even shaped like one of this kind. */

@@ -7,6 +7,7 @@ import { isUtf8 } from "node:buffer";
 import { parse as parseForm } from "node:querystring";
 import type { Request, RequestHandler, Response } from "express";
 import { OAuthError } from "../oauth/errors.ts";
+import { parseJson } from "../oauth/json.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { BodyBudget, BodyShare } from "./body-budget.ts";
 import { measureJson } from "./json-size.ts";
@@ -81,18 +82,12 @@ export async function readJson(req: Request, res: Response, bounds: BodyBounds):
   share.add(values * HEAP_PER_VALUE);
   // RFC 8259 §8.1: UTF-8 only. A lenient decoder would produce text that the client did not send.
   if (!isUtf8(bytes)) throw unreadable();
-  return parseJson(bytes.toString("utf8"));
+  return objectIn(bytes.toString("utf8"));
 }
 
-/** The parser's message quotes the body, so it is dropped. */
-function parseJson(text: string): unknown {
-  let value: unknown;
-  try {
-    // RFC 8259 §8.1: a byte order mark may be ignored.
-    value = JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text);
-  } catch {
-    throw unreadable();
-  }
+function objectIn(text: string): unknown {
+  // RFC 8259 §8.1: a byte order mark may be ignored.
+  const value = parseJson(text.startsWith("\ufeff") ? text.slice(1) : text);
   if (typeof value !== "object" || value === null) throw unreadable();
   return value;
 }

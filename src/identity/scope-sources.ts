@@ -1,5 +1,6 @@
 /** Where a user's scopes come from, as an operator says it: SCOPES_FROM, SCOPE_CLAIM, SCOPE_CLAIM_MAP. */
 import { z } from "zod";
+import { parseJson } from "../oauth/json.ts";
 import { isScopeToken } from "../oauth/scope.ts";
 import { InvalidValue } from "../runtime/setting-problem.ts";
 
@@ -39,14 +40,6 @@ export function parseScopeClaimMap(text: string): Map<string, string[]> {
     `gives "${String(value)}" something that is no list of scopes`,
     `write {"${String(value)}":["weather:read"]}`,
   );
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw notAnObject();
-  }
 }
 
 function notAnObject(): InvalidValue {

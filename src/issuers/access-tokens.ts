@@ -2,6 +2,8 @@
  * Whose access token is this, and what is it worth at a resource? A token goes to the issuer that it names, and an opaque one
  * to the one issuer whose tokens may be opaque there; never to a second one.
  */
+
+import type { KeepClaims } from "../identity/bounded-claims.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type ForeignAccessToken, verifyForeignAccessToken } from "./access-token.ts";
 import { type IntrospectingIssuer, introspect } from "./introspection.ts";
@@ -18,6 +20,8 @@ export interface ForeignAccessTokens {
 }
 
 interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+  /** What is kept of the claims of a token. */
+  keepClaims: KeepClaims;
   /** Those whose tokens are good at the resource. */
   issuers: readonly AccessTokenIssuer[];
   /** The URI of the resource. */
@@ -31,7 +35,12 @@ const INTROSPECTED_SECONDS = 10;
 /** A flood of one bad token costs one request in this time. */
 const REFUSED_SECONDS = 10;
 
-export function foreignAccessTokens({ issuers, resource, ...runtime }: Options): ForeignAccessTokens {
+export function foreignAccessTokens({
+  issuers,
+  resource,
+  keepClaims,
+  ...runtime
+}: Options): ForeignAccessTokens {
   const { now, monotonicNow = now } = runtime;
   const access = new Map(issuers.map((issuer) => [issuer, createIssuerAccess(issuer, runtime)]));
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
@@ -57,9 +66,10 @@ export function foreignAccessTokens({ issuers, resource, ...runtime }: Options):
     const { keys, metadata } = access.get(issuer) as TrustedIssuerAccess;
     const isOpaque = readJwt(token) === undefined;
     try {
-      const found = isOpaque
+      const verified = isOpaque
         ? await introspect(token, issuer as IntrospectingIssuer, { metadata, resource, now: now() })
         : await verifyForeignAccessToken(token, issuer, { keys, resource, now: now() });
+      const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();
       good.put(token, found, isOpaque ? Math.min(INTROSPECTED_SECONDS, left) : left);
       return found;

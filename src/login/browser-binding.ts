@@ -1,8 +1,9 @@
 /** The one cookie that ties consent, login and callback to the same browser, however many flows it has open. */
-import { timingSafeEqual } from "node:crypto";
+
 import type { Request, Response } from "express";
 import { z } from "zod";
 import { COOKIE_BYTES, hostCookie } from "../http/host-cookie.ts";
+import { isEqualInConstantTime } from "../oauth/constant-time.ts";
 import { sha256 } from "../oauth/sha256.ts";
 
 /** SHA-256 of a browser's cookie: what forms and transactions carry, so that none of them reveals the cookie. */
@@ -40,7 +41,7 @@ export function browserCookies(
     forget: (res) => cookie.clear(res),
     isSame(req, hash) {
       const value = cookie.read(req);
-      return value !== undefined && timingSafeEqual(Buffer.from(hashOf(value)), Buffer.from(hash));
+      return value !== undefined && isEqualInConstantTime(hashOf(value), hash);
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Proof Key for Code Exchange, S256 only (RFC 7636; OAuth 2.1 §4.1.1). */
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash } from "node:crypto";
 import { z } from "zod";
+import { isEqualInConstantTime } from "./constant-time.ts";
 
 /** 43 to 128 unreserved characters (RFC 7636 §4.1). */
 export const CodeVerifier = z
@@ -19,7 +20,5 @@ export function codeChallengeOf(verifier: string): string {
 }
 
 export function verifierMatches(verifier: string, challenge: string): boolean {
-  const expected = Buffer.from(challenge);
-  const actual = Buffer.from(codeChallengeOf(verifier));
-  return expected.length === actual.length && timingSafeEqual(expected, actual);
+  return isEqualInConstantTime(codeChallengeOf(verifier), challenge);
 }

@@ -13,6 +13,7 @@ import {
   UntrustedRedirectError,
 } from "../oauth/errors.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
+import { waitingTime } from "../runtime/time-in-words.ts";
 import type { Html } from "./shell.ts";
 
 export interface ErrorPageOptions {
@@ -123,16 +124,9 @@ const START_AGAIN = "Start the sign-in again in your application.";
 function tooMany(retryAfterSeconds = 60): Explanation {
   return {
     title: "Too many requests",
-    text: `More of this kind came from your network than this server takes at a time. Try again in ${inWords(retryAfterSeconds)}.`,
+    text: `More of this kind came from your network than this server takes at a time. Try again in ${waitingTime(retryAfterSeconds)}.`,
     leadsTo: "the same page",
   };
-}
-
-/** Rounded up: nobody comes too early. */
-function inWords(seconds: number): string {
-  if (seconds <= 90) return seconds === 1 ? "1 second" : `${seconds} seconds`;
-  const minutes = Math.ceil(seconds / 60);
-  return minutes <= 90 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
 }
 
 const UNAVAILABLE: Explanation = { title: "Not available right now", leadsTo: "the same page" };

@@ -39,14 +39,14 @@ export function getAccessToken(): AccessToken {
   const token = {
     subject: subjectOf(principal),
     kind: principal.kind,
-    ...(principal.kind !== "client" && { issuer: principal.issuer }),
+    ...(principal.issuer !== undefined && { issuer: principal.issuer }),
     clientId,
     scopes,
     notGiven,
     claims: claimsOf(principal),
     expiresAt,
     resource,
-    grantId,
+    ...(grantId !== undefined && { grantId }),
   };
   return Object.freeze(redirectUri === undefined ? token : { ...token, redirectUri });
 }

@@ -13,12 +13,13 @@ import type { AccessTokenRefusal, Caller, Verification } from "./caller.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
-  /** The user's `sub` at the identity provider; of a client that acts for itself, its id (RFC 9068 §2.2). */
+  /** The user's `sub` at the identity provider, or other issuer; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
   /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
   readonly kind: "user" | "client" | "workload";
-  /** Whose `sub` the subject is; absent: a client that acts for itself. */
+  /** Who names the subject: two issuers may give the same one to different people. Absent: a client of this server's. */
   readonly issuer?: string;
+  /** That of a client of another issuer is `<issuer>#<its id there>`. */
   readonly clientId: string;
   /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
@@ -29,7 +30,8 @@ export interface AccessToken {
   /** Seconds since the epoch. */
   readonly expiresAt: number;
   readonly resource: string;
-  readonly grantId: string;
+  /** Absent: the token is another issuer's, so there is no session here. */
+  readonly grantId?: string;
   /** Where the client receives its codes, if it does: distinguishes clients that registered themselves. */
   readonly redirectUri?: string;
 }
@@ -67,10 +69,10 @@ export async function verifyAccessToken(value: string, dependencies: Dependencie
   const issued = issuedBy(grant);
   if (issued === undefined) return { refused: "unknown_access_token" };
   const taken = dependencies.takenBack?.(grant);
-  if (taken !== undefined) return { refused: taken, grant: whose(grant) };
-  if (issued.expiresAt <= dependencies.now()) return { refused: "expired_access_token", grant: whose(grant) };
+  if (taken !== undefined) return { refused: taken, whose: whose(grant) };
+  if (issued.expiresAt <= dependencies.now()) return { refused: "expired_access_token", whose: whose(grant) };
   if (grant.resource !== dependencies.resource)
-    return { refused: "access_token_for_another_resource", grant: whose(grant) };
+    return { refused: "access_token_for_another_resource", whose: whose(grant) };
   return judged(grant, issued, dependencies);
 }
 
@@ -96,7 +98,7 @@ function judge(
   const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted !== undefined) {
     const { reason, rule } = notAdmitted;
-    return { refused: reason, grant: whose(grant), ...(rule && { rule: rule.name }) };
+    return { refused: reason, whose: whose(grant), ...(rule && { rule: rule.name }) };
   }
   // Handed to every tool that this token calls: none may change it for the next one.
   const scopes = frozen(effectiveScopes(issued.scopes, grant, { permissions, catalogue }));
@@ -117,7 +119,7 @@ function judge(
   return { caller };
 }
 
-function frozen<T>(value: T): T {
+export function frozen<T>(value: T): T {
   if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(frozen);
   return value;
 }
@@ -162,7 +164,7 @@ export async function upstreamAccessToken(
 export function noUpstreamTokens(): OAuthError {
   return new OAuthError(
     "unauthorized_client",
-    "This needs a user who signed in at the identity provider, and this client acts without one.",
+    "This needs a user who signed in at the identity provider through this server, and this client acts without one.",
     { reason: "no_upstream_tokens" },
   );
 }

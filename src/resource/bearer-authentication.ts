@@ -4,6 +4,7 @@ import type { RequestHandler, Response } from "express";
 import type { Decision } from "../access/permissions.ts";
 import { subjectOf } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
+import { bearerToken } from "../http/bearer-token.ts";
 import { requestFacts } from "../http/request-facts.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
@@ -19,12 +20,12 @@ export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 export interface BearerAuthenticationOptions {
   resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
   audit: Audit;
-  /** Called with every token that was accepted. */
+  /** Called with the grant of every token that was accepted, if it has one. */
   noteUse(grantId: string): void;
 }
 
-/** RFC 6750 §2.1, of any length: Node bounds the headers, and an authenticator hashes only what has the form of its tokens. */
-const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*)$/i;
+/** RFC 6750 §2.1, of any length: an authenticator hashes only what has the form of its tokens. */
+const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
 
 /**
  * Makes the verified token available to tools (`getAccessToken()`).
@@ -35,19 +36,18 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
   const metadata = { resource_metadata: resourceMetadataUrl(resource.uri) };
 
   return async (req, res, next) => {
-    const header = req.get("authorization");
     if (req.url.includes("?") && req.query.access_token !== undefined)
       return refuse(res, 400, "token_in_query", {
         error: "invalid_request",
         error_description: "Send the access token in the Authorization header: in a URL it ends up in logs.",
         ...metadata,
       });
-    const presented = header === undefined ? undefined : BEARER.exec(header)?.[1];
+    const presented = bearerToken(req);
     // RFC 6750 §3.1: without a token there is no error to report, only where to get one. A client that kept an empty
     // token is in the same position.
-    if (presented === undefined && !/^Bearer +\S/i.test(header ?? ""))
-      return refuse(res, 401, "no_token", { ...metadata, ...defaultScope(resource) });
     if (presented === undefined)
+      return refuse(res, 401, "no_token", { ...metadata, ...defaultScope(resource) });
+    if (!TOKEN.test(presented))
       return refuse(res, 400, "malformed_authorization_header", {
         error: "invalid_request",
         error_description: "The Authorization header is not of the form: Bearer <access token>.",
@@ -55,15 +55,17 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       });
     const verification = await authenticateToken(presented, resource.authenticators);
     if ("refused" in verification) {
-      const { refused: reason, grant, rule } = verification;
-      audit({ event: "access_refused", decision: "deny", reason, ...grant, rule });
+      const { refused: reason, whose, rule } = verification;
+      audit({ event: "access_refused", decision: "deny", reason, ...whose, rule });
       return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
     const { caller } = verification;
-    noteUse(caller.grantId);
     requestFacts(res).subject = subjectOf(caller.principal);
     requestFacts(res).clientId = caller.client.id;
-    requestFacts(res).grantId = caller.grantId;
+    if (caller.grantId !== undefined) {
+      requestFacts(res).grantId = caller.grantId;
+      noteUse(caller.grantId);
+    }
     withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
   };
 }

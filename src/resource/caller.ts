@@ -1,6 +1,7 @@
 /** Who is calling a protected resource, and what they may do. */
 import type { Decision, NotAdmitted, PermissionSet } from "../access/permissions.ts";
 import type { Requester } from "../access/principal.ts";
+import type { JwtProblem } from "../issuers/jwt.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 
@@ -15,10 +16,12 @@ export interface Caller extends Requester {
   readonly permissions: PermissionSet;
   /** Seconds since the epoch. */
   readonly expiresAt: number;
-  readonly grantId: string;
+  /** Absent: the token is another issuer's, so there is no grant of this server's. */
+  readonly grantId?: string;
   /**
    * Names the session, and is no credential: server requests, cancellations, log levels, states of multi-round-trip calls, and the
-   * shares of running calls and of memory for bodies belong to it. That of a grant is its id.
+   * shares of running calls and of memory for bodies belong to it. That of a grant is its id; that of another issuer's tokens is
+   * the same for all that it issues to one principal through one client.
    */
   readonly sessionKey: string;
   /** Their own access token at the identity provider, renewed if need be. Absent: they have none there. */
@@ -48,13 +51,20 @@ export type AccessTokenRefusal =
       | "access_token_for_another_resource"
       | "client_credentials_removed"
     >
+  | ForeignTokenRefusal
   | NotAdmitted["reason"];
 
-/** A refusal is a reason code for the log, and whose token it was, if it was one. */
+/** What is wrong with an access token of another issuer. The rest of what may be wrong with a JWT concerns assertions. */
+export type ForeignTokenRefusal = Exclude<
+  JwtProblem,
+  "assertion_claims" | "assertion_replayed" | "workload_not_named" | "jwt_lifetime_too_long"
+>;
+
+/** A refusal is a reason code for the log, and whose token it was, if that is certain. */
 export type Verification =
   | { caller: Caller }
   | {
       refused: AccessTokenRefusal;
-      grant?: { grantId: string; subject: string; clientId: string };
+      whose?: { grantId?: string; subject: string; clientId: string };
       rule?: string;
     };

@@ -3,10 +3,14 @@ import { createPermissions } from "../access/permissions.ts";
 import type { Policy } from "../access/policy.ts";
 import type { Config } from "../config/config.ts";
 import type { GrantCache } from "../grants/grant-cache.ts";
+import type { KeepClaims } from "../identity/bounded-claims.ts";
+import { foreignAccessTokens } from "../issuers/access-tokens.ts";
+import type { AccessTokenIssuer, TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
 import { type McpEndpointOptions, mcpEndpoint } from "../mcp/transport/endpoint.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { protectedResourceMetadata } from "../oauth/server-metadata.ts";
+import { foreignTokenAuthenticator } from "../resource/authenticators/foreign-token.ts";
 import { opaqueTokenAuthenticator } from "../resource/authenticators/opaque-token.ts";
 import type { ProtectedResource } from "../resource/protected-resource.ts";
 import { packageManifest } from "../runtime/package.ts";
@@ -74,16 +78,22 @@ export function servedResource(
     takenBack,
     now,
     upstreamToken,
+    issuers,
+    keepClaims,
     endpoint,
-  }: Pick<Runtime, "now"> & {
+    ...runtime
+  }: Pick<Runtime, "now" | "monotonicNow" | "log"> & {
     grantCache: GrantCache;
     takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
     /** A principal's own access token at the identity provider. */
     upstreamToken(grantId: string): Promise<string>;
+    /** All whom the operator trusts. */
+    issuers: readonly TrustedIssuer[];
+    keepClaims: KeepClaims;
     endpoint: Omit<McpEndpointOptions, "features" | "name" | "version" | "resource">;
   },
 ): McpResource {
-  const { uri, name, features, scopes, permissions } = described;
+  const { uri, path, name, features, scopes, permissions } = described;
   const ourTokens = opaqueTokenAuthenticator({
     grants: grantCache,
     permissions,
@@ -94,10 +104,20 @@ export function servedResource(
     findings: new WeakMap(),
     now,
   });
+  const others = issuers.filter(
+    (issuer): issuer is AccessTokenIssuer =>
+      issuer.accept === "access-token" && (issuer.resources?.includes(path) ?? true),
+  );
+  const othersTokens = foreignTokenAuthenticator({
+    tokens: foreignAccessTokens({ issuers: others, resource: uri, keepClaims, ...runtime, now }),
+    permissions,
+    catalogue: scopes,
+    resource: uri,
+  });
   const { version } = packageManifest();
   return {
     ...described,
-    authenticators: [ourTokens],
+    authenticators: others.length === 0 ? [ourTokens] : [ourTokens, othersTokens],
     handlers: mcpEndpoint({ ...endpoint, features, name, version, resource: described }),
   };
 }

@@ -289,7 +289,15 @@ export function buildServices(options: AppOptions) {
   const takenBack = credentialsTakenBack(config.clients);
   const [first, ...others] = described;
   const served = (each: DescribedResource) =>
-    servedResource(each, { grantCache, takenBack, now, upstreamToken, endpoint });
+    servedResource(each, {
+      ...runtime,
+      grantCache,
+      takenBack,
+      upstreamToken,
+      issuers: config.issuers,
+      keepClaims,
+      endpoint,
+    });
   const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
   return {
     runtime,

@@ -1,7 +1,9 @@
 /** GET /metrics, for Prometheus. The number of sign-ins is not public information. */
-import { timingSafeEqual } from "node:crypto";
+
 import { type RequestHandler, Router } from "express";
+import { bearerToken } from "../http/bearer-token.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
+import { isEqualInConstantTime } from "../oauth/constant-time.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
@@ -26,17 +28,13 @@ export function metricsRoutes({ registry }: Metrics, baseUrl: string, token: str
 
 function requireToken(token: string | undefined): RequestHandler {
   return (req, _res, next) => {
-    const presented = /^Bearer +(\S+)$/i.exec(req.get("authorization") ?? "")?.[1] ?? "";
-    // Hashes are of one length, and comparing them in constant time reveals nothing of how much was right.
-    const isRight = token === undefined || timingSafeEqual(bytesOf(presented), bytesOf(token));
+    // Hashes are of one length: nothing is revealed of that either.
+    const isRight =
+      token === undefined || isEqualInConstantTime(sha256(bearerToken(req) ?? ""), sha256(token));
     if (!isRight)
       throw new OAuthError("invalid_token", "Send the METRICS_TOKEN of this server as a bearer token.", {
         reason: "no_metrics_token",
       });
     next();
   };
-}
-
-function bytesOf(secret: string): Buffer {
-  return Buffer.from(sha256(secret));
 }

@@ -1,7 +1,9 @@
 /** What the command line shows of a client. Field by field, so that no hash of a secret is among them. */
+
 import type { Client } from "../../oauth/client-metadata.ts";
+import { relativeTime } from "../../runtime/time-in-words.ts";
 import { isoTime } from "./grant-view.ts";
-import { ago, type Column, details, moment, table } from "./words.ts";
+import { type Column, details, moment, table } from "./words.ts";
 
 /** A stable shape for programs: fields are only added. */
 export type ClientView = { client_id: string } & Partial<
@@ -85,7 +87,7 @@ export function tableOfClients(views: readonly ClientView[], now: number, width?
 
 function whenUsed({ usedAt, provenance, registeredAt }: ClientView, now: number): string {
   if (provenance !== "registered" || registeredAt === undefined) return "";
-  return usedAt === undefined ? "never" : ago(Date.parse(usedAt) / 1000, now);
+  return usedAt === undefined ? "never" : relativeTime(Date.parse(usedAt) / 1000, now);
 }
 
 export function detailsOfClient(view: ClientView, now: number): string {

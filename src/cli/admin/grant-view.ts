@@ -1,7 +1,9 @@
 /** What the command line shows of a grant. Field by field: what is not named here is not shown. */
+
 import { claimsOf, subjectOf } from "../../access/principal.ts";
 import { codeOf, type Grant } from "../../grants/grant.ts";
-import { ago, type Column, details, moment, table } from "./words.ts";
+import { relativeTime } from "../../runtime/time-in-words.ts";
+import { type Column, details, moment, table } from "./words.ts";
 
 /** A stable shape for programs: fields are only added. */
 export interface GrantView {
@@ -70,8 +72,8 @@ export function tableOfGrants(views: readonly GrantView[], now: number, width?: 
       id,
       email ?? subject,
       clientName ?? clientId,
-      ago(secondsOf(createdAt), now),
-      ago(secondsOf(expiresAt), now),
+      relativeTime(secondsOf(createdAt), now),
+      relativeTime(secondsOf(expiresAt), now),
     ]);
   return table(COLUMNS, rows, width);
 }

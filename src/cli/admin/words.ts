@@ -1,5 +1,7 @@
 /** What people read in a terminal: tables, times, and text of strangers made harmless. Pure. */
+
 import { harmless, UNPRINTABLE } from "../../runtime/terminal-text.ts";
+import { relativeTime } from "../../runtime/time-in-words.ts";
 
 /** One line of JSON. Unlike JSON.stringify it also escapes C1 controls and what reorders text: people look at it too. */
 export function jsonLine(value: unknown): string {
@@ -83,26 +85,12 @@ export function counted(count: number, noun: string): string {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-const UNITS = [
-  ["day", 86_400],
-  ["hour", 3_600],
-  ["minute", 60],
-] as const;
-const relative = new Intl.RelativeTimeFormat("en");
-
-/** "3 hours ago", "in 90 days"; both in seconds since the epoch. */
-export function ago(seconds: number, now: number): string {
-  const difference = seconds - now;
-  const [unit, length] = UNITS.find(([, size]) => Math.abs(difference) >= size) ?? ["second", 1];
-  return difference === 0 ? "now" : relative.format(Math.round(difference / length), unit);
-}
-
 /** `2026-11-25 21:03:12+01:00 (3 hours ago)`: this computer's time. */
 export function moment(seconds: number, now: number): string {
   const minutes = -new Date(seconds * 1000).getTimezoneOffset();
   const local = new Date((seconds + minutes * 60) * 1000).toISOString().slice(0, 19).replace("T", " ");
   const two = (value: number) => String(Math.floor(Math.abs(value))).padStart(2, "0");
-  return `${local}${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)} (${ago(seconds, now)})`;
+  return `${local}${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)} (${relativeTime(seconds, now)})`;
 }
 
 const SECONDS_OF = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;

@@ -146,16 +146,6 @@ export const CERTIFICATE_PROBLEMS: Readonly<Record<string, { says: string; fix: 
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: PRIVATE_AUTHORITY,
 };
 
-/** The document in an answer, or undefined if it is none. */
-export function jsonObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 /** What kind of page it is instead of a document, for people. */
 export function describeOther({ status, headers, text }: Answer): string {
   const title = titleOf(text);

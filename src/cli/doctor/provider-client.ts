@@ -11,7 +11,8 @@ import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";
-import { ask, describeOther, jsonObject } from "./ask.ts";
+import { parseJsonObject } from "../../oauth/json.ts";
+import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
 
@@ -101,7 +102,7 @@ async function present(
   if ("none" in asked) return { kind: "no_refusal", says: asked.none.says };
   const { status, text } = asked.answer;
   if (status === 429) return { kind: "no_refusal", says: "it answers that it is asked too often (HTTP 429)" };
-  const error = jsonObject(text)?.error;
+  const error = parseJsonObject(text)?.error;
   const code = typeof error === "string" ? error : isBareRefusal(status, text) ? "invalid_grant" : "";
   if (status < 400 || status >= 500 || (code === "" && status !== 401))
     return { kind: "no_refusal", says: `it answers ${describeOther(asked.answer)}` };

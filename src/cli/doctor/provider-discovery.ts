@@ -7,7 +7,8 @@ import { TENANT_ISSUER_REMEDY } from "../../identity/profiles/entra.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
-import { type Answer, ask, describeOther, jsonObject } from "./ask.ts";
+import { parseJsonObject } from "../../oauth/json.ts";
+import { type Answer, ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 export type ProviderMetadata = Readonly<Record<string, unknown>>;
@@ -38,7 +39,7 @@ export async function checkDiscovery(
     };
   }
   const { answer } = asked;
-  const metadata = answer.status === 200 ? jsonObject(answer.text) : undefined;
+  const metadata = answer.status === 200 ? parseJsonObject(answer.text) : undefined;
   if (typeof metadata?.issuer !== "string")
     return { answer, findings: [await noDocument(url, answer, upstream, timeoutMs)] };
   const identity = checkIssuer(upstream, metadata.issuer);
@@ -61,7 +62,7 @@ async function noDocument(
   timeoutMs: number,
 ): Promise<Finding> {
   const what =
-    answer.status === 200 && jsonObject(answer.text)
+    answer.status === 200 && parseJsonObject(answer.text)
       ? "a document that names no issuer"
       : describeOther(answer);
   if (answer.status >= 500 || answer.status === 429)
@@ -82,7 +83,7 @@ async function noDocument(
 async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<string | undefined> {
   if (!/^https?:$/.test(protocol)) return undefined;
   const asked = await ask(href, { timeoutMs, headers: { accept: "application/json" } });
-  const issuer = "answer" in asked ? jsonObject(asked.answer.text)?.issuer : undefined;
+  const issuer = "answer" in asked ? parseJsonObject(asked.answer.text)?.issuer : undefined;
   return typeof issuer === "string" && URL.canParse(issuer) ? issuer : undefined;
 }
 

@@ -1,7 +1,8 @@
 /** Published keys (JWKS): can they be read, and is there one with which a signature could be verified? */
 import { createLocalJWKSet, errors, type JSONWebKeySet } from "jose";
 import { ALGORITHMS } from "../../identity/oidc/token-verification.ts";
-import { ask, describeOther, jsonObject } from "./ask.ts";
+import { parseJsonObject } from "../../oauth/json.ts";
+import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
 
@@ -16,7 +17,7 @@ export async function keysAt(
   const asked = await ask(uri, { timeoutMs });
   if ("none" in asked) return { problem: asked.none.says, fix: asked.none.fix };
   const { answer } = asked;
-  const keySet = answer.status === 200 ? jsonObject(answer.text) : undefined;
+  const keySet = answer.status === 200 ? parseJsonObject(answer.text) : undefined;
   if (!Array.isArray(keySet?.keys))
     return {
       problem: `there is no key set at ${uri}: it answers ${describeOther(answer)}`,

@@ -2,10 +2,12 @@
  * Does the server behind BASE_URL see the client's own address? It is asked itself, by a request that only a holder of
  * SECRET_KEY can make: twice, the second time with a forged X-Forwarded-For, as somebody would who wants to be another.
  */
+
 import { networkInterfaces } from "node:os";
 import { askForView, DOCTOR_HEADER, DOCTOR_VIEW_PATH, DoctorView } from "../../http/doctor-view.ts";
+import { parseJsonObject } from "../../oauth/json.ts";
 import type { Sealer } from "../../storage/sealer.ts";
-import { ask, jsonObject } from "./ask.ts";
+import { ask } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 const { ok, warning, failure, unknown } = checkOf("address.proxy_headers");
@@ -44,7 +46,7 @@ async function view(
     timeoutMs,
   });
   if ("none" in asked || asked.answer.status !== 200) return undefined;
-  return DoctorView.safeParse(jsonObject(asked.answer.text)).data;
+  return DoctorView.safeParse(parseJsonObject(asked.answer.text)).data;
 }
 
 /** What is known here of the way there. */

@@ -1,6 +1,7 @@
 /** Does this server answer at BASE_URL, as itself, and does everything get through that clients send and need? */
+import { parseJsonObject } from "../../oauth/json.ts";
 import { authorizationServerMetadataUrl, resourceMetadataUrl } from "../../oauth/server-metadata.ts";
-import { type Answer, ask, describeOther, jsonObject, type NoAnswer } from "./ask.ts";
+import { type Answer, ask, describeOther, type NoAnswer } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 const { ok, failure, unknown } = checkOf("address.metadata");
@@ -31,7 +32,7 @@ export async function checkAddress(
 
 async function judgeMetadata(answer: Answer, url: string, options: AddressOptions): Promise<Finding> {
   const { baseUrl } = options;
-  const issuer = answer.status === 200 ? jsonObject(answer.text)?.issuer : undefined;
+  const issuer = answer.status === 200 ? parseJsonObject(answer.text)?.issuer : undefined;
   if (issuer === baseUrl)
     return ok("This server answers at BASE_URL, and its issuer is byte for byte the same");
   if (typeof issuer === "string")
@@ -82,7 +83,7 @@ async function explainSilence({ kind, says, fix }: NoAnswer, options: AddressOpt
 
 async function listensHere({ port, timeoutMs }: AddressOptions): Promise<boolean> {
   const asked = await ask(`http://127.0.0.1:${port}/healthz`, { timeoutMs: Math.min(timeoutMs, 2_000) });
-  return "answer" in asked && jsonObject(asked.answer.text)?.status === "ok";
+  return "answer" in asked && parseJsonObject(asked.answer.text)?.status === "ok";
 }
 
 async function checkResourceMetadata({ baseUrl, timeoutMs }: AddressOptions): Promise<Finding> {
@@ -90,7 +91,9 @@ async function checkResourceMetadata({ baseUrl, timeoutMs }: AddressOptions): Pr
   const url = resourceMetadataUrl(`${baseUrl}/mcp`);
   const asked = await ask(url, { timeoutMs });
   const resource =
-    "answer" in asked && asked.answer.status === 200 ? jsonObject(asked.answer.text)?.resource : undefined;
+    "answer" in asked && asked.answer.status === 200
+      ? parseJsonObject(asked.answer.text)?.resource
+      : undefined;
   if (resource === `${baseUrl}/mcp`) return ok("Clients find the MCP endpoint's metadata");
   const what = "none" in asked ? asked.none.says : describeOther(asked.answer);
   return failure(

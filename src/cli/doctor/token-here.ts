@@ -4,6 +4,7 @@ import type { Config } from "../../config/config.ts";
 import type { Features } from "../../mcp/authoring/features.ts";
 import { UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
+import { memoryStore } from "../../storage/memory.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
@@ -18,7 +19,10 @@ export async function explainTokenHere(
   features: Features,
 ): Promise<Finding[]> {
   const presented = readPresented(pasted, config.identityProviders, systemClock());
-  if (presented.kind === undefined) return presented.findings;
+  if (presented.kind === undefined) {
+    const services = silentServices(config, features, readOnly(memoryStore()));
+    return explainToken(presented, { ...services, now: services.runtime.now });
+  }
   if (config.store.kind === "memory")
     return [
       ...presented.findings,

@@ -4,24 +4,24 @@
  */
 
 import { decodeJwt, decodeProtectedHeader } from "jose";
-import { shapeProblem } from "../../access/claims.ts";
-import { claimsOf, subjectOf } from "../../access/principal.ts";
+import { subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
-import { decidingClaims } from "../../identity/bounded-claims.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { effectiveScopes } from "../../resource/access-token.ts";
-import type { AccessTokenRefusal, Caller } from "../../resource/caller.ts";
+import type { AccessTokenRefusal } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
-import type { McpResource } from "../../server/resources.ts";
+import { relativeTime } from "../../runtime/time-in-words.ts";
 import type { Services } from "../../server/services.ts";
 import {
   type RefreshTokenRefusal,
   refreshTokenStatus,
 } from "../../token-endpoint/grant-types/refresh-token.ts";
 import { checkOf, type Finding } from "./finding.ts";
-import { ago, fromNow } from "./time-in-words.ts";
+import { FOREIGN_REFUSALS, type ForeignStage } from "./foreign-refusals.ts";
+import { explainForeignToken } from "./foreign-token.ts";
+import { whatItMayDo } from "./what-it-may-do.ts";
 
 const shape = checkOf("token.shape");
 const inStore = checkOf("token.grant");
@@ -107,7 +107,7 @@ function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): F
     const { alg } = decodeProtectedHeader(value);
     const isProvider = providers.some(({ issuer }) => issuer === iss);
     const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
-    const ends = exp === undefined ? "never" : `${fromNow(exp - nowSeconds)}`;
+    const ends = exp === undefined ? "never" : relativeTime(exp, nowSeconds);
     return shape.failure(
       `It is a JWT, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg ?? "nothing"}`,
       `Clients present this server's own tokens, never the provider's. ${SIGN_IN}`,
@@ -122,7 +122,7 @@ export async function explainToken(
   { kind, value, findings }: ReadToken,
   services: LookUp,
 ): Promise<Finding[]> {
-  if (kind === undefined) return findings;
+  if (kind === undefined) return (await explainForeignToken(value, services)) ?? findings;
   const presented = readToken(kind, value);
   if (presented !== undefined && (await isUnreadable(presented.grantId, services)))
     return [
@@ -148,13 +148,14 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
   const { grants, resources, now } = services;
   const presented = readToken("access", value);
   const grant = presented && (await grants.find(presented.grantId));
-  const { uri: resource, authenticators } = resourceOf(grant?.resource ?? "", resources);
+  const at = resourceOf(grant?.resource ?? "", resources);
+  const { uri: resource, authenticators } = at;
   const verification = await authenticateToken(value, authenticators);
   const issued = grant?.accessTokens.find(({ hash }) => hash === presented?.hash);
   const passed: Record<(typeof STAGES)[number], string> = {
     "token.grant": grant === undefined ? "" : grantInWords(grant, now()),
     "token.known": "It is one of the access tokens of that grant",
-    "token.expiry": issued === undefined ? "" : `It ends ${fromNow(issued.expiresAt - now())}`,
+    "token.expiry": issued === undefined ? "" : `It ends ${relativeTime(issued.expiresAt, now())}`,
     "token.resource": `It is for this server (${resource})`,
     "token.admission": `The user ${subjectIn(grant) ?? ""} may come in, with this client`,
   };
@@ -162,18 +163,23 @@ async function explainAccessToken(value: string, services: LookUp): Promise<Find
   if ("caller" in verification)
     return [
       ...STAGES.map(ok),
-      ...whatItMayDo(verification.caller, resource, services),
+      ...whatItMayDo(verification.caller, at, services.config),
       verdict.ok("Accepted: it may be presented to the MCP endpoint"),
     ];
   const { refused, rule } = verification;
-  const { at, says, fix } = refusal(refused, {
+  const {
+    at: stage,
+    says,
+    fix,
+  } = refusal(refused, {
     grant,
     expiresAt: issued?.expiresAt,
     rule,
     resource,
     now: now(),
   });
-  return [...STAGES.slice(0, STAGES.indexOf(at)).map(ok), checkOf(at).failure(says, fix)];
+  const stages: readonly string[] = STAGES;
+  return [...STAGES.slice(0, stages.indexOf(stage)).map(ok), checkOf(stage).failure(says, fix)];
 }
 
 interface RefusalDetail {
@@ -186,7 +192,7 @@ interface RefusalDetail {
 
 interface Refused {
   /** Every check before the one that refuses a token was passed. */
-  at: (typeof STAGES)[number];
+  at: (typeof STAGES)[number] | ForeignStage;
   says: string | ((detail: RefusalDetail) => string);
   fix: string;
 }
@@ -234,7 +240,7 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
   },
   expired_access_token: {
     at: "token.expiry",
-    says: ({ now, expiresAt = now }) => `it ended ${ago(now - expiresAt)}`,
+    says: ({ now, expiresAt = now }) => `it ended ${relativeTime(expiresAt, now)}`,
     fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
   },
   unknown_refresh_token: {
@@ -261,6 +267,7 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
   email_not_verified: NO_MEMBER,
   wrong_email_domain: NO_MEMBER,
   wrong_organization: NO_MEMBER,
+  ...FOREIGN_REFUSALS,
 };
 
 function refusal(reason: Refusal, detail: RefusalDetail): { at: Refused["at"]; says: string; fix: string } {
@@ -273,48 +280,7 @@ function subjectIn(grant: Grant | undefined): string | undefined {
 }
 
 function grantInWords({ principal, client, createdAt }: Grant, now: number): string {
-  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${ago(now - createdAt)}`;
-}
-
-/** Roles and groups that nobody can read look like none. */
-function oddClaims(
-  { principal }: Pick<Bearer, "principal">,
-  { permissions }: McpResource,
-  { config }: LookUp,
-): Finding[] {
-  return decidingClaims(permissions, config.identityProviders).flatMap((path) => {
-    const problem = shapeProblem(claimsOf(principal), path);
-    return problem === undefined
-      ? []
-      : [
-          checkOf("token.claims").warning(
-            `The claim ${path} of its user may say more than is read of it: ${problem}`,
-            "If it holds several names, have the provider send a list of texts, then let the client sign in again.",
-          ),
-        ];
-  });
-}
-
-type Bearer = Pick<Caller, "principal" | "scopes" | "permissions">;
-
-function whatItMayDo(token: Bearer, resourceUri: string, services: LookUp): Finding[] {
-  const resource = resourceOf(resourceUri, services.resources);
-  const scopes = `Its scopes now: ${token.scopes.join(" ") || "none"}`;
-  const tools = resource.features.tools.map((tool) => {
-    const decision = token.permissions.checkFeature(tool);
-    const { ok, warning } = checkOf(`token.tool.${tool.name}`);
-    if (decision.allowed) return ok(`It may use ${tool.name}`);
-    if (decision.because === "policy")
-      return warning(
-        `It may not use ${tool.name}: the policy denies it, by the rule "${decision.rule.name}"`,
-        "Change the rule in POLICY_FILE if that is wrong.",
-      );
-    return warning(
-      `It may not use ${tool.name}: it lacks ${decision.missing.join(" ")}`,
-      "The client can ask for it with a new sign-in; it is given if the provider says that the user has it (SCOPES_FROM).",
-    );
-  });
-  return [checkOf("token.scopes").ok(scopes), ...oddClaims(token, resource, services), ...tools];
+  return `Its grant is in the store: ${subjectOf(principal)} with the client ${client.id}, signed in ${relativeTime(createdAt, now)}`;
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -354,7 +320,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       return [
         family,
         status.warning(
-          `It was replaced a moment ago. Until ${fromNow(until - now())} it gets the same answer again; after that it counts as stolen`,
+          `It was replaced a moment ago. Until ${relativeTime(until, now())} it gets the same answer again; after that it counts as stolen`,
           "Let the client keep the refresh token of the newest answer.",
         ),
         verdict.ok("Accepted, once more"),
@@ -369,9 +335,9 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
         family,
         status.ok("It is the refresh token of that grant that is good now"),
         checkOf("token.expiry").ok(
-          `Its grant ends ${fromNow(found.grant.expiresAt - now())}, or earlier if nobody uses it`,
+          `Its grant ends ${relativeTime(found.grant.expiresAt, now())}, or earlier if nobody uses it`,
         ),
-        ...whatItMayDo(bearer, resource.uri, services),
+        ...whatItMayDo(bearer, resource, services.config),
         verdict.ok(
           "Accepted, if the client that it was issued to presents it, and if the identity provider still renews",
         ),

@@ -7,9 +7,10 @@ import {
   type RegistrationRules,
 } from "../../oauth/client-metadata.ts";
 import { type ErrorDetail, OAuthError } from "../../oauth/errors.ts";
+import { parseJson } from "../../oauth/json.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { ASSERTION_ALGORITHMS } from "../client-assertion.ts";
-import { parseJson, parseJwks } from "./jwks.ts";
+import { parseJwks } from "./jwks.ts";
 
 /** A client as its metadata document describes it. */
 export type DocumentClient = Omit<ClientMetadata, "token_endpoint_auth_method"> & {

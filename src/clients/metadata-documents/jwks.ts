@@ -1,7 +1,9 @@
 /** The public keys that a client publishes (RFC 7517), in its metadata document or at its `jwks_uri`. */
+
 import type { JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { OAuthError } from "../../oauth/errors.ts";
+import { parseJson } from "../../oauth/json.ts";
 import { createDocumentCache, type DocumentCache, type DocumentCacheOptions } from "./document-cache.ts";
 
 /** @throws SafeFetchError, OAuthError for what is no key set, or UnavailableError */
@@ -72,13 +74,4 @@ function parseKeySet(body: string): JSONWebKeySet {
   throw new OAuthError("invalid_client", `The key set at the client's jwks_uri ${result.problem}.`, {
     reason: INVALID_JWKS,
   });
-}
-
-/** The value, or undefined for what is not JSON. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -2,7 +2,10 @@
  * The fetch that openid-client uses. It corrects responses of real token endpoints that a strict parser would refuse: by then a
  * rotating refresh token is already spent, and refusing the response would lose the session.
  */
+
 import type { CustomFetch } from "openid-client";
+
+import { parseJsonObject } from "../../oauth/json.ts";
 import { boundedText } from "./bounded-response.ts";
 
 // An overloaded provider answers late. No caller waits that long: they got a 503 before.
@@ -31,7 +34,7 @@ function withoutChallenge(sent: Headers): Headers {
 
 /** What real providers send in a successful response and a strict parser would refuse. */
 function mended(text: string, grantType: string): string {
-  const body = parseObject(text);
+  const body = parseJsonObject(text);
   if (body === undefined) return text;
   for (const name of ["refresh_token", "id_token", "scope"]) if (body[name] === null) delete body[name];
   if (body.refresh_token === "") delete body.refresh_token;
@@ -48,12 +51,3 @@ function mended(text: string, grantType: string): string {
 
 /** Some providers refuse a token with 400 and nothing else. */
 export const isBareRefusal = (status: number, text: string): boolean => status === 400 && text.trim() === "";
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
-  } catch {
-    return undefined;
-  }
-}

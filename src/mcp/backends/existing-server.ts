@@ -17,7 +17,7 @@ import { z } from "zod";
 import { requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../../oauth/server-metadata.ts";
 import type { AccessToken } from "../../resource/access-token.ts";
-import { getAccessToken, notingRefusal } from "../../resource/access-token-context.ts";
+import { currentCaller, getAccessToken, notingRefusal } from "../../resource/access-token-context.ts";
 import type { Prompt } from "../authoring/define-prompt.ts";
 import { defineResource, type Resource } from "../authoring/define-resource.ts";
 import type { Tool } from "../authoring/define-tool.ts";
@@ -183,8 +183,9 @@ async function ask<Result>(
   { signal, progress }: RequestContext,
 ): Promise<Result> {
   const token = getAccessToken();
+  const { sessionKey } = currentCaller("existing server");
   try {
-    const answer = await authInfos.run(authInfo(token, resourceMetadataUrl(token.resource)), () =>
+    const answer = await authInfos.run(authInfo(token, sessionKey), () =>
       client.request(request, ANY_RESULT, {
         signal,
         timeout: NEVER_MS,
@@ -221,15 +222,15 @@ function names(listings: ReadonlyArray<{ name: string }>): string[] {
 }
 
 /** The form in which both generations of the MCP SDK pass a caller to their handlers. */
-function authInfo(token: AccessToken, metadataUrl: string): AuthInfo & { resourceMetadataUrl: string } {
+function authInfo(token: AccessToken, sessionKey: string): AuthInfo & { resourceMetadataUrl: string } {
   return {
-    // Handlers never see the bearer token itself, so that none can send it anywhere; the grant's id is no credential.
-    token: token.grantId,
+    // Handlers never see the bearer token itself, so that none can send it anywhere; this names its session, and is no credential.
+    token: sessionKey,
     clientId: token.clientId,
     scopes: [...token.scopes],
     expiresAt: token.expiresAt,
     resource: new URL(token.resource),
-    resourceMetadataUrl: metadataUrl,
+    resourceMetadataUrl: resourceMetadataUrl(token.resource),
     extra: { subject: token.subject, claims: token.claims },
   };
 }

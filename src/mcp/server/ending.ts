@@ -45,9 +45,11 @@ export function endingOf(verification: Verification, { features, required }: Nee
 const NOT_OPEN =
   "This server is not open to you any more, so this call was stopped. Its operator can change that.";
 
+const EXPIRED_TOKEN =
+  "The access token that this call was made with has expired, so the call was stopped. Call again with a new one.";
+
 const STOPPED = {
-  expired_access_token:
-    "The access token that this call was made with has expired, so the call was stopped. Call again with a new one.",
+  expired_access_token: EXPIRED_TOKEN,
   unknown_access_token:
     "The access token that this call was made with was replaced, so the call was stopped. Call again with the new one.",
   grant_ended: "The session has ended, so this call was stopped. Sign in again.",
@@ -58,6 +60,21 @@ const STOPPED = {
   email_not_verified: NOT_OPEN,
   wrong_email_domain: NOT_OPEN,
   wrong_organization: NOT_OPEN,
+  jwt_malformed: NOT_OPEN,
+  jwt_wrong_type: NOT_OPEN,
+  jwt_algorithm: NOT_OPEN,
+  jwt_wrong_issuer: NOT_OPEN,
+  jwt_wrong_audience: NOT_OPEN,
+  jwt_without_expiry: NOT_OPEN,
+  jwt_expired: EXPIRED_TOKEN,
+  jwt_not_yet_valid: NOT_OPEN,
+  jwt_issued_in_future: NOT_OPEN,
+  jwt_sender_constrained: NOT_OPEN,
+  jwt_signature: NOT_OPEN,
+  jwt_unknown_key: NOT_OPEN,
+  token_claims: NOT_OPEN,
+  token_inactive:
+    "The access token that this call was made with was revoked, so the call was stopped. Sign in again.",
 } satisfies Record<AccessTokenRefusal, string>;
 
 function withoutToken(reason: AccessTokenRefusal, rule: string | undefined): Ending {

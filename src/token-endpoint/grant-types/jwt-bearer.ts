@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import type { NotAdmitted } from "../../access/permissions.ts";
-import type { Requester } from "../../access/principal.ts";
+import { clientOf, type Requester } from "../../access/principal.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import { type Origin, whose } from "../../grants/grant.ts";
 import type { AssertionId } from "../../issuers/id-jag.ts";
@@ -125,8 +125,7 @@ function forWorkload(
   const at = requestedResource(request, allowed);
   return {
     principal: { kind: "workload", issuer, subject, claims: { ...claims } },
-    // A name of its own: no client_id has a fragment, or is chosen by somebody else.
-    client: { id: `${issuer}#${subject}` },
+    client: clientOf(issuer, subject),
     resource: at,
     scopes: intersect(rule.scopes, at.scopes.names),
     origin: { kind: "jwt_bearer", profile: "workload", issuer },
