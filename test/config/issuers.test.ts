@@ -1,7 +1,7 @@
 /** `issuers` in CONFIG_FILE: what each key means, and every mistake with its line and what to do about it. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of a file of settings
 import assert from "node:assert/strict";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
@@ -417,5 +417,41 @@ describe("what is wrong with trusted issuers", () => {
     const secrets = secretsOf({ CLIENTS });
     for (const secret of ["the-first-of-them", "the-second-of-them", "alone-here"])
       assert.ok(secrets.includes(secret));
+  });
+});
+
+describe("the examples in docs/settings.md", () => {
+  const text = readFileSync("docs/settings.md", "utf8");
+
+  test("issuers that the server starts with", () => {
+    const examples = [...text.matchAll(/^```yaml\n(issuers:.*?)^```/gms)].map(([, example = ""]) => example);
+    assert.equal(examples.length, 1);
+    const config = load(examples[0] ?? "");
+    assert.deepEqual(
+      config.issuers.map(({ accept }) => accept),
+      ["access-token", "id-jag", "workload"],
+    );
+    assert.equal(checkFeatures(config, FEATURES)?.status, "ok");
+  });
+
+  test("a client that the server starts with", () => {
+    const [, CLIENTS = ""] = /^```env\nCLIENTS=(.*)\n```/m.exec(text) ?? [];
+    const filled = CLIENTS.replaceAll("…", "-of-32-characters-0123456789-abcdef");
+    const { clients } = loadConfig({ ...ENVIRONMENT, CONFIG_FILE: undefined, CLIENTS: filled });
+    assert.deepEqual(
+      clients.map(({ client_id, grant_types }) => [client_id, grant_types]),
+      [["ci", ["client_credentials"]]],
+    );
+  });
+
+  test("every key of an issuer is in the table", () => {
+    for (const entry of ["accept: access-token, x: 1", "accept: id-jag, x: 1", "accept: workload, x: 1"]) {
+      const [problem = ""] = problemsOf(`issuers: [{ ${entry} }]`).filter((each) =>
+        each.includes("known here: "),
+      );
+      const keys = problem.split("known here: ")[1]?.split(", ") ?? [];
+      assert.ok(keys.length >= 7, problem);
+      for (const key of keys) assert.ok(text.includes(`| \`${key}\` |`), key);
+    }
   });
 });
