@@ -26,7 +26,7 @@ export const ROOMS = {
   login: [...LIFECYCLE],
   logout: [...LIFECYCLE, "login", "pages"],
   authorization: [...LIFECYCLE, "clients", "resource", "login", "logout", "pages"],
-  "token-endpoint": [...LIFECYCLE, "clients", "resource", "logout", "pages"],
+  "token-endpoint": [...LIFECYCLE, "issuers", "clients", "resource", "logout", "pages"],
   account: [...LIFECYCLE, "clients", "login", "logout", "authorization", "pages"],
   telemetry: [...VOCABULARY, "storage", "http", "audit", "identity", "mcp"],
 };
