@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { clientPattern, emailPattern, type Pattern, uriPattern, wildcard } from "./pattern.ts";
 import { DEFAULT_CLAIMS } from "./policy.ts";
+import { PRINCIPAL_KINDS } from "./principal.ts";
 
 /** What there is to allow or deny on this server. A rule about anything else is a mistake. */
 export interface KnownNames {
@@ -28,6 +29,8 @@ export function policySchema(known: KnownNames) {
     'write "everything", or keys with values such as { tools: [a, b] }',
   );
   const conditions = someOf("leave it out to mean everybody", {
+    kind: kinds,
+    issuers: patterns(wildcard),
     users: patterns(wildcard),
     emails: patterns(emailPattern),
     groups: patterns(wildcard),
@@ -54,6 +57,12 @@ export function policySchema(known: KnownNames) {
     rules: z.array(rule).default([]),
   });
 }
+
+const Kind = z.enum(PRINCIPAL_KINDS);
+const kinds = z
+  .union([Kind, z.array(Kind).min(1)], `write ${PRINCIPAL_KINDS.join(", ")}, or a list of them`)
+  .transform((written) => [written].flat().map(wildcard))
+  .optional();
 
 /** It is shown in logs and answers. */
 const RuleTitle = z

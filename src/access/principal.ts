@@ -29,6 +29,9 @@ export const Principal = z.discriminatedUnion("kind", [
   UserId.extend({ kind: z.literal("workload"), claims }),
 ]);
 export type Principal = z.infer<typeof Principal>;
+export const PRINCIPAL_KINDS = ["user", "client", "workload"] as const satisfies ReadonlyArray<
+  Principal["kind"]
+>;
 
 export const ClientRef = z.object({
   id: z.string(),
@@ -50,7 +53,7 @@ export function clientOf(issuer: string, id: string | undefined): ClientRef {
 
 /** Whether it is known which client it is. */
 export function isKnown({ id }: Pick<ClientRef, "id">): boolean {
-  return !id.endsWith("#");
+  return !/^[^#]+#$/.test(id);
 }
 
 /** Whoever wants access, in the sense of XACML's access requester: a principal, through a client. */

@@ -25,7 +25,15 @@ export interface Rule extends RuleName {
 }
 
 type Patterns = readonly Pattern[] | undefined;
-type ConditionKey = "users" | "emails" | "groups" | "organizations" | "clients" | "redirect_uris";
+type ConditionKey =
+  | "kind"
+  | "issuers"
+  | "users"
+  | "emails"
+  | "groups"
+  | "organizations"
+  | "clients"
+  | "redirect_uris";
 type SubjectKey = "scopes" | "tools" | "resources" | "prompts";
 export type Conditions = { readonly [Key in ConditionKey]?: Patterns };
 export type Subjects = { readonly [Key in SubjectKey]?: Patterns };
@@ -38,6 +46,9 @@ export interface ClaimNames {
 
 /** What is known of the requester, for every condition that a rule may have. What it has not got is unknown. */
 const ANSWERS: { [Key in ConditionKey]: (requester: Requester, claimNames: ClaimNames) => Answer } = {
+  kind: ({ principal }) => ({ names: [principal.kind] }),
+  issuers: ({ principal: { issuer } }) =>
+    issuer === undefined ? { names: [], unknown: "iss" } : { names: [issuer] },
   users: ({ principal }) =>
     principal.kind === "user" ? { names: [principal.subject] } : { names: [], unknown: "sub" },
   emails: ({ principal }) => emailAnswer(claimsOf(principal)),

@@ -26,7 +26,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { isConsentOf } from "./consent-decision.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
-interface Dependencies {
+interface Dependencies extends Pick<Runtime, "now" | "log"> {
   /** With whom the login was begun. */
   provider: ConfiguredProvider;
   logins: Logins;
@@ -50,7 +50,7 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<Completed> {
   const user = await signIn(parameters, state, login, dependencies);
   if (!isConsentOf(user, login)) {
@@ -69,7 +69,7 @@ async function signIn(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<UpstreamLogin> {
   const { provider, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
@@ -96,7 +96,7 @@ function requesterOf({ issuer, subject, claims }: UpstreamLogin, { request }: Cl
 }
 
 /** @throws NotAdmittedError */
-function admit(requester: SignedIn, login: ClientLogin, dependencies: Runtime & Dependencies): void {
+function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependencies): void {
   const { permissions } = resourceOf(login.request.resource, dependencies.resources);
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
@@ -112,7 +112,7 @@ async function openGrant(
   user: UpstreamLogin,
   requester: SignedIn,
   login: ClientLogin,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<string> {
   const { grants, rememberedConsent, audit, log } = dependencies;
   const { request } = login;

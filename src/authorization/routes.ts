@@ -79,21 +79,27 @@ const CALLBACK = ["/auth/callback", "/auth/callback/:provider"];
 /** It carries a whole authorization request, sealed. */
 const MAX_CONSENT_BYTES = 98_304;
 
-export function authorizationRoutes(dependencies: Runtime & AuthorizationDependencies): Router {
-  const {
-    settings,
-    clients,
-    redirectUris,
-    rememberedConsent,
-    sealer,
-    resources,
-    pages,
-    records,
-    audit,
-    now,
-    log,
-  } = dependencies;
-  const { browsers, connections, identityProviders, bodies } = dependencies;
+export function authorizationRoutes({
+  settings,
+  browsers,
+  connections,
+  clients,
+  redirectUris,
+  rememberedConsent,
+  grants,
+  endings,
+  logins,
+  records,
+  identityProviders,
+  sealer,
+  resources,
+  pages,
+  bodies,
+  audit,
+  now,
+  randomBytes,
+  log,
+}: Runtime & AuthorizationDependencies): Router {
   const { baseUrl, lifetimes, consent } = settings;
   const { transactionSeconds } = lifetimes;
   const rules = {
@@ -190,7 +196,8 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res: Response,
   ): Promise<void> {
     const from = req.ip ?? "";
-    const url = await approve(approved, approval, from, { ...dependencies, transactionSeconds });
+    const starting = { identityProviders, logins, transactionSeconds, now, randomBytes };
+    const url = await approve(approved, approval, from, starting);
     const { clientId, scopes } = approved.request;
     audit({ event: "consent", decision: "allow", clientId, scopes });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
@@ -260,13 +267,29 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     const parameters = new URLSearchParams(req.query as Record<string, string>);
     const state = parameters.get("state") ?? "";
     const isSameBrowser = browsers.isSame.bind(undefined, req);
-    const login = await consumeLogin(state, { ...dependencies, answering: provider, isSameBrowser });
+    const login = await consumeLogin(state, {
+      logins,
+      identityProviders,
+      answering: provider,
+      isSameBrowser,
+      now,
+    });
     res.set("Cache-Control", "no-store");
     if (login.step === "connections")
       return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
-    const around = { ...dependencies, provider, transactionSeconds };
-    const completed = await finishAuthorization(parameters, state, login, around).catch((error) => {
+    const completed = await finishAuthorization(parameters, state, login, {
+      provider,
+      logins,
+      grants,
+      endings,
+      rememberedConsent,
+      resources,
+      transactionSeconds,
+      audit,
+      now,
+      log,
+    }).catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
     });
     if ("askAgain" in completed) {
@@ -279,7 +302,9 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res.redirect(302, authorizationResponse(redirectUri, answer));
   });
 
-  router.use(logoutRoutes({ ...dependencies, baseUrl, provider: identityProviders.choose({}) }));
+  router.use(
+    logoutRoutes({ baseUrl, browsers, connections, pages, provider: identityProviders.choose({}), log }),
+  );
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));
   router.all(CALLBACK, refuseOtherMethods("GET"));

@@ -43,7 +43,7 @@ interface Dependencies {
 export async function introspectToken(
   client: AuthenticatedClient,
   token: string,
-  { grants, resources, issuer, now }: Runtime & Dependencies,
+  { grants, resources, issuer, now }: Pick<Runtime, "now"> & Dependencies,
 ): Promise<Introspection> {
   if (client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", "Introspection is for clients that authenticate.", {

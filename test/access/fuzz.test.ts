@@ -4,6 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { createPolicy } from "../../src/access/policy.ts";
 import { PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
+import { clientOf, PRINCIPAL_KINDS, type Requester } from "../../src/access/principal.ts";
 import { known, policyOf, requester } from "./support.ts";
 
 const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
@@ -81,6 +82,69 @@ for (const rest of ["allow", "deny"])
       );
     });
 
+/** Anybody, of any issuer or of none. */
+const ISSUERS = ["https://one.example", "https://two.example/", "https://two.example/x"];
+const issuer = fc.constantFrom(...ISSUERS);
+const anybody: fc.Arbitrary<Requester> = fc
+  .record({
+    issuer,
+    name: text,
+    claims: claims as fc.Arbitrary<Record<string, unknown>>,
+    by: fc.option(text),
+  })
+  .chain(({ issuer: from, name: subject, claims: said, by }) => {
+    const named = { issuer: from, subject, claims: said };
+    const theirs = clientOf(from, by ?? undefined);
+    return fc.constantFrom<Requester>(
+      { principal: { kind: "user", ...named }, client: theirs },
+      { principal: { kind: "workload", ...named }, client: theirs },
+      { principal: { kind: "client", clientId: theirs.id, issuer: from, claims: said }, client: theirs },
+      { principal: { kind: "client", clientId: subject }, client: { id: subject } },
+    );
+  });
+
+test("rules by issuer and by kind are for whom they name, whatever is said of them, and an unknown issuer counts against", () => {
+  const open = policyOf(`rules:${RULES}`);
+  const rules = ISSUERS.flatMap((from) =>
+    PRINCIPAL_KINDS.map((of) => {
+      const conditions = `{ issuers: ["${from}"], kind: ${of} }`;
+      return {
+        from,
+        of,
+        denies: policyOf(`rules:${RULES}  - { name: x, for: ${conditions}, deny: everything }\n`),
+        allows: policyOf(`default: deny\nrules: [{ name: x, for: ${conditions}, allow: everything }]`),
+      };
+    }),
+  );
+  fc.assert(
+    fc.property(anybody, feature, fc.constantFrom(...rules), (who, wanted, { from, of, denies, allows }) => {
+      const { principal } = who;
+      const isKind = principal.kind === of;
+      const isDenied = isKind && (principal.issuer === undefined || principal.issuer === from);
+      assert.equal(allows.admits(who).allowed, isKind && principal.issuer === from);
+      assert.equal(denies.feature(who, wanted).allowed, isDenied ? false : open.feature(who, wanted).allowed);
+      assert.deepEqual(denies.explain(who, wanted).verdict, denies.feature(who, wanted));
+    }),
+    runs(1_000),
+  );
+});
+
+test("no pattern for one client means another issuer's client of that name", () => {
+  const id = fc.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 12 });
+  fc.assert(
+    fc.property(id, issuer, (name, from) => {
+      fc.pre(!name.includes("*"));
+      const policy = policyOf(
+        `rules: [{ name: x, for: { clients: [${JSON.stringify(name)}] }, deny: everything }]`,
+      );
+      const theirs = clientOf(from, name);
+      const principal = { kind: "client", clientId: theirs.id, issuer: from, claims: {} } as const;
+      assert.equal(policy.admits({ principal, client: theirs }).allowed, true);
+    }),
+    runs(200),
+  );
+});
+
 test("one more rule that denies never allows more, and one that allows never allows less", () => {
   const effects = { allow: "deny", deny: "allow" } as const;
   const extra = fc.constantFrom(
@@ -90,12 +154,14 @@ test("one more rule that denies never allows more, and one that allows never all
   );
   fc.assert(
     fc.property(
-      request,
+      fc.oneof(
+        anybody,
+        request.map((different) => requester(different as Parameters<typeof requester>[0])),
+      ),
       feature,
       extra,
       fc.constantFrom("allow" as const, "deny" as const),
-      (different, wanted, says, rest) => {
-        const who = requester(different as Parameters<typeof requester>[0]);
+      (who, wanted, says, rest) => {
         const effect = effects[rest];
         const before = policyOf(`default: ${rest}\nrules:${RULES}`);
         const after = policyOf(`default: ${rest}\nrules:${RULES}  - { name: extra, ${effect}: ${says} }\n`);

@@ -24,7 +24,7 @@ rules:
     'policy.yaml:1: the file has an unknown key "rule": use what is known here: default, claims, rules',
     'policy.yaml:3: claims has an unknown key "group": use what is known here: groups, organization',
     'policy.yaml:6: the rule has an unknown key "four": use what is known here: name, for, allow, deny',
-    'policy.yaml:9: for has an unknown key "group": use what is known here: users, emails, groups, organizations, clients, redirect_uris',
+    'policy.yaml:9: for has an unknown key "group": use what is known here: kind, issuers, users, emails, groups, organizations, clients, redirect_uris',
     'policy.yaml:12: deny has an unknown key "tool": use what is known here: scopes, tools, resources, prompts',
   ],
   [
@@ -80,7 +80,7 @@ rules:
         - ""
 `,
     "policy.yaml:2: name must be words on one line: say in a few words what the rule is for",
-    "policy.yaml:3: for is empty: name at least one of users, emails, groups, organizations, clients, redirect_uris, or leave it out to mean everybody",
+    "policy.yaml:3: for is empty: name at least one of kind, issuers, users, emails, groups, organizations, clients, redirect_uris, or leave it out to mean everybody",
     'policy.yaml:4: deny is empty: name at least one of scopes, tools, resources, prompts, or write "everything"',
     "policy.yaml:7: for.groups is empty: fill it or leave it out",
     "policy.yaml:11: deny.tools is empty: fill it or leave it out",
@@ -157,6 +157,26 @@ rules:
     'policy.yaml:6: for.redirect_uris has "https://claude.ai*", which is no pattern that a URI can match: write it like https://claude.ai/api/*, https://*.example.com/* or http://localhost/*',
     'policy.yaml:7: for.redirect_uris has "https://Claude.ai/*", which is no pattern that a URI can match: write it like https://claude.ai/api/*, https://*.example.com/* or http://localhost/*',
     'policy.yaml:8: for.clients has "https://*", which is no pattern that a URI can match: write it like https://claude.ai/*, https://*.example.com/* or an id',
+  ],
+  [
+    "kinds of callers that there are not",
+    `rules:
+  - { name: a, for: { kind: person }, deny: everything }
+  - { name: b, for: { kind: [user, robot] }, deny: everything }
+  - { name: c, for: { kind: [] }, deny: everything }
+  - { name: d, for: { kind: [user, workload], issuers: ["https://login.example.com/*"] }, deny: everything }
+`,
+    "policy.yaml:2: for.kind is none of what it can be: write user, client, workload, or a list of them",
+    "policy.yaml:3: for.kind must be one of user, client, workload: write one of them",
+    "policy.yaml:4: for.kind is empty: fill it or leave it out",
+  ],
+  [
+    "clients of other issuers, of which the wildcard is not in the id",
+    `rules:
+  - { name: a, for: { clients: ["https://login.example.com#*", "https://login.example.com/#team-*"] }, deny: everything }
+  - { name: b, for: { clients: ["https://*.example.com#app"] }, deny: everything }
+`,
+    'policy.yaml:3: for.clients has "https://*.example.com#app", which is no pattern that a URI can match: write it like https://claude.ai/*, https://*.example.com/* or an id',
   ],
   [
     "wildcards without quotes, beside another mistake",

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import { createPermissions } from "../../src/access/permissions.ts";
 import {
   claimsOf,
+  clientOf,
   isSameUser,
   type Principal,
   type Requester,
@@ -74,6 +75,52 @@ describe("a rule counts against a principal that has not got what it asks for", 
     const user: Principal = { kind: "user", issuer, subject: "alice", claims: {} };
     assert.equal(permissions.checkAdmission(through(user))?.reason, "wrong_organization");
     assert.equal(permissions.checkAdmission(through(client)), undefined);
+  });
+});
+
+describe("callers of several issuers", () => {
+  const theirs = "https://login.example.com/";
+  const user = (from: string, clientId?: string): Requester => ({
+    principal: { kind: "user", issuer: from, subject: "alice", claims: {} },
+    client: clientOf(from, clientId),
+  });
+  const machine: Requester = {
+    principal: { kind: "client", clientId: `${theirs}#nightly`, issuer: theirs, claims: { groups: ["ops"] } },
+    client: clientOf(theirs, "nightly"),
+  };
+
+  const TABLE: Array<[conditions: string, requester: Requester, allow: boolean, deny: boolean]> = [
+    [`{ issuers: ["${theirs}"] }`, user(theirs), true, true],
+    [`{ issuers: ["https://*.example.com/"] }`, user(theirs), true, true],
+    [`{ issuers: ["${issuer}"] }`, user(theirs), false, false],
+    [`{ users: [alice], issuers: ["${issuer}"] }`, user(theirs), false, false],
+    ["{ users: [alice] }", user(theirs), true, true],
+    // Nobody but this server says who its own clients are: an issuer is unknown.
+    [`{ issuers: ["${theirs}"] }`, through(client), false, true],
+    ["{ kind: client }", through(client), true, true],
+    ["{ kind: client }", machine, true, true],
+    ["{ kind: [user, workload] }", machine, false, false],
+    ["{ kind: [user, workload] }", through(workload), true, true],
+    ["{ kind: user }", user(theirs), true, true],
+    ["{ clients: [nightly] }", machine, false, false],
+    [`{ clients: ["${theirs}#nightly"] }`, machine, true, true],
+    [`{ clients: ["${theirs}#*"] }`, machine, true, true],
+    // What means clients that have metadata documents.
+    [`{ clients: ["${theirs}*"] }`, machine, false, false],
+    [`{ clients: ["${theirs}#app"] }`, user(theirs, "app"), true, true],
+    [`{ clients: ["${theirs}#app"] }`, user(theirs, "other"), false, false],
+    [`{ clients: ["${theirs}#app"] }`, user(theirs), false, true],
+    ["{ groups: [ops] }", machine, true, true],
+  ];
+  for (const [conditions, requester, allow, deny] of TABLE)
+    test(`${conditions} and ${JSON.stringify(requester)}`, () => {
+      assert.equal(isAdmitted("allow", conditions, requester), allow, "a rule that allows");
+      assert.equal(!isAdmitted("deny", conditions, requester), deny, "a rule that denies");
+    });
+
+  test("have different names for clients, which none of this server's has", () => {
+    const names = [clientOf(theirs, "nightly"), clientOf(issuer, "nightly"), { id: "nightly" }];
+    assert.equal(new Set(names.map(({ id }) => id)).size, 3);
   });
 });
 

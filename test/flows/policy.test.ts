@@ -366,6 +366,34 @@ describe("npm run admin -- policy explain", () => {
     assert.equal(JSON.parse(json.stdout).decision.rule.name, "contractors see no weather");
   });
 
+  test("takes clients, workloads, and the users of other issuers", async () => {
+    const rules = join(directory, "issuers.yaml");
+    writeFileSync(
+      rules,
+      `rules:
+  - { name: no machines, for: { kind: client, issuers: ["https://other.example"] }, deny: { tools: [whoami] } }
+  - { name: not their alice, for: { users: [alice], issuers: ["https://other.example"] }, deny: { tools: [whoami] } }
+`,
+    );
+    const whoami = async (...args: string[]) =>
+      (await admin({ STORE: "memory", POLICY_FILE: rules }, ...args, "--tool", "whoami")).stdout;
+    const theirs = ["--issuer", "https://other.example"];
+    const theirClient = ["--kind", "client", "--client", "https://other.example#nightly"];
+    assert.match(await whoami("--user", "alice"), /^ALLOW/);
+    assert.match(await whoami("--user", "alice", ...theirs), /^DENY[\s\S]*by the rule "not their alice"/);
+    assert.match(await whoami("--user", "bob", ...theirs), /^ALLOW/);
+    assert.match(await whoami(...theirClient, ...theirs), /^DENY[\s\S]*by the rule "no machines"/);
+    assert.match(
+      await whoami("--kind", "client", "--client", "nightly"),
+      /^DENY[\s\S]*by the rule "no machines".*what it asks for is unknown of them: iss/,
+    );
+    // It has no sub of a user.
+    assert.match(
+      await whoami("--kind", "workload", "--user", "build", ...theirs),
+      /^DENY[\s\S]*by the rule "not their alice".*what it asks for is unknown of them: sub/,
+    );
+  });
+
   test("mistakes are told in a line", async () => {
     const memory = { STORE: "memory" };
     const failing = (args: string[], env = {}) =>
@@ -378,6 +406,11 @@ describe("npm run admin -- policy explain", () => {
       /There is no tool nope here: known are whoami/,
     );
     assert.match(await failing(["--user", "bob"]), /Name one of --tool/);
+    const whoami = ["--tool", "whoami"];
+    assert.match(await failing(whoami), /Name who it is: --user/);
+    assert.match(await failing(["--kind", "client", ...whoami]), /Name the client: --client/);
+    assert.match(await failing(["--kind", "workload", "--user", "x", ...whoami]), /--issuer/);
+    assert.match(await failing(["--kind", "robot", "--user", "x", ...whoami]), /user, client, workload/);
     assert.match(await failing(["--tool", "whoami"]), /--user/);
     assert.match(
       await failing(["--user", "b", "--tool", "whoami"], { POLICY_FILE: "" }),

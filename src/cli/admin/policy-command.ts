@@ -1,5 +1,6 @@
 /** `admin policy`: what the policy says, and why. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
+import { PRINCIPAL_KINDS } from "../../access/principal.ts";
 import { loadFeatures } from "../../server/tools-module.ts";
 import { type Context, EXIT } from "./command.ts";
 import { type ExplainOptions, explainPolicy, explanationInWords } from "./policy-explain.ts";
@@ -13,8 +14,17 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
   const policy = new Command("policy").description("the policy (POLICY_FILE)");
   policy
     .command("explain")
-    .description("what the policy says of one person, one client and one tool, and by which rule")
-    .requiredOption("--user <subject>", "the user's sub at the identity provider")
+    .description("what the policy says of one caller, one client and one tool, and by which rule")
+    .addOption(
+      new Option("--kind <kind>", "who calls: a person, a client for itself, or a workload")
+        .choices(PRINCIPAL_KINDS)
+        .default("user"),
+    )
+    .option("--user <subject>", "the sub of the user or workload at their issuer")
+    .option(
+      "--issuer <uri>",
+      "who names them; left out: the first identity provider, and of a client, this server",
+    )
     .option("--client <id>", "the client's id (as in the log); left out: that of their latest session")
     .option("--tool <name>", "the tool …")
     .option("--resource <uri>", "… or the resource …")

@@ -3,7 +3,7 @@
 import { readPolicy } from "../../access/live-policy.ts";
 import { createPermissions, type Decision, type NotAdmitted } from "../../access/permissions.ts";
 import { createPolicy, type Explanation, type PolicyDocument } from "../../access/policy.ts";
-import { claimsOf, type Requester, subjectOf } from "../../access/principal.ts";
+import { claimsOf, type Principal, type Requester, subjectOf } from "../../access/principal.ts";
 import type { Config } from "../../config/config.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
@@ -18,7 +18,10 @@ import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { withDeployment } from "./deployment.ts";
 
 export interface ExplainOptions {
-  user: string;
+  kind: Principal["kind"];
+  /** Of a user or workload. */
+  user?: string;
+  issuer?: string;
   client?: string;
   tool?: string;
   resource?: string;
@@ -49,8 +52,9 @@ export async function explainPolicy(
   if (policyFile === undefined) throw new Error("POLICY_FILE is not set: there is no policy to explain.");
   const feature = namedFeature(options, featureTable(offered));
   const document = readPolicy(policyFile, knownNames(offered));
-  const { grant, note } = await latestSession(options, config);
-  const requester = requesterFor(options, config.identityProviders[0].issuer, grant, document);
+  const named = namedPrincipal(options, config.identityProviders[0].issuer);
+  const { grant, note } = await latestSession(named, options, config);
+  const requester = requesterFor(named, options, grant, document);
 
   const catalogue = scopeCatalogue(offered.scopes, []);
   const policy = createPolicy(document, catalogue);
@@ -87,23 +91,38 @@ function namedFeature({ tool, resource, prompt }: ExplainOptions, features: Feat
   );
 }
 
+/** Nothing is said of them yet. */
+type Named =
+  | Omit<Extract<Principal, { kind: "client" }>, "claims">
+  | Omit<Extract<Principal, { kind: "user" | "workload" }>, "claims">;
+
+function namedPrincipal({ kind, user, issuer, client }: ExplainOptions, identityProvider: string): Named {
+  if (kind === "client") {
+    if (client === undefined) throw new Error("Name the client: --client.");
+    return { kind, clientId: client, ...(issuer !== undefined && { issuer }) };
+  }
+  if (user === undefined) throw new Error("Name who it is: --user, with the sub.");
+  if (kind === "workload" && issuer === undefined)
+    throw new Error("Name the issuer of the workload: --issuer.");
+  return { kind, issuer: issuer ?? identityProvider, subject: user };
+}
+
 /** What is known of this person from when they signed in: a policy speaks of groups, and only the provider knows them. */
 async function latestSession(
-  { user, client }: ExplainOptions,
+  named: Named,
+  { client }: ExplainOptions,
   config: Config,
 ): Promise<{ grant?: Grant; note: string }> {
   const onlyGiven = "groups, organization and e-mail are only those you gave.";
+  if (named.kind === "client") return { note: `Nothing is stored of what is said of a client: ${onlyGiven}` };
   if (config.store.kind === "memory")
     return { note: `With STORE=memory sessions cannot be seen from here: ${onlyGiven}` };
   try {
     return await withDeployment(config, async ({ grants, grantsOfUser }) => {
       const all: Grant[] = [];
-      for await (const each of grants.findAll(
-        grantsOfUser({ issuer: config.identityProviders[0].issuer, subject: user }),
-      ))
-        all.push(each);
+      for await (const each of grants.findAll(grantsOfUser(named))) all.push(each);
       const grant = all.findLast((each) => client === undefined || each.client.id === client) ?? all.at(-1);
-      if (grant === undefined) return { note: `${user} has no session here: ${onlyGiven}` };
+      if (grant === undefined) return { note: `${named.subject} has no session here: ${onlyGiven}` };
       const since = new Date(grant.createdAt * 1000).toISOString();
       return {
         grant,
@@ -117,8 +136,8 @@ async function latestSession(
 }
 
 function requesterFor(
-  { user, client, group, organization, email, redirectUri }: ExplainOptions,
-  issuer: string,
+  named: Named,
+  { client, group, organization, email, redirectUri }: ExplainOptions,
   grant: Grant | undefined,
   { claims: names }: PolicyDocument,
 ): Requester {
@@ -132,7 +151,8 @@ function requesterFor(
   const isSameClient = client === undefined || client === grant?.client.id;
   const address = redirectUri ?? (isSameClient ? grant?.client.redirectUri : undefined);
   return {
-    principal: { kind: "user", issuer, subject: user, claims },
+    // Nobody says anything of a client of this server's.
+    principal: named.kind === "client" && named.issuer === undefined ? named : { ...named, claims },
     client: {
       id: client ?? grant?.client.id ?? "",
       ...(address !== undefined && { redirectUri: address }),
