@@ -37,7 +37,7 @@ const scopes = {
 };
 
 function trust(...changes: Array<Partial<TrustedIssuer>>): TrustedIssuer[] {
-  const common = { algorithms: ASYMMETRIC_ALGORITHMS, timeoutSeconds: 1 };
+  const common = { algorithms: ASYMMETRIC_ALGORITHMS, timeoutSeconds: 10 };
   return [
     { ...common, accept: "id-jag", issuer: company.issuer, subject: "sub", publicClients: false },
     {

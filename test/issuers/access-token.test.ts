@@ -16,7 +16,7 @@ const settings: AccessTokenIssuer = {
   accept: "access-token",
   issuer: tenant.issuer,
   algorithms: ASYMMETRIC_ALGORITHMS,
-  timeoutSeconds: 1,
+  timeoutSeconds: 10,
   types: ["at+jwt"],
   scopeClaims: ["scope", "scp", "permissions"],
   scopes: new Map([

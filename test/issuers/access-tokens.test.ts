@@ -23,7 +23,7 @@ function settingsOf({ issuer }: TokenIssuer, changes: Partial<AccessTokenIssuer>
     accept: "access-token",
     issuer,
     algorithms: ASYMMETRIC_ALGORITHMS,
-    timeoutSeconds: 0.5,
+    timeoutSeconds: 10,
     types: ["at+jwt"],
     scopeClaims: ["scope"],
     scopes: new Map([["read:all", ["weather:read"]]]),
@@ -91,7 +91,7 @@ describe("a JWT", () => {
     const issuer = await startTokenIssuer(t, () => now);
     const tokens = tokensOf(settingsOf(issuer));
     const token = await issuer.sign(GOOD, TYPE);
-    issuer.trouble = "silence";
+    issuer.trouble = 503;
     await assert.rejects(tokens.verify(token), UnavailableError);
     issuer.trouble = undefined;
     now += 20;
@@ -180,7 +180,10 @@ describe("an opaque token", () => {
       const endpoint = `${issuer.issuer}/introspect`;
       issuer.introspected.set("opaque", ACTIVE);
       issuer.trouble = trouble;
-      const tokens = tokensOf(settingsOf(issuer, { introspection: { ...introspection, endpoint } }));
+      const timeoutSeconds = trouble === "silence" ? 2 : 10;
+      const tokens = tokensOf(
+        settingsOf(issuer, { timeoutSeconds, introspection: { ...introspection, endpoint } }),
+      );
       await assert.rejects(tokens.verify("opaque"), UnavailableError);
       issuer.trouble = undefined;
       await tokens.verify("opaque");

@@ -23,7 +23,7 @@ function settingsOf({ issuer }: TokenIssuer): IdJagIssuer {
     accept: "id-jag",
     issuer,
     algorithms: ASYMMETRIC_ALGORITHMS,
-    timeoutSeconds: 1,
+    timeoutSeconds: 10,
     subject: "sub",
     publicClients: false,
   };

@@ -42,7 +42,7 @@ const settings: WorkloadIssuer = {
   accept: "workload",
   issuer: platform.issuer,
   algorithms: ASYMMETRIC_ALGORITHMS,
-  timeoutSeconds: 1,
+  timeoutSeconds: 10,
   rules: [nightly, releases],
 };
 
