@@ -223,13 +223,12 @@ function brand(settings: Settings): Brand {
 export function issuersConfig(settings: Settings, baseUrl: string | undefined): TrustedIssuer[] | undefined {
   const { file } = settings;
   if (file === undefined) return [];
-  const withoutSlash = (url: string | undefined) => url?.replace(/\/$/, "");
   // What this server issues is no JWT, and its own tokens must not come in by another door.
   for (const {
     settings: { issuer },
     place,
   } of file.issuers ?? [])
-    if (withoutSlash(issuer) === withoutSlash(baseUrl))
+    if (issuer === baseUrl || issuer === `${baseUrl}/`)
       settings.problems.push({
         place,
         setting: "the issuer",
