@@ -3,7 +3,9 @@
  * million members, beside another user's whose indexes are empty: in turns, on one server and one Redis.
  */
 import { createClient } from "@keyv/redis";
-import { clientIndex, sessionIndex, subjectIndex } from "../src/grants/grant-index.ts";
+import { claimsOf } from "../src/access/principal.ts";
+import { storedUsers } from "../src/access/stored-users.ts";
+import { clientIndex, sessionIndex, userIndex } from "../src/grants/grant-index.ts";
 import { copyGrant } from "../test/support/copied-grants.ts";
 import { startFaultyProxy } from "../test/support/faulty-proxy.ts";
 import {
@@ -67,7 +69,10 @@ export async function measureGrowth(effort: {
     const { body } = await redeem(testServer.baseUrl, client, code);
     return { accessToken: String(body.access_token), refreshToken: String(body.refresh_token) };
   }
-  const sidOf = async (accessToken: string) => String((await testServer.grantOf(accessToken))?.claims.sid);
+  async function sidOf(accessToken: string): Promise<string> {
+    const grant = await testServer.grantOf(accessToken);
+    return String(grant && claimsOf(grant.principal).sid);
+  }
 
   /** The time of each step, once. */
   async function steps(who: Person): Promise<Record<Step, number>> {
@@ -108,10 +113,12 @@ export async function measureGrowth(effort: {
     const [full, empty] = [await person("alice"), await person("bob")];
     for (const who of [full, empty, full, empty]) await steps(who); // connections are made, scripts are known
     const probe = await signIn(full);
+    const [{ issuer }] = testServer.config.identityProviders;
+    const users = storedUsers([{ issuer }]);
     const names = [
-      subjectIndex("alice"),
+      userIndex({ issuer, subject: "alice" }, users),
       clientIndex(full.client.client_id),
-      sessionIndex(await sidOf(probe.accessToken)),
+      sessionIndex({ issuer, sid: await sidOf(probe.accessToken) }, users),
     ];
     for (const name of names) await fill(name, effort.members);
     await tell("CONFIG", "SET", "slowlog-log-slower-than", "1000");

@@ -53,7 +53,12 @@ const services = buildServices({
 /** In place of the bearer check: the same caller at every request. */
 function nobodyAsked(): RequestHandler {
   const [{ permissions, uri: resource }] = services.resources;
-  const principal = { kind: "user", issuer: config.upstream.issuer, subject: "alice", claims: {} } as const;
+  const principal = {
+    kind: "user",
+    issuer: config.identityProviders[0].issuer,
+    subject: "alice",
+    claims: {},
+  } as const;
   const client = { id: "bench", redirectUri: "http://127.0.0.1/callback" };
   const scopes = ["weather:read"];
   const caller: Caller = Object.freeze({
@@ -118,6 +123,7 @@ async function moreSessions({
       ...services.runtime,
       grants: services.grants,
       upstreamRefresh: services.upstreamRefresh,
+      assertions: services.assertions,
       resources: services.resources,
       audit: services.audit,
       lifetimes: config.lifetimes,

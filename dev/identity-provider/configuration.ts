@@ -24,6 +24,7 @@ export interface Settings {
   scopes: readonly string[];
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
+  clockAhead: () => number;
   /** The organization that each sign-in was for, by the id of its grant. */
   organizations: Map<string, NonNullable<DemoUser["organization"]>>;
   /** The grants that were asked for with Google's `access_type=offline`. */
@@ -125,7 +126,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
       AccessToken: behaviour.accessTokenSeconds,
       AuthorizationCode: 60,
       Grant: 14 * day,
-      IdToken: 3600,
+      IdToken: () => 3600 + settings.clockAhead(),
       Interaction: 3600,
       RefreshToken: 14 * day,
       Session: day,
@@ -180,7 +181,8 @@ function apiOf({ audience, scopes, behaviour }: Settings, resource: string) {
   };
 }
 
-function writeJwt({ directory, behaviour }: Settings, payload: Record<string, unknown>): void {
+function writeJwt({ directory, behaviour, clockAhead }: Settings, payload: Record<string, unknown>): void {
+  if (typeof payload.exp === "number") payload.exp += clockAhead();
   const user = directory.find(String(payload.sub));
   if (behaviour.claimsInAccessToken) Object.assign(payload, user.claims);
   if (behaviour.permissionsClaim) payload.permissions = [...user.permissions];

@@ -39,6 +39,8 @@ export interface IdentityProviderOptions {
   /** Who the login page lists. */
   users: readonly DemoUser[];
   behaviour?: ProviderBehaviour;
+  /** By how many seconds the client's clock is ahead: what is signed is good for as much longer. Default: 0. */
+  clockAhead?(): number;
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
   kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
@@ -66,6 +68,7 @@ export async function startIdentityProvider(
       behaviour.apiScopes === "known" ? options.scopes.map((scope) => behaviour.scopePrefix + scope) : [],
     directory: createDirectory(options.users),
     behaviour,
+    clockAhead: options.clockAhead ?? (() => 0),
     organizations: new Map(),
     offline: new Set(),
   };

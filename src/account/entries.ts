@@ -15,6 +15,8 @@ export interface Entry {
   scopes: readonly string[];
   /** What the person approved for one of them, and none of them has: the identity provider does not give it. */
   notGiven: readonly string[];
+  /** See {@link ConnectedApplication}: for one of them, or more. */
+  letInByCompany: boolean;
   /** Newest first. */
   connections: readonly ConnectedApplication[];
 }
@@ -56,6 +58,7 @@ function entryOf(connections: readonly ConnectedApplication[]): Entry[] {
       lastUsedAt: uses.length === 0 ? undefined : Math.max(...uses),
       scopes,
       notGiven: missingScopes(union(...connections.map((each) => each.notGiven)), scopes),
+      letInByCompany: connections.some((each) => each.letInByCompany),
       connections: newestFirst,
     },
   ];

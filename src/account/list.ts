@@ -1,5 +1,5 @@
 /** The connected applications of a user: grants, as people and operators see them. */
-import { type ClientRef, subjectOf, type UserId } from "../access/principal.ts";
+import { type Requester, subjectOf, type UserId } from "../access/principal.ts";
 import type { Clients } from "../clients/find-client.ts";
 import { type Grant, notGiven } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
@@ -22,6 +22,8 @@ export interface ConnectedApplication {
   scopes: readonly string[];
   /** What the person approved and the identity provider does not give. */
   notGiven: readonly string[];
+  /** The person's company let the client in, and can do so again, without asking the person (ID-JAG). */
+  letInByCompany: boolean;
   /** Seconds since the epoch. */
   createdAt: number;
   /** Undefined if no use is known: it was never used, or a moment ago by way of another replica. */
@@ -61,9 +63,11 @@ export function createConnectedApplications({
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
 
   async function nameOf({
-    id: clientId,
-    name: clientName,
-  }: ClientRef): Promise<Pick<ConnectedApplication, "clientName" | "vouchedBy">> {
+    principal,
+    client: { id: clientId, name: clientName },
+  }: Requester): Promise<Pick<ConnectedApplication, "clientName" | "vouchedBy">> {
+    // The operator's rules name it.
+    if (principal.kind === "workload") return { clientName, vouchedBy: "operator" };
     const operators = fixed.get(clientId);
     if (operators !== undefined)
       return { clientName: clientName ?? operators.client_name, vouchedBy: "operator" };
@@ -79,10 +83,11 @@ export function createConnectedApplications({
         grantId: grant.id,
         subject: subjectOf(grant.principal),
         clientId: grant.client.id,
-        ...(await nameOf(grant.client)),
+        ...(await nameOf(grant)),
         redirectUri: grant.client.redirectUri,
         scopes: grant.scopes,
         notGiven: notGiven(grant, catalogueOf(grant.resource)),
+        letInByCompany: grant.origin.kind === "jwt_bearer" && grant.origin.profile === "id-jag",
         createdAt: grant.createdAt,
         lastUsedAt: used.get(grant.id),
         expiresAt: grant.expiresAt,

@@ -117,6 +117,11 @@ ${endStep(connections, session, around.url, { summary: html`End access<span clas
 ${own.length > 0 ? html`<p class="more">May also: ${inALine(own, around.catalogue)}</p>` : ""}
 ${lacking(missingScopes(entry.notGiven, ofAll.notGiven), around, "more")}
 ${
+  entry.letInByCompany
+    ? html`<p class="more">Your company lets it in without asking you: if you end its access here, it can come back. Your company's administrator can end that.</p>`
+    : ""
+}
+${
   connections.length > 1
     ? html`<details class="more"><summary>${connections.length} sign-ins</summary><ul class="sign-ins">${connections.map(
         (connection) => signIn(connection, entry, session, around),

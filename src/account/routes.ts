@@ -68,8 +68,14 @@ const TITLE = "Connected applications";
 const REQUESTS_PER_MINUTE = 120;
 
 /** What /auth/callback and /logout need of this module. */
-export function connectionsEntrance(dependencies: Runtime & AccountDependencies): ConnectionsEntrance {
-  const { settings, sessions, audit } = dependencies;
+export function connectionsEntrance({
+  settings,
+  sessions,
+  logins,
+  endings,
+  audit,
+  now,
+}: Runtime & AccountDependencies): ConnectionsEntrance {
   const { transactionSeconds } = settings.lifetimes;
 
   /** As the callback of a client: they signed out while this was under way. */
@@ -78,7 +84,7 @@ export function connectionsEntrance(dependencies: Runtime & AccountDependencies)
     identity: Identity,
     session: { end(): Promise<void> },
   ) {
-    const reason = await endedSince(login, identity, { ...dependencies, transactionSeconds });
+    const reason = await endedSince(login, identity, { endings, transactionSeconds });
     if (reason === undefined) return;
     await session.end();
     const { subject } = identity;
@@ -93,7 +99,7 @@ export function connectionsEntrance(dependencies: Runtime & AccountDependencies)
   return {
     async enter(parameters, state, login, provider, req, res) {
       requestFacts(res).purpose = "connections";
-      const identity = await finishSignIn(parameters, state, login, { ...dependencies, provider });
+      const identity = await finishSignIn(parameters, state, login, { provider, logins, audit, now });
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
       audit({ event: "connections_sign_in", decision: "allow", subject: identity.subject });
@@ -116,12 +122,27 @@ function spentButNotStored(cause: unknown): never {
   });
 }
 
-export function connectionsRoutes(dependencies: Runtime & AccountDependencies): Router {
-  const { settings, sessions, connections, browsers, catalogue, records, pages, bodies, now, log } =
-    dependencies;
+export function connectionsRoutes({
+  settings,
+  sessions,
+  connections,
+  rememberedConsent,
+  browsers,
+  logins,
+  grants,
+  endings,
+  identityProviders,
+  catalogue,
+  records,
+  pages,
+  bodies,
+  now,
+  randomBytes,
+  log,
+}: Runtime & AccountDependencies): Router {
   const { baseUrl, lifetimes } = settings;
   const url = `${baseUrl}/connections`;
-  const provider = dependencies.identityProviders.choose({});
+  const provider = identityProviders.choose({});
   const router = Router();
   const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
 
@@ -165,14 +186,14 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     const clientIds = new Set(chosen.map(({ clientId }) => clientId));
     await Promise.all(
       [...clientIds].flatMap((clientId) => [
-        dependencies.rememberedConsent.withdraw(user, clientId),
-        dependencies.endings.mark(["client of user", clientId, user], "ended_by_user"),
+        rememberedConsent.withdraw(user, clientId),
+        endings.mark(["client of user", clientId, user], "ended_by_user"),
       ]),
     );
     // Read again: a sign-in may have finished just before the mark was written.
     const own = await connections.ofUser(user);
     const ids = own.filter(isChosen).map(({ grantId }) => grantId);
-    const ended = await endGrants(ids, "ended_by_user", dependencies.grants);
+    const ended = await endGrants(ids, "ended_by_user", grants);
     return inWords(entriesOf(own), ({ grantId }) => ended.some(({ id }) => id === grantId));
   }
 
@@ -189,7 +210,7 @@ export function connectionsRoutes(dependencies: Runtime & AccountDependencies): 
     const { another } = parse(ConnectionsSignInForm, req.body, []);
     const { transactionSeconds } = lifetimes;
     const browser = browsers.identify(req, res);
-    const login = { ...dependencies, provider, transactionSeconds };
+    const login = { provider, logins, transactionSeconds, now, randomBytes };
     const target = await beginSignIn(browser, another !== undefined, req.ip ?? "", login);
     res.set("Cache-Control", "no-store").redirect(303, target.href);
   });

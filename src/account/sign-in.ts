@@ -6,7 +6,7 @@ import type { Audit } from "../audit/audit.ts";
 import { type Identity, UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import type { BrowserHash } from "../login/browser-binding.ts";
-import { meaningOf, orRestore, saidBy, startLogin } from "../login/login.ts";
+import { meaningOf, orRestore, type StartOptions, saidBy, startLogin } from "../login/login.ts";
 import type { ConnectionsLogin, Logins } from "../login/transaction.ts";
 import { SignInFailedError } from "../oauth/errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -27,7 +27,7 @@ export async function beginSignIn(
   browser: BrowserHash,
   another: boolean,
   from: string,
-  dependencies: Runtime & Dependencies & { transactionSeconds: number },
+  dependencies: StartOptions & Dependencies,
 ): Promise<URL> {
   const { provider, logins, transactionSeconds } = dependencies;
   const { state, binding } = startLogin(browser, provider, dependencies);
@@ -46,7 +46,7 @@ export async function finishSignIn(
   parameters: URLSearchParams,
   state: string,
   login: ConnectionsLogin,
-  dependencies: Runtime & Pick<Dependencies, "provider" | "logins"> & { audit: Audit },
+  dependencies: Pick<Runtime, "now"> & Dependencies & { audit: Audit },
 ): Promise<Identity> {
   const { provider, audit } = dependencies;
   const { nonce, codeVerifier } = login;

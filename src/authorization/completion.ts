@@ -1,6 +1,6 @@
 /** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
-import { isSameUser, type Requester, type User } from "../access/principal.ts";
+import type { Requester, User } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
@@ -23,9 +23,10 @@ import {
 import { missingScopes } from "../oauth/scope.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { isConsentOf } from "./consent-decision.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
-interface Dependencies {
+interface Dependencies extends Pick<Runtime, "now" | "log"> {
   /** With whom the login was begun. */
   provider: ConfiguredProvider;
   logins: Logins;
@@ -49,10 +50,10 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<Completed> {
   const user = await signIn(parameters, state, login, dependencies);
-  if (login.approvedBy !== undefined && !isSameUser(login.approvedBy, user)) {
+  if (!isConsentOf(user, login)) {
     dependencies.log.info(
       { reason: "approved_by_another_user", subject: user.subject },
       "The user is asked for consent after all",
@@ -68,7 +69,7 @@ async function signIn(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<UpstreamLogin> {
   const { provider, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
@@ -95,7 +96,7 @@ function requesterOf({ issuer, subject, claims }: UpstreamLogin, { request }: Cl
 }
 
 /** @throws NotAdmittedError */
-function admit(requester: SignedIn, login: ClientLogin, dependencies: Runtime & Dependencies): void {
+function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependencies): void {
   const { permissions } = resourceOf(login.request.resource, dependencies.resources);
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
@@ -111,7 +112,7 @@ async function openGrant(
   user: UpstreamLogin,
   requester: SignedIn,
   login: ClientLogin,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<string> {
   const { grants, rememberedConsent, audit, log } = dependencies;
   const { request } = login;

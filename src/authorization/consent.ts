@@ -4,7 +4,7 @@
  */
 import { html } from "hono/html";
 import type { IdentityProviders } from "../identity/identity-providers.ts";
-import { startLogin } from "../login/login.ts";
+import { type StartOptions, startLogin } from "../login/login.ts";
 import type { AwaitingConsent, Consented, Logins } from "../login/transaction.ts";
 import type { Client } from "../oauth/client-metadata.ts";
 import { AuthorizationError, OAuthError } from "../oauth/errors.ts";
@@ -12,7 +12,6 @@ import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { DeclaredScope, ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Html } from "../pages/shell.ts";
-import type { Runtime } from "../runtime/runtime.ts";
 
 export interface ConsentPage {
   client: Client;
@@ -98,10 +97,9 @@ export function denied({ request }: AwaitingConsent): AuthorizationError {
   });
 }
 
-interface Dependencies {
+interface Dependencies extends StartOptions {
   identityProviders: Pick<IdentityProviders, "get">;
   logins: Logins;
-  transactionSeconds: number;
 }
 
 /**
@@ -114,7 +112,7 @@ export async function approve(
   { request, browser, provider: named }: AwaitingConsent,
   approval: Consented,
   from: string,
-  dependencies: Runtime & Dependencies,
+  dependencies: Dependencies,
 ): Promise<URL> {
   const { identityProviders, logins, transactionSeconds } = dependencies;
   const provider = identityProviders.get(named);

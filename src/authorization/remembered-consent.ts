@@ -3,7 +3,6 @@
  * these scopes. Kept on the server; the browser holds only its one cookie. A user who ends a client's access withdraws their remembered
  * consent for it on every browser.
  */
-import type { Request } from "express";
 import { z } from "zod";
 import type { UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
@@ -89,12 +88,4 @@ export function createRememberedConsent({
 
 function sameScopes(some: readonly string[], others: readonly string[]): boolean {
   return some.length === others.length && some.every((scope) => others.includes(scope));
-}
-
-/**
- * True if the user, and not some other site, sent the browser here: typed, opened by an application, or from our own
- * site (Fetch Metadata). A browser that does not say is asked.
- */
-export function isOwnNavigation(req: Request): boolean {
-  return ["none", "same-origin", "same-site"].includes(req.get("sec-fetch-site") ?? "");
 }

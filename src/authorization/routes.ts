@@ -38,7 +38,8 @@ import type { KeyValueStore } from "../storage/store.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
 import { finishAuthorization } from "./completion.ts";
 import { approve, consentPage, denied, tooOld, withConsentedScopes } from "./consent.ts";
-import { isOwnNavigation, type RememberedConsent } from "./remembered-consent.ts";
+import { type ConsentMode, decideConsent } from "./consent-decision.ts";
+import type { ConsentRecord, RememberedConsent } from "./remembered-consent.ts";
 import { stopped } from "./stopped.ts";
 import { type RedirectTrustSettings, redirectTrust } from "./trusted-redirect.ts";
 
@@ -47,7 +48,7 @@ export interface AuthorizationSettings extends SignInLimits, RedirectTrustSettin
   baseUrl: string;
   brand: Brand;
   /** When a user is asked, and for how long consent is remembered. */
-  consent: { mode: "always" | "remember" | "never"; rememberSeconds: number };
+  consent: { mode: ConsentMode; rememberSeconds: number };
 }
 
 export interface AuthorizationDependencies {
@@ -78,21 +79,27 @@ const CALLBACK = ["/auth/callback", "/auth/callback/:provider"];
 /** It carries a whole authorization request, sealed. */
 const MAX_CONSENT_BYTES = 98_304;
 
-export function authorizationRoutes(dependencies: Runtime & AuthorizationDependencies): Router {
-  const {
-    settings,
-    clients,
-    redirectUris,
-    rememberedConsent,
-    sealer,
-    resources,
-    pages,
-    records,
-    audit,
-    now,
-    log,
-  } = dependencies;
-  const { browsers, connections, identityProviders, bodies } = dependencies;
+export function authorizationRoutes({
+  settings,
+  browsers,
+  connections,
+  clients,
+  redirectUris,
+  rememberedConsent,
+  grants,
+  endings,
+  logins,
+  records,
+  identityProviders,
+  sealer,
+  resources,
+  pages,
+  bodies,
+  audit,
+  now,
+  randomBytes,
+  log,
+}: Runtime & AuthorizationDependencies): Router {
   const { baseUrl, lifetimes, consent } = settings;
   const { transactionSeconds } = lifetimes;
   const rules = {
@@ -137,13 +144,18 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
       browser: browsers.identify(req, res),
       expiresAt: now() + transactionSeconds,
     };
-    const unasked = await approvedBefore(req, request, known, prompt);
-    if (unasked !== undefined) {
-      const { scopes, ...approval } = unasked;
-      return await goUpstream({ ...transaction, request: { ...request, scopes } }, approval, req, res);
+    const decision = decideConsent({
+      mode: consent.mode,
+      scopes: request.scopes,
+      prompt,
+      fetchSite: req.get("sec-fetch-site"),
+      remembered: await rememberedBy(known, request),
+    });
+    if (decision.consent === "given") {
+      const { scopes, by } = decision;
+      return await goUpstream({ ...transaction, request: { ...request, scopes } }, by, req, res);
     }
-    // OpenID Connect Core §3.1.2.1: "none" means that no page may be shown.
-    if (prompt?.split(" ").includes("none")) {
+    if (decision.consent === "out of reach") {
       const Refusal = unaskedRefusal(client, request.redirectUri, rules);
       throw new Refusal("interaction_required", "The user has to be asked for consent.", request, {
         reason: "prompt_none",
@@ -154,19 +166,13 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction, provider));
   }
 
-  /** What may be granted without asking, and whose remembered consent that rests on; undefined if the user must be asked. */
-  async function approvedBefore(
-    req: Request,
+  /** In the other modes nothing is remembered. */
+  async function rememberedBy(
+    browser: BrowserHash | undefined,
     request: AuthorizationRequest,
-    known: BrowserHash | undefined,
-    prompt: string | undefined,
-  ): Promise<(Consented & { scopes: string[] }) | undefined> {
-    if (consent.mode === "never") return { scopes: request.scopes };
-    const mayBeSilent =
-      consent.mode === "remember" && isOwnNavigation(req) && !prompt?.split(" ").includes("consent");
-    const approval =
-      mayBeSilent && known !== undefined ? await rememberedConsent.find(known, request) : undefined;
-    return approval && { scopes: approval.granted, approvedBy: approval.user, asked: request.scopes };
+  ): Promise<ConsentRecord | undefined> {
+    if (consent.mode !== "remember" || browser === undefined) return undefined;
+    return await rememberedConsent.find(browser, request);
   }
 
   function askingPage(client: Client, transaction: AwaitingConsent, { shownAs }: ConfiguredProvider): Html {
@@ -190,7 +196,8 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res: Response,
   ): Promise<void> {
     const from = req.ip ?? "";
-    const url = await approve(approved, approval, from, { ...dependencies, transactionSeconds });
+    const starting = { identityProviders, logins, transactionSeconds, now, randomBytes };
+    const url = await approve(approved, approval, from, starting);
     const { clientId, scopes } = approved.request;
     audit({ event: "consent", decision: "allow", clientId, scopes });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
@@ -260,13 +267,29 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     const parameters = new URLSearchParams(req.query as Record<string, string>);
     const state = parameters.get("state") ?? "";
     const isSameBrowser = browsers.isSame.bind(undefined, req);
-    const login = await consumeLogin(state, { ...dependencies, answering: provider, isSameBrowser });
+    const login = await consumeLogin(state, {
+      logins,
+      identityProviders,
+      answering: provider,
+      isSameBrowser,
+      now,
+    });
     res.set("Cache-Control", "no-store");
     if (login.step === "connections")
       return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
-    const around = { ...dependencies, provider, transactionSeconds };
-    const completed = await finishAuthorization(parameters, state, login, around).catch((error) => {
+    const completed = await finishAuthorization(parameters, state, login, {
+      provider,
+      logins,
+      grants,
+      endings,
+      rememberedConsent,
+      resources,
+      transactionSeconds,
+      audit,
+      now,
+      log,
+    }).catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
     });
     if ("askAgain" in completed) {
@@ -279,7 +302,9 @@ export function authorizationRoutes(dependencies: Runtime & AuthorizationDepende
     res.redirect(302, authorizationResponse(redirectUri, answer));
   });
 
-  router.use(logoutRoutes({ ...dependencies, baseUrl, provider: identityProviders.choose({}) }));
+  router.use(
+    logoutRoutes({ baseUrl, browsers, connections, pages, provider: identityProviders.choose({}), log }),
+  );
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));
   router.all(CALLBACK, refuseOtherMethods("GET"));

@@ -1,11 +1,13 @@
-/** CONFIG_FILE (server.yaml): identity providers and resources by name. In this version it holds one of each. */
+/** CONFIG_FILE (server.yaml): identity providers and resources by name, in this version one of each; and trusted issuers. */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
-import { nearestName } from "../runtime/nearest-name.ts";
+import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
 import { readText } from "../yaml/read-text.ts";
 import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
+import { entriesOf, isMap, type KnownKeys, listed, unknownKeys } from "./file-keys.ts";
+import { issuerMistakes, trustedIssuers } from "./issuers.ts";
 import { expandVariables, shieldVariables, unshieldVariables } from "./variables.ts";
 
 export const CONFIG_FILE = "CONFIG_FILE";
@@ -29,8 +31,16 @@ export interface ConfigFile {
   provider?: { id: string; key: string; label?: string };
   /** By their names in the environment. What is here is for the file to say. */
   settings: ReadonlyMap<string, FileSetting>;
+  /** Undefined if something is wrong with them. */
+  issuers: readonly DescribedIssuer[] | undefined;
   /** Whether a client secret is written in it, and not left to the environment. */
   hasSecret: boolean;
+}
+
+export interface DescribedIssuer {
+  settings: TrustedIssuer;
+  /** `server.yaml:12`. */
+  place: string;
 }
 
 /** Keys of an identity provider, with the settings that say the same in the environment. */
@@ -61,15 +71,14 @@ const THE_ONLY_RESOURCE = "/mcp";
 /** In a callback URL, in records and in messages. */
 const PROVIDER_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
-const KEYS: Record<"top" | "provider" | "resource", { known: readonly string[]; notYet: readonly string[] }> =
-  {
-    top: { known: ["identityProviders", "resources"], notYet: ["issuers"] },
-    provider: {
-      known: [...Object.keys(PROVIDER_KEYS), "label", "emailDomains"],
-      notYet: ["privateKeyFile", "tenants", "organization", "profile"],
-    },
-    resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
-  };
+const KEYS: Record<"top" | "provider" | "resource", KnownKeys> = {
+  top: { known: ["identityProviders", "resources", "issuers"] },
+  provider: {
+    known: [...Object.keys(PROVIDER_KEYS), "label", "emailDomains"],
+    notYet: ["privateKeyFile", "tenants", "organization", "profile"],
+  },
+  resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
+};
 
 const text = z.string().min(1);
 const texts = z.array(text).min(1);
@@ -108,6 +117,7 @@ export function readConfigFile(
     path,
     problems,
     settings: new Map(everyProviderSetting({ place: path, key: "the file", isFaulty: true })),
+    issuers: undefined,
     hasSecret: false,
   });
   let yaml: YamlText;
@@ -125,16 +135,35 @@ export function readConfigFile(
         {
           at: [],
           problem: "is empty",
-          remedy: `write identityProviders or resources, or leave ${CONFIG_FILE} out`,
+          remedy: `write identityProviders, resources or issuers, or leave ${CONFIG_FILE} out`,
         },
       ]),
     );
   if (yaml.value === undefined || yaml.value === null) return broken(problemsOf([]));
   const { value, mistakes: unset } = expandVariables(yaml.value, environment);
-  const mistakes = [...keyMistakes(value), ...mistakesIn(value, Content), ...unset];
+  const mistakes = [...keyMistakes(value), ...mistakesIn(value, Content), ...issuerMistakes(value), ...unset];
   const problems = problemsOf(mistakes);
   if (!isMap(value)) return broken(problems);
-  return { path, problems, ...settingsOf(value, yaml, path, mistakes), hasSecret: hasSecret(yaml.value) };
+  return {
+    path,
+    problems,
+    ...settingsOf(value, yaml, path, mistakes),
+    issuers: issuersOf(value, yaml, path, mistakes),
+    hasSecret: hasSecret(yaml.value),
+  };
+}
+
+function issuersOf(
+  { issuers }: Record<string, unknown>,
+  { lineOf }: YamlText,
+  path: string,
+  mistakes: readonly Mistake[],
+): ConfigFile["issuers"] {
+  if (mistakes.some(({ at }) => at[0] === "issuers")) return undefined;
+  return trustedIssuers(issuers).map((settings, index) => ({
+    settings,
+    place: `${path}:${lineOf(["issuers", index])}`,
+  }));
 }
 
 /** A message or a value is shown as it was written. */
@@ -148,6 +177,7 @@ function unshielded({ value, problems, lineOf }: YamlText): YamlText {
 
 /** What a message calls what is at a path. */
 function nameOf(path: Path): string {
+  if (path[0] === "issuers" && path.length === 2) return "the issuer";
   return path.filter((step) => typeof step === "string").join(".") || "the file";
 }
 
@@ -196,34 +226,6 @@ function keyMistakes(content: unknown): Mistake[] {
 
 function oneOnly(at: Path, what: string): Mistake {
   return { at, problem: `is a second ${what}, and this version can have one`, remedy: "keep one of them" };
-}
-
-function unknownKeys(
-  entry: unknown,
-  at: Path,
-  { known, notYet }: { known: readonly string[]; notYet: readonly string[] },
-): Mistake[] {
-  if (!isMap(entry)) return [];
-  return Object.keys(entry)
-    .filter((key) => !known.includes(key))
-    .map((key) => {
-      const found = { at: [...at, key], in: at };
-      if (notYet.includes(key))
-        return {
-          ...found,
-          problem: `has the key "${key}", which this version does not have`,
-          remedy: "remove it",
-        };
-      const meant = nearestName(key, known);
-      return {
-        ...found,
-        problem: `has an unknown key "${key}"`,
-        remedy:
-          meant === undefined
-            ? `use what is known here: ${known.join(", ")}`
-            : `write ${meant} if you mean that, or remove it`,
-      };
-    });
 }
 
 function settingsOf(
@@ -279,17 +281,10 @@ function asInEnvironment(value: unknown, key: PropertyKey | undefined): string |
 }
 
 function hasSecret(content: unknown): boolean {
-  const providers = isMap(content) ? entriesOf(content.identityProviders) : [];
-  return providers.some(
-    ([, entry]) =>
-      isMap(entry) && typeof entry.clientSecret === "string" && !entry.clientSecret.includes("${"),
+  if (!isMap(content)) return false;
+  const providers = entriesOf(content.identityProviders).map(([, entry]) => entry);
+  const issuers = listed(content.issuers).map((entry) => isMap(entry) && entry.introspection);
+  return [...providers, ...issuers].some(
+    (entry) => isMap(entry) && typeof entry.clientSecret === "string" && !entry.clientSecret.includes("${"),
   );
-}
-
-function entriesOf(value: unknown): Array<[string, unknown]> {
-  return isMap(value) ? Object.entries(value) : [];
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -14,7 +14,8 @@ import { type Brand, UNNAMED } from "../pages/brand.ts";
 import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
 import { identityProvidersConfig, membershipConfig } from "./identity-provider.ts";
-import { type Environment, originProblem, Settings } from "./settings.ts";
+import { originProblem } from "./origin-problem.ts";
+import { type Environment, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 
 /** Metrics and traces. */
@@ -144,7 +145,7 @@ export function loadConfig(environment: Environment): Config {
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     identityProviders,
-    issuers: [],
+    issuers: issuersConfig(settings, baseUrl) ?? [],
     membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),
@@ -216,6 +217,26 @@ function brand(settings: Settings): Brand {
     // Some parsers of .env files take what follows a # for a comment.
     ...(color !== undefined && { color: `#${color.replace("#", "")}` }),
   };
+}
+
+/** Undefined if something is wrong with them, which is among the problems of the file. */
+export function issuersConfig(settings: Settings, baseUrl: string | undefined): TrustedIssuer[] | undefined {
+  const { file } = settings;
+  if (file === undefined) return [];
+  const withoutSlash = (url: string | undefined) => url?.replace(/\/$/, "");
+  // What this server issues is no JWT, and its own tokens must not come in by another door.
+  for (const {
+    settings: { issuer },
+    place,
+  } of file.issuers ?? [])
+    if (withoutSlash(issuer) === withoutSlash(baseUrl))
+      settings.problems.push({
+        place,
+        setting: "the issuer",
+        problem: "is this server itself (BASE_URL)",
+        remedy: "name the one whose tokens are meant, or remove it",
+      });
+  return file.issuers?.map((described) => described.settings);
 }
 
 /** The newest first. */

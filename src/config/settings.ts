@@ -1,9 +1,9 @@
 /** Reading the environment: one setting at a time, with every problem kept for one message. */
 import { z } from "zod";
-import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { isScopeToken } from "../oauth/scope.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { CONFIG_FILE, type ConfigFile, readConfigFile } from "./config-file.ts";
+import { issuerProblem, originProblem } from "./origin-problem.ts";
 
 /** Settings by their names, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -200,32 +200,10 @@ export class Settings {
   issuer(name: string, remedy: string): string {
     const value = this.requiredLine(name, remedy);
     if (value === "") return value;
-    const problem = originProblem(value);
+    const problem = issuerProblem(value);
     if (problem !== undefined) this.problem(name, ...problem);
-    // openid-client would fetch it as it is, and compare no issuer with anything.
-    const inside = /^(.*?)\/\.well-known\//.exec(value)?.[1];
-    if (inside !== undefined)
-      this.problem(
-        name,
-        "must be the issuer itself, not the address of its discovery document",
-        `set it to ${inside}`,
-      );
     return value;
   }
-}
-
-/** Why a URL is not one that people may be sent to, and what to do; undefined for https, and http on this computer. */
-export function originProblem(value: string): [problem: string, remedy: string] | undefined {
-  if (!URL.canParse(value)) return ["is not a URL", "write it in full, beginning with https://"];
-  const url = new URL(value);
-  if (url.search !== "" || url.hash !== "" || url.username !== "")
-    return ["must have no query, fragment or user name", "end it after the path"];
-  if (url.protocol === "https:") return undefined;
-  if (url.protocol === "http:" && isLoopbackHost(url.hostname)) return undefined;
-  return [
-    "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only",
-    "write https:// in place of what it begins with",
-  ];
 }
 
 /** True for the user name or password of a URL that can be decoded. */

@@ -13,10 +13,15 @@ import type { BrowserHash } from "./browser-binding.ts";
 import type { AwaitingLogin, LoginBinding, Logins } from "./transaction.ts";
 
 /** What a login sends to the provider and what it keeps, all of it new. */
+/** What a new login needs. */
+export interface StartOptions extends Pick<Runtime, "now" | "randomBytes"> {
+  transactionSeconds: number;
+}
+
 export function startLogin(
   browser: BrowserHash,
   { settings: { id: provider } }: ConfiguredProvider,
-  { transactionSeconds, now, randomBytes }: Runtime & { transactionSeconds: number },
+  { transactionSeconds, now, randomBytes }: StartOptions,
 ): { state: string; binding: LoginBinding } {
   return {
     state: randomBytes(32).toString("base64url"),
@@ -54,7 +59,7 @@ interface Dependencies {
  */
 export async function consumeLogin(
   state: string,
-  { logins, identityProviders, answering, isSameBrowser, now }: Runtime & Dependencies,
+  { logins, identityProviders, answering, isSameBrowser, now }: Pick<Runtime, "now"> & Dependencies,
 ): Promise<AwaitingLogin> {
   // Checked before it is consumed: neither somebody else's browser nor another provider must be able to use it up.
   const accept = (found: AwaitingLogin) => {
@@ -84,7 +89,7 @@ export async function consumeLogin(
 export async function orRestore<T>(
   state: string,
   login: AwaitingLogin,
-  { logins, now }: Runtime & Pick<Dependencies, "logins">,
+  { logins, now }: Pick<Runtime, "now"> & Pick<Dependencies, "logins">,
   finish: () => Promise<T>,
 ): Promise<T> {
   try {

@@ -30,7 +30,7 @@ export function logoutRoutes({
   pages,
   provider,
   log,
-}: Runtime & Dependencies): Router {
+}: Pick<Runtime, "log"> & Dependencies): Router {
   const router = Router();
 
   router.get("/logout", async (_req, res) => {

@@ -46,6 +46,7 @@ import {
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
 import { trustedAssertions } from "../issuers/trusted-assertions.ts";
+import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
@@ -474,7 +475,7 @@ function observing(metrics: Metrics): Observe {
 }
 
 /** Which scopes the configuration names, for the message about one that is not declared. */
-function scopeUses({ clients, identityProviders }: Config): ScopeUse[] {
+function scopeUses({ clients, identityProviders, issuers }: Config): ScopeUse[] {
   const mapped = identityProviders.flatMap(({ scopeSources }) =>
     scopeSources.kind === "provider" ? [...(scopeSources.claim?.map?.values() ?? [])].flat() : [],
   );
@@ -484,5 +485,23 @@ function scopeUses({ clients, identityProviders }: Config): ScopeUse[] {
       name: `client ${client_id}`,
       scopes: requiredScopes(parseScope(scope) ?? [], `Client ${client_id}`),
     })),
+    ...issuers.map(
+      (issuer): ScopeUse => ({
+        name: `entry for ${issuer.issuer} (issuers, accept: ${issuer.accept})`,
+        scopes: scopesBy(issuer).map((scope) => [scope]),
+      }),
+    ),
   ];
+}
+
+/** Those that its tokens and assertions can be worth by configuration. */
+function scopesBy(issuer: TrustedIssuer): string[] {
+  switch (issuer.accept) {
+    case "access-token":
+      return [...issuer.scopes.values()].flat();
+    case "workload":
+      return issuer.rules.flatMap(({ scopes }) => scopes);
+    case "id-jag":
+      return [];
+  }
 }

@@ -4,11 +4,13 @@ import { subjectOf } from "../access/principal.ts";
 import type { AuthenticatedClient } from "../clients/authenticate-client.ts";
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
-import { readToken } from "../grants/opaque-token.ts";
+import { type PresentedToken, readToken } from "../grants/opaque-token.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { effectiveScopes } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
+import { authenticateToken } from "../resource/token-authenticator.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { refreshTokenStatus } from "./grant-types/refresh-token.ts";
 
 /** RFC 7662 §2.2. */
 export type Introspection =
@@ -41,45 +43,73 @@ interface Dependencies {
 export async function introspectToken(
   client: AuthenticatedClient,
   token: string,
-  { grants, resources, issuer, now }: Runtime & Dependencies,
+  { grants, resources, issuer, now }: Pick<Runtime, "now"> & Dependencies,
 ): Promise<Introspection> {
   if (client.token_endpoint_auth_method === "none")
     throw new OAuthError("unauthorized_client", "Introspection is for clients that authenticate.", {
       reason: "public_client_introspects",
       status: 403,
     });
-  const presented = readToken("access", token) ?? readToken("refresh", token);
+  const dependencies = { resources, issuer, now };
+  const access = readToken("access", token);
+  const presented = access ?? readToken("refresh", token);
   const grant = presented && (await grants.find(presented.grantId));
-  if (grant === undefined) return { active: false };
+  if (presented === undefined || grant === undefined) return { active: false };
   if (client.provenance !== "configured" && grant.client.id !== client.client_id) return { active: false };
-  const found = liveToken(grant, presented?.hash, now());
-  const { permissions, scopes: catalogue } = resourceOf(grant.resource, resources);
-  // Same decision as at /mcp: a user whom the policy denies has no active token.
-  if (found === undefined || permissions.checkAdmission(grant) !== undefined) return { active: false };
+  return access === undefined
+    ? refreshTokenState(grant, presented, dependencies)
+    : await accessTokenState(grant, access, dependencies);
+}
+
+type State = Pick<Runtime, "now"> & Omit<Dependencies, "grants">;
+
+/** Decided as where the token would be used. */
+async function accessTokenState(
+  grant: Grant,
+  { value, hash }: PresentedToken,
+  { resources, issuer }: State,
+): Promise<Introspection> {
+  const { authenticators } = resourceOf(grant.resource, resources);
+  const verification = await authenticateToken(value, authenticators);
+  if ("refused" in verification) return { active: false };
+  const { principal, client, resource, scopes, expiresAt } = verification.caller;
+  const issuedAt = grant.accessTokens.find((issued) => issued.hash === hash)?.issuedAt;
   return {
     active: true,
-    ...(found.isAccessToken && { token_type: "Bearer" }),
-    scope: effectiveScopes(found.scopes, grant, { permissions, catalogue }).join(" "),
-    client_id: grant.client.id,
-    sub: subjectOf(grant.principal),
-    aud: grant.resource,
+    token_type: "Bearer",
+    scope: scopes.join(" "),
+    client_id: client.id,
+    sub: subjectOf(principal),
+    aud: resource,
     iss: issuer,
-    ...(found.issuedAt !== undefined && { iat: found.issuedAt }),
-    exp: found.expiresAt,
+    ...(issuedAt !== undefined && { iat: issuedAt }),
+    exp: expiresAt,
   };
 }
 
-interface LiveToken {
-  isAccessToken: boolean;
-  scopes: readonly string[];
-  expiresAt: number;
-  issuedAt?: number | undefined;
-}
-
-function liveToken(grant: Grant, hash: string | undefined, now: number): LiveToken | undefined {
-  if (grant.expiresAt <= now) return undefined;
-  if (grant.refreshToken === hash)
-    return { isAccessToken: false, scopes: grant.scopes, expiresAt: grant.expiresAt };
-  const access = grant.accessTokens.find((token) => token.hash === hash && token.expiresAt > now);
-  return access && { isAccessToken: true, ...access };
+/** Decided as where its client would use it. */
+function refreshTokenState(
+  grant: Grant,
+  presented: PresentedToken,
+  { resources, issuer, now }: State,
+): Introspection {
+  const { principal, client, resource, scopes, expiresAt } = grant;
+  const status = refreshTokenStatus(
+    grant,
+    presented,
+    { client_id: client.id },
+    { resource: [resource] },
+    { resources, now },
+  );
+  if (status.is !== "current") return { active: false };
+  const { permissions, scopes: catalogue } = resourceOf(resource, resources);
+  return {
+    active: true,
+    scope: effectiveScopes(scopes, grant, { permissions, catalogue }).join(" "),
+    client_id: client.id,
+    sub: subjectOf(principal),
+    aud: resource,
+    iss: issuer,
+    exp: expiresAt,
+  };
 }

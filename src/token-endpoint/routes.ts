@@ -56,9 +56,38 @@ export interface TokenEndpointDependencies
   bodies: Bodies;
 }
 
-export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): Router {
-  const { clients, settings, grantTypes, records, lastUse, bodies, audit, log } = dependencies;
+export function tokenRoutes({
+  settings,
+  clients,
+  verifyAssertion,
+  grantTypes,
+  grants,
+  endings,
+  upstreamRefresh,
+  assertions,
+  resources,
+  identityProviders,
+  records,
+  lastUse,
+  sessions,
+  bodies,
+  audit,
+  now,
+  randomBytes,
+  log,
+}: Runtime & TokenEndpointDependencies): Router {
   const { lifetimes } = settings;
+  const forGrantTypes = {
+    grants,
+    upstreamRefresh,
+    assertions,
+    resources,
+    lifetimes,
+    audit,
+    now,
+    randomBytes,
+    log,
+  };
   const router = Router();
   const { perAddress, perClient } = settings.tokenRequestsPerMinute;
   const limitAddress = limitPerAddress(records.rateLimits, {
@@ -87,14 +116,19 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     res: Response,
     withoutGrant: () => OAuthError,
   ): Promise<AuthenticatedClient> {
-    const client = await authenticateClient(req.get("authorization"), req.body, dependencies, (clientId) => ({
-      ...costsOf(req, res),
-      async holdsGrant() {
-        if (await belongsToLiveGrant(req.body, clientId, dependencies)) return true;
-        if (await isVouchedFor(clientId, req.body, dependencies)) return true;
-        throw withoutGrant();
-      },
-    }));
+    const client = await authenticateClient(
+      req.get("authorization"),
+      req.body,
+      { clients, verifyAssertion },
+      (clientId) => ({
+        ...costsOf(req, res),
+        async holdsGrant() {
+          if (await belongsToLiveGrant(req.body, clientId, { grants, now })) return true;
+          if (await isVouchedFor(clientId, req.body, { grantTypes, assertions })) return true;
+          throw withoutGrant();
+        },
+      }),
+    );
     const limit = { name: "token_requests_of_client", points: perClient, seconds: 60 } as const;
     if (client.token_endpoint_auth_method !== "none")
       await count(records.rateLimits, limit, client.client_id);
@@ -128,7 +162,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     if (client !== undefined) facts.clientId = client.client_id;
     facts.grantType = String(req.body.grant_type).slice(0, 64);
     const request = parseTokenRequest(req.body, grantTypes);
-    const tokens = await answerTokenRequest(client, request, { ...dependencies, lifetimes });
+    const tokens = await answerTokenRequest(client, request, forGrantTypes);
     const issued = readToken("access", tokens.access_token);
     if (issued !== undefined) lastUse.note(issued.grantId);
     if (client !== undefined) await keepAlive(client, req, res);
@@ -140,7 +174,7 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     const nothingToRevoke = unknownToUs();
     try {
       const client = await authenticated(req, res, () => nothingToRevoke);
-      await revokeToken(client, token, dependencies);
+      await revokeToken(client, token, { grants, log });
     } catch (error) {
       // RFC 7009 §2.2: what the client wants has come to pass.
       if (error !== nothingToRevoke) throw error;
@@ -152,13 +186,20 @@ export function tokenRoutes(dependencies: Runtime & TokenEndpointDependencies): 
     res.set("Cache-Control", "no-store");
     const client = await authenticated(req, res, unknownToUs);
     const { token } = parse(IntrospectionRequest, req.body);
-    res.json(await introspectToken(client, token, { ...dependencies, issuer: settings.baseUrl }));
+    res.json(await introspectToken(client, token, { grants, resources, issuer: settings.baseUrl, now }));
   });
 
   router.post("/auth/backchannel-logout", limitLogouts, ...readForm, async (req, res) => {
     res.set("Cache-Control", "no-store");
     const { logout_token: logoutToken } = parse(BackchannelLogout, req.body);
-    await endGrantsOfLogout(logoutToken, dependencies);
+    await endGrantsOfLogout(logoutToken, {
+      grants,
+      endings,
+      sessions,
+      identityProviders,
+      records,
+      log,
+    });
     res.status(200).end();
   });
 

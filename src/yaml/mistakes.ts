@@ -62,7 +62,7 @@ function usualRemedy(issue: z.core.$ZodRawIssue): string | undefined {
     case "invalid_type":
       return issue.input === undefined ? "add it" : (KINDS[issue.expected]?.remedy ?? "correct it");
     case "invalid_value":
-      return "write one of them";
+      return issue.input === undefined ? `write one of ${issue.values.join(", ")}` : "write one of them";
     case "too_small":
       return "fill it or leave it out";
     default:
@@ -77,6 +77,7 @@ const MAP = {
 const KINDS: Record<string, { is: string; remedy: string }> = {
   string: { is: "text", remedy: "put it in quotes" },
   array: { is: "a list", remedy: 'write [a, b], or lines that begin with "- "' },
+  boolean: { is: "true or false", remedy: "write one of them, without quotes" },
   number: { is: "a number", remedy: "write digits without quotes" },
   record: MAP,
   object: MAP,

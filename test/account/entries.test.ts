@@ -15,6 +15,7 @@ const connection = (fields: Partial<ConnectedApplication> = {}): ConnectedApplic
   redirectUri: "http://127.0.0.1:33418/callback",
   scopes: [],
   notGiven: [],
+  letInByCompany: false,
   createdAt: 1_000,
   lastUsedAt: undefined,
   expiresAt: 9_000,

@@ -3,7 +3,7 @@
  * in an odd form, a rule that denies by it applies, and one that allows by it does not.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -19,10 +19,15 @@ import { claimsIn, requesterOf } from "../support/requester.ts";
 import { ALICE, startTestServer, useTestServer } from "../support/test-server.ts";
 
 function policyOf(text: string): Policy {
-  const path = join(mkdtempSync(join(tmpdir(), "absence-")), "policy.yaml");
-  writeFileSync(path, text);
-  const known = { scopes: [], tools: ["whoami", "say_hello"], resources: [], prompts: [] };
-  return createPolicy(readPolicy(path, known), scopeCatalogue({}, []));
+  const folder = mkdtempSync(join(tmpdir(), "absence-"));
+  try {
+    const path = join(folder, "policy.yaml");
+    writeFileSync(path, text);
+    const known = { scopes: [], tools: ["whoami", "say_hello"], resources: [], prompts: [] };
+    return createPolicy(readPolicy(path, known), scopeCatalogue({}, []));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** Whether somebody of whom this is said comes in where a rule with these conditions allows or denies everything. */

@@ -29,6 +29,13 @@ const REFUSAL = NOTHING;
 const OF_REGISTRATION = { ...NOTHING, limit: "registration_requests_of_address" };
 const OF_TOKENS = { ...NOTHING, limit: "token_requests_of_address" };
 
+const CALLBACK: Entry = {
+  writes: "what a login that was begun ends with, once",
+  fetches: "the provider's token endpoint and userinfo, for a login that was begun",
+  logs: "audit: sign_in, connections_sign_in, elevation",
+  limit: "that of the login it takes",
+};
+
 const ROUTES: Record<string, Entry> = {
   "ALL /mcp": {
     writes:
@@ -57,13 +64,10 @@ const ROUTES: Record<string, Entry> = {
     logs: "audit: consent",
     limit: "sign_ins; sign_ins_under_way for a login",
   },
-  "HEAD /auth/callback{/:provider}": REFUSAL,
-  "GET /auth/callback{/:provider}": {
-    writes: "what a login that was begun ends with, once",
-    fetches: "the provider's token endpoint and userinfo, for a login that was begun",
-    logs: "audit: sign_in, connections_sign_in, elevation",
-    limit: "that of the login it takes",
-  },
+  "HEAD /auth/callback": REFUSAL,
+  "HEAD /auth/callback/:provider": REFUSAL,
+  "GET /auth/callback": CALLBACK,
+  "GET /auth/callback/:provider": CALLBACK,
   "GET /logout": NOTHING,
   "POST /logout": {
     ...NOTHING,
@@ -113,9 +117,11 @@ const ROUTES: Record<string, Entry> = {
     limit: "registration_requests_of_address",
   },
   "POST /token": {
-    writes: "with a live code or refresh token: its grant; the use of its client",
-    fetches: "with a live refresh token: the provider's token endpoint; the document or keys of a client",
-    logs: "audit: about a known grant alone",
+    writes:
+      "with a live code or refresh token: its grant; the use of its client; with credentials from CLIENTS or a genuine assertion: a grant of one token, and that the assertion was used",
+    fetches:
+      "with a live refresh token: the provider's token endpoint; the document or keys of a client; the keys of a trusted issuer, once in ten seconds",
+    logs: "audit: about a known grant, or whom a genuine assertion names",
     limit: "token_requests_of_address; token_requests_of_client, for one that authenticates",
   },
   "POST /revoke": {
@@ -142,7 +148,8 @@ const REFUSALS = new Set([
   ...[
     "/authorize",
     "/consent",
-    "/auth/callback{/:provider}",
+    "/auth/callback",
+    "/auth/callback/:provider",
     "/logout",
     "/connections",
     "/connections/sign-in",

@@ -149,7 +149,7 @@ describe("what is wrong with a configuration file", () => {
     [
       "nothing in it",
       "",
-      "server.yaml:1: the file is empty: write identityProviders or resources, or leave CONFIG_FILE out",
+      "server.yaml:1: the file is empty: write identityProviders, resources or issuers, or leave CONFIG_FILE out",
     ],
     ["only a comment in it", "# later\n", /^server\.yaml:1: the file is empty: /],
     [
@@ -200,7 +200,7 @@ describe("what is wrong with a configuration file", () => {
       "prototype names as keys",
       `${STAFF}    __proto__: { clientId: x }\n__proto__: { resources: {} }\n`,
       `server.yaml:6: identityProviders.staff has an unknown key "__proto__": use what is known here: ${known}`,
-      'server.yaml:7: the file has an unknown key "__proto__": use what is known here: identityProviders, resources',
+      'server.yaml:7: the file has an unknown key "__proto__": use what is known here: identityProviders, resources, issuers',
     ],
     [
       "a prototype name as a provider",
@@ -223,10 +223,9 @@ describe("what is wrong with a configuration file", () => {
     ],
     [
       "keys of a later version",
-      `${STAFF}    privateKeyFile: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\nissuers: []\n`,
+      `${STAFF}    privateKeyFile: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
       'server.yaml:6: identityProviders.staff has the key "privateKeyFile", which this version does not have: remove it',
       'server.yaml:8: resources./mcp has the key "server", which this version does not have: remove it',
-      'server.yaml:9: the file has the key "issuers", which this version does not have: remove it',
     ],
     [
       "a second identity provider",

@@ -283,7 +283,7 @@ describe("the identity provider", () => {
         res.end(typeof keys === "string" ? keys : JSON.stringify({ keys })),
       );
     const line = async (keys: unknown) => (await looking(await withKeys(keys))).line("provider.keys");
-    assert.match(await line("<html>"), /^✗ There is no key set/);
+    assert.match(await line("<html>"), /^✗ Its keys cannot be read: there is no key set/);
     assert.match(await line([]), /^✗ None of the 0 keys/);
     assert.match(
       await line([{ kty: "oct", k: "AAAA" }, { kty: "RSA", use: "enc", n: "x", e: "AQAB" }, null]),

@@ -166,10 +166,10 @@ describe("a machine's token", () => {
 
   for (const [what, clients] of Object.entries({
     "its client was removed": [PERSON],
-    "its secret was changed": [{ ...MACHINE, client_secret: OTHER }],
-    "the grant type was taken from its client": [{ ...PERSON, client_id: "nightly" }],
+    "its secret was changed": [{ ...MACHINE, client_secret: OTHER }, PERSON],
+    "the grant type was taken from its client": [{ ...PERSON, client_id: "nightly" }, PERSON],
   }))
-    test(`is refused after ${what}`, async () => {
+    test(`is refused, and not active when introspected, after ${what}`, async () => {
       const fields = { grant_type: "client_credentials", client_id: "nightly", client_secret: SECRET };
       const { body } = await postForm(`${testServer.baseUrl}/token`, fields);
       assert.equal((await callTool(testServer.url, body.access_token, "whoami")).status, 200);
@@ -177,6 +177,11 @@ describe("a machine's token", () => {
       const refused = await callTool(`${configured}/mcp`, body.access_token, "whoami");
       assert.equal(refused.status, 401);
       assert.equal(await reasonOf(testServer, refused), "client_credentials_removed");
+      const asking = { token: body.access_token, client_id: "person", client_secret: SECRET };
+      assert.equal((await postForm(`${testServer.baseUrl}/introspect`, asking)).body.active, true);
+      assert.deepEqual((await postForm(`${configured}/introspect`, asking)).body, {
+        active: false,
+      });
     });
 
   test("stays good while another secret is added and the first one is kept", async () => {

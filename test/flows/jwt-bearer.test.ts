@@ -6,8 +6,9 @@ import { createPolicy } from "../../src/access/policy.ts";
 import { ASYMMETRIC_ALGORITHMS, type TrustedIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { reasonOf } from "../attacks/support.ts";
 import { fetchFrom, sendJson, startSite } from "../clients/support.ts";
+import { endEntry, openConnections, textOf } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
-import { callTool, getJson, postForm } from "../support/oauth-client.ts";
+import { callTool, getJson, newBrowser, postForm } from "../support/oauth-client.ts";
 import { startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 import { startTokenIssuer } from "../support/token-issuer.ts";
 
@@ -264,6 +265,32 @@ describe("the assertion of a workload", () => {
     const answer = await ask(await company.sign({ sub: "batch:nightly", aud: testServer.baseUrl }));
     assert.deepEqual([answer.status, answer.body.error], [400, "invalid_grant"]);
   });
+});
+
+test("a person sees at /connections what their company lets in, and ends it with a word of what that means", async (t) => {
+  const testServer = await startTestServer({
+    ...trusting(),
+    // The company signs people in, and lets applications in, under one name.
+    adjust: (config) => ({
+      ...config,
+      issuers: trust().map((each) => ({
+        ...each,
+        ...(each.accept === "id-jag" && {
+          issuer: config.identityProviders[0].issuer,
+          jwksUri: `${company.issuer}/keys`,
+        }),
+      })),
+    }),
+  });
+  t.after(() => testServer.close());
+  const iss = testServer.config.identityProviders[0].issuer;
+  const claims = { ...PERSON, sub: "alice", iss, aud: testServer.baseUrl };
+  const { body } = await askAt(testServer.baseUrl, await company.sign(claims, ID_JAG), asApp);
+  const browser = newBrowser();
+  const page = await openConnections(testServer.baseUrl, { browser });
+  assert.match(textOf(page.body), /Your company lets it in without asking you/);
+  await endEntry(browser, page, "An application without a name");
+  assert.equal((await callTool(testServer.url, body.access_token, "whoami")).status, 401);
 });
 
 describe("what holds for everybody holds for assertions", () => {

@@ -132,12 +132,13 @@ async function start(house: House = {}) {
     OIDC_AUDIENCE: AUDIENCE,
     ...environment,
   });
+  const clock = { ahead: 0 };
   /** As after a restart: it has learned nothing yet. */
   const newClient = () =>
     createOidcProvider(
       { ...upstream, ...adjust },
       {
-        now: () => Math.floor(Date.now() / 1000),
+        now: () => Math.floor(Date.now() / 1000) + clock.ahead,
         randomBytes: (n) => crypto.getRandomValues(Buffer.alloc(n)),
         log: pino({ level: "silent" }),
       },
@@ -156,7 +157,7 @@ async function start(house: House = {}) {
     const { tokens, ...user } = await client.finishLogin(callback.searchParams, asked);
     return { ...user, tokens, refreshToken: tokens.refreshToken ?? "", url };
   }
-  return { provider, client, newClient, fault, login, posted, signingKey };
+  return { provider, client, newClient, fault, login, posted, signingKey, clock };
 }
 
 describe("a refresh tells of the user", () => {
@@ -459,5 +460,30 @@ describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
       assert.deepEqual((await login()).claims.roles, ["admin"], "which is so for what is forged");
       fault.userinfoJwt = await forge(genuine, signingKey);
       await assert.rejects(login(), { reason: "userinfo_failed" });
+    });
+
+  test("ends by the clock that the client is given", async () => {
+    const { fault, login, provider, signingKey, clock } = await start(SIGNED);
+    const exp = Math.floor(Date.now() / 1000) + 100;
+    const claims = { iss: provider.issuer, aud: CLIENT_ID, sub: "alice", roles: ["admin"], exp };
+    fault.userinfoJwt = await sign(claims, signingKey);
+    assert.deepEqual((await login()).claims.roles, ["admin"]);
+    clock.ahead = 200;
+    await assert.rejects(login(), { reason: "userinfo_failed" });
+  });
+});
+
+describe("the time of the provider's tokens is compared with the clock that the client is given", () => {
+  const tokens: Array<[name: string, code: string, lifetime: number, ProviderBehaviour]> = [
+    ["an ID token", "invalid_id_token", 3_600, { accessTokens: "opaque" }],
+    ["an access token", "invalid_access_token", 300, { accessTokenSeconds: 300 }],
+  ];
+  for (const [name, code, lifetime, behaviour] of tokens)
+    test(`${name} that is over signs nobody in`, async () => {
+      const { login, clock } = await start({ behaviour });
+      clock.ahead = lifetime - 60;
+      await login();
+      clock.ahead = lifetime + 60;
+      await assert.rejects(login(), { code });
     });
 });

@@ -4,7 +4,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { pino } from "pino";
+import { createAudit } from "../../src/audit/audit.ts";
+import type { RequestFacts } from "../../src/http/request-facts.ts";
+import { OAuthError } from "../../src/oauth/errors.ts";
 import { REASON_CODES } from "../../src/oauth/reason-codes.ts";
+import type { Verification } from "../../src/resource/caller.ts";
+import type { Log } from "../../src/runtime/log.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -28,6 +34,21 @@ describe("reason codes", () => {
       (code) => !writtenAs(code).some((text) => sources.includes(`"${text}"`)),
     );
     assert.deepEqual(unused, [], "remove it from src/oauth/reason-codes.ts");
+  });
+
+  test("a misspelt one does not compile, wherever a reason is given", () => {
+    const log: Log = pino({ level: "silent" });
+    // @ts-expect-error
+    log.warn({ reason: "no_tokne" }, "…");
+    // @ts-expect-error
+    createAudit(log)({ event: "sign_in", decision: "deny", reason: "no_tokne" });
+    // @ts-expect-error
+    new OAuthError("invalid_request", "…", { reason: "no_tokne" });
+    // @ts-expect-error
+    const verification: Verification = { refused: "no_tokne" };
+    // @ts-expect-error
+    const facts: Partial<RequestFacts> = { reason: "no_tokne" };
+    assert.ok(verification && facts);
   });
 
   test("each is written in snake case, and once", () => {

@@ -131,7 +131,7 @@ test("a server that runs loads nothing more from dist/", () => {
     .filter((name) => name.endsWith(".ts"))
     .filter((name) => /\bimport\("\.|\bimport\((?!")/.test(readFileSync(join(root, "src", name), "utf8")));
   // All three while they start.
-  assert.deepEqual(modules.sort(), ["cli/bin.ts", "server/create-app.ts", "server/tools-module.ts"]);
+  assert.deepEqual(modules.sort(), ["cli/bin.ts", "server/tools-module.ts", "telemetry/load-tracing.ts"]);
 });
 
 test("nothing in production loads the demo: its identity provider takes anybody for anybody", () => {

@@ -209,7 +209,7 @@ describe("mistakes that the guides name", () => {
         environment: { OIDC_AUDIENCE: "https://weather.example.com/" },
       },
       async ({ baseUrl, log }) => {
-        await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
+        await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in failed/);
         assert.ok(log.some((line) => JSON.stringify(line).includes("Service not found")));
       },
     ));
@@ -218,7 +218,7 @@ describe("mistakes that the guides name", () => {
     withTestServer(
       { behaviour: KEYCLOAK, environment: { OIDC_AUDIENCE: "https://weather.example.com/" } },
       async ({ baseUrl, log }) => {
-        await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in .* failed/);
+        await assert.rejects(authorize(baseUrl, await register(baseUrl)), /Signing in failed/);
         assert.ok(log.some((line) => JSON.stringify(line).includes("invalid_access_token")));
       },
     ));

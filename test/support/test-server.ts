@@ -132,6 +132,7 @@ export function useTestServer(
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const clock = { ahead: 0, stepped: 0 };
   const servers: Server[] = [];
   const server = await listen(servers);
   const { basePath = "" } = options;
@@ -151,6 +152,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     scopes: ["weather:read", ...(options.apiScopes ?? [])],
     users: options.users ?? [ALICE, BOB],
     behaviour: { advertisesApiScopes: true, ...options.behaviour },
+    clockAhead: () => clock.ahead + clock.stepped,
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const weather = await startFakeWeatherApi({ port: 0 });
@@ -181,7 +183,6 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     { level: "debug", base: null },
     { write: (line: string) => void log.push(JSON.parse(line)) },
   );
-  const clock = { ahead: 0, stepped: 0 };
   const now = () => Math.floor(Date.now() / 1000) + clock.ahead + clock.stepped;
   const monotonicNow = () => performance.now() / 1000 + clock.ahead;
   const tools = [

@@ -5,10 +5,13 @@ import { registeredUrls } from "../../identity/oidc/registered-urls.ts";
 import { generic } from "../../identity/profiles/generic.ts";
 import { profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import type { TrustedIssuer } from "../../issuers/trusted-issuer.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
+import { checkClientKeys } from "./client-keys.ts";
 import { checkOf, type Finding, type Found, type Section } from "./finding.ts";
+import { checkIssuer } from "./issuer.ts";
 import { within } from "./limit.ts";
 import {
   checkAuditLog,
@@ -77,9 +80,15 @@ const CHECKS: ReadonlyArray<[section: string, name: string, check: Check]> = [
   ["Settings", "settings.valid", ({ environment, ...parts }) => checkSettings(environment, parts)],
   ["Settings", "settings.secret_key", ({ secretKeys }) => secretStrength(secretKeys)],
   ["Identity provider", "provider", provider],
+  ["Issuers", "issuers", issuers],
   ["Redis", "redis", redis],
   ["Public address", "address", address],
   ["Clients", "clients.documents", clients],
+  [
+    "Clients",
+    "clients.keys",
+    ({ config, patience }) => checkClientKeys(config?.clients ?? [], patience.answerMs),
+  ],
 ];
 /** Once nothing else is asked: what this process is busy with would count as well. */
 const QUIET_CHECKS: typeof CHECKS = [["Redis", "redis.latency", ({ store }) => checkLatency(store)]];
@@ -104,10 +113,12 @@ export async function examine(
   const titles = [...new Set(CHECKS.map(([title]) => title))];
   const [first] = parts.identityProviders ?? [];
   return {
-    sections: titles.map((title) => ({
-      title,
-      findings: found.filter((each) => each.title === title).flatMap(({ findings }) => findings),
-    })),
+    sections: titles
+      .map((title) => ({
+        title,
+        findings: found.filter((each) => each.title === title).flatMap(({ findings }) => findings),
+      }))
+      .filter(({ findings }) => findings.length > 0),
     registration: parts.baseUrl === undefined ? undefined : registration(parts.baseUrl, first, toolScopes),
   };
 }
@@ -132,6 +143,15 @@ async function provider({ identityProviders, baseUrl, ...deployment }: Deploymen
       limitMs: deployment.patience.checkMs,
     });
   return Promise.all(identityProviders.map(check));
+}
+
+async function issuers({ issuers, baseUrl, nowMs, patience }: Deployment): Promise<Found> {
+  if (issuers === undefined || (issuers.length > 0 && baseUrl === undefined))
+    return notChecked("issuers", "the issuers in CONFIG_FILE, and BASE_URL,");
+  const now = Math.floor(nowMs() / 1000);
+  const check = (issuer: TrustedIssuer) =>
+    within(patience.checkMs, "issuers", () => checkIssuer(issuer, { baseUrl: baseUrl ?? "", now }));
+  return (await Promise.all(issuers.map(check))).flat();
 }
 
 async function redis({ store, patience, ...deployment }: Deployment): Promise<Found> {

@@ -87,12 +87,18 @@ export function secretsOf(environment: Environment): string[] {
   const passwords = urls.flatMap((text) =>
     [...text.matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].flatMap(([, password]) => password ?? ""),
   );
-  const clients = [...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*"([^"]+)"/g)];
+  const clients = [
+    ...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g),
+  ].flatMap(([, secrets = ""]) => [...secrets.matchAll(/"([^"]+)"/g)]);
   const settings = new Settings(environment);
   const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
   const inFile = settings.hasReadFaulty ? "" : read; // a variable that is not set is no secret
+  const ofIssuers = (settings.file?.issuers ?? []).map(({ settings: issuer }) =>
+    issuer.accept === "access-token" ? (issuer.introspection?.clientSecret ?? "") : "",
+  );
   return [
     inFile,
+    ...ofIssuers,
     ...values,
     ...passwords,
     ...passwords.map(decoded),

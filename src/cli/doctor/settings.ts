@@ -1,11 +1,12 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
 import { statSync } from "node:fs";
-import { type Config, ConfigError, loadConfig, secretKeys } from "../../config/config.ts";
+import { type Config, ConfigError, issuersConfig, loadConfig, secretKeys } from "../../config/config.ts";
 import { identityProvidersConfig } from "../../config/identity-provider.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../../config/settings.ts";
 import { type StoreConfig, storeConfig } from "../../config/store.ts";
 import type { AtLeastOne } from "../../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import type { TrustedIssuer } from "../../issuers/trusted-issuer.ts";
 import { nearestName } from "../../runtime/nearest-name.ts";
 import type { SettingProblem } from "../../runtime/setting-problem.ts";
 import { checkOf, type Finding, settingFailure } from "./finding.ts";
@@ -16,6 +17,7 @@ export interface Parts {
   config?: Config;
   baseUrl?: string;
   identityProviders?: AtLeastOne<IdentityProviderSettings>;
+  issuers?: readonly TrustedIssuer[];
   store?: StoreConfig;
   secretKeys: readonly string[];
   problems: readonly SettingProblem[];
@@ -24,10 +26,12 @@ export interface Parts {
 export function readParts(environment: Environment): Parts {
   const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
   const identityProviders = part(environment, identityProvidersConfig);
+  const issuers = part(environment, (settings) => issuersConfig(settings, baseUrl));
   const store = part(environment, storeConfig);
   const parts = {
     ...(baseUrl !== undefined && { baseUrl }),
     ...(identityProviders !== undefined && { identityProviders }),
+    ...(issuers !== undefined && { issuers }),
     ...(store !== undefined && { store }),
     secretKeys: part(environment, secretKeys) ?? [],
   };

@@ -208,7 +208,7 @@ const OTHER_RESOURCE: Refused = {
     `it is for ${grant?.resource ?? "another resource"}, and this server is ${resource}`,
   fix: "If BASE_URL changed, users sign in again at the new address; otherwise run the doctor with that server's settings.",
 };
-const NOT_ADMITTED: Refused = {
+const NO_MEMBER: Refused = {
   at: "token.admission",
   says: ({ grant }) => `${subjectIn(grant) ?? "this user"} may not come in`,
   fix: "See ALLOWED_ORGANIZATIONS, AUTH0_ORGANIZATION and ALLOWED_EMAIL_DOMAINS, and what the provider says of this user.",
@@ -216,12 +216,12 @@ const NOT_ADMITTED: Refused = {
 
 type Refusal = AccessTokenRefusal | RefreshTokenRefusal;
 
-/** By the reason codes of the server's log. */
+/** The reason codes of the server's log, in words: what it means, and what to do. */
 const REFUSALS: Readonly<Record<Refusal, Refused>> = {
   malformed_access_token: {
     at: "token.grant",
-    says: "nothing here takes a token of this kind",
-    fix: SIGN_IN,
+    says: "no part of this server takes such a token",
+    fix: "Let the client sign in again.",
   },
   grant_ended: NO_GRANT,
   unknown_grant: NO_GRANT,
@@ -232,26 +232,31 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
     says: "the grant is there, but this token is not one of its tokens. It was pushed out by newer ones, or is made up",
     fix: "Let the client use its newest access token, or refresh.",
   },
-  expired_access_token: {
-    at: "token.expiry",
-    says: ({ now, expiresAt = now }) => `it ended ${relativeTime(expiresAt, now)}`,
-    fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
-  },
   client_credentials_removed: {
     at: "token.known",
     says: ({ grant }) =>
       `the client ${grant?.client.id ?? ""} got it with a secret or key that CLIENTS does not have any more`,
     fix: "Let the client ask for a token with its new one.",
   },
-  refresh_token_of_another_client: {
-    at: "token.known",
-    says: ({ grant }) => `it was issued to the client ${grant?.client.id ?? ""}`,
-    fix: "Let that client use it; another one signs in for itself.",
+  expired_access_token: {
+    at: "token.expiry",
+    says: ({ now, expiresAt = now }) => `it ended ${relativeTime(expiresAt, now)}`,
+    fix: "Let the client refresh with its refresh token. If it was fresh a moment ago, compare the clocks of all servers.",
   },
   unknown_refresh_token: {
     at: "token.known",
     says: "the grant is there, but this token was never issued for it: it is damaged or made up",
     fix: "Copy it again; otherwise let the client sign in again.",
+  },
+  refresh_token_of_another_client: {
+    at: "token.known",
+    says: ({ grant }) => `it was issued to the client ${grant?.client.id ?? ""}`,
+    fix: "Let that client use it; another one signs in for itself.",
+  },
+  scope_widened: {
+    at: "token.known",
+    says: "the request names a scope that the user did not approve",
+    fix: "Let the client ask for it with a new sign-in.",
   },
   denied_by_policy: {
     at: "token.admission",
@@ -259,14 +264,9 @@ const REFUSALS: Readonly<Record<Refusal, Refused>> = {
       `the policy does not let ${subjectIn(grant) ?? "them"} in with the client ${grant?.client.id ?? ""}${rule === undefined ? "" : `, by the rule "${rule}"`}`,
     fix: "Change the rule in POLICY_FILE if that is wrong; npm run admin -- policy explain says more.",
   },
-  scope_widened: {
-    at: "token.admission",
-    says: "the request names a scope that the user did not approve",
-    fix: "Let the client ask for it with a new sign-in.",
-  },
-  email_not_verified: NOT_ADMITTED,
-  wrong_email_domain: NOT_ADMITTED,
-  wrong_organization: NOT_ADMITTED,
+  email_not_verified: NO_MEMBER,
+  wrong_email_domain: NO_MEMBER,
+  wrong_organization: NO_MEMBER,
   ...FOREIGN_REFUSALS,
 };
 

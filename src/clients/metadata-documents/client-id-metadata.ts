@@ -42,9 +42,14 @@ export function createClientIdMetadata(
       reach?: DocumentReach;
     },
 ): ClientIdMetadata {
-  const { domains, reach = ASSUMED_REACH, now, log } = dependencies;
+  const { domains, reach = ASSUMED_REACH, fetch, stored, limits, now, monotonicNow, log } = dependencies;
   const documents = createDocumentCache({
-    ...dependencies,
+    fetch,
+    stored,
+    ...(limits && { limits }),
+    now,
+    ...(monotonicNow && { monotonicNow }),
+    log,
     parse: (body, clientId) => parseClientIdMetadata(body, clientId, dependencies, now()),
   });
 

@@ -17,7 +17,7 @@ import { answer } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
-import { checkIdToken, decodedClaims, verifyAccessToken, verifySignature } from "./token-verification.ts";
+import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
   asIdentified,
   authenticationOf,
@@ -34,7 +34,7 @@ const IDENTITY_SCOPES = ["openid", "profile", "email"];
 
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: IdentityProviderSettings, runtime: Runtime): IdentityProvider {
-  const { now, log } = runtime;
+  const { now } = runtime;
   const { issuer } = config;
   const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
@@ -64,7 +64,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     const idClaims = response.claims();
     if (idClaims === undefined || response.id_token === undefined)
       throw new UnacceptableAnswer("no_id_token");
-    await answer(verifySignature(response.id_token, found));
+    await answer(verifyIdToken(response.id_token, found, runtime));
     checkIdToken(idClaims, config.clientId);
     return { response, idClaims };
   }
@@ -96,11 +96,11 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     async finishLogin(callbackParameters, request) {
       const found = await discovered();
       const { response, idClaims } = await exchange(found, callbackParameters, request);
-      const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, log));
+      const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, runtime));
       const userInfo =
         accessClaims === undefined ||
         isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
-          ? await fetchUserInfo(found, config, response.access_token, idClaims.sub, log)
+          ? await fetchUserInfo(found, config, response.access_token, idClaims.sub, runtime)
           : undefined;
       const authentication = authenticationOf(idClaims);
       const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);
@@ -126,7 +126,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       const accessClaims = decodedClaims(response.access_token);
       const tokens = tokensOf(response, now(), accessClaims);
       // Nothing below can throw: the old refresh token may be spent by now.
-      const claims = await renewedClaims(found, config, response.access_token, subject, log);
+      const claims = await renewedClaims(found, config, response.access_token, subject, runtime);
       return {
         // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
         tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken },

@@ -4,6 +4,7 @@
  */
 
 import type { CustomFetch } from "openid-client";
+
 import { parseJsonObject } from "../../oauth/json.ts";
 import { boundedText } from "./bounded-response.ts";
 

@@ -1,5 +1,5 @@
 /** Verifies the provider's tokens: signature, issuer and audience, by jose with the provider's keys. */
-import { compactVerify, decodeJwt, type JWTPayload, errors as jose, jwtVerify } from "jose";
+import { decodeJwt, type JWTPayload, type JWTVerifyOptions, errors as jose, jwtVerify } from "jose";
 import { causes } from "../../oauth/errors.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UnacceptableAnswer } from "../identity-provider.ts";
@@ -23,12 +23,17 @@ export const ALGORITHMS = [
 ];
 
 /**
- * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute.
+ * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute. It compares times with the
+ * system's clock, less a difference that it is told once for a provider; here they are compared with the clock that we are given.
  * @throws UpstreamRefusal
  */
-export async function verifySignature(idToken: string, { keys }: Discovered): Promise<void> {
+export async function verifyIdToken(
+  idToken: string,
+  { keys }: Discovered,
+  { now }: Pick<Runtime, "now">,
+): Promise<void> {
   try {
-    await compactVerify(idToken, keys.ofProviderToken, { algorithms: ALGORITHMS });
+    await jwtVerify(idToken, keys.ofProviderToken, { algorithms: ALGORITHMS, ...timesBy(now) });
   } catch (cause) {
     throw isJwtProblem(cause) ? new UnacceptableAnswer("invalid_id_token", { cause }) : cause;
   }
@@ -56,14 +61,14 @@ export async function verifyAccessToken(
   { metadata, keys }: Discovered,
   { audience }: IdentityProviderSettings,
   accessToken: string,
-  log: Runtime["log"],
+  { now, log }: Pick<Runtime, "now" | "log">,
 ): Promise<JWTPayload | undefined> {
   if (accessToken.split(".").length !== 3) return undefined;
   try {
     const { payload } = await jwtVerify(accessToken, keys.ofProviderToken, {
       issuer: metadata.issuer,
       algorithms: ALGORITHMS,
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      ...timesBy(now),
       ...(audience !== undefined && { audience }),
     });
     return payload;
@@ -74,6 +79,11 @@ export async function verifyAccessToken(
     log.debug({ reason: "access_token_not_for_us", cause: causes(cause) }, "Access token treated as opaque");
     return undefined;
   }
+}
+
+/** By which clock jose judges `exp` and `nbf`. */
+export function timesBy(now: Runtime["now"]): Pick<JWTVerifyOptions, "currentDate" | "clockTolerance"> {
+  return { currentDate: new Date(now() * 1000), clockTolerance: CLOCK_TOLERANCE_SECONDS };
 }
 
 /** True for what is wrong with the token itself; false for keys that are out of reach. */

@@ -11,9 +11,8 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
-import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import type { Discovered } from "./discovery.ts";
-import { ALGORITHMS, isJwtProblem, verifyAccessToken } from "./token-verification.ts";
+import { ALGORITHMS, isJwtProblem, timesBy, verifyAccessToken } from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
 
@@ -100,12 +99,12 @@ export async function fetchUserInfo(
   config: Pick<IdentityProviderSettings, "clientId">,
   accessToken: string,
   subject: string,
-  log: Runtime["log"],
+  runtime: Pick<Runtime, "now" | "log">,
 ): Promise<Claims | undefined> {
   const { userinfo_endpoint: endpoint } = found.metadata;
   if (endpoint === undefined) return undefined;
   try {
-    const claims = await readUserInfo(found, config, accessToken, endpoint);
+    const claims = await readUserInfo(found, config, accessToken, endpoint, runtime);
     // OpenID Connect Core §5.3.2, §5.3.4: otherwise it may be somebody else's.
     if (claims.sub !== subject) {
       const cause = new Error('The "sub" of userinfo is not that of the ID token');
@@ -121,7 +120,10 @@ export async function fetchUserInfo(
         description: NOT_VERIFIED,
       });
     if (!isDefinite(cause)) throw outageOf("userinfo_failed", cause);
-    log.warn({ reason: "userinfo_refused", cause: causes(cause) }, "Going on without the claims of userinfo");
+    runtime.log.warn(
+      { reason: "userinfo_refused", cause: causes(cause) },
+      "Going on without the claims of userinfo",
+    );
     return undefined;
   }
 }
@@ -135,6 +137,7 @@ async function readUserInfo(
   { clientId }: Pick<IdentityProviderSettings, "clientId">,
   accessToken: string,
   endpoint: string,
+  { now }: Pick<Runtime, "now">,
 ): Promise<Claims> {
   const headers = new Headers({ accept: "application/json, application/jwt" });
   const response = await oidc.fetchProtectedResource(
@@ -156,7 +159,7 @@ async function readUserInfo(
     issuer: metadata.issuer,
     audience: clientId,
     algorithms: ALGORITHMS,
-    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    ...timesBy(now),
   });
   return payload;
 }
@@ -182,17 +185,20 @@ export async function renewedClaims(
   config: IdentityProviderSettings,
   accessToken: string,
   subject: string,
-  log: Runtime["log"],
+  runtime: Pick<Runtime, "now" | "log">,
 ): Promise<Claims | undefined> {
   const timeout = new AbortController();
   const late = delay(RENEWAL_PATIENCE_MS, undefined, { signal: timeout.signal }).then(() => {
-    log.warn({ reason: "renewed_claims_late", subject }, "Going on with the claims that were known before");
+    runtime.log.warn(
+      { reason: "renewed_claims_late", subject },
+      "Going on with the claims that were known before",
+    );
     return undefined;
   });
   try {
-    return await Promise.race([readClaims(found, config, accessToken, subject, log), late]);
+    return await Promise.race([readClaims(found, config, accessToken, subject, runtime), late]);
   } catch (cause) {
-    log.warn(
+    runtime.log.warn(
       { reason: "renewed_claims_failed", subject, cause: causes(cause) },
       "Going on with the claims that were known before",
     );
@@ -207,12 +213,12 @@ async function readClaims(
   config: IdentityProviderSettings,
   accessToken: string,
   subject: string,
-  log: Runtime["log"],
+  runtime: Pick<Runtime, "now" | "log">,
 ): Promise<Claims | undefined> {
   // Verified, unlike the scopes of a refresh: a claim may also permit what was not permitted before.
   const claims =
-    (await verifyAccessToken(found, config, accessToken, log)) ??
-    (await fetchUserInfo(found, config, accessToken, subject, log));
+    (await verifyAccessToken(found, config, accessToken, runtime)) ??
+    (await fetchUserInfo(found, config, accessToken, subject, runtime));
   if (claims === undefined) return undefined;
   // Who the user is, and in which login session, was settled at sign-in.
   const { sid, ...rest } = withoutProtocolClaims(claims);

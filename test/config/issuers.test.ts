@@ -1,0 +1,457 @@
+/** `issuers` in CONFIG_FILE: what each key means, and every mistake with its line and what to do about it. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of a file of settings
+import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { checkFeatures } from "../../src/cli/doctor/program.ts";
+import { secretsOf } from "../../src/cli/doctor/report.ts";
+import { checkSettings, readParts } from "../../src/cli/doctor/settings.ts";
+import { type Config, ConfigError, loadConfig } from "../../src/config/config.ts";
+import { fits } from "../../src/issuers/claim-rule.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import { FEATURES } from "../doctor/support.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "issuers-"));
+after(() => rmSync(folder, { recursive: true }));
+const FILE = join(folder, "server.yaml");
+
+const ENVIRONMENT = {
+  BASE_URL: "https://mcp.example.com",
+  STORE: "memory",
+  SECRET_KEY: "fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL",
+  OIDC_ISSUER: "https://acme.okta.com/oauth2/default",
+  OIDC_CLIENT_ID: "proxy",
+  OIDC_CLIENT_SECRET: "a-secret-of-the-proxy",
+  LOOKUP_SECRET: "a-secret-of-introspection",
+  CONFIG_FILE: FILE,
+};
+
+function load(content: string): Config {
+  writeFileSync(FILE, content, { mode: 0o600 });
+  return loadConfig(ENVIRONMENT);
+}
+
+function problemsOf(content: string): string[] {
+  try {
+    load(content);
+    return [];
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    for (const { problem, remedy } of error.problems) {
+      assert.match(problem, /^[a-z]/);
+      assert.match(remedy, /^[a-z].*[^.:]$/);
+    }
+    return error.message
+      .split("\n")
+      .filter((line) => line.startsWith("  - "))
+      .map((line) => line.slice(4).replaceAll(FILE, "server.yaml"));
+  }
+}
+
+const DEFAULTS = { algorithms: ASYMMETRIC_ALGORITHMS, timeoutSeconds: 10 };
+
+describe("a trusted issuer", () => {
+  test("of access tokens, with the least that is needed", () => {
+    const { issuers } = load(`issuers:
+  - { issuer: https://tenant.eu.auth0.com/, accept: access-token, scopes: { "read:all": [weather:read] } }
+`);
+    assert.deepEqual(issuers, [
+      {
+        ...DEFAULTS,
+        issuer: "https://tenant.eu.auth0.com/",
+        accept: "access-token",
+        types: ["at+jwt"],
+        scopeClaims: ["scope", "scp", "permissions"],
+        scopes: new Map([["read:all", ["weather:read"]]]),
+      },
+    ]);
+  });
+
+  test("of access tokens, with everything", () => {
+    const { issuers } = load(`issuers:
+  - issuer: http://localhost:8080/realms/acme
+    accept: access-token
+    jwksUri: http://localhost:8080/keys?use=sig
+    algorithms: [RS256]
+    timeoutSeconds: 3
+    resources: [/mcp]
+    audience: https://api.example.com
+    types: [application/at+JWT, JWT]
+    scopeClaims: [realm_access.roles]
+    scopes:
+      reader: [weather:read]
+    introspection: { endpoint: https://idp.example.com/introspect, clientId: mcp, clientSecret: \${LOOKUP_SECRET} }
+`);
+    assert.deepEqual(issuers, [
+      {
+        issuer: "http://localhost:8080/realms/acme",
+        accept: "access-token",
+        jwksUri: "http://localhost:8080/keys?use=sig",
+        algorithms: ["RS256"],
+        timeoutSeconds: 3,
+        resources: ["/mcp"],
+        audience: "https://api.example.com",
+        types: ["at+jwt", "jwt"],
+        scopeClaims: ["realm_access.roles"],
+        scopes: new Map([["reader", ["weather:read"]]]),
+        introspection: {
+          endpoint: "https://idp.example.com/introspect",
+          clientId: "mcp",
+          clientSecret: "a-secret-of-introspection",
+        },
+      },
+    ]);
+  });
+
+  test("of identity assertions", () => {
+    const { issuers } = load(`issuers:
+  - { issuer: https://acme.okta.com, accept: id-jag }
+  - { issuer: https://beta.okta.com, accept: id-jag, subject: email, publicClients: true }
+`);
+    assert.deepEqual(issuers, [
+      {
+        ...DEFAULTS,
+        issuer: "https://acme.okta.com",
+        accept: "id-jag",
+        subject: "sub",
+        publicClients: false,
+      },
+      {
+        ...DEFAULTS,
+        issuer: "https://beta.okta.com",
+        accept: "id-jag",
+        subject: "email",
+        publicClients: true,
+      },
+    ]);
+  });
+
+  test("of workloads, by their subjects first and then by their claims", () => {
+    const [issuer, ...others] = load(`issuers:
+  - issuer: https://token.actions.githubusercontent.com
+    accept: workload
+    audience: https://mcp.example.com
+    subjects:
+      "repo:acme/*:ref:refs/heads/main": { scopes: [weather:read], resources: [/mcp] }
+    rules:
+      - claims: { repository: acme/weather, ref: [refs/heads/main, refs/tags/v*] }
+        scopes: [weather:write]
+`).issuers;
+    assert.deepEqual(others, []);
+    assert.ok(issuer?.accept === "workload");
+    assert.equal(issuer.audience, "https://mcp.example.com");
+    const [bySubject, byClaims] = issuer.rules;
+    assert.deepEqual([bySubject?.scopes, bySubject?.resources], [["weather:read"], ["/mcp"]]);
+    assert.deepEqual([byClaims?.scopes, byClaims?.resources], [["weather:write"], undefined]);
+    const isNamed = (rule: typeof bySubject, claims: Record<string, unknown>) =>
+      rule?.claims.every((claim) => fits(claim, claims));
+    assert.ok(isNamed(bySubject, { sub: "repo:acme/weather:ref:refs/heads/main" }));
+    assert.ok(!isNamed(bySubject, { sub: "repo:evil/acme/x:ref:refs/heads/main" }));
+    assert.ok(isNamed(byClaims, { repository: "acme/weather", ref: "refs/tags/v2" }));
+    assert.ok(!isNamed(byClaims, { repository: "acme/weather", ref: "refs/heads/other" }));
+    assert.ok(!isNamed(byClaims, { repository: "acme/other", ref: "refs/tags/v2" }));
+  });
+
+  test("may be believed for access tokens and for assertions, in entries of their own", () => {
+    const { issuers } = load(`issuers:
+  - { issuer: https://acme.okta.com, accept: id-jag }
+  - { issuer: https://acme.okta.com, accept: access-token, scopes: { a: [weather:read] } }
+`);
+    assert.deepEqual(
+      issuers.map(({ accept }) => accept),
+      ["id-jag", "access-token"],
+    );
+  });
+
+  test("is nobody without a file, and without the key", () => {
+    const { CONFIG_FILE, ...environment } = ENVIRONMENT;
+    assert.deepEqual(loadConfig(environment).issuers, []);
+    assert.deepEqual(load("resources: { /mcp: { tools: ./t.js } }").issuers, []);
+  });
+});
+
+describe("what is wrong with trusted issuers", () => {
+  const A = "https://a.example";
+  const tokens = (more: string) =>
+    `issuers:\n  - issuer: ${A}\n    accept: access-token\n    scopes: { a: [weather:read] }\n${more}`;
+  const workload = (more: string) => `issuers:\n  - issuer: ${A}\n    accept: workload\n${more}`;
+  const idJag = (issuer: string) => `issuers:\n  - accept: id-jag\n    issuer: ${issuer}\n`;
+  const algorithms = "ES256, ES384, ES512, EdDSA, Ed25519, PS256, PS384, PS512, RS256, RS384, RS512";
+
+  const bad: Array<[what: string, content: string, ...problems: Array<string | RegExp>]> = [
+    ["no list", "issuers: { a: b }", /^server\.yaml:1: issuers must be a list/],
+    ["an empty list", "issuers: []", "server.yaml:1: issuers is empty: fill it or leave it out"],
+    ["nothing", "issuers:", /^server\.yaml:1: issuers must be a list/],
+    ["a word in the list", "issuers: [a]", /^server\.yaml:1: the issuer must be keys with values/],
+    [
+      "no purpose",
+      `issuers:\n  - issuer: ${A}\n`,
+      "server.yaml:2: issuers.accept is missing: write one of access-token, id-jag, workload",
+    ],
+    [
+      "an unknown purpose",
+      `issuers:\n  - issuer: ${A}\n    accept: jwt\n`,
+      "server.yaml:3: issuers.accept must be one of access-token, id-jag, workload: write one of them",
+    ],
+    ["no issuer", "issuers:\n  - accept: id-jag\n", "server.yaml:2: issuers.issuer is missing: add it"],
+    [
+      "an issuer by http",
+      idJag("http://a.example"),
+      /^server\.yaml:3: issuers\.issuer must be https; http is accepted on localhost/,
+    ],
+    ["an issuer that is no URL", idJag("a.example"), /^server\.yaml:3: issuers\.issuer is not a URL/],
+    [
+      "an issuer with a query",
+      idJag("https://a.example?x"),
+      /^server\.yaml:3: issuers\.issuer must have no query/,
+    ],
+    [
+      "an issuer with a space",
+      idJag('" https://a.example"'),
+      "server.yaml:3: issuers.issuer has a space in it: remove it",
+    ],
+    [
+      "the address of metadata for an issuer",
+      idJag(`${A}/.well-known/openid-configuration`),
+      `server.yaml:3: issuers.issuer must be the issuer itself, not the address of its discovery document: set it to ${A}`,
+    ],
+    [
+      "this server",
+      idJag("https://mcp.example.com"),
+      "server.yaml:2: the issuer is this server itself (BASE_URL): name the one whose tokens are meant, or remove it",
+    ],
+    [
+      "this server with a slash",
+      idJag("https://mcp.example.com/"),
+      /^server\.yaml:2: the issuer is this server itself/,
+    ],
+    [
+      "misspelt keys",
+      tokens("    audiance: x\n    introspection: { clientID: a, clientSecret: b, clientId: c }\n"),
+      'server.yaml:5: the issuer has an unknown key "audiance": write audience if you mean that, or remove it',
+      'server.yaml:6: issuers.introspection has an unknown key "clientID": write clientId if you mean that, or remove it',
+    ],
+    [
+      "keys of another purpose",
+      `${idJag(A)}    subjects: {}\n    scopes: {}\n`,
+      'server.yaml:4: the issuer has the key "subjects", which is one of accept: workload: remove it, or make two entries of it',
+      'server.yaml:5: the issuer has the key "scopes", which is one of accept: access-token: remove it, or make two entries of it',
+    ],
+    [
+      "algorithms without a private key",
+      tokens("    algorithms: [RS256, HS256, none]\n"),
+      `server.yaml:5: issuers.algorithms is no algorithm that signs with a private key: write one of ${algorithms}`,
+      `server.yaml:5: issuers.algorithms is no algorithm that signs with a private key: write one of ${algorithms}`,
+    ],
+    [
+      "empty lists",
+      tokens("    algorithms: []\n    types: []\n    scopeClaims: []\n    resources: []\n"),
+      "server.yaml:5: issuers.algorithms is empty: fill it or leave it out",
+      "server.yaml:6: issuers.types is empty: fill it or leave it out",
+      "server.yaml:7: issuers.scopeClaims is empty: fill it or leave it out",
+      "server.yaml:8: issuers.resources is empty: fill it or leave it out",
+    ],
+    [
+      "access tokens without a map of scopes",
+      `issuers:\n  - { issuer: ${A}, accept: access-token }\n`,
+      "server.yaml:2: issuers.scopes is missing: add it",
+    ],
+    [
+      "an empty map of scopes, and a scope that stands for nothing",
+      `issuers:\n  - { issuer: ${A}, accept: access-token, scopes: {} }\n  - issuer: https://b.example\n    accept: access-token\n    scopes:\n      a: []\n`,
+      "server.yaml:2: issuers.scopes is empty: fill it or leave it out",
+      "server.yaml:6: issuers.scopes.a is empty: fill it or leave it out",
+    ],
+    [
+      "a type of other JWTs",
+      tokens("    types: [oauth-id-jag+jwt]\n"),
+      "server.yaml:5: issuers.types is not the typ of an access token: write at+jwt or JWT",
+    ],
+    [
+      "a resource that is not served",
+      tokens("    resources:\n      - /mcp\n      - /crm/mcp\n"),
+      "server.yaml:7: issuers.resources is not the path of a resource that this version has: write /mcp",
+    ],
+    [
+      "values out of bounds",
+      tokens(
+        "    timeoutSeconds: 0\n    jwksUri: http://a.example/keys\n    introspection: { endpoint: ftp://a, clientId: a, clientSecret: b }\n",
+      ),
+      "server.yaml:5: issuers.timeoutSeconds must be a whole number from 1 to 60: write digits alone, such as 10",
+      "server.yaml:6: issuers.jwksUri must be an https URL: write it in full; http is accepted on this computer only",
+      "server.yaml:7: issuers.introspection.endpoint must be an https URL: write it in full; http is accepted on this computer only",
+    ],
+    [
+      "values of other kinds",
+      `${idJag(A)}    publicClients: "yes"\n    subject: oid\n    timeoutSeconds: "5"\n`,
+      "server.yaml:4: issuers.publicClients must be true or false: write one of them, without quotes",
+      "server.yaml:5: issuers.subject must be one of sub, email: write one of them",
+      "server.yaml:6: issuers.timeoutSeconds must be a number: write digits without quotes",
+    ],
+    [
+      "introspection without credentials, or with a variable that is not set",
+      tokens("    introspection:\n      clientSecret: ${UNSET}\n"),
+      "server.yaml:5: issuers.introspection.clientId is missing: add it",
+      /^server\.yaml:6: issuers\.introspection\.clientSecret has \$\{UNSET\}, .* is not set/,
+    ],
+    [
+      "an issuer twice for one purpose",
+      `${idJag(A)}  - accept: id-jag\n    issuer: ${A}\n`,
+      "server.yaml:5: issuers.issuer is in two entries with accept: id-jag: make one of them",
+    ],
+    [
+      "an issuer for people and for programs",
+      `${idJag(A)}  - accept: workload\n    issuer: ${A}\n    subjects: { a: { scopes: [weather:read] } }\n`,
+      "server.yaml:5: issuers.issuer is in an entry with accept: id-jag, too: what it says of programs could pass for people: keep one of them",
+    ],
+    [
+      "two issuers of opaque tokens for one resource",
+      `${tokens("    introspection: { clientId: a, clientSecret: b }\n")}  - issuer: https://b.example
+    accept: access-token
+    scopes: { a: [weather:read] }
+    resources: [/mcp]
+    introspection: { clientId: a, clientSecret: b }
+`,
+      "server.yaml:10: issuers.introspection is a second one for /mcp: an opaque token does not say whose it is: keep one of them",
+    ],
+    [
+      "workloads that nothing names",
+      workload(""),
+      "server.yaml:2: the issuer has neither subjects nor rules: say which workloads may do what",
+    ],
+    [
+      "empty rules",
+      workload("    subjects: {}\n    rules: []\n"),
+      "server.yaml:4: issuers.subjects is empty: fill it or leave it out",
+      "server.yaml:5: issuers.rules is empty: fill it or leave it out",
+    ],
+    [
+      "a rule without claims, without scopes",
+      workload(
+        "    rules:\n      - scopes: [weather:read]\n      - claims: {}\n        scopes: [weather:read]\n      - claims: { a: b }\n",
+      ),
+      "server.yaml:5: issuers.rules.claims is missing: add it",
+      "server.yaml:6: issuers.rules.claims is empty: fill it or leave it out",
+      "server.yaml:8: issuers.rules.scopes is missing: add it",
+    ],
+    [
+      "misspelt keys of rules",
+      workload(
+        "    subjects:\n      a: { scopes: [weather:read], resource: [/mcp] }\n    rules:\n      - { claim: { a: b }, claims: { a: b }, scopes: [weather:read] }\n",
+      ),
+      'server.yaml:5: issuers.subjects.a has an unknown key "resource": write resources if you mean that, or remove it',
+      'server.yaml:7: issuers.rules has an unknown key "claim": write claims if you mean that, or remove it',
+    ],
+    [
+      "a claim that is no text",
+      workload(
+        "    rules:\n      - claims: { id: 5 }\n        scopes: [weather:read]\n      - claims: { id: [5], ref: [] }\n        scopes: [weather:read]\n",
+      ),
+      "server.yaml:5: issuers.rules.claims.id is none of what it can be: write a text, or a list of texts, in quotes",
+      "server.yaml:7: issuers.rules.claims.id must be text: put it in quotes",
+      "server.yaml:7: issuers.rules.claims.ref is empty: fill it or leave it out",
+    ],
+    [
+      "rules that name everybody",
+      workload(
+        '    subjects:\n      "*": { scopes: [weather:read] }\n    rules:\n      - claims: { a: "**", b: [x, "*"] }\n        scopes: [weather:read]\n',
+      ),
+      "server.yaml:5: issuers.subjects.* names every workload of the issuer: write more than * for one of its claims",
+      "server.yaml:7: issuers.rules.claims names every workload of the issuer: write more than * for one of its claims",
+    ],
+    [
+      "a claim by the name of a prototype",
+      workload("    rules:\n      - claims: { a: b, __proto__: c }\n        scopes: [weather:read]\n"),
+      "server.yaml:5: issuers.rules.claims.__proto__ is no name of a claim: remove it",
+    ],
+  ];
+  for (const [what, content, ...expected] of bad)
+    test(what, () => {
+      const problems = problemsOf(content);
+      assert.equal(problems.length, expected.length, problems.join("\n"));
+      for (const [index, each] of expected.entries())
+        if (typeof each === "string") assert.equal(problems[index], each);
+        else assert.match(problems[index] ?? "", each);
+    });
+
+  test("scopes that no tool declares keep the server from starting", () => {
+    for (const [accept, content] of [
+      [
+        "access-token",
+        `issuers:\n  - { issuer: ${A}, accept: access-token, scopes: { a: [weather:raed] } }\n`,
+      ],
+      ["workload", workload("    subjects: { a: { scopes: [weather:raed] } }\n")],
+    ]) {
+      const finding = checkFeatures(load(content ?? ""), FEATURES);
+      assert.match(
+        finding?.says ?? "",
+        new RegExp(
+          `entry for ${A} \\(issuers, accept: ${accept}\\) names the scope "weather:raed", which is not declared`,
+        ),
+      );
+    }
+    load(`issuers:\n  - { issuer: ${A}, accept: access-token, scopes: { a: [weather:read] } }\n`);
+    assert.equal(checkFeatures(loadConfig(ENVIRONMENT), FEATURES)?.status, "ok");
+  });
+
+  test("a secret in the file is one to keep: from other users of the computer, and out of reports", () => {
+    load(tokens("    introspection: { clientId: a, clientSecret: a-literal-secret }\n"));
+    assert.ok(secretsOf(ENVIRONMENT).includes("a-literal-secret"));
+    const warns = () =>
+      checkSettings(ENVIRONMENT, readParts(ENVIRONMENT)).some(
+        ({ check }) => check === "settings.readable_secret",
+      );
+    assert.equal(warns(), false);
+    chmodSync(FILE, 0o644);
+    assert.equal(warns(), true);
+    load(tokens("    introspection: { clientId: a, clientSecret: ${LOOKUP_SECRET} }\n"));
+    assert.ok(secretsOf(ENVIRONMENT).includes("a-secret-of-introspection"));
+    assert.equal(warns(), false);
+  });
+
+  test("both secrets of a client from CLIENTS are left out of reports", () => {
+    const CLIENTS =
+      '[{"client_secret":["the-first-of-them","the-second-of-them"]},{"client_secret": "alone-here"}]';
+    const secrets = secretsOf({ CLIENTS });
+    for (const secret of ["the-first-of-them", "the-second-of-them", "alone-here"])
+      assert.ok(secrets.includes(secret));
+  });
+});
+
+describe("the examples in docs/settings.md", () => {
+  const text = readFileSync("docs/settings.md", "utf8");
+
+  test("issuers that the server starts with", () => {
+    const examples = [...text.matchAll(/^```yaml\n(issuers:.*?)^```/gms)].map(([, example = ""]) => example);
+    assert.equal(examples.length, 1);
+    const config = load(examples[0] ?? "");
+    assert.deepEqual(
+      config.issuers.map(({ accept }) => accept),
+      ["access-token", "id-jag", "workload"],
+    );
+    assert.equal(checkFeatures(config, FEATURES)?.status, "ok");
+  });
+
+  test("a client that the server starts with", () => {
+    const [, CLIENTS = ""] = /^```env\nCLIENTS=(.*)\n```/m.exec(text) ?? [];
+    const filled = CLIENTS.replaceAll("…", "-of-32-characters-0123456789-abcdef");
+    const { clients } = loadConfig({ ...ENVIRONMENT, CONFIG_FILE: undefined, CLIENTS: filled });
+    assert.deepEqual(
+      clients.map(({ client_id, grant_types }) => [client_id, grant_types]),
+      [["ci", ["client_credentials"]]],
+    );
+  });
+
+  test("every key of an issuer is in the table", () => {
+    for (const entry of ["accept: access-token, x: 1", "accept: id-jag, x: 1", "accept: workload, x: 1"]) {
+      const [problem = ""] = problemsOf(`issuers: [{ ${entry} }]`).filter((each) =>
+        each.includes("known here: "),
+      );
+      const keys = problem.split("known here: ")[1]?.split(", ") ?? [];
+      assert.ok(keys.length >= 7, problem);
+      for (const key of keys) assert.ok(text.includes(`| \`${key}\` |`), key);
+    }
+  });
+});

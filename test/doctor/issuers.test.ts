@@ -1,0 +1,146 @@
+/** What the doctor finds about trusted issuers, and about clients that publish their keys. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, beforeEach, describe, test } from "node:test";
+import { startTokenIssuer } from "../support/token-issuer.ts";
+import { listen, look, NOTHING_WORKS } from "./support.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "doctor-issuers-"));
+after(() => rmSync(folder, { recursive: true }));
+const CONFIG_FILE = join(folder, "server.yaml");
+
+const theIssuer = await startTokenIssuer({ after });
+const { issuer } = theIssuer;
+beforeEach(() => {
+  theIssuer.trouble = undefined;
+});
+
+const ENVIRONMENT = {
+  ...NOTHING_WORKS,
+  BASE_URL: "http://localhost:2",
+  STORE: "memory",
+  REDIS_URL: undefined,
+};
+const examined = (yaml: string, more: Record<string, string> = {}) => {
+  writeFileSync(CONFIG_FILE, yaml, { mode: 0o600 });
+  return look({ ...ENVIRONMENT, CONFIG_FILE, ...more });
+};
+
+const ACCEPTED: Record<string, string> = {
+  "access-token": 'scopes: { "read:all": [weather:read] }',
+  "id-jag": "subject: sub",
+  workload: "subjects: { a: { scopes: [weather:read] } }",
+};
+const entry = (accept: string, more = "") =>
+  `issuers:\n  - { issuer: "${issuer}", accept: ${accept}, ${ACCEPTED[accept]}${more} }\n`;
+
+describe("the doctor on trusted issuers", () => {
+  test("each has keys, and is told how this server is called there", async () => {
+    for (const [accept, says] of [
+      ["access-token", `In access tokens of ${issuer} (access-token) aud has to be http://localhost:2/mcp`],
+      [
+        "id-jag",
+        `At ${issuer} (id-jag) this server's issuer (aud) is http://localhost:2 and its resource http://localhost:2/mcp`,
+      ],
+      [
+        "workload",
+        `In assertions of ${issuer} (workload) aud has to be http://localhost:2 or http://localhost:2/token`,
+      ],
+    ] as const) {
+      const { line } = await examined(entry(accept));
+      assert.equal(
+        line("issuers.keys"),
+        `✓ The keys of ${issuer} (${accept}) can be read: they verify ES256`,
+      );
+      assert.equal(line("issuers.audience"), `✓ ${says}`);
+    }
+    const { line } = await examined(entry("workload", ", audience: sts.example.com"));
+    assert.match(line("issuers.audience"), /aud has to be sts\.example\.com$/);
+  });
+
+  test("no key for the algorithms that are accepted", async () => {
+    const { line } = await examined(entry("id-jag", ", algorithms: [RS256]"));
+    assert.match(
+      line("issuers.keys"),
+      /^✗ None of the 1 keys of .* can verify a signature by RS256 → Add the algorithm/,
+    );
+  });
+
+  test("out of reach, or a name that is not its own", async () => {
+    theIssuer.trouble = 503;
+    const { line } = await examined(entry("id-jag"));
+    assert.match(
+      line("issuers.keys"),
+      /^✗ Tokens of .* cannot be verified: .*HTTP 503.* → Correct issuer in CONFIG_FILE/,
+    );
+    const keys = await examined(entry("id-jag", `, jwksUri: "${issuer}/keys"`));
+    assert.match(
+      keys.line("issuers.keys"),
+      /^✗ The keys of .* cannot be read: there is no key set at .*HTTP 503/,
+    );
+    theIssuer.trouble = undefined;
+    const named = await examined(entry("id-jag").replace(`"${issuer}"`, `"${issuer}/"`));
+    assert.match(named.line("issuers.keys"), /^✗ .* are those of .*, and not of /);
+  });
+
+  test("introspection is tried with a made-up token", async () => {
+    const lookup = ", introspection: { clientId: mcp, clientSecret: a-secret-of-introspection }";
+    const { line } = await examined(entry("access-token", lookup));
+    assert.match(line("issuers.introspection"), /^✓ Opaque tokens can be looked up at /);
+    assert.equal(theIssuer.introspections.at(-1)?.token, "made-up-by-the-doctor");
+    theIssuer.trouble = 401;
+    const refused = await examined(entry("access-token", lookup));
+    assert.match(
+      refused.line("issuers.introspection"),
+      /^✗ Opaque tokens cannot be looked up at .*HTTP 401.* → Correct introspection/,
+    );
+  });
+
+  test("what is wrong in the file is said once, and nobody is asked", async () => {
+    const before =
+      theIssuer.asked.size === 0 ? 0 : [...theIssuer.asked.values()].reduce((sum, each) => sum + each);
+    const { line } = await examined(entry("id-jag", ", algorithms: [HS256]"));
+    assert.match(line("issuers"), /^! Not checked: the issuers in CONFIG_FILE/);
+    assert.equal(
+      [...theIssuer.asked.values()].reduce((sum, each) => sum + each, 0),
+      before,
+    );
+  });
+
+  test("nothing is said where nobody is trusted", async () => {
+    const { findings } = await look(ENVIRONMENT);
+    assert.deepEqual(
+      findings.filter(({ check }) => check.startsWith("issuers")),
+      [],
+    );
+  });
+});
+
+describe("the doctor on clients from CLIENTS that publish their keys", () => {
+  const nightly = (jwks_uri: string) =>
+    JSON.stringify([
+      { client_id: "nightly", grant_types: ["client_credentials"], scope: "weather:read", jwks_uri },
+    ]);
+
+  test("their keys can be read, or cannot", async () => {
+    const good = await look({ ...ENVIRONMENT, CLIENTS: nightly(`${issuer}/keys`) });
+    assert.equal(
+      good.line("clients.keys"),
+      "✓ The keys of the client nightly (CLIENTS) can be read: they verify ES256",
+    );
+    const bad = await look({ ...ENVIRONMENT, CLIENTS: nightly(`${issuer}/other`) });
+    assert.match(
+      bad.line("clients.keys"),
+      /^✗ The keys of the client nightly \(CLIENTS\) cannot be read: there is no key set/,
+    );
+    const empty = await listen((_, res) => void res.end('{"keys":[]}'));
+    const none = await look({ ...ENVIRONMENT, CLIENTS: nightly(`http://localhost:${empty.port}/`) });
+    await empty.close();
+    assert.match(
+      none.line("clients.keys"),
+      /^✗ None of the 0 keys of the client nightly .* → Let the client publish/,
+    );
+  });
+});
