@@ -72,6 +72,18 @@ export function subjectOf(principal: Principal): string {
   return principal.kind === "client" ? principal.clientId : principal.subject;
 }
 
+/** Who it is, in the log and the audit log: a subject alone may be another one's of another issuer. */
+export interface PrincipalFields {
+  subject: string;
+  principalKind: Principal["kind"];
+  issuer?: string;
+}
+
+export function principalFields(principal: Principal): PrincipalFields {
+  const { kind: principalKind, issuer } = principal;
+  return { subject: subjectOf(principal), principalKind, ...(issuer !== undefined && { issuer }) };
+}
+
 const NOTHING_SAID: Readonly<Record<string, unknown>> = Object.freeze({});
 
 /** What an issuer says of a principal. Nobody says anything of a client of this server's that acts for itself. */

@@ -38,6 +38,10 @@ export interface AuditEvent {
   /** The same codes as in the log. */
   reason?: ReasonCode | undefined;
   subject?: string | undefined;
+  /** What the subject is: a `user`, a `client` that acts for itself, or a `workload` … */
+  principalKind?: "user" | "client" | "workload" | undefined;
+  /** … and who says so; of a client of this server's nobody else does. */
+  issuer?: string | undefined;
   clientId?: string | undefined;
   clientName?: string | undefined;
   redirectUris?: readonly string[] | undefined;

@@ -4,7 +4,14 @@
  */
 import { z } from "zod";
 import type { NotAdmitted } from "../access/permissions.ts";
-import { ClientRef, Principal, subjectOf, type User } from "../access/principal.ts";
+import {
+  ClientRef,
+  Principal,
+  type PrincipalFields,
+  principalFields,
+  subjectOf,
+  type User,
+} from "../access/principal.ts";
 import { UpstreamTokens } from "../identity/identity-provider.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { intersect, missingScopes } from "../oauth/scope.ts";
@@ -128,10 +135,9 @@ export function withScopes(grant: Grant, scopes: readonly string[]): Grant {
 /** For the log and the audit log. */
 export function whose({ id, principal, client }: Pick<Grant, "id" | "principal" | "client">): {
   grantId: string;
-  subject: string;
   clientId: string;
-} {
-  return { grantId: id, subject: subjectOf(principal), clientId: client.id };
+} & PrincipalFields {
+  return { grantId: id, ...principalFields(principal), clientId: client.id };
 }
 
 /** The grant and principal that a refusal at the token endpoint concerns. */

@@ -15,6 +15,10 @@ export interface RequestFacts {
   /** What came before that. */
   cause?: unknown;
   subject?: string;
+  /** What the subject is … */
+  principalKind?: string;
+  /** … and who says so. */
+  issuer?: string;
   clientId?: string;
   grantId?: string;
   grantType?: string;

@@ -34,6 +34,8 @@ export function requestLog(log: Log): RequestHandler {
         status: res.statusCode,
         durationMs: Math.round(performance.now() - startedAt),
         subject: facts.subject,
+        principalKind: facts.principalKind,
+        issuer: facts.issuer,
         clientId: facts.clientId,
         grantId: facts.grantId,
         grantType: facts.grantType,

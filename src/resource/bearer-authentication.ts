@@ -2,7 +2,7 @@
 
 import type { RequestHandler, Response } from "express";
 import type { Decision } from "../access/permissions.ts";
-import { subjectOf } from "../access/principal.ts";
+import { principalFields } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import { bearerToken } from "../http/bearer-token.ts";
 import { requestFacts } from "../http/request-facts.ts";
@@ -60,7 +60,7 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
     const { caller } = verification;
-    requestFacts(res).subject = subjectOf(caller.principal);
+    Object.assign(requestFacts(res), principalFields(caller.principal));
     requestFacts(res).clientId = caller.client.id;
     if (caller.grantId !== undefined) {
       requestFacts(res).grantId = caller.grantId;

@@ -1,6 +1,6 @@
 /** Who is calling a protected resource, and what they may do. */
 import type { Decision, NotAdmitted, PermissionSet } from "../access/permissions.ts";
-import type { Requester } from "../access/principal.ts";
+import type { PrincipalFields, Requester } from "../access/principal.ts";
 import type { JwtProblem } from "../issuers/jwt.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
@@ -65,6 +65,6 @@ export type Verification =
   | { caller: Caller }
   | {
       refused: AccessTokenRefusal;
-      whose?: { grantId?: string; subject: string; clientId: string };
+      whose?: { grantId?: string; clientId: string } & PrincipalFields;
       rule?: string;
     };

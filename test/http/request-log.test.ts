@@ -15,6 +15,8 @@ const FACTS: Required<Omit<RequestFacts, "requestId" | "cause">> = {
   trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
   reason: "unknown_client",
   subject: "alice",
+  principalKind: "user",
+  issuer: "https://idp.example",
   clientId: "the client",
   grantId: "the grant",
   grantType: "refresh_token",

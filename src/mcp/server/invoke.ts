@@ -2,7 +2,7 @@
 
 import type { CallToolResult } from "@modelcontextprotocol/server";
 import type { Denial } from "../../access/permissions.ts";
-import { subjectOf } from "../../access/principal.ts";
+import { principalFields } from "../../access/principal.ts";
 import type { Audit, AuditEvent } from "../../audit/audit.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
@@ -109,7 +109,7 @@ const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_g
 export function auditOf(feature: Feature, { principal, client, grantId, scopes }: Caller) {
   return {
     event: EVENTS[feature.kind],
-    subject: subjectOf(principal),
+    ...principalFields(principal),
     clientId: client.id,
     grantId,
     scopes,

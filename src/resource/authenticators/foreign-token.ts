@@ -1,6 +1,12 @@
 /** Authenticates access tokens of other issuers, which the operator trusts at a resource. */
 import type { Permissions } from "../../access/permissions.ts";
-import { clientOf, type Principal, type Requester, subjectOf } from "../../access/principal.ts";
+import {
+  clientOf,
+  type Principal,
+  principalFields,
+  type Requester,
+  subjectOf,
+} from "../../access/principal.ts";
 import type { ForeignAccessToken } from "../../issuers/access-token.ts";
 import type { ForeignAccessTokens } from "../../issuers/access-tokens.ts";
 import { JwtRefused } from "../../issuers/jwt.ts";
@@ -75,7 +81,11 @@ function judge(
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted !== undefined) {
     const { reason, rule } = notAdmitted;
-    return { refused: reason, whose: { subject, clientId: client.id }, ...(rule && { rule: rule.name }) };
+    return {
+      refused: reason,
+      whose: { ...principalFields(principal), clientId: client.id },
+      ...(rule && { rule: rule.name }),
+    };
   }
   const held = permissions.permitted(requester, intersect(token.scopes, catalogue.names));
   const scopes = frozen(catalogue.expand(held));
