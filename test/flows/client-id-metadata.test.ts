@@ -34,7 +34,7 @@ describe("a client with a metadata document", () => {
     });
     return {
       // Only the network is different: names resolve to this computer, whose certificate is trusted.
-      safeFetch: (options) => fetchFrom(site.ca, { ...options, timeoutMs: 500 }),
+      safeFetch: (options) => fetchFrom(site.ca, { ...options, timeoutMs: 3_000 }),
       environment: { CLIENT_DOMAINS_DENIED: "denied.example" },
     };
   });

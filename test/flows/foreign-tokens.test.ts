@@ -71,7 +71,7 @@ describe("a token of another issuer", () => {
             introspection: { clientId: "mcp", clientSecret: "secret" },
             scopes: new Map([
               ["weather", ["weather:read"]],
-              ["admin", ["weather:write", "of-another-resource"]],
+              ["admin", ["weather:write"]],
             ]),
           }),
           trusted(auth0, { scopeClaims: ["permissions"], types: ["jwt"] }),
