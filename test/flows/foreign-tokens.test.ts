@@ -64,6 +64,9 @@ describe("a token of another issuer", () => {
       policy: rules.policy,
       environment: { CLIENTS },
       scopes: { "weather:write": { description: "Change the weather", includes: ["weather:read"] } },
+      furtherResources: [
+        { path: "/crm/mcp", name: "CRM", features: { tools: [], scopes: { "crm:read": "See customers" } } },
+      ],
       adjust: (config) => ({
         ...config,
         issuers: [
@@ -71,7 +74,7 @@ describe("a token of another issuer", () => {
             introspection: { clientId: "mcp", clientSecret: "secret" },
             scopes: new Map([
               ["weather", ["weather:read"]],
-              ["admin", ["weather:write", "of-another-resource"]],
+              ["admin", ["weather:write", "crm:read"]],
             ]),
           }),
           trusted(auth0, { scopeClaims: ["permissions"], types: ["jwt"] }),
