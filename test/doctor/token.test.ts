@@ -350,10 +350,7 @@ describe("doctor token, of a token of another issuer", () => {
   test("whose issuer is out of reach: nobody can tell", async () => {
     theirs.trouble = 500;
     const { line } = await explain(await signed());
-    assert.match(
-      line("token.signature"),
-      /^! Could not tell whether it is good: its issuer cannot be asked/,
-    );
+    assert.match(line("token.signature"), /^! Could not tell whether it is good: its issuer cannot be asked/);
     theirs.trouble = undefined;
   });
 
