@@ -5,6 +5,7 @@ import { createPolicy } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { silentServices } from "../../src/cli/doctor/program.ts";
 import { explainToken, readPresented } from "../../src/cli/doctor/token.ts";
+import { explainTokenHere } from "../../src/cli/doctor/token-here.ts";
 import { knownNames } from "../../src/mcp/authoring/features.ts";
 import {
   authorize,
@@ -18,6 +19,7 @@ import {
 import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
 import { type TestServer, useTestServer } from "../support/test-server.ts";
+import { startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
 import { FEATURES, runDoctor, seen } from "./support.ts";
 
 const redis = await redisForTests();
@@ -291,3 +293,69 @@ function environmentOf({ config }: TestServer): Record<string, string> {
     REDIS_URL: (store as { url: string }).url,
   };
 }
+
+describe("doctor token, of a token of another issuer", () => {
+  let theirs: TokenIssuer;
+  const closing: Array<() => void> = [];
+  after(() => {
+    for (const close of closing) close();
+  });
+  const testServer = useTestServer(async () => {
+    theirs = await startTokenIssuer({ after: (close) => void closing.push(close) });
+    return {
+      adjust: (config) => ({
+        ...config,
+        issuers: [
+          {
+            accept: "access-token",
+            issuer: theirs.issuer,
+            algorithms: ["ES256"],
+            timeoutSeconds: 0.5,
+            types: ["at+jwt"],
+            scopeClaims: ["scope"],
+            scopes: new Map([["weather", ["weather:read"]]]),
+          },
+        ],
+      }),
+    };
+  });
+  const signed = (claims: Record<string, unknown> = {}, typ = "at+jwt") =>
+    theirs.sign(
+      { sub: "alice", client_id: "app", scope: "weather", aud: testServer.url, ...claims },
+      { typ },
+    );
+  const explain = async (token: string) => seen(await explainTokenHere(token, testServer.config, FEATURES));
+
+  test("that is good: whose it is, and what it may do", async () => {
+    const { line } = await explain(await signed());
+    assert.match(line("token.principal"), new RegExp(`^✓ It is of the user alice, of ${theirs.issuer}`));
+    assert.match(line("token.tool.current_weather"), /^✓ It may use current_weather/);
+    assert.match(line("token.verdict"), /^✓ Accepted/);
+  });
+
+  const now = () => Math.floor(Date.now() / 1000);
+  const BAD: Array<[what: string, at: string, reason: string, token: () => Promise<string>]> = [
+    ["an ID token", "token.form", "jwt_wrong_type", () => signed({}, "JWT")],
+    ["for somebody else", "token.resource", "jwt_wrong_audience", () => signed({ aud: "x" })],
+    ["expired", "token.expiry", "jwt_expired", () => signed({ exp: now() - 60 })],
+    ["forged", "token.signature", "jwt_signature", async () => `${(await signed()).slice(0, -6)}AAAAAA`],
+    ["nobody's", "token.principal", "token_claims", () => signed({ sub: undefined })],
+  ];
+  for (const [what, at, reason, token] of BAD)
+    test(`that is ${what}: the stage that refused it`, async () => {
+      const { line } = await explain(await token());
+      assert.match(line(at), new RegExp(`^✗ Refused \\(${reason}\\)`));
+    });
+
+  test("whose issuer is out of reach: nobody can tell", async () => {
+    theirs.trouble = 500;
+    const { line } = await explain(await signed());
+    assert.match(line("token.signature"), /^! Could not tell whether it is good: its issuer cannot be asked/);
+    theirs.trouble = undefined;
+  });
+
+  test("that nobody trusts is told from which issuer it says it is", async () => {
+    const { line } = await explain(await signed({ iss: "https://evil.example" }));
+    assert.match(line("token.shape"), /^✗ It is a JWT.*issued by https:\/\/evil\.example/);
+  });
+});
