@@ -10,8 +10,8 @@ import { type AssertionId, inWords } from "./id-jag.ts";
 import { JwtRefused, verifyJwt } from "./jwt.ts";
 import type { WorkloadIssuer, WorkloadRule } from "./trusted-issuer.ts";
 
-/** As long as the kubelet's tokens are good. Longer ones would have to be remembered for as long. */
-const MAX_LIFETIME_SECONDS = 3_600;
+/** The kubelet's are good for an hour; GitHub's were seen with six. Longer ones would have to be remembered for as long. */
+const MAX_LIFETIME_SECONDS = 21_600;
 
 export interface WorkloadAssertion {
   readonly issuer: string;
