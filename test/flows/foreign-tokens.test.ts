@@ -64,9 +64,6 @@ describe("a token of another issuer", () => {
       policy: rules.policy,
       environment: { CLIENTS },
       scopes: { "weather:write": { description: "Change the weather", includes: ["weather:read"] } },
-      furtherResources: [
-        { path: "/crm/mcp", name: "CRM", features: { tools: [], scopes: { "crm:read": "See customers" } } },
-      ],
       adjust: (config) => ({
         ...config,
         issuers: [
@@ -74,7 +71,7 @@ describe("a token of another issuer", () => {
             introspection: { clientId: "mcp", clientSecret: "secret" },
             scopes: new Map([
               ["weather", ["weather:read"]],
-              ["admin", ["weather:write", "crm:read"]],
+              ["admin", ["weather:write"]],
             ]),
           }),
           trusted(auth0, { scopeClaims: ["permissions"], types: ["jwt"] }),
@@ -179,7 +176,7 @@ describe("a token of another issuer", () => {
     assert.notEqual(keys[0], keys[2]);
   });
 
-  test("has the scopes of the map and what they include, of this resource, and no others", async () => {
+  test("has the scopes of the map and what they include, and no others", async () => {
     const { token } = await observed(await ofUser({ scope: "admin weather:write everything" }));
     assert.deepEqual([...token.scopes].sort(), ["weather:read", "weather:write"]);
     const { token: none } = await observed(await ofUser({ scope: "weather:read" }));
@@ -217,6 +214,17 @@ describe("a token of another issuer", () => {
     assert.match(JSON.stringify(body), /This needs a user who signed in at the identity provider/);
   });
 
+  test("is in the log and the audit log by its principal, of which issuer and kind", async () => {
+    await callTool(testServer.url, await ofMachine("auditor"), "whoami");
+    const name = `${auth0.issuer}#auditor`;
+    const lines = await eventually("both are there", () => {
+      const found = testServer.log.filter(({ subject }) => subject === name);
+      return found.length === 2 ? found : undefined;
+    });
+    for (const { principalKind, issuer, clientId } of lines ?? [])
+      assert.deepEqual([principalKind, issuer, clientId], ["client", auth0.issuer, name]);
+  });
+
   test("obeys the policy from one call to the next, and is in the audit log by whom it refuses", async () => {
     const token = await ofUser();
     assert.ok((await toolNames(testServer.url, token)).includes("current_weather"));
@@ -231,8 +239,8 @@ describe("a token of another issuer", () => {
         testServer.log.find(({ audit, rule }) => audit === "access_refused" && rule === "none of theirs"),
       );
       assert.deepEqual(
-        [line?.reason, line?.subject, line?.clientId, line?.grantId],
-        ["denied_by_policy", "alice", `${keycloak.issuer}#app`, undefined],
+        [line?.reason, line?.subject, line?.principalKind, line?.issuer, line?.clientId, line?.grantId],
+        ["denied_by_policy", "alice", "user", keycloak.issuer, `${keycloak.issuer}#app`, undefined],
       );
     } finally {
       rules.inForce = EVERYBODY;
