@@ -1,6 +1,6 @@
 /** A provider that shares no code with anything here: glewlwyd, in C. The whole way, against the real program. */
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { after, before, beforeEach, describe, test } from "node:test";
 
 import { lineOf, look, NOTHING_WORKS } from "../doctor/support.ts";
 import { eventually } from "../support/eventually.ts";
@@ -62,6 +62,10 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
           ]),
         },
       };
+    });
+    // The provider's clock, by which its tokens are good.
+    beforeEach(() => {
+      testServer.clock.ahead = 0;
     });
     before(async () => {
       await provider.addClient({
@@ -180,7 +184,6 @@ for (const refreshTokenOneUse of ["always", "never"] as const)
     });
 
     test("signing out there ends that login session here, by back-channel logout", async () => {
-      testServer.clock.ahead = 0; // the provider's clock, which says when it reported this
       const person = glewlwydPerson(provider, ALICE);
       const tokens = await signIn(ALICE, person);
       const elsewhere = await signIn(ALICE);
