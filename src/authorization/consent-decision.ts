@@ -1,10 +1,8 @@
 /** Whether the user has to be asked for consent. Pure: everything that it depends on is an argument. */
 import { isSameUser, type UserId } from "../access/principal.ts";
 import type { Consented } from "../login/transaction.ts";
+import type { ConsentMode } from "./consent-mode.ts";
 import type { ConsentRecord } from "./remembered-consent.ts";
-
-/** When users are asked: at every sign-in, unless they ticked "do not ask again", or never. */
-export type ConsentMode = "always" | "remember" | "never";
 
 export interface AuthorizationSituation {
   mode: ConsentMode;

@@ -1,6 +1,6 @@
 /** Clients: who may register or bring a document, who is known from the start, and when users are asked. */
 
-import type { ConsentMode } from "../authorization/consent-decision.ts";
+import type { ConsentMode } from "../authorization/consent-mode.ts";
 import { type ConfiguredClient, parseConfiguredClients } from "../clients/configured-clients.ts";
 import { isClientIdUrl } from "../clients/metadata-documents/client-id-metadata.ts";
 import { type DomainPolicy, parseDomainPattern } from "../clients/metadata-documents/domain-policy.ts";

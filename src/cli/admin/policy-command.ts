@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { PRINCIPAL_KINDS } from "../../access/principal.ts";
 import { loadFeatures } from "../../server/tools-module.ts";
 import { type Context, EXIT } from "./command.ts";
-import { type ExplainOptions, explainPolicy, explanationInWords } from "./policy-explain.ts";
+import { type ExplainOptions, explainPolicy, explanationInWords, namedPrincipal } from "./policy-explain.ts";
 import { jsonLine } from "./words.ts";
 
 const collect = (value: string, values: string[] = []) => [...values, value];
@@ -40,6 +40,7 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
     .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
     .option("--json", "for programs")
     .action(async ({ json, tools, group = [], organization = [], ...rest }: Typed) => {
+      namedPrincipal(rest as ExplainOptions, ""); // a mistake in the command is told before anything is read
       const config = loadConfig(tools);
       const offered = await loadFeatures(config);
       const options = { ...(rest as ExplainOptions), group, organization };

@@ -15,6 +15,7 @@ import {
 } from "../../mcp/authoring/features.ts";
 import { UnavailableError } from "../../oauth/errors.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import { UsageError } from "./command.ts";
 import { withDeployment } from "./deployment.ts";
 
 export interface ExplainOptions {
@@ -96,14 +97,18 @@ type Named =
   | Omit<Extract<Principal, { kind: "client" }>, "claims">
   | Omit<Extract<Principal, { kind: "user" | "workload" }>, "claims">;
 
-function namedPrincipal({ kind, user, issuer, client }: ExplainOptions, identityProvider: string): Named {
+/** @throws UsageError */
+export function namedPrincipal(
+  { kind, user, issuer, client }: Pick<ExplainOptions, "kind" | "user" | "issuer" | "client">,
+  identityProvider: string,
+): Named {
   if (kind === "client") {
-    if (client === undefined) throw new Error("Name the client: --client.");
+    if (client === undefined) throw new UsageError("Name the client: --client.");
     return { kind, clientId: client, ...(issuer !== undefined && { issuer }) };
   }
-  if (user === undefined) throw new Error("Name who it is: --user, with the sub.");
+  if (user === undefined) throw new UsageError("Name who it is: --user, with the sub.");
   if (kind === "workload" && issuer === undefined)
-    throw new Error("Name the issuer of the workload: --issuer.");
+    throw new UsageError("Name the issuer of the workload: --issuer.");
   return { kind, issuer: issuer ?? identityProvider, subject: user };
 }
 
