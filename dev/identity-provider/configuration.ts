@@ -126,7 +126,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
       AccessToken: behaviour.accessTokenSeconds,
       AuthorizationCode: 60,
       Grant: 14 * day,
-      IdToken: () => 3600 + settings.clockAhead(),
+      IdToken: () => Math.max(60, 3600 + Math.round(settings.clockAhead())),
       Interaction: 3600,
       RefreshToken: 14 * day,
       Session: day,

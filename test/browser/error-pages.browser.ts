@@ -435,6 +435,12 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
         }),
       },
       {
+        expected: { title: "This sign-in belongs to another identity provider", wayOn: "home" },
+        error: new OAuthError("invalid_request", "This sign-in was begun with another provider.", {
+          reason: "another_provider",
+        }),
+      },
+      {
         expected: { title: "The sign-in could not be finished", wayOn: "again" },
         error: new UnavailableError("storage", { reason: "session_not_stored" }),
       },

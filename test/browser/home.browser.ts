@@ -31,13 +31,13 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
       resources: [weatherConditions],
       prompts: [whatToWear],
       environment: {
+        // As on the internet: every client can be connected.
+        BASE_URL: "https://weather.example.com",
         SERVER_NAME: "Weather",
         SERVER_DESCRIPTION: "The current weather of any city, for your assistant. Run by the platform team.",
         SERVER_LOGO_URL: `http://127.0.0.1:${(logos.address() as AddressInfo).port}/logo.svg`,
         SERVER_COLOR: "#0f766e",
       },
-      // As on the internet: every client can be connected.
-      adjust: (config) => ({ ...config, resource: "https://weather.example.com/mcp" }),
     };
   });
   before(async () => {
