@@ -1,7 +1,7 @@
 /** Access tokens that are JWTs of a trusted issuer (RFC 9068, RFC 8725). */
 import type { JWTVerifyGetKey } from "jose";
 import { z } from "zod";
-import { namesAt } from "../access/claims.ts";
+import { claimAt, namesAt } from "../access/claims.ts";
 import { Subject } from "../identity/oidc/subject.ts";
 import { inWords } from "./id-jag.ts";
 import { JwtRefused, type VerifiedClaims, verifyJwt } from "./jwt.ts";
@@ -80,6 +80,10 @@ function scopesHere(
   claims: Readonly<Record<string, unknown>>,
   { scopeClaims, scopes }: AccessTokenIssuer,
 ): string[] {
-  const theirs = scopeClaims.flatMap((path) => namesAt(claims, path).flatMap((names) => names.split(" ")));
+  const theirs = scopeClaims.flatMap((path) => {
+    const value = claimAt(claims, path);
+    // RFC 8693 §4.2. In a list each is one name: a role's may have spaces in it.
+    return typeof value === "string" ? value.split(" ") : namesAt(claims, path);
+  });
   return [...new Set(theirs.flatMap((name) => scopes.get(name) ?? []))];
 }

@@ -30,7 +30,9 @@ interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
 
 /** Each some hundred bytes and the claims of a user. */
 const MAX_REMEMBERED = 10_000;
-/** A JWT cannot be taken back, so a look at it holds until it ends; an introspected one can, and is looked up again. */
+/** A JWT cannot be taken back, but its issuer may withdraw the key that signed it: then nothing of that key counts any more. */
+const VERIFIED_SECONDS = 600;
+/** An opaque token can be taken back. */
 const INTROSPECTED_SECONDS = 10;
 /** A flood of one bad token costs one request in this time. */
 const REFUSED_SECONDS = 10;
@@ -71,7 +73,7 @@ export function foreignAccessTokens({
         : await verifyForeignAccessToken(token, issuer, { keys, resource, now: now() });
       const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();
-      good.put(token, found, isOpaque ? Math.min(INTROSPECTED_SECONDS, left) : left);
+      good.put(token, found, Math.min(isOpaque ? INTROSPECTED_SECONDS : VERIFIED_SECONDS, left));
       return found;
     } catch (error) {
       if (error instanceof JwtRefused) refused.put(token, error, REFUSED_SECONDS);

@@ -79,6 +79,17 @@ describe("an access token of another issuer", () => {
     assert.deepEqual(scopes, ["weather:read"]);
   });
 
+  test("has no scope of a part of a role's name, and that of a name with spaces", async () => {
+    const groups = ["not an admin", "Weather Readers"];
+    const token = await tenant.sign({ ...GOOD, scope: undefined, groups }, TYPE);
+    const scopes = new Map([
+      ["admin", ["weather:write"]],
+      ["Weather Readers", ["weather:read"]],
+    ]);
+    const found = await verify(token, { scopeClaims: ["groups"], scopes });
+    assert.deepEqual(found.scopes, ["weather:read"]);
+  });
+
   for (const [sub, azp] of [
     ["machine", "machine"],
     ["machine@clients", "machine"],

@@ -66,17 +66,31 @@ describe("a JWT", () => {
     assert.deepEqual([...other.asked.values()], asked);
   });
 
-  test("that was verified is good until it ends, whatever its issuer's keys do", async (t) => {
+  test("that was verified is good until it ends while its issuer's keys are out of reach", async (t) => {
     const issuer = await startTokenIssuer(t, () => now);
     const tokens = tokensOf(settingsOf(issuer));
-    const token = await issuer.sign({ ...GOOD, exp: now + 600 }, TYPE);
+    const token = await issuer.sign({ ...GOOD, exp: now + 3_600 }, TYPE);
     await tokens.verify(token);
     issuer.trouble = 503;
     await tokens.verify(token);
-    now += 599;
+    now += 3_599;
     await tokens.verify(token);
     now += 100;
     await assert.rejects(tokens.verify(token), because("jwt_expired"));
+  });
+
+  test("is refused within twenty minutes after its issuer withdrew the key", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer));
+    const token = await issuer.sign({ ...GOOD, exp: now + 86_400 }, TYPE);
+    await tokens.verify(token);
+    await issuer.rotate({ drop: true });
+    for (let minutes = 0; minutes < 20; minutes += 5) {
+      now += 300;
+      await tokens.verify(token).catch(() => {});
+    }
+    now += 11;
+    await assert.rejects(tokens.verify(token), because("jwt_unknown_key"));
   });
 
   test("costs one fetch of the keys, however many come at once", async (t) => {
