@@ -104,6 +104,19 @@ describe("an assertion", () => {
     assert.equal((await ask(testServer, assertion)).status, 200, "it was not used up meanwhile");
   });
 
+  test("is refused in the same words, whatever is wrong with it", async () => {
+    const said = new Set<string>();
+    for (const assertion of [
+      "x",
+      await platform.sign({ aud: testServer.baseUrl, sub: "nobody" }),
+      await identityAssertion(testServer, { aud: "https://other.example.com" }),
+      await identityAssertion(testServer, { client_id: "other" }),
+      await identityAssertion(testServer, { iss: "https://other.example.com" }),
+    ])
+      said.add(JSON.stringify((await ask(testServer, assertion)).body));
+    assert.equal(said.size, 1, [...said].join("\n"));
+  });
+
   for (const name of ["grant_type", "assertion", "client_id", "client_secret", "scope"])
     test(`is refused in a request with ${name} twice`, async () => {
       const assertion = await identityAssertion(testServer);
