@@ -193,7 +193,8 @@ export function createGrants({
   async function keepWithinLimits(newest: Grant, user: UserId): Promise<Grant[]> {
     // However many there are: what is beyond this is for the next sign-in.
     const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
-    const theirs = others.filter(({ principal }) => isUser(principal, user));
+    // What nobody signed in for ends with its token, and comes as often as programs ask for it.
+    const theirs = others.filter((grant) => isUser(grant.principal, user) && codeOf(grant) !== undefined);
     const grants = [...theirs.reverse().sort(byAge), newest];
     const ofClient = grants.filter(({ client }) => client.id === newest.client.id);
     const surplus = new Set([

@@ -91,6 +91,8 @@ function subjectOf(claims: Readonly<Record<string, unknown>>, { subject }: IdJag
   } = emailAnswer(claims);
   if (email === undefined || unknown !== undefined)
     throw new JwtRefused("assertion_claims", "its email is missing, or not verified");
+  if (!Subject.safeParse(email).success)
+    throw new JwtRefused("assertion_claims", "its email cannot be the name of a person here");
   return email;
 }
 

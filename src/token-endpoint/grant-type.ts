@@ -5,7 +5,8 @@
 import { z } from "zod";
 import type { Audit } from "../audit/audit.ts";
 import { type AuthenticatedClient, noClient } from "../clients/authenticate-client.ts";
-import type { Grants } from "../grants/grants.ts";
+import type { SignIn } from "../grants/endings.ts";
+import type { GrantEnd, Grants } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import type { TrustedAssertions } from "../issuers/trusted-assertions.ts";
@@ -64,6 +65,8 @@ export interface GrantTypeDependencies {
   resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
+  /** Why nothing may be issued for an assertion: what it would give was ended after the request came. */
+  endedMeanwhile(signIn: SignIn): Promise<GrantEnd | undefined>;
 }
 
 /** A request to /token whose parameters are those of its grant type. */

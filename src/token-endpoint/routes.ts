@@ -44,7 +44,7 @@ export interface TokenEndpointSettings {
 
 export interface TokenEndpointDependencies
   extends ClientAuthentication,
-    Omit<GrantTypeDependencies, "lifetimes"> {
+    Omit<GrantTypeDependencies, "lifetimes" | "endedMeanwhile"> {
   settings: TokenEndpointSettings;
   grantTypes: readonly GrantType[];
   endings: Endings;
@@ -147,22 +147,29 @@ export function tokenRoutes({
     }
   }
 
+  function isWithAssertion({ body }: Request): boolean {
+    return grantTypes.some(({ name, clients }) => clients === "none" && name === body.grant_type);
+  }
+
   /** Undefined: the request of a grant type that needs no client names none. */
   async function clientOf(req: Request, res: Response): Promise<AuthenticatedClient | undefined> {
-    const { grant_type: asked } = req.body;
-    const needsNone = grantTypes.some(({ name, clients }) => clients === "none" && name === asked);
-    if (needsNone && !namesClient(req.get("authorization"), req.body)) return undefined;
+    if (isWithAssertion(req) && !namesClient(req.get("authorization"), req.body)) return undefined;
     return await authenticated(req, res, () => deadToken(req.body, grantTypes));
   }
 
   router.post("/token", ...form, async (req, res) => {
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
+    // Before its client is looked up, which may be removed while the keys of an issuer are fetched.
+    const begun = isWithAssertion(req) ? await endings.latest() : 0;
     const client = await clientOf(req, res);
     const facts = requestFacts(res);
     if (client !== undefined) facts.clientId = client.client_id;
     facts.grantType = String(req.body.grant_type).slice(0, 64);
     const request = parseTokenRequest(req.body, grantTypes);
-    const tokens = await answerTokenRequest(client, request, forGrantTypes);
+    const tokens = await answerTokenRequest(client, request, {
+      ...forGrantTypes,
+      endedMeanwhile: (signIn) => endings.since(begun, signIn),
+    });
     const issued = readToken("access", tokens.access_token);
     if (issued !== undefined) lastUse.note(issued.grantId);
     if (client !== undefined) await keepAlive(client, req, res);

@@ -39,6 +39,13 @@ describe("a client from CLIENTS", () => {
       assert.equal(parse({ ...MACHINE, ...keys })[0]?.token_endpoint_auth_method, "private_key_jwt");
   });
 
+  test("has an id of its own", () => {
+    const machine = { ...MACHINE, client_secret: SECRET };
+    assert.throws(() => parseConfiguredClients(JSON.stringify([machine, machine])), {
+      message: /names nightly twice/,
+    });
+  });
+
   const PEOPLE = { client_id: "a", redirect_uris: ["https://a.example/cb"] };
   const MISTAKES: ReadonlyArray<[entry: object, message: RegExp]> = [
     [{ ...MACHINE }, /gives nightly the grant type client_credentials and no credentials/],

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, test } from "node:test";
 import { SignJWT } from "jose";
+import { allowEverything, type Policy } from "../../src/access/policy.ts";
 import { reasonOf } from "../attacks/support.ts";
 import { callTool, getJson, postForm, postJson, toolNames } from "../support/oauth-client.ts";
-import { useTestServer } from "../support/test-server.ts";
+import { startTestServer, useTestServer } from "../support/test-server.ts";
 import { newKey } from "../support/token-issuer.ts";
 
 const SECRET = "the-secret-of-a-machine-0123456789abcdef";
@@ -161,6 +162,53 @@ describe("client credentials", () => {
   });
 });
 
+describe("the policy", () => {
+  const policy: Policy = {
+    ...allowEverything,
+    admits: ({ client }) =>
+      client.id === "signing" ? { allowed: false, rule: { name: "no signing" } } : { allowed: true },
+    scope: (_requester, scope) =>
+      scope === "weather:read" ? { allowed: false, rule: { name: "no weather" } } : { allowed: true },
+  };
+  const testServer = useTestServer({
+    environment: {
+      CLIENTS: JSON.stringify([MACHINE, { ...MACHINE, client_id: "signing" }]),
+      CLIENT_ID_METADATA: "off",
+    },
+    policy,
+  });
+  const ask = (client_id: string) =>
+    postForm(`${testServer.baseUrl}/token`, {
+      grant_type: "client_credentials",
+      client_id,
+      client_secret: SECRET,
+    });
+
+  test("refuses a machine, and takes scopes from another", async () => {
+    const refused = await ask("signing");
+    assert.deepEqual([refused.status, refused.body.error], [400, "invalid_grant"]);
+    assert.equal(await reasonOf(testServer, refused), "denied_by_policy");
+    const without = await ask("nightly");
+    assert.deepEqual([without.status, without.body.scope], [200, ""]);
+  });
+});
+
+test("keys that are out of reach are an outage, and say nothing about the machine", async (t) => {
+  const unreachable = { ...SIGNING, jwks: undefined, jwks_uri: "http://localhost:9/keys" };
+  const testServer = await startTestServer({ environment: { CLIENTS: JSON.stringify([unreachable]) } });
+  t.after(() => testServer.close());
+  const claims = { iss: "signing", sub: "signing", aud: testServer.baseUrl, jti: randomUUID() };
+  const client_assertion = await new SignJWT({ ...claims, exp: Math.floor(Date.now() / 1000) + 60 })
+    .setProtectedHeader({ alg: key.alg, kid: key.kid })
+    .sign(key.privateKey);
+  const { status } = await postForm(`${testServer.baseUrl}/token`, {
+    grant_type: "client_credentials",
+    client_assertion,
+    client_assertion_type: JWT_BEARER,
+  });
+  assert.equal(status, 503);
+});
+
 describe("a machine's token", () => {
   const testServer = useTestServer({ environment: { CLIENTS, CLIENT_ID_METADATA: "off" } });
 
@@ -183,6 +231,34 @@ describe("a machine's token", () => {
         active: false,
       });
     });
+
+  test("is refused after the key that its client signs with was replaced", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const claims = {
+      iss: "signing",
+      sub: "signing",
+      aud: testServer.baseUrl,
+      jti: randomUUID(),
+      exp: now + 60,
+    };
+    const client_assertion = await new SignJWT(claims)
+      .setProtectedHeader({ alg: key.alg, kid: key.kid })
+      .sign(key.privateKey);
+    const { body } = await postForm(`${testServer.baseUrl}/token`, {
+      grant_type: "client_credentials",
+      client_assertion,
+      client_assertion_type: JWT_BEARER,
+    });
+    const { d: _, ...newPublicKey } = (await newKey()).jwk;
+    const replaced = [{ ...SIGNING, jwks: { keys: [newPublicKey] } }];
+    for (const [clients, status] of [
+      [[SIGNING], 200],
+      [replaced, 401],
+    ] as const) {
+      const configured = await testServer.replica({ CLIENTS: JSON.stringify(clients) });
+      assert.equal((await callTool(`${configured}/mcp`, body.access_token, "whoami")).status, status);
+    }
+  });
 
   test("stays good while another secret is added and the first one is kept", async () => {
     const fields = { grant_type: "client_credentials", client_id: "nightly", client_secret: SECRET };

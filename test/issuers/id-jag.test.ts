@@ -81,10 +81,18 @@ describe("an identity assertion", () => {
     const named = { ...GOOD, email: "alice@example.com", email_verified: true };
     const byEmail = { subject: "email" } as const;
     assert.equal((await verify(await company.sign(named, TYPE), byEmail)).subject, "alice@example.com");
-    for (const changed of [{ email_verified: false }, { email_verified: undefined }, { email: undefined }])
+    for (const changed of [
+      { email_verified: false },
+      { email_verified: undefined },
+      { email: undefined },
+      { email: "al\u001b[2Jice@example.com" },
+      { email: `${"a".repeat(300)}@example.com` },
+    ])
       await refusedBecause("assertion_claims", await company.sign({ ...named, ...changed }, TYPE), byEmail);
   });
 
+  // As far in the future as clocks may differ, and more.
+  const LATER = { iat: NOW + 29, exp: NOW + 331 };
   const REFUSED: ReadonlyArray<[what: string, reason: string, changes: Claims, header?: { typ: string }]> = [
     ["an ID token", "jwt_wrong_type", {}, { typ: "JWT" }],
     ["an access token", "jwt_wrong_type", {}, { typ: "at+jwt" }],
@@ -108,6 +116,7 @@ describe("an identity assertion", () => {
       { iat: NOW - 290, exp: NOW + 20 },
     ],
     ["one bound to a key", "jwt_sender_constrained", { cnf: { jkt: "x" } }],
+    ["one that is good from now for longer than five minutes", "jwt_lifetime_too_long", LATER],
     ["one with authorization details", "assertion_claims", { authorization_details: [{ type: "x" }] }],
     ["one without a person", "assertion_claims", { sub: undefined }],
     ["one with an empty person", "assertion_claims", { sub: "" }],

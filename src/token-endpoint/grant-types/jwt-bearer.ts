@@ -5,8 +5,9 @@
  */
 import { z } from "zod";
 import type { NotAdmitted } from "../../access/permissions.ts";
-import { clientOf, type Requester } from "../../access/principal.ts";
+import { clientOf, type Principal, type Requester } from "../../access/principal.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
+import type { SignIn } from "../../grants/endings.ts";
 import { type Origin, whose } from "../../grants/grant.ts";
 import type { AssertionId } from "../../issuers/id-jag.ts";
 import { JwtRefused } from "../../issuers/jwt.ts";
@@ -40,8 +41,11 @@ export const jwtBearer: GrantTypeOfAssertions<JwtBearerRequest> = {
   },
 };
 
+type PersonOrProgram = Exclude<Principal, { kind: "client" }>;
+
 /** What an assertion was found to permit. */
 interface Permitted extends Requester {
+  principal: PersonOrProgram;
   resource: ProtectedResource;
   /** The most that may be granted. */
   scopes: readonly string[];
@@ -53,7 +57,7 @@ interface Permitted extends Requester {
 async function issueForAssertion(
   client: AuthenticatedClient | undefined,
   request: JwtBearerRequest,
-  { grants, resources, assertions, audit, now }: Runtime & GrantTypeDependencies,
+  { grants, resources, assertions, audit, endedMeanwhile, now }: Runtime & GrantTypeDependencies,
 ): Promise<TokenResponse> {
   const assertion = await assertions.verify(request.assertion).catch(refused);
   const permitted =
@@ -73,6 +77,12 @@ async function issueForAssertion(
     scopes,
     permitted: resource.permissions.permitted(requester, scopes),
   });
+  // Asked when it is stored: whoever ends access writes a mark first, and then ends the grants that exist.
+  const ended = await endedMeanwhile({ ...signInOf(principal), clientId: of.id });
+  if (ended !== undefined) {
+    await grants.end(grant.id, ended);
+    throw notAccepted("ended_meanwhile");
+  }
   audit({ event: "token_issued", decision: "allow", ...whose(grant), scopes: issued.scopes });
   return tokenResponse(issued, now());
 }
@@ -159,6 +169,10 @@ function grantedScopes(asked: string | undefined, { scopes, resource }: Permitte
   throw new OAuthError("invalid_scope", "This assertion permits none of these scopes.", {
     reason: "scope_beyond_assertion",
   });
+}
+
+function signInOf({ issuer, subject, claims: { sid } }: PersonOrProgram): Omit<SignIn, "clientId"> {
+  return { issuer, subject, ...(typeof sid === "string" && { sid }) };
 }
 
 async function useUp(id: AssertionId, assertions: TrustedAssertions): Promise<void> {
