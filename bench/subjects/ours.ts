@@ -124,6 +124,7 @@ async function moreSessions({
       grants: services.grants,
       upstreamRefresh: services.upstreamRefresh,
       assertions: services.assertions,
+      endedMeanwhile: async () => undefined,
       resources: services.resources,
       audit: services.audit,
       lifetimes: config.lifetimes,
