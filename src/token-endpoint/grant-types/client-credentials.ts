@@ -8,11 +8,11 @@ import { whose } from "../../grants/grant.ts";
 import { CLIENT_CREDENTIALS_GRANT } from "../../oauth/client-metadata.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { Repeatable, Scope } from "../../oauth/requests.ts";
-import { parseRequestedScope, parseScope } from "../../oauth/scope.ts";
-import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import { parseScope } from "../../oauth/scope.ts";
 import { namedResource } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType, GrantTypeDependencies } from "../grant-type.ts";
+import { grantedScopes } from "../granted-scopes.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
 
 /** RFC 6749 §4.4.2, RFC 8707 §2.2. */
@@ -53,7 +53,9 @@ async function issueToClient(
     const { message, reason, rule } = notAdmitted;
     throw new OAuthError("invalid_grant", message, { reason, about: { rule: rule?.name } });
   }
-  const scopes = grantedScopes(request.scope, client, catalogue);
+  // Without a scope of its own, nothing is granted.
+  const ceiling = parseScope(client.scope ?? "") ?? [];
+  const scopes = grantedScopes(request.scope, ceiling, catalogue, () => beyondClient(ceiling));
   const { grant, issued } = await grants.issue({
     ...requester,
     origin: { kind: "client_credentials", credential },
@@ -65,28 +67,9 @@ async function issueToClient(
   return tokenResponse(issued, now());
 }
 
-/**
- * What is asked for, as far as the client's own `scope` reaches; nothing asked for: all of that. Without such a ceiling
- * nothing is granted.
- */
-function grantedScopes(
-  asked: string | undefined,
-  { scope }: AuthenticatedClient,
-  catalogue: ScopeCatalogue,
-): string[] {
-  const ceiling = parseScope(scope ?? "") ?? [];
-  const requested = asked === undefined ? [] : parseRequestedScope(asked);
-  if (requested === undefined)
-    throw new OAuthError("invalid_scope", "The parameter scope is not a list of scopes.", {
-      reason: "malformed_scope",
-    });
-  if (requested.length === 0) return ceiling;
-  const granted = catalogue.limitTo(requested, ceiling);
-  if (granted.length === 0)
-    throw new OAuthError(
-      "invalid_scope",
-      `This client may have ${ceiling.length === 0 ? "no scopes" : `the scopes ${ceiling.join(" ")}`} here.`,
-      { reason: "scope_beyond_client" },
-    );
-  return granted;
+function beyondClient(ceiling: readonly string[]): OAuthError {
+  const may = ceiling.length === 0 ? "no scopes" : `the scopes ${ceiling.join(" ")}`;
+  return new OAuthError("invalid_scope", `This client may have ${may} here.`, {
+    reason: "scope_beyond_client",
+  });
 }

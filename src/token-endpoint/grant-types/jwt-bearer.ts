@@ -16,10 +16,11 @@ import { JWT_BEARER_GRANT } from "../../oauth/client-metadata.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { Repeatable, Scope } from "../../oauth/requests.ts";
-import { intersect, parseRequestedScope, parseScope } from "../../oauth/scope.ts";
+import { intersect, parseScope } from "../../oauth/scope.ts";
 import { namedResource, type ProtectedResource } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantTypeDependencies, GrantTypeOfAssertions } from "../grant-type.ts";
+import { grantedScopes } from "../granted-scopes.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
 
 /** RFC 7523 §2.1, RFC 8707 §2.2. */
@@ -68,7 +69,7 @@ async function issueForAssertion(
   const requester = { principal, client: of };
   const notAdmitted = resource.permissions.checkAdmission(requester);
   if (notAdmitted !== undefined) throw refusedAdmission(notAdmitted, requester);
-  const scopes = grantedScopes(request.scope, permitted);
+  const scopes = grantedScopes(request.scope, permitted.scopes, resource.scopes, beyondAssertion);
   await useUp(id, assertions);
   const { grant, issued } = await grants.issue({
     ...requester,
@@ -156,17 +157,8 @@ function requestedResource(
   });
 }
 
-/** What is asked for, as far as the assertion reaches; nothing asked for: all of that. */
-function grantedScopes(asked: string | undefined, { scopes, resource }: Permitted): string[] {
-  const requested = asked === undefined ? [] : parseRequestedScope(asked);
-  if (requested === undefined)
-    throw new OAuthError("invalid_scope", "The parameter scope is not a list of scopes.", {
-      reason: "malformed_scope",
-    });
-  if (requested.length === 0) return [...scopes];
-  const granted = resource.scopes.limitTo(requested, scopes);
-  if (granted.length > 0) return granted;
-  throw new OAuthError("invalid_scope", "This assertion permits none of these scopes.", {
+function beyondAssertion(): OAuthError {
+  return new OAuthError("invalid_scope", "This assertion permits none of these scopes.", {
     reason: "scope_beyond_assertion",
   });
 }
