@@ -37,6 +37,10 @@ const INTROSPECTED_SECONDS = 10;
 /** A flood of one bad token costs one request in this time. */
 const REFUSED_SECONDS = 10;
 
+type IssuerOfToken =
+  | { isOpaque: true; issuer: IntrospectingIssuer }
+  | { isOpaque: false; issuer: AccessTokenIssuer };
+
 export function foreignAccessTokens({
   issuers,
   resource,
@@ -55,25 +59,25 @@ export function foreignAccessTokens({
   const underWay = new Map<string, Promise<ForeignAccessToken>>();
 
   /** Undefined: nobody's. */
-  function issuerOf(token: string): AccessTokenIssuer | undefined {
+  function issuerOf(token: string): IssuerOfToken | undefined {
     const jwt = readJwt(token);
-    if (jwt === undefined) return introspecting;
-    return jwt.issuer === undefined ? undefined : byName.get(jwt.issuer);
+    if (jwt === undefined) return introspecting && { isOpaque: true, issuer: introspecting };
+    const issuer = byName.get(jwt.issuer ?? "");
+    return issuer && { isOpaque: false, issuer };
   }
 
   async function judge(token: string): Promise<ForeignAccessToken> {
-    const issuer = issuerOf(token);
-    if (issuer === undefined)
+    const of = issuerOf(token);
+    if (of === undefined)
       throw new JwtRefused("jwt_wrong_issuer", "its issuer is not one whose tokens are good here");
-    const { keys, metadata } = access.get(issuer) as TrustedIssuerAccess;
-    const isOpaque = readJwt(token) === undefined;
+    const { keys, metadata } = access.get(of.issuer) as TrustedIssuerAccess;
     try {
-      const verified = isOpaque
-        ? await introspect(token, issuer as IntrospectingIssuer, { metadata, resource, now: now() })
-        : await verifyForeignAccessToken(token, issuer, { keys, resource, now: now() });
+      const verified = of.isOpaque
+        ? await introspect(token, of.issuer, { metadata, resource, now: now() })
+        : await verifyForeignAccessToken(token, of.issuer, { keys, resource, now: now() });
       const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();
-      good.put(token, found, Math.min(isOpaque ? INTROSPECTED_SECONDS : VERIFIED_SECONDS, left));
+      good.put(token, found, Math.min(of.isOpaque ? INTROSPECTED_SECONDS : VERIFIED_SECONDS, left));
       return found;
     } catch (error) {
       if (error instanceof JwtRefused) refused.put(token, error, REFUSED_SECONDS);
