@@ -129,7 +129,7 @@ test("rules by issuer and by kind are for whom they name, whatever is said of th
   );
 });
 
-test("no pattern for one client means another issuer's client of that name", () => {
+test("a pattern for a client of this server never matches another issuer's client of that name", () => {
   const id = fc.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 12 });
   fc.assert(
     fc.property(id, issuer, (name, from) => {

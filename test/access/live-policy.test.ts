@@ -86,7 +86,7 @@ describe("a policy file that changes", () => {
     assert.deepEqual(changes, [{ rules: 0, sha256: sha256(ALLOW) }]);
   });
 
-  test("says so when a wrong file becomes what it was before", async () => {
+  test("reports a wrong file that becomes right by returning to its earlier content", async () => {
     writeFileSync(path, DENY_ADA);
     watch();
     writeFileSync(path, WRONG);
@@ -129,7 +129,7 @@ describe("a policy file that changes", () => {
     assert.deepEqual(refusals, []);
   });
 
-  test("is not believed while it is being written", async () => {
+  test("is not read while it is being written", async () => {
     writeFileSync(path, DENY_ADA);
     watch(50);
     // Another half at every look: an empty file would be a policy that allows everything.
@@ -144,7 +144,7 @@ describe("a policy file that changes", () => {
     assert.deepEqual(refusals, []);
   });
 
-  test("is not looked at any more after closing", async () => {
+  test("is not watched after closing", async () => {
     writeFileSync(path, DENY_ADA);
     watch().close();
     writeFileSync(path, ALLOW);

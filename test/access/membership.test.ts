@@ -9,7 +9,7 @@ const reasonFor = (claims: Record<string, unknown>, membership: Partial<Membersh
   membershipProblem(claims, { ...ANYBODY, ...membership })?.reason;
 
 describe("membership", () => {
-  test("without conditions anybody may come in, even without an e-mail address", () => {
+  test("without conditions everybody is admitted, even without an e-mail address", () => {
     assert.equal(reasonFor({}, {}), undefined);
     assert.equal(reasonFor({ email: "a@b@c", org_id: 7 }, {}), undefined);
   });
@@ -90,7 +90,7 @@ describe("membership", () => {
         admitted ? undefined : "wrong_organization",
       ));
 
-  test("every condition counts: one that is met does not make up for another", () => {
+  test("every condition must be met", () => {
     const both = { organizations: ["a"], emailDomains: ["example.com"] };
     assert.equal(reasonFor({ ...verified("bob@example.com"), org_id: "b" }, both), "wrong_organization");
     assert.equal(reasonFor({ ...verified("bob@other.com"), org_id: "a" }, both), "wrong_email_domain");
@@ -100,7 +100,7 @@ describe("membership", () => {
     );
   });
 
-  test("the message says who signed in and what helps, and nothing of other customers", () => {
+  test("the message says who signed in and what to do, and names no other organization", () => {
     const message = (emailDomains: string[], email: unknown) =>
       membershipProblem({ email }, { ...ANYBODY, emailDomains })?.message;
     assert.equal(

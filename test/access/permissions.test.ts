@@ -6,7 +6,7 @@ import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { replaceablePolicy } from "../support/replaceable-policy.ts";
 import { policyOf, requester } from "./support.ts";
 
-test("a shared permission set is not given to somebody whom newer rules treat otherwise", () => {
+test("a cached permission set is not given to a user whom a newer policy treats differently", () => {
   const rules = replaceablePolicy(policyOf("default: allow\nrules: []"));
   const catalogue = scopeCatalogue({ "orders:read": "Read orders" }, []);
   const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };
@@ -23,7 +23,7 @@ test("a shared permission set is not given to somebody whom newer rules treat ot
   assert.equal(permissions.permissionSet(alice, []).checkFeature(tool).allowed, true);
 });
 
-test("combinations of scopes are kept up to a number, over all who are treated differently", () => {
+test("the number of cached scope combinations is bounded, over all permission sets", () => {
   const names = Array.from({ length: 12 }, (_, n) => `room-${n}:enter`);
   const catalogue = scopeCatalogue(Object.fromEntries(names.map((name) => [name, name])), []);
   const membership = { organizations: [], organizationClaim: "org_id", emailDomains: [] };

@@ -294,7 +294,7 @@ rules:
   assert.equal(rules[0]?.for.organizations?.[0]?.matches("staff"), true);
 });
 
-test("what unfolds without end is refused", () => {
+test("aliases that expand exponentially are refused", () => {
   const levels = [..."abcdefgh"].map((name, level, all) => {
     const previous = all[level - 1];
     return `${name}: &${name} [${Array(9).fill(previous === undefined ? "x" : `*${previous}`)}]`;
@@ -315,7 +315,7 @@ for (const opening of ["[", "{", "- ", "? ", "{a: "])
       "policy.yaml:3: the file is nested far too deep: make sure that this is the right file",
     ]));
 
-test("a file that is something else does not fill the log, nor take forever", () => {
+test("a large file that is no policy costs bounded time and a bounded message", () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `key${index}: value`).join("\n");
   const problems = problemsOf(keys);
   assert.equal(problems.length, 101);

@@ -63,7 +63,7 @@ describe("denying, where everything else is allowed", () => {
     test(`${feature.kind} ${feature.name} ${JSON.stringify(feature.scopes)}: ${allowed ? "allowed" : "denied"}`, () =>
       assert.equal(ruleOf(policy.feature(contractor, feature)), allowed ? undefined : RULE));
 
-  test("who is denied everything is not admitted, and gets no scope and no feature", () => {
+  test("a user who is denied everything is not admitted, and gets no scope and no feature", () => {
     const old = requester({ clientId: "old" });
     for (const verdict of [
       policy.admits(old),
@@ -95,7 +95,7 @@ rules:
 `);
   const byDefault = { allowed: false, rule: { name: "default", line: 2 } };
 
-  test("whom no rule allows anything is not admitted, by the default", () => {
+  test("a user whom no rule allows anything is not admitted", () => {
     const stranger = requester({ claims: {} });
     assert.deepEqual(policy.admits(stranger), byDefault);
     assert.deepEqual(policy.scope(stranger, "orders:read"), byDefault);
@@ -103,7 +103,7 @@ rules:
     assert.equal(policy.admits(requester()).allowed, true);
   });
 
-  test("an allowed scope is allowed, another is not, and a denied one is not though it is allowed", () => {
+  test("only the allowed scope is allowed, and a deny wins over an allow", () => {
     assert.equal(policy.scope(requester(), "orders:read").allowed, true);
     assert.deepEqual(policy.scope(requester(), "orders:delete"), byDefault);
     assert.equal(ruleOf(policy.scope(requester(), "orders:write")), "nobody deletes");
@@ -285,16 +285,16 @@ describe("scopes that include others", () => {
       (scope) => policy.scope(requester(), scope).allowed,
     );
   };
-  test("without a part there is no whole", () =>
+  test("a scope is denied when one that it implies is denied", () =>
     assert.deepEqual(decide('rules: [{ name: x, deny: { scopes: ["orders:write"] } }]'), ["orders:read"]));
-  test("who is allowed a whole is allowed its parts", () => {
+  test("a user who is allowed a scope is allowed the scopes that it implies", () => {
     const all = ["orders", "orders:read", "orders:write"];
     assert.deepEqual(decide("default: deny\nrules: [{ name: x, allow: { scopes: [orders] } }]"), all);
     assert.deepEqual(decide('default: deny\nrules: [{ name: x, allow: { scopes: ["orders:read"] } }]'), [
       "orders:read",
     ]);
   });
-  test("a feature that needs the whole is denied with a part, and the explanation names the rule", () => {
+  test("a feature is denied when a scope that its scope implies is denied, and the explanation names the rule", () => {
     const policy = createPolicy(
       parsePolicy('rules: [{ name: x, deny: { scopes: ["orders:read"] } }]', "policy.yaml", here),
       hierarchy,

@@ -55,7 +55,7 @@ describe("a rule counts against a principal that has not got what it asks for", 
       assert.equal(isAdmitted("allow", conditions, requester), false, "a rule that allows does not");
     });
 
-  test("what they have is known: the client's id, and what its issuer says of a workload", () => {
+  test("what a principal has is known: a client's id, a workload's claims", () => {
     assert.equal(isAdmitted("allow", "{ clients: [nightly] }", through(client)), true);
     assert.equal(isAdmitted("deny", "{ clients: [other] }", through(client)), true);
     assert.equal(isAdmitted("allow", "{ groups: [ops] }", through(workload)), true);
@@ -68,7 +68,7 @@ describe("a rule counts against a principal that has not got what it asks for", 
     assert.deepEqual(matched[0]?.unknown, ["sub"]);
   });
 
-  test("membership is of people: a client that the operator named needs no organization", () => {
+  test("membership is required of users only: a configured client needs no organization", () => {
     const membership = { organizations: ["org_1"], organizationClaim: "org_id", emailDomains: [] };
     const policy = policyOf("rules: []");
     const permissions = createPermissions({ policy, catalogue: scopeCatalogue({}, []), membership });
@@ -118,7 +118,7 @@ describe("callers of several issuers", () => {
       assert.equal(!isAdmitted("deny", conditions, requester), deny, "a rule that denies");
     });
 
-  test("have different names for clients, which none of this server's has", () => {
+  test("have separate names for their clients, different from this server's", () => {
     const names = [clientOf(theirs, "nightly"), clientOf(issuer, "nightly"), { id: "nightly" }];
     assert.equal(new Set(names.map(({ id }) => id)).size, 3);
   });
@@ -129,21 +129,21 @@ describe("the users of two identity providers", () => {
   const ours = { issuer, subject: "alice" };
   const theirs = { issuer: "https://other.example", subject: "alice" };
 
-  test("are different people in keys and in records, whatever their subjects are", () => {
+  test("are different in keys and records, whatever their subjects are", () => {
     assert.notEqual(users.unique(ours.issuer, ours.subject), users.unique(theirs.issuer, theirs.subject));
     assert.notDeepEqual(users.write(ours), users.write(theirs));
     assert.deepEqual([isSameUser(ours, { ...ours }), isSameUser(ours, theirs)], [true, false]);
     for (const user of [ours, theirs]) assert.deepEqual(users.read(users.write(user)), user);
   });
 
-  test("of the first one are named as in 0.1.0; of another one by something that 0.1.0 refuses to read", () => {
+  test("of the first provider are stored as in 0.1.0; those of another one in a form that 0.1.0 refuses to read", () => {
     assert.equal(users.unique(issuer, "alice"), "alice");
     assert.equal(users.write(ours).subject, "alice");
     assert.equal(typeof users.write(theirs).subject, "object");
   });
 });
 
-test("a client that acts for itself is its own subject, of which nobody says anything", () => {
+test("a client that acts for itself is its own subject and has no claims", () => {
   assert.equal(subjectOf(client), "nightly");
   assert.equal(subjectOf(workload), "batch:nightly");
   assert.deepEqual(claimsOf(client), {});

@@ -100,7 +100,7 @@ resources:
     assert.equal(toolsModule, join(folder, "own/tools.js"));
   });
 
-  test("differs from the environment in the provider's name alone", () => {
+  test("gives the same configuration as the environment, but for the provider's name", () => {
     const { CONFIG_FILE, ...rest } = ENVIRONMENT;
     const provider = { OIDC_ISSUER: "https://acme.okta.com", OIDC_CLIENT_ID: "proxy" };
     const fromEnvironment = loadConfig({ ...rest, ...provider, OIDC_CLIENT_SECRET: rest.STAFF_SECRET });

@@ -271,7 +271,7 @@ describe("configuration", () => {
       }
     });
 
-  test("scopes come from everything that a provider names them in, unless somebody chooses", () => {
+  test("scopes are read from every claim that may hold them, unless OIDC_SCOPES_FROM chooses", () => {
     const sources = (environment: Record<string, string>) =>
       loadConfig({ ...GOOD, ...environment }).identityProviders[0].scopeSources;
     const all = ["response", "scope", "scp", "permissions"];
@@ -298,7 +298,7 @@ describe("configuration", () => {
     );
   });
 
-  test("membership: nobody is kept out unless somebody says so, and domains have no case", () => {
+  test("everybody is admitted by default, and e-mail domains are compared without case", () => {
     assert.deepEqual(loadConfig(GOOD).membership, {
       organizations: [],
       organizationClaim: "org_id",
@@ -362,13 +362,13 @@ describe("configuration", () => {
       assert.doesNotMatch(message, /a-secret/);
     });
 
-  test("leaves quotes where they harm nobody, or have encrypted what is stored", () => {
+  test("keeps quotes in settings that work with them, and in SECRET_KEY, which has encrypted records with them", () => {
     const key = `"${GOOD.SECRET_KEY}"`;
     const config = loadConfig({ ...GOOD, SERVER_NAME: '"Weather"', SECRET_KEY: key });
     assert.deepEqual([config.brand.name, config.secretKeys], ['"Weather"', [key]]);
   });
 
-  test("a line break at the end of a value is none of it; one within it is named", () => {
+  test("a line break at the end of a value is removed; one within it is a problem", () => {
     for (const end of ["\n", "\r\n", " "])
       assert.equal(
         loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).identityProviders[0].clientSecret,

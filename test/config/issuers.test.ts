@@ -165,7 +165,7 @@ describe("a trusted issuer", () => {
     );
   });
 
-  test("is nobody without a file, and without the key", () => {
+  test("none is trusted without a file, or without `issuers` in it", () => {
     const { CONFIG_FILE, ...environment } = ENVIRONMENT;
     assert.deepEqual(loadConfig(environment).issuers, []);
     assert.deepEqual(load("resources: { /mcp: { tools: ./t.js } }").issuers, []);
@@ -376,7 +376,7 @@ describe("what is wrong with trusted issuers", () => {
         else assert.match(problems[index] ?? "", each);
     });
 
-  test("scopes that no tool declares keep the server from starting", () => {
+  test("the server does not start with a scope that no tool declares", () => {
     for (const [accept, content] of [
       [
         "access-token",
@@ -396,7 +396,7 @@ describe("what is wrong with trusted issuers", () => {
     assert.equal(checkFeatures(loadConfig(ENVIRONMENT), FEATURES)?.status, "ok");
   });
 
-  test("a secret in the file is one to keep: from other users of the computer, and out of reports", () => {
+  test("a secret in the file is redacted in reports, and a file that others may read is reported", () => {
     load(tokens("    introspection: { clientId: a, clientSecret: a-literal-secret }\n"));
     assert.ok(secretsOf(ENVIRONMENT).includes("a-literal-secret"));
     const warns = () =>
@@ -411,7 +411,7 @@ describe("what is wrong with trusted issuers", () => {
     assert.equal(warns(), false);
   });
 
-  test("both secrets of a client from CLIENTS are left out of reports", () => {
+  test("both secrets of a client in CLIENTS are redacted in reports", () => {
     const CLIENTS =
       '[{"client_secret":["the-first-of-them","the-second-of-them"]},{"client_secret": "alone-here"}]';
     const secrets = secretsOf({ CLIENTS });

@@ -29,7 +29,7 @@ function endingsOn(records: ReturnType<typeof memoryStore>) {
   return { ...endings, commands: () => commands };
 }
 
-test("a company that signs out at once asks the store a few times for each, and every sign-in hears of it", async () => {
+test("many sign-outs at the same time cost a few store operations each, and every sign-in under way learns of its own", async () => {
   const records = memoryStore();
   const endings = endingsOn(records);
   const begun = await endings.latest();
@@ -45,7 +45,7 @@ test("a company that signs out at once asks the store a few times for each, and 
   await records.close();
 });
 
-test("an ending that begins while another is counted comes after every sign-in that began before it", async () => {
+test("an ending that begins while another is being counted stops every sign-in that began before it", async () => {
   const records = memoryStore();
   const endings = endingsOn(records);
   const first = endings.mark(["user", person("alice")], "ended_by_operator");

@@ -60,7 +60,7 @@ const nameIn = (found: CachedGrant | undefined) => found && subjectOf(found.prin
 const find = ({ cache }: ReturnType<typeof testServer>, id: string) => cache.find(id, () => true);
 
 describe("the cache of grants", () => {
-  test("a grant that was seen needs no store; the provider's tokens are not kept", async () => {
+  test("a cached grant needs no store operation; the provider's tokens are not cached", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
     assert.equal((await reads(s)).count, 1);
@@ -71,13 +71,13 @@ describe("the cache of grants", () => {
     assert.deepEqual(s.lookups, ["miss", "hit"]);
   });
 
-  test("what is not there is asked for each time", async () => {
+  test("a grant that does not exist is looked up each time", async () => {
     const s = testServer();
     assert.equal((await reads(s)).found, undefined);
     assert.equal((await reads(s)).count, 1);
   });
 
-  test("what changed or ended is asked for anew", async () => {
+  test("a grant that changed or ended is looked up again", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
     await reads(s);
@@ -86,7 +86,7 @@ describe("the cache of grants", () => {
     assert.deepEqual(await reads(s), { count: 1, found: undefined });
   });
 
-  test("a change that is told while the old record is on its way is not covered up by it", async () => {
+  test("a record that was read before a published change does not replace the change", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
     let open = () => {};
@@ -101,14 +101,14 @@ describe("the cache of grants", () => {
     assert.equal((await reads(s)).found, undefined);
   });
 
-  test("of many who ask at once, one asks the store", async () => {
+  test("concurrent lookups of one grant are one store operation", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
     await Promise.all(Array.from({ length: 10 }, () => find(s, "g")));
     assert.equal(s.state.reads, 1);
   });
 
-  test("what does not suffice is looked up again: a new token whose word is still on its way", async () => {
+  test("a cached grant without the token that is asked for is looked up again: its change may not have been published yet", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g", "alice"));
     await find(s, "g");
@@ -121,7 +121,7 @@ describe("the cache of grants", () => {
     await assert.rejects(s.cache.find("g", isThird), UnavailableError); // never "unknown token"
   });
 
-  test("if the word of a change is lost, the entry ends by itself, to the second", async () => {
+  test("an entry expires when its lifetime ends, also when a published change was lost", async () => {
     const s = testServer({ seconds: 10 });
     s.stored.set("g", s.grant("g"));
     await reads(s);
@@ -131,7 +131,7 @@ describe("the cache of grants", () => {
     assert.equal((await reads(s)).count, 1);
   });
 
-  test("while changes may go untold nothing is trusted, and what was kept before is not afterwards", async () => {
+  test("without a connection to the change feed nothing is cached, and entries from before are dropped", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
     await reads(s);
@@ -142,7 +142,7 @@ describe("the cache of grants", () => {
     assert.deepEqual(await reads(s), { count: 1, found: undefined });
   });
 
-  test("an outage: what was seen lately counts for as long as configured, anything else is an outage", async () => {
+  test("in an outage of the store an entry is valid for as long as configured; everything else is an outage", async () => {
     const s = testServer({ seconds: 10, outageSeconds: 60 });
     s.stored.set("g", s.grant("g"));
     await reads(s);
@@ -156,7 +156,7 @@ describe("the cache of grants", () => {
     await assert.rejects(find(s, "g"), UnavailableError);
   });
 
-  test("a grant whose end was told is not revived by an outage", async () => {
+  test("a grant whose end was published is not valid in an outage", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
     await reads(s);
@@ -165,7 +165,7 @@ describe("the cache of grants", () => {
     await assert.rejects(find(s, "g"), UnavailableError);
   });
 
-  test("it is bounded; the one that was not used for longest goes first", async () => {
+  test("the number of entries is bounded; the least recently used one is evicted", async () => {
     const s = testServer({ entries: 3 });
     for (const id of ["a", "b", "c"]) {
       s.stored.set(id, s.grant(id));
@@ -178,7 +178,7 @@ describe("the cache of grants", () => {
     assert.equal((await reads(s, "b")).count, 1);
   });
 
-  test("it is bounded in bytes as well: large grants leave room for fewer", async () => {
+  test("the size of the entries is bounded in bytes, too", async () => {
     const s = testServer({ entries: 3 });
     const large = "x".repeat(5_000);
     for (const id of ["a", "b", "c"]) s.stored.set(id, s.grant(id, large));
@@ -200,7 +200,7 @@ describe("the cache of grants", () => {
     for (const id of ["d", "e", "f"]) assert.equal((await reads(s, id)).count, 0, id);
   });
 
-  test("0 entries: every request asks the store", async () => {
+  test("with 0 entries every request asks the store", async () => {
     const s = testServer({ entries: 0 });
     s.stored.set("g", s.grant("g"));
     await reads(s);

@@ -151,7 +151,7 @@ describe("the index of grants", redis, () => {
     return (await tell("EVAL", script, "1", keyOf(kind, name), String(createdAt), id, life)) as string[];
   }
 
-  test("a replica that cannot open a grant leaves it in its user's index", async () => {
+  test("a replica that cannot decrypt a grant leaves it in its user's index", async () => {
     const [theirs, other] = [replica(), replica({ secretKey: "another-secret-key-of-more-than-32-bytes" })];
     const id = await open(theirs, { subject: "alice" });
     await redeem(theirs, id);
@@ -164,7 +164,7 @@ describe("the index of grants", redis, () => {
     assert.equal((await theirs.ofUser({ issuer: ISSUER, subject: "alice" })).length, 0);
   });
 
-  test("sign-ins whose code nobody redeemed leave every index, with the next sign-ins of anybody", async () => {
+  test("grants whose code was not redeemed are removed from every index by later sign-ins of anybody", async () => {
     const grants = replica();
     for (let i = 0; i < 30; i++)
       await open(grants, { subject: `idle ${i}`, clientId: "popular", sid: `sid ${i}` });
@@ -175,7 +175,7 @@ describe("the index of grants", redis, () => {
     assert.equal(await tell("EXISTS", keyOf("session", "sid 0"), keyOf("subject", "idle 0")), 0);
   });
 
-  test("of a process that died they leave the index with the sign-ins of another", async () => {
+  test("grants of a process that died are removed from the index by the sign-ins of another process", async () => {
     const died = replica();
     for (let i = 0; i < 30; i++) await open(died, { subject: "somebody", clientId: "left" });
     await codesAreOver();
@@ -184,7 +184,7 @@ describe("the index of grants", redis, () => {
     assert.equal((await members("client", "left")).length, 5);
   });
 
-  test("a grant whose code was redeemed, whoever did it, stays in its indexes for as long as it lives", async () => {
+  test("a grant whose code was redeemed stays in its indexes for as long as it lives", async () => {
     const grants = replica();
     const id = await open(grants, { subject: "bob", clientId: "kept", sid: "kept" });
     await redeem(grants, id);
@@ -201,7 +201,7 @@ describe("the index of grants", redis, () => {
     }
   });
 
-  test("a list that is made between index and record takes nobody out of the index", async () => {
+  test("listing grants while one is being written removes nothing from the index", async () => {
     const grants = replica();
     const slow: KeyValueStore = {
       ...records,
@@ -214,7 +214,7 @@ describe("the index of grants", redis, () => {
     assert.deepEqual(await members("subject", "carol"), [id]);
   });
 
-  test("beyond the limit the oldest end, in portions where a limit was lowered", async () => {
+  test("above the limit the oldest grants end, in portions when the limit was lowered", async () => {
     const grants = replica();
     for (let i = 0; i < 30; i++)
       await redeem(grants, await open(replica({ perUser: 100 }), { subject: "dave", clientId: `${i}` }));
@@ -222,7 +222,7 @@ describe("the index of grants", redis, () => {
     assert.equal((await grants.ofUser({ issuer: ISSUER, subject: "dave" })).length, 3);
   });
 
-  test("replicas of the landed version find and end what newer ones opened", async () => {
+  test("replicas of 0.1.0 find and end grants of this version", async () => {
     const grants = replica();
     const id = await open(grants, { subject: "erin", clientId: "both", sid: "both" });
     await redeem(grants, id);
@@ -234,7 +234,7 @@ describe("the index of grants", redis, () => {
     assert.deepEqual(await idsOf(grants.ofClient("both")), []);
   });
 
-  test("newer ones keep, find and end what the landed version opened, and clear up what is over", async () => {
+  test("this version keeps, finds and ends grants of 0.1.0, and removes their entries when they are over", async () => {
     const grants = replica();
     const long = systemClock() - 86_400;
     // Alive, and indexed as the landed version does it.

@@ -123,7 +123,7 @@ describe("the last use of a grant", { skip: skipWithoutRedisServer() }, async ()
       assert.equal(await other.usedAt(id), 2_000_500);
     });
 
-    test(`${name}: it ends with its grant, and no late note brings it back`, async () => {
+    test(`${name}: it ends with its grant, and a late write does not bring it back`, async () => {
       const clock = { now: 3_000_000 };
       const records = await open();
       const [one, other] = [replica(records, clock), replica(records, clock)];
@@ -139,7 +139,7 @@ describe("the last use of a grant", { skip: skipWithoutRedisServer() }, async ()
       assert.equal(await records.get(`used:${id}`), undefined);
     });
 
-    test(`${name}: by itself it is written soon`, async () => {
+    test(`${name}: it is written after a while without a shutdown`, async () => {
       const clock = { now: 4_000_000 };
       const { lastUse, records, ...one } = replica(await open(), clock, 0.02);
       const id = await one.open();
@@ -151,7 +151,7 @@ describe("the last use of a grant", { skip: skipWithoutRedisServer() }, async ()
     });
   }
 
-  test("it is kept as long as its grant may live, and not a day longer", async () => {
+  test("it is stored for exactly the longest lifetime of its grant", async () => {
     const clock = { now: 5_000_000 };
     const records = await connected(redis, "ttl");
     const { lastUse, ...one } = replica(records, clock);
@@ -166,7 +166,7 @@ describe("the last use of a grant", { skip: skipWithoutRedisServer() }, async ()
     assert.ok(days > 69.9 && days <= 70, `${days} days`);
   });
 
-  test("what cannot be written while the store is away is written when it is back", async () => {
+  test("what could not be written in an outage of the store is written after it", async () => {
     const own = await startRedis();
     try {
       const clock = { now: 6_000_000 };

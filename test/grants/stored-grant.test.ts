@@ -78,7 +78,7 @@ function userOf(issuer: string, id: string): Grant {
 }
 
 describe("the stored form", () => {
-  test("of what version 1 can express is version 1, and nothing of it is lost", () => {
+  test("is version 1 where version 1 can express the grant, without loss", () => {
     assert.deepEqual(format.write?.(signedIn), { ...version1, issuer: FIRST });
     assert.deepEqual(GrantOf010.parse(format.write?.(signedIn)), version1);
     const { clientName: _name, allowed: _allowed, renewable: _renewable, ...least } = version1;
@@ -173,8 +173,8 @@ function replica({ records = memoryStore(), users = storedUsers([{ issuer: FIRST
 
 const ids = (found: readonly Grant[]) => found.map(({ id }) => id);
 
-describe("the grant of who did not sign in at the identity provider", () => {
-  test("is not renewed there, and no token of theirs is made up", async () => {
+describe("a grant without a sign-in at the identity provider", () => {
+  test("is not renewed upstream, and has no upstream token", async () => {
     const { asked, grants, upstreamRefresh, keep, records } = replica();
     await keep(machine);
     assert.deepEqual(await upstreamRefresh.ensureFreshUntil(machine, NOW + 3_600), machine);
@@ -186,7 +186,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
     await records.close();
   });
 
-  test("ends for good without a word to the provider; that of a user is revoked there", async () => {
+  test("is ended without a request to the provider; a user's is revoked at the provider", async () => {
     const { asked, grants, keep, records } = replica();
     for (const grant of [machine, signedIn]) await keep(grant);
     await (await grants.end(machine.id, "revoked_by_client"))?.atProvider;
@@ -196,7 +196,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
     await records.close();
   });
 
-  test("lives as long as it is used, not as long as a code", async () => {
+  test("lives as long as a session, not as long as a code", async () => {
     const { grants, keep, records } = replica();
     await keep(machine);
     await grants.update(machine.id, (grant) => ({ ...(grant && { write: grant }), result: undefined }));
@@ -204,7 +204,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
     await records.close();
   });
 
-  test("is its client's, and in no user's list", async () => {
+  test("is in its client's index and in no user's", async () => {
     const { grants, keep, records } = replica();
     for (const grant of [machine, signedIn]) await keep(grant);
     const held: Grant[] = [];
@@ -214,7 +214,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
     await records.close();
   });
 
-  test("gets tokens that end when they are due, or with it", () => {
+  test("has tokens that expire by themselves, or end with it", () => {
     const minted = mintTokens(machine, false, randomBytes);
     const expiresAt = (accessTokenSeconds: number) => {
       const lifetimes = { accessTokenSeconds } as Lifetimes;
@@ -224,7 +224,7 @@ describe("the grant of who did not sign in at the identity provider", () => {
   });
 });
 
-test("the grant of a user that is renewed keeps who they are, and learns what the provider says now", async () => {
+test("a renewed grant keeps its principal and takes the provider's new claims", async () => {
   const { asked, upstreamRefresh, keep, records } = replica();
   await keep(signedIn);
   const renewed = await upstreamRefresh.ensureFreshUntil(signedIn, NOW + 3_600);
@@ -240,14 +240,14 @@ describe("when the order of the identity providers is changed", () => {
   const turned = storedUsers([{ issuer: OTHER }, { issuer: FIRST }]);
   const writtenBefore = JSON.parse(JSON.stringify(format.write?.(userOf(FIRST, "of-the-first-000000001"))));
 
-  test("a user stays a user of their provider, and none becomes that of another", () => {
+  test("users keep their provider, and none becomes a user of another one", () => {
     const { principal } = grantFormat(turned).schema.parse(writtenBefore);
     assert.ok(principal.kind === "user");
     assert.equal(principal.issuer, FIRST);
     assert.equal(users.read({ subject: "alice", issuer: "https://former-name.example" }).issuer, FIRST);
   });
 
-  test("nobody is shown what the index has of who had their name in it before", async () => {
+  test("a list does not show grants of another provider's user with the same index name", async () => {
     const { grants, keep, records } = replica();
     await keep(userOf(FIRST, "of-the-first-000000001"));
     const after = replica({ records, users: turned });
@@ -261,7 +261,7 @@ describe("when the order of the identity providers is changed", () => {
 describe("two users with one sub, of two identity providers", () => {
   const [ours, theirs] = [userOf(FIRST, "of-the-first-000000001"), userOf(OTHER, "of-another-0000000001")];
 
-  test("have lists and login sessions of their own", async () => {
+  test("have separate lists and login sessions", async () => {
     const { grants, keep, records } = replica();
     for (const grant of [ours, theirs]) await keep(grant);
     assert.deepEqual(ids(await grants.ofUser({ issuer: FIRST, subject: "alice" })), [ours.id]);
