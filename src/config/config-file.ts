@@ -2,9 +2,9 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
+import { readText } from "../runtime/read-text.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
-import { readText } from "../yaml/read-text.ts";
 import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
 import { entriesOf, isMap, type KnownKeys, listed, unknownKeys } from "./file-keys.ts";
 import { issuerMistakes, trustedIssuers } from "./issuers.ts";
