@@ -8,6 +8,7 @@ import {
   TOKEN_SOURCES,
 } from "../identity/scope-sources.ts";
 import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
+import { providerCredential } from "./provider-credential.ts";
 import type { Settings } from "./settings.ts";
 
 /** Those where people sign in; the first is the default. */
@@ -41,7 +42,8 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
       "OIDC_CLIENT_ID",
       "set it to the client id that your identity provider gave this server",
     ),
-    clientSecret: settings.requiredLine(
+    credential: providerCredential(
+      settings,
       "OIDC_CLIENT_SECRET",
       "set it to the client secret that your identity provider gave this server",
     ),
@@ -135,7 +137,8 @@ function auth0(settings: Settings): OfPreset {
       "AUTH0_CLIENT_ID",
       "set it to the client id of your Regular Web Application",
     ),
-    clientSecret: settings.requiredLine(
+    credential: providerCredential(
+      settings,
       "AUTH0_CLIENT_SECRET",
       "set it to the client secret of your Regular Web Application",
     ),

@@ -246,6 +246,7 @@ export const REASON_CODES = [
 
   // The identity provider.
   "access_token_not_for_us",
+  "client_credential_unreadable",
   "client_credentials_rejected",
   "discovery_failed",
   "identity_provider_failed",

@@ -82,7 +82,7 @@ resources:
         preset: "oidc",
         issuer: "https://acme.okta.com",
         clientId: "proxy",
-        clientSecret: "a-secret-of-staff",
+        credential: { kind: "secret", secret: "a-secret-of-staff" },
         audience: "https://api.example.com",
         scopes: ["openid", "email"],
         scopeSources: {
@@ -117,12 +117,18 @@ resources:
   test("may be written in one line, with variables in it", () => {
     const flow = "{ issuer: https://acme.okta.com, clientId: '${ID}', clientSecret: ${STAFF_SECRET} }";
     const [provider] = load(`identityProviders: { staff: ${flow} }`, { ID: "a-${b}" }).identityProviders;
-    assert.deepEqual([provider.clientId, provider.clientSecret], ["a-${b}", "a-secret-of-staff"]);
+    assert.deepEqual(
+      [provider.clientId, provider.credential],
+      ["a-${b}", { kind: "secret", secret: "a-secret-of-staff" }],
+    );
   });
 
   test("takes the value of a variable as it is: nothing of it is YAML, nor another variable", () => {
     for (const value of ["a: b", "*x", "{ }", "${STAFF_SECRET}", "x # y", '"'])
-      assert.equal(load(STAFF, { STAFF_SECRET: value }).identityProviders[0].clientSecret, value);
+      assert.deepEqual(load(STAFF, { STAFF_SECRET: value }).identityProviders[0].credential, {
+        kind: "secret",
+        secret: value,
+      });
   });
 
   test("may hold a resource alone, or an identity provider alone", () => {
@@ -448,6 +454,6 @@ describe("what doctor says of a configuration file", () => {
 test("the example in docs/settings.md is a configuration that the server starts with", () => {
   const [, example = ""] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/settings.md", "utf8")) ?? [];
   const { identityProviders, toolsModule } = load(example, { STAFF_SECRET: "a-secret" });
-  assert.equal(identityProviders[0].clientSecret, "a-secret");
+  assert.deepEqual(identityProviders[0].credential, { kind: "secret", secret: "a-secret" });
   assert.ok(toolsModule?.startsWith(folder));
 });

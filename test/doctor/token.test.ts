@@ -288,7 +288,7 @@ function environmentOf({ config }: TestServer): Record<string, string> {
     BASE_URL: baseUrl,
     OIDC_ISSUER: upstream.issuer,
     OIDC_CLIENT_ID: upstream.clientId,
-    OIDC_CLIENT_SECRET: upstream.clientSecret,
+    OIDC_CLIENT_SECRET: upstream.credential.kind === "secret" ? upstream.credential.secret : "",
     SECRET_KEY: secretKeys.join(","),
     REDIS_URL: (store as { url: string }).url,
   };

@@ -384,7 +384,7 @@ describe("the client secret goes", () => {
     for (const advertisesClientAuthentication of [true, false]) {
       const { login } = await start({
         behaviour: { clientAuthentication: "basic", advertisesClientAuthentication },
-        adjust: { clientSecret: "wrong" },
+        adjust: { credential: { kind: "secret", secret: "wrong" } },
       });
       await assert.rejects(login(), { reason: "client_credentials_rejected" });
     }

@@ -6,8 +6,8 @@
  */
 
 import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
-import { secretAs, secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
+import { secretAs, secretMethods } from "../../identity/oidc/ways-to-authenticate.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";

@@ -1,8 +1,8 @@
 /** Everything about the identity provider that can be found out without a user. */
 import { pino } from "pino";
 import { scopesToAsk } from "../../identity/asked-scopes.ts";
-import { secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import { secretMethods } from "../../identity/oidc/ways-to-authenticate.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
