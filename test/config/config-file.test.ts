@@ -150,7 +150,7 @@ resources:
 describe("what is wrong with a configuration file", () => {
   const ISSUER = "    issuer: https://acme.okta.com\n";
   const known =
-    "issuer, clientId, clientSecret, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, timeoutSeconds, label, emailDomains";
+    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, timeoutSeconds, label, emailDomains";
   const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
     [
       "nothing in it",
@@ -229,8 +229,8 @@ describe("what is wrong with a configuration file", () => {
     ],
     [
       "keys of a later version",
-      `${STAFF}    privateKeyFile: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
-      'server.yaml:6: identityProviders.staff has the key "privateKeyFile", which this version does not have: remove it',
+      `${STAFF}    tenants: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
+      'server.yaml:6: identityProviders.staff has the key "tenants", which this version does not have: remove it',
       'server.yaml:8: resources./mcp has the key "server", which this version does not have: remove it',
     ],
     [
