@@ -79,7 +79,10 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     features: {
       devInteractions: { enabled: false },
       dPoP: { enabled: false },
-      pushedAuthorizationRequests: { enabled: false },
+      pushedAuthorizationRequests: {
+        enabled: behaviour.pushedRequests !== "none",
+        requirePushedAuthorizationRequests: behaviour.pushedRequests === "of all",
+      },
       backchannelLogout: { enabled: true },
       jwtUserinfo: { enabled: behaviour.userinfo === "signed" },
       revocation: {
@@ -157,6 +160,7 @@ function clientMetadata(settings: Settings) {
     token_endpoint_auth_method: authenticationMethods(settings)[0],
     ...(client.jwks !== undefined && { jwks: { keys: [...client.jwks] } }),
     ...(behaviour.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
+    ...(behaviour.pushedRequests === "of the client" && { require_pushed_authorization_requests: true }),
     redirect_uris: [...client.redirectUris],
     grant_types: ["authorization_code", "refresh_token"],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],

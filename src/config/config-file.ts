@@ -63,6 +63,7 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   authorizationParameters: "OIDC_AUTHORIZATION_PARAMETERS",
   logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
+  pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
 /** These describe a provider, too, and the file has no keys for them. */
@@ -115,6 +116,7 @@ const Provider = z.object({
   authorizationParameters: z.record(text, text).optional(),
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
+  pushedAuthorizationRequests: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({

@@ -27,6 +27,7 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
     authorizationParameters: authorizationParameters(settings),
     logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
     tokenEndpointAuthMethod: settings.oneOf("OIDC_TOKEN_ENDPOINT_AUTH_METHOD", ["auto", ...SECRET_METHODS]),
+    pushedAuthorizationRequests: settings.oneOf("OIDC_PUSHED_AUTHORIZATION_REQUESTS", ["auto", "always"]),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
@@ -109,6 +110,7 @@ type OfPreset = Omit<
   | "authorizationParameters"
   | "logoutTokenExp"
   | "tokenEndpointAuthMethod"
+  | "pushedAuthorizationRequests"
   | "timeoutSeconds"
 >;
 

@@ -52,5 +52,7 @@ export interface IdentityProviderSettings {
   logoutTokenExp: "required" | "optional";
   /** How the client secret is sent; `auto`: as discovery lists it. */
   tokenEndpointAuthMethod: "auto" | SecretMethod;
+  /** RFC 9126: `auto`, where the provider requires it of every client; it may require it of this one alone. */
+  pushedAuthorizationRequests: "auto" | "always";
   timeoutSeconds: number;
 }

@@ -93,6 +93,7 @@ resources:
         authorizationParameters: { access_type: "offline", prompt: "a b&c" },
         logoutTokenExp: "optional",
         tokenEndpointAuthMethod: "client_secret_basic",
+        pushedAuthorizationRequests: "auto",
         timeoutSeconds: 5,
       },
     ]);
@@ -150,7 +151,7 @@ resources:
 describe("what is wrong with a configuration file", () => {
   const ISSUER = "    issuer: https://acme.okta.com\n";
   const known =
-    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, timeoutSeconds, label, emailDomains";
+    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, pushedAuthorizationRequests, timeoutSeconds, label, emailDomains";
   const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
     [
       "nothing in it",
