@@ -67,7 +67,7 @@ function waysOfSecret(secret: string, chooser: Chooser, metadata: Metadata): Way
  * `client_secret_basic`, and many that say nothing take the body alone. Where both are listed it is the body, because some
  * do not decode what is in the header.
  */
-export function secretMethods(
+function secretMethods(
   chooser: Omit<Chooser, "clientId">,
   metadata: Metadata,
 ): readonly [SecretMethod, SecretMethod?] {
@@ -85,7 +85,7 @@ function ofList(listed: readonly unknown[]): SecretMethod | undefined {
 }
 
 /** The fields and headers of a request that authenticates in this way. */
-export function secretAs(
+function secretAs(
   method: SecretMethod,
   clientId: string,
   clientSecret: string,
