@@ -73,7 +73,7 @@ export function foreignAccessTokens({
     const { keys, metadata } = access.get(of.issuer) as TrustedIssuerAccess;
     try {
       const verified = of.isOpaque
-        ? await introspect(token, of.issuer, { metadata, resource, now: now() })
+        ? await introspect(token, of.issuer, { metadata, resource, now: now(), fetch: runtime.fetch })
         : await verifyForeignAccessToken(token, of.issuer, { keys, resource, now: now() });
       const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();

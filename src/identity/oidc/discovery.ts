@@ -27,7 +27,7 @@ export function cachedDiscovery(
   runtime: Runtime,
 ): () => Promise<Discovered> {
   const { now, monotonicNow = now, log } = runtime;
-  const authentication = createClientAuthentication(config, tokenEndpointFetch, runtime);
+  const authentication = createClientAuthentication(config, tokenEndpointFetch(runtime), runtime);
   let current: Discovered | undefined;
   let freshUntil = 0;
   let failure: unknown;
@@ -59,7 +59,7 @@ export function cachedDiscovery(
   function keysOf({ jwks_uri: uri = "" }: Readonly<oidc.ServerMetadata>): ProviderKeys {
     // Which checkEndpoints() wants to be there.
     if (current?.keys.uri === uri) return current.keys;
-    return createProviderKeys(uri, config.timeoutSeconds, { now, monotonicNow, log });
+    return createProviderKeys(uri, config.timeoutSeconds, runtime);
   }
 
   return async () => {
@@ -75,7 +75,9 @@ export function cachedDiscovery(
 }
 
 /** For who only wants to see the document. */
-const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fetch: tokenEndpointFetch };
+export function withoutAuthentication(runtime: Pick<Runtime, "fetch">): ClientAuthentication {
+  return { authenticate: oidc.None(), fetch: tokenEndpointFetch(runtime) };
+}
 
 /**
  * One look at the provider's discovery document: whether it is taken is decided here, for the server and for the doctor.
@@ -83,7 +85,7 @@ const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fet
  */
 export async function discover(
   config: IdentityProviderSettings,
-  { authenticate, fetch }: ClientAuthentication = NO_AUTHENTICATION,
+  { authenticate, fetch }: ClientAuthentication,
 ): Promise<oidc.Configuration> {
   const issuer = new URL(config.issuer);
   let redirection: string | undefined;
