@@ -15,8 +15,8 @@ import type { OutgoingProxy } from "../runtime/proxied-fetch.ts";
 import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
 import { identityProvidersConfig, membershipConfig } from "./identity-provider.ts";
-import { outgoingProxy } from "./outgoing-proxy.ts";
 import { originProblem } from "./origin-problem.ts";
+import { outgoingProxy } from "./outgoing-proxy.ts";
 import { type Environment, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 

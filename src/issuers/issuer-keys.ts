@@ -44,10 +44,7 @@ export function createIssuerAccess(settings: IssuerSettings, runtime: Clock): Tr
 }
 
 /** One look at a time; what was found serves on while the issuer is out of reach. */
-function keptMetadata(
-  settings: IssuerSettings,
-  runtime: Clock,
-): () => Promise<IssuerMetadata> {
+function keptMetadata(settings: IssuerSettings, runtime: Clock): () => Promise<IssuerMetadata> {
   const { now: wallClock, monotonicNow: now = wallClock, log } = runtime;
   let known: IssuerMetadata | undefined;
   let nextAt = 0;

@@ -64,8 +64,8 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
-import { upstreamAccessToken } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
+import { upstreamAccessToken } from "../resource/upstream-access-token.ts";
 import type { Log } from "../runtime/log.ts";
 import { type Fetch, monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
@@ -383,7 +383,8 @@ function clientIdMetadataServices(
   {
     stored,
     ...runtime
-  }: Required<Omit<Runtime, "fetch">> & Pick<Runtime, "fetch"> & { stored(kind: "document" | "key-set"): StoredDocuments },
+  }: Required<Omit<Runtime, "fetch">> &
+    Pick<Runtime, "fetch"> & { stored(kind: "document" | "key-set"): StoredDocuments },
   rules: RegistrationRules,
 ): {
   documents: ClientIdMetadata | undefined;

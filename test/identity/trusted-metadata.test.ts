@@ -138,7 +138,10 @@ describe("discovery", () => {
     OIDC_CLIENT_SECRET: "proxy-secret",
   };
   const discovering = (issuer: string) =>
-    discover(loadConfig({ ...settings, OIDC_ISSUER: issuer }).identityProviders[0], withoutAuthentication({}));
+    discover(
+      loadConfig({ ...settings, OIDC_ISSUER: issuer }).identityProviders[0],
+      withoutAuthentication({}),
+    );
 
   for (const status of [301, 302, 307])
     test(`does not follow a redirection (${status}), and says where it leads`, async () => {

@@ -25,7 +25,8 @@ async function checkKeys(issuer: TrustedIssuer): Promise<Finding> {
   const { ok, failure } = checkOf("issuers.keys");
   const { algorithms, timeoutSeconds } = issuer;
   const name = nameOf(issuer);
-  const uri = issuer.jwksUri ?? (await fetchIssuerMetadata(issuer, {}).then(({ jwksUri }) => jwksUri, asError));
+  const uri =
+    issuer.jwksUri ?? (await fetchIssuerMetadata(issuer, {}).then(({ jwksUri }) => jwksUri, asError));
   if (uri instanceof Error)
     return failure(
       `Tokens of ${name} cannot be verified: ${causes(uri)}`,
