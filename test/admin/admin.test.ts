@@ -18,7 +18,7 @@ import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { ready } from "../storage/support.ts";
-import { type Cluster, startCluster } from "../support/cluster.ts";
+import { type Cluster, startClusterHere } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,
@@ -31,6 +31,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
+import type { ServerHere } from "../support/server-here.ts";
 import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 import { collectSecrets } from "../telemetry/secrets.ts";
@@ -50,12 +51,12 @@ const users = storedUsers([{ issuer: "https://idp.example" }]);
 const EVIL = "\u001b[2J\u001b]0;owned\u0007\u009b31mmallory\u202e\u2028";
 
 describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
-  let cluster: Cluster;
+  let cluster: Cluster<ServerHere>;
   let admin: Admin;
   let records: KeyValueStore;
   const stores = () => ({ records, sealer: createSealer([SECRET_KEY]), log: silent });
   before(async () => {
-    cluster = await startCluster(2, { GRANT_CACHE_SECONDS: "300" });
+    cluster = await startClusterHere(2, { GRANT_CACHE_SECONDS: "300" });
     admin = adminOf(cluster);
     records = redisStore({
       url: cluster.redis.url,
