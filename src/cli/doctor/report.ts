@@ -91,13 +91,17 @@ export function secretsOf(environment: Environment): string[] {
     ...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g),
   ].flatMap(([, secrets = ""]) => [...secrets.matchAll(/"([^"]+)"/g)]);
   const settings = new Settings(environment);
-  const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
-  const inFile = settings.hasReadFaulty ? "" : read; // a variable that is not set is no secret
+  const inFile = (settings.file?.providers ?? []).flatMap((provider) =>
+    ["OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET"].map((name) => {
+      const { value = "", isFaulty } = provider.settings.get(name) ?? {};
+      return isFaulty ? "" : value; // a variable that is not set is no secret
+    }),
+  );
   const ofIssuers = (settings.file?.issuers ?? []).map(({ settings: issuer }) =>
     issuer.accept === "access-token" ? (issuer.introspection?.clientSecret ?? "") : "",
   );
   return [
-    inFile,
+    ...inFile,
     ...ofIssuers,
     ...values,
     ...passwords,
