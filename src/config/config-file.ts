@@ -3,9 +3,9 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
+import { readText } from "../runtime/read-text.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
-import { readText } from "../yaml/read-text.ts";
 import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
 import { entriesOf, isMap, type KnownKeys, listed, unknownKeys } from "./file-keys.ts";
 import { issuerMistakes, trustedIssuers } from "./issuers.ts";
@@ -59,6 +59,13 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   issuer: "OIDC_ISSUER",
   clientId: "OIDC_CLIENT_ID",
   clientSecret: "OIDC_CLIENT_SECRET",
+  clientSecretFile: "OIDC_CLIENT_SECRET_FILE",
+  privateKey: "OIDC_PRIVATE_KEY",
+  privateKeyFile: "OIDC_PRIVATE_KEY_FILE",
+  privateKeyId: "OIDC_PRIVATE_KEY_ID",
+  privateKeyAlgorithm: "OIDC_PRIVATE_KEY_ALGORITHM",
+  certificateFile: "OIDC_CERTIFICATE_FILE",
+  federatedTokenFile: "OIDC_FEDERATED_TOKEN_FILE",
   audience: "OIDC_AUDIENCE",
   scopes: "OIDC_SCOPES",
   scopesFrom: "SCOPES_FROM",
@@ -68,6 +75,7 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
   tenants: "OIDC_TENANTS",
+  pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
 const { issuer: _, ...WITHOUT_ISSUER } = PROVIDER_KEYS;
@@ -91,7 +99,7 @@ const KEYS: Record<"top" | "provider" | "resource", KnownKeys> = {
   top: { known: ["identityProviders", "resources", "issuers"] },
   provider: {
     known: [...Object.keys({ ...PROVIDER_KEYS, ...AUTH0_KEYS }), "label", "emailDomains"],
-    notYet: ["privateKeyFile", "profile"],
+    notYet: ["profile"],
   },
   resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
 };
@@ -103,6 +111,13 @@ const Provider = z.object({
   domain: text.optional(),
   clientId: text.optional(),
   clientSecret: text.optional(),
+  clientSecretFile: text.optional(),
+  privateKey: text.optional(),
+  privateKeyFile: text.optional(),
+  privateKeyId: text.optional(),
+  privateKeyAlgorithm: text.optional(),
+  certificateFile: text.optional(),
+  federatedTokenFile: text.optional(),
   label: text
     .refine((label) => label.length <= 64 && /^[^\p{Cc}\p{Zl}\p{Zp}]+$/u.test(label), {
       error: "shorten it to 64 characters on one line",
@@ -120,6 +135,7 @@ const Provider = z.object({
   authorizationParameters: z.record(text, text).optional(),
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
+  pushedAuthorizationRequests: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({
@@ -293,8 +309,7 @@ function settingsOf(
   const [resource] = entriesOf(content.resources);
   if (resource !== undefined && isMap(resource[1]) && resource[1].tools !== undefined) {
     const { tools } = resource[1];
-    const file = typeof tools === "string" ? resolve(dirname(path), tools) : tools;
-    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], file));
+    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], fromFolderOf(path, tools)));
   }
   const described = entriesOf(content.identityProviders).map(([id, entry]): DescribedProvider => {
     const at = ["identityProviders", id];
@@ -302,13 +317,21 @@ function settingsOf(
     const all = everyProviderSetting({ place: `${path}:${lineOf(at)}`, key, isFaulty: !isMap(entry) });
     if (!isMap(entry)) return { id, key, settings: all };
     for (const [each, name] of Object.entries(entry.domain === undefined ? PROVIDER_KEYS : AUTH0_KEYS))
-      all.set(name, setting([...at, each], entry[each]));
+      all.set(
+        name,
+        setting([...at, each], each.endsWith("File") ? fromFolderOf(path, entry[each]) : entry[each]),
+      );
     if (entry.emailDomains !== undefined)
       all.set(EMAIL_DOMAINS, setting([...at, "emailDomains"], entry.emailDomains));
     const label = typeof entry.label === "string" ? entry.label : undefined;
     return { id, key, ...(label !== undefined && { label }), settings: all };
   });
   return { providers: described, settings };
+}
+
+/** A path in the file begins at its folder. */
+function fromFolderOf(path: string, value: unknown): unknown {
+  return typeof value === "string" ? resolve(dirname(path), value) : value;
 }
 
 function everyProviderSetting(rest: Omit<FileSetting, "value">): Map<string, FileSetting> {
@@ -328,11 +351,15 @@ function asInEnvironment(value: unknown, key: PropertyKey | undefined): string |
       ).toString();
 }
 
+function isWrittenOut(value: unknown): boolean {
+  return typeof value === "string" && !value.includes("${");
+}
+
 function hasSecret(content: unknown): boolean {
   if (!isMap(content)) return false;
   const providers = entriesOf(content.identityProviders).map(([, entry]) => entry);
   const issuers = listed(content.issuers).map((entry) => isMap(entry) && entry.introspection);
   return [...providers, ...issuers].some(
-    (entry) => isMap(entry) && typeof entry.clientSecret === "string" && !entry.clientSecret.includes("${"),
+    (entry) => isMap(entry) && [entry.clientSecret, entry.privateKey].some(isWrittenOut),
   );
 }
