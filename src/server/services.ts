@@ -49,6 +49,7 @@ import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
+import { rememberedProvider } from "../login/provider-choice.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
@@ -309,6 +310,7 @@ export function buildServices(options: AppOptions) {
     audit,
     records,
     identityProviders,
+    rememberedProvider: rememberedProvider(baseUrl, identityProviders),
     resources,
     catalogue,
     pages,
@@ -328,6 +330,7 @@ export function buildServices(options: AppOptions) {
     grantCache,
     lastUse,
     sessions,
+    users,
     connections,
     bodies,
     upstreamRefresh,

@@ -8,6 +8,7 @@ import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import { parseJsonObject } from "../../oauth/json.ts";
+import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import { type Answer, ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
@@ -29,7 +30,9 @@ export async function checkDiscovery(
   timeoutMs: number,
 ): Promise<Discovery> {
   const { issuer } = upstream;
-  const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+  const url = isPatternOfTenants(issuer)
+    ? metadataOfTenants(issuer).href
+    : `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
   const asked = await ask(url, { timeoutMs, headers: { accept: "application/json" } });
   if ("none" in asked) {
     const { says, fix } = asked.none;
