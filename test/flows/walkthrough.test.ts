@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { Browser } from "../../dev/client/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
+import { startDemo } from "../support/demo-process.ts";
 import { freePort } from "../support/free-port.ts";
 import { signIn } from "../support/sign-in.ts";
 
@@ -102,12 +103,9 @@ describe("walkthrough against the demo", () => {
   let bob: Run;
 
   before(async () => {
-    const port = await freePort();
-    const demo = start("dev/demo/demo", { PORT: String(port), LOG_LEVEL: "error" });
-    demo.stderr!.resume();
-    printed = await waitFor(demo, /demo is running.*Ctrl\+C/s);
-    demo.stdout!.resume();
-    url = `http://localhost:${port}`;
+    const demo = await startDemo({ LOG_LEVEL: "error" });
+    printed = demo.output();
+    url = demo.baseUrl;
     // By the base URL and by the /mcp URL.
     [alice, bob] = await Promise.all([walkThrough(url), walkThrough(`${url}/mcp`, { LOGIN: "bob" })]);
   });
