@@ -24,6 +24,8 @@ export interface Settings {
   };
   audience: string;
   scopes: readonly string[];
+  /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. */
+  otherApis: Readonly<Record<string, readonly string[]>>;
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
   clockAhead: () => number;
@@ -139,6 +141,9 @@ export function configure(settings: Settings, around: Runtime): Configuration {
   };
 }
 
+export const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
+export const ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 const CLIENT_AUTHENTICATION = {
   any: ["client_secret_basic", "client_secret_post"],
   basic: ["client_secret_basic"],
@@ -162,7 +167,11 @@ function clientMetadata(settings: Settings) {
     ...(behaviour.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
     ...(behaviour.pushedRequests === "of the client" && { require_pushed_authorization_requests: true }),
     redirect_uris: [...client.redirectUris],
-    grant_types: ["authorization_code", "refresh_token"],
+    grant_types: [
+      "authorization_code",
+      "refresh_token",
+      ...(Object.keys(settings.otherApis).length > 0 ? [TOKEN_EXCHANGE, ON_BEHALF_OF] : []),
+    ],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
     ...(client.backchannelLogoutUri && {
       backchannel_logout_uri: client.backchannelLogoutUri,
@@ -196,11 +205,14 @@ function apiOf({ audience, scopes, behaviour }: Settings, resource: string) {
   };
 }
 
-function writeJwt({ directory, behaviour, clockAhead }: Settings, payload: Record<string, unknown>): void {
+function writeJwt(
+  { audience, directory, behaviour, clockAhead }: Settings,
+  payload: Record<string, unknown>,
+): void {
   if (typeof payload.exp === "number") payload.exp += clockAhead();
   const user = directory.find(String(payload.sub));
   if (behaviour.claimsInAccessToken) Object.assign(payload, user.claims);
-  if (behaviour.permissionsClaim) payload.permissions = [...user.permissions];
+  if (behaviour.permissionsClaim && payload.aud === audience) payload.permissions = [...user.permissions];
   if (behaviour.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
   if (behaviour.scopeClaim === "scope") return;
   const scopes = String(payload.scope ?? "")

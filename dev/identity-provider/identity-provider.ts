@@ -18,6 +18,7 @@ import {
 } from "./profile-middleware.ts";
 import { completeProfile, GOOGLE, type ProviderBehaviour } from "./provider-profiles.ts";
 import { createProviderStorage } from "./storage.ts";
+import { registerTokenExchange } from "./token-exchange.ts";
 import { createDirectory, type DemoUser } from "./users.ts";
 
 export type { DemoUser, ProviderBehaviour };
@@ -36,6 +37,8 @@ export interface IdentityProviderOptions {
   audience: string;
   /** The API's scopes. */
   scopes: readonly string[];
+  /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. Default: none. */
+  otherApis?: Settings["otherApis"];
   /** Who the login page lists. */
   users: readonly DemoUser[];
   behaviour?: ProviderBehaviour;
@@ -68,6 +71,7 @@ export async function startIdentityProvider(
     audience: options.audience,
     scopes:
       behaviour.apiScopes === "known" ? options.scopes.map((scope) => behaviour.scopePrefix + scope) : [],
+    otherApis: options.otherApis ?? {},
     directory: createDirectory(options.users),
     behaviour,
     clockAhead: options.clockAhead ?? (() => 0),
@@ -131,6 +135,8 @@ function createProvider(
   signingKey: JWK,
 ): Provider {
   const provider = new Provider(issuer, configure(settings, { ...kept, signingKey }));
+  if (Object.keys(settings.otherApis).length > 0)
+    registerTokenExchange(provider, settings, issuer, signingKey);
   // Auth0 puts `sid` into every ID token, oidc-provider only into those of back-channel logout clients.
   provider.Client.prototype.includeSid = () => true;
   provider.use(readAuthorizationRequests(settings));

@@ -96,7 +96,7 @@ export function acceptJwtAtUserinfo(
   };
 }
 
-function publicPart({ kty, n, e, kid, alg, use }: JWK) {
+export function publicPart({ kty, n, e, kid, alg, use }: JWK) {
   return { kty, n, e, kid, alg, use } as Parameters<typeof createLocalJWKSet>[0]["keys"][number];
 }
 
