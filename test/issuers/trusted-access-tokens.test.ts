@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
 import { trustedAccessTokens } from "../../src/issuers/trusted-access-tokens.ts";
-import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { silent } from "../clients/support.ts";
 import { newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
 
