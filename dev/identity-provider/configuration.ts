@@ -16,6 +16,8 @@ export interface Settings {
   client: {
     id: string;
     secret: string;
+    /** Its public keys: it signs assertions (`private_key_jwt`), and has no use for the secret. */
+    jwks?: readonly JWK[];
     redirectUris: readonly string[];
     postLogoutRedirectUris?: readonly string[];
     backchannelLogoutUri?: string;
@@ -58,7 +60,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     clients: [clientMetadata(settings)],
     clientBasedCORS: () => false,
     responseTypes: ["code"],
-    clientAuthMethods: CLIENT_AUTHENTICATION[behaviour.clientAuthentication],
+    clientAuthMethods: authenticationMethods(settings),
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
     scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
     claims: {
@@ -77,7 +79,10 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     features: {
       devInteractions: { enabled: false },
       dPoP: { enabled: false },
-      pushedAuthorizationRequests: { enabled: false },
+      pushedAuthorizationRequests: {
+        enabled: behaviour.pushedRequests !== "none",
+        requirePushedAuthorizationRequests: behaviour.pushedRequests === "of all",
+      },
       backchannelLogout: { enabled: true },
       jwtUserinfo: { enabled: behaviour.userinfo === "signed" },
       revocation: {
@@ -140,12 +145,22 @@ const CLIENT_AUTHENTICATION = {
   post: ["client_secret_post"],
 } as const satisfies Record<string, ClientAuthMethod[]>;
 
-function clientMetadata({ client, behaviour }: Settings) {
+function authenticationMethods({ client, behaviour }: Settings): ClientAuthMethod[] {
+  return client.jwks === undefined
+    ? CLIENT_AUTHENTICATION[behaviour.clientAuthentication]
+    : ["private_key_jwt"];
+}
+
+function clientMetadata(settings: Settings) {
+  const { client, behaviour } = settings;
+
   return {
     client_id: client.id,
     client_secret: client.secret,
-    token_endpoint_auth_method: CLIENT_AUTHENTICATION[behaviour.clientAuthentication][0],
+    token_endpoint_auth_method: authenticationMethods(settings)[0],
+    ...(client.jwks !== undefined && { jwks: { keys: [...client.jwks] } }),
     ...(behaviour.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
+    ...(behaviour.pushedRequests === "of the client" && { require_pushed_authorization_requests: true }),
     redirect_uris: [...client.redirectUris],
     grant_types: ["authorization_code", "refresh_token"],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],

@@ -52,6 +52,8 @@ export interface RunningIdentityProvider {
   rotateKeys(): Promise<void>;
   /** Changes what is known of a listed user; their tokens say so from the next refresh on. */
   changeUser(subject: string, change: Partial<DemoUser>): void;
+  /** The client authenticates with this from now on, and with nothing else. */
+  changeClient(proof: { secret: string } | { jwks: readonly JWK[] }): void;
   /** The API has these scopes now. */
   changeScopes(scopes: readonly string[]): void;
   close(): Promise<void>;
@@ -103,6 +105,11 @@ export async function startIdentityProvider(
     rotateKeys,
     changeUser(subject, change) {
       settings.directory.change(subject, change);
+      restart();
+    },
+    changeClient(proof) {
+      const { jwks: _, ...client } = settings.client;
+      settings.client = { ...client, ...proof };
       restart();
     },
     changeScopes(scopes) {

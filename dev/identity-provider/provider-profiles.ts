@@ -33,6 +33,8 @@ export interface ProviderBehaviour {
   claimsInAccessToken?: boolean;
   /** What becomes of Auth0's `organization` parameter: it selects the one that the ID token names, or nothing. */
   organizations?: "honoured" | "ignored";
+  /** Whether it requires pushed authorization requests (RFC 9126), and of whom. */
+  pushedRequests?: "none" | "of all" | "of the client";
   /** How the client may send its secret. */
   clientAuthentication?: "any" | "basic" | "post";
   /** Whether discovery says so. */
@@ -121,6 +123,7 @@ const usual: Required<ProviderBehaviour> = {
   claimsInAccessToken: false,
   organizations: "honoured",
   clientAuthentication: "any",
+  pushedRequests: "none",
   advertisesClientAuthentication: true,
   userinfo: "json",
 };

@@ -2,9 +2,9 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
+import { readText } from "../runtime/read-text.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
-import { readText } from "../yaml/read-text.ts";
 import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
 import { entriesOf, isMap, type KnownKeys, listed, unknownKeys } from "./file-keys.ts";
 import { issuerMistakes, trustedIssuers } from "./issuers.ts";
@@ -48,6 +48,13 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   issuer: "OIDC_ISSUER",
   clientId: "OIDC_CLIENT_ID",
   clientSecret: "OIDC_CLIENT_SECRET",
+  clientSecretFile: "OIDC_CLIENT_SECRET_FILE",
+  privateKey: "OIDC_PRIVATE_KEY",
+  privateKeyFile: "OIDC_PRIVATE_KEY_FILE",
+  privateKeyId: "OIDC_PRIVATE_KEY_ID",
+  privateKeyAlgorithm: "OIDC_PRIVATE_KEY_ALGORITHM",
+  certificateFile: "OIDC_CERTIFICATE_FILE",
+  federatedTokenFile: "OIDC_FEDERATED_TOKEN_FILE",
   audience: "OIDC_AUDIENCE",
   scopes: "OIDC_SCOPES",
   scopesFrom: "SCOPES_FROM",
@@ -56,6 +63,7 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   authorizationParameters: "OIDC_AUTHORIZATION_PARAMETERS",
   logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
+  pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
 /** These describe a provider, too, and the file has no keys for them. */
@@ -75,7 +83,7 @@ const KEYS: Record<"top" | "provider" | "resource", KnownKeys> = {
   top: { known: ["identityProviders", "resources", "issuers"] },
   provider: {
     known: [...Object.keys(PROVIDER_KEYS), "label", "emailDomains"],
-    notYet: ["privateKeyFile", "tenants", "organization", "profile"],
+    notYet: ["tenants", "organization", "profile"],
   },
   resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
 };
@@ -86,6 +94,13 @@ const Provider = z.object({
   issuer: text.optional(),
   clientId: text.optional(),
   clientSecret: text.optional(),
+  clientSecretFile: text.optional(),
+  privateKey: text.optional(),
+  privateKeyFile: text.optional(),
+  privateKeyId: text.optional(),
+  privateKeyAlgorithm: text.optional(),
+  certificateFile: text.optional(),
+  federatedTokenFile: text.optional(),
   label: text
     .refine((label) => label.length <= 64 && /^[^\p{Cc}\p{Zl}\p{Zp}]+$/u.test(label), {
       error: "shorten it to 64 characters on one line",
@@ -101,6 +116,7 @@ const Provider = z.object({
   authorizationParameters: z.record(text, text).optional(),
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
+  pushedAuthorizationRequests: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({
@@ -244,8 +260,7 @@ function settingsOf(
   const [resource] = entriesOf(content.resources);
   if (resource !== undefined && isMap(resource[1]) && resource[1].tools !== undefined) {
     const { tools } = resource[1];
-    const file = typeof tools === "string" ? resolve(dirname(path), tools) : tools;
-    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], file));
+    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], fromFolderOf(path, tools)));
   }
   const [described] = entriesOf(content.identityProviders);
   if (described === undefined) return { settings };
@@ -255,11 +270,19 @@ function settingsOf(
   const rest = { place: `${path}:${lineOf(at)}`, isFaulty: !isMap(entry) };
   for (const [name, each] of everyProviderSetting({ ...rest, key: nameOf(at) })) settings.set(name, each);
   for (const [key, name] of isMap(entry) ? Object.entries(PROVIDER_KEYS) : [])
-    settings.set(name, setting([...at, key], values[key]));
+    settings.set(
+      name,
+      setting([...at, key], key.endsWith("File") ? fromFolderOf(path, values[key]) : values[key]),
+    );
   if (values.emailDomains !== undefined)
     settings.set("ALLOWED_EMAIL_DOMAINS", setting([...at, "emailDomains"], values.emailDomains));
   const label = typeof values.label === "string" ? values.label : undefined;
   return { provider: { id, key: nameOf(at), ...(label !== undefined && { label }) }, settings };
+}
+
+/** A path in the file begins at its folder. */
+function fromFolderOf(path: string, value: unknown): unknown {
+  return typeof value === "string" ? resolve(dirname(path), value) : value;
 }
 
 function* everyProviderSetting(rest: Omit<FileSetting, "value">): Iterable<[string, FileSetting]> {
@@ -280,11 +303,15 @@ function asInEnvironment(value: unknown, key: PropertyKey | undefined): string |
       ).toString();
 }
 
+function isWrittenOut(value: unknown): boolean {
+  return typeof value === "string" && !value.includes("${");
+}
+
 function hasSecret(content: unknown): boolean {
   if (!isMap(content)) return false;
   const providers = entriesOf(content.identityProviders).map(([, entry]) => entry);
   const issuers = listed(content.issuers).map((entry) => isMap(entry) && entry.introspection);
   return [...providers, ...issuers].some(
-    (entry) => isMap(entry) && typeof entry.clientSecret === "string" && !entry.clientSecret.includes("${"),
+    (entry) => isMap(entry) && [entry.clientSecret, entry.privateKey].some(isWrittenOut),
   );
 }

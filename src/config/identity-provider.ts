@@ -8,6 +8,7 @@ import {
   TOKEN_SOURCES,
 } from "../identity/scope-sources.ts";
 import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
+import { providerCredential } from "./provider-credential.ts";
 import type { Settings } from "./settings.ts";
 
 /** Those where people sign in; the first is the default. */
@@ -26,6 +27,7 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
     authorizationParameters: authorizationParameters(settings),
     logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
     tokenEndpointAuthMethod: settings.oneOf("OIDC_TOKEN_ENDPOINT_AUTH_METHOD", ["auto", ...SECRET_METHODS]),
+    pushedAuthorizationRequests: settings.oneOf("OIDC_PUSHED_AUTHORIZATION_REQUESTS", ["auto", "always"]),
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
@@ -41,7 +43,8 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
       "OIDC_CLIENT_ID",
       "set it to the client id that your identity provider gave this server",
     ),
-    clientSecret: settings.requiredLine(
+    credential: providerCredential(
+      settings,
       "OIDC_CLIENT_SECRET",
       "set it to the client secret that your identity provider gave this server",
     ),
@@ -107,6 +110,7 @@ type OfPreset = Omit<
   | "authorizationParameters"
   | "logoutTokenExp"
   | "tokenEndpointAuthMethod"
+  | "pushedAuthorizationRequests"
   | "timeoutSeconds"
 >;
 
@@ -135,7 +139,8 @@ function auth0(settings: Settings): OfPreset {
       "AUTH0_CLIENT_ID",
       "set it to the client id of your Regular Web Application",
     ),
-    clientSecret: settings.requiredLine(
+    credential: providerCredential(
+      settings,
       "AUTH0_CLIENT_SECRET",
       "set it to the client secret of your Regular Web Application",
     ),

@@ -82,7 +82,7 @@ resources:
         preset: "oidc",
         issuer: "https://acme.okta.com",
         clientId: "proxy",
-        clientSecret: "a-secret-of-staff",
+        credential: { kind: "secret", secret: "a-secret-of-staff" },
         audience: "https://api.example.com",
         scopes: ["openid", "email"],
         scopeSources: {
@@ -93,6 +93,7 @@ resources:
         authorizationParameters: { access_type: "offline", prompt: "a b&c" },
         logoutTokenExp: "optional",
         tokenEndpointAuthMethod: "client_secret_basic",
+        pushedAuthorizationRequests: "auto",
         timeoutSeconds: 5,
       },
     ]);
@@ -117,12 +118,18 @@ resources:
   test("may be written in one line, with variables in it", () => {
     const flow = "{ issuer: https://acme.okta.com, clientId: '${ID}', clientSecret: ${STAFF_SECRET} }";
     const [provider] = load(`identityProviders: { staff: ${flow} }`, { ID: "a-${b}" }).identityProviders;
-    assert.deepEqual([provider.clientId, provider.clientSecret], ["a-${b}", "a-secret-of-staff"]);
+    assert.deepEqual(
+      [provider.clientId, provider.credential],
+      ["a-${b}", { kind: "secret", secret: "a-secret-of-staff" }],
+    );
   });
 
   test("takes the value of a variable as it is: nothing of it is YAML, nor another variable", () => {
     for (const value of ["a: b", "*x", "{ }", "${STAFF_SECRET}", "x # y", '"'])
-      assert.equal(load(STAFF, { STAFF_SECRET: value }).identityProviders[0].clientSecret, value);
+      assert.deepEqual(load(STAFF, { STAFF_SECRET: value }).identityProviders[0].credential, {
+        kind: "secret",
+        secret: value,
+      });
   });
 
   test("may hold a resource alone, or an identity provider alone", () => {
@@ -144,7 +151,7 @@ resources:
 describe("what is wrong with a configuration file", () => {
   const ISSUER = "    issuer: https://acme.okta.com\n";
   const known =
-    "issuer, clientId, clientSecret, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, timeoutSeconds, label, emailDomains";
+    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, pushedAuthorizationRequests, timeoutSeconds, label, emailDomains";
   const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
     [
       "nothing in it",
@@ -223,8 +230,8 @@ describe("what is wrong with a configuration file", () => {
     ],
     [
       "keys of a later version",
-      `${STAFF}    privateKeyFile: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
-      'server.yaml:6: identityProviders.staff has the key "privateKeyFile", which this version does not have: remove it',
+      `${STAFF}    tenants: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
+      'server.yaml:6: identityProviders.staff has the key "tenants", which this version does not have: remove it',
       'server.yaml:8: resources./mcp has the key "server", which this version does not have: remove it',
     ],
     [
@@ -448,6 +455,6 @@ describe("what doctor says of a configuration file", () => {
 test("the example in docs/settings.md is a configuration that the server starts with", () => {
   const [, example = ""] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/settings.md", "utf8")) ?? [];
   const { identityProviders, toolsModule } = load(example, { STAFF_SECRET: "a-secret" });
-  assert.equal(identityProviders[0].clientSecret, "a-secret");
+  assert.deepEqual(identityProviders[0].credential, { kind: "secret", secret: "a-secret" });
   assert.ok(toolsModule?.startsWith(folder));
 });

@@ -5,7 +5,7 @@ import { CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
-import { createClientAuthentication } from "./client-authentication.ts";
+import { type ClientAuthentication, createClientAuthentication } from "./client-authentication.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { checkEndpoints, issuerProblem } from "./trusted-metadata.ts";
@@ -24,8 +24,10 @@ export interface Discovered {
 /** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
 export function cachedDiscovery(
   config: IdentityProviderSettings,
-  { now, monotonicNow = now, log }: Runtime,
+  runtime: Runtime,
 ): () => Promise<Discovered> {
+  const { now, monotonicNow = now, log } = runtime;
+  const authentication = createClientAuthentication(config, tokenEndpointFetch, runtime);
   let current: Discovered | undefined;
   let freshUntil = 0;
   let failure: unknown;
@@ -34,7 +36,7 @@ export function cachedDiscovery(
 
   async function attemptDiscovery(): Promise<Discovered> {
     try {
-      const configuration = await discover(config);
+      const configuration = await discover(config, authentication);
       const metadata = configuration.serverMetadata();
       current = { configuration, metadata, keys: keysOf(metadata) };
       freshUntil = monotonicNow() + DISCOVERY_SECONDS;
@@ -72,13 +74,18 @@ export function cachedDiscovery(
   };
 }
 
+/** For who only wants to see the document. */
+const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fetch: tokenEndpointFetch };
+
 /**
  * One look at the provider's discovery document: whether it is taken is decided here, for the server and for the doctor.
  * @throws Error that says what is wrong with it
  */
-export async function discover(config: IdentityProviderSettings): Promise<oidc.Configuration> {
+export async function discover(
+  config: IdentityProviderSettings,
+  { authenticate, fetch }: ClientAuthentication = NO_AUTHENTICATION,
+): Promise<oidc.Configuration> {
   const issuer = new URL(config.issuer);
-  const { authenticate, fetch } = createClientAuthentication(config, tokenEndpointFetch);
   let redirection: string | undefined;
   const watched: oidc.CustomFetch = async (url, options) => {
     const response = await fetch(url, options);

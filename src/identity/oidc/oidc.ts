@@ -16,6 +16,7 @@ import type { IdentityProviderSettings } from "../settings.ts";
 import { answer } from "./answers.ts";
 import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
+import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
@@ -43,11 +44,11 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     scopesToAsk(config, { ...metadata }, toolScopes);
 
   async function loginUrl(
-    { configuration }: Discovered,
+    { configuration, metadata }: Discovered,
     request: IdentificationRequest,
     parameters: Record<string, string>,
   ): Promise<URL> {
-    return oidc.buildAuthorizationUrl(configuration, {
+    const asked = {
       ...parameters,
       redirect_uri: request.redirectUri,
       state: request.state,
@@ -55,7 +56,10 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       code_challenge: await oidc.calculatePKCECodeChallenge(request.codeVerifier),
       code_challenge_method: "S256",
       ...(config.organization !== undefined && { organization: config.organization }),
-    });
+    };
+    return isPushed(config, metadata)
+      ? await pushedRequest(oidc.buildAuthorizationUrlWithPAR(configuration, asked))
+      : oidc.buildAuthorizationUrl(configuration, asked);
   }
 
   /** openid-client requires an ID token and validates its claims; its signature is for us to check. */

@@ -14,6 +14,7 @@ const ENDPOINTS = [
   "jwks_uri",
   "revocation_endpoint",
   "end_session_endpoint",
+  "pushed_authorization_request_endpoint",
 ] as const;
 
 /** The endpoints that every sign-in needs. */

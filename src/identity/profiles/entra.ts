@@ -11,6 +11,7 @@ export const entra: ProviderProfile = {
   ...generic,
   name: "entra",
   isIssuer: ({ hostname }) => hostname === HOST || hostname.endsWith(".b2clogin.com"),
+  assertionAudience: "token_endpoint",
   // It answers to a tenant's name, and the issuer has its id.
   namesIssuerOtherwise: true,
   // Its error pages are answered with 200.
