@@ -192,6 +192,7 @@ export const REASON_CODES = [
   "issuer_keys_asked_lately",
   "issuer_keys_failed",
   "issuer_metadata_failed",
+  "introspection_limited",
   "jwt_algorithm",
   "jwt_expired",
   "jwt_issued_in_future",
