@@ -64,6 +64,7 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
   pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
+  subjectTokenType: "OIDC_SUBJECT_TOKEN_TYPE",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
 /** These describe a provider, too, and the file has no keys for them. */
@@ -117,6 +118,7 @@ const Provider = z.object({
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
   pushedAuthorizationRequests: text.optional(),
+  subjectTokenType: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({

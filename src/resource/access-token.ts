@@ -1,12 +1,21 @@
 /** Is this access token good, and whose is it? Asked for every request to the protected resource. */
 
 import type { Permissions } from "../access/permissions.ts";
-import { type Grant, type IssuedAccessToken, notGiven, whose } from "../grants/grant.ts";
+import {
+  codeOf,
+  type Grant,
+  type IssuedAccessToken,
+  notGiven,
+  noUpstreamTokens,
+  whose,
+} from "../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../grants/grant-cache.ts";
 import type { Grants } from "../grants/grants.ts";
 import { readToken, type TokenHash } from "../grants/opaque-token.ts";
-import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
+import { UPSTREAM_MARGIN_SECONDS, type UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
+import { intersect } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { AccessTokenRefusal, Caller, Verification } from "./caller.ts";
@@ -45,6 +54,8 @@ interface Dependencies extends Pick<Runtime, "now"> {
   takenBack?(grant: CachedGrant): AccessTokenRefusal | undefined;
   /** The principal's own access token at the identity provider. */
   upstreamToken(grantId: string): Promise<string>;
+  /** One for another API in their name. */
+  tokenFor(grantId: string, api: ApiRequest): Promise<string>;
   /** What was found out about grants that are kept: it counts as long as the rules that match are the same. */
   findings?: Findings;
 }
@@ -93,7 +104,7 @@ function judged(grant: CachedGrant, issued: IssuedAccessToken, dependencies: Dep
 function judge(
   grant: CachedGrant,
   issued: IssuedAccessToken,
-  { permissions, catalogue, upstreamToken }: Dependencies,
+  { permissions, catalogue, upstreamToken, tokenFor }: Dependencies,
 ): Verification {
   const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted !== undefined) {
@@ -115,6 +126,12 @@ function judge(
     grantId: grant.id,
     sessionKey: grant.id,
     upstreamToken: () => upstreamToken(grant.id),
+    ...(codeOf(grant) !== undefined && {
+      otherApis: Object.freeze({
+        declaredHere: (named: readonly string[]) => intersect(named, catalogue.names),
+        tokenFor: (api: ApiRequest) => tokenFor(grant.id, api),
+      }),
+    }),
   });
   return { caller };
 }
@@ -137,9 +154,6 @@ export function effectiveScopes(
   return catalogue.expand(permissions.permitted(grant, held));
 }
 
-// Enough for a request that is made right away; the provider's clock may be a little off.
-const UPSTREAM_MARGIN_SECONDS = 60;
-
 /**
  * The user's own access token at the identity provider, good for at least a minute where the provider can renew it.
  * @throws OAuthError `invalid_grant` if the grant has ended, here or there, `unauthorized_client` if nobody signed in there for
@@ -159,12 +173,4 @@ export async function upstreamAccessToken(
   const { upstream } = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
   if (upstream === undefined) throw noUpstreamTokens();
   return upstream.accessToken;
-}
-
-export function noUpstreamTokens(): OAuthError {
-  return new OAuthError(
-    "unauthorized_client",
-    "This needs a user who signed in at the identity provider through this server, and this client acts without one.",
-    { reason: "no_upstream_tokens" },
-  );
 }

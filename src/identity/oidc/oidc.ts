@@ -18,6 +18,7 @@ import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
 import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
+import { exchangeToken } from "./token-exchange.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
   asIdentified,
@@ -142,6 +143,10 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
         }),
         claims,
       };
+    },
+
+    async exchange(accessToken, api, user) {
+      return await exchangeToken(await discovered(), config, { accessToken, api, user }, now());
     },
 
     async revoke(refreshToken) {
