@@ -50,7 +50,7 @@ export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from ".
 // The caller
 
 export type { OtherApi } from "./oauth/other-api.ts";
-export type { AccessToken } from "./resource/access-token.ts";
+export type { AccessToken } from "./resource/access-token-context.ts";
 export {
   getAccessToken,
   getAccessTokenFor,

@@ -117,7 +117,8 @@ export function createUpstreamRefresh({
     const provider = identityProviders.ofIssuer(principal.issuer);
     if (provider === undefined) throw notConfigured();
     try {
-      const renewal = await provider.refresh(refreshToken, { renewable, subject: principal.subject });
+      const { issuer, subject } = principal;
+      const renewal = await provider.refresh(refreshToken, { renewable, issuer, subject });
       const stored = await store(grant, refreshToken, renewal);
       if (stored !== undefined) {
         logChangedScopes(grant, stored);

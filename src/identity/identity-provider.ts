@@ -39,7 +39,7 @@ export interface UpstreamLogin extends Authentication {
 }
 
 /** Whose tokens are renewed. */
-export type RenewedLogin = Pick<UpstreamLogin, "subject" | "renewable">;
+export type RenewedLogin = Pick<UpstreamLogin, "issuer" | "subject" | "renewable">;
 
 /** Renewed tokens, and what was learned of the user by the way. */
 export interface UpstreamRenewal {
@@ -166,7 +166,7 @@ export interface IdentityProvider {
   exchange(
     accessToken: string,
     api: ApiRequest,
-    user: Pick<User, "subject" | "claims">,
+    user: Pick<User, "issuer" | "subject" | "claims">,
   ): Promise<ExchangedToken>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;

@@ -7,7 +7,7 @@ import type { TokenExchange } from "./token-exchange.ts";
 const HOST = "login.microsoftonline.com";
 
 /** Also where the document is that of `common`, whose issuer is a pattern for every tenant. */
-export const TENANT_ISSUER_REMEDY = `Set OIDC_ISSUER=https://${HOST}/TENANT-ID/v2.0, with the tenant's id in place of common, organizations or a name.`;
+export const TENANT_ISSUER_REMEDY = `Set OIDC_ISSUER=https://${HOST}/TENANT-ID/v2.0, with the tenant's id in place of common, organizations or a name; or, for several tenants, write {tenantid} there and list them in OIDC_TENANTS.`;
 
 /** On-behalf-of, an assertion grant (RFC 7523 §2.1) with a parameter of its own. There an API is the first part of its scopes. */
 const onBehalfOf: TokenExchange = {
