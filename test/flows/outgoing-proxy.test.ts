@@ -114,7 +114,11 @@ test("everything that the provider is asked goes the same way", async () => {
     const browser = new Browser({ stopAt: ({ href }) => href.startsWith(REDIRECT_URI) });
     const { searchParams } = await signIn(browser, await client.authorizationUrl(login));
     const { tokens } = await client.finishLogin(searchParams, login);
-    await client.refresh(tokens.refreshToken ?? "", { subject: "alice", renewable: [] });
+    await client.refresh(tokens.refreshToken ?? "", {
+      issuer: provider.issuer,
+      subject: "alice",
+      renewable: [],
+    });
     await client.revoke(tokens.refreshToken ?? "");
     assert.deepEqual([...new Set(asked)].sort(), [
       "/.well-known/openid-configuration",
