@@ -16,7 +16,14 @@ import {
 import { documents } from "../support/documents.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
-import { callTool, type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
+import {
+  callTool,
+  postForm,
+  type Registered,
+  register,
+  revoke,
+  signInForTokens,
+} from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { ALICE, startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 import { scrape } from "../telemetry/scrape.ts";
@@ -83,6 +90,13 @@ const withOtherApis: TestServerOptions = {
   ],
 };
 
+const MACHINE = {
+  client_id: "nightly",
+  client_secret: "the-secret-of-a-machine-0123456789abcdef",
+  grant_types: ["client_credentials"],
+  scope: "weather:read",
+};
+
 const READ = { audience: ORDERS_API, scopes: ["orders:export"] };
 const isExchange = ({ grantType }: { grantType: string | null }) =>
   grantType?.endsWith("token-exchange") || grantType?.endsWith("jwt-bearer");
@@ -110,7 +124,11 @@ describe("another API in the user's name", () => {
       ...withOtherApis,
       throughProxy: upstream,
       behaviour: { accessTokenSeconds: 600 },
-      environment: { ACCESS_TOKEN_SECONDS: "86400", UPSTREAM_TIMEOUT_SECONDS: "5" },
+      environment: {
+        ACCESS_TOKEN_SECONDS: "86400",
+        UPSTREAM_TIMEOUT_SECONDS: "5",
+        CLIENTS: JSON.stringify([MACHINE]),
+      },
       auditStream: { write: (line) => lines.push(JSON.parse(line)) },
     });
     client = await register(testServer.baseUrl);
@@ -430,6 +448,19 @@ describe("another API in the user's name", () => {
       });
   });
 
+  test("a machine, for which nobody signed in, is told so, also where it lacks the scope", async () => {
+    const { client_id, client_secret } = MACHINE;
+    const { body: tokens } = await postForm(`${testServer.baseUrl}/token`, {
+      ...{ grant_type: "client_credentials", client_id, client_secret },
+    });
+    for (const scopes of [["orders:export"], ["orders:write"]]) {
+      const { status, body } = await ask(tokens.access_token, { audience: ORDERS_API, scopes });
+      assert.equal(status, 200);
+      assert.match(body.result.content[0].text, /^This needs a user who signed in at the identity provider/);
+    }
+    assert.equal(exchanges().length, 0);
+  });
+
   test("who names the API in no way, or in two, is told while they write the tool", async () => {
     const accessToken = await signIn();
     for (const api of [
@@ -465,4 +496,59 @@ describe("another API in the user's name", () => {
 
   test("outside of a request there is none", () =>
     assert.rejects(getAccessTokenFor({ audience: ORDERS_API }), /outside of an authenticated request/));
+});
+
+describe("another API on two replicas", { skip: redis.skip }, () => {
+  test("a hundred concurrent calls at both: one exchange, which all of them get", async () => {
+    const upstream = await startFaultyProxy();
+    const testServer = await startTestServer({
+      ...withOtherApis,
+      throughProxy: upstream,
+      ...(redis.url !== undefined && { redisUrl: redis.url }),
+    });
+    try {
+      const other = await testServer.replica();
+      const client = await register(testServer.baseUrl);
+      const { access_token: accessToken } = await signInForTokens(testServer.baseUrl, client);
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, i) =>
+          callTool(i % 2 ? testServer.url : `${other}/mcp`, accessToken, "exchange", { api: READ }),
+        ),
+      );
+      const tokens = answers.map(({ body }) => body.result.content[0].text);
+      assert.deepEqual([...new Set(tokens)], [tokens[0]]);
+      assert.equal(JSON.parse(tokens[0])[0].split(".").length, 3, tokens[0]);
+      assert.equal(upstream.seen.filter(isExchange).length, 1);
+    } finally {
+      await testServer.close();
+      await upstream.close();
+    }
+  });
+
+  test("a replica that waits for one whose exchange is refused asks for itself at once", async () => {
+    const upstream = await startFaultyProxy();
+    const testServer = await startTestServer({
+      ...withOtherApis,
+      throughProxy: upstream,
+      ...(redis.url !== undefined && { redisUrl: redis.url }),
+    });
+    try {
+      const other = await testServer.replica();
+      const client = await register(testServer.baseUrl);
+      const { access_token: accessToken } = await signInForTokens(testServer.baseUrl, client);
+      upstream.seen.length = 0;
+      upstream.fault = "timeout";
+      const first = callTool(testServer.url, accessToken, "exchange", { api: READ });
+      await eventually("the first asks", () => upstream.seen.some(isExchange));
+      const second = callTool(`${other}/mcp`, accessToken, "exchange", { api: READ });
+      upstream.fault = undefined;
+      upstream.dropUnanswered();
+      assert.equal((await first).body.result.isError, true);
+      assert.equal(JSON.parse((await second).body.result.content[0].text).length, 1);
+      assert.equal(upstream.seen.filter(isExchange).length, 2, "each asked once");
+    } finally {
+      await testServer.close();
+      await upstream.close();
+    }
+  });
 });
