@@ -4,6 +4,7 @@ import { errors } from "oidc-provider";
 import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
 import type { ProviderBehaviour } from "./provider-profiles.ts";
 import { claimsOf, type DemoUser, type Directory } from "./users.ts";
+import { ACR_VALUES, interactionRules } from "./ways-to-sign-in.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
@@ -27,6 +28,7 @@ export interface Settings {
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
   clockAhead: () => number;
+  signedInAgo: () => number;
   /** The organization that each sign-in was for, by the id of its grant. */
   organizations: Map<string, NonNullable<DemoUser["organization"]>>;
   /** The grants that were asked for with Google's `access_type=offline`. */
@@ -59,6 +61,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     },
     clients: [clientMetadata(settings)],
     clientBasedCORS: () => false,
+    acrValues: [...ACR_VALUES],
     responseTypes: ["code"],
     clientAuthMethods: authenticationMethods(settings),
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
@@ -101,7 +104,10 @@ export function configure(settings: Settings, around: Runtime): Configuration {
       },
     },
     formats: { customizers: { jwt: (_ctx, _token, { payload }) => writeJwt(settings, payload) } },
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: interactionRules(),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
     findAccount(ctx, subject, token) {
       forgetResourceOfTokenRequest(settings, ctx);
       withholdLostPermissions(settings, ctx, directory.find(subject));

@@ -41,6 +41,8 @@ export interface IdentityProviderOptions {
   behaviour?: ProviderBehaviour;
   /** By how many seconds the client's clock is ahead: what is signed is good for as much longer. Default: 0. */
   clockAhead?(): number;
+  /** How many seconds ago whoever signs in did so, by what it says: 0 unless said otherwise. */
+  signedInAgo?(): number;
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
   kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
@@ -71,6 +73,7 @@ export async function startIdentityProvider(
     directory: createDirectory(options.users),
     behaviour,
     clockAhead: options.clockAhead ?? (() => 0),
+    signedInAgo: options.signedInAgo ?? (() => 0),
     organizations: new Map(),
     offline: new Set(),
   };
@@ -137,7 +140,7 @@ function createProvider(
   provider.use(writeAnswers(settings));
   provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
-  provider.use(interact(provider, settings.directory));
+  provider.use(interact(provider, settings));
   // Without a listener oidc-provider answers `server_error` and logs no reason.
   provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
   return provider;

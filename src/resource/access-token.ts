@@ -7,12 +7,13 @@ import type { Grants } from "../grants/grants.ts";
 import { readToken, type TokenHash } from "../grants/opaque-token.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import { authenticationIn, type UserAuthentication } from "../oauth/required-authentication.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { AccessTokenRefusal, Caller, Verification } from "./caller.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
-export interface AccessToken {
+export interface AccessToken extends UserAuthentication {
   /** The user's `sub` at the identity provider, or other issuer; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
   /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
@@ -111,6 +112,7 @@ function judge(
     get permissions() {
       return permissions.permissionSet(grant, scopes);
     },
+    ...authenticationIn(grant),
     expiresAt: issued.expiresAt,
     grantId: grant.id,
     sessionKey: grant.id,

@@ -10,6 +10,7 @@ import {
 import type { ForeignAccessToken } from "../../issuers/access-token.ts";
 import type { ForeignAccessTokens } from "../../issuers/access-tokens.ts";
 import { JwtRefused } from "../../issuers/jwt.ts";
+import { userAuthentication } from "../../oauth/required-authentication.ts";
 import { intersect } from "../../oauth/scope.ts";
 import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { sha256 } from "../../oauth/sha256.ts";
@@ -98,6 +99,8 @@ function judge(
     get permissions() {
       return permissions.permissionSet(requester, scopes);
     },
+    // RFC 9068 §2.2.1
+    ...(principal.kind === "user" && userAuthentication(token.claims)),
     expiresAt: token.expiresAt,
     sessionKey: sha256(JSON.stringify([principal.kind, token.issuer, subject, client.id])),
   });
