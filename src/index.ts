@@ -50,8 +50,8 @@ export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from ".
 
 // The caller
 
-export type { AccessToken } from "./resource/access-token.ts";
 export {
+  type AccessToken,
   getAccessToken,
   getUpstreamAccessToken,
   requireAuthentication,

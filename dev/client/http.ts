@@ -22,8 +22,17 @@ export interface Answer {
 
 /** @param timeoutSeconds without it, as long as it takes */
 export async function sendRequest(request: HttpRequest, timeoutSeconds?: number): Promise<Answer> {
+  const { url } = request;
+  const signal = timeoutSeconds === undefined ? undefined : AbortSignal.timeout(timeoutSeconds * 1000);
+  const response = await openRequest(request, signal);
+  const text = await response.text();
+  return { url, status: response.status, headers: response.headers, text, body: parse(response, text) };
+}
+
+/** For whoever reads the answer while it comes. */
+export function openRequest(request: HttpRequest, signal?: AbortSignal): Promise<Response> {
   const { method, url, headers, form, json, accessToken } = request;
-  const response = await fetch(url, {
+  return fetch(url, {
     method,
     headers: {
       ...(json !== undefined && { "content-type": "application/json" }),
@@ -33,10 +42,8 @@ export async function sendRequest(request: HttpRequest, timeoutSeconds?: number)
     redirect: "manual",
     ...(form !== undefined && { body: new URLSearchParams(form) }),
     ...(json !== undefined && { body: JSON.stringify(json) }),
-    ...(timeoutSeconds !== undefined && { signal: AbortSignal.timeout(timeoutSeconds * 1000) }),
+    ...(signal && { signal }),
   });
-  const text = await response.text();
-  return { url, status: response.status, headers: response.headers, text, body: parse(response, text) };
 }
 
 function parse({ headers }: Response, text: string): unknown {

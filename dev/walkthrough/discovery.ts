@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { type Challenge, readChallenge } from "./challenge.ts";
 import { describe, expectStatus, readJson, type Send } from "./http.ts";
-import { initializeRequest } from "./mcp.ts";
+import { firstRequest } from "./mcp.ts";
 import { expect, type Trace } from "./trace.ts";
 
 export interface Walk {
@@ -42,7 +42,7 @@ export async function requestWithoutToken({
   trace,
   url,
 }: Walk): Promise<Challenge & { resource_metadata: string }> {
-  const answer = await send(initializeRequest(url));
+  const answer = await send(firstRequest(url));
   expect(answer.status === 401, {
     expected: "401 with a challenge: nobody is let in without a token",
     came: describe(answer),

@@ -5,7 +5,7 @@ import { type Authorization, refreshParameters } from "../client/oauth-client.ts
 import { readChallenge } from "./challenge.ts";
 import type { ServerMetadata, Walk } from "./discovery.ts";
 import { describe, expectStatus } from "./http.ts";
-import { createMcpClient, initializeRequest } from "./mcp.ts";
+import { createMcpClient, firstRequest } from "./mcp.ts";
 import { readTokens, type TokenResponse } from "./sign-in.ts";
 import { whoami } from "./tools.ts";
 import { expect } from "./trace.ts";
@@ -80,7 +80,7 @@ export async function revoke(
   });
   expectStatus(revoked, 200);
   trace.learned("revoked; does the access token know?");
-  const answer = await send({ ...initializeRequest(url), accessToken: tokens.access_token });
+  const answer = await send(firstRequest(url, tokens.access_token));
   expectStatus(
     answer,
     401,

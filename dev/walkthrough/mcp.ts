@@ -1,16 +1,19 @@
-/** MCP by hand, in both generations: 2025-11-25 with its handshake, and 2026-07-28, where every request stands alone. */
+/** MCP as the walkthrough speaks it: the shared messages, and what is printed of them. */
 import { z } from "zod";
 import type { Answer } from "../client/http.ts";
+import {
+  HANDSHAKE_VERSION,
+  initializeRequest,
+  type McpCall,
+  type McpRequest,
+  type McpSession,
+  sessionMessage,
+  statelessRequest,
+} from "../client/mcp.ts";
 import { describe, expectStatus, type RequestToSend, type Send } from "./http.ts";
 import { expect, StepFailure } from "./trace.ts";
 
-export const HANDSHAKE_VERSION = "2025-11-25";
-export const STATELESS_VERSION = "2026-07-28";
-
 const CLIENT = { name: "mcp-oidc-proxy-walkthrough", version: "1.0.0" };
-
-/** What Streamable HTTP asks every client to accept. */
-const ACCEPT = { accept: "application/json, text/event-stream" };
 
 const Response = z.object({
   jsonrpc: z.literal("2.0"),
@@ -19,21 +22,12 @@ const Response = z.object({
 });
 type RpcResponse = z.infer<typeof Response>;
 
-/** The first request of a 2025 client; it can be sent with or without a token. */
-export function initializeRequest(url: string): RequestToSend {
-  const params = { protocolVersion: HANDSHAKE_VERSION, capabilities: {}, clientInfo: CLIENT };
+/** The first request of a client: it can be sent with or without a token. */
+export function firstRequest(url: string, accessToken?: string): RequestToSend {
   return {
-    method: "POST",
-    url,
-    headers: ACCEPT,
-    json: { jsonrpc: "2.0", id: 0, method: "initialize", params },
+    ...initializeRequest(url, { client: CLIENT, accessToken }),
     show: { method: "initialize", protocolVersion: HANDSHAKE_VERSION },
   };
-}
-
-export interface McpCall {
-  method: string;
-  params?: Readonly<Record<string, unknown>>;
 }
 
 export interface McpClient {
@@ -47,69 +41,37 @@ export interface McpClient {
 
 export function createMcpClient(send: Send, url: string, accessToken: string): McpClient {
   let id = 0;
-  let negotiated: Readonly<Record<string, string>> = {};
-
-  const message = ({ method, params }: McpCall) => {
-    id += 1;
-    return { jsonrpc: "2.0", id, method, ...(params && { params }) };
-  };
+  let session: McpSession = { accessToken };
 
   return {
     async initialize() {
-      const answer = await send({ ...initializeRequest(url), accessToken });
+      const answer = await send(firstRequest(url, accessToken));
       const result = readResult(answer);
-      const version = String(result.protocolVersion);
-      const session = answer.headers.get("mcp-session-id");
-      negotiated = {
-        "MCP-Protocol-Version": version,
-        ...(session !== null && { "Mcp-Session-Id": session }),
-      };
-      const method = "notifications/initialized";
-      const noted = await send({
-        method: "POST",
-        url,
-        accessToken,
-        headers: { ...ACCEPT, ...negotiated },
-        json: { jsonrpc: "2.0", method },
-        show: { ...negotiated, method },
-      });
+      const sessionId = answer.headers.get("mcp-session-id") ?? undefined;
+      session = { accessToken, version: String(result.protocolVersion), sessionId };
+      const call = { method: "notifications/initialized" };
+      const noted = await send(shown(sessionMessage(url, call, session), call));
       expectStatus(noted, 202, "A notification is accepted with 202 and no body (MCP, Streamable HTTP).");
       return result;
     },
-    legacy: (call) =>
-      send({
-        method: "POST",
-        url,
-        accessToken,
-        headers: { ...ACCEPT, ...negotiated },
-        json: message(call),
-        show: { ...negotiated, ...shown(call) },
-      }),
+    legacy(call) {
+      id += 1;
+      return send(shown(sessionMessage(url, { id, ...call }, session), call));
+    },
     stateless(call) {
-      const headers = {
-        "MCP-Protocol-Version": STATELESS_VERSION,
-        "Mcp-Method": call.method,
-        ...(typeof call.params?.name === "string" && { "Mcp-Name": call.params.name }),
-      };
-      const _meta = {
-        "io.modelcontextprotocol/protocolVersion": STATELESS_VERSION,
-        "io.modelcontextprotocol/clientInfo": CLIENT,
-        "io.modelcontextprotocol/clientCapabilities": {},
-      };
-      return send({
-        method: "POST",
-        url,
-        accessToken,
-        headers: { ...ACCEPT, ...headers },
-        json: message({ ...call, params: { ...call.params, _meta } }),
-        show: { ...headers, ...shown(call) },
-      });
+      id += 1;
+      return send(shown(statelessRequest(url, call, { client: CLIENT, accessToken, id }), call));
     },
   };
 }
 
-function shown({ method, params }: McpCall): Record<string, string> {
-  return { method, ...(params && { params: JSON.stringify(params) }) };
+/** Of the headers those that are MCP's, and of the message what was asked. */
+function shown(request: McpRequest, { method, params }: McpCall): RequestToSend {
+  const { accept: _, ...headers } = request.headers;
+  return {
+    ...request,
+    show: { ...headers, method, ...(params && { params: JSON.stringify(params) }) },
+  };
 }
 
 /** @throws StepFailure unless the answer is a JSON-RPC result */

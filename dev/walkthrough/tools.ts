@@ -1,9 +1,10 @@
 /** Steps 8 to 11: using the access token, with MCP in both protocol generations and the tools. */
 import { z } from "zod";
+import { HANDSHAKE_VERSION, STATELESS_VERSION } from "../client/mcp.ts";
 import { readChallenge } from "./challenge.ts";
 import type { ResourceMetadata, Walk } from "./discovery.ts";
 import { describe, expectStatus } from "./http.ts";
-import { HANDSHAKE_VERSION, type McpClient, readResponse, readResult, STATELESS_VERSION } from "./mcp.ts";
+import { type McpClient, readResponse, readResult } from "./mcp.ts";
 import { expect, StepFailure, type Trace } from "./trace.ts";
 
 const Initialized = z.object({

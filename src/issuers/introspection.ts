@@ -1,7 +1,7 @@
 /** Opaque access tokens of a trusted issuer, looked up there (RFC 7662). */
 import { z } from "zod";
 import { boundedFetch } from "../identity/oidc/bounded-response.ts";
-import { type ForeignAccessToken, worthHere } from "./access-token.ts";
+import { type ForeignAccessToken, worthHere } from "./foreign-access-token.ts";
 import type { TrustedIssuerAccess } from "./issuer-keys.ts";
 import { outageOf } from "./issuer-keys.ts";
 import { CLOCK_TOLERANCE_SECONDS, JwtRefused } from "./jwt.ts";

@@ -1,10 +1,10 @@
 /** Tools that ask before they act, and a client of each generation by hand: every message can go to another replica. */
 import { z } from "zod";
-import type { Answer } from "../../dev/client/http.ts";
+import { type Answer, openRequest, sendRequest } from "../../dev/client/http.ts";
+import { initializeRequest, sessionMessage, statelessRequest } from "../../dev/client/mcp.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { acceptedContent, elicit, inputRequired } from "../../src/mcp/authoring/input-required.ts";
-import { postJson } from "./oauth-client.ts";
 
 const Sure = z.object({ sure: z.boolean() });
 
@@ -47,20 +47,11 @@ export const greeting = definePrompt({
   },
 });
 
-const ACCEPTS_BOTH = { accept: "application/json, text/event-stream" };
+const client = { name: "by hand", version: "1" };
 
 /** `initialize` of the 2025 generation; the session id that the server gave. */
 export async function introduce(url: string, accessToken: string, capabilities: object): Promise<string> {
-  const params = {
-    protocolVersion: "2025-11-25",
-    capabilities,
-    clientInfo: { name: "by hand", version: "1" },
-  };
-  const answer = await postJson(
-    url,
-    { jsonrpc: "2.0", id: 0, method: "initialize", params },
-    { ...ACCEPTS_BOTH, authorization: `Bearer ${accessToken}` },
-  );
+  const answer = await sendRequest(initializeRequest(url, { client, capabilities, accessToken }));
   return answer.headers.get("mcp-session-id") ?? "";
 }
 
@@ -80,24 +71,13 @@ export interface Session {
 /** A request of the 2025 generation whose answer takes a while. */
 export async function openCall(
   url: string,
-  { accessToken, sessionId }: Session,
+  session: Session,
   method: string,
   params: object,
 ): Promise<OpenCall> {
   const left = new AbortController();
-  const response = await fetch(url, {
-    method: "POST",
-    signal: left.signal,
-    headers: {
-      ...ACCEPTS_BOTH,
-      "content-type": "application/json",
-      "mcp-protocol-version": "2025-11-25",
-      "mcp-session-id": sessionId,
-      authorization: `Bearer ${accessToken}`,
-    },
-    body: JSON.stringify({ jsonrpc: "2.0", id: 7, method, params }),
-  });
-  const messages = messagesOf(response);
+  const request = sessionMessage(url, { id: 7, method, params }, session);
+  const messages = messagesOf(await openRequest(request, left.signal));
   return {
     next: async () => (await messages.next()).value,
     leave: async () => left.abort(),
@@ -121,30 +101,13 @@ async function* messagesOf(response: Response): AsyncGenerator {
 
 /** The client's answer to what it was asked, as a request of its own. */
 export function reply(url: string, session: Session, id: unknown, result: object): Promise<Answer> {
-  return postJson(
-    url,
-    { jsonrpc: "2.0", id, result },
-    {
-      ...ACCEPTS_BOTH,
-      "mcp-protocol-version": "2025-11-25",
-      "mcp-session-id": session.sessionId,
-      authorization: `Bearer ${session.accessToken}`,
-    },
-  );
+  return sendRequest(sessionMessage(url, { id, result }, session));
 }
 
 /** Takes back the request of {@link openCall}, in a request of its own. */
 export function cancel(url: string, session: Session): Promise<Answer> {
-  return postJson(
-    url,
-    { jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 7 } },
-    {
-      ...ACCEPTS_BOTH,
-      "mcp-protocol-version": "2025-11-25",
-      "mcp-session-id": session.sessionId,
-      authorization: `Bearer ${session.accessToken}`,
-    },
-  );
+  const message = { method: "notifications/cancelled", params: { requestId: 7 } };
+  return sendRequest(sessionMessage(url, message, session));
 }
 
 /** A request of 2026-07-28, with what that generation says in every one. */
@@ -154,25 +117,7 @@ export function modern(
   method: string,
   { capabilities = { elicitation: {} }, meta = {}, ...params }: ModernParameters = {},
 ): Promise<Answer> {
-  const version = "2026-07-28";
-  const _meta = {
-    "io.modelcontextprotocol/protocolVersion": version,
-    "io.modelcontextprotocol/clientInfo": { name: "by hand", version: "1" },
-    "io.modelcontextprotocol/clientCapabilities": capabilities,
-    ...meta,
-  };
-  const { name } = params as { name?: string };
-  return postJson(
-    url,
-    { jsonrpc: "2.0", id: 1, method, params: { ...params, _meta } },
-    {
-      ...ACCEPTS_BOTH,
-      authorization: `Bearer ${accessToken}`,
-      "mcp-protocol-version": version,
-      "mcp-method": method,
-      ...(name !== undefined && { "mcp-name": name }),
-    },
-  );
+  return sendRequest(statelessRequest(url, { method, params }, { client, capabilities, accessToken, meta }));
 }
 
 interface ModernParameters {

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { Browser } from "../../dev/client/browser.ts";
 import { type Answer, sendRequest } from "../../dev/client/http.ts";
+import { sessionMessage } from "../../dev/client/mcp.ts";
 import { authorizationParameters, codeParameters, refreshParameters } from "../../dev/client/oauth-client.ts";
 import { signIn } from "./sign-in.ts";
 
@@ -124,15 +125,7 @@ export function rpc(
   method: string,
   params: object = {},
 ): Promise<Answer> {
-  return postJson(
-    url,
-    { jsonrpc: "2.0", id: 1, method, params },
-    {
-      accept: "application/json, text/event-stream",
-      "mcp-protocol-version": "2025-06-18",
-      ...(accessToken !== undefined && { authorization: `Bearer ${accessToken}` }),
-    },
-  );
+  return sendRequest(sessionMessage(url, { id: 1, method, params }, { version: "2025-06-18", accessToken }));
 }
 
 export function callTool(url: string, accessToken: string, name: string, args: object = {}): Promise<Answer> {

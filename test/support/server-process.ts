@@ -57,15 +57,21 @@ async function spawn(environment: Record<string, string>): Promise<ChildProcess>
     child.once("message", listening);
     child.once("exit", (code) => failed(new Error(`The server ended with ${code} before it listened.`)));
   });
-  // It listens before its connection to Redis is made, and answers 503 meanwhile.
-  const isReady = async () => {
+  await untilServerIsReady(Number(environment.PORT), () => {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error("The server ended before it was ready.");
-    return fetch(`http://127.0.0.1:${environment.PORT}/readyz`).then(
+  });
+  return child;
+}
+
+/** It listens before its connection to Redis is made, and answers 503 meanwhile. */
+export async function untilServerIsReady(port: number, assertAlive = () => {}): Promise<void> {
+  const isReady = async () => {
+    assertAlive();
+    return fetch(`http://127.0.0.1:${port}/readyz`).then(
       ({ ok }) => ok,
       () => false,
     );
   };
   await eventually("the server is ready", isReady, START_SECONDS);
-  return child;
 }

@@ -1,5 +1,7 @@
 /** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
+
 import { type Environment, Settings } from "../../config/settings.ts";
+import { readText } from "../../runtime/read-text.ts";
 import type { Examination } from "./examine.ts";
 import { type Finding, plural, type Section } from "./finding.ts";
 
@@ -77,6 +79,7 @@ export function secretsOf(environment: Environment): string[] {
     "SECRET_KEY",
     "OIDC_CLIENT_SECRET",
     "AUTH0_CLIENT_SECRET",
+    "OIDC_PRIVATE_KEY",
     "REGISTRATION_TOKENS",
     "METRICS_TOKEN",
   ];
@@ -98,6 +101,8 @@ export function secretsOf(environment: Environment): string[] {
   );
   return [
     inFile,
+    ...linesOf(settings.optional("OIDC_CLIENT_SECRET_FILE")),
+    ...linesOf(settings.optional("OIDC_FEDERATED_TOKEN_FILE")),
     ...ofIssuers,
     ...values,
     ...passwords,
@@ -106,6 +111,16 @@ export function secretsOf(environment: Environment): string[] {
   ]
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
+}
+
+/** Of a file that holds nothing but secrets. */
+function linesOf(path: string | undefined): string[] {
+  if (path === undefined) return [];
+  try {
+    return readText(path).split("\n");
+  } catch {
+    return []; // start and doctor say why
+  }
 }
 
 function decoded(text: string): string {

@@ -13,6 +13,8 @@ type Source = Pick<Runtime, "now" | "randomBytes">;
 export interface Way {
   /** Recognizes it among the ways of another request; tells nothing of a secret. */
   readonly id: string;
+  /** As discovery documents call it. */
+  readonly method: SecretMethod | "private_key_jwt";
   /** Adds the proof to a request. */
   add(body: URLSearchParams, headers: Headers): void | Promise<void>;
 }
@@ -51,6 +53,7 @@ function waysOfSecret(secret: string, chooser: Chooser, metadata: Metadata): Way
     .filter((method) => method !== undefined)
     .map((method) => ({
       id: `${method} ${sha256(secret)}`,
+      method,
       add(body, headers) {
         const added = secretAs(method, chooser.clientId, secret);
         for (const [name, value] of Object.entries(added.fields)) body.set(name, value);
@@ -64,7 +67,7 @@ function waysOfSecret(secret: string, chooser: Chooser, metadata: Metadata): Way
  * `client_secret_basic`, and many that say nothing take the body alone. Where both are listed it is the body, because some
  * do not decode what is in the header.
  */
-export function secretMethods(
+function secretMethods(
   chooser: Omit<Chooser, "clientId">,
   metadata: Metadata,
 ): readonly [SecretMethod, SecretMethod?] {
@@ -82,7 +85,7 @@ function ofList(listed: readonly unknown[]): SecretMethod | undefined {
 }
 
 /** The fields and headers of a request that authenticates in this way. */
-export function secretAs(
+function secretAs(
   method: SecretMethod,
   clientId: string,
   clientSecret: string,
@@ -111,6 +114,7 @@ function audiences(chooser: Chooser, { issuer, token_endpoint: endpoint }: Metad
 function byAssertion(id: string, { clientId }: Chooser, assertion: () => Promise<string>): Way {
   return {
     id,
+    method: "private_key_jwt",
     async add(body) {
       body.set("client_id", clientId);
       body.set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");

@@ -1,7 +1,7 @@
 /** What the access tokens of another issuer are worth here. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { verifyForeignAccessToken } from "../../src/issuers/access-token.ts";
+import { verifyForeignAccessToken } from "../../src/issuers/foreign-access-token.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
 import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
