@@ -36,7 +36,12 @@ export interface IdentityProviderSettings {
   label?: string;
   /** Whose names its settings have: AUTH0_… or OIDC_…. What follows of that, its profile says. */
   preset: "auth0" | "oidc";
+  /** Of many tenants: the pattern of theirs (oauth/tenant-issuer.ts). */
   issuer: string;
+  /** Ids of the tenants whose users may sign in, where there are many. */
+  tenants?: readonly string[];
+  /** In lower case: its users have a verified e-mail address in one of them, and who has one signs in here. None: any. */
+  emailDomains?: readonly string[];
   clientId: string;
   credential: CredentialSettings;
   audience?: string;

@@ -29,7 +29,7 @@ async function checkKeys(issuer: TrustedIssuer): Promise<Finding> {
     "Add the algorithm with which it signs to algorithms in CONFIG_FILE, or let it sign with one of these.";
   const asked = { check: "issuers.keys", whose, algorithms, fix, timeoutMs: timeoutSeconds * 1000 };
   try {
-    return await checkKeysAt(issuer.jwksUri ?? (await fetchIssuerMetadata(issuer)).jwksUri, asked);
+    return await checkKeysAt(issuer.jwksUri ?? (await fetchIssuerMetadata(issuer, {})).jwksUri, asked);
   } catch (error) {
     return checkOf("issuers.keys")`✗ Tokens of ${nameOf(issuer)} cannot be verified: ${causes(error)}
       → Correct issuer in CONFIG_FILE, letter by letter as in the iss of its tokens, let this computer reach it, or say where its keys are (jwksUri).`;
@@ -39,7 +39,7 @@ async function checkKeys(issuer: TrustedIssuer): Promise<Finding> {
 /** With a made-up token, which a good endpoint calls inactive. */
 async function checkIntrospection(issuer: IntrospectingIssuer, { baseUrl, now }: Here): Promise<Finding> {
   const found = checkOf("issuers.introspection");
-  const about = { metadata: () => fetchIssuerMetadata(issuer), resource: `${baseUrl}/mcp`, now };
+  const about = { metadata: () => fetchIssuerMetadata(issuer, {}), resource: `${baseUrl}/mcp`, now };
   const why = await introspect("made-up-by-the-doctor", issuer, about).then(
     () => "it calls a made-up token good",
     (error) => (error instanceof JwtRefused && error.reason === "token_inactive" ? undefined : causes(error)),

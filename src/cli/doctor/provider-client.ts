@@ -130,45 +130,37 @@ export function judge(ours: Refusal, madeUp: Refusal, way: Presented): Judged {
   const remedy = kind === "secret" ? setup.credentialsRemedy : KEY_REMEDY;
   const tryIt =
     "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
-  const judged = (verdict: Verdict, finding: Finding): Judged => ({ verdict, finding });
+  const judged =
+    (verdict: Verdict) =>
+    (...words: Parameters<typeof credentials>): Judged => ({ verdict, finding: credentials(...words) });
   if (ours.kind === "no_refusal")
-    return judged(
-      "unknown",
-      credentials`? Could not tell whether the client id and ${kind} are right: ${ours.says}
-        → ${tryIt}`,
-    );
+    return judged("unknown")`? Could not tell whether the client id and ${kind} are right: ${ours.says}
+      → ${tryIt}`;
   const { code } = ours;
   if (ours.kind === "client")
-    return judged(
-      "rejected",
-      credentials`✗ The provider does not accept the client id and ${kind} (${code})
-        → ${remedy}`,
-    );
+    return judged("rejected")`✗ The provider does not accept the client id and ${kind} (${code})
+      → ${remedy}`;
   const tellsApart = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
   const isRefusedGrant = ours.kind === "grant_type" && way.grantType === "authorization_code";
   if (isRefusedGrant && tellsApart)
     return judged(
       "accepted",
-      credentials`✗ The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${code})
-        → ${setup.grantTypesRemedy}`,
-    );
+    )`✗ The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${code})
+      → ${setup.grantTypesRemedy}`;
   if (isRefusedGrant)
     return judged(
       "rejected",
-      credentials`✗ The provider refuses this application (${code}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant
-        → ${remedy} ${setup.grantTypesRemedy}`,
-    );
+    )`✗ The provider refuses this application (${code}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant
+      → ${remedy} ${setup.grantTypesRemedy}`;
   if (tellsApart)
     return judged(
       "accepted",
-      credentials`✓ The provider accepts the client id and ${kind}, sent as ${way.method} (and refuses a made-up ${kind})`,
-    );
+    )`✓ The provider accepts the client id and ${kind}, sent as ${way.method} (and refuses a made-up ${kind})`;
   const control = madeUp.kind === "no_refusal" ? "nothing clearer" : madeUp.code;
   return judged(
     "unknown",
-    credentials`? Could not tell whether the client ${kind} is right: the provider answers ${code}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}
-      → Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`,
-  );
+  )`? Could not tell whether the client ${kind} is right: the provider answers ${code}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}
+      → Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`;
 }
 
 /**
@@ -179,18 +171,14 @@ export function judgeRefresh(
   answered: Refusal,
   asksForOfflineAccess: boolean,
   { setup }: ProviderProfile,
-): Finding[] {
+): Finding | undefined {
   const refresh = checkOf("provider.refresh");
   if (answered.kind === "grant_type")
-    return [
-      refresh`! The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends
-        → ${setup.refreshRemedy}`,
-    ];
-  if (answered.kind !== "other") return []; // findings about the client come first
+    return refresh`! The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends
+      → ${setup.refreshRemedy}`;
+  if (answered.kind !== "other") return undefined; // findings about the client come first
   const how = asksForOfflineAccess
     ? "this server asks for them with the scope offline_access"
     : "this server does not ask for the scope offline_access, which some providers want to see";
-  return [
-    refresh`✓ The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`,
-  ];
+  return refresh`✓ The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`;
 }

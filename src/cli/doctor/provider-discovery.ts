@@ -1,11 +1,12 @@
 /** The provider's discovery document: can it be read, does the server take it, and does it offer what is needed? */
 import { unaskedScopes } from "../../identity/asked-scopes.ts";
-import { discover } from "../../identity/oidc/discovery.ts";
+import { discover, withoutAuthentication } from "../../identity/oidc/discovery.ts";
 import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
 import { TENANT_ISSUER_REMEDY } from "../../identity/profiles/entra.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
+import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import { type Answer, ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
@@ -26,7 +27,10 @@ export async function checkDiscovery(
   upstream: IdentityProviderSettings,
   timeoutMs: number,
 ): Promise<Discovery> {
-  const url = `${upstream.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+  const { issuer } = upstream;
+  const url = isPatternOfTenants(issuer)
+    ? metadataOfTenants(issuer).href
+    : `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
   const answer = await ask(url, { timeoutMs });
   if ("kind" in answer) {
     const unreachable = found`✗ The identity provider cannot be reached: ${answer.says}
@@ -39,7 +43,7 @@ export async function checkDiscovery(
   const identity = checkIssuer(upstream, metadata.issuer);
   if (identity.status === "failure") return { answer, findings: [identity] };
   try {
-    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 });
+    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 }, withoutAuthentication({}));
     return { answer, metadata, findings: [found`✓ Its discovery document is good (${url})`, identity] };
   } catch (error) {
     const refused = found`✗ The server does not take its discovery document (${url}): ${causes(error)}

@@ -7,7 +7,7 @@ import { refusesAudience } from "../../identity/profiles/auth0.ts";
 import { PROFILES } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { ask, titleOf } from "./ask.ts";
-import { checkOf, type Finding, findingsIn } from "./finding.ts";
+import { checkOf, type Finding, type Found } from "./finding.ts";
 import type { Verdict } from "./provider-client.ts";
 
 export interface SignInOptions {
@@ -119,39 +119,31 @@ export function judgeSignIn(
   { outcome, madeUpAudience }: SignInAnswers,
   client: Verdict,
   options: Pick<SignInOptions, "callbackUrl" | "audience" | "profile">,
-): Finding[] {
+): Found {
   const { callbackUrl, profile, audience } = options;
   if (outcome.kind === "callback")
-    return findingsIn([
+    return [
       redirectUri`✓ The callback URL is registered at the provider`,
       madeUpAudience && audience !== undefined ? judgeAudience(madeUpAudience, audience) : undefined,
       isWaiting(outcome) ? undefined : judgeError(outcome, profile, audience),
-    ]);
-  if (outcome.kind === "no_answer")
-    return [
-      redirectUri`? Could not tell whether the callback URL is registered: ${outcome.says}
-        → ${outcome.fix}`,
     ];
+  if (outcome.kind === "no_answer")
+    return redirectUri`? Could not tell whether the callback URL is registered: ${outcome.says}
+      → ${outcome.fix}`;
   const title = titleOf(outcome.text);
   const page = `HTTP ${outcome.status}${title === undefined ? "" : `, "${title}"`}`;
   const code = namesCode(outcome);
   const isRefused = code !== undefined || isRefusalPage(outcome);
   if (code === "callback" || (isRefused && code === undefined && client === "accepted"))
     // RFC 6749 §4.1.2.1: for a known client, only a wrong redirect URI is reported on a page.
-    return [
-      redirectUri`✗ The callback URL is not registered at the provider (${page})
-        → ${profile.setup.redirectUriPlace}: ${callbackUrl}`,
-    ];
-  if (isRefused && client === "rejected") return [];
+    return redirectUri`✗ The callback URL is not registered at the provider (${page})
+      → ${profile.setup.redirectUriPlace}: ${callbackUrl}`;
+  if (isRefused && client === "rejected") return undefined;
   if (isRefused)
-    return [
-      signIn`✗ The provider answers this server's sign-in with an error page (${page})
-        → Check that the client id is right and ${callbackUrl} is registered there; its own log says what it refused.`,
-    ];
-  return [
-    redirectUri`? Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})
-      → Make sure that exactly this redirect URI is registered there: ${callbackUrl}`,
-  ];
+    return signIn`✗ The provider answers this server's sign-in with an error page (${page})
+      → Check that the client id is right and ${callbackUrl} is registered there; its own log says what it refused.`;
+  return redirectUri`? Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})
+    → Make sure that exactly this redirect URI is registered there: ${callbackUrl}`;
 }
 
 /** What the provider sent to our callback (OpenID Connect Core §3.1.2.6, RFC 6749 §4.1.2.1). */

@@ -35,18 +35,20 @@ export function judgeEviction(info: Info): Finding {
 
 const FULL_SHARE = 0.8;
 
-export function judgeMemory(info: Info): Finding[] {
+export function judgeMemory(info: Info): Finding | undefined {
   const found = checkOf("redis.memory");
   const used = Number(info.get("used_memory"));
   const ownLimit = Number(info.get("maxmemory"));
   const limit = ownLimit || Number(info.get("total_system_memory"));
-  if (!(used >= 0) || !(limit > 0)) return []; // said by judgeEviction: INFO is not permitted
-  const says = `It uses ${megabytes(used)} of ${megabytes(limit)} ${ownLimit > 0 ? "(maxmemory)" : "of its machine's memory"}`;
-  if (used / limit < FULL_SHARE) return [found`✓ ${says}`];
-  return [
-    found`! ${says}: when it is full, nobody can sign in
-      → ${ownLimit > 0 ? "Raise maxmemory, or give it a machine with more memory." : "Give it more memory, or move it to a machine of its own."}`,
-  ];
+  if (!(used >= 0) || !(limit > 0)) return undefined; // said by judgeEviction: INFO is not permitted
+  const [whose, fix] =
+    ownLimit > 0
+      ? ["(maxmemory)", "Raise maxmemory, or give it a machine with more memory."]
+      : ["of its machine's memory", "Give it more memory, or move it to a machine of its own."];
+  const says = `It uses ${megabytes(used)} of ${megabytes(limit)} ${whose}`;
+  if (used / limit < FULL_SHARE) return found`✓ ${says}`;
+  return found`! ${says}: when it is full, nobody can sign in
+    → ${fix}`;
 }
 
 /** @param saveRules of CONFIG GET save; undefined where that is not permitted */

@@ -85,6 +85,6 @@ async function judgeServer(server: RedisClientType, timeoutMs: number, nowMs: ()
     info.judgeEviction(says),
     info.judgeMemory(says),
     info.judgePersistence(says, saveRules),
-    theirMs === undefined ? [] : clockFinding("redis.clock", "Redis'", (nowMs() - theirMs) / 1000),
+    theirMs === undefined ? undefined : clockFinding("redis.clock", "Redis'", (nowMs() - theirMs) / 1000),
   ];
 }

@@ -83,24 +83,34 @@ const REDIS_URLS = ["REDIS_URL", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES"];
 /** Everything in the environment that nobody may read in a terminal, a ticket or a CI log. */
 export function secretsOf(environment: Environment): string[] {
   const settings = new Settings(environment);
-  const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
   const values = SECRETS.flatMap((name) => [
     environment[name] ?? "",
     ...(environment[name] ?? "").split(","),
   ]);
-  const urls = REDIS_URLS.map((name) => environment[name] ?? "").join(" ");
-  const passwords = [...urls.matchAll(/\/\/[^:@/\s]*:([^@/\s]*)@/g)].map(([, password = ""]) => password);
+  const passwords = REDIS_URLS.flatMap((name) =>
+    [...(environment[name] ?? "").matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].map(([, password = ""]) => password),
+  );
   const ofClients = /"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g;
   const clients = [...(environment.CLIENTS ?? "").matchAll(ofClients)].flatMap(([, secrets = ""]) =>
     [...secrets.matchAll(/"([^"]+)"/g)].map(([, secret = ""]) => secret),
+  );
+  const described = settings.file?.providers ?? [];
+  const views = described.length === 0 ? [settings] : described.map((each) => settings.ofProvider(each));
+  const secretFiles = views.flatMap((each) =>
+    ["OIDC_CLIENT_SECRET_FILE", "OIDC_FEDERATED_TOKEN_FILE"].map((name) => each.optional(name)),
+  );
+  const inFile = described.flatMap((provider) =>
+    ["OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"].map((name) => {
+      const { value = "", isFaulty } = provider.settings.get(name) ?? {};
+      return isFaulty ? "" : value; // a variable that is not set is no secret
+    }),
   );
   const ofIssuers = (settings.file?.issuers ?? []).map(({ settings: issuer }) =>
     issuer.accept === "access-token" ? (issuer.introspection?.clientSecret ?? "") : "",
   );
   return [
-    settings.hasReadFaulty ? "" : read, // a variable that is not set is no secret
-    ...linesOf(settings.optional("OIDC_CLIENT_SECRET_FILE")),
-    ...linesOf(settings.optional("OIDC_FEDERATED_TOKEN_FILE")),
+    ...inFile,
+    ...secretFiles.flatMap(linesOf),
     ...ofIssuers,
     ...values,
     ...passwords,

@@ -177,7 +177,7 @@ async function explainForeignToken(value: string, services: LookUp): Promise<Fin
         trusted,
         stage.resource`✓ It is for this server (${at.uri})`,
         stage.expiry`✓ It ends ${relativeTime(expiresAt, now())}`,
-        stage.principal`✓ It is of the ${principal.kind} ${subjectOf(principal)}, of ${principal.kind === "client" ? "this server" : principal.issuer}, with the client ${client.id}`,
+        stage.principal`✓ It is of the ${principal.kind} ${subjectOf(principal)}, of ${principal.issuer ?? "this server"}, with the client ${client.id}`,
         ...accepted(verification.caller, at, config),
       ];
     } catch (error) {

@@ -5,7 +5,7 @@ import type { ProviderProfile } from "./provider-profile.ts";
 const HOST = "login.microsoftonline.com";
 
 /** Also where the document is that of `common`, whose issuer is a pattern for every tenant. */
-export const TENANT_ISSUER_REMEDY = `Set OIDC_ISSUER=https://${HOST}/TENANT-ID/v2.0, with the tenant's id in place of common, organizations or a name.`;
+export const TENANT_ISSUER_REMEDY = `Set OIDC_ISSUER=https://${HOST}/TENANT-ID/v2.0, with the tenant's id in place of common, organizations or a name; or, for several tenants, write {tenantid} there and list them in OIDC_TENANTS.`;
 
 export const entra: ProviderProfile = {
   ...generic,
