@@ -1,10 +1,11 @@
 /** Clients: can their metadata documents be fetched from here, and the keys with which those from CLIENTS prove who they are? */
-import { ASSERTION_ALGORITHMS } from "../../clients/client-assertion.ts";
+
 import type { ConfiguredClient } from "../../clients/configured-clients.ts";
 import { proxyInWords } from "../../clients/metadata-documents/forward-proxy.ts";
 import { createSafeFetch, type SafeFetch } from "../../clients/metadata-documents/safe-fetch.ts";
 import type { ClientIdMetadataConfig } from "../../config/clients.ts";
 import { causes } from "../../oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import { checkKeysAt } from "./keys.ts";
 
@@ -31,7 +32,7 @@ export function checkClientKeys(clients: readonly ConfiguredClient[], timeoutMs:
   const checks = clients.flatMap(
     ({ client_id: id, jwks_uri: uri, token_endpoint_auth_signing_alg: algorithm }) => {
       if (uri === undefined) return [];
-      const algorithms = algorithm === undefined ? ASSERTION_ALGORITHMS : [algorithm];
+      const algorithms = algorithm === undefined ? ASYMMETRIC_ALGORITHMS : [algorithm];
       const whose = `The keys of the client ${id} (CLIENTS)`;
       const fix = `Let the client publish a key for ${algorithms.join(", ")} there, or correct its jwks_uri.`;
       return [checkKeysAt(uri, { check: "clients.keys", whose, algorithms, fix, timeoutMs })];

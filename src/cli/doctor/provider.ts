@@ -2,9 +2,9 @@
 import { pino } from "pino";
 import { scopesToAsk } from "../../identity/asked-scopes.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
-import { ALGORITHMS } from "../../identity/oidc/token-verification.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
 import { checkOf, type Finding, type Found } from "./finding.ts";
 import { checkKeysAt } from "./keys.ts";
@@ -35,7 +35,7 @@ export interface ProviderOptions {
 const KEYS = {
   check: "provider.keys",
   whose: "Its keys",
-  algorithms: ALGORITHMS,
+  algorithms: ASYMMETRIC_ALGORITHMS,
   fix: "Let the provider sign ID tokens with RS256, PS256, ES256 or EdDSA, not with a shared secret (HS256).",
 };
 

@@ -218,7 +218,7 @@ function explainRefreshToken(
       const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now;
       return [
         family,
-        stage.known`! It was replaced a moment ago. Until ${relativeTime(until, now)} it gets the same answer again; after that it counts as stolen
+        stage.known`! It was replaced a moment ago: for now it gets the same answer again, and ${relativeTime(until, now)} it will count as stolen
           → Let the client keep the refresh token of the newest answer.`,
         verdict`✓ Accepted, once more`,
       ];
