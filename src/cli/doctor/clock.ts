@@ -1,5 +1,4 @@
 /** Whether clocks agree. Pure. Tokens begin and end by them: the provider's, Redis', and this computer's. */
-
 import { MAX_AGE_SECONDS } from "../../identity/oidc/logout-token.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import { checkOf, type Finding } from "./finding.ts";
