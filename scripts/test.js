@@ -1,29 +1,36 @@
 /**
  * `npm test`: runs every file of test/ whose name ends in `.test.ts`. To load the product takes a process longer than most
- * files' tests take, so files of a folder share one: each is a suite there, and its hooks are that suite's. One file alone:
- * `node --import tsx --test FILE`.
+ * files' tests take, so a few processes share them all: whichever is free takes the next file, which is a suite there, and
+ * its hooks are that suite's. One file alone: `node --import tsx --test FILE`.
  *
  * What is said on the command line goes to `node --test`, such as `--test-reporter=dot`.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-/** Few enough that two cores have something to do until the end. */
-const FILES_OF_A_PROCESS = 8;
-/** Some tests wait, for a time-out or another process. */
-const PROCESSES_AT_ONCE = 3;
+/** One more than two cores: some tests wait, for a time-out or another process. */
+const PROCESSES = 3;
+/** Taken first, so that no process is at work long after the others. */
+const LONGEST = [
+  "test/flows/redis-permissions.test.ts",
+  "test/storage/conformance.test.ts",
+  "test/admin/admin.test.ts",
+  "test/dev/demo.test.ts",
+  "test/examples/examples.test.ts",
+  "test/flows/replicas.test.ts",
+];
 /** What looks at its process: which modules it has loaded, what its environment said at the start. */
 const ALONE = ["test/telemetry/tracing.test.ts"];
 
-const entries = mkdtempSync(join(tmpdir(), "test-entries-"));
+const work = mkdtempSync(join(tmpdir(), "test-run-"));
 try {
-  process.exitCode = run(parcels(testFiles()).map(entryOf));
+  process.exitCode = run([...ALONE, ...sharing(inOrder(testFiles()))]);
 } finally {
-  rmSync(entries, { recursive: true });
+  rmSync(work, { recursive: true });
 }
 
 function testFiles() {
@@ -33,33 +40,35 @@ function testFiles() {
     .sort();
 }
 
-/** The files of each process: of one folder, in equal parts. */
-function parcels(files) {
-  const shared = new Map();
-  for (const file of files.filter((each) => !ALONE.includes(each)))
-    shared.set(dirname(file), [...(shared.get(dirname(file)) ?? []), file]);
-  const parts = [...shared.values()].flatMap((all) => {
-    const count = Math.ceil(all.length / FILES_OF_A_PROCESS);
-    return Array.from({ length: count }, (_, part) => all.filter((_, index) => index % count === part));
-  });
-  return [...parts, ...ALONE.map((file) => [file])];
+function inOrder(files) {
+  const gone = [...LONGEST, ...ALONE].filter((file) => !files.includes(file));
+  if (gone.length > 0) throw new Error(`scripts/test.js names what is no test: ${gone.join(", ")}`);
+  return [...LONGEST, ...files.filter((file) => !LONGEST.includes(file) && !ALONE.includes(file))];
 }
 
-/** A module of one suite a file. */
-function entryOf(files, index) {
-  const suites = files.map(
-    (file) =>
-      `describe(${JSON.stringify(file)}, async () => void (await import(${JSON.stringify(pathToFileURL(join(ROOT, file)).href)})));`,
-  );
-  const entry = join(entries, `${basename(dirname(files[0]))}-${index}.mjs`);
-  writeFileSync(entry, ['import { describe } from "node:test";', ...suites].join("\n"));
-  return entry;
+/** @returns a module for each process. Each takes the files that no other has taken: who makes a file's folder runs it. */
+function sharing(files) {
+  const taken = join(work, "taken");
+  mkdirSync(taken);
+  const source = `
+    import { mkdirSync } from "node:fs";
+    import { describe } from "node:test";
+
+    const isFree = (index) => mkdirSync(${JSON.stringify(join(taken, "/"))} + index, { recursive: true }) !== undefined;
+    const files = ${JSON.stringify(files.map((file) => [file, pathToFileURL(join(ROOT, file)).href]))};
+    for (const [index, [file, url]] of files.entries())
+      if (isFree(index)) await describe(file, async () => void (await import(url)));`;
+  return Array.from({ length: PROCESSES }, (_, index) => {
+    const path = join(work, `tests-${index + 1}.mjs`);
+    writeFileSync(path, source);
+    return path;
+  });
 }
 
 /** @returns the exit code */
-function run(files) {
-  const options = ["--import", "tsx", "--test", `--test-concurrency=${PROCESSES_AT_ONCE}`];
-  const { status } = spawnSync(process.execPath, [...options, ...process.argv.slice(2), ...files], {
+function run(modules) {
+  const options = ["--import", "tsx", "--test", `--test-concurrency=${PROCESSES}`];
+  const { status } = spawnSync(process.execPath, [...options, ...process.argv.slice(2), ...modules], {
     cwd: ROOT,
     stdio: "inherit",
   });

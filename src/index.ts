@@ -49,7 +49,7 @@ export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from ".
 
 // The caller
 
-export type { AccessToken } from "./resource/access-token.ts";
+export type { AccessToken } from "./resource/access-token-context.ts";
 export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./resource/access-token-context.ts";
 
 // Audit and log

@@ -37,12 +37,16 @@ export interface Settings {
   client: {
     id: string;
     secret: string;
+    /** Its public keys: it signs assertions (`private_key_jwt`), and has no use for the secret. */
+    jwks?: readonly JWK[];
     redirectUris: readonly string[];
     postLogoutRedirectUris?: readonly string[];
     backchannelLogoutUri?: string;
   };
   audience: string;
   scopes: readonly string[];
+  /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. */
+  otherApis: Readonly<Record<string, readonly string[]>>;
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
   clockAhead: () => number;
@@ -79,7 +83,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     clients: [clientMetadata(settings), ...clientsOf(settings.mcpServer)],
     clientBasedCORS: () => false,
     responseTypes: ["code"],
-    clientAuthMethods: CLIENT_AUTHENTICATION[behaviour.clientAuthentication],
+    clientAuthMethods: authenticationMethods(settings),
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
     scopes: opaque ? [...oidcScopes, ...settings.scopes] : [...oidcScopes],
     claims: {
@@ -98,7 +102,10 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     features: {
       devInteractions: { enabled: false },
       dPoP: { enabled: false },
-      pushedAuthorizationRequests: { enabled: false },
+      pushedAuthorizationRequests: {
+        enabled: behaviour.pushedRequests !== "none",
+        requirePushedAuthorizationRequests: behaviour.pushedRequests === "of all",
+      },
       backchannelLogout: { enabled: true },
       clientCredentials: { enabled: settings.mcpServer !== undefined },
       jwtUserinfo: { enabled: behaviour.userinfo === "signed" },
@@ -162,20 +169,36 @@ export function configure(settings: Settings, around: Runtime): Configuration {
   };
 }
 
+export const ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 const CLIENT_AUTHENTICATION = {
   any: ["client_secret_basic", "client_secret_post"],
   basic: ["client_secret_basic"],
   post: ["client_secret_post"],
 } as const satisfies Record<string, ClientAuthMethod[]>;
 
-function clientMetadata({ client, behaviour }: Settings) {
+function authenticationMethods({ client, behaviour }: Settings): ClientAuthMethod[] {
+  return client.jwks === undefined
+    ? CLIENT_AUTHENTICATION[behaviour.clientAuthentication]
+    : ["private_key_jwt"];
+}
+
+function clientMetadata(settings: Settings) {
+  const { client, behaviour } = settings;
+
   return {
     client_id: client.id,
     client_secret: client.secret,
-    token_endpoint_auth_method: CLIENT_AUTHENTICATION[behaviour.clientAuthentication][0],
+    token_endpoint_auth_method: authenticationMethods(settings)[0],
+    ...(client.jwks !== undefined && { jwks: { keys: [...client.jwks] } }),
     ...(behaviour.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
+    ...(behaviour.pushedRequests === "of the client" && { require_pushed_authorization_requests: true }),
     redirect_uris: [...client.redirectUris],
-    grant_types: ["authorization_code", "refresh_token"],
+    grant_types: [
+      "authorization_code",
+      "refresh_token",
+      ...(Object.keys(settings.otherApis).length > 0 ? [TOKEN_EXCHANGE_GRANT, ON_BEHALF_OF] : []),
+    ],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
     ...(client.backchannelLogoutUri && {
       backchannel_logout_uri: client.backchannelLogoutUri,
@@ -234,11 +257,14 @@ function apiOf({ audience: api, mcpServer, scopes, behaviour }: Settings, resour
   };
 }
 
-function writeJwt({ directory, behaviour, clockAhead }: Settings, payload: Record<string, unknown>): void {
+function writeJwt(
+  { audience, directory, behaviour, clockAhead }: Settings,
+  payload: Record<string, unknown>,
+): void {
   if (typeof payload.exp === "number") payload.exp += clockAhead();
   const user = directory.find(String(payload.sub));
   if (behaviour.claimsInAccessToken) Object.assign(payload, user.claims);
-  if (behaviour.permissionsClaim) payload.permissions = [...user.permissions];
+  if (behaviour.permissionsClaim && payload.aud === audience) payload.permissions = [...user.permissions];
   if (behaviour.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
   if (behaviour.scopeClaim === "scope") return;
   const scopes = String(payload.scope ?? "")

@@ -4,30 +4,24 @@
  */
 import { randomUUID } from "node:crypto";
 import { createLocalJWKSet, importJWK, type JWTPayload, jwtVerify, SignJWT } from "jose";
-import type { JWK, Provider } from "oidc-provider";
+import type { JWK, Provider, TokenEndpointGrantContext } from "oidc-provider";
 import { errors } from "oidc-provider";
-import { ID_JAG, ID_TOKEN, TOKEN_EXCHANGE_GRANT } from "../client/oauth-client.ts";
+import { ID_JAG, ID_TOKEN } from "../client/oauth-client.ts";
 import type { McpServer, Settings } from "./configuration.ts";
 import { publicPart } from "./public-key.ts";
 import { claimsOf } from "./users.ts";
 
+/** A request at the token endpoint whose parameters the grant type names. */
+export type GrantContext = TokenEndpointGrantContext<Record<string, string | undefined>>;
+
 const LIFETIME_SECONDS = 300;
 
-const PARAMETERS = [
-  "requested_token_type",
-  "audience",
-  "resource",
-  "scope",
-  "subject_token",
-  "subject_token_type",
-] as const;
-
-/** Adds the grant type to a provider that knows an MCP server. */
-export function exchangeIdTokens(
+/** Answers exchanges for an ID-JAG at a provider that knows an MCP server. */
+export function createIdJagExchange(
   provider: Provider,
   settings: Settings & { mcpServer: McpServer },
   signingKey: JWK,
-): void {
+): (ctx: GrantContext) => Promise<void> {
   const keys = createLocalJWKSet({ keys: [publicPart(signingKey)] });
 
   /** The ID token must be one of this provider's, and for the application that presents it (§4.3.3). */
@@ -43,44 +37,40 @@ export function exchangeIdTokens(
     return { ...payload, sub: String(payload.sub) };
   }
 
-  provider.registerGrantType(
-    TOKEN_EXCHANGE_GRANT,
-    async (ctx) => {
-      const { clientId } = ctx.oidc.client;
-      const { params } = ctx.oidc;
-      checkKinds(params);
-      const resource = checkTarget(params, settings.mcpServer);
-      const { sub, auth_time } = await verified(params.subject_token, clientId);
-      const user = settings.directory.find(sub);
-      const may = settings.scopes.filter((scope) => user.permissions.includes(scope));
-      const asked = params.scope?.split(" ") ?? may;
-      const scope = asked.filter((each) => may.includes(each)).join(" ");
-      const now = Math.floor(Date.now() / 1000 + settings.clockAhead());
-      const assertion = await new SignJWT({
-        ...claimsOf(user),
-        ...(auth_time !== undefined && { auth_time }),
-        client_id: clientId,
-        resource,
-        scope,
-      })
-        .setProtectedHeader({ alg: "RS256", typ: "oauth-id-jag+jwt", kid: String(signingKey.kid) })
-        .setIssuer(provider.issuer)
-        .setAudience(settings.mcpServer.issuer)
-        .setJti(randomUUID())
-        .setIssuedAt(now)
-        .setExpirationTime(now + LIFETIME_SECONDS)
-        .sign(await importJWK(signingKey as Parameters<typeof importJWK>[0], "RS256"));
-      ctx.body = {
-        issued_token_type: ID_JAG,
-        access_token: assertion,
-        // Because it is no access token (RFC 8693 §2.2.1).
-        token_type: "N_A",
-        scope,
-        expires_in: LIFETIME_SECONDS,
-      };
-    },
-    PARAMETERS,
-  );
+  return async (ctx) => {
+    const { clientId } = ctx.oidc.client;
+    const { params } = ctx.oidc;
+    checkKinds(params);
+    const resource = checkTarget(params, settings.mcpServer);
+    const { sub, auth_time } = await verified(params.subject_token, clientId);
+    const user = settings.directory.find(sub);
+    const may = settings.scopes.filter((scope) => user.permissions.includes(scope));
+    const asked = params.scope?.split(" ") ?? may;
+    const scope = asked.filter((each) => may.includes(each)).join(" ");
+    const now = Math.floor(Date.now() / 1000 + settings.clockAhead());
+    const assertion = await new SignJWT({
+      ...claimsOf(user),
+      ...(auth_time !== undefined && { auth_time }),
+      client_id: clientId,
+      resource,
+      scope,
+    })
+      .setProtectedHeader({ alg: "RS256", typ: "oauth-id-jag+jwt", kid: String(signingKey.kid) })
+      .setIssuer(provider.issuer)
+      .setAudience(settings.mcpServer.issuer)
+      .setJti(randomUUID())
+      .setIssuedAt(now)
+      .setExpirationTime(now + LIFETIME_SECONDS)
+      .sign(await importJWK(signingKey as Parameters<typeof importJWK>[0], "RS256"));
+    ctx.body = {
+      issued_token_type: ID_JAG,
+      access_token: assertion,
+      // Because it is no access token (RFC 8693 §2.2.1).
+      token_type: "N_A",
+      scope,
+      expires_in: LIFETIME_SECONDS,
+    };
+  };
 }
 
 function invalidGrant(why: string): Error {

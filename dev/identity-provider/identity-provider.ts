@@ -9,7 +9,6 @@ import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
 import { configure, type McpServer, type Settings } from "./configuration.ts";
-import { exchangeIdTokens } from "./identity-assertions.ts";
 import { interact } from "./login.ts";
 import {
   acceptJwtAtUserinfo,
@@ -19,6 +18,7 @@ import {
 } from "./profile-middleware.ts";
 import { completeProfile, GOOGLE, type ProviderBehaviour } from "./provider-profiles.ts";
 import { createProviderStorage } from "./storage.ts";
+import { registerTokenExchange } from "./token-exchange.ts";
 import { createDirectory, type DemoUser } from "./users.ts";
 
 export type { DemoUser, McpServer, ProviderBehaviour };
@@ -37,6 +37,8 @@ export interface IdentityProviderOptions {
   audience: string;
   /** The API's scopes. */
   scopes: readonly string[];
+  /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. Default: none. */
+  otherApis?: Settings["otherApis"];
   /** Who the login page lists. */
   users: readonly DemoUser[];
   behaviour?: ProviderBehaviour;
@@ -57,6 +59,8 @@ export interface RunningIdentityProvider {
   rotateKeys(): Promise<void>;
   /** Changes what is known of a listed user; their tokens say so from the next refresh on. */
   changeUser(subject: string, change: Partial<DemoUser>): void;
+  /** The client authenticates with this from now on, and with nothing else. */
+  changeClient(proof: { secret: string } | { jwks: readonly JWK[] }): void;
   /** The API has these scopes now. */
   changeScopes(scopes: readonly string[]): void;
   close(): Promise<void>;
@@ -72,6 +76,7 @@ export async function startIdentityProvider(
     audience: options.audience,
     scopes:
       behaviour.apiScopes === "known" ? options.scopes.map((scope) => behaviour.scopePrefix + scope) : [],
+    otherApis: options.otherApis ?? {},
     directory: createDirectory(options.users),
     behaviour,
     clockAhead: options.clockAhead ?? (() => 0),
@@ -114,6 +119,11 @@ export async function startIdentityProvider(
       settings.directory.change(subject, change);
       restart();
     },
+    changeClient(proof) {
+      const { jwks: _, ...client } = settings.client;
+      settings.client = { ...client, ...proof };
+      restart();
+    },
     changeScopes(scopes) {
       settings.scopes = scopes;
       restart();
@@ -133,6 +143,8 @@ function createProvider(
   signingKey: JWK,
 ): Provider {
   const provider = new Provider(issuer, configure(settings, { ...kept, signingKey }));
+  if (Object.keys(settings.otherApis).length > 0 || settings.mcpServer !== undefined)
+    registerTokenExchange(provider, settings, issuer, signingKey);
   // Auth0 puts `sid` into every ID token, oidc-provider only into those of back-channel logout clients.
   provider.Client.prototype.includeSid = () => true;
   provider.use(readAuthorizationRequests(settings));
@@ -140,8 +152,6 @@ function createProvider(
   provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
   provider.use(interact(provider, settings.directory));
-  const { mcpServer } = settings;
-  if (mcpServer) exchangeIdTokens(provider, { ...settings, mcpServer }, signingKey);
   // Without a listener oidc-provider answers `server_error` and logs no reason.
   provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
   return provider;

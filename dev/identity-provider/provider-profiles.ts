@@ -33,10 +33,14 @@ export interface ProviderBehaviour {
   claimsInAccessToken?: boolean;
   /** What becomes of Auth0's `organization` parameter: it selects the one that the ID token names, or nothing. */
   organizations?: "honoured" | "ignored";
+  /** Whether it requires pushed authorization requests (RFC 9126), and of whom. */
+  pushedRequests?: "none" | "of all" | "of the client";
   /** How the client may send its secret. */
   clientAuthentication?: "any" | "basic" | "post";
   /** Whether discovery says so. */
   advertisesClientAuthentication?: boolean;
+  /** What it wants a token that is exchanged to be called (RFC 8693): Auth0 has it be a URI of one's own. */
+  subjectTokenType?: string;
   /** What userinfo answers: JSON, or a JWT (OpenID Connect Core §5.3.2), of which discovery says nothing. */
   userinfo?: "json" | "signed";
 }
@@ -121,7 +125,9 @@ const usual: Required<ProviderBehaviour> = {
   claimsInAccessToken: false,
   organizations: "honoured",
   clientAuthentication: "any",
+  pushedRequests: "none",
   advertisesClientAuthentication: true,
+  subjectTokenType: "urn:ietf:params:oauth:token-type:access_token",
   userinfo: "json",
 };
 

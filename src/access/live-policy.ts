@@ -1,8 +1,8 @@
 /** The policy that is in force now: read at the start, and again whenever its file changes. */
 import type { ScopeHierarchy } from "../oauth/scope-catalogue.ts";
 import { sha256 } from "../oauth/sha256.ts";
+import { readText } from "../runtime/read-text.ts";
 import { InvalidValue } from "../runtime/setting-problem.ts";
-import { readText } from "../yaml/read-text.ts";
 import { createPolicy, type Policy, type PolicyDocument } from "./policy.ts";
 import { type KnownNames, PolicyError, parsePolicy } from "./policy-file.ts";
 

@@ -1,10 +1,11 @@
-/** CONFIG_FILE (server.yaml): identity providers and resources by name, in this version one of each; and trusted issuers. */
+/** CONFIG_FILE (server.yaml): identity providers and resources by name, of resources in this version one; and trusted issuers. */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
+import { readText } from "../runtime/read-text.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
-import { readText } from "../yaml/read-text.ts";
 import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
 import { entriesOf, isMap, type KnownKeys, listed, unknownKeys } from "./file-keys.ts";
 import { issuerMistakes, trustedIssuers } from "./issuers.ts";
@@ -27,14 +28,24 @@ export interface FileSetting {
 export interface ConfigFile {
   path: string;
   problems: readonly SettingProblem[];
-  /** The identity provider that it describes. */
-  provider?: { id: string; key: string; label?: string };
+  /** The identity providers that it describes; none: the environment describes the one there is. */
+  providers: readonly DescribedProvider[];
   /** By their names in the environment. What is here is for the file to say. */
   settings: ReadonlyMap<string, FileSetting>;
   /** Undefined if something is wrong with them. */
   issuers: readonly DescribedIssuer[] | undefined;
   /** Whether a client secret is written in it, and not left to the environment. */
   hasSecret: boolean;
+}
+
+/** An identity provider as the file describes it. */
+export interface DescribedProvider {
+  id: string;
+  /** Its name in messages: `identityProviders.staff`. */
+  key: string;
+  label?: string;
+  /** As {@link ConfigFile.settings}: all that describe a provider, whether it says them or not. */
+  settings: ReadonlyMap<string, FileSetting>;
 }
 
 export interface DescribedIssuer {
@@ -48,6 +59,13 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   issuer: "OIDC_ISSUER",
   clientId: "OIDC_CLIENT_ID",
   clientSecret: "OIDC_CLIENT_SECRET",
+  clientSecretFile: "OIDC_CLIENT_SECRET_FILE",
+  privateKey: "OIDC_PRIVATE_KEY",
+  privateKeyFile: "OIDC_PRIVATE_KEY_FILE",
+  privateKeyId: "OIDC_PRIVATE_KEY_ID",
+  privateKeyAlgorithm: "OIDC_PRIVATE_KEY_ALGORITHM",
+  certificateFile: "OIDC_CERTIFICATE_FILE",
+  federatedTokenFile: "OIDC_FEDERATED_TOKEN_FILE",
   audience: "OIDC_AUDIENCE",
   scopes: "OIDC_SCOPES",
   scopesFrom: "SCOPES_FROM",
@@ -56,16 +74,22 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   authorizationParameters: "OIDC_AUTHORIZATION_PARAMETERS",
   logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
+  tenants: "OIDC_TENANTS",
+  pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
-/** These describe a provider, too, and the file has no keys for them. */
-const AUTH0_SETTINGS = [
-  "AUTH0_DOMAIN",
-  "AUTH0_CLIENT_ID",
-  "AUTH0_CLIENT_SECRET",
-  "AUTH0_AUDIENCE",
-  "AUTH0_ORGANIZATION",
-];
+const { issuer: _, ...WITHOUT_ISSUER } = PROVIDER_KEYS;
+/** The same of one that is named by its Auth0 domain. */
+const AUTH0_KEYS: typeof PROVIDER_KEYS = {
+  ...WITHOUT_ISSUER,
+  domain: "AUTH0_DOMAIN",
+  clientId: "AUTH0_CLIENT_ID",
+  clientSecret: "AUTH0_CLIENT_SECRET",
+  audience: "AUTH0_AUDIENCE",
+  organization: "AUTH0_ORGANIZATION",
+};
+const EVERY_SETTING = new Set([...Object.values(PROVIDER_KEYS), ...Object.values(AUTH0_KEYS)]);
+const EMAIL_DOMAINS = "ALLOWED_EMAIL_DOMAINS";
 
 const THE_ONLY_RESOURCE = "/mcp";
 /** In a callback URL, in records and in messages. */
@@ -74,8 +98,8 @@ const PROVIDER_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
 const KEYS: Record<"top" | "provider" | "resource", KnownKeys> = {
   top: { known: ["identityProviders", "resources", "issuers"] },
   provider: {
-    known: [...Object.keys(PROVIDER_KEYS), "label", "emailDomains"],
-    notYet: ["privateKeyFile", "tenants", "organization", "profile"],
+    known: [...Object.keys({ ...PROVIDER_KEYS, ...AUTH0_KEYS }), "label", "emailDomains"],
+    notYet: ["profile"],
   },
   resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
 };
@@ -84,8 +108,16 @@ const text = z.string().min(1);
 const texts = z.array(text).min(1);
 const Provider = z.object({
   issuer: text.optional(),
+  domain: text.optional(),
   clientId: text.optional(),
   clientSecret: text.optional(),
+  clientSecretFile: text.optional(),
+  privateKey: text.optional(),
+  privateKeyFile: text.optional(),
+  privateKeyId: text.optional(),
+  privateKeyAlgorithm: text.optional(),
+  certificateFile: text.optional(),
+  federatedTokenFile: text.optional(),
   label: text
     .refine((label) => label.length <= 64 && /^[^\p{Cc}\p{Zl}\p{Zp}]+$/u.test(label), {
       error: "shorten it to 64 characters on one line",
@@ -93,6 +125,8 @@ const Provider = z.object({
     })
     .optional(),
   audience: text.optional(),
+  organization: text.optional(),
+  tenants: texts.optional(),
   emailDomains: texts.optional(),
   scopes: texts.optional(),
   scopesFrom: texts.optional(),
@@ -101,12 +135,16 @@ const Provider = z.object({
   authorizationParameters: z.record(text, text).optional(),
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
+  pushedAuthorizationRequests: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({
   identityProviders: z.record(z.string(), Provider).optional(),
   resources: z.record(z.string(), z.object({ tools: text.optional() })).optional(),
 });
+
+/** Stands for the providers of a file of which nothing can be read. */
+const BROKEN = { id: "broken", key: "the file" };
 
 /** Everything that it says, and everything that is wrong with it. */
 export function readConfigFile(
@@ -116,7 +154,8 @@ export function readConfigFile(
   const broken = (problems: readonly SettingProblem[]): ConfigFile => ({
     path,
     problems,
-    settings: new Map(everyProviderSetting({ place: path, key: "the file", isFaulty: true })),
+    providers: [{ ...BROKEN, settings: everyProviderSetting({ place: path, ...BROKEN, isFaulty: true }) }],
+    settings: new Map(),
     issuers: undefined,
     hasSecret: false,
   });
@@ -189,17 +228,11 @@ function keyMistakes(content: unknown): Mistake[] {
     ...unknownKeys(content, [], KEYS.top),
     ...entriesOf(identityProviders).flatMap(([id, entry], index) => {
       const at = ["identityProviders", id];
-      if (index > 0) return [oneOnly(at, "identity provider")];
-      const named = PROVIDER_NAME.test(id)
-        ? []
-        : [
-            {
-              at,
-              problem: "is no name for an identity provider",
-              remedy: "write small letters, digits and -, such as staff",
-            },
-          ];
-      return [...named, ...unknownKeys(entry, at, KEYS.provider)];
+      return [
+        ...nameMistakes(id, at, index),
+        ...domainMistakes(entry, at),
+        ...unknownKeys(entry, at, KEYS.provider),
+      ];
     }),
     ...entriesOf(resources).flatMap(([path, entry], index) => {
       const at = ["resources", path];
@@ -224,6 +257,38 @@ function keyMistakes(content: unknown): Mistake[] {
   ];
 }
 
+function nameMistakes(id: string, at: Path, index: number): Mistake[] {
+  if (!PROVIDER_NAME.test(id))
+    return [
+      {
+        at,
+        problem: "is no name for an identity provider",
+        remedy: "write small letters, digits and -, such as staff",
+      },
+    ];
+  // In records and callback URLs it stands for the first, whatever that is called.
+  if (id !== DEFAULT_PROVIDER || index === 0) return [];
+  return [{ at, problem: "is the name of the first identity provider", remedy: "choose another name" }];
+}
+
+/** Auth0's users know their tenant by its domain; what is said of it beside that is another provider's. */
+function domainMistakes(entry: unknown, at: Path): Mistake[] {
+  if (!isMap(entry)) return [];
+  const { domain, issuer, organization } = entry;
+  if (domain !== undefined && issuer !== undefined)
+    return [
+      { at: [...at, "domain"], problem: "is set beside issuer", remedy: "keep domain for Auth0, or issuer" },
+    ];
+  if (domain !== undefined || organization === undefined) return [];
+  return [
+    {
+      at: [...at, "organization"],
+      problem: "is Auth0's, and needs domain in place of issuer",
+      remedy: "write domain, or remove it",
+    },
+  ];
+}
+
 function oneOnly(at: Path, what: string): Mistake {
   return { at, problem: `is a second ${what}, and this version can have one`, remedy: "keep one of them" };
 }
@@ -233,38 +298,44 @@ function settingsOf(
   { lineOf }: YamlText,
   path: string,
   mistakes: readonly Mistake[],
-): Pick<ConfigFile, "provider" | "settings"> {
-  const settings = new Map<string, FileSetting>();
+): Pick<ConfigFile, "providers" | "settings"> {
   const setting = (at: Path, value: unknown): FileSetting => ({
     value: asInEnvironment(value, at.at(-1)),
     key: nameOf(at),
     place: `${path}:${lineOf(at)}`,
     isFaulty: mistakes.some((mistake) => at.every((step, index) => mistake.at[index] === step)),
   });
+  const settings = new Map<string, FileSetting>();
   const [resource] = entriesOf(content.resources);
   if (resource !== undefined && isMap(resource[1]) && resource[1].tools !== undefined) {
     const { tools } = resource[1];
-    const file = typeof tools === "string" ? resolve(dirname(path), tools) : tools;
-    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], file));
+    settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], fromFolderOf(path, tools)));
   }
-  const [described] = entriesOf(content.identityProviders);
-  if (described === undefined) return { settings };
-  const [id, entry] = described;
-  const at = ["identityProviders", id];
-  const values = isMap(entry) ? entry : {};
-  const rest = { place: `${path}:${lineOf(at)}`, isFaulty: !isMap(entry) };
-  for (const [name, each] of everyProviderSetting({ ...rest, key: nameOf(at) })) settings.set(name, each);
-  for (const [key, name] of isMap(entry) ? Object.entries(PROVIDER_KEYS) : [])
-    settings.set(name, setting([...at, key], values[key]));
-  if (values.emailDomains !== undefined)
-    settings.set("ALLOWED_EMAIL_DOMAINS", setting([...at, "emailDomains"], values.emailDomains));
-  const label = typeof values.label === "string" ? values.label : undefined;
-  return { provider: { id, key: nameOf(at), ...(label !== undefined && { label }) }, settings };
+  const described = entriesOf(content.identityProviders).map(([id, entry]): DescribedProvider => {
+    const at = ["identityProviders", id];
+    const key = nameOf(at);
+    const all = everyProviderSetting({ place: `${path}:${lineOf(at)}`, key, isFaulty: !isMap(entry) });
+    if (!isMap(entry)) return { id, key, settings: all };
+    for (const [each, name] of Object.entries(entry.domain === undefined ? PROVIDER_KEYS : AUTH0_KEYS))
+      all.set(
+        name,
+        setting([...at, each], each.endsWith("File") ? fromFolderOf(path, entry[each]) : entry[each]),
+      );
+    if (entry.emailDomains !== undefined)
+      all.set(EMAIL_DOMAINS, setting([...at, "emailDomains"], entry.emailDomains));
+    const label = typeof entry.label === "string" ? entry.label : undefined;
+    return { id, key, ...(label !== undefined && { label }), settings: all };
+  });
+  return { providers: described, settings };
 }
 
-function* everyProviderSetting(rest: Omit<FileSetting, "value">): Iterable<[string, FileSetting]> {
-  for (const name of [...Object.values(PROVIDER_KEYS), ...AUTH0_SETTINGS])
-    yield [name, { value: undefined, ...rest }];
+/** A path in the file begins at its folder. */
+function fromFolderOf(path: string, value: unknown): unknown {
+  return typeof value === "string" ? resolve(dirname(path), value) : value;
+}
+
+function everyProviderSetting(rest: Omit<FileSetting, "value">): Map<string, FileSetting> {
+  return new Map([...EVERY_SETTING].map((name) => [name, { value: undefined, ...rest }]));
 }
 
 /** What is read by the same rules as the environment, whose values are text. Of another kind it is faulty. */
@@ -280,11 +351,15 @@ function asInEnvironment(value: unknown, key: PropertyKey | undefined): string |
       ).toString();
 }
 
+function isWrittenOut(value: unknown): boolean {
+  return typeof value === "string" && !value.includes("${");
+}
+
 function hasSecret(content: unknown): boolean {
   if (!isMap(content)) return false;
   const providers = entriesOf(content.identityProviders).map(([, entry]) => entry);
   const issuers = listed(content.issuers).map((entry) => isMap(entry) && entry.introspection);
   return [...providers, ...issuers].some(
-    (entry) => isMap(entry) && typeof entry.clientSecret === "string" && !entry.clientSecret.includes("${"),
+    (entry) => isMap(entry) && [entry.clientSecret, entry.privateKey].some(isWrittenOut),
   );
 }

@@ -38,7 +38,7 @@ export interface UpstreamLogin extends Authentication {
 }
 
 /** Whose tokens are renewed. */
-export type RenewedLogin = Pick<UpstreamLogin, "subject" | "renewable">;
+export type RenewedLogin = Pick<UpstreamLogin, "issuer" | "subject" | "renewable">;
 
 /** Renewed tokens, and what was learned of the user by the way. */
 export interface UpstreamRenewal {

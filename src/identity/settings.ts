@@ -9,6 +9,26 @@ export const SECRET_METHODS = [
 ] as const;
 export type SecretMethod = (typeof SECRET_METHODS)[number];
 
+/** What proves to the provider that this server is its client. Files are read again when they are used. */
+export type CredentialSettings =
+  | { kind: "secret"; secret: string }
+  /** One secret in each line, two while one replaces the other. */
+  | { kind: "secret_file"; path: string }
+  | PrivateKeySettings
+  /** A JWT that the platform keeps fresh, such as Kubernetes' projected token. */
+  | { kind: "token_file"; path: string };
+
+export interface PrivateKeySettings {
+  kind: "private_key";
+  /** PEM or JWK, here or in a file. */
+  text?: string;
+  path?: string;
+  keyId?: string;
+  algorithm?: string;
+  /** PEM. */
+  certificatePath?: string;
+}
+
 export interface IdentityProviderSettings {
   /** Its name here: in records, in its callback URL, in messages. */
   id: string;
@@ -16,9 +36,14 @@ export interface IdentityProviderSettings {
   label?: string;
   /** Whose names its settings have: AUTH0_… or OIDC_…. What follows of that, its profile says. */
   preset: "auth0" | "oidc";
+  /** Of many tenants: the pattern of theirs (oauth/tenant-issuer.ts). */
   issuer: string;
+  /** Ids of the tenants whose users may sign in, where there are many. */
+  tenants?: readonly string[];
+  /** In lower case: its users have a verified e-mail address in one of them, and who has one signs in here. None: any. */
+  emailDomains?: readonly string[];
   clientId: string;
-  clientSecret: string;
+  credential: CredentialSettings;
   audience?: string;
   /** Asked for at every sign-in, beside what the tools need; absent: the default scopes, as far as discovery lists them. */
   scopes?: readonly string[];
@@ -32,5 +57,7 @@ export interface IdentityProviderSettings {
   logoutTokenExp: "required" | "optional";
   /** How the client secret is sent; `auto`: as discovery lists it. */
   tokenEndpointAuthMethod: "auto" | SecretMethod;
+  /** RFC 9126: `auto`, where the provider requires it of every client; it may require it of this one alone. */
+  pushedAuthorizationRequests: "auto" | "always";
   timeoutSeconds: number;
 }

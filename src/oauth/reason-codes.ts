@@ -246,6 +246,7 @@ export const REASON_CODES = [
 
   // The identity provider.
   "access_token_not_for_us",
+  "client_credential_unreadable",
   "client_credentials_rejected",
   "discovery_failed",
   "identity_provider_failed",
@@ -255,6 +256,7 @@ export const REASON_CODES = [
   "provider_keys_asked_lately",
   "provider_keys_failed",
   "provider_not_configured",
+  "pushed_request_refused",
   "renewed_claims_failed",
   "renewed_claims_late",
   "scopes_given_later",

@@ -23,8 +23,8 @@ export interface HomeOptions {
   brand: Brand;
   /** The MCP endpoint. */
   resource: { uri: string; features: FeatureTable; scopes: ScopeCatalogue };
-  /** Where people sign in. */
-  identityProviderName: string;
+  /** Where people sign in: one of these. */
+  signInAt: readonly string[];
   baseUrl: string;
   /** How programs may come without a browser. */
   programs: readonly ProgramAccess[];
@@ -89,7 +89,7 @@ interface About {
   baseUrl: string;
   /** Of the MCP endpoint. */
   url: string;
-  identityProviderName: string;
+  signInAt: readonly string[];
   offers: Offers;
   guides: readonly ConnectGuide[];
   /** Of programs without a browser. */
@@ -109,12 +109,15 @@ const IN_OTHER_WORDS = {
   prompts: "Questions that are written already: you choose one in your application.",
 } as const satisfies Record<keyof Offers, string>;
 
-function homePage({ brand, baseUrl, url, identityProviderName, offers, guides, programs }: About): Html {
+function homePage({ brand, baseUrl, url, signInAt, offers, guides, programs }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
 ${snippet({ place: "MCP server URL", text: url })}
 <h2>Connect</h2>
-<p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderName}</strong> and decide what it may do.</p>
+<p>Choose your application. It opens your browser, where you sign in at ${joined(
+    signInAt.map((each) => html`<strong>${each}</strong>`),
+    html` or `,
+  )} and decide what it may do.</p>
 ${connectSection(guides)}
 <p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
 ${

@@ -8,8 +8,33 @@ import {
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import { type AccessToken, noUpstreamTokens } from "./access-token.ts";
 import type { AuthenticatedRequest, Caller } from "./caller.ts";
+import { noUpstreamTokens } from "./upstream-access-token.ts";
+
+/** Who is calling, through which client, and what they may do. Immutable. */
+export interface AccessToken {
+  /** The user's `sub` at the identity provider, or other issuer; of a client that acts for itself, its id (RFC 9068 §2.2). */
+  readonly subject: string;
+  /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
+  readonly kind: "user" | "client" | "workload";
+  /** Who names the subject: two issuers may give the same one to different people. Absent: a client of this server's. */
+  readonly issuer?: string;
+  /** That of a client of another issuer is `<issuer>#<its id there>`. */
+  readonly clientId: string;
+  /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
+  readonly scopes: readonly string[];
+  /** What the user approved and the identity provider does not give: its administrator can. */
+  readonly notGiven: readonly string[];
+  /** What the identity provider says of the user: ID token, userinfo and access token claims, in this order. */
+  readonly claims: Readonly<Record<string, unknown>>;
+  /** Seconds since the epoch. */
+  readonly expiresAt: number;
+  readonly resource: string;
+  /** Absent: the token is another issuer's, so there is no session here. */
+  readonly grantId?: string;
+  /** Where the client receives its codes, if it does: distinguishes clients that registered themselves. */
+  readonly redirectUri?: string;
+}
 
 /** Thrown by {@link requireScopes}. */
 export class InsufficientScopeError extends Error {

@@ -4,14 +4,14 @@ import type { Policy } from "../access/policy.ts";
 import type { Config } from "../config/config.ts";
 import type { GrantCache } from "../grants/grant-cache.ts";
 import type { KeepClaims } from "../identity/bounded-claims.ts";
-import { foreignAccessTokens } from "../issuers/access-tokens.ts";
+import { trustedAccessTokens } from "../issuers/trusted-access-tokens.ts";
 import type { AccessTokenIssuer, TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
 import { type McpEndpointOptions, mcpEndpoint } from "../mcp/transport/endpoint.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { protectedResourceMetadata } from "../oauth/server-metadata.ts";
 import { foreignTokenAuthenticator } from "../resource/authenticators/foreign-token.ts";
-import { opaqueTokenAuthenticator } from "../resource/authenticators/opaque-token.ts";
+import { ownTokenAuthenticator } from "../resource/authenticators/own-token.ts";
 import type { ProtectedResource } from "../resource/protected-resource.ts";
 import { packageManifest } from "../runtime/package.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -82,9 +82,9 @@ export function servedResource(
     keepClaims,
     endpoint,
     ...runtime
-  }: Pick<Runtime, "now" | "monotonicNow" | "log"> & {
+  }: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> & {
     grantCache: GrantCache;
-    takenBack: NonNullable<Parameters<typeof opaqueTokenAuthenticator>[0]["takenBack"]>;
+    takenBack: NonNullable<Parameters<typeof ownTokenAuthenticator>[0]["takenBack"]>;
     /** A principal's own access token at the identity provider. */
     upstreamToken(grantId: string): Promise<string>;
     /** All whom the operator trusts. */
@@ -94,14 +94,13 @@ export function servedResource(
   },
 ): McpResource {
   const { uri, path, name, features, scopes, permissions } = described;
-  const ourTokens = opaqueTokenAuthenticator({
+  const ourTokens = ownTokenAuthenticator({
     grants: grantCache,
     permissions,
     catalogue: scopes,
     resource: uri,
     takenBack,
     upstreamToken,
-    findings: new WeakMap(),
     now,
   });
   const others = issuers.filter(
@@ -109,7 +108,7 @@ export function servedResource(
       issuer.accept === "access-token" && (issuer.resources?.includes(path) ?? true),
   );
   const othersTokens = foreignTokenAuthenticator({
-    tokens: foreignAccessTokens({ issuers: others, resource: uri, keepClaims, ...runtime, now }),
+    tokens: trustedAccessTokens({ issuers: others, resource: uri, keepClaims, ...runtime, now }),
     permissions,
     catalogue: scopes,
     resource: uri,

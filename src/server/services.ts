@@ -49,6 +49,7 @@ import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
+import { rememberedProvider } from "../login/provider-choice.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
@@ -64,10 +65,10 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
-import { upstreamAccessToken } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
+import { upstreamAccessToken } from "../resource/upstream-access-token.ts";
 import type { Log } from "../runtime/log.ts";
-import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
+import { type Fetch, monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
 import { encryptedStore } from "../storage/encrypted.ts";
@@ -111,6 +112,8 @@ export interface AppOptions extends Features {
   safeFetch?: typeof createSafeFetch;
   /** Whether documents can be fetched from here. Default: assumed. */
   documentReach?: DocumentReach;
+  /** How trusted issuers and clients with keys at an address are asked. Default: Node's. */
+  fetch?: Fetch | undefined;
   /** Stopped when the process is about to end. Default: never. */
   shutdown?: Shutdown;
   /** Seconds since the epoch. Default: the system's clock. */
@@ -129,7 +132,7 @@ export function buildServices(options: AppOptions) {
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
   const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
-  const runtime = { now, monotonicNow, randomBytes, log };
+  const runtime = { now, monotonicNow, randomBytes, log, fetch: options.fetch };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
     throw new Error(
@@ -307,6 +310,7 @@ export function buildServices(options: AppOptions) {
     audit,
     records,
     identityProviders,
+    rememberedProvider: rememberedProvider(baseUrl, identityProviders),
     resources,
     catalogue,
     pages,
@@ -326,6 +330,7 @@ export function buildServices(options: AppOptions) {
     grantCache,
     lastUse,
     sessions,
+    users,
     connections,
     bodies,
     upstreamRefresh,
@@ -379,11 +384,10 @@ function clientIdMetadataServices(
     safeFetch = createSafeFetch,
   }: AppOptions & { documentReach: DocumentReach },
   {
-    now,
-    monotonicNow,
-    log,
     stored,
-  }: Required<Runtime> & { stored(kind: "document" | "key-set"): StoredDocuments },
+    ...runtime
+  }: Required<Omit<Runtime, "fetch">> &
+    Pick<Runtime, "fetch"> & { stored(kind: "document" | "key-set"): StoredDocuments },
   rules: RegistrationRules,
 ): {
   documents: ClientIdMetadata | undefined;
@@ -392,6 +396,7 @@ function clientIdMetadataServices(
 } {
   const { baseUrl, clientIdMetadata, lifetimes } = config;
   const { domains, proxy } = clientIdMetadata;
+  const { now, monotonicNow, log } = runtime;
   const way = proxy && { proxy };
   const heldSeconds = lifetimes.clientSeconds;
   const keySets = createKeySets({
@@ -405,7 +410,7 @@ function clientIdMetadataServices(
   const assertionRules = {
     issuer: baseUrl,
     tokenEndpoint: `${baseUrl}/token`,
-    configuredKeys: keysOfConfiguredClients({ now, monotonicNow, log }),
+    configuredKeys: keysOfConfiguredClients(runtime),
     records,
     now,
   };
@@ -451,7 +456,7 @@ function credentialsTakenBack(configured: Config["clients"]) {
 }
 
 /** Those of an address are kept once, however many clients name it; the operator decides how many addresses there are. */
-function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log">) {
+function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch">) {
   const sources = new Map<string, ReturnType<typeof createProviderKeys>>();
   return (uri: string) => {
     const source =

@@ -6,9 +6,9 @@ import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { type PresentedToken, readToken } from "../grants/opaque-token.ts";
 import { OAuthError } from "../oauth/errors.ts";
-import { effectiveScopes } from "../resource/access-token.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { authenticateToken } from "../resource/token-authenticator.ts";
+import { effectiveScopes } from "../resource/token-worth.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { refreshTokenStatus } from "./grant-types/refresh-token.ts";
 

@@ -1,55 +1,29 @@
 /** What tests of the command line share: running it as an operator does, beside a deployment that is running. */
-import { spawn } from "node:child_process";
-import { PassThrough } from "node:stream";
-import { text } from "node:stream/consumers";
 import { runAdmin } from "../../src/cli/admin/program.ts";
-import type { Streams } from "../../src/cli/admin/terminal.ts";
 import { builtProgram } from "../support/built-program.ts";
 import type { Cluster } from "../support/cluster.ts";
+import { type Ran, ran, ranAsProcess } from "../support/ran.ts";
 import { AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
-export interface Ran {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
+type Deployment = Pick<Cluster, "baseUrl" | "redis" | "upstream">;
 
 export type Admin = (args: readonly string[], environment?: Record<string, string>) => Promise<Ran>;
 
 /** `npm run admin` with the environment of the deployment's servers, in this process: no terminal anywhere. */
-export function adminOf(cluster: Pick<Cluster, "baseUrl" | "redis" | "upstream">): Admin {
-  return async (args, environment = {}) => {
-    const [stdin, stdout, stderr] = [new PassThrough().end(), new PassThrough(), new PassThrough()];
-    const texts = Promise.all([text(stdout), text(stderr)]);
-    const streams = { stdin, stdout, stderr } as unknown as Streams;
-    const code = await runAdmin(args, () => ({ ...environmentOf(cluster), ...environment }), streams);
-    stdout.end();
-    stderr.end();
-    const [out, err] = await texts;
-    return { code, stdout: out, stderr: err };
-  };
+export function adminOf(cluster: Deployment): Admin {
+  return (args, environment = {}) =>
+    ran((streams) => runAdmin(args, () => ({ ...environmentOf(cluster), ...environment }), streams));
 }
 
 /** The same as a process of its own. */
-export function adminProcess(cluster: Cluster, environment: Record<string, string> = {}): Admin {
-  return async (args) => {
-    const child = spawn(process.execPath, [program(), ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...environmentOf(cluster), ...environment },
-    });
-    const code = new Promise<number | null>((resolve) => child.once("close", resolve));
-    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
-    return { code: await code, stdout, stderr };
-  };
+export function adminProcess(cluster: Deployment, environment: Record<string, string> = {}): Admin {
+  return (args) =>
+    ranAsProcess("src/cli/admin", args, { env: { ...environmentOf(cluster), ...environment } });
 }
 
 export const program = () => builtProgram("src/cli/admin");
 
-export function environmentOf({
-  baseUrl,
-  redis,
-  upstream,
-}: Pick<Cluster, "baseUrl" | "redis" | "upstream">): Record<string, string> {
+export function environmentOf({ baseUrl, redis, upstream }: Deployment): Record<string, string> {
   return {
     PATH: process.env.PATH ?? "",
     TZ: "Europe/Berlin",

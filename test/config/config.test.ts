@@ -370,9 +370,9 @@ describe("configuration", () => {
 
   test("a line break at the end of a value is removed; one within it is a problem", () => {
     for (const end of ["\n", "\r\n", " "])
-      assert.equal(
-        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).identityProviders[0].clientSecret,
-        "a-secret",
+      assert.deepEqual(
+        loadConfig({ ...GOOD, OIDC_CLIENT_SECRET: `a-secret${end}` }).identityProviders[0].credential,
+        { kind: "secret", secret: "a-secret" },
       );
     for (const name of ["OIDC_CLIENT_SECRET", "OIDC_CLIENT_ID", "OIDC_ISSUER", "BASE_URL"])
       assert.match(

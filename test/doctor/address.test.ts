@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { askForView, DOCTOR_VIEW_PATH } from "../../src/http/doctor-view.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import { freePort } from "../support/free-port.ts";
-import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
+import { type ServerHere, startServerHere } from "../support/server-here.ts";
 import { type Listening, listen, listenSilently, look, NOTHING_WORKS, SECRET_KEY } from "./support.ts";
 
 interface Habits {
@@ -17,7 +17,7 @@ interface Habits {
 
 describe("BASE_URL", () => {
   let front: Listening;
-  let server: ServerProcess;
+  let server: ServerHere;
   let port: number;
   let habits: Habits = {};
   let target = 0;
@@ -44,7 +44,7 @@ describe("BASE_URL", () => {
     front = await listen(proxy);
     port = await freePort();
     target = port;
-    server = await startServerProcess({ ...environment(), TRUSTED_PROXIES: "127.0.0.2" });
+    server = await startServerHere({ ...environment(), TRUSTED_PROXIES: "127.0.0.2" });
   });
   after(async () => {
     await server.stop();
@@ -147,7 +147,7 @@ describe("BASE_URL", () => {
 
   test("a proxy that the server was not told of", async () => {
     const other = await freePort();
-    const untrusting = await startServerProcess({ ...environment(), PORT: String(other) });
+    const untrusting = await startServerHere({ ...environment(), PORT: String(other) });
     target = other;
     try {
       assert.match(

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -12,10 +12,12 @@ import { startIdentityProvider } from "../../dev/identity-provider/identity-prov
 import type { Finding } from "../../src/cli/doctor/finding.ts";
 import { settingNames } from "../../src/cli/doctor/settings.ts";
 import { freePort } from "../support/free-port.ts";
-import { startServerProcess } from "../support/server-process.ts";
+import { type ServerHere, startServerHere } from "../support/server-here.ts";
 import {
   AUDIENCE,
   CLIENT_SECRET,
+  doctorProcess,
+  type Listening,
   lineOf,
   listen,
   listenSilently,
@@ -30,7 +32,7 @@ const run = promisify(execFile);
 
 describe("npm run doctor", () => {
   test("an empty environment: every setting that is missing, each with its fix, and exit code 1", async () => {
-    const { code, stdout, stderr } = await runDoctor({});
+    const { code, stdout, stderr } = await doctorProcess({});
     assert.equal(code, 1);
     assert.equal(stderr, "");
     for (const name of Object.keys(NOTHING_WORKS).filter((name) => name !== "PORT"))
@@ -59,9 +61,12 @@ describe("npm run doctor", () => {
       REDIS_URL: "",
       STORE: "memory",
     };
-    const server = await startServerProcess({ ...environment, HOST: "127.0.0.1", LOG_LEVEL: "silent" });
+    const server = await startServerHere({ ...environment, HOST: "127.0.0.1", LOG_LEVEL: "silent" });
     try {
-      const [words, json] = await Promise.all([runDoctor(environment), runDoctor(environment, ["--json"])]);
+      const [words, json] = await Promise.all([
+        doctorProcess(environment),
+        runDoctor(environment, ["--json"]),
+      ]);
       assert.equal(words.code, 0, words.stdout);
       assert.match(words.stdout, /It can serve, with/);
       assert.ok(words.stdout.includes(`Callback URL             ${baseUrl}/auth/callback\n`));
@@ -194,6 +199,15 @@ describe("npm run doctor", () => {
 
 describe("a certificate that clients see", () => {
   let folder: string;
+  /** The proxy that speaks TLS. */
+  let front: TlsServer;
+  let listening: Listening;
+  let server: ServerHere;
+  let environment: Record<string, string>;
+  const certificate = (name: string) => ({
+    key: readFileSync(join(folder, `${name}.key`)),
+    cert: readFileSync(join(folder, `${name}.pem`)),
+  });
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "doctor-tls-"));
     const openssl = (...args: string[]) => run("openssl", args, { cwd: folder });
@@ -221,47 +235,45 @@ describe("a certificate that clients see", () => {
       const signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "names", "-days", days];
       await openssl("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.pem`, ...signed);
     }
-  });
-  after(() => rmSync(folder, { recursive: true }));
-
-  /** The server behind a proxy that speaks TLS with this certificate. */
-  async function behind(name: string, trusted = true): Promise<Finding[]> {
-    const read = (file: string) => readFileSync(join(folder, file));
     const port = await freePort();
-    const front = await started(
-      createTlsServer({ key: read(`${name}.key`), cert: read(`${name}.pem`) }, (req, res) => {
-        const headers = { ...req.headers, "x-forwarded-for": "203.0.113.9" };
-        const passed = request(
-          { port, host: "127.0.0.1", path: req.url, method: req.method, headers },
-          (answer) => {
-            res.writeHead(answer.statusCode ?? 502, answer.headers);
-            answer.pipe(res);
-          },
-        );
-        req.pipe(passed);
-      }),
-    );
-    const environment = {
+    front = createTlsServer(certificate("good"), (req, res) => {
+      const headers = { ...req.headers, "x-forwarded-for": "203.0.113.9" };
+      const passed = request(
+        { port, host: "127.0.0.1", path: req.url, method: req.method, headers },
+        (answer) => {
+          res.writeHead(answer.statusCode ?? 502, answer.headers);
+          answer.pipe(res);
+        },
+      );
+      req.pipe(passed);
+    });
+    listening = await started(front);
+    environment = {
       ...NOTHING_WORKS,
       REDIS_URL: "",
       STORE: "memory",
       PORT: String(port),
-      BASE_URL: `https://localhost:${front.port}`,
+      BASE_URL: `https://localhost:${listening.port}`,
     };
-    const server = await startServerProcess({
+    server = await startServerHere({
       ...environment,
       HOST: "127.0.0.1",
       TRUSTED_PROXIES: "127.0.0.1",
       LOG_LEVEL: "silent",
     });
-    try {
-      const known = trusted ? { NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") } : {};
-      const { stdout } = await runDoctor({ ...environment, ...known }, ["--json"]);
-      return JSON.parse(stdout).findings.filter(({ check }: Finding) => check.startsWith("address."));
-    } finally {
-      await server.stop();
-      await front.close();
-    }
+  });
+  after(async () => {
+    await server.stop();
+    await listening.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** What a doctor says that trusts the authority, or does not: what a process trusts is said when it starts. */
+  async function behind(name: string, trusted = true): Promise<Finding[]> {
+    front.setSecureContext(certificate(name));
+    const known = trusted ? { NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") } : {};
+    const { stdout } = await doctorProcess({ ...environment, ...known }, ["--json"]);
+    return JSON.parse(stdout).findings.filter(({ check }: Finding) => check.startsWith("address."));
   }
 
   const lines = (findings: Finding[]) => findings.map(lineOf).join("\n");

@@ -81,7 +81,12 @@ describe("client credentials, by what providers answer to a made-up code", () =>
   ] as const)
     for (const [why, ours, madeUp, verdict, status] of cases)
       test(`${grant}, ${why}: ${status}`, () => {
-        const way = { preset: "oidc", method: "client_secret_post", grantType: grant } as const;
+        const way = {
+          preset: "oidc",
+          method: "client_secret_post",
+          kind: "secret",
+          grantType: grant,
+        } as const;
         const judged = judge(ours, madeUp, way);
         assert.deepEqual([judged.verdict, judged.finding.status], [verdict, status]);
         lineOf(judged.finding);

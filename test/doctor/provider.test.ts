@@ -1,6 +1,11 @@
 /** The doctor and a real identity provider with several kinds of behaviour, and the mistakes of operators. */
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
+import type { JWK } from "jose";
 import {
   type ProviderBehaviour,
   type RunningIdentityProvider,
@@ -84,6 +89,33 @@ describe("the identity provider", () => {
       /^✗ .*does not accept the client id and secret .*; the client id proxy and the callback URL are known there → Copy both anew/,
     );
     assert.match(line("provider.redirect_uri"), /^✓/, "which needs no secret");
+  });
+
+  test("a private key, of which the provider has the public one, or another", async () => {
+    const started = await provider();
+    const keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const key = keys.privateKey.export({ format: "pem", type: "pkcs8" }).toString();
+    const looked = () => looking(started.issuer, { OIDC_CLIENT_SECRET: "", OIDC_PRIVATE_KEY: key });
+    started.changeClient({ jwks: [{ ...keys.publicKey.export({ format: "jwk" }), use: "sig" } as JWK] });
+    assert.match(
+      (await looked()).line("provider.credentials"),
+      /^✓ .*client id and assertion, sent as private_key_jwt \(and refuses a made-up assertion\)/,
+    );
+    const other = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey;
+    started.changeClient({ jwks: [{ ...other.export({ format: "jwk" }), use: "sig" } as JWK] });
+    assert.match(
+      (await looked()).line("provider.credentials"),
+      /^✗ .*does not accept the client id and assertion .* → Check the client id, and that the application/,
+    );
+  });
+
+  test("two secrets in a file, of which the provider takes the second", async () => {
+    const { issuer } = await provider();
+    const file = join(mkdtempSync(join(tmpdir(), "doctor-secret-")), "secret");
+    writeFileSync(file, `a-secret-that-is-not-there-yet\n${CLIENT_SECRET}\n`);
+    closing.push({ close: async () => rmSync(dirname(file), { recursive: true }) });
+    const { line } = await looking(issuer, { OIDC_CLIENT_SECRET: "", OIDC_CLIENT_SECRET_FILE: file });
+    assert.match(line("provider.credentials"), /^✓/);
   });
 
   test("a wrong client id is one finding", async () => {

@@ -1,17 +1,16 @@
 /** What the doctor's tests share: a look at a deployment in this process, and the command as people run it. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
+import { runDoctor as doctor } from "../../src/cli/doctor/command.ts";
 import { examine, PATIENCE } from "../../src/cli/doctor/examine.ts";
 import type { Finding } from "../../src/cli/doctor/finding.ts";
 import { prompts, resources, scopes, tools } from "../../src/tools/index.ts";
-import { builtProgram } from "../support/built-program.ts";
+import { type Ran, ran, ranAsProcess } from "../support/ran.ts";
 
 export const SECRET_KEY = "kV7n2QyW9sLpX4tRb8cZ1mJ6gFh3dNq5uEaYwTzKoPiUvBxM";
 export const CLIENT_SECRET = "kR3-client-secret-of-the-tests-9Zx";
@@ -117,29 +116,25 @@ export async function started(server: Server): Promise<Listening> {
   };
 }
 
-export interface Run {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** The command as people run it, in a folder without .env; the environment is all that it sees. */
-export async function runDoctor(
+/** `npm run doctor` in this process; the environment is all that it sees. */
+export function runDoctor(
   environment: Record<string, string | undefined>,
   args: readonly string[] = [],
   stdin = "",
-): Promise<Run> {
-  const folder = mkdtempSync(join(tmpdir(), "doctor-"));
-  const child = spawn(process.execPath, [builtProgram("src/cli/doctor"), ...args], {
-    cwd: folder,
-    env: { PATH: process.env.PATH, CLIENT_ID_METADATA: "off", ...environment },
-  });
-  child.stdin.end(stdin);
-  const [stdout, stderr, code] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    new Promise<number | null>((resolve) => child.once("close", resolve)),
-  ]);
-  rmSync(folder, { recursive: true });
-  return { code, stdout, stderr };
+): Promise<Ran> {
+  const seen = { CLIENT_ID_METADATA: "off", ...environment };
+  return ran((streams) => doctor(args, () => seen, streams, PATIENCE), stdin);
+}
+
+/** The same as a process of its own, in a folder without .env. */
+export async function doctorProcess(
+  environment: Record<string, string | undefined>,
+  args: readonly string[] = [],
+  input = "",
+): Promise<Ran> {
+  const cwd = mkdtempSync(join(tmpdir(), "doctor-"));
+  const env = { CLIENT_ID_METADATA: "off", ...environment };
+  const result = await ranAsProcess("src/cli/doctor", args, { cwd, env, input });
+  rmSync(cwd, { recursive: true });
+  return result;
 }

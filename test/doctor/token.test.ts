@@ -20,7 +20,7 @@ import { redisForTests } from "../support/redis.ts";
 import { tellRedis } from "../support/redis-admin.ts";
 import { type TestServer, useTestServer } from "../support/test-server.ts";
 import { startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
-import { FEATURES, runDoctor, seen } from "./support.ts";
+import { doctorProcess, FEATURES, runDoctor, seen } from "./support.ts";
 
 const redis = await redisForTests();
 
@@ -188,7 +188,7 @@ describe("doctor token", { skip: redis.skip }, () => {
     };
     const environment = { ...environmentOf(testServer), REDIS_KEY_PREFIX: prefix };
     const [before, lines] = [await dump(), testServer.log.length];
-    const good = await runDoctor(environment, ["token", "-"], `Bearer ${tokens.access_token}\n`);
+    const good = await doctorProcess(environment, ["token", "-"], `Bearer ${tokens.access_token}\n`);
     assert.equal(good.code, 0, good.stdout + good.stderr);
     assert.match(good.stdout, /✓ Accepted/);
     const json = await runDoctor(environment, ["token", tokens.refresh_token, "--json"]);
@@ -288,7 +288,7 @@ function environmentOf({ config }: TestServer): Record<string, string> {
     BASE_URL: baseUrl,
     OIDC_ISSUER: upstream.issuer,
     OIDC_CLIENT_ID: upstream.clientId,
-    OIDC_CLIENT_SECRET: upstream.clientSecret,
+    OIDC_CLIENT_SECRET: upstream.credential.kind === "secret" ? upstream.credential.secret : "",
     SECRET_KEY: secretKeys.join(","),
     REDIS_URL: (store as { url: string }).url,
   };

@@ -4,7 +4,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import type { SafeFetchOptions } from "../../src/clients/metadata-documents/safe-fetch.ts";
 import { fetchFrom, HOST, type Site, sendJson, startSite } from "../clients/support.ts";
-import { NOTHING_WORKS, runDoctor } from "../doctor/support.ts";
+import { doctorProcess, NOTHING_WORKS, runDoctor } from "../doctor/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { type ForwardProxy, startForwardProxy } from "../support/forward-proxy.ts";
 import { freePort } from "../support/free-port.ts";
@@ -17,7 +17,7 @@ import {
   redeem,
   VERIFIER,
 } from "../support/oauth-client.ts";
-import { startServerProcess } from "../support/server-process.ts";
+import { startServerHere } from "../support/server-here.ts";
 import {
   SECRET_KEY,
   startTestServer,
@@ -143,9 +143,9 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
   const withPassword = () =>
     Object.assign(new URL(proxy.url), { username: "server", password: "secret-of-the-proxy" }).href;
 
-  test("a server process tries the known document through it, with name and password", async () => {
+  test("a server tries the known document through it, with name and password", async () => {
     const port = await freePort();
-    const server = await startServerProcess({
+    const server = await startServerHere({
       PORT: String(port),
       BASE_URL: `http://localhost:${port}`,
       SECRET_KEY,
@@ -188,7 +188,7 @@ describe("CLIENT_ID_METADATA_PROXY", () => {
   });
 
   test("nor does the doctor use that of the environment", async () => {
-    const { stdout } = await runDoctor({
+    const { stdout } = await doctorProcess({
       ...NOTHING_WORKS,
       HTTPS_PROXY: proxy.url.href,
       https_proxy: proxy.url.href,

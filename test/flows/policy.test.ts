@@ -1,20 +1,18 @@
 /** A policy file over HTTP: at issue and at call, also for tokens that were issued before it changed. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
 import { z } from "zod";
 import { type LivePolicy, watchPolicy } from "../../src/access/live-policy.ts";
+import { runAdmin } from "../../src/cli/admin/program.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
-import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
   authorizeUrl,
@@ -29,6 +27,7 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
+import { ran } from "../support/ran.ts";
 import { redisForTests } from "../support/redis.ts";
 import { signIn } from "../support/sign-in.ts";
 import { ALICE, BOB, SECRET_KEY, startTestServer, useTestServer } from "../support/test-server.ts";
@@ -310,20 +309,28 @@ describe("npm run admin -- policy explain", () => {
     policyFile,
     'rules:\n  - name: contractors see no weather\n    for: { groups: [contractors] }\n    deny: { scopes: ["weather:*"] }\n',
   );
-  const run = promisify(execFile);
-  const admin = async (env: Record<string, string>, ...args: string[]) =>
-    run(process.execPath, [builtProgram("src/cli/admin"), "policy", "explain", ...args], {
-      env: {
-        PATH: process.env.PATH,
-        BASE_URL: "http://localhost:1",
-        OIDC_ISSUER: "http://localhost:2",
-        OIDC_CLIENT_ID: "x",
-        OIDC_CLIENT_SECRET: "y",
-        SECRET_KEY,
-        POLICY_FILE: policyFile,
-        ...env,
-      },
-    });
+  const explain = (env: Record<string, string>, ...args: string[]) =>
+    ran((streams) =>
+      runAdmin(
+        ["policy", "explain", ...args],
+        () => ({
+          BASE_URL: "http://localhost:1",
+          OIDC_ISSUER: "http://localhost:2",
+          OIDC_CLIENT_ID: "x",
+          OIDC_CLIENT_SECRET: "y",
+          SECRET_KEY,
+          POLICY_FILE: policyFile,
+          ...env,
+        }),
+        streams,
+      ),
+    );
+  /** What it says where it has an answer. */
+  const admin = async (env: Record<string, string>, ...args: string[]) => {
+    const { code, stdout, stderr } = await explain(env, ...args);
+    assert.equal(code, 0, stderr);
+    return { stdout };
+  };
 
   test("knows the groups of a session in Redis, and prints the decision and the rule", redis, async () => {
     const testServer = await startTestServer({
@@ -396,11 +403,11 @@ describe("npm run admin -- policy explain", () => {
 
   test("mistakes are told in a line", async () => {
     const memory = { STORE: "memory" };
-    const failing = (args: string[], env = {}) =>
-      admin({ ...memory, ...env }, ...args).then(
-        () => assert.fail("it succeeded"),
-        ({ stderr }: { stderr: string }) => stderr,
-      );
+    const failing = async (args: string[], env = {}) => {
+      const { code, stderr } = await explain({ ...memory, ...env }, ...args);
+      assert.notEqual(code, 0);
+      return stderr;
+    };
     assert.match(
       await failing(["--user", "bob", "--tool", "nope"]),
       /There is no tool nope here: known are whoami/,

@@ -16,7 +16,7 @@ import { createUpstreamRefresh } from "../../src/grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../../src/grants/upstream-revocations.ts";
 import type { IdentityProvider } from "../../src/identity/identity-provider.ts";
 import { scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
-import { upstreamAccessToken } from "../../src/resource/access-token.ts";
+import { upstreamAccessToken } from "../../src/resource/upstream-access-token.ts";
 import { createShutdown } from "../../src/runtime/shutdown.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";

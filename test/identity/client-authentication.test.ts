@@ -1,11 +1,14 @@
 /** A provider that does not say how clients authenticate, and requests that are under way at the same time. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import * as oidc from "openid-client";
+import { pino } from "pino";
 import { createClientAuthentication } from "../../src/identity/oidc/client-authentication.ts";
+import { systemClock } from "../../src/runtime/runtime.ts";
 
 describe("a provider that takes the header alone, and does not say so", () => {
   /** Resolves when the first refusal may be sent. */
@@ -30,15 +33,16 @@ describe("a provider that takes the header alone, and does not say so", () => {
   after(() => void server.close());
 
   test("what one request learns takes the second try from no other that is under way", async () => {
-    const config = {
+    const config: Parameters<typeof createClientAuthentication>[0] = {
       preset: "oidc",
       tokenEndpointAuthMethod: "auto",
       clientId: "id",
-      clientSecret: "secret",
+      credential: { kind: "secret", secret: "secret" },
     };
     const authentication = createClientAuthentication(
-      config as Parameters<typeof createClientAuthentication>[0],
+      config,
       (to, options) => fetch(to, options as RequestInit),
+      { now: systemClock, randomBytes, log: pino({ level: "silent" }) },
     );
     const metadata = { issuer: url, token_endpoint: `${url}/token` };
     const configuration = new oidc.Configuration(metadata, "id", undefined, authentication.authenticate);

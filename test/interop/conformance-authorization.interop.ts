@@ -4,22 +4,41 @@
  */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
 import { signIn } from "../support/sign-in.ts";
 import { useTestServer } from "../support/test-server.ts";
-import { failures, runSuite, suite, type Verdict } from "./suite.ts";
+import { startTokenIssuer } from "../support/token-issuer.ts";
+import { failures, runSuite, scenarios, suite, type Verdict } from "./suite.ts";
 
-describe("the official conformance suite, authorization server", () => {
+describe("the official conformance suite, authorization server", async () => {
+  const company = await startTokenIssuer({ after });
   let site: Site;
   let port: number;
   let document: object;
   const testServer = useTestServer(async () => {
     port = await freePort();
     site = await startSite((_req, res) => sendJson(res, document));
-    // Only the network is different: names resolve to this computer, whose certificate is trusted.
-    return { safeFetch: (options) => fetchFrom(site.ca, options) };
+    return {
+      // Only the network is different: names resolve to this computer, whose certificate is trusted.
+      safeFetch: (options) => fetchFrom(site.ca, options),
+      // So that the metadata that are judged have what the extensions add to them.
+      adjust: (config) => ({
+        ...config,
+        issuers: [
+          {
+            accept: "id-jag",
+            issuer: company.issuer,
+            algorithms: ASYMMETRIC_ALGORITHMS,
+            timeoutSeconds: 10,
+            subject: "sub",
+            publicClients: false,
+          },
+        ],
+      }),
+    };
   });
   after(() => site.close());
 
@@ -59,6 +78,14 @@ describe("the official conformance suite, authorization server", () => {
     };
     passesAll(t, await run(client_id));
   });
+});
+
+test("the suite's scenarios of the authorization extensions test clients alone", () => {
+  const { authorization, client } = scenarios(suite);
+  // Once there are more for authorization servers, they are to be run here.
+  assert.deepEqual(authorization.sort(), SCENARIOS);
+  for (const name of ["client-credentials-jwt", "enterprise-managed-authorization", "wif-jwt-bearer"])
+    assert.ok(client.includes(`auth/${name}`), name);
 });
 
 const SCENARIOS = ["authorization-code-grant", "authorization-server-metadata-endpoint"];

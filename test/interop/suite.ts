@@ -1,5 +1,5 @@
 /** The official conformance suite, as a program of its own: what it says, and what it found. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,6 +59,21 @@ export async function runSuite(
   });
   rmSync(results, { recursive: true });
   return { exitCode, output: lines.join("\n"), checks };
+}
+
+/** The names of its scenarios, by what they test. */
+export function scenarios(suite: InstalledPackage): Record<"server" | "client" | "authorization", string[]> {
+  const text = execFileSync(node22, [suite.program("conformance"), "list"], { encoding: "utf8" });
+  const under = (heading: string) => {
+    const [, section = ""] = text.split(`${heading} scenarios (`);
+    const [names = ""] = section.split("\n\n");
+    return [...names.matchAll(/^ {2}- (\S+)/gm)].map(([, name = ""]) => name);
+  };
+  return {
+    server: under("Server"),
+    client: under("Client"),
+    authorization: under("Authorization server"),
+  };
 }
 
 /** What went wrong, a line each. */

@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { createPolicy, DEFAULT_CLAIMS } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
-import type { AccessToken } from "../../src/resource/access-token.ts";
+import type { AccessToken } from "../../src/resource/access-token-context.ts";
 import {
   currentCaller,
   getAccessToken,

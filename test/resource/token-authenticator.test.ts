@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mintRefreshToken, mintToken } from "../../src/grants/opaque-token.ts";
-import { opaqueTokenAuthenticator } from "../../src/resource/authenticators/opaque-token.ts";
+import { ownTokenAuthenticator } from "../../src/resource/authenticators/own-token.ts";
 import type { AccessTokenRefusal } from "../../src/resource/caller.ts";
 import { authenticateToken, type TokenAuthenticator } from "../../src/resource/token-authenticator.ts";
 
@@ -56,7 +56,7 @@ const GRANT_ID = "A".repeat(22);
 const SECRET = Buffer.alloc(32);
 
 test("tokens and codes of ours are claimed, whole or not; JWTs and what only contains one are not", () => {
-  const { claims } = opaqueTokenAuthenticator({} as Parameters<typeof opaqueTokenAuthenticator>[0]);
+  const { claims } = ownTokenAuthenticator({} as Parameters<typeof ownTokenAuthenticator>[0]);
   const accessToken = mintToken("access", GRANT_ID, SECRET);
   // As opaque tokens of somebody else's they would be sent to an issuer.
   const ours = [

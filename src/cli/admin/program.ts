@@ -4,11 +4,12 @@ import { loadConfig } from "../../config/config.ts";
 import { withTools } from "../../config/environment.ts";
 import type { Environment } from "../../config/settings.ts";
 import { causes } from "../../oauth/errors.ts";
+import type { Streams } from "../streams.ts";
 import { clientsCommand } from "./clients-command.ts";
 import { type Context, EXIT, type Exit, UsageError } from "./command.ts";
 import { grantsCommand } from "./grants-command.ts";
 import { policyCommand } from "./policy-command.ts";
-import { type Streams, terminalOf } from "./terminal.ts";
+import { terminalOf } from "./terminal.ts";
 
 /** @param args what comes after the program's name */
 export async function runAdmin(

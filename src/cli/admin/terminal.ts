@@ -1,6 +1,7 @@
 /** Where the command line speaks: answers on standard output, everything else on standard error. */
 import { createInterface } from "node:readline/promises";
 import { harmless } from "../../runtime/terminal-text.ts";
+import type { Streams } from "../streams.ts";
 
 export interface Terminal {
   /** The answer, for people and for programs. */
@@ -13,13 +14,6 @@ export interface Terminal {
   columns: number | undefined;
   /** Undefined where nobody could answer. Only `y` and `yes` mean yes. */
   confirm: ((question: string) => Promise<boolean>) | undefined;
-}
-
-/** The process's own, or those of a test. */
-export interface Streams {
-  stdin: NodeJS.ReadStream;
-  stdout: NodeJS.WriteStream;
-  stderr: NodeJS.WriteStream;
 }
 
 const PROGRESS_MS = { seen: 200, logged: 5_000 };

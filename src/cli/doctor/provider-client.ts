@@ -6,15 +6,16 @@
  */
 
 import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
-import { secretAs, secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
+import type { Way } from "../../identity/oidc/ways-to-authenticate.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
-import { type IdentityProviderSettings, SECRET_METHODS, type SecretMethod } from "../../identity/settings.ts";
+import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { parseJsonObject } from "../../oauth/json.ts";
 import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
+import { type Proof, proofsOf } from "./provider-proofs.ts";
 
 export interface ClientOptions {
   upstream: IdentityProviderSettings;
@@ -48,55 +49,53 @@ type GrantType = "authorization_code" | "refresh_token";
 export async function checkClient(
   metadata: ProviderMetadata,
   options: ClientOptions,
-): Promise<Judged & { refresh: Refusal }> {
-  const [first, second] = secretMethods(options.upstream, metadata);
-  const found = await tryWay(metadata, first, options);
+): Promise<Judged & { method: string; refresh: Refusal }> {
+  const [first, ...others] = await proofsOf(options, metadata);
+  const found = await tryProof(metadata, first as Proof, options); // there is one at least
   if (found.verdict !== "rejected") return found;
-  for (const method of SECRET_METHODS.filter((each) => each !== first)) {
-    const other = await tryWay(metadata, method, options);
+  for (const proof of others) {
+    const other = await tryProof(metadata, proof, options);
     if (other.verdict !== "accepted") continue;
-    // The server finds the method by itself.
-    if (method === second) return other;
-    const says = `The client secret is right, but the provider accepts it as ${method}, and this server sends it as ${first}`;
-    return { ...other, finding: failure(says, `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${method}.`) };
+    if (proof.isOwn) return other;
+    const says = `The client secret is right, but the provider accepts it as ${proof.method}, and this server sends it as ${first?.method}`;
+    return { ...other, finding: failure(says, `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${proof.method}.`) };
   }
   return found;
 }
 
 /** Two kinds of grant: what one leaves open, the other may tell. */
-async function tryWay(metadata: ProviderMetadata, method: SecretMethod, options: ClientOptions) {
-  const { upstream, randomBytes } = options;
+async function tryProof(metadata: ProviderMetadata, proof: Proof, options: ClientOptions) {
   const compare = async (grantType: GrantType) => {
-    const madeUpSecret = randomBytes(32).toString("base64url");
     const [ours, madeUp] = await Promise.all([
-      present(metadata, grantType, method, upstream.clientSecret, options),
-      present(metadata, grantType, method, madeUpSecret, options),
+      present(metadata, grantType, proof.ours, options),
+      present(metadata, grantType, proof.madeUp, options),
     ]);
-    return { ours, judged: judge(ours, madeUp, { ...upstream, method, grantType }) };
+    return { ours, judged: judge(ours, madeUp, { ...options.upstream, ...proof, grantType }) };
   };
   const [byCode, byToken] = await Promise.all([compare("authorization_code"), compare("refresh_token")]);
   const decides =
     byCode.judged.verdict === "unknown" && byToken.judged.verdict !== "unknown" ? byToken : byCode;
-  return { ...decides.judged, refresh: byToken.ours };
+  return { ...decides.judged, method: proof.method, refresh: byToken.ours };
 }
 
 async function present(
   { token_endpoint: endpoint }: ProviderMetadata,
   grantType: GrantType,
-  method: SecretMethod,
-  secret: string,
-  { upstream, callbackUrl, timeoutMs, randomBytes }: ClientOptions,
+  way: Way,
+  { callbackUrl, timeoutMs, randomBytes }: ClientOptions,
 ): Promise<Refusal> {
   const madeUp = () => randomBytes(32).toString("base64url");
   const grant =
     grantType === "refresh_token"
       ? { refresh_token: madeUp() }
       : { code: madeUp(), redirect_uri: callbackUrl, code_verifier: madeUp() };
-  const { fields, headers } = secretAs(method, upstream.clientId, secret);
+  const body = new URLSearchParams({ grant_type: grantType, ...grant });
+  const headers = new Headers({ accept: "application/json" });
+  await way.add(body, headers);
   const asked = await ask(String(endpoint), {
     method: "POST",
-    body: new URLSearchParams({ grant_type: grantType, ...grant, ...fields }),
-    headers: { accept: "application/json", ...headers },
+    body,
+    headers: Object.fromEntries(headers),
     timeoutMs,
   });
   if ("none" in asked) return { kind: "no_refusal", says: asked.none.says };
@@ -121,32 +120,37 @@ export function refusalKind(status: number, code: string): "client" | "grant_typ
   return "other";
 }
 
-interface Way extends NamedProvider {
-  method: SecretMethod;
+interface Presented extends NamedProvider, Pick<Proof, "method" | "kind"> {
   grantType: GrantType;
 }
 
-/** Pure. `madeUp` is the control: the same request with a secret that is certainly wrong. */
-export function judge(ours: Refusal, madeUp: Refusal, way: Way): Judged {
-  const { credentialsRemedy, grantTypesRemedy } = profileOf(way).setup;
+const KEY_REMEDY =
+  "Check the client id, and that the application at the provider has the public key, certificate or federated credential that belongs to what this server uses (docs/settings.md).";
+
+/** Pure. `madeUp` is the control: the same request with a secret or signature that is certainly wrong. */
+export function judge(ours: Refusal, madeUp: Refusal, way: Presented): Judged {
+  const { kind } = way;
+  const { setup } = profileOf(way);
+  const { grantTypesRemedy } = setup;
+  const credentialsRemedy = kind === "secret" ? setup.credentialsRemedy : KEY_REMEDY;
   const tryIt =
     "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
   const judged = (verdict: Verdict, finding: Finding): Judged => ({ verdict, finding });
   if (ours.kind === "no_refusal")
     return judged(
       "unknown",
-      unknown(`Could not tell whether the client id and secret are right: ${ours.says}`, tryIt),
+      unknown(`Could not tell whether the client id and ${kind} are right: ${ours.says}`, tryIt),
     );
   const { code } = ours;
   if (ours.kind === "client")
     return judged(
       "rejected",
-      failure(`The provider does not accept the client id and secret (${code})`, credentialsRemedy),
+      failure(`The provider does not accept the client id and ${kind} (${code})`, credentialsRemedy),
     );
   const tellsApart = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
   if (ours.kind === "grant_type" && way.grantType === "authorization_code") {
-    const notGranted = `The provider accepts the client secret, but does not let this application use the authorization code grant (${code})`;
-    const refused = `The provider refuses this application (${code}), whatever its secret: its id, its secret or its callback URL is wrong there, or it may not use the authorization code grant`;
+    const notGranted = `The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${code})`;
+    const refused = `The provider refuses this application (${code}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant`;
     return tellsApart
       ? judged("accepted", failure(notGranted, grantTypesRemedy))
       : judged("rejected", failure(refused, `${credentialsRemedy} ${grantTypesRemedy}`));
@@ -155,14 +159,14 @@ export function judge(ours: Refusal, madeUp: Refusal, way: Way): Judged {
     return judged(
       "accepted",
       ok(
-        `The provider accepts the client id and secret, sent as ${way.method} (and refuses a made-up secret)`,
+        `The provider accepts the client id and ${kind}, sent as ${way.method} (and refuses a made-up ${kind})`,
       ),
     );
   const control = madeUp.kind === "no_refusal" ? "nothing clearer" : madeUp.code;
   return judged(
     "unknown",
     unknown(
-      `Could not tell whether the client secret is right: the provider answers ${code}, and ${control} to a made-up secret. It looks at the code first, or the application there has no secret`,
+      `Could not tell whether the client ${kind} is right: the provider answers ${code}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}`,
       `Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`,
     ),
   );

@@ -1,7 +1,6 @@
 /** Everything about the identity provider that can be found out without a user. */
 import { pino } from "pino";
 import { scopesToAsk } from "../../identity/asked-scopes.ts";
-import { secretMethods } from "../../identity/oidc/client-authentication.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
@@ -118,18 +117,19 @@ function clientFinding(
 
 /** Told only where asking said nothing: a provider may take what it does not list. */
 function unlistedMethod(
-  { verdict }: Judged,
+  { verdict, method }: Judged & { method: string },
   upstream: IdentityProviderSettings,
   { token_endpoint_auth_methods_supported: listed }: ProviderMetadata,
 ): Finding | undefined {
-  const [method] = secretMethods(upstream, { token_endpoint_auth_methods_supported: listed });
   if (verdict !== "unknown" || !Array.isArray(listed) || listed.includes(method.replace("_plain", "")))
     return undefined;
   return checkOf("provider.client_authentication").warning(
-    `It does not list ${method}, as which this server sends the secret (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
-    upstream.tokenEndpointAuthMethod === "auto"
-      ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
-      : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
+    `It does not list ${method}, by which this server proves who it is (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
+    method === "private_key_jwt"
+      ? "Use a client secret, or a provider that takes private_key_jwt."
+      : upstream.tokenEndpointAuthMethod === "auto"
+        ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
+        : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
   );
 }
 

@@ -1,5 +1,7 @@
 /** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
+
 import { type Environment, Settings } from "../../config/settings.ts";
+import { readText } from "../../runtime/read-text.ts";
 import type { Examination } from "./examine.ts";
 import { type Finding, plural, type Section } from "./finding.ts";
 
@@ -77,6 +79,7 @@ export function secretsOf(environment: Environment): string[] {
     "SECRET_KEY",
     "OIDC_CLIENT_SECRET",
     "AUTH0_CLIENT_SECRET",
+    "OIDC_PRIVATE_KEY",
     "REGISTRATION_TOKENS",
     "METRICS_TOKEN",
   ];
@@ -91,13 +94,23 @@ export function secretsOf(environment: Environment): string[] {
     ...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g),
   ].flatMap(([, secrets = ""]) => [...secrets.matchAll(/"([^"]+)"/g)]);
   const settings = new Settings(environment);
-  const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
-  const inFile = settings.hasReadFaulty ? "" : read; // a variable that is not set is no secret
+  const described = settings.file?.providers ?? [];
+  const views = described.length === 0 ? [settings] : described.map((each) => settings.ofProvider(each));
+  const secretFiles = views.flatMap((each) =>
+    ["OIDC_CLIENT_SECRET_FILE", "OIDC_FEDERATED_TOKEN_FILE"].map((name) => each.optional(name)),
+  );
+  const inFile = described.flatMap((provider) =>
+    ["OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"].map((name) => {
+      const { value = "", isFaulty } = provider.settings.get(name) ?? {};
+      return isFaulty ? "" : value; // a variable that is not set is no secret
+    }),
+  );
   const ofIssuers = (settings.file?.issuers ?? []).map(({ settings: issuer }) =>
     issuer.accept === "access-token" ? (issuer.introspection?.clientSecret ?? "") : "",
   );
   return [
-    inFile,
+    ...inFile,
+    ...secretFiles.flatMap(linesOf),
     ...ofIssuers,
     ...values,
     ...passwords,
@@ -106,6 +119,16 @@ export function secretsOf(environment: Environment): string[] {
   ]
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
+}
+
+/** Of a file that holds nothing but secrets. */
+function linesOf(path: string | undefined): string[] {
+  if (path === undefined) return [];
+  try {
+    return readText(path).split("\n");
+  } catch {
+    return []; // start and doctor say why
+  }
 }
 
 function decoded(text: string): string {

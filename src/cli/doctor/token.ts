@@ -8,10 +8,10 @@ import { subjectOf } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import { readToken } from "../../grants/opaque-token.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
-import { effectiveScopes } from "../../resource/access-token.ts";
 import type { AccessTokenRefusal } from "../../resource/caller.ts";
 import { resourceOf } from "../../resource/protected-resource.ts";
 import { authenticateToken } from "../../resource/token-authenticator.ts";
+import { effectiveScopes } from "../../resource/token-worth.ts";
 import { relativeTime } from "../../runtime/time-in-words.ts";
 import type { Services } from "../../server/services.ts";
 import {

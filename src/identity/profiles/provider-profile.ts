@@ -10,6 +10,8 @@ export interface ProviderProfile {
   isIssuer(issuer: URL): boolean;
   /** How it wants the client secret, whatever it lists; absent: as it lists. */
   readonly secretMethod?: SecretMethod;
+  /** What it wants as the audience of an assertion; absent: its issuer or its token endpoint. */
+  readonly assertionAudience?: "token_endpoint";
   /** Whether its `scopes_supported`, if there is one, names the scopes of APIs too. What is not named is not asked for. */
   readonly listsApiScopes: boolean;
   /** Which `prompt` lets somebody else sign in (OpenID Connect Core §3.1.2.1). */

@@ -16,7 +16,7 @@ import type {
 import { z } from "zod";
 import { requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../../oauth/server-metadata.ts";
-import type { AccessToken } from "../../resource/access-token.ts";
+import type { AccessToken } from "../../resource/access-token-context.ts";
 import { currentCaller, getAccessToken, notingRefusal } from "../../resource/access-token-context.ts";
 import type { Prompt } from "../authoring/define-prompt.ts";
 import { defineResource, type Resource } from "../authoring/define-resource.ts";

@@ -1,8 +1,8 @@
 /** Which issuer is asked about a token that was not issued here, how often, and what its trouble means. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { foreignAccessTokens } from "../../src/issuers/access-tokens.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
+import { trustedAccessTokens } from "../../src/issuers/trusted-access-tokens.ts";
 import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { silent } from "../clients/support.ts";
@@ -32,7 +32,7 @@ function settingsOf({ issuer }: TokenIssuer, changes: Partial<AccessTokenIssuer>
 }
 
 function tokensOf(...issuers: AccessTokenIssuer[]) {
-  return foreignAccessTokens({
+  return trustedAccessTokens({
     issuers,
     resource: RESOURCE,
     now: () => now,

@@ -1,6 +1,6 @@
 /** The text of an operator's file, within bounds. */
 import { readFileSync, statSync } from "node:fs";
-import { InvalidValue } from "../runtime/setting-problem.ts";
+import { InvalidValue } from "./setting-problem.ts";
 
 // Longer than anything that a person can answer for.
 const MAX_BYTES = 256 * 1024;

@@ -5,21 +5,21 @@
 
 import type { KeepClaims } from "../identity/bounded-claims.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type ForeignAccessToken, verifyForeignAccessToken } from "./access-token.ts";
+import { type ForeignAccessToken, verifyForeignAccessToken } from "./foreign-access-token.ts";
 import { type IntrospectingIssuer, introspect } from "./introspection.ts";
 import { createIssuerAccess, type TrustedIssuerAccess } from "./issuer-keys.ts";
 import { JwtRefused, readJwt } from "./jwt.ts";
 import { rememberTokens } from "./remembered.ts";
 import type { AccessTokenIssuer } from "./trusted-issuer.ts";
 
-export interface ForeignAccessTokens {
+export interface TrustedAccessTokens {
   /** Whether one of the issuers would be asked about this token: by its form alone, and nothing else. */
   recognizes(token: string): boolean;
   /** @throws JwtRefused; UnavailableError while the issuer is out of reach */
   verify(token: string): Promise<ForeignAccessToken>;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
   /** What is kept of the claims of a token. */
   keepClaims: KeepClaims;
   /** Those whose tokens are good at the resource. */
@@ -41,12 +41,12 @@ type IssuerOfToken =
   | { isOpaque: true; issuer: IntrospectingIssuer }
   | { isOpaque: false; issuer: AccessTokenIssuer };
 
-export function foreignAccessTokens({
+export function trustedAccessTokens({
   issuers,
   resource,
   keepClaims,
   ...runtime
-}: Options): ForeignAccessTokens {
+}: Options): TrustedAccessTokens {
   const { now, monotonicNow = now } = runtime;
   const access = new Map(issuers.map((issuer) => [issuer, createIssuerAccess(issuer, runtime)]));
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
@@ -73,7 +73,7 @@ export function foreignAccessTokens({
     const { keys, metadata } = access.get(of.issuer) as TrustedIssuerAccess;
     try {
       const verified = of.isOpaque
-        ? await introspect(token, of.issuer, { metadata, resource, now: now() })
+        ? await introspect(token, of.issuer, { metadata, resource, now: now(), fetch: runtime.fetch })
         : await verifyForeignAccessToken(token, of.issuer, { keys, resource, now: now() });
       const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();
