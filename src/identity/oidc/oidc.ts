@@ -20,6 +20,7 @@ import { verifyLogoutToken } from "./logout-token.ts";
 import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
 import { exchangeOfTenant, foundOf, issuerClaimedBy } from "./tenants.ts";
+import { exchangeToken } from "./token-exchange.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
   asIdentified,
@@ -153,6 +154,15 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
         }),
         claims,
       };
+    },
+
+    async exchange(accessToken, api, user) {
+      return await exchangeToken(
+        foundOf(user.issuer, await discovered()),
+        config,
+        { accessToken, api, user },
+        now(),
+      );
     },
 
     async revoke(refreshToken) {
