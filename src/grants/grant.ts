@@ -67,6 +67,9 @@ export const grantFields = {
   allowed: z.array(z.string()).optional(),
   /** See UpstreamLogin. */
   renewable: z.array(z.string()).default([]),
+  /** When and how the user signed in at the provider: no refresh changes it. Unknown is not enough for what asks for it. */
+  authTime: z.number().optional(),
+  acr: z.string().optional(),
   createdAt: z.number(),
   /** Seconds since the epoch; no use of the grant moves it. */
   expiresAt: z.number(),

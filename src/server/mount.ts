@@ -192,5 +192,6 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
 /** Whoever has an access token for the resource. */
 export function authenticate(services: Services, resource: McpResource): RequestHandler {
   const { audit, lastUse } = services;
-  return bearerAuthentication({ resource, audit, noteUse: lastUse.note });
+  const { now } = services.runtime;
+  return bearerAuthentication({ resource, audit, noteUse: lastUse.note, now });
 }
