@@ -54,9 +54,11 @@ export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from ".
 
 // The caller
 
+export type { OtherApi } from "./oauth/other-api.ts";
+export type { AccessToken } from "./resource/access-token-context.ts";
 export {
-  type AccessToken,
   getAccessToken,
+  getAccessTokenFor,
   getUpstreamAccessToken,
   requireAuthentication,
   requireScopes,

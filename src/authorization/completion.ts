@@ -1,6 +1,6 @@
 /** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
-import type { Requester, User } from "../access/principal.ts";
+import { principalFields, type Requester, type User } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
@@ -110,9 +110,8 @@ function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependenci
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
-  const { subject } = requester.principal;
-  const { clientId } = login.request;
-  dependencies.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
+  const who = { ...principalFields(requester.principal), clientId: login.request.clientId };
+  dependencies.audit({ event: "sign_in", decision: "deny", reason, ...who, rule: rule?.name });
   throw new NotAdmittedError("access_denied", message, login.request, { reason });
 }
 
@@ -179,8 +178,9 @@ async function openGrant(
   const scopes = catalogue.limitTo(request.scopes, user.scopes);
   const { codeChallenge, resource } = request;
   const approved = { ...requester, codeChallenge, resource, scopes, allowed: request.scopes };
-  const who = { subject, clientId: request.clientId };
-  const endedMeanwhile = () => endedSince(login, { ...user, ...who }, dependencies);
+  const { clientId } = request;
+  const who = { ...principalFields(requester.principal), clientId };
+  const endedMeanwhile = () => endedSince(login, { ...user, clientId }, dependencies);
   const opened = await grants
     .open(approved, user, endedMeanwhile)
     .catch((cause) => spentButNotStored(cause, request));

@@ -1,6 +1,7 @@
 /** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
 
 import { claimsOf } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
 import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grant } from "../grants/grant.ts";
@@ -20,6 +21,7 @@ interface Dependencies {
   identityProviders: Pick<IdentityProviders, "ofToken">;
   /** Remembers which logout tokens were used. */
   records: KeyValueStore;
+  users: StoredUsers;
 }
 
 // Logout tokens are accepted for this long after they were made, so they are remembered for as long.
@@ -32,10 +34,11 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, endings, sessions, identityProviders, records, log }: Pick<Runtime, "log"> & Dependencies,
+  { grants, endings, sessions, identityProviders, records, users, log }: Pick<Runtime, "log"> & Dependencies,
 ): Promise<void> {
   const logout = await verify(logoutToken, identityProviders.ofToken(logoutToken));
-  const mark = `logout:${sha256(logout.jti)}`;
+  // Of each issuer for itself: the identifiers of one must not use up those of another.
+  const mark = `logout:${sha256(users.unique(logout.issuer, logout.jti))}`;
   if ((await records.get(mark)) !== undefined)
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
@@ -50,7 +53,7 @@ export async function endGrantsOfLogout(
     );
   });
   log.info(
-    { reason: "backchannel_logout", subject: logout.subject, grants: ended },
+    { reason: "backchannel_logout", subject: logout.subject, issuer: logout.issuer, grants: ended },
     "The user signed out at the identity provider",
   );
 }

@@ -39,7 +39,13 @@ export interface ErrorDetail {
   /** When to come again, where that is known. */
   retryAfterSeconds?: number;
   /** Whom it is about, for the audit log. */
-  about?: { subject?: string; grantId?: string; rule?: string | undefined };
+  about?: {
+    subject?: string;
+    principalKind?: "user" | "client" | "workload";
+    issuer?: string;
+    grantId?: string;
+    rule?: string | undefined;
+  };
 }
 
 export class OAuthError extends Error {

@@ -55,7 +55,7 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
         error_description: "The Authorization header is not of the form: Bearer <access token>.",
         ...metadata,
       });
-    const verification = await authenticateToken(presented, resource.authenticators);
+    const verification = await authenticateToken(presented, resource.authenticators, req.ip);
     if ("refused" in verification) {
       const { refused: reason, whose, rule } = verification;
       audit({ event: "access_refused", decision: "deny", reason, ...whose, rule });
@@ -68,12 +68,13 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       requestFacts(res).grantId = caller.grantId;
       noteUse(caller.grantId);
     }
-    withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators, now), next);
+    withAuthenticatedRequest(new BearerToken(presented, req.ip, caller, resource.authenticators, now), next);
   };
 }
 
 class BearerToken implements AuthenticatedRequest {
   readonly #presented: string;
+  readonly #address: string | undefined;
   readonly #authenticators: readonly TokenAuthenticator[];
   readonly #now: Runtime["now"];
   #caller: Caller;
@@ -81,11 +82,13 @@ class BearerToken implements AuthenticatedRequest {
 
   constructor(
     presented: string,
+    address: string | undefined,
     caller: Caller,
     authenticators: readonly TokenAuthenticator[],
     now: Runtime["now"],
   ) {
     this.#presented = presented;
+    this.#address = address;
     this.#caller = caller;
     this.#authenticators = authenticators;
     this.#now = now;
@@ -96,7 +99,7 @@ class BearerToken implements AuthenticatedRequest {
   }
 
   verify(): Promise<Verification> {
-    return authenticateToken(this.#presented, this.#authenticators);
+    return authenticateToken(this.#presented, this.#authenticators, this.#address);
   }
 
   accept(caller: Caller): void {

@@ -2,7 +2,6 @@
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { type AccountDependencies, connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
 import { type AuthorizationDependencies, authorizationRoutes } from "../authorization/routes.ts";
-import { ASSERTION_ALGORITHMS } from "../clients/client-assertion.ts";
 import { registrationRoutes } from "../clients/routes.ts";
 import { withoutBasePath } from "../http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "../http/cors.ts";
@@ -17,6 +16,7 @@ import { cutWhenStalled } from "../http/stalled-response.ts";
 import { together } from "../http/together.ts";
 import { STALL_MS } from "../mcp/transport/web-response.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
@@ -77,8 +77,8 @@ export function mount(services: Services, authenticated: (resource: McpResource)
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
-    const identityProviderName = services.identityProviders.choose({ resource: resources[0].uri }).shownAs;
-    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderName }));
+    const signInAt = services.identityProviders.all().map(({ shownAs }) => shownAs);
+    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], signInAt }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -94,7 +94,7 @@ export function mount(services: Services, authenticated: (resource: McpResource)
       configuredClientsSign: config.clients.some(
         ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
       ),
-      assertionAlgorithms: ASSERTION_ALGORITHMS,
+      assertionAlgorithms: ASYMMETRIC_ALGORITHMS,
       identityAssertions: config.issuers.some(({ accept }) => accept === "id-jag"),
       grantTypes,
     }),
@@ -137,6 +137,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     logins: services.logins,
     records: services.records,
     identityProviders: services.identityProviders,
+    rememberedProvider: services.rememberedProvider,
     sealer: services.sealer,
     resources: services.resources,
     pages: services.pages,
@@ -157,6 +158,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     grants: services.grants,
     endings: services.endings,
     identityProviders: services.identityProviders,
+    rememberedProvider: services.rememberedProvider,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -182,6 +184,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     records: services.records,
     resources: services.resources,
     sessions: services.sessions,
+    users: services.users,
     bodies: services.bodies,
     audit: services.audit,
   };

@@ -471,6 +471,27 @@ describe("a provider that ignores max_age and acr_values", () => {
   });
 });
 
+describe("what the operator has every sign-in ask for", () => {
+  const testServer = useTestServer({
+    ...options,
+    environment: { OIDC_AUTHORIZATION_PARAMETERS: `max_age=120&acr_values=${SECOND_FACTOR}` },
+  });
+
+  test("is not weakened by a client", async () => {
+    const client = await register(testServer.baseUrl);
+    const askedFor = async (parameters: Record<string, string>) => {
+      const browser = newBrowser();
+      await fillInForms(browser, authorizeUrl(testServer.baseUrl, client, parameters));
+      const asked = browser.history.find(({ url }) => new URL(url).pathname === "/auth");
+      const { searchParams } = new URL(asked?.url ?? "");
+      return [searchParams.get("max_age"), searchParams.get("acr_values")];
+    };
+    assert.deepEqual(await askedFor({}), ["120", SECOND_FACTOR]);
+    assert.deepEqual(await askedFor({ max_age: "3600", acr_values: "weak" }), ["120", SECOND_FACTOR]);
+    assert.deepEqual(await askedFor({ max_age: "60" }), ["60", SECOND_FACTOR]);
+  });
+});
+
 describe("a provider that takes pushed authorization requests only", () => {
   const testServer = useTestServer({ ...options, behaviour: { pushedRequests: "of all" } });
 

@@ -2,6 +2,7 @@
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
 import { asParameters, type RequiredAuthentication } from "../../oauth/required-authentication.ts";
+import { isPatternOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "../granted-scopes.ts";
@@ -19,6 +20,8 @@ import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
 import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
+import { exchangeOfTenant, foundOf, issuerClaimedBy } from "./tenants.ts";
+import { exchangeToken } from "./token-exchange.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
   asIdentified,
@@ -37,7 +40,6 @@ const IDENTITY_SCOPES = ["openid", "profile", "email"];
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: IdentityProviderSettings, runtime: Runtime): IdentityProvider {
   const { now } = runtime;
-  const { issuer } = config;
   const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
 
@@ -64,14 +66,21 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
   }
 
   /** openid-client requires an ID token and validates its claims; its signature is for us to check. */
-  async function exchange(found: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
-    const response = await answer(exchangeCode(found.configuration, parameters, request));
+  async function exchange(all: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
+    const exchangeBy = (by: oidc.Configuration) => exchangeCode(by, parameters, request);
+    const response = await answer(
+      isPatternOfTenants(config.issuer)
+        ? exchangeOfTenant(all, config, exchangeBy)
+        : exchangeBy(all.configuration),
+    );
     const idClaims = response.claims();
     if (idClaims === undefined || response.id_token === undefined)
       throw new UnacceptableAnswer("no_id_token");
-    await answer(verifyIdToken(response.id_token, found, runtime));
+    await answer(verifyIdToken(response.id_token, all, runtime));
     checkIdToken(idClaims, config.clientId);
-    return { response, idClaims };
+    // What openid-client has compared: of a provider with many tenants, that of one of them.
+    const issuer = isPatternOfTenants(config.issuer) ? idClaims.iss : config.issuer;
+    return { response, idClaims, issuer, found: foundOf(issuer, all) };
   }
 
   return {
@@ -95,13 +104,16 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async identify(callbackParameters, request) {
-      const { idClaims } = await exchange(await discovered(), callbackParameters, request);
+      const { idClaims, issuer } = await exchange(await discovered(), callbackParameters, request);
       return { issuer, ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
     },
 
     async finishLogin(callbackParameters, request) {
-      const found = await discovered();
-      const { response, idClaims } = await exchange(found, callbackParameters, request);
+      const { response, idClaims, issuer, found } = await exchange(
+        await discovered(),
+        callbackParameters,
+        request,
+      );
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, runtime));
       const userInfo =
         accessClaims === undefined ||
@@ -126,8 +138,8 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       } satisfies UpstreamLogin;
     },
 
-    async refresh(refreshToken, { subject, renewable }) {
-      const found = await discovered();
+    async refresh(refreshToken, { issuer, subject, renewable }) {
+      const found = foundOf(issuer, await discovered());
       const response = await onlyDefinite(answer(oidc.refreshTokenGrant(found.configuration, refreshToken)));
       const accessClaims = decodedClaims(response.access_token);
       const tokens = tokensOf(response, now(), accessClaims);
@@ -146,6 +158,15 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       };
     },
 
+    async exchange(accessToken, api, user) {
+      return await exchangeToken(
+        foundOf(user.issuer, await discovered()),
+        config,
+        { accessToken, api, user },
+        now(),
+      );
+    },
+
     async revoke(refreshToken) {
       const { configuration, metadata } = await discovered();
       if (metadata.revocation_endpoint === undefined) return;
@@ -153,13 +174,15 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async verifyLogoutToken(token) {
-      const found = await discovered();
+      const all = await discovered();
+      const issuer = issuerClaimedBy(token, config);
+      const found = foundOf(issuer, all);
       return { issuer, ...(await answer(verifyLogoutToken(token, found, config, now()))) };
     },
 
     async endSessionUrl() {
       const { end_session_endpoint: endpoint } = (await discovered()).metadata;
-      const url = endpoint ?? profile.endSessionUrl?.(issuer);
+      const url = endpoint ?? profile.endSessionUrl?.(config.issuer);
       if (url === undefined) return undefined;
       const target = new URL(url);
       target.searchParams.set("client_id", config.clientId);

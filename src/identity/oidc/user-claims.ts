@@ -7,13 +7,14 @@ import { z } from "zod";
 import { claimAt } from "../../access/claims.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { parseJson } from "../../oauth/json.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import { userAuthentication } from "../../oauth/required-authentication.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
 import type { Discovered } from "./discovery.ts";
-import { ALGORITHMS, isJwtProblem, timesBy, verifyAccessToken } from "./token-verification.ts";
+import { isJwtProblem, timesBy, verifyAccessToken } from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
 
@@ -156,7 +157,7 @@ async function readUserInfo(
   const { payload } = await jwtVerify(text.trim(), keys.ofProviderToken, {
     issuer: metadata.issuer,
     audience: clientId,
-    algorithms: ALGORITHMS,
+    algorithms: [...ASYMMETRIC_ALGORITHMS],
     ...timesBy(now),
   });
   return payload;

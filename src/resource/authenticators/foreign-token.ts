@@ -22,9 +22,9 @@ export function foreignTokenAuthenticator({ tokens, resource, ...rules }: Depend
 
   return {
     claims: (token) => tokens.recognizes(token),
-    async verify(presented) {
+    async verify(presented, address) {
       try {
-        const token = await tokens.verify(presented);
+        const token = await tokens.verify(presented, address);
         const requester = requesters.get(token) ?? requesterOf(token);
         requesters.set(token, requester);
         return judge(token, requester, () => genuine(token, requester, { ...rules, resource }));
