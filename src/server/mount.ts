@@ -135,6 +135,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     rememberedConsent: services.rememberedConsent,
     grants: services.grants,
     endings: services.endings,
+    stepUps: services.stepUps,
     logins: services.logins,
     records: services.records,
     identityProviders: services.identityProviders,
