@@ -101,6 +101,7 @@ const IdentityAssertions = z.object({
   accept: z.literal("id-jag"),
   subject: z.enum(["sub", "email"]).default("sub"),
   publicClients: z.boolean().default(false),
+  logoutAudience: text.exactOptional(),
 });
 
 const Permitted = z.object({ scopes: texts, resources: ResourcePaths.exactOptional() });

@@ -47,6 +47,11 @@ export interface IdJagIssuer extends IssuerSettings {
   readonly subject: "sub" | "email";
   /** Whether clients that cannot prove who they are may present its assertions. */
   readonly publicClients: boolean;
+  /**
+   * What `aud` of its logout tokens has to name. Absent: this server's issuer, as in its assertions; as a client it does not know this
+   * server (OpenID Connect Back-Channel Logout §2.4 has the `client_id` there).
+   */
+  readonly logoutAudience?: string;
 }
 
 /** A platform that vouches for the programs that run on it, such as Kubernetes, GitHub Actions or SPIFFE. */

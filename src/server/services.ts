@@ -45,6 +45,7 @@ import {
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
+import { readJwt } from "../issuers/jwt.ts";
 import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
@@ -287,6 +288,19 @@ export function buildServices(options: AppOptions) {
   });
   const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
   const takenBack = credentialsTakenBack(config.clients);
+  const assertions = trustedAssertions({
+    ...runtime,
+    issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
+    baseUrl,
+    records,
+  });
+  // An issuer that people sign in at knows this server as its client, whatever else it is trusted for.
+  const verifyLogoutToken = async (token: string) => {
+    const provider = identityProviders.ofToken(token);
+    const isNamed = readJwt(token)?.issuer === provider.settings.issuer;
+    const ofAssertions = isNamed ? undefined : assertions.verifyLogoutToken(token);
+    return await (ofAssertions ?? provider.verifyLogoutToken(token));
+  };
   const [first, ...others] = described;
   const served = (each: DescribedResource) =>
     servedResource(each, {
@@ -329,12 +343,8 @@ export function buildServices(options: AppOptions) {
     connections,
     bodies,
     upstreamRefresh,
-    assertions: trustedAssertions({
-      ...runtime,
-      issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
-      baseUrl,
-      records,
-    }),
+    assertions,
+    verifyLogoutToken,
   };
 }
 

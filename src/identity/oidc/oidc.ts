@@ -151,8 +151,14 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async verifyLogoutToken(token) {
-      const found = await discovered();
-      return { issuer, ...(await answer(verifyLogoutToken(token, found, config, now()))) };
+      const { metadata, keys } = await discovered();
+      const rules = {
+        issuer: metadata.issuer,
+        keys: keys.ofStrangersToken,
+        audiences: [config.clientId],
+        exp: config.logoutTokenExp,
+      };
+      return { issuer, ...(await answer(verifyLogoutToken(token, rules, now()))) };
     },
 
     async endSessionUrl() {

@@ -73,7 +73,12 @@ async function issueForAssertion(
     dependencies,
     {
       useUp: () => assertions.useOnce(id).catch(refused),
-      endedMeanwhile: () => endedMeanwhile({ ...signInOf(principal), clientId: of.id }),
+      async endedMeanwhile() {
+        const ended = namesOf(principal).map((subject) =>
+          endedMeanwhile({ ...signInOf(principal), subject, clientId: of.id }),
+        );
+        return (await Promise.all(ended)).find((reason) => reason !== undefined);
+      },
       ended: () => notAccepted("ended_meanwhile"),
     },
   );
@@ -155,6 +160,11 @@ function beyondAssertion(): OAuthError {
   return new OAuthError("invalid_scope", "This assertion permits none of these scopes.", {
     reason: "scope_beyond_assertion",
   });
+}
+
+/** By which access of theirs is ended: the operator's name for them, and that of their issuer, which its logout tokens have. */
+function namesOf({ subject, claims: { sub } }: PersonOrProgram): string[] {
+  return [...new Set([subject, ...(typeof sub === "string" ? [sub] : [])])];
 }
 
 function signInOf({ issuer, subject, claims: { sid } }: PersonOrProgram): Omit<SignIn, "clientId"> {
