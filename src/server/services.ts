@@ -253,7 +253,7 @@ export function buildServices(options: AppOptions) {
     cancellations: createCancellations(records),
     logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
     states: requestStates(sealer, now),
-    sessionIds: sessionIds(sealer),
+    sessionIds: sessionIds(sealer, users),
   };
   const connections = createConnectedApplications({
     configured: config.clients,
