@@ -23,8 +23,10 @@ export interface AccessTokenIssuer extends IssuerSettings {
   readonly resources?: readonly string[];
   /** What `aud` has to name; absent: the resource. */
   readonly audience?: string;
-  /** The `typ` of its tokens; RFC 9068 has `at+jwt`, several providers have `JWT`. */
+  /** The `typ` of its tokens; RFC 9068 has `at+jwt`, several providers have `JWT`, and Okta has none: {@link UNTYPED}. */
   readonly types: readonly string[];
+  /** What is said of a token that a client got for itself; all have to fit. Absent: it is known by its `sub` alone. */
+  readonly clientClaims?: readonly ClaimRule[];
   /** The claims in which it says what a token may do, by name or dotted path. */
   readonly scopeClaims: readonly string[];
   /** Which scopes of this server each of its scopes, permissions or roles stands for. What is not in it is worth nothing. */
@@ -72,3 +74,6 @@ export interface WorkloadRule {
 }
 
 export type TrustedIssuer = AccessTokenIssuer | IdJagIssuer | WorkloadIssuer;
+
+/** Among the types of an issuer's tokens: they have no `typ`. */
+export const UNTYPED = "none";

@@ -26,7 +26,7 @@ export interface Parts {
 export function readParts(environment: Environment): Parts {
   const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
   const identityProviders = part(environment, identityProvidersConfig);
-  const issuers = part(environment, (settings) => issuersConfig(settings, baseUrl));
+  const issuers = part(environment, (settings) => issuersConfig(settings, baseUrl, identityProviders ?? []));
   const store = part(environment, storeConfig);
   const parts = {
     ...(baseUrl !== undefined && { baseUrl }),

@@ -100,6 +100,11 @@ function forPerson(
       },
     );
   if (clientId !== client.client_id) throw notAccepted("assertion_of_another_client");
+  // RFC 7591 §2: where nothing is said of grant types, the assertion alone decides.
+  if (client.grantTypesChosen && !client.grant_types.includes(JWT_BEARER_GRANT))
+    throw new OAuthError("unauthorized_client", `This client may not use the ${JWT_BEARER_GRANT} grant.`, {
+      reason: "grant_type_not_registered",
+    });
   if (client.token_endpoint_auth_method === "none" && !by.publicClients)
     throw new OAuthError("unauthorized_client", "Identity assertions are for clients that authenticate.", {
       reason: "assertion_of_public_client",
