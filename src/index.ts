@@ -49,8 +49,14 @@ export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from ".
 
 // The caller
 
+export type { OtherApi } from "./oauth/other-api.ts";
 export type { AccessToken } from "./resource/access-token-context.ts";
-export { getAccessToken, getUpstreamAccessToken, requireScopes } from "./resource/access-token-context.ts";
+export {
+  getAccessToken,
+  getAccessTokenFor,
+  getUpstreamAccessToken,
+  requireScopes,
+} from "./resource/access-token-context.ts";
 
 // Audit and log
 

@@ -10,6 +10,18 @@ export interface Membership {
   emailDomains: readonly string[];
   /** Auth0's: an id such as `org_abc`, or a name. */
   auth0Organization?: string;
+  /** What takes the place of this for users of several providers. */
+  ofIssuers?: ReadonlyMap<string, OwnMembership>;
+}
+
+/** What a provider asks of its own users. */
+export type OwnMembership = Pick<Membership, "emailDomains" | "auth0Organization">;
+
+/** What is asked of the users of one issuer. */
+export function membershipOf(issuer: string, membership: Membership): Membership {
+  const { organizations, organizationClaim, ofIssuers } = membership;
+  const own = ofIssuers?.get(issuer);
+  return own === undefined ? membership : { organizations, organizationClaim, ...own };
 }
 
 /** The message is for the person. It does not list the organizations and domains of others. */
@@ -36,11 +48,12 @@ export function membershipProblem(claims: Claims, membership: Membership): Membe
 
 /** The claims that decide about it, by name or dotted path. */
 export function claimsOfMembership(membership: Membership): string[] {
-  const { organizations, organizationClaim, emailDomains, auth0Organization } = membership;
+  const { organizations, organizationClaim, ofIssuers } = membership;
+  const each = [membership, ...(ofIssuers?.values() ?? [])];
   return [
     ...(organizations.length > 0 ? [organizationClaim] : []),
-    ...(emailDomains.length > 0 ? ["email", "email_verified"] : []),
-    ...(auth0Organization !== undefined ? ["org_id", "org_name"] : []),
+    ...(each.some(({ emailDomains }) => emailDomains.length > 0) ? ["email", "email_verified"] : []),
+    ...(each.some(({ auth0Organization }) => auth0Organization !== undefined) ? ["org_id", "org_name"] : []),
   ];
 }
 
@@ -70,7 +83,7 @@ function emailProblem(claims: Claims, domains: readonly string[]): MembershipPro
  * The domain of an e-mail address, in lower case; undefined if there is more than one way to read it. Only ASCII:
  * lower case turns some other letters into ASCII ones (U+212A, the Kelvin sign, into a k).
  */
-function emailDomain(email: unknown): string | undefined {
+export function emailDomain(email: unknown): string | undefined {
   if (typeof email !== "string") return undefined;
   return /^[^@\s]+@([a-z0-9.-]+)$/i.exec(email)?.[1]?.toLowerCase();
 }

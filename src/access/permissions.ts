@@ -9,6 +9,7 @@ import {
   claimsOfMembership,
   type Membership,
   type MembershipProblem,
+  membershipOf,
   membershipProblem,
 } from "./membership.ts";
 import type { Feature, Policy, RuleName } from "./policy.ts";
@@ -128,7 +129,10 @@ export function createPermissions({ policy, catalogue, membership, log }: Depend
       tellOfUnknown(requester);
       // Membership is of people. Clients and workloads are named one by one by the operator.
       const { principal } = requester;
-      const problem = principal.kind === "user" ? membershipProblem(principal.claims, membership) : undefined;
+      const problem =
+        principal.kind === "user"
+          ? membershipProblem(principal.claims, membershipOf(principal.issuer, membership))
+          : undefined;
       if (problem !== undefined) return problem;
       const verdict = policy.admits(requester);
       if (verdict.allowed) return undefined;

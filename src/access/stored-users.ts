@@ -4,6 +4,7 @@
  * Another provider's user is an object, which they refuse to read: they cannot take one person for another.
  */
 import { z } from "zod";
+import { type Issuing, issuersOf } from "../oauth/tenant-issuer.ts";
 import { UserId } from "./principal.ts";
 
 const Subject = z.union([z.string(), UserId]);
@@ -24,20 +25,18 @@ export interface StoredUsers {
   unique(issuer: string, id: string): string;
 }
 
-interface Provider {
-  readonly issuer: string;
-}
-
-/** @param providers that are configured; users of the first are stored by their `sub` */
-export function storedUsers(providers: readonly [Provider, ...Provider[]]): StoredUsers {
-  const issuers = new Set(providers.map(({ issuer }) => issuer));
-  const [{ issuer: first }] = providers;
+/** @param providers that are configured; users of the first are stored by their `sub`, unless it has many tenants */
+export function storedUsers(providers: readonly [Issuing, ...Issuing[]]): StoredUsers {
+  const issuers = new Set(providers.flatMap(issuersOf));
+  const [{ issuer: first }, ...others] = providers;
+  // Of several nobody knows whose former name it is, and one person must not become another.
+  const isFormerName = (issuer: string) => others.length === 0 && !issuers.has(issuer);
   return {
     fields: { subject: Subject, issuer: z.string().optional() },
     read({ subject, issuer }) {
       if (typeof subject !== "string") return subject;
-      // Another one may have been the first when it was written. An issuer that is not configured is a former name of the first.
-      return { issuer: issuer !== undefined && issuers.has(issuer) ? issuer : first, subject };
+      // Another one may have been the first when it was written. An issuer that is not configured is a former name of the only one.
+      return { issuer: issuer === undefined || isFormerName(issuer) ? first : issuer, subject };
     },
     write: ({ issuer, subject }) =>
       issuer === first ? { subject, issuer } : { subject: { issuer, subject } },

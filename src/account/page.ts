@@ -13,32 +13,62 @@ export interface PageSurroundings {
   /** Where the forms go: the URL of /connections. */
   url: string;
   serverName: string;
+  /** Where whoever is signed in here signed in. */
   identityProviderName: string;
+  /** Its name, where there are others. */
+  own: string | undefined;
+  /** Where somebody can sign in: the likeliest first. */
+  offers: readonly SignInOffer[];
   catalogue: Pick<ScopeCatalogue, "pick">;
   now: number;
 }
 
+/** An identity provider. */
+export interface SignInOffer {
+  name: string;
+  /** With its host. */
+  shownAs: string;
+  isAnswering: boolean;
+}
+
 /** For somebody who is not signed in here. */
-export function signInPage({ url, serverName, identityProviderName }: PageSurroundings): Html {
+export function signInPage(around: PageSurroundings): Html {
+  const { serverName, identityProviderName, offers } = around;
+  const where =
+    offers.length > 1 ? "where your account is" : html`at <strong>${identityProviderName}</strong>`;
   return html`
 <p>See which applications may use <strong>${serverName}</strong> in your name, and end their access.</p>
-<p class="soft">You sign in at <strong>${identityProviderName}</strong>, and stay signed in on this page for 15 minutes.</p>
-<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+<p class="soft">You sign in ${where}, and stay signed in on this page for 15 minutes.</p>
+${signInForm(around, "Sign in", "main")}`;
+}
+
+/** One button, or one for each identity provider. */
+function signInForm({ url, offers }: PageSurroundings, words: string, kind?: "main"): Html {
+  const main = kind === undefined ? "" : html` class="main"`;
+  if (offers.length === 1)
+    return html`<form method="post" action="${url}/sign-in"><div class="buttons"><button${main}>${words}</button></div></form>`;
+  return html`<form method="post" action="${url}/sign-in"><ul class="choices">${offers.map(
+    ({ name, shownAs, isAnswering }, index) =>
+      html`<li><button name="identity_provider" value="${name}"${index === 0 ? main : ""}>${words} at ${shownAs}${
+        isAnswering ? "" : ", which does not answer just now"
+      }</button></li>`,
+  )}</ul></form>`;
 }
 
 /** After "Sign out". */
-export function signedOutPage({ url, identityProviderName }: PageSurroundings, logoutUrl: string): Html {
+export function signedOutPage(around: PageSurroundings, logoutUrl: string): Html {
+  const { identityProviderName } = around;
   return html`
 <p>This browser shows your applications to nobody any more. They stay connected.</p>
 <p>You may still be signed in at <strong>${identityProviderName}</strong>. On a computer that is not yours, <a href="${logoutUrl}">sign out there as well</a>.</p>
-<form method="post" action="${url}/sign-in"><div class="buttons"><button>Sign in again</button></div></form>`;
+${signInForm(around, "Sign in again")}`;
 }
 
 /** For a button that was pressed too late. */
-export function sessionOverPage({ url }: PageSurroundings): Html {
+export function sessionOverPage(around: PageSurroundings): Html {
   return html`
 <p class="warn" role="alert">You are not signed in on this page any more. Nothing was changed.</p>
-<form method="post" action="${url}/sign-in"><div class="buttons"><button class="main">Sign in</button></div></form>`;
+${signInForm(around, "Sign in", "main")}`;
 }
 
 /** For a button on a page that was opened before the present sign-in, or that is not ours at all. */
@@ -55,7 +85,7 @@ export function connectionsPage(
   ended: readonly string[],
   around: PageSurroundings,
 ): Html {
-  const { url, serverName } = around;
+  const { url, serverName, offers, own } = around;
   const ofAll: Said = { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
   return html`
 <div class="account">
@@ -64,8 +94,9 @@ export function connectionsPage(
       ? html` <span class="soft">${session.email}</span>`
       : ""
   }</p>
-<form method="post" action="${url}/sign-in"><input type="hidden" name="another" value="yes"><button class="link">Not you? Sign in as somebody else</button></form>
+<form method="post" action="${url}/sign-in">${own === undefined ? "" : html`<input type="hidden" name="identity_provider" value="${own}">`}<input type="hidden" name="another" value="yes"><button class="link">Not you? Sign in as somebody else</button></form>
 <form method="post" action="${url}/sign-out">${token(session)}<button class="link">Sign out</button></form>
+${offers.length > 1 ? html`<details><summary>Sign in with another identity provider</summary>${signInForm(around, "Sign in")}</details>` : ""}
 </div>
 ${ended.length > 0 ? notice(ended) : ""}
 ${

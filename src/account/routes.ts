@@ -13,10 +13,11 @@ import { count } from "../http/rate-limit.ts";
 import { requestFacts } from "../http/request-facts.ts";
 import { ownFormsOnly } from "../http/same-origin.ts";
 import type { Identity } from "../identity/identity-provider.ts";
-import type { IdentityProviders } from "../identity/identity-providers.ts";
+import type { ConfiguredProvider, IdentityProviders } from "../identity/identity-providers.ts";
 import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies } from "../login/browser-binding.ts";
 import { endedSince } from "../login/login.ts";
+import { isAnswering, type RememberedProvider } from "../login/provider-choice.ts";
 import type { ConnectionsLogin, Logins } from "../login/transaction.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { ConnectionsForm, ConnectionsSignInForm, parse } from "../oauth/requests.ts";
@@ -33,6 +34,7 @@ import {
   connectionsPage,
   outdatedPage,
   type PageSurroundings,
+  type SignInOffer,
   sessionOverPage,
   signedOutPage,
   signInPage,
@@ -56,6 +58,7 @@ export interface AccountDependencies {
   grants: Grants;
   endings: Endings;
   identityProviders: IdentityProviders;
+  rememberedProvider: RememberedProvider;
   catalogue: ScopeCatalogue;
   records: KeyValueStore;
   shutdown: Shutdown;
@@ -74,6 +77,7 @@ export function connectionsEntrance({
   sessions,
   logins,
   endings,
+  rememberedProvider,
   audit,
   now,
 }: Runtime & AccountDependencies): ConnectionsEntrance {
@@ -103,6 +107,7 @@ export function connectionsEntrance({
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
       audit({ event: "connections_sign_in", decision: "allow", ...who(identity) });
+      rememberedProvider.set(res, provider);
       res.redirect(303, `${settings.baseUrl}/connections`);
     },
     leave: (req, res) => sessions.close(req, res),
@@ -136,6 +141,7 @@ export function connectionsRoutes({
   grants,
   endings,
   identityProviders,
+  rememberedProvider,
   catalogue,
   records,
   pages,
@@ -146,17 +152,37 @@ export function connectionsRoutes({
 }: Runtime & AccountDependencies): Router {
   const { baseUrl, lifetimes } = settings;
   const url = `${baseUrl}/connections`;
-  const provider = identityProviders.choose({});
+  const all = identityProviders.all();
   const router = Router();
   const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
 
-  const around = (): PageSurroundings => ({
-    url,
-    serverName: settings.brand.name,
-    identityProviderName: provider.shownAs,
-    catalogue,
-    now: now(),
-  });
+  async function around(req: Request, session?: OpenSession): Promise<PageSurroundings> {
+    const theirs = session && identityProviders.ofIssuer(session.user.issuer);
+    return {
+      url,
+      serverName: settings.brand.name,
+      identityProviderName: (theirs ?? all[0]).shownAs,
+      own: all.length === 1 ? undefined : theirs?.settings.id,
+      offers: await offersTo(req),
+      catalogue,
+      now: now(),
+    };
+  }
+
+  /** The one where this browser signed in before is the first. */
+  async function offersTo(req: Request): Promise<SignInOffer[]> {
+    const before = rememberedProvider.read(req);
+    const isBefore = ({ settings: { id } }: ConfiguredProvider) => id === before;
+    const ordered = [...all.filter(isBefore), ...all.filter((each) => !isBefore(each))];
+    return await Promise.all(
+      ordered.map(async (each) => ({
+        name: each.settings.id,
+        shownAs: each.shownAs,
+        // Where there is no choice, it does not matter.
+        isAnswering: all.length === 1 || (await isAnswering(each)),
+      })),
+    );
+  }
 
   async function findSession(req: Request, res: Response): Promise<OpenSession | undefined> {
     const session = await sessions.find(req);
@@ -177,8 +203,9 @@ export function connectionsRoutes({
     if (session !== undefined && sessions.isOwnForm(session, form_token)) return session;
     // With a session, the cookie came along, and what its pages carry did not: forged, or of an earlier sign-in.
     requestFacts(res).reason = session === undefined ? "no_session" : "forged_form";
-    if (session === undefined) await pages.send(res, 403, "You are signed out", sessionOverPage(around()));
-    else await pages.send(res, 403, "This page is out of date", outdatedPage(around()));
+    if (session === undefined)
+      await pages.send(res, 403, "You are signed out", sessionOverPage(await around(req)));
+    else await pages.send(res, 403, "This page is out of date", outdatedPage(await around(req)));
     return undefined;
   }
 
@@ -203,16 +230,25 @@ export function connectionsRoutes({
 
   router.get("/connections", async (req, res) => {
     const session = await findSession(req, res);
-    if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(around()));
+    if (session === undefined) return await pages.send(res, 200, TITLE, signInPage(await around(req)));
     const entries = entriesOf(await connections.ofUser(session.user));
     // Express answers HEAD with this handler, and nobody sees that answer.
     const told = req.method === "HEAD" ? [] : await sessions.takeMessage(session);
-    await pages.send(res, 200, TITLE, connectionsPage(session, entries, told, around()), "wide");
+    await pages.send(
+      res,
+      200,
+      TITLE,
+      connectionsPage(session, entries, told, await around(req, session)),
+      "wide",
+    );
   });
 
   router.post("/connections/sign-in", ...form, async (req, res) => {
-    const { another } = parse(ConnectionsSignInForm, req.body, []);
+    const { another, identity_provider: named } = parse(ConnectionsSignInForm, req.body, []);
     const { transactionSeconds } = lifetimes;
+    const provider = all.length === 1 ? all[0] : all.find(({ settings: { id } }) => id === named);
+    // Of a page that was opened before the configuration changed: the new one has the choice.
+    if (provider === undefined) return res.set("Cache-Control", "no-store").redirect(303, url);
     const browser = browsers.identify(req, res);
     const login = { provider, logins, transactionSeconds, now, randomBytes };
     const target = await beginSignIn(browser, another !== undefined, req.ip ?? "", login);
@@ -232,7 +268,7 @@ export function connectionsRoutes({
     const session = await sessionOfForm(parse(ConnectionsForm, req.body, ["grant"]), req, res);
     if (session === undefined) return;
     await sessions.close(req, res);
-    await pages.send(res, 200, "Signed out", signedOutPage(around(), `${baseUrl}/logout`));
+    await pages.send(res, 200, "Signed out", signedOutPage(await around(req, session), `${baseUrl}/logout`));
   });
 
   const forms = ["/connections/sign-in", "/connections/end", "/connections/sign-out"];

@@ -43,7 +43,7 @@ export function decideConsent(situation: AuthorizationSituation): ConsentDecisio
  * True if the user, and not some other site, sent the browser here: typed, opened by an application, or from our own
  * site (Fetch Metadata). A browser that does not say is asked.
  */
-function isOwnNavigation(fetchSite: string | undefined): boolean {
+export function isOwnNavigation(fetchSite: string | undefined): boolean {
   return ["none", "same-origin", "same-site"].includes(fetchSite ?? "");
 }
 

@@ -21,13 +21,16 @@ export interface ConsentPage {
   action: string;
   serverName: string;
   identityProviderName: string;
+  /** Where another one can be chosen, if there is one. */
+  anotherProvider: string | undefined;
   scopes: readonly DeclaredScope[];
   /** Offers not to be asked again. */
   canRemember: boolean;
 }
 
 export function consentPage(page: ConsentPage): Html {
-  const { client, transaction, form, action, serverName, identityProviderName, scopes, canRemember } = page;
+  const { client, transaction, form, action, serverName, scopes, canRemember } = page;
+  const { identityProviderName, anotherProvider } = page;
   const { redirectUri } = transaction.request;
   return html`
 <p><strong>${client.client_name ?? "An application without a name"}</strong> wants to use <strong>${serverName}</strong> in your name.</p>
@@ -47,7 +50,11 @@ ${
 ${scopes.map(scopeChoice)}
 </fieldset>
 ${canRemember ? html`<label class="scope remember"><input type="checkbox" name="remember" value="yes"> <span>Do not ask again on this browser</span></label>` : ""}
-<p class="soft">You sign in at <strong>${identityProviderName}</strong>. It learns that you use ${serverName}, not what you do with it.</p>
+<p class="soft">You sign in at <strong>${identityProviderName}</strong>. It learns that you use ${serverName}, not what you do with it.${
+    anotherProvider === undefined
+      ? ""
+      : html` <a href="${anotherProvider}">Sign in with another identity provider</a>`
+  }</p>
 <div class="buttons">
 <button name="decision" value="deny">Deny</button>
 <button class="main" name="decision" value="approve">Approve</button>

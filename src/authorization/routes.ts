@@ -14,6 +14,7 @@ import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies, BrowserHash } from "../login/browser-binding.ts";
 import { consumeLogin } from "../login/login.ts";
 import { type SignInLimits, signInLimit } from "../login/login-admission.ts";
+import { CHOSEN, type RememberedProvider } from "../login/provider-choice.ts";
 import {
   type AuthorizationRequest,
   type AwaitingConsent,
@@ -25,17 +26,18 @@ import {
 } from "../login/transaction.ts";
 import { logoutRoutes } from "../logout/front-channel.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { causes, OAuthError } from "../oauth/errors.ts";
+import { type AuthorizationError, causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { Brand } from "../pages/brand.ts";
-import { authorizationResponse, pageErrors } from "../pages/error-handler.ts";
+import { authorizationResponse, offerElsewhere, pageErrors } from "../pages/error-handler.ts";
 import type { Html, Pages } from "../pages/shell.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Sealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { unaskedRefusal, validateAuthorizationRequest } from "./authorize.ts";
+import { providerStep } from "./choose-provider.ts";
 import { finishAuthorization } from "./completion.ts";
 import { approve, consentPage, denied, tooOld, withConsentedScopes } from "./consent.ts";
 import { decideConsent } from "./consent-decision.ts";
@@ -64,6 +66,8 @@ export interface AuthorizationDependencies {
   logins: Logins;
   records: KeyValueStore;
   identityProviders: IdentityProviders;
+  /** Where this browser signed in before. */
+  rememberedProvider: RememberedProvider;
   sealer: Sealer;
   resources: ProtectedResources;
   pages: Pages;
@@ -92,6 +96,7 @@ export function authorizationRoutes({
   logins,
   records,
   identityProviders,
+  rememberedProvider,
   sealer,
   resources,
   pages,
@@ -120,24 +125,50 @@ export function authorizationRoutes({
     ...costsOf(req, res),
     holdsGrant: async () => false,
   });
+  const providerOf = providerStep({ baseUrl, identityProviders, remembered: rememberedProvider });
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
     const valid = await validateAuthorizationRequest(parameters, rules, requesterOf(req, res));
     const { client, request } = valid;
     const mayReturn = rules.isTrusted(client, request.redirectUri);
-    await askOrGoOn(valid, req, res).catch((error) => {
+    offerElsewhere(res, providerOf.elsewhere(request));
+    const provider = providerOf.choose(parameters, req);
+    const next =
+      provider === undefined ? askWhere(parameters, valid, req, res) : askOrGoOn(valid, provider, req, res);
+    await next.catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn, log });
     });
   }
 
+  type Valid = Awaited<ReturnType<typeof validateAuthorizationRequest>>;
+
+  /** Nobody is asked for consent before it is known where they sign in, which the consent page tells them. */
+  async function askWhere(
+    parameters: unknown,
+    { client, request, prompt }: Valid,
+    req: Request,
+    res: Response,
+  ): Promise<void> {
+    if (prompt?.split(" ").includes("none"))
+      throw mayNotAsk(client, request, "The user has to choose where to sign in.");
+    const { name: serverName } = resourceOf(request.resource, resources);
+    const page = providerOf.page(parameters, req, { clientName: client.client_name, serverName });
+    await pages.send(res, 200, "Where do you sign in?", await page);
+  }
+
+  function mayNotAsk(client: Client, request: AuthorizationRequest, why: string): AuthorizationError {
+    const Refusal = unaskedRefusal(client, request.redirectUri, rules);
+    return new Refusal("interaction_required", why, request, { reason: "prompt_none" });
+  }
+
   async function askOrGoOn(
-    { client, request, prompt }: Awaited<ReturnType<typeof validateAuthorizationRequest>>,
+    { client, request, prompt }: Valid,
+    provider: ConfiguredProvider,
     req: Request,
     res: Response,
   ): Promise<void> {
     const known = browsers.recognize(req);
-    const provider = identityProviders.choose({ resource: request.resource });
     const transaction: AwaitingConsent = {
       step: "consent",
       request,
@@ -156,15 +187,16 @@ export function authorizationRoutes({
       const { scopes, by } = decision;
       return await goUpstream({ ...transaction, request: { ...request, scopes } }, by, req, res);
     }
-    if (decision.consent === "out of reach") {
-      const Refusal = unaskedRefusal(client, request.redirectUri, rules);
-      throw new Refusal("interaction_required", "The user has to be asked for consent.", request, {
-        reason: "prompt_none",
-      });
-    }
+    if (decision.consent === "out of reach")
+      throw mayNotAsk(client, request, "The user has to be asked for consent.");
     // The consent page offers no scope that the provider does not have. Discovery is cached, unless the provider was never reached.
     await provider.ready();
     await pages.send(res, 200, "Allow access?", askingPage(client, transaction, provider));
+  }
+
+  /** What is begun anew goes to the same one, whatever the browser remembers. */
+  function chosen(provider: string | undefined): Record<string, string> {
+    return provider === undefined || identityProviders.all().length === 1 ? {} : { [CHOSEN]: provider };
   }
 
   /** In the other modes nothing is remembered. */
@@ -185,6 +217,7 @@ export function authorizationRoutes({
       action: `${baseUrl}/consent`,
       serverName: name,
       identityProviderName: shownAs,
+      anotherProvider: providerOf.elsewhere(transaction.request),
       scopes: scopes.pick(transaction.request.scopes),
       canRemember: consent.mode === "remember",
     });
@@ -236,7 +269,8 @@ export function authorizationRoutes({
         "This page was opened in another browser, or this browser refuses cookies. Start the sign-in again here.",
         { reason: "another_browser" },
       );
-    const tryAgain = authorizationRequestUrl(baseUrl, asked.request);
+    const tryAgain = authorizationRequestUrl(baseUrl, asked.request, chosen(asked.provider));
+    offerElsewhere(res, providerOf.elsewhere(asked.request));
     const stop = (error: unknown) => {
       throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });
     };
@@ -279,6 +313,7 @@ export function authorizationRoutes({
     if (login.step === "connections")
       return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
+    offerElsewhere(res, providerOf.elsewhere(request));
     const completed = await finishAuthorization(parameters, state, login, {
       provider,
       logins,
@@ -293,9 +328,10 @@ export function authorizationRoutes({
     }).catch((error) => {
       throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
     });
+    rememberedProvider.set(res, provider);
     if ("askAgain" in completed) {
       const asked = { ...request, scopes: login.asked ?? request.scopes };
-      return res.redirect(302, authorizationRequestUrl(baseUrl, asked));
+      return res.redirect(302, authorizationRequestUrl(baseUrl, asked, chosen(login.provider)));
     }
     await keepDocument(request.clientId, req, res);
     const { redirectUri } = request;
@@ -304,7 +340,16 @@ export function authorizationRoutes({
   });
 
   router.use(
-    logoutRoutes({ baseUrl, browsers, connections, pages, provider: identityProviders.choose({}), log }),
+    logoutRoutes({
+      baseUrl,
+      browsers,
+      connections,
+      pages,
+      identityProviders,
+      rememberedProvider,
+      bodies,
+      log,
+    }),
   );
   router.all("/authorize", refuseOtherMethods("GET", "POST"));
   router.all("/consent", refuseOtherMethods("POST"));

@@ -1,6 +1,7 @@
-/** CONFIG_FILE (server.yaml): identity providers and resources by name, in this version one of each; and trusted issuers. */
+/** CONFIG_FILE (server.yaml): identity providers and resources by name, of resources in this version one; and trusted issuers. */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
+import { DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { readText } from "../runtime/read-text.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
@@ -27,14 +28,24 @@ export interface FileSetting {
 export interface ConfigFile {
   path: string;
   problems: readonly SettingProblem[];
-  /** The identity provider that it describes. */
-  provider?: { id: string; key: string; label?: string };
+  /** The identity providers that it describes; none: the environment describes the one there is. */
+  providers: readonly DescribedProvider[];
   /** By their names in the environment. What is here is for the file to say. */
   settings: ReadonlyMap<string, FileSetting>;
   /** Undefined if something is wrong with them. */
   issuers: readonly DescribedIssuer[] | undefined;
   /** Whether a client secret is written in it, and not left to the environment. */
   hasSecret: boolean;
+}
+
+/** An identity provider as the file describes it. */
+export interface DescribedProvider {
+  id: string;
+  /** Its name in messages: `identityProviders.staff`. */
+  key: string;
+  label?: string;
+  /** As {@link ConfigFile.settings}: all that describe a provider, whether it says them or not. */
+  settings: ReadonlyMap<string, FileSetting>;
 }
 
 export interface DescribedIssuer {
@@ -63,17 +74,23 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   authorizationParameters: "OIDC_AUTHORIZATION_PARAMETERS",
   logoutTokenExp: "OIDC_LOGOUT_TOKEN_EXP",
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
+  tenants: "OIDC_TENANTS",
   pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
+  subjectTokenType: "OIDC_SUBJECT_TOKEN_TYPE",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
-/** These describe a provider, too, and the file has no keys for them. */
-const AUTH0_SETTINGS = [
-  "AUTH0_DOMAIN",
-  "AUTH0_CLIENT_ID",
-  "AUTH0_CLIENT_SECRET",
-  "AUTH0_AUDIENCE",
-  "AUTH0_ORGANIZATION",
-];
+const { issuer: _, ...WITHOUT_ISSUER } = PROVIDER_KEYS;
+/** The same of one that is named by its Auth0 domain. */
+const AUTH0_KEYS: typeof PROVIDER_KEYS = {
+  ...WITHOUT_ISSUER,
+  domain: "AUTH0_DOMAIN",
+  clientId: "AUTH0_CLIENT_ID",
+  clientSecret: "AUTH0_CLIENT_SECRET",
+  audience: "AUTH0_AUDIENCE",
+  organization: "AUTH0_ORGANIZATION",
+};
+const EVERY_SETTING = new Set([...Object.values(PROVIDER_KEYS), ...Object.values(AUTH0_KEYS)]);
+const EMAIL_DOMAINS = "ALLOWED_EMAIL_DOMAINS";
 
 const THE_ONLY_RESOURCE = "/mcp";
 /** In a callback URL, in records and in messages. */
@@ -82,8 +99,8 @@ const PROVIDER_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
 const KEYS: Record<"top" | "provider" | "resource", KnownKeys> = {
   top: { known: ["identityProviders", "resources", "issuers"] },
   provider: {
-    known: [...Object.keys(PROVIDER_KEYS), "label", "emailDomains"],
-    notYet: ["tenants", "organization", "profile"],
+    known: [...Object.keys({ ...PROVIDER_KEYS, ...AUTH0_KEYS }), "label", "emailDomains"],
+    notYet: ["profile"],
   },
   resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
 };
@@ -92,6 +109,7 @@ const text = z.string().min(1);
 const texts = z.array(text).min(1);
 const Provider = z.object({
   issuer: text.optional(),
+  domain: text.optional(),
   clientId: text.optional(),
   clientSecret: text.optional(),
   clientSecretFile: text.optional(),
@@ -108,6 +126,8 @@ const Provider = z.object({
     })
     .optional(),
   audience: text.optional(),
+  organization: text.optional(),
+  tenants: texts.optional(),
   emailDomains: texts.optional(),
   scopes: texts.optional(),
   scopesFrom: texts.optional(),
@@ -117,12 +137,16 @@ const Provider = z.object({
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
   pushedAuthorizationRequests: text.optional(),
+  subjectTokenType: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({
   identityProviders: z.record(z.string(), Provider).optional(),
   resources: z.record(z.string(), z.object({ tools: text.optional() })).optional(),
 });
+
+/** Stands for the providers of a file of which nothing can be read. */
+const BROKEN = { id: "broken", key: "the file" };
 
 /** Everything that it says, and everything that is wrong with it. */
 export function readConfigFile(
@@ -132,7 +156,8 @@ export function readConfigFile(
   const broken = (problems: readonly SettingProblem[]): ConfigFile => ({
     path,
     problems,
-    settings: new Map(everyProviderSetting({ place: path, key: "the file", isFaulty: true })),
+    providers: [{ ...BROKEN, settings: everyProviderSetting({ place: path, ...BROKEN, isFaulty: true }) }],
+    settings: new Map(),
     issuers: undefined,
     hasSecret: false,
   });
@@ -205,17 +230,11 @@ function keyMistakes(content: unknown): Mistake[] {
     ...unknownKeys(content, [], KEYS.top),
     ...entriesOf(identityProviders).flatMap(([id, entry], index) => {
       const at = ["identityProviders", id];
-      if (index > 0) return [oneOnly(at, "identity provider")];
-      const named = PROVIDER_NAME.test(id)
-        ? []
-        : [
-            {
-              at,
-              problem: "is no name for an identity provider",
-              remedy: "write small letters, digits and -, such as staff",
-            },
-          ];
-      return [...named, ...unknownKeys(entry, at, KEYS.provider)];
+      return [
+        ...nameMistakes(id, at, index),
+        ...domainMistakes(entry, at),
+        ...unknownKeys(entry, at, KEYS.provider),
+      ];
     }),
     ...entriesOf(resources).flatMap(([path, entry], index) => {
       const at = ["resources", path];
@@ -240,6 +259,38 @@ function keyMistakes(content: unknown): Mistake[] {
   ];
 }
 
+function nameMistakes(id: string, at: Path, index: number): Mistake[] {
+  if (!PROVIDER_NAME.test(id))
+    return [
+      {
+        at,
+        problem: "is no name for an identity provider",
+        remedy: "write small letters, digits and -, such as staff",
+      },
+    ];
+  // In records and callback URLs it stands for the first, whatever that is called.
+  if (id !== DEFAULT_PROVIDER || index === 0) return [];
+  return [{ at, problem: "is the name of the first identity provider", remedy: "choose another name" }];
+}
+
+/** Auth0's users know their tenant by its domain; what is said of it beside that is another provider's. */
+function domainMistakes(entry: unknown, at: Path): Mistake[] {
+  if (!isMap(entry)) return [];
+  const { domain, issuer, organization } = entry;
+  if (domain !== undefined && issuer !== undefined)
+    return [
+      { at: [...at, "domain"], problem: "is set beside issuer", remedy: "keep domain for Auth0, or issuer" },
+    ];
+  if (domain !== undefined || organization === undefined) return [];
+  return [
+    {
+      at: [...at, "organization"],
+      problem: "is Auth0's, and needs domain in place of issuer",
+      remedy: "write domain, or remove it",
+    },
+  ];
+}
+
 function oneOnly(at: Path, what: string): Mistake {
   return { at, problem: `is a second ${what}, and this version can have one`, remedy: "keep one of them" };
 }
@@ -249,35 +300,35 @@ function settingsOf(
   { lineOf }: YamlText,
   path: string,
   mistakes: readonly Mistake[],
-): Pick<ConfigFile, "provider" | "settings"> {
-  const settings = new Map<string, FileSetting>();
+): Pick<ConfigFile, "providers" | "settings"> {
   const setting = (at: Path, value: unknown): FileSetting => ({
     value: asInEnvironment(value, at.at(-1)),
     key: nameOf(at),
     place: `${path}:${lineOf(at)}`,
     isFaulty: mistakes.some((mistake) => at.every((step, index) => mistake.at[index] === step)),
   });
+  const settings = new Map<string, FileSetting>();
   const [resource] = entriesOf(content.resources);
   if (resource !== undefined && isMap(resource[1]) && resource[1].tools !== undefined) {
     const { tools } = resource[1];
     settings.set("TOOLS_MODULE", setting(["resources", resource[0], "tools"], fromFolderOf(path, tools)));
   }
-  const [described] = entriesOf(content.identityProviders);
-  if (described === undefined) return { settings };
-  const [id, entry] = described;
-  const at = ["identityProviders", id];
-  const values = isMap(entry) ? entry : {};
-  const rest = { place: `${path}:${lineOf(at)}`, isFaulty: !isMap(entry) };
-  for (const [name, each] of everyProviderSetting({ ...rest, key: nameOf(at) })) settings.set(name, each);
-  for (const [key, name] of isMap(entry) ? Object.entries(PROVIDER_KEYS) : [])
-    settings.set(
-      name,
-      setting([...at, key], key.endsWith("File") ? fromFolderOf(path, values[key]) : values[key]),
-    );
-  if (values.emailDomains !== undefined)
-    settings.set("ALLOWED_EMAIL_DOMAINS", setting([...at, "emailDomains"], values.emailDomains));
-  const label = typeof values.label === "string" ? values.label : undefined;
-  return { provider: { id, key: nameOf(at), ...(label !== undefined && { label }) }, settings };
+  const described = entriesOf(content.identityProviders).map(([id, entry]): DescribedProvider => {
+    const at = ["identityProviders", id];
+    const key = nameOf(at);
+    const all = everyProviderSetting({ place: `${path}:${lineOf(at)}`, key, isFaulty: !isMap(entry) });
+    if (!isMap(entry)) return { id, key, settings: all };
+    for (const [each, name] of Object.entries(entry.domain === undefined ? PROVIDER_KEYS : AUTH0_KEYS))
+      all.set(
+        name,
+        setting([...at, each], each.endsWith("File") ? fromFolderOf(path, entry[each]) : entry[each]),
+      );
+    if (entry.emailDomains !== undefined)
+      all.set(EMAIL_DOMAINS, setting([...at, "emailDomains"], entry.emailDomains));
+    const label = typeof entry.label === "string" ? entry.label : undefined;
+    return { id, key, ...(label !== undefined && { label }), settings: all };
+  });
+  return { providers: described, settings };
 }
 
 /** A path in the file begins at its folder. */
@@ -285,9 +336,8 @@ function fromFolderOf(path: string, value: unknown): unknown {
   return typeof value === "string" ? resolve(dirname(path), value) : value;
 }
 
-function* everyProviderSetting(rest: Omit<FileSetting, "value">): Iterable<[string, FileSetting]> {
-  for (const name of [...Object.values(PROVIDER_KEYS), ...AUTH0_SETTINGS])
-    yield [name, { value: undefined, ...rest }];
+function everyProviderSetting(rest: Omit<FileSetting, "value">): Map<string, FileSetting> {
+  return new Map([...EVERY_SETTING].map((name) => [name, { value: undefined, ...rest }]));
 }
 
 /** What is read by the same rules as the environment, whose values are text. Of another kind it is faulty. */

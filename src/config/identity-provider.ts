@@ -1,6 +1,6 @@
 /** The identity provider: any by discovery, or Auth0 by the names that its users know; and whom of its users we admit. */
-import type { Membership } from "../access/membership.ts";
-import { type AtLeastOne, DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
+import type { Membership, OwnMembership } from "../access/membership.ts";
+import { type AtLeastOne, DEFAULT_PROVIDER, shownAs } from "../identity/identity-providers.ts";
 import {
   parseScopeClaimMap,
   type ScopeClaim,
@@ -8,21 +8,36 @@ import {
   TOKEN_SOURCES,
 } from "../identity/scope-sources.ts";
 import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
+import { isPatternOfTenants, issuersOf } from "../oauth/tenant-issuer.ts";
 import { providerCredential } from "./provider-credential.ts";
 import type { Settings } from "./settings.ts";
 
 /** Those where people sign in; the first is the default. */
 export function identityProvidersConfig(settings: Settings): AtLeastOne<IdentityProviderSettings> {
-  return [identityProvider(settings)];
+  const [first, ...others] = settings.file?.providers ?? [];
+  if (first === undefined) return [identityProvider(settings)];
+  const views: AtLeastOne<Settings> = [
+    settings.ofProvider(first),
+    ...others.map((each) => settings.ofProvider(each)),
+  ];
+  const [one, ...rest] = views;
+  const providers: AtLeastOne<IdentityProviderSettings> = [
+    identityProvider(one),
+    ...rest.map(identityProvider),
+  ];
+  refuseTwins(providers, views);
+  return providers;
 }
 
 function identityProvider(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
-  const { id = DEFAULT_PROVIDER, label } = settings.file?.provider ?? {};
+  const { id = DEFAULT_PROVIDER, label } = settings.described ?? {};
+  const subjectTokenType = exchangedAs(settings);
   const shared = {
     id,
     ...(label !== undefined && { label }),
     ...(scopes !== undefined && { scopes }),
+    ...(subjectTokenType !== undefined && { subjectTokenType }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
     logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
@@ -31,14 +46,16 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
     timeoutSeconds: settings.integer("UPSTREAM_TIMEOUT_SECONDS", 10, 1, 60),
   };
   const isAuth0 = AUTH0_NAMES.some((name) => settings.optional(name) !== undefined);
-  if (isAuth0) return { ...auth0(settings), ...shared };
+  if (isAuth0) return { ...auth0(settings), ...shared, ...emailDomains(settings) };
   const audience = settings.optional("OIDC_AUDIENCE");
+  const issuer = settings.issuer(
+    "OIDC_ISSUER",
+    `set it to the issuer of your identity provider${settings.described ? "" : " (or set AUTH0_DOMAIN)"}`,
+  );
   return {
     preset: "oidc",
-    issuer: settings.issuer(
-      "OIDC_ISSUER",
-      `set it to the issuer of your identity provider${settings.file?.provider ? "" : " (or set AUTH0_DOMAIN)"}`,
-    ),
+    issuer,
+    ...tenants(settings, issuer),
     clientId: settings.requiredLine(
       "OIDC_CLIENT_ID",
       "set it to the client id that your identity provider gave this server",
@@ -50,7 +67,84 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
     ),
     ...(audience !== undefined && { audience }),
     ...shared,
+    ...emailDomains(settings),
   };
+}
+
+/** Everybody can make an account in it. */
+const PERSONAL_ACCOUNTS = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
+/** Whoever administers a tenant decides what its tokens say: without a list, anybody could. */
+function tenants(settings: Settings, issuer: string): Pick<IdentityProviderSettings, "tenants"> {
+  const listed = settings
+    .list("OIDC_TENANTS", isTenantId, "tenant ids such as 3aa4a235-b6e2-48d5-9195-7fcf05b459b0")
+    .map((tenant) => tenant.toLowerCase());
+  if (!isPatternOfTenants(issuer)) {
+    if (listed.length > 0)
+      settings.problem(
+        "OIDC_TENANTS",
+        "is set, and the issuer is not that of many tenants",
+        "write {tenantid} in the issuer in place of the tenant, or remove the tenants",
+      );
+    return {};
+  }
+  if (listed.length === 0)
+    settings.problem(
+      "OIDC_TENANTS",
+      "is missing: without it, every tenant in the world could sign in",
+      "list the ids of those that may",
+    );
+  if (listed.includes(PERSONAL_ACCOUNTS))
+    settings.problem(
+      "OIDC_TENANTS",
+      "has the tenant of personal accounts, which anybody can make",
+      "remove it, and have people invited to a tenant of yours",
+    );
+  return { tenants: [...new Set(listed)] };
+}
+
+function isTenantId(entry: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(entry);
+}
+
+function emailDomains(settings: Settings): Pick<IdentityProviderSettings, "emailDomains"> {
+  const listed = settings.list(
+    "ALLOWED_EMAIL_DOMAINS",
+    isHostName,
+    "host names such as example.com",
+    "write them without @ and without wildcards",
+  );
+  return listed.length === 0 ? {} : { emailDomains: listed.map((domain) => domain.toLowerCase()) };
+}
+
+/** What would let the users of one provider pass for those of another, or people mistake one for the other. */
+function refuseTwins(providers: readonly IdentityProviderSettings[], views: readonly Settings[]): void {
+  for (const [index, provider] of providers.entries())
+    for (const [before, other] of providers.slice(0, index).entries()) {
+      const name = views[before]?.described?.key;
+      const view = views[index];
+      if (haveCommonUsers(provider, other))
+        view?.problem(
+          provider.preset === "auth0" ? "AUTH0_DOMAIN" : "OIDC_ISSUER",
+          `is that of ${name}, too, whose users could not be told from its own`,
+          "keep one of them",
+        );
+      else if (shownAs(provider) === shownAs(other))
+        view?.problem(
+          "OIDC_CLIENT_ID",
+          `is of a provider that people see as "${shownAs(provider)}", like ${name}`,
+          "give each a label of its own",
+        );
+    }
+}
+
+function haveCommonUsers(one: IdentityProviderSettings, other: IdentityProviderSettings): boolean {
+  const [issuers, others] = [one, other].map((each) => issuersOf(each).map(comparable));
+  return issuers?.some((issuer) => others?.includes(issuer)) ?? false;
+}
+
+function comparable(issuer: string): string {
+  return URL.canParse(issuer) ? new URL(issuer).href.replace(/\/$/, "").toLowerCase() : issuer;
 }
 
 const AUTH0_NAMES = [
@@ -101,8 +195,22 @@ function authorizationParameters(settings: Settings): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
+function exchangedAs(settings: Settings): string | undefined {
+  const name = "OIDC_SUBJECT_TOKEN_TYPE";
+  const type = settings.optional(name);
+  // RFC 8693 §3.
+  if (type !== undefined && !URL.canParse(type))
+    settings.problem(
+      name,
+      "must be an absolute URI",
+      "write it as the provider has it, such as urn:acme:access-token",
+    );
+  return type;
+}
+
 type OfPreset = Omit<
   IdentityProviderSettings,
+  | "emailDomains"
   | "id"
   | "label"
   | "scopes"
@@ -111,6 +219,7 @@ type OfPreset = Omit<
   | "logoutTokenExp"
   | "tokenEndpointAuthMethod"
   | "pushedAuthorizationRequests"
+  | "subjectTokenType"
   | "timeoutSeconds"
 >;
 
@@ -204,10 +313,9 @@ function scopeClaimMap(settings: Settings): ScopeClaim["map"] {
 
 const USUAL_ORGANIZATION_CLAIM = "org_id";
 
-/** @param providers of which the first may ask for an organization of Auth0's */
 export function membershipConfig(
   settings: Settings,
-  [{ organization }]: AtLeastOne<IdentityProviderSettings>,
+  providers: AtLeastOne<IdentityProviderSettings>,
 ): Membership {
   const organizations = settings.list("ALLOWED_ORGANIZATIONS", () => true, "organizations");
   const organizationClaim = settings.text("ORGANIZATION_CLAIM", USUAL_ORGANIZATION_CLAIM);
@@ -217,18 +325,26 @@ export function membershipConfig(
       "keeps nobody out without ALLOWED_ORGANIZATIONS",
       "list them, or remove the claim",
     );
-  const emailDomains = settings.list(
-    "ALLOWED_EMAIL_DOMAINS",
-    isHostName,
-    "host names such as example.com",
-    "write them without @ and without wildcards",
-  );
+  const [{ emailDomains = [], organization }, ...others] = providers;
+  const common = { organizations, organizationClaim };
+  if (others.length === 0)
+    return {
+      ...common,
+      emailDomains,
+      ...(organization !== undefined && { auth0Organization: organization }),
+    };
   return {
-    organizations,
-    organizationClaim,
-    emailDomains: emailDomains.map((domain) => domain.toLowerCase()),
-    ...(organization !== undefined && { auth0Organization: organization }),
+    ...common,
+    // Of whoever comes from elsewhere, by a token of an issuer that is trusted.
+    emailDomains: [...new Set(providers.flatMap((each) => each.emailDomains ?? []))],
+    ofIssuers: new Map(providers.flatMap(ownMembership)),
   };
+}
+
+function ownMembership(provider: IdentityProviderSettings): Array<[issuer: string, OwnMembership]> {
+  const { emailDomains = [], organization } = provider;
+  const own = { emailDomains, ...(organization !== undefined && { auth0Organization: organization }) };
+  return issuersOf(provider).map((issuer) => [issuer, own]);
 }
 
 /** ASCII: an international domain in its `xn--` form. */

@@ -49,7 +49,9 @@ function choicesOf(settings: Settings, secretName: string): Choice[] {
   if (keyText !== undefined) add("OIDC_PRIVATE_KEY", { kind: "private_key", text: keyText, ...key });
   if (keyFile !== undefined) add("OIDC_PRIVATE_KEY_FILE", { kind: "private_key", path: keyFile, ...key });
   if (tokenFile !== undefined) add("OIDC_FEDERATED_TOKEN_FILE", { kind: "token_file", path: tokenFile });
-  const azure = choices.length === 0 ? settings.optional(AZURE_TOKEN_FILE) : undefined;
+  // Of several providers nobody knows which one it is for, and the others must not be given it.
+  const isTheOnly = (settings.file?.providers.length ?? 0) < 2;
+  const azure = choices.length === 0 && isTheOnly ? settings.optional(AZURE_TOKEN_FILE) : undefined;
   if (azure !== undefined) add(AZURE_TOKEN_FILE, { kind: "token_file", path: azure });
   return choices;
 }

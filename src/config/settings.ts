@@ -2,7 +2,13 @@
 import { z } from "zod";
 import { isScopeToken } from "../oauth/scope.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
-import { CONFIG_FILE, type ConfigFile, readConfigFile } from "./config-file.ts";
+import {
+  CONFIG_FILE,
+  type ConfigFile,
+  type DescribedProvider,
+  type FileSetting,
+  readConfigFile,
+} from "./config-file.ts";
 import { issuerProblem, originProblem } from "./origin-problem.ts";
 
 /** Settings by their names, such as `process.env`. */
@@ -16,22 +22,43 @@ export const MAY_BE_QUOTED: readonly string[] = ["SERVER_NAME", "SERVER_DESCRIPT
 
 /** Reads settings one by one and collects every problem, so that a person can fix all of them together. */
 export class Settings {
-  readonly problems: SettingProblem[] = [];
+  readonly problems: SettingProblem[];
   /** What CONFIG_FILE says. */
   readonly file: ConfigFile | undefined;
+  /** The identity provider whose settings these are, if the file describes one. */
+  readonly described: DescribedProvider | undefined;
   readonly #environment: Environment;
-  #hasReadFaulty = false;
+  readonly #read: { faulty: boolean };
 
-  constructor(environment: Environment) {
+  /** @param one of the identity providers that the file describes, as part of those settings */
+  constructor(environment: Environment, one?: { of: Settings; described: DescribedProvider }) {
     this.#environment = environment;
+    this.described = one?.described;
+    if (one !== undefined) {
+      this.problems = one.of.problems;
+      this.file = one.of.file;
+      this.#read = one.of.#read;
+      return;
+    }
+    this.problems = [];
+    this.#read = { faulty: false };
     const path = this.#fromEnvironment(CONFIG_FILE);
     this.file = path === undefined ? undefined : readConfigFile(path, environment);
     this.problems.push(...(this.file?.problems ?? []));
   }
 
+  /** The same, where those of an identity provider are what the file says of this one. */
+  ofProvider(described: DescribedProvider): Settings {
+    return new Settings(this.#environment, { of: this, described });
+  }
+
+  #inFile(name: string): FileSetting | undefined {
+    return this.described?.settings.get(name) ?? this.file?.settings.get(name);
+  }
+
   /** See {@link SettingProblem}; named as it is called where it is written. */
   problem(name: string, problem: string, remedy: string): void {
-    const inFile = this.file?.settings.get(name);
+    const inFile = this.#inFile(name);
     if (inFile === undefined) this.problems.push({ setting: name, problem, remedy });
     else if (!inFile.isFaulty)
       this.problems.push({ place: inFile.place, setting: inFile.key, problem, remedy });
@@ -39,7 +66,7 @@ export class Settings {
 
   /** Whether a value that was read is not what it should be, although that is among the problems of the file alone. */
   get hasReadFaulty(): boolean {
-    return this.#hasReadFaulty;
+    return this.#read.faulty;
   }
 
   /** Some settings are read more than once. */
@@ -62,27 +89,37 @@ export class Settings {
 
   /** What the file says, or the environment; both is a problem. */
   optional(name: string): string | undefined {
-    const inFile = this.file?.settings.get(name);
+    const inFile = this.#inFile(name);
     if (inFile === undefined) return this.#fromEnvironment(name);
-    const { place, key, value, isFaulty } = inFile;
-    this.#hasReadFaulty ||= isFaulty;
+    const { value, isFaulty } = inFile;
+    this.#read.faulty ||= isFaulty;
     const isInBoth = this.#environment[name]?.trim() && !(isFaulty && value === undefined);
-    if (isInBoth)
-      this.#problemOnce(
-        value === undefined
-          ? {
-              setting: name,
-              problem: `is set in the environment, and ${this.file?.provider?.key} in ${place} describes the identity provider`,
-              remedy: "say all of it in one of the two places",
-            }
-          : {
-              place,
-              setting: key,
-              problem: `is set in the environment, too, as ${name}`,
-              remedy: "keep one of the two",
-            },
-      );
+    if (isInBoth) this.#problemOnce(this.#inBoth(name, inFile));
     return value;
+  }
+
+  /** With several identity providers, what the environment says of one is told once. */
+  #inBoth(name: string, { place, key, value }: FileSetting): SettingProblem {
+    const remedy = "say all of it in one of the two places";
+    const { providers = [], path } = this.file ?? {};
+    if (providers.length > 1 && providers.every(({ settings }) => settings.has(name)))
+      return {
+        setting: name,
+        problem: `is set in the environment, and ${path} describes ${providers.length} identity providers`,
+        remedy,
+      };
+    if (value !== undefined)
+      return {
+        place,
+        setting: key,
+        problem: `is set in the environment, too, as ${name}`,
+        remedy: "keep one of the two",
+      };
+    return {
+      setting: name,
+      problem: `is set in the environment, and ${this.described?.key} in ${place} describes the identity provider`,
+      remedy,
+    };
   }
 
   /** An empty value counts as not set: that is how .env files and compose files leave a setting out. */

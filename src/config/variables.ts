@@ -5,16 +5,23 @@ import type { Path } from "../yaml/yaml-text.ts";
 
 // Noncharacters of Unicode, which no text has: in { a: ${NAME} } the braces of a variable would be YAML's own.
 const SHIELDED = { opening: "\ufdd0\ufdd1", closing: "\ufdd2" };
+// The pattern of an issuer of many tenants has braces of its own: https://login.microsoftonline.com/{tenantid}/v2.0
+const TENANT = { written: "{tenantid}", shielded: "\ufdd3tenantid\ufdd4" };
 
 /** With every `${…}` as a word, of the same length, which YAML leaves alone wherever it stands. */
 export function shieldVariables(text: string): string {
-  return text.replaceAll(/\$\{([^{}\r\n]*)\}/g, (_, name) => `${SHIELDED.opening}${name}${SHIELDED.closing}`);
+  return text
+    .replaceAll(/\$\{([^{}\r\n]*)\}/g, (_, name) => `${SHIELDED.opening}${name}${SHIELDED.closing}`)
+    .replaceAll(TENANT.written, TENANT.shielded);
 }
 
 /** What was shielded, as it was written: in texts, and in everything inside. */
 export function unshieldVariables(value: unknown): unknown {
   if (typeof value === "string")
-    return value.replaceAll(SHIELDED.opening, "${").replaceAll(SHIELDED.closing, "}");
+    return value
+      .replaceAll(SHIELDED.opening, "${")
+      .replaceAll(SHIELDED.closing, "}")
+      .replaceAll(TENANT.shielded, TENANT.written);
   if (Array.isArray(value)) return value.map(unshieldVariables);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, unshieldVariables(each)]));

@@ -105,6 +105,15 @@ export function isSignedIn(grant: Grant): grant is SignedInGrant {
   return grant.principal.kind === "user" && grant.upstream !== undefined;
 }
 
+/** What is thrown at who needs the tokens of somebody who signed in. */
+export function noUpstreamTokens(): OAuthError {
+  return new OAuthError(
+    "unauthorized_client",
+    "This needs a user who signed in at the identity provider through this server, and this client acts without one.",
+    { reason: "no_upstream_tokens" },
+  );
+}
+
 /** The authorization code of the grant, if that is how it came about. */
 export function codeOf({ origin }: Pick<Grant, "origin">): CodeState | undefined {
   return origin.kind === "authorization_code" ? origin.code : undefined;

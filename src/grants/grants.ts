@@ -11,7 +11,16 @@ import { randomId } from "../oauth/random-id.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
-import { addTokens, codeOf, type Grant, type IssuedTokens, mintTokens, type Origin, whose } from "./grant.ts";
+import {
+  addTokens,
+  codeOf,
+  type Grant,
+  type IssuedTokens,
+  isSignedIn,
+  mintTokens,
+  type Origin,
+  whose,
+} from "./grant.ts";
 import { clientIndex, createGrantIndex, indexesOfUser, sessionIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
 import type { Lifetimes } from "./lifetimes.ts";
@@ -129,7 +138,7 @@ const RENEWAL_SECONDS = 120;
 
 interface Dependencies {
   store: Store<Grant>;
-  records: Pick<KeyValueStore, "get" | "put">;
+  records: Pick<KeyValueStore, "get" | "put" | "deleteAll">;
   indexes: Indexes;
   users: StoredUsers;
   lastUse: Pick<LastUse, "forget">;
@@ -189,8 +198,13 @@ export function createGrants({
     const { id, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, ...whose(grant), scopes });
     const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.revoke(grant) : Promise.resolve();
-    await Promise.all([index.remove(grant), lastUse.forget(id)]);
+    await Promise.all([index.remove(grant), lastUse.forget(id), forgetExchanged(grant)]);
     return { grant, atProvider };
+  }
+
+  /** See exchanged-tokens.ts; nobody else has any. */
+  async function forgetExchanged(grant: Grant): Promise<void> {
+    if (isSignedIn(grant)) await records.deleteAll([`exchanged:${grant.id}`]);
   }
 
   /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */

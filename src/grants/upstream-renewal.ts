@@ -29,6 +29,7 @@ import {
   withScopes,
 } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
+import { createLocks, type Lock } from "./lock.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 export interface UpstreamRefresh {
@@ -63,10 +64,11 @@ const LOOK_MS = 1_000;
 // The lock must outlast a process that gets no processor for a while, and a Redis that is away for a while: twice spent, a
 // rotating refresh token ends the session. So long others wait after its holder died.
 const LEAST_LOCK_SECONDS = 30;
-const PROLONGED_PER_LOCK = 6;
 const STORE_ATTEMPTS = 60;
 const STORE_RETRY_MS = 500;
 const GRANT = "grant";
+/** For a request that is made right away with the provider's token; its clock may be a little off. */
+export const UPSTREAM_MARGIN_SECONDS = 60;
 
 export function createUpstreamRefresh({
   grants,
@@ -83,6 +85,7 @@ export function createUpstreamRefresh({
   log,
 }: Runtime & Dependencies): UpstreamRefresh {
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
+  const locks = createLocks({ records, monotonicNow, randomBytes, lockSeconds });
 
   /** Whether nothing needs to be done, or can be. */
   function isFresh(grant: Grant, until: number): boolean {
@@ -114,7 +117,8 @@ export function createUpstreamRefresh({
     const provider = identityProviders.ofIssuer(principal.issuer);
     if (provider === undefined) throw notConfigured();
     try {
-      const renewal = await provider.refresh(refreshToken, { renewable, subject: principal.subject });
+      const { issuer, subject } = principal;
+      const renewal = await provider.refresh(refreshToken, { renewable, issuer, subject });
       const stored = await store(grant, refreshToken, renewal);
       if (stored !== undefined) {
         logChangedScopes(grant, stored);
@@ -207,43 +211,12 @@ export function createUpstreamRefresh({
 
   /** Renews under the lock, unless somebody else did while we waited for it. */
   async function renew(grant: Grant, until: number, lock: Lock): Promise<Grant> {
-    const keepingLock = setInterval(
-      () => void lock.prolong().catch(() => {}), // tried again before it ends
-      (lockSeconds * 1000) / PROLONGED_PER_LOCK,
-    ).unref();
-    try {
-      const latest = await current(grant.id);
-      const due = spendable(latest, until);
-      if (due === undefined || renewedMeanwhile(grant, latest)) return latest;
-      // It took so long to come here that the lock may have ended: somebody else may be spending the token.
-      if (!lock.isHeldByTime()) throw slow();
-      return await refreshOnce(due);
-    } finally {
-      clearInterval(keepingLock);
-      await lock.release().catch(() => {}); // it ends by itself
-    }
-  }
-
-  /** The lock of a grant, if nobody has it. One whose holder died ends by itself. */
-  async function acquire(grantId: string): Promise<Lock | undefined> {
-    const key = `lock:upstream:${grantId}`;
-    const holder = randomBytes(16).toString("base64url");
-    const askedAt = monotonicNow();
-    if (!(await records.replace(key, undefined, holder, lockSeconds))) return undefined;
-    let isReleased = false;
-    return {
-      isHeldByTime: () => monotonicNow() < askedAt + lockSeconds / 2,
-      // One that ended because nobody prolonged it in time is taken again, if nobody else has it.
-      async prolong() {
-        if (await records.replace(key, holder, holder, lockSeconds)) return;
-        if (!isReleased) await records.replace(key, undefined, holder, lockSeconds);
-        if (isReleased) await records.deleteIf(key, holder);
-      },
-      async release() {
-        isReleased = true;
-        await records.deleteIf(key, holder);
-      },
-    };
+    const latest = await current(grant.id);
+    const due = spendable(latest, until);
+    if (due === undefined || renewedMeanwhile(grant, latest)) return latest;
+    // It took so long to come here that the lock may have ended: somebody else may be spending the token.
+    if (!lock.isHeldByTime()) throw slow();
+    return await refreshOnce(due);
   }
 
   // One listener for errors for each renewal that is waited for.
@@ -253,8 +226,8 @@ export function createUpstreamRefresh({
   /** @param wanted while a caller waits for it */
   async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
     for (;;) {
-      const lock = await acquire(grant.id);
-      if (lock !== undefined) return await renew(grant, until, lock);
+      const lock = await locks.acquire(`upstream:${grant.id}`);
+      if (lock !== undefined) return await lock.during(() => renew(grant, until, lock));
       // Before the look-up: later changes are published.
       const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
       const latest = await current(grant.id);
@@ -309,13 +282,6 @@ interface Wanted {
   givenUp: AbortSignal;
 }
 
-interface Lock {
-  /** Whether it was acquired so recently that it cannot have expired. */
-  isHeldByTime(): boolean;
-  prolong(): Promise<void>;
-  release(): Promise<void>;
-}
-
 async function busyAfter(givenUp: AbortSignal): Promise<never> {
   await once(givenUp, "abort");
   throw slow();
@@ -325,7 +291,7 @@ function slow(): UnavailableError {
   return new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
 }
 
-function notConfigured(): UnavailableError {
+export function notConfigured(): UnavailableError {
   return new UnavailableError("identity provider", {
     reason: "provider_not_configured",
     description: "The identity provider of this sign-in is not configured here any more. Sign in again.",

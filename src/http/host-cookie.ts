@@ -1,4 +1,4 @@
-/** A cookie that holds one random value and belongs to this origin alone. */
+/** A cookie that holds one value, a random one as a rule, and belongs to this origin alone. */
 import { parseCookie } from "cookie";
 import type { Request, Response } from "express";
 
@@ -11,10 +11,13 @@ export interface HostCookie {
 
 /** How many random bytes make a value. */
 export const COOKIE_BYTES = 32;
-const VALUE = /^[A-Za-z0-9_-]{43}$/;
+const RANDOM = /^[A-Za-z0-9_-]{43}$/;
 
-/** `baseUrl` decides the name: the `__Host-` prefix keeps sibling domains from planting a cookie (RFC 6265bis §4.1.3). */
-export function hostCookie(baseUrl: string, shortName: string): HostCookie {
+/**
+ * `baseUrl` decides the name: the `__Host-` prefix keeps sibling domains from planting a cookie (RFC 6265bis §4.1.3).
+ * @param form what one of ours looks like
+ */
+export function hostCookie(baseUrl: string, shortName: string, form = RANDOM): HostCookie {
   const secure = baseUrl.startsWith("https:");
   const name = secure ? `__Host-${shortName}` : shortName;
   // Lax: it must come along when the identity provider, another site, sends the browser back.
@@ -22,7 +25,7 @@ export function hostCookie(baseUrl: string, shortName: string): HostCookie {
   return {
     read(req) {
       const value = parseCookie(req.get("cookie") ?? "")[name];
-      return value !== undefined && VALUE.test(value) ? value : undefined;
+      return value !== undefined && form.test(value) ? value : undefined;
     },
     set: (res, value, lifetimeSeconds) =>
       void res.cookie(name, value, { ...attributes, maxAge: lifetimeSeconds * 1000 }),

@@ -1,6 +1,7 @@
 /** The interface to the identity provider, of which this server is a confidential client. */
 import { z } from "zod";
-import type { UserId } from "../access/principal.ts";
+import type { User, UserId } from "../access/principal.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
 import { readableName } from "../oauth/readable-name.ts";
 
 /** What the provider gave us for one user. Never leaves this process except encrypted. */
@@ -38,7 +39,7 @@ export interface UpstreamLogin extends Authentication {
 }
 
 /** Whose tokens are renewed. */
-export type RenewedLogin = Pick<UpstreamLogin, "subject" | "renewable">;
+export type RenewedLogin = Pick<UpstreamLogin, "issuer" | "subject" | "renewable">;
 
 /** Renewed tokens, and what was learned of the user by the way. */
 export interface UpstreamRenewal {
@@ -65,6 +66,17 @@ export interface LogoutToken {
   /** Seconds since the epoch, by the provider's clock. */
   issuedAt?: number;
 }
+
+/** A token for another API in a user's name. Never leaves this process except encrypted, or to that API. */
+export const ExchangedToken = z.object({
+  accessToken: z.string(),
+  /** What the provider says that it is good for; undefined if it did not say. */
+  scopes: z.array(z.string()).optional(),
+  /** Seconds since the epoch. */
+  obtainedAt: z.number(),
+  expiresAt: z.number(),
+});
+export type ExchangedToken = z.infer<typeof ExchangedToken>;
 
 /** A login that asks for the person alone: no API, and nothing that outlasts it. */
 export interface IdentificationRequest {
@@ -146,6 +158,16 @@ export interface IdentityProvider {
    * @throws UpstreamRefusal when the refresh token is no longer good
    */
   refresh(refreshToken: string, login: RenewedLogin): Promise<UpstreamRenewal>;
+  /**
+   * Exchanges the user's access token for one for another API, and checks that it is what was asked for.
+   * @param user whose it is
+   * @throws UpstreamRefusal, of which an UnacceptableAnswer's code is a reason code
+   */
+  exchange(
+    accessToken: string,
+    api: ApiRequest,
+    user: Pick<User, "issuer" | "subject" | "claims">,
+  ): Promise<ExchangedToken>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
   /**

@@ -1,5 +1,6 @@
 /** The identity providers of this server, by name. What was begun with one of them is finished with that one. */
 import { decodeJwt } from "jose";
+import { issuersOf } from "../oauth/tenant-issuer.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { IdentityProvider } from "./identity-provider.ts";
 import { createOidcProvider } from "./oidc/oidc.ts";
@@ -28,15 +29,8 @@ export interface IdentityProviders {
   ofIssuer(issuer: string): ConfiguredProvider | undefined;
   /** The provider that a token names as its issuer, to verify it; the default, which will refuse it, if it names none of them. */
   ofToken(token: string): ConfiguredProvider;
-  /** The provider for a sign-in that begins. */
-  choose(request: SignInRequest): ConfiguredProvider;
   /** The first is the default. */
   all(): AtLeastOne<ConfiguredProvider>;
-}
-
-export interface SignInRequest {
-  /** What access is asked for; absent: the person is to be known, and nothing else. */
-  resource?: string;
 }
 
 export type AtLeastOne<T> = readonly [T, ...T[]];
@@ -47,12 +41,13 @@ export function createIdentityProviders(all: AtLeastOne<ConfiguredProvider>): Id
   const [first] = all;
   const byId = new Map(all.map((provider) => [provider.settings.id, provider]));
   byId.set(DEFAULT_PROVIDER, first);
-  const byIssuer = new Map(all.map((provider) => [provider.settings.issuer, provider]));
+  const byIssuer = new Map(
+    all.flatMap((provider) => issuersOf(provider.settings).map((issuer) => [asUrl(issuer), provider])),
+  );
   return {
     get: (id = DEFAULT_PROVIDER) => byId.get(id),
-    ofIssuer: (issuer) => byIssuer.get(issuer),
-    ofToken: (token) => byIssuer.get(issuerOf(token) ?? "") ?? first,
-    choose: () => first,
+    ofIssuer: (issuer) => byIssuer.get(asUrl(issuer)),
+    ofToken: (token) => byIssuer.get(asUrl(issuerOf(token) ?? "")) ?? first,
     all: () => all,
   };
 }
@@ -83,6 +78,11 @@ export function decorated(
   return [each(first), ...others.map(each)];
 }
 
+/** Some leave out the slash behind a bare host that they write in their tokens. */
+function asUrl(issuer: string): string {
+  return URL.canParse(issuer) ? new URL(issuer).href : issuer;
+}
+
 function issuerOf(token: string): string | undefined {
   try {
     return decodeJwt(token).iss;
@@ -92,7 +92,8 @@ function issuerOf(token: string): string | undefined {
 }
 
 /** With its host, by which people recognize where their password belongs. */
-function shownAs({ issuer, label }: IdentityProviderSettings): string {
+export function shownAs({ issuer, label }: Pick<IdentityProviderSettings, "issuer" | "label">): string {
+  if (!URL.canParse(issuer)) return label ?? issuer;
   const { host } = new URL(issuer);
   return label === undefined ? host : `${label} (${host})`;
 }

@@ -36,7 +36,12 @@ export interface IdentityProviderSettings {
   label?: string;
   /** Whose names its settings have: AUTH0_… or OIDC_…. What follows of that, its profile says. */
   preset: "auth0" | "oidc";
+  /** Of many tenants: the pattern of theirs (oauth/tenant-issuer.ts). */
   issuer: string;
+  /** Ids of the tenants whose users may sign in, where there are many. */
+  tenants?: readonly string[];
+  /** In lower case: its users have a verified e-mail address in one of them, and who has one signs in here. None: any. */
+  emailDomains?: readonly string[];
   clientId: string;
   credential: CredentialSettings;
   audience?: string;
@@ -54,5 +59,7 @@ export interface IdentityProviderSettings {
   tokenEndpointAuthMethod: "auto" | SecretMethod;
   /** RFC 9126: `auto`, where the provider requires it of every client; it may require it of this one alone. */
   pushedAuthorizationRequests: "auto" | "always";
+  /** What a user's access token is called where it is exchanged (RFC 8693 §3); absent: an access token. Auth0's is a profile's. */
+  subjectTokenType?: string;
   timeoutSeconds: number;
 }

@@ -24,7 +24,7 @@ export interface TrustedAccessTokens {
   verify(token: string, address?: string): Promise<ForeignAccessToken>;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
   /** What is kept of the claims of a token. */
   keepClaims: KeepClaims;
   /** Those whose tokens are good at the resource. */
@@ -85,7 +85,7 @@ export function trustedAccessTokens({
     address: string | undefined,
   ): Promise<ForeignAccessToken> {
     const { metadata } = access.get(issuer) as TrustedIssuerAccess;
-    const look = () => introspect(token, issuer, { metadata, resource, now: now() });
+    const look = () => introspect(token, issuer, { metadata, resource, now: now(), fetch: runtime.fetch });
     if (wereGood.get(keyOf(token))) return await look();
     return await lookUps.ask(address, look, (error) => error instanceof JwtRefused);
   }

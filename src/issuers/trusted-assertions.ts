@@ -29,7 +29,7 @@ export interface TrustedAssertions {
   verifyLogoutToken(token: string): Promise<LogoutToken> | undefined;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
   issuers: ReadonlyArray<IdJagIssuer | WorkloadIssuer>;
   /** This server's issuer, and so the audience of assertions. */
   baseUrl: string;

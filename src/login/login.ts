@@ -122,6 +122,7 @@ export function meaningOf({ code }: UpstreamRefusal): OAuthErrorCode {
 const FOUND = new Map([
   ["invalid_response", "it does not belong to this sign-in, or is not what OpenID Connect asks for"],
   ["no_id_token", "it has no ID token"],
+  ["foreign_tenant", "your account is of an organization that may not sign in here"],
   ["invalid_id_token", "its ID token is not valid for this sign-in"],
   ["invalid_access_token", "its access token is not valid for this server"],
 ]);

@@ -27,8 +27,15 @@ export const AuthorizationRequest = z.object({
 });
 export type AuthorizationRequest = z.infer<typeof AuthorizationRequest>;
 
-/** The request as the client sent it, asking for consent: for a browser that has to be asked after all. */
-export function authorizationRequestUrl(issuer: string, request: AuthorizationRequest): string {
+/**
+ * The request as the client sent it, asking for consent: for a browser that has to be asked after all.
+ * @param more further parameters, or others
+ */
+export function authorizationRequestUrl(
+  issuer: string,
+  request: AuthorizationRequest,
+  more: Readonly<Record<string, string>> = {},
+): string {
   const parameters = new URLSearchParams({
     response_type: "code",
     client_id: request.clientId,
@@ -39,6 +46,7 @@ export function authorizationRequestUrl(issuer: string, request: AuthorizationRe
     scope: request.scopes.join(" ") || "openid", // an empty scope would mean every scope
     prompt: "consent",
     ...(request.state !== undefined && { state: request.state }),
+    ...more,
   });
   return `${issuer}/authorize?${parameters}`;
 }

@@ -4,6 +4,7 @@
  */
 
 import { claimsOf } from "../access/principal.ts";
+import type { StoredUsers } from "../access/stored-users.ts";
 import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grant } from "../grants/grant.ts";
@@ -23,6 +24,7 @@ interface Dependencies {
   verifyLogoutToken(token: string): Promise<LogoutToken>;
   /** Remembers which logout tokens were used. */
   records: KeyValueStore;
+  users: StoredUsers;
 }
 
 // Logout tokens are accepted for this long after they were made, so they are remembered for as long.
@@ -35,11 +37,11 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, endings, sessions, verifyLogoutToken, records, log }: Pick<Runtime, "log"> & Dependencies,
+  { grants, endings, sessions, verifyLogoutToken, records, users, log }: Pick<Runtime, "log"> & Dependencies,
 ): Promise<void> {
   const logout = await verified(logoutToken, verifyLogoutToken);
-  // One issuer must not use up the ids of another.
-  const mark = `logout:${sha256(JSON.stringify([logout.issuer, logout.jti]))}`;
+  // Of each issuer for itself: the identifiers of one must not use up those of another.
+  const mark = `logout:${sha256(users.unique(logout.issuer, logout.jti))}`;
   if ((await records.get(mark)) !== undefined)
     throw new OAuthError("invalid_request", "This logout token was used before.", {
       reason: "logout_token_replayed",
@@ -54,7 +56,7 @@ export async function endGrantsOfLogout(
     );
   });
   log.info(
-    { reason: "backchannel_logout", subject: logout.subject, grants: ended },
+    { reason: "backchannel_logout", subject: logout.subject, issuer: logout.issuer, grants: ended },
     "The user signed out at the identity provider",
   );
 }

@@ -84,7 +84,14 @@ export const ConsentForm = z.object({
 });
 
 /** POST /connections/sign-in. */
-export const ConnectionsSignInForm = z.object({ another: z.literal("yes").optional() });
+export const ConnectionsSignInForm = z.object({
+  another: z.literal("yes").optional(),
+  /** A name, where there are several. */
+  identity_provider: Text.optional(),
+});
+
+/** POST /logout, where there are several identity providers: at which of them, too. */
+export const LogoutForm = z.object({ identity_provider: Text.optional() });
 
 /** POST /connections/end and /connections/sign-out: what our own page sends. */
 export const ConnectionsForm = z.object({

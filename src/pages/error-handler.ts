@@ -40,6 +40,13 @@ function clientAnswer(error: AuthorizationError, issuer: string): Record<string,
   return { error: error.code, error_description: onTheWire(error), state: error.state, iss: issuer };
 }
 
+const elsewhere = new WeakMap<Response, string>();
+
+/** If this request fails, its page leads there as well: where the same sign-in begins with a choice of the identity provider. */
+export function offerElsewhere(res: Response, url: string | undefined): void {
+  if (url !== undefined) elsewhere.set(res, url);
+}
+
 /** For endpoints that people see: back to the client where that is safe, otherwise a page (JSON for a program). */
 export function pageErrors(log: Log, issuer: string, pages: Pages): ErrorRequestHandler {
   return async (thrown, req, res, next) => {
@@ -62,6 +69,7 @@ export function pageErrors(log: Log, issuer: string, pages: Pages): ErrorRequest
       homeUrl: pages.homeUrl,
       canReload: req.method === "GET",
       back,
+      elsewhere: elsewhere.get(res),
     });
     // A client in a terminal waits until it gets an answer, and not everybody follows a link.
     if (back?.seconds !== undefined) res.set("Refresh", `${back.seconds}; url=${back.href}`);

@@ -24,6 +24,8 @@ export interface ErrorPageOptions {
   /** True if the browser can ask for the same page again: it sent no form. */
   canReload: boolean;
   back: WayBack | undefined;
+  /** Where the same sign-in begins with a choice of the identity provider; undefined where there is none. */
+  elsewhere?: string | undefined;
 }
 
 /** The way back to the application, with the answer that it waits for; undefined if there is no safe one. */
@@ -49,6 +51,7 @@ export function errorPage(error: OAuthError, options: ErrorPageOptions): { title
     title,
     body: html`<p>${text}</p>
 ${particulars(error, options)}
+${options.elsewhere === undefined ? "" : html`<p><a href="${options.elsewhere}">Sign in with another identity provider</a></p>`}
 ${back?.seconds === undefined ? "" : html`<p class="soft">Your application does not know yet. In ${back.seconds} seconds this page takes you back to it.</p>`}
 ${wayOn(leadsTo, options, error)}
 ${details(error, options, text)}`,

@@ -17,8 +17,8 @@ export interface HomeOptions {
   brand: Brand;
   /** The MCP endpoint. */
   resource: { uri: string; features: FeatureTable; scopes: ScopeCatalogue };
-  /** Where people sign in. */
-  identityProviderName: string;
+  /** Where people sign in: one of these. */
+  signInAt: readonly string[];
   baseUrl: string;
 }
 
@@ -80,7 +80,7 @@ interface About {
   baseUrl: string;
   /** Of the MCP endpoint. */
   url: string;
-  identityProviderName: string;
+  signInAt: readonly string[];
   offers: Offers;
   guides: readonly ConnectGuide[];
 }
@@ -98,12 +98,15 @@ const IN_OTHER_WORDS = {
   prompts: "Questions that are written already: you choose one in your application.",
 } as const satisfies Record<keyof Offers, string>;
 
-function homePage({ brand, baseUrl, url, identityProviderName, offers, guides }: About): Html {
+function homePage({ brand, baseUrl, url, signInAt, offers, guides }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
 ${snippet({ place: "MCP server URL", text: url })}
 <h2>Connect</h2>
-<p>Choose your application. It opens your browser, where you sign in at <strong>${identityProviderName}</strong> and decide what it may do.</p>
+<p>Choose your application. It opens your browser, where you sign in at ${joined(
+    signInAt.map((each) => html`<strong>${each}</strong>`),
+    html` or `,
+  )} and decide what it may do.</p>
 ${connectSection(guides)}
 <p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
 ${HEADINGS.filter(([kind]) => offers[kind].length > 0).map(

@@ -67,6 +67,13 @@ button.main, .button, .back a { background: var(--brand); color: var(--on-brand)
 button:hover, .button:hover, .back a:hover, .clients > label:hover { filter: brightness(.94) }
 button:focus-visible, a:focus-visible, input:focus-visible, .clients > input:focus-visible + label { outline: 3px solid var(--accent); outline-offset: 2px }
 
+.choices { list-style: none; padding: 0; margin: 1.2rem 0 }
+.choices a { display: block; padding: .7rem 1rem; margin: .6rem 0; border: 1px solid var(--edge); border-radius: 9px; color: inherit; text-decoration: none }
+.choices button { width: 100%; margin: .3rem 0; text-align: left }
+.choices a:hover { border-color: var(--accent) }
+.line { display: flex; flex-wrap: wrap; gap: .6rem }
+.line input { font: inherit; flex: 1 1 12rem; min-width: 0; padding: .6rem .8rem; border: 1px solid var(--edge); border-radius: 9px; background: var(--card); color: inherit }
+
 .snippet { margin: .9rem 0; border: 1px solid var(--line); border-radius: 10px; background: var(--back); display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: center; overflow: hidden }
 .snippet figcaption { font-size: .85rem; color: var(--soft); padding: .5rem .9rem }
 .snippet pre { grid-column: 1 / -1; margin: 0; padding: .75rem .9rem; border-top: 1px solid var(--line); white-space: pre-wrap }

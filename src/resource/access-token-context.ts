@@ -2,6 +2,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Denial } from "../access/permissions.ts";
 import { claimsOf, subjectOf } from "../access/principal.ts";
+import { noUpstreamTokens } from "../grants/grant.ts";
+import { apiRequest, type OtherApi } from "../oauth/other-api.ts";
 import {
   describeRequirement,
   type RequiredScopes,
@@ -9,7 +11,6 @@ import {
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
 import type { AuthenticatedRequest, Caller } from "./caller.ts";
-import { noUpstreamTokens } from "./upstream-access-token.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
 export interface AccessToken {
@@ -86,6 +87,23 @@ export async function getUpstreamAccessToken(): Promise<string> {
   const { upstreamToken } = currentCaller("getUpstreamAccessToken");
   if (upstreamToken === undefined) throw noUpstreamTokens();
   return await upstreamToken();
+}
+
+/**
+ * An access token for another API in the user's name, for which the identity provider exchanges the user's own (RFC 8693; Entra's
+ * on-behalf-of; Auth0's custom token exchange). It is kept for the session until it is about to end, so ask whenever you need
+ * it. A scope that this server declares too is required of the caller first, as by {@link requireScopes}. Which API it is, is for
+ * you to write: do not take it from a tool's input. Send the token to that API, never back to the MCP client.
+ * @throws InsufficientScopeError; OAuthError that says what the user can do if the provider refuses, or `invalid_grant` if their
+ * sign-in has ended; UnavailableError on an outage: let them pass, and the caller is told; Error outside of an authenticated
+ * request, or if the API is not named in one way
+ */
+export async function getAccessTokenFor(api: OtherApi): Promise<string> {
+  const request = apiRequest(api, "getAccessTokenFor()");
+  const { otherApis } = currentCaller("getAccessTokenFor");
+  if (otherApis === undefined) throw noUpstreamTokens();
+  requireScopes(...otherApis.declaredHere(request.scopes));
+  return await otherApis.tokenFor(request);
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Decision, NotAdmitted, PermissionSet } from "../access/permissions.ts";
 import type { PrincipalFields, Requester } from "../access/principal.ts";
 import type { JwtProblem } from "../issuers/jwt.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 
@@ -26,6 +27,15 @@ export interface Caller extends Requester {
   readonly sessionKey: string;
   /** Their own access token at the identity provider, renewed if need be. Absent: they have none there. */
   upstreamToken?(): Promise<string>;
+  /** Absent: they did not sign in at the identity provider. */
+  readonly otherApis?: OtherApis;
+}
+
+/** Other APIs in the name of a user. */
+export interface OtherApis {
+  /** Those of an API's scopes that the resource has, too. */
+  declaredHere(scopes: readonly string[]): readonly string[];
+  tokenFor(api: ApiRequest): Promise<string>;
 }
 
 /** Who a request turned out to be from. */

@@ -77,8 +77,8 @@ export function mount(services: Services, authenticated: (resource: McpResource)
   app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
-    const identityProviderName = services.identityProviders.choose({ resource: resources[0].uri }).shownAs;
-    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], identityProviderName }));
+    const signInAt = services.identityProviders.all().map(({ shownAs }) => shownAs);
+    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], signInAt }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -136,6 +136,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     logins: services.logins,
     records: services.records,
     identityProviders: services.identityProviders,
+    rememberedProvider: services.rememberedProvider,
     sealer: services.sealer,
     resources: services.resources,
     pages: services.pages,
@@ -156,6 +157,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     grants: services.grants,
     endings: services.endings,
     identityProviders: services.identityProviders,
+    rememberedProvider: services.rememberedProvider,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -181,6 +183,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     records: services.records,
     resources: services.resources,
     sessions: services.sessions,
+    users: services.users,
     bodies: services.bodies,
     audit: services.audit,
   };

@@ -9,6 +9,7 @@ import { trustedAccessTokens } from "../issuers/trusted-access-tokens.ts";
 import type { AccessTokenIssuer, TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
 import { type McpEndpointOptions, mcpEndpoint } from "../mcp/transport/endpoint.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { protectedResourceMetadata } from "../oauth/server-metadata.ts";
 import { foreignTokenAuthenticator } from "../resource/authenticators/foreign-token.ts";
@@ -79,15 +80,18 @@ export function servedResource(
     takenBack,
     now,
     upstreamToken,
+    tokenFor,
     issuers,
     keepClaims,
     endpoint,
     ...runtime
-  }: Pick<Runtime, "now" | "monotonicNow" | "log"> & {
+  }: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> & {
     grantCache: GrantCache;
     takenBack: NonNullable<Parameters<typeof ownTokenAuthenticator>[0]["takenBack"]>;
     /** A principal's own access token at the identity provider. */
     upstreamToken(grantId: string): Promise<string>;
+    /** One for another API in their name. */
+    tokenFor(grantId: string, api: ApiRequest): Promise<string>;
     /** All whom the operator trusts. */
     issuers: readonly TrustedIssuer[];
     keepClaims: KeepClaims;
@@ -102,6 +106,7 @@ export function servedResource(
     resource: uri,
     takenBack,
     upstreamToken,
+    tokenFor,
     now,
   });
   const others = issuers.filter(

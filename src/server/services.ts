@@ -26,6 +26,7 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
+import { createExchangedTokens, KeptTokens } from "../grants/exchanged-tokens.ts";
 import type { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
@@ -50,6 +51,7 @@ import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
+import { rememberedProvider } from "../login/provider-choice.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
 import type { Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
@@ -68,7 +70,7 @@ import { createPages } from "../pages/shell.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { upstreamAccessToken } from "../resource/upstream-access-token.ts";
 import type { Log } from "../runtime/log.ts";
-import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
+import { type Fetch, monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
 import { encryptedStore } from "../storage/encrypted.ts";
@@ -112,6 +114,8 @@ export interface AppOptions extends Features {
   safeFetch?: typeof createSafeFetch;
   /** Whether documents can be fetched from here. Default: assumed. */
   documentReach?: DocumentReach;
+  /** How trusted issuers and clients with keys at an address are asked. Default: Node's. */
+  fetch?: Fetch | undefined;
   /** Stopped when the process is about to end. Default: never. */
   shutdown?: Shutdown;
   /** Seconds since the epoch. Default: the system's clock. */
@@ -130,7 +134,7 @@ export function buildServices(options: AppOptions) {
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
   const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
-  const runtime = { now, monotonicNow, randomBytes, log };
+  const runtime = { now, monotonicNow, randomBytes, log, fetch: options.fetch };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
     throw new Error(
@@ -275,6 +279,7 @@ export function buildServices(options: AppOptions) {
     },
     audit,
   });
+  const timeoutSeconds = Math.max(...config.identityProviders.map((each) => each.timeoutSeconds));
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
@@ -284,9 +289,20 @@ export function buildServices(options: AppOptions) {
     keepClaims,
     catalogueOf,
     shutdown,
-    timeoutSeconds: Math.max(...config.identityProviders.map((each) => each.timeoutSeconds)),
+    timeoutSeconds,
   });
   const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
+  const { tokenFor } = createExchangedTokens({
+    ...runtime,
+    grants,
+    kept: encryptedStore({ ...storing, kind: "exchanged", schema: KeptTokens }),
+    identityProviders,
+    upstreamRefresh,
+    records,
+    audit,
+    connectionsUrl: `${baseUrl}/connections`,
+    timeoutSeconds,
+  });
   const takenBack = credentialsTakenBack(config.clients);
   const assertions = trustedAssertions({
     ...runtime,
@@ -296,10 +312,9 @@ export function buildServices(options: AppOptions) {
   });
   // An issuer that people sign in at knows this server as its client, whatever else it is trusted for.
   const verifyLogoutToken = async (token: string) => {
-    const provider = identityProviders.ofToken(token);
-    const isNamed = readJwt(token)?.issuer === provider.settings.issuer;
-    const ofAssertions = isNamed ? undefined : assertions.verifyLogoutToken(token);
-    return await (ofAssertions ?? provider.verifyLogoutToken(token));
+    const signsPeopleIn = identityProviders.ofIssuer(readJwt(token)?.issuer ?? "") !== undefined;
+    const ofAssertions = signsPeopleIn ? undefined : assertions.verifyLogoutToken(token);
+    return await (ofAssertions ?? identityProviders.ofToken(token).verifyLogoutToken(token));
   };
   const [first, ...others] = described;
   const served = (each: DescribedResource) =>
@@ -308,6 +323,7 @@ export function buildServices(options: AppOptions) {
       grantCache,
       takenBack,
       upstreamToken,
+      tokenFor,
       issuers: config.issuers,
       keepClaims,
       endpoint,
@@ -321,6 +337,7 @@ export function buildServices(options: AppOptions) {
     audit,
     records,
     identityProviders,
+    rememberedProvider: rememberedProvider(baseUrl, identityProviders),
     resources,
     catalogue,
     pages,
@@ -340,6 +357,7 @@ export function buildServices(options: AppOptions) {
     grantCache,
     lastUse,
     sessions,
+    users,
     connections,
     bodies,
     upstreamRefresh,
@@ -389,11 +407,10 @@ function clientIdMetadataServices(
     safeFetch = createSafeFetch,
   }: AppOptions & { documentReach: DocumentReach },
   {
-    now,
-    monotonicNow,
-    log,
     stored,
-  }: Required<Runtime> & { stored(kind: "document" | "key-set"): StoredDocuments },
+    ...runtime
+  }: Required<Omit<Runtime, "fetch">> &
+    Pick<Runtime, "fetch"> & { stored(kind: "document" | "key-set"): StoredDocuments },
   rules: RegistrationRules,
 ): {
   documents: ClientIdMetadata | undefined;
@@ -402,6 +419,7 @@ function clientIdMetadataServices(
 } {
   const { baseUrl, clientIdMetadata, lifetimes } = config;
   const { domains, proxy } = clientIdMetadata;
+  const { now, monotonicNow, log } = runtime;
   const way = proxy && { proxy };
   const heldSeconds = lifetimes.clientSeconds;
   const keySets = createKeySets({
@@ -415,7 +433,7 @@ function clientIdMetadataServices(
   const assertionRules = {
     issuer: baseUrl,
     tokenEndpoint: `${baseUrl}/token`,
-    configuredKeys: keysOfConfiguredClients({ now, monotonicNow, log }),
+    configuredKeys: keysOfConfiguredClients(runtime),
     records,
     now,
   };
@@ -461,7 +479,7 @@ function credentialsTakenBack(configured: Config["clients"]) {
 }
 
 /** Those of an address are kept once, however many clients name it; the operator decides how many addresses there are. */
-function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log">) {
+function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch">) {
   const sources = new Map<string, ReturnType<typeof createProviderKeys>>();
   return (uri: string) => {
     const source =

@@ -1,6 +1,7 @@
 /** The back channel: /token (RFC 6749 §3.2), /revoke (RFC 7009), /introspect (RFC 7662), back-channel logout. */
 
 import { type ErrorRequestHandler, type Request, type RequestHandler, type Response, Router } from "express";
+import type { StoredUsers } from "../access/stored-users.ts";
 import type { Audit } from "../audit/audit.ts";
 import {
   type AuthenticatedClient,
@@ -52,6 +53,7 @@ export interface TokenEndpointDependencies
   records: KeyValueStore;
   /** The sessions at /connections: they end with the login session at the provider. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
+  users: StoredUsers;
   bodies: Bodies;
 }
 
@@ -69,6 +71,7 @@ export function tokenRoutes({
   records,
   lastUse,
   sessions,
+  users,
   bodies,
   audit,
   now,
@@ -204,6 +207,7 @@ export function tokenRoutes({
       sessions,
       verifyLogoutToken,
       records,
+      users,
       log,
     });
     res.status(200).end();

@@ -69,6 +69,7 @@ describe("a configuration file", () => {
     scopeClaimMap: { forecaster: ["weather:read"] }
     authorizationParameters: { access_type: offline, prompt: "a b&c" }
     logoutTokenExp: optional
+    subjectTokenType: urn:acme:access-token
     tokenEndpointAuthMethod: client_secret_basic
     timeoutSeconds: 5
 resources:
@@ -94,7 +95,9 @@ resources:
         logoutTokenExp: "optional",
         tokenEndpointAuthMethod: "client_secret_basic",
         pushedAuthorizationRequests: "auto",
+        subjectTokenType: "urn:acme:access-token",
         timeoutSeconds: 5,
+        emailDomains: ["acme.com", "acme.de"],
       },
     ]);
     assert.deepEqual(membership.emailDomains, ["acme.com", "acme.de"]);
@@ -148,10 +151,79 @@ resources:
   });
 });
 
+describe("a configuration file with several identity providers", () => {
+  const THREE = `identityProviders:
+  staff: { issuer: https://acme.okta.com, clientId: proxy, clientSecret: \${STAFF_SECRET}, label: Staff, emailDomains: [acme.com] }
+  partners: { issuer: https://login.microsoftonline.com/{tenantid}/v2.0, clientId: proxy2, clientSecret: s2, tenants: [3AA4A235-b6e2-48d5-9195-7fcf05b459b0] }
+  customers: { domain: Acme.eu.auth0.com, clientId: proxy3, clientSecret: s3, audience: https://api, organization: org_a }
+`;
+
+  test("has them in order, each with what is its own", () => {
+    const { identityProviders, membership } = load(THREE);
+    const told = identityProviders.map(({ id, preset, issuer, clientId, audience, tenants }) => [
+      ...[id, preset, issuer, clientId, audience, tenants],
+    ]);
+    assert.deepEqual(told, [
+      ["staff", "oidc", "https://acme.okta.com", "proxy", undefined, undefined],
+      [
+        "partners",
+        "oidc",
+        "https://login.microsoftonline.com/{tenantid}/v2.0",
+        "proxy2",
+        undefined,
+        ["3aa4a235-b6e2-48d5-9195-7fcf05b459b0"],
+      ],
+      ["customers", "auth0", "https://acme.eu.auth0.com/", "proxy3", "https://api", undefined],
+    ]);
+    assert.deepEqual(membership.emailDomains, ["acme.com"]);
+    assert.deepEqual(
+      [...(membership.ofIssuers ?? [])],
+      [
+        ["https://acme.okta.com", { emailDomains: ["acme.com"] }],
+        ["https://login.microsoftonline.com/3aa4a235-b6e2-48d5-9195-7fcf05b459b0/v2.0", { emailDomains: [] }],
+        ["https://acme.eu.auth0.com/", { emailDomains: [], auth0Organization: "org_a" }],
+      ],
+    );
+  });
+
+  test("leaves nothing of them to the environment, except whom all of them admit", () => {
+    const both = { OIDC_CLIENT_ID: "other", AUTH0_DOMAIN: "t.auth0.com", UPSTREAM_TIMEOUT_SECONDS: "5" };
+    const told = (name: string) =>
+      `${name} is set in the environment, and server.yaml describes 3 identity providers: say all of it in one of the two places`;
+    assert.deepEqual(problemsOf(THREE, both).sort(), Object.keys(both).map(told).sort());
+    assert.deepEqual(problemsOf(THREE, { ALLOWED_EMAIL_DOMAINS: "acme.de" }), [
+      "server.yaml:2: identityProviders.staff.emailDomains is set in the environment, too, as ALLOWED_EMAIL_DOMAINS: keep one of the two",
+    ]);
+    const without = THREE.replace(", emailDomains: [acme.com]", "");
+    const { identityProviders } = load(without, { ALLOWED_EMAIL_DOMAINS: "acme.de" });
+    assert.deepEqual(
+      identityProviders.map(({ emailDomains }) => emailDomains),
+      [["acme.de"], ["acme.de"], ["acme.de"]],
+    );
+  });
+
+  test("many tenants may be said in the environment, too", () => {
+    const { CONFIG_FILE, ...rest } = ENVIRONMENT;
+    const issuer = "https://login.microsoftonline.com/{tenantid}/v2.0";
+    const provider = { OIDC_ISSUER: issuer, OIDC_CLIENT_ID: "a", OIDC_CLIENT_SECRET: "b" };
+    assert.throws(() => loadConfig({ ...rest, ...provider }), /OIDC_TENANTS is missing/);
+    const OIDC_TENANTS = "3aa4a235-b6e2-48d5-9195-7fcf05b459b0";
+    const [{ tenants }] = loadConfig({ ...rest, ...provider, OIDC_TENANTS }).identityProviders;
+    assert.deepEqual(tenants, [OIDC_TENANTS]);
+  });
+
+  test("no secret of any of them is shown", () => {
+    write(THREE.replace("s2", "secret-of-partners").replace("s3", "secret-of-customers"));
+    const secrets = secretsOf(ENVIRONMENT);
+    for (const each of [ENVIRONMENT.STAFF_SECRET, "secret-of-partners", "secret-of-customers"])
+      assert.ok(secrets.includes(each), each);
+  });
+});
+
 describe("what is wrong with a configuration file", () => {
   const ISSUER = "    issuer: https://acme.okta.com\n";
   const known =
-    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, pushedAuthorizationRequests, timeoutSeconds, label, emailDomains";
+    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, tenants, pushedAuthorizationRequests, subjectTokenType, timeoutSeconds, domain, organization, label, emailDomains";
   const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
     [
       "nothing in it",
@@ -230,14 +302,74 @@ describe("what is wrong with a configuration file", () => {
     ],
     [
       "keys of a later version",
-      `${STAFF}    tenants: /k.pem\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
-      'server.yaml:6: identityProviders.staff has the key "tenants", which this version does not have: remove it',
+      `${STAFF}    profile: okta\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
+      'server.yaml:6: identityProviders.staff has the key "profile", which this version does not have: remove it',
       'server.yaml:8: resources./mcp has the key "server", which this version does not have: remove it',
     ],
     [
-      "a second identity provider",
+      "a second identity provider of which half is missing",
       `${STAFF}  partners: { issuer: https://p.example }\n`,
-      "server.yaml:6: identityProviders.partners is a second identity provider, and this version can have one: keep one of them",
+      "server.yaml:6: identityProviders.partners.clientId is missing: set it to the client id that your identity provider gave this server",
+      "server.yaml:6: identityProviders.partners.clientSecret is missing: set it to the client secret that your identity provider gave this server, or name a key or a token file (docs/settings.md)",
+    ],
+    [
+      "the same identity provider twice, spelt differently",
+      `${STAFF}  partners: { issuer: https://ACME.okta.com/, clientId: a, clientSecret: b }\n`,
+      "server.yaml:6: identityProviders.partners.issuer is that of identityProviders.staff, too, whose users could not be told from its own: keep one of them",
+    ],
+    [
+      "two that people cannot tell apart",
+      `${STAFF}  partners: { issuer: https://acme.okta.com/oauth2/partners, clientId: a, clientSecret: b }\n`,
+      'server.yaml:6: identityProviders.partners.clientId is of a provider that people see as "acme.okta.com", like identityProviders.staff: give each a label of its own',
+    ],
+    [
+      "the name that stands for the first",
+      `${STAFF}  default: { issuer: https://p.example, clientId: a, clientSecret: b }\n`,
+      "server.yaml:6: identityProviders.default is the name of the first identity provider: choose another name",
+    ],
+    [
+      "an Auth0 domain beside an issuer, and an organization without the domain",
+      `${STAFF}    domain: acme.eu.auth0.com\n  partners: { issuer: https://p.example, organization: org_a, clientId: a, clientSecret: b }\n`,
+      "server.yaml:6: identityProviders.staff.domain is set beside issuer: keep domain for Auth0, or issuer",
+      "server.yaml:7: identityProviders.partners.organization is Auth0's, and needs domain in place of issuer: write domain, or remove it",
+      /^server\.yaml:2: identityProviders\.staff\.audience is missing/,
+    ],
+    [
+      "an issuer of many tenants without them",
+      STAFF.replace("acme.okta.com", "login.microsoftonline.com/{tenantid}/v2.0"),
+      "server.yaml:2: identityProviders.staff.tenants is missing: without it, every tenant in the world could sign in: list the ids of those that may",
+    ],
+    [
+      "an empty list of tenants",
+      `${STAFF.replace("acme.okta.com", "login.microsoftonline.com/{tenantid}/v2.0")}    tenants: []\n`,
+      "server.yaml:6: identityProviders.staff.tenants is empty: fill it or leave it out",
+    ],
+    [
+      "tenants that are none, and everybody's",
+      `${STAFF.replace("acme.okta.com", "login.microsoftonline.com/{tenantid}/v2.0")}    tenants: [common, 9188040D-6c67-4c5b-b112-36a304b66dad]\n`,
+      /^server\.yaml:6: identityProviders\.staff\.tenants must be a comma-separated list of tenant ids such as /,
+      /^server\.yaml:6: identityProviders\.staff\.tenants has the tenant of personal accounts, which anybody can make/,
+    ],
+    [
+      "tenants of an issuer that has none",
+      `${STAFF}    tenants: [3aa4a235-b6e2-48d5-9195-7fcf05b459b0]\n`,
+      /^server\.yaml:6: identityProviders\.staff\.tenants is set, and the issuer is not that of many tenants/,
+    ],
+    [
+      "a tenant that is a provider of its own",
+      `identityProviders:
+  all:
+    issuer: https://login.microsoftonline.com/{tenantid}/v2.0
+    tenants: [3AA4A235-b6e2-48d5-9195-7fcf05b459b0]
+    clientId: a
+    clientSecret: b
+  one:
+    issuer: https://login.microsoftonline.com/3aa4a235-b6e2-48d5-9195-7fcf05b459b0/v2.0
+    label: One
+    clientId: a
+    clientSecret: b
+`,
+      /^server\.yaml:8: identityProviders\.one\.issuer is that of identityProviders\.all, too/,
     ],
     [
       "a second resource",
@@ -452,9 +584,19 @@ describe("what doctor says of a configuration file", () => {
   });
 });
 
+const SECRETS = { STAFF_SECRET: "a-secret", PARTNERS_SECRET: "another", CUSTOMERS_SECRET: "a-third" };
+
+test("examples/server.yaml and docs/several-providers.md are configurations that the server starts with", () => {
+  const names = (content: string) => load(content, SECRETS).identityProviders.map(({ id }) => id);
+  assert.deepEqual(names(readFileSync("examples/server.yaml", "utf8")), ["staff", "partners", "customers"]);
+  const guide = readFileSync("docs/several-providers.md", "utf8");
+  const [, example = ""] = /```yaml\n(.*?)```/s.exec(guide) ?? [];
+  assert.deepEqual(names(example), ["staff", "customers"]);
+});
+
 test("the example in docs/settings.md is a configuration that the server starts with", () => {
   const [, example = ""] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/settings.md", "utf8")) ?? [];
-  const { identityProviders, toolsModule } = load(example, { STAFF_SECRET: "a-secret" });
+  const { identityProviders, toolsModule } = load(example, SECRETS);
   assert.deepEqual(identityProviders[0].credential, { kind: "secret", secret: "a-secret" });
   assert.ok(toolsModule?.startsWith(folder));
 });

@@ -85,7 +85,7 @@ async function login(client: IdentityProvider) {
 }
 
 const refresh = (client: IdentityProvider, token = "") =>
-  client.refresh(token, { subject: "alice", renewable: [] });
+  client.refresh(token, { issuer: "any", subject: "alice", renewable: [] });
 
 const REJECTED = { reason: "client_credentials_rejected" };
 

@@ -177,7 +177,7 @@ describe("a refresh tells of the user", () => {
       const { claims, refreshToken } = await login();
       assert.deepEqual(claims.roles, ["chief"]);
       provider.changeUser("alice", { claims: { roles: ["reader"], dept: "sales" } });
-      const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+      const renewed = await client.refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] });
       assert.deepEqual([renewed.claims?.roles, renewed.claims?.dept], [["reader"], "sales"]);
       assert.equal(renewed.claims?.sub, "alice");
     });
@@ -187,6 +187,7 @@ describe("a refresh tells of the user", () => {
     const { refreshToken } = await login();
     provider.changeUser("alice", { claims: { sid: "another", jti: "x", nbf: 1, dept: "sales" } });
     const { claims } = await client.refresh(refreshToken, {
+      issuer: "any",
       subject: "the-user-of-the-sign-in",
       renewable: [],
     });
@@ -207,12 +208,13 @@ describe("a refresh tells of the user", () => {
       const { refreshToken, scopes } = await login();
       assert.deepEqual(scopes, ["weather:read"]);
       fault.userinfo = userinfo;
-      const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+      const renewed = await client.refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] });
       assert.equal(renewed.claims, undefined);
       assert.equal(renewed.scopes, undefined, "nobody loses a role because a server is down");
       assert.notEqual(renewed.tokens.refreshToken, refreshToken);
       delete fault.userinfo;
       const next = await client.refresh(renewed.tokens.refreshToken ?? "", {
+        issuer: "any",
         subject: "alice",
         renewable: [],
       });
@@ -223,7 +225,7 @@ describe("a refresh tells of the user", () => {
     const { client, provider, login } = await start({ behaviour: { claimsInAccessToken: true } });
     const { refreshToken } = await login();
     provider.changeUser("alice", { claims: { aud: "https://somebody.example", roles: ["admin"] } });
-    const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+    const renewed = await client.refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] });
     assert.equal(renewed.claims, undefined);
     assert.notEqual(renewed.tokens.refreshToken, refreshToken);
   });
@@ -281,7 +283,7 @@ describe("the client secret goes", () => {
       secret: ODD,
     });
     const { refreshToken } = await login();
-    await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+    await client.refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] });
     await client.revoke(refreshToken);
     assert.equal(posted.filter(({ path }) => path.startsWith("/token")).length, 3);
     for (const each of posted.filter(({ path }) => path.startsWith("/token"))) {
@@ -363,7 +365,7 @@ describe("the client secret goes", () => {
         const { newClient, login, fault } = await start({ behaviour: SILENT });
         const { refreshToken } = await login();
         const client = newClient();
-        const renew = () => client.refresh(refreshToken, { subject: "alice", renewable: [] });
+        const renew = () => client.refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] });
         fault.token = inHeader(basic, post);
         await assert.rejects(renew());
         fault.token = inHeader({ status: 400, error: "invalid_request" });
@@ -377,9 +379,12 @@ describe("the client secret goes", () => {
         { status: 400, error: "invalid_request" },
         { status: 401, error: "invalid_client" },
       );
-      await assert.rejects(newClient().refresh(refreshToken, { subject: "alice", renewable: [] }), {
-        reason: "client_credentials_rejected",
-      });
+      await assert.rejects(
+        newClient().refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] }),
+        {
+          reason: "client_credentials_rejected",
+        },
+      );
     });
   });
 
@@ -429,7 +434,7 @@ describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
     assert.deepEqual([claims.name, claims.roles], ["Alice", ["chief"]]);
     await delay(1_200); // keys are asked for once a second at most
     await provider.rotateKeys();
-    const renewed = await client.refresh(refreshToken, { subject: "alice", renewable: [] });
+    const renewed = await client.refresh(refreshToken, { issuer: "any", subject: "alice", renewable: [] });
     assert.deepEqual(renewed.claims?.roles, ["chief"]);
   });
 

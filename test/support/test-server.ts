@@ -1,12 +1,16 @@
 /** The real app over HTTP on a free port, beside a real identity provider in process: what a flow test runs on. */
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before } from "node:test";
 import { pino } from "pino";
 import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
 import {
   type DemoUser,
   type ProviderBehaviour,
+  type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
 import type { Policy } from "../../src/access/policy.ts";
@@ -62,6 +66,8 @@ export interface TestServerOptions {
   scopes?: ScopeDeclarations;
   /** The scopes that the identity provider knows of our API. */
   apiScopes?: readonly string[];
+  /** Other APIs that the identity provider knows, with their scopes. */
+  otherApis?: Readonly<Record<string, readonly string[]>>;
   policy?: Policy;
   auditStream?: AuditStream;
   /** Settings by their names in the environment. */
@@ -86,6 +92,15 @@ export interface TestServerOptions {
   furtherResources?: AppOptions["furtherResources"];
   /** Instead of the embedded identity provider's: to have none at all. */
   issuer?: string;
+  /** A second identity provider: the first is then called staff, this one partners. It is another site. */
+  partners?: {
+    users: readonly DemoUser[];
+    behaviour?: ProviderBehaviour;
+    /** Stands between the server and this one. */
+    throughProxy?: FaultyProxy;
+    /** Further lines of server.yaml, of each of the two and of the file. */
+    keys?: { staff?: string; partners?: string; file?: string };
+  };
 }
 
 export interface TestServer {
@@ -94,7 +109,9 @@ export interface TestServer {
   url: string;
   config: Config;
   records: KeyValueStore;
-  identityProvider: Awaited<ReturnType<typeof startIdentityProvider>>;
+  identityProvider: RunningIdentityProvider;
+  /** The second one. */
+  partners: RunningIdentityProvider;
   /** Everything logged so far, one object a line. */
   log: Array<Record<string, unknown>>;
   /**
@@ -150,11 +167,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     audience: AUDIENCE,
     scopes: ["weather:read", ...(options.apiScopes ?? [])],
+    ...(options.otherApis && { otherApis: options.otherApis }),
     users: options.users ?? [ALICE, BOB],
     behaviour: { advertisesApiScopes: true, ...options.behaviour },
     clockAhead: () => clock.ahead + clock.stepped,
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
+  const partners = options.partners && (await startPartners(options.partners, baseUrl, clock));
   const weather = await startFakeWeatherApi({ port: 0 });
   const environment = {
     BASE_URL: baseUrl,
@@ -171,6 +190,15 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
           REDIS_KEY_PREFIX: `test-${portOf(server)}-${Date.now()}`,
           REDIS_TIMEOUT_MS, // whoever tests an outage says less
         }),
+    ...(options.partners &&
+      partners &&
+      describedInFile(
+        options.issuer ?? identityProvider.issuer,
+        options.partners.throughProxy
+          ? `http://127.0.0.1:${options.partners.throughProxy.port}`
+          : partners.issuer,
+        options.partners.keys,
+      )),
     ...options.environment,
   };
   const configOf = (changes: Record<string, string> = {}) => {
@@ -229,6 +257,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     config,
     records,
     identityProvider,
+    partners: partners as RunningIdentityProvider, // who reads it asked for it
     log,
     clock,
     grantOf: (accessToken) =>
@@ -253,8 +282,72 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       }
       await Promise.all(allRecords.map((each) => each.close()));
       await identityProvider.close();
+      await partners?.close();
       await weather.close();
     },
+  };
+}
+
+/** Of another site than the first: on this computer two ports of one host would share cookies. */
+async function startPartners(
+  { users, behaviour, throughProxy }: NonNullable<TestServerOptions["partners"]>,
+  baseUrl: string,
+  clock: TestServer["clock"],
+): Promise<RunningIdentityProvider> {
+  const port = await freePort();
+  const started = await startIdentityProvider({
+    port,
+    publicUrl: `http://127.0.0.1:${throughProxy?.port ?? port}`,
+    client: {
+      id: "proxy-partners",
+      secret: "partners-secret",
+      redirectUris: [`${baseUrl}/auth/callback/partners`],
+      backchannelLogoutUri: `${baseUrl}/auth/backchannel-logout`,
+    },
+    audience: AUDIENCE,
+    scopes: ["weather:read"],
+    users,
+    behaviour: { advertisesApiScopes: true, ...behaviour },
+    clockAhead: () => clock.ahead + clock.stepped,
+  });
+  if (throughProxy) throughProxy.target = started.port;
+  return started;
+}
+
+/** Both of them as an operator writes them, in place of the settings in the environment. */
+function describedInFile(
+  staff: string,
+  partners: string,
+  keys: NonNullable<TestServerOptions["partners"]>["keys"] = {},
+): Record<string, string> {
+  const file = join(mkdtempSync(join(tmpdir(), "two-providers-")), "server.yaml");
+  writeFileSync(
+    file,
+    `identityProviders:
+  staff:
+    issuer: ${staff}
+    clientId: proxy
+    clientSecret: proxy-secret
+    audience: ${AUDIENCE}
+    label: Staff
+    ${keys.staff ?? ""}
+  partners:
+    issuer: ${partners}
+    clientId: proxy-partners
+    clientSecret: partners-secret
+    audience: ${AUDIENCE}
+    label: Partners
+    ${keys.partners ?? ""}
+${keys.file ?? ""}
+`,
+    { mode: 0o600 },
+  );
+  return {
+    CONFIG_FILE: file,
+    OIDC_ISSUER: "",
+    OIDC_CLIENT_ID: "",
+    OIDC_CLIENT_SECRET: "",
+    OIDC_AUDIENCE: "",
   };
 }
 

@@ -1,13 +1,14 @@
 /** The provider's discovery document: can it be read, does the server take it, and does it offer what is needed? */
 
 import { unaskedScopes } from "../../identity/asked-scopes.ts";
-import { discover } from "../../identity/oidc/discovery.ts";
+import { discover, withoutAuthentication } from "../../identity/oidc/discovery.ts";
 import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
 import { TENANT_ISSUER_REMEDY } from "../../identity/profiles/entra.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import { parseJsonObject } from "../../oauth/json.ts";
+import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import { type Answer, ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
@@ -29,7 +30,9 @@ export async function checkDiscovery(
   timeoutMs: number,
 ): Promise<Discovery> {
   const { issuer } = upstream;
-  const url = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+  const url = isPatternOfTenants(issuer)
+    ? metadataOfTenants(issuer).href
+    : `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
   const asked = await ask(url, { timeoutMs, headers: { accept: "application/json" } });
   if ("none" in asked) {
     const { says, fix } = asked.none;
@@ -45,7 +48,7 @@ export async function checkDiscovery(
   const identity = checkIssuer(upstream, metadata.issuer);
   if (identity.status === "failure") return { answer, findings: [identity] };
   try {
-    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 });
+    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 }, withoutAuthentication({}));
   } catch (error) {
     const says = `The server does not take its discovery document (${url}): ${causes(error)}`;
     const fix =

@@ -94,15 +94,23 @@ export function secretsOf(environment: Environment): string[] {
     ...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g),
   ].flatMap(([, secrets = ""]) => [...secrets.matchAll(/"([^"]+)"/g)]);
   const settings = new Settings(environment);
-  const read = settings.optional("OIDC_CLIENT_SECRET") ?? "";
-  const inFile = settings.hasReadFaulty ? "" : read; // a variable that is not set is no secret
+  const described = settings.file?.providers ?? [];
+  const views = described.length === 0 ? [settings] : described.map((each) => settings.ofProvider(each));
+  const secretFiles = views.flatMap((each) =>
+    ["OIDC_CLIENT_SECRET_FILE", "OIDC_FEDERATED_TOKEN_FILE"].map((name) => each.optional(name)),
+  );
+  const inFile = described.flatMap((provider) =>
+    ["OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"].map((name) => {
+      const { value = "", isFaulty } = provider.settings.get(name) ?? {};
+      return isFaulty ? "" : value; // a variable that is not set is no secret
+    }),
+  );
   const ofIssuers = (settings.file?.issuers ?? []).map(({ settings: issuer }) =>
     issuer.accept === "access-token" ? (issuer.introspection?.clientSecret ?? "") : "",
   );
   return [
-    inFile,
-    ...linesOf(settings.optional("OIDC_CLIENT_SECRET_FILE")),
-    ...linesOf(settings.optional("OIDC_FEDERATED_TOKEN_FILE")),
+    ...inFile,
+    ...secretFiles.flatMap(linesOf),
     ...ofIssuers,
     ...values,
     ...passwords,

@@ -2,6 +2,7 @@
 import * as oidc from "openid-client";
 import { causes } from "../../oauth/errors.ts";
 import { CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
+import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
@@ -16,6 +17,10 @@ const DISCOVERY_RETRY_SECONDS = 1;
 /** What discovery found, and what is built on it. */
 export interface Discovered {
   configuration: oidc.Configuration;
+  /** The same provider by another issuer, that of one of its tenants; with `fetch` in place of {@link send}. */
+  as(issuer: string, fetch?: oidc.CustomFetch): oidc.Configuration;
+  /** How its endpoints are asked. */
+  send: oidc.CustomFetch;
   /** What it says of the provider: openid-client makes a deep copy for everybody who asks. */
   metadata: Readonly<oidc.ServerMetadata>;
   keys: ProviderKeys;
@@ -27,7 +32,7 @@ export function cachedDiscovery(
   runtime: Runtime,
 ): () => Promise<Discovered> {
   const { now, monotonicNow = now, log } = runtime;
-  const authentication = createClientAuthentication(config, tokenEndpointFetch, runtime);
+  const authentication = createClientAuthentication(config, tokenEndpointFetch(runtime), runtime);
   let current: Discovered | undefined;
   let freshUntil = 0;
   let failure: unknown;
@@ -36,9 +41,9 @@ export function cachedDiscovery(
 
   async function attemptDiscovery(): Promise<Discovered> {
     try {
-      const configuration = await discover(config, authentication);
-      const metadata = configuration.serverMetadata();
-      current = { configuration, metadata, keys: keysOf(metadata) };
+      const found = await discover(config, authentication);
+      const metadata = found.configuration.serverMetadata();
+      current = { ...found, metadata, keys: keysOf(metadata) };
       freshUntil = monotonicNow() + DISCOVERY_SECONDS;
       return current;
     } catch (cause) {
@@ -59,7 +64,7 @@ export function cachedDiscovery(
   function keysOf({ jwks_uri: uri = "" }: Readonly<oidc.ServerMetadata>): ProviderKeys {
     // Which checkEndpoints() wants to be there.
     if (current?.keys.uri === uri) return current.keys;
-    return createProviderKeys(uri, config.timeoutSeconds, { now, monotonicNow, log });
+    return createProviderKeys(uri, config.timeoutSeconds, runtime);
   }
 
   return async () => {
@@ -75,7 +80,9 @@ export function cachedDiscovery(
 }
 
 /** For who only wants to see the document. */
-const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fetch: tokenEndpointFetch };
+export function withoutAuthentication(runtime: Pick<Runtime, "fetch">): ClientAuthentication {
+  return { authenticate: oidc.None(), fetch: tokenEndpointFetch(runtime) };
+}
 
 /**
  * One look at the provider's discovery document: whether it is taken is decided here, for the server and for the doctor.
@@ -83,9 +90,12 @@ const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fet
  */
 export async function discover(
   config: IdentityProviderSettings,
-  { authenticate, fetch }: ClientAuthentication = NO_AUTHENTICATION,
-): Promise<oidc.Configuration> {
-  const issuer = new URL(config.issuer);
+  { authenticate, fetch }: ClientAuthentication,
+): Promise<Pick<Discovered, "configuration" | "as" | "send">> {
+  // openid-client compares what it finds below an issuer with that, and the pattern of many tenants is none.
+  const issuer = isPatternOfTenants(config.issuer)
+    ? metadataOfTenants(config.issuer)
+    : new URL(config.issuer);
   let redirection: string | undefined;
   const watched: oidc.CustomFetch = async (url, options) => {
     const response = await fetch(url, options);
@@ -93,23 +103,39 @@ export async function discover(
     return response;
   };
   const metadata = { [oidc.clockTolerance]: CLOCK_TOLERANCE_SECONDS };
+  // The configuration allows http for loopback hosts only.
+  const execute = issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [];
   const configuration = await oidc
     .discovery(issuer, config.clientId, metadata, authenticate, {
       timeout: config.timeoutSeconds,
       [oidc.customFetch]: watched,
-      // The configuration allows http for loopback hosts only.
-      execute: issuer.protocol === "http:" ? [oidc.allowInsecureRequests] : [],
+      execute,
     })
     .catch((cause) => {
       throw redirection === undefined ? cause : new Error(redirection);
     });
   configuration[oidc.customFetch] = fetch;
-  const document = { ...configuration.serverMetadata() };
+  const document: Readonly<oidc.ServerMetadata> = { ...configuration.serverMetadata() };
   const problem = issuerProblem(config.issuer, document.issuer);
   if (problem !== undefined)
     throw new Error(`The provider's issuer is ${document.issuer}, and not ${config.issuer}: ${problem}`);
   checkEndpoints(issuer, document);
-  return configuration;
+  return {
+    configuration,
+    send: fetch,
+    as(named, instead = fetch) {
+      const another = new oidc.Configuration(
+        { ...document, issuer: named },
+        config.clientId,
+        metadata,
+        authenticate,
+      );
+      another[oidc.customFetch] = instead;
+      another.timeout = config.timeoutSeconds;
+      for (const extend of execute) extend(another);
+      return another;
+    },
+  };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Any OpenID Connect provider, through openid-client. */
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
+import { isPatternOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
 import { scopesAtRenewal, scopesAtSignIn } from "../granted-scopes.ts";
@@ -18,6 +19,8 @@ import { cachedDiscovery, type Discovered } from "./discovery.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
 import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
+import { exchangeOfTenant, foundOf, issuerClaimedBy } from "./tenants.ts";
+import { exchangeToken } from "./token-exchange.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
   asIdentified,
@@ -36,7 +39,6 @@ const IDENTITY_SCOPES = ["openid", "profile", "email"];
 /** A confidential client of one provider. Nothing is fetched before the first use. */
 export function createOidcProvider(config: IdentityProviderSettings, runtime: Runtime): IdentityProvider {
   const { now } = runtime;
-  const { issuer } = config;
   const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
 
@@ -63,14 +65,21 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
   }
 
   /** openid-client requires an ID token and validates its claims; its signature is for us to check. */
-  async function exchange(found: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
-    const response = await answer(exchangeCode(found.configuration, parameters, request));
+  async function exchange(all: Discovered, parameters: URLSearchParams, request: IdentificationRequest) {
+    const exchangeBy = (by: oidc.Configuration) => exchangeCode(by, parameters, request);
+    const response = await answer(
+      isPatternOfTenants(config.issuer)
+        ? exchangeOfTenant(all, config, exchangeBy)
+        : exchangeBy(all.configuration),
+    );
     const idClaims = response.claims();
     if (idClaims === undefined || response.id_token === undefined)
       throw new UnacceptableAnswer("no_id_token");
-    await answer(verifyIdToken(response.id_token, found, runtime));
+    await answer(verifyIdToken(response.id_token, all, runtime));
     checkIdToken(idClaims, config.clientId);
-    return { response, idClaims };
+    // What openid-client has compared: of a provider with many tenants, that of one of them.
+    const issuer = isPatternOfTenants(config.issuer) ? idClaims.iss : config.issuer;
+    return { response, idClaims, issuer, found: foundOf(issuer, all) };
   }
 
   return {
@@ -93,13 +102,16 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async identify(callbackParameters, request) {
-      const { idClaims } = await exchange(await discovered(), callbackParameters, request);
+      const { idClaims, issuer } = await exchange(await discovered(), callbackParameters, request);
       return { issuer, ...authenticationOf(idClaims), claims: withoutProtocolClaims(idClaims) };
     },
 
     async finishLogin(callbackParameters, request) {
-      const found = await discovered();
-      const { response, idClaims } = await exchange(found, callbackParameters, request);
+      const { response, idClaims, issuer, found } = await exchange(
+        await discovered(),
+        callbackParameters,
+        request,
+      );
       const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, runtime));
       const userInfo =
         accessClaims === undefined ||
@@ -124,8 +136,8 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       } satisfies UpstreamLogin;
     },
 
-    async refresh(refreshToken, { subject, renewable }) {
-      const found = await discovered();
+    async refresh(refreshToken, { issuer, subject, renewable }) {
+      const found = foundOf(issuer, await discovered());
       const response = await onlyDefinite(answer(oidc.refreshTokenGrant(found.configuration, refreshToken)));
       const accessClaims = decodedClaims(response.access_token);
       const tokens = tokensOf(response, now(), accessClaims);
@@ -144,6 +156,15 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       };
     },
 
+    async exchange(accessToken, api, user) {
+      return await exchangeToken(
+        foundOf(user.issuer, await discovered()),
+        config,
+        { accessToken, api, user },
+        now(),
+      );
+    },
+
     async revoke(refreshToken) {
       const { configuration, metadata } = await discovered();
       if (metadata.revocation_endpoint === undefined) return;
@@ -151,7 +172,8 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async verifyLogoutToken(token) {
-      const { metadata, keys } = await discovered();
+      const issuer = issuerClaimedBy(token, config);
+      const { metadata, keys } = foundOf(issuer, await discovered());
       const rules = {
         issuer: metadata.issuer,
         keys: keys.ofStrangersToken,
@@ -163,7 +185,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
 
     async endSessionUrl() {
       const { end_session_endpoint: endpoint } = (await discovered()).metadata;
-      const url = endpoint ?? profile.endSessionUrl?.(issuer);
+      const url = endpoint ?? profile.endSessionUrl?.(config.issuer);
       if (url === undefined) return undefined;
       const target = new URL(url);
       target.searchParams.set("client_id", config.clientId);

@@ -2,6 +2,7 @@
  * Checks a discovery document: is it that of our provider, and are all of its endpoints https, so that nobody on the network can
  * impersonate them? Used by the server and the doctor. Pure.
  */
+import { isPatternOfTenants } from "../../oauth/tenant-issuer.ts";
 import { profileOfIssuer } from "../profiles/profiles.ts";
 
 type Metadata = Readonly<Record<string, unknown>>;
@@ -46,6 +47,8 @@ export function checkEndpoints(issuer: URL, metadata: Metadata): void {
  */
 export function issuerProblem(issuer: string, named: unknown): string | undefined {
   if (typeof named !== "string" || !URL.canParse(named)) return "the provider's is no URL";
+  if (isPatternOfTenants(issuer))
+    return issuer === named ? undefined : "the patterns for many tenants differ";
   // Entra's for `common`: openid-client would put in the tenant of whoever signs in, which lets every tenant in.
   if (/\{tenantid\}/i.test(named)) return "the provider's is a pattern for many tenants";
   const [ours, theirs] = [new URL(issuer), new URL(named)];
