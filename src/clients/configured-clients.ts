@@ -28,7 +28,12 @@ export type ConfiguredClient = Client & { provenance: "configured" };
 const Secret = z.string().min(32);
 
 const Entry = z.strictObject({
-  client_id: z.string().min(1).max(256),
+  client_id: z
+    .string()
+    .min(1)
+    .max(256)
+    // `<issuer>#<id>` is a client of another issuer (access/principal.ts).
+    .refine((id) => !id.includes("#"), { error: "must have no # in it" }),
   client_name: z.string().optional(),
   /** Two of them while the secret is being changed. */
   client_secret: z.union([Secret, z.array(Secret).min(1).max(2)]).optional(),
@@ -94,6 +99,7 @@ function configuredClient(entry: Entry): ConfiguredClient {
     ...credentials(entry),
     ...(algorithm !== undefined && { token_endpoint_auth_signing_alg: algorithm }),
     grant_types: grantTypes,
+    ...(entry.grant_types !== undefined && { grantTypesChosen: true as const }),
     response_types: grantTypes.includes("authorization_code") ? ["code"] : [],
     provenance: "configured",
     usedAt: 0,

@@ -152,7 +152,7 @@ export function loadConfig(environment: Environment): Config {
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     identityProviders,
     ...outgoing,
-    issuers: issuersConfig(settings, baseUrl) ?? [],
+    issuers: issuersConfig(settings, baseUrl, identityProviders) ?? [],
     membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),
@@ -227,14 +227,26 @@ function brand(settings: Settings): Brand {
 }
 
 /** Undefined if something is wrong with them, which is among the problems of the file. */
-export function issuersConfig(settings: Settings, baseUrl: string | undefined): TrustedIssuer[] | undefined {
+export function issuersConfig(
+  settings: Settings,
+  baseUrl: string | undefined,
+  providers: ReadonlyArray<Pick<IdentityProviderSettings, "issuer">>,
+): TrustedIssuer[] | undefined {
   const { file } = settings;
   if (file === undefined) return [];
-  // What this server issues is no JWT, and its own tokens must not come in by another door.
   for (const {
-    settings: { issuer },
+    settings: { issuer, accept },
     place,
-  } of file.issuers ?? [])
+  } of file.issuers ?? []) {
+    // A program could take the name of a person who signs in.
+    if (accept === "workload" && providers.some((provider) => provider.issuer === issuer))
+      settings.problems.push({
+        place,
+        setting: "the issuer",
+        problem: "is the identity provider, too: what it says of programs could pass for people",
+        remedy: "name a platform that nobody signs in at, or use accept: access-token",
+      });
+    // What this server issues is no JWT, and its own tokens must not come in by another door.
     if (issuer === baseUrl || issuer === `${baseUrl}/`)
       settings.problems.push({
         place,
@@ -242,6 +254,7 @@ export function issuersConfig(settings: Settings, baseUrl: string | undefined): 
         problem: "is this server itself (BASE_URL)",
         remedy: "name the one whose tokens are meant, or remove it",
       });
+  }
   return file.issuers?.map((described) => described.settings);
 }
 

@@ -1,7 +1,13 @@
 /** `issuers` in CONFIG_FILE: whose tokens and assertions are believed beside the identity provider's, and for what. */
 import { z } from "zod";
 import { type Pattern, wildcard } from "../access/pattern.ts";
-import type { TrustedIssuer, WorkloadIssuer, WorkloadRule } from "../issuers/trusted-issuer.ts";
+import type { ClaimRule } from "../issuers/claim-rule.ts";
+import {
+  type TrustedIssuer,
+  UNTYPED,
+  type WorkloadIssuer,
+  type WorkloadRule,
+} from "../issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { type Mistake, mistakesIn } from "../yaml/mistakes.ts";
@@ -11,7 +17,7 @@ import { issuerProblem } from "./origin-problem.ts";
 
 /** The paths of the resources that this version serves. */
 const RESOURCES = ["/mcp"];
-const TYPES = ["at+jwt", "jwt"];
+const TYPES = ["at+jwt", "jwt", UNTYPED];
 
 type Problem = [problem: string, remedy: string];
 
@@ -71,6 +77,9 @@ const common = {
     .default(10),
 };
 
+const ClaimRules = filled(
+  z.record(z.string(), z.union([text, texts], "write a text, or a list of texts, in quotes")),
+);
 const Introspection = z.object({
   endpoint: Url.exactOptional(),
   clientId: text,
@@ -86,13 +95,14 @@ const AccessTokens = z.object({
       textThat((type) =>
         TYPES.includes(normalizedType(type))
           ? undefined
-          : ["is not the typ of an access token", "write at+jwt or JWT"],
+          : ["is not the typ of an access token", "write at+jwt or JWT, or none for tokens without one"],
       ).transform(normalizedType),
     )
     .min(1)
     .default(["at+jwt"]),
   scopeClaims: texts.default(["scope", "scp", "permissions"]),
   scopes: filled(z.record(z.string(), texts)).transform((map) => new Map(Object.entries(map))),
+  clientClaims: ClaimRules.transform(claimRules).exactOptional(),
   introspection: Introspection.exactOptional(),
 });
 
@@ -101,12 +111,13 @@ const IdentityAssertions = z.object({
   accept: z.literal("id-jag"),
   subject: z.enum(["sub", "email"]).default("sub"),
   publicClients: z.boolean().default(false),
+  logoutAudience: text.exactOptional(),
 });
 
 const Permitted = z.object({ scopes: texts, resources: ResourcePaths.exactOptional() });
 const Rule = z.object({
   ...Permitted.shape,
-  claims: filled(z.record(z.string(), z.union([text, texts], "write a text, or a list of texts, in quotes"))),
+  claims: ClaimRules,
 });
 const Workloads = z
   .object({
@@ -160,6 +171,7 @@ function entryMistakes(entry: unknown, at: Path): Mistake[] {
     ...keyMistakes(entry, at, accept),
     ...mistakes,
     ...(accept === "workload" ? ruleMistakes(entry, at) : []),
+    ...unreadClaims(entry.clientClaims, [...at, "clientClaims"]),
   ];
 }
 
@@ -200,21 +212,22 @@ function ruleMistakes(entry: Record<string, unknown>, at: Path): Mistake[] {
     ...listed(rules).flatMap((rule, index) => {
       const path = [...at, "rules", index];
       const claims = isMap(rule) ? entriesOf(rule.claims) : [];
-      // Left out of what is read, it would not restrict.
-      const unread = claims.filter(([name]) => name === "__proto__");
       return [
         ...unknownKeys(rule, path, { known: Object.keys(Rule.shape) }),
-        ...unread.map(([name]) => ({
-          at: [...path, "claims", name],
-          problem: "is no name of a claim",
-          remedy: "remove it",
-        })),
+        ...(isMap(rule) ? unreadClaims(rule.claims, [...path, "claims"]) : []),
         ...(claims.length > 0 && claims.every(([, value]) => isAnything(value))
           ? [everybody([...path, "claims"])]
           : []),
       ];
     }),
   ];
+}
+
+/** Left out of what is read, it would not restrict. */
+function unreadClaims(claims: unknown, at: Path): Mistake[] {
+  return entriesOf(claims)
+    .filter(([name]) => name === "__proto__")
+    .map(([name]) => ({ at: [...at, name], problem: "is no name of a claim", remedy: "remove it" }));
 }
 
 /** An issuer is believed for one thing by one entry, and never both for people and for programs. */
@@ -264,11 +277,12 @@ function workloadRule({
   claims,
   ...permitted
 }: z.output<typeof Permitted> & { claims: Readonly<Record<string, string | string[]>> }): WorkloadRule {
+  return { claims: claimRules(claims), ...permitted };
+}
+
+function claimRules(claims: Readonly<Record<string, string | string[]>>): ClaimRule[] {
   const oneOf = (value: string | string[]): Pattern[] => [value].flat().map(wildcard);
-  return {
-    claims: Object.entries(claims).map(([claim, value]) => ({ claim, oneOf: oneOf(value) })),
-    ...permitted,
-  };
+  return Object.entries(claims).map(([claim, value]) => ({ claim, oneOf: oneOf(value) }));
 }
 
 function isAnything(value: unknown): boolean {

@@ -10,9 +10,9 @@ import type { LoginSession } from "../identity/identity-provider.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, Store } from "../storage/store.ts";
-import type { Grant } from "./grant.ts";
+import type { Grant, Origin } from "./grant.ts";
 
-type Indexed = Pick<Grant, "id" | "principal" | "client">;
+type Indexed = Pick<Grant, "id" | "principal" | "client" | "origin">;
 
 export interface GrantIndex {
   /**
@@ -23,8 +23,8 @@ export interface GrantIndex {
    */
   add(grant: Indexed, latestSeconds: number, dueSeconds?: number): Promise<{ tidy(): Promise<void> }>;
   remove(grant: Indexed): Promise<void>;
-  /** The other live grants of its principal, at most `count`, those that end last; the last of them comes first. */
-  othersOf(grant: Indexed, count: number): Promise<Grant[]>;
+  /** The other live grants that its user signed in for, at most `count`, those that end last; the last of them comes first. */
+  othersOf(grant: { id: string; user: UserId }, count: number): Promise<Grant[]>;
   /** All live grants of an index, in portions and in no order. */
   portions(index: string): AsyncIterable<Grant[]>;
 }
@@ -107,8 +107,8 @@ export function createGrantIndex({ store, indexes, users, codeSeconds, now }: De
     async remove(grant) {
       await Promise.all(indexesOf(grant, users).map((name) => indexes.remove(name, [grant.id])));
     },
-    async othersOf({ id, principal }, count) {
-      const name = principalIndex(principal, users);
+    async othersOf({ id, user }, count) {
+      const name = userIndex(user, users);
       const ids = await indexes.latest(name, count);
       return await liveOf(
         name,
@@ -121,10 +121,10 @@ export function createGrantIndex({ store, indexes, users, codeSeconds, now }: De
   };
 }
 
-function indexesOf({ principal, client }: Indexed, users: StoredUsers): string[] {
+function indexesOf({ principal, client, origin }: Indexed, users: StoredUsers): string[] {
   const { sid } = claimsOf(principal);
   return [
-    principalIndex(principal, users),
+    ...principalIndexes(principal, origin, users),
     clientIndex(client.id),
     ...(principal.kind === "user" && typeof sid === "string"
       ? [sessionIndex({ issuer: principal.issuer, sid }, users)]
@@ -133,15 +133,32 @@ function indexesOf({ principal, client }: Indexed, users: StoredUsers): string[]
 }
 
 // Hashed: names of people do not belong into keys.
-/** The index of the grants that a user has. */
+/** The index of the grants that a user signed in for. */
 export function userIndex({ issuer, subject }: UserId, users: StoredUsers): string {
   return `subject:${sha256(users.unique(issuer, subject))}`;
 }
 
-function principalIndex(principal: Principal, users: StoredUsers): string {
-  return principal.kind === "client"
-    ? `principal:${sha256(principal.clientId)}`
-    : userIndex(principal, users);
+/**
+ * The index of the grants that assertions gave to whom an issuer calls this. They are apart from those that people signed in for, because
+ * there is one for each token that a program asks for, and the limit of sign-ins looks at the latest few alone.
+ */
+function assertedIndex({ issuer, subject }: UserId, users: StoredUsers): string {
+  return `asserted:${sha256(users.unique(issuer, subject))}`;
+}
+
+/** All indexes in which grants of a user may be. */
+export function indexesOfUser(user: UserId, users: StoredUsers): string[] {
+  return [userIndex(user, users), assertedIndex(user, users)];
+}
+
+function principalIndexes(principal: Principal, origin: Origin, users: StoredUsers): string[] {
+  if (principal.kind === "client") return [`principal:${sha256(principal.clientId)}`];
+  if (origin.kind !== "jwt_bearer") return [userIndex(principal, users)];
+  const { issuer, subject } = principal;
+  // The issuer's own name for somebody who is known here by an e-mail address: its logout tokens have that.
+  const { sub } = principal.claims;
+  const subjects = new Set([subject, ...(typeof sub === "string" ? [sub] : [])]);
+  return [...subjects].map((each) => assertedIndex({ issuer, subject: each }, users));
 }
 
 /** The index of the grants that a client holds. */

@@ -2,7 +2,7 @@
  * The store of grants. A grant is ONE record, changed only by compare-and-set: a rotation either happened or did not, and
  * deleting the record ends all of its tokens immediately. The indexes are in grant-index.ts.
  */
-import { isUser, type Requester, type User, type UserId } from "../access/principal.ts";
+import { isSameUser, isUser, type Requester, type User, type UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { LoginSession, UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
@@ -22,7 +22,7 @@ import {
   type Origin,
   whose,
 } from "./grant.ts";
-import { clientIndex, createGrantIndex, sessionIndex, userIndex } from "./grant-index.ts";
+import { clientIndex, createGrantIndex, indexesOfUser, sessionIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
 import type { Lifetimes } from "./lifetimes.ts";
 import { hashToken, mintToken, SECRET_BYTES } from "./opaque-token.ts";
@@ -86,6 +86,8 @@ export interface Grants {
   endedForGood(id: string): Promise<boolean>;
   /** The live grants of a user, oldest first. */
   ofUser(user: UserId): Promise<Grant[]>;
+  /** Those, and of people whom assertions call this and who are known here by their e-mail address. */
+  ofSubject(subject: UserId): Promise<Grant[]>;
   /** The live grants that a client holds, of all users: in portions and in no order, because they may be very many. */
   ofClient(clientId: string): AsyncIterable<Grant[]>;
   /** The live grants that came from one login session at the identity provider. */
@@ -174,10 +176,12 @@ export function createGrants({
     return Math.max(1, Math.min(idleEnd, grant.expiresAt) - now());
   }
 
-  async function allOf(name: string): Promise<Grant[]> {
+  async function allOf(...names: string[]): Promise<Grant[]> {
     // Read in portions, a grant may come twice.
     const found = new Map<string, Grant>();
-    for await (const portion of index.portions(name)) for (const grant of portion) found.set(grant.id, grant);
+    for (const name of names)
+      for await (const portion of index.portions(name))
+        for (const grant of portion) found.set(grant.id, grant);
     return [...found.values()].sort(byAge);
   }
 
@@ -207,8 +211,7 @@ export function createGrants({
   /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */
   async function keepWithinLimits(newest: Grant, user: UserId): Promise<Grant[]> {
     // However many there are: what is beyond this is for the next sign-in.
-    const others = await index.othersOf(newest, limits.perUser + SURPLUS_AT_ONCE);
-    // What nobody signed in for ends with its token, and comes as often as programs ask for it.
+    const others = await index.othersOf({ id: newest.id, user }, limits.perUser + SURPLUS_AT_ONCE);
     const theirs = others.filter((grant) => isUser(grant.principal, user) && codeOf(grant) !== undefined);
     const grants = [...theirs.reverse().sort(byAge), newest];
     const ofClient = grants.filter(({ client }) => client.id === newest.client.id);
@@ -304,7 +307,15 @@ export function createGrants({
     endedForGood: async (id) => (await records.get(endedForGood(id))) !== undefined,
     // Before the order of the providers was changed, the name of the index may have been another one's.
     ofUser: async (user) =>
-      (await allOf(userIndex(user, users))).filter(({ principal }) => isUser(principal, user)),
+      (await allOf(...indexesOfUser(user, users))).filter(({ principal }) => isUser(principal, user)),
+    ofSubject: async (user) =>
+      (await allOf(...indexesOfUser(user, users))).filter(
+        ({ principal, origin }) =>
+          isUser(principal, user) ||
+          (origin.kind === "jwt_bearer" &&
+            principal.kind === "user" &&
+            isSameUser({ issuer: principal.issuer, subject: String(principal.claims.sub) }, user)),
+      ),
     ofClient: (clientId) => index.portions(clientIndex(clientId)),
     ofSession: async (session) =>
       (await allOf(sessionIndex(session, users))).filter(

@@ -4,9 +4,10 @@ import { z } from "zod";
 import { claimAt, namesAt } from "../access/claims.ts";
 import { Subject } from "../identity/oidc/subject.ts";
 import { acceptedUntil } from "../oauth/jwt.ts";
+import { fits } from "./claim-rule.ts";
 import { inWords } from "./id-jag.ts";
 import { JwtRefused, readJwt, type VerifiedClaims, verifyJwt } from "./jwt.ts";
-import type { AccessTokenIssuer } from "./trusted-issuer.ts";
+import { type AccessTokenIssuer, UNTYPED } from "./trusted-issuer.ts";
 
 /** What a token of another issuer is worth here. */
 export interface ForeignAccessToken {
@@ -27,6 +28,9 @@ const Claims = z.object({
   sub: Subject,
   client_id: z.string().min(1).optional(),
   azp: z.string().min(1).optional(),
+  /** Okta's name for it; Entra's of version 1.0. */
+  cid: z.string().min(1).optional(),
+  appid: z.string().min(1).optional(),
 });
 
 /** @throws JwtRefused; UnavailableError while the issuer's keys are out of reach */
@@ -38,12 +42,13 @@ export async function verifyForeignAccessToken(
   const claims = await verifyJwt(token, {
     settings: issuer,
     keys,
-    types: issuer.types,
+    types: issuer.types.map((type) => (type === UNTYPED ? undefined : type)),
     audiences: [issuer.audience ?? resource],
     soleAudience: false,
     now,
   });
   refuseIdToken(claims, readJwt(token)?.type);
+  if (readJwt(token)?.type === undefined) refuseUnlessForAccess(claims);
   return worthHere(claims, issuer);
 }
 
@@ -54,14 +59,17 @@ export function worthHere(
 ): ForeignAccessToken {
   const parsed = Claims.safeParse(claims);
   if (!parsed.success) throw new JwtRefused("token_claims", inWords(parsed.error));
-  const { sub, client_id, azp } = parsed.data;
-  const clientId = client_id ?? azp;
+  const { sub, client_id, azp, cid, appid } = parsed.data;
+  const clientId = client_id ?? azp ?? cid ?? appid;
+  const saysSo = issuer.clientClaims?.every((rule) => fits(rule, claims)) ?? false;
+  if (saysSo && clientId === undefined)
+    throw new JwtRefused("token_claims", "it is a client's own, and does not say which client that is");
   return {
     issuer: claims.iss,
     subject: sub,
     clientId,
     // Auth0 has `<client>@clients` as the subject of a machine.
-    isClients: clientId !== undefined && (sub === clientId || sub === `${clientId}@clients`),
+    isClients: clientId !== undefined && (saysSo || sub === clientId || sub === `${clientId}@clients`),
     scopes: scopesHere(claims, issuer),
     expiresAt: acceptedUntil(claims.exp),
     claims,
@@ -75,11 +83,20 @@ export function worthHere(
  * hash in the code flow, and roles.
  */
 function refuseIdToken(claims: VerifiedClaims, type: string | undefined): void {
-  const { nonce, at_hash, c_hash, client_id, azp, aud } = claims;
+  const { nonce, at_hash, c_hash, client_id, azp, cid, appid, aud } = claims;
   const hasOwnClaims = [nonce, at_hash, c_hash].some((claim) => claim !== undefined);
-  const client = client_id ?? azp;
+  const client = client_id ?? azp ?? cid ?? appid;
   const isForItsClient = type !== "at+jwt" && (client === undefined || [aud].flat().includes(String(client)));
   if (hasOwnClaims || isForItsClient) throw new JwtRefused("jwt_wrong_type", "it is an ID token");
+}
+
+/** Without a `typ` it has to show what an ID token never has: a client beside its audience (`azp` does not count), or a scope. */
+function refuseUnlessForAccess({ client_id, cid, scope, scp }: VerifiedClaims): void {
+  if ([client_id, cid, scope, scp].every((claim) => claim === undefined))
+    throw new JwtRefused(
+      "jwt_wrong_type",
+      "it has no typ, and nothing in it says that it is an access token",
+    );
 }
 
 function scopesHere(

@@ -19,7 +19,10 @@ export interface IssuerMetadata {
 }
 
 export interface TrustedIssuerAccess {
+  /** For a token whose sender gets a new one where it is refused. */
   readonly keys: JWTVerifyGetKey;
+  /** For one that the issuer sends again where it is told that its key may be too new. */
+  readonly keysOfLogoutTokens: JWTVerifyGetKey;
   /** @throws UnavailableError */
   metadata(): Promise<IssuerMetadata>;
 }
@@ -34,12 +37,11 @@ export function createIssuerAccess(settings: IssuerSettings, runtime: Clock): Tr
       source = createProviderKeys(uri, settings.timeoutSeconds, runtime, ownerOf(settings));
     return source;
   };
+  const current = async () => keysAt(settings.jwksUri ?? (await metadata()).jwksUri);
   return {
     metadata,
-    keys: async (header, token) => {
-      const uri = settings.jwksUri ?? (await metadata()).jwksUri;
-      return keysAt(uri).ofBearersToken(header, token);
-    },
+    keys: async (header, token) => (await current()).ofBearersToken(header, token),
+    keysOfLogoutTokens: async (header, token) => (await current()).ofStrangersToken(header, token),
   };
 }
 

@@ -140,18 +140,16 @@ export function checkTimes(
 ): void {
   const problem = timeProblem(claims, { now, maxLifetimeSeconds, sinceIssued: true });
   if (problem === undefined) return;
-  const message =
-    problem === "lifetime_too_long"
-      ? `it is good for longer than ${maxLifetimeSeconds} seconds`
-      : TIMES[problem];
-  throw new JwtRefused(`jwt_${problem}`, message);
+  const [reason, message] = TIMES[problem];
+  throw new JwtRefused(reason, message);
 }
 
-const TIMES: Readonly<Record<Exclude<TimeProblem, "lifetime_too_long">, string>> = {
-  without_expiry: "it has no exp",
-  expired: "it has expired",
-  not_yet_valid: "its nbf is in the future",
-  issued_in_future: "its iat is in the future",
+const TIMES: Readonly<Record<TimeProblem, [reason: JwtProblem, message: string]>> = {
+  without_expiry: ["jwt_without_expiry", "it has no exp"],
+  expired: ["jwt_expired", "it has expired"],
+  not_yet_valid: ["jwt_not_yet_valid", "its nbf is in the future"],
+  issued_in_future: ["jwt_issued_in_future", "its iat is in the future"],
+  lifetime_too_long: ["jwt_lifetime_too_long", "it is good for longer than it may be"],
 };
 
 /** What jose says is wrong with the JWT. Everything else, such as an outage of the keys, is passed on. */

@@ -2,6 +2,8 @@
  * Whose assertion is this, and what does it say? An assertion goes to the issuer that it names, by the rules of its own kind:
  * its `typ` tells an identity assertion from one of a workload, and no issuer is tried with the rules of the other.
  */
+import type { LogoutToken } from "../identity/identity-provider.ts";
+import { verifyLogoutToken } from "../identity/oidc/logout-token.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { useOnce } from "../storage/use-once.ts";
@@ -20,6 +22,11 @@ export interface TrustedAssertions {
   verify(assertion: string): Promise<Assertion>;
   /** Before anything is issued for it. @throws JwtRefused if it was used before, on whatever replica; UnavailableError */
   useOnce(id: AssertionId): Promise<void>;
+  /**
+   * Verifies a logout token of an issuer whose assertions name people; undefined: it names none of these.
+   * @throws UpstreamRefusal if it is not a genuine, fresh one; UnavailableError
+   */
+  verifyLogoutToken(token: string): Promise<LogoutToken> | undefined;
 }
 
 interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
@@ -33,6 +40,16 @@ export function trustedAssertions({ issuers, baseUrl, records, ...runtime }: Opt
   const { now } = runtime;
   const access = new Map(issuers.map((issuer) => [issuer, createIssuerAccess(issuer, runtime)]));
   const keysOf = (issuer: IdJagIssuer | WorkloadIssuer) => (access.get(issuer) as TrustedIssuerAccess).keys;
+
+  const name = [baseUrl, `${baseUrl}/`];
+
+  async function logoutTokenOf(by: IdJagIssuer, token: string): Promise<LogoutToken> {
+    const { keysOfLogoutTokens } = access.get(by) as TrustedIssuerAccess;
+    const { issuer, algorithms, logoutAudience } = by;
+    const audiences = logoutAudience === undefined ? name : [logoutAudience];
+    const rules = { issuer, keys: keysOfLogoutTokens, audiences, algorithms, exp: "required" } as const;
+    return { issuer, ...(await verifyLogoutToken(token, rules, now())) };
+  }
 
   function issuerOf<Kind extends "id-jag" | "workload">(kind: Kind, name: string | undefined) {
     const found = issuers.find(
@@ -68,6 +85,13 @@ export function trustedAssertions({ issuers, baseUrl, records, ...runtime }: Opt
         now: now(),
       });
       return { kind: "workload", ...verified };
+    },
+    verifyLogoutToken(token) {
+      const from = readJwt(token)?.issuer;
+      const by = issuers.find(
+        (each): each is IdJagIssuer => each.accept === "id-jag" && each.issuer === from,
+      );
+      return by && logoutTokenOf(by, token);
     },
     async useOnce({ issuer, ...id }) {
       if (!(await useOnce({ kind: "assertion", by: issuer, ...id }, { records, now })))

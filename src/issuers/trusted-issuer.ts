@@ -23,8 +23,10 @@ export interface AccessTokenIssuer extends IssuerSettings {
   readonly resources?: readonly string[];
   /** What `aud` has to name; absent: the resource. */
   readonly audience?: string;
-  /** The `typ` of its tokens; RFC 9068 has `at+jwt`, several providers have `JWT`. */
+  /** The `typ` of its tokens; RFC 9068 has `at+jwt`, several providers have `JWT`, and Okta has none: {@link UNTYPED}. */
   readonly types: readonly string[];
+  /** What is said of a token that a client got for itself; all have to fit. Absent: it is known by its `sub` alone. */
+  readonly clientClaims?: readonly ClaimRule[];
   /** The claims in which it says what a token may do, by name or dotted path. */
   readonly scopeClaims: readonly string[];
   /** Which scopes of this server each of its scopes, permissions or roles stands for. What is not in it is worth nothing. */
@@ -47,6 +49,11 @@ export interface IdJagIssuer extends IssuerSettings {
   readonly subject: "sub" | "email";
   /** Whether clients that cannot prove who they are may present its assertions. */
   readonly publicClients: boolean;
+  /**
+   * What `aud` of its logout tokens has to name. Absent: this server's issuer, as in its assertions; as a client it does not know this
+   * server (OpenID Connect Back-Channel Logout §2.4 has the `client_id` there).
+   */
+  readonly logoutAudience?: string;
 }
 
 /** A platform that vouches for the programs that run on it, such as Kubernetes, GitHub Actions or SPIFFE. */
@@ -67,3 +74,6 @@ export interface WorkloadRule {
 }
 
 export type TrustedIssuer = AccessTokenIssuer | IdJagIssuer | WorkloadIssuer;
+
+/** Among the types of an issuer's tokens: they have no `typ`. */
+export const UNTYPED = "none";

@@ -1,4 +1,7 @@
-/** POST /auth/backchannel-logout: the identity provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0). */
+/**
+ * POST /auth/backchannel-logout: the identity provider, or an issuer whose assertions name people, says that somebody signed out
+ * (OpenID Connect Back-Channel Logout 1.0).
+ */
 
 import { claimsOf } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
@@ -6,8 +9,7 @@ import { endGrants } from "../grants/end-grant.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
-import { type IdentityProvider, type LogoutToken, UpstreamRefusal } from "../identity/identity-provider.ts";
-import type { IdentityProviders } from "../identity/identity-providers.ts";
+import { type LogoutToken, UpstreamRefusal } from "../identity/identity-provider.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -18,7 +20,8 @@ interface Dependencies {
   endings: Pick<Endings, "markSignOut">;
   /** The sessions at /connections. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
-  identityProviders: Pick<IdentityProviders, "ofToken">;
+  /** By the rules of the issuer that it names. @throws UpstreamRefusal if it is not a genuine, fresh one; UnavailableError */
+  verifyLogoutToken(token: string): Promise<LogoutToken>;
   /** Remembers which logout tokens were used. */
   records: KeyValueStore;
   users: StoredUsers;
@@ -34,9 +37,9 @@ const REPLAY_SECONDS = 600;
  */
 export async function endGrantsOfLogout(
   logoutToken: string,
-  { grants, endings, sessions, identityProviders, records, users, log }: Pick<Runtime, "log"> & Dependencies,
+  { grants, endings, sessions, verifyLogoutToken, records, users, log }: Pick<Runtime, "log"> & Dependencies,
 ): Promise<void> {
-  const logout = await verify(logoutToken, identityProviders.ofToken(logoutToken));
+  const logout = await verified(logoutToken, verifyLogoutToken);
   // Of each issuer for itself: the identifiers of one must not use up those of another.
   const mark = `logout:${sha256(users.unique(logout.issuer, logout.jti))}`;
   if ((await records.get(mark)) !== undefined)
@@ -58,9 +61,12 @@ export async function endGrantsOfLogout(
   );
 }
 
-async function verify(logoutToken: string, identityProvider: IdentityProvider): Promise<LogoutToken> {
+async function verified(
+  logoutToken: string,
+  verifyLogoutToken: Dependencies["verifyLogoutToken"],
+): Promise<LogoutToken> {
   try {
-    return await identityProvider.verifyLogoutToken(logoutToken);
+    return await verifyLogoutToken(logoutToken);
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
     throw new OAuthError("invalid_request", "The logout token is not valid.", {
@@ -90,7 +96,7 @@ async function endAll(
  */
 async function grantsOf({ issuer, subject, sid }: LogoutToken, grants: Grants): Promise<Grant[]> {
   if (subject === undefined) return sid === undefined ? [] : grants.ofSession({ issuer, sid });
-  const theirs = await grants.ofUser({ issuer, subject });
+  const theirs = await grants.ofSubject({ issuer, subject });
   const isOfSession = ({ principal }: Grant) => claimsOf(principal).sid === sid;
   if (sid === undefined || !theirs.some(isOfSession)) return theirs;
   return theirs.filter((grant) => isOfSession(grant) || !hasSession(grant));

@@ -42,6 +42,8 @@ export const Client = z.object({
    * versions do not know this field and drop it, after which their client may send its secret either way.
    */
   basicChosen: z.literal(true).optional(),
+  /** Of a client from the configuration: `grant_types` was written there, and is not the default. */
+  grantTypesChosen: z.literal(true).optional(),
   /** With `private_key_jwt`: one of the two, and perhaps the only algorithm it uses. */
   jwks: z.custom<JSONWebKeySet>().optional(),
   jwks_uri: z.string().optional(),

@@ -182,7 +182,7 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
     lastUse: services.lastUse,
     upstreamRefresh: services.upstreamRefresh,
     assertions: services.assertions,
-    identityProviders: services.identityProviders,
+    verifyLogoutToken: services.verifyLogoutToken,
     records: services.records,
     resources: services.resources,
     sessions: services.sessions,

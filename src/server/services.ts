@@ -47,6 +47,7 @@ import {
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
+import { readJwt } from "../issuers/jwt.ts";
 import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
@@ -258,7 +259,7 @@ export function buildServices(options: AppOptions) {
     cancellations: createCancellations(records),
     logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
     states: requestStates(sealer, now),
-    sessionIds: sessionIds(sealer),
+    sessionIds: sessionIds(sealer, users),
     mayChallenge: stepUps.mayChallenge,
   };
   const connections = createConnectedApplications({
@@ -306,6 +307,18 @@ export function buildServices(options: AppOptions) {
     timeoutSeconds,
   });
   const takenBack = credentialsTakenBack(config.clients);
+  const assertions = trustedAssertions({
+    ...runtime,
+    issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
+    baseUrl,
+    records,
+  });
+  // An issuer that people sign in at knows this server as its client, whatever else it is trusted for.
+  const verifyLogoutToken = async (token: string) => {
+    const signsPeopleIn = identityProviders.ofIssuer(readJwt(token)?.issuer ?? "") !== undefined;
+    const ofAssertions = signsPeopleIn ? undefined : assertions.verifyLogoutToken(token);
+    return await (ofAssertions ?? identityProviders.ofToken(token).verifyLogoutToken(token));
+  };
   const [first, ...others] = described;
   const served = (each: DescribedResource) =>
     servedResource(each, {
@@ -352,12 +365,8 @@ export function buildServices(options: AppOptions) {
     connections,
     bodies,
     upstreamRefresh,
-    assertions: trustedAssertions({
-      ...runtime,
-      issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
-      baseUrl,
-      records,
-    }),
+    assertions,
+    verifyLogoutToken,
   };
 }
 

@@ -19,7 +19,6 @@ import { refuseOtherMethods } from "../http/methods.ts";
 import { count, limitPerAddress } from "../http/rate-limit.ts";
 import { requestFacts } from "../http/request-facts.ts";
 import type { LogoutToken } from "../identity/identity-provider.ts";
-import type { IdentityProviders } from "../identity/identity-providers.ts";
 import { endGrantsOfLogout } from "../logout/back-channel.ts";
 import { causes, OAuthError } from "../oauth/errors.ts";
 import { BackchannelLogout, IntrospectionRequest, parse, RevocationRequest } from "../oauth/requests.ts";
@@ -50,7 +49,7 @@ export interface TokenEndpointDependencies
   grantTypes: readonly GrantType[];
   endings: Endings;
   lastUse: LastUse;
-  identityProviders: Pick<IdentityProviders, "ofToken">;
+  verifyLogoutToken(token: string): Promise<LogoutToken>;
   records: KeyValueStore;
   /** The sessions at /connections: they end with the login session at the provider. */
   sessions: { endOf(logout: LogoutToken): Promise<void> };
@@ -68,7 +67,7 @@ export function tokenRoutes({
   upstreamRefresh,
   assertions,
   resources,
-  identityProviders,
+  verifyLogoutToken,
   records,
   lastUse,
   sessions,
@@ -206,7 +205,7 @@ export function tokenRoutes({
       grants,
       endings,
       sessions,
-      identityProviders,
+      verifyLogoutToken,
       records,
       users,
       log,

@@ -49,6 +49,8 @@ describe("a client from CLIENTS", () => {
   const PEOPLE = { client_id: "a", redirect_uris: ["https://a.example/cb"] };
   const MISTAKES: ReadonlyArray<[entry: object, message: RegExp]> = [
     [{ ...MACHINE }, /gives nightly the grant type client_credentials and no credentials/],
+    // It could be the name of another issuer's client.
+    [{ ...MACHINE, client_id: "https://idp.example#app" }, /not valid at 0\.client_id \(must have no #/],
     [{ ...MACHINE, client_secret: "short" }, /not valid at 0\.client_secret/],
     [{ ...MACHINE, client_secret: [] }, /not valid at 0\.client_secret/],
     [{ ...MACHINE, client_secret: [SECRET, OTHER, SECRET] }, /not valid at 0\.client_secret/],

@@ -223,6 +223,11 @@ describe("what is wrong with trusted issuers", () => {
       "server.yaml:2: the issuer is this server itself (BASE_URL): name the one whose tokens are meant, or remove it",
     ],
     [
+      "programs of the identity provider",
+      `issuers:\n  - issuer: https://acme.okta.com/oauth2/default\n    accept: workload\n    subjects: { a: { scopes: [weather:read] } }\n`,
+      "server.yaml:2: the issuer is the identity provider, too: what it says of programs could pass for people: name a platform that nobody signs in at, or use accept: access-token",
+    ],
+    [
       "this server with a slash",
       idJag("https://mcp.example.com/"),
       /^server\.yaml:2: the issuer is this server itself/,
@@ -267,7 +272,7 @@ describe("what is wrong with trusted issuers", () => {
     [
       "a type of other JWTs",
       tokens("    types: [oauth-id-jag+jwt]\n"),
-      "server.yaml:5: issuers.types is not the typ of an access token: write at+jwt or JWT",
+      "server.yaml:5: issuers.types is not the typ of an access token: write at+jwt or JWT, or none for tokens without one",
     ],
     [
       "a resource that is not served",

@@ -22,6 +22,7 @@ const platform = await startTokenIssuer({ after });
 const CLIENTS = JSON.stringify([
   { client_id: "app", client_secret: SECRET, redirect_uris: ["https://app.example/cb"] },
   { client_id: "other", client_secret: SECRET, redirect_uris: ["https://app.example/cb"] },
+  { client_id: "own", client_secret: SECRET, grant_types: ["client_credentials"] },
   { client_id: "public", redirect_uris: ["https://app.example/cb"] },
   {
     client_id: "narrow",
@@ -122,6 +123,14 @@ describe("an identity assertion", () => {
     ]);
     const unknown = await ask(await sign({ scope: "admin weather:read" }));
     assert.equal(unknown.body.scope, "weather:read");
+  });
+
+  test("is of no use to a client whose grant types are configured without it", async () => {
+    await refused(await ask(await sign({ client_id: "own" }), { client_id: "own", client_secret: SECRET }), [
+      400,
+      "unauthorized_client",
+      "grant_type_not_registered",
+    ]);
   });
 
   test("is worth no more than its client may have", async () => {

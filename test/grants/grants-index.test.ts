@@ -222,6 +222,24 @@ describe("the index of grants", redis, () => {
     assert.equal((await grants.ofUser({ issuer: ISSUER, subject: "dave" })).length, 3);
   });
 
+  test("the limit of sign-ins sees past tokens for assertions, which it leaves alone", async () => {
+    const grants = replica({ perUser: 3 });
+    const gina = { issuer: ISSUER, subject: "gina" };
+    for (let i = 0; i < 3 + 40; i++)
+      await grants.issue({
+        principal: { kind: "user", ...gina, claims: { sub: "gina" } },
+        client: { id: "agent" },
+        origin: { kind: "jwt_bearer", profile: "id-jag", issuer: ISSUER },
+        resource: "http://localhost:3000/mcp",
+        scopes: [],
+        permitted: [],
+      });
+    for (let i = 0; i < 5; i++) await open(grants, { subject: "gina", clientId: `${i}` });
+    const theirs = await grants.ofUser(gina);
+    assert.equal(theirs.filter((grant) => codeOf(grant) !== undefined).length, 3);
+    assert.equal(theirs.length, 46);
+  });
+
   test("replicas of 0.1.0 find and end grants of this version", async () => {
     const grants = replica();
     const id = await open(grants, { subject: "erin", clientId: "both", sid: "both" });

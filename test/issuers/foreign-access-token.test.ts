@@ -1,6 +1,7 @@
 /** What the access tokens of another issuer are worth here. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { wildcard } from "../../src/access/pattern.ts";
 import { verifyForeignAccessToken } from "../../src/issuers/foreign-access-token.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
@@ -54,6 +55,60 @@ describe("an access token of another issuer", () => {
         scopes: ["weather:read"],
       },
     );
+  });
+
+  test("counts for half a minute longer than it says, and so does what it allows", async () => {
+    const { expiresAt } = await verify(await tenant.sign({ ...GOOD, exp: NOW - 29 }, TYPE));
+    assert.equal(expiresAt, NOW + 1);
+    await assert.rejects(verify(await tenant.sign({ ...GOOD, exp: NOW - 30 }, TYPE)), because("jwt_expired"));
+  });
+
+  test("may have no typ, where the operator says so and it shows that it is one", async () => {
+    const okta = { sub: "alice@example.com", aud: RESOURCE, cid: "0oa1", uid: "00u1", scp: ["read:all"] };
+    const untyped = { types: ["jwt", "none"] };
+    const token = await tenant.sign(okta, { typ: "" });
+    await assert.rejects(verify(token), because("jwt_wrong_type"));
+    await assert.rejects(verify(token, { types: ["jwt"] }), because("jwt_wrong_type"));
+    const { clientId, scopes } = await verify(token, untyped);
+    assert.deepEqual([clientId, scopes], ["0oa1", ["weather:read"]]);
+    // ID tokens of the same issuer, with this audience.
+    const person = {
+      sub: "alice@example.com",
+      aud: RESOURCE,
+      azp: "0oa1",
+      email: "alice@example.com",
+      groups: ["a"],
+    };
+    for (const claims of [person, { ...person, scp: ["openid"], nonce: "n" }, { ...okta, at_hash: "x" }])
+      await assert.rejects(
+        verify(await tenant.sign(claims, { typ: "" }), untyped),
+        because("jwt_wrong_type"),
+      );
+  });
+
+  test("is a client's own only where its subject or the operator's rule says so", async () => {
+    const entra = { sub: "service-principal", aud: RESOURCE, azp: "app", roles: ["reader"] };
+    const rule = { clientClaims: [{ claim: "idtyp", oneOf: [wildcard("app")] }] };
+    const isClients = async (claims: Record<string, unknown>, changes: Partial<AccessTokenIssuer> = {}) =>
+      (await verify(await tenant.sign(claims, TYPE), changes)).isClients;
+    assert.equal(await isClients({ ...entra, idtyp: "app" }), false);
+    assert.equal(await isClients({ ...entra, idtyp: "app" }, rule), true);
+    assert.equal(await isClients({ ...entra, idtyp: "user" }, rule), false);
+    assert.equal(await isClients(entra, rule), false);
+    const keycloak = {
+      clientClaims: [
+        { claim: "client_id", oneOf: [wildcard("*")] },
+        { claim: "preferred_username", oneOf: [wildcard("service-account-*")] },
+      ],
+    };
+    const account = { sub: "f00", aud: RESOURCE, azp: "app", preferred_username: "service-account-app" };
+    assert.equal(await isClients({ ...account, client_id: "app" }, keycloak), true);
+    // A person who chose that name.
+    assert.equal(await isClients(account, keycloak), false);
+    const nameless = await tenant.sign({ ...entra, azp: undefined, idtyp: "app" }, TYPE);
+    await assert.rejects(verify(nameless, rule), because("token_claims"));
+    assert.equal(await isClients({ ...entra, sub: "app@clients", gty: "client-credentials" }), true);
+    assert.equal(await isClients({ ...entra, sub: "other@clients", gty: "client-credentials" }), false);
   });
 
   const SCOPES: ReadonlyArray<[claims: Record<string, unknown>, scopes: string[]]> = [

@@ -8,7 +8,7 @@ import { type Clients, createClients } from "../../clients/find-client.ts";
 import type { Config } from "../../config/config.ts";
 import { createEndings, type Endings } from "../../grants/endings.ts";
 import type { Grant } from "../../grants/grant.ts";
-import { clientIndex, userIndex } from "../../grants/grant-index.ts";
+import { clientIndex, indexesOfUser } from "../../grants/grant-index.ts";
 import { createGrants, type GrantEnd } from "../../grants/grants.ts";
 import { createLastUse } from "../../grants/last-use.ts";
 import { grantFormat } from "../../grants/stored-grant.ts";
@@ -106,7 +106,7 @@ export async function withDeployment<Result>(
       records,
       grants: stored(records, sealer, "grant", format.schema),
       clients: stored(records, sealer, "client", Client),
-      grantsOfUser: (user) => membersOf(records, userIndex(user, users)),
+      grantsOfUser: (user) => membersOf(records, ...indexesOfUser(user, users)),
       grantsOfClient: (clientId) => membersOf(records, clientIndex(clientId)),
       removeClient: createClients(
         clientStore,
@@ -131,13 +131,14 @@ export async function withDeployment<Result>(
 }
 
 /** Read in portions, a member may come twice. */
-async function* membersOf({ indexes }: KeyValueStore, index: string): AsyncIterable<string> {
+async function* membersOf({ indexes }: KeyValueStore, ...names: string[]): AsyncIterable<string> {
   const seen = new Set<string>();
-  for await (const portion of indexes.members(index))
-    for (const id of portion) {
-      if (!seen.has(id)) yield id;
-      seen.add(id);
-    }
+  for (const name of names)
+    for await (const portion of indexes.members(name))
+      for (const id of portion) {
+        if (!seen.has(id)) yield id;
+        seen.add(id);
+      }
 }
 
 /** The file that the server writes too. Standard output is for what was asked for. */

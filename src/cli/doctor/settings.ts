@@ -25,10 +25,11 @@ export interface Parts {
 
 export function readParts(environment: Environment): Parts {
   const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
+  const identityProviders = part(environment, identityProvidersConfig);
   const parts = {
     baseUrl,
-    identityProviders: part(environment, identityProvidersConfig),
-    issuers: part(environment, (settings) => issuersConfig(settings, baseUrl)),
+    identityProviders,
+    issuers: part(environment, (settings) => issuersConfig(settings, baseUrl, identityProviders ?? [])),
     store: part(environment, storeConfig),
     secretKeys: part(environment, secretKeys) ?? [],
   };

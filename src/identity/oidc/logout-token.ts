@@ -1,15 +1,25 @@
 /** Verifies logout tokens (OpenID Connect Back-Channel Logout 1.0), which anybody can post. */
-import { compactVerify, decodeJwt } from "jose";
+import { compactVerify, decodeJwt, type JWTVerifyGetKey } from "jose";
 import { z } from "zod";
 import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import { type LogoutToken, UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
-import type { Discovered } from "./discovery.ts";
 import { SubjectToEnd } from "./subject.ts";
 import { isJwtProblem } from "./token-verification.ts";
 
 const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
 export const MAX_AGE_SECONDS = 300;
+
+export interface LogoutTokenRules {
+  issuer: string;
+  /** Of a token that anybody may have sent. */
+  keys: JWTVerifyGetKey;
+  /** This server, as the issuer knows it: any of these. */
+  audiences: readonly string[];
+  algorithms?: readonly string[];
+  /** OpenID Connect Back-Channel Logout §2.4 requires it; some providers leave it out. */
+  exp: IdentityProviderSettings["logoutTokenExp"];
+}
 
 /**
  * Verifies a logout token (§2.6). Its key is looked up only if `iss`, `aud` and times are right, because anybody can post
@@ -19,16 +29,14 @@ export const MAX_AGE_SECONDS = 300;
  */
 export async function verifyLogoutToken(
   token: string,
-  { metadata, keys }: Discovered,
-  { clientId, logoutTokenExp }: Pick<IdentityProviderSettings, "clientId" | "logoutTokenExp">,
+  { issuer, keys, audiences, algorithms = ASYMMETRIC_ALGORITHMS, exp }: LogoutTokenRules,
   now: number,
 ): Promise<Omit<LogoutToken, "issuer">> {
   try {
     const claims = LogoutClaims.parse(decodeJwt(token));
-    const problem =
-      problemOfParties(claims, metadata.issuer, clientId) ?? problemOfTimes(claims, logoutTokenExp, now);
+    const problem = problemOfParties(claims, issuer, audiences) ?? problemOfTimes(claims, exp, now);
     if (problem !== undefined) throw new NotAccepted(problem);
-    await compactVerify(token, keys.ofStrangersToken, { algorithms: [...ASYMMETRIC_ALGORITHMS] });
+    await compactVerify(token, keys, { algorithms: [...algorithms] });
     const { jti, iat, sub, sid } = claims;
     return {
       jti,
@@ -62,9 +70,14 @@ const LogoutClaims = z
   .refine(({ sub, sid }) => sub !== undefined || sid !== undefined, "names neither a user nor a session");
 type LogoutClaims = z.infer<typeof LogoutClaims>;
 
-function problemOfParties({ iss, aud }: LogoutClaims, issuer: string, clientId: string): string | undefined {
-  if (iss !== issuer) return "its iss is not the identity provider";
-  return [aud].flat().includes(clientId) ? undefined : "its aud is not this server's client id";
+function problemOfParties(
+  { iss, aud }: LogoutClaims,
+  issuer: string,
+  audiences: readonly string[],
+): string | undefined {
+  if (iss !== issuer) return `its iss is not ${issuer}`;
+  const isOurs = [aud].flat().some((each) => audiences.includes(each));
+  return isOurs ? undefined : `its aud is not ${audiences.join(" or ")}`;
 }
 
 function problemOfTimes(

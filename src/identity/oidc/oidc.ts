@@ -174,10 +174,15 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     },
 
     async verifyLogoutToken(token) {
-      const all = await discovered();
       const issuer = issuerClaimedBy(token, config);
-      const found = foundOf(issuer, all);
-      return { issuer, ...(await answer(verifyLogoutToken(token, found, config, now()))) };
+      const { metadata, keys } = foundOf(issuer, await discovered());
+      const rules = {
+        issuer: metadata.issuer,
+        keys: keys.ofStrangersToken,
+        audiences: [config.clientId],
+        exp: config.logoutTokenExp,
+      };
+      return { issuer, ...(await answer(verifyLogoutToken(token, rules, now()))) };
     },
 
     async endSessionUrl() {

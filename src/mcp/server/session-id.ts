@@ -1,16 +1,18 @@
 /**
  * `Mcp-Session-Id` of the 2025 generation: what a client said of itself when it introduced itself, sealed, so that any
- * replica knows it without keeping anything. It opens nothing: who is calling says the access token alone. It is its user's
+ * replica knows it without keeping anything. It opens nothing: who is calling says the access token alone. It is its principal's
  * and not their grant's: a client that had to sign them in again goes on with the session that it has.
  */
 import type { ClientCapabilities } from "@modelcontextprotocol/server";
 import { z } from "zod";
+import { type Principal, subjectOf } from "../../access/principal.ts";
+import type { StoredUsers } from "../../access/stored-users.ts";
 import type { Sealer } from "../../storage/sealer.ts";
 
 export interface SessionIds {
-  issue(capabilities: unknown, subject: string): string;
-  /** What the client of this user can be asked; nothing, if the id is not one of ours, or another user's. */
-  capabilitiesOf(sessionId: string | undefined, subject: string): ClientCapabilities;
+  issue(capabilities: unknown, principal: Principal): string;
+  /** What the client of this principal can be asked; nothing, if the id is not one of ours, or another principal's. */
+  capabilitiesOf(sessionId: string | undefined, principal: Principal): ClientCapabilities;
 }
 
 /** What matters here; the rest would only make every request longer. */
@@ -26,16 +28,23 @@ const Capabilities = z.object({
   roots: z.object({}).optional().catch(undefined),
 });
 
-export function sessionIds(sealer: Sealer): SessionIds {
-  const contextOf = (subject: string) => `mcp-session:${subject}`;
+export function sessionIds(sealer: Sealer, users: Pick<StoredUsers, "unique">): SessionIds {
+  const contextOf = (principal: Principal) => `mcp-session:${nameOf(principal, users)}`;
   return {
-    issue(capabilities, subject) {
+    issue(capabilities, principal) {
       const { data = {} } = Capabilities.safeParse(capabilities);
-      return sealer.seal(JSON.stringify(data), contextOf(subject));
+      return sealer.seal(JSON.stringify(data), contextOf(principal));
     },
-    capabilitiesOf(sessionId, subject) {
-      const text = sessionId === undefined ? undefined : sealer.open(sessionId, contextOf(subject));
+    capabilitiesOf(sessionId, principal) {
+      const text = sessionId === undefined ? undefined : sealer.open(sessionId, contextOf(principal));
       return text === undefined ? {} : (JSON.parse(text) as ClientCapabilities);
     },
   };
+}
+
+/** No two principals have one name. That of the first provider's users is their `sub`, as in 0.1.0; none has a line break in it. */
+function nameOf(principal: Principal, users: Pick<StoredUsers, "unique">): string {
+  const { kind, issuer = "" } = principal;
+  if (kind === "user") return users.unique(principal.issuer, principal.subject);
+  return [kind, issuer, subjectOf(principal)].join("\n");
 }

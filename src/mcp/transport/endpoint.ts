@@ -5,7 +5,6 @@ import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
 import type { Denial } from "../../access/permissions.ts";
-import { subjectOf } from "../../access/principal.ts";
 import type { BodyBounds } from "../../http/body.ts";
 import { requestFacts } from "../../http/request-facts.ts";
 import { OAuthError } from "../../oauth/errors.ts";
@@ -152,8 +151,7 @@ function converse(
     ask,
     onCancelled: (cancel) => cancellations.listen(call, cancel),
     // Who takes no event stream cannot be asked, whatever it said at the handshake.
-    clientCapabilities:
-      jsonOnly === true ? undefined : () => sessionIds.capabilitiesOf(sessionId, subjectOf(principal)),
+    clientCapabilities: jsonOnly === true ? undefined : () => sessionIds.capabilitiesOf(sessionId, principal),
   };
 }
 
@@ -163,7 +161,7 @@ function issueSessionId(
   { principal }: Caller,
   { sessionIds }: McpEndpointOptions,
 ): void {
-  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, subjectOf(principal)));
+  res.setHeader(SESSION_ID, sessionIds.issue(body.params?.capabilities, principal));
 }
 
 async function handled(

@@ -73,7 +73,12 @@ async function issueForAssertion(
     dependencies,
     {
       useUp: () => assertions.useOnce(id).catch(refused),
-      endedMeanwhile: () => endedMeanwhile({ ...signInOf(principal), clientId: of.id }),
+      async endedMeanwhile() {
+        const ended = namesOf(principal).map((subject) =>
+          endedMeanwhile({ ...signInOf(principal), subject, clientId: of.id }),
+        );
+        return (await Promise.all(ended)).find((reason) => reason !== undefined);
+      },
       ended: () => notAccepted("ended_meanwhile"),
     },
   );
@@ -95,6 +100,11 @@ function forPerson(
       },
     );
   if (clientId !== client.client_id) throw notAccepted("assertion_of_another_client");
+  // RFC 7591 §2: where nothing is said of grant types, the assertion alone decides.
+  if (client.grantTypesChosen && !client.grant_types.includes(JWT_BEARER_GRANT))
+    throw new OAuthError("unauthorized_client", `This client may not use the ${JWT_BEARER_GRANT} grant.`, {
+      reason: "grant_type_not_registered",
+    });
   if (client.token_endpoint_auth_method === "none" && !by.publicClients)
     throw new OAuthError("unauthorized_client", "Identity assertions are for clients that authenticate.", {
       reason: "assertion_of_public_client",
@@ -155,6 +165,11 @@ function beyondAssertion(): OAuthError {
   return new OAuthError("invalid_scope", "This assertion permits none of these scopes.", {
     reason: "scope_beyond_assertion",
   });
+}
+
+/** By which access of theirs is ended: the operator's name for them, and that of their issuer, which its logout tokens have. */
+function namesOf({ subject, claims: { sub } }: PersonOrProgram): string[] {
+  return [...new Set([subject, ...(typeof sub === "string" ? [sub] : [])])];
 }
 
 function signInOf({ issuer, subject, claims: { sid } }: PersonOrProgram): Omit<SignIn, "clientId"> {
