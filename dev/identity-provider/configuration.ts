@@ -1,9 +1,18 @@
 /** Turns the behaviour that was asked for into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
-import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
+import type {
+  AdapterFactory,
+  ClientAuthMethod,
+  ClientMetadata,
+  Configuration,
+  JWK,
+  KoaContextWithOIDC,
+} from "oidc-provider";
 import { errors } from "oidc-provider";
+import { TOKEN_EXCHANGE_GRANT } from "../client/oauth-client.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
 import type { ProviderBehaviour } from "./provider-profiles.ts";
 import { claimsOf, type DemoUser, type Directory } from "./users.ts";
+import { ACR_VALUES, interactionRules } from "./ways-to-sign-in.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
@@ -12,7 +21,20 @@ export function standardScopes({ refreshTokens }: Required<ProviderBehaviour>): 
   return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
 }
 
+/** An MCP server that trusts this provider, and who may come to it from here. */
+export interface McpServer {
+  /** The issuer of its authorization server: `aud` of ID-JAGs. */
+  issuer: string;
+  /** The MCP endpoint: `aud` of access tokens. */
+  resource: string;
+  /** People sign in to it at this provider, and it goes to the MCP server in their name. */
+  application: { id: string; secret: string; redirectUri: string };
+  /** Acts for itself, with an access token of this provider. */
+  machine: { id: string; secret: string };
+}
+
 export interface Settings {
+  mcpServer: McpServer | undefined;
   client: {
     id: string;
     secret: string;
@@ -29,6 +51,7 @@ export interface Settings {
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
   clockAhead: () => number;
+  signedInAgo: () => number;
   /** The organization that each sign-in was for, by the id of its grant. */
   organizations: Map<string, NonNullable<DemoUser["organization"]>>;
   /** The grants that were asked for with Google's `access_type=offline`. */
@@ -59,8 +82,9 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         resume: `idp_resume_${around.port}`,
       },
     },
-    clients: [clientMetadata(settings)],
+    clients: [clientMetadata(settings), ...clientsOf(settings.mcpServer)],
     clientBasedCORS: () => false,
+    acrValues: [...ACR_VALUES],
     responseTypes: ["code"],
     clientAuthMethods: authenticationMethods(settings),
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
@@ -86,6 +110,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         requirePushedAuthorizationRequests: behaviour.pushedRequests === "of all",
       },
       backchannelLogout: { enabled: true },
+      clientCredentials: { enabled: settings.mcpServer !== undefined },
       jwtUserinfo: { enabled: behaviour.userinfo === "signed" },
       revocation: {
         enabled: true,
@@ -102,8 +127,16 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         getResourceServerInfo: (_ctx, resource) => apiOf(settings, resource),
       },
     },
-    formats: { customizers: { jwt: (_ctx, _token, { payload }) => writeJwt(settings, payload) } },
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    formats: {
+      customizers: {
+        jwt: (_ctx, token, { payload }) =>
+          token.kind === "ClientCredentials" ? undefined : writeJwt(settings, payload),
+      },
+    },
+    interactions: {
+      policy: interactionRules(),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
     findAccount(ctx, subject, token) {
       forgetResourceOfTokenRequest(settings, ctx);
       withholdLostPermissions(settings, ctx, directory.find(subject));
@@ -132,6 +165,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     ttl: {
       AccessToken: behaviour.accessTokenSeconds,
       AuthorizationCode: 60,
+      ClientCredentials: behaviour.accessTokenSeconds,
       Grant: 14 * day,
       IdToken: () => Math.max(60, 3600 + Math.round(settings.clockAhead())),
       Interaction: 3600,
@@ -141,7 +175,6 @@ export function configure(settings: Settings, around: Runtime): Configuration {
   };
 }
 
-export const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 export const ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 const CLIENT_AUTHENTICATION = {
@@ -170,7 +203,7 @@ function clientMetadata(settings: Settings) {
     grant_types: [
       "authorization_code",
       "refresh_token",
-      ...(Object.keys(settings.otherApis).length > 0 ? [TOKEN_EXCHANGE, ON_BEHALF_OF] : []),
+      ...(Object.keys(settings.otherApis).length > 0 ? [TOKEN_EXCHANGE_GRANT, ON_BEHALF_OF] : []),
     ],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
     ...(client.backchannelLogoutUri && {
@@ -178,6 +211,30 @@ function clientMetadata(settings: Settings) {
       backchannel_logout_session_required: true,
     }),
   };
+}
+
+/** Both may send their secret in either way. */
+function clientsOf(mcpServer: McpServer | undefined): ClientMetadata[] {
+  if (mcpServer === undefined) return [];
+  const { application, machine } = mcpServer;
+  return [
+    {
+      client_id: application.id,
+      client_secret: application.secret,
+      token_endpoint_auth_method: "client_secret_post",
+      application_type: "native",
+      redirect_uris: [application.redirectUri],
+      grant_types: ["authorization_code", TOKEN_EXCHANGE_GRANT],
+    },
+    {
+      client_id: machine.id,
+      client_secret: machine.secret,
+      token_endpoint_auth_method: "client_secret_post",
+      redirect_uris: [],
+      response_types: [],
+      grant_types: ["client_credentials"],
+    },
+  ];
 }
 
 /** A check of every authorization request, hung on Auth0's own parameter. */
@@ -195,7 +252,8 @@ function refuseUnknown({ audience, scopes, behaviour }: Settings) {
   };
 }
 
-function apiOf({ audience, scopes, behaviour }: Settings, resource: string) {
+function apiOf({ audience: api, mcpServer, scopes, behaviour }: Settings, resource: string) {
+  const audience = resource === mcpServer?.resource ? resource : api;
   if (resource !== audience) throw new errors.InvalidTarget(`unknown resource: ${resource}`);
   return {
     audience,

@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
-import { configure, type Settings } from "./configuration.ts";
+import { configure, type McpServer, type Settings } from "./configuration.ts";
 import { interact } from "./login.ts";
 import {
   acceptJwtAtUserinfo,
@@ -21,7 +21,7 @@ import { createProviderStorage } from "./storage.ts";
 import { registerTokenExchange } from "./token-exchange.ts";
 import { createDirectory, type DemoUser } from "./users.ts";
 
-export type { DemoUser, ProviderBehaviour };
+export type { DemoUser, McpServer, ProviderBehaviour };
 export { GOOGLE };
 
 export interface IdentityProviderOptions {
@@ -44,6 +44,12 @@ export interface IdentityProviderOptions {
   behaviour?: ProviderBehaviour;
   /** By how many seconds the client's clock is ahead: what is signed is good for as much longer. Default: 0. */
   clockAhead?(): number;
+  /** An MCP server to which people and programs come with what this provider signs (ID-JAG, access tokens). Default: none. */
+  mcpServer?: McpServer;
+  /** What is answered under a path of the same origin by somebody else: the demo's platform of workloads. */
+  beside?: { path: string; listener: RequestListener };
+  /** How many seconds ago whoever signs in did so, by what it says: 0 unless said otherwise. */
+  signedInAgo?(): number;
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
   kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
@@ -67,6 +73,7 @@ export async function startIdentityProvider(
 ): Promise<RunningIdentityProvider> {
   const behaviour = completeProfile(options.behaviour);
   const settings: Settings = {
+    mcpServer: options.mcpServer,
     client: options.client,
     audience: options.audience,
     scopes:
@@ -75,11 +82,15 @@ export async function startIdentityProvider(
     directory: createDirectory(options.users),
     behaviour,
     clockAhead: options.clockAhead ?? (() => 0),
+    signedInAgo: options.signedInAgo ?? (() => 0),
     organizations: new Map(),
     offline: new Set(),
   };
   let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
-  const server = createServer((req, res) => answer(req, res));
+  const { beside } = options;
+  const server = createServer((req, res) =>
+    beside && req.url?.startsWith(`${beside.path}/`) ? beside.listener(req, res) : answer(req, res),
+  );
   server.listen(options.port, options.host ?? "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -135,7 +146,7 @@ function createProvider(
   signingKey: JWK,
 ): Provider {
   const provider = new Provider(issuer, configure(settings, { ...kept, signingKey }));
-  if (Object.keys(settings.otherApis).length > 0)
+  if (Object.keys(settings.otherApis).length > 0 || settings.mcpServer !== undefined)
     registerTokenExchange(provider, settings, issuer, signingKey);
   // Auth0 puts `sid` into every ID token, oidc-provider only into those of back-channel logout clients.
   provider.Client.prototype.includeSid = () => true;
@@ -143,7 +154,7 @@ function createProvider(
   provider.use(writeAnswers(settings));
   provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
-  provider.use(interact(provider, settings.directory));
+  provider.use(interact(provider, settings));
   // Without a listener oidc-provider answers `server_error` and logs no reason.
   provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
   return provider;

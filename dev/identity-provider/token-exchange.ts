@@ -3,15 +3,16 @@
  * an assertion grant (RFC 7523) with a parameter of its own.
  */
 import { createLocalJWKSet, jwtVerify } from "jose";
-import type { JWK, Provider, TokenEndpointGrantContext } from "oidc-provider";
+import type { JWK, Provider } from "oidc-provider";
 import { errors } from "oidc-provider";
-import { ON_BEHALF_OF, type Settings, TOKEN_EXCHANGE } from "./configuration.ts";
-import { publicPart } from "./profile-middleware.ts";
+import { ID_JAG, TOKEN_EXCHANGE_GRANT } from "../client/oauth-client.ts";
+import { ON_BEHALF_OF, type Settings } from "./configuration.ts";
+import { createIdJagExchange, type GrantContext } from "./identity-assertions.ts";
+import { publicPart } from "./public-key.ts";
 
 const ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token";
 
 type Parameters = Record<string, string | undefined>;
-type GrantContext = TokenEndpointGrantContext<Parameters>;
 
 /** What a client asks for, whatever the dialect. */
 interface Exchange {
@@ -71,7 +72,11 @@ export function registerTokenExchange(
     };
   }
 
+  const { mcpServer } = settings;
+  const toIdJag = mcpServer && createIdJagExchange(provider, { ...settings, mcpServer }, signingKey);
+
   async function exchange(ctx: GrantContext): Promise<void> {
+    if (toIdJag && ctx.oidc.params.requested_token_type === ID_JAG) return toIdJag(ctx);
     const { subject_token, subject_token_type, requested_token_type, audience, resource, scope } =
       ctx.oidc.params;
     if (subject_token_type !== settings.behaviour.subjectTokenType)
@@ -93,7 +98,7 @@ export function registerTokenExchange(
     await answer(ctx, { subjectToken: assertion ?? "", api, scopes }, {});
   }
 
-  provider.registerGrantType<Parameters>(TOKEN_EXCHANGE, exchange, [
+  provider.registerGrantType<Parameters>(TOKEN_EXCHANGE_GRANT, exchange, [
     ...["subject_token", "subject_token_type", "requested_token_type", "audience", "resource", "scope"],
   ]);
   provider.registerGrantType<Parameters>(ON_BEHALF_OF, actOnBehalf, [

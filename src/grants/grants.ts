@@ -8,6 +8,7 @@ import type { Audit } from "../audit/audit.ts";
 import type { LoginSession, UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
+import { authenticationIn } from "../oauth/required-authentication.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
@@ -61,7 +62,7 @@ export interface Grants {
    */
   open(
     request: ApprovedRequest,
-    login: Pick<UpstreamLogin, "renewable" | "tokens">,
+    login: Pick<UpstreamLogin, "renewable" | "tokens" | "authTime" | "acr">,
     endedMeanwhile: () => Promise<GrantEnd | undefined>,
   ): Promise<OpenedGrant | { ended: GrantEnd }>;
   /**
@@ -232,6 +233,7 @@ export function createGrants({
         scopes: [...request.scopes],
         ...(missingScopes(request.allowed, request.scopes).length > 0 && { allowed: [...request.allowed] }),
         renewable: login.renewable,
+        ...authenticationIn(login),
         createdAt: now(),
         expiresAt: grantEnd(login.tokens, now() + lifetimes.grantSeconds),
         familyKey: randomBytes(SECRET_BYTES).toString("base64url"),

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { User, UserId } from "../access/principal.ts";
 import type { ApiRequest } from "../oauth/other-api.ts";
 import { readableName } from "../oauth/readable-name.ts";
+import type { RequiredAuthentication, UserAuthentication } from "../oauth/required-authentication.ts";
 
 /** What the provider gave us for one user. Never leaves this process except encrypted. */
 export const UpstreamTokens = z.object({
@@ -21,12 +22,10 @@ export interface LoginSession {
   sid: string;
 }
 
-/** Which authentication at the provider a login stands for, by its ID token alone. */
-export interface Authentication extends UserId {
+/** Which authentication at the provider a login stands for, by its ID token alone. Most providers say when the user signed in only if they are asked for a maximum age. */
+export interface Authentication extends UserId, UserAuthentication {
   /** The login session there. */
   sid?: string;
-  /** Seconds since the epoch, by the provider's clock; most say it only if they are asked for a maximum age. */
-  authTime?: number;
 }
 
 /** A finished login: who it was, what the provider says of them, and which scopes they really have. */
@@ -91,6 +90,8 @@ export interface LoginRequest extends IdentificationRequest {
   scopes: readonly string[];
   /** Claims that decide about the user, by name or dotted path: one that the tokens leave out is asked for. */
   deciding?: readonly string[];
+  /** Asked for; whether the user signed in so is for the caller to check. */
+  authentication?: RequiredAuthentication | undefined;
 }
 
 /** Who it was, by their ID token. */

@@ -3,6 +3,7 @@ import { createPermissions } from "../access/permissions.ts";
 import type { Policy } from "../access/policy.ts";
 import type { Config } from "../config/config.ts";
 import type { GrantCache } from "../grants/grant-cache.ts";
+import { networksOf } from "../http/networks.ts";
 import type { KeepClaims } from "../identity/bounded-claims.ts";
 import { trustedAccessTokens } from "../issuers/trusted-access-tokens.ts";
 import type { AccessTokenIssuer, TrustedIssuer } from "../issuers/trusted-issuer.ts";
@@ -113,7 +114,14 @@ export function servedResource(
       issuer.accept === "access-token" && (issuer.resources?.includes(path) ?? true),
   );
   const othersTokens = foreignTokenAuthenticator({
-    tokens: trustedAccessTokens({ issuers: others, resource: uri, keepClaims, ...runtime, now }),
+    tokens: trustedAccessTokens({
+      issuers: others,
+      resource: uri,
+      keepClaims,
+      networksOf,
+      ...runtime,
+      now,
+    }),
     permissions,
     catalogue: scopes,
     resource: uri,

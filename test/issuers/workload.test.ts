@@ -4,14 +4,11 @@ import { after, describe, test } from "node:test";
 import { wildcard } from "../../src/access/pattern.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
-import {
-  ASYMMETRIC_ALGORITHMS,
-  type WorkloadIssuer,
-  type WorkloadRule,
-} from "../../src/issuers/trusted-issuer.ts";
-import { useOnce } from "../../src/issuers/use-once.ts";
+import type { WorkloadIssuer, WorkloadRule } from "../../src/issuers/trusted-issuer.ts";
 import { verifyWorkloadAssertion } from "../../src/issuers/workload.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { redisStore } from "../../src/storage/redis/redis.ts";
+import { useOnce } from "../../src/storage/use-once.ts";
 import { silent } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { redisForTests } from "../support/redis.ts";
@@ -125,6 +122,37 @@ describe("the assertion of a workload", () => {
     );
   });
 
+  for (const [claim, reason, value] of [
+    ["authorization_details", "assertion_claims", [{ type: "x" }]],
+    ["authorization_details", "assertion_claims", null],
+    ["cnf", "jwt_sender_constrained", { jkt: "x" }],
+    ["cnf", "jwt_sender_constrained", null],
+  ] as const)
+    test(`is refused with ${claim}, which would drop a restriction (${JSON.stringify(value)})`, async () => {
+      await assert.rejects(verify(await platform.sign({ ...KUBERNETES, [claim]: value })), because(reason));
+    });
+
+  test("is refused without sub, exp or iat", async () => {
+    for (const [changes, reason] of [
+      [{ sub: undefined, repository: GITHUB.repository, ref: GITHUB.ref }, "assertion_claims"],
+      [{ sub: "" }, "assertion_claims"],
+      [{ sub: [KUBERNETES.sub] }, "assertion_claims"],
+      [{ sub: "a\nb" }, "assertion_claims"],
+      [{ sub: "a".repeat(2_049) }, "assertion_claims"],
+      [{ exp: undefined }, "jwt_without_expiry"],
+      [{ iat: undefined }, "jwt_lifetime_too_long"],
+      [{ jti: "" }, "assertion_claims"],
+      [{ jti: 5 }, "assertion_claims"],
+    ] as const)
+      await assert.rejects(verify(await platform.sign({ ...KUBERNETES, ...changes })), because(reason));
+  });
+
+  test("is verified by the algorithms that are configured", async () => {
+    const assertion = await platform.sign(KUBERNETES);
+    await verify(assertion, { algorithms: ["RS256", "ES256"] });
+    await assert.rejects(verify(assertion, { algorithms: ["RS256"] }), because("jwt_algorithm"));
+  });
+
   test("without an id is known by what is signed", async () => {
     const unnamed = { ...KUBERNETES, jti: undefined };
     const [one, same, other] = [
@@ -155,13 +183,14 @@ describe("an assertion", { skip: redis.skip }, () => {
           () => false,
         ),
       );
-    const id = { issuer: platform.issuer, jti: "1", expiresAt: NOW + 60 };
-    const attempts = await Promise.allSettled(
+    const statement = { kind: "assertion", by: platform.issuer, jti: "1", expiresAt: NOW + 60 } as const;
+    const attempts = await Promise.all(
       Array.from({ length: 50 }, (_, index) =>
-        useOnce(id, { records: index % 2 === 0 ? one : other, now: () => NOW }),
+        useOnce(statement, { records: index % 2 === 0 ? one : other, now: () => NOW }),
       ),
     );
-    assert.equal(attempts.filter(({ status }) => status === "fulfilled").length, 1);
-    await useOnce({ ...id, issuer: "https://other.example.com" }, { records: one, now: () => NOW });
+    assert.equal(attempts.filter((isFirst) => isFirst).length, 1);
+    const anothers = { ...statement, by: "https://other.example.com" };
+    assert.equal(await useOnce(anothers, { records: one, now: () => NOW }), true);
   });
 });

@@ -142,6 +142,7 @@ describe("the caller", () => {
       accept: () => {},
       checkScopes: caller.permissions.checkScopes,
       required: [],
+      checkAuthentication: () => undefined,
     };
     await assert.rejects(
       withAuthenticatedRequest(request, () => getUpstreamAccessToken()),

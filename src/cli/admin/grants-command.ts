@@ -1,6 +1,6 @@
 /** `admin grants`: list, show, revoke. */
 import { Command } from "commander";
-import { claimsOf, subjectOf, type UserId } from "../../access/principal.ts";
+import { claimsOf, PRINCIPAL_KINDS, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
   type Context,
@@ -20,7 +20,9 @@ import { counted, jsonLine } from "./words.ts";
 
 interface WhoseOptions {
   user?: string;
+  issuer?: string;
   client?: string;
+  kind?: string;
 }
 
 type ListOptions = WhoseOptions & OutputOptions;
@@ -30,17 +32,24 @@ const USER = [
   "--user <user>",
   "of this user: their sub at the identity provider, or their e-mail address",
 ] as const;
+const ISSUER = [
+  "--issuer <issuer>",
+  "who names --user: for people and programs of assertions; default: the identity provider",
+] as const;
 const CLIENT = ["--client <id>", "held by this client"] as const;
+const KIND = ["--kind <kind>", `of these alone: ${PRINCIPAL_KINDS.join(", ")}`] as const;
 
 export function grantsCommand(context: Context): Command {
   const grants = new Command("grants").description(
-    "what users allowed clients: the sign-ins that are good now",
+    "what users allowed clients, and what machines were given: all that is good now",
   );
   grants
     .command("list")
-    .description("all of them, or those of a user, of a client, of both")
+    .description("all of them, or those of a user, of a client, of a kind")
     .option(...USER)
+    .option(...ISSUER)
     .option(...CLIENT)
+    .option(...KIND)
     .option("--json", "one JSON object a line")
     .action((options: ListOptions) => run(context, (...around) => list(options, ...around)));
   grants
@@ -56,7 +65,9 @@ export function grantsCommand(context: Context): Command {
     .description("ends them: at once, on every replica, and at the identity provider")
     .argument("[grant...]")
     .option(...USER)
+    .option(...ISSUER)
     .option(...CLIENT)
+    .option(...KIND)
     .option("--all", "everybody's")
     .option("--yes", "do not ask")
     .option("--dry-run", "only show what would end")
@@ -68,6 +79,7 @@ export function grantsCommand(context: Context): Command {
 }
 
 async function list(options: ListOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
+  checkWhose(options);
   const found: GrantView[] = [];
   let count = 0;
   for await (const view of views(selected(options, deployment, terminal), deployment)) {
@@ -103,9 +115,11 @@ async function revoke(
   deployment: Deployment,
   terminal: Terminal,
 ): Promise<Exit> {
-  const ways = [ids.length > 0, options.all, options.user !== undefined || options.client !== undefined];
+  checkWhose(options);
+  const { user, client, kind } = options;
+  const ways = [ids.length > 0, options.all, [user, client, kind].some((each) => each !== undefined)];
   if (ways.filter(Boolean).length !== 1)
-    throw new UsageError("Say what to end: grants, or --user and --client, or --all.");
+    throw new UsageError("Say what to end: grants, or --user, --client and --kind, or --all.");
   if (options.all) return revokeAll(options, deployment, terminal);
 
   const matched = new Set<string>();
@@ -113,11 +127,11 @@ async function revoke(
   const wanted = () =>
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
   const users = new Users();
-  if (options.user !== undefined) users.add(userNamed(options.user, deployment));
+  if (options.user !== undefined) users.add(userNamed(options, options.user, deployment));
   const nameOf = clientNames(deployment);
   for await (const grant of wanted()) {
     matched.add(grant.id);
-    if (options.user !== undefined && grant.principal.kind === "user") users.add(grant.principal);
+    if (options.user !== undefined && grant.principal.kind !== "client") users.add(grant.principal);
     const view = viewOfGrant(grant, await nameOf(grant.client.id));
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
@@ -198,9 +212,16 @@ class Users {
   }
 }
 
-/** By their `sub` at the default identity provider. */
-function userNamed(subject: string, { config }: Deployment): UserId {
-  return { issuer: config.identityProviders[0].issuer, subject };
+/** By their `sub` at an issuer; default: the first identity provider. */
+function userNamed({ issuer }: WhoseOptions, subject: string, { config }: Deployment): UserId {
+  return { issuer: issuer ?? config.identityProviders[0].issuer, subject };
+}
+
+function checkWhose({ user, issuer, kind }: WhoseOptions): void {
+  if (issuer !== undefined && user === undefined)
+    throw new UsageError("--issuer says whose name --user is: say both.");
+  if (kind !== undefined && !PRINCIPAL_KINDS.some((each) => each === kind))
+    throw new UsageError(`--kind is one of ${PRINCIPAL_KINDS.join(", ")}.`);
 }
 
 async function end(
@@ -238,19 +259,23 @@ async function end(
 
 /** The grants that the options speak of; without any, all. */
 async function* selected(
-  { user, client }: WhoseOptions,
+  options: WhoseOptions,
   deployment: Deployment,
   { say }: Terminal,
 ): AsyncIterable<Grant> {
   const { grants } = deployment;
-  const isHeld = (grant: Grant) => client === undefined || grant.client.id === client;
+  const { user, issuer, client, kind } = options;
+  const isHeld = ({ client: holder, principal }: Grant) =>
+    (client === undefined || holder.id === client) && (kind === undefined || principal.kind === kind);
   if (user === undefined) {
-    yield* client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
+    const all = client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
+    for await (const grant of all) if (isHeld(grant)) yield grant;
     return;
   }
-  const theirs = deployment.grantsOfUser(userNamed(user, deployment));
+  const theirs = deployment.grantsOfUser(userNamed(options, user, deployment));
   for await (const grant of grants.findAll(theirs)) if (isHeld(grant)) yield grant;
-  if (!user.includes("@")) return;
+  // An address counts for the people of the identity provider; another issuer may say anything.
+  if (!user.includes("@") || issuer !== undefined) return;
   say("Looking through all grants for that e-mail address: only subs are indexed.");
   const address = user.toLowerCase();
   for await (const grant of grants.all()) {

@@ -1,6 +1,7 @@
 /** Any OpenID Connect provider, through openid-client. */
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
+import { asParameters, type RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import { isPatternOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
@@ -87,6 +88,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       const found = await discovered();
       return await loginUrl(found, request, {
         ...config.authorizationParameters,
+        ...authenticationParameters(request.authentication, config.authorizationParameters),
         scope: asking(found, request.scopes).join(" "),
         ...(config.audience !== undefined && { audience: config.audience }),
       });
@@ -208,6 +210,21 @@ function exchangeCode(
     pkceCodeVerifier: request.codeVerifier,
     idTokenExpected: true,
   });
+}
+
+/** What a client asks for never weakens what the operator has every sign-in ask for. */
+function authenticationParameters(
+  required: RequiredAuthentication = {},
+  { max_age: operatorsAge, acr_values: operatorsValues }: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const { max_age, acr_values } = asParameters(required);
+  const ages = [max_age, operatorsAge].flatMap((age) => (age === undefined ? [] : [Number(age)]));
+  const permitted = operatorsValues?.split(" ");
+  const values = acr_values?.split(" ").filter((value) => permitted?.includes(value) ?? true) ?? [];
+  return {
+    ...(max_age !== undefined && { max_age: String(Math.min(...ages)) }),
+    ...(values.length > 0 && { acr_values: values.join(" ") }),
+  };
 }
 
 // Assumed if the provider does not say: it is asked again after an hour.

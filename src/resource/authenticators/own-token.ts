@@ -3,6 +3,7 @@ import { codeOf, notGiven, whose } from "../../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../../grants/grant-cache.ts";
 import { looksLikeOurs, readToken } from "../../grants/opaque-token.ts";
 import type { ApiRequest } from "../../oauth/other-api.ts";
+import { authenticationIn } from "../../oauth/required-authentication.ts";
 import { intersect } from "../../oauth/scope.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { AccessTokenRefusal, Verification } from "../caller.ts";
@@ -61,6 +62,7 @@ async function verify(
     held: catalogue.limitTo(issued.scopes, grant.scopes),
     resource: grant.resource,
     notGiven: notGiven(grant, catalogue),
+    ...authenticationIn(grant),
     expiresAt: issued.expiresAt,
     grantId: grant.id,
     sessionKey: grant.id,
