@@ -80,7 +80,8 @@ async function signIn(
     return await orRestore(state, login, dependencies, () => provider.finishLogin(parameters, sent));
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
-    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
+    const { issuer } = provider.settings;
+    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", issuer, clientId });
     throw refused(error, login);
   }
 }
@@ -101,9 +102,9 @@ function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependenci
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
-  const { subject } = requester.principal;
-  const { clientId } = login.request;
-  dependencies.audit({ event: "sign_in", decision: "deny", reason, subject, clientId, rule: rule?.name });
+  const { subject, issuer } = requester.principal;
+  const who = { subject, issuer, clientId: login.request.clientId };
+  dependencies.audit({ event: "sign_in", decision: "deny", reason, ...who, rule: rule?.name });
   throw new NotAdmittedError("access_denied", message, login.request, { reason });
 }
 
@@ -122,7 +123,7 @@ async function openGrant(
   const scopes = catalogue.limitTo(request.scopes, user.scopes);
   const { codeChallenge, resource } = request;
   const approved = { ...requester, codeChallenge, resource, scopes, allowed: request.scopes };
-  const who = { subject, clientId: request.clientId };
+  const who = { subject, issuer, clientId: request.clientId };
   const endedMeanwhile = () => endedSince(login, { ...user, ...who }, dependencies);
   const opened = await grants
     .open(approved, user, endedMeanwhile)

@@ -45,6 +45,7 @@ import {
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
+import { withOwnEmails } from "../identity/own-emails.ts";
 import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { browserCookies } from "../login/browser-binding.ts";
@@ -152,7 +153,10 @@ export function buildServices(options: AppOptions) {
     options;
   const identityProviders = createIdentityProviders(
     decorated(providers, (each) =>
-      observedIdentityProvider(withBoundedClaims(each, deciding, keepClaims), observe),
+      observedIdentityProvider(
+        withBoundedClaims(withOwnEmails(each, providers), deciding, keepClaims),
+        observe,
+      ),
     ),
   );
   const pages = createPages(config);

@@ -106,6 +106,8 @@ export interface TestServer {
   /** The MCP endpoint. */
   url: string;
   config: Config;
+  /** What the configuration was read from. */
+  environment: Record<string, string>;
   records: KeyValueStore;
   identityProvider: RunningIdentityProvider;
   /** The second one. */
@@ -252,6 +254,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     baseUrl,
     url: `${baseUrl}/mcp`,
     config,
+    environment,
     records,
     identityProvider,
     partners: partners as RunningIdentityProvider, // who reads it asked for it

@@ -9,6 +9,8 @@ import { type Column, details, moment, table } from "./words.ts";
 export interface GrantView {
   id: string;
   subject: string;
+  /** Whose user that is. */
+  issuer?: string;
   email?: string;
   emailVerified?: boolean;
   name?: string;
@@ -33,6 +35,7 @@ export function viewOfGrant(grant: Grant, clientName: string | undefined): Grant
   return {
     id,
     subject: subjectOf(principal),
+    ...(principal.issuer !== undefined && { issuer: principal.issuer }),
     ...(typeof email === "string" && { email, emailVerified: email_verified === true }),
     ...(typeof name === "string" && { name }),
     clientId: client.id,
@@ -63,19 +66,22 @@ const COLUMNS: readonly Column[] = [
   { title: "SINCE", least: 8 },
   { title: "ENDS", least: 8 },
 ];
+const ISSUER: Column = { title: "ISSUER", least: 8 };
 
 /** Newest first. */
 export function tableOfGrants(views: readonly GrantView[], now: number, width?: number): string {
+  const isFromSeveral = new Set(views.map(({ issuer }) => issuer)).size > 1;
   const rows = [...views]
     .sort((one, other) => secondsOf(other.createdAt) - secondsOf(one.createdAt))
-    .map(({ id, email, subject, clientName, clientId, createdAt, expiresAt }) => [
+    .map(({ id, email, subject, issuer = "", clientName, clientId, createdAt, expiresAt }) => [
       id,
       email ?? subject,
       clientName ?? clientId,
       relativeTime(secondsOf(createdAt), now),
       relativeTime(secondsOf(expiresAt), now),
+      ...(isFromSeveral ? [issuer] : []),
     ]);
-  return table(COLUMNS, rows, width);
+  return table(isFromSeveral ? [...COLUMNS, ISSUER] : COLUMNS, rows, width);
 }
 
 export function detailsOfGrant(view: GrantView, now: number): string {
@@ -83,6 +89,7 @@ export function detailsOfGrant(view: GrantView, now: number): string {
   return details({
     Grant: id,
     User: subject,
+    Issuer: view.issuer,
     "E-mail": email && `${email}${emailVerified ? "" : " (not verified)"}`,
     Name: name,
     Client: clientId,

@@ -1,6 +1,6 @@
 /** `admin grants`: list, show, revoke. */
 import { Command } from "commander";
-import { claimsOf, subjectOf, type UserId } from "../../access/principal.ts";
+import { claimsOf, isUser, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
   type Context,
@@ -15,11 +15,13 @@ import {
 } from "./command.ts";
 import type { Deployment } from "./deployment.ts";
 import { detailsOfGrant, type GrantView, tableOfGrants, viewOfGrant } from "./grant-view.ts";
+import { everyIssuer, issuerOfUser, issuersNamed } from "./issuers.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, jsonLine } from "./words.ts";
 
 interface WhoseOptions {
   user?: string;
+  issuer?: string;
   client?: string;
 }
 
@@ -29,6 +31,10 @@ type RevokeOptions = WhoseOptions & DestroyOptions & { all?: true };
 const USER = [
   "--user <user>",
   "of this user: their sub at the identity provider, or their e-mail address",
+] as const;
+const ISSUER = [
+  "--issuer <name>",
+  "whose user that is, or of all users of this identity provider: its name in CONFIG_FILE, or its issuer",
 ] as const;
 const CLIENT = ["--client <id>", "held by this client"] as const;
 
@@ -40,6 +46,7 @@ export function grantsCommand(context: Context): Command {
     .command("list")
     .description("all of them, or those of a user, of a client, of both")
     .option(...USER)
+    .option(...ISSUER)
     .option(...CLIENT)
     .option("--json", "one JSON object a line")
     .action((options: ListOptions) => run(context, (...around) => list(options, ...around)));
@@ -56,6 +63,7 @@ export function grantsCommand(context: Context): Command {
     .description("ends them: at once, on every replica, and at the identity provider")
     .argument("[grant...]")
     .option(...USER)
+    .option(...ISSUER)
     .option(...CLIENT)
     .option("--all", "everybody's")
     .option("--yes", "do not ask")
@@ -103,9 +111,13 @@ async function revoke(
   deployment: Deployment,
   terminal: Terminal,
 ): Promise<Exit> {
-  const ways = [ids.length > 0, options.all, options.user !== undefined || options.client !== undefined];
+  const { user, issuer, client } = options;
+  const isWhose = [user, issuer, client].some((each) => each !== undefined);
+  const ways = [ids.length > 0, options.all, isWhose];
   if (ways.filter(Boolean).length !== 1)
-    throw new UsageError("Say what to end: grants, or --user and --client, or --all.");
+    throw new UsageError("Say what to end: grants, or --user, --issuer and --client, or --all.");
+  // Of several identity providers only one person's access is to end.
+  if (user !== undefined) issuerOfUser(issuer, deployment.config);
   if (options.all) return revokeAll(options, deployment, terminal);
 
   const matched = new Set<string>();
@@ -113,11 +125,11 @@ async function revoke(
   const wanted = () =>
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
   const users = new Users();
-  if (options.user !== undefined) users.add(userNamed(options.user, deployment));
+  for (const each of usersNamed(options, deployment)) users.add(each);
   const nameOf = clientNames(deployment);
   for await (const grant of wanted()) {
     matched.add(grant.id);
-    if (options.user !== undefined && grant.principal.kind === "user") users.add(grant.principal);
+    if ((user ?? issuer) !== undefined && grant.principal.kind === "user") users.add(grant.principal);
     const view = viewOfGrant(grant, await nameOf(grant.client.id));
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
@@ -198,9 +210,11 @@ class Users {
   }
 }
 
-/** By their `sub` at the default identity provider. */
-function userNamed(subject: string, { config }: Deployment): UserId {
-  return { issuer: config.identityProviders[0].issuer, subject };
+/** By their `sub`: where nobody says whose it is, at each. */
+function usersNamed({ user, issuer }: WhoseOptions, { config }: Deployment): UserId[] {
+  if (user === undefined) return [];
+  const issuers = issuer === undefined ? everyIssuer(config) : issuersNamed(issuer, config);
+  return issuers.map((each) => ({ issuer: each, subject: user }));
 }
 
 async function end(
@@ -238,18 +252,24 @@ async function end(
 
 /** The grants that the options speak of; without any, all. */
 async function* selected(
-  { user, client }: WhoseOptions,
+  options: WhoseOptions,
   deployment: Deployment,
   { say }: Terminal,
 ): AsyncIterable<Grant> {
-  const { grants } = deployment;
-  const isHeld = (grant: Grant) => client === undefined || grant.client.id === client;
+  const { user, issuer, client } = options;
+  const { grants, config } = deployment;
+  const issuers = issuer === undefined ? undefined : issuersNamed(issuer, config);
+  const isMeant = ({ principal, client: { id } }: Grant) =>
+    (client === undefined || id === client) &&
+    (issuers === undefined || (principal.issuer !== undefined && issuers.includes(principal.issuer)));
   if (user === undefined) {
-    yield* client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
+    const all = client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
+    for await (const grant of all) if (isMeant(grant)) yield grant;
     return;
   }
-  const theirs = deployment.grantsOfUser(userNamed(user, deployment));
-  for await (const grant of grants.findAll(theirs)) if (isHeld(grant)) yield grant;
+  for (const each of usersNamed(options, deployment))
+    for await (const grant of grants.findAll(deployment.grantsOfUser(each)))
+      if (isMeant(grant) && isUser(grant.principal, each)) yield grant;
   if (!user.includes("@")) return;
   say("Looking through all grants for that e-mail address: only subs are indexed.");
   const address = user.toLowerCase();
@@ -257,7 +277,7 @@ async function* selected(
     const { email } = claimsOf(grant.principal);
     const isOther = subjectOf(grant.principal) !== user;
     const isTheirs = typeof email === "string" && email.toLowerCase() === address && isOther;
-    if (isTheirs && isHeld(grant)) yield grant;
+    if (isTheirs && isMeant(grant)) yield grant;
   }
 }
 
