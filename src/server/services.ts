@@ -154,6 +154,7 @@ export function buildServices(options: AppOptions) {
   const identityProviders = createIdentityProviders(
     decorated(providers, (each) =>
       observedIdentityProvider(
+        each.settings.id,
         withBoundedClaims(withOwnEmails(each, providers), deciding, keepClaims),
         observe,
       ),
