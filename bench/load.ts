@@ -31,22 +31,42 @@ const CONNECTIONS = 8;
 
 /** @param idle commands that Redis gets every second anyway */
 export async function load(subject: Subject, redis: RedisMeter, load: Load, idle = 0): Promise<Measured> {
+  const part = load.method === "tools/list" ? "weather_1" : "light wind";
   const { amount } = load;
+  return await sendAll(subject, redis, { url: subject.url, amount, requests: requestsOf(load), part }, idle);
+}
+
+export interface Requests {
+  url: string;
+  /** How many are sent in all. */
+  amount: number;
+  /** In turn. */
+  requests: readonly autocannon.Request[];
+  /** Of each expected answer. */
+  part: string;
+}
+
+/** @param idle commands that Redis gets every second anyway */
+export async function sendAll(
+  subject: Subject,
+  redis: RedisMeter,
+  { url, amount, requests, part }: Requests,
+  idle = 0,
+): Promise<Measured> {
   const startedAt = performance.now();
   const [usedBefore, commandsBefore] = [await subject.usage(), await redis.commands()];
-  const requests = requestsOf(load);
   let connection = 0;
   const result = await autocannon({
-    url: subject.url,
+    url,
     connections: CONNECTIONS,
     amount,
-    requests,
+    requests: [...requests],
     // Each begins elsewhere, so that no two of them use one token at about the same time.
     setupClient(client) {
       const start = Math.floor((connection++ * requests.length) / CONNECTIONS);
       client.setRequests([...requests.slice(start), ...requests.slice(0, start)]);
     },
-    verifyBody: (body) => String(body).includes(load.method === "tools/list" ? "weather_1" : "light wind"),
+    verifyBody: (body) => String(body).includes(part),
   });
   const [usedAfter, commandsAfter] = [await subject.usage(), await redis.commands()];
   const background = (idle * (performance.now() - startedAt)) / 1000;

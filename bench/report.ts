@@ -2,6 +2,7 @@
 import { cpus } from "node:os";
 import type { Measured } from "./load.ts";
 import { type Effort, ROWS, type Row } from "./measure-calls.ts";
+import { MACHINE_ROWS } from "./measure-machines.ts";
 import type { SessionFigures } from "./measure-sessions.ts";
 import type { StartFigures } from "./measure-start.ts";
 import { ratio, type Spread, spread } from "./statistics.ts";
@@ -9,13 +10,22 @@ import { ratio, type Spread, spread } from "./statistics.ts";
 export interface Results {
   effort: Effort;
   calls: Row[];
+  machines: Row[];
   sessions: SessionFigures;
   start: StartFigures;
   versions: Record<string, string>;
   redisVersion: string;
 }
 
-export function report({ effort, calls, sessions, start, versions, redisVersion }: Results): string {
+export function report({
+  effort,
+  calls,
+  machines,
+  sessions,
+  start,
+  versions,
+  redisVersion,
+}: Results): string {
   const aims = [...aimsOfCalls(calls), ...aimsOfSessions(sessions), ...aimsOfStart(start)];
   return `# Results of \`npm run bench\`
 
@@ -37,6 +47,7 @@ ${calls.map((row) => rowOf(row, calls)).join("\n")}
 CPU is the server process's, user and system, as the operating system counts it. Of the Redis commands those are
 taken off that come anyway: each server checks its connection once a second. ${ROWS.cold}: ${effort.coldSessions} sessions in turn with room for 100 in memory.
 
+${machinesReport(machines)}
 ## Sessions
 
 | | |
@@ -57,6 +68,18 @@ Where the time goes, and why something was missed: [README.md](README.md).
 | | aim | measured | |
 | --- | --- | --- | --- |
 ${aims.map(({ what, aim, measured, isReached }) => `| ${what} | ${aim} | ${measured} | ${isReached ? "reached" : "**missed**"} |`).join("\n")}
+`;
+}
+
+/** A section of its own: one process, in which an issuer is trusted and a client configured. */
+export function machinesReport(machines: readonly Row[]): string {
+  return `## Callers without a browser
+
+| | CPU per request, µs | × ${MACHINE_ROWS.own} | requests/s | p50, ms | p99, ms | Redis commands | errors |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+${machines.map((row) => measuredRow(row, valuesOf(machines, MACHINE_ROWS.own, "cpuPerRequest"))).join("\n")}
+
+All of them at one process, which trusts an issuer and has a client configured.
 `;
 }
 
@@ -124,10 +147,15 @@ function aimsOfStart({ firstAnswerMs }: StartFigures): Aim[] {
   ];
 }
 
-function rowOf({ name, rounds }: Row, calls: readonly Row[]): string {
+function rowOf(row: Row, calls: readonly Row[]): string {
+  const baseline = row.name.startsWith("2026") ? ROWS.newSdkV2 : ROWS.sdkV2;
+  return measuredRow(row, valuesOf(calls, baseline, "cpuPerRequest"));
+}
+
+/** @param baseline of each round, for the ratio */
+function measuredRow({ name, rounds }: Row, baseline: readonly number[]): string {
   const of = (field: keyof Measured) => spread(rounds.map((round) => round[field]));
   const errors = rounds.reduce((sum, round) => sum + round.errors, 0);
-  const baseline = valuesOf(calls, name.startsWith("2026") ? ROWS.newSdkV2 : ROWS.sdkV2, "cpuPerRequest");
   const compared = ratio(
     rounds.map(({ cpuPerRequest }) => cpuPerRequest),
     baseline,

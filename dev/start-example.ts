@@ -36,11 +36,15 @@ export interface RunningExample {
   ended: Promise<number>;
 }
 
-/** @param port for the example; the next two are for the identity provider and for a backend */
+/**
+ * @param port for the example; the next two are for the identity provider and for a backend
+ * @param argumentsOf what Node is given to run a command: the sources, compiled on the way, if nothing else is said
+ */
 export async function startExample(
   commands: readonly string[][],
   port: number,
   stdio: StdioOptions,
+  argumentsOf = (command: readonly string[]): readonly string[] => ["--import", "tsx", ...command],
 ): Promise<RunningExample> {
   const baseUrl = `http://localhost:${port}`;
   const client = { id: "mcp-oidc-proxy", secret: randomBytes(32).toString("base64url") };
@@ -75,7 +79,7 @@ export async function startExample(
     BACKEND_PORT: String(port + 2),
   };
   const processes = commands.map((command) =>
-    spawn(process.execPath, ["--import", "tsx", ...command], { env: environment, stdio }),
+    spawn(process.execPath, argumentsOf(command), { env: environment, stdio }),
   );
   return {
     baseUrl,

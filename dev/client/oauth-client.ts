@@ -1,4 +1,4 @@
-/** What an OAuth client with PKCE sends: to /authorize, to /token for both grants, and to /revoke. */
+/** What an OAuth client sends: with PKCE to /authorize and /token, and to /token for what it exchanges or presents. */
 import { createHash } from "node:crypto";
 
 export interface Authorization {
@@ -52,4 +52,37 @@ export function refreshParameters(
     client_id: clientId,
     ...(resource !== undefined && { resource }),
   };
+}
+
+export const TOKEN_EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange";
+export const ID_JAG = "urn:ietf:params:oauth:token-type:id-jag";
+export const ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token";
+
+/** An ID token for an ID-JAG: RFC 8693 §2.1, draft-ietf-oauth-identity-assertion-authz-grant §4.3. */
+export function idJagParameters({
+  idToken,
+  audience,
+  resource,
+  scope,
+}: {
+  idToken: string;
+  /** The issuer of the MCP server's authorization server. */
+  audience: string;
+  resource: string;
+  scope?: string | undefined;
+}): Record<string, string> {
+  return {
+    grant_type: TOKEN_EXCHANGE_GRANT,
+    requested_token_type: ID_JAG,
+    audience,
+    resource,
+    ...(scope !== undefined && { scope }),
+    subject_token: idToken,
+    subject_token_type: ID_TOKEN,
+  };
+}
+
+/** RFC 7523 §2.1. */
+export function assertionParameters(assertion: string): Record<string, string> {
+  return { grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer", assertion };
 }

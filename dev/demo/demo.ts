@@ -12,21 +12,26 @@ import { openApp } from "../../src/server/create-app.ts";
 import { listenWith } from "../../src/server/serve.ts";
 import { loadFeatures } from "../../src/server/tools-module.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
-import { commandLine } from "../command-line.ts";
+import { commandLine, isFromSources } from "../command-line.ts";
+import { CALLERS } from "../walkthrough/callers.ts";
 import { demoLog } from "./log.ts";
 import { startProblem, startRuntime, whereItIs } from "./runtime.ts";
 import { DEMO_SERVER } from "./server.ts";
 import { demoPort, demoProviders, demoSettings } from "./settings.ts";
+import { withCallers } from "./trust.ts";
 
 // In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
 const host = process.env.DEMO_HOST || "127.0.0.1";
+
+/** Between npm's own arguments and ours. */
+const separator = isFromSources ? " --" : "";
 
 try {
   const { values } = parseArgs({ options: { tools: { type: "string" }, providers: { type: "string" } } });
   const port = demoPort(process.env);
   const providers = demoProviders(values.providers, process.env);
   await start(port, values.tools, providers).catch((error: unknown) => {
-    const command = `${commandLine("demo")}${providers === 1 ? "" : " -- --providers 2"}`;
+    const command = `${commandLine("demo")}${providers === 1 ? "" : `${separator} --providers 2`}`;
     throw new Error(startProblem(error, port, command, providers));
   });
 } catch (error) {
@@ -37,15 +42,17 @@ try {
 async function start(port: number, tools: string | undefined, providers: 1 | 2): Promise<void> {
   const { given, ignored } = demoSettings(process.env, "records are kept in memory");
   if (ignored !== undefined) console.log(ignored);
-  const { issuers, environment, offer, close } = await startRuntime({
+  const { identityProvider, issuers, platform, environment, offer, close } = await startRuntime({
     port,
     providers,
     host,
     given,
     clientSecret: randomBytes(32).toString("base64url"),
     say: console.log,
+    callers: true,
   });
-  const config = loadConfig({
+  const { issuer } = identityProvider;
+  const configured = loadConfig({
     SERVER_NAME: DEMO_SERVER.name,
     SERVER_DESCRIPTION: DEMO_SERVER.description,
     ...given,
@@ -54,8 +61,10 @@ async function start(port: number, tools: string | undefined, providers: 1 | 2):
     SECRET_KEY: randomBytes(48).toString("base64url"),
   });
   Object.assign(process.env, environment); // where tools read their settings
-  const features = await loadFeatures(config);
-  offer(Object.keys(features.scopes));
+  const features = await loadFeatures(configured);
+  const scopes = Object.keys(features.scopes);
+  offer(scopes);
+  const config = withCallers(configured, { issuer, platform, scopes });
   const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryStore());
   const server = await listenWith(app, config, { stopOnSignals: false });
   console.log(instructions(config, issuers));
@@ -70,6 +79,7 @@ async function start(port: number, tools: string | undefined, providers: 1 | 2):
 }
 
 function instructions({ baseUrl, resource: url, port, brand }: Config, issuers: readonly string[]): string {
+  const walkthrough = `${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}`;
   return `
 mcp-oidc-proxy demo is running.
 
@@ -77,7 +87,14 @@ ${whereItIs(url, ...issuers)}
 
 See every hop of the flow, in another terminal:
 
-  ${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}
+  ${walkthrough}
+
+As a program or a company would come, without anybody at a browser:
+
+${Object.entries(CALLERS)
+  .filter(([as]) => as !== "person")
+  .map(([as, who]) => `  ${walkthrough}${separator} --as ${as.padEnd(13)}  # ${who}`)
+  .join("\n")}
 
 Or connect your own client, as ${baseUrl} shows in a browser, or so:
 

@@ -19,9 +19,13 @@ export function hopLog(print: (text: string) => void, colour: boolean): { write(
   const paint = (style: Style, text: string) => (colour ? styleText(style, text) : text);
 
   function who({ subject, clientId, clientName }: Line): string {
-    const name = text(clientName) ?? (clientId === undefined ? undefined : names.get(String(clientId)));
-    const client = name ?? text(clientId)?.slice(0, 40);
-    return [text(subject), client].filter((each) => each !== undefined).join(" · ") || "somebody";
+    const id = text(clientId);
+    const principal = text(subject);
+    // A program that acts for itself comes through no other client: its own is named after it, or after its issuer and it.
+    const isItself = principal !== undefined && (id === principal || id?.endsWith(`#${principal}`));
+    const client = isItself ? undefined : (text(clientName) ?? names.get(id ?? "") ?? id?.slice(0, 40));
+    const named = [principal, client];
+    return named.filter((each) => each !== undefined).join(" · ") || "somebody";
   }
 
   function step(request: Line): string {
@@ -35,7 +39,7 @@ export function hopLog(print: (text: string) => void, colour: boolean): { write(
     const result = resultOf(all, decided);
     const mark = result.good ? paint("green", "→") : paint("yellow", "→");
     const took = paint("dim", `${request.durationMs} ms`);
-    return `${clock(request.time)}  ${who(all).padEnd(24)}  ${whatOf(all, decided)} ${mark} ${result.words}  ${took}`;
+    return `${clock(request.time)}  ${who(all).padEnd(24)}  ${whatOf(all)} ${mark} ${result.words}  ${took}`;
   }
 
   function trouble({ msg, reason, cause, err, level }: Line): string {
@@ -96,21 +100,24 @@ const MCP: Readonly<Record<string, string>> = {
   "prompts/list": "lists the prompts",
 };
 
-const EVENTS: Readonly<Record<string, string>> = {
-  token_issued: "exchanges the code for tokens",
-  token_refreshed: "refreshes the tokens",
+/** What /token is asked with; what else it may be is in {@link PATHS}. */
+const GRANT_TYPES: Readonly<Record<string, string>> = {
+  authorization_code: "exchanges the code for tokens",
+  refresh_token: "refreshes the tokens",
+  client_credentials: "asks for a token in its own name",
+  "urn:ietf:params:oauth:grant-type:jwt-bearer": "presents an assertion for a token",
 };
 
-function whatOf(line: Line, decided: readonly Line[]): string {
-  const { path, method, mcpMethod, tool, resource, prompt } = line;
+function whatOf(line: Line): string {
+  const { path, method, mcpMethod, tool, resource, prompt, grantType } = line;
   if (path === "/mcp") {
     const called = text(tool) ?? text(resource) ?? text(prompt);
     if (called !== undefined) return `calls ${called}${given(line.arguments)}`;
     if (line.reason === "no_token") return "knocks without a token";
     return MCP[String(mcpMethod)] ?? text(mcpMethod) ?? `${method} /mcp`;
   }
-  const event = decided.map(({ audit }) => EVENTS[String(audit)]).find((words) => words !== undefined);
-  return event ?? PATHS.find(([pattern]) => pattern.test(String(path)))?.[1] ?? `${method} ${path}`;
+  const asked = path === "/token" ? GRANT_TYPES[String(grantType)] : undefined;
+  return asked ?? PATHS.find(([pattern]) => pattern.test(String(path)))?.[1] ?? `${method} ${path}`;
 }
 
 const MOST_SHOWN = 200;

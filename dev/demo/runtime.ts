@@ -6,12 +6,16 @@ import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../identity-provider/identity-provider.ts";
+import { createPlatform } from "../identity-provider/platform.ts";
+import { API, APPLICATION, JOB, PLATFORM_PATH } from "./callers.ts";
 import { startFakeWeatherApi } from "./fake-weather-api.ts";
 import { startSecondProvider } from "./second-provider.ts";
 import { wantsRealWeather, weatherProblem } from "./settings.ts";
 
-const AUDIENCE = "https://weather.example.com";
 const CLIENT_ID = "mcp-oidc-proxy";
+
+/** Of any port (RFC 8252 §7.3). */
+const APPLICATION_REDIRECT_URI = "http://127.0.0.1/callback";
 
 /** alice has every scope, bob has none. */
 function users(scopes: readonly string[]): DemoUser[] {
@@ -32,12 +36,16 @@ export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept
   given: Environment;
   /** For the person at the terminal. */
   say(line: string): void;
+  /** Whether callers without a browser can get what they come with: the server has to trust it. Default: no. */
+  callers?: boolean;
 }
 
 export interface DemoSurroundings {
   identityProvider: RunningIdentityProvider;
   /** Where people sign in. */
   issuers: readonly string[];
+  /** The issuer of the platform, if there are callers without a browser. */
+  platform: string;
   /** The server's settings, as far as they follow from these. */
   environment: Environment;
   /** There are these scopes now, and alice may have them. None at the start. */
@@ -54,17 +62,28 @@ export async function startRuntime({
   kept,
   given,
   say,
+  callers = false,
 }: SurroundingsOptions): Promise<DemoSurroundings> {
   const baseUrl = `http://localhost:${port}`;
+  const platform = `http://localhost:${port + 1}${PLATFORM_PATH}`;
   const identityProvider = await startIdentityProvider({
     port: port + 1,
     host,
     client: { id: CLIENT_ID, secret: clientSecret, redirectUris: [`${baseUrl}/auth/callback`] },
-    audience: AUDIENCE,
+    audience: API,
     scopes: [],
     users: users([]),
     behaviour: { advertisesApiScopes: true },
     ...(kept && { kept }),
+    ...(callers && {
+      mcpServer: {
+        issuer: baseUrl,
+        resource: `${baseUrl}/mcp`,
+        application: { ...APPLICATION, redirectUri: APPLICATION_REDIRECT_URI },
+        machine: JOB,
+      },
+      beside: { path: PLATFORM_PATH, listener: await createPlatform(platform) },
+    }),
   });
   const second =
     providers === 1
@@ -73,7 +92,7 @@ export async function startRuntime({
           port: port + 2,
           host,
           baseUrl,
-          audience: AUDIENCE,
+          audience: API,
           users: users([]),
           first: { issuer: identityProvider.issuer, clientId: CLIENT_ID, clientSecret },
         });
@@ -82,6 +101,7 @@ export async function startRuntime({
   return {
     identityProvider,
     issuers: all.map(({ issuer }) => issuer),
+    platform,
     environment: {
       BASE_URL: baseUrl,
       PORT: String(port),
@@ -91,7 +111,7 @@ export async function startRuntime({
         OIDC_ISSUER: identityProvider.issuer,
         OIDC_CLIENT_ID: CLIENT_ID,
         OIDC_CLIENT_SECRET: clientSecret,
-        OIDC_AUDIENCE: AUDIENCE,
+        OIDC_AUDIENCE: API,
       }),
       // A trial must work in a train: without them every client registers.
       CLIENT_ID_METADATA: given.CLIENT_ID_METADATA || "off",

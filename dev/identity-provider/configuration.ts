@@ -1,6 +1,14 @@
 /** Turns the behaviour that was asked for into oidc-provider's configuration: tokens, scopes, grants and lifetimes. */
-import type { AdapterFactory, ClientAuthMethod, Configuration, JWK, KoaContextWithOIDC } from "oidc-provider";
+import type {
+  AdapterFactory,
+  ClientAuthMethod,
+  ClientMetadata,
+  Configuration,
+  JWK,
+  KoaContextWithOIDC,
+} from "oidc-provider";
 import { errors } from "oidc-provider";
+import { TOKEN_EXCHANGE_GRANT } from "../client/oauth-client.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
 import type { ProviderBehaviour } from "./provider-profiles.ts";
 import { claimsOf, type DemoUser, type Directory } from "./users.ts";
@@ -12,7 +20,20 @@ export function standardScopes({ refreshTokens }: Required<ProviderBehaviour>): 
   return oidcScopes.filter((scope) => scope !== "offline_access" || refreshTokens !== "with-access-type");
 }
 
+/** An MCP server that trusts this provider, and who may come to it from here. */
+export interface McpServer {
+  /** The issuer of its authorization server: `aud` of ID-JAGs. */
+  issuer: string;
+  /** The MCP endpoint: `aud` of access tokens. */
+  resource: string;
+  /** People sign in to it at this provider, and it goes to the MCP server in their name. */
+  application: { id: string; secret: string; redirectUri: string };
+  /** Acts for itself, with an access token of this provider. */
+  machine: { id: string; secret: string };
+}
+
 export interface Settings {
+  mcpServer: McpServer | undefined;
   client: {
     id: string;
     secret: string;
@@ -24,6 +45,8 @@ export interface Settings {
   };
   audience: string;
   scopes: readonly string[];
+  /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. */
+  otherApis: Readonly<Record<string, readonly string[]>>;
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
   clockAhead: () => number;
@@ -57,7 +80,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         resume: `idp_resume_${around.port}`,
       },
     },
-    clients: [clientMetadata(settings)],
+    clients: [clientMetadata(settings), ...clientsOf(settings.mcpServer)],
     clientBasedCORS: () => false,
     responseTypes: ["code"],
     clientAuthMethods: authenticationMethods(settings),
@@ -84,6 +107,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         requirePushedAuthorizationRequests: behaviour.pushedRequests === "of all",
       },
       backchannelLogout: { enabled: true },
+      clientCredentials: { enabled: settings.mcpServer !== undefined },
       jwtUserinfo: { enabled: behaviour.userinfo === "signed" },
       revocation: {
         enabled: true,
@@ -100,7 +124,12 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         getResourceServerInfo: (_ctx, resource) => apiOf(settings, resource),
       },
     },
-    formats: { customizers: { jwt: (_ctx, _token, { payload }) => writeJwt(settings, payload) } },
+    formats: {
+      customizers: {
+        jwt: (_ctx, token, { payload }) =>
+          token.kind === "ClientCredentials" ? undefined : writeJwt(settings, payload),
+      },
+    },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     findAccount(ctx, subject, token) {
       forgetResourceOfTokenRequest(settings, ctx);
@@ -130,6 +159,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     ttl: {
       AccessToken: behaviour.accessTokenSeconds,
       AuthorizationCode: 60,
+      ClientCredentials: behaviour.accessTokenSeconds,
       Grant: 14 * day,
       IdToken: () => Math.max(60, 3600 + Math.round(settings.clockAhead())),
       Interaction: 3600,
@@ -138,6 +168,8 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     },
   };
 }
+
+export const ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 const CLIENT_AUTHENTICATION = {
   any: ["client_secret_basic", "client_secret_post"],
@@ -162,13 +194,41 @@ function clientMetadata(settings: Settings) {
     ...(behaviour.userinfo === "signed" && { userinfo_signed_response_alg: "RS256" as const }),
     ...(behaviour.pushedRequests === "of the client" && { require_pushed_authorization_requests: true }),
     redirect_uris: [...client.redirectUris],
-    grant_types: ["authorization_code", "refresh_token"],
+    grant_types: [
+      "authorization_code",
+      "refresh_token",
+      ...(Object.keys(settings.otherApis).length > 0 ? [TOKEN_EXCHANGE_GRANT, ON_BEHALF_OF] : []),
+    ],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
     ...(client.backchannelLogoutUri && {
       backchannel_logout_uri: client.backchannelLogoutUri,
       backchannel_logout_session_required: true,
     }),
   };
+}
+
+/** Both may send their secret in either way. */
+function clientsOf(mcpServer: McpServer | undefined): ClientMetadata[] {
+  if (mcpServer === undefined) return [];
+  const { application, machine } = mcpServer;
+  return [
+    {
+      client_id: application.id,
+      client_secret: application.secret,
+      token_endpoint_auth_method: "client_secret_post",
+      application_type: "native",
+      redirect_uris: [application.redirectUri],
+      grant_types: ["authorization_code", TOKEN_EXCHANGE_GRANT],
+    },
+    {
+      client_id: machine.id,
+      client_secret: machine.secret,
+      token_endpoint_auth_method: "client_secret_post",
+      redirect_uris: [],
+      response_types: [],
+      grant_types: ["client_credentials"],
+    },
+  ];
 }
 
 /** A check of every authorization request, hung on Auth0's own parameter. */
@@ -186,7 +246,8 @@ function refuseUnknown({ audience, scopes, behaviour }: Settings) {
   };
 }
 
-function apiOf({ audience, scopes, behaviour }: Settings, resource: string) {
+function apiOf({ audience: api, mcpServer, scopes, behaviour }: Settings, resource: string) {
+  const audience = resource === mcpServer?.resource ? resource : api;
   if (resource !== audience) throw new errors.InvalidTarget(`unknown resource: ${resource}`);
   return {
     audience,
@@ -196,11 +257,14 @@ function apiOf({ audience, scopes, behaviour }: Settings, resource: string) {
   };
 }
 
-function writeJwt({ directory, behaviour, clockAhead }: Settings, payload: Record<string, unknown>): void {
+function writeJwt(
+  { audience, directory, behaviour, clockAhead }: Settings,
+  payload: Record<string, unknown>,
+): void {
   if (typeof payload.exp === "number") payload.exp += clockAhead();
   const user = directory.find(String(payload.sub));
   if (behaviour.claimsInAccessToken) Object.assign(payload, user.claims);
-  if (behaviour.permissionsClaim) payload.permissions = [...user.permissions];
+  if (behaviour.permissionsClaim && payload.aud === audience) payload.permissions = [...user.permissions];
   if (behaviour.accessTokenSubject === "another") payload.sub = `another-name-of-${payload.sub}`;
   if (behaviour.scopeClaim === "scope") return;
   const scopes = String(payload.scope ?? "")

@@ -8,7 +8,7 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { promisify } from "node:util";
 import { type AdapterFactory, type JWK, Provider } from "oidc-provider";
-import { configure, type Settings } from "./configuration.ts";
+import { configure, type McpServer, type Settings } from "./configuration.ts";
 import { interact } from "./login.ts";
 import {
   acceptJwtAtUserinfo,
@@ -18,9 +18,10 @@ import {
 } from "./profile-middleware.ts";
 import { completeProfile, GOOGLE, type ProviderBehaviour } from "./provider-profiles.ts";
 import { createProviderStorage } from "./storage.ts";
+import { registerTokenExchange } from "./token-exchange.ts";
 import { createDirectory, type DemoUser } from "./users.ts";
 
-export type { DemoUser, ProviderBehaviour };
+export type { DemoUser, McpServer, ProviderBehaviour };
 export { GOOGLE };
 
 export interface IdentityProviderOptions {
@@ -36,11 +37,17 @@ export interface IdentityProviderOptions {
   audience: string;
   /** The API's scopes. */
   scopes: readonly string[];
+  /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. Default: none. */
+  otherApis?: Settings["otherApis"];
   /** Who the login page lists. */
   users: readonly DemoUser[];
   behaviour?: ProviderBehaviour;
   /** By how many seconds the client's clock is ahead: what is signed is good for as much longer. Default: 0. */
   clockAhead?(): number;
+  /** An MCP server to which people and programs come with what this provider signs (ID-JAG, access tokens). Default: none. */
+  mcpServer?: McpServer;
+  /** What is answered under a path of the same origin by somebody else: the demo's platform of workloads. */
+  beside?: { path: string; listener: RequestListener };
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
   kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
@@ -64,10 +71,12 @@ export async function startIdentityProvider(
 ): Promise<RunningIdentityProvider> {
   const behaviour = completeProfile(options.behaviour);
   const settings: Settings = {
+    mcpServer: options.mcpServer,
     client: options.client,
     audience: options.audience,
     scopes:
       behaviour.apiScopes === "known" ? options.scopes.map((scope) => behaviour.scopePrefix + scope) : [],
+    otherApis: options.otherApis ?? {},
     directory: createDirectory(options.users),
     behaviour,
     clockAhead: options.clockAhead ?? (() => 0),
@@ -75,7 +84,10 @@ export async function startIdentityProvider(
     offline: new Set(),
   };
   let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
-  const server = createServer((req, res) => answer(req, res));
+  const { beside } = options;
+  const server = createServer((req, res) =>
+    beside && req.url?.startsWith(`${beside.path}/`) ? beside.listener(req, res) : answer(req, res),
+  );
   server.listen(options.port, options.host ?? "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -131,6 +143,8 @@ function createProvider(
   signingKey: JWK,
 ): Provider {
   const provider = new Provider(issuer, configure(settings, { ...kept, signingKey }));
+  if (Object.keys(settings.otherApis).length > 0 || settings.mcpServer !== undefined)
+    registerTokenExchange(provider, settings, issuer, signingKey);
   // Auth0 puts `sid` into every ID token, oidc-provider only into those of back-channel logout clients.
   provider.Client.prototype.includeSid = () => true;
   provider.use(readAuthorizationRequests(settings));

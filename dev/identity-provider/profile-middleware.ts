@@ -1,7 +1,9 @@
 /** Behaviour of Auth0 that oidc-provider has no setting for, added around its endpoints. */
 import { createLocalJWKSet, jwtVerify } from "jose";
 import type { JWK, KoaContextWithOIDC } from "oidc-provider";
+import { ID_JAG } from "../client/oauth-client.ts";
 import { type Settings, standardScopes } from "./configuration.ts";
+import { publicPart } from "./public-key.ts";
 import { claimsOf } from "./users.ts";
 
 type Middleware = (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void>;
@@ -54,7 +56,7 @@ export function refuseBasic({ behaviour }: Settings): Middleware {
 }
 
 /** What is advertised, and that a refresh does not repeat a refresh token which stays the same. */
-export function writeAnswers({ scopes, behaviour }: Settings): Middleware {
+export function writeAnswers({ scopes, behaviour, mcpServer }: Settings): Middleware {
   return async (ctx, next) => {
     await next();
     if (!ctx.oidc || !isRecord(ctx.body)) return;
@@ -63,6 +65,8 @@ export function writeAnswers({ scopes, behaviour }: Settings): Middleware {
         ...standardScopes(behaviour),
         ...(behaviour.advertisesApiScopes ? scopes : []),
       ];
+      // draft-ietf-oauth-identity-chaining: what its token exchange gives.
+      if (mcpServer) ctx.body.identity_chaining_requested_token_types_supported = [ID_JAG];
       delete ctx.body.userinfo_signing_alg_values_supported;
       if (!behaviour.advertisesClientAuthentication) {
         delete ctx.body.token_endpoint_auth_methods_supported;
@@ -94,10 +98,6 @@ export function acceptJwtAtUserinfo(
     ctx.set("Cache-Control", "no-store");
     ctx.body = claimsOf(directory.find(verified.payload.sub));
   };
-}
-
-function publicPart({ kty, n, e, kid, alg, use }: JWK) {
-  return { kty, n, e, kid, alg, use } as Parameters<typeof createLocalJWKSet>[0]["keys"][number];
 }
 
 function isRecord(body: unknown): body is Record<string, unknown> {

@@ -39,6 +39,8 @@ export interface ProviderBehaviour {
   clientAuthentication?: "any" | "basic" | "post";
   /** Whether discovery says so. */
   advertisesClientAuthentication?: boolean;
+  /** What it wants a token that is exchanged to be called (RFC 8693): Auth0 has it be a URI of one's own. */
+  subjectTokenType?: string;
   /** What userinfo answers: JSON, or a JWT (OpenID Connect Core §5.3.2), of which discovery says nothing. */
   userinfo?: "json" | "signed";
 }
@@ -125,6 +127,7 @@ const usual: Required<ProviderBehaviour> = {
   clientAuthentication: "any",
   pushedRequests: "none",
   advertisesClientAuthentication: true,
+  subjectTokenType: "urn:ietf:params:oauth:token-type:access_token",
   userinfo: "json",
 };
 

@@ -6,13 +6,14 @@
  * for types of other packages, fields apart from methods. What a library's user reads best is its declarations, in order.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Declaration, type Module, parseModule } from "./declarations.ts";
 
 const FILE = "docs/api.md";
 const INDEX = "src/index.ts";
+/** What users' compilers read. */
+const DECLARATIONS = "dist/src";
 /** Made by loadConfig() and handed on, and a list that docs/runbook.md explains: their parts need no names of their own. */
 const WHOLE = ["Config", "ReasonCode"];
 
@@ -22,13 +23,8 @@ Made by \`npm run api\` from the doc comments; do not edit. How it is used: [lib
 Times are in seconds unless a name says otherwise; a time of day is in seconds since the epoch.
 `;
 
-const declarations = emitDeclarations();
-let reference: string;
-try {
-  reference = describeEverything();
-} finally {
-  rmSync(declarations, { recursive: true });
-}
+buildDeclarations();
+const reference = describeEverything();
 if (process.argv.includes("--check")) {
   if (readFileSync(FILE, "utf8") !== reference) {
     console.error(`${FILE} and the code disagree. If the code is right: npm run api`);
@@ -39,12 +35,8 @@ if (process.argv.includes("--check")) {
   console.log(`${FILE} is written.`);
 }
 
-/** What users' compilers read. */
-function emitDeclarations(): string {
-  const folder = mkdtempSync(join(tmpdir(), "api-"));
-  const options = ["-p", "tsconfig.build.json", "--emitDeclarationOnly", "--outDir", folder];
-  execFileSync("node_modules/.bin/tsc", options, { stdio: "inherit" });
-  return join(folder, "src");
+function buildDeclarations(): void {
+  execFileSync(process.execPath, ["scripts/build.js"], { stdio: "inherit" });
 }
 
 interface Export {
@@ -57,7 +49,7 @@ function describeEverything(): string {
   const exported = readIndex();
   const modules = new Map<string, Module>();
   const moduleOf = (file: string): Module => {
-    const found = modules.get(file) ?? parseModule(readFileSync(join(declarations, file), "utf8"));
+    const found = modules.get(file) ?? parseModule(readFileSync(join(DECLARATIONS, file), "utf8"));
     modules.set(file, found);
     return found;
   };

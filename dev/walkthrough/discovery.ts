@@ -84,15 +84,9 @@ export async function readResourceMetadata(
   return metadata;
 }
 
-export async function readServerMetadata({ send, trace }: Walk, issuer: string): Promise<ServerMetadata> {
-  const answer = await send({ method: "GET", url: serverMetadataUrl(issuer) });
-  expectStatus(answer, 200);
-  const metadata = readJson(answer, ServerMetadata);
-  expect(metadata.issuer === issuer, {
-    expected: `issuer ${issuer}, byte for byte (RFC 8414 §3.3)`,
-    came: metadata.issuer,
-    hint: "Clients refuse this server. Compare BASE_URL with what both documents say.",
-  });
+export async function readServerMetadata(walk: Walk, issuer: string): Promise<ServerMetadata> {
+  const { trace } = walk;
+  const metadata = await metadataOf(walk, issuer, ServerMetadata);
   const must = (holds: boolean, expected: string, came: unknown) =>
     expect(holds, {
       expected,
@@ -112,12 +106,61 @@ export async function readServerMetadata({ send, trace }: Walk, issuer: string):
   must(grants.includes("refresh_token"), "grant_types_supported with refresh_token", grants);
   must(methods.includes("none"), "token_endpoint_auth_methods_supported with none: public clients", methods);
   must(iss, "authorization_response_iss_parameter_supported (RFC 9207)", iss);
-  trace.learned(`issuer ${issuer}, byte for byte the same`);
   for (const endpoint of ["registration", "authorization", "token", "revocation"] as const)
     trace.learned(`${endpoint} endpoint ${metadata[`${endpoint}_endpoint`]}`);
   trace.learned("PKCE with S256; public clients are welcome; the answer will name its issuer (iss)");
   if (metadata.client_id_metadata_document_supported)
     trace.learned("Client ID Metadata Documents are accepted too; this walk registers");
+  return metadata;
+}
+
+const MetadataForPrograms = z.object({
+  issuer: Url,
+  token_endpoint: Url,
+  revocation_endpoint: Url.optional(),
+  grant_types_supported: z.array(z.string()).default([]),
+  authorization_grant_profiles_supported: z.array(z.string()).default([]),
+});
+export type MetadataForPrograms = z.infer<typeof MetadataForPrograms>;
+
+/** What a caller without a browser has to know of the server. */
+export async function readMetadataForPrograms(
+  walk: Walk,
+  issuer: string,
+  wanted: { grantType?: string; profile?: string },
+): Promise<MetadataForPrograms> {
+  const metadata = await metadataOf(walk, issuer, MetadataForPrograms);
+  const { grant_types_supported: grants, authorization_grant_profiles_supported: profiles } = metadata;
+  const { grantType, profile } = wanted;
+  const must = (name: string, value: string | undefined, supported: readonly string[]) => {
+    if (value === undefined) return;
+    expect(supported.includes(value), {
+      expected: `${name} with ${value}`,
+      came: supported.join(" ") || "none",
+      hint: "Nobody of this kind is configured on this server: docs/machines.md says how. The demo knows all of them.",
+    });
+    walk.trace.learned(`${name} has ${value}`);
+  };
+  must("grant_types_supported", grantType, grants);
+  must("authorization_grant_profiles_supported", profile, profiles);
+  walk.trace.learned(`token endpoint ${metadata.token_endpoint}`);
+  return metadata;
+}
+
+async function metadataOf<Schema extends z.ZodType<{ issuer: string }>>(
+  { send, trace }: Walk,
+  issuer: string,
+  schema: Schema,
+): Promise<z.infer<Schema>> {
+  const answer = await send({ method: "GET", url: serverMetadataUrl(issuer) });
+  expectStatus(answer, 200);
+  const metadata = readJson(answer, schema);
+  expect(metadata.issuer === issuer, {
+    expected: `issuer ${issuer}, byte for byte (RFC 8414 §3.3)`,
+    came: metadata.issuer,
+    hint: "Clients refuse this server. Compare BASE_URL with what both documents say.",
+  });
+  trace.learned(`issuer ${issuer}, byte for byte the same`);
   return metadata;
 }
 

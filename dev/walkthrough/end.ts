@@ -43,7 +43,7 @@ export async function refresh(
   walk.trace.learned(`new access token ${tokens.access_token}, for ${tokens.expires_in} s`);
   walk.trace.learned(`new refresh token ${tokens.refresh_token}; the old one is replaced`);
   const client = createMcpClient(walk.send, walk.url, tokens.access_token);
-  if (canAsk) await whoami(client, authorization.clientId, walk.trace);
+  if (canAsk) await whoami(client, { clientId: authorization.clientId }, walk.trace);
   else await client.initialize();
   walk.trace.learned("the new access token works");
   return tokens;
@@ -80,17 +80,22 @@ export async function revoke(
   });
   expectStatus(revoked, 200);
   trace.learned("revoked; does the access token know?");
-  const answer = await send(firstRequest(url, tokens.access_token));
-  expectStatus(
-    answer,
-    401,
+  await expectRefused(
+    { send, trace, url },
+    tokens.access_token,
     "A revoked grant still opens the door: signing out does not work on this server.",
   );
+  trace.learned("it does: the whole grant has ended");
+}
+
+/** @throws StepFailure unless the server wants another token than this one */
+export async function expectRefused({ send, url }: Walk, accessToken: string, hint: string): Promise<void> {
+  const answer = await send(firstRequest(url, accessToken));
+  expectStatus(answer, 401, hint);
   const { error } = readChallenge(answer);
   expect(error === "invalid_token", {
     expected: 'error="invalid_token" (RFC 6750 §3.1)',
     came: answer.headers.get("www-authenticate") ?? "none",
     hint: "Clients tell by it that they have to sign in again.",
   });
-  trace.learned("it does: the whole grant has ended");
 }

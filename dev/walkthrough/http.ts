@@ -7,6 +7,8 @@ import { expect, StepFailure, type Trace } from "./trace.ts";
 export interface RequestToSend extends HttpRequest {
   /** What is printed of the JSON; a form is printed as it is, and the access token shortened. */
   show?: Readonly<Record<string, string>>;
+  /** Authenticates by HTTP Basic (RFC 6749 §2.3.1). */
+  client?: Readonly<{ id: string; secret: string }>;
 }
 
 export type Send = (request: RequestToSend) => Promise<Answer>;
@@ -16,6 +18,7 @@ export const TIMEOUT_SECONDS = 30;
 /** Names under which OAuth carries what nobody else should read (RFC 6749, RFC 7591, RFC 7636). */
 const SECRET_NAMES = [
   "access_token",
+  "assertion",
   "client_secret",
   "code",
   "code_challenge",
@@ -25,6 +28,7 @@ const SECRET_NAMES = [
   "refresh_token",
   "registration_access_token",
   "state",
+  "subject_token",
   "token",
 ];
 
@@ -32,15 +36,21 @@ const SECRET_NAMES = [
 const SHOWN_HEADERS = ["WWW-Authenticate", "Location", "Retry-After"];
 
 export function createSend(trace: Trace): Send {
-  return async ({ show, ...request }) => {
+  return async ({ show, client, ...request }) => {
     const { method, url, form, accessToken } = request;
     noteSecrets(Object.entries(form ?? {}), trace);
     if (accessToken !== undefined) trace.keepSecret(accessToken);
+    if (client !== undefined) trace.keepSecret(client.secret);
     trace.request(method, url, {
+      ...(client && { Authorization: `Basic ${client.id}:${client.secret}` }),
       ...(accessToken !== undefined && { Authorization: `Bearer ${accessToken}` }),
       ...(show ?? form),
     });
-    const headers = { accept: "application/json", ...request.headers };
+    const headers = {
+      accept: "application/json",
+      ...(client && { authorization: basic(client) }),
+      ...request.headers,
+    };
     const answer = await sendRequest({ ...request, headers }, TIMEOUT_SECONDS).catch((error) => {
       throw unreachable(url, error);
     });
@@ -48,6 +58,10 @@ export function createSend(trace: Trace): Send {
     trace.answer(statusLine(answer.status), shownHeaders(answer.headers));
     return answer;
   };
+}
+
+function basic({ id, secret }: Readonly<{ id: string; secret: string }>): string {
+  return `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString("base64")}`;
 }
 
 /** What Node reports when nobody answers, in words. */

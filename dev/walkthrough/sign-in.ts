@@ -83,7 +83,7 @@ export interface SignInSettings {
 /** @returns the parameters with which the browser came back */
 export async function signIn(
   { trace }: Walk,
-  server: ServerMetadata,
+  server: Pick<ServerMetadata, "authorization_endpoint">,
   authorization: Authorization,
   loopback: Loopback,
   { automatic, login }: SignInSettings,

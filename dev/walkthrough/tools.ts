@@ -64,8 +64,11 @@ export async function discover({ trace }: Walk, client: McpClient, names: readon
   trace.learned(`the same tools: ${same.join(", ") || "none"}`);
 }
 
+/** What whoami has to answer, by its fields. */
+type KnownAs = Readonly<Record<string, string>>;
+
 export interface Caller {
-  clientId: string;
+  knownAs: KnownAs;
   grantedScope: string;
   resourceMetadataUrl: string;
   resource: ResourceMetadata;
@@ -77,7 +80,7 @@ export async function callTools(
   names: readonly string[],
   caller: Caller,
 ): Promise<void> {
-  if (names.includes("whoami")) await whoami(client, caller.clientId, trace);
+  if (names.includes("whoami")) await whoami(client, caller.knownAs, trace);
   if (names.includes("say_hello")) await call(client, "say_hello", {}, trace);
   if (names.includes("current_weather")) await call(client, WEATHER.name, WEATHER.arguments, trace);
   else await callForbidden(client, caller, trace);
@@ -89,14 +92,16 @@ export async function callTools(
 const WEATHER = { name: "current_weather", arguments: { city: "Berlin" } };
 
 /** Also proves that a token works, and for whom. */
-export async function whoami(client: McpClient, clientId: string, trace: Trace): Promise<void> {
+export async function whoami(client: McpClient, knownAs: KnownAs, trace: Trace): Promise<void> {
   const { structuredContent } = await call(client, "whoami", {}, trace);
-  const came = structuredContent?.clientId;
-  expect(came === undefined || came === clientId, {
-    expected: `to be known as client ${clientId}`,
-    came: String(came),
-    hint: "The token belongs to another client.",
-  });
+  for (const [field, expected] of Object.entries(knownAs)) {
+    const came = structuredContent?.[field];
+    expect(came === undefined || came === expected, {
+      expected: `to be known by the ${field} ${expected}`,
+      came: String(came),
+      hint: "The token belongs to somebody else.",
+    });
+  }
 }
 
 async function call(

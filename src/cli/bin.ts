@@ -16,7 +16,7 @@ mcp-oidc-proxy doctor [token TOKEN|-]   what is wrong with a configuration, or w
 mcp-oidc-proxy admin …                  look at, and change, what a deployment holds
 mcp-oidc-proxy demo [--tools FILE]      a trial on this computer, with an identity provider where anybody signs in
 mcp-oidc-proxy dev --tools FILE         the same for writing tools: the server is replaced when a file changes
-mcp-oidc-proxy walkthrough              a client goes all the way against a running demo, every hop explained
+mcp-oidc-proxy walkthrough [--as …]     a client goes all the way against a running demo, every hop explained
 mcp-oidc-proxy help
 
 Settings come from the environment and from .env: .env.example in the package explains them.

@@ -12,10 +12,12 @@ import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
 import { issuersOf } from "../oauth/tenant-issuer.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
+import type { OutgoingProxy } from "../runtime/proxied-fetch.ts";
 import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type ClientsConfig, clientsConfig } from "./clients.ts";
 import { identityProvidersConfig, membershipConfig } from "./identity-provider.ts";
 import { originProblem } from "./origin-problem.ts";
+import { outgoingProxy } from "./outgoing-proxy.ts";
 import { type Environment, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 
@@ -58,6 +60,8 @@ export interface Config extends ClientsConfig {
   identityProviders: AtLeastOne<IdentityProviderSettings>;
   /** Whose tokens and assertions are believed, beside the identity providers. */
   issuers: readonly TrustedIssuer[];
+  /** By which identity providers and trusted issuers are reached; absent: directly. */
+  outgoingProxy?: OutgoingProxy;
   /** Admission: organizations and e-mail domains. */
   membership: Membership;
   store: StoreConfig;
@@ -116,6 +120,8 @@ export function loadConfig(environment: Environment): Config {
     "set it to the public URL of this server, such as https://mcp.example.com",
   );
   const identityProviders = identityProvidersConfig(settings);
+  const proxy = outgoingProxy(settings);
+  const outgoing = proxy === undefined ? {} : { outgoingProxy: proxy };
   const policyFile = settings.optional("POLICY_FILE");
   const toolsModule = settings.optional("TOOLS_MODULE");
   const config: Config = {
@@ -146,6 +152,7 @@ export function loadConfig(environment: Environment): Config {
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     identityProviders,
+    ...outgoing,
     issuers: issuersConfig(settings, baseUrl) ?? [],
     membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),

@@ -29,6 +29,7 @@ import {
   withScopes,
 } from "./grant.ts";
 import type { GrantChange, Grants } from "./grants.ts";
+import { createLocks, type Lock } from "./lock.ts";
 import type { UpstreamRevocations } from "./upstream-revocations.ts";
 
 export interface UpstreamRefresh {
@@ -63,7 +64,6 @@ const LOOK_MS = 1_000;
 // The lock must outlast a process that gets no processor for a while, and a Redis that is away for a while: twice spent, a
 // rotating refresh token ends the session. So long others wait after its holder died.
 const LEAST_LOCK_SECONDS = 30;
-const PROLONGED_PER_LOCK = 6;
 const STORE_ATTEMPTS = 60;
 const STORE_RETRY_MS = 500;
 const GRANT = "grant";
@@ -83,6 +83,7 @@ export function createUpstreamRefresh({
   log,
 }: Runtime & Dependencies): UpstreamRefresh {
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
+  const locks = createLocks({ records, monotonicNow, randomBytes, lockSeconds });
 
   /** Whether nothing needs to be done, or can be. */
   function isFresh(grant: Grant, until: number): boolean {
@@ -208,43 +209,12 @@ export function createUpstreamRefresh({
 
   /** Renews under the lock, unless somebody else did while we waited for it. */
   async function renew(grant: Grant, until: number, lock: Lock): Promise<Grant> {
-    const keepingLock = setInterval(
-      () => void lock.prolong().catch(() => {}), // tried again before it ends
-      (lockSeconds * 1000) / PROLONGED_PER_LOCK,
-    ).unref();
-    try {
-      const latest = await current(grant.id);
-      const due = spendable(latest, until);
-      if (due === undefined || renewedMeanwhile(grant, latest)) return latest;
-      // It took so long to come here that the lock may have ended: somebody else may be spending the token.
-      if (!lock.isHeldByTime()) throw slow();
-      return await refreshOnce(due);
-    } finally {
-      clearInterval(keepingLock);
-      await lock.release().catch(() => {}); // it ends by itself
-    }
-  }
-
-  /** The lock of a grant, if nobody has it. One whose holder died ends by itself. */
-  async function acquire(grantId: string): Promise<Lock | undefined> {
-    const key = `lock:upstream:${grantId}`;
-    const holder = randomBytes(16).toString("base64url");
-    const askedAt = monotonicNow();
-    if (!(await records.replace(key, undefined, holder, lockSeconds))) return undefined;
-    let isReleased = false;
-    return {
-      isHeldByTime: () => monotonicNow() < askedAt + lockSeconds / 2,
-      // One that ended because nobody prolonged it in time is taken again, if nobody else has it.
-      async prolong() {
-        if (await records.replace(key, holder, holder, lockSeconds)) return;
-        if (!isReleased) await records.replace(key, undefined, holder, lockSeconds);
-        if (isReleased) await records.deleteIf(key, holder);
-      },
-      async release() {
-        isReleased = true;
-        await records.deleteIf(key, holder);
-      },
-    };
+    const latest = await current(grant.id);
+    const due = spendable(latest, until);
+    if (due === undefined || renewedMeanwhile(grant, latest)) return latest;
+    // It took so long to come here that the lock may have ended: somebody else may be spending the token.
+    if (!lock.isHeldByTime()) throw slow();
+    return await refreshOnce(due);
   }
 
   // One listener for errors for each renewal that is waited for.
@@ -254,8 +224,8 @@ export function createUpstreamRefresh({
   /** @param wanted while a caller waits for it */
   async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
     for (;;) {
-      const lock = await acquire(grant.id);
-      if (lock !== undefined) return await renew(grant, until, lock);
+      const lock = await locks.acquire(`upstream:${grant.id}`);
+      if (lock !== undefined) return await lock.during(() => renew(grant, until, lock));
       // Before the look-up: later changes are published.
       const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
       const latest = await current(grant.id);
@@ -308,13 +278,6 @@ interface Spendable {
 interface Wanted {
   /** Aborted when the last waiting caller has given up. */
   givenUp: AbortSignal;
-}
-
-interface Lock {
-  /** Whether it was acquired so recently that it cannot have expired. */
-  isHeldByTime(): boolean;
-  prolong(): Promise<void>;
-  release(): Promise<void>;
 }
 
 async function busyAfter(givenUp: AbortSignal): Promise<never> {

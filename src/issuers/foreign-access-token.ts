@@ -4,7 +4,7 @@ import { z } from "zod";
 import { claimAt, namesAt } from "../access/claims.ts";
 import { Subject } from "../identity/oidc/subject.ts";
 import { inWords } from "./id-jag.ts";
-import { JwtRefused, type VerifiedClaims, verifyJwt } from "./jwt.ts";
+import { JwtRefused, readJwt, type VerifiedClaims, verifyJwt } from "./jwt.ts";
 import type { AccessTokenIssuer } from "./trusted-issuer.ts";
 
 /** What a token of another issuer is worth here. */
@@ -42,7 +42,7 @@ export async function verifyForeignAccessToken(
     soleAudience: false,
     now,
   });
-  refuseIdToken(claims);
+  refuseIdToken(claims, readJwt(token)?.type);
   return worthHere(claims, issuer);
 }
 
@@ -69,11 +69,16 @@ export function worthHere(
 
 /**
  * An ID token says who somebody is and permits nothing (RFC 9068 §4: told apart by `typ`). Where an issuer gives both the
- * same `typ`, these claims tell (OpenID Connect Core §3.1.3.6, §2).
+ * same `typ`, claims tell: some are an ID token's alone (OpenID Connect Core §2, §3.1.3.6), and it is for its client, while an
+ * access token names the client that it was given to (RFC 9068 §2.2) and is for somebody else. Entra's have neither nonce nor
+ * hash in the code flow, and roles.
  */
-function refuseIdToken(claims: VerifiedClaims): void {
-  if (claims.nonce !== undefined || claims.at_hash !== undefined || claims.c_hash !== undefined)
-    throw new JwtRefused("jwt_wrong_type", "it is an ID token");
+function refuseIdToken(claims: VerifiedClaims, type: string | undefined): void {
+  const { nonce, at_hash, c_hash, client_id, azp, aud } = claims;
+  const hasOwnClaims = [nonce, at_hash, c_hash].some((claim) => claim !== undefined);
+  const client = client_id ?? azp;
+  const isForItsClient = type !== "at+jwt" && (client === undefined || [aud].flat().includes(String(client)));
+  if (hasOwnClaims || isForItsClient) throw new JwtRefused("jwt_wrong_type", "it is an ID token");
 }
 
 function scopesHere(

@@ -1,6 +1,7 @@
 /** Opaque access tokens of a trusted issuer, looked up there (RFC 7662). */
 import { z } from "zod";
 import { boundedFetch } from "../identity/oidc/bounded-response.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { type ForeignAccessToken, worthHere } from "./foreign-access-token.ts";
 import type { TrustedIssuerAccess } from "./issuer-keys.ts";
 import { outageOf } from "./issuer-keys.ts";
@@ -24,6 +25,12 @@ const Answer = z.discriminatedUnion("active", [
 
 export type IntrospectingIssuer = AccessTokenIssuer & { readonly introspection: IntrospectionSettings };
 
+interface IntrospectionOptions extends Pick<TrustedIssuerAccess, "metadata">, Pick<Runtime, "fetch"> {
+  resource: string;
+  /** Seconds since the epoch. */
+  now: number;
+}
+
 /**
  * One request to the issuer.
  * @throws JwtRefused if it says that the token is not good here; UnavailableError if it does not answer sensibly
@@ -31,9 +38,9 @@ export type IntrospectingIssuer = AccessTokenIssuer & { readonly introspection: 
 export async function introspect(
   token: string,
   issuer: IntrospectingIssuer,
-  { metadata, resource, now }: { metadata: TrustedIssuerAccess["metadata"]; resource: string; now: number },
+  { resource, now, ...access }: IntrospectionOptions,
 ): Promise<ForeignAccessToken> {
-  const answer = await ask(token, issuer, metadata);
+  const answer = await ask(token, issuer, access);
   if (!answer.active) throw new JwtRefused("token_inactive", "the issuer says that it is not active");
   const { iss = issuer.issuer, aud, exp, nbf } = answer;
   // Another issuer's token, for which this one is not believed.
@@ -50,20 +57,21 @@ export async function introspect(
 async function ask(
   token: string,
   issuer: IntrospectingIssuer,
-  metadata: TrustedIssuerAccess["metadata"],
+  { metadata, ...runtime }: Pick<IntrospectionOptions, "metadata" | "fetch">,
 ): Promise<z.infer<typeof Answer>> {
   const { introspection, timeoutSeconds } = issuer;
   const endpoint = introspection.endpoint ?? (await metadata()).introspectionEndpoint;
   try {
     if (endpoint === undefined)
       throw new Error("Its metadata name no https introspection_endpoint: configure it");
-    const response = await boundedFetch(endpoint, {
+    const options = {
       method: "POST",
       headers: { accept: "application/json", authorization: basic(introspection) },
       body: new URLSearchParams({ token, token_type_hint: "access_token" }),
-      redirect: "manual",
+      redirect: "manual" as const,
       signal: AbortSignal.timeout(timeoutSeconds * 1000),
-    });
+    };
+    const response = await boundedFetch(endpoint, options, runtime);
     if (response.status !== 200) {
       await response.body?.cancel();
       throw new Error(`HTTP ${response.status} at ${endpoint}`);

@@ -24,7 +24,7 @@ export interface TrustedIssuerAccess {
   metadata(): Promise<IssuerMetadata>;
 }
 
-type Clock = Pick<Runtime, "now" | "monotonicNow" | "log">;
+type Clock = Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch">;
 
 export function createIssuerAccess(settings: IssuerSettings, runtime: Clock): TrustedIssuerAccess {
   const metadata = keptMetadata(settings, runtime);
@@ -44,10 +44,8 @@ export function createIssuerAccess(settings: IssuerSettings, runtime: Clock): Tr
 }
 
 /** One look at a time; what was found serves on while the issuer is out of reach. */
-function keptMetadata(
-  settings: IssuerSettings,
-  { now: wallClock, monotonicNow: now = wallClock, log }: Clock,
-): () => Promise<IssuerMetadata> {
+function keptMetadata(settings: IssuerSettings, runtime: Clock): () => Promise<IssuerMetadata> {
+  const { now: wallClock, monotonicNow: now = wallClock, log } = runtime;
   let known: IssuerMetadata | undefined;
   let nextAt = 0;
   let failure: unknown;
@@ -55,7 +53,7 @@ function keptMetadata(
 
   async function attempt(): Promise<IssuerMetadata> {
     try {
-      known = await fetchIssuerMetadata(settings);
+      known = await fetchIssuerMetadata(settings, runtime);
       nextAt = now() + METADATA_SECONDS;
       return known;
     } catch (cause) {
@@ -85,17 +83,18 @@ function keptMetadata(
  * One look at an issuer's metadata: OpenID Connect Discovery §4, or else RFC 8414 §3.
  * @throws Error that says what is wrong with them
  */
-export async function fetchIssuerMetadata({
-  issuer,
-  timeoutSeconds,
-}: IssuerSettings): Promise<IssuerMetadata> {
+export async function fetchIssuerMetadata(
+  { issuer, timeoutSeconds }: IssuerSettings,
+  runtime: Pick<Runtime, "fetch">,
+): Promise<IssuerMetadata> {
   const problems: string[] = [];
   for (const url of metadataUrls(issuer)) {
-    const response = await boundedFetch(url, {
+    const options = {
       headers: { accept: "application/json" },
-      redirect: "manual",
+      redirect: "manual" as const,
       signal: AbortSignal.timeout(timeoutSeconds * 1000),
-    });
+    };
+    const response = await boundedFetch(url, options, runtime);
     if (response.status === 200) return readMetadata(issuer, url, await response.json());
     await response.body?.cancel();
     problems.push(`HTTP ${response.status} at ${url}`);

@@ -107,7 +107,10 @@ function decoded(token: string, { settings, types }: JwtRules): JWTPayload {
   if (token.length > MAX_LENGTH)
     throw new JwtRefused("jwt_malformed", `it is longer than ${MAX_LENGTH} characters`);
   try {
-    const { typ, alg } = decodeProtectedHeader(token);
+    const { typ, alg, crit, b64 } = decodeProtectedHeader(token);
+    // No extension is understood here (RFC 7515 §4.1.11), and a JWT has an encoded payload (RFC 7797 §7).
+    if (crit !== undefined || b64 === false)
+      throw new JwtRefused("jwt_malformed", "its header has an extension that is not understood here");
     if (!types.includes(normalizedType(typ)))
       throw new JwtRefused("jwt_wrong_type", `its typ is not ${types.join(" or ")}`);
     if (alg === undefined || !settings.algorithms.includes(alg))

@@ -19,7 +19,7 @@ export interface TrustedAccessTokens {
   verify(token: string): Promise<ForeignAccessToken>;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
   /** What is kept of the claims of a token. */
   keepClaims: KeepClaims;
   /** Those whose tokens are good at the resource. */
@@ -73,7 +73,7 @@ export function trustedAccessTokens({
     const { keys, metadata } = access.get(of.issuer) as TrustedIssuerAccess;
     try {
       const verified = of.isOpaque
-        ? await introspect(token, of.issuer, { metadata, resource, now: now() })
+        ? await introspect(token, of.issuer, { metadata, resource, now: now(), fetch: runtime.fetch })
         : await verifyForeignAccessToken(token, of.issuer, { keys, resource, now: now() });
       const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();

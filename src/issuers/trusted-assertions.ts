@@ -22,7 +22,7 @@ export interface TrustedAssertions {
   useOnce(id: AssertionId): Promise<void>;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
   issuers: ReadonlyArray<IdJagIssuer | WorkloadIssuer>;
   /** This server's issuer, and so the audience of assertions. */
   baseUrl: string;

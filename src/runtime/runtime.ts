@@ -1,6 +1,8 @@
 /** Clock, randomness and log, which every module is given, so that nothing happens on import and tests can set the clock. */
 import type { Log } from "./log.ts";
 
+export type Fetch = (url: string | URL, options?: RequestInit) => Promise<Response>;
+
 export interface Runtime {
   /** Seconds since the epoch: what tokens and records say. */
   now(): number;
@@ -10,6 +12,8 @@ export interface Runtime {
    */
   monotonicNow?(): number;
   randomBytes(size: number): Buffer;
+  /** How identity providers and issuers are asked. Default: Node's. */
+  fetch?: Fetch | undefined;
   log: Log;
 }
 

@@ -16,6 +16,7 @@ import { causes } from "../oauth/errors.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Log } from "../runtime/log.ts";
 import { createLog } from "../runtime/log.ts";
+import { openProxiedFetch } from "../runtime/proxied-fetch.ts";
 import { monotonicClock, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { memoryStore } from "../storage/memory.ts";
@@ -104,14 +105,16 @@ export async function openApp(
   const policy = watchPolicyFile(config, features, audit, log);
   const tracing = await traceIfAsked(config, log);
   const records = opened ?? createRecords(config, log);
-  const runtime = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log };
+  const proxied = config.outgoingProxy && (await openProxiedFetch(config.outgoingProxy));
+  const fetch = proxied?.fetch;
+  const runtime = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log, fetch };
   const identityProviders = openIdentityProviders(config.identityProviders, config.baseUrl, runtime);
   const shutdown = createShutdown();
   const documentReach = documentReachOf(config, log);
   const close = async () => {
     policy?.close();
     documentReach?.close();
-    await Promise.all([records.close(), tracing?.stop()]);
+    await Promise.all([records.close(), tracing?.stop(), proxied?.close()]);
   };
   try {
     const handler = buildApp({
@@ -122,6 +125,7 @@ export async function openApp(
       identityProviders,
       shutdown,
       log,
+      fetch,
       ...(policy && { policy: policy.policy }),
       ...(auditStream && { auditStream }),
       ...(documentReach && { documentReach }),

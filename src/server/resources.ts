@@ -82,7 +82,7 @@ export function servedResource(
     keepClaims,
     endpoint,
     ...runtime
-  }: Pick<Runtime, "now" | "monotonicNow" | "log"> & {
+  }: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> & {
     grantCache: GrantCache;
     takenBack: NonNullable<Parameters<typeof ownTokenAuthenticator>[0]["takenBack"]>;
     /** A principal's own access token at the identity provider. */

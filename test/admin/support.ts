@@ -5,27 +5,25 @@ import type { Cluster } from "../support/cluster.ts";
 import { type Ran, ran, ranAsProcess } from "../support/ran.ts";
 import { AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
+type Deployment = Pick<Cluster, "baseUrl" | "redis" | "upstream">;
+
 export type Admin = (args: readonly string[], environment?: Record<string, string>) => Promise<Ran>;
 
 /** `npm run admin` with the environment of the deployment's servers, in this process: no terminal anywhere. */
-export function adminOf(cluster: Pick<Cluster, "baseUrl" | "redis" | "upstream">): Admin {
+export function adminOf(cluster: Deployment): Admin {
   return (args, environment = {}) =>
     ran((streams) => runAdmin(args, () => ({ ...environmentOf(cluster), ...environment }), streams));
 }
 
 /** The same as a process of its own. */
-export function adminProcess(cluster: Cluster, environment: Record<string, string> = {}): Admin {
+export function adminProcess(cluster: Deployment, environment: Record<string, string> = {}): Admin {
   return (args) =>
     ranAsProcess("src/cli/admin", args, { env: { ...environmentOf(cluster), ...environment } });
 }
 
 export const program = () => builtProgram("src/cli/admin");
 
-export function environmentOf({
-  baseUrl,
-  redis,
-  upstream,
-}: Pick<Cluster, "baseUrl" | "redis" | "upstream">): Record<string, string> {
+export function environmentOf({ baseUrl, redis, upstream }: Deployment): Record<string, string> {
   return {
     PATH: process.env.PATH ?? "",
     TZ: "Europe/Berlin",

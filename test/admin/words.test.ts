@@ -1,7 +1,10 @@
 /** What the command line prints: tables that fit, times in words, names without control characters. */
 import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
 import { describe, test } from "node:test";
+import { terminalOf } from "../../src/cli/admin/terminal.ts";
 import { jsonLine, moment, parseSince, table } from "../../src/cli/admin/words.ts";
+import type { Streams } from "../../src/cli/streams.ts";
 import { harmless } from "../../src/runtime/terminal-text.ts";
 import { DANGEROUS } from "./support.ts";
 
@@ -81,4 +84,22 @@ describe("times", () => {
     for (const wrong of ["", "30", "d", "-1d", "soon", "2026-13-01", "1.5h", "30d "])
       assert.throws(() => parseSince(wrong, now), /write it like 30d/, wrong);
   });
+});
+
+describe("a question at the terminal", () => {
+  async function answered(typed: string): Promise<boolean | undefined> {
+    const terminal = () => Object.assign(new PassThrough(), { isTTY: true });
+    const streams = { stdin: terminal().end(typed), stdout: terminal(), stderr: terminal() };
+    return terminalOf(streams as unknown as Streams).confirm?.("Sure? ");
+  }
+  for (const [typed, means] of [
+    ["y\n", true],
+    ["YES\n", true],
+    ["\n", false],
+    ["yess\n", false],
+    ["n\n", false],
+    ["", false],
+  ] as const)
+    test(`${JSON.stringify(typed)} means ${means ? "yes" : "no"}`, async () =>
+      assert.equal(await answered(typed), means));
 });

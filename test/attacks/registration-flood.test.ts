@@ -34,15 +34,16 @@ async function reasons(testServer: TestServer, answers: readonly Answer[]): Prom
 }
 
 describe("a flood of registrations", redis, () => {
-  test("2,100 that are refused, from one /56, use up nothing that others need", async () => {
-    const testServer = await testServerBehindProxy();
+  test("more that are refused than there may be, from one /56, use up nothing that others need", async () => {
+    const testServer = await testServerBehindProxy({
+      REGISTRATIONS_PER_HOUR: "200",
+      REGISTRATIONS_PER_ADDRESS_PER_HOUR: "30",
+    });
     try {
-      for (let sent = 0; sent < 2_100; sent += 100) {
-        const batch = Array.from({ length: 100 }, (_, n) =>
-          registering(testServer, `2001:db8:0:${((sent + n) % 256).toString(16)}::1`, {}),
-        );
-        for (const { status } of await Promise.all(batch)) assert.equal(status, 400);
-      }
+      const flood = Array.from({ length: 250 }, (_, n) =>
+        registering(testServer, `2001:db8:0:${n.toString(16)}::1`, {}),
+      );
+      for (const { status } of await Promise.all(flood)) assert.equal(status, 400);
       assert.equal((await registering(testServer, "203.0.113.1")).status, 201);
       assert.equal((await registering(testServer, "2001:db8:0:1::1")).status, 201, "not even their own");
     } finally {
@@ -114,7 +115,7 @@ describe("a flood of registrations", redis, () => {
     }
   });
 
-  test("a registration changed 1,000 times and never used ends when it would have", async () => {
+  test("a registration changed 100 times and never used ends when it would have", async () => {
     const testServer = await testServerBehindProxy({
       REGISTRATIONS_PER_ADDRESS_PER_HOUR: "2000",
       REGISTRATIONS_PER_HOUR: "100000",
@@ -134,7 +135,7 @@ describe("a flood of registrations", redis, () => {
           },
           body: JSON.stringify({ ...USUAL, client_name: name }),
         });
-      for (let n = 0; n < 1_000; n += 20) {
+      for (let n = 0; n < 100; n += 20) {
         const batch = Array.from({ length: 20 }, (_, i) => change(`Name ${n + i}`));
         for (const { status } of await Promise.all(batch)) assert.equal(status, 200);
       }

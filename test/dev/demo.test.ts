@@ -1,63 +1,21 @@
 /** `npm run demo` with settings of one's own: they are used, or it says that they are not; and its log is for people. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
 import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
-import { builtProgram } from "../support/built-program.ts";
+import { type DemoProcess, runDemo, startDemo } from "../support/demo-process.ts";
 import { eventually } from "../support/eventually.ts";
-import { freePort } from "../support/free-port.ts";
 import { callTool, getJson, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
 
-interface Demo {
-  baseUrl: string;
-  output(): string;
-}
-
-const children: ChildProcess[] = [];
-after(() => {
-  for (const child of children) child.kill("SIGKILL");
-});
-
-async function run(environment: Record<string, string>, ...args: string[]) {
-  const port = await freePort();
-  // Modules of tools are TypeScript.
-  const loader = args.includes("--tools") ? ["--import", "tsx"] : [];
-  const child = spawn(process.execPath, [...loader, builtProgram("dev/demo/demo"), ...args], {
-    env: { PATH: process.env.PATH, PORT: String(port), ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  children.push(child);
-  let text = "";
-  for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-  return { child, output: () => text, baseUrl: `http://localhost:${port}` };
-}
-
-async function startDemo(environment: Record<string, string>, ...args: string[]): Promise<Demo> {
-  const demo = await run(environment, ...args);
-  await eventually(
-    "the demo's instructions",
-    () => {
-      if (demo.child.exitCode !== null) throw new Error(`It did not start:\n${demo.output()}`);
-      return demo.output().includes("Stop with Ctrl+C");
-    },
-    120,
-  );
-  return demo;
-}
-
 async function refusal(environment: Record<string, string>, ...args: string[]): Promise<string> {
-  const { child, output } = await run(environment, ...args);
+  const { child, output } = await runDemo(environment, ...args);
   const [code] = await once(child, "close");
   assert.equal(code, 1);
   assert.doesNotMatch(output(), /^\s+at /m);
   return output();
 }
 
-async function signIn({ baseUrl }: Demo) {
+async function signIn({ baseUrl }: DemoProcess) {
   const tokens = await signInForTokens(baseUrl, await register(baseUrl));
   return {
     tokens,

@@ -6,6 +6,7 @@ import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import type { Answer } from "../../dev/client/http.ts";
+import { builtProgram } from "../support/built-program.ts";
 import {
   callTool,
   getJson,
@@ -15,7 +16,7 @@ import {
   signInForTokens,
   toolNames,
 } from "../support/oauth-client.ts";
-import { type RunningExample, runExample, runExampleCommand } from "./run-example.ts";
+import { compiled, type RunningExample, runExample, runExampleCommand } from "./run-example.ts";
 
 /** The example, and the access tokens of alice, who may do everything, and of bob. */
 function running(name: string, run = runExample) {
@@ -183,7 +184,7 @@ describe("examples/policy/", () => {
       [];
     const explained = await promisify(execFile)(
       process.execPath,
-      ["--import", "tsx", "src/cli/bin.ts", ...line.split(" ")],
+      [builtProgram("src/cli/bin"), ...line.split(" ")],
       {
         env: {
           PATH: process.env.PATH,
@@ -193,7 +194,7 @@ describe("examples/policy/", () => {
           OIDC_ISSUER: "http://localhost:9",
           OIDC_CLIENT_ID: "id",
           OIDC_CLIENT_SECRET: "secret",
-          TOOLS_MODULE: "examples/policy/tools.mts",
+          TOOLS_MODULE: compiled("examples/policy/tools.mts"),
           POLICY_FILE: "examples/policy/policy.yaml",
         },
       },

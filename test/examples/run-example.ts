@@ -1,7 +1,12 @@
-/** Runs one of examples/ beside its own identity provider, as `npm run example` does. */
-import { type ChildProcess, spawn } from "node:child_process";
+/** Runs one of examples/ beside its own identity provider, as `npm run example` does; compiled, which starts twice as fast. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { EXAMPLES, startExample } from "../../dev/start-example.ts";
+import { builtProgram } from "../support/built-program.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 
@@ -20,15 +25,49 @@ export interface RunningExample {
 /** Resolves when it listens. */
 export async function runExample(name: string): Promise<RunningExample> {
   const port = await freePort();
-  const { processes, kill, ended } = await startExample(EXAMPLES[name] ?? [], port, [
-    "ignore",
-    "pipe",
-    "pipe",
-  ]);
+  const { processes, kill, ended } = await startExample(
+    EXAMPLES[name] ?? [],
+    port,
+    ["ignore", "pipe", "pipe"],
+    (command) => command.map(compiled),
+  );
   return listening(name, port, processes, async () => {
     kill("SIGTERM");
     return ended;
   });
+}
+
+let folder: string | undefined;
+
+/** What was compiled of a path of examples/ or src/; everything else is left as it is. */
+export function compiled(path: string): string {
+  if (path.startsWith("src/")) return builtProgram(path.replace(/\.ts$/, ""));
+  if (!path.endsWith(".mts")) return path;
+  folder ??= compileExamples();
+  return join(folder, path.replace(/^examples\//, "").replace(/\.mts$/, ".mjs"));
+}
+
+/** In this package, so that `mcp-oidc-proxy` is dist/, as it is for its readers. */
+function compileExamples(): string {
+  const outDir = mkdtempSync(fileURLToPath(new URL("./.compiled-", import.meta.url)));
+  process.once("exit", () => rmSync(outDir, { recursive: true }));
+  const settings = join(outDir, "tsconfig.json");
+  writeFileSync(
+    settings,
+    JSON.stringify({
+      extends: "../../../tsconfig.json",
+      compilerOptions: { noEmit: false, outDir: ".", rootDir: "../../../examples", paths: {} },
+      include: ["../../../examples"],
+    }),
+  );
+  builtProgram("src/index"); // its types are those of dist/
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [fileURLToPath(new URL("../../node_modules/typescript/bin/tsc", import.meta.url)), "-p", settings],
+    { encoding: "utf8" },
+  );
+  assert.equal(status, 0, stdout);
+  return outDir;
 }
 
 /** The command itself. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Cluster, startCluster } from "../support/cluster.ts";
+import { type Cluster, startClusterHere } from "../support/cluster.ts";
 import { endEntry, entriesOn, openConnections, textOf } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -16,6 +16,7 @@ import {
   signInForTokens,
 } from "../support/oauth-client.ts";
 import { redisForTests, skipWithoutRedisServer } from "../support/redis.ts";
+import type { ServerHere } from "../support/server-here.ts";
 import { ALICE, BOB, startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 
 const redis = await redisForTests();
@@ -416,9 +417,9 @@ describe("who looks at their connections", () => {
 });
 
 describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
-  let cluster: Cluster;
+  let cluster: Cluster<ServerHere>;
   before(async () => {
-    cluster = await startCluster(2, { GRANT_CACHE_SECONDS: "300" });
+    cluster = await startClusterHere(2, { GRANT_CACHE_SECONDS: "300" });
   });
   after(() => cluster.close());
 
@@ -449,8 +450,8 @@ describe("two replicas", { skip: skipWithoutRedisServer() }, () => {
     cluster.balancer.targets = cluster.ports.slice(1);
     await delay(1_100);
     assert.equal((await callTool(`${one.url}/mcp`, tokens.access_token, "whoami")).status, 200);
-    assert.equal(await one.stop(), 0);
-    assert.equal(await other.stop(), 0);
+    await one.stop();
+    await other.stop();
     await other.start();
     const page = await openConnections(cluster.baseUrl, { login: "bob" });
     assert.match(entriesOn(page)[0]?.text ?? "", /Last used just now/);

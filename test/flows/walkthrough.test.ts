@@ -8,6 +8,7 @@ import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { Browser } from "../../dev/client/browser.ts";
 import { builtProgram } from "../support/built-program.ts";
+import { startDemo } from "../support/demo-process.ts";
 import { freePort } from "../support/free-port.ts";
 import { signIn } from "../support/sign-in.ts";
 
@@ -37,8 +38,8 @@ const HOPS = [
 const children: ChildProcess[] = [];
 
 // No PATH to find a browser on: nothing may open on the screen of whoever runs the tests.
-function start(script: string, env: Record<string, string>): ChildProcess {
-  const child = spawn(process.execPath, [builtProgram(script)], {
+function start(script: string, env: Record<string, string>, args: readonly string[] = []): ChildProcess {
+  const child = spawn(process.execPath, [builtProgram(script), ...args], {
     env: { PATH: "/nonexistent", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -54,6 +55,10 @@ async function finish(child: ChildProcess): Promise<Run> {
 
 function walkThrough(url: string, env: Record<string, string> = {}): Promise<Run> {
   return finish(start("dev/walkthrough/walkthrough", { URL: url, ...env }));
+}
+
+function walkAs(caller: string, url: string, env: Record<string, string> = {}): Promise<Run> {
+  return finish(start("dev/walkthrough/walkthrough", { URL: url, ...env }, ["--as", caller]));
 }
 
 /** Reads on until the output matches; what was read before stays read. */
@@ -98,12 +103,9 @@ describe("walkthrough against the demo", () => {
   let bob: Run;
 
   before(async () => {
-    const port = await freePort();
-    const demo = start("dev/demo/demo", { PORT: String(port), LOG_LEVEL: "error" });
-    demo.stderr!.resume();
-    printed = await waitFor(demo, /demo is running.*Ctrl\+C/s);
-    demo.stdout!.resume();
-    url = `http://localhost:${port}`;
+    const demo = await startDemo({ LOG_LEVEL: "error" });
+    printed = demo.output();
+    url = demo.baseUrl;
     // By the base URL and by the /mcp URL.
     [alice, bob] = await Promise.all([walkThrough(url), walkThrough(`${url}/mcp`, { LOGIN: "bob" })]);
   });
@@ -169,6 +171,84 @@ describe("walkthrough against the demo", () => {
     }
   });
 
+  test("callers without a browser go all the way, and meet the refusal that protects them", async () => {
+    const WALKS = {
+      machine: [
+        "Ask for a token with our own id and secret",
+        /→ kind: client$/m,
+        /← 400 Bad Request\n +→ refused as it must be: invalid_scope/,
+        /← 401 Unauthorized\n.*\n +→ refused as it must be: invalid_client/,
+        /→ the token has ended/,
+        /All 9 hops/,
+      ],
+      enterprise: [
+        "Exchange the ID token for an assertion (ID-JAG)",
+        /its header: typ oauth-id-jag\+jwt/,
+        /→ good for 300 s$/m,
+        /→ kind: user$/m,
+        /→ subject: alice$/m,
+        /← 400 Bad Request\n +→ refused as it must be: invalid_grant/,
+        /All 12 hops/,
+      ],
+      workload: [
+        "Take a token of our service account from the platform",
+        /→ kind: workload$/m,
+        /→ subject: system:serviceaccount:batch:nightly$/m,
+        /← 400 Bad Request\n +→ refused as it must be: invalid_grant/,
+        /All 8 hops/,
+      ],
+      "foreign-token": [
+        "Ask the other issuer for an access token for this resource",
+        /its header: typ at\+jwt/,
+        /→ kind: client$/m,
+        /Bring a token that the same issuer gave for another API/,
+        /Bearer garbage\n[^←]*← 401 Unauthorized/,
+        /All 8 hops/,
+      ],
+    };
+    await Promise.all(
+      Object.entries(WALKS).map(async ([caller, seen]) => {
+        const { exitCode, stdout, stderr } = await walkAs(caller, url);
+        assert.equal(exitCode, 0, stdout + stderr);
+        for (const each of seen)
+          assert.ok(
+            typeof each === "string" ? stdout.includes(each) : each.test(stdout),
+            `${each}: ${stdout}`,
+          );
+        assert.match(stdout, /→ city: Berlin$/m);
+        // No secret, token or assertion in full.
+        assert.doesNotMatch(stdout, /demo-secret-|eyJ[\w-]+\.|[\w-]{43,}/);
+        assert.ok(printed.includes(`walkthrough --as ${caller}`) || printed.includes(`-- --as ${caller}`));
+      }),
+    );
+  });
+
+  test("what a person may not have, their company's application does not get either", async () => {
+    const { exitCode, stdout } = await walkAs("enterprise", url, { LOGIN: "bob" });
+    assert.equal(exitCode, 0, stdout);
+    assert.match(stdout, /→ granted scope: none$/m);
+    assert.match(stdout, /← 403 Forbidden\n +WWW-Authenticate +Bearer error="insufficient_scope"/);
+  });
+
+  test("a client and an assertion that were given are used, and a hop that fails ends with 1", async () => {
+    const wrong = { CLIENT_ID: "nightly", CLIENT_SECRET: "another-one" };
+    const garbage = "eyJhbGciOiJub25lIn0.e30.";
+    const [machine, workload, enterprise, foreign] = await Promise.all([
+      walkAs("machine", url, wrong),
+      walkAs("workload", url, { ASSERTION: garbage }),
+      walkAs("enterprise", url, { ASSERTION: "none" }),
+      walkAs("foreign-token", url, { TOKEN: garbage }),
+    ]);
+    assert.match(machine.stderr, /Hop 4 failed.*expected +200 OK.*401.*invalid_client/s);
+    assert.match(workload.stderr, /Hop 4 failed: Present it.*invalid_grant/s);
+    assert.match(enterprise.stderr, /Hop 4 failed.*expected +a signed JWT/s);
+    assert.match(foreign.stderr, /Hop 4 failed.*401/s);
+    for (const run of [machine, workload, enterprise, foreign]) {
+      assert.equal(run.exitCode, 1);
+      assertNoStackTrace(run);
+    }
+  });
+
   test("a server called by another name than its own is found out", async () => {
     const run = await walkThrough(url.replace("localhost", "127.0.0.1"));
     assert.equal(run.exitCode, 1);
@@ -191,8 +271,38 @@ describe("walkthrough without the demo", () => {
   test("an address that is none: it says what one looks like", async () => {
     const run = await walkThrough("localhost:3000");
     assert.equal(run.exitCode, 1);
-    assert.match(run.stderr, /cannot start.*URL=http:\/\/localhost:3000\/mcp npm run walkthrough/s);
+    assert.match(
+      run.stderr,
+      /cannot start.*URL=http:\/\/localhost:3000\/mcp (npm run|npx mcp-oidc-proxy) walkthrough/s,
+    );
     assertNoStackTrace(run);
+  });
+
+  test("--help lists the callers; another one is refused in words", async () => {
+    const [help, unknown] = await Promise.all(
+      [["--help"], ["--as", "robot"]].map((args) => finish(start("dev/walkthrough/walkthrough", {}, args))),
+    );
+    assert.equal(help?.exitCode, 0);
+    for (const caller of ["person", "machine", "enterprise", "workload", "foreign-token"]) {
+      assert.match(help?.stdout ?? "", new RegExp(`^  ${caller} `, "m"));
+      assert.ok(unknown?.stderr.includes(caller));
+    }
+    assert.equal(unknown?.exitCode, 1);
+  });
+
+  test("a server elsewhere trusts nobody of the demo: it says what to give", async () => {
+    const missing = {
+      machine: "CLIENT_ID and CLIENT_SECRET",
+      workload: "ASSERTION",
+      "foreign-token": "TOKEN",
+    };
+    await Promise.all(
+      Object.entries(missing).map(async ([caller, name]) => {
+        const run = await walkAs(caller, "https://mcp.example.com");
+        assert.equal(run.exitCode, 1);
+        assert.match(run.stderr, new RegExp(`cannot start.*expected +${name}:`, "s"));
+      }),
+    );
   });
 
   test("servers that break a rule are refused at the hop that shows it", async () => {
@@ -200,6 +310,11 @@ describe("walkthrough without the demo", () => {
       refused({ challengeStatus: 200 }, /Hop 1 failed.*expected +401/s),
       refused({ issuerSuffix: "/" }, /Hop 3 failed.*byte for byte/s),
       refused({ challengeMethods: ["plain"] }, /Hop 3 failed.*S256/s),
+      refused(
+        {},
+        /Hop 3 failed.*grant_types_supported with client_credentials.*docs\/machines\.md/s,
+        "machine",
+      ),
     ]);
   });
 });
@@ -211,12 +326,12 @@ interface Mistakes {
 }
 
 /** Runs the walkthrough against a fake that answers the first three steps, with a mistake. */
-async function refused(mistakes: Mistakes, complaint: RegExp): Promise<void> {
+async function refused(mistakes: Mistakes, complaint: RegExp, caller = "person"): Promise<void> {
   const server = await listening(createServer(), 0);
   try {
     const issuer = `http://127.0.0.1:${portOf(server)}`;
     answerWith(server, issuer, mistakes);
-    const run = await walkThrough(issuer);
+    const run = await walkAs(caller, issuer);
     assert.equal(run.exitCode, 1, run.stdout);
     assert.match(run.stderr, complaint);
     assertNoStackTrace(run);

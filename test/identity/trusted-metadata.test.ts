@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
 import { pino } from "pino";
 import { loadConfig } from "../../src/config/config.ts";
-import { discover } from "../../src/identity/oidc/discovery.ts";
+import { discover, withoutAuthentication } from "../../src/identity/oidc/discovery.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { checkEndpoints, issuerProblem } from "../../src/identity/oidc/trusted-metadata.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
@@ -138,7 +138,10 @@ describe("discovery", () => {
     OIDC_CLIENT_SECRET: "proxy-secret",
   };
   const discovering = (issuer: string) =>
-    discover(loadConfig({ ...settings, OIDC_ISSUER: issuer }).identityProviders[0]);
+    discover(
+      loadConfig({ ...settings, OIDC_ISSUER: issuer }).identityProviders[0],
+      withoutAuthentication({}),
+    );
 
   for (const status of [301, 302, 307])
     test(`does not follow a redirection (${status}), and says where it leads`, async () => {

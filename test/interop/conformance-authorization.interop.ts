@@ -13,14 +13,14 @@ import { useTestServer } from "../support/test-server.ts";
 import { startTokenIssuer } from "../support/token-issuer.ts";
 import { failures, runSuite, scenarios, suite, type Verdict } from "./suite.ts";
 
-describe("the official conformance suite, authorization server", () => {
+describe("the official conformance suite, authorization server", async () => {
+  const company = await startTokenIssuer({ after });
   let site: Site;
   let port: number;
   let document: object;
   const testServer = useTestServer(async () => {
     port = await freePort();
     site = await startSite((_req, res) => sendJson(res, document));
-    const company = await startTokenIssuer({ after });
     return {
       // Only the network is different: names resolve to this computer, whose certificate is trusted.
       safeFetch: (options) => fetchFrom(site.ca, options),

@@ -123,6 +123,25 @@ describe("an access token of another issuer", () => {
       await assert.rejects(verify(token, { types: ["jwt"] }), because("jwt_wrong_type"));
     });
 
+  // Entra gives out both as JWT, and an ID token of the code flow has neither a nonce nor a hash, but roles.
+  for (const [what, claims] of [
+    ["names no client", { azp: undefined }],
+    ["is for the client that it names", { azp: "66666666-7777-8888-9999-000000000000" }],
+    ["is for the client that it names as client_id", { client_id: "66666666-7777-8888-9999-000000000000" }],
+  ] as const)
+    test(`that ${what} is an ID token, where the type does not tell`, async () => {
+      const audience = "66666666-7777-8888-9999-000000000000";
+      const entra = { audience, types: ["jwt"], scopeClaims: ["roles"] };
+      const token = { ...GOOD, scope: undefined, roles: ["reader"], aud: audience };
+      assert.deepEqual((await verify(await tenant.sign(token), entra)).scopes, ["weather:read"]);
+      await assert.rejects(
+        verify(await tenant.sign({ ...token, ...claims }), entra),
+        because("jwt_wrong_type"),
+      );
+      // Whose type says what it is, may be a client's that calls itself.
+      await verify(await tenant.sign({ ...token, ...claims }, TYPE), { ...entra, types: ["at+jwt"] });
+    });
+
   test("is refused without a user", async () => {
     for (const sub of [undefined, "", 5, "a\u0000"])
       await assert.rejects(verify(await tenant.sign({ ...GOOD, sub }, TYPE)), because("token_claims"));

@@ -47,7 +47,7 @@ describe("metadata of a trusted issuer", () => {
   test("are not looked for where a redirect leads", async (t) => {
     const elsewhere = await startServer(t, (url) => ({ document: { issuer: url, jwks_uri: `${url}/keys` } }));
     const issuer = await startServer(t, () => ({ status: 302, headers: { location: elsewhere.url } }));
-    await assert.rejects(fetchIssuerMetadata(settingsOf(issuer.url)), /HTTP 302/);
+    await assert.rejects(fetchIssuerMetadata(settingsOf(issuer.url), {}), /HTTP 302/);
     assert.deepEqual(elsewhere.asked, []);
   });
 
@@ -62,14 +62,14 @@ describe("metadata of a trusted issuer", () => {
   ])
     test(`cannot name ${JSON.stringify(address)} as the address of keys`, async (t) => {
       const { url } = await startServer(t, (issuer) => ({ document: { issuer, jwks_uri: address } }));
-      await assert.rejects(fetchIssuerMetadata(settingsOf(url)), /name no https jwks_uri/);
+      await assert.rejects(fetchIssuerMetadata(settingsOf(url), {}), /name no https jwks_uri/);
     });
 
   test("name no introspection endpoint that is not one", async (t) => {
     const { url } = await startServer(t, (issuer) => ({
       document: { issuer, jwks_uri: `${issuer}/keys`, introspection_endpoint: "file:///etc/passwd" },
     }));
-    assert.deepEqual(await fetchIssuerMetadata(settingsOf(url)), { jwksUri: `${url}/keys` });
+    assert.deepEqual(await fetchIssuerMetadata(settingsOf(url), {}), { jwksUri: `${url}/keys` });
   });
 });
 

@@ -125,6 +125,37 @@ describe("the assertion of a workload", () => {
     );
   });
 
+  for (const [claim, reason, value] of [
+    ["authorization_details", "assertion_claims", [{ type: "x" }]],
+    ["authorization_details", "assertion_claims", null],
+    ["cnf", "jwt_sender_constrained", { jkt: "x" }],
+    ["cnf", "jwt_sender_constrained", null],
+  ] as const)
+    test(`is refused with ${claim}, which would drop a restriction (${JSON.stringify(value)})`, async () => {
+      await assert.rejects(verify(await platform.sign({ ...KUBERNETES, [claim]: value })), because(reason));
+    });
+
+  test("is refused without sub, exp or iat", async () => {
+    for (const [changes, reason] of [
+      [{ sub: undefined, repository: GITHUB.repository, ref: GITHUB.ref }, "assertion_claims"],
+      [{ sub: "" }, "assertion_claims"],
+      [{ sub: [KUBERNETES.sub] }, "assertion_claims"],
+      [{ sub: "a\nb" }, "assertion_claims"],
+      [{ sub: "a".repeat(2_049) }, "assertion_claims"],
+      [{ exp: undefined }, "jwt_without_expiry"],
+      [{ iat: undefined }, "jwt_lifetime_too_long"],
+      [{ jti: "" }, "assertion_claims"],
+      [{ jti: 5 }, "assertion_claims"],
+    ] as const)
+      await assert.rejects(verify(await platform.sign({ ...KUBERNETES, ...changes })), because(reason));
+  });
+
+  test("is verified by the algorithms that are configured", async () => {
+    const assertion = await platform.sign(KUBERNETES);
+    await verify(assertion, { algorithms: ["RS256", "ES256"] });
+    await assert.rejects(verify(assertion, { algorithms: ["RS256"] }), because("jwt_algorithm"));
+  });
+
   test("without an id is known by what is signed", async () => {
     const unnamed = { ...KUBERNETES, jti: undefined };
     const [one, same, other] = [

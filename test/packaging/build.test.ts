@@ -35,7 +35,7 @@ describe("scripts/build.js", () => {
     writeFileSync(at("package.json"), '{ "type": "module" }');
     writeFileSync(
       at("tsconfig.json"),
-      '{ "compilerOptions": { "module": "NodeNext", "types": [], "strict": true } }',
+      '{ "compilerOptions": { "module": "NodeNext", "types": [], "lib": ["ES5"], "skipLibCheck": true, "strict": true } }',
     );
     writeFileSync(
       at("tsconfig.build.json"),

@@ -37,7 +37,15 @@ const compose = read("compose.yaml");
 
 describe(".env.example", () => {
   test("explains every setting that the code reads, once, and no other", () => {
-    const code = ["config", "config-file", "clients", "store", "identity-provider", "provider-credential"]
+    const code = [
+      "config",
+      "config-file",
+      "clients",
+      "store",
+      "identity-provider",
+      "provider-credential",
+      "outgoing-proxy",
+    ]
       .map((name) => read(`src/config/${name}.ts`))
       .join("");
     const tools = readdirSync(join(root, "src/tools")).map((file) => read(`src/tools/${file}`));

@@ -15,8 +15,7 @@ const COPIES = 3;
 /** Assertions that are under way at once. */
 const AT_ONCE = 10;
 
-export const KINDS = ["id-jag", "workload", "client-assertion"] as const;
-export type Kind = (typeof KINDS)[number];
+export type Kind = "id-jag" | "workload" | "client-assertion";
 
 /** The answer to a second use. */
 export const REPLAYED: Record<Kind, string> = {

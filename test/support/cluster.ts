@@ -1,4 +1,4 @@
-/** Several server processes behind a load balancer, with one Redis and one identity provider: a deployment in small. */
+/** Several servers behind a load balancer, with one Redis and one identity provider: a deployment in small. */
 import {
   type ProviderBehaviour,
   startIdentityProvider,
@@ -7,16 +7,17 @@ import { type Balancer, startBalancer } from "./balancer.ts";
 import { type FaultyProxy, startFaultyProxy } from "./faulty-proxy.ts";
 import { freePort } from "./free-port.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
+import { type ServerHere, startServerHere } from "./server-here.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 import { ALICE, AUDIENCE, BOB, REDIS_TIMEOUT_MS, SECRET_KEY } from "./test-server.ts";
 
-export interface Cluster {
+export interface Cluster<Server = ServerProcess> {
   /** BASE_URL: the load balancer. */
   baseUrl: string;
   /** The MCP endpoint there. */
   url: string;
   balancer: Balancer;
-  servers: ServerProcess[];
+  servers: Server[];
   ports: number[];
   redis: TestRedis;
   /** Between the servers and the identity provider. */
@@ -24,12 +25,34 @@ export interface Cluster {
   close(): Promise<void>;
 }
 
-/** @param environment of every server, or of the one with that index. */
-export async function startCluster(
+type EnvironmentOf = Record<string, string> | ((index: number) => Record<string, string>);
+
+/**
+ * Of processes.
+ * @param environment of every server, or of the one with that index
+ */
+export function startCluster(
   count: number,
-  environment: Record<string, string> | ((index: number) => Record<string, string>) = {},
+  environment: EnvironmentOf = {},
   behaviour: ProviderBehaviour = {},
 ): Promise<Cluster> {
+  return clusterOf(startServerProcess, count, environment, behaviour);
+}
+
+/** The same without processes: nothing of it can be killed, and its servers share what a module keeps. */
+export function startClusterHere(
+  count: number,
+  environment: EnvironmentOf = {},
+): Promise<Cluster<ServerHere>> {
+  return clusterOf(startServerHere, count, environment, {});
+}
+
+async function clusterOf<Server extends { end(): Promise<unknown> }>(
+  startServer: (environment: Record<string, string>) => Promise<Server>,
+  count: number,
+  environment: EnvironmentOf,
+  behaviour: ProviderBehaviour,
+): Promise<Cluster<Server>> {
   const redis = await startRedis();
   const balancer = await startBalancer();
   const upstream = await startFaultyProxy();
@@ -47,7 +70,7 @@ export async function startCluster(
   while (ports.length < count) ports.push(await freePort());
   const servers = await Promise.all(
     ports.map((port, index) =>
-      startServerProcess({
+      startServer({
         BASE_URL: balancer.url,
         PORT: String(port),
         HOST: "127.0.0.1",
@@ -76,7 +99,7 @@ export async function startCluster(
     redis,
     upstream,
     async close() {
-      await Promise.all(servers.map((server) => server.kill()));
+      await Promise.all(servers.map((server) => server.end()));
       await issuer.close();
       await upstream.close();
       await balancer.close();

@@ -11,6 +11,7 @@ export interface ServerHere {
   stop(): Promise<void>;
   /** Again, on the same port. */
   start(): Promise<void>;
+  end(): Promise<void>;
 }
 
 /** Resolves when it is ready, as a load balancer would see it. */
@@ -24,9 +25,11 @@ export async function startServerHere(environment: Record<string, string>): Prom
     return server;
   };
   let server = await start();
+  const stop = () => server.stop();
   return {
     url: `http://localhost:${server.port}`,
-    stop: () => server.stop(),
+    stop,
+    end: stop,
     async start() {
       server = await start();
     },

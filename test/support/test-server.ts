@@ -66,6 +66,8 @@ export interface TestServerOptions {
   scopes?: ScopeDeclarations;
   /** The scopes that the identity provider knows of our API. */
   apiScopes?: readonly string[];
+  /** Other APIs that the identity provider knows, with their scopes. */
+  otherApis?: Readonly<Record<string, readonly string[]>>;
   policy?: Policy;
   auditStream?: AuditStream;
   /** Settings by their names in the environment. */
@@ -167,6 +169,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     audience: AUDIENCE,
     scopes: ["weather:read", ...(options.apiScopes ?? [])],
+    ...(options.otherApis && { otherApis: options.otherApis }),
     users: options.users ?? [ALICE, BOB],
     behaviour: { advertisesApiScopes: true, ...options.behaviour },
     clockAhead: () => clock.ahead + clock.stepped,

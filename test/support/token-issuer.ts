@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 
-interface Key {
+export interface Key {
   alg: string;
   kid: string;
   privateKey: Awaited<ReturnType<typeof generateKeyPair>>["privateKey"];
@@ -16,6 +16,8 @@ export type Claims = Record<string, unknown>;
 
 export interface TokenIssuer {
   readonly issuer: string;
+  /** With which it signs. */
+  readonly key: Key;
   /** How often each path was asked for. */
   readonly asked: Map<string, number>;
   /** What it answers instead: an HTTP status, or nothing at all. */
@@ -74,6 +76,9 @@ export async function startTokenIssuer(
   }
   const tokenIssuer: TokenIssuer = {
     issuer,
+    get key() {
+      return keys[0] as Key;
+    },
     asked,
     introspected: new Map(),
     introspections: [],

@@ -25,7 +25,8 @@ async function checkKeys(issuer: TrustedIssuer): Promise<Finding> {
   const { ok, failure } = checkOf("issuers.keys");
   const { algorithms, timeoutSeconds } = issuer;
   const name = nameOf(issuer);
-  const uri = issuer.jwksUri ?? (await fetchIssuerMetadata(issuer).then(({ jwksUri }) => jwksUri, asError));
+  const uri =
+    issuer.jwksUri ?? (await fetchIssuerMetadata(issuer, {}).then(({ jwksUri }) => jwksUri, asError));
   if (uri instanceof Error)
     return failure(
       `Tokens of ${name} cannot be verified: ${causes(uri)}`,
@@ -44,7 +45,7 @@ async function checkKeys(issuer: TrustedIssuer): Promise<Finding> {
 /** With a made-up token, which a good endpoint calls inactive. */
 async function checkIntrospection(issuer: IntrospectingIssuer, { baseUrl, now }: Here): Promise<Finding> {
   const { ok, failure } = checkOf("issuers.introspection");
-  const metadata = () => fetchIssuerMetadata(issuer);
+  const metadata = () => fetchIssuerMetadata(issuer, {});
   const error = await introspect("made-up-by-the-doctor", issuer, {
     metadata,
     resource: `${baseUrl}/mcp`,

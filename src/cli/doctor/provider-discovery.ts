@@ -1,7 +1,7 @@
 /** The provider's discovery document: can it be read, does the server take it, and does it offer what is needed? */
 
 import { unaskedScopes } from "../../identity/asked-scopes.ts";
-import { discover } from "../../identity/oidc/discovery.ts";
+import { discover, withoutAuthentication } from "../../identity/oidc/discovery.ts";
 import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
 import { TENANT_ISSUER_REMEDY } from "../../identity/profiles/entra.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
@@ -48,7 +48,7 @@ export async function checkDiscovery(
   const identity = checkIssuer(upstream, metadata.issuer);
   if (identity.status === "failure") return { answer, findings: [identity] };
   try {
-    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 });
+    await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 }, withoutAuthentication({}));
   } catch (error) {
     const says = `The server does not take its discovery document (${url}): ${causes(error)}`;
     const fix =

@@ -1,5 +1,7 @@
 /** What a provider answers is read to a limit: it is kept in memory until it can be parsed. */
 
+import type { Runtime } from "../../runtime/runtime.ts";
+
 // Keys, metadata and tokens of real providers have some ten kilobytes, of people in very many groups some hundred.
 const MAX_BYTES = 1_048_576;
 
@@ -24,8 +26,12 @@ export async function boundedText({ body }: Response): Promise<string | null> {
   return new TextDecoder().decode(Buffer.concat(chunks));
 }
 
-/** For the provider's keys. */
-export async function boundedFetch(url: string, options: RequestInit): Promise<Response> {
+/** For a provider's or an issuer's documents and keys. */
+export async function boundedFetch(
+  url: string,
+  options: RequestInit,
+  { fetch = globalThis.fetch }: Pick<Runtime, "fetch">,
+): Promise<Response> {
   const response = await fetch(url, options);
   return new Response(await boundedText(response), response);
 }

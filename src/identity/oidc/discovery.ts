@@ -32,7 +32,7 @@ export function cachedDiscovery(
   runtime: Runtime,
 ): () => Promise<Discovered> {
   const { now, monotonicNow = now, log } = runtime;
-  const authentication = createClientAuthentication(config, tokenEndpointFetch, runtime);
+  const authentication = createClientAuthentication(config, tokenEndpointFetch(runtime), runtime);
   let current: Discovered | undefined;
   let freshUntil = 0;
   let failure: unknown;
@@ -64,7 +64,7 @@ export function cachedDiscovery(
   function keysOf({ jwks_uri: uri = "" }: Readonly<oidc.ServerMetadata>): ProviderKeys {
     // Which checkEndpoints() wants to be there.
     if (current?.keys.uri === uri) return current.keys;
-    return createProviderKeys(uri, config.timeoutSeconds, { now, monotonicNow, log });
+    return createProviderKeys(uri, config.timeoutSeconds, runtime);
   }
 
   return async () => {
@@ -80,7 +80,9 @@ export function cachedDiscovery(
 }
 
 /** For who only wants to see the document. */
-const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fetch: tokenEndpointFetch };
+export function withoutAuthentication(runtime: Pick<Runtime, "fetch">): ClientAuthentication {
+  return { authenticate: oidc.None(), fetch: tokenEndpointFetch(runtime) };
+}
 
 /**
  * One look at the provider's discovery document: whether it is taken is decided here, for the server and for the doctor.
@@ -88,7 +90,7 @@ const NO_AUTHENTICATION: ClientAuthentication = { authenticate: oidc.None(), fet
  */
 export async function discover(
   config: IdentityProviderSettings,
-  { authenticate, fetch }: ClientAuthentication = NO_AUTHENTICATION,
+  { authenticate, fetch }: ClientAuthentication,
 ): Promise<Pick<Discovered, "configuration" | "as" | "send">> {
   // openid-client compares what it finds below an issuer with that, and the pattern of many tenants is none.
   const issuer = isPatternOfTenants(config.issuer)

@@ -75,9 +75,10 @@ interface KeySet {
 export function createProviderKeys(
   uri: string,
   timeoutSeconds: number,
-  { now: wallClock, monotonicNow: now = wallClock, log }: Pick<Runtime, "now" | "monotonicNow" | "log">,
+  runtime: Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch">,
   { reasons, message, outage }: KeyOwner = IDENTITY_PROVIDER,
 ): ProviderKeys {
+  const { now: wallClock, monotonicNow: now = wallClock, log } = runtime;
   const unavailable = (reason: ReasonCode, seconds: number, cause?: unknown) =>
     outage(reason, cause, { retryAfterSeconds: Math.max(1, Math.ceil(seconds)) });
   let known: KeySet | undefined;
@@ -90,7 +91,7 @@ export function createProviderKeys(
   async function attempt(pace: Pace): Promise<KeySet> {
     try {
       known = {
-        find: createLocalJWKSet(await fetchKeySet(uri, timeoutSeconds, wallClock)),
+        find: createLocalJWKSet(await fetchKeySet(uri, timeoutSeconds, runtime)),
         fetchedAt: now(),
       };
       failed.clear();
@@ -165,13 +166,18 @@ class KeysRefused extends Error {
   }
 }
 
-async function fetchKeySet(uri: string, timeoutSeconds: number, now: () => number): Promise<JSONWebKeySet> {
-  const response = await boundedFetch(uri, {
+async function fetchKeySet(
+  uri: string,
+  timeoutSeconds: number,
+  runtime: Pick<Runtime, "now" | "fetch">,
+): Promise<JSONWebKeySet> {
+  const options = {
     headers: { accept: "application/json, application/jwk-set+json" },
-    redirect: "manual",
+    redirect: "manual" as const,
     signal: AbortSignal.timeout(timeoutSeconds * 1000),
-  });
+  };
+  const response = await boundedFetch(uri, options, runtime);
   if (response.status === 200) return (await response.json()) as JSONWebKeySet;
   await response.body?.cancel();
-  throw new KeysRefused(response, now());
+  throw new KeysRefused(response, runtime.now());
 }

@@ -4,26 +4,28 @@
  */
 
 import type { CustomFetch } from "openid-client";
-
 import { parseJsonObject } from "../../oauth/json.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { boundedText } from "./bounded-response.ts";
 
 // An overloaded provider answers late. No caller waits that long: they got a 503 before.
 const REFRESH_PATIENCE_MS = 120_000;
 
-export const tokenEndpointFetch: CustomFetch = async (url, options) => {
-  const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
-  // An aborted refresh may have been answered all the same, with a refresh token that would be lost.
-  const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
-  const answered = await fetch(url, { ...(options as RequestInit), ...patience });
-  const text = await boundedText(answered);
-  const { status, statusText, headers: sent } = answered;
-  const headers = options.body instanceof URLSearchParams ? withoutChallenge(sent) : sent;
-  if (grantType !== null && isBareRefusal(status, text ?? ""))
-    return Response.json({ error: "invalid_grant" }, { status });
-  const body = grantType !== null && status === 200 ? mended(text ?? "", grantType) : text;
-  return new Response(body, { status, statusText, headers });
-};
+export function tokenEndpointFetch({ fetch = globalThis.fetch }: Pick<Runtime, "fetch">): CustomFetch {
+  return async (url, options) => {
+    const grantType = options.body instanceof URLSearchParams ? options.body.get("grant_type") : null;
+    // An aborted refresh may have been answered all the same, with a refresh token that would be lost.
+    const patience = grantType === "refresh_token" && { signal: AbortSignal.timeout(REFRESH_PATIENCE_MS) };
+    const answered = await fetch(url, { ...(options as RequestInit), ...patience });
+    const text = await boundedText(answered);
+    const { status, statusText, headers: sent } = answered;
+    const headers = options.body instanceof URLSearchParams ? withoutChallenge(sent) : new Headers(sent);
+    if (grantType !== null && isBareRefusal(status, text ?? ""))
+      return Response.json({ error: "invalid_grant" }, { status });
+    const body = grantType !== null && status === 200 ? mended(text ?? "", grantType) : text;
+    return new Response(body, { status, statusText, headers });
+  };
+}
 
 /** RFC 6749 §5.2 has a challenge beside the error. openid-client would report the challenge, and not the error. */
 function withoutChallenge(sent: Headers): Headers {
