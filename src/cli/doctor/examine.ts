@@ -10,7 +10,7 @@ import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments } from "./client-documents.ts";
 import { checkClientKeys } from "./client-keys.ts";
-import { checkOf, type Finding, type Found, type Section } from "./finding.ts";
+import { checkOf, type Finding, type Found, findingsIn, type Section } from "./finding.ts";
 import { checkIssuer } from "./issuer.ts";
 import { within } from "./limit.ts";
 import {
@@ -142,7 +142,19 @@ async function provider({ identityProviders, baseUrl, ...deployment }: Deploymen
       timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
       limitMs: deployment.patience.checkMs,
     });
-  return Promise.all(identityProviders.map(check));
+  const found = await Promise.all(identityProviders.map(check));
+  if (found.length === 1) return found;
+  return identityProviders.map(({ id }, index) => {
+    const callback = baseUrl && callbackFinding(baseUrl, index === 0 ? undefined : id);
+    const findings = findingsIn([callback || undefined, found[index]]);
+    return findings.map((finding) => ({ ...finding, says: `“${id}”: ${finding.says}` }));
+  });
+}
+
+/** Each has its own, and the list of what to register at the provider is for one. */
+function callbackFinding(baseUrl: string, provider: string | undefined): Finding {
+  const { callbackUrl } = registeredUrls(baseUrl, provider);
+  return checkOf("provider.callback_url").ok(`Its callback URL here is ${callbackUrl}`);
 }
 
 async function issuers({ issuers, baseUrl, nowMs, patience }: Deployment): Promise<Found> {
