@@ -12,6 +12,7 @@ import { TOKEN_EXCHANGE_GRANT } from "../client/oauth-client.ts";
 import { errorPage, logoutPage, show, signedOutPage } from "./pages.ts";
 import type { ProviderBehaviour } from "./provider-profiles.ts";
 import { claimsOf, type DemoUser, type Directory } from "./users.ts";
+import { ACR_VALUES, interactionRules } from "./ways-to-sign-in.ts";
 
 const oidcScopes = ["openid", "profile", "email", "offline_access"] as const;
 
@@ -50,6 +51,7 @@ export interface Settings {
   directory: Directory;
   behaviour: Required<ProviderBehaviour>;
   clockAhead: () => number;
+  signedInAgo: () => number;
   /** The organization that each sign-in was for, by the id of its grant. */
   organizations: Map<string, NonNullable<DemoUser["organization"]>>;
   /** The grants that were asked for with Google's `access_type=offline`. */
@@ -82,6 +84,7 @@ export function configure(settings: Settings, around: Runtime): Configuration {
     },
     clients: [clientMetadata(settings), ...clientsOf(settings.mcpServer)],
     clientBasedCORS: () => false,
+    acrValues: [...ACR_VALUES],
     responseTypes: ["code"],
     clientAuthMethods: authenticationMethods(settings),
     // Opaque tokens carry API scopes the way they carry `email`; JWTs carry those of their audience.
@@ -130,7 +133,10 @@ export function configure(settings: Settings, around: Runtime): Configuration {
           token.kind === "ClientCredentials" ? undefined : writeJwt(settings, payload),
       },
     },
-    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: interactionRules(),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
     findAccount(ctx, subject, token) {
       forgetResourceOfTokenRequest(settings, ctx);
       withholdLostPermissions(settings, ctx, directory.find(subject));

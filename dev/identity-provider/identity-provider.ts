@@ -48,6 +48,8 @@ export interface IdentityProviderOptions {
   mcpServer?: McpServer;
   /** What is answered under a path of the same origin by somebody else: the demo's platform of workloads. */
   beside?: { path: string; listener: RequestListener };
+  /** How many seconds ago whoever signs in did so, by what it says: 0 unless said otherwise. */
+  signedInAgo?(): number;
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
   kept?: { adapter: AdapterFactory; cookieKey: string; signingKey: JWK };
 }
@@ -80,6 +82,7 @@ export async function startIdentityProvider(
     directory: createDirectory(options.users),
     behaviour,
     clockAhead: options.clockAhead ?? (() => 0),
+    signedInAgo: options.signedInAgo ?? (() => 0),
     organizations: new Map(),
     offline: new Set(),
   };
@@ -151,7 +154,7 @@ function createProvider(
   provider.use(writeAnswers(settings));
   provider.use(refuseBasic(settings));
   provider.use(acceptJwtAtUserinfo(settings, issuer, signingKey));
-  provider.use(interact(provider, settings.directory));
+  provider.use(interact(provider, settings));
   // Without a listener oidc-provider answers `server_error` and logs no reason.
   provider.on("server_error", (_ctx, error) => console.error("demo identity provider:", error));
   return provider;

@@ -2,17 +2,18 @@
 import type { IncomingMessage } from "node:http";
 import type { KoaContextWithOIDC, Provider } from "oidc-provider";
 import { errors } from "oidc-provider";
+import type { Settings } from "./configuration.ts";
 import { errorPage, loginPage, show } from "./pages.ts";
-import type { Directory } from "./users.ts";
+import { acrFor } from "./ways-to-sign-in.ts";
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
 
 /** GET and POST of `/interaction/:uid`. */
-export function interact(provider: Provider, directory: Directory) {
+export function interact(provider: Provider, settings: Settings) {
   return async (ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> => {
     if (!ctx.path.startsWith("/interaction/")) return next();
     try {
-      await serve(provider, directory, ctx);
+      await serve(provider, settings, ctx);
     } catch (error) {
       if (!(error instanceof errors.SessionNotFound)) throw error;
       ctx.status = 400;
@@ -24,18 +25,27 @@ export function interact(provider: Provider, directory: Directory) {
   };
 }
 
-async function serve(provider: Provider, directory: Directory, ctx: KoaContextWithOIDC): Promise<void> {
+async function serve(provider: Provider, settings: Settings, ctx: KoaContextWithOIDC): Promise<void> {
   const interaction = await provider.interactionDetails(ctx.req, ctx.res);
   if (interaction.prompt.name === "consent") {
     return redirect(ctx, await provider.interactionResult(ctx.req, ctx.res, { consent: {} }));
   }
   const subject = ctx.method === "POST" ? await readLogin(ctx.req) : undefined;
   if (!subject) {
-    return show(ctx, await loginPage(ctx.path, directory.listed, String(interaction.params.client_id)));
+    return show(
+      ctx,
+      await loginPage(ctx.path, settings.directory.listed, String(interaction.params.client_id)),
+    );
   }
-  const returnTo = await provider.interactionResult(ctx.req, ctx.res, { login: { accountId: subject } });
+  const login = { accountId: subject, acr: acrFor(interaction.params.acr_values), ...signInTime(settings) };
+  const returnTo = await provider.interactionResult(ctx.req, ctx.res, { login });
   await forgetOtherUser(provider, interaction, subject);
   redirect(ctx, returnTo);
+}
+
+function signInTime({ signedInAgo }: Settings): { ts?: number } {
+  const ago = signedInAgo();
+  return ago === 0 ? {} : { ts: Math.floor(Date.now() / 1000) - ago };
 }
 
 /** The text field and the buttons share the name `login`; the button pressed comes last. */

@@ -14,6 +14,10 @@ export function readAuthorizationRequests(settings: Settings): Middleware {
     if (ctx.path === "/auth") {
       const query = new URLSearchParams(ctx.querystring);
       selectResource(settings, query);
+      if (settings.behaviour.stepUp === "ignored") {
+        query.delete("max_age");
+        query.delete("acr_values");
+      }
       if (settings.behaviour.refreshTokens !== "with-consent-prompt") allowOfflineAccess(query);
       ctx.querystring = query.toString();
     }

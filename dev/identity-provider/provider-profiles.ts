@@ -35,6 +35,8 @@ export interface ProviderBehaviour {
   organizations?: "honoured" | "ignored";
   /** Whether it requires pushed authorization requests (RFC 9126), and of whom. */
   pushedRequests?: "none" | "of all" | "of the client";
+  /** What becomes of `max_age` and `acr_values`. `ignored`: nobody is asked again, and `auth_time` and `acr` are left out. */
+  stepUp?: "honoured" | "ignored";
   /** How the client may send its secret. */
   clientAuthentication?: "any" | "basic" | "post";
   /** Whether discovery says so. */
@@ -108,6 +110,7 @@ export const GOOGLE: ProviderBehaviour = {
 };
 
 const usual: Required<ProviderBehaviour> = {
+  stepUp: "honoured",
   accessTokens: "jwt-when-audience",
   refreshTokens: "rotating",
   permissionsClaim: true,

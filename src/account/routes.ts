@@ -1,6 +1,7 @@
 /** /connections: a person signs in, sees which applications hold access for them, and ends any of it. */
 
 import { type Request, type Response, Router } from "express";
+import type { UserId } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { RememberedConsent } from "../authorization/remembered-consent.ts";
 import { endGrants } from "../grants/end-grant.ts";
@@ -91,8 +92,7 @@ export function connectionsEntrance({
     const reason = await endedSince(login, identity, { endings, transactionSeconds });
     if (reason === undefined) return;
     await session.end();
-    const { subject, issuer } = identity;
-    audit({ event: "connections_sign_in", decision: "deny", reason: "ended_meanwhile", subject, issuer });
+    audit({ event: "connections_sign_in", decision: "deny", reason: "ended_meanwhile", ...who(identity) });
     throw new OAuthError(
       "access_denied",
       `You were signed out while this sign-in was under way. Open ${settings.baseUrl}/connections and sign in again.`,
@@ -106,13 +106,16 @@ export function connectionsEntrance({
       const identity = await finishSignIn(parameters, state, login, { provider, logins, audit, now });
       const session = await sessions.open(identity, req, res).catch(spentButNotStored);
       await refuseIfEnded(login, identity, session).catch(spentButNotStored);
-      const { subject, issuer } = identity;
-      audit({ event: "connections_sign_in", decision: "allow", subject, issuer });
+      audit({ event: "connections_sign_in", decision: "allow", ...who(identity) });
       rememberedProvider.set(res, provider);
       res.redirect(303, `${settings.baseUrl}/connections`);
     },
     leave: (req, res) => sessions.close(req, res),
   };
+}
+
+function who({ issuer, subject }: UserId) {
+  return { subject, principalKind: "user", issuer } as const;
 }
 
 /** The provider's code is used up by now, so that loading the page again would not help. */

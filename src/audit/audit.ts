@@ -25,6 +25,7 @@ export interface AuditEvent {
     | "token_issued"
     | "token_refreshed"
     | "token_refused"
+    | "token_exchanged"
     | "access_refused"
     | "grant_ended"
     | "tool_call"
@@ -49,6 +50,8 @@ export interface AuditEvent {
   tool?: string | undefined;
   resource?: string | undefined;
   prompt?: string | undefined;
+  /** Another API, for which a user's token was exchanged. */
+  audience?: string | undefined;
   /** What was granted or used. */
   scopes?: readonly string[] | undefined;
   /** What was needed and not granted. */

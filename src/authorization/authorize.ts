@@ -98,6 +98,11 @@ export async function validateAuthorizationRequest(
     throw refuse("invalid_scope", `This client may ask for: ${client.scope}`, "scope_not_allowed");
 
   const state = parameters.state === undefined ? {} : { state: parameters.state };
+  const { max_age: maxAge, acr_values: acrValues = [] } = parameters;
+  const authentication = {
+    ...(maxAge !== undefined && { maxAge }),
+    ...(acrValues.length > 0 && { acrValues }),
+  };
   const clientName = client.client_name === undefined ? {} : { clientName: client.client_name };
   return {
     client,
@@ -110,6 +115,7 @@ export async function validateAuthorizationRequest(
       codeChallenge: parameters.code_challenge,
       resource: resource.uri,
       scopes: requested,
+      ...(Object.keys(authentication).length > 0 && { authentication }),
     },
   };
 }

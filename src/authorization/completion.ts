@@ -1,6 +1,6 @@
 /** Completes a client's login: the user is authenticated, a grant is made, a code is issued. */
 
-import type { Requester, User } from "../access/principal.ts";
+import { principalFields, type Requester, type User } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
@@ -20,6 +20,7 @@ import {
   SignInStoppedError,
   UnavailableError,
 } from "../oauth/errors.ts";
+import { shortfallOf } from "../oauth/required-authentication.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -62,6 +63,7 @@ export async function finishAuthorization(
   }
   const requester = requesterOf(user, login);
   admit(requester, login, dependencies);
+  checkAuthentication(user, login, dependencies);
   return { code: await openGrant(user, requester, login, dependencies) };
 }
 
@@ -102,11 +104,41 @@ function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependenci
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
-  const { subject, issuer } = requester.principal;
-  const who = { subject, issuer, clientId: login.request.clientId };
+  const who = { ...principalFields(requester.principal), clientId: login.request.clientId };
   dependencies.audit({ event: "sign_in", decision: "deny", reason, ...who, rule: rule?.name });
   throw new NotAdmittedError("access_denied", message, login.request, { reason });
 }
+
+/**
+ * Providers may ignore what they are asked for (OpenID Connect Core §3.1.2.1 makes `acr_values` voluntary). It counts from
+ * when this sign-in began: a user who takes a while at the provider did sign in for it.
+ * @throws LoginFailedError
+ */
+function checkAuthentication(user: UpstreamLogin, login: ClientLogin, dependencies: Dependencies): void {
+  const { now, transactionSeconds, audit } = dependencies;
+  const { authentication, clientId } = login.request;
+  if (authentication === undefined) return;
+  const at = login.expiresAt - transactionSeconds;
+  const shortfall = shortfallOf(user, authentication, { now: now(), at });
+  if (shortfall === undefined) return;
+  const { reason, description, found } = SHORTFALLS[shortfall];
+  audit({ event: "sign_in", decision: "deny", reason, subject: user.subject, clientId });
+  const code = "unmet_authentication_requirements";
+  throw new LoginFailedError(code, description, login.request, { reason, said: { code, found } });
+}
+
+const SHORTFALLS = {
+  too_old: {
+    reason: "authentication_too_old",
+    description: "The identity provider did not have the user sign in again, as was asked.",
+    found: "the application asked for a fresh sign-in, and the answer does not show one",
+  },
+  too_weak: {
+    reason: "authentication_too_weak",
+    description: "The identity provider did not have the user sign in in the way that was asked.",
+    found: "the application asked for a stronger way to sign in, and the answer does not show it",
+  },
+} as const;
 
 /** @returns the code */
 async function openGrant(
@@ -123,8 +155,9 @@ async function openGrant(
   const scopes = catalogue.limitTo(request.scopes, user.scopes);
   const { codeChallenge, resource } = request;
   const approved = { ...requester, codeChallenge, resource, scopes, allowed: request.scopes };
-  const who = { subject, issuer, clientId: request.clientId };
-  const endedMeanwhile = () => endedSince(login, { ...user, ...who }, dependencies);
+  const { clientId } = request;
+  const who = { ...principalFields(requester.principal), clientId };
+  const endedMeanwhile = () => endedSince(login, { ...user, clientId }, dependencies);
   const opened = await grants
     .open(approved, user, endedMeanwhile)
     .catch((cause) => spentButNotStored(cause, request));

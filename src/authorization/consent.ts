@@ -132,6 +132,7 @@ export async function approve(
     nonce,
     codeVerifier,
     scopes: request.scopes,
+    authentication: request.authentication,
   });
   await logins.open(state, { step: "login", request, ...approval, ...binding }, transactionSeconds, from);
   return url;

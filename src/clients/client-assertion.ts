@@ -10,17 +10,12 @@ import {
 } from "jose";
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS, timeProblem } from "../oauth/jwt.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
-import { sha256 } from "../oauth/sha256.ts";
 import type { KeyValueStore } from "../storage/store.ts";
+import { useOnce } from "../storage/use-once.ts";
 import { unavailable } from "./metadata-documents/document-cache.ts";
 import { type FetchJwks, INVALID_JWKS } from "./metadata-documents/jwks.ts";
-
-/** For `token_endpoint_auth_signing_alg_values_supported`: signatures that only the holder of a private key makes. */
-export const ASSERTION_ALGORITHMS: readonly string[] = [
-  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
-  ...["PS256", "PS384", "PS512", "RS256", "RS384", "RS512"],
-];
 
 /** The `client_assertion_type` of a JWT (RFC 7523 §2.2). */
 export const JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -47,7 +42,6 @@ export interface AssertionRules {
 
 /** An assertion that could be used for longer is refused: the client can make a new one at any time. */
 const MAX_LIFETIME_SECONDS = 300;
-const CLOCK_TOLERANCE_SECONDS = 30;
 /** A key set older than this is fetched again for a key that it lacks: the client may have rotated. */
 const UNKNOWN_KEY_SECONDS = 30;
 
@@ -88,7 +82,7 @@ async function verifySignature(
 ): Promise<JWTPayload> {
   const verifyBy = async (keys: JWTVerifyGetKey) => {
     const { payload } = await jwtVerify(assertion, keys, {
-      algorithms: [client.token_endpoint_auth_signing_alg ?? ASSERTION_ALGORITHMS].flat(),
+      algorithms: [client.token_endpoint_auth_signing_alg ?? ASYMMETRIC_ALGORITHMS].flat(),
       issuer: client.client_id,
       subject: client.client_id,
       requiredClaims: ["exp", "aud", "jti"],
@@ -139,15 +133,18 @@ function checkAudience(audience: JWTPayload["aud"], { issuer, tokenEndpoint }: A
     throw invalidAssertion(`its aud must be ${issuer}`, "assertion_wrong_audience");
 }
 
-function checkLifetime({ exp = 0, iat }: JWTPayload, now: number): number {
-  if (exp > now + MAX_LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS)
+/** What jose does not judge. `iat` may be missing, and may be some time ago. */
+function checkLifetime(claims: JWTPayload, now: number): number {
+  const problem = timeProblem(claims, { now, maxLifetimeSeconds: MAX_LIFETIME_SECONDS });
+  if (problem === "lifetime_too_long")
     throw invalidAssertion(
       `it must expire within ${MAX_LIFETIME_SECONDS} seconds`,
       "assertion_lifetime_too_long",
     );
-  if (iat !== undefined && iat > now + CLOCK_TOLERANCE_SECONDS)
+  if (problem === "issued_in_future")
     throw invalidAssertion("its iat is in the future", "assertion_issued_in_future");
-  return exp;
+  if (problem !== undefined) throw invalidAssertion("its times are wrong", "assertion_malformed");
+  return claims.exp ?? 0;
 }
 
 /** RFC 7523 §3: a `jti` is accepted once over all replicas, until the assertion expires. */
@@ -159,10 +156,8 @@ async function useUp(
 ): Promise<void> {
   if (typeof jti !== "string" || jti === "")
     throw invalidAssertion("its jti must be a string of its own", "assertion_without_jti");
-  const hash = sha256(JSON.stringify([clientId, jti]));
-  // It is accepted for the tolerance longer, by a clock that may be as far behind.
-  const seconds = Math.ceil(expiresAt - now()) + 2 * CLOCK_TOLERANCE_SECONDS;
-  if (!(await records.replace(`client-assertion:${hash}`, undefined, "used", seconds)))
+  const statement = { kind: "client-assertion", by: clientId, jti, expiresAt } as const;
+  if (!(await useOnce(statement, { records, now })))
     throw invalidAssertion("it was used before: make a new one for each request", "assertion_replayed");
 }
 

@@ -9,10 +9,10 @@ import {
   JWT_BEARER_GRANT,
 } from "../oauth/client-metadata.ts";
 import { parseJson } from "../oauth/json.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { isLoopbackHost, redirectUriProblem } from "../oauth/redirect-uri.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import { InvalidValue } from "../runtime/setting-problem.ts";
-import { ASSERTION_ALGORITHMS } from "./client-assertion.ts";
 import { parseJwks } from "./metadata-documents/jwks.ts";
 
 const CONFIGURABLE_GRANT_TYPES = [
@@ -44,8 +44,8 @@ const Entry = z.strictObject({
   token_endpoint_auth_method: z.enum([...AUTH_METHODS, "private_key_jwt"]).optional(),
   token_endpoint_auth_signing_alg: z
     .string()
-    .refine((algorithm) => ASSERTION_ALGORITHMS.includes(algorithm), {
-      error: `must be one of ${ASSERTION_ALGORITHMS.join(", ")}`,
+    .refine((algorithm) => ASYMMETRIC_ALGORITHMS.includes(algorithm), {
+      error: `must be one of ${ASYMMETRIC_ALGORITHMS.join(", ")}`,
     })
     .optional(),
 });

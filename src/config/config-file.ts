@@ -76,6 +76,7 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   tokenEndpointAuthMethod: "OIDC_TOKEN_ENDPOINT_AUTH_METHOD",
   tenants: "OIDC_TENANTS",
   pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
+  subjectTokenType: "OIDC_SUBJECT_TOKEN_TYPE",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
 const { issuer: _, ...WITHOUT_ISSUER } = PROVIDER_KEYS;
@@ -136,6 +137,7 @@ const Provider = z.object({
   logoutTokenExp: text.optional(),
   tokenEndpointAuthMethod: text.optional(),
   pushedAuthorizationRequests: text.optional(),
+  subjectTokenType: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({

@@ -32,10 +32,12 @@ export function identityProvidersConfig(settings: Settings): AtLeastOne<Identity
 function identityProvider(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
   const { id = DEFAULT_PROVIDER, label } = settings.described ?? {};
+  const subjectTokenType = exchangedAs(settings);
   const shared = {
     id,
     ...(label !== undefined && { label }),
     ...(scopes !== undefined && { scopes }),
+    ...(subjectTokenType !== undefined && { subjectTokenType }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
     logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
@@ -193,6 +195,19 @@ function authorizationParameters(settings: Settings): Record<string, string> {
   return Object.fromEntries(entries);
 }
 
+function exchangedAs(settings: Settings): string | undefined {
+  const name = "OIDC_SUBJECT_TOKEN_TYPE";
+  const type = settings.optional(name);
+  // RFC 8693 §3.
+  if (type !== undefined && !URL.canParse(type))
+    settings.problem(
+      name,
+      "must be an absolute URI",
+      "write it as the provider has it, such as urn:acme:access-token",
+    );
+  return type;
+}
+
 type OfPreset = Omit<
   IdentityProviderSettings,
   | "emailDomains"
@@ -204,6 +219,7 @@ type OfPreset = Omit<
   | "logoutTokenExp"
   | "tokenEndpointAuthMethod"
   | "pushedAuthorizationRequests"
+  | "subjectTokenType"
   | "timeoutSeconds"
 >;
 

@@ -1,12 +1,8 @@
 /** `issuers` in CONFIG_FILE: whose tokens and assertions are believed beside the identity provider's, and for what. */
 import { z } from "zod";
 import { type Pattern, wildcard } from "../access/pattern.ts";
-import {
-  ASYMMETRIC_ALGORITHMS,
-  type TrustedIssuer,
-  type WorkloadIssuer,
-  type WorkloadRule,
-} from "../issuers/trusted-issuer.ts";
+import type { TrustedIssuer, WorkloadIssuer, WorkloadRule } from "../issuers/trusted-issuer.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { type Mistake, mistakesIn } from "../yaml/mistakes.ts";
 import type { Path } from "../yaml/yaml-text.ts";

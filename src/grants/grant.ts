@@ -9,7 +9,6 @@ import {
   Principal,
   type PrincipalFields,
   principalFields,
-  subjectOf,
   type User,
 } from "../access/principal.ts";
 import { UpstreamTokens } from "../identity/identity-provider.ts";
@@ -68,6 +67,9 @@ export const grantFields = {
   allowed: z.array(z.string()).optional(),
   /** See UpstreamLogin. */
   renewable: z.array(z.string()).default([]),
+  /** When and how the user signed in at the provider: no refresh changes it. Unknown is not enough for what asks for it. */
+  authTime: z.number().optional(),
+  acr: z.string().optional(),
   createdAt: z.number(),
   /** Seconds since the epoch; no use of the grant moves it. */
   expiresAt: z.number(),
@@ -106,6 +108,15 @@ export function isSignedIn(grant: Grant): grant is SignedInGrant {
   return grant.principal.kind === "user" && grant.upstream !== undefined;
 }
 
+/** What is thrown at who needs the tokens of somebody who signed in. */
+export function noUpstreamTokens(): OAuthError {
+  return new OAuthError(
+    "unauthorized_client",
+    "This needs a user who signed in at the identity provider through this server, and this client acts without one.",
+    { reason: "no_upstream_tokens" },
+  );
+}
+
 /** The authorization code of the grant, if that is how it came about. */
 export function codeOf({ origin }: Pick<Grant, "origin">): CodeState | undefined {
   return origin.kind === "authorization_code" ? origin.code : undefined;
@@ -141,16 +152,18 @@ export function whose({ id, principal, client }: Pick<Grant, "id" | "principal" 
 }
 
 /** The grant and principal that a refusal at the token endpoint concerns. */
-export function about({ id, principal }: Pick<Grant, "id" | "principal">): {
-  grantId: string;
-  subject: string;
-} {
-  return { grantId: id, subject: subjectOf(principal) };
+export function about({ id, principal }: { id?: string; principal: Principal }): {
+  grantId?: string;
+} & PrincipalFields {
+  return { ...(id !== undefined && { grantId: id }), ...principalFields(principal) };
 }
 
-/** The answer of the token endpoint to a user who is no longer admitted. */
-export function refuseAdmission({ message, reason, rule }: NotAdmitted, grant: Grant): OAuthError {
-  return new OAuthError("invalid_grant", message, { reason, about: { ...about(grant), rule: rule?.name } });
+/** The answer of the token endpoint to a principal who is not admitted, or no longer; `id`: of the grant, if there is one. */
+export function refuseAdmission(
+  { message, reason, rule }: NotAdmitted,
+  whom: { id?: string; principal: Principal },
+): OAuthError {
+  return new OAuthError("invalid_grant", message, { reason, about: { ...about(whom), rule: rule?.name } });
 }
 
 // An access token stays good when it is refreshed early; a client that refreshes all the time keeps the newest few.

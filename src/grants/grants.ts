@@ -8,10 +8,20 @@ import type { Audit } from "../audit/audit.ts";
 import type { LoginSession, UpstreamLogin, UpstreamTokens } from "../identity/identity-provider.ts";
 import { UnavailableError } from "../oauth/errors.ts";
 import { randomId } from "../oauth/random-id.ts";
+import { authenticationIn } from "../oauth/required-authentication.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Indexes, KeyValueStore, Store } from "../storage/store.ts";
-import { addTokens, codeOf, type Grant, type IssuedTokens, mintTokens, type Origin, whose } from "./grant.ts";
+import {
+  addTokens,
+  codeOf,
+  type Grant,
+  type IssuedTokens,
+  isSignedIn,
+  mintTokens,
+  type Origin,
+  whose,
+} from "./grant.ts";
 import { clientIndex, createGrantIndex, sessionIndex, userIndex } from "./grant-index.ts";
 import type { LastUse } from "./last-use.ts";
 import type { Lifetimes } from "./lifetimes.ts";
@@ -52,7 +62,7 @@ export interface Grants {
    */
   open(
     request: ApprovedRequest,
-    login: Pick<UpstreamLogin, "renewable" | "tokens">,
+    login: Pick<UpstreamLogin, "renewable" | "tokens" | "authTime" | "acr">,
     endedMeanwhile: () => Promise<GrantEnd | undefined>,
   ): Promise<OpenedGrant | { ended: GrantEnd }>;
   /**
@@ -127,7 +137,7 @@ const RENEWAL_SECONDS = 120;
 
 interface Dependencies {
   store: Store<Grant>;
-  records: Pick<KeyValueStore, "get" | "put">;
+  records: Pick<KeyValueStore, "get" | "put" | "deleteAll">;
   indexes: Indexes;
   users: StoredUsers;
   lastUse: Pick<LastUse, "forget">;
@@ -185,8 +195,13 @@ export function createGrants({
     const { id, scopes } = grant;
     audit({ event: "grant_ended", decision: "revoke", reason, ...whose(grant), scopes });
     const atProvider = MEANT_FOR_GOOD.has(reason) ? revocations.revoke(grant) : Promise.resolve();
-    await Promise.all([index.remove(grant), lastUse.forget(id)]);
+    await Promise.all([index.remove(grant), lastUse.forget(id), forgetExchanged(grant)]);
     return { grant, atProvider };
+  }
+
+  /** See exchanged-tokens.ts; nobody else has any. */
+  async function forgetExchanged(grant: Grant): Promise<void> {
+    if (isSignedIn(grant)) await records.deleteAll([`exchanged:${grant.id}`]);
   }
 
   /** Ends the oldest grants beyond the limits. @returns the other live grants of the same user and client */
@@ -218,6 +233,7 @@ export function createGrants({
         scopes: [...request.scopes],
         ...(missingScopes(request.allowed, request.scopes).length > 0 && { allowed: [...request.allowed] }),
         renewable: login.renewable,
+        ...authenticationIn(login),
         createdAt: now(),
         expiresAt: grantEnd(login.tokens, now() + lifetimes.grantSeconds),
         familyKey: randomBytes(SECRET_BYTES).toString("base64url"),

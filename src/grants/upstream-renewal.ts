@@ -67,6 +67,8 @@ const LEAST_LOCK_SECONDS = 30;
 const STORE_ATTEMPTS = 60;
 const STORE_RETRY_MS = 500;
 const GRANT = "grant";
+/** For a request that is made right away with the provider's token; its clock may be a little off. */
+export const UPSTREAM_MARGIN_SECONDS = 60;
 
 export function createUpstreamRefresh({
   grants,
@@ -289,7 +291,7 @@ function slow(): UnavailableError {
   return new UnavailableError("identity provider", { reason: "upstream_refresh_slow" });
 }
 
-function notConfigured(): UnavailableError {
+export function notConfigured(): UnavailableError {
   return new UnavailableError("identity provider", {
     reason: "provider_not_configured",
     description: "The identity provider of this sign-in is not configured here any more. Sign in again.",

@@ -1,7 +1,9 @@
 /** The interface to the identity provider, of which this server is a confidential client. */
 import { z } from "zod";
-import type { UserId } from "../access/principal.ts";
+import type { User, UserId } from "../access/principal.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
 import { readableName } from "../oauth/readable-name.ts";
+import type { RequiredAuthentication, UserAuthentication } from "../oauth/required-authentication.ts";
 
 /** What the provider gave us for one user. Never leaves this process except encrypted. */
 export const UpstreamTokens = z.object({
@@ -20,12 +22,10 @@ export interface LoginSession {
   sid: string;
 }
 
-/** Which authentication at the provider a login stands for, by its ID token alone. */
-export interface Authentication extends UserId {
+/** Which authentication at the provider a login stands for, by its ID token alone. Most providers say when the user signed in only if they are asked for a maximum age. */
+export interface Authentication extends UserId, UserAuthentication {
   /** The login session there. */
   sid?: string;
-  /** Seconds since the epoch, by the provider's clock; most say it only if they are asked for a maximum age. */
-  authTime?: number;
 }
 
 /** A finished login: who it was, what the provider says of them, and which scopes they really have. */
@@ -66,6 +66,17 @@ export interface LogoutToken {
   issuedAt?: number;
 }
 
+/** A token for another API in a user's name. Never leaves this process except encrypted, or to that API. */
+export const ExchangedToken = z.object({
+  accessToken: z.string(),
+  /** What the provider says that it is good for; undefined if it did not say. */
+  scopes: z.array(z.string()).optional(),
+  /** Seconds since the epoch. */
+  obtainedAt: z.number(),
+  expiresAt: z.number(),
+});
+export type ExchangedToken = z.infer<typeof ExchangedToken>;
+
 /** A login that asks for the person alone: no API, and nothing that outlasts it. */
 export interface IdentificationRequest {
   redirectUri: string;
@@ -79,6 +90,8 @@ export interface LoginRequest extends IdentificationRequest {
   scopes: readonly string[];
   /** Claims that decide about the user, by name or dotted path: one that the tokens leave out is asked for. */
   deciding?: readonly string[];
+  /** Asked for; whether the user signed in so is for the caller to check. */
+  authentication?: RequiredAuthentication | undefined;
 }
 
 /** Who it was, by their ID token. */
@@ -146,6 +159,16 @@ export interface IdentityProvider {
    * @throws UpstreamRefusal when the refresh token is no longer good
    */
   refresh(refreshToken: string, login: RenewedLogin): Promise<UpstreamRenewal>;
+  /**
+   * Exchanges the user's access token for one for another API, and checks that it is what was asked for.
+   * @param user whose it is
+   * @throws UpstreamRefusal, of which an UnacceptableAnswer's code is a reason code
+   */
+  exchange(
+    accessToken: string,
+    api: ApiRequest,
+    user: Pick<User, "issuer" | "subject" | "claims">,
+  ): Promise<ExchangedToken>;
   /** Revokes the refresh token where the provider can. */
   revoke(refreshToken: string): Promise<void>;
   /**

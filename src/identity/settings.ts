@@ -59,5 +59,7 @@ export interface IdentityProviderSettings {
   tokenEndpointAuthMethod: "auto" | SecretMethod;
   /** RFC 9126: `auto`, where the provider requires it of every client; it may require it of this one alone. */
   pushedAuthorizationRequests: "auto" | "always";
+  /** What a user's access token is called where it is exchanged (RFC 8693 §3); absent: an access token. Auth0's is a profile's. */
+  subjectTokenType?: string;
   timeoutSeconds: number;
 }

@@ -3,6 +3,7 @@ import type { JWTVerifyGetKey } from "jose";
 import { z } from "zod";
 import { claimAt, namesAt } from "../access/claims.ts";
 import { Subject } from "../identity/oidc/subject.ts";
+import { acceptedUntil } from "../oauth/jwt.ts";
 import { inWords } from "./id-jag.ts";
 import { JwtRefused, readJwt, type VerifiedClaims, verifyJwt } from "./jwt.ts";
 import type { AccessTokenIssuer } from "./trusted-issuer.ts";
@@ -17,7 +18,7 @@ export interface ForeignAccessToken {
   readonly isClients: boolean;
   /** Of this server, by the operator's map. */
   readonly scopes: readonly string[];
-  /** Seconds since the epoch. */
+  /** Until when it counts here: its `exp`, and the tolerance for clocks. Seconds since the epoch. */
   readonly expiresAt: number;
   readonly claims: Readonly<Record<string, unknown>>;
 }
@@ -62,7 +63,7 @@ export function worthHere(
     // Auth0 has `<client>@clients` as the subject of a machine.
     isClients: clientId !== undefined && (sub === clientId || sub === `${clientId}@clients`),
     scopes: scopesHere(claims, issuer),
-    expiresAt: claims.exp,
+    expiresAt: acceptedUntil(claims.exp),
     claims,
   };
 }

@@ -10,11 +10,10 @@ import {
   type JWTPayload,
   type JWTVerifyGetKey,
 } from "jose";
+import { type TimeProblem, timeProblem } from "../oauth/jwt.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { IssuerSettings } from "./trusted-issuer.ts";
 
-/** How far an issuer's clock may be from ours. */
-export const CLOCK_TOLERANCE_SECONDS = 30;
 /** Longer than the header of a request may be as a whole. */
 const MAX_LENGTH = 16_384;
 
@@ -134,24 +133,26 @@ function checkParties({ iss, aud }: JWTPayload, { settings, audiences, soleAudie
     );
 }
 
-function checkTimes({ exp, nbf, iat }: JWTPayload, { maxLifetimeSeconds, now }: JwtRules): void {
-  if (!isTime(exp)) throw new JwtRefused("jwt_without_expiry", "it has no exp");
-  if (exp <= now - CLOCK_TOLERANCE_SECONDS) throw new JwtRefused("jwt_expired", "it has expired");
-  const latest = now + CLOCK_TOLERANCE_SECONDS;
-  if (nbf !== undefined && !(isTime(nbf) && nbf <= latest))
-    throw new JwtRefused("jwt_not_yet_valid", "its nbf is in the future");
-  if (iat !== undefined && !(isTime(iat) && iat <= latest))
-    throw new JwtRefused("jwt_issued_in_future", "its iat is in the future");
-  if (maxLifetimeSeconds === undefined) return;
-  // Without `iat` nobody knows for how long it has been good.
-  if (iat === undefined || exp - iat > maxLifetimeSeconds || exp > latest + maxLifetimeSeconds)
-    throw new JwtRefused("jwt_lifetime_too_long", `it is good for longer than ${maxLifetimeSeconds} seconds`);
+/** @throws JwtRefused */
+export function checkTimes(
+  claims: { readonly exp?: unknown; readonly nbf?: unknown; readonly iat?: unknown },
+  { maxLifetimeSeconds, now }: Pick<JwtRules, "maxLifetimeSeconds" | "now">,
+): void {
+  const problem = timeProblem(claims, { now, maxLifetimeSeconds, sinceIssued: true });
+  if (problem === undefined) return;
+  const message =
+    problem === "lifetime_too_long"
+      ? `it is good for longer than ${maxLifetimeSeconds} seconds`
+      : TIMES[problem];
+  throw new JwtRefused(`jwt_${problem}`, message);
 }
 
-/** RFC 7519 §2, NumericDate: seconds, perhaps with a fraction. */
-function isTime(value: unknown): value is number {
-  return typeof value === "number" && Number.isFinite(value);
-}
+const TIMES: Readonly<Record<Exclude<TimeProblem, "lifetime_too_long">, string>> = {
+  without_expiry: "it has no exp",
+  expired: "it has expired",
+  not_yet_valid: "its nbf is in the future",
+  issued_in_future: "its iat is in the future",
+};
 
 /** What jose says is wrong with the JWT. Everything else, such as an outage of the keys, is passed on. */
 function refusal(error: unknown): unknown {

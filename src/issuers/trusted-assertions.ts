@@ -4,11 +4,11 @@
  */
 import type { Runtime } from "../runtime/runtime.ts";
 import type { KeyValueStore } from "../storage/store.ts";
+import { useOnce } from "../storage/use-once.ts";
 import { type AssertionId, ID_JAG_TYPE, type IdentityAssertion, verifyIdJag } from "./id-jag.ts";
 import { createIssuerAccess, type TrustedIssuerAccess } from "./issuer-keys.ts";
 import { JwtRefused, readJwt } from "./jwt.ts";
 import type { IdJagIssuer, WorkloadIssuer } from "./trusted-issuer.ts";
-import { useOnce } from "./use-once.ts";
 import { verifyWorkloadAssertion, type WorkloadAssertion } from "./workload.ts";
 
 export type Assertion =
@@ -69,6 +69,9 @@ export function trustedAssertions({ issuers, baseUrl, records, ...runtime }: Opt
       });
       return { kind: "workload", ...verified };
     },
-    useOnce: (id) => useOnce(id, { records, now }),
+    async useOnce({ issuer, ...id }) {
+      if (!(await useOnce({ kind: "assertion", by: issuer, ...id }, { records, now })))
+        throw new JwtRefused("assertion_replayed", "it was used before");
+    },
   };
 }

@@ -67,9 +67,3 @@ export interface WorkloadRule {
 }
 
 export type TrustedIssuer = AccessTokenIssuer | IdJagIssuer | WorkloadIssuer;
-
-/** Signatures that only the holder of a private key makes: with HS256 a public key would pass for a secret (RFC 8725 §3.1). */
-export const ASYMMETRIC_ALGORITHMS: readonly string[] = [
-  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
-  ...["PS256", "PS384", "PS512", "RS256", "RS384", "RS512"],
-];

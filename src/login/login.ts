@@ -112,6 +112,8 @@ const MEANING = new Map<string, OAuthErrorCode>([
   ["interaction_required", "access_denied"],
   ["login_required", "access_denied"],
   ["temporarily_unavailable", "temporarily_unavailable"],
+  // OpenID Connect Unmet Authentication Requirements, RFC 9470 §5.
+  ["unmet_authentication_requirements", "unmet_authentication_requirements"],
 ]);
 
 export function meaningOf({ code }: UpstreamRefusal): OAuthErrorCode {

@@ -8,6 +8,7 @@ import type { UserId } from "../access/principal.ts";
 import type { StoredUsers } from "../access/stored-users.ts";
 import type { Endings } from "../grants/endings.ts";
 import { ValidatedRedirectUri } from "../oauth/redirect-uri.ts";
+import { asParameters, RequiredAuthentication } from "../oauth/required-authentication.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { RecordFormat } from "../storage/encrypted.ts";
 import type { Sealer } from "../storage/sealer.ts";
@@ -24,6 +25,8 @@ export const AuthorizationRequest = z.object({
   codeChallenge: z.string(),
   resource: z.string(),
   scopes: z.array(z.string()),
+  /** Replicas of 0.1.0 drop it: what they finish has no known authentication, which is not enough for who asked. */
+  authentication: RequiredAuthentication.optional(),
 });
 export type AuthorizationRequest = z.infer<typeof AuthorizationRequest>;
 
@@ -45,6 +48,7 @@ export function authorizationRequestUrl(
     resource: request.resource,
     scope: request.scopes.join(" ") || "openid", // an empty scope would mean every scope
     prompt: "consent",
+    ...asParameters(request.authentication ?? {}),
     ...(request.state !== undefined && { state: request.state }),
     ...more,
   });

@@ -5,7 +5,7 @@
 import type { ReasonCode } from "./reason-codes.ts";
 import type { ValidatedRedirectUri } from "./redirect-uri.ts";
 
-/** Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2, and their HTTP status. */
+/** Error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2, RFC 9470 §5, and their HTTP status. */
 const STATUS = {
   access_denied: 403,
   insufficient_scope: 403,
@@ -23,6 +23,7 @@ const STATUS = {
   server_error: 500,
   temporarily_unavailable: 503,
   unauthorized_client: 400,
+  unmet_authentication_requirements: 403,
   unsupported_grant_type: 400,
   unsupported_response_type: 400,
 } as const;
@@ -38,7 +39,13 @@ export interface ErrorDetail {
   /** When to come again, where that is known. */
   retryAfterSeconds?: number;
   /** Whom it is about, for the audit log. */
-  about?: { subject?: string; grantId?: string; rule?: string | undefined };
+  about?: {
+    subject?: string;
+    principalKind?: "user" | "client" | "workload";
+    issuer?: string;
+    grantId?: string;
+    rule?: string | undefined;
+  };
 }
 
 export class OAuthError extends Error {

@@ -1,6 +1,7 @@
 /** The parameters of the endpoints, parsed once at the edge into what the rules work with; /token has those of its grant types. */
 import { z } from "zod";
 import { OAuthError } from "./errors.ts";
+import { isScopeToken } from "./scope.ts";
 
 // Long enough for any real value; short enough that nothing absurd is stored or echoed.
 export const Text = z.string().max(4096);
@@ -17,6 +18,22 @@ const State = z
     message: `is longer than ${MAX_STATE_BYTES} bytes, or has control characters`,
   });
 
+const MAX_ACR_VALUES = 16;
+
+/** OpenID Connect Core §3.1.2.1. Fifteen years have nine digits; more may be no number any more. */
+const MaxAge = z
+  .string()
+  .refine((age) => /^\d{1,9}$/.test(age), { message: "is not a number of seconds" })
+  .transform(Number);
+
+const AcrValues = z
+  .string()
+  .max(1_024)
+  .transform((values) => values.split(" ").filter((value) => value !== ""))
+  .refine((values) => values.length <= MAX_ACR_VALUES && values.every(isScopeToken), {
+    message: `is not a list of at most ${MAX_ACR_VALUES} values`,
+  });
+
 /** None, one or several of a parameter that may be repeated. */
 export const Repeatable = z
   .union([Text, z.array(Text)])
@@ -29,7 +46,7 @@ export const ClientAndRedirect = z.object({
   redirect_uri: Text.optional(),
 });
 
-/** GET or POST /authorize (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1). */
+/** GET or POST /authorize (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2.1, RFC 9470 §4). */
 export const AuthorizeParameters = z.object({
   client_id: Text.optional(),
   redirect_uri: Text.optional(),
@@ -41,6 +58,8 @@ export const AuthorizeParameters = z.object({
   code_challenge_method: Text.optional(),
   resource: Repeatable,
   prompt: Text.optional(),
+  max_age: MaxAge.optional(),
+  acr_values: AcrValues.optional(),
   request: Text.optional(),
   request_uri: Text.optional(),
 });

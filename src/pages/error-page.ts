@@ -235,6 +235,16 @@ const EXPLANATIONS: Readonly<Partial<Record<ReasonCode, Explanation>>> = {
     text: "The service at which you sign in did not sign you in, or this server could not accept its answer.",
     leadsTo: "connections",
   },
+  authentication_too_old: {
+    title: "You have to sign in anew",
+    text: "The application needs a fresh sign-in, and the service at which you sign in did not ask you again. Sign out there, then start the sign-in again in your application.",
+    leadsTo: "home",
+  },
+  authentication_too_weak: {
+    title: "A stronger sign-in is needed",
+    text: "The application needs you to sign in in another way, such as with a second factor. Start the sign-in again in your application and use that way; if you are not offered one, ask whoever runs the service at which you sign in.",
+    leadsTo: "home",
+  },
   ended_meanwhile: { title: "This was ended meanwhile", leadsTo: "home" },
   grant_not_stored: { title: "The sign-in could not be finished", leadsTo: "home" },
   session_not_stored: { title: "The sign-in could not be finished", leadsTo: "connections" },

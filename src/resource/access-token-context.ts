@@ -2,17 +2,26 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Denial } from "../access/permissions.ts";
 import { claimsOf, subjectOf } from "../access/principal.ts";
+import { noUpstreamTokens } from "../grants/grant.ts";
+import { apiRequest, type OtherApi } from "../oauth/other-api.ts";
+import {
+  type AuthenticationRequirement,
+  authenticationIn,
+  type RequiredAuthentication,
+  requiredAuthentication,
+  type UserAuthentication,
+} from "../oauth/required-authentication.ts";
 import {
   describeRequirement,
   type RequiredScopes,
   requiredScopes,
   type ScopeRequirement,
 } from "../oauth/scope-requirement.ts";
-import type { AuthenticatedRequest, Caller } from "./caller.ts";
-import { noUpstreamTokens } from "./upstream-access-token.ts";
+import { waitingTime } from "../runtime/time-in-words.ts";
+import type { AuthenticatedRequest, AuthenticationRefusal, Caller } from "./caller.ts";
 
 /** Who is calling, through which client, and what they may do. Immutable. */
-export interface AccessToken {
+export interface AccessToken extends UserAuthentication {
   /** The user's `sub` at the identity provider, or other issuer; of a client that acts for itself, its id (RFC 9068 §2.2). */
   readonly subject: string;
   /** Who acts: a person, a client for itself, or a program of which its platform says who it is. */
@@ -51,6 +60,28 @@ export class InsufficientScopeError extends Error {
   }
 }
 
+/** Thrown by {@link requireAuthentication}. */
+export class InsufficientAuthenticationError extends Error {
+  override readonly name = "InsufficientAuthenticationError";
+  readonly required: RequiredAuthentication;
+  readonly reason: AuthenticationRefusal;
+
+  constructor(required: RequiredAuthentication, reason: AuthenticationRefusal) {
+    super(
+      reason === "no_user_authentication"
+        ? "This needs a user who signed in, and this client acts without one."
+        : `This needs ${inWords(required)}. Sign in again in your application, then call again.`,
+    );
+    this.required = required;
+    this.reason = reason;
+  }
+}
+
+function inWords({ maxAge, acrValues }: RequiredAuthentication): string {
+  const age = maxAge === undefined ? "a sign-in" : `a sign-in that is at most ${waitingTime(maxAge)} old`;
+  return acrValues === undefined ? age : `${age}, by ${acrValues.join(" or ")}`;
+}
+
 const authenticatedRequests = new AsyncLocalStorage<AuthenticatedRequest>();
 
 /**
@@ -58,8 +89,8 @@ const authenticatedRequests = new AsyncLocalStorage<AuthenticatedRequest>();
  * @throws Error outside of an authenticated request, so that no code path can mistake "nobody" for somebody.
  */
 export function getAccessToken(): AccessToken {
-  const { principal, client, scopes, notGiven, expiresAt, resource, grantId } =
-    currentCaller("getAccessToken");
+  const caller = currentCaller("getAccessToken");
+  const { principal, client, scopes, notGiven, expiresAt, resource, grantId } = caller;
   const { id: clientId, redirectUri } = client;
   const token = {
     subject: subjectOf(principal),
@@ -69,6 +100,7 @@ export function getAccessToken(): AccessToken {
     scopes,
     notGiven,
     claims: claimsOf(principal),
+    ...authenticationIn(caller),
     expiresAt,
     resource,
     ...(grantId !== undefined && { grantId }),
@@ -89,6 +121,23 @@ export async function getUpstreamAccessToken(): Promise<string> {
 }
 
 /**
+ * An access token for another API in the user's name, for which the identity provider exchanges the user's own (RFC 8693; Entra's
+ * on-behalf-of; Auth0's custom token exchange). It is kept for the session until it is about to end, so ask whenever you need
+ * it. A scope that this server declares too is required of the caller first, as by {@link requireScopes}. Which API it is, is for
+ * you to write: do not take it from a tool's input. Send the token to that API, never back to the MCP client.
+ * @throws InsufficientScopeError; OAuthError that says what the user can do if the provider refuses, or `invalid_grant` if their
+ * sign-in has ended; UnavailableError on an outage: let them pass, and the caller is told; Error outside of an authenticated
+ * request, or if the API is not named in one way
+ */
+export async function getAccessTokenFor(api: OtherApi): Promise<string> {
+  const request = apiRequest(api, "getAccessTokenFor()");
+  const { otherApis } = currentCaller("getAccessTokenFor");
+  if (otherApis === undefined) throw noUpstreamTokens();
+  requireScopes(...otherApis.declaredHere(request.scopes));
+  return await otherApis.tokenFor(request);
+}
+
+/**
  * For what depends on arguments: goes on only if the caller holds every one of these scopes. Call it before anything is
  * sent: the client is then answered with HTTP 403 and a challenge (RFC 6750 §3.1), asks the user, and calls again; later
  * it becomes an error in the result.
@@ -98,22 +147,52 @@ export function requireScopes(...scopes: ScopeRequirement): void {
   const required = requiredScopes(scopes, "requireScopes()");
   const decision = authenticatedRequest("requireScopes").checkScopes(required);
   if (decision.allowed) return;
-  const error = new InsufficientScopeError(required, decision);
-  const noted = refusals.getStore();
-  if (noted !== undefined) noted.latest = error;
-  throw error;
+  throw noted(new InsufficientScopeError(required, decision));
+}
+
+/**
+ * For what depends on arguments: goes on only if the user signed in at the identity provider lately enough, and in one of
+ * these ways. Call it before anything is sent: the client is then answered with HTTP 401 and a challenge (RFC 9470), has
+ * the user sign in again, and calls again; later it becomes an error in the result.
+ * @throws InsufficientAuthenticationError: let it pass; Error outside of an authenticated request, or for what nobody can
+ * meet
+ */
+export function requireAuthentication(requirement: AuthenticationRequirement): void {
+  const required = requiredAuthentication(requirement, "requireAuthentication()");
+  const error = authenticationProblem(required, "requireAuthentication");
+  if (error !== undefined) throw noted(error);
+}
+
+/** @throws Error outside of an authenticated request */
+export function authenticationProblem(
+  required: RequiredAuthentication,
+  asked: string,
+): InsufficientAuthenticationError | undefined {
+  const reason = authenticatedRequest(asked).checkAuthentication(required);
+  return reason && new InsufficientAuthenticationError(required, reason);
+}
+
+type Refusal = InsufficientScopeError | InsufficientAuthenticationError;
+
+function noted<Thrown extends Refusal>(error: Thrown): Thrown {
+  const noting = refusals.getStore();
+  if (noting !== undefined) noting.latest = error;
+  return error;
 }
 
 /** Where {@link notingRefusal} looks for what was thrown. */
-const refusals = new AsyncLocalStorage<{ latest?: InsufficientScopeError }>();
+const refusals = new AsyncLocalStorage<{ latest?: Refusal }>();
 
-/** Runs `work`; with its result comes what {@link requireScopes} threw meanwhile, whatever became of that. */
+/**
+ * Runs `work`; with its result comes what {@link requireScopes} or {@link requireAuthentication}
+ * threw meanwhile, whatever became of that.
+ */
 export async function notingRefusal<Result>(
   work: () => Promise<Result>,
-): Promise<{ result: Result; refusal: InsufficientScopeError | undefined }> {
-  const noted: { latest?: InsufficientScopeError } = {};
-  const result = await refusals.run(noted, work);
-  return { result, refusal: noted.latest };
+): Promise<{ result: Result; refusal: Refusal | undefined }> {
+  const noting: { latest?: Refusal } = {};
+  const result = await refusals.run(noting, work);
+  return { result, refusal: noting.latest };
 }
 
 /** @throws Error outside of an authenticated request */

@@ -7,17 +7,19 @@ import type { Audit } from "../audit/audit.ts";
 import { bearerToken } from "../http/bearer-token.ts";
 import { requestFacts } from "../http/request-facts.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
+import { asParameters, type RequiredAuthentication, shortfallOf } from "../oauth/required-authentication.ts";
 import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { withAuthenticatedRequest } from "./access-token-context.ts";
-import type { AuthenticatedRequest, Caller, Verification } from "./caller.ts";
+import type { AuthenticatedRequest, AuthenticationRefusal, Caller, Verification } from "./caller.ts";
 import type { ProtectedResource } from "./protected-resource.ts";
 import { authenticateToken, type TokenAuthenticator } from "./token-authenticator.ts";
 
 /** Whose challenge it is: it names the resource's metadata, and the default scopes so that a client asks for them. */
 export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 
-export interface BearerAuthenticationOptions {
+export interface BearerAuthenticationOptions extends Pick<Runtime, "now"> {
   resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
   audit: Audit;
   /** Called with the grant of every token that was accepted, if it has one. */
@@ -32,7 +34,7 @@ const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
  * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
  */
 export function bearerAuthentication(options: BearerAuthenticationOptions): RequestHandler {
-  const { resource, audit, noteUse } = options;
+  const { resource, audit, noteUse, now } = options;
   const metadata = { resource_metadata: resourceMetadataUrl(resource.uri) };
 
   return async (req, res, next) => {
@@ -53,7 +55,7 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
         error_description: "The Authorization header is not of the form: Bearer <access token>.",
         ...metadata,
       });
-    const verification = await authenticateToken(presented, resource.authenticators);
+    const verification = await authenticateToken(presented, resource.authenticators, req.ip);
     if ("refused" in verification) {
       const { refused: reason, whose, rule } = verification;
       audit({ event: "access_refused", decision: "deny", reason, ...whose, rule });
@@ -66,20 +68,30 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       requestFacts(res).grantId = caller.grantId;
       noteUse(caller.grantId);
     }
-    withAuthenticatedRequest(new BearerToken(presented, caller, resource.authenticators), next);
+    withAuthenticatedRequest(new BearerToken(presented, req.ip, caller, resource.authenticators, now), next);
   };
 }
 
 class BearerToken implements AuthenticatedRequest {
   readonly #presented: string;
+  readonly #address: string | undefined;
   readonly #authenticators: readonly TokenAuthenticator[];
+  readonly #now: Runtime["now"];
   #caller: Caller;
   #required: Map<string, RequiredScopes> | undefined;
 
-  constructor(presented: string, caller: Caller, authenticators: readonly TokenAuthenticator[]) {
+  constructor(
+    presented: string,
+    address: string | undefined,
+    caller: Caller,
+    authenticators: readonly TokenAuthenticator[],
+    now: Runtime["now"],
+  ) {
     this.#presented = presented;
+    this.#address = address;
     this.#caller = caller;
     this.#authenticators = authenticators;
+    this.#now = now;
   }
 
   get caller(): Caller {
@@ -87,7 +99,7 @@ class BearerToken implements AuthenticatedRequest {
   }
 
   verify(): Promise<Verification> {
-    return authenticateToken(this.#presented, this.#authenticators);
+    return authenticateToken(this.#presented, this.#authenticators, this.#address);
   }
 
   accept(caller: Caller): void {
@@ -104,6 +116,13 @@ class BearerToken implements AuthenticatedRequest {
     this.#required ??= new Map();
     this.#required.set(describeRequirement(required), required);
     return decision;
+  }
+
+  checkAuthentication(required: RequiredAuthentication): AuthenticationRefusal | undefined {
+    // No client can meet a challenge for somebody who is not there.
+    if (this.#caller.principal.kind !== "user") return "no_user_authentication";
+    const shortfall = shortfallOf(this.#caller, required, { now: this.#now() });
+    return shortfall && "insufficient_user_authentication";
   }
 }
 
@@ -145,6 +164,25 @@ export function insufficientScope(
   });
 }
 
+/**
+ * Answers HTTP 401 `insufficient_user_authentication` (RFC 9470 §3).
+ * @param scopesToAskFor everything granted, and what this call needs beside it: one sign-in is for all of it
+ */
+export function insufficientAuthentication(
+  res: Response,
+  resource: Pick<ProtectedResource, "uri">,
+  scopesToAskFor: readonly string[],
+  { required, message }: { required: RequiredAuthentication; message: string },
+): void {
+  refuse(res, 401, "insufficient_user_authentication", {
+    error: "insufficient_user_authentication",
+    error_description: message,
+    ...asParameters(required),
+    resource_metadata: resourceMetadataUrl(resource.uri),
+    ...(scopesToAskFor.length > 0 && { scope: scopesToAskFor.join(" ") }),
+  });
+}
+
 const MAX_NAMED = 8;
 
 /** All of them are in `scope`: said twice, those of a batch would be more than clients take for a header. */
@@ -154,7 +192,14 @@ function inWords(scopes: readonly string[]): string {
   return more > 0 ? `${named} and ${more} more` : named;
 }
 
-type Challenge = { error?: string; error_description?: string; resource_metadata: string; scope?: string };
+interface Challenge {
+  error?: string;
+  error_description?: string;
+  max_age?: string;
+  acr_values?: string;
+  resource_metadata: string;
+  scope?: string;
+}
 
 function refuse(res: Response, status: number, reason: ReasonCode, challenge: Challenge): void {
   requestFacts(res).reason = reason;

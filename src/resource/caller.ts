@@ -2,11 +2,13 @@
 import type { Decision, NotAdmitted, PermissionSet } from "../access/permissions.ts";
 import type { PrincipalFields, Requester } from "../access/principal.ts";
 import type { JwtProblem } from "../issuers/jwt.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
+import type { RequiredAuthentication, UserAuthentication } from "../oauth/required-authentication.ts";
 import type { RequiredScopes } from "../oauth/scope-requirement.ts";
 
 /** As a token was found to be when it was verified. Immutable: what is found later is another value. */
-export interface Caller extends Requester {
+export interface Caller extends Requester, UserAuthentication {
   readonly resource: string;
   /** What was granted and everything that it includes, less what the policy denied. */
   readonly scopes: readonly string[];
@@ -26,6 +28,15 @@ export interface Caller extends Requester {
   readonly sessionKey: string;
   /** Their own access token at the identity provider, renewed if need be. Absent: they have none there. */
   upstreamToken?(): Promise<string>;
+  /** Absent: they did not sign in at the identity provider. */
+  readonly otherApis?: OtherApis;
+}
+
+/** Other APIs in the name of a user. */
+export interface OtherApis {
+  /** Those of an API's scopes that the resource has, too. */
+  declaredHere(scopes: readonly string[]): readonly string[];
+  tokenFor(api: ApiRequest): Promise<string>;
 }
 
 /** Who a request turned out to be from. */
@@ -38,7 +49,14 @@ export interface AuthenticatedRequest {
   /** Whether the caller holds what only turns out to be needed on the way; `required` has it from then on. */
   checkScopes(required: RequiredScopes): Decision;
   readonly required: Iterable<RequiredScopes>;
+  /** Why the caller's sign-in is not enough for this; undefined if it is. It is decided once: a call may take longer. */
+  checkAuthentication(required: RequiredAuthentication): AuthenticationRefusal | undefined;
 }
+
+export type AuthenticationRefusal = Extract<
+  ReasonCode,
+  "insufficient_user_authentication" | "no_user_authentication"
+>;
 
 /** Why an access token is not accepted. */
 export type AccessTokenRefusal =

@@ -1,11 +1,9 @@
 /** A user's own access token at the identity provider, for tools that call an API in their name. */
+import { noUpstreamTokens } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
-import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
+import { UPSTREAM_MARGIN_SECONDS, type UpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-
-// Enough for a request that is made right away; the provider's clock may be a little off.
-const UPSTREAM_MARGIN_SECONDS = 60;
 
 /**
  * The user's own access token at the identity provider, good for at least a minute where the provider can renew it.
@@ -26,12 +24,4 @@ export async function upstreamAccessToken(
   const { upstream } = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
   if (upstream === undefined) throw noUpstreamTokens();
   return upstream.accessToken;
-}
-
-export function noUpstreamTokens(): OAuthError {
-  return new OAuthError(
-    "unauthorized_client",
-    "This needs a user who signed in at the identity provider through this server, and this client acts without one.",
-    { reason: "no_upstream_tokens" },
-  );
 }

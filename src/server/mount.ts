@@ -2,7 +2,6 @@
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
 import { type AccountDependencies, connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
 import { type AuthorizationDependencies, authorizationRoutes } from "../authorization/routes.ts";
-import { ASSERTION_ALGORITHMS } from "../clients/client-assertion.ts";
 import { registrationRoutes } from "../clients/routes.ts";
 import { withoutBasePath } from "../http/base-path.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "../http/cors.ts";
@@ -17,6 +16,7 @@ import { cutWhenStalled } from "../http/stalled-response.ts";
 import { together } from "../http/together.ts";
 import { STALL_MS } from "../mcp/transport/web-response.ts";
 import { OAuthError } from "../oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
@@ -94,7 +94,7 @@ export function mount(services: Services, authenticated: (resource: McpResource)
       configuredClientsSign: config.clients.some(
         ({ token_endpoint_auth_method: method }) => method === "private_key_jwt",
       ),
-      assertionAlgorithms: ASSERTION_ALGORITHMS,
+      assertionAlgorithms: ASYMMETRIC_ALGORITHMS,
       identityAssertions: config.issuers.some(({ accept }) => accept === "id-jag"),
       grantTypes,
     }),
@@ -192,5 +192,6 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
 /** Whoever has an access token for the resource. */
 export function authenticate(services: Services, resource: McpResource): RequestHandler {
   const { audit, lastUse } = services;
-  return bearerAuthentication({ resource, audit, noteUse: lastUse.note });
+  const { now } = services.runtime;
+  return bearerAuthentication({ resource, audit, noteUse: lastUse.note, now });
 }

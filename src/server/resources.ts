@@ -3,11 +3,13 @@ import { createPermissions } from "../access/permissions.ts";
 import type { Policy } from "../access/policy.ts";
 import type { Config } from "../config/config.ts";
 import type { GrantCache } from "../grants/grant-cache.ts";
+import { networksOf } from "../http/networks.ts";
 import type { KeepClaims } from "../identity/bounded-claims.ts";
 import { trustedAccessTokens } from "../issuers/trusted-access-tokens.ts";
 import type { AccessTokenIssuer, TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { type Features, type FeatureTable, featureTable } from "../mcp/authoring/features.ts";
 import { type McpEndpointOptions, mcpEndpoint } from "../mcp/transport/endpoint.ts";
+import type { ApiRequest } from "../oauth/other-api.ts";
 import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { protectedResourceMetadata } from "../oauth/server-metadata.ts";
 import { foreignTokenAuthenticator } from "../resource/authenticators/foreign-token.ts";
@@ -78,6 +80,7 @@ export function servedResource(
     takenBack,
     now,
     upstreamToken,
+    tokenFor,
     issuers,
     keepClaims,
     endpoint,
@@ -87,6 +90,8 @@ export function servedResource(
     takenBack: NonNullable<Parameters<typeof ownTokenAuthenticator>[0]["takenBack"]>;
     /** A principal's own access token at the identity provider. */
     upstreamToken(grantId: string): Promise<string>;
+    /** One for another API in their name. */
+    tokenFor(grantId: string, api: ApiRequest): Promise<string>;
     /** All whom the operator trusts. */
     issuers: readonly TrustedIssuer[];
     keepClaims: KeepClaims;
@@ -101,6 +106,7 @@ export function servedResource(
     resource: uri,
     takenBack,
     upstreamToken,
+    tokenFor,
     now,
   });
   const others = issuers.filter(
@@ -108,7 +114,14 @@ export function servedResource(
       issuer.accept === "access-token" && (issuer.resources?.includes(path) ?? true),
   );
   const othersTokens = foreignTokenAuthenticator({
-    tokens: trustedAccessTokens({ issuers: others, resource: uri, keepClaims, ...runtime, now }),
+    tokens: trustedAccessTokens({
+      issuers: others,
+      resource: uri,
+      keepClaims,
+      networksOf,
+      ...runtime,
+      now,
+    }),
     permissions,
     catalogue: scopes,
     resource: uri,

@@ -26,6 +26,7 @@ import { createRegistrations } from "../clients/register.ts";
 import type { Config } from "../config/config.ts";
 import { endAll } from "../grants/end-grant.ts";
 import { createEndings } from "../grants/endings.ts";
+import { createExchangedTokens, KeptTokens } from "../grants/exchanged-tokens.ts";
 import type { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
@@ -282,6 +283,7 @@ export function buildServices(options: AppOptions) {
     },
     audit,
   });
+  const timeoutSeconds = Math.max(...config.identityProviders.map((each) => each.timeoutSeconds));
   const upstreamRefresh = createUpstreamRefresh({
     ...runtime,
     grants,
@@ -291,9 +293,20 @@ export function buildServices(options: AppOptions) {
     keepClaims,
     catalogueOf,
     shutdown,
-    timeoutSeconds: Math.max(...config.identityProviders.map((each) => each.timeoutSeconds)),
+    timeoutSeconds,
   });
   const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
+  const { tokenFor } = createExchangedTokens({
+    ...runtime,
+    grants,
+    kept: encryptedStore({ ...storing, kind: "exchanged", schema: KeptTokens }),
+    identityProviders,
+    upstreamRefresh,
+    records,
+    audit,
+    connectionsUrl: `${baseUrl}/connections`,
+    timeoutSeconds,
+  });
   const takenBack = credentialsTakenBack(config.clients);
   const [first, ...others] = described;
   const served = (each: DescribedResource) =>
@@ -302,6 +315,7 @@ export function buildServices(options: AppOptions) {
       grantCache,
       takenBack,
       upstreamToken,
+      tokenFor,
       issuers: config.issuers,
       keepClaims,
       endpoint,

@@ -5,6 +5,7 @@ import type { KeyValueStore } from "./store.ts";
 /** The kinds of record that are encrypted. */
 const ENCRYPTED_KINDS = [
   ...["client", "document", "key-set", "login", "grant", "approval", "session", "question", "log-level"],
+  "exchanged",
 ] as const;
 export type EncryptedKind = (typeof ENCRYPTED_KINDS)[number];
 

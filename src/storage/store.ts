@@ -138,7 +138,7 @@ export function kindOf(key: string): string {
 }
 
 /** Kinds whose changes are published to every replica, because somebody keeps copies or waits for the next change. */
-const PUBLISHED_KINDS = new Set(["grant", "question", "cancellation"]);
+const PUBLISHED_KINDS = new Set(["grant", "question", "cancellation", "lock"]);
 
 export function isPublished(key: string): boolean {
   return PUBLISHED_KINDS.has(kindOf(key));

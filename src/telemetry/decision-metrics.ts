@@ -6,15 +6,16 @@ export function countDecisions(metrics: Metrics): Audit {
   const { decisions, grantsEnded, signInSteps, calls } = metrics;
   return ({ event, decision, tool, resource, prompt, calls: count = 1, ...rest }) => {
     const reason = rest.reason ?? "";
-    decisions.inc({ event, decision, reason }, count);
+    const { principalKind: principal = "" } = rest;
+    decisions.inc({ event, decision, reason, principal }, count);
     const outcome = decision === "deny" ? "denied" : (rest.outcome ?? "ok");
     switch (event) {
       case "tool_call":
-        return calls.inc({ kind: "tool", tool: tool ?? "", outcome, reason }, count);
+        return calls.inc({ kind: "tool", tool: tool ?? "", outcome, reason, principal }, count);
       case "resource_read":
-        return calls.inc({ kind: "resource", tool: resource ?? "", outcome, reason }, count);
+        return calls.inc({ kind: "resource", tool: resource ?? "", outcome, reason, principal }, count);
       case "prompt_get":
-        return calls.inc({ kind: "prompt", tool: prompt ?? "", outcome, reason }, count);
+        return calls.inc({ kind: "prompt", tool: prompt ?? "", outcome, reason, principal }, count);
       case "grant_ended":
         return grantsEnded.inc({ reason });
       case "consent":

@@ -42,6 +42,7 @@ export function createMetrics() {
       "tool",
       "outcome",
       "reason",
+      "principal",
     ]),
     callSeconds: histogram("mcp_tool_call_seconds", "What tools, resources and prompts took to run", [
       "kind",
@@ -51,7 +52,7 @@ export function createMetrics() {
     decisions: counter(
       "mcp_decisions_total",
       "Lines of the audit log, and refusals of tokens that are nobody's",
-      ["event", "decision", "reason"],
+      ["event", "decision", "reason", "principal"],
     ),
     store: histogram("mcp_store_seconds", "Operations of the store", ["operation", "outcome"]),
     upstream: histogram("mcp_upstream_seconds", "Operations at the identity provider", [

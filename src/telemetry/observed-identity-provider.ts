@@ -18,6 +18,8 @@ export function observedIdentityProvider(
       watched("identification_url", () => provider.identificationUrl(request, another)),
     identify: (parameters, request) => watched("identify", () => provider.identify(parameters, request)),
     refresh: (refreshToken, subject) => watched("refresh", () => provider.refresh(refreshToken, subject)),
+    exchange: (accessToken, api, user) =>
+      watched("exchange", () => provider.exchange(accessToken, api, user)),
     revoke: (refreshToken) => watched("revoke", () => provider.revoke(refreshToken)),
     verifyLogoutToken: (token) => watched("verify_logout_token", () => provider.verifyLogoutToken(token)),
     endSessionUrl: () => watched("end_session_url", () => provider.endSessionUrl()),

@@ -27,6 +27,9 @@ export type Introspection =
       /** When the token was issued, where that is known. */
       iat?: number;
       exp: number;
+      /** RFC 9470 §6.2. */
+      auth_time?: number;
+      acr?: string;
     };
 
 interface Dependencies {
@@ -72,7 +75,7 @@ async function accessTokenState(
   const { authenticators } = resourceOf(grant.resource, resources);
   const verification = await authenticateToken(value, authenticators);
   if ("refused" in verification) return { active: false };
-  const { principal, client, resource, scopes, expiresAt } = verification.caller;
+  const { principal, client, resource, scopes, expiresAt, authTime, acr } = verification.caller;
   const issuedAt = grant.accessTokens.find((issued) => issued.hash === hash)?.issuedAt;
   return {
     active: true,
@@ -84,6 +87,8 @@ async function accessTokenState(
     iss: issuer,
     ...(issuedAt !== undefined && { iat: issuedAt }),
     exp: expiresAt,
+    ...(authTime !== undefined && { auth_time: authTime }),
+    ...(acr !== undefined && { acr }),
   };
 }
 

@@ -69,6 +69,7 @@ describe("a configuration file", () => {
     scopeClaimMap: { forecaster: ["weather:read"] }
     authorizationParameters: { access_type: offline, prompt: "a b&c" }
     logoutTokenExp: optional
+    subjectTokenType: urn:acme:access-token
     tokenEndpointAuthMethod: client_secret_basic
     timeoutSeconds: 5
 resources:
@@ -94,6 +95,7 @@ resources:
         logoutTokenExp: "optional",
         tokenEndpointAuthMethod: "client_secret_basic",
         pushedAuthorizationRequests: "auto",
+        subjectTokenType: "urn:acme:access-token",
         timeoutSeconds: 5,
         emailDomains: ["acme.com", "acme.de"],
       },
@@ -221,7 +223,7 @@ describe("a configuration file with several identity providers", () => {
 describe("what is wrong with a configuration file", () => {
   const ISSUER = "    issuer: https://acme.okta.com\n";
   const known =
-    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, tenants, pushedAuthorizationRequests, timeoutSeconds, domain, organization, label, emailDomains";
+    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, tenants, pushedAuthorizationRequests, subjectTokenType, timeoutSeconds, domain, organization, label, emailDomains";
   const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
     [
       "nothing in it",

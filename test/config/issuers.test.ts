@@ -10,7 +10,7 @@ import { secretsOf } from "../../src/cli/doctor/report.ts";
 import { checkSettings, readParts } from "../../src/cli/doctor/settings.ts";
 import { type Config, ConfigError, loadConfig } from "../../src/config/config.ts";
 import { fits } from "../../src/issuers/claim-rule.ts";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { FEATURES } from "../doctor/support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "issuers-"));

@@ -72,6 +72,11 @@ describe("the audit log", () => {
       "token_refreshed allow refresh_repeated",
       "grant_ended revoke revoked_by_client",
     ]);
+    // The user is not known before they signed in.
+    for (const { event, principalKind, issuer } of written.slice(2)) {
+      assert.equal(principalKind, "user", String(event));
+      assert.match(String(issuer), /^http:\/\/localhost:/, String(event));
+    }
     const call = written[4];
     assert.equal(call?.subject, "alice");
     assert.equal(call?.tool, "current_weather");

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createPolicy, DEFAULT_CLAIMS } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
-import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import {
   currentCaller,
   getAccessToken,

@@ -10,7 +10,7 @@ import {
   StreamableHTTPClientTransport,
 } from "@modelcontextprotocol/client";
 import { exportPKCS8 } from "jose";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { useTestServer } from "../support/test-server.ts";
 import { newKey, startTokenIssuer } from "../support/token-issuer.ts";
 

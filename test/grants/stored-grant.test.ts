@@ -78,6 +78,16 @@ function userOf(issuer: string, id: string): Grant {
 }
 
 describe("the stored form", () => {
+  test("when and how the user signed in is kept; 0.1.0 reads the grant, and drops that when it writes", () => {
+    const grant: Grant = { ...signedIn, authTime: NOW - 60, acr: "urn:demo:second-factor" };
+    const stored = format.write?.(grant);
+    assert.deepEqual(format.schema.parse(stored), grant);
+    const written = GrantOf010.parse(stored);
+    assert.ok(!("authTime" in written) && !("acr" in written));
+    const { authTime, acr } = format.schema.parse(written);
+    assert.deepEqual([authTime, acr], [undefined, undefined], "unknown, which is not enough");
+  });
+
   test("is version 1 where version 1 can express the grant, without loss", () => {
     assert.deepEqual(format.write?.(signedIn), { ...version1, issuer: FIRST });
     assert.deepEqual(GrantOf010.parse(format.write?.(signedIn)), version1);

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";

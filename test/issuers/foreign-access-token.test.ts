@@ -4,7 +4,8 @@ import { after, describe, test } from "node:test";
 import { verifyForeignAccessToken } from "../../src/issuers/foreign-access-token.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
-import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { silent } from "../clients/support.ts";
 import { startTokenIssuer } from "../support/token-issuer.ts";
 

@@ -5,8 +5,9 @@ import { SignJWT } from "jose";
 import { verifyIdJag } from "../../src/issuers/id-jag.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
-import { ASYMMETRIC_ALGORITHMS, type IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
+import type { IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { silent } from "../clients/support.ts";
 import { type Claims, newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
 

@@ -5,8 +5,9 @@ import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
 import { introspect } from "../../src/issuers/introspection.ts";
 import { fetchIssuerMetadata } from "../../src/issuers/issuer-keys.ts";
-import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 
 interface Answer {
   status?: number;

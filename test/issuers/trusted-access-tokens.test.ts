@@ -1,10 +1,12 @@
 /** Which issuer is asked about a token that was not issued here, how often, and what its trouble means. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { networksOf } from "../../src/http/networks.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
 import { trustedAccessTokens } from "../../src/issuers/trusted-access-tokens.ts";
-import { type AccessTokenIssuer, ASYMMETRIC_ALGORITHMS } from "../../src/issuers/trusted-issuer.ts";
+import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { silent } from "../clients/support.ts";
 import { newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
 
@@ -39,6 +41,7 @@ function tokensOf(...issuers: AccessTokenIssuer[]) {
     monotonicNow: () => now,
     log: silent,
     keepClaims: (claims) => ({ ...claims }),
+    networksOf,
   });
 }
 
@@ -202,6 +205,75 @@ describe("an opaque token", () => {
       issuer.trouble = undefined;
       await tokens.verify("opaque");
     });
+
+  const isLimited = (error: unknown) => {
+    assert.ok(error instanceof UnavailableError, String(error));
+    assert.equal(error.reason, "introspection_limited");
+    assert.ok(error.retryAfterSeconds > 0);
+    return true;
+  };
+  const refusedFrom = (tokens: ReturnType<typeof tokensOf>, address: string, count: number) =>
+    Promise.allSettled(
+      Array.from({ length: count }, (_, index) =>
+        tokens.verify(`made-up-${address}-${now}-${index}`, address),
+      ),
+    );
+
+  test("that is made up costs a bounded number of requests, for an address and in all", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer, { introspection }));
+    await refusedFrom(tokens, "192.0.2.1", 200);
+    assert.equal(issuer.introspections.length, 60);
+    await assert.rejects(tokens.verify("one-more", "192.0.2.1"), isLimited);
+    for (let host = 2; host < 30; host++) await refusedFrom(tokens, `192.0.2.${host}`, 60);
+    const inAll = issuer.introspections.length;
+    assert.ok(inAll < 700, String(inAll));
+    now += 60;
+    await assert.rejects(tokens.verify("one-more", "192.0.2.1"), because("token_inactive"));
+  });
+
+  test("that is good is not starved by made-up ones", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer, { introspection }));
+    for (const token of ["early", "at-home", "newcomer", "beside"]) issuer.introspected.set(token, ACTIVE);
+    await tokens.verify("early", "198.51.100.1");
+    for (let host = 1; host < 30; host++) await refusedFrom(tokens, `192.0.2.${host}`, 60);
+    now += 10;
+    // It was good, wherever it comes from now.
+    await tokens.verify("early", "192.0.2.1");
+    // From its address came a good one.
+    await tokens.verify("at-home", "198.51.100.1");
+    // From its address came nothing bad.
+    await tokens.verify("newcomer", "203.0.113.7");
+    // Nothing tells it from the flood, and nothing is said against it.
+    await assert.rejects(tokens.verify("beside", "192.0.2.1"), isLimited);
+    now += 60;
+    await tokens.verify("beside", "192.0.2.1");
+  });
+
+  test("that was good and is no more has no privilege", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer, { introspection }));
+    issuer.introspected.set("early", ACTIVE);
+    await tokens.verify("early", "198.51.100.1");
+    issuer.introspected.delete("early");
+    now += 10;
+    await assert.rejects(tokens.verify("early", "192.0.2.1"), because("token_inactive"));
+    await refusedFrom(tokens, "192.0.2.1", 60);
+    now += 10;
+    await assert.rejects(tokens.verify("early", "192.0.2.1"), isLimited);
+  });
+
+  test("costs no point during an outage of its issuer", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const endpoint = `${issuer.issuer}/introspect`;
+    const tokens = tokensOf(settingsOf(issuer, { introspection: { ...introspection, endpoint } }));
+    issuer.introspected.set("good", ACTIVE);
+    issuer.trouble = 500;
+    await refusedFrom(tokens, "192.0.2.1", 60);
+    issuer.trouble = undefined;
+    await tokens.verify("good", "192.0.2.1");
+  });
 
   test("is nobody's where no issuer has opaque tokens", async () => {
     assert.equal(tokensOf(settingsOf(one)).recognizes("opaque"), false);

@@ -4,14 +4,11 @@ import { after, describe, test } from "node:test";
 import { wildcard } from "../../src/access/pattern.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
-import {
-  ASYMMETRIC_ALGORITHMS,
-  type WorkloadIssuer,
-  type WorkloadRule,
-} from "../../src/issuers/trusted-issuer.ts";
-import { useOnce } from "../../src/issuers/use-once.ts";
+import type { WorkloadIssuer, WorkloadRule } from "../../src/issuers/trusted-issuer.ts";
 import { verifyWorkloadAssertion } from "../../src/issuers/workload.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { redisStore } from "../../src/storage/redis/redis.ts";
+import { useOnce } from "../../src/storage/use-once.ts";
 import { silent } from "../clients/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { redisForTests } from "../support/redis.ts";
@@ -186,13 +183,14 @@ describe("an assertion", { skip: redis.skip }, () => {
           () => false,
         ),
       );
-    const id = { issuer: platform.issuer, jti: "1", expiresAt: NOW + 60 };
-    const attempts = await Promise.allSettled(
+    const statement = { kind: "assertion", by: platform.issuer, jti: "1", expiresAt: NOW + 60 } as const;
+    const attempts = await Promise.all(
       Array.from({ length: 50 }, (_, index) =>
-        useOnce(id, { records: index % 2 === 0 ? one : other, now: () => NOW }),
+        useOnce(statement, { records: index % 2 === 0 ? one : other, now: () => NOW }),
       ),
     );
-    assert.equal(attempts.filter(({ status }) => status === "fulfilled").length, 1);
-    await useOnce({ ...id, issuer: "https://other.example.com" }, { records: one, now: () => NOW });
+    assert.equal(attempts.filter((isFirst) => isFirst).length, 1);
+    const anothers = { ...statement, by: "https://other.example.com" };
+    assert.equal(await useOnce(anothers, { records: one, now: () => NOW }), true);
   });
 });

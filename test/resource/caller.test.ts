@@ -9,6 +9,7 @@ import type { AccessToken } from "../../src/resource/access-token-context.ts";
 import {
   currentCaller,
   getAccessToken,
+  getAccessTokenFor,
   getUpstreamAccessToken,
   withAuthenticatedRequest,
 } from "../../src/resource/access-token-context.ts";
@@ -134,16 +135,21 @@ describe("the caller", () => {
   test("who has no token at the identity provider is told so when a tool asks for it", async () => {
     const client = await register(testServer.baseUrl);
     const { access_token: accessToken } = await signInForTokens(testServer.baseUrl, client);
-    const { upstreamToken: _, ...caller } = (await observed(accessToken)).caller;
+    const { upstreamToken: _, otherApis: __, ...caller } = (await observed(accessToken)).caller;
     const request = {
       caller,
       verify: async () => ({ caller }),
       accept: () => {},
       checkScopes: caller.permissions.checkScopes,
       required: [],
+      checkAuthentication: () => undefined,
     };
     await assert.rejects(
       withAuthenticatedRequest(request, () => getUpstreamAccessToken()),
+      { reason: "no_upstream_tokens" },
+    );
+    await assert.rejects(
+      withAuthenticatedRequest(request, () => getAccessTokenFor({ audience: "https://api.example.com" })),
       { reason: "no_upstream_tokens" },
     );
   });

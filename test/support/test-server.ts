@@ -54,6 +54,8 @@ export const AUDIENCE = "https://weather.example.com";
 export interface TestServerOptions {
   redisUrl?: string;
   behaviour?: ProviderBehaviour;
+  /** How many seconds ago whoever signs in at the identity provider did so, by what it says. */
+  signedInAgo?: () => number;
   /** Who may sign in at the identity provider, if not ALICE and BOB. */
   users?: readonly DemoUser[];
   /** Beside three of src/tools, whatever else is there. */
@@ -173,6 +175,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     users: options.users ?? [ALICE, BOB],
     behaviour: { advertisesApiScopes: true, ...options.behaviour },
     clockAhead: () => clock.ahead + clock.stepped,
+    ...(options.signedInAgo && { signedInAgo: options.signedInAgo }),
   });
   if (options.throughProxy) options.throughProxy.target = identityProvider.port;
   const partners = options.partners && (await startPartners(options.partners, baseUrl, clock));

@@ -171,7 +171,7 @@ describe("/metrics", () => {
       });
     });
     const [name, tool] = ["mcp_tool_calls_total", "current_weather"];
-    assert.equal(grew(name, { kind: "tool", tool, outcome: "ok" }), 1);
+    assert.equal(grew(name, { kind: "tool", tool, outcome: "ok", principal: "user" }), 1);
     assert.equal(grew(name, { kind: "tool", tool, outcome: "denied", reason: "insufficient_scope" }), 1);
     assert.equal(grew(name, { kind: "tool", tool: "broken", outcome: "error" }), 1);
     assert.equal(grew(name, { kind: "resource", tool: "orders://{id}", outcome: "ok" }), 1);

@@ -1,6 +1,6 @@
 /** What the command line shows of a grant. Field by field: what is not named here is not shown. */
 
-import { claimsOf, subjectOf } from "../../access/principal.ts";
+import { claimsOf, type Principal, subjectOf } from "../../access/principal.ts";
 import { codeOf, type Grant } from "../../grants/grant.ts";
 import { relativeTime } from "../../runtime/time-in-words.ts";
 import { type Column, details, moment, table } from "./words.ts";
@@ -8,9 +8,13 @@ import { type Column, details, moment, table } from "./words.ts";
 /** A stable shape for programs: fields are only added. */
 export interface GrantView {
   id: string;
-  subject: string;
-  /** Whose user that is. */
+  /** Who acts: a person, a client for itself, or a program that its platform vouches for. */
+  kind: Principal["kind"];
+  /** Who names the subject; absent: a client of this server. */
   issuer?: string;
+  subject: string;
+  /** How it came about. */
+  origin: "authorization_code" | "client_credentials" | "id-jag" | "workload";
   email?: string;
   emailVerified?: boolean;
   name?: string;
@@ -30,12 +34,14 @@ export interface GrantView {
 }
 
 export function viewOfGrant(grant: Grant, clientName: string | undefined): GrantView {
-  const { id, principal, client, resource, scopes } = grant;
+  const { id, principal, client, resource, scopes, origin } = grant;
   const { email, email_verified, name } = claimsOf(principal);
   return {
     id,
-    subject: subjectOf(principal),
+    kind: principal.kind,
     ...(principal.issuer !== undefined && { issuer: principal.issuer }),
+    subject: subjectOf(principal),
+    origin: origin.kind === "jwt_bearer" ? origin.profile : origin.kind,
     ...(typeof email === "string" && { email, emailVerified: email_verified === true }),
     ...(typeof name === "string" && { name }),
     clientId: client.id,
@@ -62,6 +68,7 @@ const ID_WIDTH = 22;
 const COLUMNS: readonly Column[] = [
   { title: "GRANT", least: ID_WIDTH },
   { title: "USER", least: 8 },
+  { title: "KIND", least: 8 },
   { title: "CLIENT", least: 8 },
   { title: "SINCE", least: 8 },
   { title: "ENDS", least: 8 },
@@ -73,9 +80,10 @@ export function tableOfGrants(views: readonly GrantView[], now: number, width?: 
   const isFromSeveral = new Set(views.map(({ issuer }) => issuer)).size > 1;
   const rows = [...views]
     .sort((one, other) => secondsOf(other.createdAt) - secondsOf(one.createdAt))
-    .map(({ id, email, subject, issuer = "", clientName, clientId, createdAt, expiresAt }) => [
+    .map(({ id, email, subject, kind, issuer = "", clientName, clientId, createdAt, expiresAt }) => [
       id,
       email ?? subject,
+      kind,
       clientName ?? clientId,
       relativeTime(secondsOf(createdAt), now),
       relativeTime(secondsOf(expiresAt), now),
@@ -84,12 +92,33 @@ export function tableOfGrants(views: readonly GrantView[], now: number, width?: 
   return table(isFromSeveral ? [...COLUMNS, ISSUER] : COLUMNS, rows, width);
 }
 
+const ORIGINS: Readonly<Record<GrantView["origin"], string>> = {
+  authorization_code: "a sign-in",
+  client_credentials: "client credentials",
+  "id-jag": "an identity assertion (ID-JAG)",
+  workload: "the assertion of a workload",
+};
+
 export function detailsOfGrant(view: GrantView, now: number): string {
-  const { id, subject, email, emailVerified, name, clientId, clientName, scopes, claims } = view;
+  const {
+    id,
+    kind,
+    issuer,
+    subject,
+    origin,
+    email,
+    emailVerified,
+    name,
+    clientId,
+    clientName,
+    scopes,
+    claims,
+  } = view;
   return details({
     Grant: id,
-    User: subject,
-    Issuer: view.issuer,
+    [kind === "user" ? "User" : kind === "client" ? "Acts for itself" : "Workload"]: subject,
+    Issuer: issuer,
+    "By way of": ORIGINS[origin],
     "E-mail": email && `${email}${emailVerified ? "" : " (not verified)"}`,
     Name: name,
     Client: clientId,
@@ -100,9 +129,12 @@ export function detailsOfGrant(view: GrantView, now: number): string {
     Since: moment(secondsOf(view.createdAt), now),
     "Ends at the latest": moment(secondsOf(view.expiresAt), now),
     Tokens: view.redeemed ? undefined : "not fetched yet by the client",
-    "At the provider": view.renewable
-      ? "can be renewed"
-      : "cannot be renewed: the provider gave no refresh token",
+    "At the provider":
+      origin !== "authorization_code"
+        ? undefined
+        : view.renewable
+          ? "can be renewed"
+          : "cannot be renewed: the provider gave no refresh token",
     Claims: claims && JSON.stringify(claims),
   });
 }

@@ -1,6 +1,6 @@
 /** `admin grants`: list, show, revoke. */
 import { Command } from "commander";
-import { claimsOf, isUser, subjectOf, type UserId } from "../../access/principal.ts";
+import { claimsOf, isSameUser, PRINCIPAL_KINDS, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
   type Context,
@@ -23,6 +23,7 @@ interface WhoseOptions {
   user?: string;
   issuer?: string;
   client?: string;
+  kind?: string;
 }
 
 type ListOptions = WhoseOptions & OutputOptions;
@@ -34,20 +35,22 @@ const USER = [
 ] as const;
 const ISSUER = [
   "--issuer <name>",
-  "whose user that is, or of all users of this identity provider: its name in CONFIG_FILE, or its issuer",
+  "who names --user, or all that it names: an identity provider's name in CONFIG_FILE, or an issuer; default: the only identity provider",
 ] as const;
 const CLIENT = ["--client <id>", "held by this client"] as const;
+const KIND = ["--kind <kind>", `of these alone: ${PRINCIPAL_KINDS.join(", ")}`] as const;
 
 export function grantsCommand(context: Context): Command {
   const grants = new Command("grants").description(
-    "what users allowed clients: the sign-ins that are good now",
+    "what users allowed clients, and what machines were given: all that is good now",
   );
   grants
     .command("list")
-    .description("all of them, or those of a user, of a client, of both")
+    .description("all of them, or those of a user, of a client, of a kind")
     .option(...USER)
     .option(...ISSUER)
     .option(...CLIENT)
+    .option(...KIND)
     .option("--json", "one JSON object a line")
     .action((options: ListOptions) => run(context, (...around) => list(options, ...around)));
   grants
@@ -65,6 +68,7 @@ export function grantsCommand(context: Context): Command {
     .option(...USER)
     .option(...ISSUER)
     .option(...CLIENT)
+    .option(...KIND)
     .option("--all", "everybody's")
     .option("--yes", "do not ask")
     .option("--dry-run", "only show what would end")
@@ -76,6 +80,7 @@ export function grantsCommand(context: Context): Command {
 }
 
 async function list(options: ListOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
+  checkKind(options);
   const found: GrantView[] = [];
   let count = 0;
   for await (const view of views(selected(options, deployment, terminal), deployment)) {
@@ -111,11 +116,12 @@ async function revoke(
   deployment: Deployment,
   terminal: Terminal,
 ): Promise<Exit> {
-  const { user, issuer, client } = options;
-  const isWhose = [user, issuer, client].some((each) => each !== undefined);
+  checkKind(options);
+  const { user, issuer, client, kind } = options;
+  const isWhose = [user, issuer, client, kind].some((each) => each !== undefined);
   const ways = [ids.length > 0, options.all, isWhose];
   if (ways.filter(Boolean).length !== 1)
-    throw new UsageError("Say what to end: grants, or --user, --issuer and --client, or --all.");
+    throw new UsageError("Say what to end: grants, or --user, --issuer, --client and --kind, or --all.");
   // Of several identity providers only one person's access is to end.
   if (user !== undefined) issuerOfUser(issuer, deployment.config);
   if (options.all) return revokeAll(options, deployment, terminal);
@@ -129,7 +135,7 @@ async function revoke(
   const nameOf = clientNames(deployment);
   for await (const grant of wanted()) {
     matched.add(grant.id);
-    if ((user ?? issuer) !== undefined && grant.principal.kind === "user") users.add(grant.principal);
+    if ((user ?? issuer) !== undefined && grant.principal.kind !== "client") users.add(grant.principal);
     const view = viewOfGrant(grant, await nameOf(grant.client.id));
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
@@ -217,6 +223,11 @@ function usersNamed({ user, issuer }: WhoseOptions, { config }: Deployment): Use
   return issuers.map((each) => ({ issuer: each, subject: user }));
 }
 
+function checkKind({ kind }: WhoseOptions): void {
+  if (kind !== undefined && !PRINCIPAL_KINDS.some((each) => each === kind))
+    throw new UsageError(`--kind is one of ${PRINCIPAL_KINDS.join(", ")}.`);
+}
+
 async function end(
   ids: AsyncIterable<string> | Iterable<string>,
   count: number,
@@ -256,11 +267,12 @@ async function* selected(
   deployment: Deployment,
   { say }: Terminal,
 ): AsyncIterable<Grant> {
-  const { user, issuer, client } = options;
+  const { user, issuer, client, kind } = options;
   const { grants, config } = deployment;
   const issuers = issuer === undefined ? undefined : issuersNamed(issuer, config);
   const isMeant = ({ principal, client: { id } }: Grant) =>
     (client === undefined || id === client) &&
+    (kind === undefined || principal.kind === kind) &&
     (issuers === undefined || (principal.issuer !== undefined && issuers.includes(principal.issuer)));
   if (user === undefined) {
     const all = client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
@@ -269,7 +281,7 @@ async function* selected(
   }
   for (const each of usersNamed(options, deployment))
     for await (const grant of grants.findAll(deployment.grantsOfUser(each)))
-      if (isMeant(grant) && isUser(grant.principal, each)) yield grant;
+      if (isMeant(grant) && "subject" in grant.principal && isSameUser(grant.principal, each)) yield grant;
   if (!user.includes("@")) return;
   say("Looking through all grants for that e-mail address: only subs are indexed.");
   const address = user.toLowerCase();

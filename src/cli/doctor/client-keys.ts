@@ -1,6 +1,7 @@
 /** Can the keys be read with which clients from CLIENTS prove who they are (`jwks_uri`)? */
-import { ASSERTION_ALGORITHMS } from "../../clients/client-assertion.ts";
+
 import type { ConfiguredClient } from "../../clients/configured-clients.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import { keysAt } from "./provider-keys.ts";
 
@@ -13,7 +14,7 @@ export async function checkClientKeys(
   const found = await Promise.all(
     clients.map(async ({ client_id: id, jwks_uri: uri, token_endpoint_auth_signing_alg: algorithm }) => {
       if (uri === undefined) return undefined;
-      const algorithms = algorithm === undefined ? ASSERTION_ALGORITHMS : [algorithm];
+      const algorithms = algorithm === undefined ? ASYMMETRIC_ALGORITHMS : [algorithm];
       const keys = await keysAt(uri, algorithms, timeoutMs);
       if ("problem" in keys)
         return failure(`The keys of the client ${id} (CLIENTS) cannot be read: ${keys.problem}`, keys.fix);

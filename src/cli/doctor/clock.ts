@@ -1,7 +1,7 @@
 /** Whether clocks agree. Pure. Tokens begin and end by them: the provider's, Redis', and this computer's. */
 
-import { CLOCK_TOLERANCE_SECONDS } from "../../identity/oidc/clock-tolerance.ts";
 import { MAX_AGE_SECONDS } from "../../identity/oidc/logout-token.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 const UNNOTICED_SECONDS = 5;

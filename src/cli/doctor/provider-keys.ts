@@ -1,7 +1,7 @@
 /** Published keys (JWKS): can they be read, and is there one with which a signature could be verified? */
 import { createLocalJWKSet, errors, type JSONWebKeySet } from "jose";
-import { ALGORITHMS } from "../../identity/oidc/token-verification.ts";
 import { parseJsonObject } from "../../oauth/json.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
@@ -32,7 +32,7 @@ export async function keysAt(
 const { ok, failure } = checkOf("provider.keys");
 
 export async function checkKeys({ jwks_uri: uri }: ProviderMetadata, timeoutMs: number): Promise<Finding> {
-  const found = await keysAt(String(uri), ALGORITHMS, timeoutMs);
+  const found = await keysAt(String(uri), ASYMMETRIC_ALGORITHMS, timeoutMs);
   if ("problem" in found) return failure(`Its keys cannot be read: ${found.problem}`, found.fix);
   const { usable, count } = found;
   if (usable.length > 0) return ok(`Its keys can be read: they verify ${usable.join(", ")}`);

@@ -320,7 +320,7 @@ async function explainRefreshToken(value: string, services: LookUp): Promise<Fin
       return [
         family,
         status.warning(
-          `It was replaced a moment ago. Until ${relativeTime(until, now())} it gets the same answer again; after that it counts as stolen`,
+          `It was replaced a moment ago: for now it gets the same answer again, and ${relativeTime(until, now())} it will count as stolen`,
           "Let the client keep the refresh token of the newest answer.",
         ),
         verdict.ok("Accepted, once more"),

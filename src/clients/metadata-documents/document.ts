@@ -8,8 +8,8 @@ import {
 } from "../../oauth/client-metadata.ts";
 import { type ErrorDetail, OAuthError } from "../../oauth/errors.ts";
 import { parseJson } from "../../oauth/json.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
-import { ASSERTION_ALGORITHMS } from "../client-assertion.ts";
 import { parseJwks } from "./jwks.ts";
 
 /** A client as its metadata document describes it. */
@@ -115,9 +115,9 @@ function parseAuthentication(document: Document, refuse: Refuse): Authentication
     throw refuse("it uses private_key_jwt without jwks or jwks_uri", "no_keys");
   const algorithm = document.token_endpoint_auth_signing_alg;
   if (!isPresent(algorithm)) return { token_endpoint_auth_method: method, ...keys };
-  if (typeof algorithm !== "string" || !ASSERTION_ALGORITHMS.includes(algorithm))
+  if (typeof algorithm !== "string" || !ASYMMETRIC_ALGORITHMS.includes(algorithm))
     throw refuse(
-      `its token_endpoint_auth_signing_alg is none of ${ASSERTION_ALGORITHMS.join(", ")}`,
+      `its token_endpoint_auth_signing_alg is none of ${ASYMMETRIC_ALGORITHMS.join(", ")}`,
       "unsupported_signing_alg",
     );
   return { token_endpoint_auth_method: method, token_endpoint_auth_signing_alg: algorithm, ...keys };

@@ -1,12 +1,12 @@
 /** The provider's metadata and keys: fetched when first needed, cached, and refreshed in the background. */
 import * as oidc from "openid-client";
 import { causes } from "../../oauth/errors.ts";
+import { CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
 import { type ClientAuthentication, createClientAuthentication } from "./client-authentication.ts";
-import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import { createProviderKeys, type ProviderKeys } from "./provider-keys.ts";
 import { tokenEndpointFetch } from "./token-endpoint-fetch.ts";
 import { checkEndpoints, issuerProblem } from "./trusted-metadata.ts";

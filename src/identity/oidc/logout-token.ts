@@ -1,12 +1,12 @@
 /** Verifies logout tokens (OpenID Connect Back-Channel Logout 1.0), which anybody can post. */
 import { compactVerify, decodeJwt } from "jose";
 import { z } from "zod";
+import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import { type LogoutToken, UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
-import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import type { Discovered } from "./discovery.ts";
 import { SubjectToEnd } from "./subject.ts";
-import { ALGORITHMS, isJwtProblem } from "./token-verification.ts";
+import { isJwtProblem } from "./token-verification.ts";
 
 const LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout";
 export const MAX_AGE_SECONDS = 300;
@@ -28,7 +28,7 @@ export async function verifyLogoutToken(
     const problem =
       problemOfParties(claims, metadata.issuer, clientId) ?? problemOfTimes(claims, logoutTokenExp, now);
     if (problem !== undefined) throw new NotAccepted(problem);
-    await compactVerify(token, keys.ofStrangersToken, { algorithms: ALGORITHMS });
+    await compactVerify(token, keys.ofStrangersToken, { algorithms: [...ASYMMETRIC_ALGORITHMS] });
     const { jti, iat, sub, sid } = claims;
     return {
       jti,

@@ -1,6 +1,7 @@
 /** Any OpenID Connect provider, through openid-client. */
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
+import { asParameters, type RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import { isPatternOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { scopesToAsk, unaskedScopes } from "../asked-scopes.ts";
@@ -20,6 +21,7 @@ import { verifyLogoutToken } from "./logout-token.ts";
 import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
 import { exchangeOfTenant, foundOf, issuerClaimedBy } from "./tenants.ts";
+import { exchangeToken } from "./token-exchange.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
   asIdentified,
@@ -86,6 +88,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       const found = await discovered();
       return await loginUrl(found, request, {
         ...config.authorizationParameters,
+        ...authenticationParameters(request.authentication, config.authorizationParameters),
         scope: asking(found, request.scopes).join(" "),
         ...(config.audience !== undefined && { audience: config.audience }),
       });
@@ -155,6 +158,15 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       };
     },
 
+    async exchange(accessToken, api, user) {
+      return await exchangeToken(
+        foundOf(user.issuer, await discovered()),
+        config,
+        { accessToken, api, user },
+        now(),
+      );
+    },
+
     async revoke(refreshToken) {
       const { configuration, metadata } = await discovered();
       if (metadata.revocation_endpoint === undefined) return;
@@ -198,6 +210,21 @@ function exchangeCode(
     pkceCodeVerifier: request.codeVerifier,
     idTokenExpected: true,
   });
+}
+
+/** What a client asks for never weakens what the operator has every sign-in ask for. */
+function authenticationParameters(
+  required: RequiredAuthentication = {},
+  { max_age: operatorsAge, acr_values: operatorsValues }: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const { max_age, acr_values } = asParameters(required);
+  const ages = [max_age, operatorsAge].flatMap((age) => (age === undefined ? [] : [Number(age)]));
+  const permitted = operatorsValues?.split(" ");
+  const values = acr_values?.split(" ").filter((value) => permitted?.includes(value) ?? true) ?? [];
+  return {
+    ...(max_age !== undefined && { max_age: String(Math.min(...ages)) }),
+    ...(values.length > 0 && { acr_values: values.join(" ") }),
+  };
 }
 
 // Assumed if the provider does not say: it is asked again after an hour.

@@ -42,7 +42,7 @@ function endsGrant(status: number, code: string): boolean {
 const PHRASES = new Set(Object.values(STATUS_CODES).map(asCode));
 
 /** Gateways and application servers write the phrase of the HTTP status there: "Forbidden", "bad_request". */
-function isOAuthCode(code: string): boolean {
+export function isOAuthCode(code: string): boolean {
   return /^[a-z][a-z0-9_]*$/.test(code) && !PHRASES.has(code);
 }
 
@@ -54,7 +54,7 @@ function asCode(phrase = ""): string {
  * Of this server's registration or request: repaired there, or in our settings, and then every session goes on. A secret that
  * the provider does not look for where it was sent is `invalid_request` (RFC 6749 §5.2), as a refresh token is elsewhere.
  */
-function isOurMistake({ code, description = "" }: UpstreamRefusal): boolean {
+export function isOurMistake({ code, description = "" }: UpstreamRefusal): boolean {
   if (code === "invalid_request") return SPEAKS_OF_CREDENTIALS.test(description);
   return /(^|_)client(_|$)|^unsupported_|dpop/.test(code) || code === "invalid_target";
 }
@@ -65,7 +65,7 @@ const SPEAKS_OF_CREDENTIALS = /client[ _-]?(id|secret|authentication|credentials
  * Throttling and outages, which most say with 429 and 5xx, and some with 400 or 403: Salesforce's hiccups are
  * `unknown_error`, "retry your request".
  */
-function passesByItself(code: string): boolean {
+export function passesByItself(code: string): boolean {
   return PASSING.some((pattern) => pattern.test(code));
 }
 

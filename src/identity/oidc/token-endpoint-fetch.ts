@@ -47,7 +47,7 @@ function mended(text: string, grantType: string): string {
   if (Number.isFinite(seconds) && seconds > 0) body.expires_in = Math.floor(seconds);
   else delete body.expires_in;
   // Who the user is was settled at sign-in; an ID token that does not verify must not cost the refresh token.
-  if (grantType === "refresh_token") delete body.id_token;
+  if (grantType !== "authorization_code") delete body.id_token;
   return JSON.stringify(body);
 }
 

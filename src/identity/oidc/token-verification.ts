@@ -1,26 +1,12 @@
 /** Verifies the provider's tokens: signature, issuer and audience, by jose with the provider's keys. */
 import { decodeJwt, type JWTPayload, type JWTVerifyOptions, errors as jose, jwtVerify } from "jose";
 import { causes } from "../../oauth/errors.ts";
+import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
-import { CLOCK_TOLERANCE_SECONDS } from "./clock-tolerance.ts";
 import type { Discovered } from "./discovery.ts";
 import { Subject } from "./subject.ts";
-
-// Asymmetric only: with HS256 a public key would pass for the secret (RFC 8725 §3.1).
-export const ALGORITHMS = [
-  "RS256",
-  "PS256",
-  "ES256",
-  "RS384",
-  "PS384",
-  "ES384",
-  "RS512",
-  "PS512",
-  "ES512",
-  "EdDSA",
-];
 
 /**
  * openid-client would trust TLS alone here, or keep a key set that lacks a new key for a minute. It compares times with the
@@ -33,7 +19,10 @@ export async function verifyIdToken(
   { now }: Pick<Runtime, "now">,
 ): Promise<void> {
   try {
-    await jwtVerify(idToken, keys.ofProviderToken, { algorithms: ALGORITHMS, ...timesBy(now) });
+    await jwtVerify(idToken, keys.ofProviderToken, {
+      algorithms: [...ASYMMETRIC_ALGORITHMS],
+      ...timesBy(now),
+    });
   } catch (cause) {
     throw isJwtProblem(cause) ? new UnacceptableAnswer("invalid_id_token", { cause }) : cause;
   }
@@ -67,7 +56,7 @@ export async function verifyAccessToken(
   try {
     const { payload } = await jwtVerify(accessToken, keys.ofProviderToken, {
       issuer: metadata.issuer,
-      algorithms: ALGORITHMS,
+      algorithms: [...ASYMMETRIC_ALGORITHMS],
       ...timesBy(now),
       ...(audience !== undefined && { audience }),
     });

@@ -7,12 +7,14 @@ import { z } from "zod";
 import { claimAt } from "../../access/claims.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { parseJson } from "../../oauth/json.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
+import { userAuthentication } from "../../oauth/required-authentication.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { outageOf } from "./answers.ts";
 import type { Discovered } from "./discovery.ts";
-import { ALGORITHMS, isJwtProblem, timesBy, verifyAccessToken } from "./token-verification.ts";
+import { isJwtProblem, timesBy, verifyAccessToken } from "./token-verification.ts";
 
 type Claims = Record<string, unknown>;
 
@@ -32,15 +34,12 @@ export function mergeClaims(...sources: ReadonlyArray<Readonly<Claims>>): Claims
  * Who it is, and in which login session, only the ID token says: Entra's access tokens carry another `sub`, those of others
  * a `sid` of their own, and a logout token names those of the ID token (Back-Channel Logout §2.1, §2.4).
  */
-export function authenticationOf({
-  sub,
-  sid,
-  auth_time,
-}: Readonly<Claims> & { sub: string }): Omit<Authentication, "issuer"> {
+export function authenticationOf(claims: Readonly<Claims> & { sub: string }): Omit<Authentication, "issuer"> {
+  const { sub, sid } = claims;
   return {
     subject: sub,
     ...(typeof sid === "string" && sid !== "" && { sid }),
-    ...(typeof auth_time === "number" && { authTime: auth_time }),
+    ...userAuthentication(claims),
   };
 }
 
@@ -158,7 +157,7 @@ async function readUserInfo(
   const { payload } = await jwtVerify(text.trim(), keys.ofProviderToken, {
     issuer: metadata.issuer,
     audience: clientId,
-    algorithms: ALGORITHMS,
+    algorithms: [...ASYMMETRIC_ALGORITHMS],
     ...timesBy(now),
   });
   return payload;

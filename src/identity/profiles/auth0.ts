@@ -1,5 +1,7 @@
 /** Auth0: by the settings AUTH0_…, which its users know. A tenant by OIDC_… is a provider as any other. */
+import { identifierOf } from "../../oauth/other-api.ts";
 import type { ProviderProfile, ProviderSetup, RegistrationSettings } from "./provider-profile.ts";
+import { type TokenExchange, tokenExchange } from "./token-exchange.ts";
 
 const GRANT_TYPES =
   "Auth0: the application's Settings → Advanced Settings → Grant Types: tick Authorization Code and Refresh Token.";
@@ -24,6 +26,24 @@ const setup: ProviderSetup = {
   registration,
 };
 
+/**
+ * Custom Token Exchange: what `subject_token_type` stands for is an Action of the tenant's own, and the types of RFC 8693 are not
+ * taken for it. An API is selected by `audience` alone.
+ */
+const customTokenExchange: TokenExchange = {
+  ...tokenExchange,
+  parameters: (subjectToken, api, { subjectTokenType = "" }) => ({
+    subject_token: subjectToken,
+    subject_token_type: subjectTokenType,
+    audience: identifierOf(api),
+    ...(api.scopes.length > 0 && { scope: api.scopes.join(" ") }),
+  }),
+  problem: ({ subjectTokenType }) =>
+    subjectTokenType === undefined
+      ? "OIDC_SUBJECT_TOKEN_TYPE is not set: set it to the Subject Token Type of a Custom Token Exchange profile of your tenant"
+      : undefined,
+};
+
 export const auth0: ProviderProfile = {
   name: "auth0",
   isIssuer: ({ hostname }) => hostname.endsWith(".auth0.com"),
@@ -31,6 +51,7 @@ export const auth0: ProviderProfile = {
   listsApiScopes: false,
   promptForAnother: "login",
   namesIssuerOtherwise: false,
+  tokenExchange: customTokenExchange,
   // Discovery names an endpoint only in tenants that switched that on; this older one always works.
   endSessionUrl: (issuer) => new URL("/v2/logout", issuer).href,
   setup,

@@ -1,5 +1,6 @@
 /** Any provider of which nothing is known but its discovery document. */
 import type { ProviderProfile, ProviderSetup, RegistrationSettings } from "./provider-profile.ts";
+import { tokenExchange } from "./token-exchange.ts";
 
 const setup: ProviderSetup = {
   settings: { issuer: "OIDC_ISSUER", clientId: "OIDC_CLIENT_ID" },
@@ -21,6 +22,7 @@ export const generic: ProviderProfile = {
   listsApiScopes: true,
   promptForAnother: "login",
   namesIssuerOtherwise: false,
+  tokenExchange,
   setup,
 };
 

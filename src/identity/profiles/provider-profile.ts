@@ -3,6 +3,7 @@
  * doctor has to decide by the provider, it asks the profile; `profiles.ts` chooses it.
  */
 import type { IdentityProviderSettings, SecretMethod } from "../settings.ts";
+import type { TokenExchange } from "./token-exchange.ts";
 
 export interface ProviderProfile {
   readonly name: "auth0" | "google" | "entra" | "generic";
@@ -23,6 +24,8 @@ export interface ProviderProfile {
   readonly namesIssuerOtherwise: boolean;
   /** Where a browser signs out, if discovery names no `end_session_endpoint`. */
   endSessionUrl?(issuer: string): string;
+  /** How it gives tokens for other APIs. */
+  readonly tokenExchange: TokenExchange;
   readonly errorPages?: ErrorPages;
   readonly setup: ProviderSetup;
 }

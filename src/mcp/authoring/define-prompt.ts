@@ -1,6 +1,11 @@
 /** How prompts are written: a message that a person picks in their client, with its arguments and scopes. */
 import type { GetPromptResult, Prompt as ListedPrompt } from "@modelcontextprotocol/server";
 import { z } from "zod";
+import {
+  type AuthenticationRequirement,
+  type RequiredAuthentication,
+  requiredAuthentication,
+} from "../../oauth/required-authentication.ts";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import type { Completers } from "./completion.ts";
 import type { InputRequired, Returned } from "./input-required.ts";
@@ -14,6 +19,8 @@ export interface PromptDeclaration<Arguments extends z.ZodObject> {
   description: string;
   /** As for tools: without them the prompt is not listed and getting it is answered with HTTP 403. */
   scopes?: ScopeRequirement;
+  /** As for tools. */
+  authentication?: AuthenticationRequirement;
   /** Arguments are strings on the wire; `.describe()` what a person should enter. */
   args?: Arguments;
   /** Suggests values for arguments while a person types. */
@@ -27,6 +34,7 @@ export interface Prompt {
   readonly kind: "prompt";
   readonly name: string;
   readonly scopes: RequiredScopes;
+  readonly authentication?: RequiredAuthentication;
   /** What `prompts/list` shows. */
   readonly listing: ListedPrompt;
   get(args: unknown, call: RequestContext): Promise<GetPromptResult | InputRequired>;
@@ -48,6 +56,9 @@ export function definePrompt<Arguments extends z.ZodObject>(prompt: PromptDeclar
     kind: "prompt",
     name,
     scopes: requiredScopes(prompt.scopes ?? [], `Prompt "${name}"`),
+    ...(prompt.authentication && {
+      authentication: requiredAuthentication(prompt.authentication, `Prompt "${name}"`),
+    }),
     listing: {
       name,
       description,

@@ -5,6 +5,11 @@ import {
   type ReadResourceResult,
   UriTemplate,
 } from "@modelcontextprotocol/server";
+import {
+  type AuthenticationRequirement,
+  type RequiredAuthentication,
+  requiredAuthentication,
+} from "../../oauth/required-authentication.ts";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import type { Completers } from "./completion.ts";
 import type { InputRequired, Returned } from "./input-required.ts";
@@ -20,6 +25,8 @@ export interface ResourceDeclaration {
   mimeType?: string;
   /** As for tools: without them the resource is not listed and reading it is answered with HTTP 403. */
   scopes?: ScopeRequirement;
+  /** As for tools. */
+  authentication?: AuthenticationRequirement;
 }
 
 /** What to return: text, or a complete MCP result. */
@@ -52,6 +59,7 @@ export interface Resource {
   /** The URI, or the template: what identifies it in policies and in the audit log. */
   readonly name: string;
   readonly scopes: RequiredScopes;
+  readonly authentication?: RequiredAuthentication;
   /** What `resources/list` or `resources/templates/list` shows. */
   readonly listing: { fixed: ListedResource } | { template: ListedTemplate };
   /** How to read `uri`, if it is one of this resource. */
@@ -69,7 +77,13 @@ export function defineResource(resource: FixedResource | TemplateResource<string
   const { name, title, description, mimeType = "text/plain" } = resource;
   const identity = "uri" in resource ? resource.uri : resource.uriTemplate;
   const shown = { name, description, mimeType, ...(title !== undefined && { title }) };
-  const scopes = requiredScopes(resource.scopes ?? [], `Resource "${identity}"`);
+  const owner = `Resource "${identity}"`;
+  const needs = {
+    scopes: requiredScopes(resource.scopes ?? [], owner),
+    ...(resource.authentication && {
+      authentication: requiredAuthentication(resource.authentication, owner),
+    }),
+  };
   const asResult = (uri: string, content: ResourceContent | InputRequired) =>
     typeof content === "string" ? { contents: [{ uri, mimeType, text: content }] } : content;
 
@@ -78,7 +92,7 @@ export function defineResource(resource: FixedResource | TemplateResource<string
     return {
       kind: "resource",
       name: identity,
-      scopes,
+      ...needs,
       listing: { fixed: { ...shown, uri: identity } },
       reader: (uri) =>
         uri === identity ? async (call) => asResult(uri, await resource.read(call)) : undefined,
@@ -88,7 +102,7 @@ export function defineResource(resource: FixedResource | TemplateResource<string
   return {
     kind: "resource",
     name: identity,
-    scopes,
+    ...needs,
     listing: { template: { ...shown, uriTemplate: identity } },
     ...(resource.complete && { completers: resource.complete }),
     reader(uri) {

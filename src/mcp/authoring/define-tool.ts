@@ -1,6 +1,11 @@
 /** How tools are written: one declaration from which the list, the scope check and the metadata follow. */
 import type { CallToolResult, Tool as ListedTool } from "@modelcontextprotocol/server";
 import { z } from "zod";
+import {
+  type AuthenticationRequirement,
+  type RequiredAuthentication,
+  requiredAuthentication,
+} from "../../oauth/required-authentication.ts";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { InputRequired, type Returned } from "./input-required.ts";
 import { type RequestContext, ToolError } from "./request-context.ts";
@@ -16,6 +21,11 @@ export interface ToolDeclaration<Input extends z.ZodObject> {
    * HTTP 403.
    */
   scopes?: ScopeRequirement;
+  /**
+   * How lately, or how strongly, the user must have signed in at the identity provider (RFC 9470). A call without that is
+   * answered with HTTP 401, and the client has the user sign in again; the tool is listed all the same.
+   */
+  authentication?: AuthenticationRequirement;
   /** Validated before `run`. Without it the tool takes nothing. */
   input?: Input;
   /** Hints for clients, such as `{ readOnlyHint: true }`. */
@@ -42,6 +52,7 @@ export interface Tool {
   readonly kind: "tool";
   readonly name: string;
   readonly scopes: RequiredScopes;
+  readonly authentication?: RequiredAuthentication;
   /** What `tools/list` shows. */
   readonly listing: ListedTool;
   /** Validates the arguments, runs the tool, and turns what it returns into an MCP result. */
@@ -69,6 +80,9 @@ export function defineTool(
     kind: "tool",
     name,
     scopes: requiredScopes(tool.scopes ?? [], `Tool "${name}"`),
+    ...(tool.authentication && {
+      authentication: requiredAuthentication(tool.authentication, `Tool "${name}"`),
+    }),
     listing: {
       name,
       description,

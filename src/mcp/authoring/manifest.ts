@@ -1,4 +1,5 @@
 /** What this server offers, as a document that can be committed, published and compared. */
+import type { RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import { describeRequirement } from "../../oauth/scope-requirement.ts";
 import { sha256 } from "../../oauth/sha256.ts";
 import type { Features } from "./features.ts";
@@ -15,34 +16,66 @@ export function manifestOf({ tools, resources = [], prompts = [], scopes }: Feat
       ]),
     ),
     tools: sorted(
-      tools.map(({ name, scopes: needs, listing: { title, description, annotations, ...listing } }) => [
-        name,
-        plain({
-          title,
-          description,
-          scopes: describeRequirement(needs) || undefined,
-          annotations,
-          inputSchema: hash(listing.inputSchema),
-          outputSchema: listing.outputSchema && hash(listing.outputSchema),
-        }),
-      ]),
+      tools.map(
+        ({
+          name,
+          scopes: needs,
+          authentication,
+          listing: { title, description, annotations, ...listing },
+        }) => [
+          name,
+          plain({
+            title,
+            description,
+            scopes: describeRequirement(needs) || undefined,
+            authentication: told(authentication),
+            annotations,
+            inputSchema: hash(listing.inputSchema),
+            outputSchema: listing.outputSchema && hash(listing.outputSchema),
+          }),
+        ],
+      ),
     ),
     resources: sorted(
-      resources.map(({ name, scopes: needs, listing }) => {
+      resources.map(({ name, scopes: needs, authentication, listing }) => {
         const { title, description, mimeType } = "fixed" in listing ? listing.fixed : listing.template;
         return [
           name,
-          plain({ title, description, mimeType, scopes: describeRequirement(needs) || undefined }),
+          plain({
+            title,
+            description,
+            mimeType,
+            scopes: describeRequirement(needs) || undefined,
+            authentication: told(authentication),
+          }),
         ];
       }),
     ),
     prompts: sorted(
-      prompts.map(({ name, scopes: needs, listing: { title, description, arguments: args } }) => [
-        name,
-        plain({ title, description, arguments: hash(args), scopes: describeRequirement(needs) || undefined }),
-      ]),
+      prompts.map(
+        ({ name, scopes: needs, authentication, listing: { title, description, arguments: args } }) => [
+          name,
+          plain({
+            title,
+            description,
+            arguments: hash(args),
+            scopes: describeRequirement(needs) || undefined,
+            authentication: told(authentication),
+          }),
+        ],
+      ),
     ),
   };
+}
+
+/** A requirement of `requireAuthentication()` depends on arguments, as one of `requireScopes()` does: neither is here. */
+function told(required: RequiredAuthentication | undefined): Manifest | undefined {
+  if (required === undefined) return undefined;
+  const { maxAge, acrValues } = required;
+  return plain({
+    maxAgeSeconds: maxAge === undefined ? undefined : String(maxAge),
+    acr: acrValues?.join(" or "),
+  });
 }
 
 /** One line a difference, for people; none if they are the same. */

@@ -2,6 +2,7 @@
 
 import type { Denial } from "../../access/permissions.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import type { RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import type { AccessTokenRefusal, AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import type { Feature } from "../authoring/features.ts";
 
@@ -11,13 +12,18 @@ export interface Ending {
   /** For whoever called: what to do next. */
   readonly message: string;
   /**
-   * What the client needs to call again: another access token, or these scopes. Neither: what it asked for is refused,
-   * and to sign in again would change nothing.
+   * What the client needs to call again: another access token, or what it {@link Lacking lacks}. Neither: what it asked for
+   * is refused, and to sign in again would change nothing.
    */
-  readonly needs?: { readonly token: true } | { readonly scopes: readonly string[] };
+  readonly needs?: { readonly token: true } | Lacking;
   /** Of the policy. */
   readonly rule?: string;
 }
+
+/** What the client can bring, and the call needs: scopes, or a user who signed in later, or more strongly. */
+export type Lacking =
+  | { readonly scopes: readonly string[] }
+  | { readonly authentication: RequiredAuthentication };
 
 /** What a call needs beside a token that is good. */
 export interface Needs {
@@ -96,9 +102,10 @@ function withdrawn(denial: Denial, what: string): Ending {
   };
 }
 
-/** It turned out to need scopes that were not granted. */
-export function lacksScopes(scopes: readonly string[], message: string): Ending {
-  return { reason: "insufficient_scope", message, needs: { scopes } };
+/** What only turned out on the way. */
+export function lacks(needs: Lacking, message: string): Ending {
+  const reason = "scopes" in needs ? "insufficient_scope" : "insufficient_user_authentication";
+  return { reason, message, needs };
 }
 
 /** The access token's time is over; it is known without asking. */

@@ -6,13 +6,18 @@ import { principalFields } from "../../access/principal.ts";
 import type { Audit, AuditEvent } from "../../audit/audit.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
-import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
+import {
+  authenticationProblem,
+  currentCaller,
+  InsufficientAuthenticationError,
+  InsufficientScopeError,
+} from "../../resource/access-token-context.ts";
 import type { Caller } from "../../resource/caller.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Feature } from "../authoring/features.ts";
 import { InputRequired } from "../authoring/input-required.ts";
 import { ToolError } from "../authoring/request-context.ts";
-import type { Ending } from "./ending.ts";
+import type { Ending, Lacking } from "./ending.ts";
 
 export interface InvokeOptions {
   /** Puts the arguments of calls into the audit log. */
@@ -26,8 +31,8 @@ export type Invoked<Result> = { result: Result } | Failed;
 export interface Failed {
   /** For whoever called. */
   failed: string;
-  /** Scopes that the call turned out to need: with them it may be made again. */
-  missing?: readonly string[];
+  /** What the call turned out to need: with it it may be made again. */
+  lacking?: Lacking;
 }
 
 /**
@@ -56,9 +61,16 @@ export async function invoke<Result extends object>(
     audit({ ...about, ...denial(decision) });
     return { failed: words };
   };
-  // A missing scope is answered with HTTP 403 before this; this is the second check.
+  const refuseAuthentication = ({ required, reason, message }: InsufficientAuthenticationError): Failed => {
+    audit({ ...about, decision: "deny", reason });
+    const mayTryAgain = reason === "insufficient_user_authentication";
+    return { failed: message, ...(mayTryAgain && { lacking: { authentication: required } }) };
+  };
+  // What can be brought is asked for with HTTP 403 or 401 before this; this is the second check.
   const decision = caller.permissions.checkFeature(feature);
   if (!decision.allowed) return refuse(decision, inWords(decision, feature));
+  const problem = feature.authentication && authenticationProblem(feature.authentication, "invoke");
+  if (problem !== undefined) return refuseAuthentication(problem);
   // A client that goes away leaves a call that may never end.
   const noteGone = () => {
     // What was stopped is written down by who stopped it.
@@ -79,8 +91,9 @@ export async function invoke<Result extends object>(
     if (error instanceof InsufficientScopeError) {
       const { decision } = error;
       const refused = refuse(decision, error.message);
-      return decision.because === "scopes" ? { ...refused, missing: decision.missing } : refused;
+      return decision.because === "scopes" ? { ...refused, lacking: { scopes: decision.missing } } : refused;
     }
+    if (error instanceof InsufficientAuthenticationError) return refuseAuthentication(error);
     noteUse("error");
     // The client is gone: the error reaches nobody.
     if (signal.aborted) return { failed: "It was stopped." };

@@ -12,11 +12,15 @@ import {
 } from "@modelcontextprotocol/server";
 import type { PermissionSet } from "../../access/permissions.ts";
 import { OAuthError } from "../../oauth/errors.ts";
-import { currentCaller, InsufficientScopeError } from "../../resource/access-token-context.ts";
+import {
+  currentCaller,
+  InsufficientAuthenticationError,
+  InsufficientScopeError,
+} from "../../resource/access-token-context.ts";
 import { complete } from "../authoring/completion.ts";
 import type { Feature, FeatureTable } from "../authoring/features.ts";
 import { ToolError } from "../authoring/request-context.ts";
-import { lacksScopes } from "./ending.ts";
+import { lacks } from "./ending.ts";
 import { type Failed, type Invoked, type InvokeOptions, invoke } from "./invoke.ts";
 import { type MultiRoundTripOptions, multiRoundTrip } from "./multi-round-trip.ts";
 import type { ServedRequest } from "./served-request.ts";
@@ -30,6 +34,7 @@ export interface McpServerOptions extends InvokeOptions, MultiRoundTripOptions {
 }
 
 const LIST_TTL_MS = 60_000;
+const FOR_PEOPLE = [ToolError, OAuthError, InsufficientScopeError, InsufficientAuthenticationError];
 
 /** Makes the server for one request: cheap, because schemas were converted when the features were declared. */
 export function createServerFactory(options: McpServerOptions): (request: ServedRequest) => Server {
@@ -122,7 +127,7 @@ export function createServerFactory(options: McpServerOptions): (request: Served
           return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
         } catch (error) {
           // As for calls: these are written for people.
-          if ([ToolError, OAuthError, InsufficientScopeError].some((ours) => error instanceof ours))
+          if (FOR_PEOPLE.some((ours) => error instanceof ours))
             throw new ProtocolError(ProtocolErrorCode.InvalidRequest, (error as Error).message);
           log.error(
             { reason: "completion_failed", [feature.kind]: feature.name, err: error },
@@ -164,9 +169,9 @@ async function orThrow<Result>(used: Invoked<Result>, running: ServedRequest["ru
   throw new ProtocolError(ProtocolErrorCode.InvalidRequest, used.failed);
 }
 
-/** What turned out to need more scopes is answered with HTTP 403, while that is possible; what the server returns is for later. */
-async function challenge({ failed, missing }: Failed, running: ServedRequest["running"]): Promise<void> {
-  if (missing !== undefined) await running?.refuse(lacksScopes(missing, failed));
+/** What turned out to be lacking is asked for with HTTP 403 or 401, while that is possible; what the server returns is for later. */
+async function challenge({ failed, lacking }: Failed, running: ServedRequest["running"]): Promise<void> {
+  if (lacking !== undefined) await running?.refuse(lacks(lacking, failed));
 }
 
 function unknownFeature(words: string): ProtocolError {

@@ -8,9 +8,18 @@ import { subjectOf } from "../../access/principal.ts";
 import type { BodyBounds } from "../../http/body.ts";
 import { requestFacts } from "../../http/request-facts.ts";
 import { OAuthError } from "../../oauth/errors.ts";
+import { strictest } from "../../oauth/required-authentication.ts";
 import { union } from "../../oauth/scope.ts";
-import { authenticatedRequest } from "../../resource/access-token-context.ts";
-import { type ChallengedResource, insufficientScope } from "../../resource/bearer-authentication.ts";
+import {
+  authenticatedRequest,
+  authenticationProblem,
+  type InsufficientAuthenticationError,
+} from "../../resource/access-token-context.ts";
+import {
+  type ChallengedResource,
+  insufficientAuthentication,
+  insufficientScope,
+} from "../../resource/bearer-authentication.ts";
 import type { Caller } from "../../resource/caller.ts";
 import type { Feature, Message } from "../authoring/features.ts";
 import { type Cancellations, cancelledRequest } from "../server/cancellations.ts";
@@ -215,8 +224,9 @@ function answerAmongOthers(): OAuthError {
 }
 
 /**
- * Answers what lacks a scope before any protocol handling, as HTTP 403: the same in both generations, and for what the
- * lists do not show as well; true if it did. The SDK is handed this same parsed body, so it cannot see another one.
+ * Answers what lacks a scope before any protocol handling, as HTTP 403, and what needs another sign-in, as 401: the same in
+ * both generations, and for what the lists do not show as well; true if it did. The SDK is handed this same parsed body, so
+ * it cannot see another one.
  */
 function isChallenged(
   addressed: readonly Feature[],
@@ -225,29 +235,44 @@ function isChallenged(
   { resource, audit }: McpEndpointOptions,
 ): boolean {
   const missing = new Set<string>();
+  const problems: InsufficientAuthenticationError[] = [];
   for (const feature of new Set(addressed)) {
     const decision = caller.permissions.checkFeature(feature);
-    if (decision.allowed || decision.because !== "scopes") continue;
+    const problem = feature.authentication && authenticationProblem(feature.authentication, "mcp");
+    // What the policy denies, or nobody can meet, is an error in the result.
+    if (!decision.allowed && decision.because === "policy") continue;
+    const isChallenged = problem?.reason === "insufficient_user_authentication";
+    if (decision.allowed && !isChallenged) continue;
     // One line of the audit log for all the calls of a batch.
     const calls = addressed.filter((each) => each === feature).length;
-    audit({ ...auditOf(feature, caller), ...denial(decision), ...(calls > 1 && { calls }) });
-    for (const scope of decision.missing) missing.add(scope);
+    const why = decision.allowed
+      ? ({ decision: "deny", reason: problem?.reason } as const)
+      : denial(decision);
+    audit({ ...auditOf(feature, caller), ...why, ...(calls > 1 && { calls }) });
+    if (!decision.allowed) for (const scope of decision.missing) missing.add(scope);
+    if (isChallenged) problems.push(problem);
   }
-  if (missing.size > 0) challenge(res, caller, [...missing], resource);
-  return missing.size > 0;
+  challenge(res, caller, { missing: [...missing], problems }, resource);
+  return missing.size > 0 || problems.length > 0;
 }
 
 /**
  * Names everything granted and everything that is needed: a client that asks for exactly the challenge's scope must not
- * lose what it had.
+ * lose what it had. A user who has to sign in again does so once for both (RFC 9470 §3).
  */
 function challenge(
   res: Response,
   { scopes }: Caller,
-  missing: readonly string[],
+  { missing, problems }: { missing: readonly string[]; problems: readonly InsufficientAuthenticationError[] },
   resource: ChallengedResource,
 ): void {
-  insufficientScope(res, resource, union(scopes, missing), missing);
+  const [problem] = problems;
+  if (problem !== undefined)
+    insufficientAuthentication(res, resource, union(scopes, missing), {
+      required: strictest(problems.map(({ required }) => required)),
+      message: problem.message,
+    });
+  else if (missing.length > 0) insufficientScope(res, resource, union(scopes, missing), missing);
 }
 
 /** Of what has to be answered. */

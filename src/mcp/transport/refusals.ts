@@ -5,6 +5,7 @@ import { requestFacts } from "../../http/request-facts.ts";
 import { union } from "../../oauth/scope.ts";
 import {
   type ChallengedResource,
+  insufficientAuthentication,
   insufficientScope,
   invalidToken,
 } from "../../resource/bearer-authentication.ts";
@@ -29,6 +30,11 @@ export function refuseStopped(
     const errors = ids.map((id) => errorMessage(id, ending));
     res.json(errors.length === 1 ? errors[0] : errors);
   } else if ("token" in needs) invalidToken(res, resource, ending);
+  else if ("authentication" in needs)
+    insufficientAuthentication(res, resource, scopes, {
+      required: needs.authentication,
+      message: ending.message,
+    });
   else insufficientScope(res, resource, union(scopes, needs.scopes), needs.scopes);
 }
 

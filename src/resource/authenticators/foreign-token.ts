@@ -3,6 +3,7 @@ import { clientOf, type Principal, type Requester, subjectOf } from "../../acces
 import type { ForeignAccessToken } from "../../issuers/foreign-access-token.ts";
 import { JwtRefused } from "../../issuers/jwt.ts";
 import type { TrustedAccessTokens } from "../../issuers/trusted-access-tokens.ts";
+import { userAuthentication } from "../../oauth/required-authentication.ts";
 import { intersect } from "../../oauth/scope.ts";
 import { sha256 } from "../../oauth/sha256.ts";
 import type { ForeignTokenRefusal } from "../caller.ts";
@@ -21,9 +22,9 @@ export function foreignTokenAuthenticator({ tokens, resource, ...rules }: Depend
 
   return {
     claims: (token) => tokens.recognizes(token),
-    async verify(presented) {
+    async verify(presented, address) {
       try {
-        const token = await tokens.verify(presented);
+        const token = await tokens.verify(presented, address);
         const requester = requesters.get(token) ?? requesterOf(token);
         requesters.set(token, requester);
         return judge(token, requester, () => genuine(token, requester, { ...rules, resource }));
@@ -45,7 +46,7 @@ function requesterOf({ issuer, subject, clientId, isClients, claims }: ForeignAc
 }
 
 function genuine(
-  { issuer, scopes, expiresAt }: ForeignAccessToken,
+  { issuer, scopes, expiresAt, claims }: ForeignAccessToken,
   requester: Requester,
   { catalogue, resource }: Pick<Rules, "catalogue"> & { resource: string },
 ): GenuineToken {
@@ -55,6 +56,8 @@ function genuine(
     held: intersect(scopes, catalogue.names),
     resource,
     notGiven: [],
+    // RFC 9068 §2.2.1
+    ...(principal.kind === "user" && userAuthentication(claims)),
     expiresAt,
     sessionKey: sha256(JSON.stringify([principal.kind, issuer, subjectOf(principal), client.id])),
   };

@@ -1,7 +1,10 @@
 /** Authenticates the opaque access tokens that this server issued for a resource: one look-up, and none for a grant seen a moment ago. */
-import { notGiven, whose } from "../../grants/grant.ts";
+import { codeOf, notGiven, whose } from "../../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../../grants/grant-cache.ts";
 import { looksLikeOurs, readToken } from "../../grants/opaque-token.ts";
+import type { ApiRequest } from "../../oauth/other-api.ts";
+import { authenticationIn } from "../../oauth/required-authentication.ts";
+import { intersect } from "../../oauth/scope.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { AccessTokenRefusal, Verification } from "../caller.ts";
 import type { TokenAuthenticator } from "../token-authenticator.ts";
@@ -14,6 +17,8 @@ interface Dependencies extends Pick<Runtime, "now">, Rules {
   takenBack?(grant: CachedGrant): AccessTokenRefusal | undefined;
   /** The principal's own access token at the identity provider. */
   upstreamToken(grantId: string): Promise<string>;
+  /** One for another API in their name. */
+  tokenFor(grantId: string, api: ApiRequest): Promise<string>;
 }
 
 export function ownTokenAuthenticator(dependencies: Dependencies): TokenAuthenticator {
@@ -27,7 +32,16 @@ export function ownTokenAuthenticator(dependencies: Dependencies): TokenAuthenti
 
 async function verify(
   value: string,
-  { grants, resource, takenBack, upstreamToken, catalogue, now, judge }: Dependencies & { judge: JudgeToken },
+  {
+    grants,
+    resource,
+    takenBack,
+    upstreamToken,
+    tokenFor,
+    catalogue,
+    now,
+    judge,
+  }: Dependencies & { judge: JudgeToken },
 ): Promise<Verification> {
   const presented = readToken("access", value);
   if (presented === undefined) return { refused: "malformed_access_token" };
@@ -48,9 +62,16 @@ async function verify(
     held: catalogue.limitTo(issued.scopes, grant.scopes),
     resource: grant.resource,
     notGiven: notGiven(grant, catalogue),
+    ...authenticationIn(grant),
     expiresAt: issued.expiresAt,
     grantId: grant.id,
     sessionKey: grant.id,
     upstreamToken: () => upstreamToken(grant.id),
+    ...(codeOf(grant) !== undefined && {
+      otherApis: Object.freeze({
+        declaredHere: (named: readonly string[]) => intersect(named, catalogue.names),
+        tokenFor: (api: ApiRequest) => tokenFor(grant.id, api),
+      }),
+    }),
   }));
 }

@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
-import { whose } from "../../grants/grant.ts";
 import { CLIENT_CREDENTIALS_GRANT } from "../../oauth/client-metadata.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { Repeatable, Scope } from "../../oauth/requests.ts";
@@ -12,8 +11,8 @@ import { parseScope } from "../../oauth/scope.ts";
 import { namedResource } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType, GrantTypeDependencies } from "../grant-type.ts";
-import { grantedScopes } from "../granted-scopes.ts";
-import { type TokenResponse, tokenResponse } from "../token-response.ts";
+import { issueWithoutUser } from "../issue-without-user.ts";
+import type { TokenResponse } from "../token-response.ts";
 
 /** RFC 6749 §4.4.2, RFC 8707 §2.2. */
 const ClientCredentialsRequest = z.object({ scope: Scope.optional(), resource: Repeatable });
@@ -30,8 +29,9 @@ export const clientCredentials: GrantType<ClientCredentialsRequest> = {
 async function issueToClient(
   client: AuthenticatedClient,
   request: ClientCredentialsRequest,
-  { grants, resources, audit, now }: Runtime & GrantTypeDependencies,
+  dependencies: Runtime & GrantTypeDependencies,
 ): Promise<TokenResponse> {
+  const { resources } = dependencies;
   const resource = namedResource(request.resource, resources);
   if (resource === undefined)
     throw new OAuthError(
@@ -43,28 +43,22 @@ async function issueToClient(
     );
   const { client_id: clientId, client_name: name, credential } = client;
   if (credential === undefined) throw new Error("A client of this grant type authenticates");
-  const requester = {
-    principal: { kind: "client" as const, clientId },
-    client: { id: clientId, ...(name !== undefined && { name }) },
-  };
-  const { permissions, scopes: catalogue } = resource;
-  const notAdmitted = permissions.checkAdmission(requester);
-  if (notAdmitted !== undefined) {
-    const { message, reason, rule } = notAdmitted;
-    throw new OAuthError("invalid_grant", message, { reason, about: { rule: rule?.name } });
-  }
   // Without a scope of its own, nothing is granted.
   const ceiling = parseScope(client.scope ?? "") ?? [];
-  const scopes = grantedScopes(request.scope, ceiling, catalogue, () => beyondClient(ceiling));
-  const { grant, issued } = await grants.issue({
-    ...requester,
-    origin: { kind: "client_credentials", credential },
-    resource: resource.uri,
-    scopes,
-    permitted: permissions.permitted(requester, scopes),
-  });
-  audit({ event: "token_issued", decision: "allow", ...whose(grant), scopes: issued.scopes });
-  return tokenResponse(issued, now());
+  return await issueWithoutUser(
+    {
+      requester: {
+        principal: { kind: "client", clientId },
+        client: { id: clientId, ...(name !== undefined && { name }) },
+      },
+      origin: { kind: "client_credentials", credential },
+      resource,
+      asked: request.scope,
+      ceiling,
+      beyond: () => beyondClient(ceiling),
+    },
+    dependencies,
+  );
 }
 
 function beyondClient(ceiling: readonly string[]): OAuthError {

@@ -4,14 +4,13 @@
  * a program (workload identity).
  */
 import { z } from "zod";
-import type { NotAdmitted } from "../../access/permissions.ts";
 import { clientOf, type Principal, type Requester } from "../../access/principal.ts";
 import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import type { SignIn } from "../../grants/endings.ts";
-import { type Origin, whose } from "../../grants/grant.ts";
+import type { Origin } from "../../grants/grant.ts";
 import type { AssertionId } from "../../issuers/id-jag.ts";
 import { JwtRefused } from "../../issuers/jwt.ts";
-import type { Assertion, TrustedAssertions } from "../../issuers/trusted-assertions.ts";
+import type { Assertion } from "../../issuers/trusted-assertions.ts";
 import { JWT_BEARER_GRANT } from "../../oauth/client-metadata.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
@@ -20,8 +19,8 @@ import { intersect, parseScope } from "../../oauth/scope.ts";
 import { namedResource, type ProtectedResource } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantTypeDependencies, GrantTypeOfAssertions } from "../grant-type.ts";
-import { grantedScopes } from "../granted-scopes.ts";
-import { type TokenResponse, tokenResponse } from "../token-response.ts";
+import { type Entitlement, issueWithoutUser } from "../issue-without-user.ts";
+import type { TokenResponse } from "../token-response.ts";
 
 /** RFC 7523 §2.1, RFC 8707 §2.2. */
 const JwtBearerRequest = z.object({
@@ -44,12 +43,10 @@ export const jwtBearer: GrantTypeOfAssertions<JwtBearerRequest> = {
 
 type PersonOrProgram = Exclude<Principal, { kind: "client" }>;
 
-/** What an assertion was found to permit. */
-interface Permitted extends Requester {
+/** What an assertion was found to entitle to. */
+interface Permitted extends Pick<Entitlement, "resource" | "ceiling"> {
   principal: PersonOrProgram;
-  resource: ProtectedResource;
-  /** The most that may be granted. */
-  scopes: readonly string[];
+  client: Requester["client"];
   origin: Extract<Origin, { kind: "jwt_bearer" }>;
   id: AssertionId;
 }
@@ -58,34 +55,28 @@ interface Permitted extends Requester {
 async function issueForAssertion(
   client: AuthenticatedClient | undefined,
   request: JwtBearerRequest,
-  { grants, resources, assertions, audit, endedMeanwhile, now }: Runtime & GrantTypeDependencies,
+  dependencies: Runtime & GrantTypeDependencies,
 ): Promise<TokenResponse> {
+  const { resources, assertions, endedMeanwhile } = dependencies;
   const assertion = await assertions.verify(request.assertion).catch(refused);
-  const permitted =
-    assertion.kind === "id-jag"
-      ? forPerson(assertion, client, request, resources)
-      : forWorkload(assertion, client, request, resources);
-  const { principal, client: of, resource, origin, id } = permitted;
+  const {
+    principal,
+    client: of,
+    id,
+    ...permitted
+  } = assertion.kind === "id-jag"
+    ? forPerson(assertion, client, request, resources)
+    : forWorkload(assertion, client, request, resources);
   const requester = { principal, client: of };
-  const notAdmitted = resource.permissions.checkAdmission(requester);
-  if (notAdmitted !== undefined) throw refusedAdmission(notAdmitted, requester);
-  const scopes = grantedScopes(request.scope, permitted.scopes, resource.scopes, beyondAssertion);
-  await useUp(id, assertions);
-  const { grant, issued } = await grants.issue({
-    ...requester,
-    origin,
-    resource: resource.uri,
-    scopes,
-    permitted: resource.permissions.permitted(requester, scopes),
-  });
-  // Asked when it is stored: whoever ends access writes a mark first, and then ends the grants that exist.
-  const ended = await endedMeanwhile({ ...signInOf(principal), clientId: of.id });
-  if (ended !== undefined) {
-    await grants.end(grant.id, ended);
-    throw notAccepted("ended_meanwhile");
-  }
-  audit({ event: "token_issued", decision: "allow", ...whose(grant), scopes: issued.scopes });
-  return tokenResponse(issued, now());
+  return await issueWithoutUser(
+    { ...permitted, requester, asked: request.scope, beyond: beyondAssertion },
+    dependencies,
+    {
+      useUp: () => assertions.useOnce(id).catch(refused),
+      endedMeanwhile: () => endedMeanwhile({ ...signInOf(principal), clientId: of.id }),
+      ended: () => notAccepted("ended_meanwhile"),
+    },
+  );
 }
 
 /** A person, through the client that the assertion names and that is asking (ID-JAG §4.4.1). */
@@ -117,7 +108,10 @@ function forPerson(
     principal: { kind: "user", issuer, subject, claims: { ...claims } },
     client: { id: clientId, ...(name !== undefined && { name }) },
     resource: at,
-    scopes: at.scopes.limitTo(scopes ?? at.scopes.defaultScopes, at.scopes.limitTo(at.scopes.names, ceiling)),
+    ceiling: at.scopes.limitTo(
+      scopes ?? at.scopes.defaultScopes,
+      at.scopes.limitTo(at.scopes.names, ceiling),
+    ),
     origin: { kind: "jwt_bearer", profile: "id-jag", issuer },
     id,
   };
@@ -138,7 +132,7 @@ function forWorkload(
     principal: { kind: "workload", issuer, subject, claims: { ...claims } },
     client: clientOf(issuer, subject),
     resource: at,
-    scopes: intersect(rule.scopes, at.scopes.names),
+    ceiling: intersect(rule.scopes, at.scopes.names),
     origin: { kind: "jwt_bearer", profile: "workload", issuer },
     id,
   };
@@ -167,10 +161,6 @@ function signInOf({ issuer, subject, claims: { sid } }: PersonOrProgram): Omit<S
   return { issuer, subject, ...(typeof sid === "string" && { sid }) };
 }
 
-async function useUp(id: AssertionId, assertions: TrustedAssertions): Promise<void> {
-  await assertions.useOnce(id).catch(refused);
-}
-
 function refused(error: unknown): never {
   throw error instanceof JwtRefused ? notAccepted(error.reason, error) : error;
 }
@@ -182,9 +172,4 @@ function notAccepted(reason: ReasonCode, cause?: unknown): OAuthError {
     "The assertion is not accepted: it has expired, was used before, or is not one that this server trusts for this client and resource.",
     { reason, cause },
   );
-}
-
-function refusedAdmission({ message, reason, rule }: NotAdmitted, { principal }: Requester): OAuthError {
-  const subject = principal.kind === "client" ? principal.clientId : principal.subject;
-  return new OAuthError("invalid_grant", message, { reason, about: { subject, rule: rule?.name } });
 }
