@@ -44,7 +44,11 @@ export {
 export { type Call, type RequestContext, ToolError } from "./mcp/authoring/request-context.ts";
 export { toolSettings } from "./mcp/authoring/tool-settings.ts";
 export { type ExistingServer, featuresOf, type NeededScopes } from "./mcp/backends/existing-server.ts";
-export type { AuthenticationRequirement, RequiredAuthentication } from "./oauth/required-authentication.ts";
+export type {
+  AuthenticationRequirement,
+  RequiredAuthentication,
+  UserAuthentication,
+} from "./oauth/required-authentication.ts";
 export type { ScopeDeclaration, ScopeDeclarations } from "./oauth/scope-catalogue.ts";
 export { type AnyOf, anyOf, type RequiredScopes, type ScopeRequirement } from "./oauth/scope-requirement.ts";
 

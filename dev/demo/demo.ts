@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { type Config, loadConfig } from "../../src/config/config.ts";
-import { connectGuides } from "../../src/pages/connect.ts";
+import { connectGuides, programAccess, programGuides, WITHOUT_BROWSER } from "../../src/pages/connect.ts";
 import { connectText } from "../../src/pages/connect-text.ts";
 import { openApp } from "../../src/server/create-app.ts";
 import { listenWith } from "../../src/server/serve.ts";
@@ -78,7 +78,8 @@ async function start(port: number, tools: string | undefined, providers: 1 | 2):
   process.once("SIGTERM", () => void stop());
 }
 
-function instructions({ baseUrl, resource: url, port, brand }: Config, issuers: readonly string[]): string {
+function instructions(config: Config, issuers: readonly string[]): string {
+  const { baseUrl, resource: url, port, brand } = config;
   const walkthrough = `${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}`;
   return `
 mcp-oidc-proxy demo is running.
@@ -99,6 +100,10 @@ ${Object.entries(CALLERS)
 Or connect your own client, as ${baseUrl} shows in a browser, or so:
 
 ${connectText(connectGuides({ name: brand.name, url }))}
+
+${WITHOUT_BROWSER}
+
+${connectText(programGuides({ url, baseUrl }, programAccess(config)))}
 
 Stop with Ctrl+C.
 `;

@@ -5,6 +5,7 @@ import type { Audit } from "../audit/audit.ts";
 import type { Endings } from "../grants/endings.ts";
 import { notGiven } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
+import type { StepUps } from "../grants/step-ups.ts";
 import { type UpstreamLogin, UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { ConfiguredProvider } from "../identity/identity-providers.ts";
 import { refusesAudience } from "../identity/profiles/auth0.ts";
@@ -20,7 +21,7 @@ import {
   SignInStoppedError,
   UnavailableError,
 } from "../oauth/errors.ts";
-import { shortfallOf } from "../oauth/required-authentication.ts";
+import { type RequiredAuthentication, shortfallOf } from "../oauth/required-authentication.ts";
 import { missingScopes } from "../oauth/scope.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -33,14 +34,18 @@ interface Dependencies extends Pick<Runtime, "now" | "log"> {
   logins: Logins;
   grants: Grants;
   endings: Endings;
+  stepUps: StepUps;
   rememberedConsent: RememberedConsent;
   resources: ProtectedResources;
   audit: Audit;
   transactionSeconds: number;
 }
 
-/** Where to send the browser: to the client with a code, or back to the consent page because another user had consented. */
-export type Completed = { code: string } | { askAgain: true };
+/**
+ * Where to send the browser: to the client with a code; back to the consent page because another user had consented; or to the
+ * provider once more, for a sign-in that this client was challenged for and did not ask for.
+ */
+export type Completed = { code: string } | { askAgain: true } | { signInAgain: RequiredAuthentication };
 
 /**
  * Finishes a client's login, which this callback has consumed.
@@ -64,6 +69,8 @@ export async function finishAuthorization(
   const requester = requesterOf(user, login);
   admit(requester, login, dependencies);
   checkAuthentication(user, login, dependencies);
+  const challenged = await unmetChallenge(user, login, dependencies);
+  if (challenged !== undefined) return { signInAgain: challenged };
   return { code: await openGrant(user, requester, login, dependencies) };
 }
 
@@ -125,6 +132,23 @@ function checkAuthentication(user: UpstreamLogin, login: ClientLogin, dependenci
   audit({ event: "sign_in", decision: "deny", reason, subject: user.subject, clientId });
   const code = "unmet_authentication_requirements";
   throw new LoginFailedError(code, description, login.request, { reason, said: { code, found } });
+}
+
+/** Once: the next login asks for it, and {@link checkAuthentication} has the last word on that. */
+async function unmetChallenge(
+  user: UpstreamLogin,
+  { request, expiresAt }: ClientLogin,
+  { stepUps, now, transactionSeconds, log }: Dependencies,
+): Promise<RequiredAuthentication | undefined> {
+  const { clientId, resource, authentication } = request;
+  const noted = await stepUps.take(user, clientId, resource).catch((cause) => {
+    // Then the tool asks once more: no reason to fail the sign-in.
+    if (!(cause instanceof UnavailableError)) throw cause;
+    log.warn({ reason: "step_up_not_read", cause: causes(cause) }, "Going on without");
+  });
+  if (!noted || authentication !== undefined) return undefined;
+  const at = expiresAt - transactionSeconds;
+  return shortfallOf(user, noted, { now: now(), at }) === undefined ? undefined : noted;
 }
 
 const SHORTFALLS = {

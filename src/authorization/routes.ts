@@ -6,6 +6,7 @@ import type { Clients } from "../clients/find-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
 import type { Endings } from "../grants/endings.ts";
 import type { Grants } from "../grants/grants.ts";
+import type { StepUps } from "../grants/step-ups.ts";
 import { type Bodies, formBody } from "../http/body.ts";
 import { refuseOtherMethods } from "../http/methods.ts";
 import { countAddress, limitPerAddress } from "../http/rate-limit.ts";
@@ -19,6 +20,7 @@ import {
   type AuthorizationRequest,
   type AwaitingConsent,
   authorizationRequestUrl,
+  type ClientLogin,
   type Consented,
   type Logins,
   openConsent,
@@ -63,6 +65,7 @@ export interface AuthorizationDependencies {
   rememberedConsent: RememberedConsent;
   grants: Grants;
   endings: Endings;
+  stepUps: StepUps;
   logins: Logins;
   records: KeyValueStore;
   identityProviders: IdentityProviders;
@@ -93,6 +96,7 @@ export function authorizationRoutes({
   rememberedConsent,
   grants,
   endings,
+  stepUps,
   logins,
   records,
   identityProviders,
@@ -237,6 +241,19 @@ export function authorizationRoutes({
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
+  /** What was consented to stays: only the sign-in is to be another. */
+  async function signInAgain(
+    { request, browser, provider, expiresAt, ...consented }: ClientLogin,
+    req: Request,
+    res: Response,
+  ): Promise<void> {
+    const { remember, approvedBy, asked } = consented;
+    const starting = { identityProviders, logins, transactionSeconds, now, randomBytes };
+    const approved = { step: "consent", request, browser, provider, expiresAt } as const;
+    const url = await approve(approved, { remember, approvedBy, asked }, req.ip ?? "", starting);
+    res.redirect(303, url.href);
+  }
+
   /** The grant exists by now: a failure here must not fail the sign-in. */
   async function keepDocument(clientId: string, req: Request, res: Response): Promise<void> {
     try {
@@ -313,22 +330,29 @@ export function authorizationRoutes({
     if (login.step === "connections")
       return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
+    const stop = (error: unknown) => {
+      throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
+    };
     offerElsewhere(res, providerOf.elsewhere(request));
     const completed = await finishAuthorization(parameters, state, login, {
       provider,
       logins,
       grants,
       endings,
+      stepUps,
       rememberedConsent,
       resources,
       transactionSeconds,
       audit,
       now,
       log,
-    }).catch((error) => {
-      throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
-    });
+    }).catch(stop);
     rememberedProvider.set(res, provider);
+    if ("signInAgain" in completed) {
+      const authentication = completed.signInAgain;
+      browsers.identify(req, res);
+      return await signInAgain({ ...login, request: { ...request, authentication } }, req, res).catch(stop);
+    }
     if ("askAgain" in completed) {
       const asked = { ...request, scopes: login.asked ?? request.scopes };
       return res.redirect(302, authorizationRequestUrl(baseUrl, asked, chosen(login.provider)));

@@ -237,6 +237,7 @@ export const REASON_CODES = [
   "insufficient_scope",
   "insufficient_user_authentication",
   "no_user_authentication",
+  "step_up_not_read",
   "invalid_request_state",
   "mcp_protocol_error",
   "mcp_request_rejected",

@@ -14,10 +14,24 @@ ${guides.map(
 <div class="steps">
 <h3>${client}</h3>
 ${link && html`<p><a class="button" href="${link.href}">${link.words}</a></p><p class="soft">Or by hand:</p>`}
-${steps.map((step) => (typeof step === "string" ? html`<p>${formatted(step)}</p>` : snippet(step)))}
+${steps.map(instruction)}
 </div>`,
 )}
 </fieldset>`;
+}
+
+/** For programs: few who read the page look for these. */
+export function foldedGuides(guides: readonly ConnectGuide[]): Html {
+  return html`${guides.map(
+    ({ client, steps }) => html`
+<details><summary>${client}</summary>
+${steps.map(instruction)}
+</details>`,
+  )}`;
+}
+
+function instruction(step: Sentence | Snippet): Html {
+  return typeof step === "string" ? html`<p>${formatted(step)}</p>` : snippet(step);
 }
 
 export function snippet({ place, text }: Snippet): Html {

@@ -1,8 +1,9 @@
 /**
- * How each MCP client is connected to this server. The page for people, the answer to curl, the demo and docs/clients.md are
- * all generated from here.
+ * How each MCP client is connected to this server, and how programs come without a browser. The page for people, the answer
+ * to curl, the demo and docs/clients.md are all generated from here.
  */
 
+import { CLIENT_CREDENTIALS_GRANT, type Client, JWT_BEARER_GRANT } from "../oauth/client-metadata.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { UNNAMED } from "./brand.ts";
 
@@ -172,6 +173,101 @@ function chatGpt({ url }: ConnectableServer): ConnectGuide {
     ],
   };
 }
+
+/** How a program comes here without a browser: by what its operator configured, and by whom it is vouched for. */
+export type ProgramAccess = "client-secret" | "client-key" | "id-jag" | "workload" | "access-token";
+
+/** The heading of their guides. */
+export const WITHOUT_BROWSER = "Connect without a browser";
+
+/** Those that a configuration permits. Not whom: which clients and issuers it names is nobody's business. */
+export function programAccess({
+  clients,
+  issuers,
+}: {
+  clients: readonly Pick<Client, "grant_types" | "token_endpoint_auth_method">[];
+  issuers: readonly { accept: Exclude<ProgramAccess, "client-secret" | "client-key"> }[];
+}): ProgramAccess[] {
+  const machines = clients.filter(({ grant_types }) => grant_types.includes(CLIENT_CREDENTIALS_GRANT));
+  const found = new Set<ProgramAccess>([
+    ...machines.map(({ token_endpoint_auth_method: method }) =>
+      method === "private_key_jwt" ? "client-key" : "client-secret",
+    ),
+    ...issuers.map(({ accept }) => accept),
+  ]);
+  const inOrder: ProgramAccess[] = ["client-secret", "client-key", "id-jag", "workload", "access-token"];
+  return inOrder.filter((access) => found.has(access));
+}
+
+/**
+ * @param server.baseUrl the issuer of its tokens
+ * @param permitted what is not permitted here is not told either
+ */
+export function programGuides(
+  { url, baseUrl }: Pick<ConnectableServer, "url"> & { baseUrl: string },
+  permitted: readonly ProgramAccess[],
+): ConnectGuide[] {
+  const request = `curl -s ${shellWord(`${baseUrl}/token`)}`;
+  const asClient = '-u "$CLIENT_ID:$CLIENT_SECRET"';
+  const asking = `-d grant_type=${CLIENT_CREDENTIALS_GRANT} -d ${shellWord(`resource=${url}`)}`;
+  const presenting = `-d grant_type=${JWT_BEARER_GRANT} -d assertion="$ASSERTION"`;
+  const audience = { place: "Audience", text: baseUrl };
+  const resource = { place: "Resource", text: url };
+  const guides: Record<ProgramAccess, ConnectGuide> = {
+    "client-secret": {
+      client: "A job or service with a secret",
+      steps: [
+        "The operator of this server gives you an id and a secret. Ask for an access token with them:",
+        terminal(`${request} ${asClient} ${asking}`),
+        USE_TOKEN,
+      ],
+    },
+    "client-key": {
+      client: "A job or service with a key",
+      steps: [
+        "The operator of this server gives you an id, and has your public key. Sign a JWT (`private_key_jwt`) with your id as `iss` and `sub`, and this address as `aud`; ask for an access token with it:",
+        audience,
+        terminal(
+          `${request} -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer -d client_assertion="$ASSERTION" ${asking}`,
+        ),
+        USE_TOKEN,
+      ],
+    },
+    "id-jag": {
+      client: "An application of a company (ID-JAG)",
+      steps: [
+        "The company's identity provider signs that a person may use it here, if the operator of this server trusts that provider. What it signs is for this audience and this resource:",
+        audience,
+        resource,
+        "The application presents that once, as the client that it is here:",
+        terminal(`${request} ${asClient} ${presenting}`),
+        USE_TOKEN,
+      ],
+    },
+    workload: {
+      client: "A program on a platform (workload identity)",
+      steps: [
+        "The platform signs which program it is, if the operator of this server trusts that platform and named the program. Unless they say another, this is the audience:",
+        audience,
+        "The program presents that once, without an id or a secret:",
+        terminal(`${request} ${presenting}`),
+        USE_TOKEN,
+      ],
+    },
+    "access-token": {
+      client: "A program with an access token of another issuer",
+      steps: [
+        "It is taken as it is, if the operator of this server trusts its issuer. Unless they say another, this is the audience:",
+        { place: "Audience", text: url },
+        USE_TOKEN,
+      ],
+    },
+  };
+  return permitted.map((access) => guides[access]);
+}
+
+const USE_TOKEN: Sentence =
+  "Send the access token with every request to the MCP server URL, as `Authorization: Bearer`. When it ends, come again.";
 
 function isOnThisComputer(url: string): boolean {
   return isLoopbackHost(new URL(url).hostname);

@@ -6,8 +6,14 @@ import type { FeatureTable } from "../mcp/authoring/features.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { Brand } from "./brand.ts";
-import { type ConnectGuide, connectGuides } from "./connect.ts";
-import { COPY_SCRIPT, connectSection, snippet } from "./connect-section.ts";
+import {
+  type ConnectGuide,
+  connectGuides,
+  type ProgramAccess,
+  programGuides,
+  WITHOUT_BROWSER,
+} from "./connect.ts";
+import { COPY_SCRIPT, connectSection, foldedGuides, snippet } from "./connect-section.ts";
 import { connectText } from "./connect-text.ts";
 import { type Need, type Offer, type Offers, offersOf } from "./offers.ts";
 import type { Html, Pages } from "./shell.ts";
@@ -20,6 +26,8 @@ export interface HomeOptions {
   /** Where people sign in: one of these. */
   signInAt: readonly string[];
   baseUrl: string;
+  /** How programs may come without a browser. */
+  programs: readonly ProgramAccess[];
 }
 
 /** All of it is made once, here. */
@@ -31,6 +39,7 @@ export function homeRoutes(options: HomeOptions): Router {
     url: uri,
     offers: offersOf(features, scopes),
     guides: connectGuides({ name: brand.name, url: uri }),
+    programs: programGuides({ url: uri, baseUrl: options.baseUrl }, options.programs),
   };
   const page = pages.renderHome(homePage(about), COPY_SCRIPT);
   const text = homeText(about);
@@ -83,6 +92,8 @@ interface About {
   signInAt: readonly string[];
   offers: Offers;
   guides: readonly ConnectGuide[];
+  /** Of programs without a browser. */
+  programs: readonly ConnectGuide[];
 }
 
 const HEADINGS = [
@@ -98,7 +109,7 @@ const IN_OTHER_WORDS = {
   prompts: "Questions that are written already: you choose one in your application.",
 } as const satisfies Record<keyof Offers, string>;
 
-function homePage({ brand, baseUrl, url, signInAt, offers, guides }: About): Html {
+function homePage({ brand, baseUrl, url, signInAt, offers, guides, programs }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
 ${snippet({ place: "MCP server URL", text: url })}
@@ -109,6 +120,12 @@ ${snippet({ place: "MCP server URL", text: url })}
   )} and decide what it may do.</p>
 ${connectSection(guides)}
 <p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
+${
+  programs.length > 0 &&
+  html`<h2>${WITHOUT_BROWSER}</h2>
+<p class="soft">For programs that nobody signs in to.</p>
+${foldedGuides(programs)}`
+}
 ${HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
   ([kind, heading]) => html`<h2>${heading}</h2>
 <p class="soft">${IN_OTHER_WORDS[kind]}</p>
@@ -145,7 +162,7 @@ function introduction({ description }: Brand): string {
   return description ?? "An MCP server: it gives AI applications tools that they use in your name.";
 }
 
-function homeText({ brand, url, offers, guides }: About): string {
+function homeText({ brand, url, offers, guides, programs }: About): string {
   const groups = HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
     ([kind, heading]) => `${heading}\n\n${offers[kind].map(offerText).join("\n\n")}`,
   );
@@ -155,6 +172,7 @@ function homeText({ brand, url, offers, guides }: About): string {
     `MCP server: ${url}`,
     ...groups,
     `Connect\n\n${connectText(guides)}`,
+    ...(programs.length > 0 ? [`${WITHOUT_BROWSER}\n\n${connectText(programs)}`] : []),
     "",
   ].join("\n\n");
 }

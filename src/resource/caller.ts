@@ -20,6 +20,8 @@ export interface Caller extends Requester, UserAuthentication {
   readonly expiresAt: number;
   /** Absent: the token is another issuer's, so there is no grant of this server's. */
   readonly grantId?: string;
+  /** Tells the tokens of a grant apart, and is no credential. */
+  readonly tokenId?: string;
   /**
    * Names the session, and is no credential: server requests, cancellations, log levels, states of multi-round-trip calls, and the
    * shares of running calls and of memory for bodies belong to it. That of a grant is its id; that of another issuer's tokens is

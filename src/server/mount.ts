@@ -17,6 +17,7 @@ import { together } from "../http/together.ts";
 import { STALL_MS } from "../mcp/transport/web-response.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
+import { programAccess } from "../pages/connect.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
@@ -78,7 +79,8 @@ export function mount(services: Services, authenticated: (resource: McpResource)
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
     const signInAt = services.identityProviders.all().map(({ shownAs }) => shownAs);
-    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], signInAt }));
+    const programs = programAccess(config);
+    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], signInAt, programs }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -133,6 +135,7 @@ function authorizationDependencies(services: Services): Runtime & AuthorizationD
     rememberedConsent: services.rememberedConsent,
     grants: services.grants,
     endings: services.endings,
+    stepUps: services.stepUps,
     logins: services.logins,
     records: services.records,
     identityProviders: services.identityProviders,

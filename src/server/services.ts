@@ -31,6 +31,7 @@ import type { Grant } from "../grants/grant.ts";
 import { createGrantCache } from "../grants/grant-cache.ts";
 import { createGrants } from "../grants/grants.ts";
 import { createLastUse } from "../grants/last-use.ts";
+import { createStepUps } from "../grants/step-ups.ts";
 import { grantFormat } from "../grants/stored-grant.ts";
 import { createUpstreamRefresh } from "../grants/upstream-renewal.ts";
 import { createUpstreamRevocations } from "../grants/upstream-revocations.ts";
@@ -241,6 +242,7 @@ export function buildServices(options: AppOptions) {
     now: monotonicNow,
     onLookup: (outcome) => metrics.grantCache.inc({ outcome }),
   });
+  const stepUps = createStepUps({ records, users });
   const sessionStore = encryptedStore({ ...storing, kind: "session", ...sessionFormat(users) });
   const sessions = createSessions({ ...runtime, store: sessionStore, records, users, baseUrl });
   const questionStore = encryptedStore({ ...storing, kind: "question", schema: StoredServerRequest });
@@ -262,6 +264,7 @@ export function buildServices(options: AppOptions) {
     logLevels: createLogLevels(encryptedStore({ ...storing, kind: "log-level", schema: ChosenLogLevel })),
     states: requestStates(sealer, now),
     sessionIds: sessionIds(sealer),
+    mayChallenge: stepUps.mayChallenge,
   };
   const connections = createConnectedApplications({
     configured: config.clients,
@@ -346,6 +349,7 @@ export function buildServices(options: AppOptions) {
     logins,
     grants,
     endings,
+    stepUps,
     grantCache,
     lastUse,
     sessions,

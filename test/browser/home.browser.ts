@@ -37,6 +37,13 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
         SERVER_DESCRIPTION: "The current weather of any city, for your assistant. Run by the platform team.",
         SERVER_LOGO_URL: `http://127.0.0.1:${(logos.address() as AddressInfo).port}/logo.svg`,
         SERVER_COLOR: "#0f766e",
+        CLIENTS: JSON.stringify([
+          {
+            client_id: "nightly",
+            client_secret: "0123456789-0123456789-0123456789",
+            grant_types: ["client_credentials"],
+          },
+        ]),
       },
     };
   });
@@ -77,6 +84,17 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
       assert.equal(await scrollsSideways(page), false, client);
     }
     await page.screenshot({ path: "screenshots/home-smallest.png", fullPage: true });
+  });
+
+  test("programs find their way, too, folded and accessible", async () => {
+    const page = await open({ viewport: SMALLEST });
+    const line = page.getByText("grant_type=client_credentials");
+    assert.equal(await line.isVisible(), false);
+    await page.getByText("A job or service with a secret").click();
+    assert.equal(await line.isVisible(), true);
+    assert.equal(await scrollsSideways(page), false);
+    assert.deepEqual(await accessibilityProblems(page), []);
+    await photograph(page, "home-programs");
   });
 
   test("names as long as they may be fit the smallest phone", async () => {

@@ -1,7 +1,7 @@
 /** Whether the documents of clients can be fetched from where the doctor runs. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { checkClientDocuments } from "../../src/cli/doctor/client-documents.ts";
+import { checkClientDocuments } from "../../src/cli/doctor/clients.ts";
 import { fetchFrom, type Site, startSite } from "../clients/support.ts";
 import { seen } from "./support.ts";
 

@@ -64,7 +64,7 @@ describe("the doctor on trusted issuers", () => {
     const { line } = await examined(entry("id-jag", ", algorithms: [RS256]"));
     assert.match(
       line("issuers.keys"),
-      /^✗ None of the 1 keys of .* can verify a signature by RS256 → Add the algorithm/,
+      /^✗ The keys of .* cannot be used: none of 1 can verify a signature by RS256 → Add the algorithm/,
     );
   });
 
@@ -140,7 +140,7 @@ describe("the doctor on clients from CLIENTS that publish their keys", () => {
     await empty.close();
     assert.match(
       none.line("clients.keys"),
-      /^✗ None of the 0 keys of the client nightly .* → Let the client publish/,
+      /^✗ The keys of the client nightly .* cannot be used: none of 0 .* → Let the client publish/,
     );
   });
 });

@@ -4,10 +4,15 @@ import { describe, test } from "node:test";
 import { judgeCertificate } from "../../src/cli/doctor/certificate.ts";
 import { aheadOfDateHeader, clockFinding } from "../../src/cli/doctor/clock.ts";
 import { registration } from "../../src/cli/doctor/examine.ts";
+import { findingsIn } from "../../src/cli/doctor/finding.ts";
 import { checkNode } from "../../src/cli/doctor/program.ts";
 import { judge, judgeRefresh, type Refusal, refusalKind } from "../../src/cli/doctor/provider-client.ts";
 import { checkCapabilities, checkIssuer } from "../../src/cli/doctor/provider-discovery.ts";
-import { judgeSignIn, type Outcome, type SignInAnswers } from "../../src/cli/doctor/provider-sign-in.ts";
+import {
+  judgeSignIn as judgeAnswers,
+  type Outcome,
+  type SignInAnswers,
+} from "../../src/cli/doctor/provider-sign-in.ts";
 import { FORGED, judgeViews } from "../../src/cli/doctor/proxy-headers.ts";
 import {
   judgeEviction,
@@ -93,7 +98,10 @@ describe("client credentials, by what providers answer to a made-up code", () =>
       });
 
   test("refresh tokens: what the token endpoint says of a made-up one", () => {
-    const line = (answered: Refusal, asks = true) => judgeRefresh(answered, asks, generic).map(lineOf).join();
+    const line = (answered: Refusal, asks = true) =>
+      findingsIn(judgeRefresh(answered, asks, generic))
+        .map(lineOf)
+        .join();
     assert.match(line(grantType), /^! .*does not let this application use refresh tokens/);
     assert.match(
       line(other("invalid_grant")),
@@ -127,6 +135,7 @@ describe("the redirect URI, by where a sign-in without a user ends", () => {
     audience: "https://api.example.com",
     profile: generic,
   };
+  const judgeSignIn = (...args: Parameters<typeof judgeAnswers>) => findingsIn(judgeAnswers(...args));
   const callback = (error: string, description = ""): Outcome => ({ kind: "callback", error, description });
   const page = (status: number, text: string): Outcome => ({ kind: "page", status, text });
 
@@ -367,7 +376,10 @@ describe("Redis", () => {
     assert.match(lineOf(judgeVersion(info(""))), /^! Could not tell/);
     assert.match(lineOf(judgeEviction(info("maxmemory_policy:volatile-lru"))), /^! It drops .*volatile-lru/);
     assert.match(lineOf(judgeEviction(info(""))), /^! Could not tell/);
-    const memory = (text: string) => judgeMemory(info(text)).map(lineOf).join();
+    const memory = (text: string) =>
+      findingsIn(judgeMemory(info(text)))
+        .map(lineOf)
+        .join();
     assert.match(memory("used_memory:900\nmaxmemory:1000"), /^! .*→ Raise maxmemory/);
     assert.match(memory("used_memory:100\nmaxmemory:0\ntotal_system_memory:1000"), /^✓/);
     assert.equal(memory(""), "");

@@ -316,10 +316,10 @@ describe("the identity provider", () => {
       );
     const line = async (keys: unknown) => (await looking(await withKeys(keys))).line("provider.keys");
     assert.match(await line("<html>"), /^✗ Its keys cannot be read: there is no key set/);
-    assert.match(await line([]), /^✗ None of the 0 keys/);
+    assert.match(await line([]), /^✗ Its keys at .* cannot be used: none of 0 /);
     assert.match(
       await line([{ kty: "oct", k: "AAAA" }, { kty: "RSA", use: "enc", n: "x", e: "AQAB" }, null]),
-      /^✗ None of the 3 keys/,
+      /^✗ Its keys at .* cannot be used: none of 3 /,
     );
   });
 

@@ -60,7 +60,7 @@ describe("doctor token", { skip: redis.skip }, () => {
       findings.filter(({ status }) => status !== "ok"),
       [],
     );
-    assert.match(line("token.shape"), /^✓ It is a whole access token/);
+    assert.match(line("token.form"), /^✓ It is a whole access token/);
     assert.match(
       line("token.grant"),
       new RegExp(`^✓ .*alice with the client ${client.client_id}, signed in (just now|\\d+ seconds? ago)`),
@@ -104,7 +104,7 @@ describe("doctor token", { skip: redis.skip }, () => {
     await revoke(testServer.baseUrl, client, tokens.refresh_token);
     const ended = await explain(tokens.access_token);
     assert.match(ended.line("token.grant"), /^✗ Refused \(grant_ended\).*→ Let the client sign in again/);
-    assert.match((await explain(tokens.refresh_token)).line("token.status"), /^✗ Refused \(unknown_grant\)/);
+    assert.match((await explain(tokens.refresh_token)).line("token.grant"), /^✗ Refused \(unknown_grant\)/);
   });
 
   test("one for another address of this server", async () => {
@@ -119,7 +119,10 @@ describe("doctor token", { skip: redis.skip }, () => {
       (await about(tokens.access_token)).line("token.resource"),
       /^✗ .*it is for http:\/\/localhost.*BASE_URL/,
     );
-    assert.match((await about(tokens.refresh_token)).line("token.status"), /^✗ Refused \(foreign_resource\)/);
+    assert.match(
+      (await about(tokens.refresh_token)).line("token.resource"),
+      /^✗ Refused \(foreign_resource\)/,
+    );
   });
 
   test("one whose user or tool a policy denies: by which rule", async () => {
@@ -132,7 +135,10 @@ describe("doctor token", { skip: redis.skip }, () => {
       denied.line("token.admission"),
       /^✗ Refused \(denied_by_policy\).*by the rule "alice is away".*policy explain/,
     );
-    assert.match((await explain(tokens.refresh_token, nobody)).line("token.status"), /^✗ .*"alice is away"/);
+    assert.match(
+      (await explain(tokens.refresh_token, nobody)).line("token.admission"),
+      /^✗ .*"alice is away"/,
+    );
     const tool = await explain(tokens.access_token, noWeather);
     assert.match(tool.line("token.tool.current_weather"), /^! .*by the rule "no weather"/);
     assert.match(tool.line("token.verdict"), /^✓/);
@@ -140,21 +146,21 @@ describe("doctor token", { skip: redis.skip }, () => {
 
   test("a refresh token: current, replaced a moment ago, replaced long ago, made up", async () => {
     const { client, tokens } = await signIn();
-    assert.match((await explain(tokens.refresh_token)).line("token.status"), /^✓ .*good now/);
+    assert.match((await explain(tokens.refresh_token)).line("token.known"), /^✓ .*good now/);
     const renewed = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     assert.equal(renewed.status, 200);
     assert.match(
-      (await explain(tokens.refresh_token)).line("token.status"),
+      (await explain(tokens.refresh_token)).line("token.known"),
       /^! It was replaced a moment ago: for now it gets the same answer again, and in \d+ seconds it will count as stolen/,
     );
-    assert.match((await explain(renewed.body.refresh_token)).line("token.status"), /^✓/);
+    assert.match((await explain(renewed.body.refresh_token)).line("token.known"), /^✓/);
     testServer.clock.ahead = 31;
     const reused = await explain(tokens.refresh_token);
     testServer.clock.ahead = 0;
-    assert.match(reused.line("token.status"), /^✗ Refused \(refresh_token_reused\).*ends the whole grant/);
+    assert.match(reused.line("token.known"), /^✗ Refused \(refresh_token_reused\).*ends the whole grant/);
     const last = tokens.refresh_token.at(-1) === "A" ? "E" : "A";
     const madeUp = await explain(tokens.refresh_token.slice(0, -1) + last);
-    assert.match(madeUp.line("token.status"), /^✗ Refused \(unknown_refresh_token\)/);
+    assert.match(madeUp.line("token.known"), /^✗ Refused \(unknown_refresh_token\)/);
     assert.equal(
       (await refresh(testServer.baseUrl, client, renewed.body.refresh_token)).status,
       200,
@@ -229,7 +235,8 @@ describe("doctor token", { skip: redis.skip }, () => {
 describe("what was pasted instead of a token", () => {
   const issuer = "https://tenant.eu.auth0.com/";
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
-  const jwt = (claims: object) => `${encode({ alg: "RS256" })}.${encode(claims)}.c2lnbmF0dXJl`;
+  const jwt = (claims: object, typ = "JWT") =>
+    `${encode({ alg: "RS256", typ })}.${encode(claims)}.c2lnbmF0dXJl`;
   const cases: Array<[what: string, pasted: string, line: RegExp]> = [
     ["nothing", " \n", /There is no token/],
     ["an authorization code", `mcp_ac_${"A".repeat(65)}`, /an authorization code, not a token.*\/token/],
@@ -248,6 +255,12 @@ describe("what was pasted instead of a token", () => {
     ],
     ["something with two dots", "a.b.c", /three parts like a JWT, but is none/],
     ["an encrypted JWT", "a.b.c.d.e", /encrypted JWT/],
+    ["an ID token", jwt({ iss: issuer, nonce: "n" }), /an ID token, not a token of this server/],
+    [
+      "an ID-JAG",
+      jwt({ iss: issuer }, "oauth-id-jag+jwt"),
+      /an assertion \(ID-JAG\), not a token.*presents it at \/token/,
+    ],
     ["another server's key", "sk-1234567890", /no token of this server: those begin with mcp_at_/],
   ];
   for (const [what, pasted, line] of cases)
@@ -356,6 +369,6 @@ describe("doctor token, of a token of another issuer", () => {
 
   test("that nobody trusts is told from which issuer it says it is", async () => {
     const { line } = await explain(await signed({ iss: "https://evil.example" }));
-    assert.match(line("token.shape"), /^✗ It is a JWT.*issued by https:\/\/evil\.example/);
+    assert.match(line("token.form"), /^✗ It is a JWT.*issued by https:\/\/evil\.example/);
   });
 });

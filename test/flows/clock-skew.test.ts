@@ -17,7 +17,7 @@ function clockAhead(seconds: number): Record<string, string> {
 }
 
 /** Of the three servers. The last two are replicas of one deployment whose clocks differ. */
-const AHEAD = [-300, 300, 320];
+const AHEAD = [-5 * 60, 5 * 60, 5 * 60 + 20];
 
 describe("clocks that differ", { skip: skipWithoutRedisServer() }, () => {
   let cluster: Cluster;
@@ -28,12 +28,12 @@ describe("clocks that differ", { skip: skipWithoutRedisServer() }, () => {
   });
   after(() => cluster.close());
 
-  for (const [index, seconds] of AHEAD.slice(0, 2).entries())
-    test(`the server's is ${seconds / 60} minutes ahead of the provider's: people sign in, call and refresh`, async () => {
+  for (const [index, minutes] of [-5, 5].entries())
+    test(`the server's is ${minutes} minutes ahead of the provider's: people sign in, call and refresh`, async () => {
       cluster.balancer.targets = cluster.ports.slice(index, index + 1);
-      const earliest = Math.floor(Date.now() / 1000) + seconds;
+      const earliest = Math.floor(Date.now() / 1000) + minutes * 60;
       const client = await register(cluster.baseUrl);
-      const latest = Math.floor(Date.now() / 1000) + seconds;
+      const latest = Math.floor(Date.now() / 1000) + minutes * 60;
       const issuedAt = Number(client.client_id_issued_at);
       assert.ok(
         issuedAt >= earliest && issuedAt <= latest,

@@ -44,6 +44,15 @@ const upstream = defineTool({
   description: "Asks for the caller's token at the identity provider",
   run: () => getUpstreamAccessToken(),
 });
+const erase = defineTool({
+  name: "erase",
+  description: "Needs a fresh and strong sign-in",
+  authentication: { maxAgeSeconds: 300, acr: ["mfa", "key"] },
+  run() {
+    const { authTime, acr } = getAccessToken();
+    return JSON.stringify({ authTime, acr });
+  },
+});
 const wait = defineTool({
   name: "wait",
   description: "Waits until it is stopped",
@@ -61,7 +70,7 @@ describe("a token of another issuer", () => {
     keycloak = await startTokenIssuer(untilTheEnd, now);
     auth0 = await startTokenIssuer(untilTheEnd, now);
     return {
-      tools: [observe, upstream, wait],
+      tools: [observe, upstream, erase, wait],
       policy: rules.policy,
       environment: { CLIENTS },
       scopes: { "weather:write": { description: "Change the weather", includes: ["weather:read"] } },
@@ -208,6 +217,54 @@ describe("a token of another issuer", () => {
       [token.subject, token.issuer, token.clientId, token.scopes],
       ["bob", keycloak.issuer, `${keycloak.issuer}#`, ["weather:read"]],
     );
+  });
+
+  test("says when and how its user signed in (RFC 9068 §2.2.1), which is measured as for anybody", async () => {
+    const authTime = Math.floor(Date.now() / 1000) - 100;
+    const { body } = await callTool(
+      testServer.url,
+      await ofUser({ auth_time: authTime, acr: "key" }),
+      "erase",
+    );
+    assert.deepEqual(JSON.parse(body.result.content[0].text), { authTime, acr: "key" });
+    for (const claims of [
+      { acr: "key" },
+      { auth_time: authTime - 400, acr: "key" },
+      { auth_time: authTime },
+      { auth_time: authTime, acr: "password" },
+      { auth_time: String(authTime), acr: "key" },
+    ]) {
+      const { status, headers } = await callTool(testServer.url, await ofUser(claims), "erase");
+      assert.equal(status, 401, JSON.stringify(claims));
+      assert.match(
+        headers.get("www-authenticate") ?? "",
+        /error="insufficient_user_authentication".*max_age="300", acr_values="mfa key"/,
+      );
+    }
+  });
+
+  test("of a machine has no user's sign-in, whatever it says: an error, and no challenge", async () => {
+    const authTime = Math.floor(Date.now() / 1000);
+    const token = await ofMachine("robot", { auth_time: authTime, acr: "key" });
+    const { body: own } = await postForm(`${testServer.baseUrl}/token`, {
+      grant_type: "client_credentials",
+      client_id: "nightly",
+      client_secret: SECRET,
+    });
+    for (const machines of [token, own.access_token]) {
+      const { status, body } = await callTool(testServer.url, machines, "erase");
+      assert.equal(status, 200);
+      assert.equal(body.result.isError, true);
+      assert.match(
+        body.result.content[0].text,
+        /needs a user who signed in, and this client acts without one/,
+      );
+      assert.ok(
+        testServer.log.some(
+          ({ audit, reason }) => audit === "tool_call" && reason === "no_user_authentication",
+        ),
+      );
+    }
   });
 
   test("has no token at the identity provider to call an API with, and the tool is told why", async () => {

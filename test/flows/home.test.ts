@@ -1,15 +1,24 @@
 /** GET /: for people, for programs, for a terminal; switched off; and what must not get out of a name. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { text as textFrom } from "node:stream/consumers";
 import { describe, test } from "node:test";
+import { promisify } from "node:util";
+import type { JWK } from "jose";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { anyOf } from "../../src/oauth/scope-requirement.ts";
 import { useTestServer } from "../support/test-server.ts";
+import { newKey } from "../support/token-issuer.ts";
+
+const run = promisify(execFile);
 
 const PERSON = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
 const NASTY = `"Zoë's" </title></style></script><script>alert(1)</script> $(id) \`id\``;
@@ -134,6 +143,7 @@ describe("the page for people", () => {
 
   test("curl gets what can be read in a terminal", async () => {
     const { text, headers } = await get({ accept: "*/*" });
+    assert.doesNotMatch(text, /without a browser|client_credentials/);
     assert.match(headers.get("content-type") ?? "", /^text\/plain; charset=utf-8/);
     assert.ok(text.startsWith(`${NASTY}\n\nWhat ${NASTY} does\n\nMCP server: ${testServer.url}\n`));
     assert.ok(text.includes(`\n    codex mcp add zoe-s-title-style-script-scrip --url ${testServer.url}\n`));
@@ -210,6 +220,94 @@ describe("the page for people", () => {
   const get = (headers: Record<string, string>, path = "", method = "GET") =>
     ask(testServer.baseUrl + path, headers, method);
 });
+
+describe("the page of a server that programs may come to without a browser", () => {
+  const SECRET = "a-secret-that-no-page-shows-0123456789";
+  const ISSUERS = ["https://company.example", "https://cluster.example", "https://other.example"];
+  const testServer = useTestServer(() => {
+    const file = join(mkdtempSync(join(tmpdir(), "home-")), "server.yaml");
+    writeFileSync(
+      file,
+      `issuers:
+  - { issuer: "${ISSUERS[0]}", accept: id-jag }
+  - { issuer: "${ISSUERS[1]}", accept: workload, subjects: { "system:serviceaccount:batch:secretive": { scopes: [weather:read] } } }
+  - { issuer: "${ISSUERS[2]}", accept: access-token, scopes: { reading: [weather:read] } }
+`,
+    );
+    const client = { client_id: "the-nightly-one", client_secret: SECRET, scope: "weather:read" };
+    return {
+      environment: {
+        CONFIG_FILE: file,
+        CLIENTS: JSON.stringify([{ ...client, grant_types: ["client_credentials"] }]),
+      },
+    };
+  });
+
+  test("says each way that is configured, on the page and in the terminal", async () => {
+    for (const accept of [PERSON.accept, "*/*"]) {
+      const text = await textOf(testServer.baseUrl, accept);
+      const words = accept === PERSON.accept ? wordsOf(text) : text;
+      assert.match(words, /Connect without a browser/);
+      for (const way of [
+        "A job or service with a secret",
+        "An application of a company (ID-JAG)",
+        "A program on a platform (workload identity)",
+        "A program with an access token of another issuer",
+      ])
+        assert.ok(words.includes(way), way);
+      assert.doesNotMatch(words, /A job or service with a key/);
+      const curl = `curl -s ${testServer.baseUrl}/token -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials -d resource=${testServer.url}`;
+      assert.ok(words.includes(curl), words);
+    }
+  });
+
+  test("its lines work as they are", async () => {
+    const text = await textOf(testServer.baseUrl, "*/*");
+    const [line = ""] = text.match(/^ +curl .*client_credentials.*$/m) ?? [];
+    const environment = { PATH: process.env.PATH, CLIENT_ID: "the-nightly-one", CLIENT_SECRET: SECRET };
+    const { stdout } = await run("sh", ["-c", line], { env: environment });
+    const { access_token, scope } = JSON.parse(stdout);
+    assert.match(access_token, /^mcp_at_/);
+    assert.equal(scope, "weather:read");
+  });
+
+  test("names no client, no issuer and no workload", async () => {
+    for (const accept of [PERSON.accept, "*/*", "application/json"]) {
+      const text = await textOf(testServer.baseUrl, accept);
+      for (const secret of ["the-nightly-one", SECRET, "secretive", "reading", ...ISSUERS])
+        assert.ok(!text.includes(secret), secret);
+    }
+  });
+});
+
+describe("the page of a server with clients that sign, and people alone beside them", () => {
+  const testServer = useTestServer(async () => ({
+    environment: {
+      CLIENTS: JSON.stringify([
+        {
+          client_id: "signing",
+          jwks: { keys: [publicPartOf((await newKey()).jwk)] },
+          grant_types: ["client_credentials"],
+        },
+        { client_id: "app", client_secret: "x".repeat(32), redirect_uris: ["https://app.example/cb"] },
+      ]),
+    },
+  }));
+
+  test("tells of keys, and of nothing else", async () => {
+    const text = await textOf(testServer.baseUrl, "*/*");
+    assert.match(text, /A job or service with a key/);
+    assert.doesNotMatch(text, /with a secret|ID-JAG|workload identity|another issuer/);
+  });
+});
+
+async function textOf(baseUrl: string, accept: string): Promise<string> {
+  return (await fetch(baseUrl, { headers: { accept } })).text();
+}
+
+function publicPartOf({ d: _private, ...jwk }: JWK): JWK {
+  return jwk;
+}
 
 describe("HOME_PAGE=off", () => {
   const testServer = useTestServer({ environment: { HOME_PAGE: "off" } });

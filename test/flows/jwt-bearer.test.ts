@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { wildcard } from "../../src/access/pattern.ts";
-import { createPolicy } from "../../src/access/policy.ts";
+import { allowEverything, createPolicy } from "../../src/access/policy.ts";
 import type { TrustedIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { reasonOf } from "../attacks/support.ts";
@@ -334,6 +334,21 @@ describe("what holds for everybody holds for assertions", () => {
       assert.equal(await reasonOf(testServer, answer), reason);
     }
   });
+});
+
+test("the policy takes scopes from what an assertion permits", async (t) => {
+  const testServer = await startTestServer({
+    ...trusting(),
+    policy: {
+      ...allowEverything,
+      scope: (_requester, scope) =>
+        scope === "orders:read" ? { allowed: false, rule: { name: "no orders" } } : { allowed: true },
+    },
+  });
+  t.after(() => testServer.close());
+  const ofPerson = await company.sign({ ...PERSON, aud: testServer.baseUrl }, ID_JAG);
+  const person = await askAt(testServer.baseUrl, ofPerson, asApp);
+  assert.deepEqual([person.status, person.body.scope], [200, "weather:read"]);
 });
 
 describe("a client with a metadata document", () => {

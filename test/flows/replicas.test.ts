@@ -97,7 +97,8 @@ describe("three replicas", { skip: skipWithoutRedisServer() }, () => {
 
 describe("a rolling deploy", { skip: skipWithoutRedisServer() }, () => {
   test("two replicas are restarted one after the other under load: no request and no session is lost", async (t) => {
-    const cluster = await startCluster(2, { SHUTDOWN_DELAY_SECONDS: "1", SHUTDOWN_SECONDS: "8" });
+    // As long as the balancer may take to notice on a busy machine.
+    const cluster = await startCluster(2, { SHUTDOWN_DELAY_SECONDS: "4", SHUTDOWN_SECONDS: "8" });
     const watching = cluster.balancer.watchReadiness(cluster.ports, 100);
     try {
       const client = await register(cluster.baseUrl);

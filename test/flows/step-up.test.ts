@@ -3,14 +3,18 @@
  * user signs in again, and the call succeeds.
  */
 import assert from "node:assert/strict";
-import { before, describe, test } from "node:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeEach, describe, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import { askedBy, type Browser } from "../../dev/client/browser.ts";
 import { textOf, titleOf } from "../../dev/client/html.ts";
 import { ACR_VALUES } from "../../dev/identity-provider/ways-to-sign-in.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
-import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { defineTool, type Tool } from "../../src/mcp/authoring/define-tool.ts";
 import { getAccessToken, requireAuthentication } from "../../src/resource/access-token-context.ts";
 import {
   authorizeUrl,
@@ -110,8 +114,11 @@ const options: TestServerOptions = {
 
 describe("a tool that needs a fresh or strong sign-in", () => {
   let client: Registered;
-  const testServer = useTestServer(options);
-  before(async () => {
+  const testServer = useTestServer(async () => ({
+    ...options,
+    tools: [...tools, ...(await documentedTools())],
+  }));
+  beforeEach(async () => {
     client = await register(testServer.baseUrl);
   });
 
@@ -246,6 +253,18 @@ describe("a tool that needs a fresh or strong sign-in", () => {
     assert.match(body.result.content[0].text, /Sign in again in your application, then call again/);
   });
 
+  test("docs/tools.md: its tools do what it says", async () => {
+    const token = await signIn();
+    assert.equal((await call(token, "delete_account", { account: "x" })).status, 401);
+    assert.equal((await call(token, "transfer_money", { amount: 5 })).status, 200);
+    const { max_age, acr_values } = challengeOf(await call(token, "transfer_money", { amount: 5_000 }));
+    assert.deepEqual([max_age, acr_values], ["300", SECOND_FACTOR]);
+    const fresh = await signIn({ max_age: "300", acr_values: SECOND_FACTOR });
+    const deleted = await call(fresh, "delete_account", { account: "x" });
+    assert.equal(deleted.body.result.content[0].text, "x is deleted.");
+    assert.equal((await call(fresh, "transfer_money", { amount: 5_000 })).status, 200);
+  });
+
   test("it is audited, and in the request's line", async () => {
     const before = testServer.log.length;
     await call(await signIn(), "delete_everything");
@@ -289,6 +308,64 @@ describe("a tool that needs a fresh or strong sign-in", () => {
       ...secret,
     });
     assert.equal(introspection.body.auth_time, (await how(body.access_token)).authTime);
+  });
+
+  describe("for a client that knows no RFC 9470", () => {
+    const scope = "weather:read offline_access";
+
+    test("a sign-in after the challenge, without its parameters, has the user sign in again, once", async () => {
+      const browser = newBrowser();
+      const weak = await signIn({}, browser);
+      const replica = await testServer.replica();
+      assert.equal((await callTool(`${replica}/mcp`, weak, "delete_everything")).status, 401);
+      const before = browser.history.length;
+      const fresh = await signIn({}, browser);
+      const asked = browser.history.slice(before).filter(({ url }) => new URL(url).pathname === "/auth");
+      assert.deepEqual(
+        asked.map(({ url }) => new URL(url).searchParams.get("max_age")),
+        [null, "300"],
+        "the provider is asked a second time, and for this",
+      );
+      assert.equal((await call(fresh, "delete_everything")).body.result.content[0].text, "deleted");
+      assert.deepEqual(await how(await signIn({}, browser)), {}, "the next sign-in is as any other");
+    });
+
+    test("what was allowed stays allowed: the user is not asked for consent again", async () => {
+      const browser = newBrowser();
+      const weak = await signIn({ scope: "weather:read payments" }, browser);
+      assert.equal((await call(weak, "pay")).status, 401);
+      const before = browser.history.length;
+      const strong = await signIn({ scope: "weather:read payments" }, browser);
+      const consents = browser.history
+        .slice(before)
+        .filter(({ url }) => new URL(url).pathname === "/consent");
+      assert.equal(consents.length, 1);
+      assert.equal((await call(strong, "pay")).body.result.content[0].text, "paid");
+    });
+
+    test("one that refreshes instead, and calls again, is told in words: it is not challenged for ever", async () => {
+      for (const name of ["delete_everything", "transfer"]) {
+        const refreshing = await register(testServer.baseUrl);
+        const tokens = await signInForTokens(testServer.baseUrl, refreshing, { parameters: { scope } });
+        const args = name === "transfer" ? { amount: 5_000 } : {};
+        assert.equal((await call(tokens.access_token, name, args)).status, 401);
+        assert.equal((await call(tokens.access_token, name, args)).status, 401, "the same token: the same");
+        const { body } = await refresh(testServer.baseUrl, refreshing, tokens.refresh_token ?? "");
+        const told = await call(body.access_token, name, args);
+        assert.equal(told.status, 200, name);
+        assert.equal(told.body.result.isError, true);
+        assert.match(told.body.result.content[0].text, /Sign in again in your application, then call again/);
+      }
+    });
+
+    test("another user, and another client of this one, sign in as ever", async () => {
+      assert.equal((await call(await signIn(), "delete_everything")).status, 401);
+      const bob = await signInForTokens(testServer.baseUrl, client, { login: "bob" });
+      assert.deepEqual(await how(bob.access_token), {});
+      const another = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, another);
+      assert.deepEqual(await how(tokens.access_token), {});
+    });
   });
 
   describe("at /authorize", () => {
@@ -383,6 +460,36 @@ describe("a provider that ignores max_age and acr_values", () => {
       assert.match(page.body, /error=unmet_authentication_requirements/);
     }
   });
+
+  test("stops one sign-in after a challenge, with a page; the next one is for the other tools", async () => {
+    const client = await register(testServer.baseUrl);
+    const { access_token: token } = await signInForTokens(testServer.baseUrl, client);
+    assert.equal((await callTool(testServer.url, token, "delete_everything")).status, 401);
+    assert.match(titleOf((await stuckAt(testServer, client, {})).body), /You have to sign in anew/);
+    const again = await signInForTokens(testServer.baseUrl, client);
+    assert.equal((await callTool(testServer.url, again.access_token, "how")).status, 200);
+  });
+});
+
+describe("what the operator has every sign-in ask for", () => {
+  const testServer = useTestServer({
+    ...options,
+    environment: { OIDC_AUTHORIZATION_PARAMETERS: `max_age=120&acr_values=${SECOND_FACTOR}` },
+  });
+
+  test("is not weakened by a client", async () => {
+    const client = await register(testServer.baseUrl);
+    const askedFor = async (parameters: Record<string, string>) => {
+      const browser = newBrowser();
+      await fillInForms(browser, authorizeUrl(testServer.baseUrl, client, parameters));
+      const asked = browser.history.find(({ url }) => new URL(url).pathname === "/auth");
+      const { searchParams } = new URL(asked?.url ?? "");
+      return [searchParams.get("max_age"), searchParams.get("acr_values")];
+    };
+    assert.deepEqual(await askedFor({}), ["120", SECOND_FACTOR]);
+    assert.deepEqual(await askedFor({ max_age: "3600", acr_values: "weak" }), ["120", SECOND_FACTOR]);
+    assert.deepEqual(await askedFor({ max_age: "60" }), ["60", SECOND_FACTOR]);
+  });
 });
 
 describe("a provider that takes pushed authorization requests only", () => {
@@ -407,6 +514,23 @@ async function rememberConsent(browser: Browser, url: string): Promise<void> {
   const page = await browser.get(url);
   const login = await browser.submit(page, { remember: "yes" }, { button: "approve" });
   await browser.submit(login, { login: "alice" });
+}
+
+/** Those of docs/tools.md, which are written as if they were in src/tools. */
+async function documentedTools(): Promise<Tool[]> {
+  const [, snippet = ""] =
+    /## Fresh and strong sign-ins.*?```ts\n(.*?)```/s.exec(readFileSync("docs/tools.md", "utf8")) ?? [];
+  const folder = mkdtempSync(join(tmpdir(), "step-up-"));
+  const program = snippet
+    .replaceAll('"../', `"${new URL("../../src/", import.meta.url)}`)
+    .replace('"zod"', `"${import.meta.resolve("zod")}"`);
+  try {
+    const file = join(folder, "documented.mts");
+    writeFileSync(file, program);
+    return Object.values((await import(pathToFileURL(file).href)) as Record<string, Tool>);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** The parameters of a challenge (RFC 6750 §3). */

@@ -1,12 +1,18 @@
 /** `npm run walkthrough` against the demo, and against servers that are wrong: it must say so, and exit accordingly. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
 import { Browser } from "../../dev/client/browser.ts";
+import { APPLICATION, JOB, MACHINE } from "../../dev/demo/callers.ts";
+import { CALLERS } from "../../dev/walkthrough/callers.ts";
+import { helpText, readSettings } from "../../dev/walkthrough/settings.ts";
+import { StepFailure } from "../../dev/walkthrough/trace.ts";
 import { builtProgram } from "../support/built-program.ts";
 import { startDemo } from "../support/demo-process.ts";
 import { freePort } from "../support/free-port.ts";
@@ -223,6 +229,27 @@ describe("walkthrough against the demo", () => {
     );
   });
 
+  test("docs/machines.md names every caller, and docs/tools.md what the demo knows of them", async () => {
+    const commands = [
+      ...readFileSync("docs/machines.md", "utf8").matchAll(/^npm run walkthrough -- --as (.+)$/gm),
+    ];
+    assert.deepEqual(["person", ...commands.map(([, caller]) => caller)], Object.keys(CALLERS));
+    const [, section = ""] = readFileSync("docs/tools.md", "utf8").split("\n## The demo\n");
+    for (const { id, secret } of [MACHINE, APPLICATION, JOB])
+      assert.match(section, new RegExp(`^\\| \`${id}\` \\|.*\\| \`${secret}\` \\|$`, "m"));
+    const { port } = new URL(url);
+    const [, line = ""] = /^```sh\n(curl .*?)^```/ms.exec(section) ?? [];
+    const here = line
+      .replace("localhost:3001", `localhost:${Number(port) + 1}`)
+      .replace("localhost:3000", `localhost:${port}`);
+    const { stdout } = await promisify(execFile)("sh", ["-c", here]);
+    const { token } = JSON.parse(stdout).status;
+    // The walkthrough goes with an assertion of one's own, too.
+    const run = await walkAs("workload", url, { ASSERTION: token });
+    assert.equal(run.exitCode, 0, run.stdout + run.stderr);
+    assert.match(run.stdout, /✓ All 7 hops/);
+  });
+
   test("what a person may not have, their company's application does not get either", async () => {
     const { exitCode, stdout } = await walkAs("enterprise", url, { LOGIN: "bob" });
     assert.equal(exitCode, 0, stdout);
@@ -233,17 +260,15 @@ describe("walkthrough against the demo", () => {
   test("a client and an assertion that were given are used, and a hop that fails ends with 1", async () => {
     const wrong = { CLIENT_ID: "nightly", CLIENT_SECRET: "another-one" };
     const garbage = "eyJhbGciOiJub25lIn0.e30.";
-    const [machine, workload, enterprise, foreign] = await Promise.all([
+    const [machine, enterprise, foreign] = await Promise.all([
       walkAs("machine", url, wrong),
-      walkAs("workload", url, { ASSERTION: garbage }),
       walkAs("enterprise", url, { ASSERTION: "none" }),
       walkAs("foreign-token", url, { TOKEN: garbage }),
     ]);
     assert.match(machine.stderr, /Hop 4 failed.*expected +200 OK.*401.*invalid_client/s);
-    assert.match(workload.stderr, /Hop 4 failed: Present it.*invalid_grant/s);
     assert.match(enterprise.stderr, /Hop 4 failed.*expected +a signed JWT/s);
     assert.match(foreign.stderr, /Hop 4 failed.*401/s);
-    for (const run of [machine, workload, enterprise, foreign]) {
+    for (const run of [machine, enterprise, foreign]) {
       assert.equal(run.exitCode, 1);
       assertNoStackTrace(run);
     }
@@ -278,31 +303,33 @@ describe("walkthrough without the demo", () => {
     assertNoStackTrace(run);
   });
 
-  test("--help lists the callers; another one is refused in words", async () => {
-    const [help, unknown] = await Promise.all(
-      [["--help"], ["--as", "robot"]].map((args) => finish(start("dev/walkthrough/walkthrough", {}, args))),
-    );
-    assert.equal(help?.exitCode, 0);
-    for (const caller of ["person", "machine", "enterprise", "workload", "foreign-token"]) {
-      assert.match(help?.stdout ?? "", new RegExp(`^  ${caller} `, "m"));
-      assert.ok(unknown?.stderr.includes(caller));
+  test("--help lists the callers; another one is refused in words", () => {
+    assert.equal(readSettings(["--help"], {}), undefined);
+    const help = helpText();
+    for (const caller of Object.keys(CALLERS)) {
+      assert.match(help, new RegExp(`^  ${caller} `, "m"));
+      assert.equal(readSettings(["--as", caller], {})?.as, caller);
+      assert.throws(() => readSettings(["--as", "robot"], {}), new RegExp(`${caller}\\b.*, got robot`));
     }
-    assert.equal(unknown?.exitCode, 1);
+    assert.throws(() => readSettings(["--robot"], {}), StepFailure);
   });
 
-  test("a server elsewhere trusts nobody of the demo: it says what to give", async () => {
-    const missing = {
-      machine: "CLIENT_ID and CLIENT_SECRET",
-      workload: "ASSERTION",
-      "foreign-token": "TOKEN",
+  test("a server elsewhere trusts nobody of the demo: it says what to give", () => {
+    const needed = {
+      machine: { CLIENT_ID: "id", CLIENT_SECRET: "secret" },
+      workload: { ASSERTION: "assertion" },
+      enterprise: { CLIENT_ID: "id", CLIENT_SECRET: "secret", ASSERTION: "assertion" },
+      "foreign-token": { TOKEN: "token" },
     };
-    await Promise.all(
-      Object.entries(missing).map(async ([caller, name]) => {
-        const run = await walkAs(caller, "https://mcp.example.com");
-        assert.equal(run.exitCode, 1);
-        assert.match(run.stderr, new RegExp(`cannot start.*expected +${name}:`, "s"));
-      }),
-    );
+    const URL = "https://mcp.example.com";
+    for (const [caller, given] of Object.entries(needed)) {
+      for (const name of Object.keys(given)) {
+        const without = { ...given, [name]: "" };
+        assert.throws(() => readSettings(["--as", caller], { URL, ...without }), new RegExp(name), caller);
+      }
+      const { as, url } = readSettings(["--as", caller], { URL, ...given }) ?? {};
+      assert.deepEqual([as, url], [caller, `${URL}/mcp`]);
+    }
   });
 
   test("servers that break a rule are refused at the hop that shows it", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { pino } from "pino";
+import { findingsIn } from "../../src/cli/doctor/finding.ts";
 import { judgeSignIn, type Outcome } from "../../src/cli/doctor/provider-sign-in.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
@@ -172,7 +173,9 @@ describe("asked of the profile:", () => {
   test("in which words the doctor names what is wrong", () => {
     const [callbackUrl, audience] = ["https://mcp.example.com/auth/callback", "https://api.example.com"];
     const fixes = (profile: ProviderProfile, outcome: Outcome) =>
-      judgeSignIn({ outcome }, "accepted", { callbackUrl, audience, profile }).map(lineOf).join("\n");
+      findingsIn(judgeSignIn({ outcome }, "accepted", { callbackUrl, audience, profile }))
+        .map(lineOf)
+        .join("\n");
     const mismatch: Outcome = { kind: "page", status: 403, text: "Callback URL mismatch." };
     const noApi: Outcome = { kind: "callback", error: "access_denied", description: "Service not found: x" };
     assert.match(

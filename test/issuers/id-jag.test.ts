@@ -64,7 +64,7 @@ describe("an identity assertion", () => {
         scopes: ["weather:read"],
       },
     );
-    assert.equal(id.expiresAt, NOW + 300);
+    assert.deepEqual([id.issuer, id.expiresAt], [company.issuer, NOW + 300]);
   });
 
   test("may leave the resource and the scopes open", async () => {
@@ -89,6 +89,7 @@ describe("an identity assertion", () => {
       { email_verified: false },
       { email_verified: undefined },
       { email: undefined },
+      { email: "alice@example.com, bob@example.com" },
       { email: "al\u001b[2Jice@example.com" },
       { email: `${"a".repeat(300)}@example.com` },
     ])
@@ -128,6 +129,9 @@ describe("an identity assertion", () => {
     ["one with a person in control characters", "assertion_claims", { sub: "a\nb" }],
     ["one without a client", "assertion_claims", { client_id: undefined }],
     ["one whose client is a list", "assertion_claims", { client_id: [CLIENT] }],
+    ["one with an empty client", "assertion_claims", { client_id: "" }],
+    ["one with a client of 5,000 characters", "assertion_claims", { client_id: "a".repeat(5_000) }],
+    ["one with a scope of 9,000 characters", "assertion_claims", { scope: "a ".repeat(4_500).trim() }],
     ["one without an id", "assertion_claims", { jti: undefined }],
     ["one with an empty id", "assertion_claims", { jti: "" }],
     ["one with an id of 10,000 characters", "assertion_claims", { jti: "a".repeat(10_000) }],

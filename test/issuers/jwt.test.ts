@@ -124,6 +124,16 @@ describe("a JWT of a trusted issuer", () => {
     }
   });
 
+  test("of an issuer that publishes a key that is none is refused", async (t) => {
+    const broken = await startTokenIssuer(t, () => NOW);
+    const token = await broken.sign({ ...GOOD, iss: broken.issuer });
+    Object.assign(broken.key.jwk, { x: "AAAA" });
+    const settings = { issuer: broken.issuer, algorithms: ["ES256"], timeoutSeconds: 10 };
+    const { keys } = createIssuerAccess(settings, { now: () => NOW, monotonicNow: () => NOW, log: silent });
+    const rules = { settings, keys, types: ["jwt"], audiences: [SERVER], soleAudience: true, now: NOW };
+    await assert.rejects(verifyJwt(token, rules), JwtRefused);
+  });
+
   test("is not read beyond 16 KB", async () => {
     const padded = (length: number) => jwt({ claims: [["padding", "set", `"${"x".repeat(length)}"`]] });
     await verify(await padded(11_000));

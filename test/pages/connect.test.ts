@@ -5,7 +5,13 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { DEMO_SERVER } from "../../dev/demo/server.ts";
 import { UNNAMED } from "../../src/pages/brand.ts";
-import { type ConnectGuide, connectGuides, nicknameOf, type Snippet } from "../../src/pages/connect.ts";
+import {
+  type ConnectGuide,
+  connectGuides,
+  nicknameOf,
+  programGuides,
+  type Snippet,
+} from "../../src/pages/connect.ts";
 import { oneLine } from "../../src/pages/connect-text.ts";
 
 const URL_WITH_PATH = "https://example.com/deep/tools/mcp";
@@ -137,8 +143,36 @@ for (const { name, url, nickname } of SERVERS)
       assert.deepEqual(snippetsOf("Any other"), [{ place: "MCP server URL", text: url }]);
     });
 
+    test("a shell reads every line for programs as one command with these words", () => {
+      const baseUrl = url.slice(0, -"/mcp".length);
+      const [secret = [], key = [], idJag = [], workload = [], token = []] = programGuides({ url, baseUrl }, [
+        "client-secret",
+        "client-key",
+        "id-jag",
+        "workload",
+        "access-token",
+      ]).map(({ steps }) =>
+        steps.flatMap((step) =>
+          typeof step !== "string" && step.place === "Terminal" ? shellWords(step.text) : [],
+        ),
+      );
+      const curl = ["curl", "-s", `${baseUrl}/token`];
+      const asClient = ["-u", "the id:the secret"];
+      const asking = ["-d", "grant_type=client_credentials", "-d", `resource=${url}`];
+      const presenting = [
+        ...["-d", "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer"],
+        ...["-d", "assertion=the assertion"],
+      ];
+      assert.deepEqual(secret, [...curl, ...asClient, ...asking]);
+      assert.deepEqual(key.slice(-4), asking);
+      assert.ok(key.includes("client_assertion=the assertion"));
+      assert.deepEqual(idJag, [...curl, ...asClient, ...presenting]);
+      assert.deepEqual(workload, [...curl, ...presenting]);
+      assert.deepEqual(token, []);
+    });
+
     test("sentences are free of what people called their server", () => {
-      for (const { steps } of guides)
+      for (const { steps } of [...guides, ...programGuides({ url, baseUrl: url }, ["id-jag", "client-key"])])
         for (const step of steps)
           if (typeof step === "string") assert.match(step, /^[\w\s.,:;/→+'`*()[\]-]+$/);
     });
@@ -163,5 +197,11 @@ function asCell(step: string | Snippet): string {
 function shellWords(line: string): string[] {
   const [command = ""] = line.split(" ");
   const script = `${command}() { printf '%s\\0' ${command} "$@"; }\n${line}\n`;
-  return execFileSync("sh", ["-c", script], { encoding: "utf8" }).split("\0").slice(0, -1);
+  const env = {
+    ...process.env,
+    CLIENT_ID: "the id",
+    CLIENT_SECRET: "the secret",
+    ASSERTION: "the assertion",
+  };
+  return execFileSync("sh", ["-c", script], { encoding: "utf8", env }).split("\0").slice(0, -1);
 }

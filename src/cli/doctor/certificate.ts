@@ -1,9 +1,10 @@
 /** The certificate that clients see at a public address. */
-import { connect, type PeerCertificate } from "node:tls";
-import { CERTIFICATE_PROBLEMS, codeOf } from "./ask.ts";
+import { once } from "node:events";
+import { connect } from "node:tls";
+import { certificateProblem, codeOf } from "./ask.ts";
 import { checkOf, type Finding, plural } from "./finding.ts";
 
-const { ok, warning, failure, unknown } = checkOf("address.certificate");
+const found = checkOf("address.certificate");
 const DAY_MS = 86_400_000;
 // Automatic renewal begins a month before the end; two weeks later it has evidently failed.
 const SOON_DAYS = 14;
@@ -19,13 +20,11 @@ export async function checkCertificate(
   try {
     return judgeCertificate(await certificateOf(url, timeoutMs), url.hostname, nowMs);
   } catch (error) {
-    // That nobody answers is said by the check of the address itself.
     const code = codeOf(error);
+    // That nobody answers is said by the check of the address itself.
     if (["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED"].includes(code)) return undefined;
-    return unknown(
-      `The certificate of ${url.host} could not be read (${code || (error as Error).message})`,
-      `Check that TLS is spoken there: openssl s_client -connect ${url.hostname}:${url.port || 443} -servername ${url.hostname}`,
-    );
+    return found`? The certificate of ${url.host} could not be read (${code || (error as Error).message})
+      → Check that TLS is spoken there: openssl s_client -connect ${url.hostname}:${url.port || 443} -servername ${url.hostname}`;
   }
 }
 
@@ -36,23 +35,21 @@ export interface SeenCertificate {
   problem: string | undefined;
 }
 
-function certificateOf({ hostname, port }: URL, timeoutMs: number): Promise<SeenCertificate> {
+async function certificateOf({ hostname, port }: URL, timeoutMs: number): Promise<SeenCertificate> {
   const host = hostname.replace(/^\[|\]$/g, "");
-  return new Promise((resolve, reject) => {
-    // An invalid certificate is to be reported, not to end the connection.
-    const socket = connect({ host, port: Number(port || 443), servername: host, rejectUnauthorized: false });
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error("no answer in time")));
-    const limit = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs).unref();
-    socket.once("error", reject);
-    socket.once("close", () => clearTimeout(limit));
-    socket.once("secureConnect", () => {
-      const { valid_to: validTo } = socket.getPeerCertificate() as PeerCertificate;
-      const error = socket.authorizationError as Error | string | null | undefined;
-      const problem = error instanceof Error ? (error as NodeJS.ErrnoException).code : (error ?? undefined);
-      socket.destroy();
-      resolve({ validTo: Date.parse(validTo), problem: problem ?? undefined });
-    });
-  });
+  // An invalid certificate is to be reported, not to end the connection.
+  const socket = connect({ host, port: Number(port || 443), servername: host, rejectUnauthorized: false });
+  const limit = setTimeout(() => socket.destroy(new Error("no answer in time")), timeoutMs).unref();
+  try {
+    await once(socket, "secureConnect");
+    // Its type is Error; in some versions of Node it is the code itself.
+    const error = socket.authorizationError as Error | string | null | undefined;
+    const problem = error instanceof Error ? codeOf(error) : (error ?? undefined);
+    return { validTo: Date.parse(socket.getPeerCertificate().valid_to), problem };
+  } finally {
+    clearTimeout(limit);
+    socket.destroy();
+  }
 }
 
 /** Pure. */
@@ -64,17 +61,13 @@ export function judgeCertificate(
   const days = Math.floor((validTo - nowMs) / DAY_MS);
   const until = new Date(validTo).toISOString().slice(0, 10);
   if (problem !== undefined) {
-    const known = CERTIFICATE_PROBLEMS[problem];
+    const known = certificateProblem(problem);
     const expired = problem === "CERT_HAS_EXPIRED" ? ` (on ${until})` : "";
-    return failure(
-      `The certificate of ${host} ${known?.says ?? `is not valid: ${problem}`}${expired}`,
-      known?.fix ?? "Replace the certificate at the reverse proxy.",
-    );
+    return found`✗ The certificate of ${host} ${known?.says ?? `is not valid: ${problem}`}${expired}
+      → ${known?.fix ?? "Replace the certificate at the reverse proxy."}`;
   }
   if (days < SOON_DAYS)
-    return warning(
-      `The certificate of ${host} ends in ${plural(days, "day")} (${until})`,
-      "Renew it, and see why it did not renew by itself.",
-    );
-  return ok(`The certificate of ${host} is valid for ${days} more days (until ${until})`);
+    return found`! The certificate of ${host} ends in ${plural(days, "day")} (${until})
+      → Renew it, and see why it did not renew by itself.`;
+  return found`✓ The certificate of ${host} is valid for ${days} more days (until ${until})`;
 }

@@ -36,25 +36,26 @@ export async function runDoctor(
   patience: Patience,
 ): Promise<number> {
   let exit = 0;
-  const print = (words: string) => void stdout.write(`${words}\n`);
+  const print = (said: string | object, secrets: readonly string[]) => {
+    const hide = (_: string, each: unknown) =>
+      typeof each === "string" ? withoutSecrets(each, secrets) : each;
+    const words = typeof said === "string" ? withoutSecrets(said, secrets) : JSON.stringify(said, hide);
+    stdout.write(`${words}\n`);
+  };
 
   async function lookAtDeployment({ json, tools }: Options): Promise<void> {
     const environment = withTools(readEnvironment(), tools);
     if (stderr.isTTY) stderr.write("Looking …\n");
     const features = await declaredFeatures(environment).catch((broken: Error) => ({ broken }));
+    const node = { version: process.version, lts: process.release.lts };
     const examination = await examine(environment, features, {
       nowMs: Date.now,
       randomBytes,
-      node: { version: process.version, lts: process.release.lts },
+      node,
       patience,
     });
-    const secrets = secretsOf(environment);
-    print(
-      json
-        ? jsonOf(reportForPrograms(examination), secrets)
-        : withoutSecrets(reportInWords(examination), secrets),
-    );
     exit = exitCode(examination.sections);
+    print((json ? reportForPrograms : reportInWords)(examination), secretsOf(environment));
   }
 
   async function lookAtToken(argument: string, { json, tools }: Options): Promise<void> {
@@ -63,13 +64,9 @@ export async function runDoctor(
     if (argument === "-" && stdin.isTTY) stderr.write("Paste the token, then Enter and Ctrl+D:\n");
     const token = argument === "-" ? await text(stdin) : argument;
     const findings = await explainTokenHere(token, config, await declaredFeatures(environment));
-    const secrets = [...secretsOf(environment), token.trim()];
     exit = findings.every(({ status }) => status === "ok" || status === "warning") ? 0 : 1;
-    print(
-      json
-        ? jsonOf({ accepted: exit === 0, findings }, secrets)
-        : withoutSecrets(findingsInWords(findings), secrets),
-    );
+    const report = json ? { accepted: exit === 0, findings } : findingsInWords(findings);
+    print(report, [...secretsOf(environment), token.trim()]);
   }
 
   const program = new Command("doctor")
@@ -112,10 +109,4 @@ async function declaredFeatures(environment: Environment): Promise<Features> {
   // By itself, as the configuration reads it: another setting may be wrong.
   const toolsModule = new Settings(environment).optional("TOOLS_MODULE");
   return loadFeatures({ ...(toolsModule !== undefined && { toolsModule }) });
-}
-
-function jsonOf(value: object, secrets: readonly string[]): string {
-  return JSON.stringify(value, (_, each) =>
-    typeof each === "string" ? withoutSecrets(each, secrets) : each,
-  );
 }

@@ -5,12 +5,10 @@ import { registeredUrls } from "../../identity/oidc/registered-urls.ts";
 import { generic } from "../../identity/profiles/generic.ts";
 import { profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
-import type { TrustedIssuer } from "../../issuers/trusted-issuer.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
-import { checkClientDocuments } from "./client-documents.ts";
-import { checkClientKeys } from "./client-keys.ts";
-import { checkOf, type Finding, type Found, findingsIn, type Section } from "./finding.ts";
+import { checkClientDocuments, checkClientKeys } from "./clients.ts";
+import { checkOf, type Finding, type Found, findingsIn } from "./finding.ts";
 import { checkIssuer } from "./issuer.ts";
 import { within } from "./limit.ts";
 import {
@@ -48,6 +46,12 @@ export interface Patience {
 /** Clients do not wait longer for an answer either. */
 export const PATIENCE: Patience = { answerMs: 5_000, checkMs: 20_000 };
 
+/** Checks of one kind, under one heading. */
+export interface Section {
+  title: string;
+  findings: readonly Finding[];
+}
+
 export interface Examination {
   sections: readonly Section[];
   /** Undefined if BASE_URL is wrong. */
@@ -84,11 +88,6 @@ const CHECKS: ReadonlyArray<[section: string, name: string, check: Check]> = [
   ["Redis", "redis", redis],
   ["Public address", "address", address],
   ["Clients", "clients.documents", clients],
-  [
-    "Clients",
-    "clients.keys",
-    ({ config, patience }) => checkClientKeys(config?.clients ?? [], patience.answerMs),
-  ],
 ];
 /** Once nothing else is asked: what this process is busy with would count as well. */
 const QUIET_CHECKS: typeof CHECKS = [["Redis", "redis.latency", ({ store }) => checkLatency(store)]];
@@ -101,25 +100,20 @@ export async function examine(
   const parts = readParts(environment);
   const toolScopes = "broken" in features ? [] : Object.keys(features.scopes);
   const deployment = { ...parts, ...runtime, environment, features, toolScopes };
-  const run = (checks: typeof CHECKS) =>
-    Promise.all(
-      checks.map(async ([title, name, check]) => {
-        // What asks several times has limits inside; this one is for mistakes.
-        const limitMs = 3 * runtime.patience.checkMs;
-        return { title, findings: await within(limitMs, name, async () => check(deployment)) };
-      }),
-    );
-  const found = [...(await run(CHECKS)), ...(await run(QUIET_CHECKS))];
-  const titles = [...new Set(CHECKS.map(([title]) => title))];
-  const [first] = parts.identityProviders ?? [];
+  // What asks several times has limits inside; this one is for mistakes.
+  const limitMs = 3 * runtime.patience.checkMs;
+  const run = ([title, name, check]: (typeof CHECKS)[number]) =>
+    within(limitMs, name, async () => check(deployment)).then((findings) => ({ title, findings }));
+  const found = [...(await Promise.all(CHECKS.map(run))), ...(await Promise.all(QUIET_CHECKS.map(run)))];
+  const findingsOf = (section: string) =>
+    found.filter(({ title }) => title === section).flatMap(({ findings }) => findings);
+  const sections = [...new Set(CHECKS.map(([title]) => title))]
+    .map((title) => ({ title, findings: findingsOf(title) }))
+    .filter(({ findings }) => findings.length > 0);
+  const { baseUrl, identityProviders: [first] = [] } = parts;
   return {
-    sections: titles
-      .map((title) => ({
-        title,
-        findings: found.filter((each) => each.title === title).flatMap(({ findings }) => findings),
-      }))
-      .filter(({ findings }) => findings.length > 0),
-    registration: parts.baseUrl === undefined ? undefined : registration(parts.baseUrl, first, toolScopes),
+    sections,
+    registration: baseUrl === undefined ? undefined : registration(baseUrl, first, toolScopes),
   };
 }
 
@@ -134,15 +128,16 @@ export function registration(
 
 async function provider({ identityProviders, baseUrl, ...deployment }: Deployment): Promise<Found> {
   if (identityProviders === undefined) return notChecked("provider", "the settings of the identity provider");
-  const check = (upstream: IdentityProviderSettings, index: number) =>
+  const checks = identityProviders.map((upstream, index) =>
     checkProvider({
       ...deployment,
       upstream,
       callbackUrl: baseUrl && registeredUrls(baseUrl, index === 0 ? undefined : upstream.id).callbackUrl,
       timeoutMs: upstream.timeoutSeconds * 1000, // what the server itself waits
       limitMs: deployment.patience.checkMs,
-    });
-  const found = await Promise.all(identityProviders.map(check));
+    }),
+  );
+  const found = await Promise.all(checks);
   if (found.length === 1) return found;
   return identityProviders.map(({ id }, index) => {
     const callback = baseUrl && callbackFinding(baseUrl, index === 0 ? undefined : id);
@@ -154,16 +149,16 @@ async function provider({ identityProviders, baseUrl, ...deployment }: Deploymen
 /** Each has its own, and the list of what to register at the provider is for one. */
 function callbackFinding(baseUrl: string, provider: string | undefined): Finding {
   const { callbackUrl } = registeredUrls(baseUrl, provider);
-  return checkOf("provider.callback_url").ok(`Its callback URL here is ${callbackUrl}`);
+  return checkOf("provider.callback_url")`✓ Its callback URL here is ${callbackUrl}`;
 }
 
-async function issuers({ issuers, baseUrl, nowMs, patience }: Deployment): Promise<Found> {
-  if (issuers === undefined || (issuers.length > 0 && baseUrl === undefined))
+async function issuers({ issuers, baseUrl = "", nowMs, patience }: Deployment): Promise<Found> {
+  if (issuers === undefined || (issuers.length > 0 && baseUrl === ""))
     return notChecked("issuers", "the issuers in CONFIG_FILE, and BASE_URL,");
-  const now = Math.floor(nowMs() / 1000);
-  const check = (issuer: TrustedIssuer) =>
-    within(patience.checkMs, "issuers", () => checkIssuer(issuer, { baseUrl: baseUrl ?? "", now }));
-  return (await Promise.all(issuers.map(check))).flat();
+  const here = { baseUrl, now: Math.floor(nowMs() / 1000) };
+  return Promise.all(
+    issuers.map((issuer) => within(patience.checkMs, "issuers", () => checkIssuer(issuer, here))),
+  );
 }
 
 async function redis({ store, patience, ...deployment }: Deployment): Promise<Found> {
@@ -188,12 +183,13 @@ async function address({ baseUrl, secretKeys, config, nowMs, patience }: Deploym
   return [findings, certificate, await checkProxyHeaders({ baseUrl, sealer, now, timeoutMs })];
 }
 
-async function clients({ config }: Deployment): Promise<Found> {
+async function clients({ config, patience }: Deployment): Promise<Found> {
   if (config === undefined) return notChecked("clients.documents", "every setting");
-  return checkClientDocuments(config.clientIdMetadata);
+  const { clientIdMetadata, clients } = config;
+  return Promise.all([checkClientDocuments(clientIdMetadata), checkClientKeys(clients, patience.answerMs)]);
 }
 
 function notChecked(name: string, what: string): Finding {
-  const says = `Not checked: ${what} must be right first`;
-  return checkOf(name).unknown(says, "Correct what is said under Settings.");
+  return checkOf(name)`? Not checked: ${what} must be right first
+    → Correct what is said under Settings.`;
 }

@@ -1,5 +1,4 @@
-/** What a check found. The type makes every finding that is not in order carry a remedy. */
-
+/** What a check found. A finding is written as it is printed: a mark, a sentence and, on the next line, what to do. */
 import { type SettingProblem, whatIsWrong } from "../../runtime/setting-problem.ts";
 
 export type Finding = {
@@ -24,19 +23,33 @@ export function findingsIn(found: Found): Finding[] {
   return "check" in found ? [found] : found.flatMap(findingsIn);
 }
 
-/** Checks of one kind, under one heading. */
-export interface Section {
-  title: string;
-  findings: readonly Finding[];
+/** What is wrong, and what to do about it. */
+export interface Trouble {
+  says: string;
+  fix: string;
 }
 
-/** What the check of this name may find. */
-export function checkOf(check: string) {
-  return {
-    ok: (says: string): Finding => ({ check, status: "ok", says }),
-    warning: (says: string, fix: string): Finding => ({ check, status: "warning", says, fix }),
-    failure: (says: string, fix: string): Finding => ({ check, status: "failure", says, fix }),
-    unknown: (says: string, fix: string): Finding => ({ check, status: "unknown", says, fix }),
+type Words = [words: TemplateStringsArray, ...values: ReadonlyArray<string | number>];
+
+/** `what is wrong`, and behind an arrow on the next line the remedy. Values are never split. */
+export function trouble(words: TemplateStringsArray, ...values: ReadonlyArray<string | number>): Trouble {
+  let next = 0;
+  const parts = words.join("\0").split(/\n\s*→ /);
+  const [says = "", fix = ""] = parts.map((part) => part.replaceAll("\0", () => String(values[next++])));
+  return { says, fix };
+}
+
+const STATUS = { "✓": "ok", "!": "warning", "?": "unknown", "✗": "failure" } as const;
+
+/** The check of this name finds: `✓ …`, or one of `!` (warning), `?` (unknown) and `✗` with `→ …` on the next line. */
+export function checkOf(check: string): (...words: Words) => Finding {
+  return (...words) => {
+    const { says: marked, fix } = trouble(...words);
+    const status = STATUS[marked.charAt(0) as keyof typeof STATUS];
+    const says = marked.slice(2);
+    if (status === "ok") return { check, status, says };
+    if (status === undefined || fix === "") throw new Error(`No finding, without mark or remedy: ${marked}`);
+    return { check, status, says, fix };
   };
 }
 
@@ -45,6 +58,6 @@ export const plural = (count: number, what: string): string => `${count} ${what}
 /** What keeps the server from starting. */
 export function settingFailure(check: string, problem: SettingProblem): Finding {
   const { place, remedy } = problem;
-  const says = `${place === undefined ? "" : "In "}${whatIsWrong(problem)}`;
-  return checkOf(check).failure(says, `${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`);
+  return checkOf(check)`✗ ${place === undefined ? "" : "In "}${whatIsWrong(problem)}
+    → ${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`;
 }

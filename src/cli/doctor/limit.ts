@@ -9,21 +9,16 @@ export async function within(
   name: string,
   check: () => Promise<Found>,
 ): Promise<Finding[]> {
-  const { unknown } = checkOf(name);
-  const tooLate = unknown(
-    `This check did not end within ${milliseconds / 1000} s and was given up`,
-    "Run the doctor again; if it stays so, something between here and there swallows packets, or is overloaded.",
-  );
+  const late = checkOf(name)`? This check did not end within ${milliseconds / 1000} s and was given up
+    → Run the doctor again; if it stays so, something between here and there swallows packets, or is overloaded.`;
   const inTime = new AbortController();
-  const late = delay(milliseconds, tooLate, { signal: inTime.signal }).catch(() => undefined);
+  const lapse = delay(milliseconds, late, { signal: inTime.signal }).catch(() => undefined);
   try {
-    return findingsIn(await Promise.race([check(), late]));
+    return findingsIn(await Promise.race([check(), lapse]));
   } catch (error) {
     return [
-      unknown(
-        `This could not be checked: ${causes(error)}`,
-        "Run the doctor again; if it stays so, please report it as a mistake of the doctor.",
-      ),
+      checkOf(name)`? This could not be checked: ${causes(error)}
+        → Run the doctor again; if it stays so, please report it as a mistake of the doctor.`,
     ];
   } finally {
     inTime.abort();

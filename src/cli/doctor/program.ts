@@ -26,22 +26,21 @@ export interface NodeRelease {
 
 /** Until when a line gets fixes of security is nothing that a program knows; whether it is one of those that do, Node says. */
 export function checkNode({ version, lts }: NodeRelease): Finding {
-  const { ok, warning, failure } = checkOf("program.node");
+  const found = checkOf("program.node");
   const least: string = packageManifest().engines.node;
-  const [leastMajor = 0, leastMinor = 0] = numbers(least);
-  const [major = 0, minor = 0] = numbers(version);
   const install = "Install the current LTS line of Node (nodejs.org), or use the container image.";
+  const [major = 0, minor = 0] = numbers(version);
+  const [leastMajor = 0, leastMinor = 0] = numbers(least);
   if (major < leastMajor || (major === leastMajor && minor < leastMinor))
-    return failure(`Node ${version} is too old: this server needs ${least}`, install);
-  if (lts === undefined) return warning(`Node ${version} is not of a line with long-term support`, install);
-  return ok(`Node ${version} (${lts})`);
+    return found`✗ Node ${version} is too old: this server needs ${least}
+      → ${install}`;
+  if (lts === undefined)
+    return found`! Node ${version} is not of a line with long-term support
+      → ${install}`;
+  return found`✓ Node ${version} (${lts})`;
 }
 
-const numbers = (version: string): number[] =>
-  version
-    .replace(/^[^\d]+/, "")
-    .split(".")
-    .map(Number);
+const numbers = (version: string): number[] => version.match(/\d+/g)?.map(Number) ?? [];
 
 /** @throws PolicyError */
 function policyOf(config: Config, features: Features): Policy | undefined {
@@ -53,10 +52,9 @@ function policyOf(config: Config, features: Features): Policy | undefined {
 /** Undefined parts of a deployment are said elsewhere: the settings, or the declaration of a tool, are wrong. */
 export function checkPolicy(config: Config | undefined, features: DeclaredFeatures): Finding[] {
   if (config?.policyFile === undefined || "broken" in features) return [];
-  const { ok } = checkOf("program.policy");
   try {
     policyOf(config, features);
-    return [ok(`The policy is valid (${config.policyFile})`)];
+    return [checkOf("program.policy")`✓ The policy is valid (${config.policyFile})`];
   } catch (error) {
     if (!(error instanceof PolicyError)) return []; // a declaration is wrong, as the check of features says
     return error.problems.map((problem) => settingFailure("program.policy", problem));
@@ -74,63 +72,51 @@ export function silentServices(
   { now = systemClock, policy = policyOf(config, features) }: { now?: () => number; policy?: Policy } = {},
 ): Services {
   const log = pino({ level: "silent" });
-  return buildServices({
-    ...features,
-    config,
-    ...(policy && { policy }),
-    records,
-    log,
-    now,
-  });
+  return buildServices({ ...features, config, ...(policy && { policy }), records, log, now });
 }
 
 /** What the server would refuse to start with, beside its settings. */
 export function checkFeatures(config: Config | undefined, features: DeclaredFeatures): Finding | undefined {
-  const { ok, failure } = checkOf("program.tools");
+  const found = checkOf("program.tools");
   if ("broken" in features)
-    return failure(
-      `The server would not start: its tools cannot be loaded: ${features.broken.message}`,
-      "Correct what it names: a setting of a tool, or the file: TOOLS_MODULE, --tools, or one below src/tools/.",
-    );
+    return found`✗ The server would not start: its tools cannot be loaded: ${features.broken.message}
+      → Correct what it names: a setting of a tool, or the file: TOOLS_MODULE, --tools, or one below src/tools/.`;
   if (config === undefined) return undefined;
   const { policyFile: _, ...withoutPolicy } = config;
   const records = memoryStore();
   void records.close(); // it holds nothing but a timer
   try {
     silentServices(withoutPolicy, features, records);
-    const [tools, names] = [features.tools.length, Object.keys(features.scopes)];
-    const offered = `${plural(tools, "tool")}, ${plural(names.length, "scope")}`;
-    return ok(`It offers ${offered}: ${names.join(" ") || "none"}`);
+    const names = Object.keys(features.scopes);
+    return found`✓ It offers ${plural(features.tools.length, "tool")}, ${plural(names.length, "scope")}: ${names.join(" ") || "none"}`;
   } catch (error) {
-    return failure(
-      `The server would not start: ${(error as Error).message}`,
-      "Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).",
-    );
+    return found`✗ The server would not start: ${(error as Error).message}
+      → Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).`;
   }
 }
 
 export function checkAuditLog(config: Config | undefined): Finding | undefined {
   const destination = config?.audit.destination;
   if (destination === undefined || destination === "stdout" || destination === "stderr") return undefined;
-  const { ok, failure } = checkOf("program.audit_log");
+  const found = checkOf("program.audit_log");
   try {
     checkAuditFile(destination);
-    return ok(`The audit log can be written (${destination})`);
+    return found`✓ The audit log can be written (${destination})`;
   } catch {
-    const fix = "Let AUDIT_LOG name a file in a folder that exists and that this user may write to.";
-    return failure(`The audit log cannot be written: ${destination}`, fix);
+    return found`✗ The audit log cannot be written: ${destination}
+      → Let AUDIT_LOG name a file in a folder that exists and that this user may write to.`;
   }
 }
 
 export async function checkTracing(config: Config | undefined): Promise<Finding | undefined> {
   const collector = config?.telemetry.traceEndpoint;
   if (collector === undefined) return undefined;
-  const { ok, failure } = checkOf("program.tracing");
+  const found = checkOf("program.tracing");
   try {
     await loadTracing();
-    return ok(`The packages that send traces to ${new URL(collector).host} are installed`);
+    return found`✓ The packages that send traces to ${new URL(collector).host} are installed`;
   } catch (error) {
-    const fix = "Install them, or remove OTEL_EXPORTER_OTLP_ENDPOINT; the container image has them.";
-    return failure(`The server would not start: ${(error as Error).message}`, fix);
+    return found`✗ The server would not start: ${(error as Error).message}
+      → Install them, or remove OTEL_EXPORTER_OTLP_ENDPOINT; the container image has them.`;
   }
 }

@@ -24,7 +24,7 @@ export interface ClientOptions {
   randomBytes(size: number): Buffer;
 }
 
-const { ok, failure, unknown } = checkOf("provider.credentials");
+const credentials = checkOf("provider.credentials");
 
 /** What is known of our client: `rejected` may be for its id or its secret. */
 export type Verdict = "accepted" | "rejected" | "unknown";
@@ -57,8 +57,9 @@ export async function checkClient(
     const other = await tryProof(metadata, proof, options);
     if (other.verdict !== "accepted") continue;
     if (proof.isOwn) return other;
-    const says = `The client secret is right, but the provider accepts it as ${proof.method}, and this server sends it as ${first?.method}`;
-    return { ...other, finding: failure(says, `Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${proof.method}.`) };
+    const finding = credentials`✗ The client secret is right, but the provider accepts it as ${proof.method}, and this server sends it as ${first?.method ?? ""}
+      → Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${proof.method}.`;
+    return { ...other, finding };
   }
   return found;
 }
@@ -90,21 +91,16 @@ async function present(
       ? { refresh_token: madeUp() }
       : { code: madeUp(), redirect_uri: callbackUrl, code_verifier: madeUp() };
   const body = new URLSearchParams({ grant_type: grantType, ...grant });
-  const headers = new Headers({ accept: "application/json" });
+  const headers = new Headers();
   await way.add(body, headers);
-  const asked = await ask(String(endpoint), {
-    method: "POST",
-    body,
-    headers: Object.fromEntries(headers),
-    timeoutMs,
-  });
-  if ("none" in asked) return { kind: "no_refusal", says: asked.none.says };
-  const { status, text } = asked.answer;
-  if (status === 429) return { kind: "no_refusal", says: "it answers that it is asked too often (HTTP 429)" };
+  const asked = await ask(String(endpoint), { method: "POST", body, headers, timeoutMs });
+  const silent = (says: string): Refusal => ({ kind: "no_refusal", says });
+  if ("kind" in asked) return silent(asked.says);
+  const { status, text } = asked;
+  if (status === 429) return silent("it answers that it is asked too often (HTTP 429)");
   const error = parseJsonObject(text)?.error;
   const code = typeof error === "string" ? error : isBareRefusal(status, text) ? "invalid_grant" : "";
-  if (status < 400 || status >= 500 || (code === "" && status !== 401))
-    return { kind: "no_refusal", says: `it answers ${describeOther(asked.answer)}` };
+  if (status < 400 || status >= 500 || (code === "" && status !== 401)) return silent(describeOther(asked));
   return { kind: refusalKind(status, code), code: code || "HTTP 401" };
 }
 
@@ -131,45 +127,40 @@ const KEY_REMEDY =
 export function judge(ours: Refusal, madeUp: Refusal, way: Presented): Judged {
   const { kind } = way;
   const { setup } = profileOf(way);
-  const { grantTypesRemedy } = setup;
-  const credentialsRemedy = kind === "secret" ? setup.credentialsRemedy : KEY_REMEDY;
+  const remedy = kind === "secret" ? setup.credentialsRemedy : KEY_REMEDY;
   const tryIt =
     "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
-  const judged = (verdict: Verdict, finding: Finding): Judged => ({ verdict, finding });
+  const judged =
+    (verdict: Verdict) =>
+    (...words: Parameters<typeof credentials>): Judged => ({ verdict, finding: credentials(...words) });
   if (ours.kind === "no_refusal")
-    return judged(
-      "unknown",
-      unknown(`Could not tell whether the client id and ${kind} are right: ${ours.says}`, tryIt),
-    );
+    return judged("unknown")`? Could not tell whether the client id and ${kind} are right: ${ours.says}
+      → ${tryIt}`;
   const { code } = ours;
   if (ours.kind === "client")
+    return judged("rejected")`✗ The provider does not accept the client id and ${kind} (${code})
+      → ${remedy}`;
+  const tellsApart = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
+  const isRefusedGrant = ours.kind === "grant_type" && way.grantType === "authorization_code";
+  if (isRefusedGrant && tellsApart)
+    return judged(
+      "accepted",
+    )`✗ The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${code})
+      → ${setup.grantTypesRemedy}`;
+  if (isRefusedGrant)
     return judged(
       "rejected",
-      failure(`The provider does not accept the client id and ${kind} (${code})`, credentialsRemedy),
-    );
-  const tellsApart = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
-  if (ours.kind === "grant_type" && way.grantType === "authorization_code") {
-    const notGranted = `The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${code})`;
-    const refused = `The provider refuses this application (${code}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant`;
-    return tellsApart
-      ? judged("accepted", failure(notGranted, grantTypesRemedy))
-      : judged("rejected", failure(refused, `${credentialsRemedy} ${grantTypesRemedy}`));
-  }
+    )`✗ The provider refuses this application (${code}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant
+      → ${remedy} ${setup.grantTypesRemedy}`;
   if (tellsApart)
     return judged(
       "accepted",
-      ok(
-        `The provider accepts the client id and ${kind}, sent as ${way.method} (and refuses a made-up ${kind})`,
-      ),
-    );
+    )`✓ The provider accepts the client id and ${kind}, sent as ${way.method} (and refuses a made-up ${kind})`;
   const control = madeUp.kind === "no_refusal" ? "nothing clearer" : madeUp.code;
   return judged(
     "unknown",
-    unknown(
-      `Could not tell whether the client ${kind} is right: the provider answers ${code}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}`,
-      `Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`,
-    ),
-  );
+  )`? Could not tell whether the client ${kind} is right: the provider answers ${code}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}
+      → Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`;
 }
 
 /**
@@ -180,20 +171,14 @@ export function judgeRefresh(
   answered: Refusal,
   asksForOfflineAccess: boolean,
   { setup }: ProviderProfile,
-): Finding[] {
-  const { ok, warning } = checkOf("provider.refresh");
+): Finding | undefined {
+  const refresh = checkOf("provider.refresh");
   if (answered.kind === "grant_type")
-    return [
-      warning(
-        `The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends`,
-        setup.refreshRemedy,
-      ),
-    ];
-  if (answered.kind !== "other") return []; // findings about the client come first
+    return refresh`! The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends
+      → ${setup.refreshRemedy}`;
+  if (answered.kind !== "other") return undefined; // findings about the client come first
   const how = asksForOfflineAccess
     ? "this server asks for them with the scope offline_access"
     : "this server does not ask for the scope offline_access, which some providers want to see";
-  return [
-    ok(`The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`),
-  ];
+  return refresh`✓ The provider takes refresh tokens from this application, as far as a made-up one shows; ${how}`;
 }

@@ -1,5 +1,4 @@
 /** The provider's discovery document: can it be read, does the server take it, and does it offer what is needed? */
-
 import { unaskedScopes } from "../../identity/asked-scopes.ts";
 import { discover, withoutAuthentication } from "../../identity/oidc/discovery.ts";
 import { issuerProblem } from "../../identity/oidc/trusted-metadata.ts";
@@ -7,14 +6,13 @@ import { TENANT_ISSUER_REMEDY } from "../../identity/profiles/entra.ts";
 import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
-import { parseJsonObject } from "../../oauth/json.ts";
 import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import { type Answer, ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 export type ProviderMetadata = Readonly<Record<string, unknown>>;
 
-const { ok, failure } = checkOf("provider.discovery");
+const found = checkOf("provider.discovery");
 
 export interface Discovery {
   findings: readonly Finding[];
@@ -33,29 +31,25 @@ export async function checkDiscovery(
   const url = isPatternOfTenants(issuer)
     ? metadataOfTenants(issuer).href
     : `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
-  const asked = await ask(url, { timeoutMs, headers: { accept: "application/json" } });
-  if ("none" in asked) {
-    const { says, fix } = asked.none;
-    const unreachable = `The identity provider cannot be reached: ${says}`;
-    return {
-      findings: [failure(unreachable, `${fix} It is named by ${profileOf(upstream).setup.settings.issuer}.`)],
-    };
+  const answer = await ask(url, { timeoutMs });
+  if ("kind" in answer) {
+    const unreachable = found`✗ The identity provider cannot be reached: ${answer.says}
+      → ${answer.fix} It is named by ${profileOf(upstream).setup.settings.issuer}.`;
+    return { findings: [unreachable] };
   }
-  const { answer } = asked;
-  const metadata = answer.status === 200 ? parseJsonObject(answer.text) : undefined;
+  const { document: metadata } = answer;
   if (typeof metadata?.issuer !== "string")
     return { answer, findings: [await noDocument(url, answer, upstream, timeoutMs)] };
   const identity = checkIssuer(upstream, metadata.issuer);
   if (identity.status === "failure") return { answer, findings: [identity] };
   try {
     await discover({ ...upstream, timeoutSeconds: timeoutMs / 1000 }, withoutAuthentication({}));
+    return { answer, metadata, findings: [found`✓ Its discovery document is good (${url})`, identity] };
   } catch (error) {
-    const says = `The server does not take its discovery document (${url}): ${causes(error)}`;
-    const fix =
-      "Correct what it names at the provider. If it is http behind a proxy: the provider's own public URL (Keycloak's hostname and proxy settings).";
-    return { answer, findings: [identity, failure(says, fix)] };
+    const refused = found`✗ The server does not take its discovery document (${url}): ${causes(error)}
+      → Correct what it names at the provider. If it is http behind a proxy: the provider's own public URL (Keycloak's hostname and proxy settings).`;
+    return { answer, findings: [identity, refused] };
   }
-  return { answer, metadata, findings: [ok(`Its discovery document is good (${url})`), identity] };
 }
 
 async function noDocument(
@@ -64,66 +58,54 @@ async function noDocument(
   upstream: IdentityProviderSettings,
   timeoutMs: number,
 ): Promise<Finding> {
-  const what =
-    answer.status === 200 && parseJsonObject(answer.text)
-      ? "a document that names no issuer"
-      : describeOther(answer);
+  const what = answer.document ? "it answers a document that names no issuer" : describeOther(answer);
   if (answer.status >= 500 || answer.status === 429)
-    return failure(
-      `The identity provider answers ${what} at ${url}`,
-      "Look at the provider's own status and log, and run the doctor again when it is well.",
-    );
+    return found`✗ The identity provider is not well: ${what} at ${url}
+      → Look at the provider's own status and log, and run the doctor again when it is well.`;
   const location = answer.headers.get("location") ?? "";
   const there = URL.canParse(location, url) ? await issuerAt(new URL(location, url), timeoutMs) : undefined;
-  return failure(
-    `There is no discovery document at ${url}: it answers ${what}`,
+  const fix =
     there === undefined
       ? profileOf(upstream).setup.issuerRemedy(upstream.issuer)
-      : `Redirections are not followed. If that is your provider: set OIDC_ISSUER=${there}`,
-  );
+      : `Redirections are not followed. If that is your provider: set OIDC_ISSUER=${there}`;
+  return found`✗ There is no discovery document at ${url}: ${what}
+    → ${fix}`;
 }
 
 async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<string | undefined> {
-  if (!/^https?:$/.test(protocol)) return undefined;
-  const asked = await ask(href, { timeoutMs, headers: { accept: "application/json" } });
-  const issuer = "answer" in asked ? parseJsonObject(asked.answer.text)?.issuer : undefined;
+  const asked = /^https?:$/.test(protocol) ? await ask(href, { timeoutMs }) : undefined;
+  const issuer = asked && "document" in asked ? asked.document?.issuer : undefined;
   return typeof issuer === "string" && URL.canParse(issuer) ? issuer : undefined;
 }
 
 /** What the server refuses is a failure; one that it takes is better written byte for byte as the provider does. */
 export function checkIssuer(upstream: Required<NamedProvider>, theirs: string): Finding {
-  const { ok, warning, failure } = checkOf("provider.issuer");
+  const found = checkOf("provider.issuer");
   const { issuer } = upstream;
-  if (theirs === issuer) return ok("Its issuer is byte for byte what the settings say");
-  const says = `Its issuer is ${theirs}, and the settings say ${issuer}`;
+  if (theirs === issuer) return found`✓ Its issuer is byte for byte what the settings say`;
   const { issuerSetting } = profileOf(upstream).setup;
-  const fix = theirs.includes("{") ? TENANT_ISSUER_REMEDY : `Set ${issuerSetting(theirs)}`;
   const problem = issuerProblem(issuer, theirs);
-  return problem === undefined
-    ? warning(`${says}. Both lead to the same provider, so sign-ins work`, fix)
-    : failure(`${says}: ${problem}`, fix);
+  const effect =
+    problem === undefined ? ". Both lead to the same provider, so sign-ins work" : `: ${problem}`;
+  return found`${problem === undefined ? "!" : "✗"} Its issuer is ${theirs}, and the settings say ${issuer}${effect}
+    → ${theirs.includes("{") ? TENANT_ISSUER_REMEDY : `Set ${issuerSetting(theirs)}`}`;
 }
 
 /** What sign-ins rely on. RFC 8414 §2 says what it means if a list is missing. */
 export function checkCapabilities(metadata: ProviderMetadata): Finding[] {
   const { response_types_supported: types, grant_types_supported: grants } = metadata;
   const pkce = metadata.code_challenge_methods_supported;
-  const codeFlow = checkOf("provider.code_flow");
-  const s256 = checkOf("provider.pkce");
+  const [codeFlow, s256] = [checkOf("provider.code_flow"), checkOf("provider.pkce")];
   const has = (list: unknown, value: string) => Array.isArray(list) && list.includes(value);
   return [
     has(types, "code") && (!Array.isArray(grants) || has(grants, "authorization_code"))
-      ? codeFlow.ok("It offers the authorization code flow")
-      : codeFlow.failure(
-          "It does not offer the authorization code flow (response_types_supported, grant_types_supported)",
-          "Switch it on at the provider, or use a provider, or a tenant of it, that offers it.",
-        ),
+      ? codeFlow`✓ It offers the authorization code flow`
+      : codeFlow`✗ It does not offer the authorization code flow (response_types_supported, grant_types_supported)
+          → Switch it on at the provider, or use a provider, or a tenant of it, that offers it.`,
     has(pkce, "S256")
-      ? s256.ok("It offers PKCE with S256 (code_challenge_methods_supported)")
-      : s256[pkce === undefined ? "unknown" : "warning"](
-          "It does not say in code_challenge_methods_supported that it offers PKCE with S256",
-          "Nothing to do if sign-ins work (Entra ID keeps silent and supports it). Otherwise switch on PKCE with S256 there.",
-        ),
+      ? s256`✓ It offers PKCE with S256 (code_challenge_methods_supported)`
+      : s256`${pkce === undefined ? "?" : "!"} It does not say in code_challenge_methods_supported that it offers PKCE with S256
+          → Nothing to do if sign-ins work (Entra ID keeps silent and supports it). Otherwise switch on PKCE with S256 there.`,
   ];
 }
 
@@ -135,8 +117,8 @@ export function checkScopes(
 ): Finding | undefined {
   const unasked = unaskedScopes(upstream, metadata, toolScopes);
   if (unasked.length === 0) return undefined;
-  return checkOf("provider.scopes").warning(
-    `It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them`,
-    "Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.",
-  );
+  return checkOf(
+    "provider.scopes",
+  )`! It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them
+    → Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.`;
 }

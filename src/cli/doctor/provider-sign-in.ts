@@ -7,7 +7,7 @@ import { refusesAudience } from "../../identity/profiles/auth0.ts";
 import { PROFILES } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
 import { ask, titleOf } from "./ask.ts";
-import { checkOf, type Finding, findingsIn } from "./finding.ts";
+import { checkOf, type Finding, type Found } from "./finding.ts";
 import type { Verdict } from "./provider-client.ts";
 
 export interface SignInOptions {
@@ -59,18 +59,15 @@ async function send(url: URL, { callbackUrl, timeoutMs }: SignInOptions): Promis
   let trail = "";
   for (let step = 0; step < MAX_HOPS; step++) {
     const asked = await ask(next.href, { timeoutMs, headers: { accept: "text/html" } });
-    if ("none" in asked) return { ...asked.none, kind: "no_answer" };
-    const { status, headers, text } = asked.answer;
+    if ("kind" in asked) return { ...asked, kind: "no_answer" };
+    const { status, headers, text } = asked;
     const location = headers.get("location");
     if (status < 300 || status >= 400 || location === null || !URL.canParse(location, next.href))
       return { kind: "page", status, text: `${trail} ${text}` };
     next = new URL(location, next);
+    const said = (name: string) => next.searchParams.get(name) ?? "";
     if (next.origin + next.pathname === callbackUrl)
-      return {
-        kind: "callback",
-        error: next.searchParams.get("error") ?? "",
-        description: next.searchParams.get("error_description") ?? "",
-      };
+      return { kind: "callback", error: said("error"), description: said("error_description") };
     trail += ` ${readable(next.searchParams)}`;
   }
   return { kind: "page", status: 302, text: trail };
@@ -117,74 +114,55 @@ export function clientId(outcome: Outcome): "known" | "unknown" | "refused" | un
   return isRefusalPage(outcome) ? "refused" : undefined;
 }
 
-type Judging = Pick<SignInOptions, "callbackUrl" | "audience" | "profile">;
-
 /** Pure. Of a client that the token endpoint rejects, a page of error says the same once more. */
 export function judgeSignIn(
   { outcome, madeUpAudience }: SignInAnswers,
   client: Verdict,
-  options: Judging,
-): Finding[] {
+  options: Pick<SignInOptions, "callbackUrl" | "audience" | "profile">,
+): Found {
   const { callbackUrl, profile, audience } = options;
-  const register = `${profile.setup.redirectUriPlace}: ${callbackUrl}`;
   if (outcome.kind === "callback")
-    return findingsIn([
-      redirectUri.ok("The callback URL is registered at the provider"),
-      madeUpAudience && audience !== undefined ? judgeAudience(madeUpAudience, audience) : undefined,
-      judgeError(outcome, options),
-    ]);
-  if (outcome.kind === "no_answer")
     return [
-      redirectUri.unknown(
-        `Could not tell whether the callback URL is registered: ${outcome.says}`,
-        outcome.fix,
-      ),
+      redirectUri`✓ The callback URL is registered at the provider`,
+      madeUpAudience && audience !== undefined ? judgeAudience(madeUpAudience, audience) : undefined,
+      isWaiting(outcome) ? undefined : judgeError(outcome, profile, audience),
     ];
+  if (outcome.kind === "no_answer")
+    return redirectUri`? Could not tell whether the callback URL is registered: ${outcome.says}
+      → ${outcome.fix}`;
   const title = titleOf(outcome.text);
   const page = `HTTP ${outcome.status}${title === undefined ? "" : `, "${title}"`}`;
   const code = namesCode(outcome);
   const isRefused = code !== undefined || isRefusalPage(outcome);
   if (code === "callback" || (isRefused && code === undefined && client === "accepted"))
     // RFC 6749 §4.1.2.1: for a known client, only a wrong redirect URI is reported on a page.
-    return [redirectUri.failure(`The callback URL is not registered at the provider (${page})`, register)];
-  if (isRefused && client === "rejected") return [];
+    return redirectUri`✗ The callback URL is not registered at the provider (${page})
+      → ${profile.setup.redirectUriPlace}: ${callbackUrl}`;
+  if (isRefused && client === "rejected") return undefined;
   if (isRefused)
-    return [
-      signIn.failure(
-        `The provider answers this server's sign-in with an error page (${page})`,
-        `Check that the client id is right and ${callbackUrl} is registered there; its own log says what it refused.`,
-      ),
-    ];
-  return [
-    redirectUri.unknown(
-      `Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})`,
-      `Make sure that exactly this redirect URI is registered there: ${callbackUrl}`,
-    ),
-  ];
+    return signIn`✗ The provider answers this server's sign-in with an error page (${page})
+      → Check that the client id is right and ${callbackUrl} is registered there; its own log says what it refused.`;
+  return redirectUri`? Could not tell whether the callback URL is registered: without a user the provider answers with a page (${page})
+    → Make sure that exactly this redirect URI is registered there: ${callbackUrl}`;
 }
 
 /** What the provider sent to our callback (OpenID Connect Core §3.1.2.6, RFC 6749 §4.1.2.1). */
 function judgeError(
-  outcome: Extract<Outcome, { kind: "callback" }>,
-  { profile, audience }: Judging,
-): Finding | undefined {
-  const { error, description } = outcome;
+  { error, description }: Extract<Outcome, { kind: "callback" }>,
+  { setup }: ProviderProfile,
+  audience = "",
+): Finding {
   const said = description === "" ? error : `${error}: ${description.slice(0, 200)}`;
-  if (isWaiting(outcome)) return undefined;
   if (error === "invalid_target" || refusesAudience(description))
-    return audienceKnown.failure(
-      `The provider knows no API ${audience ?? ""} (${error})`,
-      profile.setup.audienceRemedy,
-    );
+    return audienceKnown`✗ The provider knows no API ${audience} (${error})
+      → ${setup.audienceRemedy}`;
   if (["server_error", "temporarily_unavailable", ""].includes(error))
-    return signIn.unknown(
-      `Could not tell whether sign-ins work: the provider answers ${said || "without an error"}`,
-      "Run the doctor again in a minute, and look at the provider's log.",
-    );
-  return signIn.failure(
-    `The provider refuses this server's sign-ins (${said})`,
-    REMEDIES[error] ?? "The provider's own log says more about this refusal; correct what it names.",
-  );
+    return signIn`? Could not tell whether sign-ins work: the provider answers ${said || "without an error"}
+      → Run the doctor again in a minute, and look at the provider's log.`;
+  const fix =
+    REMEDIES[error] ?? "The provider's own log says more about this refusal; correct what it names.";
+  return signIn`✗ The provider refuses this server's sign-ins (${said})
+    → ${fix}`;
 }
 
 const CODE_GRANT =
@@ -200,11 +178,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 function judgeAudience(madeUp: Outcome, audience: string): Finding {
   const isRefused = madeUp.kind === "callback" && !isWaiting(madeUp) && madeUp.error !== "server_error";
   if (isRefused || isRefusalPage(madeUp))
-    return audienceKnown.ok(
-      `The provider knows the audience ${audience} (and refuses one that does not exist)`,
-    );
-  return audienceKnown.unknown(
-    `Could not tell whether the provider knows the audience ${audience}: before sign-in it answers a made-up one alike`,
-    "Compare it with the API's identifier at the provider, letter by letter; a sign-in then shows it.",
-  );
+    return audienceKnown`✓ The provider knows the audience ${audience} (and refuses one that does not exist)`;
+  return audienceKnown`? Could not tell whether the provider knows the audience ${audience}: before sign-in it answers a made-up one alike
+    → Compare it with the API's identifier at the provider, letter by letter; a sign-in then shows it.`;
 }

@@ -4,8 +4,10 @@ import { scopesToAsk } from "../../identity/asked-scopes.ts";
 import { createOidcProvider } from "../../identity/oidc/oidc.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../../identity/settings.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
 import { checkOf, type Finding, type Found } from "./finding.ts";
+import { checkKeysAt } from "./keys.ts";
 import { within } from "./limit.ts";
 import { type ClientOptions, checkClient, type Judged, judgeRefresh } from "./provider-client.ts";
 import {
@@ -14,7 +16,6 @@ import {
   checkScopes,
   type ProviderMetadata,
 } from "./provider-discovery.ts";
-import { checkKeys } from "./provider-keys.ts";
 import { askForSignIn, clientId, judgeSignIn, type Outcome, type SignInOptions } from "./provider-sign-in.ts";
 
 export interface ProviderOptions {
@@ -31,6 +32,13 @@ export interface ProviderOptions {
   randomBytes(size: number): Buffer;
 }
 
+const KEYS = {
+  check: "provider.keys",
+  whose: "Its keys",
+  algorithms: ASYMMETRIC_ALGORITHMS,
+  fix: "Let the provider sign ID tokens with RS256, PS256, ES256 or EdDSA, not with a shared secret (HS256).",
+};
+
 export async function checkProvider(options: ProviderOptions): Promise<Found> {
   const { upstream, timeoutMs, limitMs, nowMs } = options;
   const { findings, answer, metadata } = await checkDiscovery(upstream, timeoutMs);
@@ -38,7 +46,7 @@ export async function checkProvider(options: ProviderOptions): Promise<Found> {
   const clock = ahead === undefined ? undefined : clockFinding("provider.clock", "the provider's", ahead);
   if (metadata === undefined) return [findings, clock];
   const [keys, exchanges] = await Promise.all([
-    within(limitMs, "provider.keys", () => checkKeys(metadata, timeoutMs)),
+    within(limitMs, KEYS.check, () => checkKeysAt(String(metadata.jwks_uri), { ...KEYS, timeoutMs })),
     within(limitMs, "provider.credentials", () => askProvider(options, metadata)),
   ]);
   return [
@@ -69,7 +77,6 @@ async function askProvider(options: ProviderOptions, metadata: ProviderMetadata)
   ]);
   return [
     clientFinding(client, answers?.outcome, asking),
-    unlistedMethod(client, upstream, metadata),
     judgeRefresh(client.refresh, asksForOfflineAccess, signIn.profile),
     answers && judgeSignIn(answers, client.verdict, signIn),
   ];
@@ -94,48 +101,28 @@ function clientFinding(
   { upstream, callbackUrl }: Pick<ClientOptions, "upstream" | "callbackUrl">,
 ): Finding {
   if (verdict !== "rejected" || finding.status === "ok" || outcome === undefined) return finding;
-  const { failure } = checkOf(finding.check);
   const { says, fix } = finding;
+  const found = checkOf(finding.check);
   const id = `the client id ${upstream.clientId}`;
   switch (clientId(outcome)) {
     case "unknown":
-      return failure(
-        `The provider does not know ${id}`,
-        `Copy the client id from the application at the provider into ${profileOf(upstream).setup.settings.clientId}; check that it is in this tenant or realm.`,
-      );
+      return found`✗ The provider does not know ${id}
+        → Copy the client id from the application at the provider into ${profileOf(upstream).setup.settings.clientId}; check that it is in this tenant or realm.`;
     case "known":
-      return failure(`${says}; ${id} and the callback URL are known there`, fix);
+      return found`✗ ${says}; ${id} and the callback URL are known there
+        → ${fix}`;
     case "refused":
-      return failure(
-        `${says}; ${id} is refused at sign-in as well`,
-        `${fix} Check that ${callbackUrl} is registered there, too.`,
-      );
+      return found`✗ ${says}; ${id} is refused at sign-in as well
+        → ${fix} Check that ${callbackUrl} is registered there, too.`;
     default:
       return finding;
   }
-}
-
-/** Told only where asking said nothing: a provider may take what it does not list. */
-function unlistedMethod(
-  { verdict, method }: Judged & { method: string },
-  upstream: IdentityProviderSettings,
-  { token_endpoint_auth_methods_supported: listed }: ProviderMetadata,
-): Finding | undefined {
-  if (verdict !== "unknown" || !Array.isArray(listed) || listed.includes(method.replace("_plain", "")))
-    return undefined;
-  return checkOf("provider.client_authentication").warning(
-    `It does not list ${method}, by which this server proves who it is (token_endpoint_auth_methods_supported: ${listed.join(", ").slice(0, 200)})`,
-    method === "private_key_jwt"
-      ? "Use a client secret, or a provider that takes private_key_jwt."
-      : upstream.tokenEndpointAuthMethod === "auto"
-        ? "Let the application at the provider authenticate with a secret (client_secret_basic or client_secret_post)."
-        : "Remove OIDC_TOKEN_ENDPOINT_AUTH_METHOD, or set it to what the provider offers.",
-  );
 }
 
 /** With the settings for any provider (`OIDC_…`), nothing else says that this one needs an audience. */
 function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding | undefined {
   const lack = profileOfIssuer(issuer).setup.withoutAudience;
   if (audience !== undefined || lack === undefined) return undefined;
-  return checkOf("provider.audience").warning(lack.says, lack.remedy);
+  return checkOf("provider.audience")`! ${lack.says}
+    → ${lack.remedy}`;
 }

@@ -2,15 +2,13 @@
  * Does the server behind BASE_URL see the client's own address? It is asked itself, by a request that only a holder of
  * SECRET_KEY can make: twice, the second time with a forged X-Forwarded-For, as somebody would who wants to be another.
  */
-
 import { networkInterfaces } from "node:os";
 import { askForView, DOCTOR_HEADER, DOCTOR_VIEW_PATH, DoctorView } from "../../http/doctor-view.ts";
-import { parseJsonObject } from "../../oauth/json.ts";
 import type { Sealer } from "../../storage/sealer.ts";
 import { ask } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
-const { ok, warning, failure, unknown } = checkOf("address.proxy_headers");
+const found = checkOf("address.proxy_headers");
 /** Of TEST-NET-1 (RFC 5737): nobody has it. */
 export const FORGED = "192.0.2.77";
 
@@ -22,31 +20,21 @@ export interface ProxyHeadersOptions {
   timeoutMs: number;
 }
 
-export async function checkProxyHeaders(options: ProxyHeadersOptions): Promise<Finding> {
-  const { baseUrl } = options;
-  const [plain, forged] = await Promise.all([view(options), view(options, { "x-forwarded-for": FORGED })]);
+export async function checkProxyHeaders({ baseUrl, sealer, now, timeoutMs }: ProxyHeadersOptions) {
+  const view = async (more: Record<string, string> = {}) => {
+    const headers = { [DOCTOR_HEADER]: askForView(sealer, now()), ...more };
+    const asked = await ask(`${baseUrl}${DOCTOR_VIEW_PATH}`, { headers, timeoutMs });
+    return "kind" in asked ? undefined : DoctorView.safeParse(asked.document).data;
+  };
+  const [plain, forged] = await Promise.all([view(), view({ "x-forwarded-for": FORGED })]);
   if (plain === undefined || forged === undefined)
-    return unknown(
-      "Could not tell how requests arrive: the server at BASE_URL does not recognize this doctor's signature",
-      "Run the doctor with the SECRET_KEY of that server, from the same release, and with a clock that is right. If several servers answer there, give all of them the same SECRET_KEY.",
-    );
-  return judgeViews(plain, forged, { isHttps: baseUrl.startsWith("https:"), ownAddresses: ownAddresses() });
-}
-
-function ownAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((each) => (each ?? []).map(({ address }) => address));
-}
-
-async function view(
-  { baseUrl, sealer, now, timeoutMs }: ProxyHeadersOptions,
-  headers: Record<string, string> = {},
-): Promise<DoctorView | undefined> {
-  const asked = await ask(`${baseUrl}${DOCTOR_VIEW_PATH}`, {
-    headers: { [DOCTOR_HEADER]: askForView(sealer, now()), accept: "application/json", ...headers },
-    timeoutMs,
+    return found`? Could not tell how requests arrive: the server at BASE_URL does not recognize this doctor's signature
+      → Run the doctor with the SECRET_KEY of that server, from the same release, and with a clock that is right. If several servers answer there, give all of them the same SECRET_KEY.`;
+  const ownAddresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return judgeViews(plain, forged, {
+    isHttps: baseUrl.startsWith("https:"),
+    ownAddresses: ownAddresses.map(({ address }) => address),
   });
-  if ("none" in asked || asked.answer.status !== 200) return undefined;
-  return DoctorView.safeParse(parseJsonObject(asked.answer.text)).data;
 }
 
 /** What is known here of the way there. */
@@ -59,29 +47,20 @@ export interface Way {
 
 /** Pure. */
 export function judgeViews(plain: DoctorView, forged: DoctorView, way: Way): Finding {
-  const { isHttps } = way;
   const peer = withoutMapping(plain.peer);
   const named = entries(plain);
   if (forged.address === FORGED) return judgeForgery(forged, named.length > 0, way);
   if (named.length > 0 && plain.address === plain.peer)
-    return warning(
-      `A proxy at ${peer} names clients in X-Forwarded-For, and the server does not believe it: all users share one address's limits`,
-      `Set TRUSTED_PROXIES=${peer} for the server (or the range that its proxies come from), and restart it.`,
-    );
+    return found`! A proxy at ${peer} names clients in X-Forwarded-For, and the server does not believe it: all users share one address's limits
+      → Set TRUSTED_PROXIES=${peer} for the server (or the range that its proxies come from), and restart it.`;
   if (named.length > 1 && plain.address !== named[0])
-    return warning(
-      `Requests come through ${named.length} proxies, and the server takes one of them, ${plain.address}, for the client`,
-      `Add ${plain.address} (or its range) to TRUSTED_PROXIES, if that is a proxy of yours, and restart the server.`,
-    );
-  if (named.length === 0 && (isHttps || forged.forwardedFor !== FORGED))
-    return warning(
-      `The proxy at ${peer} does not name clients in X-Forwarded-For: all users share one address's limits`,
-      "Let the proxy set X-Forwarded-For to the client's address, and name the proxy in TRUSTED_PROXIES.",
-    );
+    return found`! Requests come through ${named.length} proxies, and the server takes one of them, ${plain.address}, for the client
+      → Add ${plain.address} (or its range) to TRUSTED_PROXIES, if that is a proxy of yours, and restart the server.`;
+  if (named.length === 0 && (way.isHttps || forged.forwardedFor !== FORGED))
+    return found`! The proxy at ${peer} does not name clients in X-Forwarded-For: all users share one address's limits
+      → Let the proxy set X-Forwarded-For to the client's address, and name the proxy in TRUSTED_PROXIES.`;
   const how = named.length === 0 ? "directly" : "through its proxy";
-  return ok(
-    `The server sees clients' addresses ${how} (this computer as ${plain.address}), and a forged X-Forwarded-For does not count`,
-  );
+  return found`✓ The server sees clients' addresses ${how} (this computer as ${plain.address}), and a forged X-Forwarded-For does not count`;
 }
 
 /** Believed: because anybody could do it, or because this computer's own address is one of those that are trusted? */
@@ -91,16 +70,13 @@ function judgeForgery(forged: DoctorView, isNamed: boolean, { isHttps, ownAddres
   // Who the forged header came from, as somebody after it says; without a proxy, whoever connected.
   const from = added ?? (isHttps ? undefined : peer);
   if (from !== undefined && ownAddresses.includes(withoutMapping(from)))
-    return unknown(
-      `Could not tell whether a forged X-Forwarded-For counts: this computer itself (${from}) is one of TRUSTED_PROXIES`,
-      "Run the doctor from another computer, or see that TRUSTED_PROXIES names only what stands before the server.",
-    );
-  return failure(
-    "Anybody can choose the address that the server takes them to have: a forged X-Forwarded-For was believed",
-    isNamed
-      ? "Let the proxy add the client's address to X-Forwarded-For, or replace it, instead of passing on what clients send; and let TRUSTED_PROXIES name proxies only."
-      : `Take ${peer} out of TRUSTED_PROXIES, or let the proxy there set X-Forwarded-For to the client's address (nginx: $proxy_add_x_forwarded_for).`,
-  );
+    return found`? Could not tell whether a forged X-Forwarded-For counts: this computer itself (${from}) is one of TRUSTED_PROXIES
+      → Run the doctor from another computer, or see that TRUSTED_PROXIES names only what stands before the server.`;
+  const fix = isNamed
+    ? "Let the proxy add the client's address to X-Forwarded-For, or replace it, instead of passing on what clients send; and let TRUSTED_PROXIES name proxies only."
+    : `Take ${peer} out of TRUSTED_PROXIES, or let the proxy there set X-Forwarded-For to the client's address (nginx: $proxy_add_x_forwarded_for).`;
+  return found`✗ Anybody can choose the address that the server takes them to have: a forged X-Forwarded-For was believed
+    → ${fix}`;
 }
 
 const entries = ({ forwardedFor }: DoctorView): string[] =>

@@ -4,7 +4,7 @@ import { pino } from "pino";
 import type { StoreConfig } from "../../config/store.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
 import { createSealer } from "../../storage/sealer.ts";
-import type { ChangeFeed, KeyValueStore } from "../../storage/store.ts";
+import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
 import { checkOf, type Finding, type Found } from "./finding.ts";
 import { redisTrouble } from "./redis-trouble.ts";
@@ -35,7 +35,7 @@ export async function checkRecords(
 
 /** A record of a kind whose changes are published, so that key, script and channel are all tried. */
 async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: string): Promise<Finding> {
-  const { ok, warning, failure } = checkOf("redis.records");
+  const found = checkOf("redis.records");
   const key = `grant:doctor-${name}`;
   let isPublished = false;
   const watch = records.watch("grant", (changed) => {
@@ -44,30 +44,25 @@ async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: 
   try {
     await untilReady(records);
     await records.checkReady();
-    const isListening = await until(() => isCurrent(watch));
+    const isListening = await until(() => watch.epoch !== undefined);
     await records.put(key, "doctor", RECORD_SECONDS);
     const read = await records.get(key);
     await records.delete(key);
     if (read !== "doctor")
-      return failure(
-        "What was written to Redis could not be read again",
-        "Let REDIS_URL lead to the master itself: something in between reads from elsewhere.",
-      );
+      return found`✗ What was written to Redis could not be read again
+        → Let REDIS_URL lead to the master itself: something in between reads from elsewhere.`;
     if (isListening && (await until(() => isPublished)))
-      return ok("A record can be written, published to other replicas, read and removed");
-    return warning(
-      "Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis",
-      "Permit its user the channels under REDIS_KEY_PREFIX (ACL: &PREFIX:* +@pubsub), and let nothing in between drop subscriptions.",
-    );
+      return found`✓ A record can be written, published to other replicas, read and removed`;
+    return found`! Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis
+      → Permit its user the channels under REDIS_KEY_PREFIX (ACL: &PREFIX:* +@pubsub), and let nothing in between drop subscriptions.`;
   } catch (error) {
     const { says, fix } = redisTrouble(error, store);
-    return failure(says, fix);
+    return found`✗ ${says}
+      → ${fix}`;
   } finally {
     watch.close();
   }
 }
-
-const isCurrent = (watch: ChangeFeed): boolean => watch.epoch !== undefined;
 
 async function until(holds: () => boolean): Promise<boolean> {
   for (const givenUp = performance.now() + PATIENCE_MS; performance.now() < givenUp; await delay(RETRY_MS))
@@ -76,27 +71,21 @@ async function until(holds: () => boolean): Promise<boolean> {
 }
 
 /** A few of the records that are there; none is changed. */
-async function checkReadable(
-  records: KeyValueStore,
-  secretKeys: readonly string[],
-): Promise<Finding | undefined> {
-  const { ok, warning } = checkOf("redis.readable");
+async function checkReadable(records: KeyValueStore, secretKeys: readonly string[]): Promise<Found> {
+  const found = checkOf("redis.readable");
   const sealer = createSealer(secretKeys);
   const givenUp = performance.now() + SAMPLE_MS;
-  let [opened, unreadable] = [0, 0];
+  let [looked, unreadable] = [0, 0];
   for (const kind of ["client", "grant"])
     for await (const key of records.keys(`${kind}:`)) {
       const record = await records.get(key);
       if (record === undefined || key.startsWith("grant:doctor-")) continue;
+      looked++;
       if (sealer.open(record, key) === undefined) unreadable++;
-      else opened++;
-      if (opened + unreadable >= SAMPLE || performance.now() > givenUp) break;
+      if (looked >= SAMPLE || performance.now() > givenUp) break;
     }
-  const looked = opened + unreadable;
   if (looked === 0) return undefined;
-  if (unreadable === 0) return ok(`SECRET_KEY opens what is stored (${looked} records looked at)`);
-  return warning(
-    `SECRET_KEY does not open ${unreadable} of ${looked} stored records: these clients and users have to begin anew`,
-    "If SECRET_KEY was replaced, put the old one behind it (NEW,OLD). If another deployment shares this Redis, give each a REDIS_KEY_PREFIX of its own.",
-  );
+  if (unreadable === 0) return found`✓ SECRET_KEY opens what is stored (${looked} records looked at)`;
+  return found`! SECRET_KEY does not open ${unreadable} of ${looked} stored records: these clients and users have to begin anew
+    → If SECRET_KEY was replaced, put the old one behind it (NEW,OLD). If another deployment shares this Redis, give each a REDIS_KEY_PREFIX of its own.`;
 }

@@ -2,8 +2,8 @@
 
 import { type Environment, Settings } from "../../config/settings.ts";
 import { readText } from "../../runtime/read-text.ts";
-import type { Examination } from "./examine.ts";
-import { type Finding, plural, type Section } from "./finding.ts";
+import type { Examination, Section } from "./examine.ts";
+import { type Finding, plural } from "./finding.ts";
 
 const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" } as const;
 
@@ -73,27 +73,27 @@ export function withoutSecrets(text: string, secrets: readonly string[]): string
   return hidden.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, " ");
 }
 
+/** Settings that are a secret, or a list of them. */
+const SECRETS = ["SECRET_KEY", "OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"].concat([
+  "REGISTRATION_TOKENS",
+  "METRICS_TOKEN",
+]);
+const REDIS_URLS = ["REDIS_URL", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES"];
+
 /** Everything in the environment that nobody may read in a terminal, a ticket or a CI log. */
 export function secretsOf(environment: Environment): string[] {
-  const lists = [
-    "SECRET_KEY",
-    "OIDC_CLIENT_SECRET",
-    "AUTH0_CLIENT_SECRET",
-    "OIDC_PRIVATE_KEY",
-    "REGISTRATION_TOKENS",
-    "METRICS_TOKEN",
-  ];
-  const values = lists.flatMap((name) => [environment[name] ?? "", ...(environment[name] ?? "").split(",")]);
-  const urls = ["REDIS_URL", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES"].flatMap(
-    (name) => environment[name] ?? "",
-  );
-  const passwords = urls.flatMap((text) =>
-    [...text.matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].flatMap(([, password]) => password ?? ""),
-  );
-  const clients = [
-    ...(environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g),
-  ].flatMap(([, secrets = ""]) => [...secrets.matchAll(/"([^"]+)"/g)]);
   const settings = new Settings(environment);
+  const values = SECRETS.flatMap((name) => [
+    environment[name] ?? "",
+    ...(environment[name] ?? "").split(","),
+  ]);
+  const passwords = REDIS_URLS.flatMap((name) =>
+    [...(environment[name] ?? "").matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].map(([, password = ""]) => password),
+  );
+  const ofClients = /"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g;
+  const clients = [...(environment.CLIENTS ?? "").matchAll(ofClients)].flatMap(([, secrets = ""]) =>
+    [...secrets.matchAll(/"([^"]+)"/g)].map(([, secret = ""]) => secret),
+  );
   const described = settings.file?.providers ?? [];
   const views = described.length === 0 ? [settings] : described.map((each) => settings.ofProvider(each));
   const secretFiles = views.flatMap((each) =>
@@ -115,26 +115,22 @@ export function secretsOf(environment: Environment): string[] {
     ...values,
     ...passwords,
     ...passwords.map(decoded),
-    ...clients.map(([, secret = ""]) => secret),
+    ...clients,
   ]
     .map((secret) => secret.trim())
     .filter((secret) => secret !== "");
 }
 
-/** Of a file that holds nothing but secrets. */
-function linesOf(path: string | undefined): string[] {
-  if (path === undefined) return [];
-  try {
-    return readText(path).split("\n");
-  } catch {
-    return []; // start and doctor say why
-  }
-}
+/** Of a file that holds nothing but secrets; start and doctor say why one cannot be read. */
+const linesOf = (path: string | undefined): string[] =>
+  orElse(() => (path === undefined ? [] : readText(path).split("\n")), []);
 
-function decoded(text: string): string {
+const decoded = (text: string): string => orElse(() => decodeURIComponent(text), text);
+
+function orElse<T>(attempt: () => T, otherwise: T): T {
   try {
-    return decodeURIComponent(text);
+    return attempt();
   } catch {
-    return text;
+    return otherwise;
   }
 }

@@ -6,11 +6,11 @@ import { UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
-import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import type { Finding } from "./finding.ts";
 import { silentServices } from "./program.ts";
 import { explainToken, readPresented } from "./token.ts";
+import { inStore } from "./token-refusals.ts";
 
 /** @throws PolicyError, or Error if the declaration of a tool is wrong */
 export async function explainTokenHere(
@@ -18,75 +18,42 @@ export async function explainTokenHere(
   config: Config,
   features: Features,
 ): Promise<Finding[]> {
-  const presented = readPresented(pasted, config.identityProviders, systemClock());
-  if (presented.kind === undefined) {
-    const services = silentServices(config, features, readOnly(memoryStore()));
-    return explainToken(presented, { ...services, now: services.runtime.now });
+  const read = readPresented(pasted, config.identityProviders, systemClock());
+  const { store } = config;
+  if (read.kind !== undefined && store.kind === "memory") {
+    const unknown = inStore`? Could not tell whether it is good: with STORE=memory the sessions are in the server's own process
+      → Look for the reason in that server's log, or use Redis.`;
+    return [...read.findings, unknown];
   }
-  if (config.store.kind === "memory")
-    return [
-      ...presented.findings,
-      checkOf("token.grant").unknown(
-        "Could not tell whether it is good: with STORE=memory the sessions are in the server's own process",
-        "Look for the reason in that server's log, or use Redis.",
-      ),
-    ];
-  const records = readOnly(redisStore({ ...config.store, log: pino({ level: "silent" }) }));
+  // Another issuer's token is judged without a store.
+  const isStored = read.kind !== undefined && store.kind === "redis";
+  const records = readOnly(
+    isStored ? redisStore({ ...store, log: pino({ level: "silent" }) }) : memoryStore(),
+  );
   try {
     await untilReady(records);
     const services = silentServices(config, features, records);
-    return await explainToken(presented, { ...services, now: services.runtime.now });
+    return await explainToken(read, { ...services, now: services.runtime.now });
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
-    return [
-      ...presented.findings,
-      checkOf("token.grant").unknown(
-        "Could not tell whether it is good: Redis cannot be reached",
-        "Run npm run doctor: it says what is wrong with Redis. A server without its Redis answers 503, never 401.",
-      ),
-    ];
+    const unknown = inStore`? Could not tell whether it is good: Redis cannot be reached
+      → Run npm run doctor: it says what is wrong with Redis. A server without its Redis answers 503, never 401.`;
+    return [...read.findings, unknown];
   } finally {
     await records.close();
   }
 }
 
-/** A read-only key-value store: every write throws. */
-function readOnly({
-  get,
-  secondsLeft,
-  keys,
-  ping,
-  checkReady,
-  watch,
-  close,
-  indexes,
-}: KeyValueStore): KeyValueStore {
-  const refuse = async (): Promise<never> => {
-    throw new Error("The doctor changes nothing.");
-  };
-  return {
-    get,
-    secondsLeft,
-    keys,
-    ping,
-    checkReady,
-    watch,
-    close,
-    indexes: {
-      members: indexes.members,
-      latest: indexes.latest,
-      add: refuse,
-      move: refuse,
-      remove: refuse,
-      forget: refuse,
+const READS = ["get", "secondsLeft", "keys", "ping", "checkReady", "watch", "close", "members", "latest"];
+
+/** Whatever is not known to read only is refused. */
+function readOnly<Store extends object>(store: Store): Store {
+  return new Proxy(store, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name);
+      if (typeof member === "object" && member !== null) return readOnly(member);
+      if (typeof member !== "function" || READS.includes(String(name))) return member;
+      return () => Promise.reject(new Error("The doctor changes nothing."));
     },
-    rateLimits: { count: refuse },
-    budgets: { spend: refuse },
-    put: refuse,
-    replace: refuse,
-    rewrite: refuse,
-    delete: refuse,
-    deleteAll: refuse,
-    deleteIf: refuse,
-  };
+  });
 }

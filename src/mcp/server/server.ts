@@ -12,11 +12,13 @@ import {
 } from "@modelcontextprotocol/server";
 import type { PermissionSet } from "../../access/permissions.ts";
 import { OAuthError } from "../../oauth/errors.ts";
+import type { RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import {
   currentCaller,
   InsufficientAuthenticationError,
   InsufficientScopeError,
 } from "../../resource/access-token-context.ts";
+import type { Caller } from "../../resource/caller.ts";
 import { complete } from "../authoring/completion.ts";
 import type { Feature, FeatureTable } from "../authoring/features.ts";
 import { ToolError } from "../authoring/request-context.ts";
@@ -25,12 +27,17 @@ import { type Failed, type Invoked, type InvokeOptions, invoke } from "./invoke.
 import { type MultiRoundTripOptions, multiRoundTrip } from "./multi-round-trip.ts";
 import type { ServedRequest } from "./served-request.ts";
 
-export interface McpServerOptions extends InvokeOptions, MultiRoundTripOptions {
+export interface McpServerOptions extends InvokeOptions, MultiRoundTripOptions, ChallengeOptions {
   features: FeatureTable;
   name: string;
   version: string;
   /** Lists everything that the policy allows, also what lacks a scope. */
   listAll: boolean;
+}
+
+export interface ChallengeOptions {
+  /** Whether to challenge a caller for another sign-in: false for a client that answered that with a refresh. */
+  mayChallenge(caller: Caller, required: RequiredAuthentication): Promise<boolean>;
 }
 
 const LIST_TTL_MS = 60_000;
@@ -88,7 +95,7 @@ export function createServerFactory(options: McpServerOptions): (request: Served
         invoke(tool, args, call.signal, running, options, () => tool.call(args, call)),
       );
       if (!("failed" in used)) return used.result;
-      await challenge(used, running);
+      await challenge(used, running, options);
       return toolError(used.failed);
     });
     if (resources.length > 0) {
@@ -103,7 +110,7 @@ export function createServerFactory(options: McpServerOptions): (request: Served
         const used = await multiRoundTrip(resource, { uri }, mcpReq, request, options, (call) =>
           invoke(resource, { uri }, call.signal, running, options, () => read(call)),
         );
-        return await orThrow(used, running);
+        return await orThrow(used, running, options);
       });
     }
     if (prompts.length > 0) {
@@ -115,7 +122,7 @@ export function createServerFactory(options: McpServerOptions): (request: Served
         const used = await multiRoundTrip(prompt, args, mcpReq, request, options, (call) =>
           invoke(prompt, args, call.signal, running, options, () => prompt.get(args, call)),
         );
-        return await orThrow(used, running);
+        return await orThrow(used, running, options);
       });
     }
     if (completes)
@@ -163,15 +170,26 @@ function listsOf({ tools, resources, prompts }: FeatureTable, isShown: (feature:
   };
 }
 
-async function orThrow<Result>(used: Invoked<Result>, running: ServedRequest["running"]): Promise<Result> {
+async function orThrow<Result>(
+  used: Invoked<Result>,
+  running: ServedRequest["running"],
+  options: ChallengeOptions,
+): Promise<Result> {
   if (!("failed" in used)) return used.result;
-  await challenge(used, running);
+  await challenge(used, running, options);
   throw new ProtocolError(ProtocolErrorCode.InvalidRequest, used.failed);
 }
 
 /** What turned out to be lacking is asked for with HTTP 403 or 401, while that is possible; what the server returns is for later. */
-async function challenge({ failed, lacking }: Failed, running: ServedRequest["running"]): Promise<void> {
-  if (lacking !== undefined) await running?.refuse(lacks(lacking, failed));
+async function challenge(
+  { failed, lacking }: Failed,
+  running: ServedRequest["running"],
+  { mayChallenge }: ChallengeOptions,
+): Promise<void> {
+  if (lacking === undefined) return;
+  const isUnderstood =
+    "scopes" in lacking || (await mayChallenge(currentCaller("challenge"), lacking.authentication));
+  if (isUnderstood) await running?.refuse(lacks(lacking, failed));
 }
 
 function unknownFeature(words: string): ProtocolError {

@@ -4,6 +4,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { toWebRequest } from "@modelcontextprotocol/node";
 import { createMcpHandler, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { Request, RequestHandler, Response } from "express";
+import type { Denial } from "../../access/permissions.ts";
 import { subjectOf } from "../../access/principal.ts";
 import type { BodyBounds } from "../../http/body.ts";
 import { requestFacts } from "../../http/request-facts.ts";
@@ -15,11 +16,7 @@ import {
   authenticationProblem,
   type InsufficientAuthenticationError,
 } from "../../resource/access-token-context.ts";
-import {
-  type ChallengedResource,
-  insufficientAuthentication,
-  insufficientScope,
-} from "../../resource/bearer-authentication.ts";
+import { insufficientAuthentication, insufficientScope } from "../../resource/bearer-authentication.ts";
 import type { Caller } from "../../resource/caller.ts";
 import type { Feature, Message } from "../authoring/features.ts";
 import { type Cancellations, cancelledRequest } from "../server/cancellations.ts";
@@ -81,7 +78,8 @@ export function mcpEndpoint(options: McpEndpointOptions): RequestHandler[] {
       if (said.some(isAnswer)) return await takeAnswer(req, res, caller, options);
       const cancelled = cancelledRequest(req.body);
       if (cancelled !== undefined) await passOnCancellation(cancelled, req, caller, options);
-      if (isChallenged(addressed, res, caller, options)) return;
+      const lacking = lackingFor(addressed, caller);
+      if (lacking !== undefined && (await isChallenged(lacking, addressed, res, caller, options))) return;
       if (refusesParamHeaders(req, res, repeated)) return;
       // Who went away meanwhile needs nothing done.
       if (res.destroyed) return;
@@ -223,56 +221,65 @@ function answerAmongOthers(): OAuthError {
   });
 }
 
+/** What of a message cannot be served yet, and why. */
+interface Lacks {
+  feature: Feature;
+  /** Scopes are missing. */
+  denial?: Denial;
+  problem?: InsufficientAuthenticationError;
+}
+
+/** Undefined if nothing is lacking that a client could bring: what the policy denies is an error in the result. */
+function lackingFor(addressed: readonly Feature[], { permissions }: Caller): Lacks[] | undefined {
+  const found = [...new Set(addressed)].flatMap((feature): Lacks[] => {
+    const decision = permissions.checkFeature(feature);
+    if (!decision.allowed && decision.because === "policy") return [];
+    const problem = feature.authentication && authenticationProblem(feature.authentication, "mcp");
+    const lacks = {
+      ...(!decision.allowed && { denial: decision }),
+      ...(problem?.reason === "insufficient_user_authentication" && { problem }),
+    };
+    return "denial" in lacks || "problem" in lacks ? [{ feature, ...lacks }] : [];
+  });
+  return found.length > 0 ? found : undefined;
+}
+
 /**
  * Answers what lacks a scope before any protocol handling, as HTTP 403, and what needs another sign-in, as 401: the same in
  * both generations, and for what the lists do not show as well; true if it did. The SDK is handed this same parsed body, so
  * it cannot see another one.
+ *
+ * The challenge names everything granted and everything that is needed: a client that asks for exactly its scope must not lose
+ * what it had. A user who has to sign in again does so once for both (RFC 9470 §3).
  */
-function isChallenged(
+async function isChallenged(
+  lacking: readonly Lacks[],
   addressed: readonly Feature[],
   res: Response,
   caller: Caller,
-  { resource, audit }: McpEndpointOptions,
-): boolean {
-  const missing = new Set<string>();
-  const problems: InsufficientAuthenticationError[] = [];
-  for (const feature of new Set(addressed)) {
-    const decision = caller.permissions.checkFeature(feature);
-    const problem = feature.authentication && authenticationProblem(feature.authentication, "mcp");
-    // What the policy denies, or nobody can meet, is an error in the result.
-    if (!decision.allowed && decision.because === "policy") continue;
-    const isChallenged = problem?.reason === "insufficient_user_authentication";
-    if (decision.allowed && !isChallenged) continue;
+  { resource, audit, mayChallenge }: McpEndpointOptions,
+): Promise<boolean> {
+  const missing = [...new Set(lacking.flatMap(({ denial }) => (denial && missingOf(denial)) ?? []))];
+  const problems = lacking.flatMap(({ problem }) => problem ?? []);
+  const required = strictest(problems.map((problem) => problem.required));
+  const asksToSignIn = problems.length > 0 && (await mayChallenge(caller, required));
+  if (missing.length === 0 && !asksToSignIn) return false;
+  for (const { feature, denial: denied, problem } of lacking) {
     // One line of the audit log for all the calls of a batch.
     const calls = addressed.filter((each) => each === feature).length;
-    const why = decision.allowed
-      ? ({ decision: "deny", reason: problem?.reason } as const)
-      : denial(decision);
+    const why = denied ? denial(denied) : ({ decision: "deny", reason: problem?.reason } as const);
     audit({ ...auditOf(feature, caller), ...why, ...(calls > 1 && { calls }) });
-    if (!decision.allowed) for (const scope of decision.missing) missing.add(scope);
-    if (isChallenged) problems.push(problem);
   }
-  challenge(res, caller, { missing: [...missing], problems }, resource);
-  return missing.size > 0 || problems.length > 0;
+  const scopes = union(caller.scopes, missing);
+  const [problem] = problems;
+  if (asksToSignIn && problem !== undefined)
+    insufficientAuthentication(res, resource, scopes, { required, message: problem.message });
+  else insufficientScope(res, resource, scopes, missing);
+  return true;
 }
 
-/**
- * Names everything granted and everything that is needed: a client that asks for exactly the challenge's scope must not
- * lose what it had. A user who has to sign in again does so once for both (RFC 9470 §3).
- */
-function challenge(
-  res: Response,
-  { scopes }: Caller,
-  { missing, problems }: { missing: readonly string[]; problems: readonly InsufficientAuthenticationError[] },
-  resource: ChallengedResource,
-): void {
-  const [problem] = problems;
-  if (problem !== undefined)
-    insufficientAuthentication(res, resource, union(scopes, missing), {
-      required: strictest(problems.map(({ required }) => required)),
-      message: problem.message,
-    });
-  else if (missing.length > 0) insufficientScope(res, resource, union(scopes, missing), missing);
+function missingOf(denial: Denial): readonly string[] {
+  return denial.because === "scopes" ? denial.missing : [];
 }
 
 /** Of what has to be answered. */

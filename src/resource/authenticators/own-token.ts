@@ -65,6 +65,7 @@ async function verify(
     ...authenticationIn(grant),
     expiresAt: issued.expiresAt,
     grantId: grant.id,
+    tokenId: presented.hash,
     sessionKey: grant.id,
     upstreamToken: () => upstreamToken(grant.id),
     ...(codeOf(grant) !== undefined && {
