@@ -1,6 +1,7 @@
 /**
  * `npm run demo`: the whole server beside an embedded identity provider and made-up weather. Nothing to configure, nothing
- * leaves this computer; the memory store forgets everything at the end. With `--tools FILE` it has that module's tools.
+ * leaves this computer; the memory store forgets everything at the end. With `--tools FILE` it has that module's tools, with
+ * `--providers 2` two identity providers.
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
@@ -16,28 +17,34 @@ import { CALLERS } from "../walkthrough/callers.ts";
 import { demoLog } from "./log.ts";
 import { startProblem, startRuntime, whereItIs } from "./runtime.ts";
 import { DEMO_SERVER } from "./server.ts";
-import { demoPort, demoSettings } from "./settings.ts";
+import { demoPort, demoProviders, demoSettings } from "./settings.ts";
 import { withCallers } from "./trust.ts";
 
 // In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
 const host = process.env.DEMO_HOST || "127.0.0.1";
 
+/** Between npm's own arguments and ours. */
+const separator = isFromSources ? " --" : "";
+
 try {
-  const { values } = parseArgs({ options: { tools: { type: "string" } } });
+  const { values } = parseArgs({ options: { tools: { type: "string" }, providers: { type: "string" } } });
   const port = demoPort(process.env);
-  await start(port, values.tools).catch((error: unknown) => {
-    throw new Error(startProblem(error, port, commandLine("demo")));
+  const providers = demoProviders(values.providers, process.env);
+  await start(port, values.tools, providers).catch((error: unknown) => {
+    const command = `${commandLine("demo")}${providers === 1 ? "" : `${separator} --providers 2`}`;
+    throw new Error(startProblem(error, port, command, providers));
   });
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exit(1);
 }
 
-async function start(port: number, tools: string | undefined): Promise<void> {
+async function start(port: number, tools: string | undefined, providers: 1 | 2): Promise<void> {
   const { given, ignored } = demoSettings(process.env, "records are kept in memory");
   if (ignored !== undefined) console.log(ignored);
-  const { identityProvider, platform, environment, offer, close } = await startRuntime({
+  const { identityProvider, issuers, platform, environment, offer, close } = await startRuntime({
     port,
+    providers,
     host,
     given,
     clientSecret: randomBytes(32).toString("base64url"),
@@ -60,7 +67,7 @@ async function start(port: number, tools: string | undefined): Promise<void> {
   const config = withCallers(configured, { issuer, platform, scopes });
   const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryStore());
   const server = await listenWith(app, config, { stopOnSignals: false });
-  console.log(instructions(config, issuer));
+  console.log(instructions(config, issuers));
 
   const stop = async () => {
     await server.stop();
@@ -71,14 +78,13 @@ async function start(port: number, tools: string | undefined): Promise<void> {
   process.once("SIGTERM", () => void stop());
 }
 
-function instructions(config: Config, issuer: string): string {
+function instructions(config: Config, issuers: readonly string[]): string {
   const { baseUrl, resource: url, port, brand } = config;
   const walkthrough = `${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}`;
-  const separator = isFromSources ? " --" : "";
   return `
 mcp-oidc-proxy demo is running.
 
-${whereItIs(url, issuer)}
+${whereItIs(url, ...issuers)}
 
 See every hop of the flow, in another terminal:
 

@@ -9,6 +9,7 @@ import {
 import { createPlatform } from "../identity-provider/platform.ts";
 import { API, APPLICATION, JOB, PLATFORM_PATH } from "./callers.ts";
 import { startFakeWeatherApi } from "./fake-weather-api.ts";
+import { startSecondProvider } from "./second-provider.ts";
 import { wantsRealWeather, weatherProblem } from "./settings.ts";
 
 const CLIENT_ID = "mcp-oidc-proxy";
@@ -29,6 +30,8 @@ export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept
   port: number;
   host: string;
   clientSecret: string;
+  /** How many identity providers. Default: one. */
+  providers?: 1 | 2;
   /** The settings of whoever started it. */
   given: Environment;
   /** For the person at the terminal. */
@@ -39,6 +42,8 @@ export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept
 
 export interface DemoSurroundings {
   identityProvider: RunningIdentityProvider;
+  /** Where people sign in. */
+  issuers: readonly string[];
   /** The issuer of the platform, if there are callers without a browser. */
   platform: string;
   /** The server's settings, as far as they follow from these. */
@@ -48,11 +53,12 @@ export interface DemoSurroundings {
   close(): Promise<void>;
 }
 
-/** @throws Error with the code EADDRINUSE if one of the two ports is taken */
+/** @throws Error with the code EADDRINUSE if one of the ports is taken */
 export async function startRuntime({
   port,
   host,
   clientSecret,
+  providers = 1,
   kept,
   given,
   say,
@@ -79,29 +85,45 @@ export async function startRuntime({
       beside: { path: PLATFORM_PATH, listener: await createPlatform(platform) },
     }),
   });
+  const second =
+    providers === 1
+      ? undefined
+      : await startSecondProvider({
+          port: port + 2,
+          host,
+          baseUrl,
+          audience: API,
+          users: users([]),
+          first: { issuer: identityProvider.issuer, clientId: CLIENT_ID, clientSecret },
+        });
+  const all = [identityProvider, ...(second === undefined ? [] : [second.identityProvider])];
   const weather = await startWeather(given, say);
   return {
     identityProvider,
+    issuers: all.map(({ issuer }) => issuer),
     platform,
     environment: {
       BASE_URL: baseUrl,
       PORT: String(port),
       HOST: host,
       STORE: "memory",
-      OIDC_ISSUER: identityProvider.issuer,
-      OIDC_CLIENT_ID: CLIENT_ID,
-      OIDC_CLIENT_SECRET: clientSecret,
-      OIDC_AUDIENCE: API,
+      ...(second?.environment ?? {
+        OIDC_ISSUER: identityProvider.issuer,
+        OIDC_CLIENT_ID: CLIENT_ID,
+        OIDC_CLIENT_SECRET: clientSecret,
+        OIDC_AUDIENCE: API,
+      }),
       // A trial must work in a train: without them every client registers.
       CLIENT_ID_METADATA: given.CLIENT_ID_METADATA || "off",
       ...weather.environment,
     },
     offer(scopes) {
-      identityProvider.changeScopes(scopes);
-      for (const { subject, permissions } of users(scopes))
-        identityProvider.changeUser(subject, { permissions });
+      for (const each of all) {
+        each.changeScopes(scopes);
+        for (const { subject, permissions } of users(scopes)) each.changeUser(subject, { permissions });
+      }
     },
-    close: async () => void (await Promise.all([identityProvider.close(), weather.close()])),
+    close: async () => void (await Promise.all([identityProvider.close(), second?.close(), weather.close()])),
   };
 }
 
@@ -128,14 +150,20 @@ async function startWeather(given: Environment, say: (line: string) => void): Pr
 }
 
 /** @param command that was started, to be said again with another port */
-export function startProblem(error: unknown, port: number, command: string): string {
+export function startProblem(error: unknown, port: number, command: string, providers = 1): string {
+  const ports = providers === 1 ? `${port} or ${port + 1}` : `${port}, ${port + 1} or ${port + 2}`;
   return (error as NodeJS.ErrnoException).code === "EADDRINUSE"
-    ? `Port ${port} or ${port + 1} is in use by another program. Choose another: PORT=${port === 3100 ? 3200 : 3100} ${command}`
+    ? `Port ${ports} is in use by another program. Choose another: PORT=${port === 3100 ? 3200 : 3100} ${command}`
     : `It cannot start: ${error instanceof Error ? error.message : error}`;
 }
 
-export function whereItIs(url: string, issuer: string): string {
+export function whereItIs(url: string, ...issuers: readonly string[]): string {
   const names = users([]).map(({ subject }) => subject);
-  return `  MCP endpoint       ${url}
-  Identity provider  ${issuer} (embedded; sign in as ${names.join(" or ")}, or any other name)`;
+  const how = `(embedded; sign in as ${names.join(" or ")}, or any other name)`;
+  return [
+    `  MCP endpoint       ${url}`,
+    ...issuers.map(
+      (issuer, index) => `  ${index === 0 ? "Identity provider" : "                 "}  ${issuer} ${how}`,
+    ),
+  ].join("\n");
 }

@@ -34,6 +34,15 @@ export function demoPort(environment: Environment): number {
   return port;
 }
 
+/** @throws Error that says what `--providers` may be */
+export function demoProviders(said: string | undefined, { CONFIG_FILE }: Environment): 1 | 2 {
+  if (said === undefined || said === "1") return 1;
+  if (said !== "2") throw new Error("--providers must be 1 or 2: how many identity providers the demo has.");
+  if (CONFIG_FILE?.trim())
+    throw new Error("--providers 2 writes a CONFIG_FILE of its own: leave yours out, or --providers.");
+  return 2;
+}
+
 const PATIENCE_MS = 5_000;
 
 /**

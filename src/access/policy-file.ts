@@ -39,13 +39,13 @@ export function parsePolicy(text: string, file: string, known: KnownNames): Poli
   if (yaml.value === null && yaml.problems.length === 0)
     throw refusal([{ at: [], problem: "is empty", remedy: "write rules: [] if nothing is to be denied" }]);
   const schema = policySchema(known);
-  const mistakes = [...mistakesIn(content, schema), ...ruleMistakes(content)];
+  const mistakes = [...mistakesIn(content, schema), ...ruleMistakes(content, known)];
   if (mistakes.length > 0 || yaml.problems.length > 0) throw refusal(mistakes);
   return ready(schema.parse(content), yaml);
 }
 
 /** Mistakes that concern several keys or rules; reported also where these have other mistakes. */
-function ruleMistakes(content: unknown): Mistake[] {
+function ruleMistakes(content: unknown, { userIssuers = [] }: KnownNames): Mistake[] {
   const rules = isRecord(content) && Array.isArray(content.rules) ? content.rules : [];
   const names = new Set<unknown>();
   return rules.flatMap((rule: unknown, index) => {
@@ -64,6 +64,15 @@ function ruleMistakes(content: unknown): Mistake[] {
         remedy: "use another one",
       });
     names.add(rule.name);
+    // Whose sub it is would be left to chance: a rule for one person would be one for another as well.
+    const isForAnybodys = isRecord(rule.for) && "users" in rule.for && !("issuers" in rule.for);
+    if (userIssuers.length > 1 && isForAnybodys)
+      mistakes.push({
+        at: [...at, "for", "users"],
+        problem:
+          "has no issuers beside it, and several issuers have users here: the same sub may be somebody else's",
+        remedy: `add issuers, such as ["${userIssuers[0]}"]`,
+      });
     return mistakes;
   });
 }

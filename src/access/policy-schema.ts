@@ -10,6 +10,8 @@ export interface KnownNames {
   readonly tools: readonly string[];
   readonly resources: readonly string[];
   readonly prompts: readonly string[];
+  /** Issuers that have users here. With several, a `sub` alone names nobody. Default: one, whichever it is. */
+  readonly userIssuers?: readonly string[];
 }
 
 export type PolicyFile = z.output<ReturnType<typeof policySchema>>;

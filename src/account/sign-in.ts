@@ -55,7 +55,8 @@ export async function finishSignIn(
     return await orRestore(state, login, dependencies, () => provider.identify(parameters, request));
   } catch (cause) {
     if (!(cause instanceof UpstreamRefusal)) throw cause;
-    audit({ event: "connections_sign_in", decision: "deny", reason: "upstream_refused" });
+    const { issuer } = provider.settings;
+    audit({ event: "connections_sign_in", decision: "deny", reason: "upstream_refused", issuer });
     const code = meaningOf(cause);
     throw new SignInFailedError(code, "The identity provider did not sign you in.", {
       reason: "upstream_refused",

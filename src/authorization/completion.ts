@@ -89,7 +89,8 @@ async function signIn(
     return await orRestore(state, login, dependencies, () => provider.finishLogin(parameters, sent));
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
-    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", clientId });
+    const { issuer } = provider.settings;
+    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", issuer, clientId });
     throw refused(error, login);
   }
 }

@@ -10,6 +10,7 @@ import type { AtLeastOne } from "../identity/identity-providers.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
+import { issuersOf } from "../oauth/tenant-issuer.ts";
 import { type Brand, UNNAMED } from "../pages/brand.ts";
 import type { OutgoingProxy } from "../runtime/proxied-fetch.ts";
 import { inOneLine, type SettingProblem } from "../runtime/setting-problem.ts";
@@ -224,6 +225,15 @@ function brand(settings: Settings): Brand {
     // Some parsers of .env files take what follows a # for a comment.
     ...(color !== undefined && { color: `#${color.replace("#", "")}` }),
   };
+}
+
+/** Whose users there may be: of who signs in, and of other issuers that are believed. */
+export function issuersOfUsers({
+  identityProviders,
+  issuers,
+}: Pick<Config, "identityProviders" | "issuers">): string[] {
+  const others = issuers.filter(({ accept }) => accept !== "workload").map(({ issuer }) => issuer);
+  return [...new Set([...identityProviders.flatMap(issuersOf), ...others])];
 }
 
 /** Undefined if something is wrong with them, which is among the problems of the file. */

@@ -8,7 +8,7 @@ import { type LivePolicy, watchPolicy } from "../access/live-policy.ts";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit/audit.ts";
 import { createDocumentReach, type LiveDocumentReach } from "../clients/metadata-documents/document-reach.ts";
 import { createSafeFetch } from "../clients/metadata-documents/safe-fetch.ts";
-import type { Config } from "../config/config.ts";
+import { type Config, issuersOfUsers } from "../config/config.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { type ConfiguredProvider, openIdentityProviders } from "../identity/identity-providers.ts";
 import { type Features, knownNames } from "../mcp/authoring/features.ts";
@@ -168,16 +168,12 @@ async function traceIfAsked({ telemetry }: Config, log: Log): Promise<Tracing | 
 }
 
 /** Every change of the policy is written down, and so is one that was not taken. */
-function watchPolicyFile(
-  { policyFile: path }: Config,
-  features: Features,
-  audit: Audit,
-  log: Log,
-): LivePolicy | undefined {
+function watchPolicyFile(config: Config, features: Features, audit: Audit, log: Log): LivePolicy | undefined {
+  const { policyFile: path } = config;
   if (path === undefined) return undefined;
   return watchPolicy({
     path,
-    known: knownNames(features),
+    known: { ...knownNames(features), userIssuers: issuersOfUsers(config) },
     hierarchy: scopeCatalogue(features.scopes, []),
     onChange: ({ rules, sha256 }) => {
       audit({ event: "policy_change", decision: "allow", sha256 });

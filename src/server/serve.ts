@@ -60,11 +60,13 @@ export async function listenWith(
     throw error;
   }
   const { port } = server.address() as AddressInfo;
-  const { callbackUrl } = registeredUrls(config.baseUrl);
+  const [{ callbackUrl }, ...others] = callbackUrls(config);
   log.info(
     { url: config.resource, port, callbackUrl },
     `Listening. The one callback URL to register at the identity provider: ${callbackUrl}`,
   );
+  for (const { id, callbackUrl } of others)
+    log.info({ provider: id, callbackUrl }, `The callback URL to register at ${id}: ${callbackUrl}`);
 
   const told = new AbortController();
   const stopOnSignal = (signal: NodeJS.Signals) => {
@@ -94,6 +96,11 @@ export async function listenWith(
       return stopped;
     },
   };
+}
+
+function callbackUrls({ baseUrl, identityProviders: [first, ...others] }: Config) {
+  const of = ({ id }: { id: string }, name?: string) => ({ id, ...registeredUrls(baseUrl, name) });
+  return [of(first), ...others.map((each) => of(each, each.id))] as const;
 }
 
 function listen(server: Server, { host, port }: Config): Promise<void> {

@@ -47,6 +47,7 @@ import {
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
+import { withOwnEmails } from "../identity/own-emails.ts";
 import { readJwt } from "../issuers/jwt.ts";
 import { trustedAssertions } from "../issuers/trusted-assertions.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
@@ -157,7 +158,11 @@ export function buildServices(options: AppOptions) {
     options;
   const identityProviders = createIdentityProviders(
     decorated(providers, (each) =>
-      observedIdentityProvider(withBoundedClaims(each, deciding, keepClaims), observe),
+      observedIdentityProvider(
+        each.settings.id,
+        withBoundedClaims(withOwnEmails(each, providers), deciding, keepClaims),
+        observe,
+      ),
     ),
   );
   const pages = createPages(config);

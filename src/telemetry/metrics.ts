@@ -58,6 +58,7 @@ export function createMetrics() {
     upstream: histogram("mcp_upstream_seconds", "Operations at the identity provider", [
       "operation",
       "outcome",
+      "provider",
     ]),
     refusedConnections: counter(
       "mcp_refused_connections_total",

@@ -2,8 +2,14 @@
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import type { Observe } from "./operation.ts";
 
-export function observedIdentityProvider(provider: IdentityProvider, observe: Observe): IdentityProvider {
-  const watched = <T>(name: string, work: () => Promise<T>) => observe({ of: "upstream", name }, work);
+/** @param identityProvider its name in the configuration */
+export function observedIdentityProvider(
+  identityProvider: string,
+  provider: IdentityProvider,
+  observe: Observe,
+): IdentityProvider {
+  const watched = <T>(name: string, work: () => Promise<T>) =>
+    observe({ of: "upstream", name, identityProvider }, work);
   return {
     authorizationUrl: (request) => watched("authorization_url", () => provider.authorizationUrl(request)),
     finishLogin: (parameters, request) =>

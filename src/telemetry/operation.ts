@@ -8,15 +8,18 @@ export interface Operation {
   of: "store" | "upstream" | "tool" | "resource" | "prompt";
   /** One that is written in the code or declared by the operator. */
   name: string;
+  /** Which identity provider it is at, by its name in the configuration. */
+  identityProvider?: string;
 }
 
 /** Runs and observes `work`; what it returns or throws is passed on unchanged. */
 export type Observe = <T>(operation: Operation, work: () => Promise<T>) => Promise<T>;
 
 export function timeOperations({ store, upstream, callSeconds }: Metrics): Observe {
-  function record({ of, name }: Operation, outcome: string, seconds: number): void {
+  function record({ of, name, identityProvider = "" }: Operation, outcome: string, seconds: number): void {
     if (of === "store") store.observe({ operation: name, outcome }, seconds);
-    else if (of === "upstream") upstream.observe({ operation: name, outcome }, seconds);
+    else if (of === "upstream")
+      upstream.observe({ operation: name, outcome, provider: identityProvider }, seconds);
     else callSeconds.observe({ kind: of, tool: name }, seconds);
   }
   return async (operation, work) => {

@@ -72,12 +72,15 @@ function nameOf({ of, name }: Operation): string {
 }
 
 /** OpenTelemetry's names: those of databases, and those of MCP. */
-function optionsOf({ of, name }: Operation): { kind: SpanKind; attributes: Attributes } {
+function optionsOf({ of, name, identityProvider = "" }: Operation): {
+  kind: SpanKind;
+  attributes: Attributes;
+} {
   switch (of) {
     case "store":
       return { kind: SpanKind.CLIENT, attributes: { "db.operation.name": name } };
     case "upstream":
-      return { kind: SpanKind.CLIENT, attributes: {} };
+      return { kind: SpanKind.CLIENT, attributes: { "mcp_oidc_proxy.identity_provider": identityProvider } };
     case "tool":
       return {
         kind: SpanKind.INTERNAL,

@@ -330,3 +330,23 @@ test("every problem is a PolicyError with the list of them", () => {
   assert.deepEqual(error.problems, problems);
   assert.ok(error instanceof Error);
 });
+
+test("where several issuers have users, a sub alone names nobody: the file is refused", () => {
+  const of = (conditions: string, userIssuers: string[]) => {
+    const text = `rules:\n  - name: x\n    for: ${conditions}\n    deny: everything\n`;
+    try {
+      parsePolicy(text, "policy.yaml", { ...known, userIssuers });
+    } catch (error) {
+      return String(error).split("\n")[1];
+    }
+    return undefined;
+  };
+  const two = ["https://a.example", "https://b.example"];
+  assert.equal(
+    of("{ users: [alice] }", two),
+    '  - policy.yaml:3: for.users has no issuers beside it, and several issuers have users here: the same sub may be somebody else\'s: add issuers, such as ["https://a.example"]',
+  );
+  assert.equal(of("{ users: [alice], issuers: [https://a.example] }", two), undefined);
+  assert.equal(of("{ emails: [a@example.com] }", two), undefined);
+  assert.equal(of("{ users: [alice] }", ["https://a.example"]), undefined);
+});

@@ -144,10 +144,16 @@ describe("grants of machines", { skip: redis.skip }, () => {
     assert.equal((await listed()).length, 4);
   });
 
-  test("an issuer without a user, and a kind that there is not, are told", async () => {
+  test("end by issuer alone, whoever it names", async () => {
+    assert.equal((await listed("--issuer", PLATFORM)).length, 1);
+    assert.equal((await admin("grants", "revoke", "--issuer", PLATFORM, "--yes")).code, 0);
+    assert.deepEqual(await listed("--kind", "workload"), []);
+  });
+
+  test("a kind that there is not is told, and so is an issuer that is none", async () => {
     for (const args of [
-      ["--issuer", COMPANY],
       ["--kind", "robot"],
+      ["--issuer", "nobody"],
     ])
       for (const command of ["list", "revoke"])
         assert.equal((await admin("grants", command, ...args)).code, 2, args.join(" "));

@@ -7,8 +7,8 @@ import { type DemoProcess, runDemo, startDemo } from "../support/demo-process.ts
 import { eventually } from "../support/eventually.ts";
 import { callTool, getJson, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
 
-async function refusal(environment: Record<string, string>): Promise<string> {
-  const { child, output } = await runDemo(environment);
+async function refusal(environment: Record<string, string>, ...args: string[]): Promise<string> {
+  const { child, output } = await runDemo(environment, ...args);
   const [code] = await once(child, "close");
   assert.equal(code, 1);
   assert.doesNotMatch(output(), /^\s+at /m);
@@ -24,6 +24,26 @@ async function signIn({ baseUrl }: DemoProcess) {
 }
 
 describe("npm run demo", () => {
+  test("with two identity providers, at each of which alice signs in", async () => {
+    const demo = await startDemo({}, "--providers", "2");
+    assert.match(
+      demo.output(),
+      /Identity provider {2}http:\/\/localhost:\d+ .*\n +http:\/\/127\.0\.0\.1:\d+ /,
+    );
+    const client = await register(demo.baseUrl);
+    for (const identity_provider of ["staff", "partners"]) {
+      const tokens = await signInForTokens(demo.baseUrl, client, { parameters: { identity_provider } });
+      const args = { city: "Oslo" };
+      const weather = await callTool(`${demo.baseUrl}/mcp`, tokens.access_token, "current_weather", args);
+      assert.equal(weather.status, 200, identity_provider);
+    }
+  });
+
+  test("with another number of them, or a file that describes them, says what may be said", async () => {
+    assert.match(await refusal({}, "--providers", "3"), /--providers must be 1 or 2/);
+    assert.match(await refusal({ CONFIG_FILE: "x.yaml" }, "--providers", "2"), /CONFIG_FILE of its own/);
+  });
+
   test("settings of one's own are used; those that it has itself are not, and it says so in a line", async () => {
     const demo = await startDemo({
       ACCESS_TOKEN_SECONDS: "30",

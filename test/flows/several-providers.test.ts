@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Browser, Page } from "../../dev/client/browser.ts";
+import { createPolicy } from "../../src/access/policy.ts";
+import { parsePolicy } from "../../src/access/policy-file.ts";
 import { entriesOn } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -238,5 +240,53 @@ describe("one of two identity providers is away", () => {
     assert.equal((await fetch(`${testServer.baseUrl}/readyz`)).status, 200);
     const connections = await newBrowser().get(`${testServer.baseUrl}/connections`);
     assert.match(connections.body, /Sign in at Partners [^<]*, which does not answer just now<\/button>/);
+  });
+});
+
+describe("an e-mail address in a domain of one provider", () => {
+  const auditLines: string[] = [];
+  const testServer = useTestServer({
+    users: [ALICE],
+    partners: {
+      users: [
+        { ...ALICE, subject: "mallory", email: "ceo@example.com" },
+        { ...ALICE, subject: "carol", email: "carol@partner.example" },
+      ],
+      keys: { staff: "emailDomains: [example.com]" },
+    },
+    policy: createPolicy(
+      parsePolicy(
+        'default: deny\nrules:\n  - name: staff\n    for: { emails: ["*@example.com", "*@partner.example"] }\n    allow: everything\n',
+        "policy.yaml",
+        { scopes: [], tools: [], resources: [], prompts: [] },
+      ),
+    ),
+    auditStream: { write: (line: string) => void auditLines.push(line) },
+  });
+
+  test("is not verified by another one, and no rule takes its word", async () => {
+    const client = await register(testServer.baseUrl);
+    const seen = async (identity_provider: string, login: string) => {
+      const page = await fillInForms(
+        newBrowser(),
+        authorizeUrl(testServer.baseUrl, client, { identity_provider }),
+        {
+          login,
+        },
+      );
+      return page.redirectedTo?.searchParams.has("code") ?? page.status;
+    };
+    assert.equal(await seen("staff", "alice"), true);
+    assert.equal(await seen("partners", "mallory"), 403);
+    assert.equal(await seen("partners", "carol"), true);
+    const issuers = auditLines
+      .map((line) => JSON.parse(line))
+      .filter(({ event }) => event === "sign_in")
+      .map(({ decision, subject, issuer }) => [decision, subject, issuer]);
+    assert.deepEqual(issuers, [
+      ["allow", "alice", testServer.identityProvider.issuer],
+      ["deny", "mallory", testServer.partners.issuer],
+      ["allow", "carol", testServer.partners.issuer],
+    ]);
   });
 });

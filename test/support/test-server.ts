@@ -110,6 +110,8 @@ export interface TestServer {
   /** The MCP endpoint. */
   url: string;
   config: Config;
+  /** What the configuration was read from. */
+  environment: Record<string, string>;
   records: KeyValueStore;
   identityProvider: RunningIdentityProvider;
   /** The second one. */
@@ -258,6 +260,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     baseUrl,
     url: `${baseUrl}/mcp`,
     config,
+    environment,
     records,
     identityProvider,
     partners: partners as RunningIdentityProvider, // who reads it asked for it

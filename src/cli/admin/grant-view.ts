@@ -73,20 +73,23 @@ const COLUMNS: readonly Column[] = [
   { title: "SINCE", least: 8 },
   { title: "ENDS", least: 8 },
 ];
+const ISSUER: Column = { title: "ISSUER", least: 8 };
 
 /** Newest first. */
 export function tableOfGrants(views: readonly GrantView[], now: number, width?: number): string {
+  const isFromSeveral = new Set(views.map(({ issuer }) => issuer)).size > 1;
   const rows = [...views]
     .sort((one, other) => secondsOf(other.createdAt) - secondsOf(one.createdAt))
-    .map(({ id, email, subject, kind, clientName, clientId, createdAt, expiresAt }) => [
+    .map(({ id, email, subject, kind, issuer = "", clientName, clientId, createdAt, expiresAt }) => [
       id,
       email ?? subject,
       kind,
       clientName ?? clientId,
       relativeTime(secondsOf(createdAt), now),
       relativeTime(secondsOf(expiresAt), now),
+      ...(isFromSeveral ? [issuer] : []),
     ]);
-  return table(COLUMNS, rows, width);
+  return table(isFromSeveral ? [...COLUMNS, ISSUER] : COLUMNS, rows, width);
 }
 
 const ORIGINS: Readonly<Record<GrantView["origin"], string>> = {

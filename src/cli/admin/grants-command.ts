@@ -1,6 +1,6 @@
 /** `admin grants`: list, show, revoke. */
 import { Command } from "commander";
-import { claimsOf, PRINCIPAL_KINDS, subjectOf, type UserId } from "../../access/principal.ts";
+import { claimsOf, isSameUser, PRINCIPAL_KINDS, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
   type Context,
@@ -15,6 +15,7 @@ import {
 } from "./command.ts";
 import type { Deployment } from "./deployment.ts";
 import { detailsOfGrant, type GrantView, tableOfGrants, viewOfGrant } from "./grant-view.ts";
+import { everyIssuer, issuerOfUser, issuersNamed } from "./issuers.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, jsonLine } from "./words.ts";
 
@@ -33,8 +34,8 @@ const USER = [
   "of this user: their sub at the identity provider, or their e-mail address",
 ] as const;
 const ISSUER = [
-  "--issuer <issuer>",
-  "who names --user: for people and programs of assertions; default: the identity provider",
+  "--issuer <name>",
+  "who names --user, or all that it names: an identity provider's name in CONFIG_FILE, or an issuer; default: the only identity provider",
 ] as const;
 const CLIENT = ["--client <id>", "held by this client"] as const;
 const KIND = ["--kind <kind>", `of these alone: ${PRINCIPAL_KINDS.join(", ")}`] as const;
@@ -79,7 +80,7 @@ export function grantsCommand(context: Context): Command {
 }
 
 async function list(options: ListOptions, deployment: Deployment, terminal: Terminal): Promise<Exit> {
-  checkWhose(options);
+  checkKind(options);
   const found: GrantView[] = [];
   let count = 0;
   for await (const view of views(selected(options, deployment, terminal), deployment)) {
@@ -115,11 +116,14 @@ async function revoke(
   deployment: Deployment,
   terminal: Terminal,
 ): Promise<Exit> {
-  checkWhose(options);
-  const { user, client, kind } = options;
-  const ways = [ids.length > 0, options.all, [user, client, kind].some((each) => each !== undefined)];
+  checkKind(options);
+  const { user, issuer, client, kind } = options;
+  const isWhose = [user, issuer, client, kind].some((each) => each !== undefined);
+  const ways = [ids.length > 0, options.all, isWhose];
   if (ways.filter(Boolean).length !== 1)
-    throw new UsageError("Say what to end: grants, or --user, --client and --kind, or --all.");
+    throw new UsageError("Say what to end: grants, or --user, --issuer, --client and --kind, or --all.");
+  // Of several identity providers only one person's access is to end.
+  if (user !== undefined) issuerOfUser(issuer, deployment.config);
   if (options.all) return revokeAll(options, deployment, terminal);
 
   const matched = new Set<string>();
@@ -127,11 +131,11 @@ async function revoke(
   const wanted = () =>
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
   const users = new Users();
-  if (options.user !== undefined) users.add(userNamed(options, options.user, deployment));
+  for (const each of usersNamed(options, deployment)) users.add(each);
   const nameOf = clientNames(deployment);
   for await (const grant of wanted()) {
     matched.add(grant.id);
-    if (options.user !== undefined && grant.principal.kind !== "client") users.add(grant.principal);
+    if ((user ?? issuer) !== undefined && grant.principal.kind !== "client") users.add(grant.principal);
     const view = viewOfGrant(grant, await nameOf(grant.client.id));
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
@@ -212,14 +216,14 @@ class Users {
   }
 }
 
-/** By their `sub` at an issuer; default: the first identity provider. */
-function userNamed({ issuer }: WhoseOptions, subject: string, { config }: Deployment): UserId {
-  return { issuer: issuer ?? config.identityProviders[0].issuer, subject };
+/** By their `sub`: where nobody says whose it is, at each. */
+function usersNamed({ user, issuer }: WhoseOptions, { config }: Deployment): UserId[] {
+  if (user === undefined) return [];
+  const issuers = issuer === undefined ? everyIssuer(config) : issuersNamed(issuer, config);
+  return issuers.map((each) => ({ issuer: each, subject: user }));
 }
 
-function checkWhose({ user, issuer, kind }: WhoseOptions): void {
-  if (issuer !== undefined && user === undefined)
-    throw new UsageError("--issuer says whose name --user is: say both.");
+function checkKind({ kind }: WhoseOptions): void {
   if (kind !== undefined && !PRINCIPAL_KINDS.some((each) => each === kind))
     throw new UsageError(`--kind is one of ${PRINCIPAL_KINDS.join(", ")}.`);
 }
@@ -263,26 +267,29 @@ async function* selected(
   deployment: Deployment,
   { say }: Terminal,
 ): AsyncIterable<Grant> {
-  const { grants } = deployment;
   const { user, issuer, client, kind } = options;
-  const isHeld = ({ client: holder, principal }: Grant) =>
-    (client === undefined || holder.id === client) && (kind === undefined || principal.kind === kind);
+  const { grants, config } = deployment;
+  const issuers = issuer === undefined ? undefined : issuersNamed(issuer, config);
+  const isMeant = ({ principal, client: { id } }: Grant) =>
+    (client === undefined || id === client) &&
+    (kind === undefined || principal.kind === kind) &&
+    (issuers === undefined || (principal.issuer !== undefined && issuers.includes(principal.issuer)));
   if (user === undefined) {
     const all = client === undefined ? grants.all() : grants.findAll(deployment.grantsOfClient(client));
-    for await (const grant of all) if (isHeld(grant)) yield grant;
+    for await (const grant of all) if (isMeant(grant)) yield grant;
     return;
   }
-  const theirs = deployment.grantsOfUser(userNamed(options, user, deployment));
-  for await (const grant of grants.findAll(theirs)) if (isHeld(grant)) yield grant;
-  // An address counts for the people of the identity provider; another issuer may say anything.
-  if (!user.includes("@") || issuer !== undefined) return;
+  for (const each of usersNamed(options, deployment))
+    for await (const grant of grants.findAll(deployment.grantsOfUser(each)))
+      if (isMeant(grant) && "subject" in grant.principal && isSameUser(grant.principal, each)) yield grant;
+  if (!user.includes("@")) return;
   say("Looking through all grants for that e-mail address: only subs are indexed.");
   const address = user.toLowerCase();
   for await (const grant of grants.all()) {
     const { email } = claimsOf(grant.principal);
     const isOther = subjectOf(grant.principal) !== user;
     const isTheirs = typeof email === "string" && email.toLowerCase() === address && isOther;
-    if (isTheirs && isHeld(grant)) yield grant;
+    if (isTheirs && isMeant(grant)) yield grant;
   }
 }
 

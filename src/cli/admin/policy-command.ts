@@ -23,7 +23,7 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
     .option("--user <subject>", "the sub of the user or workload at their issuer")
     .option(
       "--issuer <uri>",
-      "who names them; left out: the first identity provider, and of a client, this server",
+      "who names them: the issuer, or the name of an identity provider in CONFIG_FILE; left out: the only identity provider, and of a client, this server",
     )
     .option("--client <id>", "the client's id (as in the log); left out: that of their latest session")
     .option("--tool <name>", "the tool …")
@@ -40,7 +40,7 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
     .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
     .option("--json", "for programs")
     .action(async ({ json, tools, group = [], organization = [], ...rest }: Typed) => {
-      namedPrincipal(rest as ExplainOptions, ""); // a mistake in the command is told before anything is read
+      namedPrincipal(rest as ExplainOptions, (issuer = "") => issuer); // a mistake in the command is told before anything is read
       const config = loadConfig(tools);
       const offered = await loadFeatures(config);
       const options = { ...(rest as ExplainOptions), group, organization };

@@ -4,7 +4,7 @@ import { readPolicy } from "../../access/live-policy.ts";
 import { createPermissions, type Decision, type NotAdmitted } from "../../access/permissions.ts";
 import { createPolicy, type Explanation, type PolicyDocument } from "../../access/policy.ts";
 import { claimsOf, type Principal, type Requester, subjectOf } from "../../access/principal.ts";
-import type { Config } from "../../config/config.ts";
+import { type Config, issuersOfUsers } from "../../config/config.ts";
 import type { Grant } from "../../grants/grant.ts";
 import {
   type Feature,
@@ -17,6 +17,7 @@ import { UnavailableError } from "../../oauth/errors.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { UsageError } from "./command.ts";
 import { withDeployment } from "./deployment.ts";
+import { issuerOfUser } from "./issuers.ts";
 
 export interface ExplainOptions {
   kind: Principal["kind"];
@@ -52,8 +53,8 @@ export async function explainPolicy(
   const { policyFile, membership } = config;
   if (policyFile === undefined) throw new Error("POLICY_FILE is not set: there is no policy to explain.");
   const feature = namedFeature(options, featureTable(offered));
-  const document = readPolicy(policyFile, knownNames(offered));
-  const named = namedPrincipal(options, config.identityProviders[0].issuer);
+  const document = readPolicy(policyFile, { ...knownNames(offered), userIssuers: issuersOfUsers(config) });
+  const named = namedPrincipal(options, (issuer) => issuerOfUser(issuer, config));
   const { grant, note } = await latestSession(named, options, config);
   const requester = requesterFor(named, options, grant, document);
 
@@ -100,7 +101,7 @@ type Named =
 /** @throws UsageError */
 export function namedPrincipal(
   { kind, user, issuer, client }: Pick<ExplainOptions, "kind" | "user" | "issuer" | "client">,
-  identityProvider: string,
+  issuerOfUser: (named: string | undefined) => string,
 ): Named {
   if (kind === "client") {
     if (client === undefined) throw new UsageError("Name the client: --client.");
@@ -109,7 +110,11 @@ export function namedPrincipal(
   if (user === undefined) throw new UsageError("Name who it is: --user, with the sub.");
   if (kind === "workload" && issuer === undefined)
     throw new UsageError("Name the issuer of the workload: --issuer.");
-  return { kind, issuer: issuer ?? identityProvider, subject: user };
+  return {
+    kind,
+    issuer: kind === "workload" && issuer !== undefined ? issuer : issuerOfUser(issuer),
+    subject: user,
+  };
 }
 
 /** What is known of this person from when they signed in: a policy speaks of groups, and only the provider knows them. */

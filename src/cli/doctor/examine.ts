@@ -8,7 +8,7 @@ import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import { checkCertificate } from "./certificate.ts";
 import { checkClientDocuments, checkClientKeys } from "./clients.ts";
-import { checkOf, type Finding, type Found } from "./finding.ts";
+import { checkOf, type Finding, type Found, findingsIn } from "./finding.ts";
 import { checkIssuer } from "./issuer.ts";
 import { within } from "./limit.ts";
 import {
@@ -137,7 +137,19 @@ async function provider({ identityProviders, baseUrl, ...deployment }: Deploymen
       limitMs: deployment.patience.checkMs,
     }),
   );
-  return Promise.all(checks);
+  const found = await Promise.all(checks);
+  if (found.length === 1) return found;
+  return identityProviders.map(({ id }, index) => {
+    const callback = baseUrl && callbackFinding(baseUrl, index === 0 ? undefined : id);
+    const findings = findingsIn([callback || undefined, found[index]]);
+    return findings.map((finding) => ({ ...finding, says: `“${id}”: ${finding.says}` }));
+  });
+}
+
+/** Each has its own, and the list of what to register at the provider is for one. */
+function callbackFinding(baseUrl: string, provider: string | undefined): Finding {
+  const { callbackUrl } = registeredUrls(baseUrl, provider);
+  return checkOf("provider.callback_url")`✓ Its callback URL here is ${callbackUrl}`;
 }
 
 async function issuers({ issuers, baseUrl = "", nowMs, patience }: Deployment): Promise<Found> {

@@ -4,7 +4,7 @@ import { readPolicy } from "../../access/live-policy.ts";
 import { createPolicy, type Policy } from "../../access/policy.ts";
 import { PolicyError } from "../../access/policy-file.ts";
 import { checkAuditFile } from "../../audit/audit.ts";
-import type { Config } from "../../config/config.ts";
+import { type Config, issuersOfUsers } from "../../config/config.ts";
 import { type Features, knownNames } from "../../mcp/authoring/features.ts";
 import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
 import { packageManifest } from "../../runtime/package.ts";
@@ -43,9 +43,10 @@ export function checkNode({ version, lts }: NodeRelease): Finding {
 const numbers = (version: string): number[] => version.match(/\d+/g)?.map(Number) ?? [];
 
 /** @throws PolicyError */
-function policyOf({ policyFile }: Config, features: Features): Policy | undefined {
-  if (policyFile === undefined) return undefined;
-  return createPolicy(readPolicy(policyFile, knownNames(features)), scopeCatalogue(features.scopes, []));
+function policyOf(config: Config, features: Features): Policy | undefined {
+  if (config.policyFile === undefined) return undefined;
+  const known = { ...knownNames(features), userIssuers: issuersOfUsers(config) };
+  return createPolicy(readPolicy(config.policyFile, known), scopeCatalogue(features.scopes, []));
 }
 
 /** Undefined parts of a deployment are said elsewhere: the settings, or the declaration of a tool, are wrong. */
