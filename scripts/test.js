@@ -51,13 +51,29 @@ function sharing(files) {
   const taken = join(work, "taken");
   mkdirSync(taken);
   const source = `
+    import assert from "node:assert/strict";
     import { mkdirSync } from "node:fs";
-    import { describe } from "node:test";
+    import { Server } from "node:net";
+    import { describe, test } from "node:test";
+    import { setTimeout as delay } from "node:timers/promises";
 
     const isFree = (index) => mkdirSync(${JSON.stringify(join(taken, "/"))} + index, { recursive: true }) !== undefined;
     const files = ${JSON.stringify(files.map((file) => [file, pathToFileURL(join(ROOT, file)).href]))};
     for (const [index, [file, url]] of files.entries())
-      if (isFree(index)) await describe(file, async () => void (await import(url)));`;
+      if (isFree(index)) {
+        await describe(file, async () => void (await import(url)));
+        await refuseOpenServers(file);
+      }
+
+    /** A server that is left open keeps the process from ending, and nobody would see which file it was. */
+    async function refuseOpenServers(file) {
+      const open = () => process._getActiveHandles().filter((each) => each instanceof Server && each.listening);
+      for (let tries = 0; open().length > 0 && tries < 50; tries++) await delay(20);
+      const left = open();
+      if (left.length === 0) return;
+      await test(file + " closes its servers", () => assert.fail(left.length + " are still open"));
+      for (const server of left) server.close();
+    }`;
   return Array.from({ length: PROCESSES }, (_, index) => {
     const path = join(work, `tests-${index + 1}.mjs`);
     writeFileSync(path, source);

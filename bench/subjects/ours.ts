@@ -77,6 +77,7 @@ function nobodyAsked(): RequestHandler {
     verify: async () => ({ caller }),
     accept: () => {},
     checkScopes: caller.permissions.checkScopes,
+    checkAuthentication: () => undefined,
     required: [],
   };
   return (_req, _res, next) => withAuthenticatedRequest({ ...authenticated }, next);

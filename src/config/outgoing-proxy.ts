@@ -6,6 +6,7 @@ const LOCAL = "localhost,127.0.0.1,::1";
 
 export function outgoingProxy(settings: Settings): OutgoingProxy | undefined {
   const [name, url] = firstOf(settings, ["HTTPS_PROXY", "https_proxy"]);
+  const [, except = ""] = firstOf(settings, ["NO_PROXY", "no_proxy"]);
   if (url === undefined) return undefined;
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     settings.problem(
@@ -13,12 +14,11 @@ export function outgoingProxy(settings: Settings): OutgoingProxy | undefined {
       "is no URL of a forward proxy",
       "write it like http://proxy.example.com:3128, or leave it out",
     );
-  const [, except = ""] = firstOf(settings, ["NO_PROXY", "no_proxy"]);
   return { url, except: [except, LOCAL].filter((each) => each !== "").join(",") };
 }
 
 /** The first that is set; some platforms set one spelling, some the other, and many both. */
 function firstOf(settings: Settings, [usual, other]: [string, string]): [string, string | undefined] {
-  const value = settings.optional(usual);
-  return value === undefined ? [other, settings.optional(other)] : [usual, value];
+  const [value, another] = [settings.optional(usual), settings.optional(other)];
+  return value === undefined ? [other, another] : [usual, value];
 }

@@ -178,7 +178,7 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     const revoking = ["grants", "revoke", "--user", "frank"];
     const refused = await atTerminal(revoking, "\u0004");
     assert.equal(refused.code, 1, refused.output);
-    assert.match(refused.output, new RegExp(`${grantId} +frank@example`));
+    assert.match(refused.output, new RegExp(`${grantId} +frank@exam`));
     assert.match(refused.output, /End 1 grant\? \[y\/N\]/);
     assert.match(refused.output, /Nothing was done/);
     assert.deepEqual(await statuses(tokens), [200, 200]);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import fc from "fast-check";
 import { SignJWT } from "jose";
+import { readJwt } from "../../src/issuers/jwt.ts";
 import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { callTool, getJson, register, rpc, signInForTokens } from "../support/oauth-client.ts";
@@ -303,7 +304,9 @@ describe("a bearer token of another issuer", () => {
       fc.asyncProperty(changed, async (text) => {
         fc.pre(text !== "" && !sameBits(text));
         const { status } = await callTool(testServer.url, text, "whoami");
-        assert.ok(status === 401 || status === 400, `${status} for ${text}`);
+        // Beyond so many made-up opaque tokens their issuer is not asked any more: nobody knows what they are.
+        const expected = readJwt(text) === undefined ? [400, 401, 503] : [400, 401];
+        assert.ok(expected.includes(status), `${status} for ${text}`);
       }),
       { numRuns: RUNS },
     );

@@ -47,7 +47,7 @@ function issuerOf(name: string): { yaml: string; issuer: TrustedIssuer } {
 }
 
 test("every example of settings is one that the server starts with", () => {
-  assert.equal(files.length, 8);
+  assert.equal(files.length, 9);
   assert.equal(clients.length, 2);
   for (const file of files) assert.equal(checkFeatures(load(file), FEATURES)?.status, "ok", file);
   for (const CLIENTS of clients)

@@ -304,7 +304,7 @@ describe("a certificate that clients see", () => {
 
 describe("settings", () => {
   test("the names of all settings are known: those that .env.example explains", () => {
-    const explained = [...readFileSync(".env.example", "utf8").matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)]
+    const explained = [...readFileSync(".env.example", "utf8").matchAll(/^(?:# )?([A-Za-z][A-Za-z0-9_]+)=/gm)]
       .map(([, name]) => name)
       .filter((name) => !name?.startsWith("OPEN_METEO_")); // a tool's own
     for (const environment of [{}, { STORE: "memory" }, { AUTH0_DOMAIN: "t.auth0.com" }, NOTHING_WORKS])

@@ -106,7 +106,7 @@ export const cases: Record<string, Case> = {
   "Entra with app roles": {
     ...EMBEDDED,
     behaviour: { ...ENTRA, claimsInAccessToken: true },
-    settings: guideSettings("entra", 1),
+    settings: guideSettings("entra", 2),
     claims: { roles: ["Weather.Reader"] },
     refreshToken: "replaced",
     backchannelLogout: false,
