@@ -1,6 +1,6 @@
-/** `npm run demo` as a process of its own, as it is built: started on a free port, ended with the tests of the file. */
+/** `npm run demo` as a process of its own, as it is built: started on a free port, ended with the process of the tests. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { after } from "node:test";
+import type { Socket } from "node:net";
 import { builtProgram } from "./built-program.ts";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
@@ -13,7 +13,8 @@ export interface DemoProcess {
 }
 
 const children: ChildProcess[] = [];
-after(() => {
+// No hook of node:test: files share a process, in which this module is loaded once, for the first of them.
+process.once("exit", () => {
   for (const child of children) child.kill("SIGKILL");
 });
 
@@ -29,9 +30,10 @@ export async function runDemo(
     stdio: ["ignore", "pipe", "pipe"],
   });
   children.push(child);
+  child.unref();
   let text = "";
   for (const stream of [child.stdout, child.stderr])
-    stream.on("data", (chunk: Buffer) => {
+    (stream as unknown as Socket).unref().on("data", (chunk: Buffer) => {
       text += chunk.toString();
     });
   return { child, output: () => text, baseUrl: `http://localhost:${port}` };
