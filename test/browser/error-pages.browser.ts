@@ -441,6 +441,22 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
         }),
       },
       {
+        expected: { title: "You have to sign in anew", wayOn: "home" },
+        error: new OAuthError("unmet_authentication_requirements", "The sign-in was too long ago.", {
+          reason: "authentication_too_old",
+        }),
+      },
+      {
+        expected: { title: "A stronger sign-in is needed", wayOn: "home" },
+        error: new OAuthError(
+          "unmet_authentication_requirements",
+          "The sign-in has not the acr that was asked for.",
+          {
+            reason: "authentication_too_weak",
+          },
+        ),
+      },
+      {
         expected: { title: "The sign-in could not be finished", wayOn: "again" },
         error: new UnavailableError("storage", { reason: "session_not_stored" }),
       },
