@@ -1,9 +1,12 @@
 /** HTTPS_PROXY and NO_PROXY: a server whose only way to its identity provider is a forward proxy. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { pino } from "pino";
 import { Browser } from "../../dev/client/browser.ts";
@@ -17,6 +20,7 @@ import { causes } from "../../src/oauth/errors.ts";
 import { openProxiedFetch } from "../../src/runtime/proxied-fetch.ts";
 import { systemClock } from "../../src/runtime/runtime.ts";
 import { HOST, type Site, startSite } from "../clients/support.ts";
+import { builtProgram } from "../support/built-program.ts";
 import { type ForwardProxy, startForwardProxy } from "../support/forward-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
@@ -88,6 +92,21 @@ describe("a server behind a forward proxy", () => {
       await server.stop();
     }
   });
+});
+
+test("the doctor asks by the same way", async () => {
+  site.answer = (_req, res) => res.writeHead(404).end();
+  proxy.asked.length = 0;
+  const env = {
+    PATH: process.env.PATH,
+    ...ENVIRONMENT,
+    OIDC_ISSUER: site.url(""),
+    HTTPS_PROXY: proxy.url.href,
+  };
+  const doctor = spawn(process.execPath, [builtProgram("src/cli/doctor")], { env, cwd: tmpdir() });
+  const [said] = await Promise.all([text(doctor.stdout), once(doctor, "exit")]);
+  assert.ok(proxy.asked.some(({ url }) => url === `${HOST}:${site.port}`));
+  assert.match(said, /certificate/, "which only who reaches the site can say");
 });
 
 test("everything that the provider is asked goes the same way", async () => {
