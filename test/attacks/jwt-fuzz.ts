@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { wildcard } from "../../src/access/pattern.ts";
+import { readJwt } from "../../src/issuers/jwt.ts";
 import type { TrustedIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { eventually } from "../support/eventually.ts";
@@ -235,11 +236,14 @@ export function fuzzJwts(numRuns: number): void {
             const answer = await send(text);
             const good = genuine !== undefined && isGood(genuine.claims, genuine.header);
             if (answer.status === 200) accepted++;
+            // What is no JWT is looked up at introspection, and beyond so many that are made up nobody knows what it is.
+            const mayBeLimited = where === "as an access token" && readJwt(text) === undefined;
+            const refusals = mayBeLimited ? [...statuses, 503] : statuses;
             assert.ok(
-              good ? true : statuses.includes(answer.status),
+              good || refusals.includes(answer.status),
               `${answer.status} for ${text.slice(0, 2_000)}`,
             );
-            assert.ok(answer.status < 500);
+            assert.ok(answer.status < 500 || mayBeLimited);
             const parts = text.split(".").filter((part) => part.length > 20);
             await assertLogged(answer, [SECRET, LOOKUP_SECRET, PRIVATE, ...parts]);
           }),
