@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, describe, test } from "node:test";
 import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
-import { type DemoProcess, runDemo, startDemo } from "../support/demo-process.ts";
+import { type DemoProcess, endDemos, runDemo, startDemo } from "../support/demo-process.ts";
 import { eventually } from "../support/eventually.ts";
 import { callTool, getJson, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
+
+after(endDemos);
 
 async function refusal(environment: Record<string, string>, ...args: string[]): Promise<string> {
   const { child, output } = await runDemo(environment, ...args);

@@ -14,9 +14,11 @@ import { CALLERS } from "../../dev/walkthrough/callers.ts";
 import { helpText, readSettings } from "../../dev/walkthrough/settings.ts";
 import { StepFailure } from "../../dev/walkthrough/trace.ts";
 import { builtProgram } from "../support/built-program.ts";
-import { startDemo } from "../support/demo-process.ts";
+import { endDemos, startDemo } from "../support/demo-process.ts";
 import { freePort } from "../support/free-port.ts";
 import { signIn } from "../support/sign-in.ts";
+
+after(endDemos);
 
 interface Run {
   exitCode: number | null;

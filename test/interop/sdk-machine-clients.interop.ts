@@ -3,7 +3,7 @@
  * and an application of a company, from the person's sign-in at the identity provider to the call.
  */
 import assert from "node:assert/strict";
-import { before, describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import {
   Client,
   ClientCredentialsProvider,
@@ -17,10 +17,12 @@ import { exportPKCS8 } from "jose";
 import * as oidc from "openid-client";
 import { Browser } from "../../dev/client/browser.ts";
 import { APPLICATION, MACHINE } from "../../dev/demo/callers.ts";
-import { type DemoProcess, startDemo } from "../support/demo-process.ts";
+import { type DemoProcess, endDemos, startDemo } from "../support/demo-process.ts";
 import { installedPackage } from "../support/installed-package.ts";
 import { signIn } from "../support/sign-in.ts";
 import { newKey } from "../support/token-issuer.ts";
+
+after(endDemos);
 
 const { version } = await installedPackage("@modelcontextprotocol/client");
 const REDIRECT_URI = "http://127.0.0.1:33418/callback";

@@ -1,6 +1,5 @@
-/** `npm run demo` as a process of its own, as it is built: started on a free port, ended with the process of the tests. */
+/** `npm run demo` as a process of its own, as it is built: started on a free port, ended by `endDemos`. */
 import { type ChildProcess, spawn } from "node:child_process";
-import type { Socket } from "node:net";
 import { builtProgram } from "./built-program.ts";
 import { eventually } from "./eventually.ts";
 import { freePort } from "./free-port.ts";
@@ -13,10 +12,10 @@ export interface DemoProcess {
 }
 
 const children: ChildProcess[] = [];
-// No hook of node:test: files share a process, in which this module is loaded once, for the first of them.
-process.once("exit", () => {
-  for (const child of children) child.kill("SIGKILL");
-});
+/** For the `after` of each file: files share a process, in which a hook of this module would be the first one's alone. */
+export function endDemos(): void {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+}
 
 export async function runDemo(
   environment: Record<string, string>,
@@ -30,10 +29,9 @@ export async function runDemo(
     stdio: ["ignore", "pipe", "pipe"],
   });
   children.push(child);
-  child.unref();
   let text = "";
   for (const stream of [child.stdout, child.stderr])
-    (stream as unknown as Socket).unref().on("data", (chunk: Buffer) => {
+    stream.on("data", (chunk: Buffer) => {
       text += chunk.toString();
     });
   return { child, output: () => text, baseUrl: `http://localhost:${port}` };
