@@ -42,10 +42,12 @@ export async function startDemo(
   environment: Record<string, string> = {},
   ...args: readonly string[]
 ): Promise<DemoProcess> {
-  const demo = await runDemo(environment, ...args);
+  let demo = await runDemo(environment, ...args);
   await eventually(
     "the demo's instructions",
-    () => {
+    async () => {
+      // It takes two or three ports in a row, of which only the first was looked for.
+      if (demo.output().includes("is in use by another program")) demo = await runDemo(environment, ...args);
       if (demo.child.exitCode !== null) throw new Error(`It did not start:\n${demo.output()}`);
       return demo.output().includes("Stop with Ctrl+C");
     },
