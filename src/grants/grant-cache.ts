@@ -4,6 +4,7 @@
  * expiry, resource, kind and policy are checked at every request.
  */
 import { UnavailableError } from "../oauth/errors.ts";
+import { createBoundedMap } from "../runtime/bounded-map.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import type { Grant } from "./grant.ts";
 import type { Grants } from "./grants.ts";
@@ -64,32 +65,18 @@ export function createGrantCache({
   onLookup = () => {},
 }: Options): GrantCache {
   if (limit === 0) return grants;
-  // In the order of their last use: the first is the next to go.
-  const entries = new Map<string, Entry>();
-  let size = 0;
+  const entries = createBoundedMap<Entry>(
+    { entries: limit, bytes: limit * SIZE_PER_ENTRY },
+    ({ size }) => size,
+  );
   const fetching = new Map<string, Promise<CachedGrant | undefined>>();
 
   const watch = records.watch(KIND, (key) => {
     const id = key.slice(KIND.length + 1);
-    drop(id);
+    entries.delete(id);
     // A look-up under way may have read before the change: its callers may have the result, nobody after them.
     fetching.delete(id);
   });
-
-  function drop(id: string): void {
-    size -= entries.get(id)?.size ?? 0;
-    entries.delete(id);
-  }
-
-  function keep(id: string, entry: Entry): void {
-    drop(id);
-    entries.set(id, entry);
-    size += entry.size;
-    for (const oldest of entries.keys()) {
-      if (entries.size <= limit && size <= limit * SIZE_PER_ENTRY) return;
-      drop(oldest);
-    }
-  }
 
   function fetch(id: string): Promise<CachedGrant | undefined> {
     const found = load(id).finally(() => {
@@ -102,8 +89,8 @@ export function createGrantCache({
       const [fetchedAt, { epoch }] = [now(), watch];
       const grant = await grants.find(id);
       const isCurrent = fetching.get(id) === found;
-      if (grant === undefined) drop(id);
-      else if (isCurrent) keep(id, { ...measured(inUse(grant)), fetchedAt, epoch });
+      if (grant === undefined) entries.delete(id);
+      else if (isCurrent) entries.set(id, { ...measured(inUse(grant)), fetchedAt, epoch });
       return grant;
     }
   }
@@ -114,7 +101,7 @@ export function createGrantCache({
       const isPublished = watch.epoch !== undefined && entry?.epoch === watch.epoch;
       if (entry !== undefined && isPublished && now() < entry.fetchedAt + seconds && suffices(entry.grant)) {
         onLookup("hit");
-        keep(id, entry);
+        entries.set(id, entry);
         return entry.grant;
       }
       try {

@@ -9,6 +9,7 @@
  * sign in again. Counted in each process: the issuer sees as many times more as there are replicas.
  */
 import { UnavailableError } from "../oauth/errors.ts";
+import { createBoundedMap } from "../runtime/bounded-map.ts";
 
 export interface LookUps {
   /**
@@ -41,7 +42,8 @@ export function createLookUps(networksOf: NetworksOf, now: () => number): LookUp
   let ofAddress = new Map<string, number>();
   let inAll = 0;
   let ofNewcomers = 0;
-  const known = new Map<string, number>();
+  /** Addresses, until when. */
+  const known = createBoundedMap<number>({ entries: MAX_KNOWN, bytes: Number.POSITIVE_INFINITY }, () => 0);
 
   function startWindow(): void {
     if (now() < windowEnds) return;
@@ -53,15 +55,6 @@ export function createLookUps(networksOf: NetworksOf, now: () => number): LookUp
 
   function isKnown(key: string): boolean {
     return (known.get(key) ?? Number.NEGATIVE_INFINITY) > now();
-  }
-
-  function know(key: string): void {
-    known.delete(key);
-    known.set(key, now() + KNOWN_SECONDS);
-    for (const oldest of known.keys()) {
-      if (known.size <= MAX_KNOWN) return;
-      known.delete(oldest);
-    }
   }
 
   /** @returns what gives the points back; undefined: there are none left */
@@ -103,7 +96,7 @@ export function createLookUps(networksOf: NetworksOf, now: () => number): LookUp
         const found = await look();
         giveBack();
         const [nearest] = networks;
-        if (nearest !== undefined) know(nearest.key);
+        if (nearest !== undefined) known.set(nearest.key, now() + KNOWN_SECONDS);
         return found;
       } catch (error) {
         if (!isRefusal(error)) giveBack();

@@ -1,4 +1,5 @@
 /** A bounded memory of what was found out about tokens, so that the next request with one costs no signature and no request. */
+import { createBoundedMap } from "../runtime/bounded-map.ts";
 
 export interface Remembered<T> {
   get(key: string): T | undefined;
@@ -19,40 +20,24 @@ export interface MemoryBounds<T> {
 const OVERHEAD_BYTES = 256;
 
 /** @param now seconds, by a clock that nobody sets */
-export function rememberTokens<T>(
-  { entries: most, bytes: mostBytes, bytesOf }: MemoryBounds<T>,
-  now: () => number,
-): Remembered<T> {
-  // In the order of their last use.
-  const entries = new Map<string, { value: T; until: number; bytes: number }>();
-  let total = 0;
-  function forget(key: string): void {
-    total -= entries.get(key)?.bytes ?? 0;
-    entries.delete(key);
-  }
+export function rememberTokens<T>({ bytesOf, ...max }: MemoryBounds<T>, now: () => number): Remembered<T> {
+  // Measured once, because a use puts it back.
+  const entries = createBoundedMap<{ value: T; until: number; bytes: number }>(max, ({ bytes }) => bytes);
   return {
-    forget,
+    forget: entries.delete,
     get(key) {
       const entry = entries.get(key);
       if (entry === undefined) return undefined;
       if (entry.until <= now()) {
-        forget(key);
+        entries.delete(key);
         return undefined;
       }
-      entries.delete(key);
       entries.set(key, entry);
       return entry.value;
     },
     put(key, value, seconds) {
-      if (seconds <= 0) return;
-      forget(key);
-      const bytes = OVERHEAD_BYTES + bytesOf(value);
-      entries.set(key, { value, until: now() + seconds, bytes });
-      total += bytes;
-      for (const oldest of entries.keys()) {
-        if (entries.size <= most && total <= mostBytes) return;
-        forget(oldest);
-      }
+      if (seconds > 0)
+        entries.set(key, { value, until: now() + seconds, bytes: OVERHEAD_BYTES + bytesOf(value) });
     },
   };
 }

@@ -9,8 +9,8 @@
 import CachePolicy from "http-cache-semantics";
 import { causes, OAuthError, TooManyRequestsError, UnavailableError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import { createBoundedMap } from "../../runtime/bounded-map.ts";
 import type { Log } from "../../runtime/log.ts";
-import { createCopies } from "./copies.ts";
 import { type SafeFetch, SafeFetchError, type SafeResponse } from "./safe-fetch.ts";
 import type { StoredDocument, StoredDocuments } from "./stored-document.ts";
 
@@ -125,10 +125,10 @@ const KEPT_HEADERS = [
 export function createDocumentCache<T>(options: DocumentCacheOptions<T>): DocumentCache<T> {
   const { fetch, parse, textOf, stored, now: wallClock, monotonicNow: now = wallClock, log } = options;
   const limits = { ...LIMITS, ...options.limits };
-  const max = { copies: limits.maxCopies, bytes: limits.maxBytes };
+  const max = { entries: limits.maxCopies, bytes: limits.maxBytes };
   const bytesOf = (copy: Copy<T>) => copy.text.length + JSON.stringify(copy.headers).length;
-  const held = createCopies<Copy<T>>(max, bytesOf);
-  const others = createCopies<Copy<T>>(max, bytesOf);
+  const held = createBoundedMap<Copy<T>>(max, bytesOf);
+  const others = createBoundedMap<Copy<T>>(max, bytesOf);
   const fetching = new Map<string, { isHeld: boolean; copy: Promise<Copy<T>> }>();
 
   const isHeld = (copy: Copy<T> | undefined) => copy !== undefined && now() < copy.heldUntil;
