@@ -1,7 +1,6 @@
 /** What this server proves to its identity provider with that it is its client: a secret, a private key, or a platform's token. */
 import { parseCredential, readCredentialText, SIGNING_ALGORITHMS } from "../identity/oidc/credential.ts";
 import type { CredentialSettings } from "../identity/settings.ts";
-import { InvalidValue } from "../runtime/setting-problem.ts";
 import type { Settings } from "./settings.ts";
 
 interface Choice {
@@ -31,7 +30,9 @@ export function providerCredential(
     return { kind: "secret", secret: "" };
   }
   if (first.settings.kind === "secret") settings.requiredLine(first.name, remedy);
-  else check(settings, first);
+  // Whether it can be used is known before the first sign-in.
+  else
+    settings.attempt(first.name, () => parseCredential(first.settings, readCredentialText(first.settings)));
   return first.settings;
 }
 
@@ -93,14 +94,4 @@ function belongsToAKey(settings: Settings, chosen: Choice | undefined): void {
   for (const name of Object.values(KEY_SETTINGS))
     if (settings.optional(name) !== undefined)
       settings.problem(name, "counts only with OIDC_PRIVATE_KEY or OIDC_PRIVATE_KEY_FILE", "set one of them");
-}
-
-/** Whether it can be used is known before the first sign-in. */
-function check(settings: Settings, { name, settings: chosen }: Choice): void {
-  try {
-    parseCredential(chosen, readCredentialText(chosen));
-  } catch (error) {
-    if (!(error instanceof InvalidValue)) throw error;
-    settings.problem(name, error.problem, error.remedy);
-  }
 }

@@ -78,8 +78,13 @@ export class Settings {
 
   /** The value that `parse` makes of a text; what it throws as InvalidValue is a problem. */
   parsed<T>(setting: string, text: string, parse: (text: string) => T): T | undefined {
+    return this.attempt(setting, () => parse(text));
+  }
+
+  /** The same for what has to be read first. */
+  attempt<T>(setting: string, make: () => T): T | undefined {
     try {
-      return parse(text);
+      return make();
     } catch (error) {
       if (!(error instanceof InvalidValue)) throw error;
       this.problem(setting, error.problem, error.remedy);

@@ -49,6 +49,16 @@ export function requiredAuthentication(
   };
 }
 
+/** What a feature declares of it, if it does. @throws Error as {@link requiredAuthentication} */
+export function declaredAuthentication(
+  { authentication }: { authentication?: AuthenticationRequirement },
+  owner: string,
+): { authentication?: RequiredAuthentication } {
+  return authentication === undefined
+    ? {}
+    : { authentication: requiredAuthentication(authentication, owner) };
+}
+
 /** What meets each of these. With several lists of `acr_values`, the first counts. */
 export function strictest(required: readonly RequiredAuthentication[]): RequiredAuthentication {
   const ages = required.flatMap(({ maxAge }) => maxAge ?? []);

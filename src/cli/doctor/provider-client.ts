@@ -21,6 +21,8 @@ export interface ClientOptions {
   upstream: IdentityProviderSettings;
   callbackUrl: string;
   timeoutMs: number;
+  /** Milliseconds since the epoch. */
+  nowMs(): number;
   randomBytes(size: number): Buffer;
 }
 

@@ -1,9 +1,7 @@
 /** What is presented to the provider: this server's own proof that it is its client and, as the control, a made-up one of the same form. */
 import { KeyObject } from "node:crypto";
 import { decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT } from "jose";
-import { pino } from "pino";
-import type { Credential } from "../../identity/oidc/credential.ts";
-import { openCredential } from "../../identity/oidc/live-credential.ts";
+import { type Credential, parseCredential, readCredentialText } from "../../identity/oidc/credential.ts";
 import { type Way, waysToAuthenticate } from "../../identity/oidc/ways-to-authenticate.ts";
 import { type IdentityProviderSettings, SECRET_METHODS } from "../../identity/settings.ts";
 import type { ProviderMetadata } from "./provider-discovery.ts";
@@ -19,17 +17,19 @@ export interface Proof {
 
 interface Source {
   upstream: IdentityProviderSettings;
+  /** Milliseconds since the epoch. */
+  nowMs(): number;
   randomBytes(size: number): Buffer;
 }
 
 /** The server's own ways in its order, and after them others that would work by another setting. */
 export async function proofsOf(
-  { upstream, randomBytes }: Source,
+  { upstream, nowMs, randomBytes }: Source,
   metadata: ProviderMetadata,
 ): Promise<Proof[]> {
-  const [credential] = openCredential(upstream.credential, pino({ level: "silent" })).current();
+  const credential = parseCredential(upstream.credential, readCredentialText(upstream.credential));
   const madeUp = await madeUpLike(credential, randomBytes);
-  const source = { now: () => Math.floor(Date.now() / 1000), randomBytes };
+  const source = { now: () => Math.floor(nowMs() / 1000), randomBytes };
   const ways = (settings: IdentityProviderSettings, each: Credential) =>
     waysToAuthenticate(settings, [each], metadata, source);
   const pairs = (settings: IdentityProviderSettings, isOwn: boolean): Proof[] => {

@@ -61,9 +61,9 @@ export async function checkProvider(options: ProviderOptions): Promise<Found> {
 }
 
 async function askProvider(options: ProviderOptions, metadata: ProviderMetadata): Promise<Found> {
-  const { upstream, callbackUrl: redirectUri, toolScopes, timeoutMs, randomBytes } = options;
+  const { upstream, callbackUrl: redirectUri, toolScopes, timeoutMs, nowMs, randomBytes } = options;
   const callbackUrl = redirectUri ?? "https://callback.invalid/auth/callback";
-  const asking = { upstream, callbackUrl, timeoutMs, randomBytes };
+  const asking = { upstream, callbackUrl, timeoutMs, nowMs, randomBytes };
   const asksForOfflineAccess = scopesToAsk(upstream, metadata, toolScopes).includes("offline_access");
   const signIn: SignInOptions = {
     ...asking,

@@ -3,8 +3,8 @@ import type { GetPromptResult, Prompt as ListedPrompt } from "@modelcontextproto
 import { z } from "zod";
 import {
   type AuthenticationRequirement,
+  declaredAuthentication,
   type RequiredAuthentication,
-  requiredAuthentication,
 } from "../../oauth/required-authentication.ts";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import type { Completers } from "./completion.ts";
@@ -56,9 +56,7 @@ export function definePrompt<Arguments extends z.ZodObject>(prompt: PromptDeclar
     kind: "prompt",
     name,
     scopes: requiredScopes(prompt.scopes ?? [], `Prompt "${name}"`),
-    ...(prompt.authentication && {
-      authentication: requiredAuthentication(prompt.authentication, `Prompt "${name}"`),
-    }),
+    ...declaredAuthentication(prompt, `Prompt "${name}"`),
     listing: {
       name,
       description,

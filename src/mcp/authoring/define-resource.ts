@@ -7,8 +7,8 @@ import {
 } from "@modelcontextprotocol/server";
 import {
   type AuthenticationRequirement,
+  declaredAuthentication,
   type RequiredAuthentication,
-  requiredAuthentication,
 } from "../../oauth/required-authentication.ts";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import type { Completers } from "./completion.ts";
@@ -80,9 +80,7 @@ export function defineResource(resource: FixedResource | TemplateResource<string
   const owner = `Resource "${identity}"`;
   const needs = {
     scopes: requiredScopes(resource.scopes ?? [], owner),
-    ...(resource.authentication && {
-      authentication: requiredAuthentication(resource.authentication, owner),
-    }),
+    ...declaredAuthentication(resource, owner),
   };
   const asResult = (uri: string, content: ResourceContent | InputRequired) =>
     typeof content === "string" ? { contents: [{ uri, mimeType, text: content }] } : content;

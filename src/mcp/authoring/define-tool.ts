@@ -3,8 +3,8 @@ import type { CallToolResult, Tool as ListedTool } from "@modelcontextprotocol/s
 import { z } from "zod";
 import {
   type AuthenticationRequirement,
+  declaredAuthentication,
   type RequiredAuthentication,
-  requiredAuthentication,
 } from "../../oauth/required-authentication.ts";
 import { type RequiredScopes, requiredScopes, type ScopeRequirement } from "../../oauth/scope-requirement.ts";
 import { InputRequired, type Returned } from "./input-required.ts";
@@ -80,9 +80,7 @@ export function defineTool(
     kind: "tool",
     name,
     scopes: requiredScopes(tool.scopes ?? [], `Tool "${name}"`),
-    ...(tool.authentication && {
-      authentication: requiredAuthentication(tool.authentication, `Tool "${name}"`),
-    }),
+    ...declaredAuthentication(tool, `Tool "${name}"`),
     listing: {
       name,
       description,
