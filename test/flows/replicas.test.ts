@@ -100,12 +100,13 @@ describe("a rolling deploy", { skip: skipWithoutRedisServer() }, () => {
     // As long as the balancer may take to notice on a busy machine.
     const cluster = await startCluster(2, { SHUTDOWN_DELAY_SECONDS: "4", SHUTDOWN_SECONDS: "8" });
     const watching = cluster.balancer.watchReadiness(cluster.ports, 100);
+    let running = true;
+    let sessions: Array<Promise<void>> = [];
     try {
       const client = await register(cluster.baseUrl);
       const failures: string[] = [];
       let [requests, refreshes] = [0, 0];
-      let running = true;
-      const sessions = Array.from({ length: 4 }, async (_, session) => {
+      sessions = Array.from({ length: 4 }, async (_, session) => {
         let tokens = await signInForTokens(cluster.baseUrl, client);
         for (let round = 0; running; round++) {
           const answer = await callTool(cluster.url, tokens.access_token, "whoami").catch(String);
@@ -136,6 +137,9 @@ describe("a rolling deploy", { skip: skipWithoutRedisServer() }, () => {
       assert.deepEqual(failures, []);
       assert.ok(requests > 100 && refreshes > 0);
     } finally {
+      // Or what failed first is hidden by what these fail with when the cluster is gone.
+      running = false;
+      await Promise.allSettled(sessions);
       watching.close();
       await cluster.close();
     }
