@@ -5,15 +5,14 @@ import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import {
   accessibilityProblems,
   launchChromium,
+  openPage,
   photograph,
-  SIZES,
+  SMALLEST,
   scrollsSideways,
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
 import { ALICE, useTestServer } from "../support/test-server.ts";
-
-const SMALLEST = { width: 320, height: 568 };
 
 describe("the choice of an identity provider in a real browser", { skip: skipWithoutChromium() }, () => {
   let browser: Browser;
@@ -26,13 +25,11 @@ describe("the choice of an identity provider in a real browser", { skip: skipWit
   after(() => browser.close());
 
   async function open(options: BrowserContextOptions = {}): Promise<Page> {
-    const context = await browser.newContext({ viewport: SIZES.desktop, ...options });
-    const page = await context.newPage();
-    const problems: string[] = [];
-    page.on("console", (message) => void (message.type() === "error" && problems.push(message.text())));
-    await page.goto(authorizeUrl(testServer.baseUrl, await register(testServer.baseUrl)));
-    assert.deepEqual(problems, [], "nothing on the page is blocked by its own policy");
-    return page;
+    return await openPage(
+      browser,
+      authorizeUrl(testServer.baseUrl, await register(testServer.baseUrl)),
+      options,
+    );
   }
   const heading = (page: Page) => page.getByRole("heading", { level: 1 }).textContent();
 

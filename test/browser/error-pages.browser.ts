@@ -13,7 +13,13 @@ import { OAuthError, UnavailableError } from "../../src/oauth/errors.ts";
 import { pageErrors } from "../../src/pages/error-handler.ts";
 import { createPages } from "../../src/pages/shell.ts";
 import { fetchFrom, type Site, sendJson, silent, startSite } from "../clients/support.ts";
-import { launchChromium, SIZES, scrollsSideways, skipWithoutChromium } from "../support/chromium.ts";
+import {
+  launchChromium,
+  SIZES,
+  SMALLEST,
+  scrollsSideways,
+  skipWithoutChromium,
+} from "../support/chromium.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
 import {
@@ -24,8 +30,6 @@ import {
   type TestServerOptions,
   useTestServer,
 } from "../support/test-server.ts";
-
-const SMALLEST = { width: 320, height: 568 };
 
 /** Where the way on leads: to the page about the server, to the waiting application, to the same step, or a page back. */
 type WayOn = "home" | "application" | "again" | "page before";

@@ -10,14 +10,14 @@ import { whatToWear } from "../../src/tools/what-to-wear.ts";
 import {
   accessibilityProblems,
   launchChromium,
+  openPage,
   photograph,
   SIZES,
+  SMALLEST,
   scrollsSideways,
   skipWithoutChromium,
 } from "../support/chromium.ts";
 import { startTestServer, useTestServer } from "../support/test-server.ts";
-
-const SMALLEST = { width: 320, height: 568 };
 
 describe("the page for people in a real browser", { skip: skipWithoutChromium() }, () => {
   let logos: Server;
@@ -57,14 +57,7 @@ describe("the page for people in a real browser", { skip: skipWithoutChromium() 
   });
 
   async function open(options: BrowserContextOptions = {}): Promise<Page> {
-    const context = await browser.newContext({ viewport: SIZES.desktop, ...options });
-    const page = await context.newPage();
-    const problems: string[] = [];
-    page.on("console", (message) => void (message.type() === "error" && problems.push(message.text())));
-    page.on("pageerror", (error) => void problems.push(error.message));
-    await page.goto(testServer.baseUrl);
-    assert.deepEqual(problems, [], "nothing on the page is blocked by its own policy");
-    return page;
+    return await openPage(browser, testServer.baseUrl, options);
   }
 
   test("looks as it should, is accessible and never scrolls sideways, whichever client is chosen", async () => {

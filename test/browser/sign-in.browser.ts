@@ -7,6 +7,7 @@ import type { Browser, Page } from "playwright-core";
 import {
   accessibilityProblems,
   launchChromium,
+  openPage,
   photograph,
   SIZES,
   scrollsSideways,
@@ -49,13 +50,10 @@ describe("in a real browser", { skip: skipWithoutChromium() }, () => {
   });
 
   async function openConsent(parameters: Record<string, string> = {}): Promise<Page> {
-    const context = await browser.newContext({ viewport: SIZES.desktop });
-    const page = await context.newPage();
-    const problems: string[] = [];
-    page.on("console", (message) => void (message.type() === "error" && problems.push(message.text())));
-    await page.goto(authorizeUrl(testServer.baseUrl, client, { redirect_uri: redirectUri, ...parameters }));
-    assert.deepEqual(problems, [], "nothing on the page is blocked by its own policy");
-    return page;
+    return await openPage(
+      browser,
+      authorizeUrl(testServer.baseUrl, client, { redirect_uri: redirectUri, ...parameters }),
+    );
   }
 
   async function responseAt(page: Page): Promise<URLSearchParams> {

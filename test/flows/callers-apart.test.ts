@@ -6,7 +6,6 @@ import { SignJWT } from "jose";
 import type { IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { getUpstreamAccessToken } from "../../src/resource/access-token-context.ts";
 import { adminOf, jsonLines } from "../admin/support.ts";
 import { reasonOf } from "../attacks/support.ts";
@@ -23,7 +22,7 @@ import {
 } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { useTestServer } from "../support/test-server.ts";
-import { newKey, startTokenIssuer } from "../support/token-issuer.ts";
+import { idJagIssuer, newKey, startTokenIssuer } from "../support/token-issuer.ts";
 
 const SECRET = "the-secret-of-a-machine-0123456789abcdef";
 const JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -56,15 +55,7 @@ const upstream = defineTool({
   run: () => getUpstreamAccessToken(),
 });
 
-const trusted = (changes: Partial<IdJagIssuer> = {}): IdJagIssuer => ({
-  accept: "id-jag",
-  issuer: company.issuer,
-  algorithms: ASYMMETRIC_ALGORITHMS,
-  timeoutSeconds: 10,
-  subject: "sub",
-  publicClients: false,
-  ...changes,
-});
+const trusted = (changes: Partial<IdJagIssuer> = {}) => idJagIssuer(company, changes);
 
 const site = await startSite((_req, res) =>
   sendJson(res, {

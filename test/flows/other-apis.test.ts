@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { after, before, beforeEach, describe, type TestContext, test } from "node:test";
 import { createRemoteJWKSet, decodeJwt, jwtVerify, UnsecuredJWT } from "jose";
 import { z } from "zod";
 import {
@@ -499,56 +499,47 @@ describe("another API in the user's name", () => {
 });
 
 describe("another API on two replicas", { skip: redis.skip }, () => {
-  test("a hundred concurrent calls at both: one exchange, which all of them get", async () => {
+  async function twoReplicas(t: TestContext) {
     const upstream = await startFaultyProxy();
     const testServer = await startTestServer({
       ...withOtherApis,
       throughProxy: upstream,
       ...(redis.url !== undefined && { redisUrl: redis.url }),
     });
-    try {
-      const other = await testServer.replica();
-      const client = await register(testServer.baseUrl);
-      const { access_token: accessToken } = await signInForTokens(testServer.baseUrl, client);
-      const answers = await Promise.all(
-        Array.from({ length: 100 }, (_, i) =>
-          callTool(i % 2 ? testServer.url : `${other}/mcp`, accessToken, "exchange", { api: READ }),
-        ),
-      );
-      const tokens = answers.map(({ body }) => body.result.content[0].text);
-      assert.deepEqual([...new Set(tokens)], [tokens[0]]);
-      assert.equal(JSON.parse(tokens[0])[0].split(".").length, 3, tokens[0]);
-      assert.equal(upstream.seen.filter(isExchange).length, 1);
-    } finally {
+    t.after(async () => {
       await testServer.close();
       await upstream.close();
-    }
+    });
+    const other = await testServer.replica();
+    const client = await register(testServer.baseUrl);
+    const { access_token: accessToken } = await signInForTokens(testServer.baseUrl, client);
+    return { upstream, testServer, other, accessToken };
+  }
+
+  test("a hundred concurrent calls at both: one exchange, which all of them get", async (t) => {
+    const { upstream, testServer, other, accessToken } = await twoReplicas(t);
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, i) =>
+        callTool(i % 2 ? testServer.url : `${other}/mcp`, accessToken, "exchange", { api: READ }),
+      ),
+    );
+    const tokens = answers.map(({ body }) => body.result.content[0].text);
+    assert.deepEqual([...new Set(tokens)], [tokens[0]]);
+    assert.equal(JSON.parse(tokens[0])[0].split(".").length, 3, tokens[0]);
+    assert.equal(upstream.seen.filter(isExchange).length, 1);
   });
 
-  test("a replica that waits for one whose exchange is refused asks for itself at once", async () => {
-    const upstream = await startFaultyProxy();
-    const testServer = await startTestServer({
-      ...withOtherApis,
-      throughProxy: upstream,
-      ...(redis.url !== undefined && { redisUrl: redis.url }),
-    });
-    try {
-      const other = await testServer.replica();
-      const client = await register(testServer.baseUrl);
-      const { access_token: accessToken } = await signInForTokens(testServer.baseUrl, client);
-      upstream.seen.length = 0;
-      upstream.fault = "timeout";
-      const first = callTool(testServer.url, accessToken, "exchange", { api: READ });
-      await eventually("the first asks", () => upstream.seen.some(isExchange));
-      const second = callTool(`${other}/mcp`, accessToken, "exchange", { api: READ });
-      upstream.fault = undefined;
-      upstream.dropUnanswered();
-      assert.equal((await first).body.result.isError, true);
-      assert.equal(JSON.parse((await second).body.result.content[0].text).length, 1);
-      assert.equal(upstream.seen.filter(isExchange).length, 2, "each asked once");
-    } finally {
-      await testServer.close();
-      await upstream.close();
-    }
+  test("a replica that waits for one whose exchange is refused asks for itself at once", async (t) => {
+    const { upstream, testServer, other, accessToken } = await twoReplicas(t);
+    upstream.seen.length = 0;
+    upstream.fault = "timeout";
+    const first = callTool(testServer.url, accessToken, "exchange", { api: READ });
+    await eventually("the first asks", () => upstream.seen.some(isExchange));
+    const second = callTool(`${other}/mcp`, accessToken, "exchange", { api: READ });
+    upstream.fault = undefined;
+    upstream.dropUnanswered();
+    assert.equal((await first).body.result.isError, true);
+    assert.equal(JSON.parse((await second).body.result.content[0].text).length, 1);
+    assert.equal(upstream.seen.filter(isExchange).length, 2, "each asked once");
   });
 });

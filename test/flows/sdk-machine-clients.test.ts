@@ -10,9 +10,8 @@ import {
   StreamableHTTPClientTransport,
 } from "@modelcontextprotocol/client";
 import { exportPKCS8 } from "jose";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { useTestServer } from "../support/test-server.ts";
-import { newKey, startTokenIssuer } from "../support/token-issuer.ts";
+import { idJagIssuer, newKey, startTokenIssuer } from "../support/token-issuer.ts";
 
 const SECRET = "the-secret-of-a-machine-0123456789abcdef";
 const key = await newKey();
@@ -31,16 +30,7 @@ describe("the official SDK's client", () => {
     environment: { CLIENTS },
     adjust: (config) => ({
       ...config,
-      issuers: [
-        {
-          accept: "id-jag",
-          issuer: company.issuer,
-          algorithms: ASYMMETRIC_ALGORITHMS,
-          timeoutSeconds: 10,
-          subject: "sub",
-          publicClients: false,
-        },
-      ],
+      issuers: [idJagIssuer(company)],
     }),
   });
 

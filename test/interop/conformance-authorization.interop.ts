@@ -4,13 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { fetchFrom, type Site, sendJson, startSite } from "../clients/support.ts";
 import { freePort } from "../support/free-port.ts";
 import { newBrowser, register } from "../support/oauth-client.ts";
 import { signIn } from "../support/sign-in.ts";
 import { useTestServer } from "../support/test-server.ts";
-import { startTokenIssuer } from "../support/token-issuer.ts";
+import { idJagIssuer, startTokenIssuer } from "../support/token-issuer.ts";
 import { failures, runSuite, scenarios, suite, type Verdict } from "./suite.ts";
 
 describe("the official conformance suite, authorization server", async () => {
@@ -27,16 +26,7 @@ describe("the official conformance suite, authorization server", async () => {
       // So that the metadata that are judged have what the extensions add to them.
       adjust: (config) => ({
         ...config,
-        issuers: [
-          {
-            accept: "id-jag",
-            issuer: company.issuer,
-            algorithms: ASYMMETRIC_ALGORITHMS,
-            timeoutSeconds: 10,
-            subject: "sub",
-            publicClients: false,
-          },
-        ],
+        issuers: [idJagIssuer(company)],
       }),
     };
   });

@@ -7,28 +7,16 @@ import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
 import type { IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
-import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { silent } from "../clients/support.ts";
-import { type Claims, newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
+import { type Claims, idJagIssuer, newKey, startTokenIssuer } from "../support/token-issuer.ts";
 
 const SERVER = "https://mcp.example.com";
 const CLIENT = "https://claude.example/client.json";
 const NOW = 1_800_000_000;
 
 const company = await startTokenIssuer({ after }, () => NOW);
-const settings = settingsOf(company);
+const settings = idJagIssuer(company);
 const runtime = { now: () => NOW, monotonicNow: () => NOW, log: silent };
-
-function settingsOf({ issuer }: TokenIssuer): IdJagIssuer {
-  return {
-    accept: "id-jag",
-    issuer,
-    algorithms: ASYMMETRIC_ALGORITHMS,
-    timeoutSeconds: 10,
-    subject: "sub",
-    publicClients: false,
-  };
-}
 
 const GOOD: Claims = { sub: "alice", aud: SERVER, client_id: CLIENT, scope: "weather:read" };
 const TYPE = { typ: "oauth-id-jag+jwt" };
@@ -160,7 +148,7 @@ describe("an identity assertion", () => {
     const other = await startTokenIssuer(t, () => NOW);
     const assertion = await other.sign({ ...GOOD, iss: company.issuer }, TYPE);
     await refusedBecause("jwt_unknown_key", assertion);
-    await refusedBecause("jwt_wrong_issuer", assertion, settingsOf(other));
+    await refusedBecause("jwt_wrong_issuer", assertion, idJagIssuer(other));
   });
 
   test("is refused unsigned, and signed with the public key as a secret", async () => {
@@ -182,9 +170,9 @@ describe("an identity assertion", () => {
 describe("the keys of a trusted issuer", () => {
   test("are fetched once for a flood of made-up names, and a good assertion passes meanwhile", async (t) => {
     const issuer = await startTokenIssuer(t, () => NOW);
-    const { keys } = createIssuerAccess(settingsOf(issuer), runtime);
+    const { keys } = createIssuerAccess(idJagIssuer(issuer), runtime);
     const check = async (kid?: string) =>
-      verifyIdJag(await issuer.sign(GOOD, { ...TYPE, ...(kid && { kid }) }), settingsOf(issuer), {
+      verifyIdJag(await issuer.sign(GOOD, { ...TYPE, ...(kid && { kid }) }), idJagIssuer(issuer), {
         keys,
         audience: SERVER,
         now: NOW,
@@ -201,9 +189,9 @@ describe("the keys of a trusted issuer", () => {
   test("are fetched again for a new one after ten seconds", async (t) => {
     let monotonic = NOW;
     const issuer = await startTokenIssuer(t, () => NOW);
-    const { keys } = createIssuerAccess(settingsOf(issuer), { ...runtime, monotonicNow: () => monotonic });
+    const { keys } = createIssuerAccess(idJagIssuer(issuer), { ...runtime, monotonicNow: () => monotonic });
     const check = async () =>
-      verifyIdJag(await issuer.sign(GOOD, TYPE), settingsOf(issuer), { keys, audience: SERVER, now: NOW });
+      verifyIdJag(await issuer.sign(GOOD, TYPE), idJagIssuer(issuer), { keys, audience: SERVER, now: NOW });
     await check();
     await issuer.rotate();
     await assert.rejects(check(), JwtRefused);
@@ -216,9 +204,9 @@ describe("the keys of a trusted issuer", () => {
     test(`that are out of reach (${trouble}) are an outage, and no judgement of the assertion`, async (t) => {
       const issuer = await startTokenIssuer(t, () => NOW);
       issuer.trouble = trouble;
-      const access = createIssuerAccess({ ...settingsOf(issuer), timeoutSeconds: 0.2 }, runtime);
+      const access = createIssuerAccess({ ...idJagIssuer(issuer), timeoutSeconds: 0.2 }, runtime);
       const assertion = await issuer.sign(GOOD, TYPE);
-      const attempt = verifyIdJag(assertion, settingsOf(issuer), {
+      const attempt = verifyIdJag(assertion, idJagIssuer(issuer), {
         keys: access.keys,
         audience: SERVER,
         now: NOW,
@@ -228,7 +216,7 @@ describe("the keys of a trusted issuer", () => {
 
   test("are not taken from metadata of another issuer", async (t) => {
     const issuer = await startTokenIssuer(t, () => NOW);
-    const otherName = { ...settingsOf(issuer), issuer: issuer.issuer.replace("localhost", "127.0.0.1") };
+    const otherName = { ...idJagIssuer(issuer), issuer: issuer.issuer.replace("localhost", "127.0.0.1") };
     const assertion = await issuer.sign({ ...GOOD, iss: otherName.issuer }, TYPE);
     const { keys } = createIssuerAccess(otherName, runtime);
     await assert.rejects(

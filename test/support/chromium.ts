@@ -1,8 +1,9 @@
 /** A real browser: the Chromium of the system, driven by playwright-core. */
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
 const PATHS = [
   process.env.CHROMIUM_PATH,
@@ -42,6 +43,25 @@ export const SIZES = {
   desktop: { width: 1280, height: 860 },
   phone: { width: 390, height: 844 },
 };
+
+/** The smallest phone (WCAG 1.4.10 asks for 320 pixels). */
+export const SMALLEST = { width: 320, height: 568 };
+
+/** In a browser of its own, without cookies. Nothing on the page may be blocked by its own policy, or fail otherwise. */
+export async function openPage(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+): Promise<Page> {
+  const context = await browser.newContext({ viewport: SIZES.desktop, ...options });
+  const page = await context.newPage();
+  const problems: string[] = [];
+  page.on("console", (message) => void (message.type() === "error" && problems.push(message.text())));
+  page.on("pageerror", (error) => void problems.push(error.message));
+  await page.goto(url);
+  assert.deepEqual(problems, [], "nothing on the page is blocked by its own policy");
+  return page;
+}
 
 /** Takes pictures of a page at both widths, light and dark, into `screenshots/`. */
 export async function photograph(page: Page, name: string): Promise<void> {

@@ -4,6 +4,24 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
+import type { IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
+import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
+
+/** As it is trusted for identity assertions, unless said otherwise. */
+export function idJagIssuer(
+  { issuer }: Pick<TokenIssuer, "issuer">,
+  changes: Partial<IdJagIssuer> = {},
+): IdJagIssuer {
+  return {
+    accept: "id-jag",
+    issuer,
+    algorithms: ASYMMETRIC_ALGORITHMS,
+    timeoutSeconds: 10,
+    subject: "sub",
+    publicClients: false,
+    ...changes,
+  };
+}
 
 export interface Key {
   alg: string;
