@@ -47,5 +47,7 @@ EXPOSE 3000
 # Alive, not ready: a Redis outage must not get the server killed. For routing decisions ask /readyz.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/healthz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# node itself, so that SIGTERM reaches it: npm and a shell would keep it for themselves.
+# `docker run … --server URL`: options are the server's. Everything else is a program: doctor, admin, node.
+ENTRYPOINT ["sh", "-c", "case $1 in -*) exec node dist/src/cli/start.js \"$@\";; *) exec \"$@\";; esac", "sh"]
+# node itself in the end, so that SIGTERM reaches it: npm and a shell would keep it for themselves.
 CMD ["node", "dist/src/cli/start.js"]

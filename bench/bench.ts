@@ -1,8 +1,9 @@
 /**
  * `npm run bench`: what authentication costs here, beside the SDKs without it and a peer with it. Loopback only, bounded;
  * prints its results and writes them to `bench/results.md`. `npm run bench -- --quick` looks whether all of it works.
- * `npm run bench -- --growth` measures what a million sessions make slower, and prints it alone; `--machines` does so for the
- * callers without a browser.
+ * `npm run bench -- --growth` measures what a million entries in an index make slower, and prints it alone; `--scale` what live
+ * sessions do, up to 100,000 or with `--million` ten times as many; `--calls` and
+ * `--machines` print what calls cost and what callers without a browser do, `--pass-through` what is passed on to another server.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { signIn, startDeployment } from "./deployment.ts";
@@ -10,10 +11,14 @@ import { growthReport } from "./growth-report.ts";
 import { measureCalls } from "./measure-calls.ts";
 import { measureGrowth } from "./measure-growth.ts";
 import { measureMachines } from "./measure-machines.ts";
+import { measurePassThrough } from "./measure-pass-through.ts";
+import { measureScale, type Topology } from "./measure-scale.ts";
 import { measureSessions } from "./measure-sessions.ts";
 import { measureStart } from "./measure-start.ts";
+import { measureStreams } from "./measure-streams.ts";
 import { meterRedis } from "./redis-meter.ts";
-import { machinesReport, report } from "./report.ts";
+import { callsAlone, machinesReport, passThroughReport, report } from "./report.ts";
+import { scaleReport } from "./scale-report.ts";
 
 const isQuick = process.argv.includes("--quick");
 const effort = isQuick
@@ -28,10 +33,34 @@ if (process.argv.includes("--growth")) {
   process.exit();
 }
 
+if (process.argv.includes("--scale")) {
+  const sizes = [1_000, 10_000, 100_000, ...(process.argv.includes("--million") ? [1_000_000] : [])];
+  const scale = isQuick
+    ? { sizes: [2_000], rounds: 2, endingSeconds: 5, mostListed: 2_000 }
+    : { sizes, rounds: 10, endingSeconds: 20, mostListed: 10_000 };
+  for (const topology of ["one Redis", "a cluster of three"] satisfies Topology[])
+    process.stdout.write(scaleReport(await measureScale(topology, scale, say)));
+  process.exit();
+}
+
 const deployment = await startDeployment();
+if (process.argv.includes("--calls")) {
+  process.stdout.write(callsAlone(await measureCalls(deployment, effort)));
+  await deployment.close();
+  process.exit();
+}
 if (process.argv.includes("--machines")) {
   const machines = await measureMachines(deployment, effort);
   process.stdout.write(machinesReport(machines));
+  await deployment.close();
+  process.exit();
+}
+if (process.argv.includes("--pass-through")) {
+  const amounts = isQuick
+    ? { megabytes: 10, readers: 4, open: 100, laterSeconds: 2 }
+    : { megabytes: 10, readers: 16, open: 1_000, laterSeconds: 20 };
+  const calls = await measurePassThrough(deployment, effort);
+  process.stdout.write(passThroughReport(calls, await measureStreams(deployment, amounts)));
   await deployment.close();
   process.exit();
 }

@@ -18,7 +18,7 @@ export interface Subject {
 }
 
 export interface Deployment {
-  redis: TestRedis;
+  redis: Pick<TestRedis, "url" | "stop">;
   /** Where our servers say they are; the first of them listens there. */
   port: number;
   /** Where the authenticated peer says it is. */
@@ -36,8 +36,14 @@ const AUDIENCE = "https://weather.example.com";
 const CLIENT = { id: "proxy", secret: "proxy-secret" };
 const TSX = createRequire(import.meta.url).resolve("tsx");
 
-export async function startDeployment(): Promise<Deployment> {
-  const redis = await startRedis();
+/** One Redis of its own, or what is given, with the settings that lead there. */
+export interface OtherRedis {
+  redis: Pick<TestRedis, "url" | "stop">;
+  environment: Record<string, string>;
+}
+
+export async function startDeployment(other?: OtherRedis): Promise<Deployment> {
+  const redis = other?.redis ?? (await startRedis());
   const [port, peerPort] = [await freePort(), await freePort()];
   const identityProvider = await startIdentityProvider({
     port: 0,
@@ -65,7 +71,7 @@ export async function startDeployment(): Promise<Deployment> {
     OIDC_CLIENT_ID: CLIENT.id,
     OIDC_CLIENT_SECRET: CLIENT.secret,
     OIDC_AUDIENCE: AUDIENCE,
-    REDIS_URL: redis.url,
+    ...(other?.environment ?? { REDIS_URL: redis.url }),
     SECRET_KEY: "a-secret-of-the-benchmark-32-bytes-or-more",
   });
   let isFirst = true;
@@ -135,8 +141,9 @@ async function answerOf<Answer>(child: ChildProcess, name: string): Promise<Answ
   }
 }
 
-/** Signs in at one of our servers, all the way. */
-export async function signIn(deployment: Deployment): Promise<Tokens> {
+/** Signs in at one of our servers, all the way. @param path of the resource, if it is not the first */
+export async function signIn(deployment: Deployment, path?: string): Promise<Tokens> {
   const baseUrl = `http://localhost:${deployment.port}`;
-  return signInForTokens(baseUrl, await register(baseUrl));
+  const parameters = path === undefined ? {} : { resource: `${baseUrl}${path}` };
+  return signInForTokens(baseUrl, await register(baseUrl), { parameters });
 }

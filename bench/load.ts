@@ -1,6 +1,5 @@
 /** Calls a tool many times over a few connections, and says what that cost the server. */
 import autocannon from "autocannon";
-import type { Subject } from "./deployment.ts";
 import type { RedisMeter } from "./redis-meter.ts";
 
 export type Generation = "2025-11-25" | "2026-07-28";
@@ -11,6 +10,8 @@ export interface Load {
   generation: Generation;
   /** Used in turn; none: no Authorization header. */
   accessTokens: readonly string[];
+  /** Default: 8. */
+  connections?: number;
   /** Default: `tools/call`. */
   method?: "tools/call" | "tools/list";
 }
@@ -29,11 +30,23 @@ export interface Measured {
 
 const CONNECTIONS = 8;
 
+/** Whatever can say how much processor time it has used. */
+export interface Measurable {
+  usage(): Promise<{ cpuMicroseconds: number }>;
+}
+
 /** @param idle commands that Redis gets every second anyway */
-export async function load(subject: Subject, redis: RedisMeter, load: Load, idle = 0): Promise<Measured> {
+export async function load(
+  subject: Measurable & { url: string },
+  redis: RedisMeter,
+  load: Load,
+  idle = 0,
+): Promise<Measured> {
   const part = load.method === "tools/list" ? "weather_1" : "light wind";
-  const { amount } = load;
-  return await sendAll(subject, redis, { url: subject.url, amount, requests: requestsOf(load), part }, idle);
+  const { amount, connections } = load;
+  const requests = requestsOf(load);
+  const sent = { url: subject.url, amount, requests, part, ...(connections && { connections }) };
+  return await sendAll(subject, redis, sent, idle);
 }
 
 export interface Requests {
@@ -44,13 +57,15 @@ export interface Requests {
   requests: readonly autocannon.Request[];
   /** Of each expected answer. */
   part: string;
+  /** Default: 8. */
+  connections?: number;
 }
 
 /** @param idle commands that Redis gets every second anyway */
 export async function sendAll(
-  subject: Subject,
+  subject: Measurable,
   redis: RedisMeter,
-  { url, amount, requests, part }: Requests,
+  { url, amount, requests, part, connections = CONNECTIONS }: Requests,
   idle = 0,
 ): Promise<Measured> {
   const startedAt = performance.now();
@@ -58,12 +73,12 @@ export async function sendAll(
   let connection = 0;
   const result = await autocannon({
     url,
-    connections: CONNECTIONS,
+    connections,
     amount,
     requests: [...requests],
     // Each begins elsewhere, so that no two of them use one token at about the same time.
     setupClient(client) {
-      const start = Math.floor((connection++ * requests.length) / CONNECTIONS);
+      const start = Math.floor((connection++ * requests.length) / connections);
       client.setRequests([...requests.slice(start), ...requests.slice(0, start)]);
     },
     verifyBody: (body) => String(body).includes(part),

@@ -1,4 +1,7 @@
 /** `tools/call` side by side: every subject in turn, in several rounds. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Deployment, type Subject, signIn } from "./deployment.ts";
 import { type Generation, type Load, load, type Measured } from "./load.ts";
 import { signInAtPeer } from "./peer-sign-in.ts";
@@ -26,6 +29,7 @@ interface Contestant {
 
 const [OLD, NEW] = ["2025-11-25", "2026-07-28"] as const satisfies Generation[];
 const COLD_CACHE_ENTRIES = 100;
+const POLICY_RULES = 200;
 
 /** The names that the report's ratios speak of. */
 export const ROWS = {
@@ -37,6 +41,7 @@ export const ROWS = {
   warm: "(e) ours, warm",
   warmTools10: "(e) ours, warm, 10 tools",
   warmTools100: "(e) ours, warm, 100 tools",
+  warmWithPolicy: "(e) ours, warm, with a policy of 200 rules",
   cold: "(e) ours, cold: every session looked up",
   list: "(e) ours, tools/list of 100 tools",
   peer: "(f) fastmcp with its OAuth proxy",
@@ -80,6 +85,7 @@ async function startContestants(deployment: Deployment, { coldSessions }: Effort
   );
   const many = await cold.ask<string[]>({ accessToken, sessions: coldSessions });
   const bare = await deployment.ours({ ...one, guarded: false });
+  const withPolicy = await startWithPolicy(deployment);
   const with100 = await deployment.ours({ tools: 100, guarded: true });
   const sdkV2 = await deployment.plain("sdk-v2", one);
   const nobody = { generation: OLD, accessTokens: [] };
@@ -90,6 +96,7 @@ async function startContestants(deployment: Deployment, { coldSessions }: Effort
     { name: ROWS.sdkV1, subject: await deployment.plain("sdk-v1", one), load: nobody },
     { name: ROWS.bare, subject: bare, load: nobody },
     { name: ROWS.warm, subject: warm, load: signedIn },
+    { name: ROWS.warmWithPolicy, subject: withPolicy, load: signedIn },
     { name: ROWS.cold, subject: cold, load: { ...signedIn, accessTokens: many } },
     { name: ROWS.peerOpen, subject: await deployment.fastmcp(one, false), load: nobody },
     await authenticatedPeer(deployment),
@@ -101,6 +108,20 @@ async function startContestants(deployment: Deployment, { coldSessions }: Effort
     { name: ROWS.newBare, subject: bare, load: { ...nobody, generation: NEW } },
     { name: ROWS.newWarm, subject: warm, load: { ...signedIn, generation: NEW } },
   ];
+}
+
+/** The rules are about others, as most of a company's are for each of its people. */
+async function startWithPolicy(deployment: Deployment): Promise<Subject> {
+  const folder = mkdtempSync(join(tmpdir(), "bench-"));
+  const file = join(folder, "policy.yaml");
+  const rules = Array.from(
+    { length: POLICY_RULES },
+    (_, n) => `  - { name: rule ${n}, for: { users: [user-${n}] }, deny: { tools: [weather_1] } }\n`,
+  );
+  writeFileSync(file, `rules:\n${rules.join("")}`);
+  const subject = await deployment.ours({ tools: 1, guarded: true }, { POLICY_FILE: file });
+  rmSync(folder, { recursive: true });
+  return subject;
 }
 
 async function authenticatedPeer(deployment: Deployment): Promise<Contestant> {

@@ -12,15 +12,22 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-/** One more than two cores: some tests wait, for a time-out or another process. */
-const PROCESSES = 3;
+/** Two more than two cores: some tests wait, for a time-out or another process. */
+const PROCESSES = 4;
 /** Taken first, so that no process is at work long after the others. */
 const LONGEST = [
-  "test/flows/redis-permissions.test.ts",
-  "test/storage/conformance.test.ts",
-  "test/admin/admin.test.ts",
+  "test/storage/redis-outage.test.ts",
   "test/dev/demo.test.ts",
   "test/examples/examples.test.ts",
+  "test/admin/admin.test.ts",
+  "test/providers/provider-profiles.test.ts",
+  "test/flows/refresh.test.ts",
+  "test/flows/upstream.test.ts",
+  "test/flows/redis-outage.test.ts",
+  "test/providers/glewlwyd.test.ts",
+  "test/telemetry/secrets.test.ts",
+  "test/storage/conformance.test.ts",
+  "test/doctor/command.test.ts",
   "test/flows/replicas.test.ts",
 ];
 /** What looks at its process: which modules it has loaded, what its environment said at the start. */
@@ -83,7 +90,8 @@ function sharing(files) {
 
 /** @returns the exit code */
 function run(modules) {
-  const options = ["--import", "tsx", "--test", `--test-concurrency=${PROCESSES}`];
+  const context = join(ROOT, "scripts/test-context.cjs");
+  const options = ["--require", context, "--import", "tsx", "--test", `--test-concurrency=${PROCESSES}`];
   const { status } = spawnSync(process.execPath, [...options, ...process.argv.slice(2), ...modules], {
     cwd: ROOT,
     stdio: "inherit",

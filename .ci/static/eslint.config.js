@@ -9,7 +9,7 @@ import * as regexp from "eslint-plugin-regexp";
 import security from "eslint-plugin-security";
 
 /** Programs: they end themselves. */
-const PROGRAMS = ["src/cli/start.ts", "src/cli/bin.ts", "src/cli/admin.ts"];
+const PROGRAMS = ["src/cli/start.ts", "src/cli/run-server.ts", "src/cli/bin.ts", "src/cli/admin.ts"];
 /**
  * Time, randomness and the environment are arguments. They come from the first two; keyv has a clock of its own, a line of
  * the audit log the time at which it is written, as every line of the log, and reconnecting a spread that nobody must guess.
@@ -46,8 +46,12 @@ const ONCE = [
     selector: 'ImportSpecifier[imported.name="timingSafeEqual"]',
     message: "Secrets are compared by src/oauth/constant-time.ts.",
   },
+  {
+    selector: "ImportSpecifier[imported.name=/^(jwt|compact)Verify$/]",
+    message: "Signatures of JWTs are verified by src/oauth/jwt.ts.",
+  },
 ];
-const HOMES_OF_ONCE = ["src/http/request-facts.ts", "src/oauth/constant-time.ts"];
+const HOMES_OF_ONCE = ["src/http/request-facts.ts", "src/oauth/constant-time.ts", "src/oauth/jwt.ts"];
 const EXIT = { selector: call("process", "exit"), message: "Only programs end themselves." };
 /** Each library has one home. */
 const HOMES = {

@@ -4,19 +4,20 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import type { RequestHandler } from "express";
 import { z } from "zod";
+import { watchPolicy } from "../../dist/src/access/live-policy.js";
 import type { AuthenticatedClient } from "../../dist/src/clients/authenticate-client.js";
 import { loadConfig } from "../../dist/src/config/config.js";
 import { readToken } from "../../dist/src/grants/opaque-token.js";
 import { defineTool } from "../../dist/src/mcp/authoring/define-tool.js";
-import { withAuthenticatedRequest } from "../../dist/src/resource/access-token-context.js";
+import type { Authenticate } from "../../dist/src/resource/bearer-authentication.js";
 import type { AuthenticatedRequest, Caller } from "../../dist/src/resource/caller.js";
 import { createLog } from "../../dist/src/runtime/log.js";
 import { systemClock } from "../../dist/src/runtime/runtime.js";
-import { authenticate, mount } from "../../dist/src/server/mount.js";
-import type { McpResource } from "../../dist/src/server/resources.js";
+import { type AuthenticateAt, bearerTokens, mount } from "../../dist/src/server/mount.js";
+import { catalogueOfAll, policyNames } from "../../dist/src/server/offered.js";
 import { buildServices } from "../../dist/src/server/services.js";
+import { loadFurtherResources } from "../../dist/src/server/tools-module.js";
 import { redisStore } from "../../dist/src/storage/redis/redis.js";
 import {
   type AuthorizationCodeRequest,
@@ -34,8 +35,7 @@ const { tools: count, environment, guarded } = settings<OurSettings>();
 const config = loadConfig(environment);
 const log = createLog(config.logLevel);
 if (config.store.kind !== "redis") throw new Error("The benchmark needs a real Redis");
-const services = buildServices({
-  config,
+const offered = {
   tools: toolNames(count).map((name) =>
     defineTool({
       name,
@@ -46,12 +46,28 @@ const services = buildServices({
     }),
   ),
   scopes: { "weather:read": "Read the weather" },
+  furtherResources: await loadFurtherResources(config),
+};
+const policy =
+  config.policyFile === undefined
+    ? undefined
+    : watchPolicy({
+        path: config.policyFile,
+        known: policyNames(config, offered),
+        hierarchy: catalogueOfAll(offered),
+        onChange: () => {},
+        onRefused: () => {},
+      });
+const services = buildServices({
+  ...offered,
+  config,
+  ...(policy && { policy: policy.policy }),
   records: redisStore({ ...config.store, log }),
   log,
 });
 
 /** In place of the bearer check: the same caller at every request. */
-function nobodyAsked(): RequestHandler {
+function nobodyAsked(): Authenticate {
   const [{ permissions, uri: resource }] = services.resources;
   const principal = {
     kind: "user",
@@ -80,7 +96,7 @@ function nobodyAsked(): RequestHandler {
     checkAuthentication: () => undefined,
     required: [],
   };
-  return (_req, _res, next) => withAuthenticatedRequest({ ...authenticated }, next);
+  return async () => ({ ...authenticated });
 }
 
 /**
@@ -143,5 +159,5 @@ while (
   ))
 )
   await delay(20);
-const authenticated = (resource: McpResource) => (guarded ? authenticate(services, resource) : nobodyAsked());
-listen(mount(services, authenticated), config.port, moreSessions);
+const authenticateAt: AuthenticateAt = (...at) => (guarded ? bearerTokens(...at) : nobodyAsked());
+listen(mount(services, authenticateAt), config.port, moreSessions);

@@ -8,6 +8,8 @@ export interface HttpRequest {
   json?: unknown;
   /** Sent as the bearer token. */
   accessToken?: string;
+  /** Gets each message of an event stream when it has come. */
+  onMessage?: (message: unknown) => void;
 }
 
 export interface Answer {
@@ -25,7 +27,7 @@ export async function sendRequest(request: HttpRequest, timeoutSeconds?: number)
   const { url } = request;
   const signal = timeoutSeconds === undefined ? undefined : AbortSignal.timeout(timeoutSeconds * 1000);
   const response = await openRequest(request, signal);
-  const text = await response.text();
+  const text = await readBody(response, request.onMessage);
   return { url, status: response.status, headers: response.headers, text, body: parse(response, text) };
 }
 
@@ -46,23 +48,43 @@ export function openRequest(request: HttpRequest, signal?: AbortSignal): Promise
   });
 }
 
-function parse({ headers }: Response, text: string): unknown {
-  const isStream = /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
-  const message = isStream ? lastMessage(text) : text;
-  try {
-    return JSON.parse(message);
-  } catch {
-    return text;
+async function readBody(response: Response, onMessage: HttpRequest["onMessage"]): Promise<string> {
+  if (onMessage === undefined || response.body === null || !isStream(response)) return response.text();
+  let text = "";
+  let told = 0;
+  for await (const part of response.body.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    // Of the last event the end may not have come.
+    const complete = dataOf(text).slice(0, -1);
+    for (const data of complete.slice(told)) if (data !== "") onMessage(jsonOr(data, data));
+    told = complete.length;
   }
+  return text;
 }
 
-/** Events end with an empty line, and the data of one may take several lines. */
-function lastMessage(stream: string): string {
-  const messages = stream.split(/\r?\n\r?\n/).map((event) =>
+function parse(response: Response, text: string): unknown {
+  const message = isStream(response) ? (dataOf(text).findLast((data) => data !== "") ?? "") : text;
+  return jsonOr(message, text);
+}
+
+function isStream({ headers }: Response): boolean {
+  return /^text\/event-stream\b/i.test(headers.get("content-type") ?? "");
+}
+
+/** Of each event: they end with an empty line, and the data of one may take several lines. */
+function dataOf(stream: string): string[] {
+  return stream.split(/\r?\n\r?\n/).map((event) =>
     event
       .split(/\r?\n/)
       .flatMap((line) => (line.startsWith("data:") ? [line.slice(5).trimStart()] : []))
       .join("\n"),
   );
-  return messages.findLast((data) => data !== "") ?? "";
+}
+
+function jsonOr(text: string, otherwise: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return otherwise;
+  }
 }

@@ -20,3 +20,9 @@ export const SERVICE_ACCOUNT = { namespace: "batch", name: "nightly" };
 
 /** Where the platform is at the origin of the identity provider. */
 export const PLATFORM_PATH = "/cluster";
+
+/** Where the orders are that the demo's tools read and place in a person's name, at the same origin. */
+export const ORDERS_PATH = "/orders";
+
+/** Where the server behind this one is, beside the demo's own tools. */
+export const CRM_PATH = "/crm/mcp";

@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: the whole server beside an embedded identity provider and made-up weather. Nothing to configure, nothing
  * leaves this computer; the memory store forgets everything at the end. With `--tools FILE` it has that module's tools, with
- * `--providers 2` two identity providers.
+ * `--providers 2` two identity providers, with `--backend` an MCP server of another make behind it.
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
@@ -12,12 +12,16 @@ import { openApp } from "../../src/server/create-app.ts";
 import { listenWith } from "../../src/server/serve.ts";
 import { loadFeatures } from "../../src/server/tools-module.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
+import { writeYaml } from "../../src/yaml/write-yaml.ts";
 import { commandLine, isFromSources } from "../command-line.ts";
 import { CALLERS } from "../walkthrough/callers.ts";
+import type { DemoBackend } from "./backend.ts";
+import { CRM_PATH } from "./callers.ts";
 import { demoLog } from "./log.ts";
+import { withOrders } from "./orders-tools.ts";
 import { startProblem, startRuntime, whereItIs } from "./runtime.ts";
 import { DEMO_SERVER } from "./server.ts";
-import { demoPort, demoProviders, demoSettings } from "./settings.ts";
+import { demoPort, demoProviders, demoSettings, expectNoFile } from "./settings.ts";
 import { withCallers } from "./trust.ts";
 
 // In a container, whose published ports arrive at its own address, 0.0.0.0; every URL says localhost all the same.
@@ -27,11 +31,18 @@ const host = process.env.DEMO_HOST || "127.0.0.1";
 const separator = isFromSources ? " --" : "";
 
 try {
-  const { values } = parseArgs({ options: { tools: { type: "string" }, providers: { type: "string" } } });
+  const options = {
+    tools: { type: "string" },
+    providers: { type: "string" },
+    backend: { type: "boolean", default: false },
+  } as const;
+  const { tools, backend, ...values } = parseArgs({ options }).values;
   const port = demoPort(process.env);
   const providers = demoProviders(values.providers, process.env);
-  await start(port, values.tools, providers).catch((error: unknown) => {
-    const command = `${commandLine("demo")}${providers === 1 ? "" : `${separator} --providers 2`}`;
+  if (backend) expectNoFile(process.env, "--backend");
+  await start(port, { tools, providers, backend }).catch((error: unknown) => {
+    const said = process.argv.slice(2).map((each) => ` ${each}`);
+    const command = `${commandLine("demo")}${said.length === 0 ? "" : separator}${said.join("")}`;
     throw new Error(startProblem(error, port, command, providers));
   });
 } catch (error) {
@@ -39,18 +50,26 @@ try {
   process.exit(1);
 }
 
-async function start(port: number, tools: string | undefined, providers: 1 | 2): Promise<void> {
+interface Asked {
+  tools: string | undefined;
+  providers: 1 | 2;
+  backend: boolean;
+}
+
+async function start(port: number, { tools, providers, backend: hasBackend }: Asked): Promise<void> {
   const { given, ignored } = demoSettings(process.env, "records are kept in memory");
   if (ignored !== undefined) console.log(ignored);
-  const { identityProvider, issuers, platform, environment, offer, close } = await startRuntime({
-    port,
-    providers,
-    host,
-    given,
-    clientSecret: randomBytes(32).toString("base64url"),
-    say: console.log,
-    callers: true,
-  });
+  const { identityProvider, issuers, platform, orders, backend, environment, offer, close } =
+    await startRuntime({
+      port,
+      providers,
+      backend: hasBackend,
+      host,
+      given,
+      clientSecret: randomBytes(32).toString("base64url"),
+      say: console.log,
+      callers: true,
+    });
   const { issuer } = identityProvider;
   const configured = loadConfig({
     SERVER_NAME: DEMO_SERVER.name,
@@ -61,13 +80,23 @@ async function start(port: number, tools: string | undefined, providers: 1 | 2):
     SECRET_KEY: randomBytes(48).toString("base64url"),
   });
   Object.assign(process.env, environment); // where tools read their settings
-  const features = await loadFeatures(configured);
-  const scopes = Object.keys(features.scopes);
-  offer(scopes);
-  const config = withCallers(configured, { issuer, platform, scopes });
-  const app = await openApp(config, features, { log: demoLog(config.logLevel) }, memoryStore());
+  const loaded = await loadFeatures(configured);
+  const { source } = configured.resources[0];
+  const isOurs = source.kind === "tools" && source.module === undefined;
+  const features = isOurs ? withOrders(loaded, orders) : loaded;
+  offer([...Object.keys(features.scopes), ...(backend?.scopes ?? [])]);
+  // Nobody signed in for a program: there is no name in which it could call another API.
+  const config = withCallers(configured, { issuer, platform, scopes: Object.keys(loaded.scopes) });
+  const app = await openApp(
+    config,
+    features,
+    { log: demoLog(config.logLevel) },
+    {
+      records: memoryStore(),
+    },
+  );
   const server = await listenWith(app, config, { stopOnSignals: false });
-  console.log(instructions(config, issuers));
+  console.log(instructions(config, issuers, backend));
 
   const stop = async () => {
     await server.stop();
@@ -78,7 +107,7 @@ async function start(port: number, tools: string | undefined, providers: 1 | 2):
   process.once("SIGTERM", () => void stop());
 }
 
-function instructions(config: Config, issuers: readonly string[]): string {
+function instructions(config: Config, issuers: readonly string[], backend: DemoBackend | undefined): string {
   const { baseUrl, resource: url, port, brand } = config;
   const walkthrough = `${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}`;
   return `
@@ -97,6 +126,10 @@ ${Object.entries(CALLERS)
   .map(([as, who]) => `  ${walkthrough}${separator} --as ${as.padEnd(13)}  # ${who}`)
   .join("\n")}
 
+A tool that calls another API in the person's name:
+
+  ${walkthrough}${separator} --exchange
+${backend === undefined ? "" : behind(backend, config, `${walkthrough}${separator} --backend`)}
 Or connect your own client, as ${baseUrl} shows in a browser, or so:
 
 ${connectText(connectGuides({ name: brand.name, url }))}
@@ -106,5 +139,26 @@ ${WITHOUT_BROWSER}
 ${connectText(programGuides({ url, baseUrl }, programAccess(config)))}
 
 Stop with Ctrl+C.
+`;
+}
+
+/** Of the server behind this one: where it is, how its operator says so, and what to try. */
+function behind(
+  { url, resources: { [CRM_PATH]: crm } }: DemoBackend,
+  { baseUrl }: Config,
+  walkthrough: string,
+): string {
+  const said = writeYaml({ resources: { [CRM_PATH]: crm } }).trimEnd();
+  return `
+An MCP server of another make, which stays as it is and has no sign-in, is behind this one at ${baseUrl}${CRM_PATH}:
+
+  ${walkthrough}
+  claude mcp add --transport http crm ${baseUrl}${CRM_PATH}
+
+All that this server is told of it, in CONFIG_FILE:
+
+${said.replaceAll(/^/gm, "  ")}
+
+Who calls it past this server, at ${url}, may do everything: keep yours where only this server reaches it.
 `;
 }

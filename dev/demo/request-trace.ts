@@ -109,15 +109,21 @@ const GRANT_TYPES: Readonly<Record<string, string>> = {
 };
 
 function whatOf(line: Line): string {
-  const { path, method, mcpMethod, tool, resource, prompt, grantType } = line;
-  if (path === "/mcp") {
-    const called = text(tool) ?? text(resource) ?? text(prompt);
-    if (called !== undefined) return `calls ${called}${given(line.arguments)}`;
-    if (line.reason === "no_token") return "knocks without a token";
-    return MCP[String(mcpMethod)] ?? text(mcpMethod) ?? `${method} /mcp`;
+  const { path, method, grantType } = line;
+  // Each resource of the demo ends so; which one it was is said of those beside the first.
+  if (/\/mcp$/.test(String(path))) {
+    const what = whatOfMcp(line);
+    return what === undefined ? `${method} ${path}` : `${what}${path === "/mcp" ? "" : ` at ${path}`}`;
   }
   const asked = path === "/token" ? GRANT_TYPES[String(grantType)] : undefined;
   return asked ?? PATHS.find(([pattern]) => pattern.test(String(path)))?.[1] ?? `${method} ${path}`;
+}
+
+function whatOfMcp({ mcpMethod, tool, resource, prompt, reason, arguments: args }: Line): string | undefined {
+  const called = text(tool) ?? text(resource) ?? text(prompt);
+  if (called !== undefined) return `calls ${called}${given(args)}`;
+  if (reason === "no_token") return "knocks without a token";
+  return MCP[String(mcpMethod)] ?? text(mcpMethod);
 }
 
 const MOST_SHOWN = 200;

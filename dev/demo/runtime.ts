@@ -7,15 +7,20 @@ import {
   startIdentityProvider,
 } from "../identity-provider/identity-provider.ts";
 import { createPlatform } from "../identity-provider/platform.ts";
-import { API, APPLICATION, JOB, PLATFORM_PATH } from "./callers.ts";
+import { type DemoBackend, startBackend } from "./backend.ts";
+import { API, APPLICATION, JOB, ORDERS_PATH, PLATFORM_PATH } from "./callers.ts";
 import { startFakeWeatherApi } from "./fake-weather-api.ts";
+import { createOrdersApi, ORDERS_API, ORDERS_SCOPES } from "./orders-api.ts";
 import { startSecondProvider } from "./second-provider.ts";
+import { writeServerYaml } from "./server-yaml.ts";
 import { wantsRealWeather, weatherProblem } from "./settings.ts";
 
 const CLIENT_ID = "mcp-oidc-proxy";
 
 /** Of any port (RFC 8252 §7.3). */
 const APPLICATION_REDIRECT_URI = "http://127.0.0.1/callback";
+
+const OTHER_APIS = { [ORDERS_API]: Object.keys(ORDERS_SCOPES) };
 
 /** alice has every scope, bob has none. */
 function users(scopes: readonly string[]): DemoUser[] {
@@ -32,11 +37,13 @@ export interface SurroundingsOptions extends Pick<IdentityProviderOptions, "kept
   clientSecret: string;
   /** How many identity providers. Default: one. */
   providers?: 1 | 2;
+  /** Whether there is an MCP server behind this one. Default: no. */
+  backend?: boolean;
   /** The settings of whoever started it. */
   given: Environment;
   /** For the person at the terminal. */
   say(line: string): void;
-  /** Whether callers without a browser can get what they come with: the server has to trust it. Default: no. */
+  /** Whether callers without a browser can get what they come with, which the server has to trust, and tools tokens for another API. Default: no. */
   callers?: boolean;
 }
 
@@ -46,6 +53,10 @@ export interface DemoSurroundings {
   issuers: readonly string[];
   /** The issuer of the platform, if there are callers without a browser. */
   platform: string;
+  /** Another API, if there is one: its tokens are got by token exchange. */
+  orders: string;
+  /** The MCP server behind this one, if there is one. */
+  backend: DemoBackend | undefined;
   /** The server's settings, as far as they follow from these. */
   environment: Environment;
   /** There are these scopes now, and alice may have them. None at the start. */
@@ -59,6 +70,7 @@ export async function startRuntime({
   host,
   clientSecret,
   providers = 1,
+  backend: hasBackend = false,
   kept,
   given,
   say,
@@ -82,7 +94,11 @@ export async function startRuntime({
         application: { ...APPLICATION, redirectUri: APPLICATION_REDIRECT_URI },
         machine: JOB,
       },
-      beside: { path: PLATFORM_PATH, listener: await createPlatform(platform) },
+      otherApis: OTHER_APIS,
+      beside: {
+        [PLATFORM_PATH]: await createPlatform(platform),
+        [ORDERS_PATH]: createOrdersApi(() => all.map(({ issuer }) => issuer)),
+      },
     }),
   });
   const second =
@@ -94,25 +110,34 @@ export async function startRuntime({
           baseUrl,
           audience: API,
           users: users([]),
+          ...(callers && { otherApis: OTHER_APIS }),
           first: { issuer: identityProvider.issuer, clientId: CLIENT_ID, clientSecret },
         });
   const all = [identityProvider, ...(second === undefined ? [] : [second.identityProvider])];
+  const backend = hasBackend ? await startBackend(baseUrl) : undefined;
+  const file = await writeServerYaml({
+    ...(second && { identityProviders: second.identityProviders }),
+    ...(backend && { resources: backend.resources }),
+  });
   const weather = await startWeather(given, say);
   return {
     identityProvider,
     issuers: all.map(({ issuer }) => issuer),
     platform,
+    orders: identityProvider.issuer + ORDERS_PATH,
+    backend,
     environment: {
       BASE_URL: baseUrl,
       PORT: String(port),
       HOST: host,
       STORE: "memory",
-      ...(second?.environment ?? {
+      ...(second === undefined && {
         OIDC_ISSUER: identityProvider.issuer,
         OIDC_CLIENT_ID: CLIENT_ID,
         OIDC_CLIENT_SECRET: clientSecret,
         OIDC_AUDIENCE: API,
       }),
+      ...file.environment,
       // A trial must work in a train: without them every client registers.
       CLIENT_ID_METADATA: given.CLIENT_ID_METADATA || "off",
       ...weather.environment,
@@ -123,7 +148,13 @@ export async function startRuntime({
         for (const { subject, permissions } of users(scopes)) each.changeUser(subject, { permissions });
       }
     },
-    close: async () => void (await Promise.all([identityProvider.close(), second?.close(), weather.close()])),
+    close: async () =>
+      void (await Promise.all([
+        ...all.map((each) => each.close()),
+        backend?.close(),
+        file.remove(),
+        weather.close(),
+      ])),
   };
 }
 

@@ -1,22 +1,18 @@
-/** `npm run demo -- --providers 2`: another identity provider, and the file that describes both. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Environment } from "../../src/config/settings.ts";
+/** `npm run demo -- --providers 2`: another identity provider, and what the file says of both. */
 import {
   type DemoUser,
+  type IdentityProviderOptions,
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../identity-provider/identity-provider.ts";
 
 export interface SecondProvider {
   identityProvider: RunningIdentityProvider;
-  /** In place of the settings of one. */
-  environment: Environment;
-  close(): Promise<void>;
+  /** `identityProviders` of the file, in place of the settings of one. */
+  identityProviders: Readonly<Record<string, object>>;
 }
 
-interface Options {
+interface Options extends Pick<IdentityProviderOptions, "otherApis"> {
   /** Where it listens. */
   port: number;
   host: string;
@@ -28,7 +24,7 @@ interface Options {
 
 /** Under another name of this computer than the first: two ports of one host would share cookies. */
 export async function startSecondProvider(options: Options): Promise<SecondProvider> {
-  const { port, host, baseUrl, audience, users, first } = options;
+  const { port, host, baseUrl, audience, users, otherApis, first } = options;
   const { clientId, clientSecret } = first;
   const identityProvider = await startIdentityProvider({
     port,
@@ -38,10 +34,9 @@ export async function startSecondProvider(options: Options): Promise<SecondProvi
     audience,
     scopes: [],
     users,
+    ...(otherApis && { otherApis }),
     behaviour: { advertisesApiScopes: true },
   });
-  const folder = await mkdtemp(join(tmpdir(), "mcp-oidc-proxy-demo-"));
-  const file = join(folder, "server.yaml");
   const both = {
     staff: { issuer: first.issuer, label: "Staff", emailDomains: ["example.com"] },
     partners: { issuer: identityProvider.issuer, label: "Partners" },
@@ -50,16 +45,5 @@ export async function startSecondProvider(options: Options): Promise<SecondProvi
     name,
     { ...each, clientId, clientSecret, audience },
   ]);
-  // JSON is YAML.
-  await writeFile(file, JSON.stringify({ identityProviders: Object.fromEntries(described) }), {
-    mode: 0o600,
-  });
-  return {
-    identityProvider,
-    environment: { CONFIG_FILE: file },
-    async close() {
-      await identityProvider.close();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+  return { identityProvider, identityProviders: Object.fromEntries(described) };
 }

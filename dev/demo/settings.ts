@@ -35,12 +35,21 @@ export function demoPort(environment: Environment): number {
 }
 
 /** @throws Error that says what `--providers` may be */
-export function demoProviders(said: string | undefined, { CONFIG_FILE }: Environment): 1 | 2 {
+export function demoProviders(said: string | undefined, environment: Environment): 1 | 2 {
   if (said === undefined || said === "1") return 1;
   if (said !== "2") throw new Error("--providers must be 1 or 2: how many identity providers the demo has.");
-  if (CONFIG_FILE?.trim())
-    throw new Error("--providers 2 writes a CONFIG_FILE of its own: leave yours out, or --providers.");
+  expectNoFile(environment, "--providers 2");
   return 2;
+}
+
+/**
+ * @param option that describes in a file what it adds
+ * @throws Error if there is a file already
+ */
+export function expectNoFile({ CONFIG_FILE }: Environment, option: string): void {
+  const [name] = option.split(" ");
+  if (CONFIG_FILE?.trim())
+    throw new Error(`${option} writes a CONFIG_FILE of its own: leave yours out, or ${name}.`);
 }
 
 const PATIENCE_MS = 5_000;

@@ -45,6 +45,8 @@ export interface Settings {
     backchannelLogoutUri?: string;
   };
   audience: string;
+  /** A client of the API itself, as Auth0 has it: it alone may exchange tokens that are for the API. Nobody signs in by it. */
+  apiClient: { id: string; secret: string } | undefined;
   scopes: readonly string[];
   /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. */
   otherApis: Readonly<Record<string, readonly string[]>>;
@@ -82,7 +84,11 @@ export function configure(settings: Settings, around: Runtime): Configuration {
         resume: `idp_resume_${around.port}`,
       },
     },
-    clients: [clientMetadata(settings), ...clientsOf(settings.mcpServer)],
+    clients: [
+      clientMetadata(settings),
+      ...clientsOf(settings.mcpServer),
+      ...(settings.apiClient ? [withoutSignIn(settings.apiClient, TOKEN_EXCHANGE_GRANT)] : []),
+    ],
     clientBasedCORS: () => false,
     acrValues: [...ACR_VALUES],
     responseTypes: ["code"],
@@ -203,7 +209,10 @@ function clientMetadata(settings: Settings) {
     grant_types: [
       "authorization_code",
       "refresh_token",
-      ...(Object.keys(settings.otherApis).length > 0 ? [TOKEN_EXCHANGE_GRANT, ON_BEHALF_OF] : []),
+      ...((Object.keys(settings.otherApis).length > 0 && settings.apiClient === undefined) ||
+      settings.mcpServer !== undefined
+        ? [TOKEN_EXCHANGE_GRANT, ON_BEHALF_OF]
+        : []),
     ],
     post_logout_redirect_uris: [...(client.postLogoutRedirectUris ?? [])],
     ...(client.backchannelLogoutUri && {
@@ -226,15 +235,19 @@ function clientsOf(mcpServer: McpServer | undefined): ClientMetadata[] {
       redirect_uris: [application.redirectUri],
       grant_types: ["authorization_code", TOKEN_EXCHANGE_GRANT],
     },
-    {
-      client_id: machine.id,
-      client_secret: machine.secret,
-      token_endpoint_auth_method: "client_secret_post",
-      redirect_uris: [],
-      response_types: [],
-      grant_types: ["client_credentials"],
-    },
+    withoutSignIn(machine, "client_credentials"),
   ];
+}
+
+function withoutSignIn({ id, secret }: { id: string; secret: string }, grantType: string): ClientMetadata {
+  return {
+    client_id: id,
+    client_secret: secret,
+    token_endpoint_auth_method: "client_secret_post",
+    redirect_uris: [],
+    response_types: [],
+    grant_types: [grantType],
+  };
 }
 
 /** A check of every authorization request, hung on Auth0's own parameter. */

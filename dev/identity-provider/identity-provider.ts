@@ -35,6 +35,8 @@ export interface IdentityProviderOptions {
   client: Settings["client"];
   /** The API's identifier: Auth0's `audience` and RFC 8707's `resource` both select it. */
   audience: string;
+  /** A client of the API itself, which alone may exchange tokens for it (Auth0's "Custom API client"). Default: the one client may. */
+  apiClient?: Settings["apiClient"];
   /** The API's scopes. */
   scopes: readonly string[];
   /** Other APIs, by identifier, with their scopes: their tokens are got by token exchange. Default: none. */
@@ -46,8 +48,8 @@ export interface IdentityProviderOptions {
   clockAhead?(): number;
   /** An MCP server to which people and programs come with what this provider signs (ID-JAG, access tokens). Default: none. */
   mcpServer?: McpServer;
-  /** What is answered under a path of the same origin by somebody else: the demo's platform of workloads. */
-  beside?: { path: string; listener: RequestListener };
+  /** What is answered under paths of the same origin by others: the demo's platform of workloads, another API. */
+  beside?: Readonly<Record<string, RequestListener>>;
   /** How many seconds ago whoever signs in did so, by what it says: 0 unless said otherwise. */
   signedInAgo?(): number;
   /** What it remembers and signs with, to go on after a restart. Default: new at every start. */
@@ -76,6 +78,7 @@ export async function startIdentityProvider(
     mcpServer: options.mcpServer,
     client: options.client,
     audience: options.audience,
+    apiClient: options.apiClient,
     scopes:
       behaviour.apiScopes === "known" ? options.scopes.map((scope) => behaviour.scopePrefix + scope) : [],
     otherApis: options.otherApis ?? {},
@@ -87,10 +90,11 @@ export async function startIdentityProvider(
     offline: new Set(),
   };
   let answer: RequestListener = (_req, res) => void res.writeHead(503).end();
-  const { beside } = options;
-  const server = createServer((req, res) =>
-    beside && req.url?.startsWith(`${beside.path}/`) ? beside.listener(req, res) : answer(req, res),
-  );
+  const beside = Object.entries(options.beside ?? {});
+  const server = createServer((req, res) => {
+    const found = beside.find(([path]) => req.url === path || req.url?.startsWith(`${path}/`));
+    (found?.[1] ?? answer)(req, res);
+  });
   server.listen(options.port, options.host ?? "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

@@ -34,7 +34,12 @@ export function registerTokenExchange(
   async function subjectOf(token: string, clientId: string): Promise<string> {
     const now = new Date(Date.now() + settings.clockAhead() * 1000);
     const verified = await jwtVerify(token, keys, { issuer, currentDate: now }).catch(() => undefined);
-    if (verified?.payload.client_id === clientId && verified.payload.sub) return verified.payload.sub;
+    const { client_id: issuedTo, sub, aud } = verified?.payload ?? {};
+    const mayExchange =
+      settings.apiClient === undefined
+        ? issuedTo === clientId
+        : clientId === settings.apiClient.id && [aud].flat().includes(settings.audience);
+    if (mayExchange && sub) return sub;
     const opaque = await provider.AccessToken.find(token);
     if (opaque?.clientId === clientId) return opaque.accountId;
     throw new errors.InvalidGrant("the subject token is not a good access token of this client");

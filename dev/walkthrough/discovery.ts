@@ -48,7 +48,7 @@ export async function requestWithoutToken({
     came: describe(answer),
     hint:
       answer.status === 404
-        ? "There is no MCP endpoint here. URL is the server's base URL, or its /mcp URL."
+        ? "There is no MCP endpoint here. URL is the server's base URL, or its /mcp URL; only a demo that was started with --backend has another one."
         : "Is this an mcp-oidc-proxy? Its /mcp asks everybody for a token.",
   });
   const challenge = readChallenge(answer);

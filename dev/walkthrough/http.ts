@@ -55,6 +55,8 @@ export function createSend(trace: Trace): Send {
       throw unreachable(url, error);
     });
     noteSecrets(fieldsOf(answer.body), trace);
+    // It opens nothing without a token, and would fill a line.
+    trace.keepSecret(answer.headers.get("mcp-session-id") ?? "");
     trace.answer(statusLine(answer.status), shownHeaders(answer.headers));
     return answer;
   };

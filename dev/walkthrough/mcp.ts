@@ -33,34 +33,41 @@ export function firstRequest(url: string, accessToken?: string): RequestToSend {
 export interface McpClient {
   /** The 2025 handshake; what the server answered to `initialize`. */
   initialize(): Promise<Record<string, unknown>>;
-  /** A request of the 2025 generation. */
-  legacy(call: McpCall): Promise<Answer>;
+  /** A request of the 2025 generation. @param onMessage of a stream: gets each message when it comes */
+  legacy(call: McpCall, onMessage?: (message: unknown) => void): Promise<Answer>;
   /** A request of the 2026-07-28 generation: it says in its headers and its `_meta` all that the handshake said. */
   stateless(call: McpCall): Promise<Answer>;
+  /** In place of the one before; the session goes on. */
+  useToken(accessToken: string): void;
 }
 
-export function createMcpClient(send: Send, url: string, accessToken: string): McpClient {
+export function createMcpClient(send: Send, url: string, firstToken: string): McpClient {
   let id = 0;
-  let session: McpSession = { accessToken };
+  let accessToken = firstToken;
+  let session: Omit<McpSession, "accessToken"> = {};
 
   return {
     async initialize() {
       const answer = await send(firstRequest(url, accessToken));
       const result = readResult(answer);
       const sessionId = answer.headers.get("mcp-session-id") ?? undefined;
-      session = { accessToken, version: String(result.protocolVersion), sessionId };
+      session = { version: String(result.protocolVersion), sessionId };
       const call = { method: "notifications/initialized" };
-      const noted = await send(shown(sessionMessage(url, call, session), call));
+      const noted = await send(shown(sessionMessage(url, call, { ...session, accessToken }), call));
       expectStatus(noted, 202, "A notification is accepted with 202 and no body (MCP, Streamable HTTP).");
       return result;
     },
-    legacy(call) {
+    legacy(call, onMessage) {
       id += 1;
-      return send(shown(sessionMessage(url, { id, ...call }, session), call));
+      const request = shown(sessionMessage(url, { id, ...call }, { ...session, accessToken }), call);
+      return send({ ...request, ...(onMessage && { onMessage }) });
     },
     stateless(call) {
       id += 1;
       return send(shown(statelessRequest(url, call, { client: CLIENT, accessToken, id }), call));
+    },
+    useToken(other) {
+      accessToken = other;
     },
   };
 }

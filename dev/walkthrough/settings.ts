@@ -1,7 +1,7 @@
 /** What the walkthrough is told on its command line and in the environment. */
 import { parseArgs } from "node:util";
 import { commandLine, isFromSources } from "../command-line.ts";
-import { APPLICATION, MACHINE, PLATFORM_PATH } from "../demo/callers.ts";
+import { APPLICATION, CRM_PATH, MACHINE, PLATFORM_PATH } from "../demo/callers.ts";
 import { CALLERS, type Caller } from "./callers.ts";
 import { StepFailure } from "./trace.ts";
 
@@ -12,9 +12,12 @@ export interface Credentials {
 
 export interface Settings {
   as: Caller;
+  /** A person, whose tool calls another API in their name. */
+  exchange: boolean;
+  /** A person, who calls the tools of the server behind the demo's. */
+  backend: boolean;
   /** The MCP endpoint. */
   url: string;
-
   /** Sign in without a person where that is possible: at the demo. */
   automatic: boolean;
   /** Whom to sign in as at the demo. */
@@ -35,12 +38,15 @@ const separator = isFromSources ? " --" : "";
 
 export function helpText(): string {
   const callers = Object.entries(CALLERS).map(([name, who]) => `  ${name.padEnd(14)} ${who}`);
-  return `${walkthrough}${separator} [--as CALLER]
+  return `${walkthrough}${separator} [--as CALLER | --exchange | --backend]
 
 Goes all the way against a running server, prints every request with what its answer means, and ends with 1 if one is not
 as the specifications say. CALLER is
 
 ${callers.join("\n")}
+
+With --exchange a person signs in, and a tool of the demo calls another API in their name: token exchange, and step-up.
+With --backend they call the tools of an MCP server that stands behind the demo's: ${commandLine("demo")}${separator} --backend
 
 Settings, in the environment:
 
@@ -58,14 +64,16 @@ Of another server than the demo:
 
 /** @returns undefined if help is wanted. @throws StepFailure for what cannot be used */
 export function readSettings(args: string[], env: NodeJS.ProcessEnv): Settings | undefined {
-  const { as, help } = readArguments(args);
+  const { as, exchange, backend, help } = readArguments(args);
   if (help) return undefined;
-  const { url, isLocal } = readUrl(env);
+  const { url, isLocal } = readUrl(env, backend ? CRM_PATH : "/mcp");
   const { CLIENT_ID: id, CLIENT_SECRET: secret, ASSERTION: assertion, TOKEN: token } = env;
   if (Boolean(id) !== Boolean(secret))
     throw unusable("CLIENT_ID and CLIENT_SECRET, or neither", id ? "CLIENT_ID alone" : "CLIENT_SECRET alone");
   const settings: Settings = {
     as,
+    exchange,
+    backend,
     url,
     automatic: isLocal && env.AUTO !== "0",
     login: env.LOGIN || "alice",
@@ -77,13 +85,22 @@ export function readSettings(args: string[], env: NodeJS.ProcessEnv): Settings |
   return settings;
 }
 
-function readArguments(args: string[]): { as: Caller; help: boolean } {
-  const options = { as: { type: "string" }, help: { type: "boolean", short: "h" } } as const;
+function readArguments(args: string[]): Pick<Settings, "as" | "exchange" | "backend"> & { help: boolean } {
+  const flag = { type: "boolean", default: false } as const;
+  const options = {
+    as: { type: "string" },
+    exchange: flag,
+    backend: flag,
+    help: { ...flag, short: "h" },
+  } as const;
   const names = Object.keys(CALLERS).join(", ");
   const { values } = asStepFailure(() => parseArgs({ args, options }), `--as with one of ${names}`);
-  const { as = "person", help = false } = values;
+  const { as = "person", exchange, backend, help } = values;
   if (!Object.hasOwn(CALLERS, as)) throw unusable(`--as with one of ${names}`, as);
-  return { as: as as Caller, help };
+  const [walk, another] = [...(exchange ? ["--exchange"] : []), ...(backend ? ["--backend"] : [])];
+  if (another !== undefined) throw unusable(`${walk} or ${another}`, "both");
+  if (walk !== undefined && as !== "person") throw unusable(`${walk} alone: it is a person who signs in`, as);
+  return { as: as as Caller, exchange, backend, help };
 }
 
 function asStepFailure<T>(parse: () => T, expected: string): T {
@@ -94,8 +111,11 @@ function asStepFailure<T>(parse: () => T, expected: string): T {
   }
 }
 
-/** `URL` is the server's base URL or its /mcp URL. */
-function readUrl({ URL: given, PORT }: NodeJS.ProcessEnv): { url: string; isLocal: boolean } {
+/** `URL` is the server's base URL, its /mcp URL, or that of the endpoint. */
+function readUrl(
+  { URL: given, PORT }: NodeJS.ProcessEnv,
+  endpoint: string,
+): { url: string; isLocal: boolean } {
   const fallback = `http://localhost:${PORT || DEFAULT_PORT}/mcp`;
   const address = given || fallback;
   if (!/^https?:\/\//i.test(address) || !URL.canParse(address))
@@ -107,7 +127,7 @@ function readUrl({ URL: given, PORT }: NodeJS.ProcessEnv): { url: string; isLoca
   const { origin, pathname, hostname } = new URL(address);
   const path = pathname.replace(/\/+$/, "");
   return {
-    url: origin + (path.endsWith("/mcp") ? path : `${path}/mcp`),
+    url: origin + (path.endsWith(endpoint) ? path : path.replace(/\/mcp$/, "") + endpoint),
     isLocal: /^(localhost|127\.0\.0\.1|\[::1\])$/.test(hostname),
   };
 }

@@ -81,8 +81,8 @@ export async function callTools(
   caller: Caller,
 ): Promise<void> {
   if (names.includes("whoami")) await whoami(client, caller.knownAs, trace);
-  if (names.includes("say_hello")) await call(client, "say_hello", {}, trace);
-  if (names.includes("current_weather")) await call(client, WEATHER.name, WEATHER.arguments, trace);
+  if (names.includes("say_hello")) await call(client.stateless, { name: "say_hello" }, trace);
+  if (names.includes("current_weather")) await call(client.stateless, WEATHER, trace);
   else await callForbidden(client, caller, trace);
   const others = names.filter((name) => !["whoami", "say_hello", "current_weather"].includes(name));
   if (others.length > 0)
@@ -93,7 +93,7 @@ const WEATHER = { name: "current_weather", arguments: { city: "Berlin" } };
 
 /** Also proves that a token works, and for whom. */
 export async function whoami(client: McpClient, knownAs: KnownAs, trace: Trace): Promise<void> {
-  const { structuredContent } = await call(client, "whoami", {}, trace);
+  const { structuredContent } = await call(client.stateless, { name: "whoami" }, trace);
   for (const [field, expected] of Object.entries(knownAs)) {
     const came = structuredContent?.[field];
     expect(came === undefined || came === expected, {
@@ -104,13 +104,16 @@ export async function whoami(client: McpClient, knownAs: KnownAs, trace: Trace):
   }
 }
 
-async function call(
-  client: McpClient,
-  name: string,
-  args: Readonly<Record<string, unknown>>,
-  trace: Trace,
-): Promise<ToolResult> {
-  const answer = await client.stateless({ method: "tools/call", params: { name, arguments: args } });
+/** Either generation's. */
+type Ask = McpClient["legacy" | "stateless"];
+
+interface ToolCall {
+  name: string;
+  arguments?: Readonly<Record<string, unknown>>;
+}
+
+async function call(ask: Ask, { name, arguments: args = {} }: ToolCall, trace: Trace): Promise<ToolResult> {
+  const answer = await ask({ method: "tools/call", params: { name, arguments: args } });
   const result = shaped(ToolResult, readResult(answer));
   const text = result.content.map((part) => part.text ?? `(${part.type})`).join(" ");
   expect(result.isError !== true, {
@@ -120,8 +123,23 @@ async function call(
   });
   if (result.structuredContent === undefined) trace.learned(text);
   for (const [key, value] of Object.entries(result.structuredContent ?? {}))
-    trace.learned(`${key}: ${Array.isArray(value) ? value.join(" ") || "none" : String(value)}`);
+    trace.learned(`${key}: ${inWords(value)}`);
   return result;
+}
+
+function inWords(value: unknown): string {
+  if (Array.isArray(value)) return value.join(" ") || "none";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** @returns the structured content */
+export async function callStructured<Schema extends z.ZodType>(
+  ask: Ask,
+  tool: ToolCall,
+  schema: Schema,
+  trace: Trace,
+): Promise<z.infer<Schema>> {
+  return shaped(schema, (await call(ask, tool, trace)).structuredContent);
 }
 
 /** A tool whose scope was not granted is not listed, and calling it all the same is refused over HTTP (RFC 6750 §3.1). */

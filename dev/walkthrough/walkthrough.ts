@@ -2,9 +2,11 @@
  * `npm run walkthrough`: plays an MCP client by hand against a running server, prints every step, and checks each
  * answer against what the specifications say. Exit code 0 only if every step succeeded.
  */
+import { walkToBackend } from "./backend.ts";
 import type { Caller } from "./callers.ts";
 import type { Walk } from "./discovery.ts";
 import { walkAsEnterprise } from "./enterprise.ts";
+import { walkWithExchange } from "./exchange.ts";
 import { walkWithForeignToken } from "./foreign-token.ts";
 import { createSend } from "./http.ts";
 import { walkAsMachine } from "./machine.ts";
@@ -27,7 +29,9 @@ try {
   const settings = readSettings(process.argv.slice(2), process.env);
   if (settings === undefined) trace.show(helpText());
   else {
-    await WALKS[settings.as]({ send: createSend(trace), trace, url: settings.url }, settings);
+    const others = settings.backend ? walkToBackend : settings.exchange ? walkWithExchange : undefined;
+    const walkThrough = others ?? WALKS[settings.as];
+    await walkThrough({ send: createSend(trace), trace, url: settings.url }, settings);
     trace.succeeded();
   }
 } catch (error) {

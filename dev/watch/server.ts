@@ -4,7 +4,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { openApp } from "../../src/server/create-app.ts";
 import { buildApp } from "../../src/server/mount.ts";
 import { listenWith, type RunningServer } from "../../src/server/serve.ts";
-import { loadFeatures } from "../../src/server/tools-module.ts";
+import { loadFeatures, loadFurtherResources } from "../../src/server/tools-module.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 import { demoLog } from "../demo/log.ts";
 import { fileRecords } from "./file-records.ts";
@@ -22,12 +22,12 @@ export async function loadDevServer({ store }: Extract<ToServer, { do: "load" }>
   const config = { ...loadConfig(process.env), port: 0 };
   const log = demoLog(config.logLevel);
   const features = await loadFeatures(config);
-  tryOut(config, features);
+  await tryOut(config, features);
   let server: RunningServer | undefined;
   return {
     scopes: Object.keys(features.scopes),
     async listen() {
-      const app = await openApp(config, features, { log }, await fileRecords(store));
+      const app = await openApp(config, features, { log }, { records: await fileRecords(store) });
       server = await listenWith(app, config, { stopOnSignals: false });
       return server.port;
     },
@@ -36,10 +36,11 @@ export async function loadDevServer({ store }: Extract<ToServer, { do: "load" }>
 }
 
 /** A mistake in a declaration must be found while the last good server still runs. */
-function tryOut(
+async function tryOut(
   { policyFile: _, ...config }: ReturnType<typeof loadConfig>,
   features: Parameters<typeof openApp>[1],
-): void {
+): Promise<void> {
   const log = pino({ level: "silent" });
-  buildApp({ ...features, config, records: memoryStore(), log });
+  const furtherResources = await loadFurtherResources(config);
+  buildApp({ ...features, furtherResources, config, records: memoryStore(), log });
 }

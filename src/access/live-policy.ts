@@ -91,8 +91,10 @@ function policyText(path: string): string {
   }
 }
 
-function delegating(current: () => Policy): Policy {
+/** A policy that decides as another does, whichever that is at the time. */
+export function delegating(current: () => Policy): Policy {
   return {
+    at: (protectedResource) => delegating(() => current().at(protectedResource)),
     admits: (requester) => current().admits(requester),
     scope: (requester, scope) => current().scope(requester, scope),
     feature: (requester, feature) => current().feature(requester, feature),

@@ -10,6 +10,8 @@ export interface KnownNames {
   readonly tools: readonly string[];
   readonly resources: readonly string[];
   readonly prompts: readonly string[];
+  /** The paths of protected resources. Default: none. */
+  readonly protectedResources?: readonly string[];
   /** Issuers that have users here. With several, a `sub` alone names nobody. Default: one, whichever it is. */
   readonly userIssuers?: readonly string[];
 }
@@ -42,6 +44,7 @@ export function policySchema(known: KnownNames) {
       uriPattern,
       "https://claude.ai/api/*, https://*.example.com/* or http://localhost/*",
     ),
+    protected_resources: names("protected resource", known.protectedResources ?? []),
   });
   const rule = closed({
     name: RuleTitle,

@@ -8,6 +8,7 @@ import {
   type ClaimNames,
   claimsAsked,
   type Feature,
+  isAt,
   isFor,
   namesFeature,
   type Rule,
@@ -44,6 +45,8 @@ export interface Explanation {
 }
 
 export interface Policy {
+  /** The same policy at one protected resource, by its path: rules that are for others do not count. */
+  at(protectedResource: string): Policy;
   /** Whether they may have anything to do with this server. */
   admits(requester: Requester): Verdict;
   /** Whether they may be given this scope, with everything that it includes. */
@@ -57,7 +60,7 @@ export interface Policy {
   ruleset(requester: Requester): object;
   /** Every rule that applies. */
   explain(requester: Requester, feature: Feature): Explanation;
-  /** The claims that rules ask for, by name or dotted path. */
+  /** The claims that rules ask for, by name or dotted path: those of every protected resource. */
   claimsAsked(): string[];
   /**
    * Those of them that these claims leave open: missing, in part, or in a form that says nothing for certain. Rules that
@@ -78,6 +81,26 @@ const FLAT: ScopeHierarchy = { implies: () => [], impliedBy: () => [] };
  * scopes that it includes.
  */
 export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy = FLAT): Policy {
+  const places = new Map<string | undefined, Policy>();
+  // Which rules count at a resource is found once, so that a decision costs the same however many there are.
+  const at = (protectedResource?: string): Policy => {
+    const before = places.get(protectedResource);
+    if (before !== undefined) return before;
+    const counting = document.rules.filter((rule) => isAt(rule, protectedResource));
+    const policy = decidingBy(counting, document, hierarchy, at);
+    places.set(protectedResource, policy);
+    return policy;
+  };
+  return at();
+}
+
+/** @param counting the rules that do */
+function decidingBy(
+  counting: readonly Rule[],
+  document: PolicyDocument,
+  hierarchy: ScopeHierarchy,
+  at: Policy["at"],
+): Policy {
   const { claims: claimNames, defaultLine } = document;
   const byDefault: RuleName = {
     name: "default",
@@ -89,8 +112,8 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
   function rulesFor(requester: Requester): readonly Rule[] {
     const before = known.get(requester);
     if (before !== undefined) return before;
-    const matching = document.rules.filter((rule) => isFor(rule, requester, claimNames));
-    const names = matching.map((rule) => document.rules.indexOf(rule)).join();
+    const matching = counting.filter((rule) => isFor(rule, requester, claimNames));
+    const names = matching.map((rule) => counting.indexOf(rule)).join();
     const rules = rulesets.get(names) ?? matching;
     if (rulesets.size >= MAX_RULESETS) rulesets.clear();
     rulesets.set(names, rules);
@@ -134,6 +157,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
   }
 
   return {
+    at,
     admits: (requester) =>
       verdict(
         refusal(rulesFor(requester), ({ effect, about }) => effect === "allow" || about === "everything"),
@@ -145,7 +169,7 @@ export function createPolicy(document: PolicyDocument, hierarchy: ScopeHierarchy
     unansweredBy(claims) {
       const principal = { kind: "user", issuer: "", subject: "", claims } as const;
       const requester = { principal, client: { id: "", redirectUri: "" } };
-      return unique(document.rules.flatMap((rule) => unknownClaims(rule, requester, claimNames)));
+      return unique(counting.flatMap((rule) => unknownClaims(rule, requester, claimNames)));
     },
     explain(requester, feature) {
       const rules = rulesFor(requester);

@@ -34,8 +34,10 @@ type ConditionKey =
   | "organizations"
   | "clients"
   | "redirect_uris";
+/** Not of the requester: where they want something. */
+type PlaceKey = "protected_resources";
 type SubjectKey = "scopes" | "tools" | "resources" | "prompts";
-export type Conditions = { readonly [Key in ConditionKey]?: Patterns };
+export type Conditions = { readonly [Key in ConditionKey | PlaceKey]?: Patterns };
 export type Subjects = { readonly [Key in SubjectKey]?: Patterns };
 
 /** Where the identity provider says it: names of claims, or dotted paths. */
@@ -59,6 +61,19 @@ const ANSWERS: { [Key in ConditionKey]: (requester: Requester, claimNames: Claim
     redirectUri === undefined ? { names: [], unknown: "redirect_uri" } : { names: [redirectUri] },
 };
 const CONDITIONS = Object.keys(ANSWERS) as ConditionKey[];
+
+/**
+ * Whether a rule counts at a protected resource, by its path; undefined: nobody said at which one, and that counts against whoever
+ * asks.
+ */
+export function isAt(
+  { for: { protected_resources: places }, effect }: Rule,
+  protectedResource: string | undefined,
+): boolean {
+  if (places === undefined) return true;
+  if (protectedResource === undefined) return effect === "deny";
+  return matching(places, protectedResource).length > 0;
+}
 
 /**
  * Whether every condition of a rule is true of the requester. What cannot be known counts against the requester: a rule that denies

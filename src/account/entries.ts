@@ -1,4 +1,7 @@
-/** Groups grants into the connected applications that a person distinguishes: by name, and by where the client is. Pure. */
+/**
+ * Groups grants into the connected applications that a person distinguishes: by name, by where the client is, and by what it may use.
+ * Pure.
+ */
 import { destination, isThisComputer } from "../oauth/redirect-uri.ts";
 import { missingScopes, union } from "../oauth/scope.ts";
 import type { ConnectedApplication } from "./list.ts";
@@ -9,6 +12,9 @@ export interface Entry {
   place: string;
   vouchedBy: ConnectedApplication["vouchedBy"];
   clientId: string;
+  /** See {@link ConnectedApplication}: all of it is for one. */
+  resource: string;
+  resourceName: string | undefined;
   createdAt: number;
   lastUsedAt: number | undefined;
   /** Of all together. */
@@ -37,9 +43,9 @@ export function entriesOf(connections: readonly ConnectedApplication[]): Entry[]
 
 /** Everything of it that is shown. A name that a web site vouches for never joins one that nobody does. */
 function lookOf(connection: ConnectedApplication): string {
-  const { clientName, vouchedBy, clientId } = connection;
+  const { clientName, vouchedBy, clientId, resource } = connection;
   const isItsId = clientName === undefined || vouchedBy === "document";
-  return JSON.stringify([clientName, placeOf(connection), vouchedBy, isItsId ? clientId : ""]);
+  return JSON.stringify([clientName, placeOf(connection), vouchedBy, isItsId ? clientId : "", resource]);
 }
 
 function entryOf(connections: readonly ConnectedApplication[]): Entry[] {
@@ -54,6 +60,8 @@ function entryOf(connections: readonly ConnectedApplication[]): Entry[] {
       place: placeOf(newest),
       vouchedBy: newest.vouchedBy,
       clientId: newest.clientId,
+      resource: newest.resource,
+      resourceName: newest.resourceName,
       createdAt: Math.min(...connections.map(({ createdAt }) => createdAt)),
       lastUsedAt: uses.length === 0 ? undefined : Math.max(...uses),
       scopes,
@@ -69,6 +77,11 @@ export function shared([first, ...others]: readonly Entry[], what: "scopes" | "n
   return (first?.[what] ?? []).filter((scope) => others.every((entry) => entry[what].includes(scope)));
 }
 
+/** What all of them are for; undefined if that is not the same. */
+export function sharedResource([first, ...others]: readonly Entry[]): string | undefined {
+  return others.every(({ resource }) => resource === first?.resource) ? first?.resource : undefined;
+}
+
 export const NAMELESS = "An application without a name";
 
 /** What was ended of `entries`, in words. */
@@ -76,10 +89,12 @@ export function inWords(
   entries: readonly Entry[],
   isEnded: (connection: ConnectedApplication) => boolean,
 ): string[] {
-  return entries.flatMap(({ name = NAMELESS, connections }) => {
+  const isForOne = sharedResource(entries) !== undefined;
+  return entries.flatMap(({ name = NAMELESS, resource, resourceName = resource, connections }) => {
     const ended = connections.filter(isEnded).length;
     if (ended === 0) return [];
-    return ended === connections.length ? name : `${name} (${ended} of ${connections.length} sign-ins)`;
+    const what = isForOne ? name : `${name} (${resourceName})`;
+    return ended === connections.length ? what : `${what} (${ended} of ${connections.length} sign-ins)`;
   });
 }
 

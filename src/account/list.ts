@@ -19,6 +19,10 @@ export interface ConnectedApplication {
   vouchedBy: "operator" | "document" | "nobody";
   /** Where it receives its codes, if it does. */
   redirectUri: string | undefined;
+  /** The URI of the protected resource that it is for … */
+  resource: string;
+  /** … and what people call that; undefined if this server does not have it any more. */
+  resourceName: string | undefined;
   scopes: readonly string[];
   /** What the person approved and the identity provider does not give. */
   notGiven: readonly string[];
@@ -45,6 +49,8 @@ interface Dependencies {
   clients: Pick<Clients, "find">;
   lastUse: Pick<LastUse, "of">;
   records: Pick<KeyValueStore, "keys">;
+  /** All protected resources of this server. */
+  resources: ReadonlyArray<{ uri: string; name: string }>;
   /** The scopes of the resource that a grant is for. */
   catalogueOf(resource: string): Pick<ScopeCatalogue, "expand" | "names">;
 }
@@ -58,9 +64,11 @@ export function createConnectedApplications({
   clients,
   lastUse,
   records,
+  resources,
   catalogueOf,
 }: Dependencies): ConnectedApplications {
   const fixed = new Map(configured.map((client) => [client.client_id, client]));
+  const names = new Map(resources.map(({ uri, name }) => [uri, name]));
 
   async function nameOf({
     principal,
@@ -85,6 +93,8 @@ export function createConnectedApplications({
         clientId: grant.client.id,
         ...(await nameOf(grant)),
         redirectUri: grant.client.redirectUri,
+        resource: grant.resource,
+        resourceName: names.get(grant.resource),
         scopes: grant.scopes,
         notGiven: notGiven(grant, catalogueOf(grant.resource)),
         letInByCompany: grant.origin.kind === "jwt_bearer" && grant.origin.profile === "id-jag",

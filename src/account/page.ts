@@ -5,7 +5,7 @@ import { missingScopes } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Html } from "../pages/shell.ts";
 import { relativeTime } from "../runtime/time-in-words.ts";
-import { type Entry, NAMELESS, shared } from "./entries.ts";
+import { type Entry, NAMELESS, shared, sharedResource } from "./entries.ts";
 import type { ConnectedApplication } from "./list.ts";
 import type { OpenSession } from "./session.ts";
 
@@ -19,9 +19,15 @@ export interface PageSurroundings {
   own: string | undefined;
   /** Where somebody can sign in: the likeliest first. */
   offers: readonly SignInOffer[];
-  catalogue: Pick<ScopeCatalogue, "pick">;
+  /** Whether this server has several protected resources, so that it has to be said which one something is for. */
+  hasSeveralResources: boolean;
+  /** The scopes of a protected resource. */
+  catalogueOf(resource: string): Words;
   now: number;
 }
+
+/** What scopes are called. */
+type Words = Pick<ScopeCatalogue, "pick">;
 
 /** An identity provider. */
 export interface SignInOffer {
@@ -86,7 +92,12 @@ export function connectionsPage(
   around: PageSurroundings,
 ): Html {
   const { url, serverName, offers, own } = around;
-  const ofAll: Said = { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
+  // What one resource calls a scope can be something else at another.
+  const resource = sharedResource(entries);
+  const ofAll: Said =
+    resource === undefined
+      ? { scopes: [], notGiven: [] }
+      : { scopes: shared(entries, "scopes"), notGiven: shared(entries, "notGiven") };
   return html`
 <div class="account">
 <p>Signed in as <strong><bdi>${session.name ?? session.email ?? session.user.subject}</bdi></strong>${
@@ -102,7 +113,7 @@ ${ended.length > 0 ? notice(ended) : ""}
 ${
   entries.length === 0
     ? html`<p class="none">No application may use <strong>${serverName}</strong> in your name.</p>`
-    : html`${aboutAll(entries, ofAll, around)}
+    : html`${aboutAll(entries, ofAll, around.catalogueOf(resource ?? ""), around)}
 <ul class="entries">${entries.map((entry) => entryItem(entry, ofAll, session, around))}</ul>
 ${entries.length > 1 ? endAll(session, url) : ""}`
 }`;
@@ -112,17 +123,22 @@ ${entries.length > 1 ? endAll(session, url) : ""}`
 type Said = Pick<Entry, "scopes" | "notGiven">;
 
 /** What is true of all of them, and what ending means. */
-function aboutAll(entries: readonly Entry[], { scopes, notGiven }: Said, around: PageSurroundings): Html {
-  const { serverName, catalogue } = around;
+function aboutAll(
+  entries: readonly Entry[],
+  { scopes, notGiven }: Said,
+  words: Words,
+  around: PageSurroundings,
+): Html {
+  const { serverName } = around;
   const unverified = entries.filter(({ vouchedBy }) => vouchedBy === "nobody").length;
   const [subject, they, names] =
     entries.length === 1
       ? ["This application", "It knows who you are", "its name"]
       : ["These applications", "They all know who you are", "their names"];
   return html`<p>${subject} may use <strong>${serverName}</strong> in your name. ${they}${
-    scopes.length > 0 ? html` and may: ${inALine(scopes, catalogue)}` : ""
+    scopes.length > 0 ? html` and may: ${inALine(scopes, words)}` : ""
   }.${unverified > 0 ? ` Nobody has checked ${names}${unverified < entries.length ? ", unless it says so" : ""}.` : ""}</p>
-${lacking(notGiven, around)}
+${lacking(notGiven, words, around)}
 <p>If you end the access of an application, it is signed out here at once. To come back, it has to ask you again.</p>`;
 }
 
@@ -140,13 +156,17 @@ function entryItem(entry: Entry, ofAll: Said, session: OpenSession, around: Page
   const { name = NAMELESS, place, connections } = entry;
   const own = missingScopes(entry.scopes, ofAll.scopes);
   const vouched = vouching(entry);
+  const words = around.catalogueOf(entry.resource);
+  const unseen = around.hasSeveralResources
+    ? html` of ${name}, for ${entry.resourceName ?? entry.resource}`
+    : html` of ${name}`;
   return html`<li class="entry">
 <div><h2><bdi>${name}</bdi></h2>
-<p class="soft">${place}${vouched === "" ? "" : html` · ${vouched}`}</p></div>
+<p class="soft">${place}${vouched === "" ? "" : html` · ${vouched}`}</p>${forResource(entry, around)}</div>
 ${times(entry, around.now)}
-${endStep(connections, session, around.url, { summary: html`End access<span class="unseen"> of ${name}</span>`, button: "Yes, end access" })}
-${own.length > 0 ? html`<p class="more">May also: ${inALine(own, around.catalogue)}</p>` : ""}
-${lacking(missingScopes(entry.notGiven, ofAll.notGiven), around, "more")}
+${endStep(connections, session, around.url, { summary: html`End access<span class="unseen">${unseen}</span>`, button: "Yes, end access" })}
+${own.length > 0 ? html`<p class="more">May also: ${inALine(own, words)}</p>` : ""}
+${lacking(missingScopes(entry.notGiven, ofAll.notGiven), words, around, "more")}
 ${
   entry.letInByCompany
     ? html`<p class="more">Your company lets it in without asking you: if you end its access here, it can come back. Your company's administrator can end that.</p>`
@@ -162,6 +182,18 @@ ${
 </li>`;
 }
 
+/** Said where there is more than one, or the one that it is for is not there any more. */
+function forResource(
+  { resource, resourceName }: Entry,
+  { hasSeveralResources }: PageSurroundings,
+): Html | string {
+  if (resourceName === undefined)
+    return html`<p class="soft">For <code>${resource}</code>, which this server does not have any more</p>`;
+  return hasSeveralResources
+    ? html`<p class="soft">For <strong>${resourceName}</strong> · <code>${resource}</code></p>`
+    : "";
+}
+
 function signIn(
   connection: ConnectedApplication,
   entry: Entry,
@@ -170,11 +202,12 @@ function signIn(
 ): Html {
   const { createdAt, scopes, notGiven } = connection;
   const isLess = entry.scopes.some((scope) => !scopes.includes(scope));
+  const words = around.catalogueOf(entry.resource);
   const summary = html`End<span class="unseen"> the sign-in of ${date(createdAt)}</span>`;
   return html`<li>${times(connection, around.now)}
 ${endStep([connection], session, around.url, { summary, button: "Yes, end this one" })}
-${isLess ? html`<p class="more">May: ${inALine(scopes, around.catalogue)}</p>` : ""}
-${lacking(missingScopes(notGiven, entry.notGiven), around, "more")}</li>`;
+${isLess ? html`<p class="more">May: ${inALine(scopes, words)}</p>` : ""}
+${lacking(missingScopes(notGiven, entry.notGiven), words, around, "more")}</li>`;
 }
 
 /** Empty where nobody vouches: that is said of all. */
@@ -193,22 +226,23 @@ function vouching({ name, vouchedBy, clientId }: Entry): Html | string {
 /** Consented to, and without effect until the identity provider gives it. */
 function lacking(
   scopes: readonly string[],
-  { identityProviderName, catalogue }: PageSurroundings,
+  words: Words,
+  { identityProviderName }: PageSurroundings,
   kind?: "more",
 ): Html | string {
   if (scopes.length === 0) return "";
-  return html`<p${kind === undefined ? "" : html` class="more"`}>You approved this, but <strong>${identityProviderName}</strong> did not give it to you: ${inALine(scopes, catalogue)}. Ask the administrator there for it, then sign in again in the application.</p>`;
+  return html`<p${kind === undefined ? "" : html` class="more"`}>You approved this, but <strong>${identityProviderName}</strong> did not give it to you: ${inALine(scopes, words)}. Ask the administrator there for it, then sign in again in the application.</p>`;
 }
 
 /** Scopes that are not declared any more have no words. */
-function inALine(scopes: readonly string[], catalogue: PageSurroundings["catalogue"]): Html {
-  const declared = catalogue.pick(scopes);
+function inALine(scopes: readonly string[], words: Words): Html {
+  const declared = words.pick(scopes);
   const unknown = scopes.filter((scope) => !declared.some(({ name }) => name === scope));
-  const words = [
+  const said = [
     ...declared.map(({ description }) => html`<span>${description}</span>`),
     ...unknown.map((scope) => html`<code>${scope}</code>`),
   ];
-  return html`${words.map((each, i) => html`${i > 0 ? "; " : ""}${each}`)}`;
+  return html`${said.map((each, i) => html`${i > 0 ? "; " : ""}${each}`)}`;
 }
 
 /** Without a script, this is how a page asks first: what ends something is shown when somebody wants to end it. */

@@ -59,6 +59,9 @@ export interface AccountDependencies {
   endings: Endings;
   identityProviders: IdentityProviders;
   rememberedProvider: RememberedProvider;
+  /** All protected resources of this server … */
+  resources: ReadonlyArray<{ uri: string; scopes: ScopeCatalogue }>;
+  /** … and the scopes of all of them. */
   catalogue: ScopeCatalogue;
   records: KeyValueStore;
   shutdown: Shutdown;
@@ -142,6 +145,7 @@ export function connectionsRoutes({
   endings,
   identityProviders,
   rememberedProvider,
+  resources,
   catalogue,
   records,
   pages,
@@ -153,6 +157,7 @@ export function connectionsRoutes({
   const { baseUrl, lifetimes } = settings;
   const url = `${baseUrl}/connections`;
   const all = identityProviders.all();
+  const catalogues = new Map(resources.map(({ uri, scopes }) => [uri, scopes]));
   const router = Router();
   const form = [ownFormsOnly(baseUrl), formBody(bodies.ofStrangers)];
 
@@ -164,7 +169,8 @@ export function connectionsRoutes({
       identityProviderName: (theirs ?? all[0]).shownAs,
       own: all.length === 1 ? undefined : theirs?.settings.id,
       offers: await offersTo(req),
-      catalogue,
+      hasSeveralResources: resources.length > 1,
+      catalogueOf: (resource) => catalogues.get(resource) ?? catalogue,
       now: now(),
     };
   }

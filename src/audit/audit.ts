@@ -31,6 +31,7 @@ export interface AuditEvent {
     | "tool_call"
     | "resource_read"
     | "prompt_get"
+    | "tool_definition"
     | "client_registered"
     | "client_changed"
     | "client_removed"
@@ -47,9 +48,14 @@ export interface AuditEvent {
   clientName?: string | undefined;
   redirectUris?: readonly string[] | undefined;
   grantId?: string | undefined;
+  /** The URI of the protected resource (RFC 9728) that a grant, token or call is for, or was refused at. */
+  protectedResource?: string | undefined;
   tool?: string | undefined;
+  /** Of MCP: what was read. */
   resource?: string | undefined;
   prompt?: string | undefined;
+  /** Of a backend's: the name or pattern in `needs` by which it was found. */
+  entry?: string | undefined;
   /** Another API, for which a user's token was exchanged. */
   audience?: string | undefined;
   /** What was granted or used. */
@@ -84,15 +90,12 @@ export function createAudit(log: Log, stream?: AuditStream, listener?: Audit): A
     if (isAboutNobody(told)) return;
     const { event, ...fields } = told;
     const request = currentRequest();
-    const line = {
-      ...fields,
-      ...(request && {
-        requestId: request.id,
-        durationMs: Math.round(performance.now() - request.startedAt),
-      }),
+    const during = request && {
+      requestId: request.id,
+      durationMs: Math.round(performance.now() - request.startedAt),
     };
-    log.info({ audit: event, ...line }, "audit");
-    stream?.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...line })}\n`);
+    log.info({ audit: event, ...fields, ...during }, "audit");
+    stream?.write(`${JSON.stringify({ time: new Date().toISOString(), event, ...fields, ...during })}\n`);
   };
 }
 

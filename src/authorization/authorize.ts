@@ -18,9 +18,9 @@ import {
   type ValidatedRedirectUri,
 } from "../oauth/redirect-uri.ts";
 import { AuthorizeParameters, ClientAndRedirect, parse } from "../oauth/requests.ts";
-import { intersect, parseRequestedScope } from "../oauth/scope.ts";
+import { intersect, parseRequestedScope, parseScope } from "../oauth/scope.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
-import { namedResource, type ProtectedResources } from "../resource/protected-resource.ts";
+import { type ProtectedResources, requestedResource } from "../resource/protected-resource.ts";
 import type { RedirectTrust } from "./trusted-redirect.ts";
 
 export interface AuthorizeRules {
@@ -84,7 +84,14 @@ export async function validateAuthorizationRequest(
       "PKCE must use code_challenge_method=S256 with a SHA-256 challenge.",
       "unsupported_pkce",
     );
-  const resource = namedResource(parameters.resource, rules.resources);
+  const asked = parseScope(parameters.scope ?? client.scope ?? "") ?? [];
+  const resource = requestedResource(parameters.resource, asked, rules.resources);
+  if (resource === "ambiguous")
+    throw refuse(
+      "invalid_target",
+      `This server protects ${inWords(rules.resources)}: name one of them in the parameter resource.`,
+      "ambiguous_resource",
+    );
   if (resource === undefined)
     throw refuse(
       "invalid_target",

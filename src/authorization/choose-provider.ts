@@ -14,17 +14,23 @@ import {
 import { type AuthorizationRequest, authorizationRequestUrl } from "../login/transaction.ts";
 import { providerChoicePage } from "../pages/choose-provider.ts";
 import type { Html } from "../pages/shell.ts";
+import {
+  type ProtectedResource,
+  type ProtectedResources,
+  resourceOf,
+} from "../resource/protected-resource.ts";
 import { isOwnNavigation } from "./consent-decision.ts";
 
 interface Dependencies {
   baseUrl: string;
   identityProviders: IdentityProviders;
   remembered: RememberedProvider;
+  resources: ProtectedResources<Pick<ProtectedResource, "uri" | "identityProvider">>;
 }
 
 export interface ProviderStep {
   /** Undefined where the person has to be asked. */
-  choose(parameters: unknown, req: Request): ConfiguredProvider | undefined;
+  choose(parameters: unknown, request: AuthorizationRequest, req: Request): ConfiguredProvider | undefined;
   /** @param serverName as the consent page has it */
   page(
     parameters: unknown,
@@ -35,12 +41,22 @@ export interface ProviderStep {
   elsewhere(request: AuthorizationRequest): string | undefined;
 }
 
-export function providerStep({ baseUrl, identityProviders, remembered }: Dependencies): ProviderStep {
+export function providerStep({
+  baseUrl,
+  identityProviders,
+  remembered,
+  resources,
+}: Dependencies): ProviderStep {
   const all = identityProviders.all();
+  const providerOf = (resource: string) => resourceOf(resource, resources).identityProvider;
   const action = `${baseUrl}/authorize`;
   const haveDomains = all.some(({ settings }) => settings.emailDomains !== undefined);
   return {
-    choose: (parameters, req) => chooseProvider(identityProviders, wishOf(parameters, remembered.read(req))),
+    choose: (parameters, { resource }, req) =>
+      chooseProvider(identityProviders, {
+        ofResource: providerOf(resource),
+        ...wishOf(parameters, remembered.read(req)),
+      }),
     async page(parameters, req, asked) {
       const { loginHint } = wishOf(parameters, undefined);
       const before = remembered.read(req);
@@ -65,7 +81,9 @@ export function providerStep({ baseUrl, identityProviders, remembered }: Depende
       });
     },
     elsewhere: (request) =>
-      all.length > 1 ? authorizationRequestUrl(baseUrl, request, { prompt: `consent ${ASK}` }) : undefined,
+      all.length > 1 && providerOf(request.resource) === undefined
+        ? authorizationRequestUrl(baseUrl, request, { prompt: `consent ${ASK}` })
+        : undefined,
   };
 }
 

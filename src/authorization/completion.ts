@@ -68,10 +68,8 @@ export async function finishAuthorization(
   }
   const requester = requesterOf(user, login);
   admit(requester, login, dependencies);
-  checkAuthentication(user, login, dependencies);
-  const challenged = await unmetChallenge(user, login, dependencies);
-  if (challenged !== undefined) return { signInAgain: challenged };
-  return { code: await openGrant(user, requester, login, dependencies) };
+  checkAuthentication(user, requester, login, dependencies);
+  return await openGrant(user, requester, login, dependencies);
 }
 
 async function signIn(
@@ -82,7 +80,7 @@ async function signIn(
 ): Promise<UpstreamLogin> {
   const { provider, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
-  const { clientId, scopes } = request;
+  const { clientId, scopes, resource: protectedResource } = request;
   const deciding = resourceOf(request.resource, resources).permissions.claimsAsked();
   const sent = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier, scopes, deciding };
   try {
@@ -90,7 +88,8 @@ async function signIn(
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
     const { issuer } = provider.settings;
-    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", issuer, clientId });
+    const about = { issuer, clientId, protectedResource };
+    audit({ event: "sign_in", decision: "deny", reason: "upstream_refused", ...about });
     throw refused(error, login);
   }
 }
@@ -105,13 +104,18 @@ function requesterOf({ issuer, subject, claims }: UpstreamLogin, { request }: Cl
   };
 }
 
+/** For the log and the audit log. */
+function whoSignsIn({ principal, client }: SignedIn, { request }: ClientLogin) {
+  return { ...principalFields(principal), clientId: client.id, protectedResource: request.resource };
+}
+
 /** @throws NotAdmittedError */
 function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependencies): void {
   const { permissions } = resourceOf(login.request.resource, dependencies.resources);
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
   const { message, reason, rule } = notAdmitted;
-  const who = { ...principalFields(requester.principal), clientId: login.request.clientId };
+  const who = whoSignsIn(requester, login);
   dependencies.audit({ event: "sign_in", decision: "deny", reason, ...who, rule: rule?.name });
   throw new NotAdmittedError("access_denied", message, login.request, { reason });
 }
@@ -121,15 +125,20 @@ function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependenci
  * when this sign-in began: a user who takes a while at the provider did sign in for it.
  * @throws LoginFailedError
  */
-function checkAuthentication(user: UpstreamLogin, login: ClientLogin, dependencies: Dependencies): void {
+function checkAuthentication(
+  user: UpstreamLogin,
+  requester: SignedIn,
+  login: ClientLogin,
+  dependencies: Dependencies,
+): void {
   const { now, transactionSeconds, audit } = dependencies;
-  const { authentication, clientId } = login.request;
+  const { authentication } = login.request;
   if (authentication === undefined) return;
   const at = login.expiresAt - transactionSeconds;
   const shortfall = shortfallOf(user, authentication, { now: now(), at });
   if (shortfall === undefined) return;
   const { reason, description, found } = SHORTFALLS[shortfall];
-  audit({ event: "sign_in", decision: "deny", reason, subject: user.subject, clientId });
+  audit({ event: "sign_in", decision: "deny", reason, ...whoSignsIn(requester, login) });
   const code = "unmet_authentication_requirements";
   throw new LoginFailedError(code, description, login.request, { reason, said: { code, found } });
 }
@@ -164,13 +173,13 @@ const SHORTFALLS = {
   },
 } as const;
 
-/** @returns the code */
+/** With a code; or, if a tool wants another sign-in than this one, without a grant. */
 async function openGrant(
   user: UpstreamLogin,
   requester: SignedIn,
   login: ClientLogin,
   dependencies: Dependencies,
-): Promise<string> {
+): Promise<Exclude<Completed, { askAgain: true }>> {
   const { grants, rememberedConsent, audit, log } = dependencies;
   const { request } = login;
   const { permissions, scopes: catalogue } = resourceOf(request.resource, dependencies.resources);
@@ -180,12 +189,22 @@ async function openGrant(
   const { codeChallenge, resource } = request;
   const approved = { ...requester, codeChallenge, resource, scopes, allowed: request.scopes };
   const { clientId } = request;
-  const who = { ...principalFields(requester.principal), clientId };
-  const endedMeanwhile = () => endedSince(login, { ...user, clientId }, dependencies);
+  const who = whoSignsIn(requester, login);
+  let challenged: RequiredAuthentication | undefined;
+  // With the look for what was ended, and not before: nobody has the code yet, and hardly anybody was challenged.
+  const unwanted = async () => {
+    const [ended, unmet] = await Promise.all([
+      endedSince(login, { ...user, clientId }, dependencies),
+      unmetChallenge(user, login, dependencies),
+    ]);
+    challenged = unmet;
+    return ended ?? (unmet && "signs_in_again");
+  };
   const opened = await grants
-    .open(approved, user, endedMeanwhile)
+    .open(approved, user, unwanted)
     .catch((cause) => spentButNotStored(cause, request));
   if ("ended" in opened) {
+    if (opened.ended === "signs_in_again" && challenged !== undefined) return { signInAgain: challenged };
     audit({ event: "sign_in", decision: "deny", reason: "ended_meanwhile", ...who });
     throw accessEnded(opened.ended, request);
   }
@@ -209,7 +228,7 @@ async function openGrant(
   const added = missingScopes(permitted, catalogue.expand(earlier.flatMap((grant) => grant.scopes)));
   if (earlier.length > 0 && added.length > 0)
     audit({ event: "elevation", decision: "allow", ...who, scopes: added });
-  return code;
+  return { code };
 }
 
 /** The access was ended while the sign-in was under way. Nobody has the code. */

@@ -55,8 +55,8 @@ interface Dependencies extends Pick<Runtime, "now"> {
   records: Pick<KeyValueStore, "get" | "put">;
   users: StoredUsers;
   seconds: number;
-  /** Consent for it is kept where earlier versions, which had no other, look for it. */
-  firstResource: string;
+  /** The only one of version 0.1.0, whose replicas look for consent to it where no resource is named. */
+  unnamedResource: string;
 }
 
 export function createRememberedConsent({
@@ -64,12 +64,12 @@ export function createRememberedConsent({
   records,
   users,
   seconds,
-  firstResource,
+  unnamedResource,
   now,
 }: Dependencies): RememberedConsent {
   const keyOf = (browser: BrowserHash, { clientId, redirectUri, resource }: Approvable) =>
     sha256(
-      JSON.stringify([browser, clientId, redirectUri, ...(resource === firstResource ? [] : [resource])]),
+      JSON.stringify([browser, clientId, redirectUri, ...(resource === unnamedResource ? [] : [resource])]),
     );
   const withdrawal = ({ issuer, subject }: UserId, clientId: string) =>
     `withdrawn:${sha256(JSON.stringify([users.unique(issuer, subject), clientId]))}`;

@@ -129,7 +129,12 @@ export function authorizationRoutes({
     ...costsOf(req, res),
     holdsGrant: async () => false,
   });
-  const providerOf = providerStep({ baseUrl, identityProviders, remembered: rememberedProvider });
+  const providerOf = providerStep({
+    baseUrl,
+    identityProviders,
+    remembered: rememberedProvider,
+    resources,
+  });
   const router = Router();
 
   async function authorize(parameters: unknown, req: Request, res: Response): Promise<void> {
@@ -137,7 +142,7 @@ export function authorizationRoutes({
     const { client, request } = valid;
     const mayReturn = rules.isTrusted(client, request.redirectUri);
     offerElsewhere(res, providerOf.elsewhere(request));
-    const provider = providerOf.choose(parameters, req);
+    const provider = providerOf.choose(parameters, request, req);
     const next =
       provider === undefined ? askWhere(parameters, valid, req, res) : askOrGoOn(valid, provider, req, res);
     await next.catch((error) => {
@@ -236,21 +241,20 @@ export function authorizationRoutes({
     const from = req.ip ?? "";
     const starting = { identityProviders, logins, transactionSeconds, now, randomBytes };
     const url = await approve(approved, approval, from, starting);
-    const { clientId, scopes } = approved.request;
-    audit({ event: "consent", decision: "allow", clientId, scopes });
+    audit({ event: "consent", decision: "allow", ...consentedTo(approved) });
     res.set("Cache-Control", "no-store").redirect(303, url.href);
   }
 
-  /** What was consented to stays: only the sign-in is to be another. */
+  /** What was consented to stays, unless it is ended meanwhile: only the sign-in is to be another. */
   async function signInAgain(
     { request, browser, provider, expiresAt, ...consented }: ClientLogin,
     req: Request,
     res: Response,
   ): Promise<void> {
-    const { remember, approvedBy, asked } = consented;
+    const { remember, approvedBy, asked, begun } = consented;
     const starting = { identityProviders, logins, transactionSeconds, now, randomBytes };
     const approved = { step: "consent", request, browser, provider, expiresAt } as const;
-    const url = await approve(approved, { remember, approvedBy, asked }, req.ip ?? "", starting);
+    const url = await approve(approved, { remember, approvedBy, asked, begun }, req.ip ?? "", starting);
     res.redirect(303, url.href);
   }
 
@@ -294,8 +298,7 @@ export function authorizationRoutes({
     if (decision === "deny") {
       // It leads to no grant, and is audited like a sign-in that does.
       await countAddress(records.rateLimits, perAddress, req.ip).catch(stop);
-      const { clientId, scopes } = asked.request;
-      audit({ event: "consent", decision: "deny", reason: "user_denied", clientId, scopes });
+      audit({ event: "consent", decision: "deny", reason: "user_denied", ...consentedTo(asked) });
       throw denied(asked);
     }
     const approved = withConsentedScopes(asked, scope, resourceOf(asked.request.resource, resources).scopes);
@@ -380,4 +383,9 @@ export function authorizationRoutes({
   router.all(CALLBACK, refuseOtherMethods("GET"));
   router.use(["/authorize", "/consent", "/auth/callback"], pageErrors(log, baseUrl, pages));
   return router;
+}
+
+/** For the audit log: nobody is signed in yet. */
+function consentedTo({ request: { clientId, resource, scopes } }: AwaitingConsent) {
+  return { clientId, protectedResource: resource, scopes };
 }

@@ -4,13 +4,12 @@ import { outgoingProxy } from "../config/outgoing-proxy.ts";
 import { Settings } from "../config/settings.ts";
 import { openProxiedFetch } from "../runtime/proxied-fetch.ts";
 import { runDoctor } from "./doctor/command.ts";
-import { PATIENCE } from "./doctor/examine.ts";
+import { PATIENCE } from "./doctor/deployment.ts";
 import { untilWritten } from "./streams.ts";
 
 // Everything that is asked goes the server's way: by the forward proxy, where there is one. Its own mistakes are findings.
 const proxy = outgoingProxy(new Settings(readEnvironment()));
-if (proxy !== undefined && URL.canParse(proxy.url))
-  globalThis.fetch = (await openProxiedFetch(proxy)).fetch as typeof fetch;
+if (proxy !== undefined) globalThis.fetch = (await openProxiedFetch(proxy)).fetch as typeof fetch;
 
 const exit = await runDoctor(process.argv.slice(2), readEnvironment, process, PATIENCE);
 await untilWritten(process);

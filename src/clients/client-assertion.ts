@@ -6,11 +6,10 @@ import {
   type JSONWebKeySet,
   type JWTPayload,
   type JWTVerifyGetKey,
-  jwtVerify,
 } from "jose";
 import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
-import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS, timeProblem } from "../oauth/jwt.ts";
+import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS, timeProblem, verifiedClaims } from "../oauth/jwt.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { useOnce } from "../storage/use-once.ts";
@@ -80,8 +79,8 @@ async function verifySignature(
   client: AssertingClient,
   { fetchJwks, configuredKeys, now }: AssertionRules,
 ): Promise<JWTPayload> {
-  const verifyBy = async (keys: JWTVerifyGetKey) => {
-    const { payload } = await jwtVerify(assertion, keys, {
+  const verifyBy = (keys: JWTVerifyGetKey) =>
+    verifiedClaims(assertion, keys, {
       algorithms: [client.token_endpoint_auth_signing_alg ?? ASYMMETRIC_ALGORITHMS].flat(),
       issuer: client.client_id,
       subject: client.client_id,
@@ -89,8 +88,6 @@ async function verifySignature(
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       currentDate: new Date(now() * 1000),
     });
-    return payload;
-  };
   const verify = (jwks: JSONWebKeySet) => verifyBy(createLocalJWKSet(jwks));
   const uri = client.jwks_uri;
   if (uri !== undefined && client.provenance === "configured")
@@ -166,7 +163,7 @@ function refusal(error: unknown): OAuthError {
   return invalidAssertion(why, reason, error);
 }
 
-/** The claims that `jwtVerify` checks. */
+/** The claims that jose checks. */
 const BAD_CLAIM: Readonly<Record<string, ReasonCode>> = {
   aud: "assertion_bad_aud",
   exp: "assertion_bad_exp",

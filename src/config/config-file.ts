@@ -1,14 +1,24 @@
-/** CONFIG_FILE (server.yaml): identity providers and resources by name, of resources in this version one; and trusted issuers. */
+/** CONFIG_FILE (server.yaml): identity providers by name, resources by path, and trusted issuers. */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { DEFAULT_PROVIDER } from "../identity/identity-providers.ts";
+import type { AuthorizationServerSettings } from "../identity/oidc/authorization-server.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import { readText } from "../runtime/read-text.ts";
 import { InvalidValue, type SettingProblem } from "../runtime/setting-problem.ts";
 import { type Mistake, mistakesIn, problemsByLine } from "../yaml/mistakes.ts";
 import { type Path, readYaml, type YamlText } from "../yaml/yaml-text.ts";
+import { authorizationServerMistakes, authorizationServersOf } from "./authorization-servers.ts";
 import { entriesOf, isMap, type KnownKeys, listed, unknownKeys } from "./file-keys.ts";
+import { label } from "./file-values.ts";
 import { issuerMistakes, trustedIssuers } from "./issuers.ts";
+import {
+  type DescribedResource,
+  describedResources,
+  pathsOf,
+  ResourceEntries,
+  resourceMistakes,
+} from "./resources.ts";
 import { expandVariables, shieldVariables, unshieldVariables } from "./variables.ts";
 
 export const CONFIG_FILE = "CONFIG_FILE";
@@ -34,6 +44,10 @@ export interface ConfigFile {
   settings: ReadonlyMap<string, FileSetting>;
   /** Undefined if something is wrong with them. */
   issuers: readonly DescribedIssuer[] | undefined;
+  /** The same. */
+  authorizationServers: readonly AuthorizationServerSettings[] | undefined;
+  /** In order; none: there is the usual one. Undefined if something is wrong with them. */
+  resources: readonly DescribedResource[] | undefined;
   /** Whether a client secret is written in it, and not left to the environment. */
   hasSecret: boolean;
 }
@@ -77,6 +91,8 @@ const PROVIDER_KEYS: Readonly<Record<string, string>> = {
   tenants: "OIDC_TENANTS",
   pushedAuthorizationRequests: "OIDC_PUSHED_AUTHORIZATION_REQUESTS",
   subjectTokenType: "OIDC_SUBJECT_TOKEN_TYPE",
+  exchangeClientId: "OIDC_EXCHANGE_CLIENT_ID",
+  exchangeClientSecret: "OIDC_EXCHANGE_CLIENT_SECRET",
   timeoutSeconds: "UPSTREAM_TIMEOUT_SECONDS",
 };
 const { issuer: _, ...WITHOUT_ISSUER } = PROVIDER_KEYS;
@@ -92,17 +108,15 @@ const AUTH0_KEYS: typeof PROVIDER_KEYS = {
 const EVERY_SETTING = new Set([...Object.values(PROVIDER_KEYS), ...Object.values(AUTH0_KEYS)]);
 const EMAIL_DOMAINS = "ALLOWED_EMAIL_DOMAINS";
 
-const THE_ONLY_RESOURCE = "/mcp";
 /** In a callback URL, in records and in messages. */
 const PROVIDER_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
 
-const KEYS: Record<"top" | "provider" | "resource", KnownKeys> = {
-  top: { known: ["identityProviders", "resources", "issuers"] },
+const KEYS: Record<"top" | "provider", KnownKeys> = {
+  top: { known: ["identityProviders", "resources", "issuers", "authorizationServers"] },
   provider: {
     known: [...Object.keys({ ...PROVIDER_KEYS, ...AUTH0_KEYS }), "label", "emailDomains"],
     notYet: ["profile"],
   },
-  resource: { known: ["tools"], notYet: ["server", "name", "scopes", "needs"] },
 };
 
 const text = z.string().min(1);
@@ -119,12 +133,7 @@ const Provider = z.object({
   privateKeyAlgorithm: text.optional(),
   certificateFile: text.optional(),
   federatedTokenFile: text.optional(),
-  label: text
-    .refine((label) => label.length <= 64 && /^[^\p{Cc}\p{Zl}\p{Zp}]+$/u.test(label), {
-      error: "shorten it to 64 characters on one line",
-      params: { problem: "is no name for people" },
-    })
-    .optional(),
+  label: label.optional(),
   audience: text.optional(),
   organization: text.optional(),
   tenants: texts.optional(),
@@ -138,11 +147,13 @@ const Provider = z.object({
   tokenEndpointAuthMethod: text.optional(),
   pushedAuthorizationRequests: text.optional(),
   subjectTokenType: text.optional(),
+  exchangeClientId: text.optional(),
+  exchangeClientSecret: text.optional(),
   timeoutSeconds: z.number().optional(),
 });
 const Content = z.object({
   identityProviders: z.record(z.string(), Provider).optional(),
-  resources: z.record(z.string(), z.object({ tools: text.optional() })).optional(),
+  resources: ResourceEntries.optional(),
 });
 
 /** Stands for the providers of a file of which nothing can be read. */
@@ -159,11 +170,13 @@ export function readConfigFile(
     providers: [{ ...BROKEN, settings: everyProviderSetting({ place: path, ...BROKEN, isFaulty: true }) }],
     settings: new Map(),
     issuers: undefined,
+    authorizationServers: undefined,
+    resources: undefined,
     hasSecret: false,
   });
   let yaml: YamlText;
   try {
-    yaml = unshielded(readYaml(shieldVariables(readText(path))));
+    yaml = readContent(path);
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
     const { problem, remedy } = error;
@@ -176,13 +189,20 @@ export function readConfigFile(
         {
           at: [],
           problem: "is empty",
-          remedy: `write identityProviders, resources or issuers, or leave ${CONFIG_FILE} out`,
+          remedy: `write identityProviders, resources, issuers or authorizationServers, or leave ${CONFIG_FILE} out`,
         },
       ]),
     );
   if (yaml.value === undefined || yaml.value === null) return broken(problemsOf([]));
-  const { value, mistakes: unset } = expandVariables(yaml.value, environment);
-  const mistakes = [...keyMistakes(value), ...mistakesIn(value, Content), ...issuerMistakes(value), ...unset];
+  const { value: written, mistakes: unset } = expandVariables(yaml.value, environment);
+  const value = withPathsOfClients(written, path);
+  const mistakes = [
+    ...keyMistakes(value),
+    ...mistakesIn(value, Content),
+    ...issuerMistakes(value, pathsOf(value)),
+    ...authorizationServerMistakes(value),
+    ...unset,
+  ];
   const problems = problemsOf(mistakes);
   if (!isMap(value)) return broken(problems);
   return {
@@ -190,6 +210,10 @@ export function readConfigFile(
     problems,
     ...settingsOf(value, yaml, path, mistakes),
     issuers: issuersOf(value, yaml, path, mistakes),
+    authorizationServers: mistakes.some(({ at }) => at[0] === "authorizationServers")
+      ? undefined
+      : authorizationServersOf(value.authorizationServers),
+    resources: resourcesOf(value, yaml, path, mistakes),
     hasSecret: hasSecret(yaml.value),
   };
 }
@@ -207,18 +231,38 @@ function issuersOf(
   }));
 }
 
+function resourcesOf(
+  content: Record<string, unknown>,
+  { lineOf }: YamlText,
+  path: string,
+  mistakes: readonly Mistake[],
+): ConfigFile["resources"] {
+  if (mistakes.some(({ at }) => at[0] === "resources")) return undefined;
+  return describedResources(content, path, (at) => ({ key: nameOf(at), place: `${path}:${lineOf(at)}` }));
+}
+
+/**
+ * What is written there, variables as they are.
+ * @throws InvalidValue if the file cannot be read
+ */
+export function readContent(path: string): YamlText {
+  return unshielded(readYaml(shieldVariables(readText(path))));
+}
+
 /** A message or a value is shown as it was written. */
 function unshielded({ value, problems, lineOf }: YamlText): YamlText {
   return {
     value: unshieldVariables(value),
     problems: problems.map((each) => ({ ...each, problem: String(unshieldVariables(each.problem)) })),
-    lineOf,
+    // The text that was parsed has the names shielded.
+    lineOf: (path) => lineOf(path.map((step) => (typeof step === "string" ? shieldVariables(step) : step))),
   };
 }
 
 /** What a message calls what is at a path. */
-function nameOf(path: Path): string {
+export function nameOf(path: Path): string {
   if (path[0] === "issuers" && path.length === 2) return "the issuer";
+  if (path[0] === "authorizationServers" && path.length === 2) return "the authorization server";
   return path.filter((step) => typeof step === "string").join(".") || "the file";
 }
 
@@ -236,21 +280,7 @@ function keyMistakes(content: unknown): Mistake[] {
         ...unknownKeys(entry, at, KEYS.provider),
       ];
     }),
-    ...entriesOf(resources).flatMap(([path, entry], index) => {
-      const at = ["resources", path];
-      if (index > 0) return [oneOnly(at, "resource")];
-      const named =
-        path === THE_ONLY_RESOURCE
-          ? []
-          : [
-              {
-                at,
-                problem: "is not the path of a resource that this version has",
-                remedy: `write ${THE_ONLY_RESOURCE}`,
-              },
-            ];
-      return [...named, ...unknownKeys(entry, at, KEYS.resource)];
-    }),
+    ...resourceMistakes(content),
     ...Object.entries({ identityProviders, resources }).flatMap(([key, value]) =>
       isMap(value) && Object.keys(value).length === 0
         ? [{ at: [key], problem: "is empty", remedy: "fill it or leave it out" }]
@@ -291,10 +321,6 @@ function domainMistakes(entry: unknown, at: Path): Mistake[] {
   ];
 }
 
-function oneOnly(at: Path, what: string): Mistake {
-  return { at, problem: `is a second ${what}, and this version can have one`, remedy: "keep one of them" };
-}
-
 function settingsOf(
   content: Record<string, unknown>,
   { lineOf }: YamlText,
@@ -331,6 +357,31 @@ function settingsOf(
   return { providers: described, settings };
 }
 
+/** What is read while the file is checked. */
+function withPathsOfClients(content: unknown, path: string): unknown {
+  if (!isMap(content)) return content;
+  const { issuers, authorizationServers: servers } = content;
+  const ofIssuer = (entry: unknown) =>
+    isMap(entry) && isMap(entry.introspection)
+      ? { ...entry, introspection: withPaths(entry.introspection, path) }
+      : entry;
+  const ofServer = (entry: unknown) => (isMap(entry) ? withPaths(entry, path) : entry);
+  return {
+    ...content,
+    ...(Array.isArray(issuers) && { issuers: issuers.map(ofIssuer) }),
+    ...(Array.isArray(servers) && { authorizationServers: servers.map(ofServer) }),
+  };
+}
+
+function withPaths(entry: Record<string, unknown>, path: string): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(entry).map(([key, value]) => [
+      key,
+      key.endsWith("File") ? fromFolderOf(path, value) : value,
+    ]),
+  );
+}
+
 /** A path in the file begins at its folder. */
 function fromFolderOf(path: string, value: unknown): unknown {
   return typeof value === "string" ? resolve(dirname(path), value) : value;
@@ -361,7 +412,8 @@ function hasSecret(content: unknown): boolean {
   if (!isMap(content)) return false;
   const providers = entriesOf(content.identityProviders).map(([, entry]) => entry);
   const issuers = listed(content.issuers).map((entry) => isMap(entry) && entry.introspection);
-  return [...providers, ...issuers].some(
-    (entry) => isMap(entry) && [entry.clientSecret, entry.privateKey].some(isWrittenOut),
+  return [...providers, ...issuers, ...listed(content.authorizationServers)].some(
+    (entry) =>
+      isMap(entry) && [entry.clientSecret, entry.privateKey, entry.exchangeClientSecret].some(isWrittenOut),
   );
 }

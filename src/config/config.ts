@@ -1,4 +1,5 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
+import { availableParallelism } from "node:os";
 import ipaddr from "ipaddr.js";
 import type { Membership } from "../access/membership.ts";
 import type { AuditConfig } from "../audit/audit.ts";
@@ -7,6 +8,7 @@ import type { GrantCacheConfig } from "../grants/grant-cache.ts";
 import type { GrantLimits } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { AtLeastOne } from "../identity/identity-providers.ts";
+import type { AuthorizationServerSettings } from "../identity/oidc/authorization-server.ts";
 import type { IdentityProviderSettings } from "../identity/settings.ts";
 import type { TrustedIssuer } from "../issuers/trusted-issuer.ts";
 import type { RunningCallLimits } from "../mcp/server/running-call-limits.ts";
@@ -18,6 +20,7 @@ import { type ClientsConfig, clientsConfig } from "./clients.ts";
 import { identityProvidersConfig, membershipConfig } from "./identity-provider.ts";
 import { originProblem } from "./origin-problem.ts";
 import { outgoingProxy } from "./outgoing-proxy.ts";
+import { type ConfiguredResource, configuredResources } from "./resources.ts";
 import { type Environment, Settings } from "./settings.ts";
 import { type StoreConfig, storeConfig } from "./store.ts";
 
@@ -36,8 +39,10 @@ export interface TelemetryConfig {
 export interface Config extends ClientsConfig {
   /** The public URL without a trailing slash; also the issuer. */
   baseUrl: string;
-  /** `baseUrl/mcp`: what tokens are issued for. */
+  /** The URI of the first resource: `baseUrl/mcp`, unless CONFIG_FILE names another. */
   resource: string;
+  /** What tokens are issued for. */
+  resources: AtLeastOne<ConfiguredResource>;
   /** What people see on the pages. */
   brand: Brand;
   /** Whether there is a page for people at `/`. */
@@ -56,10 +61,14 @@ export interface Config extends ClientsConfig {
   port: number;
   /** Connections that one process has open at once. */
   maxConnections: number;
+  /** How many processes `npm start` runs behind one port. `serve()` is always one. */
+  workers: number;
   /** Where people sign in, by their names; the first is the default. */
   identityProviders: AtLeastOne<IdentityProviderSettings>;
   /** Whose tokens and assertions are believed, beside the identity providers. */
   issuers: readonly TrustedIssuer[];
+  /** Those of other APIs, which believe what the identity provider asserts of a user. */
+  authorizationServers: readonly AuthorizationServerSettings[];
   /** By which identity providers and trusted issuers are reached; absent: directly. */
   outgoingProxy?: OutgoingProxy;
   /** Admission: organizations and e-mail domains. */
@@ -67,14 +76,14 @@ export interface Config extends ClientsConfig {
   store: StoreConfig;
   /** The first encrypts; all decrypt. */
   secretKeys: readonly string[];
+  /** How live sessions are written: as 0.1.0 reads them, or as few bytes. */
+  storedSessions: "readable" | "compact";
   lifetimes: Lifetimes;
   grantLimits: GrantLimits;
   grantCache: GrantCacheConfig;
   runningCalls: RunningCallLimits;
   /** What the lists show: what the caller's scopes allow, or everything that the policy allows. */
   listed: "granted" | "all";
-  /** The path of a module of tools, in place of those in src/tools. */
-  toolsModule?: string;
   /** The path of the policy file. */
   policyFile?: string;
   audit: AuditConfig;
@@ -120,14 +129,17 @@ export function loadConfig(environment: Environment): Config {
     "set it to the public URL of this server, such as https://mcp.example.com",
   );
   const identityProviders = identityProvidersConfig(settings);
+  const authorizationServers = settings.file?.authorizationServers ?? [];
   const proxy = outgoingProxy(settings);
   const outgoing = proxy === undefined ? {} : { outgoingProxy: proxy };
   const policyFile = settings.optional("POLICY_FILE");
-  const toolsModule = settings.optional("TOOLS_MODULE");
+  const serverBrand = brand(settings);
+  const resources = resourcesConfig(settings, baseUrl, serverBrand.name);
   const config: Config = {
     baseUrl,
-    resource: `${baseUrl}/mcp`,
-    brand: brand(settings),
+    resource: `${baseUrl}${resources[0].path}`,
+    resources,
+    brand: serverBrand,
     homePage: settings.oneOf("HOME_PAGE", ["on", "off"]) === "on",
     ...clientsConfig(settings),
     signInsPerAddressPerHour: settings.integer("SIGN_INS_PER_ADDRESS_PER_HOUR", 3_000, 1, 10_000_000),
@@ -151,12 +163,15 @@ export function loadConfig(environment: Environment): Config {
     port: settings.integer("PORT", 3000, 1, 65_535),
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
-    identityProviders,
+    workers: workers(settings),
+    identityProviders: withIdTokens(identityProviders, authorizationServers.length > 0),
+    authorizationServers,
     ...outgoing,
     issuers: issuersConfig(settings, baseUrl, identityProviders) ?? [],
     membership: membershipConfig(settings, identityProviders),
     store: storeConfig(settings),
     secretKeys: secretKeys(settings),
+    storedSessions: settings.oneOf("STORED_SESSIONS", ["readable", "compact"]),
     lifetimes: lifetimes(settings),
     grantLimits: {
       perUser: settings.integer("MAX_GRANTS_PER_USER", 100, 1, 10_000),
@@ -173,7 +188,6 @@ export function loadConfig(environment: Environment): Config {
       seconds: settings.integer("MAX_CALL_SECONDS", 0, 0, DAY),
     },
     listed: settings.oneOf("TOOLS_LISTED", ["granted", "all"]),
-    ...(toolsModule !== undefined && { toolsModule }),
     ...(policyFile !== undefined && { policyFile }),
     audit: audit(settings),
     telemetry: telemetry(settings),
@@ -183,6 +197,18 @@ export function loadConfig(environment: Environment): Config {
   };
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);
+}
+
+function workers(settings: Settings): number {
+  const isAuto = settings.optional("WORKERS") === "auto";
+  const count = isAuto ? availableParallelism() : settings.integer("WORKERS", 1, 1, 256);
+  if (count > 1 && settings.optional("STORE") === "memory")
+    settings.problem(
+      "WORKERS",
+      "is more than 1 with STORE=memory, and each process would know its own sessions alone",
+      "use Redis, or leave it out",
+    );
+  return count;
 }
 
 function audit(settings: Settings): AuditConfig {
@@ -236,11 +262,39 @@ export function issuersOfUsers({
   return [...new Set([...identityProviders.flatMap(issuersOf), ...others])];
 }
 
+/** Nothing else needs an ID token once somebody has signed in. */
+function withIdTokens(
+  [first, ...others]: AtLeastOne<IdentityProviderSettings>,
+  keepsIdToken: boolean,
+): AtLeastOne<IdentityProviderSettings> {
+  if (!keepsIdToken) return [first, ...others];
+  const kept = (each: IdentityProviderSettings) => ({ ...each, keepsIdToken });
+  return [kept(first), ...others.map(kept)];
+}
+
+/** Something wrong with them is among the problems. */
+export function resourcesConfig(
+  settings: Settings,
+  baseUrl: string | undefined,
+  serverName: string,
+): AtLeastOne<ConfiguredResource> {
+  const toolsModule = settings.optional("TOOLS_MODULE");
+  const backendUrl = settings.optional("BACKEND_URL");
+  const { resources, problems } = configuredResources(settings.file?.resources ?? [], {
+    baseUrl,
+    serverName,
+    toolsModule,
+    backendUrl,
+  });
+  settings.problems.push(...problems);
+  return resources;
+}
+
 /** Undefined if something is wrong with them, which is among the problems of the file. */
 export function issuersConfig(
   settings: Settings,
   baseUrl: string | undefined,
-  providers: ReadonlyArray<Pick<IdentityProviderSettings, "issuer">>,
+  providers: ReadonlyArray<Pick<IdentityProviderSettings, "issuer" | "tenants" | "emailDomains">>,
 ): TrustedIssuer[] | undefined {
   const { file } = settings;
   if (file === undefined) return [];
@@ -265,7 +319,21 @@ export function issuersConfig(
         remedy: "name the one whose tokens are meant, or remove it",
       });
   }
-  return file.issuers?.map((described) => described.settings);
+  return file.issuers?.map(({ settings: issuer }) => withEmailDomains(issuer, providers));
+}
+
+/** What an identity provider vouches for counts for the same issuer here; what others do is theirs, unless it is listed. */
+function withEmailDomains(
+  issuer: TrustedIssuer,
+  providers: ReadonlyArray<Pick<IdentityProviderSettings, "issuer" | "tenants" | "emailDomains">>,
+): TrustedIssuer {
+  if (issuer.accept === "workload") return issuer;
+  const isItself = (provider: (typeof providers)[number]) => issuersOf(provider).includes(issuer.issuer);
+  const domainsOf = (some: typeof providers) => some.flatMap(({ emailDomains }) => emailDomains ?? []);
+  const own = domainsOf(providers.filter(isItself));
+  const others = domainsOf(providers.filter((provider) => !isItself(provider)));
+  const emailDomainsOfOthers = others.filter((domain) => !own.includes(domain));
+  return emailDomainsOfOthers.length === 0 ? issuer : { ...issuer, emailDomainsOfOthers };
 }
 
 /** The newest first. */

@@ -9,6 +9,7 @@ import {
 } from "../identity/scope-sources.ts";
 import { type IdentityProviderSettings, SECRET_METHODS } from "../identity/settings.ts";
 import { isPatternOfTenants, issuersOf } from "../oauth/tenant-issuer.ts";
+import { isHostName } from "./origin-problem.ts";
 import { providerCredential } from "./provider-credential.ts";
 import type { Settings } from "./settings.ts";
 
@@ -33,11 +34,13 @@ function identityProvider(settings: Settings): IdentityProviderSettings {
   const scopes = settings.scopes("OIDC_SCOPES");
   const { id = DEFAULT_PROVIDER, label } = settings.described ?? {};
   const subjectTokenType = exchangedAs(settings);
+  const exchangeClient = exchangedBy(settings);
   const shared = {
     id,
     ...(label !== undefined && { label }),
     ...(scopes !== undefined && { scopes }),
     ...(subjectTokenType !== undefined && { subjectTokenType }),
+    ...(exchangeClient !== undefined && { exchangeClient }),
     scopeSources: scopeSources(settings),
     authorizationParameters: authorizationParameters(settings),
     logoutTokenExp: settings.oneOf("OIDC_LOGOUT_TOKEN_EXP", ["required", "optional"]),
@@ -208,6 +211,19 @@ function exchangedAs(settings: Settings): string | undefined {
   return type;
 }
 
+function exchangedBy(settings: Settings): IdentityProviderSettings["exchangeClient"] {
+  const [idName, secretName] = ["OIDC_EXCHANGE_CLIENT_ID", "OIDC_EXCHANGE_CLIENT_SECRET"] as const;
+  const [clientId, secret] = [settings.optional(idName), settings.optional(secretName)];
+  if (clientId === undefined && secret === undefined) return undefined;
+  return {
+    clientId: settings.requiredLine(idName, "set it to the id of the client that exchanges"),
+    credential: {
+      kind: "secret",
+      secret: settings.requiredLine(secretName, "set it to that client's secret"),
+    },
+  };
+}
+
 type OfPreset = Omit<
   IdentityProviderSettings,
   | "emailDomains"
@@ -220,6 +236,7 @@ type OfPreset = Omit<
   | "tokenEndpointAuthMethod"
   | "pushedAuthorizationRequests"
   | "subjectTokenType"
+  | "exchangeClient"
   | "timeoutSeconds"
 >;
 
@@ -345,10 +362,4 @@ function ownMembership(provider: IdentityProviderSettings): Array<[issuer: strin
   const { emailDomains = [], organization } = provider;
   const own = { emailDomains, ...(organization !== undefined && { auth0Organization: organization }) };
   return issuersOf(provider).map((issuer) => [issuer, own]);
-}
-
-/** ASCII: an international domain in its `xn--` form. */
-function isHostName(entry: string): boolean {
-  const label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
-  return new RegExp(`^${label}(\\.${label})*$`, "i").test(entry);
 }

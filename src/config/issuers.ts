@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type Pattern, wildcard } from "../access/pattern.ts";
 import type { ClaimRule } from "../issuers/claim-rule.ts";
 import {
+  type IntrospectionSettings,
   type TrustedIssuer,
   UNTYPED,
   type WorkloadIssuer,
@@ -12,27 +13,12 @@ import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 import { type Mistake, mistakesIn } from "../yaml/mistakes.ts";
 import type { Path } from "../yaml/yaml-text.ts";
+import { checkClient, clientElsewhere, clientKeys } from "./client-elsewhere.ts";
 import { entriesOf, isMap, listed, unknownKeys } from "./file-keys.ts";
-import { issuerProblem } from "./origin-problem.ts";
+import { textThat, timeoutSeconds } from "./file-values.ts";
+import { isHostName, issuerProblem } from "./origin-problem.ts";
 
-/** The paths of the resources that this version serves. */
-const RESOURCES = ["/mcp"];
 const TYPES = ["at+jwt", "jwt", UNTYPED];
-
-type Problem = [problem: string, remedy: string];
-
-/** A text of which something can be wrong. */
-function textThat(problemWith: (value: string) => Problem | undefined) {
-  return z
-    .string()
-    .min(1)
-    .superRefine((value, context) => {
-      const found = problemWith(value);
-      if (found === undefined) return;
-      const [problem, message] = found;
-      context.addIssue({ code: "custom", message, params: { problem } });
-    });
-}
 
 const text = z.string().min(1);
 const texts = z.array(text).min(1);
@@ -42,16 +28,6 @@ const Url = textThat((value) =>
     ? undefined
     : ["must be an https URL", "write it in full; http is accepted on this computer only"],
 );
-const ResourcePaths = z
-  .array(
-    textThat((path) =>
-      RESOURCES.includes(path)
-        ? undefined
-        : ["is not the path of a resource that this version has", `write ${RESOURCES.join(" or ")}`],
-    ),
-  )
-  .min(1);
-
 const common = {
   issuer: textThat((value) => (/\s/.test(value) ? ["has a space in it", "remove it"] : issuerProblem(value))),
   jwksUri: Url.exactOptional(),
@@ -68,27 +44,36 @@ const common = {
     )
     .min(1)
     .default([...ASYMMETRIC_ALGORITHMS]),
-  timeoutSeconds: z
-    .number()
-    .refine((seconds) => Number.isInteger(seconds) && seconds >= 1 && seconds <= 60, {
-      error: "write digits alone, such as 10",
-      params: { problem: "must be a whole number from 1 to 60" },
-    })
-    .default(10),
+  timeoutSeconds,
 };
 
 const ClaimRules = filled(
   z.record(z.string(), z.union([text, texts], "write a text, or a list of texts, in quotes")),
 );
-const Introspection = z.object({
-  endpoint: Url.exactOptional(),
-  clientId: text,
-  clientSecret: text,
-});
+const IntrospectionKeys = z.object({ endpoint: Url.exactOptional(), ...clientKeys });
+const Introspection = IntrospectionKeys.superRefine(checkClient).transform(
+  ({ endpoint, ...keys }): IntrospectionSettings => ({
+    ...(endpoint !== undefined && { endpoint }),
+    // What RFC 7662 shows, and every server takes.
+    client: clientElsewhere(keys, "client_secret_basic"),
+  }),
+);
+/** Of an issuer that speaks of people. */
+const vouchedEmailDomains = z
+  .array(
+    textThat((domain) =>
+      isHostName(domain)
+        ? undefined
+        : ["is no host name", "write the part of the addresses after the @, without wildcards"],
+    ).transform((domain) => domain.toLowerCase()),
+  )
+  .min(1)
+  .exactOptional();
 const AccessTokens = z.object({
   ...common,
+  vouchedEmailDomains,
   accept: z.literal("access-token"),
-  resources: ResourcePaths.exactOptional(),
+  resources: texts.exactOptional(),
   audience: text.exactOptional(),
   types: z
     .array(
@@ -108,13 +93,14 @@ const AccessTokens = z.object({
 
 const IdentityAssertions = z.object({
   ...common,
+  vouchedEmailDomains,
   accept: z.literal("id-jag"),
   subject: z.enum(["sub", "email"]).default("sub"),
   publicClients: z.boolean().default(false),
   logoutAudience: text.exactOptional(),
 });
 
-const Permitted = z.object({ scopes: texts, resources: ResourcePaths.exactOptional() });
+const Permitted = z.object({ scopes: texts, resources: texts.exactOptional() });
 const Rule = z.object({
   ...Permitted.shape,
   claims: ClaimRules,
@@ -149,20 +135,23 @@ export function trustedIssuers(issuers: unknown): TrustedIssuer[] {
   );
 }
 
-/** Everything that is wrong with them. */
-export function issuerMistakes(content: unknown): Mistake[] {
+/**
+ * Everything that is wrong with them.
+ * @param paths those of the resources
+ */
+export function issuerMistakes(content: unknown, paths: readonly string[]): Mistake[] {
   if (!isMap(content) || content.issuers === undefined) return [];
   const { issuers } = content;
   const wrongList = mistakesIn(issuers, z.array(z.unknown()).min(1));
   return [
     ...wrongList.map((mistake) => ({ ...mistake, at: ["issuers", ...mistake.at] })),
-    ...listed(issuers).flatMap((entry, index) => entryMistakes(entry, ["issuers", index])),
+    ...listed(issuers).flatMap((entry, index) => entryMistakes(entry, ["issuers", index], paths)),
     ...namedTwice(listed(issuers)),
-    ...introspectedTwice(listed(issuers)),
+    ...introspectedTwice(listed(issuers), paths),
   ];
 }
 
-function entryMistakes(entry: unknown, at: Path): Mistake[] {
+function entryMistakes(entry: unknown, at: Path, paths: readonly string[]): Mistake[] {
   const accept = acceptOf(entry);
   const schema = accept === undefined ? z.object({ accept: z.enum(ACCEPTS) }) : KINDS[accept].schema;
   const mistakes = mistakesIn(entry, schema).map((mistake) => ({ ...mistake, at: [...at, ...mistake.at] }));
@@ -170,7 +159,8 @@ function entryMistakes(entry: unknown, at: Path): Mistake[] {
   return [
     ...keyMistakes(entry, at, accept),
     ...mistakes,
-    ...(accept === "workload" ? ruleMistakes(entry, at) : []),
+    ...(accept === "access-token" ? notServed(entry, at, paths) : []),
+    ...(accept === "workload" ? ruleMistakes(entry, at, paths) : []),
     ...unreadClaims(entry.clientClaims, [...at, "clientClaims"]),
   ];
 }
@@ -190,12 +180,12 @@ function keyMistakes(entry: Record<string, unknown>, at: Path, accept: Kind): Mi
       remedy: "remove it, or make two entries of it",
     })),
     ...unknownKeys(entry, at, { known: [...known, ...misplaced] }),
-    ...(accept === "access-token" ? inside("introspection", Introspection) : []),
+    ...(accept === "access-token" ? inside("introspection", IntrospectionKeys) : []),
   ];
 }
 
 /** What is not said by the schema about whom the rules of a platform name. */
-function ruleMistakes(entry: Record<string, unknown>, at: Path): Mistake[] {
+function ruleMistakes(entry: Record<string, unknown>, at: Path, paths: readonly string[]): Mistake[] {
   const { subjects, rules } = entry;
   if (subjects === undefined && rules === undefined)
     return [{ at, problem: "has neither subjects nor rules", remedy: "say which workloads may do what" }];
@@ -207,6 +197,7 @@ function ruleMistakes(entry: Record<string, unknown>, at: Path): Mistake[] {
   return [
     ...entriesOf(subjects).flatMap(([subject, permitted]) => [
       ...unknownKeys(permitted, [...at, "subjects", subject], { known: Object.keys(Permitted.shape) }),
+      ...notServed(permitted, [...at, "subjects", subject], paths),
       ...(isAnything(subject) ? [everybody([...at, "subjects", subject])] : []),
     ]),
     ...listed(rules).flatMap((rule, index) => {
@@ -214,6 +205,7 @@ function ruleMistakes(entry: Record<string, unknown>, at: Path): Mistake[] {
       const claims = isMap(rule) ? entriesOf(rule.claims) : [];
       return [
         ...unknownKeys(rule, path, { known: Object.keys(Rule.shape) }),
+        ...notServed(rule, path, paths),
         ...(isMap(rule) ? unreadClaims(rule.claims, [...path, "claims"]) : []),
         ...(claims.length > 0 && claims.every(([, value]) => isAnything(value))
           ? [everybody([...path, "claims"])]
@@ -221,6 +213,22 @@ function ruleMistakes(entry: Record<string, unknown>, at: Path): Mistake[] {
       ];
     }),
   ];
+}
+
+/** In whatever may name resources. */
+function notServed(named: unknown, at: Path, paths: readonly string[]): Mistake[] {
+  if (!isMap(named)) return [];
+  return listed(named.resources).flatMap((path, index) =>
+    typeof path !== "string" || paths.includes(path)
+      ? []
+      : [
+          {
+            at: [...at, "resources", index],
+            problem: "is not the path of a resource of this server",
+            remedy: `write ${paths.join(" or ")}`,
+          },
+        ],
+  );
 }
 
 /** Left out of what is read, it would not restrict. */
@@ -255,11 +263,11 @@ function namedTwice(issuers: readonly unknown[]): Mistake[] {
 }
 
 /** Nothing tells whose an opaque token is. */
-function introspectedTwice(issuers: readonly unknown[]): Mistake[] {
+function introspectedTwice(issuers: readonly unknown[], paths: readonly string[]): Mistake[] {
   const taken = new Set<unknown>();
   return issuers.flatMap((entry, index): Mistake[] => {
     if (acceptOf(entry) !== "access-token" || !isMap(entry) || entry.introspection === undefined) return [];
-    const resources = entry.resources === undefined ? RESOURCES : listed(entry.resources);
+    const resources = entry.resources === undefined ? paths : listed(entry.resources);
     const both = resources.find((path) => taken.has(path));
     for (const path of resources) taken.add(path);
     if (both === undefined) return [];

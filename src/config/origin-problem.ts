@@ -23,3 +23,9 @@ export function issuerProblem(value: string): [problem: string, remedy: string] 
     return ["must be the issuer itself, not the address of its discovery document", `set it to ${inside}`];
   return originProblem(value);
 }
+
+/** ASCII: an international domain in its `xn--` form. */
+export function isHostName(entry: string): boolean {
+  const label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
+  return new RegExp(`^${label}(\\.${label})*$`, "i").test(entry);
+}

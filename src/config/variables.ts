@@ -15,16 +15,21 @@ export function shieldVariables(text: string): string {
     .replaceAll(TENANT.written, TENANT.shielded);
 }
 
-/** What was shielded, as it was written: in texts, and in everything inside. */
+/** What was shielded, as it was written: in texts, and in everything inside, names too. */
 export function unshieldVariables(value: unknown): unknown {
-  if (typeof value === "string")
-    return value
-      .replaceAll(SHIELDED.opening, "${")
-      .replaceAll(SHIELDED.closing, "}")
-      .replaceAll(TENANT.shielded, TENANT.written);
+  if (typeof value === "string") return unshielded(value);
   if (Array.isArray(value)) return value.map(unshieldVariables);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, unshieldVariables(each)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [unshielded(key), unshieldVariables(each)]),
+  );
+}
+
+function unshielded(text: string): string {
+  return text
+    .replaceAll(SHIELDED.opening, "${")
+    .replaceAll(SHIELDED.closing, "}")
+    .replaceAll(TENANT.shielded, TENANT.written);
 }
 
 /** With the values of the variables, which are taken as they are; a variable that is not set is a mistake. */

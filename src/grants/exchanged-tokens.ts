@@ -1,16 +1,18 @@
 /**
- * Tokens for other APIs in the name of who signed in: got by exchanging the user's access token at the provider, and kept with
- * the grant until they are about to end. Of one kind at most one exchange is under way, over all replicas: it holds a lock, and
- * who else wants the token waits for that.
+ * Tokens for other APIs in the name of who signed in: got by exchanging the user's access token at the provider, or their ID token
+ * for an assertion that another authorization server takes; kept with the grant until they are about to end. Of one kind at most
+ * one exchange is under way, over all replicas: it holds a lock, and who else wants the token waits for that.
  */
 import { EventEmitter, once } from "node:events";
 import { z } from "zod";
 import type { Audit } from "../audit/audit.ts";
 import { ExchangedToken, type IdentityProvider, UpstreamRefusal } from "../identity/identity-provider.ts";
+import type { AuthorizationServer } from "../identity/oidc/authorization-server.ts";
 import { causes, OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { type ApiRequest, identifierOf } from "../oauth/other-api.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Shutdown } from "../runtime/shutdown.ts";
 import type { KeyValueStore, Store } from "../storage/store.ts";
 import { exchangeRefusal } from "./exchange-refusals.ts";
 import { type Grant, isSignedIn, noUpstreamTokens, type SignedInGrant, whose } from "./grant.ts";
@@ -30,22 +32,30 @@ export interface ExchangedTokens {
    * there, `unauthorized_client` if nobody signed in for it; UnavailableError on an outage
    */
   tokenFor(grantId: string, api: ApiRequest): Promise<string>;
+  /** The API did not take it: the next caller gets another. One that is that new is kept, or every call would exchange in vain. */
+  refused(grantId: string, api: ApiRequest, accessToken: string): Promise<void>;
 }
 
 interface Dependencies {
   grants: Pick<Grants, "find">;
   kept: Store<KeptTokens>;
   identityProviders: { ofIssuer(issuer: string): IdentityProvider | undefined };
+  /** By their issuers. */
+  authorizationServers: ReadonlyMap<string, AuthorizationServer>;
   upstreamRefresh: UpstreamRefresh;
   /** Keeps the locks. */
   records: KeyValueStore;
   audit: Audit;
   /** See {@link exchangeRefusal}. */
   connectionsUrl: string;
+  /** Waits for what nobody else waits for. */
+  shutdown: Pick<Shutdown, "waitUntil">;
   /** How long a caller waits. */
   timeoutSeconds: number;
 }
 
+/** In seconds: an API that refuses what is newer refuses whatever the provider gives. */
+const NEW_SECONDS = 60;
 /** A tool's APIs are written in its code: no real one has as many. */
 const MAX_KEPT = 16;
 // The end of a lock is published. That of one whose holder died is not, and a message may be lost.
@@ -57,7 +67,9 @@ export function createExchangedTokens({
   grants,
   kept,
   identityProviders,
+  authorizationServers,
   upstreamRefresh,
+  shutdown,
   records,
   audit,
   connectionsUrl,
@@ -86,6 +98,7 @@ export function createExchangedTokens({
       // Who ends a grant removes first the grant and then what is kept: either they see this token, or we see the end.
       if ((await grants.find(grant.id)) === undefined) {
         await kept.delete(grant.id);
+        shutdown.waitUntil(revoke(grant, api, token));
         throw ended();
       }
       audit({ event: "token_exchanged", decision: "allow", ...about, scopes: token.scopes ?? api.scopes });
@@ -100,17 +113,56 @@ export function createExchangedTokens({
     }
   }
 
+  /** One that came too late: nobody has seen it, and whoever ended the grant means it to be worth nothing. */
+  async function revoke(
+    grant: SignedInGrant,
+    api: ApiRequest,
+    { accessToken }: ExchangedToken,
+  ): Promise<void> {
+    const { authorizationServer } = api;
+    try {
+      if (authorizationServer !== undefined)
+        await authorizationServers.get(authorizationServer)?.revoke(accessToken);
+      else await identityProviders.ofIssuer(grant.principal.issuer)?.revoke(accessToken, "access_token");
+    } catch (error) {
+      log.warn(
+        { reason: "upstream_revocation_failed", grantId: grant.id, cause: causes(error) },
+        "The provider still holds a token for another API",
+      );
+    }
+  }
+
   async function exchangeNow(grant: SignedInGrant, api: ApiRequest): Promise<ExchangedToken> {
-    const fresh = await upstreamRefresh.ensureFreshUntil(grant, now() + UPSTREAM_MARGIN_SECONDS);
+    const { authorizationServer } = api;
+    const fresh = await upstreamRefresh.ensureFreshUntil(
+      grant,
+      now() + UPSTREAM_MARGIN_SECONDS,
+      authorizationServer !== undefined ? "id token as well" : undefined,
+    );
     if (!isSignedIn(fresh)) throw noUpstreamTokens();
     const provider = identityProviders.ofIssuer(fresh.principal.issuer);
     // Another provider would have this user's token.
     if (provider === undefined) throw notConfigured();
     try {
-      return await provider.exchange(fresh.upstream.accessToken, api, fresh.principal);
+      return authorizationServer === undefined
+        ? await provider.exchange(fresh.upstream.accessToken, api, fresh.principal)
+        : await acrossDomains(fresh, provider, { ...api, authorizationServer });
     } catch (cause) {
       throw cause instanceof UpstreamRefusal ? exchangeRefusal(cause, api, connectionsUrl) : cause;
     }
+  }
+
+  /** The provider asserts to the other authorization server who the user is, and that gives the token. */
+  async function acrossDomains(
+    { principal, upstream: { idToken } }: SignedInGrant,
+    provider: IdentityProvider,
+    api: ApiRequest & { authorizationServer: string },
+  ): Promise<ExchangedToken> {
+    const server = authorizationServers.get(api.authorizationServer);
+    if (server === undefined) throw new Error(`${api.authorizationServer} is not in authorizationServers`);
+    // Of a sign-in from before it was kept, or of a provider that sends none with a refresh.
+    if (idToken === undefined || idToken.expiresAt <= now()) throw new UpstreamRefusal("login_required");
+    return await server.redeem(await provider.assertionFor(idToken.token, api, principal), api);
   }
 
   function keep({ id, expiresAt: grantEnd }: Grant, api: string, token: ExchangedToken): Promise<void> {
@@ -172,12 +224,24 @@ export function createExchangedTokens({
       const grant = await current(grantId);
       return (await keptFor(grant, nameOf(api))) ?? (await shared(grant, api));
     },
+    async refused(grantId, api, accessToken) {
+      const name = nameOf(api);
+      const isDropped = (token: KeptTokens["tokens"][number]) =>
+        token.api === name && token.accessToken === accessToken && now() - token.obtainedAt >= NEW_SECONDS;
+      await kept.update(grantId, (current) => {
+        const tokens = (current?.tokens ?? []).filter((token) => !isDropped(token));
+        if (tokens.length === (current?.tokens.length ?? 0)) return { result: undefined };
+        const end = Math.max(now(), ...tokens.map(({ expiresAt }) => expiresAt));
+        return { write: { tokens }, ttlSeconds: Math.max(1, end - now()), result: undefined };
+      });
+    },
   };
 }
 
 /** Two requests for the same have one name, in whatever order their scopes are. */
-function nameOf({ audience, resource, scopes }: ApiRequest): string {
-  return sha256(JSON.stringify([audience ?? null, resource ?? null, [...new Set(scopes)].sort()]));
+function nameOf({ audience, resource, authorizationServer, scopes }: ApiRequest): string {
+  const parts = [audience ?? null, resource ?? null, [...new Set(scopes)].sort()];
+  return sha256(JSON.stringify(authorizationServer === undefined ? parts : [...parts, authorizationServer]));
 }
 
 /** Enough for a request that is made right away; one that lives for a minute or less serves for half of its life. */

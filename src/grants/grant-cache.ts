@@ -87,10 +87,12 @@ export function createGrantCache({
 
     async function load(id: string): Promise<CachedGrant | undefined> {
       const [fetchedAt, { epoch }] = [now(), watch];
-      const grant = await grants.find(id);
+      const stored = await grants.find(id);
+      // Whoever asked first keeps it for as long as the cache does: the rest of it, and how it was stored, would stay with it.
+      const grant = stored && inUse(stored);
       const isCurrent = fetching.get(id) === found;
       if (grant === undefined) entries.delete(id);
-      else if (isCurrent) entries.set(id, { ...measured(inUse(grant)), fetchedAt, epoch });
+      else if (isCurrent) entries.set(id, { ...measured(grant), fetchedAt, epoch });
       return grant;
     }
   }

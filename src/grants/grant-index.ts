@@ -74,8 +74,9 @@ export function createGrantIndex({ store, indexes, users, codeSeconds, now }: De
   }
 
   async function tidy(names: readonly string[], due: readonly string[][]): Promise<void> {
-    const first = added.findIndex(({ dueAt }) => dueAt > now());
-    const own = added.splice(0, Math.min(first === -1 ? added.length : first, LOOKS));
+    // After a busy hour there are many.
+    const isLater = added.slice(0, LOOKS).findIndex(({ dueAt }) => dueAt > now());
+    const own = added.splice(0, isLater === -1 ? LOOKS : isLater);
     const others = names.flatMap((name, i) => (due[i] ?? []).map((id) => look(id, [name])));
     // During an outage it is left to the next one who adds.
     await Promise.allSettled([...own.map(lookAtOwn), ...others]);

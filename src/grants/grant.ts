@@ -144,25 +144,41 @@ export function withScopes(grant: Grant, scopes: readonly string[]): Grant {
 }
 
 /** For the log and the audit log. */
-export function whose({ id, principal, client }: Pick<Grant, "id" | "principal" | "client">): {
+export function whose({
+  id,
+  principal,
+  client,
+  resource,
+}: Pick<Grant, "id" | "principal" | "client" | "resource">): {
   grantId: string;
   clientId: string;
+  protectedResource: string;
 } & PrincipalFields {
-  return { grantId: id, ...principalFields(principal), clientId: client.id };
+  return {
+    grantId: id,
+    ...principalFields(principal),
+    clientId: client.id,
+    protectedResource: resource,
+  };
 }
 
-/** The grant and principal that a refusal at the token endpoint concerns. */
-export function about({ id, principal }: { id?: string; principal: Principal }): {
+/** Whom and what the token endpoint may refuse: a grant, or who would get one. */
+type Refused = Pick<Grant, "principal" | "resource"> & Partial<Pick<Grant, "id">>;
+
+/** The grant, principal and resource that a refusal at the token endpoint concerns. */
+export function about({ id, principal, resource }: Refused): {
   grantId?: string;
+  protectedResource: string;
 } & PrincipalFields {
-  return { ...(id !== undefined && { grantId: id }), ...principalFields(principal) };
+  return {
+    ...(id !== undefined && { grantId: id }),
+    ...principalFields(principal),
+    protectedResource: resource,
+  };
 }
 
-/** The answer of the token endpoint to a principal who is not admitted, or no longer; `id`: of the grant, if there is one. */
-export function refuseAdmission(
-  { message, reason, rule }: NotAdmitted,
-  whom: { id?: string; principal: Principal },
-): OAuthError {
+/** The answer of the token endpoint to a principal who is not admitted, or no longer. */
+export function refuseAdmission({ message, reason, rule }: NotAdmitted, whom: Refused): OAuthError {
   return new OAuthError("invalid_grant", message, { reason, about: { ...about(whom), rule: rule?.name } });
 }
 

@@ -57,13 +57,13 @@ export interface IssueRequest extends Requester {
 export interface Grants {
   /**
    * Makes the grant of a finished login. Beyond the limits of live grants the user's oldest ones end.
-   * @param endedMeanwhile why it must not exist: asked when it is stored, because whoever ends access writes a mark first, and
-   * then ends the grants that exist
+   * @param unwanted why it must not exist: asked when it is stored, because whoever ends access writes a mark first, and then ends
+   * the grants that exist
    */
   open(
     request: ApprovedRequest,
     login: Pick<UpstreamLogin, "renewable" | "tokens" | "authTime" | "acr">,
-    endedMeanwhile: () => Promise<GrantEnd | undefined>,
+    unwanted: () => Promise<GrantEnd | undefined>,
   ): Promise<OpenedGrant | { ended: GrantEnd }>;
   /**
    * Makes a grant of one access token, for which nobody signed in: it ends with the token, there is no refresh token, and nobody
@@ -116,6 +116,7 @@ export type GrantEnd =
   | "upstream_refused"
   | "backchannel_logout"
   | "too_many_grants"
+  | "signs_in_again"
   | "client_removed"
   | "ended_by_operator";
 
@@ -224,7 +225,7 @@ export function createGrants({
   }
 
   return {
-    async open(request, login, endedMeanwhile) {
+    async open(request, login, unwanted) {
       const id = randomId(randomBytes);
       const code = mintToken("code", id, randomBytes(SECRET_BYTES));
       const grant: Grant = {
@@ -261,7 +262,7 @@ export function createGrants({
       ]);
       const [earlier, ended] = await Promise.all([
         keepWithinLimits(grant, request.principal),
-        endedMeanwhile(),
+        unwanted(),
         tidy(),
       ]);
       if (ended === undefined) return { code, earlier };

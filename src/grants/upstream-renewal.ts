@@ -37,11 +37,42 @@ export interface UpstreamRefresh {
    * Renews the grant's upstream tokens if they end before `until` (seconds since the epoch) and more than half of
    * their life is over: where the provider's tokens live shorter than ours, concurrent refreshes still renew once. A grant of
    * who did not sign in there has none, and stays as it is.
+   * @param also whether the ID token has to be good, too, where one is kept: a provider that sends another with a refresh renews it
    * @returns the grant as it is then
    * @throws OAuthError `invalid_grant` on a definite "no", which ends the grant; UnavailableError on an outage, which
    * changes nothing
    */
-  ensureFreshUntil(grant: Grant, until: number): Promise<Grant>;
+  ensureFreshUntil(grant: Grant, until: number, also?: "id token as well"): Promise<Grant>;
+  /**
+   * The same, and then a change of the grant, see {@link Grants.update}: if this call renews the tokens, both are stored in one step.
+   * A change that nobody waits for any more is not made.
+   */
+  updateFresh<Result>(
+    grant: Grant,
+    until: number,
+    decide: (grant: Grant | undefined) => GrantChange<Result>,
+  ): Promise<Result>;
+}
+
+type Decide = (grant: Grant | undefined) => GrantChange<unknown>;
+
+/** What a caller wants to be changed with a renewal. */
+interface Decision {
+  readonly decide: Decide;
+  /** What the store was asked to do, as soon as it was: from then on the change may be made. */
+  stored?: Promise<Renewed | undefined>;
+}
+
+interface Renewed {
+  grant: Grant;
+  /** What was decided and stored with it. */
+  decided?: { result: unknown };
+}
+
+interface Needed {
+  /** Until when the access token has to be good. */
+  until: number;
+  idToken: boolean;
 }
 
 interface Dependencies {
@@ -69,6 +100,7 @@ const STORE_RETRY_MS = 500;
 const GRANT = "grant";
 /** For a request that is made right away with the provider's token; its clock may be a little off. */
 export const UPSTREAM_MARGIN_SECONDS = 60;
+const ID_TOKEN_MARGIN_SECONDS = 10;
 
 export function createUpstreamRefresh({
   grants,
@@ -88,16 +120,17 @@ export function createUpstreamRefresh({
   const locks = createLocks({ records, monotonicNow, randomBytes, lockSeconds });
 
   /** Whether nothing needs to be done, or can be. */
-  function isFresh(grant: Grant, until: number): boolean {
-    return spendable(grant, until) === undefined;
+  function isFresh(grant: Grant, needed: Needed): boolean {
+    return spendable(grant, needed) === undefined;
   }
 
   /** The grant with the refresh token to spend; undefined if it is fresh. */
-  function spendable(grant: Grant, until: number): Spendable | undefined {
+  function spendable(grant: Grant, { until, idToken: wanted }: Needed): Spendable | undefined {
     if (!isSignedIn(grant)) return undefined;
-    const { obtainedAt, expiresAt, refreshToken } = grant.upstream;
+    const { obtainedAt, expiresAt, refreshToken, idToken } = grant.upstream;
     const isDue = expiresAt !== undefined && expiresAt < until && now() >= (obtainedAt + expiresAt) / 2;
-    return isDue && refreshToken !== undefined ? { grant, refreshToken } : undefined;
+    const isOver = wanted && idToken !== undefined && idToken.expiresAt < now() + ID_TOKEN_MARGIN_SECONDS;
+    return (isDue || isOver) && refreshToken !== undefined ? { grant, refreshToken } : undefined;
   }
 
   async function current(grantId: string): Promise<Grant> {
@@ -111,7 +144,7 @@ export function createUpstreamRefresh({
     return seen.upstream?.accessToken !== now.upstream?.accessToken;
   }
 
-  async function refreshOnce({ grant, refreshToken }: Spendable): Promise<Grant> {
+  async function refreshOnce({ grant, refreshToken }: Spendable, decision: Decision): Promise<Renewed> {
     const { renewable, principal } = grant;
     // Another provider's answer would say nothing of this user, and it would have their token.
     const provider = identityProviders.ofIssuer(principal.issuer);
@@ -119,18 +152,18 @@ export function createUpstreamRefresh({
     try {
       const { issuer, subject } = principal;
       const renewal = await provider.refresh(refreshToken, { renewable, issuer, subject });
-      const stored = await store(grant, refreshToken, renewal);
+      const stored = await store(grant, refreshToken, renewal, decision);
       if (stored !== undefined) {
-        logChangedScopes(grant, stored);
+        logChangedScopes(grant, stored.grant);
         return stored;
       }
       await forgetIfEndedForGood(grant, refreshToken, renewal);
-      return await current(grant.id);
+      return { grant: await current(grant.id) };
     } catch (cause) {
       if (!(cause instanceof UpstreamRefusal)) throw cause;
       // A refusal because another process spent the token must not end the tokens that it got.
       const latest = await current(grant.id);
-      if (latest.upstream?.refreshToken !== refreshToken) return latest;
+      if (latest.upstream?.refreshToken !== refreshToken) return { grant: latest };
       throw await ended(grant, cause);
     }
   }
@@ -145,8 +178,9 @@ export function createUpstreamRefresh({
     read: Grant,
     spent: string,
     { tokens, scopes, claims: renewed }: UpstreamRenewal,
-  ): Promise<Grant | undefined> {
-    const overwriteSpent = (grant: Grant | undefined): GrantChange<Grant | undefined> => {
+    decision: Decision,
+  ): Promise<Renewed | undefined> {
+    const overwriteSpent = (grant: Grant | undefined): GrantChange<Renewed | undefined> => {
       if (grant === undefined || !isSignedIn(grant) || grant.upstream.refreshToken !== spent)
         return { result: undefined };
       const { principal } = grant;
@@ -158,16 +192,33 @@ export function createUpstreamRefresh({
         renewed === undefined
           ? principal.claims
           : keepClaims(afterRenewal(principal.claims, grant.renewable, renewed), principal.subject);
-      const write = { ...withScopes(grant, kept), upstream: tokens, principal: { ...principal, claims } };
-      return { write, result: write };
+      // One that is over is gone with the next renewal: it would be renewed for at every call.
+      const { idToken } = grant.upstream;
+      const upstream =
+        idToken !== undefined && idToken.expiresAt >= now() + ID_TOKEN_MARGIN_SECONDS
+          ? { idToken, ...tokens }
+          : tokens;
+      const fresh = { ...withScopes(grant, kept), upstream, principal: { ...principal, claims } };
+      const { write = fresh, result } = decided(fresh, decision.decide) ?? {};
+      return { write, result: { grant: write, ...(write !== fresh && { decided: { result } }) } };
     };
     for (let attempt = 1; ; attempt++) {
       try {
-        return await grants.update(read.id, overwriteSpent, read);
+        decision.stored = grants.update(read.id, overwriteSpent, read);
+        return await decision.stored;
       } catch (error) {
         if (!(error instanceof UnavailableError) || attempt === STORE_ATTEMPTS) throw error;
         await delay(STORE_RETRY_MS);
       }
+    }
+  }
+
+  /** The tokens are stored whatever becomes of the rest: what fails here fails again for the caller, who decides then. */
+  function decided(fresh: Grant, decide: Decide): GrantChange<unknown> | undefined {
+    try {
+      return decide(fresh);
+    } catch {
+      return undefined;
     }
   }
 
@@ -210,13 +261,13 @@ export function createUpstreamRefresh({
   }
 
   /** Renews under the lock, unless somebody else did while we waited for it. */
-  async function renew(grant: Grant, until: number, lock: Lock): Promise<Grant> {
+  async function renew(grant: Grant, needed: Needed, lock: Lock, decision: Decision): Promise<Renewed> {
     const latest = await current(grant.id);
-    const due = spendable(latest, until);
-    if (due === undefined || renewedMeanwhile(grant, latest)) return latest;
+    const due = spendable(latest, needed);
+    if (due === undefined || renewedMeanwhile(grant, latest)) return { grant: latest };
     // It took so long to come here that the lock may have ended: somebody else may be spending the token.
     if (!lock.isHeldByTime()) throw slow();
-    return await refreshOnce(due);
+    return await refreshOnce(due, decision);
   }
 
   // One listener for errors for each renewal that is waited for.
@@ -224,25 +275,32 @@ export function createUpstreamRefresh({
   records.watch(GRANT, (key) => changes.emit(key.slice(GRANT.length + 1)));
 
   /** @param wanted while a caller waits for it */
-  async function renewedByAnybody(grant: Grant, until: number, wanted: Wanted): Promise<Grant> {
+  async function renewedByAnybody(
+    grant: Grant,
+    needed: Needed,
+    wanted: Wanted,
+    decision: Decision,
+  ): Promise<Renewed> {
     for (;;) {
       const lock = await locks.acquire(`upstream:${grant.id}`);
-      if (lock !== undefined) return await lock.during(() => renew(grant, until, lock));
+      if (lock !== undefined) return await lock.during(() => renew(grant, needed, lock, decision));
       // Before the look-up: later changes are published.
       const told = once(changes, grant.id, { signal: AbortSignal.timeout(LOOK_MS) }).catch(() => {});
       const latest = await current(grant.id);
-      if (renewedMeanwhile(grant, latest)) return latest;
+      if (renewedMeanwhile(grant, latest)) return { grant: latest };
       if (wanted.givenUp.aborted) throw slow();
       await told;
     }
   }
 
   /** The renewals under way in this process, by grant. */
-  const underWay = new Map<string, { renewal: Promise<Grant>; wanted: Wanted }>();
+  const underWay = new Map<string, { renewal: Promise<Renewed>; wanted: Wanted }>();
 
-  function begin(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+  function begin(grant: Grant, needed: Needed, givenUp: AbortSignal, decision: Decision): Promise<Renewed> {
     const wanted = { givenUp };
-    const renewal = renewedByAnybody(grant, until, wanted).finally(() => underWay.delete(grant.id));
+    const renewal = renewedByAnybody(grant, needed, wanted, decision).finally(() =>
+      underWay.delete(grant.id),
+    );
     underWay.set(grant.id, { renewal, wanted });
     // The caller gets a 503; the renewal goes on, because a provider that rotates may have spent the refresh
     // token already, and only its late answer has the new one.
@@ -252,22 +310,49 @@ export function createUpstreamRefresh({
   }
 
   /** Joins the renewal that is under way. One that was begun for less, or of an older grant, may not be enough. */
-  async function renewed(grant: Grant, until: number, givenUp: AbortSignal): Promise<Grant> {
+  async function renewed(
+    grant: Grant,
+    needed: Needed,
+    givenUp: AbortSignal,
+    decision: Decision,
+  ): Promise<Renewed> {
     for (;;) {
       const found = underWay.get(grant.id);
-      if (found === undefined) return await begin(grant, until, givenUp);
+      if (found === undefined) return await begin(grant, needed, givenUp, decision);
       found.wanted.givenUp = givenUp;
-      const latest = await found.renewal;
-      if (isFresh(latest, until) || renewedMeanwhile(grant, latest)) return latest;
+      const { grant: latest } = await found.renewal;
+      if (isFresh(latest, needed) || renewedMeanwhile(grant, latest)) return { grant: latest };
       if (givenUp.aborted) throw slow();
     }
   }
 
+  async function fresh(grant: Grant, needed: Needed, decide: Decide): Promise<Renewed> {
+    if (isFresh(grant, needed)) return { grant };
+    const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
+    // Whose caller has got a 503 would not know of a refresh token that was replaced: the next attempt would look like theft.
+    const decision: Decision = {
+      decide: (fresh) => (givenUp.aborted ? { result: undefined } : decide(fresh)),
+    };
+    return await Promise.race([
+      renewed(grant, needed, givenUp, decision),
+      madeOrBusyAfter(givenUp, decision),
+    ]);
+  }
+
   return {
-    async ensureFreshUntil(grant, until) {
-      if (isFresh(grant, until)) return grant;
-      const givenUp = AbortSignal.timeout(timeoutSeconds * 1000);
-      return await Promise.race([renewed(grant, until, givenUp), busyAfter(givenUp)]);
+    async ensureFreshUntil(grant, until, also) {
+      const needed = { until, idToken: also !== undefined };
+      return (await fresh(grant, needed, () => ({ result: undefined }))).grant;
+    },
+    async updateFresh<Result>(
+      grant: Grant,
+      until: number,
+      decide: (grant: Grant | undefined) => GrantChange<Result>,
+    ) {
+      const { grant: latest, decided } = await fresh(grant, { until, idToken: false }, decide);
+      return decided === undefined
+        ? await grants.update(grant.id, decide, latest)
+        : (decided.result as Result);
     },
   };
 }
@@ -282,8 +367,11 @@ interface Wanted {
   givenUp: AbortSignal;
 }
 
-async function busyAfter(givenUp: AbortSignal): Promise<never> {
+/** A change that was decided in time and is being stored is waited for: its caller has to know of it. */
+async function madeOrBusyAfter(givenUp: AbortSignal, decision: Decision): Promise<Renewed> {
   await once(givenUp, "abort");
+  const stored = await decision.stored?.catch(() => undefined);
+  if (stored?.decided !== undefined) return stored;
   throw slow();
 }
 

@@ -4,8 +4,9 @@
  */
 
 import { isUtf8 } from "node:buffer";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { parse as parseForm } from "node:querystring";
-import type { Request, RequestHandler, Response } from "express";
+import type { RequestHandler } from "express";
 import { OAuthError } from "../oauth/errors.ts";
 import { parseJson } from "../oauth/json.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
@@ -41,7 +42,7 @@ export function largestShare(maxBytes: number): number {
 /** `application/json` into `req.body`; of another type it stays undefined. */
 export function jsonBody(bounds: BodyBounds): RequestHandler {
   return async (req, res, next) => {
-    if (req.is("application/json")) req.body = await readJson(req, res, bounds);
+    if (req.is("application/json")) req.body = (await readJson(req, res, bounds))?.value;
     next();
   };
 }
@@ -56,7 +57,7 @@ export function formBody(bounds: BodyBounds): RequestHandler {
   };
 }
 
-async function readForm(req: Request, res: Response, bounds: BodyBounds): Promise<unknown> {
+async function readForm(req: Request, res: ServerResponse, bounds: BodyBounds): Promise<unknown> {
   // RFC 6749 Appendix B: in UTF-8, whatever charset older HTTP clients name.
   const { bytes } = await readBody(req, res, ["utf-8", "iso-8859-1"], bounds);
   const text = bytes.toString("utf8");
@@ -65,14 +66,27 @@ async function readForm(req: Request, res: Response, bounds: BodyBounds): Promis
   return parseForm(text, "&", "=", { maxKeys: MAX_PARAMETERS });
 }
 
+/** An application around this one may have read the body. */
+type Request = IncomingMessage & { body?: unknown };
+
+/** A JSON body: what it says, and how it came. */
+export interface ReadJson {
+  value: unknown;
+  bytes: Buffer;
+}
+
 /**
  * The object or array of a JSON body; undefined if the request has no body.
  * @throws OAuthError if it is none, or exceeds a bound; TooManyRequestsError, UnavailableError of the budget
  */
-export async function readJson(req: Request, res: Response, bounds: BodyBounds): Promise<unknown> {
+export async function readJson(
+  req: Request,
+  res: ServerResponse,
+  bounds: BodyBounds,
+): Promise<ReadJson | undefined> {
   if (!hasBody(req)) return undefined;
   const { bytes, share } = await readBody(req, res, ["utf-8"], bounds);
-  if (bytes.length === 0) return {};
+  if (bytes.length === 0) return { value: {}, bytes };
   const { values, depth } = measureJson(bytes);
   if (depth > MAX_DEPTH)
     throw refused(400, "nested_too_deeply", `The body is nested deeper than ${MAX_DEPTH} levels.`);
@@ -82,7 +96,7 @@ export async function readJson(req: Request, res: Response, bounds: BodyBounds):
   share.add(values * HEAP_PER_VALUE);
   // RFC 8259 §8.1: UTF-8 only. A lenient decoder would produce text that the client did not send.
   if (!isUtf8(bytes)) throw unreadable();
-  return objectIn(bytes.toString("utf8"));
+  return { value: objectIn(bytes.toString("utf8")), bytes };
 }
 
 function objectIn(text: string): unknown {
@@ -94,7 +108,7 @@ function objectIn(text: string): unknown {
 
 async function readBody(
   req: Request,
-  res: Response,
+  res: ServerResponse,
   charsets: readonly string[],
   { budget, holder, maxBytes }: BodyBounds,
 ): Promise<{ bytes: Buffer; share: BodyShare }> {
@@ -178,11 +192,11 @@ function collector() {
 }
 
 /** A few compressed bytes can inflate beyond all memory, and clients do not compress requests. */
-function refuseCoding(req: Request, res: Response): void {
+function refuseCoding(req: Request, res: ServerResponse): void {
   const coding = req.headers["content-encoding"] ?? "identity";
   if (coding.trim().toLowerCase() === "identity") return;
   // RFC 9110 §15.5.16 and §12.5.3: which content codings would have been accepted.
-  res.set("Accept-Encoding", "identity");
+  res.setHeader("Accept-Encoding", "identity");
   throw refused(415, "content_coding", "Send the body as it is, without Content-Encoding.");
 }
 

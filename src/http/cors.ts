@@ -1,4 +1,6 @@
 /** Which web pages may call us from a browser (Fetch standard, CORS; MCP transport: Origin must be validated). */
+
+import type { IncomingMessage } from "node:http";
 import cors from "cors";
 import type { RequestHandler } from "express";
 import { OAuthError } from "../oauth/errors.ts";
@@ -9,6 +11,11 @@ const PREFLIGHT_SECONDS = 600;
 
 /** Metadata, registration and tokens are for every client, in browsers too; no cookie opens anything there. */
 export const openToAllOrigins: RequestHandler = cors({ exposedHeaders: EXPOSED, maxAge: PREFLIGHT_SECONDS });
+
+/** No page can have sent it: a browser names the page's origin, and asks before it sends what a form could not. */
+export function isByProgram({ method, headers }: IncomingMessage): boolean {
+  return headers.origin === undefined && method !== "OPTIONS";
+}
 
 /**
  * `/mcp` answers pages of its own origin, of this computer (the MCP Inspector), and those that are configured; any
@@ -22,8 +29,8 @@ export function allowedOriginsOnly(baseUrl: string, allowedOrigins: readonly str
   const answerPages = cors({ origin: true, exposedHeaders: EXPOSED, maxAge: PREFLIGHT_SECONDS });
 
   return (req, res, next) => {
-    const origin = req.get("origin");
-    if (origin === undefined && req.method !== "OPTIONS") return next();
+    if (isByProgram(req)) return next();
+    const { origin } = req.headers;
     if (origin === undefined || isAllowed(origin)) return answerPages(req, res, next);
     // Of a sandboxed frame or a local file: any page can have it.
     const hint =

@@ -2,15 +2,15 @@
  * The metadata documents, at every place where clients look for them (RFC 9728 §3.1, RFC 8414 §3.1 and §5, OpenID Connect
  * Discovery 1.0 §4).
  */
-import { Router } from "express";
+import { type RequestHandler, Router } from "express";
 import {
   authorizationServerMetadata,
-  EMPTY_KEY_SET,
   JWKS_PATH,
   type MetadataSettings,
   openIdProviderMetadata,
 } from "../oauth/server-metadata.ts";
 import { pathOf } from "./base-path.ts";
+import { byPath } from "./by-path.ts";
 import { refuseOtherMethods } from "./methods.ts";
 
 /** The metadata document of a protected resource, and the resource's path below the issuer's. */
@@ -34,16 +34,17 @@ const CACHE_SECONDS = 300;
 
 /**
  * @param resourceDocuments the first is also found where no path is given
+ * @param settings.keySet the public keys by which backends recognize what this server tells them (RFC 7517 §5)
  * @param settings.offersDocuments whether Client ID Metadata Documents are offered just now: clients believe it for 300 s
  */
 export function metadataRoutes(
   resourceDocuments: readonly ResourceDocument[],
   {
     offersDocuments,
+    keySet,
     ...settings
-  }: Omit<MetadataSettings, "clientIdMetadata"> & { offersDocuments(): boolean },
-): Router {
-  const router = Router();
+  }: Omit<MetadataSettings, "clientIdMetadata"> & { offersDocuments(): boolean; keySet: object },
+): RequestHandler {
   const basePath = pathOf(settings.issuer);
   const paths = ["", ...resourceDocuments.map(({ path }) => path)];
   const metadata = () => ({ ...settings, clientIdMetadata: offersDocuments() });
@@ -54,14 +55,16 @@ export function metadataRoutes(
     }),
     [locations("oauth-authorization-server", basePath, paths), () => authorizationServerMetadata(metadata())],
     [locations("openid-configuration", basePath, paths), () => openIdProviderMetadata(metadata())],
-    [[JWKS_PATH], () => EMPTY_KEY_SET],
+    [[JWKS_PATH], () => keySet],
   ];
-  for (const [paths, document] of documents) {
-    router.get(
-      paths,
-      (_req, res) => void res.set("Cache-Control", `public, max-age=${CACHE_SECONDS}`).json(document()),
-    );
-    router.all(paths, refuseOtherMethods("GET"));
-  }
-  return router;
+  const routesOf = (path: string, document: () => object) =>
+    Router()
+      .get(
+        path,
+        (_req, res) => void res.set("Cache-Control", `public, max-age=${CACHE_SECONDS}`).json(document()),
+      )
+      .all(path, refuseOtherMethods("GET"));
+  return byPath(
+    documents.flatMap(([where, document]) => where.map((path) => [path, routesOf(path, document)] as const)),
+  );
 }

@@ -3,13 +3,14 @@
  * the connection is lost, Node.js closes the response whose turn it is, and says nothing of those that wait behind it:
  * whatever is held until they close would be held for ever.
  */
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { RequestHandler, Response } from "express";
+import type { Middleware } from "./together.ts";
 
-const waiting = new WeakMap<Socket, Set<Response>>();
+const waiting = new WeakMap<Socket, Set<ServerResponse>>();
 
 /** Closes responses with their connection, also before it is their turn. */
-export const closedWithConnection: RequestHandler = ({ socket }, res, next) => {
+export const closedWithConnection: Middleware = ({ socket }, res, next) => {
   if (res.socket === null) {
     const responses = responsesOn(socket).add(res);
     res.once("close", () => responses.delete(res));
@@ -18,10 +19,10 @@ export const closedWithConnection: RequestHandler = ({ socket }, res, next) => {
 };
 
 /** One listener for all of them: there may be many. */
-function responsesOn(socket: Socket): Set<Response> {
+function responsesOn(socket: Socket): Set<ServerResponse> {
   const known = waiting.get(socket);
   if (known !== undefined) return known;
-  const responses = new Set<Response>();
+  const responses = new Set<ServerResponse>();
   waiting.set(socket, responses);
   socket.once("close", () => {
     for (const res of responses) if (res.socket === null && !res.writableFinished) close(res);
@@ -29,7 +30,7 @@ function responsesOn(socket: Socket): Set<Response> {
   return responses;
 }
 
-function close(res: Response): void {
+function close(res: ServerResponse): void {
   res.destroy();
   res.emit("close");
 }

@@ -1,17 +1,17 @@
 /** Headers that are the same on every response, computed once. */
 import { IncomingMessage, ServerResponse } from "node:http";
 import { Socket } from "node:net";
-import type { Request, RequestHandler, Response } from "express";
+import type { Middleware } from "./together.ts";
 
 /**
  * Runs a middleware once, records the headers that it sets, and sets them on every response. For a synchronous middleware whose
  * headers do not depend on the request.
  */
-export function recordedHeaders(middleware: RequestHandler): RequestHandler {
+export function recordedHeaders(middleware: Middleware): Middleware {
   const req = new IncomingMessage(new Socket());
   const res = new ServerResponse(req);
   let isDone = false;
-  void middleware(req as Request, res as Response, () => {
+  middleware(req, res, () => {
     isDone = true;
   });
   if (!isDone) throw new Error("This middleware sets its headers later, or none: it cannot be recorded.");

@@ -2,7 +2,7 @@
  * What is found out about a request while it is handled, for its line in the log, its metrics and its span. Of what is not named
  * here nothing is kept. Never a token, a code or a secret.
  */
-import type { Response } from "express";
+import type { ServerResponse } from "node:http";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 
 export interface RequestFacts {
@@ -24,13 +24,17 @@ export interface RequestFacts {
   grantType?: string;
   /** Of a sign-in: absent where a client waits for it. */
   purpose?: "connections";
+  /** The URI of the protected resource (RFC 9728) that it was sent to. */
+  protectedResource?: string;
   mcpMethod?: string;
   tool?: string;
+  /** Of MCP: what was read. */
   resource?: string;
   prompt?: string;
 }
 
-/** To be read and written. They are kept in `res.locals`, which is typed as anything. */
-export function requestFacts(res: Response): RequestFacts {
+/** To be read and written. They are kept where express has its `res.locals`, which is typed as anything. */
+export function requestFacts(res: ServerResponse & { locals?: unknown }): RequestFacts {
+  res.locals ??= Object.create(null);
   return res.locals as RequestFacts;
 }

@@ -1,11 +1,12 @@
 /** One log line a request: method, path, status, duration, and why it was refused. Never a query, header or body. */
 
 import { randomUUID } from "node:crypto";
-import type { RequestHandler } from "express";
 import { causes } from "../oauth/errors.ts";
 import { withRequest } from "../runtime/current-request.ts";
 import type { Log } from "../runtime/log.ts";
 import { requestFacts } from "./request-facts.ts";
+import { pathOfRequest } from "./request-target.ts";
+import type { Middleware } from "./together.ts";
 
 // A URL may have 16 KB, and a stranger could fill the log with them.
 const MAX_PATH = 256;
@@ -18,13 +19,14 @@ export function isProbe(path: string): boolean {
 }
 
 /** Does not wrap the response, so streaming is left as it is. */
-export function requestLog(log: Log): RequestHandler {
+export function requestLog(log: Log): Middleware {
   return (req, res, next) => {
     const startedAt = performance.now();
     const requestId = randomUUID();
-    const { path, method } = req;
+    const { method } = req;
+    const path = pathOfRequest(req);
     requestFacts(res).requestId = requestId;
-    res.set("X-Request-Id", requestId);
+    res.setHeader("X-Request-Id", requestId);
     res.once("close", () => {
       const facts = requestFacts(res);
       const line = {
@@ -40,6 +42,7 @@ export function requestLog(log: Log): RequestHandler {
         grantId: facts.grantId,
         grantType: facts.grantType,
         purpose: facts.purpose,
+        protectedResource: facts.protectedResource,
         mcpMethod: facts.mcpMethod,
         tool: facts.tool,
         resource: facts.resource,

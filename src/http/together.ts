@@ -1,13 +1,16 @@
-/** Several middlewares as one: the router's overhead for each is a good part of the cost of a short request. */
-import type { RequestHandler } from "express";
+/** What every request passes, in terms of Node.js alone: express, and its router, need not have seen it. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 
-/** In order, each when the one before has called `next`. For synchronous ones: a rejected promise would go unheard. */
-export function together(...handlers: readonly RequestHandler[]): RequestHandler {
+/** Of express as well, which adds to both. */
+export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
+
+/** Several as one, in order, each when the one before has called `next`. For synchronous ones: a rejected promise would go unheard. */
+export function together(...handlers: readonly Middleware[]): Middleware {
   return (req, res, next) => {
     const run = (index: number): void => {
       const handler = handlers[index];
       if (handler === undefined) next();
-      else void handler(req, res, (error?: unknown) => (error == null ? run(index + 1) : next(error)));
+      else handler(req, res, (error?: unknown) => (error == null ? run(index + 1) : next(error)));
     };
     run(0);
   };

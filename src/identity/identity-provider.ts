@@ -13,6 +13,8 @@ export const UpstreamTokens = z.object({
   obtainedAt: z.number(),
   /** Seconds since the epoch; absent if the provider did not say. */
   expiresAt: z.number().optional(),
+  /** Kept only where it is exchanged for other authorization servers. */
+  idToken: z.object({ token: z.string(), expiresAt: z.number() }).optional(),
 });
 export type UpstreamTokens = z.infer<typeof UpstreamTokens>;
 
@@ -103,10 +105,16 @@ export class UpstreamRefusal extends Error {
   readonly code: string;
   /** What the provider added to it, as people can see it. */
   readonly description: string | undefined;
+  /** Which sign-in it wants, where it says so. */
+  readonly required: RequiredAuthentication | undefined;
 
   constructor(
     code: string,
-    options: { description?: string | undefined; cause?: unknown } = {},
+    options: {
+      description?: string | undefined;
+      required?: RequiredAuthentication | undefined;
+      cause?: unknown;
+    } = {},
     what = "The identity provider refused",
   ) {
     super(`${what}: ${redacted(`${code} ${options.description ?? ""}`)}`, { cause: options.cause });
@@ -114,6 +122,17 @@ export class UpstreamRefusal extends Error {
     this.code = code;
     // An empty one was left out (RFC 6749 §3.1).
     this.description = readableName(redacted(options.description ?? ""));
+    this.required = options.required;
+  }
+}
+
+/** It is not the identity provider that refuses, but another authorization server: by this issuer. */
+export class RefusedElsewhere extends UpstreamRefusal {
+  readonly issuer: string;
+
+  constructor(issuer: string, { code, description }: UpstreamRefusal) {
+    super(code, { description }, `The authorization server ${issuer} refused`);
+    this.issuer = issuer;
   }
 }
 
@@ -169,8 +188,17 @@ export interface IdentityProvider {
     api: ApiRequest,
     user: Pick<User, "issuer" | "subject" | "claims">,
   ): Promise<ExchangedToken>;
-  /** Revokes the refresh token where the provider can. */
-  revoke(refreshToken: string): Promise<void>;
+  /**
+   * Exchanges the user's ID token for an assertion by which another authorization server knows them (ID-JAG).
+   * @throws UpstreamRefusal, of which an UnacceptableAnswer's code is a reason code
+   */
+  assertionFor(
+    idToken: string,
+    api: ApiRequest & { authorizationServer: string },
+    user: Pick<User, "issuer">,
+  ): Promise<string>;
+  /** Revokes a token that it gave, where the provider can. Default: a refresh token. */
+  revoke(token: string, kind?: "refresh_token" | "access_token"): Promise<void>;
   /**
    * Verifies a logout token (OpenID Connect Back-Channel Logout §2.6). Its key may be too new to be known here, which is
    * an UnavailableError that says when to come again.

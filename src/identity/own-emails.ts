@@ -23,8 +23,9 @@ export function withOwnEmails(
     const { email_verified, ...rest } = claims;
     // A renewal that leaves the address out would vouch for the one that is known.
     if (claims.email === undefined) return rest;
+    // What is no plain address may end in anybody's domain, and a rule may have a wildcard for what is before it.
     const domain = emailDomain(claims.email);
-    return domain !== undefined && others.has(domain) ? { ...rest, email_verified: false } : claims;
+    return domain === undefined || others.has(domain) ? { ...rest, email_verified: false } : claims;
   }
 
   return {

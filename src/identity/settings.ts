@@ -61,5 +61,9 @@ export interface IdentityProviderSettings {
   pushedAuthorizationRequests: "auto" | "always";
   /** What a user's access token is called where it is exchanged (RFC 8693 §3); absent: an access token. Auth0's is a profile's. */
   subjectTokenType?: string;
+  /** Which client exchanges, where it is another one than that by which people sign in: Auth0's "Custom API client". */
+  exchangeClient?: Pick<IdentityProviderSettings, "clientId" | "credential">;
+  /** Whether ID tokens are kept with a user's tokens, to be exchanged for other authorization servers. Default: no. */
+  keepsIdToken?: boolean;
   timeoutSeconds: number;
 }

@@ -3,11 +3,13 @@ import type { JWTVerifyGetKey } from "jose";
 import { z } from "zod";
 import { claimAt, namesAt } from "../access/claims.ts";
 import { Subject } from "../identity/oidc/subject.ts";
+import { ClientId } from "../oauth/client-id.ts";
 import { acceptedUntil } from "../oauth/jwt.ts";
 import { fits } from "./claim-rule.ts";
 import { inWords } from "./id-jag.ts";
 import { JwtRefused, readJwt, type VerifiedClaims, verifyJwt } from "./jwt.ts";
 import { type AccessTokenIssuer, UNTYPED } from "./trusted-issuer.ts";
+import { withVouchedEmail } from "./vouched-email.ts";
 
 /** What a token of another issuer is worth here. */
 export interface ForeignAccessToken {
@@ -26,11 +28,11 @@ export interface ForeignAccessToken {
 
 const Claims = z.object({
   sub: Subject,
-  client_id: z.string().min(1).optional(),
-  azp: z.string().min(1).optional(),
+  client_id: ClientId.optional(),
+  azp: ClientId.optional(),
   /** Okta's name for it; Entra's of version 1.0. */
-  cid: z.string().min(1).optional(),
-  appid: z.string().min(1).optional(),
+  cid: ClientId.optional(),
+  appid: ClientId.optional(),
 });
 
 /** @throws JwtRefused; UnavailableError while the issuer's keys are out of reach */
@@ -54,9 +56,10 @@ export async function verifyForeignAccessToken(
 
 /** The same of claims that an issuer answered with at introspection. */
 export function worthHere(
-  claims: Readonly<Record<string, unknown>> & { iss: string; exp: number },
+  answered: Readonly<Record<string, unknown>> & { iss: string; exp: number },
   issuer: AccessTokenIssuer,
 ): ForeignAccessToken {
+  const claims = withVouchedEmail(answered, issuer);
   const parsed = Claims.safeParse(claims);
   if (!parsed.success) throw new JwtRefused("token_claims", inWords(parsed.error));
   const { sub, client_id, azp, cid, appid } = parsed.data;

@@ -6,9 +6,11 @@ import type { JWTVerifyGetKey } from "jose";
 import { z } from "zod";
 import { emailAnswer } from "../access/claims.ts";
 import { Subject } from "../identity/oidc/subject.ts";
+import { ClientId } from "../oauth/client-id.ts";
 import { parseScope } from "../oauth/scope.ts";
 import { JwtRefused, verifyJwt } from "./jwt.ts";
 import type { IdJagIssuer } from "./trusted-issuer.ts";
+import { withVouchedEmail } from "./vouched-email.ts";
 
 /** The `typ` of its header: nothing else that an issuer signs can pass for one. */
 export const ID_JAG_TYPE = "oauth-id-jag+jwt";
@@ -40,7 +42,7 @@ export interface AssertionId {
 const Claims = z.object({
   sub: Subject,
   jti: z.string().min(1).max(512),
-  client_id: z.string().min(1).max(4096),
+  client_id: ClientId,
   resource: z.union([z.string(), z.array(z.string()).length(1)]).optional(),
   scope: z.string().max(8_192).optional(),
   // To ignore one would drop a restriction (RFC 9396).
@@ -56,7 +58,7 @@ export async function verifyIdJag(
   issuer: IdJagIssuer,
   { keys, audience, now }: { keys: JWTVerifyGetKey; audience: string; now: number },
 ): Promise<IdentityAssertion> {
-  const claims = await verifyJwt(assertion, {
+  const verified = await verifyJwt(assertion, {
     settings: issuer,
     keys,
     types: [ID_JAG_TYPE],
@@ -66,6 +68,7 @@ export async function verifyIdJag(
     maxLifetimeSeconds: MAX_LIFETIME_SECONDS,
     now,
   });
+  const claims = withVouchedEmail(verified, issuer);
   const parsed = Claims.safeParse(claims);
   if (!parsed.success) throw new JwtRefused("assertion_claims", inWords(parsed.error));
   const { jti, client_id: clientId, resource, scope } = parsed.data;

@@ -1,11 +1,10 @@
 /** Opaque access tokens of a trusted issuer, looked up there (RFC 7662). */
 import { z } from "zod";
-import { boundedFetch } from "../identity/oidc/bounded-response.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import { type AuthenticatedPost, createAuthenticatedPost } from "../identity/oidc/authenticated-post.ts";
 import { type ForeignAccessToken, worthHere } from "./foreign-access-token.ts";
 import type { TrustedIssuerAccess } from "./issuer-keys.ts";
 import { outageOf } from "./issuer-keys.ts";
-import { checkTimes, JwtRefused } from "./jwt.ts";
+import { checkTimes, JwtRefused, SENDER_CONSTRAINED } from "./jwt.ts";
 import type { AccessTokenIssuer, IntrospectionSettings } from "./trusted-issuer.ts";
 
 const RETRY_SECONDS = 5;
@@ -19,16 +18,26 @@ const Answer = z.discriminatedUnion("active", [
     aud: z.union([z.string(), z.array(z.string())]),
     exp: z.number(),
     nbf: z.number().optional(),
-    cnf: z.never({ error: "the token is bound to a key of its sender" }).optional(),
+    cnf: z.unknown().optional(),
   }),
 ]);
 
 export type IntrospectingIssuer = AccessTokenIssuer & { readonly introspection: IntrospectionSettings };
 
-interface IntrospectionOptions extends Pick<TrustedIssuerAccess, "metadata">, Pick<Runtime, "fetch"> {
+interface IntrospectionOptions extends Pick<TrustedIssuerAccess, "metadata"> {
+  /** As this server's client there: {@link introspectionClient}. */
+  post: AuthenticatedPost;
   resource: string;
   /** Seconds since the epoch. */
   now: number;
+}
+
+/** @throws InvalidValue if its credential cannot be read */
+export function introspectionClient(
+  { introspection: { client }, ...issuer }: IntrospectingIssuer,
+  runtime: Parameters<typeof createAuthenticatedPost>[1],
+): AuthenticatedPost {
+  return createAuthenticatedPost({ ...issuer, client }, runtime);
 }
 
 /**
@@ -42,7 +51,8 @@ export async function introspect(
 ): Promise<ForeignAccessToken> {
   const answer = await ask(token, issuer, access);
   if (!answer.active) throw new JwtRefused("token_inactive", "the issuer says that it is not active");
-  const { iss = issuer.issuer, aud, exp, nbf } = answer;
+  const { iss = issuer.issuer, aud, exp, nbf, cnf } = answer;
+  if (cnf !== undefined) throw new JwtRefused("jwt_sender_constrained", SENDER_CONSTRAINED);
   // Another issuer's token, for which this one is not believed.
   if (iss !== issuer.issuer) throw new JwtRefused("jwt_wrong_issuer", `its iss is not ${issuer.issuer}`);
   const audience = issuer.audience ?? resource;
@@ -52,24 +62,24 @@ export async function introspect(
   return worthHere({ ...answer, iss, exp }, issuer);
 }
 
+/** Whether the issuer answered, and not what is needed: whoever has such a token could have it asked about without end. */
+export function saysTooLittle(error: unknown): boolean {
+  for (let each = error; each instanceof Error; each = each.cause)
+    if (each instanceof z.ZodError) return true;
+  return false;
+}
+
 async function ask(
   token: string,
   issuer: IntrospectingIssuer,
-  { metadata, ...runtime }: Pick<IntrospectionOptions, "metadata" | "fetch">,
+  { metadata, post }: Pick<IntrospectionOptions, "metadata" | "post">,
 ): Promise<z.infer<typeof Answer>> {
-  const { introspection, timeoutSeconds } = issuer;
+  const { introspection } = issuer;
   const endpoint = introspection.endpoint ?? (await metadata()).introspectionEndpoint;
   try {
     if (endpoint === undefined)
       throw new Error("Its metadata name no https introspection_endpoint: configure it");
-    const options = {
-      method: "POST",
-      headers: { accept: "application/json", authorization: basic(introspection) },
-      body: new URLSearchParams({ token, token_type_hint: "access_token" }),
-      redirect: "manual" as const,
-      signal: AbortSignal.timeout(timeoutSeconds * 1000),
-    };
-    const response = await boundedFetch(endpoint, options, runtime);
+    const response = await post(endpoint, { token, token_type_hint: "access_token" });
     if (response.status !== 200) {
       await response.body?.cancel();
       throw new Error(`HTTP ${response.status} at ${endpoint}`);
@@ -78,10 +88,4 @@ async function ask(
   } catch (cause) {
     throw outageOf(issuer, "introspection_failed", cause, { retryAfterSeconds: RETRY_SECONDS });
   }
-}
-
-/** RFC 6749 §2.3.1: both halves form-encoded. */
-function basic({ clientId, clientSecret }: IntrospectionSettings): string {
-  const encode = (text: string) => new URLSearchParams({ "": text }).toString().slice(1);
-  return `Basic ${Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString("base64")}`;
 }

@@ -2,7 +2,7 @@
  * How many opaque tokens may be asked about at an issuer. Anybody can make one up, and each costs a request there (RFC 7662), so
  * what turns out to be no good is bounded for an address and in all. A good token must not pay for the others:
  * - one that was good when it was last looked up is always asked about again, and costs no point;
- * - a good one gives its point back, and so does an outage;
+ * - a good one gives its point back, and so does an outage; a token of which the issuer says too little does not;
  * - when the points of all are used up, addresses from which a good token came lately go on with their own points, and
  *   addresses of which nothing was refused yet have a second set of points to themselves.
  * What may not be asked about now is not judged: that is 503 with `Retry-After`, because a 401 would make a client with a good token
@@ -15,6 +15,7 @@ export interface LookUps {
   /**
    * Runs `look` if a request may be made for this address now.
    * @param address from which the token came; absent: from here
+   * @param isRefusal whether an error costs the point
    * @throws UnavailableError if not; what `look` throws
    */
   ask<T>(

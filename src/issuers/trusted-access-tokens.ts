@@ -4,10 +4,11 @@
  */
 
 import type { KeepClaims } from "../identity/bounded-claims.ts";
+import type { AuthenticatedPost } from "../identity/oidc/authenticated-post.ts";
 import { sha256 } from "../oauth/sha256.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type ForeignAccessToken, verifyForeignAccessToken } from "./foreign-access-token.ts";
-import { type IntrospectingIssuer, introspect } from "./introspection.ts";
+import { type IntrospectingIssuer, introspect, introspectionClient, saysTooLittle } from "./introspection.ts";
 import { createIssuerAccess, type TrustedIssuerAccess } from "./issuer-keys.ts";
 import { JwtRefused, readJwt } from "./jwt.ts";
 import { createLookUps, type NetworksOf } from "./look-ups.ts";
@@ -24,7 +25,7 @@ export interface TrustedAccessTokens {
   verify(token: string, address?: string): Promise<ForeignAccessToken>;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch" | "randomBytes"> {
   /** What is kept of the claims of a token. */
   keepClaims: KeepClaims;
   /** Those whose tokens are good at the resource. */
@@ -45,7 +46,7 @@ const INTROSPECTED_SECONDS = 10;
 const REFUSED_SECONDS = 10;
 
 type IssuerOfToken =
-  | { isOpaque: true; issuer: IntrospectingIssuer }
+  | { isOpaque: true; issuer: IntrospectingIssuer; post: AuthenticatedPost }
   | { isOpaque: false; issuer: AccessTokenIssuer };
 
 export function trustedAccessTokens({
@@ -61,6 +62,7 @@ export function trustedAccessTokens({
   const introspecting = issuers.find(
     (issuer): issuer is IntrospectingIssuer => issuer.introspection !== undefined,
   );
+  const post = introspecting && introspectionClient(introspecting, runtime);
   const bounds = { entries: MAX_REMEMBERED, bytes: MAX_REMEMBERED_BYTES };
   const good = rememberTokens<ForeignAccessToken>({ ...bounds, bytesOf: bytesOfToken }, monotonicNow);
   // Strangers' tokens must not push out what is good.
@@ -74,20 +76,20 @@ export function trustedAccessTokens({
   /** Undefined: nobody's. */
   function issuerOf(token: string): IssuerOfToken | undefined {
     const jwt = readJwt(token);
-    if (jwt === undefined) return introspecting && { isOpaque: true, issuer: introspecting };
+    if (jwt === undefined) return introspecting && post && { isOpaque: true, issuer: introspecting, post };
     const issuer = byName.get(jwt.issuer ?? "");
     return issuer && { isOpaque: false, issuer };
   }
 
   async function lookUp(
     token: string,
-    issuer: IntrospectingIssuer,
+    { issuer, post }: Extract<IssuerOfToken, { isOpaque: true }>,
     address: string | undefined,
   ): Promise<ForeignAccessToken> {
     const { metadata } = access.get(issuer) as TrustedIssuerAccess;
-    const look = () => introspect(token, issuer, { metadata, resource, now: now(), fetch: runtime.fetch });
+    const look = () => introspect(token, issuer, { metadata, post, resource, now: now() });
     if (wereGood.get(keyOf(token))) return await look();
-    return await lookUps.ask(address, look, (error) => error instanceof JwtRefused);
+    return await lookUps.ask(address, look, (error) => error instanceof JwtRefused || saysTooLittle(error));
   }
 
   async function judge(token: string, address: string | undefined): Promise<ForeignAccessToken> {
@@ -98,7 +100,7 @@ export function trustedAccessTokens({
     const { keys } = access.get(of.issuer) as TrustedIssuerAccess;
     try {
       const verified = of.isOpaque
-        ? await lookUp(token, of.issuer, address)
+        ? await lookUp(token, of, address)
         : await verifyForeignAccessToken(token, of.issuer, { keys, resource, now: now() });
       const found = { ...verified, claims: keepClaims(verified.claims, verified.subject) };
       const left = found.expiresAt - now();

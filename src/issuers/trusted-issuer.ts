@@ -2,7 +2,9 @@
  * Issuers other than the identity provider whose JWTs are believed, and for what. What an issuer is believed for is its
  * `accept`: a token of one kind is never tried as another.
  */
+import type { ClientElsewhere } from "../identity/oidc/authenticated-post.ts";
 import type { ClaimRule } from "./claim-rule.ts";
+import type { VouchedEmails } from "./vouched-email.ts";
 
 /** How the JWTs of an issuer are verified. */
 export interface IssuerSettings {
@@ -17,7 +19,7 @@ export interface IssuerSettings {
 }
 
 /** Issues access tokens for this server's resources (RFC 9068). */
-export interface AccessTokenIssuer extends IssuerSettings {
+export interface AccessTokenIssuer extends IssuerSettings, VouchedEmails {
   readonly accept: "access-token";
   /** The paths of the resources at which its tokens are good; absent: all. */
   readonly resources?: readonly string[];
@@ -38,12 +40,11 @@ export interface AccessTokenIssuer extends IssuerSettings {
 export interface IntrospectionSettings {
   /** Absent: as the issuer's metadata say. */
   readonly endpoint?: string;
-  readonly clientId: string;
-  readonly clientSecret: string;
+  readonly client: ClientElsewhere;
 }
 
 /** A company's identity provider, which decides centrally which of its people may use which client here (ID-JAG). */
-export interface IdJagIssuer extends IssuerSettings {
+export interface IdJagIssuer extends IssuerSettings, VouchedEmails {
   readonly accept: "id-jag";
   /** The claim by which its people are told apart. `email` counts only with `email_verified`. */
   readonly subject: "sub" | "email";

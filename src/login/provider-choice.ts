@@ -9,6 +9,8 @@ import { hostCookie } from "../http/host-cookie.ts";
 import type { ConfiguredProvider, IdentityProviders } from "../identity/identity-providers.ts";
 
 export interface ProviderWish {
+  /** The name of the one whose users the resource is for: nobody else's choice counts. */
+  ofResource?: string | undefined;
   /** The name of the one that the person chose on our page. */
   chosen?: string | undefined;
   /** The person wants to choose. */
@@ -28,7 +30,10 @@ export const ASK = "select_account";
 // No address is longer (RFC 5321 §4.5.3.1).
 const MAX_HINT = 320;
 
-export function wishOf(parameters: unknown, remembered: string | undefined): ProviderWish {
+export function wishOf(
+  parameters: unknown,
+  remembered: string | undefined,
+): Omit<ProviderWish, "ofResource"> {
   const sent = (parameters ?? {}) as Readonly<Record<string, unknown>>;
   const text = (name: string) => {
     const value = sent[name];
@@ -41,11 +46,12 @@ export function wishOf(parameters: unknown, remembered: string | undefined): Pro
 /** @returns undefined where the person has to be asked */
 export function chooseProvider(
   providers: Pick<IdentityProviders, "all">,
-  { chosen, asksAgain, loginHint, remembered }: ProviderWish,
+  { ofResource, chosen, asksAgain, loginHint, remembered }: ProviderWish,
 ): ConfiguredProvider | undefined {
   const all = providers.all();
   if (all.length === 1) return all[0];
   const named = (name: string | undefined) => all.find(({ settings }) => settings.id === name);
+  if (ofResource !== undefined) return named(ofResource);
   const byPerson = named(chosen);
   if (byPerson !== undefined || asksAgain) return byPerson;
   const [byHint, ...others] = ofEmail(all, loginHint);

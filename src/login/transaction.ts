@@ -97,8 +97,8 @@ export type ClientLogin = z.infer<z.ZodObject<typeof clientLogin>> & {
   approvedBy?: UserId | undefined;
 };
 
-/** The consent, as it is known before the user signs in. */
-export type Consented = Pick<ClientLogin, "remember" | "approvedBy" | "asked">;
+/** The consent, as it is known before the user signs in, and since when where it was given for a login before. */
+export type Consented = Pick<ClientLogin, "remember" | "approvedBy" | "asked" | "begun">;
 
 /** A login for /connections. No client waits for it, so no code can come of it. */
 const ConnectionsLogin = z.object({ step: z.literal("connections"), ...binding });
@@ -143,7 +143,7 @@ export function openConsent(
 /** Logins by the `state` that went upstream. Only its hash is stored: a dump of the store cannot finish a login. */
 export interface Logins {
   /**
-   * Keeps one that begins.
+   * Keeps one that begins, or goes on with what another one began.
    * @param from the address that asks
    * @throws TooManyRequestsError
    */
@@ -167,8 +167,8 @@ export function createLogins(
     async open(state, login, ttlSeconds, from) {
       // What it costs is counted by its size.
       const largest = { ...login, begun: Number.MAX_SAFE_INTEGER };
-      const [begun] = await Promise.all([endings.latest(), admit(largest, from)]);
-      await store.put(sha256(state), { ...login, begun }, ttlSeconds);
+      const [latest] = await Promise.all([endings.latest(), admit(largest, from)]);
+      await store.put(sha256(state), { ...login, begun: login.begun ?? latest }, ttlSeconds);
     },
     restore: (state, login, ttlSeconds) => store.put(sha256(state), login, ttlSeconds),
     take: (state, options) => store.claim(sha256(state), options),

@@ -44,6 +44,7 @@ export interface ErrorDetail {
     principalKind?: "user" | "client" | "workload";
     issuer?: string;
     grantId?: string;
+    protectedResource?: string;
     rule?: string | undefined;
   };
 }
@@ -177,7 +178,13 @@ export class UnavailableError extends OAuthError {
 
   /** @param detail.retryAfterSeconds where it is known; 5 otherwise */
   constructor(
-    what: "storage" | "identity provider" | "issuer of the token" | "application's web site" | "server",
+    what:
+      | "storage"
+      | "identity provider"
+      | "issuer of the token"
+      | "authorization server"
+      | "application's web site"
+      | "server",
     detail: {
       reason: ReasonCode;
       cause?: unknown;

@@ -1,4 +1,13 @@
-/** What holds for every JWT that is accepted here, whoever signed it (RFC 7519, RFC 8725): algorithms and times. */
+/** What holds for every JWT that is accepted here, whoever signed it (RFC 7519, RFC 8725): header, signature, and times. */
+import {
+  compactVerify,
+  errors,
+  type JWTHeaderParameters,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from "jose";
 
 /** Signatures that only the holder of a private key makes: with HS256 a public key would pass for a secret (RFC 8725 §3.1). */
 export const ASYMMETRIC_ALGORITHMS: readonly string[] = [
@@ -8,6 +17,45 @@ export const ASYMMETRIC_ALGORITHMS: readonly string[] = [
 
 /** How far the clock of whoever signed it may be from ours. */
 export const CLOCK_TOLERANCE_SECONDS = 30;
+
+/**
+ * As `jwtVerify` of jose, which lets `b64: false` pass where `crit` does not name it.
+ * @throws jose's errors; what the function of the keys throws
+ */
+export async function verifiedClaims(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  const { payload, protectedHeader } = await jwtVerify(token, keys, {
+    algorithms: [...ASYMMETRIC_ALGORITHMS],
+    ...options,
+  });
+  refuseExtension(protectedHeader);
+  return payload;
+}
+
+/**
+ * For whoever judged the claims before, because the keys are looked up for nothing else.
+ * @throws jose's errors; what the function of the keys throws
+ */
+export async function verifySignature(
+  token: string,
+  keys: JWTVerifyGetKey,
+  algorithms: readonly string[],
+): Promise<void> {
+  const { protectedHeader } = await compactVerify(token, keys, { algorithms: [...algorithms] });
+  refuseExtension(protectedHeader);
+}
+
+function refuseExtension(header: Pick<JWTHeaderParameters, "crit" | "b64">): void {
+  if (hasExtension(header)) throw new errors.JWTInvalid("its header has an extension that is not understood");
+}
+
+/** No extension is understood here (RFC 7515 §4.1.11), and the payload of a JWT is encoded (RFC 7797 §7). */
+export function hasExtension({ crit, b64 }: { readonly crit?: unknown; readonly b64?: unknown }): boolean {
+  return crit !== undefined || (b64 !== undefined && b64 !== true);
+}
 
 export type TimeProblem =
   | "without_expiry"

@@ -1,43 +1,64 @@
 /** Another API that a tool calls in a user's name: named by its own identifier, as the identity provider knows it. */
 import { isScopeToken } from "./scope.ts";
 
-/** Another API, as the identity provider knows it: by one of the two. */
+/** Another API, as the identity provider knows it: by one of the two, or by the authorization server whose tokens it takes. */
 export type OtherApi = (
-  | { audience: string; resource?: undefined }
+  | { audience: string; resource?: undefined; authorizationServer?: undefined }
   /** An absolute URI (RFC 8707). */
-  | { resource: string; audience?: undefined }
+  | { resource: string; audience?: undefined; authorizationServer?: undefined }
+  /** The issuer of another authorization server, as CONFIG_FILE has it, and its resource, where it has several. */
+  | { authorizationServer: string; resource?: string; audience?: undefined }
 ) & {
   /** The API's own. Default: what the provider gives. */
   scopes?: readonly string[];
 };
 
+type Unchecked = { readonly [Name in keyof OtherApi]?: OtherApi[Name] | undefined };
+
 /** The same, as it was checked. */
 export interface ApiRequest {
   audience?: string;
   resource?: string;
+  authorizationServer?: string;
   /** None: the provider decides. */
   scopes: readonly string[];
 }
 
 /** @throws Error if it is not well-formed, whatever TypeScript was told */
-export function apiRequest({ audience, resource, scopes }: OtherApi, owner: string): ApiRequest {
-  const problem = (what: string) => new Error(`${owner}: ${what}`);
-  if ((audience === undefined) === (resource === undefined))
-    throw problem("name the API by either audience or resource");
-  if (audience === "") throw problem("audience is empty");
-  if (resource !== undefined && (!URL.canParse(resource) || resource.includes("#")))
-    throw problem("resource has to be an absolute URI without a fragment (RFC 8707 §2)");
-  if (scopes?.length === 0) throw problem("scopes is empty: name some, or leave it out");
-  const illegal = scopes?.find((scope) => !isScopeToken(scope));
-  if (illegal !== undefined) throw problem(`the scope "${illegal}" has illegal characters (RFC 6749 §3.3)`);
+export function apiRequest(api: Unchecked, owner: string): ApiRequest {
+  const problem = apiProblem(api);
+  if (problem !== undefined) throw new Error(`${owner}: ${problem}`);
+  const { audience, resource, authorizationServer, scopes = [] } = api;
   return {
     ...(audience !== undefined && { audience }),
     ...(resource !== undefined && { resource }),
-    scopes: scopes ?? [],
+    ...(authorizationServer !== undefined && { authorizationServer }),
+    scopes,
   };
 }
 
+/** What is wrong with how an API is named, in words that say what to do. */
+export function apiProblem({
+  audience,
+  resource,
+  authorizationServer,
+  scopes,
+}: Unchecked): string | undefined {
+  if (authorizationServer === undefined && (audience === undefined) === (resource === undefined))
+    return "name the API by either audience or resource";
+  if (authorizationServer !== undefined && audience !== undefined)
+    return "at another authorizationServer the API is named by resource";
+  if (authorizationServer !== undefined && !URL.canParse(authorizationServer))
+    return "authorizationServer has to be its issuer, a URL";
+  if (audience === "") return "audience is empty";
+  if (resource !== undefined && (!URL.canParse(resource) || resource.includes("#")))
+    return "resource has to be an absolute URI without a fragment (RFC 8707 §2)";
+  if (scopes?.length === 0) return "scopes is empty: name some, or leave it out";
+  const illegal = scopes?.find((scope) => !isScopeToken(scope));
+  return illegal && `the scope "${illegal}" has illegal characters (RFC 6749 §3.3)`;
+}
+
 /** The identifier by which it is asked for. */
-export function identifierOf({ audience, resource }: ApiRequest): string {
-  return audience ?? resource ?? "";
+export function identifierOf({ audience, resource, authorizationServer }: ApiRequest): string {
+  return audience ?? resource ?? authorizationServer ?? "";
 }

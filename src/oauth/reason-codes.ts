@@ -111,6 +111,7 @@ export const REASON_CODES = [
 
   // A request for authorization.
   "foreign_resource",
+  "ambiguous_resource",
   "malformed_scope",
   "missing_pkce",
   "missing_response_type",
@@ -183,6 +184,7 @@ export const REASON_CODES = [
   "pruned_by_operator",
   "removed_by_operator",
   "revoked_by_client",
+  "signs_in_again",
   "too_many_grants",
 
   // Assertions and access tokens of other issuers.
@@ -224,6 +226,27 @@ export const REASON_CODES = [
   "no_metrics_token",
   "no_token",
   "token_in_query",
+  "forward_auth_key",
+  "forward_auth_path",
+  "forward_auth_feature",
+  "forward_auth_bypassed",
+
+  // Backends over HTTP.
+  "ambiguous_message",
+  "backend_answer_unusable",
+  "backend_broke_off",
+  "backend_busy",
+  "backend_feature_unnamed",
+  "backend_method",
+  "backend_not_ready",
+  "backend_processes_used",
+  "backend_refused",
+  "backend_session_unknown",
+  "backend_tool_added",
+  "backend_tool_changed",
+  "backend_tool_gone",
+  "backend_too_slow",
+  "backend_unreachable",
   "unknown_access_token",
 
   // MCP.
@@ -255,10 +278,13 @@ export const REASON_CODES = [
   "client_credential_unreadable",
   "client_credentials_rejected",
   "discovery_failed",
+  "authorization_server_failed",
+  "authorization_server_misconfigured",
   "exchange_misconfigured",
   "exchange_needs_consent",
   "exchange_needs_sign_in",
   "exchange_refused",
+  "exchange_refused_elsewhere",
   "exchange_scopes_refused",
   "exchange_slow",
   "exchanged_token_broader",
@@ -309,6 +335,9 @@ export const REASON_CODES = [
 
   // The process.
   "accept_failed",
+  "worker_died",
+  "worker_not_replaced",
+  "worker_not_started",
   "audit_log_failed",
   "given_up",
   "too_many_connections",

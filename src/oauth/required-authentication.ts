@@ -59,6 +59,21 @@ export function declaredAuthentication(
     : { authentication: requiredAuthentication(authentication, owner) };
 }
 
+/**
+ * As another server says it in an error, by the names of RFC 9470 §3; undefined if it says nothing that can be asked for. An age is
+ * raised to what a tool could declare: whoever signed in within it and is refused again is not asked again.
+ */
+export function requiredByError({
+  max_age,
+  acr_values,
+}: Readonly<Record<string, unknown>>): RequiredAuthentication | undefined {
+  const age = typeof max_age === "number" || typeof max_age === "string" ? Number(max_age) : Number.NaN;
+  const maxAge = Number.isInteger(age) && age >= 0 ? Math.max(age, SHORTEST_MAX_AGE) : undefined;
+  const values = typeof acr_values === "string" ? acr_values.split(" ").filter(isScopeToken) : [];
+  if (maxAge === undefined && values.length === 0) return undefined;
+  return { ...(maxAge !== undefined && { maxAge }), ...(values.length > 0 && { acrValues: values }) };
+}
+
 /** What meets each of these. With several lists of `acr_values`, the first counts. */
 export function strictest(required: readonly RequiredAuthentication[]): RequiredAuthentication {
   const ages = required.flatMap(({ maxAge }) => maxAge ?? []);

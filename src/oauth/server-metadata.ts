@@ -92,8 +92,8 @@ export function authorizationServerMetadata(settings: MetadataSettings) {
 
 /**
  * OpenID Connect Discovery 1.0 §3, for clients that look at its location only: whatever is served there has to parse as what
- * it claims to be. The three members more are REQUIRED by §3. No ID token is issued here, so the key set is empty, and
- * RS256 is what §3 demands in the list.
+ * it claims to be. The three members more are REQUIRED by §3. No ID token is issued here: the keys are those by which backends
+ * recognize what this server tells them (resource/identity-keys.ts), and RS256 is what §3 demands in the list.
  */
 export function openIdProviderMetadata(settings: MetadataSettings) {
   return {
@@ -105,6 +105,3 @@ export function openIdProviderMetadata(settings: MetadataSettings) {
 }
 
 export const JWKS_PATH = "/.well-known/jwks.json";
-
-/** RFC 7517 §5. Nothing is signed here. */
-export const EMPTY_KEY_SET = { keys: [] };

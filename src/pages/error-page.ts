@@ -208,6 +208,10 @@ const EXPLANATIONS: Readonly<Partial<Record<ReasonCode, Explanation>>> = {
     ...WRONG_REQUEST,
     text: "The application wants access to another server than this one. Check the address of this server in your application.",
   },
+  ambiguous_resource: {
+    ...WRONG_REQUEST,
+    text: "This server has several resources, and the application does not say which it wants. Connect it by the URL of one of them.",
+  },
   malformed_scope: {
     ...WRONG_REQUEST,
     text: "The application names the permissions that it wants in a way that cannot be read.",

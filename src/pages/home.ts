@@ -23,11 +23,18 @@ export interface HomeOptions {
   brand: Brand;
   /** The MCP endpoint. */
   resource: { uri: string; features: FeatureTable; scopes: ScopeCatalogue };
+  /** Other resources of this server. */
+  further: readonly FurtherResource[];
   /** Where people sign in: one of these. */
   signInAt: readonly string[];
   baseUrl: string;
   /** How programs may come without a browser. */
   programs: readonly ProgramAccess[];
+}
+
+interface FurtherResource {
+  readonly name: string;
+  readonly uri: string;
 }
 
 /** All of it is made once, here. */
@@ -49,6 +56,13 @@ export function homeRoutes(options: HomeOptions): Router {
     url: uri,
     resource_metadata: resourceMetadataUrl(uri),
     ...about.offers,
+    ...(options.further.length > 0 && {
+      further_resources: options.further.map(({ name, uri: at }) => ({
+        name,
+        url: at,
+        resource_metadata: resourceMetadataUrl(at),
+      })),
+    }),
   };
 
   const router = Router();
@@ -91,6 +105,7 @@ interface About {
   url: string;
   signInAt: readonly string[];
   offers: Offers;
+  further: readonly FurtherResource[];
   guides: readonly ConnectGuide[];
   /** Of programs without a browser. */
   programs: readonly ConnectGuide[];
@@ -109,7 +124,7 @@ const IN_OTHER_WORDS = {
   prompts: "Questions that are written already: you choose one in your application.",
 } as const satisfies Record<keyof Offers, string>;
 
-function homePage({ brand, baseUrl, url, signInAt, offers, guides, programs }: About): Html {
+function homePage({ brand, baseUrl, url, signInAt, offers, further, guides, programs }: About): Html {
   return html`
 <p class="lead">${introduction(brand)}</p>
 ${snippet({ place: "MCP server URL", text: url })}
@@ -119,6 +134,12 @@ ${snippet({ place: "MCP server URL", text: url })}
     html` or `,
   )} and decide what it may do.</p>
 ${connectSection(guides)}
+${
+  further.length > 0 &&
+  html`<h2>Also here</h2>
+<p class="soft">Each is connected by its own URL, with permissions of its own.</p>
+<ul>${further.map(({ name, uri }) => html`<li><strong>${name}</strong> <code>${uri}</code></li>`)}</ul>`
+}
 <p>Connected already? See <a href="${baseUrl}/connections">which applications may act in your name</a>, and end it.</p>
 ${
   programs.length > 0 &&
@@ -162,7 +183,7 @@ function introduction({ description }: Brand): string {
   return description ?? "An MCP server: it gives AI applications tools that they use in your name.";
 }
 
-function homeText({ brand, url, offers, guides, programs }: About): string {
+function homeText({ brand, url, offers, further, guides, programs }: About): string {
   const groups = HEADINGS.filter(([kind]) => offers[kind].length > 0).map(
     ([kind, heading]) => `${heading}\n\n${offers[kind].map(offerText).join("\n\n")}`,
   );
@@ -170,6 +191,9 @@ function homeText({ brand, url, offers, guides, programs }: About): string {
     brand.name,
     introduction(brand),
     `MCP server: ${url}`,
+    ...(further.length > 0
+      ? [`Also here:\n\n${further.map(({ name, uri }) => `  ${name}: ${uri}`).join("\n")}`]
+      : []),
     ...groups,
     `Connect\n\n${connectText(guides)}`,
     ...(programs.length > 0 ? [`${WITHOUT_BROWSER}\n\n${connectText(programs)}`] : []),

@@ -1,8 +1,9 @@
 /** Pages for people: server-rendered, every value escaped by the template itself; no script, except where one is allowed. */
 import { createHash } from "node:crypto";
-import type { RequestHandler, Response } from "express";
+import type { Response } from "express";
 import helmet from "helmet";
 import { html, raw } from "hono/html";
+import type { Middleware } from "../http/together.ts";
 import type { Brand } from "./brand.ts";
 import { initialOf } from "./icon.ts";
 import { styleOf } from "./style.ts";
@@ -20,9 +21,9 @@ export interface Pages {
   /** The page about the server itself; undefined where it is switched off. */
   homeUrl: string | undefined;
   /** Security headers of every answer. */
-  headers: RequestHandler;
+  headers: Middleware;
   /** The same for a page on which exactly this script runs. */
-  headersWithScript(script: string): RequestHandler;
+  headersWithScript(script: string): Middleware;
   /** Sends a page; no cache keeps it. */
   send(res: Response, status: number, title: string, body: Html, width?: "wide"): Promise<void>;
   /** The page about the server itself, with a script. */
@@ -88,7 +89,7 @@ ${body}
  * There is no `form-action`: browsers apply it to the redirects that follow a form, and the consent form leads to the
  * identity provider, wherever that leads, and back to any client's redirect URI.
  */
-function securityHeaders(style: string, image: string, script?: string): RequestHandler {
+function securityHeaders(style: string, image: string, script?: string): Middleware {
   return helmet({
     contentSecurityPolicy: {
       useDefaults: false,

@@ -2,8 +2,9 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Denial } from "../access/permissions.ts";
 import { claimsOf, subjectOf } from "../access/principal.ts";
+import { AnotherSignInRequired } from "../grants/exchange-refusals.ts";
 import { noUpstreamTokens } from "../grants/grant.ts";
-import { apiRequest, type OtherApi } from "../oauth/other-api.ts";
+import { type ApiRequest, apiRequest, type OtherApi } from "../oauth/other-api.ts";
 import {
   type AuthenticationRequirement,
   authenticationIn,
@@ -122,19 +123,31 @@ export async function getUpstreamAccessToken(): Promise<string> {
 
 /**
  * An access token for another API in the user's name, for which the identity provider exchanges the user's own (RFC 8693; Entra's
- * on-behalf-of; Auth0's custom token exchange). It is kept for the session until it is about to end, so ask whenever you need
+ * on-behalf-of; Auth0's custom token exchange), or which another authorization server gives for what the identity provider asserts of
+ * the user (ID-JAG). It is kept for the session until it is about to end, so ask whenever you need
  * it. A scope that this server declares too is required of the caller first, as by {@link requireScopes}. Which API it is, is for
  * you to write: do not take it from a tool's input. Send the token to that API, never back to the MCP client.
- * @throws InsufficientScopeError; OAuthError that says what the user can do if the provider refuses, or `invalid_grant` if their
- * sign-in has ended; UnavailableError on an outage: let them pass, and the caller is told; Error outside of an authenticated
+ * @throws InsufficientScopeError; InsufficientAuthenticationError if the provider says which sign-in it wants; OAuthError that says
+ * what the user can do if it refuses otherwise, or `invalid_grant` if their sign-in has ended; UnavailableError on an outage: let them pass, and the caller is told; Error outside of an authenticated
  * request, or if the API is not named in one way
  */
 export async function getAccessTokenFor(api: OtherApi): Promise<string> {
-  const request = apiRequest(api, "getAccessTokenFor()");
+  return await accessTokenFor(apiRequest(api, "getAccessTokenFor()"));
+}
+
+/** The same for a request that was checked. */
+export async function accessTokenFor(request: ApiRequest): Promise<string> {
   const { otherApis } = currentCaller("getAccessTokenFor");
   if (otherApis === undefined) throw noUpstreamTokens();
   requireScopes(...otherApis.declaredHere(request.scopes));
-  return await otherApis.tokenFor(request);
+  try {
+    return await otherApis.tokenFor(request);
+  } catch (error) {
+    // Once: who signed in so, and is refused all the same, is told in words.
+    const problem =
+      error instanceof AnotherSignInRequired && authenticationProblem(error.required, "getAccessTokenFor");
+    throw problem ? noted(problem) : error;
+  }
 }
 
 /**

@@ -1,17 +1,19 @@
 /** Bearer authentication of the protected resource (RFC 6750): a valid access token, or a challenge with what to do next. */
 
-import type { RequestHandler, Response } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { parse as parseQuery } from "node:querystring";
 import type { Decision } from "../access/permissions.ts";
 import { principalFields } from "../access/principal.ts";
 import type { Audit } from "../audit/audit.ts";
 import { bearerToken } from "../http/bearer-token.ts";
+import type { ClientAddresses } from "../http/client-address.ts";
 import { requestFacts } from "../http/request-facts.ts";
+import { sendJson } from "../http/send-json.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { asParameters, type RequiredAuthentication, shortfallOf } from "../oauth/required-authentication.ts";
 import { describeRequirement, type RequiredScopes } from "../oauth/scope-requirement.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { withAuthenticatedRequest } from "./access-token-context.ts";
 import type { AuthenticatedRequest, AuthenticationRefusal, Caller, Verification } from "./caller.ts";
 import type { ProtectedResource } from "./protected-resource.ts";
 import { authenticateToken, type TokenAuthenticator } from "./token-authenticator.ts";
@@ -19,7 +21,9 @@ import { authenticateToken, type TokenAuthenticator } from "./token-authenticato
 /** Whose challenge it is: it names the resource's metadata, and the default scopes so that a client asks for them. */
 export type ChallengedResource = Pick<ProtectedResource, "uri" | "scopes">;
 
-export interface BearerAuthenticationOptions extends Pick<Runtime, "now"> {
+export interface BearerAuthenticationOptions
+  extends Pick<Runtime, "now">,
+    Pick<ClientAddresses, "addressOf"> {
   resource: ChallengedResource & Pick<ProtectedResource, "authenticators">;
   audit: Audit;
   /** Called with the grant of every token that was accepted, if it has one. */
@@ -27,18 +31,22 @@ export interface BearerAuthenticationOptions extends Pick<Runtime, "now"> {
 }
 
 /** RFC 6750 §2.1, of any length: an authenticator hashes only what has the form of its tokens. */
-const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
+export const BEARER_TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
 
-/**
- * Makes the verified token available to tools (`getAccessToken()`).
- * An outage of the store is not an answer about the token: it is passed on as an error and becomes a 503.
- */
-export function bearerAuthentication(options: BearerAuthenticationOptions): RequestHandler {
-  const { resource, audit, noteUse, now } = options;
+/** Who sends a request; undefined if that was refused, and answered. */
+export type Authenticate = (
+  req: IncomingMessage,
+  res: ServerResponse,
+) => Promise<AuthenticatedRequest | undefined>;
+
+/** An outage of the store is not an answer about the token: it is thrown, and becomes a 503. */
+export function bearerAuthentication(options: BearerAuthenticationOptions): Authenticate {
+  const { resource, audit, noteUse, addressOf, now } = options;
   const metadata = { resource_metadata: resourceMetadataUrl(resource.uri) };
 
-  return async (req, res, next) => {
-    if (req.url.includes("?") && req.query.access_token !== undefined)
+  return async (req, res) => {
+    requestFacts(res).protectedResource = resource.uri;
+    if (hasTokenInQuery(req))
       return refuse(res, 400, "token_in_query", {
         error: "invalid_request",
         error_description: "Send the access token in the Authorization header: in a URL it ends up in logs.",
@@ -49,16 +57,19 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
     // token is in the same position.
     if (presented === undefined)
       return refuse(res, 401, "no_token", { ...metadata, ...defaultScope(resource) });
-    if (!TOKEN.test(presented))
+    if (!BEARER_TOKEN.test(presented))
       return refuse(res, 400, "malformed_authorization_header", {
         error: "invalid_request",
         error_description: "The Authorization header is not of the form: Bearer <access token>.",
         ...metadata,
       });
-    const verification = await authenticateToken(presented, resource.authenticators, req.ip);
+    const address = addressOf(req);
+    const verification = await authenticateToken(presented, resource.authenticators, address);
     if ("refused" in verification) {
       const { refused: reason, whose, rule } = verification;
-      audit({ event: "access_refused", decision: "deny", reason, ...whose, rule });
+      // Where it was refused: a token of another resource was issued for that.
+      const protectedResource = resource.uri;
+      audit({ event: "access_refused", decision: "deny", reason, ...whose, protectedResource, rule });
       return invalidToken(res, resource, { reason, message: NOT_VALID });
     }
     const { caller } = verification;
@@ -68,8 +79,13 @@ export function bearerAuthentication(options: BearerAuthenticationOptions): Requ
       requestFacts(res).grantId = caller.grantId;
       noteUse(caller.grantId);
     }
-    withAuthenticatedRequest(new BearerToken(presented, req.ip, caller, resource.authenticators, now), next);
+    return new BearerToken(presented, address, caller, resource.authenticators, now);
   };
+}
+
+function hasTokenInQuery({ url = "" }: IncomingMessage): boolean {
+  const at = url.indexOf("?");
+  return at !== -1 && parseQuery(url.slice(at + 1)).access_token !== undefined;
 }
 
 class BearerToken implements AuthenticatedRequest {
@@ -130,11 +146,11 @@ const NOT_VALID = "The access token is unknown, expired or revoked. Refresh it, 
 
 /** Answers HTTP 401 `invalid_token` (RFC 6750 §3.1). */
 export function invalidToken(
-  res: Response,
+  res: ServerResponse,
   resource: ChallengedResource,
   { reason, message }: { reason: ReasonCode; message: string },
-): void {
-  refuse(res, 401, reason, {
+): undefined {
+  return refuse(res, 401, reason, {
     error: "invalid_token",
     error_description: message,
     resource_metadata: resourceMetadataUrl(resource.uri),
@@ -151,7 +167,7 @@ function defaultScope({ scopes: { defaultScopes } }: ChallengedResource): { scop
  * call needs: a client that asks for exactly the challenge's scope must not lose what it had.
  */
 export function insufficientScope(
-  res: Response,
+  res: ServerResponse,
   resource: Pick<ProtectedResource, "uri">,
   scopesToAskFor: readonly string[],
   missing: readonly string[],
@@ -169,7 +185,7 @@ export function insufficientScope(
  * @param scopesToAskFor everything granted, and what this call needs beside it: one sign-in is for all of it
  */
 export function insufficientAuthentication(
-  res: Response,
+  res: ServerResponse,
   resource: Pick<ProtectedResource, "uri">,
   scopesToAskFor: readonly string[],
   { required, message }: { required: RequiredAuthentication; message: string },
@@ -201,17 +217,16 @@ interface Challenge {
   scope?: string;
 }
 
-function refuse(res: Response, status: number, reason: ReasonCode, challenge: Challenge): void {
+function refuse(res: ServerResponse, status: number, reason: ReasonCode, challenge: Challenge): undefined {
   requestFacts(res).reason = reason;
   const parameters = Object.entries(challenge).map(
     ([name, value]) => `${name}="${value.replace(/["\\]/g, "\\$&")}"`,
   );
-  res
-    .status(status)
-    .set("WWW-Authenticate", `Bearer ${parameters.join(", ")}`)
-    .json({
-      error: challenge.error ?? "unauthorized",
-      error_description:
-        challenge.error_description ?? `Sign in first: ${challenge.resource_metadata} says where.`,
-    });
+  res.setHeader("WWW-Authenticate", `Bearer ${parameters.join(", ")}`);
+  sendJson(res, status, {
+    error: challenge.error ?? "unauthorized",
+    error_description:
+      challenge.error_description ?? `Sign in first: ${challenge.resource_metadata} says where.`,
+  });
+  return undefined;
 }

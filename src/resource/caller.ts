@@ -39,6 +39,8 @@ export interface OtherApis {
   /** Those of an API's scopes that the resource has, too. */
   declaredHere(scopes: readonly string[]): readonly string[];
   tokenFor(api: ApiRequest): Promise<string>;
+  /** The API answered that the token is worth nothing. */
+  refused(api: ApiRequest, accessToken: string): Promise<void>;
 }
 
 /** Who a request turned out to be from. */

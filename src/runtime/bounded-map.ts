@@ -5,6 +5,7 @@ export interface BoundedMap<Value> {
   /** Makes it the most recently used. */
   set(key: string, value: Value): void;
   delete(key: string): void;
+  clear(): void;
 }
 
 /** @param bytesOf what one of them takes, about */
@@ -34,5 +35,9 @@ export function createBoundedMap<Value>(
       }
     },
     delete: remove,
+    clear() {
+      entries.clear();
+      bytes = 0;
+    },
   };
 }

@@ -24,8 +24,9 @@ const BUFFER_CHARACTERS = 8 * 1024;
  * What is said in one turn of the event loop is written together at its end: with many requests at once, a system call
  * for each line is a large part of what they cost. Also written when the process ends by itself, by a signal that it
  * handles, or by an error; a process that is killed loses the lines of that turn.
+ * @param base fields of every line
  */
-export function createLog(level: string): Logger {
+export function createLog(level: string, base: { worker: number } | null = null): Logger {
   // Not the destination's own buffer: when the reader is gone or the disk is full, it would retry for ever and block.
   const stdout = pino.destination({ dest: 1, sync: true });
   let waiting = "";
@@ -43,5 +44,20 @@ export function createLog(level: string): Logger {
     },
     flushSync,
   };
-  return pino({ level, base: null, mixin: requestFields }, lines);
+  return pino({ level, base, mixin: requestFields, mixinMergeStrategy: withRequestFields }, lines);
+}
+
+/** As pino does it; but a line that says itself which request it is about, as those of every request do, is not copied for that. */
+function withRequestFields(
+  fields: object,
+  { requestId, trace_id }: ReturnType<typeof requestFields>,
+): object {
+  const isRequestSaid = requestId === undefined || "requestId" in fields;
+  const isTraceSaid = trace_id === undefined || "trace_id" in fields;
+  if (isRequestSaid && isTraceSaid) return fields;
+  return {
+    ...(requestId !== undefined && { requestId }),
+    ...(trace_id !== undefined && { trace_id }),
+    ...fields,
+  };
 }

@@ -5,14 +5,20 @@ import { InvalidValue } from "./setting-problem.ts";
 // Longer than anything that a person can answer for.
 const MAX_BYTES = 256 * 1024;
 
-/** @throws InvalidValue, of the path */
-export function readText(path: string): string {
+/**
+ * @param maxBytes of a file that a program writes
+ * @throws InvalidValue, of the path
+ */
+export function readText(path: string, maxBytes = MAX_BYTES): string {
   try {
     const file = statSync(path);
     // Reading a pipe would block.
     if (!file.isFile()) throw invalid(path, ["is no file", "name the file itself"]);
-    if (file.size > MAX_BYTES)
-      throw invalid(path, ["is larger than 256 KB", "make sure that this is the right file"]);
+    if (file.size > maxBytes)
+      throw invalid(path, [
+        `is larger than ${Math.round(maxBytes / 1024)} KB`,
+        "make sure that this is the right file",
+      ]);
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
   } catch (error) {
     if (error instanceof InvalidValue) throw error;

@@ -8,12 +8,11 @@ import { type LivePolicy, watchPolicy } from "../access/live-policy.ts";
 import { type Audit, type AuditStream, createAudit, openAuditStream } from "../audit/audit.ts";
 import { createDocumentReach, type LiveDocumentReach } from "../clients/metadata-documents/document-reach.ts";
 import { createSafeFetch } from "../clients/metadata-documents/safe-fetch.ts";
-import { type Config, issuersOfUsers } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import type { IdentityProvider } from "../identity/identity-provider.ts";
 import { type ConfiguredProvider, openIdentityProviders } from "../identity/identity-providers.ts";
-import { type Features, knownNames } from "../mcp/authoring/features.ts";
+import type { Features } from "../mcp/authoring/features.ts";
 import { causes } from "../oauth/errors.ts";
-import { scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import type { Log } from "../runtime/log.ts";
 import { createLog } from "../runtime/log.ts";
 import { openProxiedFetch } from "../runtime/proxied-fetch.ts";
@@ -29,6 +28,8 @@ import { loadTracing } from "../telemetry/load-tracing.ts";
 import { collectProcessMetrics, createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { buildApp } from "./mount.ts";
+import { catalogueOfAll, type Offered, policyNames } from "./offered.ts";
+import { loadFurtherResources } from "./tools-module.ts";
 
 /** What is not said in the configuration. */
 export interface AppOptions {
@@ -87,24 +88,32 @@ export interface OpenApp {
   close(): Promise<void>;
 }
 
-/**
- * Opens everything, also while Redis or the identity provider are out of reach.
- * @param opened a store instead of the configured one
- */
+/** What this process has already. */
+interface Given {
+  /** A store instead of the configured one. */
+  records?: KeyValueStore;
+  /** Metrics that are not this process's alone. */
+  metrics?: Metrics;
+}
+
+/** Opens everything, also while Redis or the identity provider are out of reach. */
 export async function openApp(
   config: Config,
   features: Features,
   options: AppOptions,
-  opened?: KeyValueStore,
+  given: Given = {},
 ): Promise<OpenApp> {
   const { log = createLog(config.logLevel) } = options;
-  const metrics = createMetrics();
+  const { metrics = createMetrics() } = given;
+  const furtherResources = await loadFurtherResources(config);
+  const offered = { ...features, furtherResources };
   collectProcessMetrics(metrics);
   const auditStream = options.auditStream ?? openAuditStream(config.audit, log);
-  const audit = createAudit(log, auditStream, countDecisions(metrics));
-  const policy = watchPolicyFile(config, features, audit, log);
+  // What is written before there are resources concerns none.
+  const audit = createAudit(log, auditStream, countDecisions(metrics, []));
+  const policy = watchPolicyFile(config, offered, audit, log);
   const tracing = await traceIfAsked(config, log);
-  const records = opened ?? createRecords(config, log);
+  const records = given.records ?? createRecords(config, log);
   const proxied = config.outgoingProxy && (await openProxiedFetch(config.outgoingProxy));
   const fetch = proxied?.fetch;
   const runtime = { now: systemClock, monotonicNow: monotonicClock, randomBytes, log, fetch };
@@ -118,7 +127,7 @@ export async function openApp(
   };
   try {
     const handler = buildApp({
-      ...features,
+      ...offered,
       config,
       metrics,
       records,
@@ -132,7 +141,8 @@ export async function openApp(
     });
     documentReach?.start();
     void reencryptOldRecords(config, records, log);
-    const announcing = identityProviders.map((each) => announce(each, Object.keys(features.scopes), log));
+    const scopes = catalogueOfAll(offered).names;
+    const announcing = identityProviders.map((each) => announce(each, scopes, log));
     return {
       handler,
       shutdown,
@@ -145,6 +155,7 @@ export async function openApp(
       },
     };
   } catch (error) {
+    await shutdown.end();
     await close();
     throw error;
   }
@@ -168,13 +179,13 @@ async function traceIfAsked({ telemetry }: Config, log: Log): Promise<Tracing | 
 }
 
 /** Every change of the policy is written down, and so is one that was not taken. */
-function watchPolicyFile(config: Config, features: Features, audit: Audit, log: Log): LivePolicy | undefined {
+function watchPolicyFile(config: Config, offered: Offered, audit: Audit, log: Log): LivePolicy | undefined {
   const { policyFile: path } = config;
   if (path === undefined) return undefined;
   return watchPolicy({
     path,
-    known: { ...knownNames(features), userIssuers: issuersOfUsers(config) },
-    hierarchy: scopeCatalogue(features.scopes, []),
+    known: policyNames(config, offered),
+    hierarchy: catalogueOfAll(offered),
     onChange: ({ rules, sha256 }) => {
       audit({ event: "policy_change", decision: "allow", sha256 });
       log.info({ path, rules, sha256 }, "The policy changed");

@@ -1,9 +1,12 @@
 /** buildApp: mounts every URL, with the services behind it. */
-import express, { type ErrorRequestHandler, type Express, type RequestHandler } from "express";
+import type { RequestListener } from "node:http";
+import express, { type ErrorRequestHandler, type Express, type RequestHandler, Router } from "express";
 import { type AccountDependencies, connectionsEntrance, connectionsRoutes } from "../account/routes.ts";
 import { type AuthorizationDependencies, authorizationRoutes } from "../authorization/routes.ts";
 import { registrationRoutes } from "../clients/routes.ts";
-import { withoutBasePath } from "../http/base-path.ts";
+import { pathOf, withoutBasePath } from "../http/base-path.ts";
+import { byLongestPath, byPath } from "../http/by-path.ts";
+import { type ClientAddresses, clientAddresses } from "../http/client-address.ts";
 import { allowedOriginsOnly, openToAllOrigins } from "../http/cors.ts";
 import { doctorView } from "../http/doctor-view.ts";
 import { closingWhenStopping, healthRoutes } from "../http/health.ts";
@@ -14,14 +17,22 @@ import { requestLog } from "../http/request-log.ts";
 import { inOriginForm } from "../http/request-target.ts";
 import { cutWhenStalled } from "../http/stalled-response.ts";
 import { together } from "../http/together.ts";
-import { STALL_MS } from "../mcp/transport/web-response.ts";
+import { STALL_MS } from "../mcp/transport/event-stream.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../oauth/jwt.ts";
 import { programAccess } from "../pages/connect.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
-import { bearerAuthentication } from "../resource/bearer-authentication.ts";
+import { withAuthenticatedRequest } from "../resource/access-token-context.ts";
+import { type Authenticate, bearerAuthentication } from "../resource/bearer-authentication.ts";
+import {
+  answerCheck,
+  CHECK_PATH,
+  type CheckedResource,
+  malformedIsMissing,
+  proxiesOnly,
+} from "../resource/forward-auth.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
@@ -29,20 +40,30 @@ import { traceRequests } from "../telemetry/spans.ts";
 import { type TokenEndpointDependencies, tokenRoutes } from "../token-endpoint/routes.ts";
 import type { McpResource } from "./resources.ts";
 import { type AppOptions, buildServices, type Services } from "./services.ts";
+import { answerRequest, straightWay, takeFailed } from "./straight-way.ts";
 
 export type { AppOptions } from "./services.ts";
 
+/** The whole server. Whoever lists its routes finds them in the router: a resource's are there, too, for what is not ordinary. */
+export type MountedApp = RequestListener & Pick<Express, "router">;
+
 /**
- * The whole server as an express application. It starts nothing by itself: listen with it, and close `records` after.
+ * It starts nothing by itself: listen with it, and close `records` after.
  * @throws Error if two features of a kind have one name, or one needs a scope that is not declared
  */
-export function buildApp(options: AppOptions): Express {
-  const services = buildServices(options);
-  return mount(services, (resource) => authenticate(services, resource));
+export function buildApp(options: AppOptions): MountedApp {
+  return mount(buildServices(options), bearerTokens);
 }
 
-/** Mounts every URL; `authenticated` decides which requests reach a resource. */
-export function mount(services: Services, authenticated: (resource: McpResource) => RequestHandler): Express {
+/** Who sends the requests to a resource. */
+export type AuthenticateAt = (
+  resource: McpResource,
+  services: Services,
+  addresses: ClientAddresses,
+) => Authenticate;
+
+/** Mounts every URL; `authenticateAt` decides which requests reach a resource. */
+export function mount(services: Services, authenticateAt: AuthenticateAt): MountedApp {
   const { config, shutdown, metrics, records, resources, catalogue } = services;
   const { bodies, pages, sealer } = services;
   const { log, now } = services.runtime;
@@ -53,34 +74,20 @@ export function mount(services: Services, authenticated: (resource: McpResource)
   app.set("etag", false);
   app.set("query parser", "simple"); // repeated parameters become arrays, which are refused; no nested objects
   app.set("trust proxy", config.trustedProxies);
+  const addresses = clientAddresses(app);
+  const authenticate = (resource: McpResource) => authenticateAt(resource, services, addresses);
+  app.use(takeFailed, resourceRoutes(services, authenticate), checkRoutes(services, authenticate));
+  const asked = resources.flatMap(({ health }) => health);
   app.use(
-    together(
-      closedWithConnection,
-      closingWhenStopping(shutdown),
-      cutWhenStalled(STALL_MS),
-      inOriginForm,
-      withoutBasePath(baseUrl),
-      traceRequests,
-      measureRequests(metrics, grantTypes),
-      requestLog(log),
-      recordedHeaders(pages.headers),
-    ),
+    healthRoutes(records, shutdown, asked),
+    metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken),
   );
-  // First, because most requests are for them.
-  for (const resource of resources)
-    app.all(
-      resource.path,
-      allowedOriginsOnly(baseUrl, config.allowedOrigins),
-      ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
-      authenticated(resource),
-      ...resource.handlers,
-    );
-  app.use(healthRoutes(records, shutdown), metricsRoutes(metrics, baseUrl, config.telemetry.metricsToken));
   app.use(doctorView({ sealer, now }), iconRoutes(brand));
   if (config.homePage) {
     const signInAt = services.identityProviders.all().map(({ shownAs }) => shownAs);
     const programs = programAccess(config);
-    app.use(homeRoutes({ pages, brand, baseUrl, resource: resources[0], signInAt, programs }));
+    const [resource, ...further] = resources;
+    app.use(homeRoutes({ pages, brand, baseUrl, resource, further, signInAt, programs }));
   }
   app.use(
     authorizationRoutes(authorizationDependencies(services)),
@@ -99,6 +106,7 @@ export function mount(services: Services, authenticated: (resource: McpResource)
       assertionAlgorithms: ASYMMETRIC_ALGORITHMS,
       identityAssertions: config.issuers.some(({ accept }) => accept === "id-jag"),
       grantTypes,
+      keySet: services.identityKeys.published,
     }),
   );
   app.use(
@@ -121,7 +129,63 @@ export function mount(services: Services, authenticated: (resource: McpResource)
     const isPerson = req.get("accept")?.includes("text/html");
     return isPerson ? toPeople(error, req, res, next) : toPrograms(error, req, res, next);
   }) satisfies ErrorRequestHandler);
-  return app;
+  const always = together(
+    closedWithConnection,
+    closingWhenStopping(shutdown),
+    cutWhenStalled(STALL_MS),
+    inOriginForm,
+    withoutBasePath(baseUrl),
+    traceRequests(addresses),
+    measureRequests(metrics, grantTypes),
+    requestLog(log),
+    recordedHeaders(pages.headers),
+  );
+  const straight = resources.flatMap((resource) => {
+    const { path, answer } = resource;
+    return typeof answer === "function" ? [{ path, authenticate: authenticate(resource), answer }] : [];
+  });
+  return Object.assign(straightWay(always, straight, app), { router: app.router });
+}
+
+/** Whatever is sent to a protected resource, and is not answered on the straight way. */
+function resourceRoutes(
+  { config, pages, resources }: Services,
+  authenticate: (resource: McpResource) => Authenticate,
+): RequestHandler {
+  const { baseUrl, allowedOrigins } = config;
+  const routesOf = (resource: McpResource) =>
+    Router().all(
+      resource.path,
+      allowedOriginsOnly(baseUrl, allowedOrigins),
+      ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
+      ...behind(authenticate(resource), resource.answer),
+    );
+  return byPath(resources.map((resource) => [resource.path, routesOf(resource)]));
+}
+
+/** What reverse proxies ask about requests to a protected resource behind them. */
+function checkRoutes(
+  services: Services,
+  authenticate: (resource: McpResource) => Authenticate,
+): RequestHandler {
+  const { config, resources } = services;
+  const routesOf = (path: string, resource: McpResource & CheckedResource) =>
+    Router().all(
+      // Envoy puts the path that was asked for behind it.
+      `${path}{/*rest}`,
+      proxiesOnly(resource, pathOf(config.baseUrl), resources),
+      malformedIsMissing,
+      ...behind(authenticate(resource), { throughExpress: [answerCheck(resource, services)] }),
+    );
+  const checked = resources.filter(isChecked).map((resource) => {
+    const path = `${CHECK_PATH}${resource.path}`;
+    return [path, routesOf(path, resource)] as const;
+  });
+  return byLongestPath(checked);
+}
+
+function isChecked(resource: McpResource): resource is McpResource & CheckedResource {
+  return resource.forwardAuth !== undefined;
 }
 
 function authorizationDependencies(services: Services): Runtime & AuthorizationDependencies {
@@ -161,6 +225,7 @@ function accountDependencies(services: Services): Runtime & AccountDependencies 
     endings: services.endings,
     identityProviders: services.identityProviders,
     rememberedProvider: services.rememberedProvider,
+    resources: services.resources,
     catalogue: services.catalogue,
     records: services.records,
     shutdown: services.shutdown,
@@ -193,8 +258,18 @@ function tokenEndpointDependencies(services: Services): Runtime & TokenEndpointD
 }
 
 /** Whoever has an access token for the resource. */
-export function authenticate(services: Services, resource: McpResource): RequestHandler {
+export const bearerTokens: AuthenticateAt = (resource, services, { addressOf }) => {
   const { audit, lastUse } = services;
   const { now } = services.runtime;
-  return bearerAuthentication({ resource, audit, noteUse: lastUse.note, now });
+  return bearerAuthentication({ resource, audit, noteUse: lastUse.note, addressOf, now });
+};
+
+/** What is behind the bearer check, for express. */
+function behind(authenticate: Authenticate, answer: McpResource["answer"]): RequestHandler[] {
+  if (typeof answer === "function") return [(req, res) => answerRequest(req, res, { authenticate, answer })];
+  const authenticated: RequestHandler = async (req, res, next) => {
+    const found = await authenticate(req, res);
+    if (found !== undefined) withAuthenticatedRequest(found, next);
+  };
+  return [authenticated, ...answer.throughExpress];
 }

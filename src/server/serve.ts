@@ -7,6 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../config/config.ts";
 import { registeredUrls } from "../identity/oidc/registered-urls.ts";
 import type { Features } from "../mcp/authoring/features.ts";
+import type { BackendSettings } from "../mcp/backends/backend-settings.ts";
+import type { Log } from "../runtime/log.ts";
 import { monotonicClock } from "../runtime/runtime.ts";
 import type { Shutdown } from "../runtime/shutdown.ts";
 import { type AppOptions, type OpenApp, openApp } from "./create-app.ts";
@@ -45,12 +47,18 @@ export async function serve(
   return listenWith(await openApp(config, features, options), config, options);
 }
 
+/** A server that another process takes over from. */
+export interface ReplaceableServer extends RunningServer {
+  /** As {@link RunningServer.stop}, but the port stays open to whoever else has it, so nobody has to notice first. */
+  retire(): void;
+}
+
 /** {@link serve} for an app that was opened before. */
 export async function listenWith(
   { handler, shutdown, metrics, log, close }: OpenApp,
   config: Config,
-  options: Pick<ServeOptions, "stopOnSignals">,
-): Promise<RunningServer> {
+  options: Pick<ServeOptions, "stopOnSignals"> = {},
+): Promise<ReplaceableServer> {
   const { maxConnections } = config;
   const server = createListener(handler, { maxConnections, metrics, monotonicNow: monotonicClock, log });
   try {
@@ -65,10 +73,12 @@ export async function listenWith(
     { url: config.resource, port, callbackUrl },
     `Listening. The one callback URL to register at the identity provider: ${callbackUrl}`,
   );
+  announceBackends(config, log);
   for (const { id, callbackUrl } of others)
     log.info({ provider: id, callbackUrl }, `The callback URL to register at ${id}: ${callbackUrl}`);
 
   const told = new AbortController();
+  let noticeSeconds = config.shutdownDelaySeconds;
   const stopOnSignal = (signal: NodeJS.Signals) => {
     // Once: Ctrl+C under npm comes twice.
     if (!told.signal.aborted) log.info({ signal }, "Stopping: finishing requests in flight");
@@ -80,7 +90,7 @@ export async function listenWith(
   const stopped = once(told.signal, "abort").then(async () => {
     shutdown.stop();
     // The load balancer has to notice first; until then all requests are answered.
-    await delay(config.shutdownDelaySeconds * 1000);
+    await delay(noticeSeconds * 1000);
     await drain(server, shutdown, config.shutdownSeconds);
     await close().catch((error) =>
       log.warn({ reason: "unclean_stop", err: error }, "Something did not close cleanly"),
@@ -95,7 +105,36 @@ export async function listenWith(
       told.abort();
       return stopped;
     },
+    retire() {
+      noticeSeconds = 0;
+      told.abort();
+    },
   };
+}
+
+/** Whoever started it in front of a server sees what people will need: nothing there is open by being forgotten. */
+function announceBackends({ resources }: Config, log: Log): void {
+  for (const { path, source } of resources) {
+    if (source.kind !== "server") continue;
+    const { reach, needs } = source.settings;
+    const backend = inWords(reach);
+    const entries = [...needs.tools.values(), ...needs.resources.values(), ...needs.prompts.values()];
+    const scopes = [...new Set(entries.flat(2))];
+    const needed = scopes.length === 0 ? "no scope" : scopes.join(", ");
+    log.info(
+      { path, backend, scopes },
+      `${path} is in front of ${backend}. What is used there needs ${needed}: allowed by the person, and given by the identity provider (see SCOPES_FROM)`,
+    );
+  }
+}
+
+/** Without what may have a key in it: a query, or the arguments of a program. */
+function inWords(reach: BackendSettings["reach"]): string {
+  if (reach.kind === "merged")
+    return [...reach.servers].map(([name, each]) => `${name} (${inWords(each)})`).join(", ");
+  if (reach.kind === "stdio") return reach.command[0];
+  const { origin, pathname } = new URL(reach.url);
+  return `${origin}${pathname}`;
 }
 
 function callbackUrls({ baseUrl, identityProviders: [first, ...others] }: Config) {

@@ -46,6 +46,7 @@ import {
   decorated,
   openIdentityProviders,
 } from "../identity/identity-providers.ts";
+import { createAuthorizationServer } from "../identity/oidc/authorization-server.ts";
 import { createProviderKeys, type KeyOwner } from "../identity/oidc/provider-keys.ts";
 import { withOwnEmails } from "../identity/own-emails.ts";
 import { readJwt } from "../issuers/jwt.ts";
@@ -55,7 +56,7 @@ import { browserCookies } from "../login/browser-binding.ts";
 import { loginAdmission } from "../login/login-admission.ts";
 import { rememberedProvider } from "../login/provider-choice.ts";
 import { createLogins, loginFormat } from "../login/transaction.ts";
-import type { Features } from "../mcp/authoring/features.ts";
+import { declaredScopes, type Features } from "../mcp/authoring/features.ts";
 import { createCancellations } from "../mcp/server/cancellations.ts";
 import { ChosenLogLevel, createLogLevels } from "../mcp/server/log-level.ts";
 import { requestStates } from "../mcp/server/request-state.ts";
@@ -69,7 +70,9 @@ import { parseScope } from "../oauth/scope.ts";
 import { type ScopeUse, scopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { requiredScopes } from "../oauth/scope-requirement.ts";
 import { createPages } from "../pages/shell.ts";
+import { identityKeys } from "../resource/identity-keys.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
+import { createSignIdentity } from "../resource/signed-identity.ts";
 import { upstreamAccessToken } from "../resource/upstream-access-token.ts";
 import type { Log } from "../runtime/log.ts";
 import { type Fetch, monotonicClock, type Runtime, systemClock } from "../runtime/runtime.ts";
@@ -89,13 +92,14 @@ import type { GrantType } from "../token-endpoint/grant-type.ts";
 import { offeredGrantTypes } from "../token-endpoint/grant-types.ts";
 import {
   type DescribedResource,
+  declarationOf,
   describeResource,
   type McpResource,
   type ResourceDeclaration,
   servedResource,
 } from "./resources.ts";
 
-/** With what the resource `/mcp` offers. */
+/** With what the first resource offers. */
 export interface AppOptions extends Features {
   config: Config;
   /** The policy. Default: nothing is denied. */
@@ -108,7 +112,7 @@ export interface AppOptions extends Features {
   /** Default: those of the configuration. */
   identityProviders?: AtLeastOne<ConfiguredProvider>;
   log: Log;
-  /** Protected resources beside `/mcp`. Default: none. */
+  /** Protected resources beside the first. Default: none. */
   furtherResources?: readonly ResourceDeclaration[];
   /** What clients may ask tokens with. Default: all that this server has. */
   grantTypes?: readonly GrantType[];
@@ -142,15 +146,17 @@ export function buildServices(options: AppOptions) {
     throw new Error(
       "POLICY_FILE is set and no policy was given: pass the one that watchPolicy() makes of it.",
     );
-  const audit = createAudit(log, options.auditStream, countDecisions(metrics));
   const { policy = allowEverything } = options;
   const describe = (declared: ResourceDeclaration) =>
     describeResource(declared, { config, policy, observe, log });
-  const mcp = { path: "/mcp", name: config.brand.name, features: options };
   const { furtherResources = [] } = options;
-  const described: ProtectedResources<DescribedResource> = [describe(mcp), ...furtherResources.map(describe)];
-  const declarations = furtherResources.map(({ features }) => features.scopes);
-  const catalogue = scopeCatalogue(Object.assign({}, ...declarations, options.scopes), scopeUses(config));
+  const described: ProtectedResources<DescribedResource> = [
+    describe(declarationOf(config.resources[0], options)),
+    ...furtherResources.map(describe),
+  ];
+  const audit = createAudit(log, options.auditStream, countDecisions(metrics, described));
+  const offered = [options, ...furtherResources.map(({ features }) => features)];
+  const catalogue = scopeCatalogue(declaredScopes(offered), scopeUses(config));
   const catalogueOf = (resource: string) => resourceOf(resource, described).scopes;
   const deciding = () => decidingClaims(described[0].permissions, config.identityProviders);
   const keepClaims = createKeepClaims(deciding, log);
@@ -167,6 +173,7 @@ export function buildServices(options: AppOptions) {
   );
   const pages = createPages(config);
   const sealer = createSealer(config.secretKeys);
+  const keysOfIdentities = identityKeys(config.secretKeys);
   const users = storedUsers(config.identityProviders);
   const storing = { records, sealer, log, waitUntil: shutdown.waitUntil };
 
@@ -200,7 +207,8 @@ export function buildServices(options: AppOptions) {
     records,
     users,
     seconds,
-    firstResource: described[0].uri,
+    // Whichever is the first now: consent to one must never be taken for consent to another.
+    unnamedResource: `${baseUrl}/mcp`,
     now,
   });
   const browsers = browserCookies(
@@ -220,7 +228,8 @@ export function buildServices(options: AppOptions) {
     loginAdmission(config, records),
     endings,
   );
-  const grantStore = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
+  const compact = config.storedSessions === "compact";
+  const grantStore = encryptedStore({ ...storing, kind: "grant", compact, ...grantFormat(users) });
   const lastUse = createLastUse({ ...runtime, records, grants: grantStore });
   shutdown.onShutdown(lastUse.flush);
   const revocations = createUpstreamRevocations({ identityProviders, log, waitUntil: shutdown.waitUntil });
@@ -273,6 +282,7 @@ export function buildServices(options: AppOptions) {
     clients,
     lastUse,
     records,
+    resources: described,
     catalogueOf,
   });
   const registrations = createRegistrations({
@@ -300,12 +310,16 @@ export function buildServices(options: AppOptions) {
     timeoutSeconds,
   });
   const upstreamToken = (grantId: string) => upstreamAccessToken(grantId, { grants, upstreamRefresh, now });
-  const { tokenFor } = createExchangedTokens({
+  const exchangedTokens = createExchangedTokens({
     ...runtime,
     grants,
     kept: encryptedStore({ ...storing, kind: "exchanged", schema: KeptTokens }),
     identityProviders,
+    authorizationServers: new Map(
+      config.authorizationServers.map((each) => [each.issuer, createAuthorizationServer(each, runtime)]),
+    ),
     upstreamRefresh,
+    shutdown,
     records,
     audit,
     connectionsUrl: `${baseUrl}/connections`,
@@ -325,15 +339,19 @@ export function buildServices(options: AppOptions) {
     return await (ofAssertions ?? identityProviders.ofToken(token).verifyLogoutToken(token));
   };
   const [first, ...others] = described;
+  const signIdentity = createSignIdentity({ ...runtime, keys: keysOfIdentities, issuer: baseUrl });
   const served = (each: DescribedResource) =>
     servedResource(each, {
       ...runtime,
       grantCache,
       takenBack,
       upstreamToken,
-      tokenFor,
+      exchangedTokens,
       issuers: config.issuers,
       keepClaims,
+      signIdentity,
+      shutdown,
+      observe,
       endpoint,
     });
   const resources: ProtectedResources<McpResource> = [served(first), ...others.map(served)];
@@ -350,6 +368,8 @@ export function buildServices(options: AppOptions) {
     catalogue,
     pages,
     sealer,
+    identityKeys: keysOfIdentities,
+    signIdentity,
     redirectUris,
     grantTypes,
     documents,

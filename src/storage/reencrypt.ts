@@ -22,9 +22,9 @@ export async function reencrypt(
     for await (const key of records.keys(`${kind}:`)) {
       const record = await records.get(key);
       if (record === undefined || sealer.isCurrent(record)) continue;
-      const text = sealer.open(record, key);
-      if (text === undefined) count.unreadable++;
-      else if (await records.rewrite(key, record, sealer.seal(text, key))) count.reencrypted++;
+      const resealed = sealer.reseal(record, key);
+      if (resealed === undefined) count.unreadable++;
+      else if (await records.rewrite(key, record, resealed)) count.reencrypted++;
     }
   return count;
 }

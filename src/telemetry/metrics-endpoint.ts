@@ -13,14 +13,18 @@ import type { Metrics } from "./metrics.ts";
  * Open without a token only where BASE_URL is on this computer; a public server without one has no such page. Where a
  * request comes from decides nothing: behind a reverse proxy the whole world comes from a private address.
  */
-export function metricsRoutes({ registry }: Metrics, baseUrl: string, token: string | undefined): Router {
+export function metricsRoutes(
+  { registry, exposition }: Metrics,
+  baseUrl: string,
+  token: string | undefined,
+): Router {
   const router = Router();
   if (token === undefined && !isLoopbackHost(new URL(baseUrl).hostname)) return router;
   router.get("/metrics", requireToken(token), async (_req, res) => {
     res
       .set("Cache-Control", "no-store")
       .type(registry.contentType)
-      .send(await registry.metrics());
+      .send(await exposition());
   });
   router.all("/metrics", refuseOtherMethods("GET"));
   return router;

@@ -22,6 +22,8 @@ export function createMetrics() {
 
   const metrics = {
     registry,
+    /** In Prometheus's text format: of this process, if nobody puts another in its place. */
+    exposition: () => registry.metrics(),
     requests: histogram("mcp_http_request_seconds", "HTTP requests until their last byte", [
       "method",
       "route",
@@ -43,22 +45,32 @@ export function createMetrics() {
       "outcome",
       "reason",
       "principal",
+      "protected_resource",
     ]),
     callSeconds: histogram("mcp_tool_call_seconds", "What tools, resources and prompts took to run", [
       "kind",
       "tool",
+      "protected_resource",
     ]),
-    grantsEnded: counter("mcp_grants_ended_total", "Sessions that were ended before their time", ["reason"]),
+    grantsEnded: counter("mcp_grants_ended_total", "Sessions that were ended before their time", [
+      "reason",
+      "protected_resource",
+    ]),
     decisions: counter(
       "mcp_decisions_total",
       "Lines of the audit log, and refusals of tokens that are nobody's",
-      ["event", "decision", "reason", "principal"],
+      ["event", "decision", "reason", "principal", "protected_resource"],
     ),
     store: histogram("mcp_store_seconds", "Operations of the store", ["operation", "outcome"]),
     upstream: histogram("mcp_upstream_seconds", "Operations at the identity provider", [
       "operation",
       "outcome",
       "provider",
+    ]),
+    backends: histogram("mcp_backend_seconds", "Requests to backends, until their answers have come", [
+      "backend",
+      "method",
+      "outcome",
     ]),
     refusedConnections: counter(
       "mcp_refused_connections_total",
@@ -77,11 +89,9 @@ export function collectProcessMetrics({ registry }: Metrics): void {
 }
 
 /** Prometheus sees no increase in a series that begins with 1, so the first theft would raise no alarm. */
-function startAtZero({ signInSteps, grantsEnded, refusedConnections, grantCache }: Metrics): void {
+function startAtZero({ signInSteps, refusedConnections, grantCache }: Metrics): void {
   for (const step of ["authorize", "consent", "login", "code", "token"])
     signInSteps.inc({ step, outcome: "ok", reason: "" }, 0);
-  for (const reason of ["code_replayed", "refresh_token_reused"] satisfies ReasonCode[])
-    grantsEnded.inc({ reason }, 0);
   for (const reason of ["too_many_connections", "accept_failed"] satisfies ReasonCode[])
     refusedConnections.inc({ reason }, 0);
   for (const outcome of ["hit", "miss", "stale"]) grantCache.inc({ outcome }, 0);

@@ -20,7 +20,9 @@ export function observedIdentityProvider(
     refresh: (refreshToken, subject) => watched("refresh", () => provider.refresh(refreshToken, subject)),
     exchange: (accessToken, api, user) =>
       watched("exchange", () => provider.exchange(accessToken, api, user)),
-    revoke: (refreshToken) => watched("revoke", () => provider.revoke(refreshToken)),
+    assertionFor: (idToken, api, user) =>
+      watched("assertion", () => provider.assertionFor(idToken, api, user)),
+    revoke: (token, kind) => watched("revoke", () => provider.revoke(token, kind)),
     verifyLogoutToken: (token) => watched("verify_logout_token", () => provider.verifyLogoutToken(token)),
     endSessionUrl: () => watched("end_session_url", () => provider.endSessionUrl()),
     unaskedScopes: (scopes) => watched("unasked_scopes", () => provider.unaskedScopes(scopes)),

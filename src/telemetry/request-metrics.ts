@@ -1,25 +1,27 @@
 /** Times every HTTP request, and counts those that are steps of a sign-in or ask for tokens. */
 
-import type { Request, RequestHandler, Response } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { requestFacts } from "../http/request-facts.ts";
+import { pathOfRequest } from "../http/request-target.ts";
+import type { Middleware } from "../http/together.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { methodLabel, routeLabel } from "./labels.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** @param grantTypes the names of those that are offered: what else is asked for has no series of its own */
-export function measureRequests(metrics: Metrics, grantTypes: readonly string[]): RequestHandler {
+export function measureRequests(metrics: Metrics, grantTypes: readonly string[]): Middleware {
   // Prometheus sees no increase in a series that begins with 1.
   for (const grant_type of grantTypes)
     metrics.tokenRequests.inc({ grant_type, outcome: "ok", reason: "" }, 0);
   return (req, res, next) => {
     const startedAt = performance.now();
-    const { path } = req;
+    const path = pathOfRequest(req);
     res.once("close", () => {
       const seconds = (performance.now() - startedAt) / 1000;
       const answer = answerOf(res);
-      const [method, route] = [methodLabel(req.method), routeLabel(req.route, path)];
+      const [method, route] = [methodLabel(req.method), routeLabel(req, path)];
       metrics.requests.observe({ method, route, status: answer.status }, seconds);
-      countStep(`${method} ${route}`, req, answer, metrics, grantTypes);
+      countStep(`${method} ${route}`, req, res, answer, metrics, grantTypes);
     });
     next();
   };
@@ -32,7 +34,7 @@ interface Answer {
 }
 
 /** An error that is sent to the client through the browser is a redirect: only its reason shows that it is one. */
-function answerOf(res: Response): Answer {
+function answerOf(res: ServerResponse): Answer {
   const { statusCode, headersSent } = res;
   const { reason = "" } = requestFacts(res);
   if (!headersSent) return { status: "aborted", outcome: "aborted", reason };
@@ -43,7 +45,8 @@ function answerOf(res: Response): Answer {
 
 function countStep(
   request: string,
-  { body, res }: Request,
+  { body }: IncomingMessage & { body?: { grant_type?: unknown } },
+  res: ServerResponse,
   { outcome, reason }: Answer,
   { signInSteps, tokenRequests }: Metrics,
   grantTypes: readonly string[],
@@ -58,8 +61,7 @@ function countStep(
       break;
     case "GET /auth/callback":
       // A sign-in at /connections leads to no client.
-      if (res === undefined || requestFacts(res).purpose !== "connections")
-        signInSteps.inc({ step: "login", outcome, reason });
+      if (requestFacts(res).purpose !== "connections") signInSteps.inc({ step: "login", outcome, reason });
       break;
     case "POST /token": {
       const asked: unknown = body?.grant_type;

@@ -3,6 +3,7 @@
  * A span has names that are written in the code or declared by the operator: no path, query, argument, token or message.
  */
 
+import type { ServerResponse } from "node:http";
 import {
   type Attributes,
   context,
@@ -14,30 +15,34 @@ import {
   type Tracer,
   trace,
 } from "@opentelemetry/api";
-import type { RequestHandler, Response } from "express";
+import type { ClientAddresses } from "../http/client-address.ts";
 import { requestFacts } from "../http/request-facts.ts";
 import { isProbe } from "../http/request-log.ts";
+import { pathOfRequest } from "../http/request-target.ts";
+import type { Middleware } from "../http/together.ts";
 import { methodLabel, routeLabel } from "./labels.ts";
 import { errorType, type Observe, type Operation } from "./operation.ts";
 
 const tracer = (): Tracer => trace.getTracer("mcp-oidc-proxy");
 
 /** Continues the caller's trace (W3C Trace Context), or begins one. */
-export const traceRequests: RequestHandler = (req, res, next) => {
-  if (isProbe(req.path)) return next();
-  const { path } = req;
-  const method = methodLabel(req.method);
-  const parent = propagation.extract(context.active(), req.headers);
-  const attributes = { "http.request.method": method, "url.scheme": req.protocol };
-  const span = tracer().startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);
-  const spanContext = span.spanContext();
-  if (!isSpanContextValid(spanContext)) return next(); // nobody traces
-  requestFacts(res).trace_id = spanContext.traceId;
-  res.once("close", () => endOfRequest(span, method, routeLabel(req.route, path), res));
-  context.with(trace.setSpan(parent, span), next);
-};
+export function traceRequests({ schemeOf }: Pick<ClientAddresses, "schemeOf">): Middleware {
+  return (req, res, next) => {
+    const path = pathOfRequest(req);
+    if (isProbe(path)) return next();
+    const method = methodLabel(req.method);
+    const parent = propagation.extract(context.active(), req.headers);
+    const attributes = { "http.request.method": method, "url.scheme": schemeOf(req) };
+    const span = tracer().startSpan(method, { kind: SpanKind.SERVER, attributes }, parent);
+    const spanContext = span.spanContext();
+    if (!isSpanContextValid(spanContext)) return next(); // nobody traces
+    requestFacts(res).trace_id = spanContext.traceId;
+    res.once("close", () => endOfRequest(span, method, routeLabel(req, path), res));
+    context.with(trace.setSpan(parent, span), next);
+  };
+}
 
-function endOfRequest(span: Span, method: string, route: string, res: Response): void {
+function endOfRequest(span: Span, method: string, route: string, res: ServerResponse): void {
   const { reason, requestId } = requestFacts(res);
   span.updateName(`${method} ${route}`);
   span.setAttributes({
@@ -68,11 +73,18 @@ export const traceOperations: Observe = (operation, work) => {
 const METHODS = { tool: "tools/call", resource: "resources/read", prompt: "prompts/get" } as const;
 
 function nameOf({ of, name }: Operation): string {
-  return of === "store" || of === "upstream" ? `${of} ${name}` : `${METHODS[of]} ${name}`;
+  return of === "store" || of === "upstream" || of === "backend" ? `${of} ${name}` : `${METHODS[of]} ${name}`;
+}
+
+/** The trace that is under way, for whoever goes on with it (W3C Trace Context). Empty if nobody traces. */
+export function traceHeaders(): Record<string, string> {
+  const headers: Record<string, string> = {};
+  propagation.inject(context.active(), headers);
+  return headers;
 }
 
 /** OpenTelemetry's names: those of databases, and those of MCP. */
-function optionsOf({ of, name, identityProvider = "" }: Operation): {
+function optionsOf({ of, name, identityProvider = "", method = "" }: Operation): {
   kind: SpanKind;
   attributes: Attributes;
 } {
@@ -81,6 +93,11 @@ function optionsOf({ of, name, identityProvider = "" }: Operation): {
       return { kind: SpanKind.CLIENT, attributes: { "db.operation.name": name } };
     case "upstream":
       return { kind: SpanKind.CLIENT, attributes: { "mcp_oidc_proxy.identity_provider": identityProvider } };
+    case "backend":
+      return {
+        kind: SpanKind.CLIENT,
+        attributes: { "http.request.method": method, "mcp_oidc_proxy.backend": name },
+      };
     case "tool":
       return {
         kind: SpanKind.INTERNAL,

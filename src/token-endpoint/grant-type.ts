@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Audit } from "../audit/audit.ts";
 import { type AuthenticatedClient, noClient } from "../clients/authenticate-client.ts";
 import type { SignIn } from "../grants/endings.ts";
+import type { Grant } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
@@ -65,6 +66,8 @@ export interface GrantTypeDependencies {
   resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
+  /** The grant of the code that was presented, as it was read while the client was looked up; absent: there is no code. */
+  grantOfCode?: Promise<Grant | undefined>;
   /** Why nothing may be issued for an assertion: what it would give was ended after the request came. */
   endedMeanwhile(signIn: SignIn): Promise<GrantEnd | undefined>;
 }

@@ -40,7 +40,7 @@ export async function issueWithoutUser(
 ): Promise<TokenResponse> {
   const { permissions, scopes: catalogue, uri } = resource;
   const notAdmitted = permissions.checkAdmission(requester);
-  if (notAdmitted !== undefined) throw refuseAdmission(notAdmitted, requester);
+  if (notAdmitted !== undefined) throw refuseAdmission(notAdmitted, { ...requester, resource: uri });
   const scopes = grantedScopes(asked, ceiling, catalogue, beyond);
   await once?.useUp();
   const { grant, issued } = await grants.issue({

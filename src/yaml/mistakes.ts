@@ -30,6 +30,8 @@ function mistakesOf(issue: z.core.$ZodIssue): Mistake[] {
       problem: `has an unknown key "${key}"`,
       remedy: issue.message,
     }));
+  // What is wrong with a name is said of what it names.
+  if (issue.code === "invalid_key") return issue.issues.flatMap((each) => mistakesOf({ ...each, path: at }));
   if (issue.code !== "invalid_union") return [{ at, problem: problemOf(issue), remedy: issue.message }];
   // A word, or an object: of which only what is wrong inside it says more than that.
   const inside = issue.errors
@@ -74,9 +76,11 @@ const MAP = {
   is: "keys with values",
   remedy: "write key: value in lines of their own, or { key: value }",
 };
+const LIST = { is: "a list", remedy: 'write [a, b], or lines that begin with "- "' };
 const KINDS: Record<string, { is: string; remedy: string }> = {
   string: { is: "text", remedy: "put it in quotes" },
-  array: { is: "a list", remedy: 'write [a, b], or lines that begin with "- "' },
+  array: LIST,
+  tuple: LIST,
   boolean: { is: "true or false", remedy: "write one of them, without quotes" },
   number: { is: "a number", remedy: "write digits without quotes" },
   record: MAP,

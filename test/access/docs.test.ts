@@ -8,6 +8,6 @@ import { prompts, resources, scopes, tools } from "../../src/tools/index.ts";
 
 test("docs/access.md", () => {
   const [, example] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/access.md", "utf8")) ?? [];
-  const known = knownNames({ tools, resources, prompts, scopes });
+  const known = knownNames([{ tools, resources, prompts, scopes }]);
   assert.equal(parsePolicy(example ?? "", "access.md", known).rules.length, 3);
 });

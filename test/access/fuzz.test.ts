@@ -1,10 +1,10 @@
 /** Whatever a provider says of somebody: no crash, and no way out of a rule that names them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { createPolicy } from "../../src/access/policy.ts";
 import { PolicyError, parsePolicy } from "../../src/access/policy-file.ts";
 import { clientOf, PRINCIPAL_KINDS, type Requester } from "../../src/access/principal.ts";
+import { fc } from "../support/property.ts";
 import { known, policyOf, requester } from "./support.ts";
 
 /** One is what `npm run test:long` does; `npm test` a part of it. */

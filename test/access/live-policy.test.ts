@@ -52,10 +52,13 @@ describe("a policy file that changes", () => {
   test("is read at once, and takes effect when it changes", async () => {
     writeFileSync(path, ALLOW);
     const { policy } = watch();
+    const atCrm = policy.at("/crm/mcp");
     assert.equal(policy.admits(requester()).allowed, true);
+    assert.equal(atCrm.admits(requester()).allowed, true);
     writeFileSync(path, DENY_ADA);
     await until(() => !policy.admits(requester()).allowed);
     assert.equal(policy.scope(requester(), "x").allowed, false);
+    assert.equal(atCrm.admits(requester()).allowed, false, "also for whoever asked for a resource before");
     assert.equal(policy.feature(requester(), { kind: "tool", name: "x", scopes: [] }).allowed, false);
     assert.equal(policy.explain(requester(), { kind: "tool", name: "x", scopes: [] }).matched.length, 1);
     assert.deepEqual(changes, [{ rules: 1, sha256: sha256(DENY_ADA) }]);

@@ -1,8 +1,8 @@
 /** A pattern matches what an operator means by it, and nothing else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { clientPattern, emailPattern, type Pattern, uriPattern, wildcard } from "../../src/access/pattern.ts";
+import { fc } from "../support/property.ts";
 
 type Parse = (text: string) => Pattern | undefined;
 

@@ -24,7 +24,7 @@ rules:
     'policy.yaml:1: the file has an unknown key "rule": use what is known here: default, claims, rules',
     'policy.yaml:3: claims has an unknown key "group": use what is known here: groups, organization',
     'policy.yaml:6: the rule has an unknown key "four": use what is known here: name, for, allow, deny',
-    'policy.yaml:9: for has an unknown key "group": use what is known here: kind, issuers, users, emails, groups, organizations, clients, redirect_uris',
+    'policy.yaml:9: for has an unknown key "group": use what is known here: kind, issuers, users, emails, groups, organizations, clients, redirect_uris, protected_resources',
     'policy.yaml:12: deny has an unknown key "tool": use what is known here: scopes, tools, resources, prompts',
   ],
   [
@@ -80,7 +80,7 @@ rules:
         - ""
 `,
     "policy.yaml:2: name must be words on one line: say in a few words what the rule is for",
-    "policy.yaml:3: for is empty: name at least one of kind, issuers, users, emails, groups, organizations, clients, redirect_uris, or leave it out to mean everybody",
+    "policy.yaml:3: for is empty: name at least one of kind, issuers, users, emails, groups, organizations, clients, redirect_uris, protected_resources, or leave it out to mean everybody",
     'policy.yaml:4: deny is empty: name at least one of scopes, tools, resources, prompts, or write "everything"',
     "policy.yaml:7: for.groups is empty: fill it or leave it out",
     "policy.yaml:11: deny.tools is empty: fill it or leave it out",
@@ -141,6 +141,20 @@ rules:
     'policy.yaml:5: deny.tools has an unknown tool "delete_ordr": use what is known here: list_orders, delete_order, get_weather',
     'policy.yaml:8: deny.resources has "city://*", which matches no resource: use what is known here: weather://codes',
     'policy.yaml:9: deny.prompts has an unknown prompt "WHAT_TO_WEAR": use what is known here: what_to_wear',
+  ],
+  [
+    "protected resources that are not configured",
+    `rules:
+  - name: a
+    for:
+      protected_resources: [/crm/mcp, "/crm/*", /crm]
+    deny: everything
+  - name: b
+    for: { protected_resources: ["/docs/*"] }
+    deny: everything
+`,
+    'policy.yaml:4: for.protected_resources has an unknown protected resource "/crm": use what is known here: /mcp, /crm/mcp, /crm/admin/mcp',
+    'policy.yaml:7: for.protected_resources has "/docs/*", which matches no protected resource: use what is known here: /mcp, /crm/mcp, /crm/admin/mcp',
   ],
   [
     "patterns that no URI can match",

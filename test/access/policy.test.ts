@@ -315,3 +315,74 @@ test("claims that rules ask for and the provider did not send are known by name"
   assert.deepEqual(policy.unansweredBy({ groups: [], org_id: "o" }), []);
   assert.deepEqual(policyOf("rules: [{ name: x, deny: everything }]").unansweredBy({}), []);
 });
+
+describe("rules for single protected resources", () => {
+  const policy = policyOf(`
+rules:
+  - name: no deleting in the CRM
+    for: { protected_resources: [/crm/mcp] }
+    deny: { tools: [delete_order] }
+  - name: contractors have no CRM
+    for: { protected_resources: ["/crm/*"], groups: [contractors] }
+    deny: everything
+`);
+  const contractor = requester({ claims: { groups: ["contractors"] } });
+  const deciding = (path: string, whose = requester()) =>
+    ruleOf(policy.at(path).feature(whose, tool("delete_order", ["orders:write"])));
+
+  test("count there and nowhere else", () => {
+    assert.equal(deciding("/mcp"), undefined);
+    assert.equal(deciding("/crm/mcp"), "no deleting in the CRM");
+    assert.equal(deciding("/crm/admin/mcp"), undefined);
+    assert.equal(deciding("/crm/admin/mcp", contractor), "contractors have no CRM");
+  });
+
+  test("decide about who comes in, and about scopes", () => {
+    for (const [path, allowed] of [
+      ["/mcp", true],
+      ["/crm/mcp", false],
+      ["/crm/admin/mcp", false],
+    ] as const) {
+      assert.equal(policy.at(path).admits(contractor).allowed, allowed, path);
+      assert.equal(policy.at(path).scope(contractor, "orders:read").allowed, allowed, path);
+      assert.equal(policy.at(path).admits(requester()).allowed, true);
+    }
+  });
+
+  test("are explained where they count", () => {
+    const explained = (path: string) =>
+      policy
+        .at(path)
+        .explain(contractor, tool("delete_order"))
+        .matched.map(({ name }) => name);
+    assert.deepEqual(explained("/mcp"), []);
+    assert.deepEqual(explained("/crm/mcp"), ["no deleting in the CRM", "contractors have no CRM"]);
+  });
+
+  test("ask for claims where they count: elsewhere nothing is unknown", () => {
+    assert.deepEqual(policy.at("/mcp").unansweredBy({}), []);
+    assert.deepEqual(policy.at("/crm/mcp").unansweredBy({}), ["groups"]);
+    assert.deepEqual(policy.at("/mcp").claimsAsked(), ["groups"], "what is kept of a user is kept for all");
+  });
+
+  test("allow where they count alone", () => {
+    const closed = policyOf(
+      "default: deny\nrules: [{ name: x, for: { protected_resources: [/mcp] }, allow: everything }]",
+    );
+    assert.equal(closed.at("/mcp").admits(requester()).allowed, true);
+    assert.equal(closed.at("/crm/mcp").admits(requester()).allowed, false);
+  });
+
+  test("where nobody says at which resource, that counts against whoever asks", () => {
+    assert.equal(ruleOf(policy.feature(requester(), tool("delete_order"))), "no deleting in the CRM");
+    const closed = policyOf(
+      "default: deny\nrules: [{ name: x, for: { protected_resources: [/mcp] }, allow: everything }]",
+    );
+    assert.equal(closed.admits(requester()).allowed, false);
+  });
+
+  test("a decision is found once for each, and those of one are not those of another", () => {
+    assert.equal(policy.at("/mcp"), policy.at("/mcp"));
+    assert.notEqual(policy.at("/mcp").ruleset(contractor), policy.at("/crm/mcp").ruleset(contractor));
+  });
+});

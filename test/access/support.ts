@@ -10,6 +10,7 @@ export const known: KnownNames = {
   tools: ["list_orders", "delete_order", "get_weather"],
   resources: ["weather://codes"],
   prompts: ["what_to_wear"],
+  protectedResources: ["/mcp", "/crm/mcp", "/crm/admin/mcp"],
 };
 
 export function policyOf(yaml: string): Policy {

@@ -13,6 +13,8 @@ const connection = (fields: Partial<ConnectedApplication> = {}): ConnectedApplic
   clientName: "Claude Code",
   vouchedBy: "nobody",
   redirectUri: "http://127.0.0.1:33418/callback",
+  resource: "https://mcp.example/mcp",
+  resourceName: "Weather",
   scopes: [],
   notGiven: [],
   letInByCompany: false,
@@ -46,6 +48,7 @@ describe("entries", () => {
       { vouchedBy: "document", clientId: "https://a.example/c" },
       { vouchedBy: "document", clientId: "https://evil.example/c" },
     ],
+    ["for another resource", {}, { resource: "https://mcp.example/crm/mcp", resourceName: "CRM" }],
     ["no name, and no name", { clientName: undefined }, { clientName: undefined }],
     [
       "no name, and its words as a name",
@@ -92,6 +95,13 @@ describe("entries", () => {
     assert.deepEqual(
       inWords(entries, (each) => ended.has(each)),
       ["Whole", "Part (1 of 2 sign-ins)", "An application without a name"],
+    );
+    const crm = connection({ resource: "https://mcp.example/crm/mcp", resourceName: "CRM" });
+    const gone = connection({ resource: "https://mcp.example/old", resourceName: undefined });
+    assert.deepEqual(
+      inWords(entriesOf([connection(), crm, gone]), (each) => each === crm || each === gone),
+      ["Claude Code (CRM)", "Claude Code (https://mcp.example/old)"],
+      "for several resources, it says which",
     );
   });
 });

@@ -74,10 +74,24 @@ describe("attacks on /connections", () => {
     };
   }
 
+  /** Whether nothing of theirs has ended, nor the session at /connections: they need not sign in again for the next test. */
+  async function isAsBefore(someone: Person | undefined): Promise<boolean> {
+    if (someone === undefined) return false;
+    const { tokens, cookie, formToken, page } = someone;
+    const [call, seen] = await Promise.all([
+      callTool(testServer.url, tokens.access_token, "whoami"),
+      sendRequest(url, { headers: { ...PERSON, cookie } }),
+    ]);
+    const granted = (shown: Page) => String(entriesOn(shown).map(({ grantIds }) => grantIds));
+    const isSame = seen.text.includes(formToken) && granted({ ...page, body: seen.text }) === granted(page);
+    return call.status === 200 && isSame;
+  }
+
   let alice: Person;
   let bob: Person;
   beforeEach(async () => {
-    [alice, bob] = [await person("alice"), await person("bob")];
+    if (!(await isAsBefore(alice))) alice = await person("alice");
+    if (!(await isAsBefore(bob))) bob = await person("bob");
   });
 
   const ownForm = () => ({ origin: testServer.baseUrl, "sec-fetch-site": "same-origin" });

@@ -67,6 +67,7 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   const denied = new Set<string>();
   const policy: Policy = {
     ...allowEverything,
+    at: () => policy,
     admits: ({ principal }) =>
       denied.has(subjectOf(principal)) ? { allowed: false, rule: { name: "denied" } } : { allowed: true },
     ruleset: ({ principal }) => (denied.has(subjectOf(principal)) ? denied : allowEverything),

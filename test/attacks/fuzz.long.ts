@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import fc from "fast-check";
 import { matchRedirectUri, redirectUriProblem } from "../../src/oauth/redirect-uri.ts";
 import {
   authorizeUrl,
@@ -17,10 +16,15 @@ import {
   signInForTokens,
   type Tokens,
 } from "../support/oauth-client.ts";
+import { fc } from "../support/property.ts";
 import { useTestServer } from "../support/test-server.ts";
 
 const SCALE = Number(process.env.FUZZ_RUNS ?? 1);
-const runs = (count: number) => ({ numRuns: Math.ceil(count * SCALE) });
+const runs = (count: number) => ({
+  numRuns: Math.ceil(count * SCALE),
+  endOnFailure: true,
+  includeErrorInReport: true,
+});
 
 /** Text as attackers write it: from plain to binary, with the characters that parsers disagree about. */
 const nasty = fc.oneof(

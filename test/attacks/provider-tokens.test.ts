@@ -27,6 +27,7 @@ describe("what the identity provider signed", () => {
   let upstream: FaultyProxy;
   let client: Registered;
   let signed: (claims: JWTPayload) => Promise<string>;
+  let unencoded: (claims: JWTPayload) => Promise<string>;
   let hmacWithPublicKey: (claims: JWTPayload) => Promise<string>;
   const testServer = useTestServer(async () => {
     const { publicKey, privateKey } = await generateKeyPair("RS256");
@@ -34,6 +35,8 @@ describe("what the identity provider signed", () => {
     upstream.extraKey = { ...(await exportJWK(publicKey)), kid: "test", alg: "RS256", use: "sig" };
     signed = (claims) =>
       new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "test" }).sign(privateKey);
+    unencoded = (claims) =>
+      new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "test", b64: false }).sign(privateKey);
     const pem = await exportSPKI(publicKey);
     hmacWithPublicKey = async (claims) => {
       const [header, payload] = [{ alg: "HS256", kid: "test" }, claims].map((part) =>
@@ -142,6 +145,11 @@ describe("what the identity provider signed", () => {
       await assertRefused(signInWith(kind, withClaims({}), hmacWithPublicKey), /alg/i);
     });
 
+  for (const kind of ["id_token", "access_token"] as const)
+    test(`an ${kind} whose header says that its payload is not encoded signs nobody in (RFC 7797 §7)`, async () => {
+      await assertRefused(signInWith(kind, withClaims({}), unencoded), /extension/);
+    });
+
   async function assertRefused(signingIn: Promise<unknown>, cause: RegExp): Promise<void> {
     const from = testServer.log.length;
     await assert.rejects(signingIn, /Signing in failed/);
@@ -195,6 +203,7 @@ describe("what the identity provider signed", () => {
         signed(logoutClaims({ sub: "s".repeat(10_000) })),
         signed(logoutClaims({ sub: "alice\n" })),
         hmacWithPublicKey(logoutClaims()),
+        unencoded(logoutClaims()),
       ];
       for (const [i, forgery] of forgeries.entries())
         assert.equal((await report(await forgery)).status, 400, `forgery ${i}`);

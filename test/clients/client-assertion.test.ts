@@ -53,6 +53,7 @@ async function newKey(alg: string, kid: string): Promise<Key> {
 function assertion(
   changes: Record<string, unknown> = {},
   { alg, kid, privateKey }: Key = es256,
+  extensions: { b64?: boolean } = {},
 ): Promise<string> {
   const claims = {
     iss: CLIENT,
@@ -64,7 +65,9 @@ function assertion(
     ...changes,
   };
   const present = Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined));
-  return new SignJWT(present).setProtectedHeader({ alg, ...(kid && { kid }) }).sign(privateKey);
+  return new SignJWT(present)
+    .setProtectedHeader({ alg, ...(kid && { kid }), ...extensions })
+    .sign(privateKey);
 }
 
 function keySetsAsked(dependencies: Parameters<typeof createKeySets>[0]): FetchJwks {
@@ -148,6 +151,7 @@ describe("bad assertions", () => {
       async () => unsigned({ iss: CLIENT, sub: CLIENT, aud: ISSUER, exp: clock + 60, jti: "1" }),
       "assertion_algorithm",
     ],
+    ["a payload called unencoded", () => assertion({}, es256, { b64: false }), "assertion_malformed"],
     ["another issuer", () => assertion({ iss: "https://other.example/c" }), "assertion_bad_iss"],
     ["no issuer", () => assertion({ iss: undefined }), "assertion_bad_iss"],
     ["another subject", () => assertion({ sub: "user" }), "assertion_bad_sub"],

@@ -5,8 +5,9 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { readParts } from "../../src/cli/doctor/deployment.ts";
 import { secretsOf } from "../../src/cli/doctor/report.ts";
-import { checkSettings, readParts } from "../../src/cli/doctor/settings.ts";
+import { checkSettings } from "../../src/cli/doctor/settings.ts";
 import { type Config, ConfigError, loadConfig } from "../../src/config/config.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "config-file-"));
@@ -60,7 +61,7 @@ const STAFF = `identityProviders:
 
 describe("a configuration file", () => {
   test("describes the identity provider as the environment does", () => {
-    const { identityProviders, membership, toolsModule } = load(`${STAFF}    label: Staff
+    const { identityProviders, membership, resources } = load(`${STAFF}    label: Staff
     audience: https://api.example.com
     emailDomains: [Acme.com, acme.de]
     scopes: [openid, email]
@@ -70,6 +71,8 @@ describe("a configuration file", () => {
     authorizationParameters: { access_type: offline, prompt: "a b&c" }
     logoutTokenExp: optional
     subjectTokenType: urn:acme:access-token
+    exchangeClientId: exchanger
+    exchangeClientSecret: a-secret-of-the-exchanger
     tokenEndpointAuthMethod: client_secret_basic
     timeoutSeconds: 5
 resources:
@@ -96,12 +99,18 @@ resources:
         tokenEndpointAuthMethod: "client_secret_basic",
         pushedAuthorizationRequests: "auto",
         subjectTokenType: "urn:acme:access-token",
+        exchangeClient: {
+          clientId: "exchanger",
+          credential: { kind: "secret", secret: "a-secret-of-the-exchanger" },
+        },
         timeoutSeconds: 5,
         emailDomains: ["acme.com", "acme.de"],
       },
     ]);
     assert.deepEqual(membership.emailDomains, ["acme.com", "acme.de"]);
-    assert.equal(toolsModule, join(folder, "own/tools.js"));
+    assert.deepEqual(resources, [
+      { path: "/mcp", name: "MCP server", source: { kind: "tools", module: join(folder, "own/tools.js") } },
+    ]);
   });
 
   test("gives the same configuration as the environment, but for the provider's name", () => {
@@ -137,9 +146,10 @@ resources:
 
   test("may hold a resource alone, or an identity provider alone", () => {
     const provider = { OIDC_ISSUER: "https://a.example", OIDC_CLIENT_ID: "a", OIDC_CLIENT_SECRET: "b" };
-    const { identityProviders, toolsModule } = load("resources: { /mcp: { tools: /t.js } }", provider);
-    assert.deepEqual([identityProviders[0].id, toolsModule], ["default", "/t.js"]);
-    assert.equal(load(STAFF, { TOOLS_MODULE: "/t.js" }).toolsModule, "/t.js");
+    const { identityProviders, resources } = load("resources: { /mcp: { tools: /t.js } }", provider);
+    const source = { kind: "tools", module: "/t.js" };
+    assert.deepEqual([identityProviders[0].id, resources[0].source], ["default", source]);
+    assert.deepEqual(load(STAFF, { TOOLS_MODULE: "/t.js" }).resources[0].source, source);
   });
 
   test("begins with a byte order mark, and has lines that end as on Windows", () => {
@@ -158,7 +168,7 @@ describe("a configuration file with several identity providers", () => {
   customers: { domain: Acme.eu.auth0.com, clientId: proxy3, clientSecret: s3, audience: https://api, organization: org_a }
 `;
 
-  test("has them in order, each with what is its own", () => {
+  test("lists them in order, each with its own settings", () => {
     const { identityProviders, membership } = load(THREE);
     const told = identityProviders.map(({ id, preset, issuer, clientId, audience, tenants }) => [
       ...[id, preset, issuer, clientId, audience, tenants],
@@ -212,7 +222,7 @@ describe("a configuration file with several identity providers", () => {
     assert.deepEqual(tenants, [OIDC_TENANTS]);
   });
 
-  test("no secret of any of them is shown", () => {
+  test("gives the secrets of all of them to be redacted in reports", () => {
     write(THREE.replace("s2", "secret-of-partners").replace("s3", "secret-of-customers"));
     const secrets = secretsOf(ENVIRONMENT);
     for (const each of [ENVIRONMENT.STAFF_SECRET, "secret-of-partners", "secret-of-customers"])
@@ -223,12 +233,12 @@ describe("a configuration file with several identity providers", () => {
 describe("what is wrong with a configuration file", () => {
   const ISSUER = "    issuer: https://acme.okta.com\n";
   const known =
-    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, tenants, pushedAuthorizationRequests, subjectTokenType, timeoutSeconds, domain, organization, label, emailDomains";
+    "issuer, clientId, clientSecret, clientSecretFile, privateKey, privateKeyFile, privateKeyId, privateKeyAlgorithm, certificateFile, federatedTokenFile, audience, scopes, scopesFrom, scopeClaim, scopeClaimMap, authorizationParameters, logoutTokenExp, tokenEndpointAuthMethod, tenants, pushedAuthorizationRequests, subjectTokenType, exchangeClientId, exchangeClientSecret, timeoutSeconds, domain, organization, label, emailDomains";
   const bad: Array<[what: string, content: string | Buffer, ...problems: Array<string | RegExp>]> = [
     [
       "nothing in it",
       "",
-      "server.yaml:1: the file is empty: write identityProviders, resources or issuers, or leave CONFIG_FILE out",
+      "server.yaml:1: the file is empty: write identityProviders, resources, issuers or authorizationServers, or leave CONFIG_FILE out",
     ],
     ["only a comment in it", "# later\n", /^server\.yaml:1: the file is empty: /],
     [
@@ -279,7 +289,7 @@ describe("what is wrong with a configuration file", () => {
       "prototype names as keys",
       `${STAFF}    __proto__: { clientId: x }\n__proto__: { resources: {} }\n`,
       `server.yaml:6: identityProviders.staff has an unknown key "__proto__": use what is known here: ${known}`,
-      'server.yaml:7: the file has an unknown key "__proto__": use what is known here: identityProviders, resources, issuers',
+      'server.yaml:7: the file has an unknown key "__proto__": use what is known here: identityProviders, resources, issuers, authorizationServers',
     ],
     [
       "a prototype name as a provider",
@@ -302,9 +312,8 @@ describe("what is wrong with a configuration file", () => {
     ],
     [
       "keys of a later version",
-      `${STAFF}    profile: okta\nresources:\n  /mcp: { tools: ./t.js, server: http://a }\n`,
+      `${STAFF}    profile: okta\n`,
       'server.yaml:6: identityProviders.staff has the key "profile", which this version does not have: remove it',
-      'server.yaml:8: resources./mcp has the key "server", which this version does not have: remove it',
     ],
     [
       "a second identity provider of which half is missing",
@@ -370,16 +379,6 @@ describe("what is wrong with a configuration file", () => {
     clientSecret: b
 `,
       /^server\.yaml:8: identityProviders\.one\.issuer is that of identityProviders\.all, too/,
-    ],
-    [
-      "a second resource",
-      `${STAFF}resources:\n  /mcp: { tools: a.js }\n  /crm/mcp: { tools: b.js }\n`,
-      "server.yaml:8: resources./crm/mcp is a second resource, and this version can have one: keep one of them",
-    ],
-    [
-      "a resource at another path",
-      `${STAFF}resources:\n  /crm/mcp: { tools: b.js }\n`,
-      "server.yaml:7: resources./crm/mcp is not the path of a resource that this version has: write /mcp",
     ],
     [
       "empty lists",
@@ -482,7 +481,7 @@ describe("what is wrong with a configuration file", () => {
         else assert.match(problems[index] ?? "", each);
     });
 
-  test("a file that may not be read", () => {
+  test("a file that may not be read is a problem", () => {
     write(STAFF);
     chmodSync(FILE, 0o000);
     const isRoot = process.geteuid?.() === 0;
@@ -497,7 +496,7 @@ describe("what is wrong with a configuration file", () => {
     chmodSync(FILE, 0o600);
   });
 
-  test("a file that is not there, and a folder", () => {
+  test("a file that is not there, and a folder in its place, are problems", () => {
     const other = join(folder, "other");
     assert.deepEqual(problemsOf(undefined, { CONFIG_FILE: other }), [
       "CONFIG_FILE names FOLDER/other, which does not exist: create it, or correct the path",
@@ -537,11 +536,11 @@ describe("what is wrong with a configuration file", () => {
   });
 });
 
-describe("what doctor says of a configuration file", () => {
+describe("doctor: a configuration file", () => {
   const environment = { ...ENVIRONMENT, BASE_URL: "mcp.example.com" };
   const findings = () => checkSettings(environment, readParts(environment));
 
-  test("problems of both places, each with its own", () => {
+  test("problems of the file and of the environment are reported with their places", () => {
     write(`${STAFF}    lable: x\n`);
     assert.deepEqual(
       findings().map((finding) =>
@@ -563,7 +562,7 @@ describe("what doctor says of a configuration file", () => {
     assert.equal(readParts(environment).identityProviders?.[0].id, "staff");
   });
 
-  test("a secret in a file that others may read", () => {
+  test("a secret in a file that others may read is a warning", () => {
     const warns = () => findings().some(({ check }) => check === "settings.readable_secret");
     write(STAFF.replace("${STAFF_SECRET}", "a-literal-secret"));
     assert.equal(warns(), false);
@@ -573,7 +572,25 @@ describe("what doctor says of a configuration file", () => {
     assert.equal(warns(), false);
   });
 
-  test("the secret, wherever it is written, is one to leave out of a report; a variable is no misspelt setting", () => {
+  test("what a backend is told in headers and its environment is redacted", () => {
+    write(`${STAFF}resources:
+  /mcp:
+    server: http://localhost:8000/mcp
+    headers: { x-api-key: "Key a-key-of-the-crm" }
+    needs: { tools: { "*": [crm] } }
+    scopes: { crm: Use the CRM, files: Read files }
+  /wiki/mcp:
+    name: Wiki
+    servers:
+      files: { command: [files], env: { FILES_KEY: a-key-of-files }, needs: { tools: { "*": [files] } } }
+    scopes: { files: Read files }
+`);
+    const secrets = secretsOf(environment);
+    for (const each of ["Key a-key-of-the-crm", "a-key-of-the-crm", "a-key-of-files"])
+      assert.ok(secrets.includes(each), each);
+  });
+
+  test("a secret is redacted wherever it is written, and a variable of the file is no misspelt setting", () => {
     write(STAFF.replace("${STAFF_SECRET}", "a-literal-secret"));
     assert.ok(secretsOf(environment).includes("a-literal-secret"));
     write(STAFF.replace("STAFF_SECRET", "OIDC_STAFF_SECRET"));
@@ -596,7 +613,7 @@ test("examples/server.yaml and docs/several-providers.md are configurations that
 
 test("the example in docs/settings.md is a configuration that the server starts with", () => {
   const [, example = ""] = /```yaml\n(.*?)```/s.exec(readFileSync("docs/settings.md", "utf8")) ?? [];
-  const { identityProviders, toolsModule } = load(example, SECRETS);
+  const { identityProviders, resources } = load(example, SECRETS);
   assert.deepEqual(identityProviders[0].credential, { kind: "secret", secret: "a-secret" });
-  assert.ok(toolsModule?.startsWith(folder));
+  assert.ok(resources[0].source.kind === "tools" && resources[0].source.module?.startsWith(folder));
 });

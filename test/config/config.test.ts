@@ -47,7 +47,7 @@ describe("configuration", () => {
     assert.match(message, /6 settings to fix/);
   });
 
-  test("the Auth0 preset speaks Auth0's names", () => {
+  test("the Auth0 preset is set by Auth0's own names", () => {
     const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET, ...rest } = GOOD;
     const {
       identityProviders: [upstream],
@@ -82,6 +82,12 @@ describe("configuration", () => {
     ],
     ["a key of one letter", { SECRET_KEY: "a".repeat(40) }, /SECRET_KEY is not random: make one/],
     ["Redis by another scheme", { REDIS_URL: "http://localhost:6379" }, /REDIS_URL must be like redis/],
+    [
+      "processes that cannot share sessions",
+      { STORE: "memory", REDIS_URL: "", WORKERS: "2" },
+      /WORKERS is more than 1 with STORE=memory/,
+    ],
+    ["no number of processes", { WORKERS: "many" }, /WORKERS must be a whole number from 1 to 256/],
     ["two stores", { STORE: "memory" }, /STORE is memory, and REDIS_URL is set: remove one/],
     ["a store nobody knows", { STORE: "disk" }, /STORE must be/],
     ["a port out of range", { PORT: "70000" }, /PORT must be a whole number from 1 to 65535/],

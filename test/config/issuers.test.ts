@@ -1,15 +1,18 @@
 /** `issuers` in CONFIG_FILE: what each key means, and every mistake with its line and what to do about it. */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the variables of a file of settings
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { readParts } from "../../src/cli/doctor/deployment.ts";
 import { checkFeatures } from "../../src/cli/doctor/program.ts";
 import { secretsOf } from "../../src/cli/doctor/report.ts";
-import { checkSettings, readParts } from "../../src/cli/doctor/settings.ts";
+import { checkSettings } from "../../src/cli/doctor/settings.ts";
 import { type Config, ConfigError, loadConfig } from "../../src/config/config.ts";
 import { fits } from "../../src/issuers/claim-rule.ts";
+import type { AccessTokenIssuer, IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { FEATURES } from "../doctor/support.ts";
 
@@ -28,9 +31,9 @@ const ENVIRONMENT = {
   CONFIG_FILE: FILE,
 };
 
-function load(content: string): Config {
+function load(content: string, changes: Record<string, undefined> = {}): Config {
   writeFileSync(FILE, content, { mode: 0o600 });
-  return loadConfig(ENVIRONMENT);
+  return loadConfig({ ...ENVIRONMENT, ...changes });
 }
 
 function problemsOf(content: string): string[] {
@@ -98,11 +101,31 @@ describe("a trusted issuer", () => {
         scopes: new Map([["reader", ["weather:read"]]]),
         introspection: {
           endpoint: "https://idp.example.com/introspect",
-          clientId: "mcp",
-          clientSecret: "a-secret-of-introspection",
+          client: {
+            clientId: "mcp",
+            credential: { kind: "secret", secret: "a-secret-of-introspection" },
+            tokenEndpointAuthMethod: "client_secret_basic",
+          },
         },
       },
     ]);
+  });
+
+  test("of opaque tokens, looked up with a private key that lies beside the file", () => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    writeFileSync(join(folder, "lookup.pem"), privateKey.export({ format: "pem", type: "pkcs8" }));
+    const { issuers } = load(`issuers:
+  - issuer: https://idp.example.com
+    accept: access-token
+    scopes: { reader: [weather:read] }
+    introspection: { clientId: mcp, privateKeyFile: lookup.pem, privateKeyId: key-1 }
+`);
+    const [{ introspection }] = issuers as [AccessTokenIssuer];
+    assert.deepEqual(introspection?.client.credential, {
+      kind: "private_key",
+      path: join(folder, "lookup.pem"),
+      keyId: "key-1",
+    });
   });
 
   test("of identity assertions", () => {
@@ -126,6 +149,42 @@ describe("a trusted issuer", () => {
         publicClients: true,
       },
     ]);
+  });
+
+  test("that is an identity provider vouches for a domain that it shares with another one", () => {
+    const { issuers } = load(
+      `identityProviders:
+  acme: { issuer: https://acme.okta.com, clientId: a, clientSecret: a-secret-of-acme, emailDomains: [shared.com] }
+  beta: { issuer: https://beta.okta.com, clientId: a, clientSecret: a-secret-of-beta, emailDomains: [Shared.com, beta.com] }
+issuers:
+  - { issuer: https://acme.okta.com, accept: id-jag }
+`,
+      { OIDC_ISSUER: undefined, OIDC_CLIENT_ID: undefined, OIDC_CLIENT_SECRET: undefined },
+    );
+    assert.deepEqual((issuers as IdJagIssuer[])[0]?.emailDomainsOfOthers, ["beta.com"]);
+  });
+
+  test("of people vouches for addresses in its own domains, and not in an identity provider's", () => {
+    const { issuers } = load(
+      `identityProviders:
+  acme: { issuer: https://acme.okta.com, clientId: a, clientSecret: a-secret-of-acme, emailDomains: [Acme.com] }
+  beta: { issuer: https://beta.okta.com, clientId: a, clientSecret: a-secret-of-beta, emailDomains: [beta.com] }
+issuers:
+  - { issuer: https://acme.okta.com, accept: id-jag }
+  - { issuer: https://partner.example, accept: id-jag, vouchedEmailDomains: [Partner.example] }
+`,
+      { OIDC_ISSUER: undefined, OIDC_CLIENT_ID: undefined, OIDC_CLIENT_SECRET: undefined },
+    );
+    assert.deepEqual(
+      (issuers as IdJagIssuer[]).map(({ vouchedEmailDomains, emailDomainsOfOthers }) => [
+        vouchedEmailDomains,
+        emailDomainsOfOthers,
+      ]),
+      [
+        [undefined, ["beta.com"]],
+        [["partner.example"], ["acme.com", "beta.com"]],
+      ],
+    );
   });
 
   test("of workloads, by their subjects first and then by their claims", () => {
@@ -277,7 +336,7 @@ describe("what is wrong with trusted issuers", () => {
     [
       "a resource that is not served",
       tokens("    resources:\n      - /mcp\n      - /crm/mcp\n"),
-      "server.yaml:7: issuers.resources is not the path of a resource that this version has: write /mcp",
+      "server.yaml:7: issuers.resources is not the path of a resource of this server: write /mcp",
     ],
     [
       "values out of bounds",
@@ -294,6 +353,31 @@ describe("what is wrong with trusted issuers", () => {
       "server.yaml:4: issuers.publicClients must be true or false: write one of them, without quotes",
       "server.yaml:5: issuers.subject must be one of sub, email: write one of them",
       "server.yaml:6: issuers.timeoutSeconds must be a number: write digits without quotes",
+    ],
+    [
+      "what is no domain of e-mail addresses",
+      `${idJag(A)}    vouchedEmailDomains: ["@acme.com"]\n`,
+      "server.yaml:4: issuers.vouchedEmailDomains is no host name: write the part of the addresses after the @, without wildcards",
+    ],
+    [
+      "introspection with two proofs of who asks, one of which proves nothing",
+      tokens(
+        "    introspection: { clientId: a, clientSecret: b, privateKeyFile: none.pem, tokenEndpointAuthMethod: by_pigeon }\n",
+      ),
+      "server.yaml:5: issuers.introspection.tokenEndpointAuthMethod must be one of client_secret_post, client_secret_basic, client_secret_basic_plain: write one of them",
+    ],
+    [
+      "introspection with two proofs of who asks",
+      tokens(
+        "    introspection: { clientId: a, clientSecret: b, privateKeyFile: none.pem, privateKeyId: k }\n",
+      ),
+      "server.yaml:5: issuers.introspection.privateKeyFile is set beside clientSecret: keep one of the two",
+      "server.yaml:5: issuers.introspection.privateKeyId counts only with privateKey or privateKeyFile: set one of them",
+    ],
+    [
+      "introspection with a key file that is not there",
+      tokens("    introspection: { clientId: a, privateKeyFile: none.pem }\n"),
+      /^server\.yaml:5: issuers\.introspection\.privateKeyFile names .*none\.pem, which does not exist: create it/,
     ],
     [
       "introspection without credentials, or with a variable that is not set",
@@ -381,7 +465,7 @@ describe("what is wrong with trusted issuers", () => {
         else assert.match(problems[index] ?? "", each);
     });
 
-  test("the server does not start with a scope that no tool declares", () => {
+  test("the server does not start with a scope that no tool declares", async () => {
     for (const [accept, content] of [
       [
         "access-token",
@@ -389,7 +473,7 @@ describe("what is wrong with trusted issuers", () => {
       ],
       ["workload", workload("    subjects: { a: { scopes: [weather:raed] } }\n")],
     ]) {
-      const finding = checkFeatures(load(content ?? ""), FEATURES);
+      const finding = await checkFeatures(load(content ?? ""), FEATURES);
       assert.match(
         finding?.says ?? "",
         new RegExp(
@@ -398,7 +482,7 @@ describe("what is wrong with trusted issuers", () => {
       );
     }
     load(`issuers:\n  - { issuer: ${A}, accept: access-token, scopes: { a: [weather:read] } }\n`);
-    assert.equal(checkFeatures(loadConfig(ENVIRONMENT), FEATURES)?.status, "ok");
+    assert.equal((await checkFeatures(loadConfig(ENVIRONMENT), FEATURES))?.status, "ok");
   });
 
   test("a secret in the file is redacted in reports, and a file that others may read is reported", () => {
@@ -428,7 +512,7 @@ describe("what is wrong with trusted issuers", () => {
 describe("the examples in docs/settings.md", () => {
   const text = readFileSync("docs/settings.md", "utf8");
 
-  test("issuers that the server starts with", () => {
+  test("issuers that the server starts with", async () => {
     const examples = [...text.matchAll(/^```yaml\n(issuers:.*?)^```/gms)].map(([, example = ""]) => example);
     assert.equal(examples.length, 1);
     const config = load(examples[0] ?? "");
@@ -436,7 +520,7 @@ describe("the examples in docs/settings.md", () => {
       config.issuers.map(({ accept }) => accept),
       ["access-token", "id-jag", "workload"],
     );
-    assert.equal(checkFeatures(config, FEATURES)?.status, "ok");
+    assert.equal((await checkFeatures(config, FEATURES))?.status, "ok");
   });
 
   test("a client that the server starts with", () => {
@@ -458,5 +542,48 @@ describe("the examples in docs/settings.md", () => {
       assert.ok(keys.length >= 7, problem);
       for (const key of keys) assert.ok(text.includes(`| \`${key}\` |`), key);
     }
+  });
+});
+
+describe("other authorization servers", () => {
+  test("are read with this server's client there, and ID tokens are kept only for them", () => {
+    const { authorizationServers, identityProviders } = load(`authorizationServers:
+  - { issuer: https://todo.example.com, clientId: mcp, clientSecret: \${LOOKUP_SECRET} }
+`);
+    assert.deepEqual(authorizationServers, [
+      {
+        issuer: "https://todo.example.com",
+        timeoutSeconds: 10,
+        client: {
+          clientId: "mcp",
+          credential: { kind: "secret", secret: "a-secret-of-introspection" },
+          tokenEndpointAuthMethod: "auto",
+        },
+      },
+    ]);
+    assert.equal(identityProviders[0].keepsIdToken, true);
+    assert.ok(secretsOf(ENVIRONMENT).includes("a-secret-of-introspection"));
+    const { identityProviders: without } = load(
+      "issuers:\n  - { issuer: https://a.example, accept: id-jag }\n",
+    );
+    assert.equal(without[0].keepsIdToken, undefined);
+  });
+
+  test("have every mistake named with its line", () => {
+    assert.deepEqual(
+      problemsOf(`authorizationServers:
+  - { issuer: "https://todo.example.com/.well-known/oauth-authorization-server", clientId: mcp, clientSecret: s }
+  - { issuer: https://todo.example.com, clientID: mcp, clientSecret: s, timeoutSeconds: 0 }
+  - { issuer: https://todo.example.com, clientId: mcp }
+`),
+      [
+        "server.yaml:2: authorizationServers.issuer must be the issuer itself, not the address of its discovery document: set it to https://todo.example.com",
+        'server.yaml:3: the authorization server has an unknown key "clientID": write clientId if you mean that, or remove it',
+        "server.yaml:3: authorizationServers.clientId is missing: add it",
+        "server.yaml:3: authorizationServers.timeoutSeconds must be a whole number from 1 to 60: write digits alone, such as 10",
+        "server.yaml:4: authorizationServers.clientSecret is missing: add it, or name a key or a token file (docs/settings.md)",
+        "server.yaml:4: authorizationServers.issuer is in two entries: make one of them",
+      ],
+    );
   });
 });

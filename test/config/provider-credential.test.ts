@@ -46,7 +46,7 @@ function problemsOf(environment: Record<string, string>): string {
   return "none";
 }
 
-test("a secret, a file with secrets, a key and a token file, for Auth0 as for any provider", () => {
+test("a secret, a file with secrets, a key and a token file are read, for Auth0 as for any provider", () => {
   const secrets = file("one\ntwo\n");
   const token = file("e30.e30.e30\n");
   const { OIDC_ISSUER: _, OIDC_CLIENT_ID: __, ...rest } = ENVIRONMENT;
@@ -73,7 +73,7 @@ test("what Azure sets in every pod counts only if nothing else does", () => {
   assert.deepEqual(credentialOf({ ...azure, OIDC_CLIENT_SECRET: "a" }), { kind: "secret", secret: "a" });
 });
 
-test("in CONFIG_FILE, where a path begins at its folder", () => {
+test("a path in CONFIG_FILE begins at the folder of the file", () => {
   mkdirSync(join(folder, "keys"));
   writeFileSync(join(folder, "keys/entra.pem"), pem(rsa));
   const path = file(`identityProviders:
@@ -92,7 +92,7 @@ test("in CONFIG_FILE, where a path begins at its folder", () => {
   });
 });
 
-describe("what is wrong:", () => {
+describe("a client credential is refused:", () => {
   const short = generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
   const encrypted = rsa
     .export({ format: "pem", type: "pkcs8", cipher: "aes-256-cbc", passphrase: "a" })

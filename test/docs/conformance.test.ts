@@ -21,13 +21,19 @@ const SECTIONS = [
   ["C", 30, []],
   ["K", 26, []],
   ["U", 25, []],
-  ["N", 9, []],
+  ["N", 12, []],
+  ["P", 6, []],
   ["S", 10, []],
   ["M", 15, []],
   ["E", 20, []],
   ["W", 6, []],
   ["F", 13, []],
-  ["X", 13, []],
+  ["X", 20, []],
+  ["D", 11, []],
+  ["Q", 11, []],
+  ["G", 27, []],
+  ["J", 8, []],
+  ["L", 9, []],
   ["H", 15, []],
 ] as const;
 
@@ -87,6 +93,8 @@ test("the programs of others have the versions that were tried", () => {
   const programs: Array<[name: string, where: string]> = [
     ["@modelcontextprotocol/conformance", others],
     ["@modelcontextprotocol/conformance-2025", others],
+    ["@modelcontextprotocol/server-everything", others],
+    ["kubernetes-mcp-server-linux-amd64", others],
     ...[
       "@modelcontextprotocol/inspector",
       "mcp-remote",

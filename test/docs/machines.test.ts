@@ -46,12 +46,12 @@ function issuerOf(name: string): { yaml: string; issuer: TrustedIssuer } {
   return { yaml, issuer: issuer ?? assert.fail("it has an issuer") };
 }
 
-test("every example of settings is one that the server starts with", () => {
+test("every example of settings is one that the server starts with", async () => {
   assert.equal(files.length, 9);
   assert.equal(clients.length, 2);
-  for (const file of files) assert.equal(checkFeatures(load(file), FEATURES)?.status, "ok", file);
+  for (const file of files) assert.equal((await checkFeatures(load(file), FEATURES))?.status, "ok", file);
   for (const CLIENTS of clients)
-    assert.equal(checkFeatures(load(files[0] ?? "", { CLIENTS }), FEATURES)?.status, "ok", CLIENTS);
+    assert.equal((await checkFeatures(load(files[0] ?? "", { CLIENTS }), FEATURES))?.status, "ok", CLIENTS);
 });
 
 describe("the rules in the examples name", () => {

@@ -14,6 +14,7 @@ const settings = new Set([...example.matchAll(/^(?:# )?([A-Z][A-Z0-9_]+)=/gm)].m
 /** Names in capitals that look like settings of ours and are others'. */
 const OTHERS = new Set([
   "CHROMIUM_PATH",
+  "FUZZ_SEED",
   "RACE_ROUNDS",
   "TEST_REDIS_URL",
   "AUTHENTIK_SECRET_KEY",

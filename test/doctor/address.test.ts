@@ -1,6 +1,9 @@
 /** The doctor and what answers at BASE_URL: this server, through good and bad proxies, or somebody else. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type IncomingHttpHeaders, type RequestListener, request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { askForView, DOCTOR_VIEW_PATH } from "../../src/http/doctor-view.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
@@ -15,7 +18,7 @@ interface Habits {
   instead?: (path: string) => [status: number, body: string] | undefined;
 }
 
-describe("BASE_URL", () => {
+describe("doctor: the public address", () => {
   let front: Listening;
   let server: ServerHere;
   let port: number;
@@ -72,7 +75,7 @@ describe("BASE_URL", () => {
     }
   }
 
-  test("this server, behind a good proxy: every line is a ✓", async () => {
+  test("every check is in order where a good proxy passes requests to this server", async () => {
     const { findings, line } = await looking();
     const mine = findings.filter(({ check }) => check.startsWith("address."));
     assert.deepEqual(
@@ -136,7 +139,7 @@ describe("BASE_URL", () => {
   for (const [what, changed, check, line] of broken)
     test(what, async () => assert.match((await looking(changed)).line(check), line));
 
-  test("a proxy before a server that does not run", async () => {
+  test("a proxy whose server does not run is reported as unknown, with the advice to start it", async () => {
     const nobody = String(await freePort());
     const { line } = await looking({ instead: () => [502, ""] }, { PORT: nobody });
     assert.match(
@@ -145,7 +148,7 @@ describe("BASE_URL", () => {
     );
   });
 
-  test("a proxy that the server was not told of", async () => {
+  test("a proxy that TRUSTED_PROXIES does not name is a warning with the value to set", async () => {
     const other = await freePort();
     const untrusting = await startServerHere({ ...environment(), PORT: String(other) });
     target = other;
@@ -160,7 +163,7 @@ describe("BASE_URL", () => {
     }
   });
 
-  test("the same address under another name is another server", async () => {
+  test("the same address under another host name is reported as another server", async () => {
     const { line } = await looking({}, { BASE_URL: `http://127.0.0.1:${front.port}` });
     assert.match(
       line("address.metadata"),
@@ -168,7 +171,7 @@ describe("BASE_URL", () => {
     );
   });
 
-  test("a server with another SECRET_KEY is not asked to trust us", async () => {
+  test("a server with another SECRET_KEY leaves the check of proxy headers unknown", async () => {
     const { line } = await looking({}, { SECRET_KEY: SECRET_KEY.split("").reverse().join("") });
     assert.match(
       line("address.proxy_headers"),
@@ -176,7 +179,7 @@ describe("BASE_URL", () => {
     );
   });
 
-  test("the server listens, and nothing listens where BASE_URL leads", async () => {
+  test("a server that listens while nothing listens at BASE_URL is a failure of the proxy", async () => {
     const nobody = await freePort();
     const { line } = await looking({}, { BASE_URL: `http://localhost:${nobody}` });
     assert.match(
@@ -185,13 +188,13 @@ describe("BASE_URL", () => {
     );
   });
 
-  test("nothing runs yet: that is said, and is no failure", async () => {
+  test("a server that was not started yet is unknown, and no failure", async () => {
     const nobody = await freePort();
     const { line } = await looking({}, { BASE_URL: `http://localhost:${nobody}`, PORT: String(nobody) });
     assert.match(line("address.metadata"), /^! Nothing answers at BASE_URL yet.*→ Start the server/);
   });
 
-  test("a host that nobody knows", async () => {
+  test("a host name that the DNS does not know is a failure", async () => {
     const { line } = await looking({}, { BASE_URL: "https://mcp.invalid" });
     assert.match(
       line("address.metadata"),
@@ -199,7 +202,7 @@ describe("BASE_URL", () => {
     );
   });
 
-  test("somebody who says nothing", async () => {
+  test("a host that accepts connections and never answers is unknown", async () => {
     const silent = await listenSilently();
     const settings = { ...NOTHING_WORKS, BASE_URL: `http://localhost:${silent.port}` };
     const { line } = await look(settings, { patience: { answerMs: 500, checkMs: 20_000 } });
@@ -210,7 +213,7 @@ describe("BASE_URL", () => {
     );
   });
 
-  test("the server shows how requests arrive to nobody else", async () => {
+  test("/doctor/view answers 404 to whoever cannot seal the question with SECRET_KEY, or asks too early or late", async () => {
     const ask = (headers: Record<string, string>) =>
       fetch(`http://localhost:${front.port}${DOCTOR_VIEW_PATH}`, { headers });
     const now = Math.floor(Date.now() / 1000);
@@ -228,6 +231,94 @@ describe("BASE_URL", () => {
       "sealed for something else",
     );
     assert.equal((await question(ours.seal("nonsense", "doctor question"))).status, 404);
+  });
+});
+
+describe("doctor: the public address of several resources", () => {
+  let front: Listening;
+  let server: ServerHere;
+  let port: number;
+  let instead: (path: string) => [status: number, body: string] | undefined = () => undefined;
+  const folder = mkdtempSync(join(tmpdir(), "doctor-resources-"));
+  const described = (name: string, paths: readonly string[]) => {
+    const file = join(folder, name);
+    const entries = paths.map(
+      (path, index) =>
+        `  ${path}: { name: Name ${index}, server: "http://127.0.0.1:9/mcp", scopes: { "a:${index}": A }, needs: {} }\n`,
+    );
+    writeFileSync(file, `resources:\n${entries.join("")}`, { mode: 0o600 });
+    return file;
+  };
+  const environment = () => ({
+    ...NOTHING_WORKS,
+    BASE_URL: `http://localhost:${front.port}`,
+    PORT: String(port),
+    HOST: "127.0.0.1",
+    REDIS_URL: "",
+    STORE: "memory",
+    SECRET_KEY,
+    LOG_LEVEL: "silent",
+    CONFIG_FILE: described("server.yaml", ["/weather", "/crm/mcp", "/docs/mcp"]),
+  });
+
+  before(async () => {
+    front = await listen((req, res) => {
+      const own = instead(req.url ?? "/");
+      if (own !== undefined) return void res.writeHead(own[0]).end(own[1]);
+      const { method, headers, url: path } = req;
+      const passed = request({ host: "127.0.0.1", port, path, method, headers }, (answer) => {
+        const { connection, ...rest } = answer.headers;
+        res.writeHead(answer.statusCode ?? 502, rest);
+        answer.pipe(res);
+      });
+      req.pipe(passed);
+    });
+    port = await freePort();
+    server = await startServerHere(environment());
+  });
+  after(async () => {
+    await server.stop();
+    await front.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  async function looking(changed: typeof instead, more: Record<string, string> = {}) {
+    instead = changed;
+    const seen = await look({ ...environment(), ...more });
+    instead = () => undefined;
+    return seen;
+  }
+
+  test("each resource is asked at its own path, and no other", async () => {
+    const asked: string[] = [];
+    const { line } = await looking((path) => void asked.push(path));
+    assert.match(line("address.resource_metadata"), /^✓ Clients find .* \(all 3 resources\)$/);
+    assert.match(line("address.bearer"), /^✓ Tokens reach .* \(all 3 resources\)$/);
+    for (const path of ["/weather", "/crm/mcp", "/docs/mcp"])
+      assert.ok(asked.includes(path) && asked.includes(`/.well-known/oauth-protected-resource${path}`), path);
+    assert.ok(!asked.includes("/mcp"), "there is none there");
+  });
+
+  test("a resource that a proxy keeps back is reported by its name and path", async () => {
+    const { line } = await looking((path) => (path.includes("/crm/mcp") ? [404, ""] : undefined));
+    assert.match(line("address.resource_metadata"), /^✗ “Name 1” \(\/crm\/mcp\): Clients cannot find/);
+    assert.match(line("address.bearer"), /^✗ “Name 1” \(\/crm\/mcp\): The MCP endpoint answers .* HTTP 404/);
+  });
+
+  test("a problem that all resources have is reported once", async () => {
+    const isEndpoint = (path: string) => /^\/(weather|crm|docs)/.test(path);
+    const { line } = await looking((path) => (isEndpoint(path) ? [302, ""] : undefined));
+    assert.match(line("address.bearer"), /^✗ The MCP endpoint answers a wrong token with HTTP 302/);
+  });
+
+  test("a resource that the running server does not have is reported as missing there, and its path is not asked", async () => {
+    const CONFIG_FILE = described("newer.yaml", ["/weather", "/crm/mcp", "/new/mcp"]);
+    const { line } = await looking(() => undefined, { CONFIG_FILE });
+    assert.match(
+      line("address.resources"),
+      /^✗ .* does not have 1 resource of this configuration: \/new\/mcp → Restart/,
+    );
+    assert.match(line("address.bearer"), /^✓ Tokens reach .* \(all 2 resources\)$/);
   });
 });
 

@@ -5,7 +5,7 @@ import { checkClientDocuments } from "../../src/cli/doctor/clients.ts";
 import { fetchFrom, type Site, startSite } from "../clients/support.ts";
 import { seen } from "./support.ts";
 
-describe("the doctor on clients' metadata documents", () => {
+describe("doctor: clients' metadata documents", () => {
   let site: Site;
   before(async () => {
     site = await startSite();
@@ -26,16 +26,16 @@ describe("the doctor on clients' metadata documents", () => {
   };
   const noName = () => Promise.reject(new Error("queryA ENOTFOUND app.example"));
 
-  test("they can be fetched", async () => {
+  test("documents that can be fetched are in order", async () => {
     assert.match(await line({}), /^✓ .*can be fetched from here/);
   });
 
-  test("they cannot, and clients are told so or are not", async () => {
+  test("documents that cannot be fetched are a warning, whose remedy depends on CLIENT_ID_METADATA", async () => {
     assert.match(await line({}, noName), /^! .*app\.example:\d+: .*ENOTFOUND.* → Nothing has to be done/);
     assert.match(await line({ offered: "always" }, noName), /^! .* → Let this server reach the internet/);
   });
 
-  test("switched off, nothing is fetched", async () => {
+  test("documents that are switched off are not fetched", async () => {
     const before = site.requests.length;
     assert.match(await line({ enabled: false }, noName), /^✓ .*switched off/);
     assert.equal(site.requests.length, before);

@@ -31,7 +31,7 @@ import {
 const run = promisify(execFile);
 
 describe("npm run doctor", () => {
-  test("an empty environment: every setting that is missing, each with its fix, and exit code 1", async () => {
+  test("an empty environment lists every missing setting with its remedy, and ends with exit code 1", async () => {
     const { code, stdout, stderr } = await doctorProcess({});
     assert.equal(code, 1);
     assert.equal(stderr, "");
@@ -41,7 +41,7 @@ describe("npm run doctor", () => {
     assert.doesNotMatch(stdout, /^\s+at /m);
   });
 
-  test("a deployment that is well: exit code 0, the exact callback URL, and JSON with the same findings", async () => {
+  test("a good deployment ends with exit code 0, and words and JSON have the same findings and callback URL", async () => {
     const port = await freePort();
     const baseUrl = `http://localhost:${port}`;
     const identityProvider = await startIdentityProvider({
@@ -63,10 +63,7 @@ describe("npm run doctor", () => {
     };
     const server = await startServerHere({ ...environment, HOST: "127.0.0.1", LOG_LEVEL: "silent" });
     try {
-      const [words, json] = await Promise.all([
-        doctorProcess(environment),
-        runDoctor(environment, ["--json"]),
-      ]);
+      const [words, json] = await Promise.all([runDoctor(environment), runDoctor(environment, ["--json"])]);
       assert.equal(words.code, 0, words.stdout);
       assert.match(words.stdout, /It can serve, with/);
       assert.ok(words.stdout.includes(`Callback URL             ${baseUrl}/auth/callback\n`));
@@ -84,7 +81,7 @@ describe("npm run doctor", () => {
     }
   });
 
-  test("where nobody ever answers it ends all the same, and says so", async () => {
+  test("servers that accept connections and never answer do not keep it from ending", async () => {
     const silent = await listenSilently();
     const at = `localhost:${silent.port}`;
     const settings = {
@@ -102,7 +99,7 @@ describe("npm run doctor", () => {
     assert.match(line("address.metadata"), /^! BASE_URL could not be reached from here/);
   });
 
-  test("an answer that never ends is cut", async () => {
+  test("an answer that never ends is given up", async () => {
     const endless = await listen((_req, res) => {
       res.writeHead(200, { "content-type": "application/json" });
       const timer = setInterval(() => res.write(" ".repeat(65_536)), 5);
@@ -115,7 +112,7 @@ describe("npm run doctor", () => {
     assert.match(line("address.metadata"), /^[✗!]/);
   });
 
-  test("a provider that quotes what it was sent, colours and all: no secret is printed", async () => {
+  test("secrets and control sequences that a provider quotes are not printed", async () => {
     const secrets = {
       clientSecret: 'client"secret\\with-quotes-77',
       redis: "redis-p@ssword-42",
@@ -162,7 +159,7 @@ describe("npm run doctor", () => {
     }
   });
 
-  test("--tools: the tools of the server that is started with it are judged, and not those in src/tools", async () => {
+  test("--tools and TOOLS_MODULE choose the tools that are checked, in place of those in src/tools", async () => {
     const folder = mkdtempSync(join(tmpdir(), "doctor-tools-"));
     const tools = join(folder, "tools.mjs");
     writeFileSync(tools, 'export const tools = []; export const scopes = { "notes:read": "Read notes" };');
@@ -186,7 +183,7 @@ describe("npm run doctor", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("the token command explains a foreign token without Redis, and refuses to guess", async () => {
+  test("doctor token explains a token that is not ours without Redis, and ends with exit code 1", async () => {
     const { code, stdout } = await runDoctor(NOTHING_WORKS, ["token", "-"], "sk-not-one-of-ours\n");
     assert.equal(code, 1);
     assert.match(stdout, /✗ It is no token of this server/);
@@ -197,7 +194,7 @@ describe("npm run doctor", () => {
   });
 });
 
-describe("a certificate that clients see", () => {
+describe("doctor: the certificate of the public address", () => {
   let folder: string;
   /** The proxy that speaks TLS. */
   let front: TlsServer;
@@ -268,17 +265,19 @@ describe("a certificate that clients see", () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** What a doctor says that trusts the authority, or does not: what a process trusts is said when it starts. */
+  /** What a doctor says that trusts the authority, which a process is told when it starts, or that of this process does not. */
   async function behind(name: string, trusted = true): Promise<Finding[]> {
     front.setSecureContext(certificate(name));
-    const known = trusted ? { NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") } : {};
-    const { stdout } = await doctorProcess({ ...environment, ...known }, ["--json"]);
+    const known = { ...environment, NODE_EXTRA_CA_CERTS: join(folder, "ca.pem") };
+    const { stdout } = await (trusted
+      ? doctorProcess(known, ["--json"])
+      : runDoctor(environment, ["--json"]));
     return JSON.parse(stdout).findings.filter(({ check }: Finding) => check.startsWith("address."));
   }
 
   const lines = (findings: Finding[]) => findings.map(lineOf).join("\n");
 
-  test("that is good, and ends soon", async () => {
+  test("a certificate that is valid for months is in order, and one that ends within two weeks is a warning", async () => {
     const good = await behind("good");
     assert.deepEqual(
       good.filter(({ status }) => status !== "ok"),
@@ -288,13 +287,16 @@ describe("a certificate that clients see", () => {
     assert.match(lines(await behind("soon")), /! The certificate of localhost ends in 4 days.*→ Renew it/);
   });
 
-  test("that has expired: one finding says so, and since when", async () => {
+  test("an expired certificate is one failure", async () => {
     const findings = lines(await behind("expired"));
-    assert.match(findings, /^✗ The certificate of localhost has expired \(on \d{4}-.*→ Renew/);
+    assert.match(
+      findings,
+      /^✗ BASE_URL cannot be reached: the certificate of localhost:\d+ has expired → Renew/,
+    );
     assert.ok(!findings.includes("\n"), findings);
   });
 
-  test("of an authority that nobody here knows", async () => {
+  test("a certificate of an unknown authority is a failure whose remedy names NODE_EXTRA_CA_CERTS", async () => {
     assert.match(
       lines(await behind("good", false)),
       /✗ .*authority that this computer does not know.*NODE_EXTRA_CA_CERTS/,
@@ -302,8 +304,8 @@ describe("a certificate that clients see", () => {
   });
 });
 
-describe("settings", () => {
-  test("the names of all settings are known: those that .env.example explains", () => {
+describe("doctor: settings", () => {
+  test("the names that it knows are those that .env.example explains", () => {
     const explained = [...readFileSync(".env.example", "utf8").matchAll(/^(?:# )?([A-Za-z][A-Za-z0-9_]+)=/gm)]
       .map(([, name]) => name)
       .filter((name) => !name?.startsWith("OPEN_METEO_")); // a tool's own
@@ -313,19 +315,27 @@ describe("settings", () => {
 
   const slips: Array<[what: string, environment: Record<string, string>, line: RegExp]> = [
     [
-      "a letter too few",
+      "a misspelt name is a warning that names the setting that is meant",
       { REDIS_UR: "redis://x" },
       /^! REDIS_UR is set, but is no setting.*Did you mean REDIS_URL\?/,
     ],
-    ["a name that Auth0 users expect", { AUTH0_SECRET: "x" }, /^! AUTH0_SECRET is set, but is no setting/],
-    ["a name that OpenID users expect", { OIDC_PROVIDER_URL: "x" }, /^! OIDC_PROVIDER_URL is set/],
     [
-      "quotation marks that were kept",
+      "an AUTH0_ name that is no setting is a warning",
+      { AUTH0_SECRET: "x" },
+      /^! AUTH0_SECRET is set, but is no setting/,
+    ],
+    [
+      "an OIDC_ name that is no setting is a warning",
+      { OIDC_PROVIDER_URL: "x" },
+      /^! OIDC_PROVIDER_URL is set/,
+    ],
+    [
+      "quotation marks that became part of a value are a warning",
       { SERVER_NAME: '"Weather"' },
       /^! The value of SERVER_NAME begins and ends with a quotation/,
     ],
     [
-      "a comment that was kept",
+      "a comment that became part of a value is a warning",
       { SERVER_NAME: "Weather # ours" },
       /^! The value of SERVER_NAME contains " # "/,
     ],
@@ -339,7 +349,7 @@ describe("settings", () => {
       );
     });
 
-  test("what orchestrators set is none of our business", async () => {
+  test("variables that orchestrators set are not reported", async () => {
     const { findings } = await look({
       ...NOTHING_WORKS,
       REDIS_SERVICE_HOST: "10.0.0.1",
@@ -354,7 +364,7 @@ describe("settings", () => {
     );
   });
 
-  test("one wrong setting does not keep the others from being checked", async () => {
+  test("a wrong setting does not keep the other parts from being checked", async () => {
     const { of, line } = await look({ ...NOTHING_WORKS, ACCESS_TOKEN_SECONDS: "soon" });
     assert.match(
       line("settings.valid"),
@@ -365,7 +375,7 @@ describe("settings", () => {
     assert.equal(of("address.metadata").status, "unknown");
   });
 
-  test("a policy and an audit log that cannot be used", async () => {
+  test("a policy with a mistake and an audit log that cannot be written are failures", async () => {
     const folder = mkdtempSync(join(tmpdir(), "doctor-policy-"));
     const POLICY_FILE = join(folder, "policy.yaml");
     writeFileSync(
@@ -385,7 +395,7 @@ describe("settings", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test("a client that names a scope which no tool declares: the server would not start", async () => {
+  test("a client in CLIENTS with a scope that no tool declares is a failure", async () => {
     const CLIENTS =
       '[{"client_id":"ci","redirect_uris":["https://ci.example.com/cb"],"scope":"wether:read"}]';
     const { line } = await look({ ...NOTHING_WORKS, CLIENTS });

@@ -36,8 +36,8 @@ const ACCEPTED: Record<string, string> = {
 const entry = (accept: string, more = "") =>
   `issuers:\n  - { issuer: "${issuer}", accept: ${accept}, ${ACCEPTED[accept]}${more} }\n`;
 
-describe("the doctor on trusted issuers", () => {
-  test("each has keys, and is told how this server is called there", async () => {
+describe("doctor: trusted issuers", () => {
+  test("an issuer of each kind is checked for keys, and the audience to enter there is named", async () => {
     for (const [accept, says] of [
       ["access-token", `In access tokens of ${issuer} (access-token) aud has to be http://localhost:2/mcp`],
       [
@@ -60,7 +60,7 @@ describe("the doctor on trusted issuers", () => {
     assert.match(line("issuers.audience"), /aud has to be sts\.example\.com$/);
   });
 
-  test("no key for the algorithms that are accepted", async () => {
+  test("keys that fit none of the accepted algorithms are a failure", async () => {
     const { line } = await examined(entry("id-jag", ", algorithms: [RS256]"));
     assert.match(
       line("issuers.keys"),
@@ -68,7 +68,7 @@ describe("the doctor on trusted issuers", () => {
     );
   });
 
-  test("out of reach, or a name that is not its own", async () => {
+  test("an issuer that is out of reach, or whose metadata name another, is a failure", async () => {
     theIssuer.trouble = 503;
     const { line } = await examined(entry("id-jag"));
     assert.match(
@@ -98,7 +98,7 @@ describe("the doctor on trusted issuers", () => {
     );
   });
 
-  test("what is wrong in the file is said once, and nobody is asked", async () => {
+  test("an issuer with a mistake in CONFIG_FILE is not asked", async () => {
     const before =
       theIssuer.asked.size === 0 ? 0 : [...theIssuer.asked.values()].reduce((sum, each) => sum + each);
     const { line } = await examined(entry("id-jag", ", algorithms: [HS256]"));
@@ -109,7 +109,7 @@ describe("the doctor on trusted issuers", () => {
     );
   });
 
-  test("nothing is said where nobody is trusted", async () => {
+  test("no finding is made where no issuer is trusted", async () => {
     const { findings } = await look(ENVIRONMENT);
     assert.deepEqual(
       findings.filter(({ check }) => check.startsWith("issuers")),
@@ -118,13 +118,13 @@ describe("the doctor on trusted issuers", () => {
   });
 });
 
-describe("the doctor on clients from CLIENTS that publish their keys", () => {
+describe("doctor: clients in CLIENTS with a jwks_uri", () => {
   const nightly = (jwks_uri: string) =>
     JSON.stringify([
       { client_id: "nightly", grant_types: ["client_credentials"], scope: "weather:read", jwks_uri },
     ]);
 
-  test("their keys can be read, or cannot", async () => {
+  test("keys that cannot be read, and an empty key set, are failures", async () => {
     const good = await look({ ...ENVIRONMENT, CLIENTS: nightly(`${issuer}/keys`) });
     assert.equal(
       good.line("clients.keys"),

@@ -11,6 +11,7 @@ import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
+import { systemClock } from "../../src/runtime/runtime.ts";
 import { sendJson, startSite } from "../clients/support.ts";
 import { AUDIENCE, CLIENT_SECRET, listen, listenSilently, look, NOTHING_WORKS } from "./support.ts";
 
@@ -61,8 +62,8 @@ const looking = (issuer: string, more: Record<string, string> = {}) =>
 const mine = (findings: Array<{ check: string; status: string }>) =>
   findings.filter(({ check }) => check.startsWith("provider."));
 
-describe("the identity provider", () => {
-  test("with everything right, every line is a ✓", async () => {
+describe("doctor: the identity provider", () => {
+  test("every check is in order where everything is right", async () => {
     for (const behaviour of [
       {},
       { trailingSlashIssuer: true },
@@ -81,7 +82,7 @@ describe("the identity provider", () => {
     }
   });
 
-  test("a wrong secret", async () => {
+  test("a wrong client secret is a failure that names the client id as known", async () => {
     const { issuer } = await provider();
     const { line } = await looking(issuer, { OIDC_CLIENT_SECRET: "another-secret-altogether" });
     assert.match(
@@ -91,7 +92,7 @@ describe("the identity provider", () => {
     assert.match(line("provider.redirect_uri"), /^✓/, "which needs no secret");
   });
 
-  test("a private key, of which the provider has the public one, or another", async () => {
+  test("a private key is in order if the provider has its public key, and a failure if it has another", async () => {
     const started = await provider();
     const keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const key = keys.privateKey.export({ format: "pem", type: "pkcs8" }).toString();
@@ -109,7 +110,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("two secrets in a file, of which the provider takes the second", async () => {
+  test("a secret file with two secrets is in order if the provider takes the second", async () => {
     const { issuer } = await provider();
     const file = join(mkdtempSync(join(tmpdir(), "doctor-secret-")), "secret");
     writeFileSync(file, `a-secret-that-is-not-there-yet\n${CLIENT_SECRET}\n`);
@@ -118,7 +119,7 @@ describe("the identity provider", () => {
     assert.match(line("provider.credentials"), /^✓/);
   });
 
-  test("a wrong client id is one finding", async () => {
+  test("a wrong client id is one failure", async () => {
     const { issuer } = await provider();
     const { line, findings } = await looking(issuer, { OIDC_CLIENT_ID: "prxoy" });
     assert.match(
@@ -133,7 +134,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("a callback URL that is not registered: the line has the exact one", async () => {
+  test("an unregistered callback URL is a failure that names the exact URL", async () => {
     const { issuer } = await provider();
     const { line } = await looking(issuer, { BASE_URL: "http://localhost:1/tools" });
     assert.match(
@@ -143,14 +144,14 @@ describe("the identity provider", () => {
     assert.match(line("provider.credentials"), /^✓/);
   });
 
-  test("an audience that it does not know", async () => {
+  test("an audience that the provider does not know is a failure", async () => {
     const { issuer } = await provider();
     const { line } = await looking(issuer, { OIDC_AUDIENCE: "https://wether.example.com" });
     assert.match(line("provider.audience"), /^✗ The provider knows no API https:\/\/wether\.example\.com/);
     assert.match(line("provider.redirect_uri"), /^✓/);
   });
 
-  test("a scope that it refuses", async () => {
+  test("a scope that the provider refuses is a failure", async () => {
     const { issuer } = await provider({ unknownScopes: "refused" });
     const { line } = await looking(issuer, { OIDC_SCOPES: "openid wether:raed" });
     assert.match(
@@ -159,7 +160,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("one that does not list the tools' scopes: they are asked for only if OIDC_SCOPES names them", async () => {
+  test("tools' scopes that discovery does not list are a warning, unless OIDC_SCOPES names them", async () => {
     const { issuer } = await provider({ advertisesApiScopes: false });
     const { line } = await looking(issuer);
     assert.match(
@@ -174,14 +175,14 @@ describe("the identity provider", () => {
     }
   });
 
-  test("a slash that is missing in the issuer", async () => {
+  test("a slash that is missing after the host of the issuer is a warning", async () => {
     const { issuer } = await provider({ trailingSlashIssuer: true });
     const { line } = await looking(issuer.slice(0, -1));
     assert.match(line("provider.issuer"), /^! .*so sign-ins work → Set OIDC_ISSUER=.*\/$/);
     assert.match(line("provider.redirect_uri"), /^✓/, "of a bare host both mean the same");
   });
 
-  test("another issuer's document: our secret is not sent there", async () => {
+  test("another issuer's discovery document is a failure, and the client secret is not sent there", async () => {
     const posted: string[] = [];
     const url = await impostor((req, res) => {
       if (req.method === "POST") posted.push(req.url ?? "");
@@ -202,7 +203,7 @@ describe("the identity provider", () => {
     assert.deepEqual(posted, []);
   });
 
-  test("a web page where the document should be", async () => {
+  test("a web page in place of the discovery document is a failure that quotes its title", async () => {
     const url = await impostor((_req, res) =>
       res.setHeader("content-type", "text/html").end("<html><title>Sign in to Example</title></html>"),
     );
@@ -213,7 +214,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("404, and 503", async () => {
+  test("HTTP 404 and 503 in place of the discovery document are failures with different remedies", async () => {
     const answering = (status: number) => impostor((_req, res) => res.writeHead(status).end());
     assert.match((await looking(await answering(404))).line("provider.discovery"), /^✗ .*HTTP 404/);
     assert.match(
@@ -222,7 +223,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("a redirection is not followed, as the server does not; the issuer that is there is named", async () => {
+  test("a redirected discovery document is a failure that names the issuer found there", async () => {
     const good = await provider();
     const movedTo = (location: string) => impostor((_req, res) => res.writeHead(301, { location }).end("{}"));
     const line = async (location: string) =>
@@ -238,7 +239,7 @@ describe("the identity provider", () => {
     assert.match(await line("javascript:alert(1)"), /→ Set OIDC_ISSUER to/);
   });
 
-  test("an https provider with endpoints on http: one finding names them all, and no secret goes there", async () => {
+  test("endpoints on http of an https provider are one failure, and no secret is sent there", async () => {
     // The certificate is nobody's; only what the document says is looked at here.
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
     const posted: string[] = [];
@@ -264,7 +265,7 @@ describe("the identity provider", () => {
     }
   });
 
-  test("refresh tokens of a provider that lists neither the grant type nor offline_access", async () => {
+  test("refresh tokens are in order at a provider that lists neither their grant type nor offline_access", async () => {
     const good = await provider({ refreshTokens: "with-access-type" });
     const issuer = await impostor(async (req, res) => {
       const document = (await (
@@ -284,7 +285,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("nobody there, and somebody who says nothing", async () => {
+  test("a provider that is not there, is on a blocked port or never answers is a failure", async () => {
     assert.match(
       (await looking("http://localhost:2")).line("provider.discovery"),
       /^✗ .*nothing listens at localhost:2/,
@@ -299,7 +300,7 @@ describe("the identity provider", () => {
     assert.match(line("provider.discovery"), /^✗ .*did not answer within 1 s.*firewall/);
   });
 
-  test("one that does not answer everything in time: what is known is told, the check is given up", async () => {
+  test("a token endpoint that never answers leaves the credentials unknown, and the keys are still checked", async () => {
     const good = await provider();
     const issuer = await actingFor(good, { token_endpoint: "/token" }, () => {});
     const patience = { answerMs: 5_000, checkMs: 500 };
@@ -308,7 +309,7 @@ describe("the identity provider", () => {
     assert.match(line("provider.keys"), /^✓/);
   });
 
-  test("keys that cannot be used", async () => {
+  test("keys that cannot be read or used are a failure", async () => {
     const good = await provider();
     const withKeys = (keys: unknown) =>
       actingFor(good, { jwks_uri: "/keys" }, (_req, res) =>
@@ -323,7 +324,7 @@ describe("the identity provider", () => {
     );
   });
 
-  test("a token endpoint that answers everybody alike is no ✓", async () => {
+  test("a token endpoint that answers a made-up secret alike leaves the credentials unknown", async () => {
     const good = await provider();
     const alike = (status: number, body: string) =>
       actingFor(good, { token_endpoint: "/token" }, (_req, res) => res.writeHead(status).end(body));
@@ -340,7 +341,7 @@ describe("the identity provider", () => {
     assert.match(await line(401, ""), /^✗/);
   });
 
-  test("one that takes the secret in a header only is as good as any", async () => {
+  test("a provider that takes the secret in the header only is in order", async () => {
     for (const advertisesClientAuthentication of [true, false]) {
       const { issuer } = await provider({ clientAuthentication: "basic", advertisesClientAuthentication });
       const { line, findings } = await looking(issuer);
@@ -352,7 +353,7 @@ describe("the identity provider", () => {
     }
   });
 
-  test("one that is sent the secret in another way than it takes it: the setting that helps", async () => {
+  test("a secret that is sent in a way that the provider does not take is a failure that names the setting", async () => {
     const { issuer } = await provider({ clientAuthentication: "post" });
     const { line, findings } = await looking(issuer, {
       OIDC_TOKEN_ENDPOINT_AUTH_METHOD: "client_secret_basic",
@@ -364,11 +365,11 @@ describe("the identity provider", () => {
     assert.equal(mine(findings).filter(({ status }) => status !== "ok").length, 1, "one cause, one finding");
   });
 
-  test("clocks that differ", async () => {
+  test("a clock that is ten minutes ahead is a failure", async () => {
     const { issuer } = await provider();
     const later = await look(
       { ...NOTHING_WORKS, BASE_URL, OIDC_ISSUER: issuer },
-      { nowMs: () => Date.now() + 600_000 },
+      { now: () => systemClock() + 600 },
     );
     assert.match(
       later.line("provider.clock"),

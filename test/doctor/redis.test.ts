@@ -29,8 +29,8 @@ async function redis(...args: string[]): Promise<TestRedis> {
 const looking = (url: string, more: Record<string, string | undefined> = {}) =>
   look({ ...NOTHING_WORKS, REDIS_URL: url, ...more });
 
-describe("Redis", { skip: skipWithoutRedisServer() }, () => {
-  test("one that is well: every line is a ✓, and nothing stays behind", async () => {
+describe("doctor: Redis", { skip: skipWithoutRedisServer() }, () => {
+  test("a good Redis is in order in every check, and no record stays behind", async () => {
     const { url } = await redis("--appendonly", "yes");
     const { findings } = await looking(url);
     const mine = findings.filter(({ check }) => check.startsWith("redis."));
@@ -52,7 +52,7 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.deepEqual(await tellRedis(url, "KEYS", "*"), []);
   });
 
-  test("one that evicts, keeps nothing on disk and is nearly full", async () => {
+  test("eviction, records in memory only and a nearly full memory are warnings", async () => {
     const { url } = await redis("--maxmemory-policy", "allkeys-lru");
     await tellRedis(url, "SET", "full", "x".repeat(15_000_000));
     await tellRedis(url, "CONFIG", "SET", "maxmemory", "20mb");
@@ -65,13 +65,13 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.match(line("redis.memory"), /^! It uses .* of 20 MB \(maxmemory\).*→ Raise maxmemory/);
   });
 
-  test("one that is full", async () => {
+  test("a full Redis is a failure", async () => {
     const { url } = await redis("--maxmemory", "1mb", "--maxmemory-policy", "noeviction");
     const { line } = await looking(url);
     assert.match(line("redis.records"), /^✗ .*used up its memory/);
   });
 
-  test("a password that is missing, wrong, or not wanted", async () => {
+  test("a password that is missing, wrong or not wanted is a failure", async () => {
     const { port } = await redis("--requirepass", "right-password");
     const at = (credentials: string) => looking(`redis://${credentials}127.0.0.1:${port}`);
     assert.match((await at("")).line("redis.reachable"), /^✗ .*wants a password, and REDIS_URL has none/);
@@ -85,7 +85,7 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.match(unwanted.line("redis.reachable"), /^✗ .*refuses the user or password/);
   });
 
-  test("a user who may not do what the server needs", async () => {
+  test("a Redis user without the needed permissions is a failure, and a forbidden INFO leaves its checks unknown", async () => {
     const { url, port } = await redis();
     const asUser = (name: string) => looking(`redis://${name}:pw@127.0.0.1:${port}`);
     const commands = [
@@ -140,7 +140,7 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.match(enough.line("redis.version"), /^! Could not tell/);
   });
 
-  test("a replica", async () => {
+  test("a replica is a failure", async () => {
     const master = await redis();
     const replica = await redis("--replicaof", "127.0.0.1", String(master.port));
     const { line } = await looking(replica.url);
@@ -150,7 +150,7 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     );
   });
 
-  test("records that another SECRET_KEY wrote", async () => {
+  test("records that no key of SECRET_KEY opens are a warning", async () => {
     const { url } = await redis();
     const sealer = createSealer([SECRET_KEY]);
     for (const id of ["a", "b"])
@@ -170,7 +170,7 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.match(rotated.line("redis.readable"), /^✓/);
   });
 
-  test("nobody there, a name that nobody knows, and somebody who says nothing", async () => {
+  test("a Redis that is not there, has an unknown host name or never answers is a failure", async () => {
     assert.match(
       (await looking("redis://127.0.0.1:1")).line("redis.reachable"),
       /^✗ Nothing listens at 127\.0\.0\.1:1.*→ Start Redis/,
@@ -186,7 +186,7 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     );
   });
 
-  test("TLS: without the authority, with it, and where only one side speaks it", async () => {
+  test("TLS that is not trusted, or spoken by one side only, is a failure", async () => {
     const tls = await startTlsRedis();
     closing.push(() => tls.stop());
     assert.match(
@@ -201,12 +201,12 @@ describe("Redis", { skip: skipWithoutRedisServer() }, () => {
     assert.match(tlsToPlain.line("redis.reachable"), /^✗ .*redis:\/\//);
   });
 
-  test("Sentinels that know no such master, and none at all", async () => {
+  test("Sentinels that do not name the master are a failure", async () => {
     const nobody = await looking("redis://mymaster", { REDIS_SENTINELS: "127.0.0.1:1" });
     assert.match(nobody.line("redis.reachable"), /^✗ .*not named by any Sentinel.*REDIS_SENTINELS/);
   });
 
-  test("memory, said out loud", async () => {
+  test("STORE=memory is a warning", async () => {
     const { line } = await look({ ...NOTHING_WORKS, REDIS_URL: undefined, STORE: "memory" });
     assert.match(line("redis.reachable"), /^! STORE=memory: a restart of the server signs everybody out/);
   });

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
-import { secretStrength } from "../../src/cli/doctor/secret-strength.ts";
+import { secretStrength } from "../../src/cli/doctor/settings.ts";
 
 const statusOf = (key: string) => secretStrength([key]).map(({ status }) => status);
 
-describe("the strength of SECRET_KEY", () => {
+describe("doctor: the strength of SECRET_KEY", () => {
   const weak: Array<[why: string, key: string]> = [
     ["a placeholder", "change-me-please-change-me-please-xx"],
     ["what an example shows", "your-secret-key-with-at-least-32-bytes!"],
@@ -32,7 +32,7 @@ describe("the strength of SECRET_KEY", () => {
       }
     });
 
-  test("no finding repeats the key, and each weak one of a list is named", () => {
+  test("findings name the position of each weak key, and never the key", () => {
     const keys = [
       randomBytes(48).toString("base64"),
       "abc123".repeat(8),

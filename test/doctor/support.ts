@@ -6,9 +6,12 @@ import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pino } from "pino";
 import { runDoctor as doctor } from "../../src/cli/doctor/command.ts";
-import { examine, PATIENCE } from "../../src/cli/doctor/examine.ts";
+import { PATIENCE } from "../../src/cli/doctor/deployment.ts";
+import { examine } from "../../src/cli/doctor/examine.ts";
 import type { Finding } from "../../src/cli/doctor/finding.ts";
+import { systemClock } from "../../src/runtime/runtime.ts";
 import { prompts, resources, scopes, tools } from "../../src/tools/index.ts";
 import { type Ran, ran, ranAsProcess } from "../support/ran.ts";
 
@@ -30,12 +33,13 @@ const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" };
 
 export async function look(
   environment: Record<string, string | undefined>,
-  { nowMs = Date.now, patience = PATIENCE } = {},
+  { now = systemClock, patience = PATIENCE } = {},
 ): Promise<Seen> {
   const quiet = { CLIENT_ID_METADATA: "off", ...environment };
   const { sections } = await examine(quiet, FEATURES, {
-    nowMs,
+    now,
     randomBytes,
+    log: pino({ level: "silent" }),
     node: { version: "v26.1.0", lts: "Here" },
     patience,
   });

@@ -56,11 +56,12 @@ function compileExamples(): string {
     settings,
     JSON.stringify({
       extends: "../../../tsconfig.json",
-      compilerOptions: { noEmit: false, outDir: ".", rootDir: "../../../examples", paths: {} },
+      // `npm run types` checks them.
+      compilerOptions: { noCheck: true, noEmit: false, outDir: ".", rootDir: "../../../examples", paths: {} },
       include: ["../../../examples"],
     }),
   );
-  builtProgram("src/index"); // its types are those of dist/
+  builtProgram("src/index"); // which they import
   const { status, stdout } = spawnSync(
     process.execPath,
     [fileURLToPath(new URL("../../node_modules/typescript/bin/tsc", import.meta.url)), "-p", settings],

@@ -72,7 +72,8 @@ for (const stripsBasePath of [false, true])
         const document = await getJson(origin + path);
         const { jwks_uri } = OpenIdProviderMetadataSchema.parse(document);
         assert.ok(jwks_uri.startsWith(`${testServer.baseUrl}/`));
-        assert.deepEqual(await getJson(jwks_uri), { keys: [] });
+        const { keys } = await getJson(jwks_uri);
+        assert.ok(keys.length > 0, "those of the identity that backends are told");
         assert.ok(document.id_token_signing_alg_values_supported.includes("RS256"));
       }
       const plain = await getJson(`${origin}/.well-known/oauth-authorization-server/deep/tools`);

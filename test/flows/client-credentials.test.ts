@@ -165,6 +165,7 @@ describe("client credentials", () => {
 describe("the policy", () => {
   const policy: Policy = {
     ...allowEverything,
+    at: () => policy,
     admits: ({ client }) =>
       client.id === "signing" ? { allowed: false, rule: { name: "no signing" } } : { allowed: true },
     scope: (_requester, scope) =>

@@ -1,10 +1,10 @@
 /**
  * The server's clock is set (NTP, an operator, a virtual machine that was asleep): durations go by the monotonic clock. Times
- * in tokens and stored records are those of the wall clock.
+ * in tokens and stored records are those of the wall clock. And the wall clocks of two replicas differ.
  */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { callTool, register, signInForTokens } from "../support/oauth-client.ts";
+import { authorize, callTool, redeem, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/redis-admin.ts";
 import { startTestServer, useTestServer } from "../support/test-server.ts";
@@ -85,6 +85,32 @@ test("discovery that failed is tried again a second later, though the clock was 
     testServer.clock.ahead = 2;
     await signIn();
     assert.ok(failures() > before);
+  } finally {
+    await testServer.close();
+  }
+});
+
+test("replicas whose clocks are 20 seconds apart: what one gives is good at the other, and a repeated refresh is no reuse", async () => {
+  const testServer = await startTestServer();
+  try {
+    const other = await testServer.replica({}, 20);
+    for (const [here, there] of [
+      [testServer.baseUrl, other],
+      [other, testServer.baseUrl],
+    ] as const) {
+      const client = await register(here);
+      const code = (await authorize(testServer.baseUrl, client)).get("code");
+      const { status, body: tokens } = await redeem(there, client, code);
+      assert.equal(status, 200);
+      const refreshed = await refresh(here, client, tokens.refresh_token);
+      const repeated = await refresh(there, client, tokens.refresh_token);
+      assert.deepEqual([refreshed.status, repeated.status], [200, 200]);
+      assert.equal(repeated.body.access_token, refreshed.body.access_token);
+      for (const url of [here, there])
+        for (const token of [tokens.access_token, refreshed.body.access_token])
+          assert.equal((await callTool(`${url}/mcp`, token, "whoami")).status, 200);
+      assert.equal((await refresh(there, client, refreshed.body.refresh_token)).status, 200);
+    }
   } finally {
     await testServer.close();
   }

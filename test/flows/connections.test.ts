@@ -6,6 +6,7 @@ import { type Cluster, startClusterHere } from "../support/cluster.ts";
 import { endEntry, entriesOn, openConnections, textOf } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import { isLong } from "../support/long.ts";
 import {
   authorizeUrl,
   callTool,
@@ -22,7 +23,10 @@ import { ALICE, BOB, startTestServer, type TestServer, useTestServer } from "../
 const redis = await redisForTests();
 after(() => redis.stop());
 
-for (const store of ["memory", "redis"] as const)
+/** The memory store needs no Redis, and is otherwise for `npm run test:long`: storage/conformance.test.ts holds both to the same. */
+const STORES = isLong || redis.skip ? (["memory", "redis"] as const) : (["redis"] as const);
+
+for (const store of STORES)
   describe(`connections, with ${store}`, { skip: store === "redis" && redis.skip }, () => {
     let upstream: FaultyProxy;
     const testServer = useTestServer(async () => {

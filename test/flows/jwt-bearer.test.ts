@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { wildcard } from "../../src/access/pattern.ts";
-import { allowEverything, createPolicy } from "../../src/access/policy.ts";
+import { allowEverything, createPolicy, type Policy } from "../../src/access/policy.ts";
 import type { TrustedIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { reasonOf } from "../attacks/support.ts";
@@ -346,14 +346,13 @@ describe("what holds for everybody holds for assertions", () => {
 });
 
 test("the policy takes scopes from what an assertion permits", async (t) => {
-  const testServer = await startTestServer({
-    ...trusting(),
-    policy: {
-      ...allowEverything,
-      scope: (_requester, scope) =>
-        scope === "orders:read" ? { allowed: false, rule: { name: "no orders" } } : { allowed: true },
-    },
-  });
+  const policy: Policy = {
+    ...allowEverything,
+    at: () => policy,
+    scope: (_requester, scope) =>
+      scope === "orders:read" ? { allowed: false, rule: { name: "no orders" } } : { allowed: true },
+  };
+  const testServer = await startTestServer({ ...trusting(), policy });
   t.after(() => testServer.close());
   const ofPerson = await company.sign({ ...PERSON, aud: testServer.baseUrl }, ID_JAG);
   const person = await askAt(testServer.baseUrl, ofPerson, asApp);

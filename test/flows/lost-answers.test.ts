@@ -89,11 +89,18 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     return result;
   }
 
+  /** Soon: Redis tells the grant cache on another connection than the one that answered. */
+  const ends = (token: string) =>
+    eventually(
+      "the token has ended",
+      async () => (await callTool(testServer.url, token, "whoami")).status === 401,
+    );
+
   test("to the removal of a grant: it is audited, and revoked at the provider", async () => {
     const { access_token, refresh_token } = await signInForTokens(testServer.baseUrl, client);
     const answer = await losing(DELETE_OF_GRANT, () => revoke(testServer.baseUrl, client, refresh_token));
     assert.equal(answer.status, 200);
-    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
+    await ends(access_token);
     await eventually("the provider is told", () => revocations() === 1);
     assert.equal(audited("grant_ended"), 1);
   });
@@ -187,7 +194,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
       }),
     );
     assert.equal(status, 204);
-    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
+    await ends(access_token);
     assert.equal(audited("client_removed"), 1);
   });
 
@@ -203,7 +210,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     await ready(testServer.records);
     assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 200);
     assert.equal((await remove()).status, 204);
-    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
+    await ends(access_token);
   });
 
   /** Signed as the provider signs, with a key that is new to the server every time. */
@@ -226,7 +233,7 @@ describe("an answer of Redis that was lost", { skip: skipWithoutRedisServer() },
     const first = await losing(DELETE_OF_GRANT, report, { silent: true });
     assert.equal(first.status, 503);
     await eventually("it can be said again", async () => (await report()).status === 200);
-    assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
+    await ends(access_token);
     assert.equal((await report()).body.error, "invalid_request");
   });
 

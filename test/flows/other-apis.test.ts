@@ -255,6 +255,31 @@ describe("another API in the user's name", () => {
     assert.equal(exchanges().length, 2);
   });
 
+  test("one that says itself that it ends earlier is not kept for longer, whatever the answer says", async () => {
+    const accessToken = await signIn();
+    upstream.rewrite = (body) => ({ ...body, expires_in: 1_000_000_000 });
+    await given(accessToken);
+    upstream.rewrite = undefined;
+    testServer.clock.ahead += 560;
+    await given(accessToken);
+    assert.equal(exchanges().length, 2);
+  });
+
+  test("one that says that it never ends is a token as any other", async () => {
+    const accessToken = await signIn();
+    upstream.rewrite = ({ expires_in: _, ...body }) => {
+      const [header, payload = ""] = String(body.access_token).split(".");
+      const endless = Buffer.from(payload, "base64url")
+        .toString()
+        .replace(/"exp":\d+/, '"exp":1e999');
+      return { ...body, access_token: `${header}.${Buffer.from(endless).toString("base64url")}.AAAA` };
+    };
+    await given(accessToken);
+    upstream.rewrite = undefined;
+    await given(accessToken);
+    assert.equal(exchanges().length, 1);
+  });
+
   test("at most sixteen are kept for a session", async () => {
     const accessToken = await signIn();
     const ofYear = (year = "") => given(accessToken, { audience: ARCHIVE_API, scopes: [year] });
@@ -300,6 +325,11 @@ describe("another API in the user's name", () => {
     const denied = () =>
       lines.find(({ event, decision }) => event === "token_exchanged" && decision === "deny");
     assert.equal((await eventually("it is refused", denied)).reason, "grant_ended");
+    const revoked = () =>
+      upstream.seen.some(
+        ({ path, text }) => path.endsWith("/revocation") && text.includes("token_type_hint=access_token"),
+      );
+    await eventually("it is revoked at the provider", revoked);
     assert.equal(await testServer.records.get(`exchanged:${id}`), undefined);
   });
 

@@ -199,7 +199,10 @@ describe("the settings", () => {
   });
 
   test("are refused if they name no proxy, and a password is not repeated", () => {
-    for (const value of ["proxy:3128", "socks5://u:p4ssword@proxy:1", "http://u:p4ssword@", "//proxy"])
+    for (const value of [
+      ...["proxy:3128", "socks5://u:p4ssword@proxy:1", "http://u:p4ssword@", "//proxy"],
+      "http://u:p4ssword50%@proxy:3128",
+    ])
       assert.throws(
         () => proxyOf({ HTTPS_PROXY: value }),
         (error: unknown) =>

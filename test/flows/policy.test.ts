@@ -401,6 +401,53 @@ describe("npm run admin -- policy explain", () => {
     );
   });
 
+  test("says at which of several resources, also of what a backend has", async () => {
+    const configFile = join(directory, "server.yaml");
+    writeFileSync(
+      configFile,
+      `resources:
+  /mcp: {}
+  /crm/mcp:
+    name: CRM
+    server: http://127.0.0.1:9/mcp
+    scopes: { "crm:read": Read customers }
+    needs: { tools: { "find_*": ["crm:read"], whoami: [] } }
+  /docs/mcp:
+    name: Docs
+    scopes: { "docs:read": Read the docs, "docs:write": Change the docs }
+    forwardAuth: { key: the-key-of-the-reverse-proxy-0123456789, scopes: ["docs:read"], backendChecksHeaders: true }
+    needs: { tools: { edit: ["docs:write"] } }
+`,
+      { mode: 0o600 },
+    );
+    const rules = join(directory, "resources.yaml");
+    writeFileSync(
+      rules,
+      'rules: [{ name: quiet CRM, for: { protected_resources: [/crm/mcp] }, deny: { tools: [whoami, "find_*"] } }]',
+    );
+    const env = { STORE: "memory", POLICY_FILE: rules, CONFIG_FILE: configFile };
+    const said = async (...args: string[]) => (await admin(env, "--user", "bob", "--tool", ...args)).stdout;
+    assert.match(
+      await said("find_customer"),
+      /^DENY tool find_customer at \/crm\/mcp for bob[\s\S]*"quiet CRM"/,
+      "by the pattern of the backend",
+    );
+    assert.match(await said("whoami", "--protected-resource", "/mcp"), /^ALLOW tool whoami at \/mcp/);
+    assert.match(await said("whoami", "--protected-resource", "http://localhost:1/crm/mcp"), /^DENY/);
+    assert.match(await said("edit"), /^ALLOW tool edit at \/docs\/mcp[\s\S]*docs:read, docs:write$/m);
+    const json = JSON.parse(await said("edit", "--json"));
+    assert.equal(json.protectedResource, "/docs/mcp");
+
+    const ambiguous = await explain(env, "--user", "bob", "--tool", "whoami");
+    assert.equal(ambiguous.code, 2);
+    assert.match(ambiguous.stderr, /say which with --protected-resource \(\/mcp, \/crm\/mcp\)/);
+    const unknown = await explain(env, "--user", "bob", "--tool", "whoami", "--protected-resource", "/x");
+    assert.match(unknown.stderr, /There is no protected resource \/x: known are \/mcp, \/crm\/mcp/);
+    writeFileSync(rules, "rules: [{ name: x, for: { protected_resources: [/crm] }, deny: everything }]");
+    const wrong = await explain(env, "--user", "bob", "--tool", "edit");
+    assert.match(wrong.stderr, /unknown protected resource "\/crm": use what is known here: \/mcp, /);
+  });
+
   test("mistakes are told in a line", async () => {
     const memory = { STORE: "memory" };
     const failing = async (args: string[], env = {}) => {

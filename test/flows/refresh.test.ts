@@ -205,7 +205,13 @@ describe("refresh while the provider is slow, away or broken", { skip: redis.ski
     const during = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     upstream.fault = undefined;
     assert.equal(during.status, 503);
+    const before = await testServer.grantOf(tokens.access_token);
     upstream.answerLate();
+    await eventually("the late answer is stored", async () => {
+      const now = await testServer.grantOf(tokens.access_token);
+      assert.deepEqual(now?.replaced, [], "who got a 503 may come again when the grace is over");
+      return now?.upstream?.accessToken !== before?.upstream?.accessToken;
+    });
     await eventually("the late answer is used", async () => {
       const { status } = await refresh(other, client, tokens.refresh_token);
       return status === 200;

@@ -174,7 +174,9 @@ describe("SCOPES_FROM=claim", () => {
         client = await register(testServer.baseUrl);
       });
 
-      for (const [index, [name, , expected]] of people.entries())
+      // What a value means is the same in each place, and test/access/claims.test.ts asks it of the function.
+      const shapes = place === "the access token" ? people : people.slice(0, 4);
+      for (const [index, [name, , expected]] of shapes.entries())
         test(`${name}: "${expected}"`, async () =>
           assert.equal((await signedIn(testServer, client, `user-${index}`)).scope, expected));
 

@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 import type { Browser, Page } from "../../dev/client/browser.ts";
 import { createPolicy } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { entriesOn } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -152,6 +153,56 @@ describe("the choice of an identity provider", () => {
       body,
       /you sign in at <strong>Staff \([^)]*\)<\/strong> or <strong>Partners \([^)]*\)<\/strong>/,
     );
+  });
+});
+
+describe("a resource that is for the users of one identity provider", () => {
+  const testServer = useTestServer({
+    partners: { users: [OTHER_ALICE], keys: { staff: "emailDomains: [example.com]" } },
+    furtherResources: [
+      {
+        path: "/orders/mcp",
+        name: "Orders",
+        identityProvider: "partners",
+        features: {
+          tools: [
+            defineTool({ name: "orders", description: "Orders", scopes: ["orders:read"], run: () => "none" }),
+          ],
+          scopes: { "orders:read": "Read orders" },
+        },
+      },
+    ],
+    apiScopes: ["orders:read"],
+  });
+
+  test("has them sign in there, whatever the browser remembers, the client hints or a link says", async () => {
+    const client = await register(testServer.baseUrl);
+    const browser = newBrowser();
+    await signInWith("Staff", testServer, client, browser);
+    const resource = `${testServer.baseUrl}/orders/mcp`;
+    for (const parameters of [
+      {},
+      { login_hint: "alice@example.com" },
+      { identity_provider: "staff" },
+      { prompt: "select_account" },
+    ] as Array<Record<string, string>>) {
+      const page = await browser.get(authorizeUrl(testServer.baseUrl, client, { ...parameters, resource }));
+      assert.match(page.body, /You sign in at <strong>Partners/);
+      assert.doesNotMatch(page.body, /Sign in with another identity provider/);
+    }
+    const { redirectedTo } = await fillInForms(
+      newBrowser(),
+      authorizeUrl(testServer.baseUrl, client, { resource }),
+    );
+    const code = redirectedTo?.searchParams.get("code") ?? null;
+    const { body: tokens } = await redeem(testServer.baseUrl, client, code, { resource });
+    const grant = await testServer.grantOf(tokens.access_token);
+    assert.equal(grant?.principal.issuer, testServer.partners.issuer);
+  });
+
+  test("leaves the choice of the others as it was", async () => {
+    const client = await register(testServer.baseUrl);
+    assert.ok(isChoice(await newBrowser().get(authorizeUrl(testServer.baseUrl, client))));
   });
 });
 

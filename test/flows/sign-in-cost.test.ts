@@ -22,14 +22,14 @@ describe("a sign-in", () => {
     await upstream.close();
   });
 
-  // The client; the count of endings with the budget, and the login; the login, its consumption, whether a tool asked
-  // for another sign-in, the grant with its indexes,
-  // the user's newest grants with the count; at last the client, the grant and its change.
-  test("waits for the store eleven times: what needs not wait for something else is asked for with it", async () => {
+  // The client; the count of endings with the budget, and the login; the login, its consumption, the grant with its indexes,
+  // the user's newest grants with the count and whether a tool asked for another sign-in; at last the client with the grant, and its
+  // change.
+  test("waits for the store nine times: what needs not wait for something else is asked for with it", async () => {
     const waits = await waitsDuring(testServer.records, async () => {
       await signInForTokens(testServer.baseUrl, client);
     });
-    assert.equal(waits, 11);
+    assert.equal(waits, 9);
   });
 
   test("asks the provider once, for tokens: its metadata and keys are known", async () => {

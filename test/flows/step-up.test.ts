@@ -9,19 +9,21 @@ import { join } from "node:path";
 import { beforeEach, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
-import { askedBy, type Browser } from "../../dev/client/browser.ts";
+import { askedBy, Browser } from "../../dev/client/browser.ts";
 import { textOf, titleOf } from "../../dev/client/html.ts";
 import { ACR_VALUES } from "../../dev/identity-provider/ways-to-sign-in.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool, type Tool } from "../../src/mcp/authoring/define-tool.ts";
 import { getAccessToken, requireAuthentication } from "../../src/resource/access-token-context.ts";
+import { endEntry, openConnections } from "../support/connections.ts";
 import {
   authorizeUrl,
   callTool,
   newBrowser,
   postForm,
   postJson,
+  REDIRECT_URI,
   type Registered,
   redeem,
   refresh,
@@ -356,6 +358,27 @@ describe("a tool that needs a fresh or strong sign-in", () => {
         assert.equal(told.body.result.isError, true);
         assert.match(told.body.result.content[0].text, /Sign in again in your application, then call again/);
       }
+    });
+
+    test("what the user ended during the first sign-in is not opened again by the second", async () => {
+      const ended = await register(testServer.baseUrl, { client_name: "Ended meanwhile" });
+      const { access_token: weak } = await signInForTokens(testServer.baseUrl, ended);
+      assert.equal((await call(weak, "delete_everything")).status, 401);
+      const callback = `${testServer.baseUrl}/auth/callback`;
+      const browser = new Browser({
+        stopAt: ({ href }) => [callback, REDIRECT_URI].some((stop) => href.startsWith(stop)),
+      });
+      let page = await fillInForms(browser, authorizeUrl(testServer.baseUrl, ended));
+      const another = newBrowser();
+      await endEntry(
+        another,
+        await openConnections(testServer.baseUrl, { browser: another }),
+        "Ended meanwhile",
+      );
+      while (page.redirectedTo?.href.startsWith(callback))
+        page = await fillInForms(browser, page.redirectedTo);
+      assert.equal(page.redirectedTo?.searchParams.get("error"), "access_denied");
+      assert.ok(testServer.log.some(({ reason }) => reason === "ended_meanwhile"));
     });
 
     test("another user, and another client of this one, sign in as ever", async () => {

@@ -4,7 +4,10 @@ import { describe, test } from "node:test";
 import { pino } from "pino";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import { createEndings } from "../../src/grants/endings.ts";
+import { type AwaitingLogin, createLogins, loginFormat } from "../../src/login/transaction.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
 
 const ISSUER = "https://idp.example";
 const users = storedUsers([{ issuer: ISSUER }]);
@@ -55,7 +58,21 @@ test("an ending that begins while another is being counted stops every sign-in t
   await records.close();
 });
 
-describe("who authenticated after a sign-out", () => {
+test("a mark is kept as long as a sign-in may take that goes to the provider twice", async () => {
+  const store = memoryStore();
+  const lifetimes: number[] = [];
+  const replace: typeof store.replace = (key, expected, value, seconds) => {
+    if (key !== "ended:count") lifetimes.push(seconds);
+    return store.replace(key, expected, value, seconds);
+  };
+  const records = { get: store.get, replace };
+  const endings = createEndings({ records, users, signInSeconds: 600, now, log });
+  await endings.mark(["everybody"], "ended_by_operator");
+  assert.ok(lifetimes.length === 1 && Number(lifetimes[0]) > 2 * 600, String(lifetimes));
+  await store.close();
+});
+
+describe("a user who authenticated after a sign-out", () => {
   const authTime = NOW - 5;
   const cases: Array<[string, Array<number | "operator">, boolean]> = [
     ["may come in", [NOW - 10], true],
@@ -75,4 +92,27 @@ describe("who authenticated after a sign-out", () => {
       assert.equal(reason === undefined, comesIn, reason);
       await records.close();
     });
+});
+
+test("a login that goes on with another's consent began with that: what was ended between the two is not missed", async () => {
+  const records = memoryStore();
+  const endings = endingsOn(records);
+  const storing = { records, sealer: createSealer(["a key for tests, not for production!"]), log };
+  const store = encryptedStore({ ...storing, kind: "login", ...loginFormat(users) });
+  const logins = createLogins(store, async () => {}, endings);
+  const login: AwaitingLogin = {
+    step: "connections",
+    browser: "browser" as AwaitingLogin["browser"],
+    nonce: "nonce",
+    codeVerifier: "verifier",
+    expiresAt: NOW + 600,
+  };
+  await logins.open("first", login, 600, "192.0.2.1");
+  const first = await logins.take("first", {});
+  await endings.mark(["user", person("alice")], "ended_by_user");
+  assert.ok(first !== undefined);
+  await logins.open("second", first, 600, "192.0.2.1");
+  const second = await logins.take("second", {});
+  assert.equal(await endings.since(second?.begun ?? Number.NaN, person("alice")), "ended_by_user");
+  await records.close();
 });

@@ -63,9 +63,12 @@ describe("the cache of grants", () => {
   test("a cached grant needs no store operation; the provider's tokens are not cached", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
-    assert.equal((await reads(s)).count, 1);
+    const first = await reads(s);
+    assert.equal(first.count, 1);
+    assert.ok(!JSON.stringify(first.found).includes("secret"), "nor kept by whoever asked first");
     const { count, found } = await reads(s);
     assert.equal(count, 0);
+    assert.equal(found, first.found, "what is derived of it is derived once");
     assert.equal(nameIn(found), "alice");
     assert.ok(!JSON.stringify(found).includes("secret"));
     assert.deepEqual(s.lookups, ["miss", "hit"]);

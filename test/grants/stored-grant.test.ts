@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { storedUsers } from "../../src/access/stored-users.ts";
 import { createEndings } from "../../src/grants/endings.ts";
@@ -126,13 +127,19 @@ describe("the stored form", () => {
 });
 
 /** A replica on a store of its own, with a provider that notes what it is asked. */
-function replica({ records = memoryStore(), users = storedUsers([{ issuer: FIRST }]) } = {}) {
+function replica({
+  records = memoryStore(),
+  users = storedUsers([{ issuer: FIRST }]),
+  timeoutSeconds = 5,
+  providerMs = 0,
+} = {}) {
   const asked: string[] = [];
   const storing = { records, sealer: createSealer([SECRET_KEY]), log: runtime.log };
   const store = encryptedStore({ ...storing, kind: "grant", ...grantFormat(users) });
   const identityProvider = {
     refresh: async () => {
       asked.push("refresh");
+      await delay(providerMs);
       return { tokens: { accessToken: "new", obtainedAt: NOW }, scopes: undefined, claims: { groups: [] } };
     },
     revoke: async () => void asked.push("revoke"),
@@ -167,7 +174,7 @@ function replica({ records = memoryStore(), users = storedUsers([{ issuer: FIRST
     keepClaims: (claims) => ({ ...claims }),
     catalogueOf: () => scopeCatalogue({}, []),
     shutdown: createShutdown(),
-    timeoutSeconds: 5,
+    timeoutSeconds,
   });
   return {
     asked,
@@ -244,6 +251,43 @@ test("a renewed grant keeps its principal and takes the provider's new claims", 
   assert.deepEqual([renewed.principal.issuer, renewed.principal.subject], [FIRST, "alice"]);
   assert.deepEqual(renewed.principal.claims.groups, []);
   await records.close();
+});
+
+describe("a change that is stored with a renewal", () => {
+  const rotate = (grant: Grant | undefined) => ({
+    ...(grant && { write: { ...grant, refreshToken: "rotated" as TokenHash } }),
+    result: "rotated" as const,
+  });
+
+  test("is told to whoever asked, also if it was decided just in time and the store is slow", async () => {
+    const records = memoryStore();
+    const { replace } = records;
+    let isSlow = false;
+    records.replace = async (...change) => {
+      const made = await replace(...change);
+      if (isSlow && change[0].startsWith("grant:")) await delay(300);
+      return made;
+    };
+    const { grants, upstreamRefresh, keep } = replica({ records, timeoutSeconds: 0.1 });
+    await keep(signedIn);
+    isSlow = true;
+    assert.equal(await upstreamRefresh.updateFresh(signedIn, NOW + 3_600, rotate), "rotated");
+    const stored = await grants.find(signedIn.id);
+    assert.deepEqual([stored?.refreshToken, stored?.upstream?.accessToken], ["rotated", "new"]);
+    await records.close();
+  });
+
+  test("is not made once whoever asked has been told to come back; the provider's tokens are stored", async () => {
+    const { grants, upstreamRefresh, keep, records } = replica({ timeoutSeconds: 0.1, providerMs: 300 });
+    await keep(signedIn);
+    await assert.rejects(upstreamRefresh.updateFresh(signedIn, NOW + 3_600, rotate), {
+      reason: "upstream_refresh_slow",
+    });
+    await delay(400);
+    const stored = await grants.find(signedIn.id);
+    assert.deepEqual([stored?.refreshToken, stored?.upstream?.accessToken], ["refresh", "new"]);
+    await records.close();
+  });
 });
 
 describe("when the order of the identity providers is changed", () => {

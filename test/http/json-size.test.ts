@@ -1,8 +1,8 @@
 /** Measuring JSON before it is parsed: never less than what the parser makes. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
 import { measureJson } from "../../src/http/json-size.ts";
+import { fc } from "../support/property.ts";
 
 const measure = (text: string) => measureJson(Buffer.from(text));
 

@@ -21,6 +21,7 @@ const FACTS: Required<Omit<RequestFacts, "requestId" | "cause">> = {
   grantId: "the grant",
   grantType: "refresh_token",
   purpose: "connections",
+  protectedResource: "https://mcp.example/crm/mcp",
   mcpMethod: "tools/call",
   tool: "whoami",
   resource: "a resource",

@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import express from "express";
 import { cutWhenStalled } from "../../src/http/stalled-response.ts";
-import { drained } from "../../src/mcp/transport/web-response.ts";
+import { drained } from "../../src/mcp/transport/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
 import { receivedUntilClosed } from "../support/received-until-closed.ts";
 

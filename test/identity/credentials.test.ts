@@ -235,6 +235,19 @@ describe("a client secret in a file", () => {
     assert.doesNotMatch(lines.join(), /the-(first|second)-secret/);
   });
 
+  test("that is read half written does not push out the one that the provider still takes", async () => {
+    provider.changeClient({ secret: "the-old-secret" });
+    const path = file("half", "the-old-secret");
+    const { client } = clientBy({ OIDC_CLIENT_SECRET_FILE: path });
+    let { tokens } = await login(client);
+    for (const content of ["the-new-se", "the-new-secret"]) {
+      writeFileSync(path, content);
+      ({ tokens } = await refresh(client, tokens.refreshToken));
+    }
+    provider.changeClient({ secret: "the-new-secret" });
+    assert.ok((await refresh(client, tokens.refreshToken)).tokens.accessToken);
+  });
+
   test("may be followed by another, and the provider takes either", async () => {
     for (const secret of ["one-of-two", "two-of-two"]) {
       provider.changeClient({ secret });

@@ -439,9 +439,9 @@ describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
   });
 
   type Key = Awaited<ReturnType<typeof createSigningKey>>;
-  const sign = async (claims: JWTPayload, key: Key) =>
+  const sign = async (claims: JWTPayload, key: Key, extensions: { b64?: boolean } = {}) =>
     new SignJWT(claims)
-      .setProtectedHeader({ alg: "RS256", kid: String(key.kid) })
+      .setProtectedHeader({ alg: "RS256", kid: String(key.kid), ...extensions })
       .sign(await importJWK(key as Parameters<typeof importJWK>[0], "RS256"));
   const unsigned = (claims: JWTPayload) =>
     `${[{ alg: "none" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".")}.`;
@@ -457,6 +457,7 @@ describe("userinfo as a signed JWT, of which discovery says nothing,", () => {
     ["for another client", (claims, key) => sign({ ...claims, aud: "another" }, key)],
     ["for nobody", ({ aud: _, ...claims }, key) => sign(claims, key)],
     ["of another user", (claims, key) => sign({ ...claims, sub: "mallory" }, key)],
+    ["called unencoded", (claims, key) => sign(claims, key, { b64: false })],
     ["that is over", (claims, key) => sign({ ...claims, exp: 1 }, key)],
     ["that is encrypted", () => "eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d"],
   ];

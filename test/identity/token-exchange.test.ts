@@ -198,10 +198,22 @@ describe("Auth0, by Custom Token Exchange", () => {
       });
   });
 
+  test("for an organization it is asked for a token of that", async () => {
+    const { exchange, asked } = providerOf(
+      { ...AUTH0, OIDC_SUBJECT_TOKEN_TYPE: PROFILE, AUTH0_ORGANIZATION: "org_acme" },
+      embedded,
+    );
+    await exchange({ audience: ORDERS, scopes: [] });
+    assert.equal(asked[0]?.organization, "org_acme");
+  });
+
   test("without that type nothing is sent, and the log says which setting is missing", async () => {
     const { exchange, asked } = providerOf(AUTH0, embedded);
     await assert.rejects(exchange({ audience: ORDERS, scopes: [] }), (error: Error) => {
-      assert.match(String((error.cause as Error).message), /OIDC_SUBJECT_TOKEN_TYPE is not set/);
+      assert.match(
+        String((error.cause as Error).message),
+        /neither OIDC_EXCHANGE_CLIENT_ID nor OIDC_SUBJECT_TOKEN_TYPE is set/,
+      );
       return (error as { reason?: string }).reason === "exchange_misconfigured";
     });
     assert.equal(asked.length, 0);

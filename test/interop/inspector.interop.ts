@@ -3,63 +3,24 @@
  * its own, which finds in its home folder what the one before has kept.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
-import { freePort } from "../support/free-port.ts";
-import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
 import { useTestServer } from "../support/test-server.ts";
-import { type Desktop, openDesktop } from "./desktop.ts";
-import { node22, node22Version } from "./node-22.ts";
-
-const inspector = await installedPackage("@modelcontextprotocol/inspector", "test/interop");
+import { type Inspector, inspector, openInspector } from "./inspector.ts";
+import { node22Version } from "./node-22.ts";
 
 for (const era of ["legacy", "modern"]) {
   describe(`MCP Inspector CLI ${inspector.version}, --protocol-era ${era}`, () => {
-    let desktop: Desktop;
-    let callbackUrl: string;
-    const running = new Set<ReturnType<typeof spawn>>();
+    let inspecting: Inspector;
     const testServer = useTestServer(withOrders);
     before(async () => {
-      desktop = await openDesktop();
-      callbackUrl = `http://127.0.0.1:${await freePort()}/oauth/callback`;
+      inspecting = await openInspector(era);
     });
-    after(async () => {
-      for (const child of running) child.kill("SIGKILL");
-      await desktop?.close();
-    });
+    after(() => inspecting?.close());
 
-    /** Runs it to its end. `typed` is all that it reads from its keyboard. */
-    async function run(args: readonly string[], typed = "") {
-      const options = ["--callback-url", callbackUrl, "--protocol-era", era, "--format", "json"];
-      const child = spawn(node22, [inspector.program("mcp-inspector"), "--cli", ...options, ...args], {
-        env: {
-          ...desktop.environment,
-          MCP_AUTO_OPEN_ENABLED: "true", // also without a terminal
-          MCP_INSPECTOR_SECRET_STORE: "file", // in its home, instead of the keychain
-        },
-      });
-      running.add(child);
-      child.stdin.end(typed);
-      const [stdout, stderr, [code]] = await Promise.all([
-        text(child.stdout),
-        text(child.stderr),
-        once(child, "exit"),
-      ]);
-      running.delete(child);
-      return { code, stdout, stderr };
-    }
-
-    async function inspect(...args: Parameters<typeof run>) {
-      const { code, stdout, stderr } = await run(...args);
-      assert.equal(code, 0, stderr);
-      return JSON.parse(stdout).result;
-    }
-
+    const inspect: Inspector["inspect"] = (...args) => inspecting.inspect(...args);
     const byUrl = () => ["--server-url", testServer.url, "--transport", "http"];
     const calling = (tool: string) => ["--method", "tools/call", "--tool-name", tool];
     const whoami = async () => (await inspect([...byUrl(), ...calling("whoami")])).structuredContent;
@@ -69,7 +30,7 @@ for (const era of ["legacy", "modern"]) {
       t.diagnostic(`${inspector.name} ${inspector.version} on Node.js ${node22Version}`);
       const [{ tools }] = await Promise.all([
         inspect([...byUrl(), "--method", "tools/list"]),
-        desktop.signIn(),
+        inspecting.desktop.signIn(),
       ]);
       assert.ok(tools.some(({ name }: { name: string }) => name === "whoami"));
     });
@@ -78,7 +39,7 @@ for (const era of ["legacy", "modern"]) {
       const me = await whoami();
       assert.equal(me.subject, "alice");
       clientId = me.clientId;
-      assert.equal(await desktop.opened(), 1);
+      assert.equal(await inspecting.desktop.opened(), 1);
     });
 
     test("refreshes when its access token expired, without a browser", async () => {
@@ -87,13 +48,13 @@ for (const era of ["legacy", "modern"]) {
       assert.ok(
         testServer.log.some(({ grantType, status }) => grantType === "refresh_token" && status === 200),
       );
-      assert.equal(await desktop.opened(), 1);
+      assert.equal(await inspecting.desktop.opened(), 1);
     });
 
     test("registers anew when its registration vanished, and its user signs in again", async () => {
       assert.ok(await testServer.records.delete(`client:${clientId}`));
       testServer.clock.ahead += 3_601;
-      const [me] = await Promise.all([whoami(), desktop.signIn()]);
+      const [me] = await Promise.all([whoami(), inspecting.desktop.signIn()]);
       assert.equal(me.subject, "alice");
       assert.notEqual(me.clientId, clientId);
       assert.ok(testServer.log.some(({ reason }) => reason === "unknown_client"));
@@ -101,21 +62,21 @@ for (const era of ["legacy", "modern"]) {
 
     // A URL alone switches its own handling of challenges off (`directAuthRecovery`), and it refreshes instead.
     test("does not step up when all that it knows is a URL: it fails, and keeps its session", async () => {
-      const opened = await desktop.opened();
-      const { code, stderr } = await run([...byUrl(), ...calling(PLACE_ORDER.name)], "y\n");
+      const opened = await inspecting.desktop.opened();
+      const { code, stderr } = await inspecting.run([...byUrl(), ...calling(PLACE_ORDER.name)], "y\n");
       assert.notEqual(code, 0);
       assert.match(stderr, /AUTHORIZED without authorization code/);
       assert.equal((await whoami()).subject, "alice");
-      assert.equal(await desktop.opened(), opened);
+      assert.equal(await inspecting.desktop.opened(), opened);
     });
 
     test("steps up for a server in its configuration that names scopes, once told to at the keyboard", async () => {
-      const file = join(desktop.environment.HOME, "servers.json");
+      const file = join(inspecting.desktop.environment.HOME, "servers.json");
       const server = { type: "streamable-http", url: testServer.url, oauth: { scopes: "weather:read" } };
       await writeFile(file, JSON.stringify({ mcpServers: { ours: server } }));
       const [result] = await Promise.all([
         inspect(["--config", file, "--server", "ours", ...calling(PLACE_ORDER.name)], "y\n"),
-        desktop.signIn(),
+        inspecting.desktop.signIn(),
       ]);
       assert.deepEqual(result.content, [{ type: "text", text: "placed" }]);
     });

@@ -6,58 +6,41 @@ import assert from "node:assert/strict";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { Client } from "@modelcontextprotocol/client";
-import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { eventually } from "../support/eventually.ts";
-import { installedPackage } from "../support/installed-package.ts";
 import { PLACE_ORDER, withOrders } from "../support/orders.ts";
 import { useTestServer } from "../support/test-server.ts";
 import { type Desktop, openDesktop } from "./desktop.ts";
-import { node22, node22Version } from "./node-22.ts";
-
-const remote = await installedPackage("mcp-remote", "test/interop");
+import { mcpRemote, openRemote, type Remote } from "./mcp-remote.ts";
+import { node22Version } from "./node-22.ts";
 
 for (const protocol of ["legacy", "auto"]) {
-  describe(`mcp-remote ${remote.version}, --protocol ${protocol}`, () => {
+  describe(`mcp-remote ${mcpRemote.version}, --protocol ${protocol}`, () => {
     let desktop: Desktop;
-    let client: Client | undefined;
-    /** What the process that was started last printed for people. */
-    let said = "";
+    /** The one that was started last. */
+    let remote: Remote | undefined;
     const testServer = useTestServer(withOrders);
     before(async () => {
       desktop = await openDesktop();
     });
     after(async () => {
-      await client?.close(); // ends the process
+      await remote?.client.close(); // ends the process
       await desktop?.close();
     });
 
     async function start(): Promise<void> {
-      const transport = new StdioClientTransport({
-        command: node22,
-        args: [remote.program("mcp-remote"), testServer.url, "--protocol", protocol],
-        env: desktop.environment,
-        stderr: "pipe",
-      });
-      said = "";
-      transport.stderr?.on("data", (chunk) => {
-        said += chunk;
-      });
-      client = new Client({ name: "desktop application", version: "1" });
-      await client.connect(transport).catch((cause) => {
-        throw new Error(`mcp-remote did not connect, and said:\n${said}`, { cause });
-      });
+      remote = openRemote(desktop, testServer.url, protocol);
+      await remote.connect();
     }
 
     async function whoami() {
-      assert.ok(client);
-      const { structuredContent } = await client.callTool({ name: "whoami", arguments: {} });
+      assert.ok(remote);
+      const { structuredContent } = await remote.client.callTool({ name: "whoami", arguments: {} });
       return structuredContent as { subject: string; clientId: string };
     }
     let clientId: string;
 
     test("registers, its user signs in, and a tool is called", async (t) => {
-      t.diagnostic(`${remote.name} ${remote.version} on Node.js ${node22Version}`);
+      t.diagnostic(`${mcpRemote.name} ${mcpRemote.version} on Node.js ${node22Version}`);
       await Promise.all([start(), desktop.signIn()]);
       const me = await whoami();
       assert.equal(me.subject, "alice");
@@ -92,12 +75,12 @@ for (const protocol of ["legacy", "auto"]) {
     });
 
     test("steps up when a tool needs another scope", async () => {
-      const [result] = await Promise.all([client?.callTool(PLACE_ORDER), desktop.signIn()]);
+      const [result] = await Promise.all([remote?.client.callTool(PLACE_ORDER), desktop.signIn()]);
       assert.deepEqual(result?.content, [{ type: "text", text: "placed" }]);
     });
 
     test("registers anew when it is started after its registration vanished", async () => {
-      await client?.close();
+      await remote?.client.close();
       assert.ok(await testServer.records.delete(`client:${clientId}`));
       testServer.clock.ahead += 3_601;
       await Promise.all([start(), desktop.signIn()]);
@@ -109,14 +92,14 @@ for (const protocol of ["legacy", "auto"]) {
     // It asks /authorize before the browser does, is told invalid_client as JSON, and registers. The sign-in that it had
     // begun still counts as under way (`ownsPendingFlow`), so it waits for a browser that nobody opens.
     test("with neither tokens nor registration left it registers anew, but only its next start signs in", async () => {
-      await client?.close();
+      await remote?.client.close();
       assert.ok(await testServer.records.delete(`client:${clientId}`));
       await forgetTokens(desktop.environment.HOME);
       const registrations = () => testServer.log.filter(({ audit }) => audit === "client_registered").length;
       const before = { opened: await desktop.opened(), registrations: registrations() };
       const stuck = assert.rejects(start(), /did not connect/);
-      await eventually("it waits", () => said.includes("already under way") && said.includes("Waiting for"));
-      await client?.close();
+      await eventually("it waits", () => /already under way.*Waiting for/s.test(remote?.said() ?? ""));
+      await remote?.client.close();
       await stuck;
       assert.equal(await desktop.opened(), before.opened);
 

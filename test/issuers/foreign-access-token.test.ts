@@ -86,6 +86,15 @@ describe("an access token of another issuer", () => {
       );
   });
 
+  test("vouches for an e-mail address in its issuer's own domains only", async () => {
+    const token = await tenant.sign({ ...GOOD, email: "alice@example.com", email_verified: true }, TYPE);
+    const email_verified = async (changes: Partial<AccessTokenIssuer>) =>
+      (await verify(token, changes)).claims.email_verified;
+    assert.equal(await email_verified({}), true);
+    assert.equal(await email_verified({ vouchedEmailDomains: ["example.org"] }), false);
+    assert.equal(await email_verified({ emailDomainsOfOthers: ["example.com"] }), false);
+  });
+
   test("is a client's own only where its subject or the operator's rule says so", async () => {
     const entra = { sub: "service-principal", aud: RESOURCE, azp: "app", roles: ["reader"] };
     const rule = { clientClaims: [{ claim: "idtyp", oneOf: [wildcard("app")] }] };
@@ -202,4 +211,14 @@ describe("an access token of another issuer", () => {
     for (const sub of [undefined, "", 5, "a\u0000"])
       await assert.rejects(verify(await tenant.sign({ ...GOOD, sub }, TYPE)), because("token_claims"));
   });
+
+  for (const claim of ["client_id", "azp", "cid", "appid"])
+    test(`is refused when its ${claim} is too long for a log, or has in it what writes lines of its own`, async () => {
+      await verify(await tenant.sign({ ...GOOD, [claim]: "c".repeat(2_048) }, TYPE));
+      for (const value of ["c".repeat(2_049), "a\u0000", "a\nb", "", 5])
+        await assert.rejects(
+          verify(await tenant.sign({ ...GOOD, [claim]: value }, TYPE)),
+          because("token_claims"),
+        );
+    });
 });

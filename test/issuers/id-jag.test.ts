@@ -84,6 +84,22 @@ describe("an identity assertion", () => {
       await refusedBecause("assertion_claims", await company.sign({ ...named, ...changed }, TYPE), byEmail);
   });
 
+  test("vouches for addresses in its own domains, and never in those of an identity provider", async () => {
+    const named = { ...GOOD, email: "alice@Example.com", email_verified: true };
+    const email_verified = async (changes: Partial<IdJagIssuer>) =>
+      (await verify(await company.sign(named, TYPE), changes)).claims.email_verified;
+    assert.equal(await email_verified({}), true);
+    assert.equal(await email_verified({ vouchedEmailDomains: ["example.com"] }), true);
+    assert.equal(await email_verified({ vouchedEmailDomains: ["example.org"] }), false);
+    assert.equal(await email_verified({ emailDomainsOfOthers: ["example.com"] }), false);
+    const shared = { vouchedEmailDomains: ["example.com"], emailDomainsOfOthers: ["example.com"] };
+    assert.equal(await email_verified(shared), true, "the operator says so");
+    await refusedBecause("assertion_claims", await company.sign(named, TYPE), {
+      subject: "email",
+      vouchedEmailDomains: ["example.org"],
+    });
+  });
+
   // As far in the future as clocks may differ, and more.
   const LATER = { iat: NOW + 29, exp: NOW + 331 };
   const REFUSED: ReadonlyArray<[what: string, reason: string, changes: Claims, header?: { typ: string }]> = [

@@ -1,13 +1,16 @@
 /** What the metadata and the introspection endpoint of a trusted issuer can make this server do: nothing but what is asked for. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
-import { introspect } from "../../src/issuers/introspection.ts";
+import { introspect, introspectionClient } from "../../src/issuers/introspection.ts";
 import { fetchIssuerMetadata } from "../../src/issuers/issuer-keys.ts";
 import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
+import { silent } from "../clients/support.ts";
+import { lookUpClient } from "../support/token-issuer.ts";
 
 interface Answer {
   status?: number;
@@ -77,16 +80,14 @@ describe("metadata of a trusted issuer", () => {
 test("a token that is looked up is not sent where a redirect leads", async (t) => {
   const elsewhere = await startServer(t, () => ({}));
   const { url } = await startServer(t, () => ({ status: 307, headers: { location: elsewhere.url } }));
-  const introspection = { endpoint: url, clientId: "mcp", clientSecret: "secret" };
-  const attempt = introspect(
-    "opaque",
-    { ...settingsOf(url), introspection },
-    {
-      metadata: () => Promise.reject(new Error("not asked")),
-      resource: "https://mcp.example.com/mcp",
-      now: 1_800_000_000,
-    },
-  );
+  const introspection = { endpoint: url, client: lookUpClient() };
+  const issuer = { ...settingsOf(url), introspection };
+  const attempt = introspect("opaque", issuer, {
+    post: introspectionClient(issuer, { now: () => 1_800_000_000, randomBytes, log: silent }),
+    metadata: () => Promise.reject(new Error("not asked")),
+    resource: "https://mcp.example.com/mcp",
+    now: 1_800_000_000,
+  });
   await assert.rejects(attempt, UnavailableError);
   assert.deepEqual(elsewhere.asked, []);
 });

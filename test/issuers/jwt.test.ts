@@ -124,6 +124,30 @@ describe("a JWT of a trusted issuer", () => {
     }
   });
 
+  test("is refused with another typ, or none", async () => {
+    await verify(await jwt({ header: [["typ", "set", '"application/JWT"']] }));
+    for (const typ of ['"at+jwt"', '"oauth-id-jag+jwt"', '""', "null", '["JWT"]'])
+      await refusedBecause("jwt_wrong_type", await jwt({ header: [["typ", "set", typ]] }));
+    await refusedBecause("jwt_wrong_type", await jwt({ header: [["typ", "delete", ""]] }));
+  });
+
+  test("is refused if it is for anybody else, or for nobody", async () => {
+    await verify(await jwt({ claims: [["aud", "set", `["${SERVER}"]`]] }));
+    for (const aud of [
+      `["${SERVER}","https://a.example"]`,
+      `["${SERVER}","${SERVER}"]`,
+      "[]",
+      "null",
+      `[["${SERVER}"]]`,
+    ])
+      await refusedBecause("jwt_wrong_audience", await jwt({ claims: [["aud", "set", aud]] }));
+  });
+
+  test("is refused if it is bound to a key of its sender, which nobody checks", async () => {
+    for (const cnf of ['{"jkt":"a"}', "null", "{}"])
+      await refusedBecause("jwt_sender_constrained", await jwt({ claims: [["cnf", "set", cnf]] }));
+  });
+
   test("of an issuer that publishes a key that is none is refused", async (t) => {
     const broken = await startTokenIssuer(t, () => NOW);
     const token = await broken.sign({ ...GOOD, iss: broken.issuer });

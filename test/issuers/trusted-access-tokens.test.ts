@@ -1,6 +1,8 @@
 /** Which issuer is asked about a token that was not issued here, how often, and what its trouble means. */
 import assert from "node:assert/strict";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { after, describe, test } from "node:test";
+import { jwtVerify } from "jose";
 import { networksOf } from "../../src/http/networks.ts";
 import { JwtRefused } from "../../src/issuers/jwt.ts";
 import { trustedAccessTokens } from "../../src/issuers/trusted-access-tokens.ts";
@@ -8,7 +10,7 @@ import type { AccessTokenIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { silent } from "../clients/support.ts";
-import { newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
+import { lookUpClient, newKey, startTokenIssuer, type TokenIssuer } from "../support/token-issuer.ts";
 
 const RESOURCE = "https://mcp.example.com/mcp";
 let now = 1_800_000_000;
@@ -39,6 +41,7 @@ function tokensOf(...issuers: AccessTokenIssuer[]) {
     resource: RESOURCE,
     now: () => now,
     monotonicNow: () => now,
+    randomBytes,
     log: silent,
     keepClaims: (claims) => ({ ...claims }),
     networksOf,
@@ -129,7 +132,7 @@ describe("a JWT", () => {
 });
 
 describe("an opaque token", () => {
-  const introspection = { clientId: "mcp server", clientSecret: "s:e+c%ret" };
+  const introspection = { client: lookUpClient("mcp server", "s:e+c%ret") };
   const ACTIVE = { active: true, exp: now + 10_000, ...GOOD };
 
   test("is looked up at the issuer, by its client", async (t) => {
@@ -142,7 +145,26 @@ describe("an opaque token", () => {
     );
     const [{ authorization = "", token }] = issuer.introspections as [(typeof issuer.introspections)[0]];
     assert.equal(token, "opaque");
-    assert.equal(atob(authorization.slice("Basic ".length)), "mcp+server:s%3Ae%2Bc%25ret");
+    assert.equal(atob(authorization.slice("Basic ".length)), "mcp%20server:s%3Ae%2Bc%25ret");
+  });
+
+  test("is looked up by a client that signs with a private key, and says for whom", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    issuer.introspected.set("opaque", ACTIVE);
+    const { privateKey: key, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const text = String(key.export({ format: "pem", type: "pkcs8" }));
+    const client = {
+      clientId: "mcp",
+      credential: { kind: "private_key" as const, text },
+      tokenEndpointAuthMethod: "auto" as const,
+    };
+    await tokensOf(settingsOf(issuer, { introspection: { client } })).verify("opaque");
+    const [{ authorization, assertion }] = issuer.introspections as [(typeof issuer.introspections)[0]];
+    assert.equal(authorization, undefined);
+    const currentDate = new Date(now * 1000);
+    const checks = { issuer: "mcp", subject: "mcp", audience: issuer.issuer, currentDate };
+    const { payload } = await jwtVerify(assertion ?? "", publicKey, checks);
+    assert.ok(payload.jti && Number(payload.exp) - now <= 60);
   });
 
   test("is looked up again after ten seconds, good or not", async (t) => {
@@ -159,12 +181,21 @@ describe("an opaque token", () => {
     await assert.rejects(tokens.verify("good"), because("token_inactive"));
   });
 
+  test("that comes many times at once is looked up once", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer, { introspection }));
+    issuer.introspected.set("good", ACTIVE);
+    await Promise.all(Array.from({ length: 20 }, () => tokens.verify("good")));
+    assert.equal(issuer.introspections.length, 1);
+  });
+
   const LIES: ReadonlyArray<[what: string, reason: string, changes: Record<string, unknown>]> = [
     ["another issuer", "jwt_wrong_issuer", { iss: "https://evil.example.com" }],
     ["another audience", "jwt_wrong_audience", { aud: "https://other.example.com" }],
     ["a time that is over", "jwt_expired", { exp: now - 1_000_000 }],
     ["a time to come", "jwt_not_yet_valid", { nbf: now + 1_000_000 }],
     ["no user", "token_claims", { sub: undefined }],
+    ["who has a key for it", "jwt_sender_constrained", { cnf: { jkt: "x" } }],
   ];
   for (const [what, reason, changes] of LIES)
     test(`of ${what} is refused`, async (t) => {
@@ -180,7 +211,6 @@ describe("an opaque token", () => {
     { ...ACTIVE, aud: undefined },
     { ...ACTIVE, exp: undefined },
     { ...ACTIVE, exp: "soon" },
-    { ...ACTIVE, cnf: { jkt: "x" } },
     [],
     null,
   ])
@@ -219,25 +249,17 @@ describe("an opaque token", () => {
       ),
     );
 
-  test("that is made up costs a bounded number of requests, for an address and in all", async (t) => {
-    const issuer = await startTokenIssuer(t, () => now);
-    const tokens = tokensOf(settingsOf(issuer, { introspection }));
-    await refusedFrom(tokens, "192.0.2.1", 200);
-    assert.equal(issuer.introspections.length, 60);
-    await assert.rejects(tokens.verify("one-more", "192.0.2.1"), isLimited);
-    for (let host = 2; host < 30; host++) await refusedFrom(tokens, `192.0.2.${host}`, 60);
-    const inAll = issuer.introspections.length;
-    assert.ok(inAll < 700, String(inAll));
-    now += 60;
-    await assert.rejects(tokens.verify("one-more", "192.0.2.1"), because("token_inactive"));
-  });
-
-  test("that is good is not starved by made-up ones", async (t) => {
+  test("that is made up costs a bounded number of requests, for an address and in all, and does not starve what is good", async (t) => {
     const issuer = await startTokenIssuer(t, () => now);
     const tokens = tokensOf(settingsOf(issuer, { introspection }));
     for (const token of ["early", "at-home", "newcomer", "beside"]) issuer.introspected.set(token, ACTIVE);
     await tokens.verify("early", "198.51.100.1");
-    for (let host = 1; host < 30; host++) await refusedFrom(tokens, `192.0.2.${host}`, 60);
+    await refusedFrom(tokens, "192.0.2.1", 200);
+    assert.equal(issuer.introspections.length, 61);
+    await assert.rejects(tokens.verify("one-more", "192.0.2.1"), isLimited);
+    for (let host = 2; host < 30; host++) await refusedFrom(tokens, `192.0.2.${host}`, 60);
+    const inAll = issuer.introspections.length;
+    assert.ok(inAll < 700, String(inAll));
     now += 10;
     // It was good, wherever it comes from now.
     await tokens.verify("early", "192.0.2.1");
@@ -249,6 +271,16 @@ describe("an opaque token", () => {
     await assert.rejects(tokens.verify("beside", "192.0.2.1"), isLimited);
     now += 60;
     await tokens.verify("beside", "192.0.2.1");
+    await assert.rejects(tokens.verify("one-more", "192.0.2.1"), because("token_inactive"));
+  });
+
+  test("of which the issuer says too little costs a bounded number of requests, too", async (t) => {
+    const issuer = await startTokenIssuer(t, () => now);
+    const tokens = tokensOf(settingsOf(issuer, { introspection }));
+    issuer.introspected.set("for-nobody", { ...ACTIVE, aud: undefined });
+    for (let round = 0; round < 200; round++)
+      await assert.rejects(tokens.verify("for-nobody", "192.0.2.1"), UnavailableError);
+    assert.equal(issuer.introspections.length, 60);
   });
 
   test("that was good and is no more has no privilege", async (t) => {
@@ -282,7 +314,7 @@ describe("an opaque token", () => {
 
 test("a JWT of an unknown key is not asked for at introspection", async (t) => {
   const issuer = await startTokenIssuer(t, () => now);
-  const introspection = { clientId: "mcp", clientSecret: "secret" };
+  const introspection = { client: lookUpClient() };
   const tokens = tokensOf(settingsOf(issuer, { introspection }));
   const token = await issuer.sign(GOOD, { ...TYPE, key: await newKey() });
   await assert.rejects(tokens.verify(token), because("jwt_unknown_key"));

@@ -42,7 +42,7 @@ describe("the direct transport", () => {
     const app = express();
     app.use(express.json());
     app.post("/:how", async (req, res) => {
-      const direct = req.params.how === "direct" ? directRequest(req) : undefined;
+      const direct = req.params.how === "direct" ? directRequest(req, req.body) : undefined;
       const options = {
         running: { servedBy: () => {}, doubt: undefined },
         refuse: () => assert.fail(),

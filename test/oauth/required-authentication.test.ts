@@ -3,12 +3,23 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   requiredAuthentication,
+  requiredByError,
   shortfallOf,
   strictest,
   userAuthentication,
 } from "../../src/oauth/required-authentication.ts";
 
 const NOW = 1_800_000_000;
+
+test("what another server says in an error is asked for, never for less than a minute", () => {
+  assert.deepEqual(requiredByError({ max_age: 5, acr_values: 'mfa hardware "' }), {
+    maxAge: 60,
+    acrValues: ["mfa", "hardware"],
+  });
+  assert.deepEqual(requiredByError({ max_age: "300" }), { maxAge: 300 });
+  for (const nothing of [{}, { max_age: -1 }, { max_age: 1.5 }, { max_age: [] }, { acr_values: "" }])
+    assert.equal(requiredByError(nothing), undefined);
+});
 
 describe("a requirement", () => {
   test("is checked where it is declared", () => {

@@ -146,6 +146,23 @@ describe("Dockerfile", () => {
     assert.ok(existsSync(join(root, "src/cli/doctor.ts")), "of which dist/src/cli/doctor.js is made");
   });
 
+  test("takes options for the server's, and everything else for a program", () => {
+    const instructions = stages(dockerfile).at(-1)?.instructions ?? [];
+    const [shell, ...entry] = JSON.parse(only(instructions, "ENTRYPOINT")) as string[];
+    const started = (...args: string[]) => {
+      // In place of the server, one that shows what it was started with.
+      const shown = entry.map((each) => each.replace("node dist/src/cli/start.js", "printf 'server %s;'"));
+      return spawnSync(shell ?? "", [...shown, ...args], { encoding: "utf8" }).stdout;
+    };
+    assert.equal(started("--server", "http://a/b c"), "server --server;server http://a/b c;");
+    assert.equal(started("printf", "%s|", "doctor", "a b"), "doctor|a b|");
+    assert.match(
+      entry.join(),
+      /exec node dist.*exec "\$@"/,
+      "no shell stays between, which would keep SIGTERM",
+    );
+  });
+
   test("starts from a base image of a pinned major version", () => {
     const names = new Set(stages(dockerfile).map(({ name }) => name));
     const foreign = stages(dockerfile).filter(({ from }) => !names.has(from));

@@ -171,12 +171,46 @@ describe("two protected resources", () => {
     assert.ok(challengeOf(before).includes(metadataUrl("/crm/mcp")), challengeOf(before));
   });
 
-  test("a sign-in without `resource` is for the first one", async () => {
-    const tokens = await signInForTokens(testServer.baseUrl, client, { parameters: { resource: undefined } });
-    assert.equal((await testServer.grantOf(tokens.access_token))?.resource, testServer.url);
-    assert.equal(tokens.scope, "weather:read");
-    assert.equal((await rpc(crmUrl, tokens.access_token, "tools/list")).status, 401);
-  });
+  for (const [what, parameters, path] of [
+    ["no resource, and a scope that only one has", { resource: undefined, scope: "crm:read" }, CRM.path],
+    [
+      "no resource, and a scope that only the other has",
+      { resource: undefined, scope: "weather:read" },
+      "/mcp",
+    ],
+    [
+      "the whole server, and a scope that only one has",
+      { resource: "", scope: "crm:read crm:write" },
+      CRM.path,
+    ],
+    ["the whole server with a slash", { resource: "/", scope: "crm:read" }, CRM.path],
+  ] as const)
+    test(`a sign-in that names ${what} is for that`, async () => {
+      const { resource } = parameters;
+      const named = {
+        ...parameters,
+        resource: resource === undefined ? undefined : testServer.baseUrl + resource,
+      };
+      const tokens = await signInForTokens(testServer.baseUrl, client, { parameters: named });
+      assert.equal((await testServer.grantOf(tokens.access_token))?.resource, testServer.baseUrl + path);
+    });
+
+  for (const [what, parameters] of [
+    ["nothing", { resource: undefined, scope: undefined }],
+    ["a scope that both have", { resource: undefined, scope: "notes:read" }],
+    ["scopes of both", { resource: undefined, scope: "weather:read crm:read" }],
+    ["the whole server alone", { resource: "whole", scope: undefined }],
+  ] as const)
+    test(`a sign-in that names ${what} has to say which resource is meant`, async () => {
+      const { resource, scope } = parameters;
+      const named = { scope, resource: resource === undefined ? undefined : testServer.baseUrl };
+      const answer = await fetch(authorizeUrl(testServer.baseUrl, client, named), { redirect: "manual" });
+      const returned = new URL(answer.headers.get("location") ?? "").searchParams;
+      assert.equal(returned.get("error"), "invalid_target");
+      assert.equal(await reasonOf(testServer, answer), "ambiguous_resource");
+      for (const uri of [testServer.url, crmUrl])
+        assert.ok(returned.get("error_description")?.includes(uri), uri);
+    });
 
   test("a sign-in is for the scopes of its resource: those of the other are unknown there", async () => {
     assert.equal(crm.scope, "crm:read", "what its default scopes are");
@@ -218,6 +252,20 @@ describe("two protected resources", () => {
     assert.deepEqual([refreshed.status, refreshed.body.scope], [200, "crm:read"]);
     assert.equal((await rpc(crmUrl, refreshed.body.access_token, "tools/list")).status, 200);
     assert.equal((await rpc(testServer.url, refreshed.body.access_token, "tools/list")).status, 401);
+  });
+
+  test("a client that names the whole server all the way gets its tokens, for the resource that its scopes left", async () => {
+    for (const resource of [testServer.baseUrl, `${testServer.baseUrl}/`]) {
+      const parameters = { resource, scope: "crm:read" };
+      const code = (await authorize(testServer.baseUrl, client, { parameters })).get("code");
+      const redeemed = await redeem(testServer.baseUrl, client, code, { resource });
+      assert.equal(redeemed.status, 200, JSON.stringify(redeemed.body));
+      const tokens = redeemed.body as Tokens;
+      const refreshed = await refresh(testServer.baseUrl, client, tokens.refresh_token, { resource });
+      assert.equal(refreshed.status, 200);
+      assert.equal((await rpc(crmUrl, refreshed.body.access_token, "tools/list")).status, 200);
+      assert.equal((await rpc(testServer.url, refreshed.body.access_token, "tools/list")).status, 401);
+    }
   });
 
   test("introspection says which resource a token is for, with that resource's scopes", async () => {

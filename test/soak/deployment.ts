@@ -11,7 +11,9 @@ import { startIdentityProvider } from "../../dev/identity-provider/identity-prov
 import { type Balancer, startBalancer } from "../support/balancer.ts";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
+import { startRedis } from "../support/redis.ts";
+import { until } from "../support/redis-admin.ts";
+import { startRedisSentinel } from "../support/redis-sentinel.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 
@@ -19,13 +21,18 @@ export interface DeploymentOptions {
   refreshTokens: "static" | "rotating";
   /** Life of the provider's access tokens, and so of ours at most. */
   accessTokenSeconds: number;
+  /** One that keeps its data over a crash, or a master with a replica and three Sentinels. Default: one. */
+  redis?: "one" | "sentinel";
 }
 
 export interface Deployment {
   baseUrl: string;
   balancer: Balancer;
   servers: ServerProcess[];
-  redis: TestRedis;
+  /** The settings of each of them, but for the port. */
+  environment: Record<string, string>;
+  /** Of the Redis that is written to. */
+  redisUrl(): string;
   upstream: FaultyProxy;
   /** A process is being killed, or is not back yet: connections break, and the balancer answers 502. */
   isKilling(): boolean;
@@ -35,6 +42,8 @@ export interface Deployment {
   isClosed(): boolean;
   killRedis(awayMs: number): Promise<void>;
   freezeRedis(ms: number): Promise<void>;
+  /** Kills the master: a replica takes over. */
+  failOver(): Promise<void>;
   failProvider(fault: Fault | "down", ms: number): Promise<void>;
   /** SIGTERM and start, one after the other; the exit codes. */
   deploy(): Promise<Array<number | null>>;
@@ -58,15 +67,10 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
 }
 
 async function start(
-  { refreshTokens, accessTokenSeconds }: DeploymentOptions,
+  { refreshTokens, accessTokenSeconds, redis: kind = "one" }: DeploymentOptions,
   cleanUp: Array<() => Promise<unknown>>,
 ): Promise<Deployment> {
-  const directory = await mkdtemp(join(tmpdir(), "soak-redis-"));
-  cleanUp.push(() => rm(directory, { recursive: true, force: true }));
-  const redis = await startRedis({
-    args: ["--appendonly", "yes", "--appendfsync", "always", "--dir", directory],
-  });
-  cleanUp.push(() => redis.stop());
+  const redis = kind === "one" ? await startOne(cleanUp) : await startSentinel(cleanUp);
   const balancer = await startBalancer();
   cleanUp.push(() => balancer.close());
   const upstream = await startFaultyProxy();
@@ -86,33 +90,33 @@ async function start(
   cleanUp.push(() => weather.close());
 
   const ports = [await freePort(), await freePort()];
+  const environment = {
+    BASE_URL: balancer.url,
+    HOST: "127.0.0.1",
+    TRUSTED_PROXIES: "127.0.0.1",
+    OIDC_ISSUER: provider.issuer,
+    OIDC_CLIENT_ID: "proxy",
+    OIDC_CLIENT_SECRET: "proxy-secret",
+    OIDC_AUDIENCE: AUDIENCE,
+    ...redis.environment,
+    SECRET_KEY,
+    OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
+    OPEN_METEO_FORECAST_URL: weather.forecastUrl,
+    UPSTREAM_TIMEOUT_SECONDS: "2",
+    // Longer than the balancer takes to notice, also on a busy machine.
+    SHUTDOWN_DELAY_SECONDS: "3",
+    SHUTDOWN_SECONDS: "8",
+    // All clients of the soak have one address; everything else is as delivered.
+    TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "1000000",
+    REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
+    REGISTRATIONS_PER_HOUR: "1000000",
+    SIGN_INS_PER_ADDRESS_PER_HOUR: "1000000",
+    LOG_LEVEL: process.env.SOAK_LOG_LEVEL ?? "silent",
+    NODE_OPTIONS: `--max-old-space-size=${HEAP_MB}`,
+  };
   const servers: ServerProcess[] = [];
   for (const port of ports) {
-    const server = await startServerProcess({
-      BASE_URL: balancer.url,
-      PORT: String(port),
-      HOST: "127.0.0.1",
-      TRUSTED_PROXIES: "127.0.0.1",
-      OIDC_ISSUER: provider.issuer,
-      OIDC_CLIENT_ID: "proxy",
-      OIDC_CLIENT_SECRET: "proxy-secret",
-      OIDC_AUDIENCE: AUDIENCE,
-      REDIS_URL: redis.url,
-      SECRET_KEY,
-      OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
-      OPEN_METEO_FORECAST_URL: weather.forecastUrl,
-      UPSTREAM_TIMEOUT_SECONDS: "2",
-      // Longer than the balancer takes to notice, also on a busy machine.
-      SHUTDOWN_DELAY_SECONDS: "3",
-      SHUTDOWN_SECONDS: "8",
-      // All clients of the soak have one address; everything else is as delivered.
-      TOKEN_REQUESTS_PER_ADDRESS_PER_MINUTE: "1000000",
-      REGISTRATIONS_PER_ADDRESS_PER_HOUR: "1000000",
-      REGISTRATIONS_PER_HOUR: "1000000",
-      SIGN_INS_PER_ADDRESS_PER_HOUR: "1000000",
-      LOG_LEVEL: process.env.SOAK_LOG_LEVEL ?? "silent",
-      NODE_OPTIONS: `--max-old-space-size=${HEAP_MB}`,
-    });
+    const server = await startServerProcess({ ...environment, PORT: String(port) });
     cleanUp.push(() => server.kill());
     servers.push(server);
   }
@@ -141,24 +145,16 @@ async function start(
     baseUrl: balancer.url,
     balancer,
     servers,
-    redis,
+    environment,
+    redisUrl: redis.url,
     upstream,
     isKilling: () => killing,
     isStoreDisturbed: () => performance.now() < storeDisturbedUntil,
     isProviderDown: () => providerDown,
     isClosed: () => closed,
-    killRedis: (awayMs) =>
-      disturbStore(async () => {
-        await redis.kill("SIGKILL");
-        await delay(awayMs);
-        await redis.restart();
-      }),
-    freezeRedis: (ms) =>
-      disturbStore(async () => {
-        await redis.kill("SIGSTOP");
-        await delay(ms);
-        await redis.kill("SIGCONT");
-      }),
+    killRedis: (awayMs) => disturbStore(() => redis.killAndRestart(awayMs)),
+    freezeRedis: (ms) => disturbStore(() => redis.freeze(ms)),
+    failOver: () => disturbStore(() => redis.failOver()),
     async failProvider(fault, ms) {
       if (fault === "down") {
         providerDown = true;
@@ -189,6 +185,64 @@ async function start(
     async close() {
       closed = true;
       for (const clean of cleanUp.reverse()) await clean();
+    },
+  };
+}
+
+interface Redis {
+  environment: Record<string, string>;
+  url(): string;
+  killAndRestart(awayMs: number): Promise<void>;
+  freeze(ms: number): Promise<void>;
+  failOver(): Promise<void>;
+}
+
+async function startOne(cleanUp: Array<() => Promise<unknown>>): Promise<Redis> {
+  const directory = await mkdtemp(join(tmpdir(), "soak-redis-"));
+  cleanUp.push(() => rm(directory, { recursive: true, force: true }));
+  const redis = await startRedis({
+    args: ["--appendonly", "yes", "--appendfsync", "always", "--dir", directory],
+  });
+  cleanUp.push(() => redis.stop());
+  return {
+    environment: { REDIS_URL: redis.url },
+    url: () => redis.url,
+    async killAndRestart(awayMs) {
+      await redis.kill("SIGKILL");
+      await delay(awayMs);
+      await redis.restart();
+    },
+    async freeze(ms) {
+      await redis.kill("SIGSTOP");
+      await delay(ms);
+      await redis.kill("SIGCONT");
+    },
+    async failOver() {
+      throw new Error("There is no replica");
+    },
+  };
+}
+
+/** Nothing is written to disk: what a replica had not received when the master died is gone. */
+async function startSentinel(cleanUp: Array<() => Promise<unknown>>): Promise<Redis> {
+  const redis = await startRedisSentinel();
+  cleanUp.push(() => redis.stop());
+  let { master } = redis;
+  return {
+    environment: { REDIS_URL: redis.url, REDIS_SENTINELS: redis.sentinelUrls.join(",") },
+    url: () => redis.dataUrl(master),
+    async killAndRestart() {
+      throw new Error("Nothing would be there again");
+    },
+    async freeze(ms) {
+      await master.kill("SIGSTOP");
+      await delay(ms);
+      await master.kill("SIGCONT");
+    },
+    async failOver() {
+      await master.kill("SIGKILL");
+      master = redis.replica;
+      await until("another master", async () => (await redis.masterNow()).endsWith(`:${master.port}`));
     },
   };
 }

@@ -1,7 +1,7 @@
 /** The figures of a soak, for a terminal, with what they were measured on. */
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { HEAP_MB } from "./deployment.ts";
-import type { Outcome } from "./ledger.ts";
+import type { Ledger, Outcome } from "./ledger.ts";
 import type { SoakReport } from "./run.ts";
 
 const OUTCOMES: readonly Outcome[] = [
@@ -52,20 +52,7 @@ export function reportText(report: SoakReport): string {
       ["revocations", `${counts.revocations}`],
       ["registrations", `${counts.registrations}`],
     ]),
-    table([
-      ["requests by kind", ...OUTCOMES],
-      ...[...ledger.kinds].map(([kind, outcomes]) => [kind, ...OUTCOMES.map((each) => `${outcomes[each]}`)]),
-      ["all", ...OUTCOMES.map((each) => `${ledger.total(each)}`)],
-    ]),
-    table([
-      ["from then on", "at s", "lasted s", ...OUTCOMES],
-      ...ledger.phases.map(({ name, atSeconds, lastedSeconds, outcomes }) => [
-        name,
-        atSeconds.toFixed(0),
-        lastedSeconds === 0 ? "" : lastedSeconds.toFixed(1),
-        ...OUTCOMES.map((each) => `${outcomes[each]}`),
-      ]),
-    ]),
+    ...answersOf(ledger),
     table([
       [
         "memory (MB)",
@@ -101,17 +88,42 @@ export function reportText(report: SoakReport): string {
       ["lost sessions", `${ledger.lost.length}`],
       ["unexpected answers", `${ledger.total("unexpected")}`],
     ]),
-    [...ledger.lost, ...ledger.unexpected]
-      .map(
-        ({ atSeconds, during, kind, what }) => `  ! ${atSeconds.toFixed(1)} s (${during}) ${kind}: ${what}`,
-      )
-      .join("\n"),
+    problemsOf(ledger),
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
 
-function sum(numbers: Iterable<number>): number {
+export function sum(numbers: Iterable<number>): number {
   return [...numbers].reduce((a, b) => a + b, 0);
+}
+
+/** What the answers were, by kind of request and by what had happened last. */
+export function answersOf(ledger: Ledger): string[] {
+  const counted = (outcomes: Readonly<Record<Outcome, number>>) =>
+    OUTCOMES.map((each) => `${outcomes[each]}`);
+  return [
+    table([
+      ["requests by kind", ...OUTCOMES],
+      ...[...ledger.kinds].map(([kind, outcomes]) => [kind, ...counted(outcomes)]),
+      ["all", ...OUTCOMES.map((each) => `${ledger.total(each)}`)],
+    ]),
+    table([
+      ["from then on", "at s", "lasted s", ...OUTCOMES],
+      ...ledger.phases.map(({ name, atSeconds, lastedSeconds, outcomes }) => [
+        name,
+        atSeconds.toFixed(0),
+        lastedSeconds === 0 ? "" : lastedSeconds.toFixed(1),
+        ...counted(outcomes),
+      ]),
+    ]),
+  ];
+}
+
+/** What was lost, and the first of what nobody expected; empty if there is nothing. */
+export function problemsOf(ledger: Ledger): string {
+  return [...ledger.lost, ...ledger.unexpected]
+    .map(({ atSeconds, during, kind, what }) => `  ! ${atSeconds.toFixed(1)} s (${during}) ${kind}: ${what}`)
+    .join("\n");
 }
 
 function signed(value: number): string {
@@ -119,7 +131,7 @@ function signed(value: number): string {
 }
 
 /** Columns as wide as their widest cell: the first to the left, numbers to the right. */
-function table(rows: ReadonlyArray<readonly string[]>): string {
+export function table(rows: ReadonlyArray<readonly string[]>): string {
   const widths: number[] = [];
   for (const row of rows)
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);

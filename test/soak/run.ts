@@ -6,7 +6,7 @@ import { startDeployment } from "./deployment.ts";
 import { createPacer, IDLE_MS } from "./http-client.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
 import { type MemorySeries, watchMemory } from "./memory.ts";
-import { runTimeline } from "./timeline.ts";
+import { EVENTS, runTimeline } from "./timeline.ts";
 import { createTraffic } from "./traffic.ts";
 
 export interface SoakSettings {
@@ -53,7 +53,8 @@ export async function soak(settings: SoakSettings): Promise<SoakReport> {
     const memory = watchMemory(deployment.servers, Math.max(1_000, durationMs / MEMORY_SAMPLES));
     const begun = performance.now();
     const running = traffic.run(Math.max(20, 2 * rate));
-    const happened = runTimeline(deployment, ledger, { durationMs, withKill: provider === "static", say });
+    const events = EVENTS.filter(({ name }) => provider === "static" || !name.startsWith("replica"));
+    const happened = runTimeline(deployment, ledger, { events, durationMs, say });
     await Promise.race([Promise.all([happened, delay(durationMs)]), running]);
     traffic.stop();
     await running;
@@ -71,7 +72,7 @@ export async function soak(settings: SoakSettings): Promise<SoakReport> {
       upstreamRefreshes: deployment.upstream.seen.filter(({ grantType }) => grantType === "refresh_token")
         .length,
       sessionsAtEnd,
-      redis: await lookInto(deployment.redis.url),
+      redis: await lookInto(deployment.redisUrl()),
       memory: series,
     };
   } finally {
@@ -82,13 +83,13 @@ export async function soak(settings: SoakSettings): Promise<SoakReport> {
 }
 
 /** Whoever interrupts the soak must not find its processes still there. */
-function endWith(clean: () => Promise<void>): { cancel(): void } {
+export function endWith(clean: () => Promise<void>): { cancel(): void } {
   const end = (): void => void clean().finally(() => process.exit(130));
   process.once("SIGINT", end).once("SIGTERM", end);
   return { cancel: () => void process.off("SIGINT", end).off("SIGTERM", end) };
 }
 
-async function lookInto(url: string): Promise<SoakReport["redis"]> {
+export async function lookInto(url: string): Promise<SoakReport["redis"]> {
   const client = createClient({ url });
   await client.connect();
   const keys = new Map<string, number>();

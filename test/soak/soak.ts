@@ -1,5 +1,6 @@
 /** `npm run soak`: mixed traffic over two replicas while Redis, the provider and the replicas fail. See docs/soak.md. */
 import { skipWithoutRedisServer } from "../support/redis.ts";
+import { boundedBy, number } from "./bounds.ts";
 import { reportText } from "./report.ts";
 import { soak } from "./run.ts";
 
@@ -13,21 +14,8 @@ const provider = process.env.SOAK_PROVIDER === "rotating" ? "rotating" : "static
 
 const skip = skipWithoutRedisServer();
 if (skip) throw new Error(skip);
-// Bounded, whatever hangs. SIGTERM, because the processes that were started are to end as well.
-setTimeout(
-  () => {
-    console.error("The soak did not come to its end");
-    process.kill(process.pid, "SIGTERM");
-  },
-  minutes * 60_000 + GRACE_MS,
-).unref();
+boundedBy(minutes * 60_000 + GRACE_MS);
 
 const report = await soak({ minutes, rate, provider, say: (line) => console.error(line) });
 console.log(`\n${reportText(report)}`);
 process.exit(report.ledger.lost.length + report.ledger.total("unexpected") > 0 ? 1 : 0);
-
-function number(name: string, fallback: number): number {
-  const value = Number(process.env[name] || fallback);
-  if (!Number.isFinite(value)) throw new Error(`${name} must be a number`);
-  return value;
-}

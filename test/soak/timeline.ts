@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Deployment } from "./deployment.ts";
 import type { Ledger } from "./ledger.ts";
 
-interface Event {
+export interface Event {
   name: string;
   /** As a part of the whole duration; later if the one before is not over. */
   at: number;
@@ -11,7 +11,7 @@ interface Event {
 }
 
 /** The last quarter is quiet: there the memory is looked at. */
-const EVENTS: readonly Event[] = [
+export const EVENTS: readonly Event[] = [
   { name: "provider: 500", at: 0.06, run: (on, ms) => on.failProvider("500", ms) },
   { name: "Redis killed, restarted", at: 0.12, run: (on, ms) => on.killRedis(ms / 4) },
   { name: "provider: resets", at: 0.18, run: (on, ms) => on.failProvider("reset", ms) },
@@ -23,15 +23,15 @@ const EVENTS: readonly Event[] = [
   { name: "Redis killed, restarted", at: 0.68, run: (on, ms) => on.killRedis(ms / 4) },
 ];
 
-async function politeDeploy(deployment: Deployment): Promise<void> {
+export async function politeDeploy(deployment: Deployment): Promise<void> {
   const codes = await deployment.deploy();
   if (codes.some((code) => code !== 0)) throw new Error(`Servers did not end by themselves: ${codes}`);
 }
 
 export interface TimelineOptions {
+  /** In their order. */
+  events: readonly Event[];
   durationMs: number;
-  /** Without one, nothing can be lost to a process that dies between the provider's answer and its own write. */
-  withKill: boolean;
   say(line: string): void;
 }
 
@@ -39,12 +39,11 @@ export interface TimelineOptions {
 export async function runTimeline(
   deployment: Deployment,
   ledger: Ledger,
-  { durationMs, withKill, say }: TimelineOptions,
+  { events, durationMs, say }: TimelineOptions,
 ): Promise<void> {
   const begun = performance.now();
   const faultMs = Math.min(12_000, Math.max(1_500, durationMs * 0.03));
-  for (const { name, at, run } of EVENTS) {
-    if (!withKill && name.startsWith("replica")) continue;
+  for (const { name, at, run } of events) {
     await delay(Math.max(0, begun + durationMs * at - performance.now()));
     const phase = ledger.begin(name);
     say(`${ledger.seconds().toFixed(0)} s: ${name}`);

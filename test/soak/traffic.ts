@@ -429,7 +429,7 @@ function lifeOf({ tokens, askedAt }: SignedIn): Pick<Session, "tokens" | "goodUn
   return { tokens, goodUntil: askedAt + life - 1_000, overAt: performance.now() + life + 1_000 };
 }
 
-function mcpHeaders(token: string | undefined): Record<string, string> {
+export function mcpHeaders(token: string | undefined): Record<string, string> {
   return {
     accept: "application/json, text/event-stream",
     "mcp-protocol-version": "2025-06-18",

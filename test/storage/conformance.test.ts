@@ -279,6 +279,19 @@ for (const { name, skip, start, connect } of stores) {
       watch.close();
     });
 
+    test("the end of a lock is published to who waits for it", async () => {
+      const heard: string[] = [];
+      const watch = elsewhere.watch("lock", (key) => heard.push(key));
+      await eventually("it listens", () => watch.epoch !== undefined);
+      assert.equal(await here.replace("lock:told", undefined, "mine", 60), true);
+      heard.length = 0;
+      assert.equal(await here.deleteIf("lock:told", "another's"), false);
+      assert.equal(await here.deleteIf("lock:told", "mine"), true);
+      await eventually("it is told", () => heard.length > 0);
+      assert.deepEqual([...new Set(heard)], ["lock:told"]);
+      watch.close();
+    });
+
     test("records are sealed anew under the first key while they are in use, and live as long as before", async () => {
       const newKey = "a-newer-secret-key-of-at-least-32-bytes";
       await storeOn(here).put("kept for an hour", { count: 1 }, 3_600);

@@ -171,7 +171,7 @@ describe("an outage of Redis", { skip: skipWithoutRedisServer() }, () => {
     for (let found: string | undefined; found !== "v"; )
       found = await restarted.get("k").catch((error: unknown) => {
         assert.ok(error instanceof UnavailableError);
-        return delay(5, "unavailable");
+        return delay(20, "unavailable");
       });
     const line = await logged(lines, "redis_unavailable", /^LOADING /);
     assert.match(line.msg, /Redis is loading its data; retrying/);

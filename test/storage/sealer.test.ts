@@ -15,6 +15,21 @@ const LANDED = "1.c20SwIK5.KbYCxq0H8DhXlamfYIKh8UdmpE4HWjIuEQhg7nxPr9Q2Rsx4U_n8f
 const OF_STRANGER =
   "2.c20SwIK5.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh9LWwFO5OlFTBKKBU-lcO2ATv2DCyOqZ_JSLlRw";
 
+const PACKED_TEXT = `{"id":"ag7rb3odwOboh7RCRzR-eg","scopes":["weather:read"],"version":1,"clientName":"Zürich 🌍"}`;
+const PACKED =
+  "3.c20SwIK5.QuaNNcD5IK0qtAecqtgsICtSI5i1gRcvEKfrBIFE3skuUPL7_du86O-KDy1SdDIIDcANct5SpMK1duL0uXlIU3kBrKUYnUm9PhUXTofwzIBPsaLkiAysPp6_";
+/** Texts that are, or look like, what is packed as bytes: with another last letter, as words, beside each other, very long. */
+const RECORDS = [
+  PACKED_TEXT,
+  '""',
+  JSON.stringify({
+    almost: "ag7rb3odwOboh7RCRzR-eh",
+    word: "a".repeat(23),
+    jwt: `${"A".repeat(40)}.${"e".repeat(43)}.`,
+  }),
+  JSON.stringify({ long: "A".repeat(100_000), control: "\u0001\u0000", of: "+/=_-".repeat(20) }),
+];
+
 describe("what is sealed", () => {
   const sealer = createSealer([KEY]);
   const bodyOf = (sealed: string) => Buffer.from(sealed.split(".")[2] ?? "", "base64url");
@@ -30,6 +45,22 @@ describe("what is sealed", () => {
     assert.match(sealer.seal(TEXT, CONTEXT), /^1\.c20SwIK5\./);
   });
 
+  test("what is packed is what it was, in the same form after a rotation, and is no other format's", () => {
+    for (const text of RECORDS) {
+      const sealed = sealer.sealCompact(text, CONTEXT);
+      assert.match(sealed, /^3\./);
+      assert.equal(sealer.open(sealed, CONTEXT), text);
+      const rotated = createSealer([OTHER_KEY, KEY]).reseal(sealed, CONTEXT) ?? "";
+      assert.match(rotated, /^3\./);
+      assert.equal(createSealer([OTHER_KEY]).open(rotated, CONTEXT), text);
+    }
+    assert.equal(sealer.open(sealer.seal(TEXT, CONTEXT).replace(/^1/, "3"), CONTEXT), undefined);
+  });
+
+  test("a packed record of this version opens in every later one", () => {
+    assert.equal(sealer.open(PACKED, CONTEXT), PACKED_TEXT);
+  });
+
   test("what a stranger can have sealed has a key of its own: no two salts are equal", () => {
     const salts = Array.from({ length: 1_000 }, () =>
       bodyOf(sealer.sealForStranger(TEXT, CONTEXT)).subarray(0, 32).toString("hex"),
@@ -37,7 +68,7 @@ describe("what is sealed", () => {
     assert.equal(new Set(salts).size, salts.length);
   });
 
-  for (const seal of ["seal", "sealForStranger"] as const)
+  for (const seal of ["seal", "sealForStranger", "sealCompact"] as const)
     describe(seal, () => {
       test("opens in its own context only", () => {
         const sealed = sealer[seal](TEXT, CONTEXT);

@@ -13,7 +13,11 @@ import type { TestServer } from "./test-server.ts";
 const AT_ONCE = 100;
 const SECONDS = 3_600;
 
-export async function copyGrant({ records, config }: TestServer, grant: Grant, count: number): Promise<void> {
+export async function copyGrant(
+  { records, config }: Pick<TestServer, "records" | "config">,
+  grant: Grant,
+  count: number,
+): Promise<void> {
   const sealer = createSealer(config.secretKeys);
   const log = pino({ level: "silent" });
   const { issuer } = config.identityProviders[0];

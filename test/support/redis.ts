@@ -30,9 +30,13 @@ export async function redisForTests(): Promise<RedisForTests> {
   return { skip: false, url, stop };
 }
 
+/** Asked once: this process is large, and to start another from it costs more than the answer. */
+let isInstalled: boolean | undefined;
+
 /** Why tests that call `startRedis` cannot run here, or false; with CI=true not being able to is an error. */
 export function skipWithoutRedisServer(): string | false {
-  if (spawnSync("redis-server", ["--version"]).status === 0) return false;
+  isInstalled ??= spawnSync("redis-server", ["--version"]).status === 0;
+  if (isInstalled) return false;
   const skip =
     "redis-server is not on PATH: install it with 'apt-get install redis-server' or set TEST_REDIS_URL";
   if (process.env.CI === "true") throw new Error(skip);

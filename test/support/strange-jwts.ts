@@ -1,6 +1,6 @@
 /** JWTs as no issuer would make them, for property-based tests: from nearly good to no JWT at all, and signed in every wrong way. */
 import { createHmac, webcrypto } from "node:crypto";
-import fc from "fast-check";
+import { fc } from "./property.ts";
 import type { Key } from "./token-issuer.ts";
 
 /** What is put together to a token: changes of a good one. */

@@ -9,6 +9,7 @@ import { pino } from "pino";
 import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
 import {
   type DemoUser,
+  type McpServer,
   type ProviderBehaviour,
   type RunningIdentityProvider,
   startIdentityProvider,
@@ -24,6 +25,7 @@ import type { Prompt } from "../../src/mcp/authoring/define-prompt.ts";
 import type { Resource } from "../../src/mcp/authoring/define-resource.ts";
 import type { Tool } from "../../src/mcp/authoring/define-tool.ts";
 import type { ScopeDeclarations } from "../../src/oauth/scope-catalogue.ts";
+import { createShutdown, type Shutdown } from "../../src/runtime/shutdown.ts";
 import { type AppOptions, buildApp } from "../../src/server/mount.ts";
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
@@ -70,6 +72,10 @@ export interface TestServerOptions {
   apiScopes?: readonly string[];
   /** Other APIs that the identity provider knows, with their scopes. */
   otherApis?: Readonly<Record<string, readonly string[]>>;
+  /** The client of our API at the identity provider that alone may exchange its tokens. */
+  apiClient?: { id: string; secret: string };
+  /** Another MCP server, to which the identity provider asserts who a user is. */
+  mcpServer?: McpServer;
   policy?: Policy;
   auditStream?: AuditStream;
   /** Settings by their names in the environment. */
@@ -89,7 +95,7 @@ export interface TestServerOptions {
   /** Lets the server fetch clients' documents from this computer. */
   safeFetch?: AppOptions["safeFetch"];
   documentReach?: AppOptions["documentReach"];
-  shutdown?: AppOptions["shutdown"];
+  shutdown?: Shutdown;
   grantTypes?: AppOptions["grantTypes"];
   furtherResources?: AppOptions["furtherResources"];
   /** Instead of the embedded identity provider's: to have none at all. */
@@ -129,8 +135,9 @@ export interface TestServer {
   /**
    * Another process's worth of the same server on the same store: another port, the same BASE_URL.
    * @param changes settings that are different there
+   * @param ahead seconds by which its clock is set ahead of the first one's
    */
-  replica(changes?: Record<string, string>): Promise<string>;
+  replica(changes?: Record<string, string>, ahead?: number): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -172,6 +179,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     audience: AUDIENCE,
     scopes: ["weather:read", ...(options.apiScopes ?? [])],
     ...(options.otherApis && { otherApis: options.otherApis }),
+    ...(options.apiClient && { apiClient: options.apiClient }),
+    ...(options.mcpServer && { mcpServer: options.mcpServer }),
     users: options.users ?? [ALICE, BOB],
     behaviour: { advertisesApiScopes: true, ...options.behaviour },
     clockAhead: () => clock.ahead + clock.stepped,
@@ -225,13 +234,16 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     ...(options.tools ?? []),
   ];
   const allRecords: KeyValueStore[] = [];
+  const shutdowns: Shutdown[] = [];
 
-  function newApp(config: Config) {
+  function newApp(config: Config, ahead = 0) {
     const records =
       config.store.kind === "redis"
         ? redisStore({ ...config.store, log: logger })
         : (allRecords[0] ?? memoryStore());
     allRecords.push(records);
+    const { shutdown = createShutdown() } = options;
+    shutdowns.push(shutdown);
     return buildApp({
       config,
       tools,
@@ -242,18 +254,18 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       scopes: { "weather:read": "Read the current weather", ...options.scopes },
       ...(options.safeFetch && { safeFetch: options.safeFetch }),
       ...(options.documentReach && { documentReach: options.documentReach }),
-      ...(options.shutdown && { shutdown: options.shutdown }),
+      shutdown,
       ...(options.grantTypes && { grantTypes: options.grantTypes }),
       ...(options.furtherResources && { furtherResources: options.furtherResources }),
       records,
       log: logger,
-      now,
+      now: () => now() + ahead,
       monotonicNow,
     });
   }
 
   const app = newApp(config);
-  server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : app);
+  server.on("request", options.stripsBasePath ? strippedOf(basePath, app) : whicheverWay(app));
   const records = allRecords[0] as KeyValueStore;
   await untilReady(records);
   return {
@@ -275,9 +287,9 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         ...grantFormat(storedUsers(config.identityProviders)),
       }).get(readToken("access", accessToken)?.grantId ?? ""),
     reencrypt: () => reencrypt(records, createSealer(config.secretKeys)),
-    async replica(changes) {
+    async replica(changes, ahead) {
       const another = await listen(servers);
-      another.on("request", newApp(configOf(changes)));
+      another.on("request", newApp(configOf(changes), ahead));
       await untilReady(allRecords.at(-1) as KeyValueStore);
       return `http://localhost:${portOf(another)}`;
     },
@@ -286,6 +298,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
         each.closeAllConnections();
         await new Promise((resolve) => each.close(resolve));
       }
+      await Promise.all(shutdowns.map((each) => each.end()));
       await Promise.all(allRecords.map((each) => each.close()));
       await identityProvider.close();
       await partners?.close();
@@ -368,6 +381,15 @@ function strippedOf(basePath: string, app: RequestListener): RequestListener {
   return (req, res) => {
     const url = req.url ?? "/";
     if (url === basePath || url.startsWith(`${basePath}/`)) req.url = url.slice(basePath.length) || "/";
+    app(req, res);
+  };
+}
+
+/** With TEST_WAY=express calls are sent as no ordinary client spells their address, so they go through express: see straight-way.ts. */
+function whicheverWay(app: RequestListener): RequestListener {
+  if (process.env.TEST_WAY !== "express") return app;
+  return (req, res) => {
+    if (req.url?.endsWith("/mcp")) req.url += "?";
     app(req, res);
   };
 }

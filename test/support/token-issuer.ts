@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
+import type { ClientElsewhere } from "../../src/identity/oidc/authenticated-post.ts";
 import type { IdJagIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 
@@ -21,6 +22,11 @@ export function idJagIssuer(
     publicClients: false,
     ...changes,
   };
+}
+
+/** As which its opaque tokens are looked up there. */
+export function lookUpClient(clientId = "mcp", secret = "secret"): ClientElsewhere {
+  return { clientId, credential: { kind: "secret", secret }, tokenEndpointAuthMethod: "client_secret_basic" };
 }
 
 export interface Key {
@@ -43,7 +49,12 @@ export interface TokenIssuer {
   /** What introspection answers of a token (RFC 7662 §2.2); of others `{"active":false}`. */
   readonly introspected: Map<string, unknown>;
   /** What introspection was asked with. */
-  readonly introspections: Array<{ authorization: string | undefined; token: string | null }>;
+  readonly introspections: Array<{
+    authorization: string | undefined;
+    token: string | null;
+    /** Of a client that signs (RFC 7523 §2.2). */
+    assertion: string | null;
+  }>;
   /** A JWT of these claims; `iss`, `iat`, `exp` (in five minutes) and `jti` are there unless they are said otherwise, or undefined. */
   sign(claims: Claims, header?: { typ?: string | undefined; kid?: string; key?: Key }): Promise<string>;
   /** Another key from now on; the old one is published as before unless it is dropped. */
@@ -69,7 +80,7 @@ export async function startTokenIssuer(
     if (tokenIssuer.trouble !== undefined) return void res.writeHead(tokenIssuer.trouble).end();
     const document =
       path === "/introspect"
-        ? introspection(req.headers.authorization, new URLSearchParams(await text(req)).get("token"))
+        ? introspection(req.headers.authorization, new URLSearchParams(await text(req)))
         : documents()[path];
     res.writeHead(document === undefined ? 404 : 200, { "content-type": "application/json" });
     res.end(JSON.stringify(document ?? {}));
@@ -88,8 +99,9 @@ export async function startTokenIssuer(
     },
     "/keys": { keys: keys.map(({ jwk }) => jwk) },
   });
-  function introspection(authorization: string | undefined, token: string | null): unknown {
-    tokenIssuer.introspections.push({ authorization, token });
+  function introspection(authorization: string | undefined, form: URLSearchParams): unknown {
+    const token = form.get("token");
+    tokenIssuer.introspections.push({ authorization, token, assertion: form.get("client_assertion") });
     return tokenIssuer.introspected.get(token ?? "") ?? { active: false };
   }
   const tokenIssuer: TokenIssuer = {

@@ -7,9 +7,12 @@ import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
+import { remoteServerOf } from "../../src/config/remote-server.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { countDecisions } from "../../src/telemetry/decision-metrics.ts";
 import { collectProcessMetrics, createMetrics } from "../../src/telemetry/metrics.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
+import { freePort } from "../support/free-port.ts";
 import { authorize, callTool, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
 import { read, type Scrape, scrape } from "./scrape.ts";
@@ -103,7 +106,9 @@ describe("dashboard and alert rules", () => {
   });
 
   test("the first theft is an increase: its series is there before", async () => {
-    const fresh = read(await createMetrics().registry.metrics());
+    const metrics = createMetrics();
+    countDecisions(metrics, [{ uri: "https://mcp.example/mcp", path: "/mcp" }]);
+    const fresh = read(await metrics.registry.metrics());
     for (const reason of ["code_replayed", "refresh_token_reused"])
       assert.ok(
         fresh.series.some(
@@ -144,12 +149,28 @@ async function afterARun(): Promise<Scrape> {
   const proxy = await startFaultyProxy();
   const metrics = createMetrics();
   collectProcessMetrics(metrics);
-  const testServer = await startTestServer({ throughProxy: proxy, tools: [broken] });
+  const behind = {
+    path: "/behind/mcp",
+    name: "Behind",
+    features: { tools: [], scopes: {} },
+    backend: remoteServerOf({
+      server: `http://127.0.0.1:${await freePort()}/mcp`,
+      needs: { tools: { find: [] } },
+    }),
+  };
+  const testServer = await startTestServer({
+    throughProxy: proxy,
+    tools: [broken],
+    furtherResources: [behind],
+  });
   try {
     const client = await register(testServer.baseUrl);
     const { access_token, refresh_token } = await signInForTokens(testServer.baseUrl, client);
     await callTool(testServer.url, access_token, "whoami");
     await callTool(testServer.url, access_token, "broken");
+    const url = testServer.baseUrl + behind.path;
+    const there = await signInForTokens(testServer.baseUrl, client, { parameters: { resource: url } });
+    await callTool(url, there.access_token, "find");
     for (const path of ["/healthz", "/readyz", "/metrics"]) await fetch(testServer.baseUrl + path);
     proxy.fault = "500";
     await authorize(testServer.baseUrl, client).catch(() => {});

@@ -1,6 +1,7 @@
 /** What all commands share: how they end, what they are given, and that nothing is destroyed without a yes. */
 import type { AuditStream } from "../../audit/audit.ts";
 import type { Config } from "../../config/config.ts";
+import type { Environment } from "../../config/settings.ts";
 import { type Deployment, withDeployment } from "./deployment.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted } from "./words.ts";
@@ -27,6 +28,7 @@ export interface Context {
   terminal: Terminal;
   /** For the audit log, where that has no place of its own. */
   stderr: AuditStream;
+  environment(): Environment;
   /** @param tools what `--tools` names */
   loadConfig(tools?: string): Config;
   /** How the process ends. */

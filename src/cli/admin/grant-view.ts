@@ -22,7 +22,10 @@ export interface GrantView {
   clientName?: string;
   /** Where the client received its code, if that is how it got this. */
   redirectUri?: string;
+  /** The URI of the protected resource that it is for … */
   resource: string;
+  /** … and its name; absent: this server does not have it any more. */
+  resourceName?: string;
   scopes: readonly string[];
   createdAt: string;
   expiresAt: string;
@@ -33,9 +36,17 @@ export interface GrantView {
   claims?: Record<string, unknown>;
 }
 
-export function viewOfGrant(grant: Grant, clientName: string | undefined): GrantView {
+/** What people call the clients and resources of grants. */
+export interface Names {
+  ofClient(clientId: string): Promise<string | undefined>;
+  ofResource(uri: string): string | undefined;
+}
+
+export async function viewOfGrant(grant: Grant, names: Names): Promise<GrantView> {
   const { id, principal, client, resource, scopes, origin } = grant;
   const { email, email_verified, name } = claimsOf(principal);
+  const clientName = await names.ofClient(client.id);
+  const resourceName = names.ofResource(resource);
   return {
     id,
     kind: principal.kind,
@@ -48,6 +59,7 @@ export function viewOfGrant(grant: Grant, clientName: string | undefined): Grant
     ...(clientName !== undefined && { clientName }),
     ...(client.redirectUri !== undefined && { redirectUri: client.redirectUri }),
     resource,
+    ...(resourceName !== undefined && { resourceName }),
     scopes,
     createdAt: isoTime(grant.createdAt),
     expiresAt: isoTime(grant.expiresAt),
@@ -74,22 +86,40 @@ const COLUMNS: readonly Column[] = [
   { title: "ENDS", least: 8 },
 ];
 const ISSUER: Column = { title: "ISSUER", least: 8 };
+const RESOURCE: Column = { title: "RESOURCE", least: 8 };
 
-/** Newest first. */
+/** Newest first. Of what is the same for all of them there is no column. */
 export function tableOfGrants(views: readonly GrantView[], now: number, width?: number): string {
   const isFromSeveral = new Set(views.map(({ issuer }) => issuer)).size > 1;
+  const isForSeveral = new Set(views.map(({ resource }) => resource)).size > 1;
   const rows = [...views]
     .sort((one, other) => secondsOf(other.createdAt) - secondsOf(one.createdAt))
-    .map(({ id, email, subject, kind, issuer = "", clientName, clientId, createdAt, expiresAt }) => [
-      id,
-      email ?? subject,
-      kind,
-      clientName ?? clientId,
-      relativeTime(secondsOf(createdAt), now),
-      relativeTime(secondsOf(expiresAt), now),
-      ...(isFromSeveral ? [issuer] : []),
-    ]);
-  return table(isFromSeveral ? [...COLUMNS, ISSUER] : COLUMNS, rows, width);
+    .map(
+      ({
+        id,
+        email,
+        subject,
+        kind,
+        issuer = "",
+        clientName,
+        clientId,
+        createdAt,
+        expiresAt,
+        resource,
+        resourceName,
+      }) => [
+        id,
+        email ?? subject,
+        kind,
+        clientName ?? clientId,
+        relativeTime(secondsOf(createdAt), now),
+        relativeTime(secondsOf(expiresAt), now),
+        ...(isForSeveral ? [resourceName ?? resource] : []),
+        ...(isFromSeveral ? [issuer] : []),
+      ],
+    );
+  const further = [...(isForSeveral ? [RESOURCE] : []), ...(isFromSeveral ? [ISSUER] : [])];
+  return table([...COLUMNS, ...further], rows, width);
 }
 
 const ORIGINS: Readonly<Record<GrantView["origin"], string>> = {
@@ -111,6 +141,7 @@ export function detailsOfGrant(view: GrantView, now: number): string {
     name,
     clientId,
     clientName,
+    resource,
     scopes,
     claims,
   } = view;
@@ -124,7 +155,10 @@ export function detailsOfGrant(view: GrantView, now: number): string {
     Client: clientId,
     "Client's name": clientName,
     "Redirect URI": view.redirectUri,
-    Resource: view.resource,
+    Resource:
+      view.resourceName === undefined
+        ? `${resource} (not here any more)`
+        : `${view.resourceName} (${resource})`,
     Scopes: scopes.join(" ") || "none",
     Since: moment(secondsOf(view.createdAt), now),
     "Ends at the latest": moment(secondsOf(view.expiresAt), now),

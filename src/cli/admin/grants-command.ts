@@ -14,7 +14,7 @@ import {
   UsageError,
 } from "./command.ts";
 import type { Deployment } from "./deployment.ts";
-import { detailsOfGrant, type GrantView, tableOfGrants, viewOfGrant } from "./grant-view.ts";
+import { detailsOfGrant, type GrantView, type Names, tableOfGrants, viewOfGrant } from "./grant-view.ts";
 import { everyIssuer, issuerOfUser, issuersNamed } from "./issuers.ts";
 import type { Terminal } from "./terminal.ts";
 import { counted, jsonLine } from "./words.ts";
@@ -24,6 +24,7 @@ interface WhoseOptions {
   issuer?: string;
   client?: string;
   kind?: string;
+  protectedResource?: string;
 }
 
 type ListOptions = WhoseOptions & OutputOptions;
@@ -40,17 +41,23 @@ const ISSUER = [
 const CLIENT = ["--client <id>", "held by this client"] as const;
 const KIND = ["--kind <kind>", `of these alone: ${PRINCIPAL_KINDS.join(", ")}`] as const;
 
+const PROTECTED_RESOURCE = [
+  "--protected-resource <path>",
+  "for this one of several resources: its path in CONFIG_FILE, or its URI",
+] as const;
+
 export function grantsCommand(context: Context): Command {
   const grants = new Command("grants").description(
     "what users allowed clients, and what machines were given: all that is good now",
   );
   grants
     .command("list")
-    .description("all of them, or those of a user, of a client, of a kind")
+    .description("all of them, or those of a user, of a client, of a kind, for a resource")
     .option(...USER)
     .option(...ISSUER)
     .option(...CLIENT)
     .option(...KIND)
+    .option(...PROTECTED_RESOURCE)
     .option("--json", "one JSON object a line")
     .action((options: ListOptions) => run(context, (...around) => list(options, ...around)));
   grants
@@ -69,6 +76,7 @@ export function grantsCommand(context: Context): Command {
     .option(...ISSUER)
     .option(...CLIENT)
     .option(...KIND)
+    .option(...PROTECTED_RESOURCE)
     .option("--all", "everybody's")
     .option("--yes", "do not ask")
     .option("--dry-run", "only show what would end")
@@ -102,8 +110,7 @@ async function show(
 ): Promise<Exit> {
   const grant = await deployment.grants.find(id);
   if (grant === undefined) return nothing(terminal);
-  const clientName = await clientNames(deployment)(grant.client.id);
-  const view = { ...viewOfGrant(grant, clientName), claims: claimsOf(grant.principal) };
+  const view = { ...(await viewOfGrant(grant, namesIn(deployment))), claims: claimsOf(grant.principal) };
   terminal.print(json ? jsonLine(view) : detailsOfGrant(view, deployment.now));
   return EXIT.done;
 }
@@ -117,11 +124,13 @@ async function revoke(
   terminal: Terminal,
 ): Promise<Exit> {
   checkKind(options);
-  const { user, issuer, client, kind } = options;
-  const isWhose = [user, issuer, client, kind].some((each) => each !== undefined);
+  const { user, issuer, client, kind, protectedResource } = options;
+  const isWhose = [user, issuer, client, kind, protectedResource].some((each) => each !== undefined);
   const ways = [ids.length > 0, options.all, isWhose];
   if (ways.filter(Boolean).length !== 1)
-    throw new UsageError("Say what to end: grants, or --user, --issuer, --client and --kind, or --all.");
+    throw new UsageError(
+      "Say what to end: grants, or --user, --issuer, --client, --kind and --protected-resource, or --all.",
+    );
   // Of several identity providers only one person's access is to end.
   if (user !== undefined) issuerOfUser(issuer, deployment.config);
   if (options.all) return revokeAll(options, deployment, terminal);
@@ -132,17 +141,18 @@ async function revoke(
     ids.length > 0 ? deployment.grants.findAll(new Set(ids)) : selected(options, deployment, terminal);
   const users = new Users();
   for (const each of usersNamed(options, deployment)) users.add(each);
-  const nameOf = clientNames(deployment);
+  const names = namesIn(deployment);
   for await (const grant of wanted()) {
     matched.add(grant.id);
     if ((user ?? issuer) !== undefined && grant.principal.kind !== "client") users.add(grant.principal);
-    const view = viewOfGrant(grant, await nameOf(grant.client.id));
+    const view = await viewOfGrant(grant, names);
     if (options.json && options.dryRun) terminal.print(jsonLine(view));
     else if (shown.length < MOST_SHOWN) shown.push(view);
   }
   for (const id of ids) if (!matched.has(id)) terminal.say(`There is no grant ${id}.`);
   if (matched.size === 0) {
-    if (ids.length === 0 && !options.dryRun) await endWhatIsUnderWay(users, options, deployment, terminal);
+    if ((user ?? client) !== undefined && !options.dryRun)
+      await endWhatIsUnderWay(users, options, deployment, terminal);
     return nothing(terminal);
   }
   if (!options.json || !options.yes) {
@@ -236,7 +246,7 @@ async function end(
   terminal: Terminal,
 ): Promise<Exit> {
   const { grants, unrevoked } = deployment;
-  const nameOf = clientNames(deployment);
+  const names = namesIn(deployment);
   let ended = 0;
   try {
     await inParallel(ids, async (id) => {
@@ -244,7 +254,7 @@ async function end(
       // What is left could not be read; the reader counts it.
       if (grant === undefined) return void (await grants.find(id));
       ended++;
-      if (json) terminal.print(jsonLine(viewOfGrant(grant, await nameOf(grant.client.id))));
+      if (json) terminal.print(jsonLine(await viewOfGrant(grant, names)));
       terminal.progress(`${ended.toLocaleString("en")} of ${counted(count, "grant")} ended`);
     });
   } catch (error) {
@@ -267,11 +277,15 @@ async function* selected(
   deployment: Deployment,
   { say }: Terminal,
 ): AsyncIterable<Grant> {
-  const { user, issuer, client, kind } = options;
+  const { user, issuer, client, kind, protectedResource } = options;
   const { grants, config } = deployment;
+  const uri = protectedResource?.startsWith("/")
+    ? `${config.baseUrl}${protectedResource}`
+    : protectedResource;
   const issuers = issuer === undefined ? undefined : issuersNamed(issuer, config);
-  const isMeant = ({ principal, client: { id } }: Grant) =>
+  const isMeant = ({ principal, client: { id }, resource }: Grant) =>
     (client === undefined || id === client) &&
+    (uri === undefined || resource === uri) &&
     (kind === undefined || principal.kind === kind) &&
     (issuers === undefined || (principal.issuer !== undefined && issuers.includes(principal.issuer)));
   if (user === undefined) {
@@ -294,21 +308,25 @@ async function* selected(
 }
 
 async function* views(grants: AsyncIterable<Grant>, deployment: Deployment): AsyncIterable<GrantView> {
-  const nameOf = clientNames(deployment);
-  for await (const grant of grants) yield viewOfGrant(grant, await nameOf(grant.client.id));
+  const names = namesIn(deployment);
+  for await (const grant of grants) yield await viewOfGrant(grant, names);
 }
 
 /** Asked once for each client. A client with a metadata document is known by its URL. */
-function clientNames({ clients, config }: Deployment): (clientId: string) => Promise<string | undefined> {
+function namesIn({ clients, config }: Deployment): Names {
+  const ofResource = new Map(config.resources.map(({ path, name }) => [`${config.baseUrl}${path}`, name]));
   const names = new Map<string, Promise<string | undefined>>(
     config.clients.map(({ client_id, client_name }) => [client_id, Promise.resolve(client_name)]),
   );
   const nameOf = async (clientId: string) =>
     clientId.startsWith("https://") ? undefined : (await clients.find(clientId))?.client_name;
-  return (clientId) => {
-    const name = names.get(clientId) ?? nameOf(clientId);
-    names.set(clientId, name);
-    return name;
+  return {
+    ofClient(clientId) {
+      const name = names.get(clientId) ?? nameOf(clientId);
+      names.set(clientId, name);
+      return name;
+    },
+    ofResource: (uri) => ofResource.get(uri),
   };
 }
 

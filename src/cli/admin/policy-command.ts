@@ -1,7 +1,7 @@
 /** `admin policy`: what the policy says, and why. */
 import { Command, Option } from "commander";
 import { PRINCIPAL_KINDS } from "../../access/principal.ts";
-import { loadFeatures } from "../../server/tools-module.ts";
+import { loadOffered } from "../../server/offered.ts";
 import { type Context, EXIT } from "./command.ts";
 import { type ExplainOptions, explainPolicy, explanationInWords, namedPrincipal } from "./policy-explain.ts";
 import { jsonLine } from "./words.ts";
@@ -37,15 +37,23 @@ export function policyCommand({ loadConfig, terminal, finish }: Context): Comman
     .option("--organization <id>", "take them to be of this organization (repeatable)", collect)
     .option("--email <address>", "take this to be their verified e-mail address")
     .option("--redirect-uri <uri>", "where the client receives its codes")
+    .option(
+      "--protected-resource <path>",
+      "at which of several resources: its path in CONFIG_FILE, or its URI; left out: the only one that has it",
+    )
     .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
     .option("--json", "for programs")
     .action(async ({ json, tools, group = [], organization = [], ...rest }: Typed) => {
       namedPrincipal(rest as ExplainOptions, (issuer = "") => issuer); // a mistake in the command is told before anything is read
       const config = loadConfig(tools);
-      const offered = await loadFeatures(config);
+      const offered = await loadOffered(config);
       const options = { ...(rest as ExplainOptions), group, organization };
       const answer = await explainPolicy(options, config, offered);
-      terminal.print(json ? jsonLine(answer) : explanationInWords(answer, config.policyFile ?? ""));
+      terminal.print(
+        json
+          ? jsonLine(answer)
+          : explanationInWords(answer, config.policyFile ?? "", config.resources.length > 1),
+      );
       finish(EXIT.done);
     });
   return policy;

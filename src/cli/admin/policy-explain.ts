@@ -2,19 +2,20 @@
 
 import { readPolicy } from "../../access/live-policy.ts";
 import { createPermissions, type Decision, type NotAdmitted } from "../../access/permissions.ts";
-import { createPolicy, type Explanation, type PolicyDocument } from "../../access/policy.ts";
+import { createPolicy, type Explanation, type Feature, type PolicyDocument } from "../../access/policy.ts";
 import { claimsOf, type Principal, type Requester, subjectOf } from "../../access/principal.ts";
-import { type Config, issuersOfUsers } from "../../config/config.ts";
+import { isAt } from "../../access/rule.ts";
+import type { Config } from "../../config/config.ts";
 import type { Grant } from "../../grants/grant.ts";
-import {
-  type Feature,
-  type Features,
-  type FeatureTable,
-  featureTable,
-  knownNames,
-} from "../../mcp/authoring/features.ts";
 import { UnavailableError } from "../../oauth/errors.ts";
-import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import {
+  catalogueOfAll,
+  declarationsOf,
+  featureFinder,
+  type Offered,
+  policyNames,
+} from "../../server/offered.ts";
+import type { ResourceDeclaration } from "../../server/resources.ts";
 import { UsageError } from "./command.ts";
 import { withDeployment } from "./deployment.ts";
 import { issuerOfUser } from "./issuers.ts";
@@ -32,12 +33,16 @@ export interface ExplainOptions {
   organization: string[];
   email?: string;
   redirectUri?: string;
+  /** A path, or URI. */
+  protectedResource?: string;
 }
 
 /** The same decision as the server's, and everything that went into it. */
 export interface PolicyAnswer {
   decision: Decision | ({ allowed: false; because: "admission" } & NotAdmitted);
   feature: Feature;
+  /** Where that is: a path in CONFIG_FILE. */
+  protectedResource: string;
   requester: Requester;
   explanation: Explanation;
   /** What to know before trusting it. */
@@ -48,18 +53,18 @@ export interface PolicyAnswer {
 export async function explainPolicy(
   options: ExplainOptions,
   config: Config,
-  offered: Features,
+  offered: Offered,
 ): Promise<PolicyAnswer> {
   const { policyFile, membership } = config;
   if (policyFile === undefined) throw new Error("POLICY_FILE is not set: there is no policy to explain.");
-  const feature = namedFeature(options, featureTable(offered));
-  const document = readPolicy(policyFile, { ...knownNames(offered), userIssuers: issuersOfUsers(config) });
+  const { feature, at } = namedFeature(options, config, offered);
+  const document = readPolicy(policyFile, policyNames(config, offered));
   const named = namedPrincipal(options, (issuer) => issuerOfUser(issuer, config));
   const { grant, note } = await latestSession(named, options, config);
   const requester = requesterFor(named, options, grant, document);
 
-  const catalogue = scopeCatalogue(offered.scopes, []);
-  const policy = createPolicy(document, catalogue);
+  const catalogue = catalogueOfAll(offered);
+  const policy = createPolicy(document, catalogue).at(at.path);
   const permissions = createPermissions({ policy, catalogue, membership });
   const notAdmitted = permissions.checkAdmission(requester);
   return {
@@ -68,28 +73,67 @@ export async function explainPolicy(
         ? permissions.permissionSet(requester, catalogue.names).checkFeature(feature) // as if every scope had been granted
         : { allowed: false, because: "admission", ...notAdmitted },
     feature,
+    protectedResource: at.path,
     requester,
     explanation: policy.explain(requester, feature),
-    notes: [note, ...whatIsUnknown(requester, policy.unansweredBy(claimsOf(requester.principal)), document)],
+    notes: [
+      note,
+      ...whatIsUnknown(requester, policy.unansweredBy(claimsOf(requester.principal)), document, at.path),
+    ],
   };
 }
 
-function namedFeature({ tool, resource, prompt }: ExplainOptions, features: FeatureTable): Feature {
-  const [named, ...others] = [
-    ...(tool === undefined ? [] : [{ kind: "tool", name: tool, found: features.tool(tool) }]),
-    ...(resource === undefined
-      ? []
-      : [{ kind: "resource", name: resource, found: features.resource(resource)?.resource }]),
-    ...(prompt === undefined ? [] : [{ kind: "prompt", name: prompt, found: features.prompt(prompt) }]),
+/** A feature, and where it is. */
+interface Found {
+  feature: Feature;
+  at: ResourceDeclaration;
+}
+
+/** @throws UsageError if nothing or several things are meant; Error for what is not there */
+function namedFeature(
+  { tool, resource, prompt, protectedResource }: ExplainOptions,
+  config: Config,
+  offered: Offered,
+): Found {
+  const named = [
+    ...(tool === undefined ? [] : [{ kind: "tool", name: tool } as const]),
+    ...(resource === undefined ? [] : [{ kind: "resource", name: resource } as const]),
+    ...(prompt === undefined ? [] : [{ kind: "prompt", name: prompt } as const]),
   ];
-  if (named === undefined || others.length > 0)
+  const [meant, ...others] = named;
+  if (meant === undefined || others.length > 0)
     throw new Error("Name one of --tool, --resource and --prompt.");
-  if (named.found !== undefined) return named.found;
-  const all = [...features.tools, ...features.resources, ...features.prompts];
-  const known = all.filter(({ kind }) => kind === named.kind).map(({ name }) => name);
-  const hint = named.kind === "resource" ? " (give its URI)" : "";
-  throw new Error(
-    `There is no ${named.kind} ${named.name} here${hint}: known are ${known.join(", ") || "none"}.`,
+  const { kind, name } = meant;
+  const places = placesNamed(protectedResource, config, offered);
+  const found = places.flatMap((at): Found[] => {
+    const feature = featureFinder(at)(kind, name);
+    return feature === undefined ? [] : [{ feature, at }];
+  });
+  const [first, ...elsewhere] = found;
+  if (first === undefined) {
+    const known = policyNames(config, offered)[`${kind}s`];
+    const hint = kind === "resource" ? " (give its URI)" : "";
+    throw new Error(`There is no ${kind} ${name} here${hint}: known are ${known.join(", ") || "none"}.`);
+  }
+  if (elsewhere.length > 0)
+    throw new UsageError(
+      `Several resources have a ${kind} ${name}: say which with --protected-resource (${found.map(({ at }) => at.path).join(", ")}).`,
+    );
+  return first;
+}
+
+/** All, if nobody says which. */
+function placesNamed(
+  named: string | undefined,
+  config: Config,
+  offered: Offered,
+): readonly ResourceDeclaration[] {
+  const all = declarationsOf(config, offered);
+  if (named === undefined) return all;
+  const found = all.filter(({ path }) => path === named || `${config.baseUrl}${path}` === named);
+  if (found.length > 0) return found;
+  throw new UsageError(
+    `There is no protected resource ${named}: known are ${all.map(({ path }) => path).join(", ")}.`,
   );
 }
 
@@ -175,9 +219,11 @@ function whatIsUnknown(
   { client }: Requester,
   claims: readonly string[],
   { rules, claims: names }: PolicyDocument,
+  protectedResource: string,
 ) {
+  const counting = rules.filter((rule) => isAt(rule, protectedResource));
   const asks = (key: keyof (typeof rules)[number]["for"]) =>
-    rules.some((rule) => rule.for[key] !== undefined);
+    counting.some((rule) => rule.for[key] !== undefined);
   const options = new Map([
     [names.groups, " (--group)"],
     [names.organization, " (--organization)"],
@@ -199,15 +245,17 @@ function whatIsUnknown(
   ];
 }
 
+/** @param isOneOfSeveral whether it has to be said at which protected resource */
 export function explanationInWords(
-  { decision, feature, requester, explanation, notes }: PolicyAnswer,
+  { decision, feature, protectedResource, requester, explanation, notes }: PolicyAnswer,
   file: string,
+  isOneOfSeveral: boolean,
 ): string {
   const place = (line: number | undefined) => (line === undefined ? "" : ` (${file}:${line})`);
   const { kind, name, scopes } = feature;
   const { matched, default: fallback } = explanation;
   return [
-    `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name} for ${subjectOf(requester.principal)} with the client ${requester.client.id || "(none)"}`,
+    `${decision.allowed ? "ALLOW" : "DENY"} ${kind} ${name}${isOneOfSeveral ? ` at ${protectedResource}` : ""} for ${subjectOf(requester.principal)} with the client ${requester.client.id || "(none)"}`,
     ...reasons(decision, matched, place),
     "Rules about them that speak of it:",
     ...matched.map(

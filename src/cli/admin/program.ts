@@ -5,6 +5,7 @@ import { withTools } from "../../config/environment.ts";
 import type { Environment } from "../../config/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import type { Streams } from "../streams.ts";
+import { backendCommand } from "./backend-command.ts";
 import { clientsCommand } from "./clients-command.ts";
 import { type Context, EXIT, type Exit, UsageError } from "./command.ts";
 import { grantsCommand } from "./grants-command.ts";
@@ -22,6 +23,7 @@ export async function runAdmin(
   const context: Context = {
     terminal,
     stderr: streams.stderr,
+    environment: readEnvironment,
     loadConfig: (tools) => loadConfig(withTools(readEnvironment(), tools)),
     finish(code) {
       exit = code;
@@ -48,7 +50,8 @@ function programOf(context: Context): Command {
       writeErr: (text) => context.terminal.say(text.trimEnd()),
     })
     .addHelpText("after", "\nExit codes: 0 done, 1 a problem, 2 nothing matched or a wrong command line.");
-  for (const command of [grantsCommand(context), clientsCommand(context), policyCommand(context)]) {
+  const commands = [grantsCommand, clientsCommand, policyCommand, backendCommand];
+  for (const command of commands.map((each) => each(context))) {
     for (const each of [command, ...command.commands]) each.copyInheritedSettings(program);
     program.addCommand(command);
   }

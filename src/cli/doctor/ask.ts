@@ -1,67 +1,65 @@
-/** One HTTP request of the doctor: it ends in time, whatever happens, and a failure comes back in words. */
+/** One HTTP request of the doctor. It ends in time, and that nothing came back is an answer, too. */
+import { boundedText } from "../../identity/oidc/bounded-response.ts";
 import { causes } from "../../oauth/errors.ts";
 import { parseJsonObject } from "../../oauth/json.ts";
 import { type Trouble, trouble } from "./finding.ts";
 
-/** What came back, as far as it is worth reading. */
 export interface Answer {
+  /** 0: nothing came back. */
   status: number;
   headers: Headers;
   text: string;
-  /** The JSON object, of an answer with status 200. */
-  document: Record<string, unknown> | undefined;
-  /** By the monotonic clock: when the request was half done, which is about when the answer was written. */
-  tookMs: number;
+  /** The JSON object of an answer with status 200. */
+  document?: Record<string, unknown> | undefined;
+  /** Until the answer came. */
+  tookSeconds: number;
+  silence?: Silence;
 }
 
-/** Nothing came back: why, and what to do about it. */
-export interface NoAnswer extends Trouble {
-  kind: "refused" | "timeout" | "tls" | "other";
+/** Why nothing came back, and what to do about it. */
+export interface Silence extends Trouble {
+  kind: "refused" | "timeout" | "certificate" | "other";
 }
 
-// Metadata documents and error pages are small; what is longer is cut, and then is no document of theirs.
-const MAX_BYTES = 512 * 1024;
+type Question = RequestInit & { timeoutMs: number; headers?: Record<string, string> };
 
 /** Redirects are not followed: where one leads is an answer. */
-export async function ask(
-  url: string,
-  { timeoutMs, headers, ...rest }: RequestInit & { timeoutMs: number },
-): Promise<Answer | NoAnswer> {
+export async function ask(url: string, { timeoutMs, headers: more, ...rest }: Question): Promise<Answer> {
   const startedAt = performance.now();
-  const known = new Headers({ "user-agent": "mcp-oidc-proxy-doctor", accept: "application/json" });
-  for (const [name, value] of new Headers(headers)) known.set(name, value);
+  const sent = { "user-agent": "mcp-oidc-proxy-doctor", accept: "application/json", ...more };
+  const signal = AbortSignal.timeout(timeoutMs);
   try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    const response = await fetch(url, { redirect: "manual", ...rest, headers: known, signal });
-    const tookMs = performance.now() - startedAt;
-    const text = await beginning(response);
-    const { status } = response;
-    const document = status === 200 ? parseJsonObject(text) : undefined;
-    return { status, headers: response.headers, text, document, tookMs };
+    const response = await fetch(url, { redirect: "manual", ...rest, headers: sent, signal });
+    const tookSeconds = (performance.now() - startedAt) / 1000;
+    const { status, headers } = response;
+    const text = (await boundedText(response)) ?? "";
+    return {
+      status,
+      headers,
+      text,
+      document: status === 200 ? parseJsonObject(text) : undefined,
+      tookSeconds,
+    };
   } catch (error) {
-    return noAnswer(error, new URL(url), timeoutMs);
+    const silence = silenceOf(error, new URL(url), timeoutMs);
+    return { status: 0, headers: new Headers(), text: "", tookSeconds: 0, silence };
   }
 }
 
-async function beginning({ body }: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body ?? []) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > MAX_BYTES) break;
-  }
-  return Buffer.concat(chunks).toString("utf8");
-}
+const as =
+  (kind: Silence["kind"]) =>
+  (...words: Parameters<typeof trouble>): Silence => ({ kind, ...trouble(...words) });
+const other = as("other");
 
 /** The codes of Node, of its DNS and of OpenSSL, in words. */
-function noAnswer(error: unknown, { origin, host, hostname }: URL, timeoutMs: number): NoAnswer {
+function silenceOf(error: unknown, { origin, host, hostname }: URL, timeoutMs: number): Silence {
   const code = codeOf(error);
   const certificate = certificateProblem(code);
   if (certificate !== undefined)
-    return { kind: "tls", fix: certificate.fix, says: `the certificate of ${host} ${certificate.says}` };
+    return as("certificate")`the certificate of ${host} ${certificate.says}
+      → ${certificate.fix}`;
   if (code.startsWith("ERR_SSL") || code === "EPROTO")
-    return as("tls")`${host} does not speak TLS as it should (${code})
+    return other`${host} does not speak TLS as it should (${code})
       → Check that ${host} is the https port, and not one that speaks plain http.`;
   if (code === "ECONNREFUSED")
     return as("refused")`nothing listens at ${host}
@@ -70,22 +68,16 @@ function noAnswer(error: unknown, { origin, host, hostname }: URL, timeoutMs: nu
     return as("timeout")`${host} did not answer within ${timeoutMs / 1000} s
       → Check that a firewall or an outbound proxy lets this computer reach ${host}.`;
   if (code === "ENOTFOUND")
-    return as("other")`there is no host named ${hostname}
+    return other`there is no host named ${hostname}
       → Check the spelling of ${hostname}, and that its name is known to the DNS that this computer asks.`;
   if (code === "EAI_AGAIN")
-    return as("other")`the name ${hostname} could not be looked up: the DNS does not answer
+    return other`the name ${hostname} could not be looked up: the DNS does not answer
       → Check this computer's (or container's) DNS and network, then run the doctor again.`;
   if (/\bbad port\b/.test(causes(error)))
-    return as(
-      "other",
-    )`${host} is on a port that browsers and this server's HTTP client refuse, because other protocols use it
+    return other`${host} is on a port that browsers and this server refuse, because other protocols use it
       → Use another port, such as 443, 3000 or 8443.`;
-  return as("other")`the connection to ${host} failed (${code || causes(error)})
+  return other`the connection to ${host} failed (${code || causes(error)})
     → Try it by hand from here: curl -v ${origin}/`;
-}
-
-function as(kind: NoAnswer["kind"]): (...words: Parameters<typeof trouble>) => NoAnswer {
-  return (...words) => ({ kind, ...trouble(...words) });
 }
 
 /** The innermost code that says something. */
@@ -98,6 +90,9 @@ export function codeOf(error: unknown): string {
   }
   return found;
 }
+
+const CA_REMEDY =
+  "Send the whole chain of certificates from there; with an authority of your own, start with NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the server as well as the doctor.";
 
 /** OpenSSL's codes for a certificate that is not trusted; what is said completes "the certificate of … ". */
 export function certificateProblem(code: string, authorityRemedy = CA_REMEDY): Trouble | undefined {
@@ -116,13 +111,10 @@ export function certificateProblem(code: string, authorityRemedy = CA_REMEDY): T
   return undefined;
 }
 
-const CA_REMEDY =
-  "Send the whole chain of certificates from there; with an authority of your own, start with NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the server as well as the doctor.";
-
 /** What came instead of a document, for people. */
-export function describeOther(asked: Answer | NoAnswer): string {
-  if ("kind" in asked) return asked.says;
-  const { status, headers, text } = asked;
+export function describeOther({ status, headers, text, silence }: Answer): string {
+  if (silence !== undefined) return silence.says;
+  if (status === 429) return "it answers that it is asked too often (HTTP 429)";
   const title = titleOf(text);
   if (title !== undefined) return `it answers HTTP ${status} with a web page ("${title}")`;
   if (headers.get("content-type")?.includes("html")) return `it answers HTTP ${status} with a web page`;

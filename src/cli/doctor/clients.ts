@@ -1,13 +1,30 @@
 /** Clients: can their metadata documents be fetched from here, and the keys with which those from CLIENTS prove who they are? */
-
-import type { ConfiguredClient } from "../../clients/configured-clients.ts";
 import { proxyInWords } from "../../clients/metadata-documents/forward-proxy.ts";
 import { createSafeFetch, type SafeFetch } from "../../clients/metadata-documents/safe-fetch.ts";
 import type { ClientIdMetadataConfig } from "../../config/clients.ts";
 import { causes } from "../../oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import type { Deployment } from "./deployment.ts";
+import { checkOf, type Finding, type Found, notChecked } from "./finding.ts";
 import { checkKeysAt } from "./keys.ts";
+
+export async function checkClients({ config, patience }: Deployment): Promise<Found> {
+  if (config === undefined) return notChecked("clients.documents", "every setting");
+  const keys = config.clients.flatMap(
+    ({ client_id: id, jwks_uri: uri, token_endpoint_auth_signing_alg: algorithm }) => {
+      const algorithms = algorithm === undefined ? ASYMMETRIC_ALGORITHMS : [algorithm];
+      const asked = {
+        check: "clients.keys",
+        whose: `The keys of the client ${id} (CLIENTS)`,
+        algorithms,
+        fix: `Let the client publish a key for ${algorithms.join(", ")} there, or correct its jwks_uri.`,
+        timeoutMs: patience.answerMs,
+      };
+      return uri === undefined ? [] : [checkKeysAt(uri, asked)];
+    },
+  );
+  return Promise.all([checkClientDocuments(config.clientIdMetadata), ...keys]);
+}
 
 /** Asked of a known document, from this machine. */
 export async function checkClientDocuments(
@@ -26,17 +43,4 @@ export async function checkClientDocuments(
       : "Nothing has to be done: clients are not told of documents and register. Set CLIENT_ID_METADATA=off if that is meant, a forward proxy in CLIENT_ID_METADATA_PROXY if one has to be used, or name another document in CLIENT_ID_METADATA_PROBE.";
   return found`! Clients' metadata documents cannot be fetched from here${way}: the one at ${new URL(probe).host}: ${problem}
     → ${fix}`;
-}
-
-export function checkClientKeys(clients: readonly ConfiguredClient[], timeoutMs: number): Promise<Finding[]> {
-  const checks = clients.flatMap(
-    ({ client_id: id, jwks_uri: uri, token_endpoint_auth_signing_alg: algorithm }) => {
-      if (uri === undefined) return [];
-      const algorithms = algorithm === undefined ? ASYMMETRIC_ALGORITHMS : [algorithm];
-      const whose = `The keys of the client ${id} (CLIENTS)`;
-      const fix = `Let the client publish a key for ${algorithms.join(", ")} there, or correct its jwks_uri.`;
-      return [checkKeysAt(uri, { check: "clients.keys", whose, algorithms, fix, timeoutMs })];
-    },
-  );
-  return Promise.all(checks);
 }

@@ -9,20 +9,20 @@ const UNNOTICED_SECONDS = 5;
 export function clockFinding(check: string, whose: string, aheadSeconds: number): Finding {
   const found = checkOf(check);
   const difference = Math.abs(Math.round(aheadSeconds));
+  const says = `This computer's clock is ${difference} s ${aheadSeconds > 0 ? "ahead of" : "behind"} ${whose}`;
+  const fix =
+    "Synchronize this computer's clock with NTP (timedatectl set-ntp true; on a virtual machine also the host's).";
   if (difference <= UNNOTICED_SECONDS) return found`✓ This computer's clock agrees with ${whose}`;
-  const mark = difference <= MAX_AGE_SECONDS ? "!" : "✗";
-  const effect =
-    difference <= CLOCK_TOLERANCE_SECONDS
-      ? ""
-      : mark === "!"
-        ? ": tokens may be refused as expired or not valid yet"
-        : ": sign-ins and sign-outs will be refused";
-  return found`${mark} This computer's clock is ${difference} s ${aheadSeconds > 0 ? "ahead of" : "behind"} ${whose}${effect}
-    → Synchronize this computer's clock with NTP (timedatectl set-ntp true; on a virtual machine also the host's).`;
+  if (difference > MAX_AGE_SECONDS)
+    return found`✗ ${says}: sign-ins and sign-outs will be refused
+      → ${fix}`;
+  const isTolerated = difference <= CLOCK_TOLERANCE_SECONDS;
+  return found`! ${says}${isTolerated ? "" : ": tokens may be refused as expired or not valid yet"}
+    → ${fix}`;
 }
 
-/** The header `Date` has whole seconds and was written some time between request and response. */
-export function aheadOfDateHeader(date: string | null, nowMs: number, tookMs: number): number | undefined {
-  const theirs = Date.parse(date ?? "");
-  return Number.isNaN(theirs) ? undefined : (nowMs - tookMs / 2 - (theirs + 500)) / 1000;
+/** The header `Date` has whole seconds, as `now` has, and was written some time between request and response. */
+export function aheadOfDateHeader(date: string | null, now: number, tookSeconds: number): number | undefined {
+  const theirs = Date.parse(date ?? "") / 1000;
+  return Number.isNaN(theirs) ? undefined : now - tookSeconds / 2 - theirs;
 }

@@ -2,14 +2,16 @@
 import { randomBytes } from "node:crypto";
 import { text } from "node:stream/consumers";
 import { Command, CommanderError } from "commander";
-import { loadConfig } from "../../config/config.ts";
-import { withTools } from "../../config/environment.ts";
+import { pino } from "pino";
+import { loadConfig, resourcesConfig } from "../../config/config.ts";
+import { type SettingOptions, withOptions } from "../../config/environment.ts";
 import { type Environment, Settings } from "../../config/settings.ts";
-import type { Features } from "../../mcp/authoring/features.ts";
 import { causes } from "../../oauth/errors.ts";
-import { loadFeatures } from "../../server/tools-module.ts";
+import { systemClock } from "../../runtime/runtime.ts";
+import { loadOffered, type Offered } from "../../server/offered.ts";
 import type { Streams } from "../streams.ts";
-import { examine, type Patience } from "./examine.ts";
+import type { Patience } from "./deployment.ts";
+import { examine } from "./examine.ts";
 import {
   exitCode,
   findingsInWords,
@@ -20,10 +22,7 @@ import {
 } from "./report.ts";
 import { explainTokenHere } from "./token-here.ts";
 
-interface Options {
-  json?: true;
-  tools?: string;
-}
+type Options = SettingOptions & { json?: true };
 
 /**
  * @param args what comes after the program's name
@@ -37,29 +36,24 @@ export async function runDoctor(
 ): Promise<number> {
   let exit = 0;
   const print = (said: string | object, secrets: readonly string[]) => {
-    const hide = (_: string, each: unknown) =>
-      typeof each === "string" ? withoutSecrets(each, secrets) : each;
-    const words = typeof said === "string" ? withoutSecrets(said, secrets) : JSON.stringify(said, hide);
-    stdout.write(`${words}\n`);
+    const hidden = (text: string) => withoutSecrets(text, secrets);
+    const hide = (_: string, each: unknown) => (typeof each === "string" ? hidden(each) : each);
+    stdout.write(`${typeof said === "string" ? hidden(said) : JSON.stringify(said, hide)}\n`);
   };
 
-  async function lookAtDeployment({ json, tools }: Options): Promise<void> {
-    const environment = withTools(readEnvironment(), tools);
+  async function lookAtDeployment({ json, ...options }: Options): Promise<void> {
+    const environment = withOptions(readEnvironment(), options);
     if (stderr.isTTY) stderr.write("Looking …\n");
     const features = await declaredFeatures(environment).catch((broken: Error) => ({ broken }));
     const node = { version: process.version, lts: process.release.lts };
-    const examination = await examine(environment, features, {
-      nowMs: Date.now,
-      randomBytes,
-      node,
-      patience,
-    });
+    const runtime = { now: systemClock, randomBytes, log: pino({ level: "silent" }) };
+    const examination = await examine(environment, features, { ...runtime, node, patience });
     exit = exitCode(examination.sections);
     print((json ? reportForPrograms : reportInWords)(examination), secretsOf(environment));
   }
 
-  async function lookAtToken(argument: string, { json, tools }: Options): Promise<void> {
-    const environment = withTools(readEnvironment(), tools);
+  async function lookAtToken(argument: string, { json, ...options }: Options): Promise<void> {
+    const environment = withOptions(readEnvironment(), options);
     const config = loadConfig(environment);
     if (argument === "-" && stdin.isTTY) stderr.write("Paste the token, then Enter and Ctrl+D:\n");
     const token = argument === "-" ? await text(stdin) : argument;
@@ -75,6 +69,8 @@ export async function runDoctor(
     )
     .option("--json", "for programs")
     .option("--tools <file>", "the module whose tools the server is started with (TOOLS_MODULE)")
+    .option("--server <url>", "the MCP server that it is started in front of (BACKEND_URL)")
+    .option("--config <file>", "the file of settings that it is started with (CONFIG_FILE)")
     .exitOverride()
     .showHelpAfterError()
     .configureOutput({
@@ -85,10 +81,7 @@ export async function runDoctor(
   program
     .command("token")
     .description("why a bearer token (access or refresh) is accepted or refused, and at which stage")
-    .argument(
-      "<token>",
-      "the token, or - to read it from standard input, so that it stays out of the shell's history",
-    )
+    .argument("<token>", "the token; or -, and it is read from standard input and not in the shell's history")
     .action((argument: string, _options: object, command: Command) =>
       lookAtToken(argument, command.optsWithGlobals<Options>()),
     );
@@ -105,8 +98,7 @@ export async function runDoctor(
 }
 
 /** Imported here, so that a mistake in the declaration of a tool is a finding. */
-async function declaredFeatures(environment: Environment): Promise<Features> {
+async function declaredFeatures(environment: Environment): Promise<Offered> {
   // By itself, as the configuration reads it: another setting may be wrong.
-  const toolsModule = new Settings(environment).optional("TOOLS_MODULE");
-  return loadFeatures({ ...(toolsModule !== undefined && { toolsModule }) });
+  return loadOffered({ resources: resourcesConfig(new Settings(environment), undefined, "") });
 }

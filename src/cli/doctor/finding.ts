@@ -32,10 +32,9 @@ export interface Trouble {
 type Words = [words: TemplateStringsArray, ...values: ReadonlyArray<string | number>];
 
 /** `what is wrong`, and behind an arrow on the next line the remedy. Values are never split. */
-export function trouble(words: TemplateStringsArray, ...values: ReadonlyArray<string | number>): Trouble {
-  let next = 0;
+export function trouble(...[words, ...values]: Words): Trouble {
   const parts = words.join("\0").split(/\n\s*→ /);
-  const [says = "", fix = ""] = parts.map((part) => part.replaceAll("\0", () => String(values[next++])));
+  const [says = "", fix = ""] = parts.map((part) => part.replaceAll("\0", () => String(values.shift())));
   return { says, fix };
 }
 
@@ -60,4 +59,10 @@ export function settingFailure(check: string, problem: SettingProblem): Finding 
   const { place, remedy } = problem;
   return checkOf(check)`✗ ${place === undefined ? "" : "In "}${whatIsWrong(problem)}
     → ${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}.`;
+}
+
+/** @param what it needs, which is wrong */
+export function notChecked(check: string, what: string): Finding {
+  return checkOf(check)`? Not checked: ${what} must be right first
+    → Correct what is said under Settings.`;
 }

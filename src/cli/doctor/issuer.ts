@@ -1,56 +1,62 @@
-/** A trusted issuer: can its tokens be verified here, and by what name does it have to know this server? */
-import { type IntrospectingIssuer, introspect } from "../../issuers/introspection.ts";
+/** Trusted issuers: can their tokens be verified here, and by what name do they have to know this server? */
+import { type IntrospectingIssuer, introspect, introspectionClient } from "../../issuers/introspection.ts";
 import { fetchIssuerMetadata } from "../../issuers/issuer-keys.ts";
 import { JwtRefused } from "../../issuers/jwt.ts";
 import type { TrustedIssuer } from "../../issuers/trusted-issuer.ts";
 import { causes } from "../../oauth/errors.ts";
-import { checkOf, type Finding, type Found } from "./finding.ts";
+import { type Deployment, ofEach } from "./deployment.ts";
+import { checkOf, type Finding, type Found, notChecked } from "./finding.ts";
 import { checkKeysAt } from "./keys.ts";
 
-interface Here {
-  baseUrl: string;
-  /** Seconds since the epoch. */
-  now: number;
-}
-
-export async function checkIssuer(issuer: TrustedIssuer, here: Here): Promise<Found> {
-  const isIntrospecting = issuer.accept === "access-token" && issuer.introspection !== undefined;
-  const found = await Promise.all([
-    checkKeys(issuer),
-    isIntrospecting ? checkIntrospection(issuer as IntrospectingIssuer, here) : undefined,
-  ]);
-  return [...found, audience(issuer, here)];
+export async function checkIssuers(deployment: Deployment): Promise<Found> {
+  const { issuers, baseUrl = "" } = deployment;
+  if (issuers === undefined || (issuers.length > 0 && baseUrl === ""))
+    return notChecked("issuers", "the issuers in CONFIG_FILE, and BASE_URL,");
+  return ofEach(deployment, issuers, "issuers", async (issuer) => {
+    const isIntrospecting = issuer.accept === "access-token" && issuer.introspection !== undefined;
+    const asked = await Promise.all([
+      checkKeys(issuer),
+      isIntrospecting ? checkIntrospection(issuer as IntrospectingIssuer, deployment) : undefined,
+    ]);
+    return [asked, audience(issuer, baseUrl)];
+  });
 }
 
 async function checkKeys(issuer: TrustedIssuer): Promise<Finding> {
   const { algorithms, timeoutSeconds } = issuer;
+  const check = "issuers.keys";
   const whose = `The keys of ${nameOf(issuer)}`;
   const fix =
     "Add the algorithm with which it signs to algorithms in CONFIG_FILE, or let it sign with one of these.";
-  const asked = { check: "issuers.keys", whose, algorithms, fix, timeoutMs: timeoutSeconds * 1000 };
+  const asked = { check, whose, algorithms, fix, timeoutMs: timeoutSeconds * 1000 };
   try {
     return await checkKeysAt(issuer.jwksUri ?? (await fetchIssuerMetadata(issuer, {})).jwksUri, asked);
   } catch (error) {
-    return checkOf("issuers.keys")`✗ Tokens of ${nameOf(issuer)} cannot be verified: ${causes(error)}
+    return checkOf(check)`✗ Tokens of ${nameOf(issuer)} cannot be verified: ${causes(error)}
       → Correct issuer in CONFIG_FILE, letter by letter as in the iss of its tokens, let this computer reach it, or say where its keys are (jwksUri).`;
   }
 }
 
 /** With a made-up token, which a good endpoint calls inactive. */
-async function checkIntrospection(issuer: IntrospectingIssuer, { baseUrl, now }: Here): Promise<Finding> {
+async function checkIntrospection(issuer: IntrospectingIssuer, deployment: Deployment): Promise<Finding> {
   const found = checkOf("issuers.introspection");
-  const about = { metadata: () => fetchIssuerMetadata(issuer, {}), resource: `${baseUrl}/mcp`, now };
+  const about = {
+    metadata: () => fetchIssuerMetadata(issuer, {}),
+    post: introspectionClient(issuer, deployment),
+    resource: `${deployment.baseUrl}/mcp`,
+    now: deployment.now(),
+  };
   const why = await introspect("made-up-by-the-doctor", issuer, about).then(
     () => "it calls a made-up token good",
     (error) => (error instanceof JwtRefused && error.reason === "token_inactive" ? undefined : causes(error)),
   );
   if (why === undefined) return found`✓ Opaque tokens can be looked up at ${issuer.issuer} (introspection)`;
   return found`✗ Opaque tokens cannot be looked up at ${issuer.issuer} (introspection): ${why}
-    → Correct introspection in CONFIG_FILE: its endpoint, and the id and secret of a client that may ask there.`;
+    → Correct introspection in CONFIG_FILE: its endpoint, and the id and the secret or key of a client that may ask there.`;
 }
 
 /** What the administrator has to type there. */
-function audience(issuer: TrustedIssuer, { baseUrl }: Here): Finding {
+function audience(issuer: TrustedIssuer, baseUrl: string): Finding {
   const found = checkOf("issuers.audience");
   const name = nameOf(issuer);
   switch (issuer.accept) {

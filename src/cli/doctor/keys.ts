@@ -3,7 +3,7 @@ import { createLocalJWKSet, errors, type JSONWebKeySet } from "jose";
 import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
-export interface KeysAsked {
+interface Asked {
   check: string;
   /** The subject of the sentence: "The keys of …". */
   whose: string;
@@ -13,37 +13,30 @@ export interface KeysAsked {
   timeoutMs: number;
 }
 
-export async function checkKeysAt(uri: string, asked: KeysAsked): Promise<Finding> {
-  const { whose, algorithms, fix, timeoutMs } = asked;
-  const found = checkOf(asked.check);
+export async function checkKeysAt(uri: string, asked: Asked): Promise<Finding> {
+  const { check, whose, algorithms, fix, timeoutMs } = asked;
+  const found = checkOf(check);
   const answer = await ask(uri, { timeoutMs });
-  if ("kind" in answer)
-    return found`✗ ${whose} cannot be read: ${answer.says}
-      → ${answer.fix}`;
+  if (answer.silence !== undefined)
+    return found`✗ ${whose} cannot be read: ${answer.silence.says}
+      → ${answer.silence.fix}`;
   const keys = answer.document?.keys;
   if (!Array.isArray(keys))
     return found`✗ ${whose} cannot be read: there is no key set at ${uri}: ${describeOther(answer)}
       → Look at ${uri} in a browser: it has to be a JSON document with keys. Otherwise repair it there.`;
-  const usable = await usableAlgorithms({ keys }, algorithms);
+  const isUsable = await Promise.all(algorithms.map((alg) => hasKeyFor(alg, { keys })));
+  const usable = algorithms.filter((_, index) => isUsable[index]);
   if (usable.length > 0) return found`✓ ${whose} can be read: they verify ${usable.join(", ")}`;
   return found`✗ ${whose} at ${uri} cannot be used: none of ${keys.length} can verify a signature by ${algorithms.join(", ")}
     → ${fix}`;
 }
 
-/** By the code that chooses the key of a token. */
-async function usableAlgorithms(keySet: JSONWebKeySet, algorithms: readonly string[]): Promise<string[]> {
+/** By the code that chooses the key of a token. A set in which something is no key at all has none. */
+async function hasKeyFor(alg: string, keySet: JSONWebKeySet): Promise<boolean> {
   try {
-    const find = createLocalJWKSet(keySet);
-    const isFound = await Promise.all(
-      algorithms.map((alg) =>
-        find({ alg }).then(
-          () => true,
-          (error) => error instanceof errors.JWKSMultipleMatchingKeys,
-        ),
-      ),
-    );
-    return algorithms.filter((_, index) => isFound[index]);
-  } catch {
-    return []; // a set in which something is no key at all
+    await createLocalJWKSet(keySet)({ alg });
+    return true;
+  } catch (error) {
+    return error instanceof errors.JWKSMultipleMatchingKeys;
   }
 }

@@ -4,22 +4,18 @@ import { causes } from "../../oauth/errors.ts";
 import { checkOf, type Finding, type Found, findingsIn } from "./finding.ts";
 
 /** @param name of the check, for the finding that takes its place */
-export async function within(
-  milliseconds: number,
-  name: string,
-  check: () => Promise<Found>,
-): Promise<Finding[]> {
-  const late = checkOf(name)`? This check did not end within ${milliseconds / 1000} s and was given up
+export async function within(ms: number, name: string, check: () => Promise<Found>): Promise<Finding[]> {
+  const found = checkOf(name);
+  const late = found`? This check did not end within ${ms / 1000} s and was given up
     → Run the doctor again; if it stays so, something between here and there swallows packets, or is overloaded.`;
   const inTime = new AbortController();
-  const lapse = delay(milliseconds, late, { signal: inTime.signal }).catch(() => undefined);
+  const lapse = delay(ms, late, { signal: inTime.signal }).catch(() => undefined);
   try {
     return findingsIn(await Promise.race([check(), lapse]));
   } catch (error) {
-    return [
-      checkOf(name)`? This could not be checked: ${causes(error)}
-        → Run the doctor again; if it stays so, please report it as a mistake of the doctor.`,
-    ];
+    const broken = found`? This could not be checked: ${causes(error)}
+      → Run the doctor again; if it stays so, please report it as a mistake of the doctor.`;
+    return [broken];
   } finally {
     inTime.abort();
   }

@@ -4,34 +4,24 @@ import { readPolicy } from "../../access/live-policy.ts";
 import { createPolicy, type Policy } from "../../access/policy.ts";
 import { PolicyError } from "../../access/policy-file.ts";
 import { checkAuditFile } from "../../audit/audit.ts";
-import { type Config, issuersOfUsers } from "../../config/config.ts";
-import { type Features, knownNames } from "../../mcp/authoring/features.ts";
-import { scopeCatalogue } from "../../oauth/scope-catalogue.ts";
+import type { Config } from "../../config/config.ts";
 import { packageManifest } from "../../runtime/package.ts";
-import { systemClock } from "../../runtime/runtime.ts";
+import { createShutdown } from "../../runtime/shutdown.ts";
+import { catalogueOfAll, featuresOfEach, type Offered, policyNames } from "../../server/offered.ts";
 import { buildServices, type Services } from "../../server/services.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { loadTracing } from "../../telemetry/load-tracing.ts";
+import type { DeclaredFeatures, NodeRelease } from "./deployment.ts";
 import { checkOf, type Finding, plural, settingFailure } from "./finding.ts";
-
-/** What the server offers, or why that cannot be read. */
-export type DeclaredFeatures = Features | { broken: Error };
-
-/** Of which the code name is known for long-term support (`process.release.lts`), such as `Jod`. */
-export interface NodeRelease {
-  version: string;
-  lts?: string | undefined;
-}
 
 /** Until when a line gets fixes of security is nothing that a program knows; whether it is one of those that do, Node says. */
 export function checkNode({ version, lts }: NodeRelease): Finding {
   const found = checkOf("program.node");
   const least: string = packageManifest().engines.node;
   const install = "Install the current LTS line of Node (nodejs.org), or use the container image.";
-  const [major = 0, minor = 0] = numbers(version);
-  const [leastMajor = 0, leastMinor = 0] = numbers(least);
-  if (major < leastMajor || (major === leastMajor && minor < leastMinor))
+  const [ours = "", theirs = ""] = [version, least].map((text) => text.replace(/^\D+/, ""));
+  if (ours.localeCompare(theirs, "en", { numeric: true }) < 0)
     return found`✗ Node ${version} is too old: this server needs ${least}
       → ${install}`;
   if (lts === undefined)
@@ -40,13 +30,10 @@ export function checkNode({ version, lts }: NodeRelease): Finding {
   return found`✓ Node ${version} (${lts})`;
 }
 
-const numbers = (version: string): number[] => version.match(/\d+/g)?.map(Number) ?? [];
-
 /** @throws PolicyError */
-function policyOf(config: Config, features: Features): Policy | undefined {
+function policyOf(config: Config, features: Offered): Policy | undefined {
   if (config.policyFile === undefined) return undefined;
-  const known = { ...knownNames(features), userIssuers: issuersOfUsers(config) };
-  return createPolicy(readPolicy(config.policyFile, known), scopeCatalogue(features.scopes, []));
+  return createPolicy(readPolicy(config.policyFile, policyNames(config, features)), catalogueOfAll(features));
 }
 
 /** Undefined parts of a deployment are said elsewhere: the settings, or the declaration of a tool, are wrong. */
@@ -62,21 +49,30 @@ export function checkPolicy(config: Config | undefined, features: DeclaredFeatur
 }
 
 /**
- * The services of the server with a silent log, to ask what it would do.
+ * Asks the services of the server, with a silent log, what it would do; what they opened is closed again.
  * @throws PolicyError, or Error if the declaration of a tool is wrong
  */
-export function silentServices(
+export async function askingServices<Answer>(
   config: Config,
-  features: Features,
+  features: Offered,
   records: KeyValueStore,
-  { now = systemClock, policy = policyOf(config, features) }: { now?: () => number; policy?: Policy } = {},
-): Services {
-  const log = pino({ level: "silent" });
-  return buildServices({ ...features, config, ...(policy && { policy }), records, log, now });
+  ask: (services: Services) => Answer | Promise<Answer>,
+  { policy = policyOf(config, features), ...more }: { now?: () => number; policy?: Policy } = {},
+): Promise<Answer> {
+  const shutdown = createShutdown();
+  const given = { ...more, ...(policy && { policy }), shutdown, log: pino({ level: "silent" }) };
+  try {
+    return await ask(buildServices({ ...features, config, records, ...given }));
+  } finally {
+    await shutdown.end();
+  }
 }
 
 /** What the server would refuse to start with, beside its settings. */
-export function checkFeatures(config: Config | undefined, features: DeclaredFeatures): Finding | undefined {
+export async function checkFeatures(
+  config: Config | undefined,
+  features: DeclaredFeatures,
+): Promise<Finding | undefined> {
   const found = checkOf("program.tools");
   if ("broken" in features)
     return found`✗ The server would not start: its tools cannot be loaded: ${features.broken.message}
@@ -84,14 +80,16 @@ export function checkFeatures(config: Config | undefined, features: DeclaredFeat
   if (config === undefined) return undefined;
   const { policyFile: _, ...withoutPolicy } = config;
   const records = memoryStore();
-  void records.close(); // it holds nothing but a timer
   try {
-    silentServices(withoutPolicy, features, records);
-    const names = Object.keys(features.scopes);
-    return found`✓ It offers ${plural(features.tools.length, "tool")}, ${plural(names.length, "scope")}: ${names.join(" ") || "none"}`;
+    await askingServices(withoutPolicy, features, records, () => {});
+    const { names } = catalogueOfAll(features);
+    const tools = featuresOfEach(features).flatMap((each) => each.tools);
+    return found`✓ It offers ${plural(tools.length, "tool")}, ${plural(names.length, "scope")}: ${names.join(" ") || "none"}`;
   } catch (error) {
     return found`✗ The server would not start: ${(error as Error).message}
       → Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).`;
+  } finally {
+    await records.close();
   }
 }
 

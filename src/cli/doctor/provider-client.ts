@@ -4,106 +4,98 @@
  * answer say anything of the secret: some providers look at the code first, and some do not look at the secret of a client
  * that was registered without one.
  */
-
 import { SPEAKS_OF_THE_USER } from "../../identity/oidc/answers.ts";
 import { isBareRefusal } from "../../identity/oidc/token-endpoint-fetch.ts";
 import type { Way } from "../../identity/oidc/ways-to-authenticate.ts";
-import { type NamedProvider, profileOf } from "../../identity/profiles/profiles.ts";
+import { profileOf } from "../../identity/profiles/profiles.ts";
 import type { ProviderProfile } from "../../identity/profiles/provider-profile.ts";
-import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { parseJsonObject } from "../../oauth/json.ts";
 import { ask, describeOther } from "./ask.ts";
 import { checkOf, type Finding } from "./finding.ts";
-import type { ProviderMetadata } from "./provider-discovery.ts";
+import type { Asked, ProviderMetadata } from "./provider-discovery.ts";
 import { type Proof, proofsOf } from "./provider-proofs.ts";
 
-export interface ClientOptions {
-  upstream: IdentityProviderSettings;
-  callbackUrl: string;
-  timeoutMs: number;
-  /** Milliseconds since the epoch. */
-  nowMs(): number;
-  randomBytes(size: number): Buffer;
-}
-
-const credentials = checkOf("provider.credentials");
-
 /** What is known of our client: `rejected` may be for its id or its secret. */
-export type Verdict = "accepted" | "rejected" | "unknown";
-
 export interface Judged {
-  verdict: Verdict;
+  verdict: "accepted" | "rejected" | "unknown";
   finding: Finding;
 }
 
 /** What a token endpoint answered to a grant that cannot be good. */
-export type Refusal =
-  | { kind: "client" | "grant_type" | "other"; code: string }
-  /** Nothing that says anything of the client: an outage, throttling, a web page, or even a token. */
-  | { kind: "no_refusal"; says: string };
+export interface Refusal {
+  /** `none`: what says nothing of the client: an outage, throttling, a web page, or even a token. */
+  kind: "client" | "grant_type" | "other" | "none";
+  /** The error code; of `none`, what came. */
+  said: string;
+}
 
-type GrantType = "authorization_code" | "refresh_token";
+const credentials = checkOf("provider.credentials");
+const judged =
+  (verdict: Judged["verdict"]) =>
+  (...words: Parameters<typeof credentials>): Judged => ({ verdict, finding: credentials(...words) });
+const [accepted, rejected, unknown] = [judged("accepted"), judged("rejected"), judged("unknown")];
 
 /**
  * In the way in which the server sends the secret; if it is refused, also in the others, to name the setting that helps.
  * `refresh` is what was answered to a made-up refresh token with our secret.
  */
 export async function checkClient(
+  asked: Asked & { callbackUrl: string },
   metadata: ProviderMetadata,
-  options: ClientOptions,
-): Promise<Judged & { method: string; refresh: Refusal }> {
-  const [first, ...others] = await proofsOf(options, metadata);
-  const found = await tryProof(metadata, first as Proof, options); // there is one at least
+): Promise<Judged & { proof: Proof; refresh: Refusal }> {
+  const [first, ...others] = await proofsOf(asked, metadata);
+  const found = await tryProof(first, asked, metadata);
   if (found.verdict !== "rejected") return found;
   for (const proof of others) {
-    const other = await tryProof(metadata, proof, options);
+    const other = await tryProof(proof, asked, metadata);
     if (other.verdict !== "accepted") continue;
     if (proof.isOwn) return other;
-    const finding = credentials`✗ The client secret is right, but the provider accepts it as ${proof.method}, and this server sends it as ${first?.method ?? ""}
-      → Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${proof.method}.`;
+    const finding = credentials`✗ The client secret is right, but the provider accepts it as ${proof.ours.method}, and this server sends it as ${first.ours.method}
+      → Set OIDC_TOKEN_ENDPOINT_AUTH_METHOD=${proof.ours.method}.`;
     return { ...other, finding };
   }
   return found;
 }
 
 /** Two kinds of grant: what one leaves open, the other may tell. */
-async function tryProof(metadata: ProviderMetadata, proof: Proof, options: ClientOptions) {
-  const compare = async (grantType: GrantType) => {
-    const [ours, madeUp] = await Promise.all([
-      present(metadata, grantType, proof.ours, options),
-      present(metadata, grantType, proof.madeUp, options),
-    ]);
-    return { ours, judged: judge(ours, madeUp, { ...options.upstream, ...proof, grantType }) };
+async function tryProof(
+  proof: Proof,
+  { upstream, callbackUrl, timeoutMs, randomBytes }: Asked & { callbackUrl: string },
+  metadata: ProviderMetadata,
+) {
+  const random = () => randomBytes(32).toString("base64url");
+  const grants = {
+    authorization_code: () => ({ code: random(), redirect_uri: callbackUrl, code_verifier: random() }),
+    refresh_token: () => ({ refresh_token: random() }),
+  };
+  const compare = async (grant_type: keyof typeof grants) => {
+    const present = (way: Way) =>
+      askTokenEndpoint(metadata, { grant_type, ...grants[grant_type]() }, way, timeoutMs);
+    const [ours, madeUp] = await Promise.all([present(proof.ours), present(proof.madeUp)]);
+    return { ours, judged: judge(ours, madeUp, grant_type, proof, profileOf(upstream)) };
   };
   const [byCode, byToken] = await Promise.all([compare("authorization_code"), compare("refresh_token")]);
-  const decides =
-    byCode.judged.verdict === "unknown" && byToken.judged.verdict !== "unknown" ? byToken : byCode;
-  return { ...decides.judged, method: proof.method, refresh: byToken.ours };
+  const isOpen = byCode.judged.verdict === "unknown" && byToken.judged.verdict !== "unknown";
+  return { ...(isOpen ? byToken : byCode).judged, proof, refresh: byToken.ours };
 }
 
-async function present(
+/** With a grant that cannot be good. */
+export async function askTokenEndpoint(
   { token_endpoint: endpoint }: ProviderMetadata,
-  grantType: GrantType,
+  parameters: Record<string, string>,
   way: Way,
-  { callbackUrl, timeoutMs, randomBytes }: ClientOptions,
+  timeoutMs: number,
 ): Promise<Refusal> {
-  const madeUp = () => randomBytes(32).toString("base64url");
-  const grant =
-    grantType === "refresh_token"
-      ? { refresh_token: madeUp() }
-      : { code: madeUp(), redirect_uri: callbackUrl, code_verifier: madeUp() };
-  const body = new URLSearchParams({ grant_type: grantType, ...grant });
-  const headers = new Headers();
+  const [body, headers] = [new URLSearchParams(parameters), new Headers()];
   await way.add(body, headers);
-  const asked = await ask(String(endpoint), { method: "POST", body, headers, timeoutMs });
-  const silent = (says: string): Refusal => ({ kind: "no_refusal", says });
-  if ("kind" in asked) return silent(asked.says);
-  const { status, text } = asked;
-  if (status === 429) return silent("it answers that it is asked too often (HTTP 429)");
+  const question = { method: "POST", body, headers: Object.fromEntries(headers), timeoutMs };
+  const answer = await ask(String(endpoint), question);
+  const { status, text } = answer;
   const error = parseJsonObject(text)?.error;
   const code = typeof error === "string" ? error : isBareRefusal(status, text) ? "invalid_grant" : "";
-  if (status < 400 || status >= 500 || (code === "" && status !== 401)) return silent(describeOther(asked));
-  return { kind: refusalKind(status, code), code: code || "HTTP 401" };
+  const isRefusal = status >= 400 && status < 500 && status !== 429 && (code !== "" || status === 401);
+  if (!isRefusal) return { kind: "none", said: describeOther(answer) };
+  return { kind: refusalKind(status, code), said: code || "HTTP 401" };
 }
 
 /**
@@ -114,55 +106,42 @@ async function present(
 export function refusalKind(status: number, code: string): "client" | "grant_type" | "other" {
   if (SPEAKS_OF_THE_USER.has(code)) return "other";
   if (code === "invalid_client" || status === 401) return "client";
-  if (code === "unauthorized_client" || code === "unsupported_grant_type") return "grant_type";
-  return "other";
-}
-
-interface Presented extends NamedProvider, Pick<Proof, "method" | "kind"> {
-  grantType: GrantType;
+  return code === "unauthorized_client" || code === "unsupported_grant_type" ? "grant_type" : "other";
 }
 
 const KEY_REMEDY =
   "Check the client id, and that the application at the provider has the public key, certificate or federated credential that belongs to what this server uses (docs/settings.md).";
+const TRY_IT =
+  "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
 
 /** Pure. `madeUp` is the control: the same request with a secret or signature that is certainly wrong. */
-export function judge(ours: Refusal, madeUp: Refusal, way: Presented): Judged {
-  const { kind } = way;
-  const { setup } = profileOf(way);
+export function judge(
+  ours: Refusal,
+  madeUp: Refusal,
+  grantType: "authorization_code" | "refresh_token",
+  { kind, ours: { method } }: { kind: Proof["kind"]; ours: Pick<Way, "method"> },
+  { setup }: ProviderProfile,
+): Judged {
   const remedy = kind === "secret" ? setup.credentialsRemedy : KEY_REMEDY;
-  const tryIt =
-    "Try a sign-in with an MCP client: the server's log says client_credentials_rejected if they are wrong.";
-  const judged =
-    (verdict: Verdict) =>
-    (...words: Parameters<typeof credentials>): Judged => ({ verdict, finding: credentials(...words) });
-  if (ours.kind === "no_refusal")
-    return judged("unknown")`? Could not tell whether the client id and ${kind} are right: ${ours.says}
-      → ${tryIt}`;
-  const { code } = ours;
-  if (ours.kind === "client")
-    return judged("rejected")`✗ The provider does not accept the client id and ${kind} (${code})
-      → ${remedy}`;
   const tellsApart = madeUp.kind === "client" || (madeUp.kind === "grant_type" && ours.kind === "other");
-  const isRefusedGrant = ours.kind === "grant_type" && way.grantType === "authorization_code";
+  const isRefusedGrant = ours.kind === "grant_type" && grantType === "authorization_code";
+  if (ours.kind === "none")
+    return unknown`? Could not tell whether the client id and ${kind} are right: ${ours.said}
+      → ${TRY_IT}`;
+  if (ours.kind === "client")
+    return rejected`✗ The provider does not accept the client id and ${kind} (${ours.said})
+      → ${remedy}`;
   if (isRefusedGrant && tellsApart)
-    return judged(
-      "accepted",
-    )`✗ The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${code})
+    return accepted`✗ The provider accepts the client ${kind}, but does not let this application use the authorization code grant (${ours.said})
       → ${setup.grantTypesRemedy}`;
   if (isRefusedGrant)
-    return judged(
-      "rejected",
-    )`✗ The provider refuses this application (${code}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant
+    return rejected`✗ The provider refuses this application (${ours.said}), whatever its ${kind}: its id, its ${kind} or its callback URL is wrong there, or it may not use the authorization code grant
       → ${remedy} ${setup.grantTypesRemedy}`;
   if (tellsApart)
-    return judged(
-      "accepted",
-    )`✓ The provider accepts the client id and ${kind}, sent as ${way.method} (and refuses a made-up ${kind})`;
-  const control = madeUp.kind === "no_refusal" ? "nothing clearer" : madeUp.code;
-  return judged(
-    "unknown",
-  )`? Could not tell whether the client ${kind} is right: the provider answers ${code}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}
-      → Make sure that the application is a confidential one (a web application, client authentication on). ${tryIt}`;
+    return accepted`✓ The provider accepts the client id and ${kind}, sent as ${method} (and refuses a made-up ${kind})`;
+  const control = madeUp.kind === "none" ? "nothing clearer" : madeUp.said;
+  return unknown`? Could not tell whether the client ${kind} is right: the provider answers ${ours.said}, and ${control} to a made-up ${kind}. It looks at the code first, or the application there has no ${kind === "secret" ? kind : "key"}
+    → Make sure that the application is a confidential one (a web application, client authentication on). ${TRY_IT}`;
 }
 
 /**
@@ -176,7 +155,7 @@ export function judgeRefresh(
 ): Finding | undefined {
   const refresh = checkOf("provider.refresh");
   if (answered.kind === "grant_type")
-    return refresh`! The provider does not let this application use refresh tokens (${answered.code}): users sign in again whenever its access token ends
+    return refresh`! The provider does not let this application use refresh tokens (${answered.said}): users sign in again whenever its access token ends
       → ${setup.refreshRemedy}`;
   if (answered.kind !== "other") return undefined; // findings about the client come first
   const how = asksForOfflineAccess

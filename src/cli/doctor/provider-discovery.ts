@@ -8,35 +8,37 @@ import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { causes } from "../../oauth/errors.ts";
 import { isPatternOfTenants, metadataOfTenants } from "../../oauth/tenant-issuer.ts";
 import { type Answer, ask, describeOther } from "./ask.ts";
+import type { Deployment } from "./deployment.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 export type ProviderMetadata = Readonly<Record<string, unknown>>;
 
+/** One identity provider, and what it is asked with. */
+export interface Asked extends Pick<Deployment, "now" | "randomBytes" | "log" | "patience" | "toolScopes"> {
+  upstream: IdentityProviderSettings;
+  /** Undefined where BASE_URL is wrong. */
+  callbackUrl: string | undefined;
+  /** For one answer: what the server itself waits. */
+  timeoutMs: number;
+}
+
 const found = checkOf("provider.discovery");
 
-export interface Discovery {
-  findings: readonly Finding[];
+interface Discovery {
+  findings: Finding[];
   /** What came back, whatever it is. */
-  answer?: Answer;
+  answer: Answer;
   /** Only if the server takes the document: nothing is asked, and no secret is sent, where another one leads. */
   metadata?: ProviderMetadata;
 }
 
 /** The server's own discovery decides; what is asked beside it is for the words. */
-export async function checkDiscovery(
-  upstream: IdentityProviderSettings,
-  timeoutMs: number,
-): Promise<Discovery> {
+export async function checkDiscovery({ upstream, timeoutMs }: Asked): Promise<Discovery> {
   const { issuer } = upstream;
   const url = isPatternOfTenants(issuer)
     ? metadataOfTenants(issuer).href
     : `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
   const answer = await ask(url, { timeoutMs });
-  if ("kind" in answer) {
-    const unreachable = found`✗ The identity provider cannot be reached: ${answer.says}
-      → ${answer.fix} It is named by ${profileOf(upstream).setup.settings.issuer}.`;
-    return { findings: [unreachable] };
-  }
   const { document: metadata } = answer;
   if (typeof metadata?.issuer !== "string")
     return { answer, findings: [await noDocument(url, answer, upstream, timeoutMs)] };
@@ -58,23 +60,27 @@ async function noDocument(
   upstream: IdentityProviderSettings,
   timeoutMs: number,
 ): Promise<Finding> {
+  const { setup } = profileOf(upstream);
+  if (answer.silence !== undefined)
+    return found`✗ The identity provider cannot be reached: ${answer.silence.says}
+      → ${answer.silence.fix} It is named by ${setup.settings.issuer}.`;
   const what = answer.document ? "it answers a document that names no issuer" : describeOther(answer);
   if (answer.status >= 500 || answer.status === 429)
     return found`✗ The identity provider is not well: ${what} at ${url}
       → Look at the provider's own status and log, and run the doctor again when it is well.`;
-  const location = answer.headers.get("location") ?? "";
-  const there = URL.canParse(location, url) ? await issuerAt(new URL(location, url), timeoutMs) : undefined;
+  const there = await issuerAt(answer.headers.get("location") ?? "", url, timeoutMs);
   const fix =
     there === undefined
-      ? profileOf(upstream).setup.issuerRemedy(upstream.issuer)
+      ? setup.issuerRemedy(upstream.issuer)
       : `Redirections are not followed. If that is your provider: set OIDC_ISSUER=${there}`;
   return found`✗ There is no discovery document at ${url}: ${what}
     → ${fix}`;
 }
 
-async function issuerAt({ href, protocol }: URL, timeoutMs: number): Promise<string | undefined> {
-  const asked = /^https?:$/.test(protocol) ? await ask(href, { timeoutMs }) : undefined;
-  const issuer = asked && "document" in asked ? asked.document?.issuer : undefined;
+async function issuerAt(location: string, from: string, timeoutMs: number): Promise<string | undefined> {
+  if (location === "" || !URL.canParse(location, from)) return undefined;
+  const { href, protocol } = new URL(location, from);
+  const issuer = /^https?:$/.test(protocol) && (await ask(href, { timeoutMs })).document?.issuer;
   return typeof issuer === "string" && URL.canParse(issuer) ? issuer : undefined;
 }
 
@@ -84,11 +90,14 @@ export function checkIssuer(upstream: Required<NamedProvider>, theirs: string): 
   const { issuer } = upstream;
   if (theirs === issuer) return found`✓ Its issuer is byte for byte what the settings say`;
   const { issuerSetting } = profileOf(upstream).setup;
+  const differ = `Its issuer is ${theirs}, and the settings say ${issuer}`;
+  const fix = theirs.includes("{") ? TENANT_ISSUER_REMEDY : `Set ${issuerSetting(theirs)}`;
   const problem = issuerProblem(issuer, theirs);
-  const effect =
-    problem === undefined ? ". Both lead to the same provider, so sign-ins work" : `: ${problem}`;
-  return found`${problem === undefined ? "!" : "✗"} Its issuer is ${theirs}, and the settings say ${issuer}${effect}
-    → ${theirs.includes("{") ? TENANT_ISSUER_REMEDY : `Set ${issuerSetting(theirs)}`}`;
+  if (problem !== undefined)
+    return found`✗ ${differ}: ${problem}
+      → ${fix}`;
+  return found`! ${differ}. Both lead to the same provider, so sign-ins work
+    → ${fix}`;
 }
 
 /** What sign-ins rely on. RFC 8414 §2 says what it means if a list is missing. */
@@ -111,14 +120,12 @@ export function checkCapabilities(metadata: ProviderMetadata): Finding[] {
 
 /** Scopes that nobody is asked for, so that nobody is given them: decided as a sign-in does. */
 export function checkScopes(
-  upstream: IdentityProviderSettings,
+  { upstream, toolScopes }: Asked,
   metadata: ProviderMetadata,
-  toolScopes: readonly string[],
 ): Finding | undefined {
+  const found = checkOf("provider.scopes");
   const unasked = unaskedScopes(upstream, metadata, toolScopes);
   if (unasked.length === 0) return undefined;
-  return checkOf(
-    "provider.scopes",
-  )`! It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them
+  return found`! It does not list these scopes of the tools, and OIDC_SCOPES does not name them: ${unasked.join(" ")}. No sign-in asks for them
     → Add them to the API or the application at the provider; if it knows them without listing them, name them in OIDC_SCOPES; or say with SCOPES_FROM where scopes come from.`;
 }

@@ -4,10 +4,9 @@ import { decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT } from "jose
 import { type Credential, parseCredential, readCredentialText } from "../../identity/oidc/credential.ts";
 import { type Way, waysToAuthenticate } from "../../identity/oidc/ways-to-authenticate.ts";
 import { type IdentityProviderSettings, SECRET_METHODS } from "../../identity/settings.ts";
-import type { ProviderMetadata } from "./provider-discovery.ts";
+import type { Asked, ProviderMetadata } from "./provider-discovery.ts";
 
 export interface Proof {
-  method: string;
   kind: "secret" | "assertion";
   /** Whether the server itself would try it. */
   isOwn: boolean;
@@ -15,56 +14,39 @@ export interface Proof {
   madeUp: Way;
 }
 
-interface Source {
-  upstream: IdentityProviderSettings;
-  /** Milliseconds since the epoch. */
-  nowMs(): number;
-  randomBytes(size: number): Buffer;
-}
-
 /** The server's own ways in its order, and after them others that would work by another setting. */
-export async function proofsOf(
-  { upstream, nowMs, randomBytes }: Source,
-  metadata: ProviderMetadata,
-): Promise<Proof[]> {
+export async function proofsOf(asked: Asked, metadata: ProviderMetadata): Promise<[Proof, ...Proof[]]> {
+  const { upstream } = asked;
   const credential = parseCredential(upstream.credential, readCredentialText(upstream.credential));
-  const madeUp = await madeUpLike(credential, randomBytes);
-  const source = { now: () => Math.floor(nowMs() / 1000), randomBytes };
-  const ways = (settings: IdentityProviderSettings, each: Credential) =>
-    waysToAuthenticate(settings, [each], metadata, source);
-  const pairs = (settings: IdentityProviderSettings, isOwn: boolean): Proof[] => {
-    const controls = ways(settings, madeUp);
-    return ways(settings, credential).map((ours, index) => ({
-      method: ours.method,
-      kind: credential.kind === "secrets" ? "secret" : "assertion",
-      isOwn,
-      ours,
-      madeUp: controls[index] as Way,
-    }));
+  const control = await madeUpLike(credential, asked.randomBytes);
+  const kind = credential.kind === "secrets" ? "secret" : "assertion";
+  const pairs = (settings: IdentityProviderSettings, isOwn: boolean) => {
+    const madeUp = waysToAuthenticate(settings, [control], metadata, asked);
+    const ours = waysToAuthenticate(settings, [credential], metadata, asked);
+    return ours.map((each, index): Proof => ({ kind, isOwn, ours: each, madeUp: madeUp[index] as Way }));
   };
-  const own = pairs(upstream, true);
-  if (credential.kind !== "secrets") return own;
-  const others = SECRET_METHODS.filter((method) => !own.some((proof) => proof.method === method));
-  return [
-    ...own,
-    ...others.flatMap((method) => pairs({ ...upstream, tokenEndpointAuthMethod: method }, false)),
-  ];
+  const [first, ...own] = pairs(upstream, true);
+  const known = [first, ...own].map((proof) => proof?.ours.method);
+  const others = SECRET_METHODS.filter((method) => kind === "secret" && !known.includes(method));
+  const otherwise = others.flatMap((method) =>
+    pairs({ ...upstream, tokenEndpointAuthMethod: method }, false),
+  );
+  return [first as Proof, ...own, ...otherwise];
 }
 
-async function madeUpLike(credential: Credential, randomBytes: Source["randomBytes"]): Promise<Credential> {
+async function madeUpLike(credential: Credential, randomBytes: Asked["randomBytes"]): Promise<Credential> {
   switch (credential.kind) {
     case "secrets":
       return {
-        kind: "secrets",
+        ...credential,
         secrets: credential.secrets.map(() => randomBytes(32).toString("base64url")),
       };
     case "private_key":
       return { ...credential, key: await madeUpKey(credential.algorithm) };
     case "assertion": {
-      const { assertion } = credential;
-      const header = { ...decodeProtectedHeader(assertion), alg: "ES256" };
-      const signed = new SignJWT(decodeJwt(assertion)).setProtectedHeader(header);
-      return { kind: "assertion", assertion: await signed.sign(await madeUpKey("ES256")) };
+      const header = { ...decodeProtectedHeader(credential.assertion), alg: "ES256" };
+      const signed = new SignJWT(decodeJwt(credential.assertion)).setProtectedHeader(header);
+      return { ...credential, assertion: await signed.sign(await madeUpKey("ES256")) };
     }
   }
 }

@@ -1,104 +1,95 @@
-/** Everything about the identity provider that can be found out without a user. */
-import { pino } from "pino";
+/** Everything about the identity providers that can be found out without a user. */
 import { scopesToAsk } from "../../identity/asked-scopes.ts";
-import { createOidcProvider } from "../../identity/oidc/oidc.ts";
+import { callbackUrl } from "../../identity/oidc/registered-urls.ts";
 import { profileOf, profileOfIssuer } from "../../identity/profiles/profiles.ts";
-import type { IdentityProviderSettings } from "../../identity/settings.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
+import { checkCertificateOfClient } from "./client-key.ts";
 import { aheadOfDateHeader, clockFinding } from "./clock.ts";
-import { checkOf, type Finding, type Found } from "./finding.ts";
+import type { Deployment } from "./deployment.ts";
+import { checkOf, type Finding, type Found, findingsIn, notChecked } from "./finding.ts";
 import { checkKeysAt } from "./keys.ts";
 import { within } from "./limit.ts";
-import { type ClientOptions, checkClient, type Judged, judgeRefresh } from "./provider-client.ts";
+import { checkClient, type Judged, judgeRefresh } from "./provider-client.ts";
 import {
+  type Asked,
   checkCapabilities,
   checkDiscovery,
   checkScopes,
   type ProviderMetadata,
 } from "./provider-discovery.ts";
-import { askForSignIn, clientId, judgeSignIn, type Outcome, type SignInOptions } from "./provider-sign-in.ts";
+import { checkExchange } from "./provider-exchange.ts";
+import { askForSignIn, clientId, judgeSignIn, type Outcome } from "./provider-sign-in.ts";
 
-export interface ProviderOptions {
-  upstream: IdentityProviderSettings;
-  /** Undefined where BASE_URL is wrong: then there is none to ask about. */
-  callbackUrl: string | undefined;
-  toolScopes: readonly string[];
-  /** For one answer. */
-  timeoutMs: number;
-  /** For a check that asks several times, one after the other. */
-  limitMs: number;
-  /** Milliseconds since the epoch. */
-  nowMs(): number;
-  randomBytes(size: number): Buffer;
+/** Of several each by its name. */
+export async function checkProviders(deployment: Deployment): Promise<Found> {
+  const { identityProviders, baseUrl } = deployment;
+  if (identityProviders === undefined) return notChecked("provider", "the settings of the identity provider");
+  const found = identityProviders.map((upstream, index) =>
+    checkProvider({
+      ...deployment,
+      upstream,
+      callbackUrl: baseUrl && callbackUrl(baseUrl, index === 0 ? undefined : upstream.id),
+      timeoutMs: upstream.timeoutSeconds * 1000,
+    }),
+  );
+  if (found.length === 1) return found[0];
+  return (await Promise.all(found)).map((each, index) =>
+    findingsIn(each).map((finding) => ({
+      ...finding,
+      says: `“${identityProviders[index]?.id}”: ${finding.says}`,
+    })),
+  );
 }
 
-const KEYS = {
-  check: "provider.keys",
-  whose: "Its keys",
-  algorithms: ASYMMETRIC_ALGORITHMS,
-  fix: "Let the provider sign ID tokens with RS256, PS256, ES256 or EdDSA, not with a shared secret (HS256).",
-};
-
-export async function checkProvider(options: ProviderOptions): Promise<Found> {
-  const { upstream, timeoutMs, limitMs, nowMs } = options;
-  const { findings, answer, metadata } = await checkDiscovery(upstream, timeoutMs);
-  const ahead = answer && aheadOfDateHeader(answer.headers.get("date"), nowMs(), answer.tookMs);
+async function checkProvider(asked: Asked): Promise<Found> {
+  const { upstream, timeoutMs, patience, now } = asked;
+  const { findings, answer, metadata } = await checkDiscovery(asked);
+  const ahead = aheadOfDateHeader(answer.headers.get("date"), now(), answer.tookSeconds);
   const clock = ahead === undefined ? undefined : clockFinding("provider.clock", "the provider's", ahead);
   if (metadata === undefined) return [findings, clock];
-  const [keys, exchanges] = await Promise.all([
-    within(limitMs, KEYS.check, () => checkKeysAt(String(metadata.jwks_uri), { ...KEYS, timeoutMs })),
-    within(limitMs, "provider.credentials", () => askProvider(options, metadata)),
+  const keys = {
+    check: "provider.keys",
+    whose: "Its keys",
+    algorithms: ASYMMETRIC_ALGORITHMS,
+    fix: "Let the provider sign ID tokens with RS256, PS256, ES256 or EdDSA, not with a shared secret (HS256).",
+    timeoutMs,
+  };
+  const asking = await Promise.all([
+    within(patience.checkMs, keys.check, () => checkKeysAt(String(metadata.jwks_uri), keys)),
+    within(patience.checkMs, "provider.credentials", () => askAsClient(asked, metadata)),
   ]);
-  return [
-    findings,
-    checkCapabilities(metadata),
-    keys,
-    exchanges,
-    checkScopes(upstream, metadata, options.toolScopes),
+  const others = [
+    checkScopes(asked, metadata),
     withoutAudience(upstream),
-    clock,
+    checkCertificateOfClient(upstream, now()),
   ];
+  return [findings, checkCapabilities(metadata), asking, others, clock];
 }
 
-async function askProvider(options: ProviderOptions, metadata: ProviderMetadata): Promise<Found> {
-  const { upstream, callbackUrl: redirectUri, toolScopes, timeoutMs, nowMs, randomBytes } = options;
-  const callbackUrl = redirectUri ?? "https://callback.invalid/auth/callback";
-  const asking = { upstream, callbackUrl, timeoutMs, nowMs, randomBytes };
-  const asksForOfflineAccess = scopesToAsk(upstream, metadata, toolScopes).includes("offline_access");
-  const signIn: SignInOptions = {
-    ...asking,
-    signInUrl: await signInUrl(options, callbackUrl),
-    audience: upstream.audience,
-    profile: profileOf(upstream),
-  };
+/** What the provider says to this server as its client. */
+async function askAsClient(asked: Asked, metadata: ProviderMetadata): Promise<Found> {
+  const { upstream, toolScopes } = asked;
+  const profile = profileOf(upstream);
+  const asking = { ...asked, callbackUrl: asked.callbackUrl ?? "https://callback.invalid/auth/callback" };
   const [client, answers] = await Promise.all([
-    checkClient(metadata, asking),
-    redirectUri === undefined ? undefined : askForSignIn(signIn),
+    checkClient(asking, metadata),
+    asked.callbackUrl === undefined ? undefined : askForSignIn(asking),
   ]);
+  const signIn = { ...asking, audience: upstream.audience, profile };
+  const offlineAccess = scopesToAsk(upstream, metadata, toolScopes).includes("offline_access");
   return [
     clientFinding(client, answers?.outcome, asking),
-    judgeRefresh(client.refresh, asksForOfflineAccess, signIn.profile),
+    judgeRefresh(client.refresh, offlineAccess, profile),
     answers && judgeSignIn(answers, client.verdict, signIn),
+    client.verdict === "accepted" ? await checkExchange(asking, metadata, client.proof.ours) : undefined,
   ];
-}
-
-/** The server's own. */
-async function signInUrl(
-  { upstream, toolScopes, nowMs, randomBytes }: ProviderOptions,
-  redirectUri: string,
-): Promise<URL> {
-  const now = () => Math.floor(nowMs() / 1000);
-  const provider = createOidcProvider(upstream, { now, randomBytes, log: pino({ level: "silent" }) });
-  const random = () => randomBytes(32).toString("base64url");
-  const request = { state: random(), nonce: random(), codeVerifier: random(), scopes: toolScopes };
-  return provider.authorizationUrl({ redirectUri, ...request });
 }
 
 /** One cause, one finding: where sign-in shows which of the two is wrong, id or secret, it is said here. */
 function clientFinding(
   { verdict, finding }: Judged,
   outcome: Outcome | undefined,
-  { upstream, callbackUrl }: Pick<ClientOptions, "upstream" | "callbackUrl">,
+  { upstream, callbackUrl }: Asked,
 ): Finding {
   if (verdict !== "rejected" || finding.status === "ok" || outcome === undefined) return finding;
   const { says, fix } = finding;
@@ -113,14 +104,14 @@ function clientFinding(
         → ${fix}`;
     case "refused":
       return found`✗ ${says}; ${id} is refused at sign-in as well
-        → ${fix} Check that ${callbackUrl} is registered there, too.`;
+        → ${fix} Check that ${callbackUrl ?? ""} is registered there, too.`;
     default:
       return finding;
   }
 }
 
 /** With the settings for any provider (`OIDC_…`), nothing else says that this one needs an audience. */
-function withoutAudience({ issuer, audience }: IdentityProviderSettings): Finding | undefined {
+function withoutAudience({ issuer, audience }: Asked["upstream"]): Finding | undefined {
   const lack = profileOfIssuer(issuer).setup.withoutAudience;
   if (audience !== undefined || lack === undefined) return undefined;
   return checkOf("provider.audience")`! ${lack.says}

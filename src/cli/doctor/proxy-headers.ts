@@ -4,37 +4,33 @@
  */
 import { networkInterfaces } from "node:os";
 import { askForView, DOCTOR_HEADER, DOCTOR_VIEW_PATH, DoctorView } from "../../http/doctor-view.ts";
-import type { Sealer } from "../../storage/sealer.ts";
+import { createSealer } from "../../storage/sealer.ts";
 import { ask } from "./ask.ts";
+import type { Deployment } from "./deployment.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 const found = checkOf("address.proxy_headers");
 /** Of TEST-NET-1 (RFC 5737): nobody has it. */
 export const FORGED = "192.0.2.77";
 
-export interface ProxyHeadersOptions {
-  baseUrl: string;
-  sealer: Sealer;
-  /** Seconds since the epoch. */
-  now(): number;
-  timeoutMs: number;
-}
-
-export async function checkProxyHeaders({ baseUrl, sealer, now, timeoutMs }: ProxyHeadersOptions) {
+export async function checkProxyHeaders(
+  { secretKeys, now, patience }: Deployment,
+  baseUrl: string,
+): Promise<Finding | undefined> {
+  if (secretKeys.length === 0) return undefined;
+  const sealer = createSealer(secretKeys);
   const view = async (more: Record<string, string> = {}) => {
     const headers = { [DOCTOR_HEADER]: askForView(sealer, now()), ...more };
-    const asked = await ask(`${baseUrl}${DOCTOR_VIEW_PATH}`, { headers, timeoutMs });
-    return "kind" in asked ? undefined : DoctorView.safeParse(asked.document).data;
+    const answer = await ask(`${baseUrl}${DOCTOR_VIEW_PATH}`, { headers, timeoutMs: patience.answerMs });
+    return DoctorView.safeParse(answer.document).data;
   };
   const [plain, forged] = await Promise.all([view(), view({ "x-forwarded-for": FORGED })]);
   if (plain === undefined || forged === undefined)
     return found`? Could not tell how requests arrive: the server at BASE_URL does not recognize this doctor's signature
       → Run the doctor with the SECRET_KEY of that server, from the same release, and with a clock that is right. If several servers answer there, give all of them the same SECRET_KEY.`;
-  const ownAddresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  return judgeViews(plain, forged, {
-    isHttps: baseUrl.startsWith("https:"),
-    ownAddresses: ownAddresses.map(({ address }) => address),
-  });
+  const own = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const ownAddresses = own.map(({ address }) => address);
+  return judgeViews(plain, forged, { isHttps: baseUrl.startsWith("https:"), ownAddresses });
 }
 
 /** What is known here of the way there. */

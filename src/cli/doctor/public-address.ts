@@ -1,34 +1,77 @@
 /** Does this server answer at BASE_URL, as itself, and does everything get through that clients send and need? */
+import type { ConfiguredResource } from "../../config/resources.ts";
 import { authorizationServerMetadataUrl, resourceMetadataUrl } from "../../oauth/server-metadata.ts";
-import { type Answer, ask, describeOther, type NoAnswer } from "./ask.ts";
-import { checkOf, type Finding } from "./finding.ts";
+import { type Answer, ask, describeOther, type Silence } from "./ask.ts";
+import { checkCertificate } from "./certificate.ts";
+import type { Deployment } from "./deployment.ts";
+import { checkOf, type Finding, type Found, notChecked, plural } from "./finding.ts";
+import { within } from "./limit.ts";
+import { checkProxyHeaders } from "./proxy-headers.ts";
 
 const metadata = checkOf("address.metadata");
+const DEFAULT_PORT = 3000;
 
-export interface AddressOptions {
+/** What is asked there, and where a server that runs on this computer listens. */
+interface Address {
   baseUrl: string;
-  /** Where a server that runs on this computer listens. */
   port: number;
   timeoutMs: number;
 }
 
-/** `isOurs`: this server answers there, so that further checks make sense. */
-export async function checkAddress(
-  options: AddressOptions,
-): Promise<{ findings: Finding[]; isOurs: boolean; saysCertificate: boolean }> {
-  const url = authorizationServerMetadataUrl(options.baseUrl);
-  const asked = await ask(url, options);
-  const saysCertificate = "kind" in asked && asked.kind === "tls";
-  const finding = await ("kind" in asked
-    ? explainSilence(asked, options)
-    : judgeMetadata(asked, url, options));
-  if (finding.status !== "ok") return { findings: [finding], isOurs: false, saysCertificate };
-  const others = await Promise.all([checkResourceMetadata(options), checkBearer(options)]);
-  return { findings: [finding, ...others], isOurs: true, saysCertificate };
+export async function checkAddress(deployment: Deployment): Promise<Found> {
+  const { baseUrl, config, resources = [], now, patience } = deployment;
+  if (baseUrl === undefined) return notChecked("address", "the setting BASE_URL");
+  const address = { baseUrl, port: config?.port ?? DEFAULT_PORT, timeoutMs: patience.answerMs };
+  const url = authorizationServerMetadataUrl(baseUrl);
+  const answer = await ask(url, address);
+  const finding = await judgeMetadata(answer, url, address);
+  const certificate = () => checkCertificate(baseUrl, now(), address.timeoutMs);
+  const end = answer.silence ? [] : await within(patience.checkMs, "address.certificate", certificate);
+  if (finding.status !== "ok") return [finding, end];
+  const announced: unknown = answer.document?.protected_resources;
+  // A release that does not say which resources it has has one alone.
+  const isServed = ({ path }: ConfiguredResource) =>
+    !Array.isArray(announced) || announced.includes(`${baseUrl}${path}`);
+  const served = resources.filter(isServed); // what the server does not have needs no look at the way there
+  return Promise.all([
+    finding,
+    judgeMissing(resources.filter((each) => !isServed(each))),
+    forAll(served, (path) => checkResourceMetadata(path, address)),
+    forAll(served, (path) => checkBearer(path, address)),
+    end,
+    checkProxyHeaders(deployment, baseUrl),
+  ]);
 }
 
-async function judgeMetadata(answer: Answer, url: string, options: AddressOptions): Promise<Finding> {
-  const { baseUrl, port } = options;
+function judgeMissing(missing: readonly ConfiguredResource[]): Found {
+  if (missing.length === 0) return undefined;
+  const paths = missing.map(({ path }) => path).join(", ");
+  return checkOf(
+    "address.resources",
+  )`✗ The server that answers at BASE_URL does not have ${plural(missing.length, "resource")} of this configuration: ${paths}
+    → Restart that server with the CONFIG_FILE that is read here, or let CONFIG_FILE name the one that it has.`;
+}
+
+/** Of several resources what is wrong with one is said by its name, and once what all have in common: then it is the way there. */
+async function forAll(
+  resources: readonly ConfiguredResource[],
+  check: (path: string) => Promise<Finding>,
+): Promise<Found> {
+  const found = await Promise.all(resources.map(({ path }) => check(path)));
+  const isWrong = found.map(({ status }) => status !== "ok");
+  const [first] = found;
+  if (new Set(isWrong).size > 1)
+    return resources.map(({ name, path }, index) => {
+      const finding = isWrong[index] ? found[index] : undefined;
+      return finding && { ...finding, says: `“${name}” (${path}): ${finding.says}` };
+    });
+  if (first === undefined || found.length === 1) return first;
+  return { ...first, says: `${first.says} (all ${found.length} resources)` };
+}
+
+async function judgeMetadata(answer: Answer, url: string, address: Address): Promise<Finding> {
+  const { baseUrl, port } = address;
+  if (answer.silence !== undefined) return judgeSilence(answer.silence, address);
   const issuer = answer.document?.issuer;
   if (issuer === baseUrl)
     return metadata`✓ This server answers at BASE_URL, and its issuer is byte for byte the same`;
@@ -37,12 +80,12 @@ async function judgeMetadata(answer: Answer, url: string, options: AddressOption
       → If that is this server, set BASE_URL=${issuer} here, or restart it with BASE_URL=${baseUrl}.`;
   const what = describeOther(answer);
   if ([502, 503, 504].includes(answer.status)) {
-    const isHere = await listensHere(options);
-    const fix = isHere
-      ? `Let the proxy pass requests to port ${port}, where the server listens.`
-      : "Start the server, then run the doctor again. If it runs: correct where the proxy passes requests to.";
-    return metadata`${isHere ? "✗" : "?"} A proxy answers at BASE_URL, but reaches no server behind it: ${what}
-      → ${fix}`;
+    const says = `A proxy answers at BASE_URL, but reaches no server behind it: ${what}`;
+    if (await listensHere(address))
+      return metadata`✗ ${says}
+        → Let the proxy pass requests to port ${port}, where the server listens.`;
+    return metadata`? ${says}
+      → Start the server, then run the doctor again. If it runs: correct where the proxy passes requests to.`;
   }
   const { pathname } = new URL(baseUrl);
   const fix =
@@ -54,9 +97,9 @@ async function judgeMetadata(answer: Answer, url: string, options: AddressOption
 }
 
 /** Whether that is a fault depends on whether the server is meant to run already, which nobody can know from here. */
-async function explainSilence({ kind, says, fix }: NoAnswer, options: AddressOptions): Promise<Finding> {
-  const { baseUrl, port } = options;
-  if (kind === "refused" && (await listensHere(options)))
+async function judgeSilence({ kind, says, fix }: Silence, address: Address): Promise<Finding> {
+  const { baseUrl, port } = address;
+  if (kind === "refused" && (await listensHere(address)))
     return metadata`✗ The server listens on port ${port} of this computer, but ${says}, where BASE_URL leads
       → Start the reverse proxy for ${baseUrl}, or correct BASE_URL or PORT.`;
   if (kind === "refused")
@@ -65,45 +108,45 @@ async function explainSilence({ kind, says, fix }: NoAnswer, options: AddressOpt
   if (kind === "timeout")
     return metadata`? BASE_URL could not be reached from here: ${says}
       → Open ${baseUrl}/healthz from outside, for example on a phone: some networks do not lead back into themselves. If that fails too, open the firewall or correct the DNS.`;
-  return metadata`✗ BASE_URL cannot be reached: ${says}
+  const found = kind === "certificate" ? checkOf("address.certificate") : metadata;
+  return found`✗ BASE_URL cannot be reached: ${says}
     → ${fix}`;
 }
 
-async function listensHere({ port, timeoutMs }: AddressOptions): Promise<boolean> {
-  const asked = await ask(`http://127.0.0.1:${port}/healthz`, { timeoutMs: Math.min(timeoutMs, 2_000) });
-  return !("kind" in asked) && asked.document?.status === "ok";
+async function listensHere({ port, timeoutMs }: Address): Promise<boolean> {
+  const answer = await ask(`http://127.0.0.1:${port}/healthz`, { timeoutMs: Math.min(timeoutMs, 2_000) });
+  return answer.document?.status === "ok";
 }
 
-async function checkResourceMetadata({ baseUrl, timeoutMs }: AddressOptions): Promise<Finding> {
+async function checkResourceMetadata(path: string, { baseUrl, timeoutMs }: Address): Promise<Finding> {
   const found = checkOf("address.resource_metadata");
-  const url = resourceMetadataUrl(`${baseUrl}/mcp`);
-  const asked = await ask(url, { timeoutMs });
-  if (!("kind" in asked) && asked.document?.resource === `${baseUrl}/mcp`)
+  const url = resourceMetadataUrl(`${baseUrl}${path}`);
+  const answer = await ask(url, { timeoutMs });
+  if (answer.document?.resource === `${baseUrl}${path}`)
     return found`✓ Clients find the MCP endpoint's metadata`;
-  return found`✗ Clients cannot find the MCP endpoint's metadata at ${url}: ${describeOther(asked)}
+  return found`✗ Clients cannot find the MCP endpoint's metadata at ${url}: ${describeOther(answer)}
     → Let the reverse proxy pass /.well-known/oauth-protected-resource and everything under it to the server.`;
 }
 
 /** A made-up token: the challenge shows whether the header arrived, and a proxy may drop the challenge itself. */
-async function checkBearer({ baseUrl, timeoutMs }: AddressOptions): Promise<Finding> {
+async function checkBearer(path: string, { baseUrl, timeoutMs }: Address): Promise<Finding> {
   const found = checkOf("address.bearer");
-  const asked = await ask(`${baseUrl}/mcp`, {
+  const { status, headers, silence } = await ask(`${baseUrl}${path}`, {
     method: "POST",
     headers: { authorization: "Bearer made-up-by-the-doctor", "content-type": "application/json" },
     body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "ping" }),
     timeoutMs,
   });
-  if ("kind" in asked)
-    return found`? Could not ask the MCP endpoint: ${asked.says}
-      → ${asked.fix}`;
-  const { status, headers } = asked;
   const challenge = headers.get("www-authenticate") ?? "";
+  if (silence !== undefined)
+    return found`? Could not ask the MCP endpoint: ${silence.says}
+      → ${silence.fix}`;
   if (status === 503)
     return found`✗ The MCP endpoint answers that it is unavailable (HTTP 503)
       → See what is said about Redis; the server's own log names the reason.`;
   if (status !== 401)
     return found`✗ The MCP endpoint answers a wrong token with HTTP ${status}, where this server says 401
-      → Let the reverse proxy pass POST ${new URL(`${baseUrl}/mcp`).pathname} to the server, without a login or cache of its own.`;
+      → Let the reverse proxy pass POST ${new URL(`${baseUrl}${path}`).pathname} to the server, without a login or cache of its own.`;
   if (challenge === "")
     return found`✗ The header WWW-Authenticate does not come back from the MCP endpoint: clients do not learn where to sign in
       → Let the reverse proxy pass on WWW-Authenticate and the server's own 401.`;

@@ -41,14 +41,11 @@ export function judgeMemory(info: Info): Finding | undefined {
   const ownLimit = Number(info.get("maxmemory"));
   const limit = ownLimit || Number(info.get("total_system_memory"));
   if (!(used >= 0) || !(limit > 0)) return undefined; // said by judgeEviction: INFO is not permitted
-  const [whose, fix] =
-    ownLimit > 0
-      ? ["(maxmemory)", "Raise maxmemory, or give it a machine with more memory."]
-      : ["of its machine's memory", "Give it more memory, or move it to a machine of its own."];
+  const whose = ownLimit > 0 ? "(maxmemory)" : "of its machine's memory";
   const says = `It uses ${megabytes(used)} of ${megabytes(limit)} ${whose}`;
   if (used / limit < FULL_SHARE) return found`✓ ${says}`;
   return found`! ${says}: when it is full, nobody can sign in
-    → ${fix}`;
+    → ${ownLimit > 0 ? "Raise maxmemory" : "Move it to a machine of its own"}, or give it a machine with more memory.`;
 }
 
 /** @param saveRules of CONFIG GET save; undefined where that is not permitted */
@@ -58,14 +55,15 @@ export function judgePersistence(info: Info, saveRules: string | undefined): Fin
     return found`! It could not write to its disk the last time
       → Make room on Redis' disk or correct the permissions of its folder: soon it refuses every write.`;
   if (info.get("aof_enabled") === "1") return found`✓ It writes records to disk (appendonly)`;
-  const isUnknown = info.get("aof_enabled") === undefined || saveRules === undefined;
-  if (!isUnknown && saveRules !== "")
+  const fix =
+    "Set appendonly yes in redis.conf, or switch persistence on in the service's console: otherwise a restart of Redis signs everybody out.";
+  if (info.get("aof_enabled") === undefined || saveRules === undefined)
+    return found`? Could not tell whether records outlast a restart of Redis
+      → ${fix}`;
+  if (saveRules !== "")
     return found`✓ It saves records to disk from time to time (save); appendonly yes would lose fewer`;
-  const says = isUnknown
-    ? "? Could not tell whether records outlast a restart of Redis"
-    : "! It keeps records in memory only: a restart of Redis signs everybody out";
-  return found`${says}
-    → Set appendonly yes in redis.conf, or switch persistence on in the service's console: otherwise a restart of Redis signs everybody out.`;
+  return found`! It keeps records in memory only: a restart of Redis signs everybody out
+    → ${fix}`;
 }
 
 const SLOW_MS = 20;

@@ -1,11 +1,11 @@
 /** Stored records: can one be written, published to other replicas, read and removed; and do our keys decrypt what is there? */
 import { setTimeout as delay } from "node:timers/promises";
-import { pino } from "pino";
 import type { StoreConfig } from "../../config/store.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
 import { createSealer } from "../../storage/sealer.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { untilReady } from "../../storage/until-ready.ts";
+import type { Deployment } from "./deployment.ts";
 import { checkOf, type Finding, type Found } from "./finding.ts";
 import { redisTrouble } from "./redis-trouble.ts";
 
@@ -16,27 +16,29 @@ const RECORD_SECONDS = 10;
 const SAMPLE = 20;
 const SAMPLE_MS = 1_500;
 
-type RedisConfig = Extract<StoreConfig, { kind: "redis" }>;
+export type RedisConfig = Extract<StoreConfig, { kind: "redis" }>;
 
 export async function checkRecords(
   store: RedisConfig,
-  secretKeys: readonly string[],
-  randomBytes: (size: number) => Buffer,
+  { secretKeys, randomBytes, log }: Deployment,
 ): Promise<Found> {
-  const records = redisStore({ ...store, log: pino({ level: "silent" }) });
+  const records = redisStore({ ...store, log });
   try {
-    const written = await writeAndRemove(records, store, randomBytes(12).toString("hex"));
+    const written = await writeAndRemove(records, `grant:doctor-${randomBytes(12).toString("hex")}`);
     if (written.status === "failure" || secretKeys.length === 0) return written;
     return [written, await checkReadable(records, secretKeys)];
+  } catch (error) {
+    const { says, fix } = redisTrouble(error, store);
+    return checkOf("redis.records")`✗ ${says}
+      → ${fix}`;
   } finally {
     await records.close();
   }
 }
 
-/** A record of a kind whose changes are published, so that key, script and channel are all tried. */
-async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: string): Promise<Finding> {
+/** @param key of a kind whose changes are published, so that key, script and channel are all tried */
+async function writeAndRemove(records: KeyValueStore, key: string): Promise<Finding> {
   const found = checkOf("redis.records");
-  const key = `grant:doctor-${name}`;
   let isPublished = false;
   const watch = records.watch("grant", (changed) => {
     isPublished ||= changed === key;
@@ -55,10 +57,6 @@ async function writeAndRemove(records: KeyValueStore, store: RedisConfig, name: 
       return found`✓ A record can be written, published to other replicas, read and removed`;
     return found`! Records can be written, but replicas do not hear of each other's changes: every request then waits for Redis
       → Permit its user the channels under REDIS_KEY_PREFIX (ACL: &PREFIX:* +@pubsub), and let nothing in between drop subscriptions.`;
-  } catch (error) {
-    const { says, fix } = redisTrouble(error, store);
-    return found`✗ ${says}
-      → ${fix}`;
   } finally {
     watch.close();
   }

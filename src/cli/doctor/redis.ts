@@ -1,45 +1,40 @@
 /** Redis as the server uses it: the same link, every server behind it, and what can be done with records there. */
 import type { RedisClientType } from "@keyv/redis";
-import type { StoreConfig } from "../../config/store.ts";
 import { withTimeLimit } from "../../storage/redis/link.ts";
 import { openLink } from "../../storage/redis/topology.ts";
 import { clockFinding } from "./clock.ts";
-import { checkOf, type Finding, type Found, findingsIn } from "./finding.ts";
+import type { Deployment } from "./deployment.ts";
+import { checkOf, type Finding, type Found, findingsIn, notChecked } from "./finding.ts";
+import { within } from "./limit.ts";
 import * as info from "./redis-info.ts";
-import { checkRecords } from "./redis-records.ts";
+import { checkRecords, type RedisConfig } from "./redis-records.ts";
 import { placeOf, redisTrouble } from "./redis-trouble.ts";
 
-export interface RedisOptions {
-  store: StoreConfig;
-  secretKeys: readonly string[];
-  /** Milliseconds since the epoch. */
-  nowMs(): number;
-  randomBytes(size: number): Buffer;
+export async function checkRedis(deployment: Deployment): Promise<Found> {
+  const { store, patience, now } = deployment;
+  const found = checkOf("redis.reachable");
+  if (store === undefined) return notChecked("redis", "the settings of Redis");
+  if (store.kind === "memory")
+    return found`! STORE=memory: a restart of the server signs everybody out, and only one process can serve
+      → Set REDIS_URL (and remove STORE) before people rely on it.`;
+  return within(patience.checkMs, "redis", async () => {
+    try {
+      const servers = await judgeServers(store, (server) => judgeServer(server, store, now));
+      const records = await checkRecords(store, deployment);
+      return [found`✓ Redis answers (${placeOf(store)})`, servers, records];
+    } catch (error) {
+      const { says, fix } = redisTrouble(error, store);
+      return found`✗ ${says}
+        → ${fix}`;
+    }
+  });
 }
 
 const PINGS = 9;
 
-export async function checkRedis({ store, ...options }: RedisOptions): Promise<Found> {
-  const found = checkOf("redis.reachable");
-  if (store.kind === "memory")
-    return found`! STORE=memory: a restart of the server signs everybody out, and only one process can serve
-      → Set REDIS_URL (and remove STORE) before people rely on it.`;
-  try {
-    const servers = await judgeServers(store, (server) =>
-      judgeServer(server, store.commandTimeoutMs, options.nowMs),
-    );
-    const records = await checkRecords(store, options.secretKeys, options.randomBytes);
-    return [found`✓ Redis answers (${placeOf(store)})`, servers, records];
-  } catch (error) {
-    const { says, fix } = redisTrouble(error, store);
-    return found`✗ ${says}
-      → ${fix}`;
-  }
-}
-
 /** How long Redis takes to answer. Nothing if it cannot be asked at all, which is said elsewhere. */
-export async function checkLatency(store: StoreConfig | undefined): Promise<Found> {
-  if (store === undefined || store.kind === "memory") return [];
+export async function checkLatency({ store }: Pick<Deployment, "store">): Promise<Found> {
+  if (store?.kind !== "redis") return undefined;
   const { commandTimeoutMs: timeoutMs } = store;
   const judge = async (server: RedisClientType) => {
     const milliseconds: number[] = [];
@@ -50,41 +45,43 @@ export async function checkLatency(store: StoreConfig | undefined): Promise<Foun
     }
     return info.judgeLatency(milliseconds, timeoutMs);
   };
-  return judgeServers(store, judge).catch(() => []);
+  return judgeServers(store, judge).catch(() => undefined);
 }
 
 const BADNESS: ReadonlyArray<Finding["status"]> = ["failure", "warning", "unknown", "ok"];
 
 /** Of several masters of a cluster, the one that needs attention speaks for all. */
 async function judgeServers(
-  store: Extract<StoreConfig, { kind: "redis" }>,
+  store: RedisConfig,
   judge: (server: RedisClientType) => Promise<Found>,
-): Promise<Finding[]> {
+): Promise<Found> {
   const link = await openLink(store, { ...store, probeKey: `${store.keyPrefix}:ping`, lose: () => {} });
   try {
     const all = findingsIn(await Promise.all(link.servers().map(judge)));
     const badness = ({ status }: Finding) => BADNESS.indexOf(status);
-    const worst = (name: string) =>
-      all.filter(({ check }) => check === name).sort((one, other) => badness(one) - badness(other))[0];
-    return all.filter((finding) => finding === worst(finding.check));
+    const worstFirst = all.toSorted((one, other) => badness(one) - badness(other));
+    return all.filter((finding) => finding === worstFirst.find(({ check }) => check === finding.check));
   } finally {
     link.destroy();
   }
 }
 
-async function judgeServer(server: RedisClientType, timeoutMs: number, nowMs: () => number): Promise<Found> {
+async function judgeServer(
+  server: RedisClientType,
+  { commandTimeoutMs }: RedisConfig,
+  now: () => number,
+): Promise<Found> {
   /** Managed services forbid some commands; what is then unknown is said so. */
   const permitted = async <T>(command: Promise<T>): Promise<T | undefined> =>
-    withTimeLimit(command, timeoutMs).catch(() => undefined);
+    withTimeLimit(command, commandTimeoutMs).catch(() => undefined);
   const says = info.parseInfo((await permitted(server.info())) ?? "");
   const [, saveRules] = (await permitted(server.sendCommand<string[]>(["CONFIG", "GET", "save"]))) ?? [];
-  const time = await permitted(server.sendCommand<[string, string]>(["TIME"]));
-  const theirMs = time && Number(time[0]) * 1000 + Number(time[1]) / 1000;
+  const [theirs] = (await permitted(server.sendCommand<string[]>(["TIME"]))) ?? [];
   return [
     info.judgeVersion(says),
     info.judgeEviction(says),
     info.judgeMemory(says),
     info.judgePersistence(says, saveRules),
-    theirMs === undefined ? undefined : clockFinding("redis.clock", "Redis'", (nowMs() - theirMs) / 1000),
+    theirs === undefined ? undefined : clockFinding("redis.clock", "Redis'", now() - Number(theirs)),
   ];
 }

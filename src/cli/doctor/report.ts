@@ -1,6 +1,9 @@
 /** What was found, for people and for programs, without a secret in it; and whether the server can serve. */
 
+import { secretOf } from "../../config/client-elsewhere.ts";
+import type { DescribedResource } from "../../config/resources.ts";
 import { type Environment, Settings } from "../../config/settings.ts";
+import { serversOf } from "../../mcp/backends/backend-settings.ts";
 import { readText } from "../../runtime/read-text.ts";
 import type { Examination, Section } from "./examine.ts";
 import { type Finding, plural } from "./finding.ts";
@@ -12,18 +15,16 @@ export function exitCode(sections: readonly Section[]): 0 | 1 {
   return all(sections).some(({ status }) => status === "failure") ? 1 : 0;
 }
 
-export function reportInWords({ sections, registration }: Examination): string {
+export function reportInWords({ sections, registrations }: Examination): string {
   return [
     ...sections.flatMap(({ title, findings }) => [title, ...findings.flatMap(inWords), ""]),
-    ...(registration === undefined
-      ? []
-      : [
-          "To register at the identity provider",
-          `  Callback URL             ${registration.callbackUrl}`,
-          `  Back-channel logout URL  ${registration.backchannelLogoutUrl} (if it can: sign-outs there then end sessions here)`,
-          ...registration.steps.map((step, index) => `  ${index + 1}. ${step}`),
-          "",
-        ]),
+    ...registrations.flatMap(({ provider, callbackUrl, backchannelLogoutUrl, steps }) => [
+      `To register at the identity provider${provider === undefined ? "" : ` “${provider}”`}`,
+      `  Callback URL             ${callbackUrl}`,
+      `  Back-channel logout URL  ${backchannelLogoutUrl} (if it can: sign-outs there then end sessions here)`,
+      ...steps.map((step, index) => `  ${index + 1}. ${step}`),
+      "",
+    ]),
     summary(sections),
   ].join("\n");
 }
@@ -47,13 +48,16 @@ function summary(sections: readonly Section[]): string {
   return rest.length === 0 ? "It can serve." : `It can serve, with ${rest.join(" and ")} (!).`;
 }
 
-export function reportForPrograms({ sections, registration }: Examination) {
+export function reportForPrograms({ sections, registrations }: Examination) {
+  const [registration] = registrations;
   return {
     canServe: exitCode(sections) === 0,
     findings: sections.flatMap(({ title, findings }) =>
       findings.map((finding) => ({ section: title, ...finding })),
     ),
+    // That of the first one, as before there could be several.
     ...(registration && { registration }),
+    registrations,
   };
 }
 
@@ -74,58 +78,64 @@ export function withoutSecrets(text: string, secrets: readonly string[]): string
 }
 
 /** Settings that are a secret, or a list of them. */
-const SECRETS = ["SECRET_KEY", "OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"].concat([
-  "REGISTRATION_TOKENS",
-  "METRICS_TOKEN",
-]);
+const SECRETS = [
+  ...["SECRET_KEY", "OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"],
+  ...["OIDC_EXCHANGE_CLIENT_SECRET", "REGISTRATION_TOKENS", "METRICS_TOKEN"],
+];
+const SECRET_FILES = ["OIDC_CLIENT_SECRET_FILE", "OIDC_FEDERATED_TOKEN_FILE"];
 const REDIS_URLS = ["REDIS_URL", "REDIS_SENTINELS", "REDIS_CLUSTER_NODES"];
 
 /** Everything in the environment that nobody may read in a terminal, a ticket or a CI log. */
 export function secretsOf(environment: Environment): string[] {
   const settings = new Settings(environment);
+  const { providers = [], issuers = [], authorizationServers = [], resources = [] } = settings.file ?? {};
+  const views = [settings, ...providers.map((each) => settings.ofProvider(each))];
   const values = SECRETS.flatMap((name) => [
-    environment[name] ?? "",
     ...(environment[name] ?? "").split(","),
+    ...[environment[name], ...views.map((view) => view.optional(name))],
   ]);
+  const files = SECRET_FILES.flatMap((name) => views.map((view) => view.optional(name)));
   const passwords = REDIS_URLS.flatMap((name) =>
     [...(environment[name] ?? "").matchAll(/\/\/[^:@/]*:([^@/]*)@/g)].map(([, password = ""]) => password),
   );
-  const ofClients = /"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g;
-  const clients = [...(environment.CLIENTS ?? "").matchAll(ofClients)].flatMap(([, secrets = ""]) =>
-    [...secrets.matchAll(/"([^"]+)"/g)].map(([, secret = ""]) => secret),
+  const ofClients = (environment.CLIENTS ?? "").matchAll(/"client_secret"\s*:\s*(\[[^\]]*\]|"[^"]+")/g);
+  const clients = [...ofClients].flatMap(([, secrets = ""]) => secrets.match(/[^"]{2,}/g));
+  const lookups = (issuers ?? []).flatMap(({ settings: issuer }) =>
+    issuer.accept === "access-token" ? (issuer.introspection?.client ?? []) : [],
   );
-  const described = settings.file?.providers ?? [];
-  const views = described.length === 0 ? [settings] : described.map((each) => settings.ofProvider(each));
-  const secretFiles = views.flatMap((each) =>
-    ["OIDC_CLIENT_SECRET_FILE", "OIDC_FEDERATED_TOKEN_FILE"].map((name) => each.optional(name)),
+  const elsewhere = [...lookups, ...(authorizationServers ?? []).map(({ client }) => client)].flatMap(
+    ({ credential }) => [
+      secretOf(credential),
+      ...("path" in credential && credential.kind !== "private_key" ? linesOf(credential.path) : []),
+    ],
   );
-  const inFile = described.flatMap((provider) =>
-    ["OIDC_CLIENT_SECRET", "AUTH0_CLIENT_SECRET", "OIDC_PRIVATE_KEY"].map((name) => {
-      const { value = "", isFaulty } = provider.settings.get(name) ?? {};
-      return isFaulty ? "" : value; // a variable that is not set is no secret
-    }),
-  );
-  const ofIssuers = (settings.file?.issuers ?? []).map(({ settings: issuer }) =>
-    issuer.accept === "access-token" ? (issuer.introspection?.clientSecret ?? "") : "",
-  );
+  const decoded = passwords.map((password) => orElse(() => decodeURIComponent(password), password));
+  const ofBackends = (resources ?? []).flatMap(toldToBackend);
   return [
-    ...inFile,
-    ...secretFiles.flatMap(linesOf),
-    ...ofIssuers,
     ...values,
+    ...files.flatMap(linesOf),
     ...passwords,
-    ...passwords.map(decoded),
+    ...decoded,
     ...clients,
+    ...elsewhere,
+    ...ofBackends,
   ]
-    .map((secret) => secret.trim())
-    .filter((secret) => secret !== "");
+    .map((secret) => secret?.trim() ?? "")
+    .filter((secret) => secret !== "" && !secret.startsWith("${")); // a variable that is not set is no secret
+}
+
+/** Keys in headers and environments; `Bearer` and its like are in front of some, and what is answered may quote the key alone. */
+function toldToBackend({ source, path }: DescribedResource): string[] {
+  const found = source(path);
+  if (found.kind !== "server") return [];
+  return [...serversOf(path, found.settings.reach).values()]
+    .flatMap((reach) => Object.values(reach.kind === "http" ? reach.headers : reach.environment))
+    .flatMap((value) => [value, ...value.split(" ")]);
 }
 
 /** Of a file that holds nothing but secrets; start and doctor say why one cannot be read. */
 const linesOf = (path: string | undefined): string[] =>
-  orElse(() => (path === undefined ? [] : readText(path).split("\n")), []);
-
-const decoded = (text: string): string => orElse(() => decodeURIComponent(text), text);
+  path === undefined ? [] : orElse(() => readText(path).split("\n"), []);
 
 function orElse<T>(attempt: () => T, otherwise: T): T {
   try {

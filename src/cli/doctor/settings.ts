@@ -1,65 +1,24 @@
 /** What the environment says: every problem that would keep the server from starting, and what looks like a slip. */
 import { statSync } from "node:fs";
-import { type Config, ConfigError, issuersConfig, loadConfig, secretKeys } from "../../config/config.ts";
-import { identityProvidersConfig } from "../../config/identity-provider.ts";
+import { loadConfig } from "../../config/config.ts";
 import { type Environment, MAY_BE_QUOTED, Settings } from "../../config/settings.ts";
-import { type StoreConfig, storeConfig } from "../../config/store.ts";
-import type { AtLeastOne } from "../../identity/identity-providers.ts";
-import type { IdentityProviderSettings } from "../../identity/settings.ts";
-import type { TrustedIssuer } from "../../issuers/trusted-issuer.ts";
 import { nearestName } from "../../runtime/nearest-name.ts";
-import type { SettingProblem } from "../../runtime/setting-problem.ts";
+import type { Parts } from "./deployment.ts";
 import { checkOf, type Finding, type Found, findingsIn, settingFailure } from "./finding.ts";
-
-/** As much of the configuration as is right: what is wrong in one part must not keep the others from being checked. */
-export interface Parts {
-  /** Only if everything is right. */
-  config: Config | undefined;
-  baseUrl: string | undefined;
-  identityProviders: AtLeastOne<IdentityProviderSettings> | undefined;
-  issuers: readonly TrustedIssuer[] | undefined;
-  store: StoreConfig | undefined;
-  secretKeys: readonly string[];
-  problems: readonly SettingProblem[];
-}
-
-export function readParts(environment: Environment): Parts {
-  const baseUrl = part(environment, (settings) => settings.publicUrl("BASE_URL", ""));
-  const identityProviders = part(environment, identityProvidersConfig);
-  const parts = {
-    baseUrl,
-    identityProviders,
-    issuers: part(environment, (settings) => issuersConfig(settings, baseUrl, identityProviders ?? [])),
-    store: part(environment, storeConfig),
-    secretKeys: part(environment, secretKeys) ?? [],
-  };
-  try {
-    return { ...parts, config: loadConfig(environment), problems: [] };
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return { ...parts, config: undefined, problems: error.problems };
-  }
-}
-
-function part<T>(environment: Environment, read: (settings: Settings) => T): T | undefined {
-  const settings = new Settings(environment);
-  const ofFile = settings.problems.length;
-  const value = read(settings);
-  return settings.problems.length === ofFile && !settings.hasReadFaulty ? value : undefined;
-}
 
 export function checkSettings(environment: Environment, { problems }: Pick<Parts, "problems">): Finding[] {
   const valid = checkOf("settings.valid")`✓ Every setting is understood`;
+  const known = settingNames(environment);
   return findingsIn([
     problems.length === 0 ? valid : problems.map((problem) => settingFailure("settings.valid", problem)),
-    settingNames(environment).map((name) => quoted(name, environment[name]?.trim() ?? "")),
-    misspelt(environment),
+    known.map((name) => quoted(name, environment[name]?.trim() ?? "")),
+    Object.keys(environment).map((name) => (environment[name] ? misspelt(name, known) : undefined)),
     readableSecret(environment),
   ]);
 }
 
 /** `docker run --env-file` and `env:` of some platforms hand on quotes and comments that a shell or Node would remove. */
-function quoted(name: string, value: string): Finding | undefined {
+function quoted(name: string, value: string): Found {
   const found = checkOf("settings.quotes");
   const isQuoted = /^(["']).*\1$/s.test(value);
   if (isQuoted && !MAY_BE_QUOTED.includes(name)) return undefined; // the server does not start with them
@@ -76,26 +35,22 @@ function quoted(name: string, value: string): Finding | undefined {
 }
 
 /** A secret may be written in CONFIG_FILE, and then the file is one. */
-function readableSecret(environment: Environment): Finding | undefined {
+function readableSecret(environment: Environment): Found {
+  const found = checkOf("settings.readable_secret");
   const { file } = new Settings(environment);
   if (!file?.hasSecret || (statSync(file.path).mode & 0o044) === 0) return undefined;
-  return checkOf(
-    "settings.readable_secret",
-  )`! In ${file.path} there is a client secret, and other users of this computer may read the file
+  return found`! In ${file.path} there is a client secret, and other users of this computer may read the file
     → Take that right away (chmod 600 ${file.path}), or write \${NAME} in its place and set NAME in the environment.`;
 }
 
-/** Names that look like ours and are not read. */
-function misspelt(environment: Environment): Found {
-  const known = settingNames(environment);
-  return Object.keys(environment).map((name) => {
-    if (known.includes(name) || (environment[name] ?? "") === "") return undefined;
-    // HOME is near to HOST.
-    const meant = name.length < 6 ? undefined : nearestName(name, known);
-    if (meant === undefined && !/^(OIDC|AUTH0)_/.test(name)) return undefined;
-    return checkOf("settings.unknown")`! ${name} is set, but is no setting of this server: it has no effect
-      → ${meant === undefined ? "Look up its name in .env.example" : `Did you mean ${meant}? Rename it`}, or remove ${name}.`;
-  });
+/** A name that looks like ours and is not read. */
+function misspelt(name: string, known: readonly string[]): Found {
+  if (known.includes(name)) return undefined;
+  // HOME is near to HOST.
+  const meant = name.length < 6 ? undefined : nearestName(name, known);
+  if (meant === undefined && !/^(OIDC|AUTH0)_/.test(name)) return undefined;
+  return checkOf("settings.unknown")`! ${name} is set, but is no setting of this server: it has no effect
+    → ${meant === undefined ? "Look up its name in .env.example" : `Did you mean ${meant}? Rename it`}, or remove ${name}.`;
 }
 
 /** What is read is a setting. Some are read only if others are set, so an empty environment counts too. */
@@ -114,4 +69,29 @@ export function settingNames(environment: Environment): string[] {
       // Its problems are reported elsewhere.
     }
   return [...names];
+}
+
+// What people leave in a file that they copied, and what this repository tests with. Long enough not to come by chance.
+const PUBLISHED =
+  /change[-_]?me|replace|example|placeholder|openssl|password|secret[-_]?key|fRZ3yk0Hr1hVQ8m5uM4p9c2oXwTe7SjL/i;
+
+/** Whether somebody else knows SECRET_KEY, each weakness by itself and without the key. What is too short or plain does not start. */
+export function secretStrength(secretKeys: readonly string[]): Finding[] {
+  const found = checkOf("settings.secret_key");
+  const findings = secretKeys.flatMap((key, index) => {
+    const problem = weakness(key);
+    const name = secretKeys.length > 1 ? `SECRET_KEY: key ${index + 1}` : "SECRET_KEY";
+    if (problem === undefined) return [];
+    return found`✗ ${name} ${problem}
+      → Make one with: openssl rand -base64 48, and rotate to it (docs/runbook.md: NEW,OLD at first).`;
+  });
+  if (findings.length > 0 || secretKeys.length === 0) return findings;
+  return [found`✓ SECRET_KEY is none of those that anybody would try first`];
+}
+
+function weakness(key: string): string | undefined {
+  if (PUBLISHED.test(key)) return "is an example or a placeholder that anybody knows";
+  // The shortest beginning of which the whole is made.
+  const period = `${key}${key}`.indexOf(key, 1);
+  return period < 16 && period <= key.length / 2 ? `repeats the same ${period} characters` : undefined;
 }

@@ -1,14 +1,14 @@
 /** `doctor token` for the deployment that the environment describes: its Redis, read only, and its policy. */
 import { pino } from "pino";
 import type { Config } from "../../config/config.ts";
-import type { Features } from "../../mcp/authoring/features.ts";
 import { UnavailableError } from "../../oauth/errors.ts";
 import { systemClock } from "../../runtime/runtime.ts";
+import type { Offered } from "../../server/offered.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
 import { untilReady } from "../../storage/until-ready.ts";
 import type { Finding } from "./finding.ts";
-import { silentServices } from "./program.ts";
+import { askingServices } from "./program.ts";
 import { explainToken, readPresented } from "./token.ts";
 import { inStore } from "./token-refusals.ts";
 
@@ -16,24 +16,24 @@ import { inStore } from "./token-refusals.ts";
 export async function explainTokenHere(
   pasted: string,
   config: Config,
-  features: Features,
+  features: Offered,
 ): Promise<Finding[]> {
   const read = readPresented(pasted, config.identityProviders, systemClock());
   const { store } = config;
-  if (read.kind !== undefined && store.kind === "memory") {
+  const isOurs = read.presented !== undefined;
+  if (isOurs && store.kind === "memory") {
     const unknown = inStore`? Could not tell whether it is good: with STORE=memory the sessions are in the server's own process
       → Look for the reason in that server's log, or use Redis.`;
     return [...read.findings, unknown];
   }
   // Another issuer's token is judged without a store.
-  const isStored = read.kind !== undefined && store.kind === "redis";
+  const inRedis = isOurs && store.kind === "redis";
   const records = readOnly(
-    isStored ? redisStore({ ...store, log: pino({ level: "silent" }) }) : memoryStore(),
+    inRedis ? redisStore({ ...store, log: pino({ level: "silent" }) }) : memoryStore(),
   );
   try {
     await untilReady(records);
-    const services = silentServices(config, features, records);
-    return await explainToken(read, { ...services, now: services.runtime.now });
+    return await askingServices(config, features, records, (services) => explainToken(read, services));
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
     const unknown = inStore`? Could not tell whether it is good: Redis cannot be reached

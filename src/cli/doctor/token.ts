@@ -24,13 +24,11 @@ import { form, refusal } from "./token-refusals.ts";
 
 const verdict = checkOf("token.verdict");
 
-type LookUp = Pick<Services, "grants" | "records" | "resources" | "config"> &
-  Pick<Services["runtime"], "now">;
-
 /** What is known of a token before any look-up. */
 export interface ReadToken {
-  kind: "access" | "refresh" | undefined;
+  /** One of ours, if it has the form of one. */
   presented?: PresentedToken;
+  kind?: "access" | "refresh";
   /** Without what was pasted along with it. */
   value: string;
   findings: Finding[];
@@ -39,7 +37,7 @@ export interface ReadToken {
 type Issuer = Pick<IdentityProviderSettings, "issuer">;
 
 /** Pure: form and kind. Whatever is refused here never reaches the store. */
-export function readPresented(pasted: string, providers: readonly Issuer[], nowSeconds: number): ReadToken {
+export function readPresented(pasted: string, providers: readonly Issuer[], now: number): ReadToken {
   const value = pasted
     .trim()
     .replace(/^Bearer +/i, "")
@@ -52,13 +50,14 @@ export function readPresented(pasted: string, providers: readonly Issuer[], nowS
     const whole = form`✓ It is a whole ${kind} token of this kind of server (${value.slice(0, 7)}…)`;
     if (presented !== undefined) return { kind, presented, value, findings: [...trimmed, whole] };
   }
-  return { kind: undefined, value, findings: [...trimmed, whatElse(value, providers, nowSeconds)] };
+  return { value, findings: [...trimmed, whatElse(value, providers, now)] };
 }
 
 const SIGN_IN =
   "Let the client sign in again: it has to present the access token that this server's /token gave it.";
+const COPY = "Copy it again, whole and on one line.";
 
-function whatElse(value: string, providers: readonly Issuer[], nowSeconds: number): Finding {
+function whatElse(value: string, providers: readonly Issuer[], now: number): Finding {
   const parts = value.split(".").length;
   if (value === "")
     return form`✗ There is no token
@@ -68,37 +67,39 @@ function whatElse(value: string, providers: readonly Issuer[], nowSeconds: numbe
       → The client has to exchange it at /token, once and within a minute, for an access token.`;
   if (/^mcp_(at|rt)_/.test(value)) {
     const whole = value.startsWith("mcp_at_") ? 72 : 94;
-    const isWhole = value.length === whole;
-    return form`✗ It begins like a token of this server, but has ${isWhole ? "characters that no token has" : `${value.length} characters, and a whole one ${whole}`}
-      → Copy it again, whole and on one line.`;
+    const length = `${value.length} characters, and a whole one ${whole}`;
+    return form`✗ It begins like a token of this server, but has ${value.length === whole ? "characters that no token has" : length}
+      → ${COPY}`;
   }
   if (parts === 5)
     return form`✗ It is an encrypted JWT (JWE), which is not a token of this server
       → ${SIGN_IN}`;
-  if (parts === 3) return jwt(value, providers, nowSeconds);
+  if (parts === 3) return jwt(value, providers, now);
   if (/\s/.test(value))
     return form`✗ It has spaces or line breaks in it, which no token has
-      → Copy it again, whole and on one line.`;
+      → ${COPY}`;
   return form`✗ It is no token of this server: those begin with mcp_at_ (access) or mcp_rt_ (refresh)
     → It may be another server's, or the identity provider's own. ${SIGN_IN}`;
 }
 
 /** Decoded, not verified: enough to say what it is, and where it came from. */
-function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): Finding {
+function jwt(value: string, providers: readonly Issuer[], now: number): Finding {
   try {
-    const { iss, aud, exp, nonce, at_hash: hash } = decodeJwt(value);
+    const { iss = "nobody", aud = "nobody", exp, nonce, at_hash: hash } = decodeJwt(value);
     const { alg = "nothing", typ } = decodeProtectedHeader(value);
-    const isAssertion = typ === "oauth-id-jag+jwt";
-    const isIdToken = nonce !== undefined || hash !== undefined;
-    const kind = isAssertion ? "an assertion (ID-JAG)" : isIdToken ? "an ID token" : "a JWT";
     const isProvider = providers.some(({ issuer }) => issuer === iss);
-    const from = isProvider ? `${iss}, this server's identity provider` : (iss ?? "nobody");
-    const ends = exp === undefined ? "never" : relativeTime(exp, nowSeconds);
-    const fix = isAssertion
-      ? "The client presents it at /token (grant type jwt-bearer), and here the access token that it gets for it."
-      : `Clients present this server's own tokens, never the provider's. ${SIGN_IN}`;
-    return form`✗ It is ${kind}, not a token of this server. Decoded, not verified: issued by ${from}; for ${[aud ?? "nobody"].flat().join(", ")}; ends ${ends}; signed with ${alg}
-      → ${fix}`;
+    const seen = [
+      `issued by ${iss}${isProvider ? ", this server's identity provider" : ""}`,
+      `for ${[aud].flat().join(", ")}`,
+      `ends ${exp === undefined ? "never" : relativeTime(exp, now)}`,
+      `signed with ${alg}`,
+    ].join("; ");
+    if (typ === "oauth-id-jag+jwt")
+      return form`✗ It is an assertion (ID-JAG), not a token of this server. Decoded, not verified: ${seen}
+        → The client presents it at /token (grant type jwt-bearer), and here the access token that it gets for it.`;
+    const kind = nonce !== undefined || hash !== undefined ? "an ID token" : "a JWT";
+    return form`✗ It is ${kind}, not a token of this server. Decoded, not verified: ${seen}
+      → Clients present this server's own tokens, never the provider's. ${SIGN_IN}`;
   } catch {
     return form`✗ It has three parts like a JWT, but is none, nor a token of this server
       → ${SIGN_IN}`;
@@ -106,7 +107,7 @@ function jwt(value: string, providers: readonly Issuer[], nowSeconds: number): F
 }
 
 /** @throws UnavailableError if Redis cannot be asked */
-export async function explainToken(read: ReadToken, services: LookUp): Promise<Finding[]> {
+export async function explainToken(read: ReadToken, services: Services): Promise<Finding[]> {
   const { kind, presented, value, findings } = read;
   if (presented === undefined) return (await explainForeignToken(value, services)) ?? findings;
   const grant = await services.grants.find(presented.grantId);
@@ -117,21 +118,17 @@ export async function explainToken(read: ReadToken, services: LookUp): Promise<F
     return [...findings, sealed];
   }
   const at = resourceOf(grant?.resource ?? "", services.resources);
-  const explained =
-    kind === "refresh"
-      ? explainRefreshToken(presented, grant, at, services)
-      : await explainAccessToken(value, presented, grant, at, services);
-  return [...findings, ...explained];
+  if (kind === "refresh") return [...findings, ...explainRefreshToken(presented, grant, at, services)];
+  return [...findings, ...(await explainAccessToken(presented, grant, at, services))];
 }
 
 async function explainAccessToken(
-  value: string,
-  { hash }: PresentedToken,
+  { value, hash }: PresentedToken,
   grant: Grant | undefined,
   at: McpResource,
-  { config, now: clock }: LookUp,
+  { config, runtime }: Services,
 ): Promise<Finding[]> {
-  const now = clock();
+  const now = runtime.now();
   const verification = await authenticateToken(value, at.authenticators);
   const { expiresAt } = grant?.accessTokens.find((issued) => issued.hash === hash) ?? {};
   const stages = grant && [
@@ -143,15 +140,13 @@ async function explainAccessToken(
   ];
   if ("caller" in verification) return [...(stages ?? []), ...accepted(verification.caller, at, config)];
   const { refused, rule } = verification;
-  const finding = refusal(refused, { grant, expiresAt, rule, uri: at.uri, now });
-  // Every stage before the one that refuses a token was passed.
-  return [
-    ...(stages ?? []).slice(
-      0,
-      stages?.findIndex(({ check }) => check === finding.check),
-    ),
-    finding,
-  ];
+  return upTo(refusal(refused, { grant, expiresAt, rule, uri: at.uri, now }), stages);
+}
+
+/** Every stage before the one that refuses a token was passed. */
+function upTo(refused: Finding, stages: readonly Finding[] = []): Finding[] {
+  const at = stages.findIndex(({ check }) => check === refused.check);
+  return [...(at < 0 ? stages : stages.slice(0, at)), refused];
 }
 
 function grantInWords({ principal, client, createdAt }: Grant, now: number): Finding {
@@ -159,24 +154,24 @@ function grantInWords({ principal, client, createdAt }: Grant, now: number): Fin
 }
 
 /** By the first resource that takes tokens of its issuer. Undefined: no resource here does. */
-async function explainForeignToken(value: string, services: LookUp): Promise<Finding[] | undefined> {
-  const { resources, config, now } = services;
+async function explainForeignToken(value: string, services: Services): Promise<Finding[] | undefined> {
+  const { resources, config, runtime } = services;
+  const now = runtime.now();
   const trusted = form`✓ It is a token of another issuer, which is trusted here`;
   let refused: Finding | undefined;
-  for (const at of resources) {
-    const authenticator = at.authenticators.find(({ claims }) => claims(value));
-    if (authenticator === undefined) continue;
+  for (const at of resources)
     try {
-      const verification = await authenticator.verify(value);
+      const verification = await at.authenticators.find(({ claims }) => claims(value))?.verify(value);
+      if (verification === undefined) continue;
       if ("refused" in verification) {
-        refused ??= refusal(verification.refused, { rule: verification.rule, uri: at.uri, now: now() });
+        refused ??= refusal(verification.refused, { rule: verification.rule, uri: at.uri, now });
         continue;
       }
       const { principal, client, expiresAt } = verification.caller;
       return [
         trusted,
         stage.resource`✓ It is for this server (${at.uri})`,
-        stage.expiry`✓ It ends ${relativeTime(expiresAt, now())}`,
+        stage.expiry`✓ It ends ${relativeTime(expiresAt, now)}`,
         stage.principal`✓ It is of the ${principal.kind} ${subjectOf(principal)}, of ${principal.issuer ?? "this server"}, with the client ${client.id}`,
         ...accepted(verification.caller, at, config),
       ];
@@ -186,8 +181,7 @@ async function explainForeignToken(value: string, services: LookUp): Promise<Fin
         → A server that cannot ask it answers 503, never 401. Is its name right, and can this computer reach it?`;
       return [trusted, unknown];
     }
-  }
-  return refused && (refused.check === trusted.check ? [refused] : [trusted, refused]);
+  return refused && upTo(refused, [trusted]);
 }
 
 /** Who would present it is not known here, so it is taken to be the rightful client, naming this server's resource. */
@@ -195,48 +189,40 @@ function explainRefreshToken(
   presented: PresentedToken,
   grant: Grant | undefined,
   at: McpResource,
-  services: LookUp,
+  { resources, config, runtime }: Services,
 ): Finding[] {
-  const now = services.now();
+  const now = runtime.now();
   const client = { client_id: grant?.client.id ?? "" };
-  const found = refreshTokenStatus(grant, presented, client, { resource: [at.uri] }, services);
+  const asked = { resource: [at.uri] };
+  const found = refreshTokenStatus(grant, presented, client, asked, { resources, now: runtime.now });
   if (found.is === "refused") {
     const { reason, error } = found;
-    const isThere = grant !== undefined && reason !== "unknown_grant";
-    const refused = refusal(reason, { grant, uri: at.uri, now, rule: error.about.rule });
-    return [...(isThere ? [grantInWords(grant, now)] : []), refused];
+    const about = { grant, uri: at.uri, now, rule: error.about.rule };
+    return upTo(refusal(reason, about), grant && [grantInWords(grant, now)]);
   }
   const family = grantInWords(found.grant, now);
-  switch (found.is) {
-    case "reused":
-      return [
-        family,
-        stage.known`✗ Refused (refresh_token_reused): it was replaced longer ago than REFRESH_GRACE_SECONDS. Whoever presents it at /token ends the whole grant, because one of two copies is stolen
-          → Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?`,
-      ];
-    case "superseded": {
-      const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now;
-      return [
-        family,
-        stage.known`! It was replaced a moment ago: for now it gets the same answer again, and ${relativeTime(until, now)} it will count as stolen
-          → Let the client keep the refresh token of the newest answer.`,
-        verdict`✓ Accepted, once more`,
-      ];
-    }
-    case "current": {
-      const { permissions, scopes: catalogue } = at;
-      const { principal } = found.grant;
-      const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
-      const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
-      return [
-        family,
-        stage.known`✓ It is the refresh token of that grant that is good now`,
-        stage.expiry`✓ Its grant ends ${relativeTime(found.grant.expiresAt, now)}, or earlier if nobody uses it`,
-        ...whatItMayDo(bearer, at, services.config),
-        verdict`✓ Accepted, if the client that it was issued to presents it, and if the identity provider still renews`,
-      ];
-    }
+  if (found.is === "reused") {
+    const stolen = stage.known`✗ Refused (refresh_token_reused): it was replaced longer ago than REFRESH_GRACE_SECONDS. Whoever presents it at /token ends the whole grant, because one of two copies is stolen
+      → Do not present it. Let the client use its newest refresh token: do two copies of it share a file, or was it restored from a backup?`;
+    return [family, stolen];
   }
+  if (found.is === "superseded") {
+    const until = found.grant.replaced.find(({ hash }) => hash === presented.hash)?.until ?? now;
+    const replaced = stage.known`! It was replaced a moment ago: for now it gets the same answer again, and ${relativeTime(until, now)} it will count as stolen
+      → Let the client keep the refresh token of the newest answer.`;
+    return [family, replaced, verdict`✓ Accepted, once more`];
+  }
+  const { permissions, scopes: catalogue } = at;
+  const { principal } = found.grant;
+  const scopes = effectiveScopes(found.grant.scopes, found.grant, { permissions, catalogue });
+  const bearer = { principal, scopes, permissions: permissions.permissionSet(found.grant, scopes) };
+  return [
+    family,
+    stage.known`✓ It is the refresh token of that grant that is good now`,
+    stage.expiry`✓ Its grant ends ${relativeTime(found.grant.expiresAt, now)}, or earlier if nobody uses it`,
+    ...whatItMayDo(bearer, at, config),
+    verdict`✓ Accepted, if the client that it was issued to presents it, and if the identity provider still renews`,
+  ];
 }
 
 const accepted = (caller: Caller, at: McpResource, config: Services["config"]): Finding[] => [

@@ -3,6 +3,7 @@
 import * as oidc from "openid-client";
 import { UnavailableError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import { type RequiredAuthentication, requiredByError } from "../../oauth/required-authentication.ts";
 import { UnacceptableAnswer, UpstreamRefusal } from "../identity-provider.ts";
 
 /** For people, of what is refused because our own settings, or our registration there, are wrong. */
@@ -24,7 +25,12 @@ export async function answer<T>(call: Promise<T>): Promise<T> {
       });
     if (isUnacceptable(cause)) throw new UnacceptableAnswer("invalid_response", { cause });
     const code = refusalCode(cause);
-    if (code !== undefined) throw new UpstreamRefusal(code, { description: descriptionOf(cause), cause });
+    if (code !== undefined)
+      throw new UpstreamRefusal(code, {
+        description: descriptionOf(cause),
+        required: requiredAuthentication(cause),
+        cause,
+      });
     throw outageOf("identity_provider_failed", cause);
   }
 }
@@ -79,6 +85,13 @@ function descriptionOf(error: unknown): string | undefined {
   const isAnswer =
     error instanceof oidc.ResponseBodyError || error instanceof oidc.AuthorizationResponseError;
   return isAnswer ? error.error_description : undefined;
+}
+
+/** draft-ietf-oauth-identity-assertion-authz-grant, "Step-Up Authentication": an error in the form of RFC 9470 §3. */
+function requiredAuthentication(error: unknown): RequiredAuthentication | undefined {
+  const isAsked =
+    error instanceof oidc.ResponseBodyError && error.error === "insufficient_user_authentication";
+  return isAsked ? requiredByError({ ...error.cause }) : undefined;
 }
 
 /** Codes that speak of the user, or of what the user allowed, whatever the status. */

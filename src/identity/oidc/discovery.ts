@@ -18,12 +18,18 @@ const DISCOVERY_RETRY_SECONDS = 1;
 export interface Discovered {
   configuration: oidc.Configuration;
   /** The same provider by another issuer, that of one of its tenants; with `fetch` in place of {@link send}. */
-  as(issuer: string, fetch?: oidc.CustomFetch): oidc.Configuration;
+  as(issuer: string, fetch?: oidc.CustomFetch, client?: ClientThere): oidc.Configuration;
   /** How its endpoints are asked. */
   send: oidc.CustomFetch;
   /** What it says of the provider: openid-client makes a deep copy for everybody who asks. */
   metadata: Readonly<oidc.ServerMetadata>;
   keys: ProviderKeys;
+}
+
+/** Another client than that by which people sign in. */
+export interface ClientThere {
+  clientId: string;
+  authentication: ClientAuthentication;
 }
 
 /** One discovery at a time, kept for an hour; an old result serves on while the provider is out of reach. */
@@ -123,14 +129,14 @@ export async function discover(
   return {
     configuration,
     send: fetch,
-    as(named, instead = fetch) {
+    as(named, instead, client) {
       const another = new oidc.Configuration(
         { ...document, issuer: named },
-        config.clientId,
+        client?.clientId ?? config.clientId,
         metadata,
-        authenticate,
+        client?.authentication.authenticate ?? authenticate,
       );
-      another[oidc.customFetch] = instead;
+      another[oidc.customFetch] = instead ?? client?.authentication.fetch ?? fetch;
       another.timeout = config.timeoutSeconds;
       for (const extend of execute) extend(another);
       return another;

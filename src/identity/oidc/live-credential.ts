@@ -6,9 +6,14 @@ import type { CredentialSettings } from "../settings.ts";
 import { type Credential, type CredentialText, parseCredential, readCredentialText } from "./credential.ts";
 
 export interface LiveCredential {
-  /** The newest one, and after it the one that was there before: the provider may take either while it is replaced. */
-  current(): readonly [Credential, Credential?];
+  /** The newest one, and after it those that were there before: the provider may take any while they are replaced. */
+  current(): Credentials;
 }
+
+export type Credentials = readonly [Credential, ...Credential[]];
+
+// A secret that was read half written, or with a mistake, must not push out the one that the provider takes.
+const KEPT_BEFORE = 2;
 
 /**
  * The content is read at each use: these files are small, and a request to the provider follows. While a file is missing,
@@ -17,7 +22,7 @@ export interface LiveCredential {
  */
 export function openCredential(settings: CredentialSettings, log: Log): LiveCredential {
   let text = readCredentialText(settings);
-  let credentials: readonly [Credential, Credential?] = [parseCredential(settings, text)];
+  let credentials: Credentials = [parseCredential(settings, text)];
   let problem: string | undefined;
 
   function look(): void {
@@ -25,7 +30,7 @@ export function openCredential(settings: CredentialSettings, log: Log): LiveCred
     if (isSame(found, text)) return;
     const next = parseCredential(settings, found);
     // An assertion is replaced because it ends.
-    credentials = next.kind === "assertion" ? [next] : [next, credentials[0]];
+    credentials = next.kind === "assertion" ? [next] : [next, ...credentials.slice(0, KEPT_BEFORE)];
     text = found;
     log.info({ credential: settings.kind }, "The credential for the identity provider changed");
   }

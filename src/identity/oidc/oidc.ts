@@ -16,11 +16,14 @@ import {
 import { profileOf } from "../profiles/profiles.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 import { answer } from "./answers.ts";
-import { cachedDiscovery, type Discovered } from "./discovery.ts";
+import { createClientAuthentication } from "./client-authentication.ts";
+import { type ClientThere, cachedDiscovery, type Discovered } from "./discovery.ts";
+import { identityAssertion } from "./identity-assertion.ts";
 import { verifyLogoutToken } from "./logout-token.ts";
 import { isPushed, pushedRequest } from "./pushed-requests.ts";
 import { onlyDefinite } from "./renewal-refusals.ts";
 import { exchangeOfTenant, foundOf, issuerClaimedBy } from "./tenants.ts";
+import { tokenEndpointFetch, UNVERIFIED_ID_TOKEN } from "./token-endpoint-fetch.ts";
 import { exchangeToken } from "./token-exchange.ts";
 import { checkIdToken, decodedClaims, verifyAccessToken, verifyIdToken } from "./token-verification.ts";
 import {
@@ -42,6 +45,12 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
   const { now } = runtime;
   const profile = profileOf(config);
   const discovered = cachedDiscovery(config, runtime);
+  const exchanger = exchangeClientOf(config, runtime);
+  /** The same provider, for whoever exchanges there. */
+  const exchanging = (found: Discovered): Discovered =>
+    exchanger === undefined
+      ? found
+      : { ...found, configuration: found.as(found.metadata.issuer, undefined, exchanger) };
 
   const asking = ({ metadata }: Discovered, toolScopes: readonly string[]) =>
     scopesToAsk(config, { ...metadata }, toolScopes);
@@ -134,7 +143,10 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
           wanted: request.scopes,
           asked: asking(found, request.scopes),
         }),
-        tokens: tokensOf(response, now(), accessClaims),
+        tokens: {
+          ...tokensOf(response, now(), accessClaims),
+          ...(config.keepsIdToken && keptIdToken(response.id_token, idClaims.sub)),
+        },
       } satisfies UpstreamLogin;
     },
 
@@ -147,7 +159,11 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
       const claims = await renewedClaims(found, config, response.access_token, subject, runtime);
       return {
         // A provider that does not rotate sends no new one: the old one stays good (RFC 6749 §6).
-        tokens: { ...tokens, refreshToken: tokens.refreshToken ?? refreshToken },
+        tokens: {
+          ...tokens,
+          refreshToken: tokens.refreshToken ?? refreshToken,
+          ...(config.keepsIdToken && keptIdToken(response[UNVERIFIED_ID_TOKEN], subject)),
+        },
         scopes: scopesAtRenewal(config.scopeSources, {
           responseScope: response.scope,
           accessClaims,
@@ -160,17 +176,22 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
 
     async exchange(accessToken, api, user) {
       return await exchangeToken(
-        foundOf(user.issuer, await discovered()),
+        exchanging(foundOf(user.issuer, await discovered())),
         config,
         { accessToken, api, user },
         now(),
       );
     },
 
-    async revoke(refreshToken) {
-      const { configuration, metadata } = await discovered();
+    async assertionFor(idToken, api, { issuer }) {
+      return await identityAssertion(foundOf(issuer, await discovered()), idToken, api);
+    },
+
+    async revoke(token, kind = "refresh_token") {
+      const found = await discovered();
+      const { configuration, metadata } = kind === "access_token" ? exchanging(found) : found;
       if (metadata.revocation_endpoint === undefined) return;
-      await answer(oidc.tokenRevocation(configuration, refreshToken, { token_type_hint: "refresh_token" }));
+      await answer(oidc.tokenRevocation(configuration, token, { token_type_hint: kind }));
     },
 
     async verifyLogoutToken(token) {
@@ -202,6 +223,17 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
   };
 }
 
+function exchangeClientOf(config: IdentityProviderSettings, runtime: Runtime): ClientThere | undefined {
+  const { exchangeClient, preset, issuer, tokenEndpointAuthMethod } = config;
+  if (exchangeClient === undefined) return undefined;
+  const authentication = createClientAuthentication(
+    { preset, issuer, tokenEndpointAuthMethod, ...exchangeClient },
+    tokenEndpointFetch(runtime),
+    runtime,
+  );
+  return { clientId: exchangeClient.clientId, authentication };
+}
+
 function exchangeCode(
   configuration: oidc.Configuration,
   parameters: URLSearchParams,
@@ -230,6 +262,13 @@ function authenticationParameters(
     ...(max_age !== undefined && { max_age: String(Math.min(...ages)) }),
     ...(values.length > 0 && { acr_values: values.join(" ") }),
   };
+}
+
+/** To be shown to the provider again, which verifies it: of a refresh nobody here has (OpenID Connect Core §12.2). */
+function keptIdToken(token: unknown, subject: string): Pick<UpstreamTokens, "idToken"> {
+  if (typeof token !== "string") return {};
+  const { sub, exp } = decodedClaims(token) ?? {};
+  return sub === subject && exp !== undefined ? { idToken: { token, expiresAt: exp } } : {};
 }
 
 // Assumed if the provider does not say: it is asked again after an hour.

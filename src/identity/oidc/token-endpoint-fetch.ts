@@ -8,6 +8,9 @@ import { parseJsonObject } from "../../oauth/json.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { boundedText } from "./bounded-response.ts";
 
+/** Under which name an answer has an ID token that nothing is decided by. */
+export const UNVERIFIED_ID_TOKEN = "unverified_id_token";
+
 // An overloaded provider answers late. No caller waits that long: they got a 503 before.
 const REFRESH_PATIENCE_MS = 120_000;
 
@@ -47,7 +50,10 @@ function mended(text: string, grantType: string): string {
   if (Number.isFinite(seconds) && seconds > 0) body.expires_in = Math.floor(seconds);
   else delete body.expires_in;
   // Who the user is was settled at sign-in; an ID token that does not verify must not cost the refresh token.
-  if (grantType !== "authorization_code") delete body.id_token;
+  if (grantType !== "authorization_code" && body.id_token !== undefined) {
+    body[UNVERIFIED_ID_TOKEN] = body.id_token;
+    delete body.id_token;
+  }
   return JSON.stringify(body);
 }
 

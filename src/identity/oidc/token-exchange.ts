@@ -72,7 +72,7 @@ async function inDialect<T>(asked: Promise<T>, { refusalCode }: TokenExchange): 
 }
 
 /** Lets only a refusal pass that is about this user and this API. */
-async function definite<T>(exchanged: Promise<T>): Promise<T> {
+export async function definite<T>(exchanged: Promise<T>): Promise<T> {
   try {
     return await exchanged;
   } catch (cause) {
@@ -148,11 +148,11 @@ function checkAudience(
  * Those that it is good for, as the answer says; undefined if nobody says, and it is what was asked for (RFC 8693 §2.2.1).
  * @throws UpstreamRefusal if they are others than were asked for
  */
-function checkedScopes(
+export function checkedScopes(
   { scope }: oidc.TokenEndpointResponse,
   claims: JWTPayload | undefined,
   { scopes: asked }: ApiRequest,
-  { scopeName }: TokenExchange,
+  { scopeName }: Pick<TokenExchange, "scopeName">,
 ): string[] | undefined {
   const answered = scope === undefined ? undefined : scopesIn(scope);
   const inToken = [claims?.scope, claims?.scp].flatMap((claim) => scopesIn(claim) ?? []);
@@ -178,7 +178,13 @@ function scopesIn(value: unknown): string[] | undefined {
 // Assumed if nobody says how long it is good for: RFC 8693 §2.2.1 only recommends to say it.
 const ASSUMED_LIFETIME_SECONDS = 300;
 
-function expiryOf(response: oidc.TokenEndpointResponse, claims: JWTPayload | undefined, now: number): number {
-  if (response.expires_in !== undefined) return now + response.expires_in;
-  return typeof claims?.exp === "number" ? claims.exp : now + ASSUMED_LIFETIME_SECONDS;
+export function expiryOf(
+  response: oidc.TokenEndpointResponse,
+  claims: JWTPayload | undefined,
+  now: number,
+): number {
+  const said = [response.expires_in === undefined ? undefined : now + response.expires_in, claims?.exp];
+  // Whichever ends first: one that is kept for longer is refused by the API, and nothing would replace it.
+  const ends = said.filter((end) => Number.isFinite(end)) as number[];
+  return ends.length === 0 ? now + ASSUMED_LIFETIME_SECONDS : Math.min(...ends);
 }

@@ -1,7 +1,7 @@
 /** Verifies the provider's tokens: signature, issuer and audience, by jose with the provider's keys. */
-import { decodeJwt, type JWTPayload, type JWTVerifyOptions, errors as jose, jwtVerify } from "jose";
+import { decodeJwt, type JWTPayload, type JWTVerifyOptions, errors as jose } from "jose";
 import { causes } from "../../oauth/errors.ts";
-import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS } from "../../oauth/jwt.ts";
+import { CLOCK_TOLERANCE_SECONDS, verifiedClaims } from "../../oauth/jwt.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { UnacceptableAnswer } from "../identity-provider.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
@@ -19,10 +19,7 @@ export async function verifyIdToken(
   { now }: Pick<Runtime, "now">,
 ): Promise<void> {
   try {
-    await jwtVerify(idToken, keys.ofProviderToken, {
-      algorithms: [...ASYMMETRIC_ALGORITHMS],
-      ...timesBy(now),
-    });
+    await verifiedClaims(idToken, keys.ofProviderToken, timesBy(now));
   } catch (cause) {
     throw isJwtProblem(cause) ? new UnacceptableAnswer("invalid_id_token", { cause }) : cause;
   }
@@ -54,13 +51,11 @@ export async function verifyAccessToken(
 ): Promise<JWTPayload | undefined> {
   if (accessToken.split(".").length !== 3) return undefined;
   try {
-    const { payload } = await jwtVerify(accessToken, keys.ofProviderToken, {
+    return await verifiedClaims(accessToken, keys.ofProviderToken, {
       issuer: metadata.issuer,
-      algorithms: [...ASYMMETRIC_ALGORITHMS],
       ...timesBy(now),
       ...(audience !== undefined && { audience }),
     });
-    return payload;
   } catch (cause) {
     if (!isJwtProblem(cause)) throw cause;
     if (audience !== undefined) throw new UnacceptableAnswer("invalid_access_token", { cause });

@@ -1,13 +1,12 @@
 /** Merges the claims of a user from ID token, userinfo and access token. */
 
 import { setTimeout as delay } from "node:timers/promises";
-import { jwtVerify } from "jose";
 import * as oidc from "openid-client";
 import { z } from "zod";
 import { claimAt } from "../../access/claims.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import { parseJson } from "../../oauth/json.ts";
-import { ASYMMETRIC_ALGORITHMS } from "../../oauth/jwt.ts";
+import { verifiedClaims } from "../../oauth/jwt.ts";
 import { userAuthentication } from "../../oauth/required-authentication.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Authentication, UnacceptableAnswer } from "../identity-provider.ts";
@@ -154,13 +153,11 @@ async function readUserInfo(
   const text = await response.text();
   const type = response.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (type !== "application/jwt") return UserInfo.parse(parseJson(text));
-  const { payload } = await jwtVerify(text.trim(), keys.ofProviderToken, {
+  return verifiedClaims(text.trim(), keys.ofProviderToken, {
     issuer: metadata.issuer,
     audience: clientId,
-    algorithms: [...ASYMMETRIC_ALGORITHMS],
     ...timesBy(now),
   });
-  return payload;
 }
 
 const UserInfo = z.record(z.string(), z.unknown());

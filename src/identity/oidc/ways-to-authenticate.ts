@@ -5,6 +5,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { type NamedProvider, profileOf } from "../profiles/profiles.ts";
 import type { IdentityProviderSettings, SecretMethod } from "../settings.ts";
 import type { Credential, SigningKey } from "./credential.ts";
+import type { Credentials } from "./live-credential.ts";
 
 export type Chooser = NamedProvider & Pick<IdentityProviderSettings, "tokenEndpointAuthMethod" | "clientId">;
 type Metadata = Readonly<Record<string, unknown>>;
@@ -22,13 +23,13 @@ export interface Way {
 /** @param credentials the newest first */
 export function waysToAuthenticate(
   chooser: Chooser,
-  credentials: readonly [Credential, Credential?],
+  credentials: Credentials,
   metadata: Metadata,
   source: Source,
 ): readonly [Way, ...Way[]] {
-  const [first, ...others] = credentials
-    .filter((credential) => credential !== undefined)
-    .flatMap((credential) => waysOf(credential, chooser, metadata, source));
+  const [first, ...others] = credentials.flatMap((credential) =>
+    waysOf(credential, chooser, metadata, source),
+  );
   // A credential has at least one way.
   return [first as Way, ...others];
 }

@@ -1,7 +1,7 @@
 /** Auth0: by the settings AUTH0_…, which its users know. A tenant by OIDC_… is a provider as any other. */
 import { identifierOf } from "../../oauth/other-api.ts";
 import type { ProviderProfile, ProviderSetup, RegistrationSettings } from "./provider-profile.ts";
-import { type TokenExchange, tokenExchange } from "./token-exchange.ts";
+import { ACCESS_TOKEN_TYPE, type TokenExchange, tokenExchange } from "./token-exchange.ts";
 
 const GRANT_TYPES =
   "Auth0: the application's Settings → Advanced Settings → Grant Types: tick Authorization Code and Refresh Token.";
@@ -17,6 +17,8 @@ const setup: ProviderSetup = {
   refreshRemedy: `${GRANT_TYPES} In the API's Settings: Allow Offline Access.`,
   audienceRemedy:
     "Auth0: copy the Identifier of Applications → APIs → your API into AUTH0_AUDIENCE, letter by letter.",
+  exchangeRemedy:
+    "Auth0: make a Custom API client of the API of AUTH0_AUDIENCE (app_type resource_server) with On-Behalf-Of Token Exchange, and put its id and secret into OIDC_EXCHANGE_CLIENT_ID and OIDC_EXCHANGE_CLIENT_SECRET. Or make a Custom Token Exchange profile, whose Action verifies the access token and sets its user, put its Subject Token Type into OIDC_SUBJECT_TOKEN_TYPE, and allow this application that by the Management API (token_exchange.allow_any_profile_of_type: custom_authentication).",
   redirectUriPlace: "Auth0: the application's Settings → Allowed Callback URLs",
   withoutAudience: {
     says: "OIDC_AUDIENCE is not set: Auth0 then issues opaque access tokens, which name no permissions",
@@ -27,20 +29,31 @@ const setup: ProviderSetup = {
 };
 
 /**
- * Custom Token Exchange: what `subject_token_type` stands for is an Action of the tenant's own, and the types of RFC 8693 are not
- * taken for it. An API is selected by `audience` alone.
+ * On-Behalf-Of Token Exchange, which is RFC 8693 and allowed to "Custom API clients" alone: nobody signs in by them. Or Custom Token
+ * Exchange: what `subject_token_type` stands for is an Action of the tenant's own, and the types of RFC 8693 are not taken for it.
+ * An API is selected by `audience` alone.
  */
-const customTokenExchange: TokenExchange = {
+const eitherTokenExchange: TokenExchange = {
   ...tokenExchange,
-  parameters: (subjectToken, api, { subjectTokenType = "" }) => ({
-    subject_token: subjectToken,
-    subject_token_type: subjectTokenType,
-    audience: identifierOf(api),
-    ...(api.scopes.length > 0 && { scope: api.scopes.join(" ") }),
-  }),
-  problem: ({ subjectTokenType }) =>
-    subjectTokenType === undefined
-      ? "OIDC_SUBJECT_TOKEN_TYPE is not set: set it to the Subject Token Type of a Custom Token Exchange profile of your tenant"
+  name: "On-Behalf-Of or Custom Token Exchange",
+  parameters(subjectToken, api, { subjectTokenType, organization }) {
+    const asked = {
+      subject_token: subjectToken,
+      audience: identifierOf(api),
+      ...(api.scopes.length > 0 && { scope: api.scopes.join(" ") }),
+    };
+    return subjectTokenType === undefined
+      ? { ...asked, subject_token_type: ACCESS_TOKEN_TYPE, requested_token_type: ACCESS_TOKEN_TYPE }
+      : // The token on whose behalf is of the organization already; an Action starts anew.
+        {
+          ...asked,
+          subject_token_type: subjectTokenType,
+          ...(organization !== undefined && { organization }),
+        };
+  },
+  problem: ({ subjectTokenType, exchangeClient }) =>
+    subjectTokenType === undefined && exchangeClient === undefined
+      ? "neither OIDC_EXCHANGE_CLIENT_ID nor OIDC_SUBJECT_TOKEN_TYPE is set: name the Custom API client of your API, or the Subject Token Type of a Custom Token Exchange profile"
       : undefined,
 };
 
@@ -51,7 +64,7 @@ export const auth0: ProviderProfile = {
   listsApiScopes: false,
   promptForAnother: "login",
   namesIssuerOtherwise: false,
-  tokenExchange: customTokenExchange,
+  tokenExchange: eitherTokenExchange,
   // Discovery names an endpoint only in tenants that switched that on; this older one always works.
   endSessionUrl: (issuer) => new URL("/v2/logout", issuer).href,
   setup,

@@ -1,4 +1,5 @@
 /** Microsoft Entra ID, and Azure AD B2C. */
+import { JWT_BEARER_GRANT } from "../../oauth/client-metadata.ts";
 import { identifierOf } from "../../oauth/other-api.ts";
 import { generic } from "./generic.ts";
 import type { ProviderProfile } from "./provider-profile.ts";
@@ -11,7 +12,8 @@ export const TENANT_ISSUER_REMEDY = `Set OIDC_ISSUER=https://${HOST}/TENANT-ID/v
 
 /** On-behalf-of, an assertion grant (RFC 7523 §2.1) with a parameter of its own. There an API is the first part of its scopes. */
 const onBehalfOf: TokenExchange = {
-  grantType: "urn:ietf:params:oauth:grant-type:jwt-bearer",
+  name: "the on-behalf-of flow",
+  grantType: JWT_BEARER_GRANT,
   parameters(subjectToken, api) {
     const asked = api.scopes.length === 0 ? [".default"] : api.scopes;
     return {
@@ -41,6 +43,8 @@ export const entra: ProviderProfile = {
   errorPages: { codes: { callback: ["AADSTS50011"], client: ["AADSTS700016"] } },
   setup: {
     ...generic.setup,
+    exchangeRemedy:
+      "Entra: in the application's API permissions add the other API's delegated permissions, and grant admin consent for them.",
     issuerRemedy: (issuer) =>
       new URL(issuer).hostname === HOST ? TENANT_ISSUER_REMEDY : generic.setup.issuerRemedy(issuer),
   },

@@ -12,6 +12,8 @@ const setup: ProviderSetup = {
     "Allow the application the grant types authorization_code and refresh_token (Keycloak: Standard flow).",
   refreshRemedy: "Allow the application the grant type refresh_token.",
   audienceRemedy: "Set OIDC_AUDIENCE to the identifier of the API at the provider, letter by letter.",
+  exchangeRemedy:
+    "Allow the application the grant type urn:ietf:params:oauth:grant-type:token-exchange, and the other API as its target (Keycloak: Standard token exchange, and the API's client as an audience).",
   redirectUriPlace: "Register this redirect URI at the provider",
   registration,
 };
@@ -46,6 +48,13 @@ function registration(settings: RegistrationSettings | undefined, toolScopes: re
     ...(asksForScopes
       ? [`The scopes of the tools, for those who may have them: ${toolScopes.join(", ")}.`]
       : []),
-    "Its client id and secret go into OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, the issuer into OIDC_ISSUER.",
+    holdsSecret(settings)
+      ? "Its client id and secret go into OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, the issuer into OIDC_ISSUER."
+      : "Its client id goes into OIDC_CLIENT_ID, the issuer into OIDC_ISSUER; there is no client secret.",
   ];
+}
+
+function holdsSecret(settings: RegistrationSettings | undefined): boolean {
+  const { kind } = settings?.credential ?? { kind: "secret" };
+  return kind === "secret" || kind === "secret_file";
 }

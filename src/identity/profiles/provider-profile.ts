@@ -50,6 +50,8 @@ export interface ProviderSetup {
   readonly grantTypesRemedy: string;
   readonly refreshRemedy: string;
   readonly audienceRemedy: string;
+  /** What has to be allowed there before a tool gets tokens for other APIs. */
+  readonly exchangeRemedy: string;
   /** Where redirect URIs are registered: the callback URL is put behind it. */
   readonly redirectUriPlace: string;
   /** Said if no audience is set, where the issuer shows that one is needed. */
@@ -58,4 +60,7 @@ export interface ProviderSetup {
   registration(settings: RegistrationSettings | undefined, toolScopes: readonly string[]): string[];
 }
 
-export type RegistrationSettings = Pick<IdentityProviderSettings, "issuer" | "audience" | "scopeSources">;
+export type RegistrationSettings = Pick<
+  IdentityProviderSettings,
+  "issuer" | "audience" | "scopeSources" | "credential"
+>;

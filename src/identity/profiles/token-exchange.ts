@@ -3,6 +3,8 @@ import type { ApiRequest } from "../../oauth/other-api.ts";
 import type { IdentityProviderSettings } from "../settings.ts";
 
 export interface TokenExchange {
+  /** What its documentation calls it. */
+  readonly name: string;
   readonly grantType: string;
   /** @param subjectToken the user's own access token at the provider */
   parameters(subjectToken: string, api: ApiRequest, settings: ExchangeSettings): Record<string, string>;
@@ -20,13 +22,19 @@ export interface TokenExchange {
   refusalCode?(body: Readonly<Record<string, unknown>>): string | undefined;
 }
 
-export type ExchangeSettings = Pick<IdentityProviderSettings, "subjectTokenType">;
+export type ExchangeSettings = Pick<
+  IdentityProviderSettings,
+  "subjectTokenType" | "exchangeClient" | "organization"
+>;
 
 export const ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token";
 
+export const TOKEN_EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange";
+
 /** RFC 8693. */
 export const tokenExchange: TokenExchange = {
-  grantType: "urn:ietf:params:oauth:grant-type:token-exchange",
+  name: "token exchange (RFC 8693)",
+  grantType: TOKEN_EXCHANGE_GRANT,
   parameters: (subjectToken, { audience, resource, scopes }, { subjectTokenType = ACCESS_TOKEN_TYPE }) => ({
     subject_token: subjectToken,
     subject_token_type: subjectTokenType,

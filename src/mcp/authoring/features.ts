@@ -1,7 +1,9 @@
 /** Everything that this server offers, and which of it a message is about. MCP calls them server features. */
 
 import type { ReadResourceResult } from "@modelcontextprotocol/server";
+import type { Feature as JudgedFeature } from "../../access/policy.ts";
 import type { KnownNames } from "../../access/policy-file.ts";
+import type { RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import type { ScopeDeclarations } from "../../oauth/scope-catalogue.ts";
 import type { Prompt } from "./define-prompt.ts";
 import type { Resource } from "./define-resource.ts";
@@ -20,6 +22,13 @@ export interface Features {
 
 export type Feature = Tool | Resource | Prompt;
 
+/** A feature that somebody wants to use, wherever it runs: what is asked of them, and what the audit log calls it. */
+export interface UsedFeature extends JudgedFeature {
+  readonly authentication?: RequiredAuthentication;
+  /** Of a backend's: the name or pattern of the operator's by which it was found. */
+  readonly entry?: string;
+}
+
 export interface FeatureTable extends Required<Omit<Features, "scopes">> {
   tool(name: string): Tool | undefined;
   prompt(name: string): Prompt | undefined;
@@ -37,9 +46,10 @@ export interface FeatureTable extends Required<Omit<Features, "scopes">> {
 
 /** A JSON-RPC message as it came, not validated. */
 export interface Message {
+  jsonrpc?: unknown;
   id?: unknown;
   method?: unknown;
-  params?: { name?: unknown; uri?: unknown; ref?: unknown } | null;
+  params?: Readonly<Record<string, unknown>> | null;
 }
 
 /** @throws Error naming two of one kind that have the same name */
@@ -84,15 +94,39 @@ export function featureTable({
   return table;
 }
 
-/** What a policy can speak of. */
-export function knownNames({ tools, resources = [], prompts = [], scopes }: Features): KnownNames {
-  const names = (features: readonly Feature[]) => features.map(({ name }) => name);
-  return {
-    scopes: Object.keys(scopes),
-    tools: names(tools),
-    resources: names(resources),
-    prompts: names(prompts),
+/**
+ * What a policy can speak of: whatever is offered at any of the protected resources.
+ * @param elsewhere what is called at those that answer elsewhere
+ */
+export function knownNames(
+  offered: readonly Features[],
+  elsewhere: ReadonlyArray<readonly [Feature["kind"], string]> = [],
+): KnownNames {
+  const names = (kind: Feature["kind"], features: ReadonlyArray<readonly Feature[] | undefined>) => {
+    const here = features.flatMap((each = []) => each.map(({ name }) => name));
+    const others = elsewhere.filter(([each]) => each === kind).map(([, name]) => name);
+    return [...new Set([...here, ...others])];
   };
+  return {
+    scopes: Object.keys(declaredScopes(offered)),
+    tools: names(
+      "tool",
+      offered.map(({ tools }) => tools),
+    ),
+    resources: names(
+      "resource",
+      offered.map(({ resources }) => resources),
+    ),
+    prompts: names(
+      "prompt",
+      offered.map(({ prompts }) => prompts),
+    ),
+  };
+}
+
+/** The scopes of all protected resources. What the first of two says of one with the same name is what counts. */
+export function declaredScopes(offered: readonly Features[]): ScopeDeclarations {
+  return Object.assign({}, ...offered.map(({ scopes }) => scopes).reverse());
 }
 
 function byName<Each extends Feature>(features: readonly Each[]): ReadonlyMap<string, Each> {

@@ -23,6 +23,7 @@ import { defineResource, type Resource } from "../authoring/define-resource.ts";
 import type { Tool } from "../authoring/define-tool.ts";
 import type { Features } from "../authoring/features.ts";
 import { type RequestContext, ToolError } from "../authoring/request-context.ts";
+import { listEverything } from "./listing.ts";
 
 /** An `McpServer` or `Server` of `@modelcontextprotocol/sdk` 1.x that is not connected to anything. */
 export interface ExistingServer {
@@ -122,34 +123,6 @@ async function connect(server: ExistingServer): Promise<Client> {
   const client = new Client({ name: "mcp-oidc-proxy", version: "1" });
   await client.connect(ours);
   return client;
-}
-
-async function listEverything(client: Client) {
-  const has = client.getServerCapabilities() ?? {};
-  return {
-    tools: has.tools ? await everyPage(client.listTools.bind(client), ({ tools }) => tools) : [],
-    resources: has.resources
-      ? await everyPage(client.listResources.bind(client), ({ resources }) => resources)
-      : [],
-    templates: has.resources
-      ? await everyPage(client.listResourceTemplates.bind(client), (page) => page.resourceTemplates)
-      : [],
-    prompts: has.prompts ? await everyPage(client.listPrompts.bind(client), ({ prompts }) => prompts) : [],
-  };
-}
-
-async function everyPage<Page extends { nextCursor?: string | undefined }, Item>(
-  list: (at?: { cursor: string }) => Promise<Page>,
-  itemsOf: (page: Page) => Item[],
-): Promise<Item[]> {
-  const items: Item[] = [];
-  let page = await list();
-  items.push(...itemsOf(page));
-  while (page.nextCursor !== undefined) {
-    page = await list({ cursor: page.nextCursor });
-    items.push(...itemsOf(page));
-  }
-  return items;
 }
 
 function refuseDifferences(

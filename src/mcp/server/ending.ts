@@ -4,7 +4,7 @@ import type { Denial } from "../../access/permissions.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import type { RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import type { AccessTokenRefusal, AuthenticatedRequest, Verification } from "../../resource/caller.ts";
-import type { Feature } from "../authoring/features.ts";
+import type { UsedFeature } from "../authoring/features.ts";
 
 export interface Ending {
   /** For the logs. */
@@ -28,7 +28,7 @@ export type Lacking =
 /** What a call needs beside a token that is good. */
 export interface Needs {
   /** The tools, resources and prompts that it uses. */
-  readonly features: readonly Feature[];
+  readonly features: readonly UsedFeature[];
   /** See {@link AuthenticatedRequest.required}. */
   readonly required: AuthenticatedRequest["required"];
 }

@@ -14,7 +14,7 @@ import {
 } from "../../resource/access-token-context.ts";
 import type { Caller } from "../../resource/caller.ts";
 import type { Log } from "../../runtime/log.ts";
-import type { Feature } from "../authoring/features.ts";
+import type { Feature, UsedFeature } from "../authoring/features.ts";
 import { InputRequired } from "../authoring/input-required.ts";
 import { ToolError } from "../authoring/request-context.ts";
 import type { Ending, Lacking } from "./ending.ts";
@@ -68,7 +68,7 @@ export async function invoke<Result extends object>(
   };
   // What can be brought is asked for with HTTP 403 or 401 before this; this is the second check.
   const decision = caller.permissions.checkFeature(feature);
-  if (!decision.allowed) return refuse(decision, inWords(decision, feature));
+  if (!decision.allowed) return refuse(decision, denialInWords(decision, feature));
   const problem = feature.authentication && authenticationProblem(feature.authentication, "invoke");
   if (problem !== undefined) return refuseAuthentication(problem);
   // A client that goes away leaves a call that may never end.
@@ -119,16 +119,21 @@ export function failedUnexpectedly(feature: Feature, error: unknown, log: Log): 
 const EVENTS = { tool: "tool_call", resource: "resource_read", prompt: "prompt_get" } as const;
 
 /** What the audit log says of a feature and whoever wants to use it. */
-export function auditOf(feature: Feature, { principal, client, grantId, scopes }: Caller) {
+export function auditOf(feature: UsedFeature, { principal, client, grantId, resource, scopes }: Caller) {
   return {
     event: EVENTS[feature.kind],
     ...principalFields(principal),
     clientId: client.id,
     grantId,
+    protectedResource: resource,
     scopes,
-    [feature.kind]: feature.name,
+    [feature.kind]: feature.name.slice(0, MAX_NAME),
+    ...(feature.entry !== undefined && { entry: feature.entry }),
   };
 }
+
+/** A backend's names, and URIs, are as long as a client likes. */
+const MAX_NAME = 512;
 
 export function denial(decision: Denial): Pick<AuditEvent, "decision" | "reason" | "rule" | "missing"> {
   return decision.because === "policy"
@@ -136,7 +141,8 @@ export function denial(decision: Denial): Pick<AuditEvent, "decision" | "reason"
     : { decision: "deny", reason: "insufficient_scope", missing: decision.missing };
 }
 
-function inWords(decision: Denial, { kind, name }: Feature): string {
+/** For whoever called. */
+export function denialInWords(decision: Denial, { kind, name }: UsedFeature): string {
   return decision.because === "policy"
     ? `This server's policy does not let you use the ${kind} ${name} with this application (rule "${decision.rule.name}"). Its operator can change that.`
     : `The ${kind} ${name} needs the scope ${decision.missing.join(" ")}, which was not granted.`;

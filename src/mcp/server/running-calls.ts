@@ -5,14 +5,14 @@
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Response } from "express";
+import type { ServerResponse } from "node:http";
 import type { Audit } from "../../audit/audit.ts";
 import { requestFacts } from "../../http/request-facts.ts";
 import type { AuthenticatedRequest, Verification } from "../../resource/caller.ts";
 import { type CurrentRequest, currentRequest, withRequest } from "../../runtime/current-request.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
-import type { Feature } from "../authoring/features.ts";
+import type { UsedFeature } from "../authoring/features.ts";
 import { type Ending, EXPIRED, endingOf, tookTooLong } from "./ending.ts";
 import { auditOf } from "./invoke.ts";
 import type { RunningCallLimits } from "./running-call-limits.ts";
@@ -25,8 +25,8 @@ export interface RunningCalls {
    */
   begin(
     authenticated: AuthenticatedRequest,
-    features: readonly Feature[],
-    res: Response,
+    features: readonly UsedFeature[],
+    res: ServerResponse,
     requests: number,
   ): RunningCall | "grant" | "process";
 }
@@ -125,14 +125,14 @@ export function createRunningCalls(options: Options): RunningCalls {
 
 class Running implements RunningCall {
   readonly authenticated: AuthenticatedRequest;
-  readonly features: readonly Feature[];
+  readonly features: readonly UsedFeature[];
   readonly places: number;
   /** In sweeps. */
   readonly begunAt: number;
   doubt: Promise<void> | undefined;
   ending: Ending | undefined;
   readonly #requests: number;
-  readonly #res: Response;
+  readonly #res: ServerResponse;
   readonly #audit: Audit;
   readonly #request: CurrentRequest | undefined;
   #serving: Serving | undefined;
@@ -142,8 +142,8 @@ class Running implements RunningCall {
 
   constructor(
     authenticated: AuthenticatedRequest,
-    features: readonly Feature[],
-    res: Response,
+    features: readonly UsedFeature[],
+    res: ServerResponse,
     { requests, places, begunAt, audit }: { requests: number; places: number; begunAt: number; audit: Audit },
   ) {
     this.authenticated = authenticated;

@@ -40,7 +40,14 @@ export interface ChallengeOptions {
   mayChallenge(caller: Caller, required: RequiredAuthentication): Promise<boolean>;
 }
 
-const LIST_TTL_MS = 60_000;
+// What a list shows depends on the caller's scopes.
+const HINT = { ttlMs: 60_000, cacheScope: "private" } as const;
+const CACHE_HINTS = {
+  "tools/list": HINT,
+  "prompts/list": HINT,
+  "resources/list": HINT,
+  "resources/templates/list": HINT,
+};
 const FOR_PEOPLE = [ToolError, OAuthError, InsufficientScopeError, InsufficientAuthenticationError];
 
 /** Makes the server for one request: cheap, because schemas were converted when the features were declared. */
@@ -48,8 +55,13 @@ export function createServerFactory(options: McpServerOptions): (request: Served
   const { features, name, version, listAll, logLevels, log } = options;
   const { resources, prompts } = features;
   const completes = [...resources, ...prompts].some(({ completers }) => completers !== undefined);
-  // What a list shows depends on the caller's scopes.
-  const hint = { ttlMs: LIST_TTL_MS, cacheScope: "private" } as const;
+  const capabilities = {
+    tools: {},
+    logging: {},
+    ...(completes && { completions: {} }),
+    ...(resources.length > 0 && { resources: {} }),
+    ...(prompts.length > 0 && { prompts: {} }),
+  };
 
   const lists = new WeakMap<PermissionSet, Lists>();
 
@@ -65,27 +77,32 @@ export function createServerFactory(options: McpServerOptions): (request: Served
     return found;
   }
 
+  /** What asks for something, by the part of its name before the slash. */
+  const parts: ReadonlyMap<string, (server: Server, request: ServedRequest) => void> = new Map([
+    ["tools", serveTools],
+    ...(resources.length > 0 ? [["resources", serveResources] as const] : []),
+    ...(prompts.length > 0 ? [["prompts", servePrompts] as const] : []),
+    ...(completes ? [["completion", serveCompletion] as const] : []),
+    ["logging", serveLogLevels],
+  ]);
+
   return (request) => {
-    const { revision, running } = request;
+    const { method, revision } = request;
     const server = new Server(
       { name, version },
       {
         ...(revision !== undefined && { supportedProtocolVersions: [revision] }),
-        capabilities: {
-          tools: {},
-          logging: {},
-          ...(completes && { completions: {} }),
-          ...(resources.length > 0 && { resources: {} }),
-          ...(prompts.length > 0 && { prompts: {} }),
-        },
-        cacheHints: {
-          "tools/list": hint,
-          "prompts/list": hint,
-          "resources/list": hint,
-          "resources/templates/list": hint,
-        },
+        capabilities,
+        cacheHints: CACHE_HINTS,
       },
     );
+    if (method !== undefined) parts.get(method.slice(0, method.indexOf("/")))?.(server, request);
+    else for (const serve of parts.values()) serve(server, request);
+    return server;
+  };
+
+  function serveTools(server: Server, request: ServedRequest): void {
+    const { running } = request;
     server.setRequestHandler("tools/list", () => ({ tools: shown().tools }));
     server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
       const tool = features.tool(params.name);
@@ -98,58 +115,66 @@ export function createServerFactory(options: McpServerOptions): (request: Served
       await challenge(used, running, options);
       return toolError(used.failed);
     });
-    if (resources.length > 0) {
-      server.setRequestHandler("resources/list", () => ({ resources: shown().resources }));
-      server.setRequestHandler("resources/templates/list", () => ({
-        resourceTemplates: shown().resourceTemplates,
-      }));
-      server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
-        const found = features.resource(uri);
-        if (found === undefined) throw new ResourceNotFoundError(uri);
-        const { resource, read } = found;
-        const used = await multiRoundTrip(resource, { uri }, mcpReq, request, options, (call) =>
-          invoke(resource, { uri }, call.signal, running, options, () => read(call)),
+  }
+
+  function serveResources(server: Server, request: ServedRequest): void {
+    const { running } = request;
+    server.setRequestHandler("resources/list", () => ({ resources: shown().resources }));
+    server.setRequestHandler("resources/templates/list", () => ({
+      resourceTemplates: shown().resourceTemplates,
+    }));
+    server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
+      const found = features.resource(uri);
+      if (found === undefined) throw new ResourceNotFoundError(uri);
+      const { resource, read } = found;
+      const used = await multiRoundTrip(resource, { uri }, mcpReq, request, options, (call) =>
+        invoke(resource, { uri }, call.signal, running, options, () => read(call)),
+      );
+      return await orThrow(used, running, options);
+    });
+  }
+
+  function servePrompts(server: Server, request: ServedRequest): void {
+    const { running } = request;
+    server.setRequestHandler("prompts/list", () => ({ prompts: shown().prompts }));
+    server.setRequestHandler("prompts/get", async ({ params }, { mcpReq }) => {
+      const prompt = features.prompt(params.name);
+      if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
+      const args = params.arguments;
+      const used = await multiRoundTrip(prompt, args, mcpReq, request, options, (call) =>
+        invoke(prompt, args, call.signal, running, options, () => prompt.get(args, call)),
+      );
+      return await orThrow(used, running, options);
+    });
+  }
+
+  function serveCompletion(server: Server): void {
+    server.setRequestHandler("completion/complete", async ({ params: { ref, argument, context } }) => {
+      const feature = features.referred(ref);
+      if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
+      const { allowed } = currentCaller("completion").permissions.checkFeature(feature);
+      try {
+        return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
+      } catch (error) {
+        // As for calls: these are written for people.
+        if (FOR_PEOPLE.some((ours) => error instanceof ours))
+          throw new ProtocolError(ProtocolErrorCode.InvalidRequest, (error as Error).message);
+        log.error(
+          { reason: "completion_failed", [feature.kind]: feature.name, err: error },
+          "A completer threw an unexpected error",
         );
-        return await orThrow(used, running, options);
-      });
-    }
-    if (prompts.length > 0) {
-      server.setRequestHandler("prompts/list", () => ({ prompts: shown().prompts }));
-      server.setRequestHandler("prompts/get", async ({ params }, { mcpReq }) => {
-        const prompt = features.prompt(params.name);
-        if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
-        const args = params.arguments;
-        const used = await multiRoundTrip(prompt, args, mcpReq, request, options, (call) =>
-          invoke(prompt, args, call.signal, running, options, () => prompt.get(args, call)),
-        );
-        return await orThrow(used, running, options);
-      });
-    }
-    if (completes)
-      server.setRequestHandler("completion/complete", async ({ params: { ref, argument, context } }) => {
-        const feature = features.referred(ref);
-        if (feature === undefined) throw unknownFeature("There is no such prompt or resource template.");
-        const { allowed } = currentCaller("completion").permissions.checkFeature(feature);
-        try {
-          return await complete(allowed ? feature.completers : undefined, argument, context?.arguments);
-        } catch (error) {
-          // As for calls: these are written for people.
-          if (FOR_PEOPLE.some((ours) => error instanceof ours))
-            throw new ProtocolError(ProtocolErrorCode.InvalidRequest, (error as Error).message);
-          log.error(
-            { reason: "completion_failed", [feature.kind]: feature.name, err: error },
-            "A completer threw an unexpected error",
-          );
-          throw new ProtocolError(ProtocolErrorCode.InternalError, "There are no suggestions now.");
-        }
-      });
-    // The new generation says the level with each request.
+        throw new ProtocolError(ProtocolErrorCode.InternalError, "There are no suggestions now.");
+      }
+    });
+  }
+
+  /** The new generation says the level with each request. */
+  function serveLogLevels(server: Server): void {
     server.setRequestHandler("logging/setLevel", async ({ params: { level } }) => {
       await logLevels.choose(currentCaller("logging/setLevel").sessionKey, level);
       return {};
     });
-    return server;
-  };
+  }
 }
 
 /** What the four lists show. */

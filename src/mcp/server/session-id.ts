@@ -5,7 +5,7 @@
  */
 import type { ClientCapabilities } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { type Principal, subjectOf } from "../../access/principal.ts";
+import { type Principal, type Requester, subjectOf } from "../../access/principal.ts";
 import type { StoredUsers } from "../../access/stored-users.ts";
 import type { Sealer } from "../../storage/sealer.ts";
 
@@ -13,6 +13,13 @@ export interface SessionIds {
   issue(capabilities: unknown, principal: Principal): string;
   /** What the client of this principal can be asked; nothing, if the id is not one of ours, or another principal's. */
   capabilitiesOf(sessionId: string | undefined, principal: Principal): ClientCapabilities;
+  /**
+   * A session id of a backend, in the form in which its client has it. A session has streams and answers in it: another client
+   * of the same principal, which may have fewer scopes, is another caller.
+   */
+  seal(backendsId: string, backend: string, caller: Requester): string;
+  /** What the backend calls it; undefined if it is another caller's, or of another backend. */
+  open(sessionId: string, backend: string, caller: Requester): string | undefined;
 }
 
 /** What matters here; the rest would only make every request longer. */
@@ -30,6 +37,8 @@ const Capabilities = z.object({
 
 export function sessionIds(sealer: Sealer, users: Pick<StoredUsers, "unique">): SessionIds {
   const contextOf = (principal: Principal) => `mcp-session:${nameOf(principal, users)}`;
+  const contextAt = (backend: string, { principal, client }: Requester) =>
+    `backend-session:${[backend, client.id, nameOf(principal, users)].join("\n")}`;
   return {
     issue(capabilities, principal) {
       const { data = {} } = Capabilities.safeParse(capabilities);
@@ -39,6 +48,8 @@ export function sessionIds(sealer: Sealer, users: Pick<StoredUsers, "unique">): 
       const text = sessionId === undefined ? undefined : sealer.open(sessionId, contextOf(principal));
       return text === undefined ? {} : (JSON.parse(text) as ClientCapabilities);
     },
+    seal: (backendsId, backend, caller) => sealer.seal(backendsId, contextAt(backend, caller)),
+    open: (sessionId, backend, caller) => sealer.open(sessionId, contextAt(backend, caller)),
   };
 }
 

@@ -3,7 +3,7 @@
  * the HTTP response. The SDK's own HTTP handler, with its web `Request`, `Response` and streams, costs five times as much;
  * it still serves everything off this fast path, and decides what is invalid.
  */
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import {
   isJSONRPCRequest,
   isJSONRPCResponse,
@@ -16,12 +16,11 @@ import {
   SUPPORTED_PROTOCOL_VERSIONS,
   type TransportSendOptions,
 } from "@modelcontextprotocol/server";
-import type { Request, Response } from "express";
 import { type Ending, errorMessage } from "../server/ending.ts";
 import type { RunningCall, Serving } from "../server/running-calls.ts";
 import type { ServerRequest } from "../server/server-requests.ts";
 import { acceptedAnswers } from "./accepted.ts";
-import { drained, event } from "./web-response.ts";
+import { drained, event } from "./event-stream.ts";
 
 /** A request whose headers and envelope agree in every detail, in one of the two protocol generations. */
 export interface DirectRequest {
@@ -42,7 +41,10 @@ const NAMED_BY: Readonly<Record<string, string>> = {
 };
 
 /** Undefined for what the SDK's handler has to serve: it would not treat it as a single request, or may refuse it. */
-export function directRequest({ method, headers, body }: Request): DirectRequest | undefined {
+export function directRequest(
+  { method, headers }: Pick<IncomingMessage, "method" | "headers">,
+  body: unknown,
+): DirectRequest | undefined {
   const accepted = acceptedAnswers(headers.accept);
   if (method !== "POST" || accepted === "neither" || !isJSONRPCRequest(body)) return undefined;
   const request = { message: body, ...(accepted === "json" && { jsonOnly: true as const }) };
@@ -87,7 +89,7 @@ export interface DirectTransportOptions {
 export async function answerDirectly(
   { message, revision, jsonOnly }: DirectRequest,
   server: Server,
-  res: Response,
+  res: ServerResponse,
   options: DirectTransportOptions,
 ): Promise<boolean> {
   const transport = new ResponseTransport(message.id, revision, res, { ...options, jsonOnly });
@@ -103,7 +105,7 @@ export async function answerDirectly(
 class ResponseTransport extends PerRequestHTTPServerTransport implements Serving {
   readonly #id: JSONRPCRequest["id"];
   readonly #revision: string | undefined;
-  readonly #res: Response;
+  readonly #res: ServerResponse;
   readonly #options: DirectTransportOptions & { jsonOnly: true | undefined };
   readonly #stopListening: () => void;
   // Refusals of the engine come while the message is being delivered; handlers run after that.
@@ -117,7 +119,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   constructor(
     id: JSONRPCRequest["id"],
     revision: string | undefined,
-    res: Response,
+    res: ServerResponse,
     options: DirectTransportOptions & { jsonOnly: true | undefined },
   ) {
     super({ classification: revision === undefined ? { era: "legacy" } : { era: "modern", revision } });
@@ -209,7 +211,7 @@ class ResponseTransport extends PerRequestHTTPServerTransport implements Serving
   #cancel(): void {
     if (this.#over) return;
     this.#stop();
-    if (!this.#streaming) this.#res.status(202);
+    if (!this.#streaming) this.#res.statusCode = 202;
     this.#res.end();
   }
 

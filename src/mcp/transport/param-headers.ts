@@ -94,7 +94,7 @@ function says(header: string | string[] | undefined, value: unknown): boolean {
 const ENCODED = /^=\?base64\?(.*)\?=$/;
 
 /** Undefined for what claims to be Base64 and is not, to the last character. */
-function decoded(header: string): string | undefined {
+export function decoded(header: string): string | undefined {
   const base64 = ENCODED.exec(header)?.[1];
   if (base64 === undefined) return header;
   const bytes = Buffer.from(base64, "base64");

@@ -1,7 +1,8 @@
 /** How /mcp answers a call that it does not serve, or not to its end, while nothing has been sent yet. */
 
-import type { Response } from "express";
+import type { ServerResponse } from "node:http";
 import { requestFacts } from "../../http/request-facts.ts";
+import { sendJson } from "../../http/send-json.ts";
 import { union } from "../../oauth/scope.ts";
 import {
   type ChallengedResource,
@@ -19,7 +20,7 @@ export interface Challenge {
 
 /** @param ids of the requests that are not answered */
 export function refuseStopped(
-  res: Response,
+  res: ServerResponse,
   ending: Ending,
   { scopes }: Caller,
   ids: readonly unknown[],
@@ -28,7 +29,7 @@ export function refuseStopped(
   const { needs } = ending;
   if (needs === undefined) {
     const errors = ids.map((id) => errorMessage(id, ending));
-    res.json(errors.length === 1 ? errors[0] : errors);
+    sendJson(res, res.statusCode, errors.length === 1 ? errors[0] : errors);
   } else if ("token" in needs) invalidToken(res, resource, ending);
   else if ("authentication" in needs)
     insufficientAuthentication(res, resource, scopes, {
@@ -38,7 +39,8 @@ export function refuseStopped(
   else insufficientScope(res, resource, union(scopes, needs.scopes), needs.scopes);
 }
 
-const RETRY_AFTER_SECONDS = 5;
+/** Where nothing says how long. */
+export const RETRY_AFTER_SECONDS = 5;
 
 const CROWDED = {
   /** RFC 6585 §4. */
@@ -55,11 +57,13 @@ const CROWDED = {
 } as const;
 
 /** @param whose places are all taken */
-export function refuseCrowded(res: Response, whose: keyof typeof CROWDED, ids: readonly unknown[]): void {
+export function refuseCrowded(
+  res: ServerResponse,
+  whose: keyof typeof CROWDED,
+  ids: readonly unknown[],
+): void {
   const { status, reason, message } = CROWDED[whose];
   requestFacts(res).reason = reason;
-  res
-    .status(status)
-    .set("Retry-After", String(RETRY_AFTER_SECONDS))
-    .json(errorMessage(ids.length === 1 ? ids[0] : null, { reason, message }));
+  res.setHeader("Retry-After", String(RETRY_AFTER_SECONDS));
+  sendJson(res, status, errorMessage(ids.length === 1 ? ids[0] : null, { reason, message }));
 }

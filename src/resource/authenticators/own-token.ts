@@ -1,4 +1,6 @@
 /** Authenticates the opaque access tokens that this server issued for a resource: one look-up, and none for a grant seen a moment ago. */
+
+import type { ExchangedTokens } from "../../grants/exchanged-tokens.ts";
 import { codeOf, notGiven, whose } from "../../grants/grant.ts";
 import type { CachedGrant, GrantCache } from "../../grants/grant-cache.ts";
 import { looksLikeOurs, readToken } from "../../grants/opaque-token.ts";
@@ -17,8 +19,8 @@ interface Dependencies extends Pick<Runtime, "now">, Rules {
   takenBack?(grant: CachedGrant): AccessTokenRefusal | undefined;
   /** The principal's own access token at the identity provider. */
   upstreamToken(grantId: string): Promise<string>;
-  /** One for another API in their name. */
-  tokenFor(grantId: string, api: ApiRequest): Promise<string>;
+  /** For other APIs in their name. */
+  exchangedTokens: ExchangedTokens;
 }
 
 export function ownTokenAuthenticator(dependencies: Dependencies): TokenAuthenticator {
@@ -37,7 +39,7 @@ async function verify(
     resource,
     takenBack,
     upstreamToken,
-    tokenFor,
+    exchangedTokens,
     catalogue,
     now,
     judge,
@@ -71,7 +73,9 @@ async function verify(
     ...(codeOf(grant) !== undefined && {
       otherApis: Object.freeze({
         declaredHere: (named: readonly string[]) => intersect(named, catalogue.names),
-        tokenFor: (api: ApiRequest) => tokenFor(grant.id, api),
+        tokenFor: (api: ApiRequest) => exchangedTokens.tokenFor(grant.id, api),
+        refused: (api: ApiRequest, accessToken: string) =>
+          exchangedTokens.refused(grant.id, api, accessToken),
       }),
     }),
   }));

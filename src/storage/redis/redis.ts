@@ -52,8 +52,8 @@ const INDEX_FORGET = `${NOW}
     local fresh = due > time[1] - ${DUE_AFTER_SECONDS} and due < ${LEAST_MILLISECONDS} or due > now and due <= now + ARGV[1]
     if not fresh then redis.call('ZREM', KEYS[1], ARGV[i]) end
   end`;
-const DELETE_IF =
-  "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+const DELETE_IF = `if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1]) ${TELL} return 1 end return 0`;
 
 // More than one sign-in adds, so that what is due grows fewer; few enough that nobody waits for it. Of each version.
 const DUE_AT_ONCE = 8;

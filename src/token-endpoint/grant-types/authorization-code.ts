@@ -21,8 +21,11 @@ import { OAuthError } from "../../oauth/errors.ts";
 import { CodeVerifier, verifierMatches } from "../../oauth/pkce.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { Repeatable, Text } from "../../oauth/requests.ts";
-import { namesResource } from "../../oauth/resource.ts";
-import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
+import {
+  namesGrantedResource,
+  type ProtectedResources,
+  resourceOf,
+} from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
@@ -45,6 +48,7 @@ export const authorizationCode: GrantType<AuthorizationCodeRequest> = {
 
 interface Dependencies {
   grants: Grants;
+  grantOfCode?: Promise<Grant | undefined>;
   resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
@@ -59,15 +63,17 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } |
 async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  { grants, resources, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
+  { grants, grantOfCode, resources, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
 ): Promise<TokenResponse> {
   const presented = readToken("code", request.code);
   if (presented === undefined) throw notValid("malformed_code");
 
-  const redemption = await grants.update<Redemption>(presented.grantId, (grant): GrantChange<Redemption> => {
+  // What was read a moment ago; the store reads again if that is not the latest any more.
+  const read = await grantOfCode;
+  const redeem = (grant: Grant | undefined): GrantChange<Redemption> => {
     const code = grant && codeOf(grant);
     if (grant === undefined || code?.hash !== presented.hash) return refuse(notValid("unknown_code"));
-    const problem = problemWith(grant, code, client, request, now());
+    const problem = problemWith(grant, code, client, request, { resources, now: now() });
     if (problem !== undefined) return refuse(problem);
     if (code.redeemed) return { result: { replayed: grant } };
     const { permissions } = resourceOf(grant.resource, resources);
@@ -79,7 +85,8 @@ async function redeemCode(
     const added = addTokens(grant, tokens, { scopes, permitted }, lifetimes, now());
     const origin = { kind: "authorization_code", code: { ...code, redeemed: true } } as const;
     return { write: { ...added.grant, origin }, result: added };
-  });
+  };
+  const redemption = await grants.update<Redemption>(presented.grantId, redeem, read);
 
   if ("refused" in redemption) throw redemption.refused;
   if ("replayed" in redemption) return await endReplayed(redemption.replayed, client, grants, log);
@@ -93,7 +100,7 @@ function problemWith(
   code: CodeState,
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  now: number,
+  { resources, now }: Pick<Dependencies, "resources"> & { now: number },
 ): OAuthError | undefined {
   if (grant.client.id !== client.client_id) return notValid("code_of_another_client", grant);
   if (!verifierMatches(request.code_verifier, code.codeChallenge))
@@ -106,7 +113,7 @@ function problemWith(
       reason: "wrong_redirect_uri",
       about: about(grant),
     });
-  if (!namesResource(request.resource, grant.resource))
+  if (!namesGrantedResource(request.resource, grant.resource, resources))
     return new OAuthError("invalid_target", `This code is for the resource ${grant.resource}.`, {
       reason: "foreign_resource",
       about: about(grant),

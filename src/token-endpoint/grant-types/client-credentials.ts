@@ -7,8 +7,8 @@ import type { AuthenticatedClient } from "../../clients/authenticate-client.ts";
 import { CLIENT_CREDENTIALS_GRANT } from "../../oauth/client-metadata.ts";
 import { OAuthError } from "../../oauth/errors.ts";
 import { Repeatable, Scope } from "../../oauth/requests.ts";
-import { parseScope } from "../../oauth/scope.ts";
-import { namedResource } from "../../resource/protected-resource.ts";
+import { intersect, parseScope } from "../../oauth/scope.ts";
+import { requestedResource } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType, GrantTypeDependencies } from "../grant-type.ts";
 import { issueWithoutUser } from "../issue-without-user.ts";
@@ -32,19 +32,18 @@ async function issueToClient(
   dependencies: Runtime & GrantTypeDependencies,
 ): Promise<TokenResponse> {
   const { resources } = dependencies;
-  const resource = namedResource(request.resource, resources);
-  if (resource === undefined)
-    throw new OAuthError(
-      "invalid_target",
-      `Tokens are for ${resources.map(({ uri }) => uri).join(", or ")}.`,
-      {
-        reason: "foreign_resource",
-      },
-    );
   const { client_id: clientId, client_name: name, credential } = client;
   if (credential === undefined) throw new Error("A client of this grant type authenticates");
   // Without a scope of its own, nothing is granted.
   const ceiling = parseScope(client.scope ?? "") ?? [];
+  const asked = request.scope === undefined ? ceiling : (parseScope(request.scope) ?? []);
+  const resource = requestedResource(request.resource, asked, resources);
+  if (resource === undefined || resource === "ambiguous")
+    throw new OAuthError(
+      "invalid_target",
+      `Tokens are for ${resources.map(({ uri }) => uri).join(", or ")}: name one in the parameter resource.`,
+      { reason: resource === undefined ? "foreign_resource" : "ambiguous_resource" },
+    );
   return await issueWithoutUser(
     {
       requester: {
@@ -54,7 +53,8 @@ async function issueToClient(
       origin: { kind: "client_credentials", credential },
       resource,
       asked: request.scope,
-      ceiling,
+      // What it may have elsewhere is no scope of this resource.
+      ceiling: intersect(ceiling, resource.scopes.names),
       beyond: () => beyondClient(ceiling),
     },
     dependencies,

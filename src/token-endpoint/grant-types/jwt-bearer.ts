@@ -111,7 +111,7 @@ function forPerson(
     });
   const meant = resource === undefined ? undefined : namedResource([resource], resources);
   if (resource !== undefined && meant === undefined) throw notAccepted("assertion_for_another_resource");
-  const at = requestedResource(request, meant === undefined ? resources : [meant]);
+  const at = resourceAmong(request, meant === undefined ? resources : [meant]);
   const ceiling = client.scope === undefined ? at.scopes.names : (parseScope(client.scope) ?? []);
   const { client_name: name } = client;
   return {
@@ -137,7 +137,7 @@ function forWorkload(
   // Whoever it is, it would not be the program that the assertion names.
   if (client !== undefined) throw notAccepted("workload_with_client");
   const allowed = resources.filter(({ path }) => rule.resources?.includes(path) ?? true);
-  const at = requestedResource(request, allowed);
+  const at = resourceAmong(request, allowed);
   return {
     principal: { kind: "workload", issuer, subject, claims: { ...claims } },
     client: clientOf(issuer, subject),
@@ -149,7 +149,7 @@ function forWorkload(
 }
 
 /** Of those that the assertion is good for. The first is meant where nothing is said. */
-function requestedResource(
+function resourceAmong(
   { resource }: JwtBearerRequest,
   allowed: readonly ProtectedResource[],
 ): ProtectedResource {

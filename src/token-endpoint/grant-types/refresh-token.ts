@@ -22,10 +22,13 @@ import type { UpstreamRefresh } from "../../grants/upstream-renewal.ts";
 import { OAuthError, type OAuthErrorCode } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import { Repeatable, Scope, Text } from "../../oauth/requests.ts";
-import { namesResource } from "../../oauth/resource.ts";
 import { intersect, missingScopes, parseRequestedScope } from "../../oauth/scope.ts";
 import type { ScopeCatalogue } from "../../oauth/scope-catalogue.ts";
-import { type ProtectedResources, resourceOf } from "../../resource/protected-resource.ts";
+import {
+  namesGrantedResource,
+  type ProtectedResources,
+  resourceOf,
+} from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
@@ -92,8 +95,6 @@ async function rotateRefreshToken(
 
   const before = statusIn(await grants.find(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, dependencies, "refresh_repeated");
-  const fresh = await upstreamRefresh.ensureFreshUntil(before.grant, now() + lifetimes.accessTokenSeconds);
-
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = statusIn(grant);
     if (found.is !== "current") return { result: found };
@@ -114,7 +115,8 @@ async function rotateRefreshToken(
       result: { is: "superseded", answer: added.issued, grant: added.grant },
     };
   };
-  const after = await grants.update(presented.grantId, rotate, fresh);
+  const until = now() + lifetimes.accessTokenSeconds;
+  const after = await upstreamRefresh.updateFresh(before.grant, until, rotate);
   return await conclude(after, presented, dependencies);
 }
 
@@ -135,7 +137,7 @@ export function refreshTokenStatus(
   // Another client learns nothing and changes nothing, whatever it presents.
   if (grant.client.id !== client.client_id)
     return refuse("refresh_token_of_another_client", "invalid_grant", NOT_VALID);
-  if (!namesResource(request.resource, grant.resource))
+  if (!namesGrantedResource(request.resource, grant.resource, resources))
     return refuse(
       "foreign_resource",
       "invalid_target",

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
+import { parse } from "yaml";
 import { Browser } from "../../dev/client/browser.ts";
 import { APPLICATION, JOB, MACHINE } from "../../dev/demo/callers.ts";
 import { CALLERS } from "../../dev/walkthrough/callers.ts";
@@ -231,6 +232,62 @@ describe("walkthrough against the demo", () => {
     );
   });
 
+  test("a tool calls another API in the person's name: exchanged, kept, refused for want of a scope, and stepped up", async () => {
+    const { exitCode, stdout, stderr } = await finish(
+      start("dev/walkthrough/walkthrough", { URL: url }, ["--exchange"]),
+    );
+    assert.equal(exitCode, 0, stdout + stderr);
+    for (const seen of [
+      /→ the API was shown a token of alice, for https:\/\/orders\.example\.com alone, with the scope orders:read /,
+      /→ the same jti: the token was kept/,
+      /← 403 Forbidden\n.*insufficient_scope.*\n +→ .*ask for "orders:read orders:write"/,
+      /consent page "Allow access\?/,
+      /→ orders: umbrella rubber boots$/m,
+      /with the scope orders:write /,
+      /✓ All 16 hops/,
+    ])
+      assert.match(stdout, seen);
+    assert.doesNotMatch(stdout, /eyJ[\w-]+\.|[\w-]{43,}/);
+    assert.ok(printed.includes("--exchange"));
+  });
+
+  test("a server of another make behind the demo's: listed by scope, called, stepped up, refused, streamed, and told who calls", async () => {
+    const demo = await startDemo({}, "--backend");
+    const { exitCode, stdout, stderr } = await finish(
+      start("dev/walkthrough/walkthrough", { URL: `${demo.baseUrl}/mcp` }, ["--backend"]),
+    );
+    assert.equal(exitCode, 0, stdout + stderr);
+    for (const seen of [
+      /→ crm 1\.0\.0 speaks 2025-11-25$/m,
+      /→ tools: find_customers, count_customers, who_is_calling$/m,
+      /→ customers: Ada's Umbrellas Boots & Sons$/m,
+      /→ it names the person, http:\/\/localhost:\d+#alice, this client, and the scope crm:read$/m,
+      /→ our access token did not come to it/,
+      /→ after \d+ ms: 1 of 4\n.*2 of 4\n.*3 of 4\n.*4 of 4\n +← 200 OK/,
+      /← 403 Forbidden\n.*insufficient_scope.*\n +→ .*ask for "crm:read crm:write"/,
+      /→ customers: .* Cara's Coats$/m,
+      /"delete_customers".*\n +← 200 OK\n +→ refused as it must be/,
+      /→ it does: the whole grant has ended/,
+      /✓ All 18 hops/,
+    ])
+      assert.match(stdout, seen);
+    assert.doesNotMatch(stdout, /eyJ[\w-]+\.|[\w-]{43,}/);
+    assert.ok(demo.output().includes("calls count_customers at /crm/mcp"), demo.output());
+    // All that it says is enough: as it is printed, the file is good.
+    const [, printedFile = ""] = /in CONFIG_FILE:\n\n( {2}resources:.*?)\n\n/s.exec(demo.output()) ?? [];
+    const { needs } = parse(printedFile).resources["/crm/mcp"];
+    assert.deepEqual(needs.tools.add_customer, ["crm:write"]);
+    // What was there without it is there with it.
+    assert.equal((await walkThrough(demo.baseUrl)).exitCode, 0);
+  });
+
+  test("without a server behind it, the walk to one says which demo has it", async () => {
+    const run = await finish(start("dev/walkthrough/walkthrough", { URL: url }, ["--backend"]));
+    assert.equal(run.exitCode, 1);
+    assert.match(run.stderr, /Hop 1 failed.*hint .*--backend/s);
+    assertNoStackTrace(run);
+  });
+
   test("docs/machines.md names every caller, and docs/tools.md what the demo knows of them", async () => {
     const commands = [
       ...readFileSync("docs/machines.md", "utf8").matchAll(/^npm run walkthrough -- --as (.+)$/gm),
@@ -314,6 +371,18 @@ describe("walkthrough without the demo", () => {
       assert.throws(() => readSettings(["--as", "robot"], {}), new RegExp(`${caller}\\b.*, got robot`));
     }
     assert.throws(() => readSettings(["--robot"], {}), StepFailure);
+    assert.deepEqual(
+      [readSettings(["--exchange"], {})?.exchange, readSettings([], {})?.exchange],
+      [true, false],
+    );
+    assert.throws(() => readSettings(["--exchange", "--as", "machine"], {}), /--exchange alone/);
+    assert.throws(() => readSettings(["--backend", "--exchange"], {}), /--exchange or --backend, got both/);
+    for (const URL of [
+      "http://localhost:3000",
+      "http://localhost:3000/mcp/",
+      "http://localhost:3000/crm/mcp",
+    ])
+      assert.equal(readSettings(["--backend"], { URL })?.url, "http://localhost:3000/crm/mcp");
   });
 
   test("a server elsewhere trusts nobody of the demo: it says what to give", () => {

@@ -1,0 +1,94 @@
+/** The primary process of WORKERS, when all its workers are gone at once. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
+
+describe("the primary process of workers", { skip: process.platform !== "linux" && "reads /proc" }, () => {
+  let folder: string;
+  let primary: ChildProcess;
+  let text: string;
+  let port: number;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "workers-"));
+    port = await freePort();
+    text = "";
+  });
+  afterEach(async () => {
+    primary.kill("SIGKILL");
+    await rm(folder, { recursive: true });
+  });
+
+  async function start(program: string, startMs = 60_000): Promise<void> {
+    primary = spawn(program, ["--import", "tsx", "test/support/workers-here.ts"], {
+      env: {
+        PATH: process.env.PATH,
+        PORT: String(port),
+        START_MS: String(startMs),
+        HANG: join(folder, "hang"),
+      },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    primary.stdout?.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    await eventually("both listen", () => text.includes("All worker processes listen"));
+  }
+
+  async function workers(): Promise<number[]> {
+    const { pid } = primary;
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8");
+    const found = children.split(" ").filter(Boolean).map(Number);
+    const lines = await Promise.all(found.map((each) => readFile(`/proc/${each}/cmdline`, "utf8")));
+    return found.filter((_, index) => lines[index]?.includes("workers-here"));
+  }
+
+  async function killAll(): Promise<void> {
+    const found = await workers();
+    assert.equal(found.length, 2);
+    for (const pid of found) process.kill(pid, "SIGKILL");
+    await eventually("it was noticed", () => text.match(/worker_died/g)?.length === 2);
+  }
+
+  async function exitCode(): Promise<unknown> {
+    const exited = once(primary, "exit");
+    primary.kill("SIGTERM");
+    return (await exited)[0];
+  }
+
+  test("is stopped while it waits to start others: it ends as well as with workers", async () => {
+    await start(process.execPath);
+    await killAll();
+    assert.equal(await exitCode(), 0);
+  });
+
+  test("does not wait for ever for one that does not listen: the others are replaced when they die", async () => {
+    await start(process.execPath, 15_000);
+    await writeFile(join(folder, "hang"), "");
+    primary.kill("SIGHUP");
+    await eventually("it was given up", () => text.includes("worker_not_replaced"));
+    assert.equal((await workers()).length, 2);
+    await rm(join(folder, "hang"));
+    await killAll();
+    await eventually("two are there again", async () => (await workers()).length === 2);
+    assert.equal(await exitCode(), 0);
+  });
+
+  test("goes on when a process cannot be started, and tries again", async () => {
+    const program = join(folder, "node");
+    await copyFile(process.execPath, program);
+    await start(program);
+    await rm(program);
+    await killAll();
+    await eventually("a start failed", () => text.includes("worker_not_started"));
+    await copyFile(process.execPath, program);
+    await eventually("two are there again", async () => (await workers()).length === 2);
+    assert.equal(await exitCode(), 0);
+  });
+});
