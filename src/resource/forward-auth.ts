@@ -12,14 +12,13 @@ import { OAuthError } from "../oauth/errors.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
 import { union } from "../oauth/scope.ts";
 import { sha256 } from "../oauth/sha256.ts";
-import { authenticatedRequest } from "./access-token-context.ts";
 import {
   BEARER_TOKEN,
   type BearerAuthenticationOptions,
   insufficientScope,
 } from "./bearer-authentication.ts";
 import type { ForwardAuthSettings } from "./forward-auth-settings.ts";
-import type { ProtectedResource } from "./protected-resource.ts";
+import type { PlainAnswer, ProtectedResource } from "./protected-resource.ts";
 import { IDENTITY_HEADER, type SignIdentity } from "./signed-identity.ts";
 
 export const CHECK_PATH = "/auth/check";
@@ -96,7 +95,7 @@ export const malformedIsMissing: RequestHandler = (req, _res, next) => {
 };
 
 /** At the resource itself, where the proxy should have passed the request on (RFC 9110 §15.5.20). */
-export const reachedPastProxy: RequestHandler = () => {
+export const reachedPastProxy: PlainAnswer = async () => {
   throw new OAuthError(
     "invalid_request",
     "This is answered by a server behind a reverse proxy, which did not pass the request on to it. Tell its operator.",
@@ -108,23 +107,22 @@ export const reachedPastProxy: RequestHandler = () => {
 export function answerCheck(
   resource: CheckedResource,
   { signIdentity, audit }: { signIdentity: SignIdentity } & Pick<BearerAuthenticationOptions, "audit">,
-): RequestHandler {
+): PlainAnswer {
   const { forwardAuth } = resource;
   const usedBy = featuresUsed(forwardAuth.needs);
-  return async (req, res) => {
-    const authenticated = authenticatedRequest("forward auth");
+  return async ({ headers }, res, authenticated) => {
     const { caller } = authenticated;
     const { principal, client, grantId } = caller;
-    const features = usedBy(req.get("mcp-method"), req.get("mcp-name"));
+    const features = usedBy(String(headers["mcp-method"] ?? ""), String(headers["mcp-name"] ?? ""));
     const decisions = features && [
       authenticated.checkScopes(forwardAuth.scopes),
       ...features.map((feature) => caller.permissions.checkFeature(feature)),
     ];
     const denials = decisions?.filter((decision) => !decision.allowed);
     if (denials?.length === 0) {
-      res.set("Cache-Control", "no-store");
-      res.set(IDENTITY_HEADER, await signIdentity(caller, forwardAuth.audience));
-      return void res.status(200).end();
+      res.setHeader("Cache-Control", "no-store");
+      res.setHeader(IDENTITY_HEADER, await signIdentity(caller, forwardAuth.audience));
+      return void res.end();
     }
     const refused = (reason: ReasonCode, more: { rule?: string; missing?: readonly string[] } = {}) => {
       const about = {
@@ -165,13 +163,13 @@ const OTHER_METHODS = new Set([
 /** Undefined: what it uses is not named by the operator, so nobody may. */
 function featuresUsed(
   needs: ForwardAuthSettings["needs"],
-): (method: string | undefined, name: string | undefined) => readonly Feature[] | undefined {
+): (method: string, name: string) => readonly Feature[] | undefined {
   if (needs === undefined) return () => [];
   const named = (kind: Feature["kind"]) =>
     new Map([...needs[kind]].map(([name, scopes]): [string, Feature] => [name, { kind, name, scopes }]));
   const features = { tool: named("tool"), resource: named("resource"), prompt: named("prompt") };
   const all = Object.values(features).flatMap((each) => [...each.values()]);
-  return (method = "", name = "") => {
+  return (method, name) => {
     const kind = Object.hasOwn(FEATURE_METHODS, method) ? FEATURE_METHODS[method] : undefined;
     if (kind !== undefined) {
       const feature = features[kind].get(name);

@@ -1,6 +1,5 @@
 /** A protected resource (RFC 9728 §1.2): its identifier, its scopes, the tokens that it takes, and what answers there. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { RequestHandler } from "express";
 import type { Permissions } from "../access/permissions.ts";
 import { namesResource } from "../oauth/resource.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
@@ -23,7 +22,7 @@ export interface ProtectedResource {
   readonly metadata: object;
   readonly authenticators: readonly TokenAuthenticator[];
   /** What answers a request whose token was accepted. */
-  readonly answer: PlainAnswer | { readonly throughExpress: readonly RequestHandler[] };
+  readonly answer: PlainAnswer;
 }
 
 /** Answers in terms of Node.js alone. */

@@ -24,7 +24,6 @@ import { programAccess } from "../pages/connect.ts";
 import { jsonErrors, pageErrors } from "../pages/error-handler.ts";
 import { homeRoutes, peopleTo } from "../pages/home.ts";
 import { iconRoutes } from "../pages/icon.ts";
-import { withAuthenticatedRequest } from "../resource/access-token-context.ts";
 import { type Authenticate, bearerAuthentication } from "../resource/bearer-authentication.ts";
 import {
   answerCheck,
@@ -33,6 +32,7 @@ import {
   malformedIsMissing,
   proxiesOnly,
 } from "../resource/forward-auth.ts";
+import type { PlainAnswer } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { metricsRoutes } from "../telemetry/metrics-endpoint.ts";
 import { measureRequests } from "../telemetry/request-metrics.ts";
@@ -140,9 +140,9 @@ export function mount(services: Services, authenticateAt: AuthenticateAt): Mount
     requestLog(log),
     recordedHeaders(pages.headers),
   );
-  const straight = resources.flatMap((resource) => {
+  const straight = resources.map((resource) => {
     const { path, answer } = resource;
-    return typeof answer === "function" ? [{ path, authenticate: authenticate(resource), answer }] : [];
+    return { path, authenticate: authenticate(resource), answer };
   });
   return Object.assign(straightWay(always, straight, app), { router: app.router });
 }
@@ -158,7 +158,7 @@ function resourceRoutes(
       resource.path,
       allowedOriginsOnly(baseUrl, allowedOrigins),
       ...(pages.homeUrl === undefined ? [] : [peopleTo(pages.homeUrl)]),
-      ...behind(authenticate(resource), resource.answer),
+      behind(authenticate(resource), resource.answer),
     );
   return byPath(resources.map((resource) => [resource.path, routesOf(resource)]));
 }
@@ -175,7 +175,7 @@ function checkRoutes(
       `${path}{/*rest}`,
       proxiesOnly(resource, pathOf(config.baseUrl), resources),
       malformedIsMissing,
-      ...behind(authenticate(resource), { throughExpress: [answerCheck(resource, services)] }),
+      behind(authenticate(resource), answerCheck(resource, services)),
     );
   const checked = resources.filter(isChecked).map((resource) => {
     const path = `${CHECK_PATH}${resource.path}`;
@@ -265,11 +265,6 @@ export const bearerTokens: AuthenticateAt = (resource, services, { addressOf }) 
 };
 
 /** What is behind the bearer check, for express. */
-function behind(authenticate: Authenticate, answer: McpResource["answer"]): RequestHandler[] {
-  if (typeof answer === "function") return [(req, res) => answerRequest(req, res, { authenticate, answer })];
-  const authenticated: RequestHandler = async (req, res, next) => {
-    const found = await authenticate(req, res);
-    if (found !== undefined) withAuthenticatedRequest(found, next);
-  };
-  return [authenticated, ...answer.throughExpress];
+function behind(authenticate: Authenticate, answer: PlainAnswer): RequestHandler {
+  return (req, res) => answerRequest(req, res, { authenticate, answer });
 }

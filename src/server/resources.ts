@@ -201,7 +201,7 @@ export function servedResource(
   const { version } = packageManifest();
   const { monotonicNow = now } = runtime;
   const answer = (): McpResource["answer"] => {
-    if (forwardAuth !== undefined) return { throughExpress: [reachedPastProxy] };
+    if (forwardAuth !== undefined) return reachedPastProxy;
     if (backend !== undefined)
       return answerOfBackend(described, backend, {
         signIdentity,
@@ -255,7 +255,7 @@ function answerOfBackend(
       log: options.log,
     });
   if (pinned !== undefined) setImmediate(pinned.lookFirst);
-  const throughExpress = backendEndpoint({
+  return backendEndpoint({
     ...endpoint,
     backend,
     features: backendFeatures({ reach, needs }),
@@ -265,7 +265,6 @@ function answerOfBackend(
     monotonicNow: options.monotonicNow,
     observe: (method, work) => options.observe({ of: "backend", name: backend.name, method }, work),
   });
-  return { throughExpress };
 }
 
 /** @throws Error that says what to do about the file */

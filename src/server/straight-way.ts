@@ -35,17 +35,26 @@ export function straightWay(
   const straight = new Map(
     resources.map((resource) => [resource.path, { ...resource, route: { path: resource.path } }]),
   );
-  return (req: IncomingMessage & { route?: unknown }, res) =>
-    always(req, res, () => {
+  return (req: IncomingMessage & { route?: unknown }, res) => {
+    const fail = (error: unknown) => {
+      failed.set(req, { error });
+      throughExpress(req, res);
+    };
+    const go = (error?: unknown) => {
+      if (error != null) return fail(error);
       const resource = isOrdinary(req) ? straight.get(req.url ?? "") : undefined;
       if (resource === undefined) return throughExpress(req, res);
       // As express's router notes it, for metrics and spans.
       req.route = resource.route;
-      answerRequest(req, res, resource).catch((error) => {
-        failed.set(req, { error });
-        throughExpress(req, res);
-      });
-    });
+      answerRequest(req, res, resource).catch(fail);
+    };
+    // What one of them throws would end the process: nobody catches what a listener throws.
+    try {
+      always(req, res, go);
+    } catch (error) {
+      fail(error);
+    }
+  };
 }
 
 /** Behind the bearer check, whichever way the request came. */

@@ -6,3 +6,5 @@ await import("./running-calls.test.ts");
 await import("./endings-matrix.test.ts");
 await import("./asking-attacks.test.ts");
 await import("./foreign-tokens.test.ts");
+await import("../backends/remote.test.ts");
+await import("../backends/merged.test.ts");

@@ -4,13 +4,18 @@
  */
 import assert from "node:assert/strict";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import type { IncomingMessage } from "node:http";
-import { connect } from "node:net";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { after, before, describe, test } from "node:test";
+import express, { type ErrorRequestHandler } from "express";
 import { z } from "zod";
+import { remoteServerOf } from "../../src/config/remote-server.ts";
+import type { Middleware } from "../../src/http/together.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { requireScopes } from "../../src/resource/access-token-context.ts";
+import { straightWay, takeFailed } from "../../src/server/straight-way.ts";
+import { type AnsweringBackend, startAnsweringBackend } from "../backends/answering-backend.ts";
 import { eventually } from "../support/eventually.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { receivedUntilClosed } from "../support/received-until-closed.ts";
@@ -57,6 +62,9 @@ const tools = [
   }),
 ];
 
+/** As in server.yaml. */
+const NEEDS = { tools: { find: ["crm:read"], edit: ["crm:write"] }, prompts: { "*": [] } };
+
 interface Sent {
   method?: string;
   path?: string;
@@ -84,16 +92,49 @@ describe("the straight way and the one through express", () => {
   let alice: string;
   /** Has no scope. */
   let bob: string;
-  const testServer = useTestServer({ tools, environment: { TRUSTED_PROXIES: "127.0.0.1" } });
+  /** Of alice, with crm:read. */
+  let crm: string;
+  let backend: AnsweringBackend;
+  const testServer = useTestServer(async () => {
+    backend = await startAnsweringBackend();
+    const entry = { server: backend.url, audience: "crm", needs: NEEDS };
+    const scopes = { "crm:read": "Read", "crm:write": { description: "Change", whenNeeded: true } };
+    return {
+      tools,
+      furtherResources: [
+        { path: "/crm/mcp", name: "CRM", features: { tools: [], scopes }, backend: remoteServerOf(entry) },
+      ],
+      apiScopes: Object.keys(scopes),
+      users: [
+        {
+          subject: "alice",
+          name: "Alice",
+          email: "alice@example.com",
+          permissions: ["weather:read", "crm:read"],
+        },
+        { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] },
+      ],
+      environment: { TRUSTED_PROXIES: "127.0.0.1" },
+    };
+  });
   const seen: IncomingMessage[] = [];
-  const note = (published: unknown) => seen.push((published as { request: IncomingMessage }).request);
+  const note = (published: unknown) => {
+    const { request } = published as { request: IncomingMessage };
+    // The backend is in this process as well.
+    if (request.socket.localPort === Number(new URL(testServer.baseUrl).port)) seen.push(request);
+  };
   before(async () => {
     const client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
+    const parameters = { resource: `${testServer.baseUrl}/crm/mcp` };
+    crm = (await signInForTokens(testServer.baseUrl, client, { parameters })).access_token;
     subscribe("http.server.request.start", note);
   });
-  after(() => unsubscribe("http.server.request.start", note));
+  after(async () => {
+    unsubscribe("http.server.request.start", note);
+    await backend.close();
+  });
 
   /** Express leaves its application at every request that it was given. */
   const way = () => (seen.at(-1) !== undefined && "app" in (seen.at(-1) as object) ? "express" : "straight");
@@ -140,6 +181,12 @@ describe("the straight way and the one through express", () => {
   });
   const ofBob = (body: string, headers: Record<string, string> = ofOld): Sent => ({
     headers: as(bob, headers),
+    body,
+  });
+
+  const toBackend = (body: string, headers: Record<string, string> = ofOld): Sent => ({
+    path: "/crm/mcp",
+    headers: as(crm, headers),
     body,
   });
 
@@ -257,13 +304,54 @@ describe("the straight way and the one through express", () => {
         }),
     ],
     ["a header that asks for HTML", 406, () => ofAlice(call("ant", { n: 1 }), { Accept: "text/html" })],
+    ["to a backend: a call", 200, () => toBackend(call("find"))],
+    [
+      "to a backend: a call of 2026-07-28",
+      200,
+      () => toBackend(callOfNew("find"), ofNew("tools/call", "find")),
+    ],
+    ["to a backend: a list", 200, () => toBackend(message("tools/list"))],
+    ["to a backend: a batch", 200, () => toBackend(`[${call("find")},${message("ping")}]`)],
+    [
+      "to a backend: a notification",
+      202,
+      () => toBackend('{"jsonrpc":"2.0","method":"notifications/initialized"}'),
+    ],
+    [
+      "to a backend: a cancellation in no session",
+      202,
+      () => toBackend('{"jsonrpc":"2.0","method":"notifications/cancelled"}'),
+    ],
+    ["to a backend: an answer to nothing", 400, () => toBackend('{"jsonrpc":"2.0","id":1,"result":{}}')],
+    ["to a backend: no scope", 403, () => toBackend(call("edit"))],
+    ["to a backend: a tool that nobody named", 200, () => toBackend(call("bee"))],
+    ["to a backend: a task", 200, () => toBackend(message("tools/call", { name: "find", task: {} }))],
+    [
+      "to a backend: no such method in 2026-07-28",
+      404,
+      () => toBackend(message("tools/nonsense", { _meta: META }), ofNew("tools/nonsense")),
+    ],
+    ["to a backend: a name twice", 400, () => toBackend('{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}')],
+    [
+      "to a backend: headers that say something else",
+      400,
+      () => toBackend(call("find"), ofNew("tools/call", "edit")),
+    ],
+    ["to a backend: another's session", 404, () => toBackend(call("find"), { "Mcp-Session-Id": "made-up" })],
+    [
+      "to a backend: a token of another resource",
+      401,
+      () => ({ ...toBackend(call("find")), headers: as(alice) }),
+    ],
+    ["to a backend: no JSON", 400, () => toBackend("{")],
+    ["to a backend: an empty body", 400, () => toBackend("")],
   ];
   for (const [what, status, request] of ORDINARY)
     test(`${what}: ${status}, whichever way`, async () => {
       const straight = await sendAndNote(request());
       assert.equal(way(), "straight");
       assert.equal(Number(/^HTTP\/1\.1 (?!100)(\d+)/m.exec(straight.answer)?.[1]), status, straight.answer);
-      const throughExpress = await sendAndNote({ ...request(), path: "/mcp?" });
+      const throughExpress = await sendAndNote({ ...request(), path: `${request().path ?? "/mcp"}?` });
       assert.equal(way(), "express");
       assert.equal(straight.answer, throughExpress.answer);
       assert.deepEqual(straight.log, throughExpress.log);
@@ -273,6 +361,23 @@ describe("the straight way and the one through express", () => {
       assert.match(straight.answer, /^Connection: close$/m, "as the client asked");
       assert.doesNotMatch(straight.answer, /keep-alive/);
     });
+
+  test("a backend that is down, and answers nonsense: whichever way", async () => {
+    for (const [status, answer] of [
+      [502, (res: ServerResponse) => res.writeHead(200, { "content-type": "text/html" }).end("<p>")],
+      [503, (res: ServerResponse) => res.writeHead(503, { "retry-after": "7" }).end()],
+      [502, (res: ServerResponse) => res.destroy()],
+    ] as const) {
+      backend.answer = answer;
+      const straight = await sendAndNote(toBackend(call("find")));
+      assert.equal(way(), "straight");
+      assert.equal(Number(/^HTTP\/1\.1 (\d+)/m.exec(straight.answer)?.[1]), status, straight.answer);
+      // The log tells the first of several troubles alone.
+      const throughExpress = await sendAndNote({ ...toBackend(call("find")), path: "/crm/mcp?" });
+      assert.equal(straight.answer, throughExpress.answer);
+    }
+    backend.answer = undefined;
+  });
 
   test("an outage: 503, whichever way, told by the same code", async () => {
     const { get } = testServer.records;
@@ -353,4 +458,25 @@ describe("the straight way and the one through express", () => {
     const texts = [...(await received).matchAll(/"text":"(\d)"/g)].map(([, n]) => n);
     assert.deepEqual(texts, ["1", "2", "3"]);
   });
+});
+
+test("what every request passes may throw, or refuse: it is told as what fails in express", async (t) => {
+  const app = express();
+  app.use(takeFailed);
+  app.use(
+    ((error, _req, res, _next) => void res.status(500).send(error.message)) satisfies ErrorRequestHandler,
+  );
+  const thrown: Middleware = () => {
+    throw new Error("thrown");
+  };
+  for (const [said, always] of [
+    ["thrown", thrown],
+    ["refused", (_req, _res, next) => next(new Error("refused"))],
+  ] satisfies Array<[string, Middleware]>) {
+    const server = createServer(straightWay(always, [], app));
+    t.after(() => server.close());
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+    assert.deepEqual([answer.status, await answer.text()], [500, said]);
+  }
 });

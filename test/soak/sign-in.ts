@@ -25,7 +25,8 @@ export interface SignedIn {
   askedAt: number;
 }
 
-const ATTEMPTS = 10;
+// One a second: longer than a provider is away in any of the soaks.
+const ATTEMPTS = 30;
 const KIND = "sign-in page";
 
 /** The tokens, or undefined: the user did not approve, or it did not work, which is then in the ledger. */

@@ -12,11 +12,11 @@ import { driftedTools, pinsOf, readPins, writtenPins } from "../../mcp/backends/
 import { InvalidValue } from "../../runtime/setting-problem.ts";
 import { writeYaml } from "../../yaml/write-yaml.ts";
 import { askingBackend } from "../asked-backend.ts";
+import { counted } from "../counted.ts";
 import { type Context, EXIT, UsageError } from "./command.ts";
 import { driftCounted, driftInWords } from "./drift-in-words.ts";
 import { type Suggestion, suggestedEntry } from "./needs-suggestion.ts";
 import type { Terminal } from "./terminal.ts";
-import { counted } from "./words.ts";
 
 /** Which server is meant: by its URL, or as CONFIG_FILE describes it. */
 interface Which {

@@ -1,6 +1,7 @@
 /** `admin clients`: list, show, remove, prune. */
 import { Command, InvalidArgumentError } from "commander";
 import type { Client } from "../../oauth/client-metadata.ts";
+import { counted } from "../counted.ts";
 import {
   type ClientView,
   detailsOfClient,
@@ -21,7 +22,7 @@ import {
 } from "./command.ts";
 import type { Deployment } from "./deployment.ts";
 import type { Terminal } from "./terminal.ts";
-import { counted, jsonLine, parseSince } from "./words.ts";
+import { jsonLine, parseSince } from "./words.ts";
 
 type PruneOptions = DestroyOptions & { unusedSince: string };
 

@@ -2,9 +2,9 @@
 import type { AuditStream } from "../../audit/audit.ts";
 import type { Config } from "../../config/config.ts";
 import type { Environment } from "../../config/settings.ts";
+import { counted } from "../counted.ts";
 import { type Deployment, withDeployment } from "./deployment.ts";
 import type { Terminal } from "./terminal.ts";
-import { counted } from "./words.ts";
 
 export const EXIT = { done: 0, problem: 1, nothing: 2 } as const;
 export type Exit = (typeof EXIT)[keyof typeof EXIT];

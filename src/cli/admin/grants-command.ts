@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { claimsOf, isSameUser, PRINCIPAL_KINDS, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
+import { counted } from "../counted.ts";
 import {
   type Context,
   type DestroyOptions,
@@ -17,7 +18,7 @@ import type { Deployment } from "./deployment.ts";
 import { detailsOfGrant, type GrantView, type Names, tableOfGrants, viewOfGrant } from "./grant-view.ts";
 import { everyIssuer, issuerOfUser, issuersNamed } from "./issuers.ts";
 import type { Terminal } from "./terminal.ts";
-import { counted, jsonLine } from "./words.ts";
+import { jsonLine } from "./words.ts";
 
 interface WhoseOptions {
   user?: string;

@@ -80,11 +80,6 @@ export function details(fields: Readonly<Record<string, string | undefined>>): s
   return given.map(([name, value]) => `${name.padEnd(width)}  ${harmless(value)}`).join("\n");
 }
 
-/** "1 grant", "3 grants", "100,000 grants". */
-export function counted(count: number, noun: string): string {
-  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
-}
-
 /** `2026-11-25 21:03:12+01:00 (3 hours ago)`: this computer's time. */
 export function moment(seconds: number, now: number): string {
   const minutes = -new Date(seconds * 1000).getTimezoneOffset();

@@ -7,8 +7,9 @@ import { causes } from "../../oauth/errors.ts";
 import { InvalidValue } from "../../runtime/setting-problem.ts";
 import { harmless } from "../../runtime/terminal-text.ts";
 import { askingBackend } from "../asked-backend.ts";
+import { counted } from "../counted.ts";
 import { type Deployment, ofEach } from "./deployment.ts";
-import { checkOf, type Finding, type Found, plural } from "./finding.ts";
+import { checkOf, type Finding, type Found } from "./finding.ts";
 
 export async function checkBackends(deployment: Deployment): Promise<Found> {
   const { config } = deployment;
@@ -58,7 +59,7 @@ async function checkPins({
     );
     const drifted = driftedTools(pins, tools);
     if (drifted.length === 0)
-      return found`✓ The tools of ${path} are as they were approved (${plural(pins.size, "tool")})`;
+      return found`✓ The tools of ${path} are as they were approved (${counted(pins.size, "tool")})`;
     const names = drifted.map(({ name, drift }) => `${harmless(name.slice(0, 64))} (${drift})`);
     const more = names.length > SHOWN ? `, and ${names.length - SHOWN} more` : "";
     const becomes = settings.onDrift === "refuse" ? "are not served" : "are served all the same";

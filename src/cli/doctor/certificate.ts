@@ -1,7 +1,8 @@
 /** Certificates that end, unless somebody renews them. */
 import { once } from "node:events";
 import { connect } from "node:tls";
-import { checkOf, type Finding, plural } from "./finding.ts";
+import { counted } from "../counted.ts";
+import { checkOf, type Finding } from "./finding.ts";
 
 // Automatic renewal begins a month before the end; two weeks later it has evidently failed.
 const SOON_DAYS = 14;
@@ -30,7 +31,7 @@ export function judgeCertificate(validTo: string, host: string, now: number): Fi
   const { days, day } = endOf(validTo, now);
   if (days >= SOON_DAYS)
     return found`✓ The certificate of ${host} is valid for ${days} more days (until ${day})`;
-  return found`! The certificate of ${host} ends in ${plural(days, "day")} (${day})
+  return found`! The certificate of ${host} ends in ${counted(days, "day")} (${day})
     → Renew it, and see why it did not renew by itself.`;
 }
 

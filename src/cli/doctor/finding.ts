@@ -52,8 +52,6 @@ export function checkOf(check: string): (...words: Words) => Finding {
   };
 }
 
-export const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
-
 /** What keeps the server from starting. */
 export function settingFailure(check: string, problem: SettingProblem): Finding {
   const { place, remedy } = problem;

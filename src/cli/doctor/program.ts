@@ -12,8 +12,9 @@ import { buildServices, type Services } from "../../server/services.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { loadTracing } from "../../telemetry/load-tracing.ts";
+import { counted } from "../counted.ts";
 import type { DeclaredFeatures, NodeRelease } from "./deployment.ts";
-import { checkOf, type Finding, plural, settingFailure } from "./finding.ts";
+import { checkOf, type Finding, settingFailure } from "./finding.ts";
 
 /** Until when a line gets fixes of security is nothing that a program knows; whether it is one of those that do, Node says. */
 export function checkNode({ version, lts }: NodeRelease): Finding {
@@ -84,7 +85,7 @@ export async function checkFeatures(
     await askingServices(withoutPolicy, features, records, () => {});
     const { names } = catalogueOfAll(features);
     const tools = featuresOfEach(features).flatMap((each) => each.tools);
-    return found`✓ It offers ${plural(tools.length, "tool")}, ${plural(names.length, "scope")}: ${names.join(" ") || "none"}`;
+    return found`✓ It offers ${counted(tools.length, "tool")}, ${counted(names.length, "scope")}: ${names.join(" ") || "none"}`;
   } catch (error) {
     return found`✗ The server would not start: ${(error as Error).message}
       → Correct the declaration that it names (src/tools/index.ts or TOOLS_MODULE, CLIENTS or SCOPE_CLAIM_MAP).`;

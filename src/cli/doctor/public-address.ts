@@ -1,10 +1,11 @@
 /** Does this server answer at BASE_URL, as itself, and does everything get through that clients send and need? */
 import type { ConfiguredResource } from "../../config/resources.ts";
 import { authorizationServerMetadataUrl, resourceMetadataUrl } from "../../oauth/server-metadata.ts";
+import { counted } from "../counted.ts";
 import { type Answer, ask, describeOther, type Silence } from "./ask.ts";
 import { checkCertificate } from "./certificate.ts";
 import type { Deployment } from "./deployment.ts";
-import { checkOf, type Finding, type Found, notChecked, plural } from "./finding.ts";
+import { checkOf, type Finding, type Found, notChecked } from "./finding.ts";
 import { within } from "./limit.ts";
 import { checkProxyHeaders } from "./proxy-headers.ts";
 
@@ -48,7 +49,7 @@ function judgeMissing(missing: readonly ConfiguredResource[]): Found {
   const paths = missing.map(({ path }) => path).join(", ");
   return checkOf(
     "address.resources",
-  )`✗ The server that answers at BASE_URL does not have ${plural(missing.length, "resource")} of this configuration: ${paths}
+  )`✗ The server that answers at BASE_URL does not have ${counted(missing.length, "resource")} of this configuration: ${paths}
     → Restart that server with the CONFIG_FILE that is read here, or let CONFIG_FILE name the one that it has.`;
 }
 

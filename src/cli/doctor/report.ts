@@ -5,8 +5,9 @@ import type { DescribedResource } from "../../config/resources.ts";
 import { type Environment, Settings } from "../../config/settings.ts";
 import { serversOf } from "../../mcp/backends/backend-settings.ts";
 import { readText } from "../../runtime/read-text.ts";
+import { counted } from "../counted.ts";
 import type { Examination, Section } from "./examine.ts";
-import { type Finding, plural } from "./finding.ts";
+import type { Finding } from "./finding.ts";
 
 const MARK = { ok: "✓", warning: "!", unknown: "!", failure: "✗" } as const;
 
@@ -40,11 +41,11 @@ function summary(sections: readonly Section[]): string {
   const count = (status: Finding["status"]) => all(sections).filter((each) => each.status === status).length;
   const [failures, warnings, unknowns] = [count("failure"), count("warning"), count("unknown")];
   const rest = [
-    ...(warnings > 0 ? [plural(warnings, "warning")] : []),
-    ...(unknowns > 0 ? [`${plural(unknowns, "check")} that could not be made`] : []),
+    ...(warnings > 0 ? [counted(warnings, "warning")] : []),
+    ...(unknowns > 0 ? [`${counted(unknowns, "check")} that could not be made`] : []),
   ];
   if (failures > 0)
-    return `It cannot serve like this: ${[`${plural(failures, "problem")} to fix (✗)`, ...rest].join(", ")}.`;
+    return `It cannot serve like this: ${[`${counted(failures, "problem")} to fix (✗)`, ...rest].join(", ")}.`;
   return rest.length === 0 ? "It can serve." : `It can serve, with ${rest.join(" and ")} (!).`;
 }
 

@@ -2,13 +2,14 @@
  * In front of a backend: in place of the endpoint that serves our own features. Every message is judged before anything leaves, and
  * the backend gets the bytes that were judged.
  */
-import type { Request, RequestHandler, Response } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Audit } from "../../audit/audit.ts";
 import type { BodyBounds } from "../../http/body.ts";
 import { requestFacts } from "../../http/request-facts.ts";
+import { sendJson } from "../../http/send-json.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
-import { authenticatedRequest } from "../../resource/access-token-context.ts";
 import type { AuthenticatedRequest, Caller } from "../../resource/caller.ts";
+import type { PlainAnswer } from "../../resource/protected-resource.ts";
 import type { Log } from "../../runtime/log.ts";
 import type { Message, UsedFeature } from "../authoring/features.ts";
 import { type Backend, BackendError, type BackendRequest } from "../backends/backend.ts";
@@ -86,7 +87,7 @@ interface BackendSession {
 }
 
 /** The handlers behind the bearer check, in order. */
-export function backendEndpoint(options: BackendEndpointOptions): RequestHandler[] {
+export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
   const { backend, features, pinned, calls, audit, log, monotonicNow, listAll, maxAnswerBytes } = options;
   const trouble = createTroubleLog({ backend: backend.name, log, now: monotonicNow });
   const unwatched = unwatchedMessages();
@@ -122,7 +123,7 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
   }
 
   /** True if one of them is refused: then all are, because they would leave together. */
-  function refusesSome(said: readonly Message[], res: Response, caller: Caller): boolean {
+  function refusesSome(said: readonly Message[], res: ServerResponse, caller: Caller): boolean {
     const refusals = said.map((message) => refusalOf(message, caller));
     const first = refusals.find((each) => each !== undefined);
     if (first === undefined) return false;
@@ -140,7 +141,7 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
   /** A call names a tool alone: whether that is still the one that was approved, its backend may have to be asked. */
   async function refusesDrifted(
     { said, used }: GatedRequest,
-    res: Response,
+    res: ServerResponse,
     caller: Caller,
   ): Promise<boolean> {
     const tools = used.filter(({ feature }) => feature.kind === "tool");
@@ -172,11 +173,11 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
     said: readonly Message[],
     refusals: ReadonlyArray<Refused | undefined>,
     first: Refused,
-    res: Response,
+    res: ServerResponse,
   ): void {
     requestFacts(res).reason = first.reason;
     // MCP 2026-07-28, Streamable HTTP. Before that, clients took 404 for the end of their session.
-    if (first.code === METHOD_NOT_FOUND && said.every(isStateless)) res.status(404);
+    const isUnknown = first.code === METHOD_NOT_FOUND && said.every(isStateless);
     const errors = said.flatMap(({ id, method }, index) => {
       const why = refusals[index] ?? {
         code: REFUSED,
@@ -187,7 +188,7 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
       const error = { jsonrpc: "2.0", id, error: { code, message, data: { reason } } };
       return id === undefined || method === undefined ? [] : [error];
     });
-    res.json(errors.length === 1 && said.length === 1 ? errors[0] : errors);
+    sendJson(res, isUnknown ? 404 : 200, errors.length === 1 && said.length === 1 ? errors[0] : errors);
   }
 
   const shownTo =
@@ -200,38 +201,32 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
       return decision?.allowed === true || (listAll && decision?.because === "scopes");
     };
 
-  return [
-    async (req, res) => {
-      const request = await readRequest(req, res);
-      if (request === undefined) return;
-      const { said, used } = request;
-      const authenticated = authenticatedRequest("mcp");
-      const { caller } = authenticated;
-      const session = sessionOf(req, caller);
-      if (session === "unknown")
-        return refuseUnread(res, 404, REFUSED, {
-          reason: "backend_session_unknown",
-          message: "This session is not yours, or has ended: initialize a new one.",
-        });
-      if (session === undefined && concernsSession(request)) return answerOutsideOfSession(request, res);
-      if (refusesSome(said, res, caller)) return;
-      const addressed = used.map(({ feature }) => feature);
-      const lacking = lackingFor(addressed, caller);
-      if (lacking !== undefined && (await isChallenged(lacking, addressed, res, caller, options))) return;
-      if (await refusesDrifted(request, res, caller)) return;
-      // Who went away meanwhile needs nothing done.
-      if (!res.destroyed) await passOn(request, req, res, authenticated, session);
-    },
-  ];
+  return async (req, res, authenticated) => {
+    const request = await readRequest(req, res);
+    if (request === undefined) return;
+    const { said, used } = request;
+    const { caller } = authenticated;
+    const session = sessionOf(req, caller);
+    if (session === "unknown")
+      return refuseUnread(res, 404, REFUSED, {
+        reason: "backend_session_unknown",
+        message: "This session is not yours, or has ended: initialize a new one.",
+      });
+    if (session === undefined && concernsSession(request)) return answerOutsideOfSession(request, res);
+    if (refusesSome(said, res, caller)) return;
+    const addressed = used.map(({ feature }) => feature);
+    const lacking = lackingFor(addressed, caller);
+    if (lacking !== undefined && (await isChallenged(lacking, addressed, res, caller, options))) return;
+    if (await refusesDrifted(request, res, caller)) return;
+    // Who went away meanwhile needs nothing done.
+    if (!res.destroyed) await passOn(request, req, res, authenticated, session);
+  };
 
   /** Undefined: nobody could say for certain what it is. Then it was refused. */
-  async function readRequest(req: Request, res: Response): Promise<GatedRequest | undefined> {
+  async function readRequest(req: IncomingMessage, res: ServerResponse): Promise<GatedRequest | undefined> {
     const { method } = req;
-    if (method !== "POST" && method !== "GET" && method !== "DELETE") {
-      requestFacts(res).reason = "wrong_method";
-      res.status(405).set("Allow", "POST, GET, DELETE").end();
-      return undefined;
-    }
+    if (method !== "POST" && method !== "GET" && method !== "DELETE")
+      return refuseMethod(res, "POST, GET, DELETE");
     if (method !== "POST")
       return agreesWithHeaders(req, [], []) ? { method, said: [], used: [] } : refuseMismatch(res, []);
     const read = await rawMessageBody(req, res, options.bodies);
@@ -265,17 +260,17 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
     });
   }
 
-  function sessionOf(req: Request, caller: Caller): BackendSession | "unknown" | undefined {
-    const sealed = req.get(SESSION_ID);
-    if (sealed === undefined) return undefined;
+  function sessionOf(req: IncomingMessage, caller: Caller): BackendSession | "unknown" | undefined {
+    const sealed = req.headers[SESSION_ID];
+    if (typeof sealed !== "string") return undefined;
     const id = options.sessionIds.open(sealed, backend.name, caller);
     return id === undefined ? "unknown" : { id, sealed };
   }
 
   async function passOn(
     { method, bytes, said, used }: GatedRequest,
-    req: Request,
-    res: Response,
+    req: IncomingMessage,
+    res: ServerResponse,
     authenticated: AuthenticatedRequest,
     session: BackendSession | undefined,
   ): Promise<void> {
@@ -338,7 +333,7 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
     request: BackendRequest & { caller: Caller },
     passed: PassedAnswer,
     session: BackendSession | undefined,
-    res: Response,
+    res: ServerResponse,
   ): Promise<void> {
     try {
       const answer = await backend.send(request);
@@ -363,13 +358,13 @@ export function backendEndpoint(options: BackendEndpointOptions): RequestHandler
     return { ...others, [SESSION_ID]: sealed };
   }
 
-  function refuseBackend(res: Response, error: BackendError, ids: readonly unknown[]): void {
+  function refuseBackend(res: ServerResponse, error: BackendError, ids: readonly unknown[]): void {
     const { reason, status, retryAfterSeconds = RETRY_AFTER_SECONDS } = error;
     requestFacts(res).reason = reason;
     if (res.headersSent) return;
-    if (status === 503) res.set("Retry-After", String(retryAfterSeconds));
+    if (status === 503) res.setHeader("Retry-After", String(retryAfterSeconds));
     const errors = ids.map((id) => errorMessage(id, wordsFor(error)));
-    res.status(status).json(errors.length > 1 ? errors : (errors[0] ?? errorMessage(null, wordsFor(error))));
+    sendJson(res, status, errors.length > 1 ? errors : (errors[0] ?? errorMessage(null, wordsFor(error))));
   }
 }
 
@@ -387,32 +382,39 @@ function concernsSession({ method, said }: GatedRequest): boolean {
   );
 }
 
-function answerOutsideOfSession({ method, said }: GatedRequest, res: Response): void {
-  if (method !== "POST") {
-    requestFacts(res).reason = "wrong_method";
-    return void res.status(405).set("Allow", "POST").end();
-  }
+function answerOutsideOfSession({ method, said }: GatedRequest, res: ServerResponse): void {
+  if (method !== "POST") return void refuseMethod(res, "POST");
   // A cancellation is never answered: whoever sends it waits for nothing any more.
-  if (said.every((message) => OF_SESSION.has(message.method))) return void res.status(202).end();
+  if (said.every((message) => OF_SESSION.has(message.method))) {
+    res.statusCode = 202;
+    return void res.end();
+  }
   refuseUnread(res, 400, INVALID_REQUEST, {
     reason: "answer_to_nothing",
     message: "Nobody waits for this answer: it belongs to no session.",
   });
 }
 
+function refuseMethod(res: ServerResponse, allowed: string): undefined {
+  requestFacts(res).reason = "wrong_method";
+  res.statusCode = 405;
+  res.setHeader("Allow", allowed);
+  res.end();
+}
+
 /** For a message of which nobody knows what it is, or whose session there is not. */
 function refuseUnread(
-  res: Response,
+  res: ServerResponse,
   status: number,
   code: number,
   { reason, message }: Omit<Refused, "code">,
   id: Message["id"] = null,
 ): undefined {
   requestFacts(res).reason = reason;
-  res.status(status).json({ jsonrpc: "2.0", id, error: { code, message, data: { reason } } });
+  sendJson(res, status, { jsonrpc: "2.0", id, error: { code, message, data: { reason } } });
 }
 
-function refuseMismatch(res: Response, [message]: readonly Message[]): undefined {
+function refuseMismatch(res: ServerResponse, [message]: readonly Message[]): undefined {
   const why = {
     reason: "param_header_mismatch",
     message: "The headers Mcp-Method and Mcp-Name do not say what the message says.",

@@ -1,5 +1,5 @@
 /** Which messages and headers of a client go on to a backend. Pure. */
-import type { Request } from "express";
+import type { IncomingMessage } from "node:http";
 import type { Message } from "../authoring/features.ts";
 import type { UsedByMessages } from "./backend-uses.ts";
 import { decoded } from "./param-headers.ts";
@@ -42,7 +42,7 @@ export function isStateless({ params }: Message): boolean {
   return typeof _meta === "object" && _meta !== null && "io.modelcontextprotocol/protocolVersion" in _meta;
 }
 
-export function passedHeaders({ headers }: Request): Record<string, string> {
+export function passedHeaders({ headers }: IncomingMessage): Record<string, string> {
   const passed = Object.entries(headers).filter(
     (entry): entry is [string, string] => PASSED.test(entry[0]) && typeof entry[1] === "string",
   );
@@ -51,7 +51,7 @@ export function passedHeaders({ headers }: Request): Record<string, string> {
 
 /** A backend may go by either (MCP 2026-07-28, Streamable HTTP, request headers). */
 export function agreesWithHeaders(
-  { headers }: Request,
+  { headers }: IncomingMessage,
   said: readonly Message[],
   used: UsedByMessages,
 ): boolean {

@@ -1,5 +1,5 @@
 /** What is on its way to a backend: what the audit log says of each call, and how much of what is no call there may be. */
-import type { Response } from "express";
+import type { ServerResponse } from "node:http";
 import type { Audit } from "../../audit/audit.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
 import type { Caller } from "../../resource/caller.ts";
@@ -48,7 +48,7 @@ export function unwatchedMessages() {
   const bySession = new Map<string, number>();
   return {
     /** False if the session has too many of them on their way. */
-    begin(sessionKey: string, res: Response): boolean {
+    begin(sessionKey: string, res: ServerResponse): boolean {
       const taken = bySession.get(sessionKey) ?? 0;
       if (taken >= MAX_UNWATCHED) return false;
       bySession.set(sessionKey, taken + 1);

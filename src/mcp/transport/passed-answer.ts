@@ -1,6 +1,6 @@
 /** A backend's answer on its way to the client: as it came, but for what the caller may not see listed. */
+import type { ServerResponse } from "node:http";
 import { isJsonContentType } from "@modelcontextprotocol/server";
-import type { Response } from "express";
 import { parseJson } from "../../oauth/json.ts";
 import { type AnswerBody, drop } from "../backends/answer-body.ts";
 import { type BackendAnswer, BackendError, isEventStream } from "../backends/backend.ts";
@@ -27,7 +27,7 @@ const OF_STREAMS = { "cache-control": "no-cache, no-transform", "x-accel-bufferi
 const ONE_WRITE_BYTES = 16_384;
 
 /** Its backend is told by hanging up when nobody waits for it any more. */
-export class PassedAnswer extends WatchedAnswer<Response> {
+export class PassedAnswer extends WatchedAnswer {
   readonly #options: PassedAnswerOptions;
   /** Of a stream that has begun. */
   #stream: EventStreamFilter | undefined;
@@ -40,7 +40,7 @@ export class PassedAnswer extends WatchedAnswer<Response> {
   /** Of an event a part has left. */
   #isCut = false;
 
-  constructor(res: Response, options: PassedAnswerOptions) {
+  constructor(res: ServerResponse, options: PassedAnswerOptions) {
     super(res, options);
     this.#options = options;
   }

@@ -13,13 +13,13 @@ export interface WatchedAnswerOptions {
   refuse(ending: Ending): void;
 }
 
-export abstract class WatchedAnswer<Response extends ServerResponse = ServerResponse> implements Serving {
-  protected readonly res: Response;
+export abstract class WatchedAnswer implements Serving {
+  protected readonly res: ServerResponse;
   protected readonly unanswered: Set<unknown>;
   readonly #options: WatchedAnswerOptions;
   readonly #gone = new AbortController();
 
-  constructor(res: Response, options: WatchedAnswerOptions) {
+  constructor(res: ServerResponse, options: WatchedAnswerOptions) {
     this.res = res;
     this.unanswered = new Set(options.ids);
     this.#options = options;

@@ -15,8 +15,8 @@ export interface Hour {
   durationMs: number;
 }
 
-/** Of the people: those who have no session yet. */
-export const NEW_PART = 0.1;
+/** Of the people: those whose session is over. A refresh token is good for thirty days. */
+export const NEW_PART = 1 / 30;
 /** Everybody of them, and this part of the others, comes in the morning: the first part of the hour, most in its middle. */
 const IN_THE_MORNING = 0.4;
 const MORNING = 0.4;
