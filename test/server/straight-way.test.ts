@@ -311,7 +311,11 @@ describe("the straight way and the one through express", () => {
       () => toBackend(callOfNew("find"), ofNew("tools/call", "find")),
     ],
     ["to a backend: a list", 200, () => toBackend(message("tools/list"))],
-    ["to a backend: a batch", 200, () => toBackend(`[${call("find")},${message("ping")}]`)],
+    [
+      "to a backend: a batch of which one is refused",
+      200,
+      () => toBackend(`[${call("find")},${call("bee")}]`),
+    ],
     [
       "to a backend: a notification",
       202,
