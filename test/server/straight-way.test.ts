@@ -314,7 +314,7 @@ describe("the straight way and the one through express", () => {
     [
       "to a backend: a batch of which one is refused",
       200,
-      () => toBackend(`[${call("find")},${call("bee")}]`),
+      () => toBackend(`[${call("find")},${call("bee").replace('"id":1', '"id":2')}]`),
     ],
     [
       "to a backend: a notification",
