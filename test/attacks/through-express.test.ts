@@ -2,7 +2,13 @@
  * The attacks on what is sent to /mcp once more, by the way of requests that are not ordinary (src/server/straight-way.ts): no defence
  * is on one of the two ways alone.
  */
+import { after } from "node:test";
+
 process.env.TEST_WAY = "express";
-await import("./mcp-bad-input.test.ts");
-await import("./body-attacks.test.ts");
-await import("./batch-attacks.test.ts");
+// The files that come after this one in the same process go their own way.
+after(() => {
+  delete process.env.TEST_WAY;
+});
+// Anew: in the same process they may have run already.
+for (const file of ["mcp-bad-input", "body-attacks", "batch-attacks"])
+  await import(`./${file}.test.ts?through-express`);
