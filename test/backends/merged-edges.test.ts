@@ -363,12 +363,23 @@ describe("several servers as one", () => {
     assert.match(text, /Grüße 🙂/);
   });
 
-  test("a list of 20,000 entries is put together in less than two seconds", async () => {
+  test("a list that is ten times as long is as much work as ten lists", async () => {
     const tools = Array.from({ length: 20_000 }, (_, index) => ({ name: `tool${index}`, title: "T" }));
-    answers.crm = (res, { message }) => said(res, { jsonrpc: "2.0", id: message.id, result: { tools } });
-    const began = performance.now();
-    const { result } = await answerTo({ jsonrpc: "2.0", id: 1, method: "tools/list" });
-    assert.equal(result.tools.length, 20_000);
-    assert.ok(performance.now() - began < 2_000, `${performance.now() - began} ms`);
+    /** Of this process, in microseconds: what others do meanwhile is not counted. */
+    const workOf = async (entries: number, times: number) => {
+      const some = tools.slice(0, entries);
+      answers.crm = (res, { message }) =>
+        said(res, { jsonrpc: "2.0", id: message.id, result: { tools: some } });
+      const before = process.cpuUsage();
+      for (let time = 0; time < times; time++) {
+        const { result } = await answerTo({ jsonrpc: "2.0", id: 1, method: "tools/list" });
+        assert.equal(result.tools.length, entries);
+      }
+      const { user, system } = process.cpuUsage(before);
+      return user + system;
+    };
+    await workOf(2_000, 10); // the code is compiled
+    const [ten, one] = [await workOf(2_000, 10), await workOf(20_000, 1)];
+    assert.ok(one < 4 * ten, `${one} and ${ten} µs`);
   });
 });
