@@ -24,7 +24,7 @@ describe("what an operator sees of a backend", () => {
           path: "/crm/mcp",
           name: "CRM",
           features: { tools: [], scopes: {} },
-          backend: remoteServerOf({ server: backend.url, timeoutSeconds: 1, needs: { tools: { "*": [] } } }),
+          backend: remoteServerOf({ server: backend.url, needs: { tools: { "*": [] } } }),
         },
       ],
     };

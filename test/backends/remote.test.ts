@@ -118,7 +118,7 @@ const needs = {
   resources: { "crm://*": ["crm:write"], "crm://public/*": [] },
   prompts: { "*": [] },
 };
-const backend = (path: string, server: string) => ({
+const backend = (path: string, server: string, more: object = {}) => ({
   path,
   name: path,
   features: { tools: [], scopes: SCOPES },
@@ -126,9 +126,9 @@ const backend = (path: string, server: string) => ({
     server,
     audience: "crm",
     headers: { "x-api-key": "key" },
-    timeoutSeconds: 1,
     maxAnswerBytes: 65_536,
     needs,
+    ...more,
   }),
 });
 
@@ -140,6 +140,7 @@ describe("an MCP server behind this one", () => {
       furtherResources: [
         backend("/crm/mcp", urlOf(crm)),
         backend("/raw/mcp", urlOf(raw)),
+        backend("/impatient/mcp", urlOf(raw), { timeoutSeconds: 1 }),
         backend("/down/mcp", `http://127.0.0.1:${await freePort()}/mcp`),
       ],
       apiScopes: ["crm:read", "crm:write"],
@@ -154,7 +155,7 @@ describe("an MCP server behind this one", () => {
     };
   });
   let client: Registered;
-  const tokens = { crm: "", raw: "", down: "", bob: "" };
+  const tokens = { crm: "", raw: "", impatient: "", down: "", bob: "" };
   before(async () => {
     client = await register(testServer.baseUrl);
     const tokenFor = async (path: string, login = "alice") => {
@@ -163,6 +164,7 @@ describe("an MCP server behind this one", () => {
     };
     tokens.crm = await tokenFor("/crm/mcp");
     tokens.raw = await tokenFor("/raw/mcp");
+    tokens.impatient = await tokenFor("/impatient/mcp");
     tokens.down = await tokenFor("/down/mcp");
     tokens.bob = await tokenFor("/crm/mcp", "bob");
   });
@@ -254,7 +256,9 @@ describe("an MCP server behind this one", () => {
 
     test("an error in a result is one in the audit log", async () => {
       assert.equal((await mcp.callTool({ name: "fails" })).isError, true);
-      assert.ok(audited.some(({ tool, outcome }) => tool === "fails" && outcome === "error"));
+      await eventually("the audit line", () =>
+        audited.some(({ tool, outcome }) => tool === "fails" && outcome === "error"),
+      );
     });
 
     test("the lists show what the caller may use, and what is named", async () => {
@@ -512,7 +516,10 @@ describe("an MCP server behind this one", () => {
     ] as const)
       test(`${what}: ${status} ${reason}, asked once`, async () => {
         answer = misbehaves;
-        const failed = await send("/raw/mcp", call("find", "a"));
+        const failed =
+          reason === "backend_too_slow"
+            ? await send("/impatient/mcp", call("find", "a"), { token: tokens.impatient })
+            : await send("/raw/mcp", call("find", "a"));
         assert.equal(failed.status, status);
         assert.deepEqual(
           [failed.headers.get("www-authenticate"), failed.headers.get("location")],
