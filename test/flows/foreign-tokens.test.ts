@@ -53,11 +53,15 @@ const erase = defineTool({
     return JSON.stringify({ authTime, acr });
   },
 });
+/** How often it was begun. */
+let waits = 0;
 const wait = defineTool({
   name: "wait",
   description: "Waits until it is stopped",
-  run: (_input, { signal }) =>
-    new Promise<string>((resolve) => signal.addEventListener("abort", () => resolve("stopped"))),
+  run(_input, { signal }) {
+    waits++;
+    return new Promise<string>((resolve) => signal.addEventListener("abort", () => resolve("stopped")));
+  },
 });
 
 describe("a token of another issuer", () => {
@@ -308,8 +312,9 @@ describe("a token of another issuer", () => {
 
   describe("in a running call", () => {
     const stopped = async (token: string, then: () => void) => {
+      const before = waits;
       const calling = callTool(testServer.url, token, "wait");
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await eventually("it runs", () => waits > before);
       then();
       return JSON.stringify((await calling).body);
     };
