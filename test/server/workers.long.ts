@@ -11,7 +11,7 @@ import { builtProgram } from "../support/built-program.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
-import { untilServerIsReady } from "../support/server-process.ts";
+import { START_SECONDS, untilServerIsReady } from "../support/server-process.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 
 interface Line {
@@ -34,7 +34,11 @@ describe("WORKERS=2", { skip: skipWithoutRedisServer() }, () => {
     port = await freePort();
     primary = start(environment());
     await untilServerIsReady(port);
-    await eventually("both listen", () => lines().some(({ msg }) => msg === "All worker processes listen"));
+    await eventually(
+      "both listen",
+      () => lines().some(({ msg }) => msg === "All worker processes listen"),
+      START_SECONDS,
+    );
   });
   after(async () => {
     primary.kill("SIGKILL");
@@ -144,7 +148,7 @@ describe("WORKERS=2", { skip: skipWithoutRedisServer() }, () => {
       await eventually(
         "all are replaced",
         () => lines().some(({ msg }) => msg === "All worker processes were replaced"),
-        180,
+        2 * START_SECONDS,
       );
       await eventually("the old ones are gone", async () => {
         const now = await childrenOf(primary);
