@@ -296,6 +296,15 @@ describe("the gate in front of a backend", () => {
       assert.equal(status, 502);
     });
 
+    for (const [type, said, text] of [
+      ["application/json", 'application/json; a="text/event-stream"', '{"jsonrpc":"2.0","id":1,"result":{}}'],
+      ["text/event-stream", "text/event-stream; a=application/json", "data: {}\n\n"],
+    ] as const)
+      test(`says what type its answer is of, ${type}, and no other beside it, which some clients would find`, async () => {
+        answer = (res) => res.writeHead(200, { "content-type": said }).end(text);
+        assert.equal((await send(call("find"))).headers.get("content-type"), type);
+      });
+
     for (const [what, type] of [
       ["is answered without an end", "text/event-stream"],
       ["is answered with a page without an end", "text/html"],
@@ -307,6 +316,31 @@ describe("the gate in front of a backend", () => {
         assert.equal((await send(message, headers)).status, 202);
         await eventually("the connection is closed", () => open === 0);
       });
+
+    for (const [what, status, text] of [
+      ["no body", 202, ""],
+      ["white space", 202, "\n"],
+      ["no body, and 200", 200, ""],
+      ["nothing", 202, "null"],
+    ] as const)
+      test(`calls JSON what it answers to a message that asks for nothing: ${what}`, async () => {
+        const headers = await session();
+        answer = (res) => res.writeHead(status, { "content-type": "application/json" }).end(text);
+        const message = { jsonrpc: "2.0", method: "notifications/initialized" };
+        const accepted = await send(message, headers);
+        assert.equal(accepted.status, status);
+        assert.equal(await accepted.text(), "");
+        assert.equal((await send(undefined, headers, "DELETE")).status, status);
+        const failed = await send(call("find"), headers);
+        assert.equal(failed.status, 502);
+        assert.equal(await reasonOf(testServer, failed), "backend_answer_unusable");
+      });
+
+    test("is told to be gone without a word, in JSON: its client hears of it", async () => {
+      const headers = await session();
+      answer = (res) => res.writeHead(404, { "content-type": "application/json" }).end();
+      assert.equal((await send(call("find"), headers)).status, 404);
+    });
 
     for (const [what, reason, misbehaves] of [
       [

@@ -111,13 +111,21 @@ export function jsonFilter(options: AnswerFilterOptions): AnswerFilter {
       out.push(...text.push(bytes));
     },
     end(out) {
-      if (!text.scan.isComplete) throw notJson();
       const held = text.take();
+      if (!text.scan.isComplete) {
+        if (!text.isPassing && isNothing(held)) return;
+        throw notJson();
+      }
       if (text.scan.isFiltered) out.push(Buffer.from(filtered(textOf(held), options)));
       else out.push(...held);
       text.tell();
     },
   };
+}
+
+/** White space, or what frameworks write where there is nothing to say. */
+function isNothing(held: readonly Buffer[]): boolean {
+  return /^\s*(null\s*)?$/.test(textOf(held));
 }
 
 const [LF, CR, SPACE] = [0x0a, 0x0d, 0x20];
