@@ -207,6 +207,19 @@ describe("tools that were approved", () => {
     assert.deepEqual([status, body.error.data.reason], [502, "backend_answer_unusable"]);
   });
 
+  for (const result of [
+    `{"Tools":[${POISONED}]}`,
+    `{"tool\u017f":[${POISONED}]}`,
+    `{"_meta":{"a":"${"x".repeat(300_000)}"},"TOOLS":[${POISONED}]}`,
+    `{},"Result":{"tools":[${POISONED}]}`,
+    `{},"RESULT":{"TOOLS":[${POISONED}]}`,
+  ])
+    test(`a list that only some clients take for one is none: ${result.slice(0, 20)}`, async () => {
+      strict.result = result;
+      const { status, body } = await rpc(`${testServer.baseUrl}/strict/mcp`, tokens.strict, "tools/list");
+      assert.deepEqual([status, body.error.data.reason], [502, "backend_answer_unusable"]);
+    });
+
   test("of a batch with such a call nothing leaves", async () => {
     strict.tools = [POISONED, APPROVED[1] ?? ""];
     const answer = await fetch(`${testServer.baseUrl}/strict/mcp`, {

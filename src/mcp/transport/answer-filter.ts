@@ -52,9 +52,11 @@ class HeldText {
   /** Its bytes as they came; of an event those around the text, too. @returns what may be sent on by now */
   push(bytes: Buffer): Buffer[] {
     this.#bytes += bytes.length;
-    const { maxBytes } = this.#options;
+    const { maxBytes, onlyUnambiguous } = this.#options;
     if (this.#bytes > maxBytes)
       throw new BackendError("backend_answer_unusable", `It has more than ${maxBytes} bytes in one answer.`);
+    if (onlyUnambiguous && this.scan.isMisspelled)
+      throw new BackendError("backend_answer_unusable", "It spells a list as only some clients read it.");
     if (this.#isPassing) {
       // Nothing of it can be taken back; a list that begins so late would be shown whole.
       if (this.scan.isFiltered)
