@@ -8,6 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { remoteServerOf } from "../../src/config/remote-server.ts";
 import { eventually } from "../support/eventually.ts";
+import { hangUpNoticed, whileLookedUp } from "../support/held-look-up.ts";
 import { type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
 import { useTestServer } from "../support/test-server.ts";
 import { reasonOf } from "./support.ts";
@@ -105,6 +106,21 @@ describe("the gate in front of a backend", () => {
     params,
   });
   const call = (name: string, id?: unknown) => request("tools/call", { name }, id);
+  /** Sends the rest when it is told to. */
+  function slowly(message: object, headers: Record<string, string> = {}) {
+    const body = JSON.stringify(message);
+    const request = httpRequest(`${testServer.baseUrl}${PATH}`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${tokens.get(PATH)}`,
+        "content-type": "application/json",
+        "content-length": body.length,
+        ...headers,
+      },
+    });
+    request.write(body.slice(0, 10));
+    return { request, finish: () => request.end(body.slice(10)) };
+  }
   async function session(path = PATH): Promise<Record<string, string>> {
     answer = (res) => {
       res.setHeader("mcp-session-id", "s1");
@@ -234,6 +250,39 @@ describe("the gate in front of a backend", () => {
       refused.resume();
       assert.equal(refused.statusCode, 401);
       assert.deepEqual(came, []);
+    });
+
+    test("whose message takes its time says nothing with a session that ended meanwhile", async () => {
+      const headers = await session();
+      const parameters = { resource: `${testServer.baseUrl}${PATH}`, scope: "odd:read" };
+      const ending = await signInForTokens(testServer.baseUrl, client, { parameters });
+      const sending = slowly(
+        { jsonrpc: "2.0", method: "notifications/roots/list_changed" },
+        { ...headers, authorization: `Bearer ${ending.access_token}` },
+      );
+      await setTimeout(500);
+      await revoke(testServer.baseUrl, client, ending.refresh_token);
+      sending.finish();
+      const [refused] = (await once(sending.request, "response")) as [IncomingMessage];
+      refused.resume();
+      assert.equal(refused.statusCode, 401);
+      assert.deepEqual(came, []);
+    });
+
+    test("who hangs up while their session is looked at again calls nothing", async () => {
+      const sending = slowly(call("find"));
+      sending.request.on("error", () => {}); // that it hangs up
+      await setTimeout(500);
+      await whileLookedUp(testServer, sending.finish, () => {
+        sending.request.destroy();
+        return hangUpNoticed(testServer);
+      });
+      assert.equal((await send(call("edit", 2))).status, 403);
+      assert.equal((await send(call("find", 2))).status, 200);
+      assert.deepEqual(
+        came.map(({ body }) => JSON.parse(body).id),
+        [2],
+      );
     });
 
     test("writes one line into the audit log for all the calls of a batch that lack the same", async () => {

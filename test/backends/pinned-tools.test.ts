@@ -1,6 +1,8 @@
 /** Tools of a backend that were approved (`pins`): another definition, a new tool and one that is gone are refused, or only said. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -291,6 +293,57 @@ describe("tools that were approved", () => {
       audited.filter(({ event }) => event === "tool_definition").map(({ decision }) => decision),
       ["allow", "allow"],
     );
+  });
+});
+
+describe("calls that wait for the list of a backend's tools", () => {
+  const folder = mkdtempSync(join(tmpdir(), "pins-"));
+  const file = join(folder, "notes.pins.json");
+  writeFileSync(file, writtenPins(pinsOf(APPROVED.map((text) => ({ text, value: JSON.parse(text) }))).pins));
+  let asked = 0;
+  const silent = createServer((_req, _res) => {
+    asked++;
+  });
+  const testServer = useTestServer(async () => {
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const server = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/mcp`;
+    const features = { tools: [], scopes: { "notes:use": "Use notes" } };
+    const needs = { tools: { "*": ["notes:use"] } };
+    const backend = { ...remoteServerOf({ server, needs }), pins: { file, onDrift: "refuse" as const } };
+    return {
+      furtherResources: [{ path: "/silent/mcp", name: "Silent", features, backend }],
+      apiScopes: ["notes:use"],
+      users: [{ ...ALICE, permissions: ["notes:use"] }],
+      environment: { MAX_RUNNING_CALLS_PER_GRANT: "2" },
+    };
+  });
+  after(() => {
+    silent.closeAllConnections();
+    silent.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("take their places: no session has more of them than it may have calls", async () => {
+    const url = `${testServer.baseUrl}/silent/mcp`;
+    const client = await register(testServer.baseUrl);
+    const parameters = { resource: url };
+    const { access_token: token } = await signInForTokens(testServer.baseUrl, client, { parameters });
+    const hangUp = new AbortController();
+    const answers: number[] = [];
+    const calls = Array.from({ length: 3 }, async (_, id) => {
+      const { status } = await fetch(url, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        body: JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "find" } }),
+        signal: hangUp.signal,
+      });
+      answers.push(status);
+    });
+    const over = Promise.allSettled(calls);
+    await eventually("one is answered", () => answers.length > 0 && asked > 0);
+    hangUp.abort();
+    await over;
+    assert.deepEqual(answers, [429]);
   });
 });
 
