@@ -6,9 +6,14 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { mergedServersOf } from "../../src/config/merged-servers.ts";
 import { remoteServerOf } from "../../src/config/remote-server.ts";
+import type { Backend } from "../../src/mcp/backends/backend.ts";
 import { parsePins, pinsOf, writtenPins } from "../../src/mcp/backends/pins.ts";
+import { pinnedTools } from "../../src/mcp/transport/pinned-tools.ts";
+import type { Log } from "../../src/runtime/log.ts";
 import { type ChangingBackend, startChangingBackend, toolText } from "../support/changing-backend.ts";
 import { eventually } from "../support/eventually.ts";
 import { register, rpc, signInForTokens } from "../support/oauth-client.ts";
@@ -457,6 +462,30 @@ describe("tools of several servers that were approved", () => {
     testServer.clock.ahead += 61;
     assert.equal((await call("wiki_find")).body.error, undefined, "it is up again");
   });
+});
+
+test("a backend that lists much beside what was approved does not have it remembered", () => {
+  const approved = Array.from({ length: 20 }, (_, index) => toolText(`find${index}`, "Finds"));
+  const pinned = pinnedTools({
+    backend: { name: "notes" } as Backend,
+    resource: "http://localhost/mcp",
+    pins: pinsOf(approved.map((text) => ({ text, value: JSON.parse(text) }))).pins,
+    onDrift: "refuse",
+    monotonicNow: () => 0,
+    audit() {},
+    log: { warn() {} } as unknown as Log,
+  });
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (const [index, text] of approved.entries()) {
+    const list = Buffer.from(`[${text},"${"x".repeat(2_000_000)}"]`).toString("utf8");
+    assert.ok(pinned.mayBeShown(`find${index}`, list.slice(1, 1 + text.length)));
+  }
+  collect();
+  const kept = process.memoryUsage().heapUsed - before;
+  assert.ok(kept < 10e6, `${Math.round(kept / 1e6)} MB are kept`);
 });
 
 test("a file that was changed by hand is refused: what it has, no backend said", () => {
