@@ -3,7 +3,8 @@
  * prints its results and writes them to `bench/results.md`. `npm run bench -- --quick` looks whether all of it works.
  * `npm run bench -- --growth` measures what a million entries in an index make slower, and prints it alone; `--scale` what live
  * sessions do, up to 100,000 or with `--million` ten times as many; `--calls` and
- * `--machines` print what calls cost and what callers without a browser do, `--pass-through` what is passed on to another server.
+ * `--machines` print what calls cost and what callers without a browser do, `--pass-through` what is passed on to another server, `--workers` what a
+ * process for each core does.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { signIn, startDeployment } from "./deployment.ts";
@@ -16,8 +17,9 @@ import { measureScale, type Topology } from "./measure-scale.ts";
 import { measureSessions } from "./measure-sessions.ts";
 import { measureStart } from "./measure-start.ts";
 import { measureStreams } from "./measure-streams.ts";
+import { measureWorkers } from "./measure-workers.ts";
 import { meterRedis } from "./redis-meter.ts";
-import { callsAlone, machinesReport, passThroughReport, report } from "./report.ts";
+import { callsAlone, machinesReport, passThroughReport, report, workersReport } from "./report.ts";
 import { scaleReport } from "./scale-report.ts";
 
 const isQuick = process.argv.includes("--quick");
@@ -61,6 +63,14 @@ if (process.argv.includes("--pass-through")) {
     : { megabytes: 10, readers: 16, open: 1_000, laterSeconds: 20 };
   const calls = await measurePassThrough(deployment, effort);
   process.stdout.write(passThroughReport(calls, await measureStreams(deployment, amounts)));
+  await deployment.close();
+  process.exit();
+}
+if (process.argv.includes("--workers")) {
+  const amounts = isQuick
+    ? { rounds: 2, secondsEach: 1, warmUpSeconds: 1 }
+    : { rounds: 7, secondsEach: 5, warmUpSeconds: 20 };
+  process.stdout.write(workersReport(await measureWorkers(deployment, amounts)));
   await deployment.close();
   process.exit();
 }

@@ -7,6 +7,7 @@ import { PASS_THROUGH_ROWS, type PassThroughFigures } from "./measure-pass-throu
 import type { SessionFigures } from "./measure-sessions.ts";
 import type { StartFigures } from "./measure-start.ts";
 import type { StreamFigures } from "./measure-streams.ts";
+import type { WorkersRow } from "./measure-workers.ts";
 import { ratio, type Spread, spread } from "./statistics.ts";
 
 export interface Results {
@@ -88,6 +89,22 @@ ${calls.map((row) => rowOf(row, calls)).join("\n")}
 
 function aimRow({ what, aim, measured, isReached }: Aim): string {
   return `| ${what} | ${aim} | ${measured} | ${isReached ? "reached" : "**missed**"} |`;
+}
+
+/** A section of its own: one process beside one for each core. */
+export function workersReport([one, ...others]: readonly WorkersRow[]): string {
+  const rate = (row: WorkersRow | undefined) =>
+    row?.rounds.map(({ requestsPerSecond }) => requestsPerSecond) ?? [];
+  const rowOf = (row: WorkersRow) =>
+    `| ${row.workers} | ${shown(spread(rate(row)), 0)} | ${shown(ratio(rate(row), rate(one)), 2)} | ${shown(spread(row.rounds.map(({ cpuMicroseconds }) => cpuMicroseconds)), 0)} |`;
+  return `## All cores
+
+${cpus().length} × ${cpus()[0]?.model.trim()}, Node ${process.version}, load average ${Math.round(loadavg()[0] ?? 0)}. wrk needs some of them as well.
+
+| WORKERS | requests/s | × one | CPU per request, µs |
+| --- | --- | --- | --- |
+${[one, ...others].flatMap((row) => (row === undefined ? [] : [rowOf(row)])).join("\n")}
+`;
 }
 
 /** A section of its own: one process, in which an issuer is trusted and a client configured. */

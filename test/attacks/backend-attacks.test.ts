@@ -69,8 +69,8 @@ describe("the gate in front of a backend", () => {
   before(async () => {
     client = await register(testServer.baseUrl);
     for (const path of [PATH, PATIENT]) {
-      const parameters = { resource: `${testServer.baseUrl}${path}`, scope: "odd:read" };
-      const { access_token } = await signInForTokens(testServer.baseUrl, client, { parameters });
+      const parameters = { scope: "odd:read" };
+      const { access_token } = await signInForTokens(testServer.baseUrl, client, { path, parameters });
       tokens.set(path, access_token);
     }
   });
@@ -231,8 +231,8 @@ describe("the gate in front of a backend", () => {
     });
 
     test("whose body takes its time calls nothing with a session that ended meanwhile", async () => {
-      const parameters = { resource: `${testServer.baseUrl}${PATH}`, scope: "odd:read" };
-      const ending = await signInForTokens(testServer.baseUrl, client, { parameters });
+      const parameters = { scope: "odd:read" };
+      const ending = await signInForTokens(testServer.baseUrl, client, { path: PATH, parameters });
       const body = JSON.stringify(call("find"));
       const sending = httpRequest(`${testServer.baseUrl}${PATH}`, {
         method: "POST",

@@ -54,12 +54,12 @@ describe("tools that were approved", () => {
   before(async () => {
     const client = await register(testServer.baseUrl);
     for (const name of ["strict", "lax"] as const) {
-      const parameters = { resource: `${testServer.baseUrl}/${name}/mcp` };
-      tokens[name] = (await signInForTokens(testServer.baseUrl, client, { parameters })).access_token;
+      tokens[name] = (
+        await signInForTokens(testServer.baseUrl, client, { path: `/${name}/mcp` })
+      ).access_token;
     }
-    const parameters = { resource: `${testServer.baseUrl}/strict/mcp` };
     tokens.bob = (
-      await signInForTokens(testServer.baseUrl, client, { login: "bob", parameters })
+      await signInForTokens(testServer.baseUrl, client, { login: "bob", path: "/strict/mcp" })
     ).access_token;
   });
   after(() => {

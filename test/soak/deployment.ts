@@ -23,6 +23,8 @@ export interface DeploymentOptions {
   accessTokenSeconds: number;
   /** One that keeps its data over a crash, or a master with a replica and three Sentinels. Default: one. */
   redis?: "one" | "sentinel";
+  /** How long a server waits for the provider. Default: two, so that an outage is noticed soon. */
+  upstreamTimeoutSeconds?: number;
 }
 
 export interface Deployment {
@@ -67,7 +69,7 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
 }
 
 async function start(
-  { refreshTokens, accessTokenSeconds, redis: kind = "one" }: DeploymentOptions,
+  { refreshTokens, accessTokenSeconds, redis: kind = "one", upstreamTimeoutSeconds = 2 }: DeploymentOptions,
   cleanUp: Array<() => Promise<unknown>>,
 ): Promise<Deployment> {
   const redis = kind === "one" ? await startOne(cleanUp) : await startSentinel(cleanUp);
@@ -102,7 +104,7 @@ async function start(
     SECRET_KEY,
     OPEN_METEO_GEOCODING_URL: weather.geocodingUrl,
     OPEN_METEO_FORECAST_URL: weather.forecastUrl,
-    UPSTREAM_TIMEOUT_SECONDS: "2",
+    UPSTREAM_TIMEOUT_SECONDS: String(upstreamTimeoutSeconds),
     // Longer than the balancer takes to notice, also on a busy machine.
     SHUTDOWN_DELAY_SECONDS: "3",
     SHUTDOWN_SECONDS: "8",
