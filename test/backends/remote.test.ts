@@ -529,6 +529,16 @@ describe("an MCP server behind this one", () => {
         );
       });
 
+    test("a redirection is told to its operator, who may have left out a slash, and to nobody else", async () => {
+      testServer.clock.ahead += 61; // each reason is said once a minute
+      answer = head(308, { location: "/mcp/?key=secret" });
+      const failed = await send("/raw/mcp", call("find"));
+      assert.doesNotMatch(await failed.text(), /127\.0\.0\.1/);
+      assert.equal(failed.headers.get("location"), null);
+      const causes = testServer.log.map(({ cause }) => cause);
+      assert.ok(causes.includes(`It answered 308, and leads to ${urlOf(raw)}/.`), String(causes));
+    });
+
     test("is down", async () => {
       const failed = await send("/down/mcp", call("find"), { token: tokens.down });
       assert.equal(failed.status, 502);
