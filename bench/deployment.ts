@@ -144,6 +144,5 @@ async function answerOf<Answer>(child: ChildProcess, name: string): Promise<Answ
 /** Signs in at one of our servers, all the way. @param path of the resource, if it is not the first */
 export async function signIn(deployment: Deployment, path?: string): Promise<Tokens> {
   const baseUrl = `http://localhost:${deployment.port}`;
-  const parameters = path === undefined ? {} : { resource: `${baseUrl}${path}` };
-  return signInForTokens(baseUrl, await register(baseUrl), { parameters });
+  return signInForTokens(baseUrl, await register(baseUrl), path === undefined ? {} : { path });
 }

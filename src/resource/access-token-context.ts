@@ -214,7 +214,7 @@ export function currentCaller(asked: string): Caller {
 }
 
 /** @throws Error outside of an authenticated request */
-export function authenticatedRequest(asked: string): AuthenticatedRequest {
+function authenticatedRequest(asked: string): AuthenticatedRequest {
   const found = authenticatedRequests.getStore();
   if (found === undefined)
     throw new Error(

@@ -8,6 +8,7 @@ import { setTimeout } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { remoteServerOf } from "../../src/config/remote-server.ts";
 import { eventually } from "../support/eventually.ts";
+import { hangUpNoticed, whileLookedUp } from "../support/held-look-up.ts";
 import { type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
 import { useTestServer } from "../support/test-server.ts";
 import { reasonOf } from "./support.ts";
@@ -68,8 +69,8 @@ describe("the gate in front of a backend", () => {
   before(async () => {
     client = await register(testServer.baseUrl);
     for (const path of [PATH, PATIENT]) {
-      const parameters = { resource: `${testServer.baseUrl}${path}`, scope: "odd:read" };
-      const { access_token } = await signInForTokens(testServer.baseUrl, client, { parameters });
+      const parameters = { scope: "odd:read" };
+      const { access_token } = await signInForTokens(testServer.baseUrl, client, { path, parameters });
       tokens.set(path, access_token);
     }
   });
@@ -105,6 +106,21 @@ describe("the gate in front of a backend", () => {
     params,
   });
   const call = (name: string, id?: unknown) => request("tools/call", { name }, id);
+  /** Sends the rest when it is told to. */
+  function slowly(message: object, headers: Record<string, string> = {}) {
+    const body = JSON.stringify(message);
+    const request = httpRequest(`${testServer.baseUrl}${PATH}`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${tokens.get(PATH)}`,
+        "content-type": "application/json",
+        "content-length": body.length,
+        ...headers,
+      },
+    });
+    request.write(body.slice(0, 10));
+    return { request, finish: () => request.end(body.slice(10)) };
+  }
   async function session(path = PATH): Promise<Record<string, string>> {
     answer = (res) => {
       res.setHeader("mcp-session-id", "s1");
@@ -215,8 +231,8 @@ describe("the gate in front of a backend", () => {
     });
 
     test("whose body takes its time calls nothing with a session that ended meanwhile", async () => {
-      const parameters = { resource: `${testServer.baseUrl}${PATH}`, scope: "odd:read" };
-      const ending = await signInForTokens(testServer.baseUrl, client, { parameters });
+      const parameters = { scope: "odd:read" };
+      const ending = await signInForTokens(testServer.baseUrl, client, { path: PATH, parameters });
       const body = JSON.stringify(call("find"));
       const sending = httpRequest(`${testServer.baseUrl}${PATH}`, {
         method: "POST",
@@ -234,6 +250,39 @@ describe("the gate in front of a backend", () => {
       refused.resume();
       assert.equal(refused.statusCode, 401);
       assert.deepEqual(came, []);
+    });
+
+    test("whose message takes its time says nothing with a session that ended meanwhile", async () => {
+      const headers = await session();
+      const parameters = { resource: `${testServer.baseUrl}${PATH}`, scope: "odd:read" };
+      const ending = await signInForTokens(testServer.baseUrl, client, { parameters });
+      const sending = slowly(
+        { jsonrpc: "2.0", method: "notifications/roots/list_changed" },
+        { ...headers, authorization: `Bearer ${ending.access_token}` },
+      );
+      await setTimeout(500);
+      await revoke(testServer.baseUrl, client, ending.refresh_token);
+      sending.finish();
+      const [refused] = (await once(sending.request, "response")) as [IncomingMessage];
+      refused.resume();
+      assert.equal(refused.statusCode, 401);
+      assert.deepEqual(came, []);
+    });
+
+    test("who hangs up while their session is looked at again calls nothing", async () => {
+      const sending = slowly(call("find"));
+      sending.request.on("error", () => {}); // that it hangs up
+      await setTimeout(500);
+      await whileLookedUp(testServer, sending.finish, () => {
+        sending.request.destroy();
+        return hangUpNoticed(testServer);
+      });
+      assert.equal((await send(call("edit", 2))).status, 403);
+      assert.equal((await send(call("find", 2))).status, 200);
+      assert.deepEqual(
+        came.map(({ body }) => JSON.parse(body).id),
+        [2],
+      );
     });
 
     test("writes one line into the audit log for all the calls of a batch that lack the same", async () => {
@@ -296,6 +345,15 @@ describe("the gate in front of a backend", () => {
       assert.equal(status, 502);
     });
 
+    for (const [type, said, text] of [
+      ["application/json", 'application/json; a="text/event-stream"', '{"jsonrpc":"2.0","id":1,"result":{}}'],
+      ["text/event-stream", "text/event-stream; a=application/json", "data: {}\n\n"],
+    ] as const)
+      test(`says what type its answer is of, ${type}, and no other beside it, which some clients would find`, async () => {
+        answer = (res) => res.writeHead(200, { "content-type": said }).end(text);
+        assert.equal((await send(call("find"))).headers.get("content-type"), type);
+      });
+
     for (const [what, type] of [
       ["is answered without an end", "text/event-stream"],
       ["is answered with a page without an end", "text/html"],
@@ -307,6 +365,31 @@ describe("the gate in front of a backend", () => {
         assert.equal((await send(message, headers)).status, 202);
         await eventually("the connection is closed", () => open === 0);
       });
+
+    for (const [what, status, text] of [
+      ["no body", 202, ""],
+      ["white space", 202, "\n"],
+      ["no body, and 200", 200, ""],
+      ["nothing", 202, "null"],
+    ] as const)
+      test(`calls JSON what it answers to a message that asks for nothing: ${what}`, async () => {
+        const headers = await session();
+        answer = (res) => res.writeHead(status, { "content-type": "application/json" }).end(text);
+        const message = { jsonrpc: "2.0", method: "notifications/initialized" };
+        const accepted = await send(message, headers);
+        assert.equal(accepted.status, status);
+        assert.equal(await accepted.text(), "");
+        assert.equal((await send(undefined, headers, "DELETE")).status, status);
+        const failed = await send(call("find"), headers);
+        assert.equal(failed.status, 502);
+        assert.equal(await reasonOf(testServer, failed), "backend_answer_unusable");
+      });
+
+    test("is told to be gone without a word, in JSON: its client hears of it", async () => {
+      const headers = await session();
+      answer = (res) => res.writeHead(404, { "content-type": "application/json" }).end();
+      assert.equal((await send(call("find"), headers)).status, 404);
+    });
 
     for (const [what, reason, misbehaves] of [
       [

@@ -20,6 +20,7 @@ import { introduce, reply } from "../support/asking.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
+import { hangUpNoticed, whileLookedUp } from "../support/held-look-up.ts";
 import {
   authorizeUrl,
   callTool,
@@ -517,6 +518,28 @@ describe("running calls of one process", () => {
     await under.ended;
     assert.equal(under.messages.at(-1).error.data.reason, "call_too_long");
     assert.equal(works.get(under.id)?.signal.aborted, true);
+  });
+
+  test("are not begun for whoever hangs up while their session is looked at again", async (t) => {
+    const { testServer, session } = await small({}, t);
+    const mine = await session();
+    const params = { name: "work", arguments: { id: "nobody waits", streams: false } };
+    const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params });
+    const { hostname, port } = new URL(testServer.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(
+      `POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${mine.access_token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    socket.write(body.slice(0, 10));
+    await callTool(testServer.url, mine.access_token, "whoami");
+    await delay(300);
+    const finish = () => socket.write(body.slice(10));
+    await whileLookedUp(testServer, finish, () => {
+      socket.destroy();
+      return hangUpNoticed(testServer);
+    });
+    await callTool(testServer.url, mine.access_token, "whoami");
+    assert.equal(works.has("nobody waits"), false);
   });
 
   test("began with a token that was good when the last byte of the body came", async (t) => {

@@ -102,8 +102,7 @@ describe("what a backend is told of a caller", () => {
   });
 
   const tokenFor = async (path: string, options: Parameters<typeof signInForTokens>[2] = {}) => {
-    const parameters = { resource: `${testServer.baseUrl}${path}`, ...options.parameters };
-    return (await signInForTokens(testServer.baseUrl, client, { ...options, parameters })).access_token;
+    return (await signInForTokens(testServer.baseUrl, client, { ...options, path })).access_token;
   };
   const CALL = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "find" } };
   function send(path: string, token: string, message: unknown = CALL, headers: Record<string, string> = {}) {
@@ -244,9 +243,10 @@ describe("what a backend is told of a caller", () => {
     });
 
     test("a sign-in that the provider describes is asked of the client: 401 with what it wants, once", async () => {
-      const parameters = { resource: `${testServer.baseUrl}/token/mcp` };
       const another = await register(testServer.baseUrl);
-      const { access_token: token } = await signInForTokens(testServer.baseUrl, another, { parameters });
+      const { access_token: token } = await signInForTokens(testServer.baseUrl, another, {
+        path: "/token/mcp",
+      });
       refusedWith("insufficient_user_authentication", { acr_values: "mfa" });
       const refused = await send("/token/mcp", token);
       assert.equal(refused.status, 401);

@@ -52,9 +52,8 @@ describe("what asks for more than one answer", () => {
     };
   });
   before(async () => {
-    const parameters = { resource: `${testServer.baseUrl}/crm/mcp` };
     const client = await register(testServer.baseUrl);
-    ({ access_token: token } = await signInForTokens(testServer.baseUrl, client, { parameters }));
+    ({ access_token: token } = await signInForTokens(testServer.baseUrl, client, { path: "/crm/mcp" }));
   });
   after(() => backend.close());
   beforeEach(() => {

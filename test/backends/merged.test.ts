@@ -180,8 +180,7 @@ describe("several MCP servers behind one resource", () => {
   });
 
   async function tokenFor(path: string, login = "alice"): Promise<string> {
-    const parameters = { resource: `${testServer.baseUrl}${path}` };
-    return (await signInForTokens(testServer.baseUrl, registered, { login, parameters })).access_token;
+    return (await signInForTokens(testServer.baseUrl, registered, { login, path })).access_token;
   }
   async function connected(path: string, login?: string) {
     const token = await tokenFor(path, login);

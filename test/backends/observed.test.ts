@@ -30,9 +30,8 @@ describe("what an operator sees of a backend", () => {
     };
   });
   before(async () => {
-    const parameters = { resource: `${testServer.baseUrl}/crm/mcp` };
     const client = await register(testServer.baseUrl);
-    ({ access_token: token } = await signInForTokens(testServer.baseUrl, client, { parameters }));
+    ({ access_token: token } = await signInForTokens(testServer.baseUrl, client, { path: "/crm/mcp" }));
   });
   after(() => backend.close());
   beforeEach(() => {

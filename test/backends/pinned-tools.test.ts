@@ -1,12 +1,19 @@
 /** Tools of a backend that were approved (`pins`): another definition, a new tool and one that is gone are refused, or only said. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { mergedServersOf } from "../../src/config/merged-servers.ts";
 import { remoteServerOf } from "../../src/config/remote-server.ts";
+import type { Backend } from "../../src/mcp/backends/backend.ts";
 import { parsePins, pinsOf, writtenPins } from "../../src/mcp/backends/pins.ts";
+import { pinnedTools } from "../../src/mcp/transport/pinned-tools.ts";
+import type { Log } from "../../src/runtime/log.ts";
 import { type ChangingBackend, startChangingBackend, toolText } from "../support/changing-backend.ts";
 import { eventually } from "../support/eventually.ts";
 import { register, rpc, signInForTokens } from "../support/oauth-client.ts";
@@ -47,12 +54,12 @@ describe("tools that were approved", () => {
   before(async () => {
     const client = await register(testServer.baseUrl);
     for (const name of ["strict", "lax"] as const) {
-      const parameters = { resource: `${testServer.baseUrl}/${name}/mcp` };
-      tokens[name] = (await signInForTokens(testServer.baseUrl, client, { parameters })).access_token;
+      tokens[name] = (
+        await signInForTokens(testServer.baseUrl, client, { path: `/${name}/mcp` })
+      ).access_token;
     }
-    const parameters = { resource: `${testServer.baseUrl}/strict/mcp` };
     tokens.bob = (
-      await signInForTokens(testServer.baseUrl, client, { login: "bob", parameters })
+      await signInForTokens(testServer.baseUrl, client, { login: "bob", path: "/strict/mcp" })
     ).access_token;
   });
   after(() => {
@@ -207,6 +214,19 @@ describe("tools that were approved", () => {
     assert.deepEqual([status, body.error.data.reason], [502, "backend_answer_unusable"]);
   });
 
+  for (const result of [
+    `{"Tools":[${POISONED}]}`,
+    `{"tool\u017f":[${POISONED}]}`,
+    `{"_meta":{"a":"${"x".repeat(300_000)}"},"TOOLS":[${POISONED}]}`,
+    `{},"Result":{"tools":[${POISONED}]}`,
+    `{},"RESULT":{"TOOLS":[${POISONED}]}`,
+  ])
+    test(`a list that only some clients take for one is none: ${result.slice(0, 20)}`, async () => {
+      strict.result = result;
+      const { status, body } = await rpc(`${testServer.baseUrl}/strict/mcp`, tokens.strict, "tools/list");
+      assert.deepEqual([status, body.error.data.reason], [502, "backend_answer_unusable"]);
+    });
+
   test("of a batch with such a call nothing leaves", async () => {
     strict.tools = [POISONED, APPROVED[1] ?? ""];
     const answer = await fetch(`${testServer.baseUrl}/strict/mcp`, {
@@ -278,6 +298,57 @@ describe("tools that were approved", () => {
       audited.filter(({ event }) => event === "tool_definition").map(({ decision }) => decision),
       ["allow", "allow"],
     );
+  });
+});
+
+describe("calls that wait for the list of a backend's tools", () => {
+  const folder = mkdtempSync(join(tmpdir(), "pins-"));
+  const file = join(folder, "notes.pins.json");
+  writeFileSync(file, writtenPins(pinsOf(APPROVED.map((text) => ({ text, value: JSON.parse(text) }))).pins));
+  let asked = 0;
+  const silent = createServer((_req, _res) => {
+    asked++;
+  });
+  const testServer = useTestServer(async () => {
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const server = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/mcp`;
+    const features = { tools: [], scopes: { "notes:use": "Use notes" } };
+    const needs = { tools: { "*": ["notes:use"] } };
+    const backend = { ...remoteServerOf({ server, needs }), pins: { file, onDrift: "refuse" as const } };
+    return {
+      furtherResources: [{ path: "/silent/mcp", name: "Silent", features, backend }],
+      apiScopes: ["notes:use"],
+      users: [{ ...ALICE, permissions: ["notes:use"] }],
+      environment: { MAX_RUNNING_CALLS_PER_GRANT: "2" },
+    };
+  });
+  after(() => {
+    silent.closeAllConnections();
+    silent.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  test("take their places: no session has more of them than it may have calls", async () => {
+    const url = `${testServer.baseUrl}/silent/mcp`;
+    const client = await register(testServer.baseUrl);
+    const parameters = { resource: url };
+    const { access_token: token } = await signInForTokens(testServer.baseUrl, client, { parameters });
+    const hangUp = new AbortController();
+    const answers: number[] = [];
+    const calls = Array.from({ length: 3 }, async (_, id) => {
+      const { status } = await fetch(url, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        body: JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "find" } }),
+        signal: hangUp.signal,
+      });
+      answers.push(status);
+    });
+    const over = Promise.allSettled(calls);
+    await eventually("one is answered", () => answers.length > 0 && asked > 0);
+    hangUp.abort();
+    await over;
+    assert.deepEqual(answers, [429]);
   });
 });
 
@@ -391,6 +462,30 @@ describe("tools of several servers that were approved", () => {
     testServer.clock.ahead += 61;
     assert.equal((await call("wiki_find")).body.error, undefined, "it is up again");
   });
+});
+
+test("a backend that lists much beside what was approved does not have it remembered", () => {
+  const approved = Array.from({ length: 20 }, (_, index) => toolText(`find${index}`, "Finds"));
+  const pinned = pinnedTools({
+    backend: { name: "notes" } as Backend,
+    resource: "http://localhost/mcp",
+    pins: pinsOf(approved.map((text) => ({ text, value: JSON.parse(text) }))).pins,
+    onDrift: "refuse",
+    monotonicNow: () => 0,
+    audit() {},
+    log: { warn() {} } as unknown as Log,
+  });
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (const [index, text] of approved.entries()) {
+    const list = Buffer.from(`[${text},"${"x".repeat(2_000_000)}"]`).toString("utf8");
+    assert.ok(pinned.mayBeShown(`find${index}`, list.slice(1, 1 + text.length)));
+  }
+  collect();
+  const kept = process.memoryUsage().heapUsed - before;
+  assert.ok(kept < 10e6, `${Math.round(kept / 1e6)} MB are kept`);
 });
 
 test("a file that was changed by hand is refused: what it has, no backend said", () => {

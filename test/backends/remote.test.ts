@@ -159,8 +159,7 @@ describe("an MCP server behind this one", () => {
   before(async () => {
     client = await register(testServer.baseUrl);
     const tokenFor = async (path: string, login = "alice") => {
-      const parameters = { resource: `${testServer.baseUrl}${path}` };
-      return (await signInForTokens(testServer.baseUrl, client, { login, parameters })).access_token;
+      return (await signInForTokens(testServer.baseUrl, client, { login, path })).access_token;
     };
     tokens.crm = await tokenFor("/crm/mcp");
     tokens.raw = await tokenFor("/raw/mcp");
@@ -441,8 +440,9 @@ describe("an MCP server behind this one", () => {
     test("the session of another application of the same user", async () => {
       const headers = { "mcp-session-id": await rawSession() };
       const another = await register(testServer.baseUrl, { client_name: "Another" });
-      const parameters = { resource: `${testServer.baseUrl}/raw/mcp` };
-      const { access_token: token } = await signInForTokens(testServer.baseUrl, another, { parameters });
+      const { access_token: token } = await signInForTokens(testServer.baseUrl, another, {
+        path: "/raw/mcp",
+      });
       const refused = await send("/raw/mcp", undefined, { method: "GET", headers, token });
       assert.equal(refused.status, 404);
       assert.deepEqual(came, []);
@@ -535,6 +535,16 @@ describe("an MCP server behind this one", () => {
           ),
         );
       });
+
+    test("a redirection is told to its operator, who may have left out a slash, and to nobody else", async () => {
+      testServer.clock.ahead += 61; // each reason is said once a minute
+      answer = head(308, { location: "/mcp/?key=secret" });
+      const failed = await send("/raw/mcp", call("find"));
+      assert.doesNotMatch(await failed.text(), /127\.0\.0\.1/);
+      assert.equal(failed.headers.get("location"), null);
+      const causes = testServer.log.map(({ cause }) => cause);
+      assert.ok(causes.includes(`It answered 308, and leads to ${urlOf(raw)}/.`), String(causes));
+    });
 
     test("is down", async () => {
       const failed = await send("/down/mcp", call("find"), { token: tokens.down });
@@ -648,9 +658,8 @@ describe("an MCP server behind this one", () => {
 
     test("ends when its session does, with an error for whoever waits", async () => {
       answer = (res) => res.writeHead(200, { "content-type": "text/event-stream" }).write(": hello\n\n");
-      const parameters = { resource: `${testServer.baseUrl}/raw/mcp` };
       const { access_token: token, refresh_token } = await signInForTokens(testServer.baseUrl, client, {
-        parameters,
+        path: "/raw/mcp",
       });
       const streaming = await send("/raw/mcp", call("count", 3), { token });
       await revoke(testServer.baseUrl, client, refresh_token);

@@ -106,7 +106,7 @@ describe("backends of both generations, behind two processes", { skip: skipWitho
   const tokensFor = (path: string, login = "alice") =>
     signInForTokens(cluster.baseUrl, client, {
       login,
-      parameters: { resource: `${cluster.baseUrl}${path}` },
+      path,
     });
   const at = (index: number, path: string) => new URL(`${cluster.servers[index]?.url}${path}`);
   const withToken = (token: string) => ({ requestInit: { headers: { authorization: `Bearer ${token}` } } });

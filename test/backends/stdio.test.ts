@@ -87,8 +87,7 @@ describe("an MCP server over stdio", () => {
   });
 
   async function tokenFor(path: string, login: string): Promise<string> {
-    const parameters = { resource: `${testServer.baseUrl}${path}` };
-    return (await signInForTokens(testServer.baseUrl, registered, { login, parameters })).access_token;
+    return (await signInForTokens(testServer.baseUrl, registered, { login, path })).access_token;
   }
   async function connected(path: string, login = "alice"): Promise<Client> {
     const client = new Client(

@@ -265,7 +265,7 @@ describe("several resources, on the operator's command line", { skip: skipWithou
     tokens = {};
     for (const path of ["/mcp", CRM.path])
       tokens[path] = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl), {
-        parameters: { resource: `${testServer.baseUrl}${path}` },
+        path,
       });
   });
   after(() => testServer.close());

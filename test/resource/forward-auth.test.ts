@@ -71,8 +71,8 @@ describe("/auth/check", () => {
   let notes: string;
   const tokenFor = async (path: string, scope?: string) => {
     const client = await register(testServer.baseUrl);
-    const parameters = { resource: `${testServer.baseUrl}${path}`, ...(scope && { scope }) };
-    const { access_token } = await signInForTokens(testServer.baseUrl, client, { parameters });
+    const parameters = scope === undefined ? {} : { scope };
+    const { access_token } = await signInForTokens(testServer.baseUrl, client, { path, parameters });
     return { client, access_token };
   };
   before(async () => {

@@ -127,8 +127,7 @@ describe("the straight way and the one through express", () => {
     const client = await register(testServer.baseUrl);
     alice = (await signInForTokens(testServer.baseUrl, client)).access_token;
     bob = (await signInForTokens(testServer.baseUrl, client, { login: "bob" })).access_token;
-    const parameters = { resource: `${testServer.baseUrl}/crm/mcp` };
-    crm = (await signInForTokens(testServer.baseUrl, client, { parameters })).access_token;
+    crm = (await signInForTokens(testServer.baseUrl, client, { path: "/crm/mcp" })).access_token;
     subscribe("http.server.request.start", note);
   });
   after(async () => {

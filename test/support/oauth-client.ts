@@ -65,12 +65,10 @@ export function newBrowser(redirectUri = REDIRECT_URI): Browser {
 export async function authorize(
   baseUrl: string,
   client: Registered,
-  { login = "alice", approve = true, browser = newBrowser(), ...parameters }: AuthorizeOptions = {},
+  { login = "alice", approve = true, browser = newBrowser(), path, parameters }: AuthorizeOptions = {},
 ): Promise<URLSearchParams> {
-  const callback = await signIn(browser, authorizeUrl(baseUrl, client, parameters.parameters), {
-    login,
-    approve,
-  });
+  const asked = { ...(path !== undefined && { resource: `${baseUrl}${path}` }), ...parameters };
+  const callback = await signIn(browser, authorizeUrl(baseUrl, client, asked), { login, approve });
   return callback.searchParams;
 }
 
@@ -78,6 +76,8 @@ interface AuthorizeOptions {
   login?: string;
   approve?: boolean;
   browser?: Browser;
+  /** Of the resource, below the base URL. Default: the client names none. */
+  path?: string;
   parameters?: Record<string, string | undefined>;
 }
 

@@ -74,7 +74,8 @@ export function httpBackend(options: HttpBackendOptions): Backend {
       };
       if (status === 401 && request.caller !== undefined && identified !== undefined)
         await options.identityRefused?.(request.caller, identified).catch(() => {}); // an outage: it is kept
-      if (isRefusal(status)) throw refuse("backend_refused", `It answered ${status}.`);
+      if (isRefusal(status))
+        throw refuse("backend_refused", `It answered ${status}${leadingTo(received.location, url)}.`);
       if (status === 503) throw refuse("backend_busy", "It answered 503.");
       if (status >= 500) throw refuse("backend_answer_unusable", `It answered ${status}.`);
       if ((received["content-encoding"] ?? "identity") !== "identity")
@@ -195,6 +196,13 @@ function passedOn(received: IncomingHttpHeaders): Record<string, string> {
     if (typeof value === "string") passed[name] = value;
   }
   return passed;
+}
+
+/** For its operator, who may have left out a slash. A query is not for the log. */
+function leadingTo(location: unknown, from: string): string {
+  if (typeof location !== "string" || !URL.canParse(location, from)) return "";
+  const { origin, pathname } = new URL(location, from);
+  return `, and leads to ${origin}${pathname.slice(0, 200)}`;
 }
 
 const MAX_RETRY_AFTER_SECONDS = 86_400;

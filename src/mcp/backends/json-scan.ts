@@ -33,6 +33,8 @@ export class MessageScan {
   readonly messages: ScannedMessage[] = [];
   /** Something that is filtered has been seen, complete or not: a list, or what a server can do. */
   isFiltered = false;
+  /** Such a list, or the result around it, is called so only by clients that take no notice of case. */
+  isMisspelled = false;
   #depth = 0;
   /** 1 in a batch. */
   #base = 0;
@@ -139,7 +141,11 @@ export class MessageScan {
     if (this.#level === 1) {
       this.#member = name;
       if (MESSAGE_MEMBERS.has(name)) this.#members.add(name);
-    } else if (this.#level === 2) this.#inner = name;
+      if (name !== "result" && foldCase(name) === "result") this.isMisspelled = true;
+    } else if (this.#level === 2) {
+      this.#inner = name;
+      if (!isListName(name) && LISTS_FOLDED.has(foldCase(name))) this.isMisspelled = true;
+    }
   }
 
   #endValue(): void {
@@ -189,6 +195,12 @@ export class MessageScan {
   }
 }
 
+/** As parsers do that take no notice of case, Go's for one, to which a long s is an s. */
+export function foldCase(name: string): string {
+  return name.toUpperCase().toLowerCase();
+}
+
+const LISTS_FOLDED: ReadonlySet<string> = new Set(LISTS.map(foldCase));
 const MESSAGE_MEMBERS = new Set(["id", "method", "result", "error"]);
 
 /** @param text a string, as it is written */

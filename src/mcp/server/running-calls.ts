@@ -21,7 +21,7 @@ export interface RunningCalls {
   /**
    * Places for a call, or the calls of a batch, for as long as `res` is open; or whose places are all taken. A call whose
    * body took its time is looked at again before it begins: see {@link RunningCall.doubt}.
-   * @param requests how many run at once
+   * @param requests how many run at once; none: it takes no place, and ends as the others do
    */
   begin(
     authenticated: AuthenticatedRequest,

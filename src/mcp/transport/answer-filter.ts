@@ -52,9 +52,11 @@ class HeldText {
   /** Its bytes as they came; of an event those around the text, too. @returns what may be sent on by now */
   push(bytes: Buffer): Buffer[] {
     this.#bytes += bytes.length;
-    const { maxBytes } = this.#options;
+    const { maxBytes, onlyUnambiguous } = this.#options;
     if (this.#bytes > maxBytes)
       throw new BackendError("backend_answer_unusable", `It has more than ${maxBytes} bytes in one answer.`);
+    if (onlyUnambiguous && this.scan.isMisspelled)
+      throw new BackendError("backend_answer_unusable", "It spells a list as only some clients read it.");
     if (this.#isPassing) {
       // Nothing of it can be taken back; a list that begins so late would be shown whole.
       if (this.scan.isFiltered)
@@ -111,13 +113,21 @@ export function jsonFilter(options: AnswerFilterOptions): AnswerFilter {
       out.push(...text.push(bytes));
     },
     end(out) {
-      if (!text.scan.isComplete) throw notJson();
       const held = text.take();
+      if (!text.scan.isComplete) {
+        if (!text.isPassing && isNothing(held)) return;
+        throw notJson();
+      }
       if (text.scan.isFiltered) out.push(Buffer.from(filtered(textOf(held), options)));
       else out.push(...held);
       text.tell();
     },
   };
+}
+
+/** White space, or what frameworks write where there is nothing to say. */
+function isNothing(held: readonly Buffer[]): boolean {
+  return /^\s*(null\s*)?$/.test(textOf(held));
 }
 
 const [LF, CR, SPACE] = [0x0a, 0x0d, 0x20];

@@ -19,7 +19,7 @@ import { INVALID_PARAMS, METHOD_NOT_FOUND, REFUSED } from "../backends/own-answe
 import { createTroubleLog } from "../backends/trouble-log.ts";
 import { type Ending, errorMessage } from "../server/ending.ts";
 import { auditOf, denial, denialInWords } from "../server/invoke.ts";
-import type { RunningCalls } from "../server/running-calls.ts";
+import type { RunningCall, RunningCalls } from "../server/running-calls.ts";
 import type { ChallengeOptions } from "../server/server.ts";
 import type { SessionIds } from "../server/session-id.ts";
 import { agreesWithHeaders, isOfNoMethod, isStateless, LISTEN, passedHeaders } from "./backend-messages.ts";
@@ -217,10 +217,56 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
     const addressed = used.map(({ feature }) => feature);
     const lacking = lackingFor(addressed, caller);
     if (lacking !== undefined && (await isChallenged(lacking, addressed, res, caller, options))) return;
-    if (await refusesDrifted(request, res, caller)) return;
     // Who went away meanwhile needs nothing done.
-    if (!res.destroyed) await passOn(request, req, res, authenticated, session);
+    if (res.destroyed) return;
+    const running = begun(request, res, authenticated);
+    if (running === undefined) return;
+    const isStopped = () => stopped(running, request, res, authenticated);
+    if ((await isStopped()) || (await refusesDrifted(request, res, caller)) || (await isStopped())) return;
+    await passOn(request, req, res, authenticated, session, running);
   };
+
+  /** Its places, for as long as the response is open; undefined if there are none, which was answered. */
+  function begun(
+    { method, said, used }: GatedRequest,
+    res: ServerResponse,
+    authenticated: AuthenticatedRequest,
+  ): RunningCall | undefined {
+    const ids = requestIds(said);
+    const addressed = used.map(({ feature }) => feature);
+    const places = method === "GET" ? 1 : ids.length;
+    const { sessionKey } = authenticated.caller;
+    const running =
+      places > 0 || unwatched.begin(sessionKey, res)
+        ? calls.begin(authenticated, addressed, res, places)
+        : "grant";
+    if (running !== "grant" && running !== "process") return running;
+    refuseCrowded(res, running, ids);
+    return undefined;
+  }
+
+  /** Its session has ended, which it is told, or nobody waits for it any more. */
+  async function stopped(
+    running: RunningCall,
+    { said }: GatedRequest,
+    res: ServerResponse,
+    authenticated: AuthenticatedRequest,
+  ): Promise<boolean> {
+    if (running.doubt !== undefined) await running.doubt;
+    if (res.destroyed) return true;
+    if (running.ending !== undefined) refuseEnded(running.ending, said, res, authenticated);
+    return running.ending !== undefined;
+  }
+
+  function refuseEnded(
+    ending: Ending,
+    said: readonly Message[],
+    res: ServerResponse,
+    { caller }: AuthenticatedRequest,
+  ): void {
+    requestFacts(res).reason = ending.reason;
+    refuseStopped(res, ending, caller, requestIds(said), options);
+  }
 
   /** Undefined: nobody could say for certain what it is. Then it was refused. */
   async function readRequest(req: IncomingMessage, res: ServerResponse): Promise<GatedRequest | undefined> {
@@ -273,23 +319,9 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
     res: ServerResponse,
     authenticated: AuthenticatedRequest,
     session: BackendSession | undefined,
+    running: RunningCall,
   ): Promise<void> {
     const { caller } = authenticated;
-    const ids = requestIds(said);
-    const refuse = (ending: Ending) => {
-      requestFacts(res).reason = ending.reason;
-      refuseStopped(res, ending, authenticated.caller, ids, options);
-    };
-    const addressed = used.map(({ feature }) => feature);
-    const isWatched = ids.length > 0 || method === "GET";
-    const running = isWatched
-      ? calls.begin(authenticated, addressed, res, Math.max(ids.length, 1))
-      : undefined;
-    if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
-    if (!isWatched && !unwatched.begin(caller.sessionKey, res)) return refuseCrowded(res, "grant", ids);
-    if (running?.doubt !== undefined) await running.doubt;
-    if (running?.ending !== undefined) return refuse(running.ending);
-
     const uses = usesOf(used, caller, audit);
     const passed = new PassedAnswer(res, {
       running,
@@ -298,7 +330,7 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
       isShown: shownTo(caller),
       onlyUnambiguous: pinned !== undefined,
       maxBytes: maxAnswerBytes,
-      refuse,
+      refuse: (ending) => refuseEnded(ending, said, res, authenticated),
       onAnswer: uses.answered,
       onNotification: (method) => {
         if (method === TOOLS_CHANGED) pinned?.changed();
@@ -324,7 +356,7 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
       if (!(error instanceof BackendError)) throw error;
       uses.over(running, error.reason);
       trouble.failed(error);
-      refuseBackend(res, error, ids);
+      refuseBackend(res, error, requestIds(said));
     }
   }
 

@@ -27,9 +27,9 @@ export function usesOf(used: UsedByMessages, caller: Caller, audit: Audit) {
       for (const { feature } of open) audit({ ...auditOf(feature, caller), ...withheldInAudit(error) });
     },
     /** A stream may end before its answer, which the client then fetches by GET: of that nothing more is known here. */
-    over(running: RunningCall | undefined, reason: ReasonCode | undefined): void {
+    over(running: RunningCall, reason: ReasonCode | undefined): void {
       // What was stopped is written down by who stopped it.
-      if (running?.ending !== undefined) return;
+      if (running.ending !== undefined) return;
       for (const { feature } of open)
         audit({
           ...auditOf(feature, caller),

@@ -88,6 +88,7 @@ export function mcpEndpoint(options: McpEndpointOptions): PlainAnswer {
       ids.length === 0 ? undefined : options.calls.begin(authenticated, addressed, res, ids.length);
     if (running === "grant" || running === "process") return refuseCrowded(res, running, ids);
     if (running?.doubt !== undefined) await running.doubt;
+    if (res.destroyed) return;
     if (running?.ending !== undefined) return refuse(running.ending);
     const direct = directRequest(req, body);
     if (running !== undefined && direct !== undefined) {

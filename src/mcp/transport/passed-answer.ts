@@ -22,7 +22,13 @@ export interface PassedAnswerOptions extends WatchedAnswerOptions {
   onNotification(method: unknown): void;
 }
 
-const OF_STREAMS = { "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" };
+/** By what its answer was judged, and nothing behind it: some clients look for a word in all of the header. */
+const OF_JSON = { "content-type": "application/json" };
+const OF_STREAMS = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-cache, no-transform",
+  "x-accel-buffering": "no",
+};
 /** An answer that is not longer goes out as one text, in one write. */
 const ONE_WRITE_BYTES = 16_384;
 
@@ -52,10 +58,7 @@ export class PassedAnswer extends WatchedAnswer {
       if (isEventStream({ status, headers })) return await this.#events(headers, body);
       if (isJsonContentType(type)) return await this.#json(status, headers, body);
       drop(body);
-      if (status < 300 && this.unanswered.size > 0)
-        throw new BackendError("backend_answer_unusable", `It answered ${status} with ${type ?? "nothing"}.`);
-      const { "content-type": _, ...others } = headers;
-      this.#head = { status, headers: others };
+      this.#headAlone(status, headers, type ?? "nothing");
       await this.#leave({ isLast: true });
     } catch (error) {
       body.destroy();
@@ -81,9 +84,22 @@ export class PassedAnswer extends WatchedAnswer {
   }
 
   async #json(status: number, headers: BackendAnswer["headers"], body: AnswerBody): Promise<void> {
-    this.#head = { status, headers };
+    this.#head = { status, headers: { ...headers, ...OF_JSON } };
     await this.#pass(body, jsonFilter(this.#filterOptions));
+    // Python's SDK calls it JSON where it accepts a notification.
+    if (this.#gathered.length === 0 && !this.isBegun) this.#headAlone(status, headers, "no body");
     await this.#leave({ isLast: true });
+  }
+
+  /** @throws BackendError if somebody waits for what such an answer does not say */
+  #headAlone(
+    status: number,
+    { "content-type": _, ...headers }: BackendAnswer["headers"],
+    instead: string,
+  ): void {
+    if (status < 300 && this.unanswered.size > 0)
+      throw new BackendError("backend_answer_unusable", `It answered ${status} with ${instead}.`);
+    this.#head = { status, headers };
   }
 
   async #events(headers: BackendAnswer["headers"], body: AnswerBody): Promise<void> {

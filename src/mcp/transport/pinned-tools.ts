@@ -5,6 +5,7 @@
  */
 import type { Audit } from "../../audit/audit.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import { sha256 } from "../../oauth/sha256.ts";
 import type { Caller } from "../../resource/caller.ts";
 import { createBoundedMap } from "../../runtime/bounded-map.ts";
 import type { Log } from "../../runtime/log.ts";
@@ -95,8 +96,8 @@ function pinnedToolsOfOne({
   audit,
   log,
 }: Omit<PinnedToolsOptions, "backend"> & { asked: AskedServer }): PinnedTools {
-  /** Of tools that are pinned, how each was listed last. */
-  const seen = new Map<string, { text: string; fingerprint: string | undefined; at: number }>();
+  /** Of tools that are pinned, how each was listed last: the hash of its text, which may be a part of much more. */
+  const seen = new Map<string, { hash: string; fingerprint: string | undefined; at: number }>();
   /** When it was listed to whom: what is not among it is not there for them. */
   const listedTo = createBoundedMap<number>(anySize, () => 1);
   const said = createBoundedMap<true>(anySize, () => 1);
@@ -125,8 +126,9 @@ function pinnedToolsOfOne({
   function note(name: string, text: string): Drift | undefined {
     const pinned = pins.get(name);
     const last = seen.get(name);
-    const fingerprint = last?.text === text ? last.fingerprint : fingerprintOf(text);
-    if (pinned !== undefined) seen.set(name, { text, fingerprint, at: monotonicNow() });
+    const hash = sha256(text);
+    const fingerprint = last?.hash === hash ? last.fingerprint : fingerprintOf(text);
+    if (pinned !== undefined) seen.set(name, { hash, fingerprint, at: monotonicNow() });
     if (pinned !== undefined && fingerprint === pinned.fingerprint) return undefined;
     const drift = pinned === undefined ? "added" : "changed";
     say(name, drift, fingerprint);

@@ -6,7 +6,7 @@
 import { endOfString, skipSpace } from "../../runtime/json-text.ts";
 import type { Message } from "../authoring/features.ts";
 import { UNSEEN } from "../backends/backend-features.ts";
-import { MAX_ID_LENGTH } from "../backends/json-scan.ts";
+import { foldCase, MAX_ID_LENGTH } from "../backends/json-scan.ts";
 
 /** RFC 8259 §4: of a name that comes twice some take the first value, some the last. */
 export function repeatsName(text: string): boolean {
@@ -78,10 +78,6 @@ function isSpelledOut(value: unknown): boolean {
     const meant = SPELLINGS.get(foldCase(name));
     return (meant === undefined || meant === name) && !UNSEEN.test(name);
   });
-}
-
-function foldCase(name: string): string {
-  return name.toUpperCase().toLowerCase();
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
