@@ -92,7 +92,11 @@ describe("Dockerfile", () => {
     assert.match(only(instructions, "USER"), /^[1-9]\d*(?::[1-9]\d*)?$/, "a number that is not root's");
     assert.match(only(instructions, "HEALTHCHECK"), /CMD \["node", .*process\.env\.PORT.*\/healthz/);
     assert.deepEqual(JSON.parse(only(instructions, "CMD")), ["node", "dist/src/cli/start.js"]);
-    assert.ok(instructions.some(({ verb, rest }) => verb === "ENV" && rest === "NODE_ENV=production"));
+    for (const set of ["NODE_ENV=production", "NODE_OPTIONS=--max-semi-space-size=16"])
+      assert.ok(
+        instructions.some(({ verb, rest }) => verb === "ENV" && rest === set),
+        set,
+      );
     assert.deepEqual(
       instructions.filter(({ verb }) => verb === "COPY").map(({ rest }) => rest.split(" ").at(-1)),
       ["./", "./node_modules", "./node_modules/@opentelemetry", "./dist"],
