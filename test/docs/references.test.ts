@@ -23,6 +23,7 @@ const OTHERS = new Set([
   "HTTPS_PROXY",
   "NO_PROXY",
   "NODE_EXTRA_CA_CERTS",
+  "NODE_OPTIONS",
 ]);
 const OTHERS_FAMILIES = /^(OTEL|SOAK)_/;
 
