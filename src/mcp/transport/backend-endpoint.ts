@@ -219,7 +219,7 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
     if (lacking !== undefined && (await isChallenged(lacking, addressed, res, caller, options))) return;
     // Who went away meanwhile needs nothing done.
     if (res.destroyed) return;
-    const running = begun(request, res, authenticated);
+    const running = begun(request, addressed, res, authenticated);
     if (running === undefined) return;
     const isStopped = () => stopped(running, request, res, authenticated);
     if ((await isStopped()) || (await refusesDrifted(request, res, caller)) || (await isStopped())) return;
@@ -228,12 +228,12 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
 
   /** Its places, for as long as the response is open; undefined if there are none, which was answered. */
   function begun(
-    { method, said, used }: GatedRequest,
+    { method, said }: GatedRequest,
+    addressed: readonly UsedFeature[],
     res: ServerResponse,
     authenticated: AuthenticatedRequest,
   ): RunningCall | undefined {
     const ids = requestIds(said);
-    const addressed = used.map(({ feature }) => feature);
     const places = method === "GET" ? 1 : ids.length;
     const { sessionKey } = authenticated.caller;
     const running =
