@@ -4,6 +4,7 @@
  */
 import type { RequestListener } from "node:http";
 import { createRemoteJWKSet, decodeJwt, type JWTPayload, jwtVerify } from "jose";
+import { z } from "zod";
 
 /** Its identifier at the identity providers: the audience of its tokens. */
 export const ORDERS_API = "https://orders.example.com";
@@ -13,6 +14,19 @@ export const ORDERS_SCOPES = {
   "orders:read": { description: "Read your orders", whenNeeded: true },
   "orders:write": { description: "Place orders in your name", whenNeeded: true },
 } as const;
+
+/** What it says of the token that it was shown, beside the orders. */
+export const OrdersAnswer = z.object({
+  orders: z.array(z.string()),
+  token: z.object({
+    iss: z.string(),
+    sub: z.string(),
+    aud: z.string(),
+    client_id: z.string(),
+    scope: z.string(),
+    jti: z.string(),
+  }),
+});
 
 type OrdersScope = keyof typeof ORDERS_SCOPES;
 

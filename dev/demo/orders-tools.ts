@@ -1,23 +1,9 @@
 /** The demo's tools that call another API in the person's name: one reads, the other needs more than was granted at first. */
-import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import type { Features } from "../../src/mcp/authoring/features.ts";
 import { ToolError } from "../../src/mcp/authoring/request-context.ts";
 import { getAccessTokenFor } from "../../src/resource/access-token-context.ts";
-import { ORDERS_API, ORDERS_SCOPES } from "./orders-api.ts";
-
-/** What the API says of the token that it was shown, beside the orders. */
-const Answer = z.object({
-  orders: z.array(z.string()),
-  token: z.object({
-    iss: z.string(),
-    sub: z.string(),
-    aud: z.string(),
-    client_id: z.string(),
-    scope: z.string(),
-    jti: z.string(),
-  }),
-});
+import { ORDERS_API, ORDERS_SCOPES, OrdersAnswer } from "./orders-api.ts";
 
 /** What the server has, with these tools; without, where it has tools or scopes of the same names. */
 export function withOrders(features: Features, url: string): Features {
@@ -36,7 +22,7 @@ function ordersTools(url: string) {
     const accessToken = await getAccessTokenFor({ audience: ORDERS_API, scopes: [scope] });
     const answer = await fetch(url, { method, headers: { authorization: `Bearer ${accessToken}` }, signal });
     if (!answer.ok) throw new ToolError(`The orders service answered ${answer.status}.`);
-    return Answer.parse(await answer.json());
+    return OrdersAnswer.parse(await answer.json());
   }
 
   return [
@@ -44,7 +30,7 @@ function ordersTools(url: string) {
       name: "my_orders",
       description: "The orders of whoever is signed in",
       scopes: ["orders:read"],
-      output: Answer,
+      output: OrdersAnswer,
       annotations: { readOnlyHint: true },
       run: (_input, { signal }) => ask("GET", "orders:read", signal),
     }),
@@ -53,7 +39,7 @@ function ordersTools(url: string) {
       description: "Orders rubber boots for whoever is signed in",
       // Listed for everybody who may read: the scope to write is asked for when it is needed.
       scopes: ["orders:read"],
-      output: Answer,
+      output: OrdersAnswer,
       run: (_input, { signal }) => ask("POST", "orders:write", signal),
     }),
   ];

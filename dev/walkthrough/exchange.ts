@@ -2,7 +2,8 @@
  * `--exchange`: a person signs in, and tools of the demo call another API in their name. The server exchanges the person's own
  * token at the identity provider (RFC 8693); the API answers with what it was shown, by which a client can see it.
  */
-import { z } from "zod";
+import type { z } from "zod";
+import { OrdersAnswer } from "../demo/orders-api.ts";
 import type { Walk } from "./discovery.ts";
 import { revoke } from "./end.ts";
 import { createMcpClient } from "./mcp.ts";
@@ -16,18 +17,7 @@ const WRITE = "orders:write";
 const MY_ORDERS = { name: "my_orders" };
 const PLACE_ORDER = { name: "place_order", arguments: {} };
 
-const Answer = z.object({
-  orders: z.array(z.string()),
-  token: z.object({
-    iss: z.string(),
-    sub: z.string(),
-    aud: z.string(),
-    client_id: z.string(),
-    scope: z.string(),
-    jti: z.string(),
-  }),
-});
-type Token = z.infer<typeof Answer>["token"];
+type Token = z.infer<typeof OrdersAnswer>["token"];
 
 export async function walkWithExchange(walk: Walk, settings: Settings): Promise<void> {
   const { trace, url, send } = walk;
@@ -45,10 +35,10 @@ export async function walkWithExchange(walk: Walk, settings: Settings): Promise<
   });
 
   trace.step("Call a tool that calls another API in our name");
-  const { token } = await callStructured(client.stateless, MY_ORDERS, Answer, trace);
+  const { token } = await callStructured(client.stateless, MY_ORDERS, OrdersAnswer, trace);
   explain(walk, token, READ);
   trace.step("Call it again");
-  const { token: again } = await callStructured(client.stateless, MY_ORDERS, Answer, trace);
+  const { token: again } = await callStructured(client.stateless, MY_ORDERS, OrdersAnswer, trace);
   expect(again.jti === token.jti, {
     expected: `the API to be shown the same token, jti ${token.jti}`,
     came: again.jti,
@@ -62,7 +52,7 @@ export async function walkWithExchange(walk: Walk, settings: Settings): Promise<
   const second = await signInFor(walk, registered, scope, settings, "again, for more");
   client.useToken(second.access_token);
   trace.step("Call the same tool once more");
-  const { token: other } = await callStructured(client.stateless, PLACE_ORDER, Answer, trace);
+  const { token: other } = await callStructured(client.stateless, PLACE_ORDER, OrdersAnswer, trace);
   explain(walk, other, WRITE);
   expect(other.jti !== token.jti, {
     expected: "another token: this one is for other scopes",

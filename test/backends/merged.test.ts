@@ -21,7 +21,7 @@ import { mergedServersOf } from "../../src/config/merged-servers.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { type Registered, register, signInForTokens } from "../support/oauth-client.ts";
-import { useTestServer } from "../support/test-server.ts";
+import { people, useTestServer } from "../support/test-server.ts";
 
 const text = (said: string) => ({ content: [{ type: "text" as const, text: said }] });
 const cancelled: string[] = [];
@@ -158,12 +158,7 @@ describe("several MCP servers behind one resource", () => {
         merged("/none/mcp", { gone: { server: `http://127.0.0.1:${await freePort()}/mcp`, needs } }),
       ],
       apiScopes: Object.keys(SCOPES),
-      users: ["alice", "bob"].map((subject) => ({
-        subject,
-        name: subject,
-        email: `${subject}@example.com`,
-        permissions: ["all:use"],
-      })),
+      users: people(["alice", "bob"], ["all:use"]),
     };
   });
   let registered: Registered;

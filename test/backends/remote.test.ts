@@ -17,7 +17,7 @@ import { reasonOf } from "../attacks/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
 import { type Registered, register, revoke, signInForTokens } from "../support/oauth-client.ts";
-import { useTestServer } from "../support/test-server.ts";
+import { people, useTestServer } from "../support/test-server.ts";
 
 /** What the SDK's server is asked to do, with sessions. */
 function crmServer(): McpServer {
@@ -144,12 +144,7 @@ describe("an MCP server behind this one", () => {
         backend("/down/mcp", `http://127.0.0.1:${await freePort()}/mcp`),
       ],
       apiScopes: ["crm:read", "crm:write"],
-      users: ["alice", "bob"].map((subject) => ({
-        subject,
-        name: subject,
-        email: `${subject}@example.com`,
-        permissions: ["crm:read", "crm:write"],
-      })),
+      users: people(["alice", "bob"], ["crm:read", "crm:write"]),
       policy,
       auditStream: { write: (line: string) => void audited.push(JSON.parse(line)) },
     };

@@ -9,7 +9,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import { commandServerOf } from "../../src/config/command-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Registered, register, signInForTokens } from "../support/oauth-client.ts";
-import { useTestServer } from "../support/test-server.ts";
+import { people, useTestServer } from "../support/test-server.ts";
 
 const PROGRAM = join(import.meta.dirname, "../support/stdio-server.js");
 const folder = mkdtempSync(join(tmpdir(), "stdio-"));
@@ -69,12 +69,7 @@ describe("an MCP server over stdio", () => {
       }),
     ],
     apiScopes: Object.keys(SCOPES),
-    users: ["alice", "bob", "carol"].map((subject) => ({
-      subject,
-      name: subject,
-      email: `${subject}@example.com`,
-      permissions: ["files:read"],
-    })),
+    users: people(["alice", "bob", "carol"], ["files:read"]),
   }));
   let registered: Registered;
   const clients: Client[] = [];

@@ -48,6 +48,15 @@ export const ALICE: DemoUser = {
   permissions: ["weather:read"],
 };
 export const BOB: DemoUser = { subject: "bob", name: "Bob", email: "bob@example.com", permissions: [] };
+/** People who are called as their subject is. */
+export function people(subjects: readonly string[], permissions: readonly string[]): DemoUser[] {
+  return subjects.map((subject) => ({
+    subject,
+    name: subject,
+    email: `${subject}@example.com`,
+    permissions: [...permissions],
+  }));
+}
 export const SECRET_KEY = "test-secret-key-with-more-than-32-bytes-0123456789";
 /** Patience for a busy machine, where two seconds would be an outage. */
 export const REDIS_TIMEOUT_MS = "10000";
