@@ -160,7 +160,7 @@ export function loadConfig(environment: Environment): Config {
       "write scheme and host alone; null cannot be allowed, for any page can have it",
     ),
     host: settings.text("HOST", "0.0.0.0"),
-    port: settings.integer("PORT", 3000, 1, 65_535),
+    port: listeningPort(settings),
     // Twice what MAX_RUNNING_CALLS holds open, and some for idle connections.
     maxConnections: settings.integer("MAX_CONNECTIONS", 10_000, 1, 1_000_000),
     workers: workers(settings),
@@ -197,6 +197,11 @@ export function loadConfig(environment: Environment): Config {
   };
   if (settings.problems.length > 0) throw new ConfigError(settings.problems);
   return Object.freeze(config);
+}
+
+/** The TCP port on which the server listens. */
+export function listeningPort(settings: Settings): number {
+  return settings.integer("PORT", 3000, 1, 65_535);
 }
 
 function workers(settings: Settings): number {

@@ -188,6 +188,15 @@ describe("doctor: the public address", () => {
     );
   });
 
+  test("what else is wrong does not change where the server is looked for", async () => {
+    const nobody = await freePort();
+    const elsewhere = { BASE_URL: `http://localhost:${nobody}`, LOG_LEVEL: "loud" };
+    const { line } = await looking({}, elsewhere);
+    assert.ok(line("address.metadata").startsWith(`✗ The server listens on port ${port} of this computer`));
+    const { line: without } = await looking({}, { ...elsewhere, PORT: "a" });
+    assert.match(without("address.metadata"), /^! Nothing answers at BASE_URL yet/);
+  });
+
   test("a server that was not started yet is unknown, and no failure", async () => {
     const nobody = await freePort();
     const { line } = await looking({}, { BASE_URL: `http://localhost:${nobody}`, PORT: String(nobody) });

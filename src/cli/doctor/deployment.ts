@@ -3,6 +3,7 @@ import {
   type Config,
   ConfigError,
   issuersConfig,
+  listeningPort,
   loadConfig,
   resourcesConfig,
   secretKeys,
@@ -24,6 +25,7 @@ export function readParts(environment: Environment) {
   const identityProviders = part(environment, identityProvidersConfig);
   return {
     baseUrl,
+    port: part(environment, listeningPort),
     identityProviders,
     resources: part(environment, (settings) =>
       resourcesConfig(settings, baseUrl, settings.optional("SERVER_NAME") ?? "The first one"),

@@ -10,19 +10,19 @@ import { within } from "./limit.ts";
 import { checkProxyHeaders } from "./proxy-headers.ts";
 
 const metadata = checkOf("address.metadata");
-const DEFAULT_PORT = 3000;
 
-/** What is asked there, and where a server that runs on this computer listens. */
 interface Address {
+  /** What is asked there. */
   baseUrl: string;
-  port: number;
+  /** Where a server that runs on this computer listens; undefined if PORT does not say it. */
+  port: number | undefined;
   timeoutMs: number;
 }
 
 export async function checkAddress(deployment: Deployment): Promise<Found> {
-  const { baseUrl, config, resources = [], now, patience } = deployment;
+  const { baseUrl, port, resources = [], now, patience } = deployment;
   if (baseUrl === undefined) return notChecked("address", "the setting BASE_URL");
-  const address = { baseUrl, port: config?.port ?? DEFAULT_PORT, timeoutMs: patience.answerMs };
+  const address = { baseUrl, port, timeoutMs: patience.answerMs };
   const url = authorizationServerMetadataUrl(baseUrl);
   const answer = await ask(url, address);
   const finding = await judgeMetadata(answer, url, address);
@@ -71,7 +71,7 @@ async function forAll(
 }
 
 async function judgeMetadata(answer: Answer, url: string, address: Address): Promise<Finding> {
-  const { baseUrl, port } = address;
+  const { baseUrl } = address;
   if (answer.silence !== undefined) return judgeSilence(answer.silence, address);
   const issuer = answer.document?.issuer;
   if (issuer === baseUrl)
@@ -82,7 +82,8 @@ async function judgeMetadata(answer: Answer, url: string, address: Address): Pro
   const what = describeOther(answer);
   if ([502, 503, 504].includes(answer.status)) {
     const says = `A proxy answers at BASE_URL, but reaches no server behind it: ${what}`;
-    if (await listensHere(address))
+    const port = await portOfServerHere(address);
+    if (port !== undefined)
       return metadata`✗ ${says}
         → Let the proxy pass requests to port ${port}, where the server listens.`;
     return metadata`? ${says}
@@ -99,8 +100,9 @@ async function judgeMetadata(answer: Answer, url: string, address: Address): Pro
 
 /** Whether that is a fault depends on whether the server is meant to run already, which nobody can know from here. */
 async function judgeSilence({ kind, says, fix }: Silence, address: Address): Promise<Finding> {
-  const { baseUrl, port } = address;
-  if (kind === "refused" && (await listensHere(address)))
+  const { baseUrl } = address;
+  const port = kind === "refused" ? await portOfServerHere(address) : undefined;
+  if (port !== undefined)
     return metadata`✗ The server listens on port ${port} of this computer, but ${says}, where BASE_URL leads
       → Start the reverse proxy for ${baseUrl}, or correct BASE_URL or PORT.`;
   if (kind === "refused")
@@ -114,9 +116,11 @@ async function judgeSilence({ kind, says, fix }: Silence, address: Address): Pro
     → ${fix}`;
 }
 
-async function listensHere({ port, timeoutMs }: Address): Promise<boolean> {
+/** Undefined where no server listens on this computer, or PORT does not say where. */
+async function portOfServerHere({ port, timeoutMs }: Address): Promise<number | undefined> {
+  if (port === undefined) return undefined;
   const answer = await ask(`http://127.0.0.1:${port}/healthz`, { timeoutMs: Math.min(timeoutMs, 2_000) });
-  return answer.document?.status === "ok";
+  return answer.document?.status === "ok" ? port : undefined;
 }
 
 async function checkResourceMetadata(path: string, { baseUrl, timeoutMs }: Address): Promise<Finding> {
