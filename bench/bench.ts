@@ -4,7 +4,7 @@
  * `npm run bench -- --growth` measures what a million entries in an index make slower, and prints it alone; `--scale` what live
  * sessions do, up to 100,000 or with `--million` ten times as many; `--calls` and
  * `--machines` print what calls cost and what callers without a browser do, `--pass-through` what is passed on to another server, `--workers` what a
- * process for each core does.
+ * process for each core does, `--starts` how long a start takes.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { signIn, startDeployment } from "./deployment.ts";
@@ -15,11 +15,18 @@ import { measureMachines } from "./measure-machines.ts";
 import { measurePassThrough } from "./measure-pass-through.ts";
 import { measureScale, type Topology } from "./measure-scale.ts";
 import { measureSessions } from "./measure-sessions.ts";
-import { measureStart } from "./measure-start.ts";
+import { measureStarts } from "./measure-start.ts";
 import { measureStreams } from "./measure-streams.ts";
 import { measureWorkers } from "./measure-workers.ts";
 import { meterRedis } from "./redis-meter.ts";
-import { callsAlone, machinesReport, passThroughReport, report, workersReport } from "./report.ts";
+import {
+  callsAlone,
+  machinesReport,
+  passThroughReport,
+  report,
+  startsReport,
+  workersReport,
+} from "./report.ts";
 import { scaleReport } from "./scale-report.ts";
 
 const isQuick = process.argv.includes("--quick");
@@ -66,6 +73,13 @@ if (process.argv.includes("--pass-through")) {
   await deployment.close();
   process.exit();
 }
+if (process.argv.includes("--starts")) {
+  await deployment.ours({ tools: 1, guarded: true });
+  const { access_token: accessToken } = await signIn(deployment);
+  process.stdout.write(startsReport(await measureStarts(deployment, accessToken, isQuick ? 2 : 20)));
+  await deployment.close();
+  process.exit();
+}
 if (process.argv.includes("--workers")) {
   const amounts = isQuick
     ? { rounds: 2, secondsEach: 1, warmUpSeconds: 1 }
@@ -83,12 +97,11 @@ try {
   const amounts = isQuick ? { signIns: 3, sessions: 1_000 } : { signIns: 50, sessions: 10_000 };
   const sessions = await measureSessions(deployment, amounts);
   say("starts");
-  const { access_token: accessToken } = await signIn(deployment);
-  const start = await measureStart(deployment, accessToken, isQuick ? 2 : 10);
+  const starts = await measureStarts(deployment, (await signIn(deployment)).access_token, isQuick ? 2 : 10);
   const redis = await meterRedis(deployment.redis.url);
   const redisVersion = await redis.version();
   await redis.close();
-  const text = report({ effort, calls, machines, sessions, start, versions: versions(), redisVersion });
+  const text = report({ effort, calls, machines, sessions, starts, versions: versions(), redisVersion });
   process.stdout.write(`\n${text}`);
   if (!isQuick) writeFileSync(new URL("results.md", import.meta.url), text);
   const errors = [...calls, ...machines]

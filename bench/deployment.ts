@@ -8,12 +8,15 @@ import { register, signInForTokens, type Tokens } from "../test/support/oauth-cl
 import { startRedis, type TestRedis } from "../test/support/redis.ts";
 import type { FastMcpSettings } from "./subjects/fastmcp.ts";
 import type { OurSettings } from "./subjects/ours.ts";
-import type { Settings, Usage } from "./subjects/subject.ts";
+import { CPU, MEMORY, type Settings } from "./subjects/subject.ts";
 
 export interface Subject {
   url: string;
   ask<Answer>(question: unknown): Promise<Answer>;
-  usage(): Promise<Usage>;
+  /** Processor time that it has used, in microseconds. */
+  cpu(): Promise<number>;
+  /** Bytes that are alive. */
+  memory(): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -118,7 +121,8 @@ async function startSubject(name: string, settings: object): Promise<Subject> {
   return {
     url: `http://localhost:${port}/mcp`,
     ask,
-    usage: () => ask<Usage>("usage"),
+    cpu: () => ask<number>(CPU),
+    memory: () => ask<number>(MEMORY),
     async stop() {
       if (!child.connected) return;
       const exited = once(child, "exit");

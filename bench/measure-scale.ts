@@ -131,7 +131,7 @@ async function measured(
       times[name].push(took);
       commands[name].push(signInCommands);
     }
-  const serverBytes = { few: await memoryOf(few.server), many: await memoryOf(many.server) };
+  const serverBytes = { few: await few.server.memory(), many: await many.server.memory() };
   const isListed = sessions <= effort.mostListed;
   const listed = isListed ? [await thousandListed(few, FEW), await thousandListed(many, sessions)] : [];
   const [endedFew, endedMany] = [await endAll(few, effort), await endAll(many, effort)];
@@ -326,11 +326,6 @@ async function admin(environment: Record<string, string>, args: readonly string[
   const streams = { stdin, stdout, stderr } as unknown as Parameters<typeof runAdmin>[2];
   const exit = await runAdmin(args, () => environment, streams);
   if (exit !== 0) throw new Error(`admin ${args.join(" ")} ended with ${exit}`);
-}
-
-async function memoryOf(server: Subject): Promise<number> {
-  const { heapUsed, external } = await server.usage();
-  return heapUsed + external;
 }
 
 async function sum(numbers: ReadonlyArray<Promise<number>>): Promise<number> {

@@ -11,7 +11,7 @@ import {
   type Tokens,
 } from "../test/support/oauth-client.ts";
 import { signIn as walk } from "../test/support/sign-in.ts";
-import { type Deployment, type Subject, signIn } from "./deployment.ts";
+import { type Deployment, signIn } from "./deployment.ts";
 import { load } from "./load.ts";
 import { meterRedis, type RedisMeter } from "./redis-meter.ts";
 import { type Spread, spread } from "./statistics.ts";
@@ -114,17 +114,11 @@ async function weigh(deployment: Deployment, redis: RedisMeter, sessions: number
     { GRANT_CACHE_ENTRIES: String(sessions + 1) },
   );
   await load(user, redis, { amount: 2_000, generation: "2025-11-25", accessTokens: [accessToken] });
-  const [redisBefore, processBefore] = [await redis.usedMemory(), await memoryOf(user)];
+  const [redisBefore, processBefore] = [await redis.usedMemory(), await user.memory()];
   const accessTokens = await maker.ask<string[]>({ accessToken, sessions });
   const redisPerSession = ((await redis.usedMemory()) - redisBefore) / sessions;
   const { errors } = await load(user, redis, { amount: sessions, generation: "2025-11-25", accessTokens });
   if (errors > 0) throw new Error(`${errors} of ${sessions} sessions were not served`);
-  const processPerSession = ((await memoryOf(user)) - processBefore) / sessions;
+  const processPerSession = ((await user.memory()) - processBefore) / sessions;
   return { redisPerSession, processPerSession };
-}
-
-/** What is alive: the heap after a garbage collection, and what is outside of it. */
-async function memoryOf(subject: Subject): Promise<number> {
-  const { heapUsed, external } = await subject.usage();
-  return heapUsed + external;
 }

@@ -44,21 +44,21 @@ export async function measureStreams(deployment: Deployment, effort: StreamEffor
   // Once, so that nothing of it is the first use of something.
   await Promise.all(Array.from({ length: readers }, async () => readAll(await client.call(megabytes))));
   await delay(2_000);
-  const atFirst = await memoryOf(subject);
+  const atFirst = await subject.memory();
   const idleBefore = await idleMs(subject, laterSeconds);
   const reading = client.callAll(readers, megabytes).then((answers) => Promise.all(answers.map(readAll)));
   const whileReading = await mostUntil(subject, reading);
   const unread = await client.callAll(readers, megabytes);
   await delay(2_000);
-  const whileNotReading = await memoryOf(subject);
+  const whileNotReading = await subject.memory();
   for (const each of unread) each.destroy();
 
   await delay(1_000);
-  const before = await memoryOf(subject);
+  const before = await subject.memory();
   const streams = await inTurn(effort.open, () => client.open());
-  const opened = await memoryOf(subject);
+  const opened = await subject.memory();
   const idleWithOpen = await idleMs(subject, laterSeconds);
-  const later = await memoryOf(subject);
+  const later = await subject.memory();
   for (const each of streams) each.destroy();
   await delay(2_000);
   return {
@@ -68,7 +68,7 @@ export async function measureStreams(deployment: Deployment, effort: StreamEffor
     perOpen: (opened - before) / effort.open,
     perOpenLater: (later - before) / effort.open,
     idleMs: idleWithOpen - idleBefore,
-    left: (await memoryOf(subject)) - before,
+    left: (await subject.memory()) - before,
   };
 }
 
@@ -129,21 +129,14 @@ async function mostUntil(subject: Subject, over: Promise<unknown>): Promise<numb
     isOver = true;
   });
   let most = 0;
-  while (!isOver) most = Math.max(most, await memoryOf(subject));
+  while (!isOver) most = Math.max(most, await subject.memory());
   await over;
   return most;
 }
 
 /** Milliseconds of processor time in a second, while nobody asks for anything. */
 async function idleMs(subject: Subject, seconds: number): Promise<number> {
-  const { cpuMicroseconds: before } = await subject.usage();
+  const before = await subject.cpu();
   await delay(seconds * 1_000);
-  const { cpuMicroseconds: after } = await subject.usage();
-  return (after - before) / 1_000 / seconds;
-}
-
-/** What is alive: the heap after a garbage collection, and what is outside of it. */
-async function memoryOf(subject: Subject): Promise<number> {
-  const { heapUsed, external } = await subject.usage();
-  return heapUsed + external;
+  return ((await subject.cpu()) - before) / 1_000 / seconds;
 }

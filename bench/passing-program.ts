@@ -75,9 +75,7 @@ export async function startPassing(
   return {
     url: `http://127.0.0.1:${port}${pathname}`,
     // Nanoseconds on a processor, user and system, of the one thread (proc(5)).
-    usage: async () => ({
-      cpuMicroseconds: Number(readFileSync(`/proc/${child.pid}/schedstat`, "utf8").split(" ")[0]) / 1000,
-    }),
+    cpu: async () => Number(readFileSync(`/proc/${child.pid}/schedstat`, "utf8").split(" ")[0]) / 1000,
     async stop() {
       const exited = once(child, "exit");
       child.kill();

@@ -15,7 +15,7 @@ export interface Results {
   calls: Row[];
   machines: Row[];
   sessions: SessionFigures;
-  start: StartFigures;
+  starts: StartFigures[];
   versions: Record<string, string>;
   redisVersion: string;
 }
@@ -25,11 +25,11 @@ export function report({
   calls,
   machines,
   sessions,
-  start,
+  starts,
   versions,
   redisVersion,
 }: Results): string {
-  const aims = [...aimsOfCalls(calls), ...aimsOfSessions(sessions), ...aimsOfStart(start)];
+  const aims = [...aimsOfCalls(calls), ...aimsOfSessions(sessions), ...aimsOfStarts(starts)];
   return `# Results of \`npm run bench\`
 
 ${new Date().toISOString().slice(0, 10)}, Node ${process.version}, Redis ${redisVersion}, ${cpus().length} × ${cpus()[0]?.model.trim()}.
@@ -56,8 +56,8 @@ ${machinesReport(machines)}
 | … store operations, Redis commands | ${fixed(sessions.refreshOperations, 1)}, ${fixed(sessions.refreshRedisCommands, 1)} |
 | ${sessions.sessions} live sessions in Redis | ${megabytes(sessions.redisPerSession * sessions.sessions)} MB, ${fixed(sessions.redisPerSession, 0)} bytes each |
 | … warm, in the memory of a process | ${megabytes(sessions.processPerSession * sessions.sessions)} MB, ${fixed(sessions.processPerSession, 0)} bytes each |
-| Start to the first answer (401) | ${shown(start.firstAnswerMs, 0)} ms |
-| Start to the first call of a live session | ${shown(start.firstCallMs, 0)} ms |
+
+${startsReport(starts)}
 
 ## What was aimed at
 
@@ -89,6 +89,22 @@ ${calls.map((row) => rowOf(row, calls)).join("\n")}
 
 function aimRow({ what, aim, measured, isReached }: Aim): string {
   return `| ${what} | ${aim} | ${measured} | ${isReached ? "reached" : "**missed**"} |`;
+}
+
+/** A section of its own. */
+export function startsReport(starts: readonly StartFigures[]): string {
+  const rows = starts.map(
+    ({ name, firstAnswerMs, firstCallMs }) =>
+      `| ${name} | ${shown(firstAnswerMs, 0)} | ${shown(firstCallMs, 0)} |`,
+  );
+  return `## A start
+
+Node ${process.version}, milliseconds from the start of the process.
+
+| | to the first answer (401) | to the first call of a live session |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
 }
 
 /** A section of its own: one process beside one for each core. */
@@ -206,15 +222,13 @@ function aimsOfSessions(figures: SessionFigures): Aim[] {
   ];
 }
 
-function aimsOfStart({ firstAnswerMs }: StartFigures): Aim[] {
-  return [
-    {
-      what: "Start to the first answer",
-      aim: "≤ 700 ms",
-      measured: `${shown(firstAnswerMs, 0)} ms`,
-      isReached: firstAnswerMs.median <= 700,
-    },
-  ];
+function aimsOfStarts(starts: readonly StartFigures[]): Aim[] {
+  return starts.map(({ name, firstAnswerMs }) => ({
+    what: `Start to the first answer: ${name}`,
+    aim: "≤ 500 ms",
+    measured: `${shown(firstAnswerMs, 0)} ms`,
+    isReached: firstAnswerMs.median <= 500,
+  }));
 }
 
 function rowOf(row: Row, calls: readonly Row[]): string {

@@ -6,10 +6,8 @@ export interface Settings {
   tools: number;
 }
 
-/** Microseconds and bytes, as the operating system and V8 count them. */
-export interface Usage extends NodeJS.MemoryUsage {
-  cpuMicroseconds: number;
-}
+/** Questions that every subject answers. */
+export const [CPU, MEMORY] = ["cpu", "memory"] as const;
 
 /** Comes as JSON in the one argument. */
 export function settings<Extra = unknown>(): Settings & Extra {
@@ -30,16 +28,22 @@ export function listen<Question>(
 export function report<Question>(port: number, answer?: (question: Question) => Promise<unknown>): void {
   process.once("disconnect", () => process.exit()); // never outlives the benchmark
   process.on("message", async (question) => {
-    process.send?.(question === "usage" ? usage() : await answer?.(question as Question));
+    if (question === CPU) process.send?.(cpuMicroseconds());
+    else if (question === MEMORY) process.send?.(aliveBytes());
+    else process.send?.(await answer?.(question as Question));
   });
   process.send?.({ port });
 }
 
-function usage(): Usage {
+/** User and system, as the operating system counts it. */
+function cpuMicroseconds(): number {
   const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  return userCPUTime + systemCPUTime;
+}
+
+/** The heap after a garbage collection, and what is outside of it. The collection would be no part of what requests cost. */
+function aliveBytes(): number {
   globalThis.gc?.();
-  return {
-    cpuMicroseconds: userCPUTime + systemCPUTime,
-    ...process.memoryUsage(),
-  };
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }

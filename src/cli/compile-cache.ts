@@ -3,7 +3,8 @@
  * imported.
  */
 import module from "node:module";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { packageRoot } from "../runtime/package.ts";
 
 /**
  * Beside the code, and not in the common folder for temporary files: whoever can write there runs code here. Where that cannot be
@@ -11,7 +12,7 @@ import { fileURLToPath } from "node:url";
  */
 export function keepCompiledModules(): void {
   if (!import.meta.url.endsWith(".js")) return;
-  const folder = fileURLToPath(new URL("../../.compile-cache", import.meta.url));
+  const folder = join(packageRoot(), "dist/.compile-cache");
   const { enableCompileCache } = module as { enableCompileCache?: (folder: string) => unknown };
   enableCompileCache?.(folder);
 }

@@ -1,7 +1,6 @@
 /** What `npm pack` makes is what a user installs: an empty project, its compiler, the minimal example, the command. */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import {
   cpSync,
   mkdirSync,
@@ -16,7 +15,6 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import {
@@ -25,6 +23,7 @@ import {
 } from "../../dev/identity-provider/identity-provider.ts";
 import { freePort } from "../support/free-port.ts";
 import { callTool, register, signInForTokens, toolNames } from "../support/oauth-client.ts";
+import { startedPrograms } from "../support/started-program.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
 import { startCollector } from "../telemetry/collector.ts";
 
@@ -84,7 +83,7 @@ describe("npm pack", () => {
   let packed: { filename: string; files: Array<{ path: string }> };
   let identityProvider: RunningIdentityProvider;
   let port: number;
-  const children: ChildProcess[] = [];
+  const programs = startedPrograms();
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "package-"));
@@ -125,7 +124,7 @@ describe("npm pack", () => {
     });
   });
   after(async () => {
-    for (const child of children) child.kill("SIGKILL");
+    programs.endAll();
     await identityProvider.close();
     rmSync(folder, { recursive: true });
   });
@@ -147,31 +146,8 @@ describe("npm pack", () => {
     };
   }
 
-  async function start(
-    program: string,
-    args: string[],
-    cwd: string,
-    env = environment(),
-    ready = "Listening",
-  ) {
-    const child = spawn(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
-    children.push(child);
-    const exited = once(child, "exit");
-    const output = { text: "" };
-    for (const stream of [child.stdout, child.stderr])
-      stream.on("data", (chunk: Buffer) => {
-        output.text += chunk.toString();
-      });
-    for (let attempt = 0; !output.text.includes(ready); attempt++) {
-      if (child.exitCode !== null || attempt > 1_200) throw new Error(`It did not start:\n${output.text}`);
-      await delay(50);
-    }
-    return async () => {
-      child.kill("SIGTERM");
-      const [code] = await exited;
-      return { code, output: output.text };
-    };
-  }
+  const start = (...command: [string, ...string[]]) =>
+    programs.start(command, { cwd: project, env: environment() });
 
   async function signIn(): Promise<{ url: string; token: string }> {
     const baseUrl = `http://localhost:${port}`;
@@ -231,7 +207,7 @@ describe("npm pack", () => {
 
   test("the minimal example runs from it, and ends when it is told to", async (t) => {
     if (project === "") return t.skip("not installed");
-    const stop = await start(process.execPath, ["built/minimal.mjs"], project);
+    const { stop } = await start(process.execPath, "built/minimal.mjs");
     const { url, token } = await signIn();
     const { body } = await callTool(url, token, "greet", { language: "en" });
     assert.equal(body.result.content[0].text, "Good day, Alice Example!");
@@ -253,7 +229,10 @@ describe("npm pack", () => {
 
     for (const loader of [[], ["--import", join(root, "node_modules/tsx/dist/loader.mjs")]]) {
       const args = [...loader, "--env-file=.env", file];
-      const stop = await start(process.execPath, args, project, { PATH: process.env.PATH });
+      const { stop } = await programs.start([process.execPath, ...args], {
+        cwd: project,
+        env: { PATH: process.env.PATH },
+      });
       const { url, token } = await signIn();
       assert.equal((await callTool(url, token, "whoami")).body.result.content[0].text, "alice");
       assert.equal((await stop()).code, 0);
@@ -296,7 +275,7 @@ describe("npm pack", () => {
     assert.match(doctor.stdout, /✗ The server would not start: OTEL_.*npm install "@opentelemetry/);
 
     await run("sh", ["-c", `${install} --prefer-offline --no-audit --no-fund`], { cwd: project });
-    const stop = await start(command, args, project, env);
+    const { stop } = await programs.start([command, ...args], { cwd: project, env });
     await fetch(`http://localhost:${port}/`);
     assert.equal((await stop()).code, 0);
     assert.ok(collector.spans.some(({ name }) => name === "GET /"));
@@ -305,7 +284,7 @@ describe("npm pack", () => {
   test("the command serves a module of tools", async (t) => {
     if (project === "") return t.skip("not installed");
     const command = join(project, "node_modules/.bin/mcp-oidc-proxy");
-    const stop = await start(command, ["--tools", "built/policy/tools.mjs"], project);
+    const { stop } = await start(command, "--tools", "built/policy/tools.mjs");
     const { url, token } = await signIn();
     assert.deepEqual(await toolNames(url, token), ["read_page"]);
     assert.equal((await callTool(url, token, "delete_page", { title: "Home" })).status, 403);
@@ -318,7 +297,8 @@ describe("npm pack", () => {
     const env = { PATH: process.env.PATH, PORT: String(port) };
     for (const name of ["demo", "dev"]) {
       const args = [name, "--tools", "built/policy/tools.mjs"];
-      const stop = await start(command, args, project, env, "Stop with Ctrl+C");
+      const ready = "Stop with Ctrl+C";
+      const { stop } = await programs.start([command, ...args], { cwd: project, env, ready });
       const { url, token } = await signIn();
       assert.ok((await toolNames(url, token)).includes("read_page"));
       assert.equal((await stop()).code, 0);
@@ -369,30 +349,5 @@ describe("npm pack", () => {
     assert.match(stderr, /would use another copy of mcp-oidc-proxy/);
     const { stdout } = await run(command, ["--help"]);
     assert.match(stdout, /mcp-oidc-proxy admin/);
-  });
-
-  test("in the image, tools below its folder import the package that serves them", async () => {
-    // The image has package.json, dist and node_modules in one folder; tools are mounted into a folder beside them.
-    mkdirSync(join(tree, "mounted"));
-    writeFileSync(
-      join(tree, "mounted/tools.js"),
-      `import { defineTool, getAccessToken } from "mcp-oidc-proxy";
-       export const scopes = {};
-       export const tools = [defineTool({ name: "me", description: "Me", run: () => getAccessToken().subject })];`,
-    );
-    const command = JSON.parse(
-      /^CMD (.+)$/m.exec(
-        readFileSync(join(root, "Dockerfile"), "utf8").split("AS production\n")[1] ?? "",
-      )?.[1] ?? "[]",
-    );
-    const stop = await start(
-      command[0],
-      command.slice(1),
-      tree,
-      environment({ TOOLS_MODULE: "mounted/tools.js" }),
-    );
-    const { url, token } = await signIn();
-    assert.equal((await callTool(url, token, "me")).body.result.content[0].text, "alice");
-    assert.equal((await stop()).code, 0);
   });
 });

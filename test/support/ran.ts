@@ -1,5 +1,6 @@
 /** What a command of the program said, run in this process or in one of its own. */
 import { spawn } from "node:child_process";
+import { isAbsolute } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Streams } from "../../src/cli/streams.ts";
@@ -23,13 +24,16 @@ export async function ran(command: (streams: Streams) => Promise<number>, input 
   return { code, stdout: out, stderr: err };
 }
 
-/** In a process of its own, as people run it; the environment is all that it sees. */
+/**
+ * In a process of its own, as people run it; the environment is all that it sees.
+ * @param program such as `src/cli/admin`, as it is built, or the whole path of another
+ */
 export async function ranAsProcess(
   program: string,
   args: readonly string[],
   options: { env: Record<string, string | undefined>; cwd?: string; input?: string },
 ): Promise<Ran> {
-  const child = spawn(process.execPath, [builtProgram(program), ...args], {
+  const child = spawn(process.execPath, [isAbsolute(program) ? program : builtProgram(program), ...args], {
     cwd: options.cwd,
     env: { PATH: process.env.PATH, ...options.env },
   });
