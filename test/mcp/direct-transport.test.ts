@@ -47,6 +47,7 @@ describe("the direct transport", () => {
         running: { servedBy: () => {}, doubt: undefined },
         refuse: () => assert.fail(),
         onCancelled: () => () => {},
+        onOver: () => {},
         ask: assert.fail,
         onerror: () => {},
       };

@@ -52,8 +52,8 @@ export async function multiRoundTrip<Result extends object>(
   const { sessionKey } = currentCaller("multiRoundTrip");
   const identity: CallIdentity = { sessionKey, feature, args };
   const isLegacy = envelopeOf(request)[PROTOCOL_VERSION_META_KEY] === undefined;
-  let call = firstCall(request, isLegacy, sessionKey, clientCapabilities, logLevels);
-  if (!isLegacy) call = { ...call, ...answersBrought(request, states, identity) };
+  const callWith = calls(request, isLegacy, sessionKey, clientCapabilities, logLevels);
+  let call = callWith(isLegacy ? {} : answersBrought(request, states, identity));
 
   for (let round = 1; ; round++) {
     const used = await use(call);
@@ -69,7 +69,7 @@ export async function multiRoundTrip<Result extends object>(
       return { failed: `${feature.name} asked ${MAX_ROUNDS} times; that is too often.` };
     try {
       const inputResponses = await ask(inputRequests, request, call.clientCapabilities);
-      call = { ...call, inputResponses, state };
+      call = callWith({ inputResponses, state });
     } catch (error) {
       // Ours are written for people: what the client cannot answer, an outage of the store.
       if (error instanceof ToolError || error instanceof OAuthError) return { failed: error.message };
@@ -79,17 +79,22 @@ export async function multiRoundTrip<Result extends object>(
   }
 }
 
-function firstCall(
+type Answers = Pick<RequestContext, "inputResponses" | "state">;
+
+/** The call of each round, with what its client answered. */
+function calls(
   request: McpRequest,
   isLegacy: boolean,
   sessionKey: string,
   toldBefore: ServedRequest["clientCapabilities"],
   logLevels: LogLevels,
-): RequestContext {
+): (answers: Answers) => RequestContext {
   const { signal, notify, _meta } = request;
   const progressToken = _meta?.progressToken;
   let wanted: ReturnType<LogLevels["filter"]> | undefined;
-  return {
+  const capabilities = () =>
+    isLegacy ? (toldBefore?.() ?? {}) : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
+  const same = {
     signal,
     async progress(progress, total, message) {
       if (progressToken === undefined) return; // nobody asked for it
@@ -108,11 +113,21 @@ function firstCall(
       if (!wants(level)) return;
       await notify({ method: "notifications/message", params: { level, data } }).catch(unlessGone);
     },
-    // Only for whoever asks: most calls do not, and opening a session id takes its time.
-    get clientCapabilities() {
-      return isLegacy ? (toldBefore?.() ?? {}) : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
-    },
-  };
+  } satisfies Partial<RequestContext>;
+  return (answers) => Object.assign(new AskedForCapabilities(capabilities), same, answers);
+}
+
+/** Only for whoever asks: most calls do not, and opening a session id takes its time. */
+class AskedForCapabilities {
+  readonly #capabilities: () => ClientCapabilities;
+
+  constructor(capabilities: () => ClientCapabilities) {
+    this.#capabilities = capabilities;
+  }
+
+  get clientCapabilities(): ClientCapabilities {
+    return this.#capabilities();
+  }
 }
 
 /** Ignores the error for a client that went away: unhandled, in a tool that does not await it, it would end the process. */
@@ -128,11 +143,7 @@ function envelopeOf({ envelope = {} }: McpRequest) {
   };
 }
 
-function answersBrought(
-  request: McpRequest,
-  states: RequestStates,
-  identity: CallIdentity,
-): Pick<RequestContext, "inputResponses" | "state"> {
+function answersBrought(request: McpRequest, states: RequestStates, identity: CallIdentity): Answers {
   const sealed = request.requestState();
   const opened = typeof sealed === "string" ? states.open(sealed, identity) : {};
   if (opened === undefined)

@@ -102,9 +102,9 @@ export function createServerFactory(options: McpServerOptions): (request: Served
   };
 
   function serveTools(server: Server, request: ServedRequest): void {
-    const { running } = request;
     server.setRequestHandler("tools/list", () => ({ tools: shown().tools }));
     server.setRequestHandler("tools/call", async ({ params }, { mcpReq }) => {
+      const { running } = request;
       const tool = features.tool(params.name);
       if (tool === undefined) throw unknownFeature(`There is no tool named ${params.name}.`);
       const args = params.arguments;
@@ -118,12 +118,12 @@ export function createServerFactory(options: McpServerOptions): (request: Served
   }
 
   function serveResources(server: Server, request: ServedRequest): void {
-    const { running } = request;
     server.setRequestHandler("resources/list", () => ({ resources: shown().resources }));
     server.setRequestHandler("resources/templates/list", () => ({
       resourceTemplates: shown().resourceTemplates,
     }));
     server.setRequestHandler("resources/read", async ({ params: { uri } }, { mcpReq }) => {
+      const { running } = request;
       const found = features.resource(uri);
       if (found === undefined) throw new ResourceNotFoundError(uri);
       const { resource, read } = found;
@@ -135,9 +135,9 @@ export function createServerFactory(options: McpServerOptions): (request: Served
   }
 
   function servePrompts(server: Server, request: ServedRequest): void {
-    const { running } = request;
     server.setRequestHandler("prompts/list", () => ({ prompts: shown().prompts }));
     server.setRequestHandler("prompts/get", async ({ params }, { mcpReq }) => {
+      const { running } = request;
       const prompt = features.prompt(params.name);
       if (prompt === undefined) throw unknownFeature(`There is no prompt named ${params.name}.`);
       const args = params.arguments;

@@ -93,14 +93,20 @@ export function mcpEndpoint(options: McpEndpointOptions): PlainAnswer {
     const direct = directRequest(req, body);
     if (running !== undefined && direct !== undefined) {
       const conversation = converse(direct, req, caller, options);
-      const { clientCapabilities } = conversation;
-      const engine = makeServer({
+      const served: ServedRequest = {
         method: direct.message.method,
         revision: direct.revision,
         running,
-        clientCapabilities,
-      });
-      if (await answerDirectly(direct, engine, res, { ...conversation, running, refuse, onerror })) return;
+        clientCapabilities: conversation.clientCapabilities,
+      };
+      const engine = makeServer(served);
+      // The engine may outlive it for a while (direct-transport.ts).
+      const onOver = () => {
+        served.running = undefined;
+        served.clientCapabilities = undefined;
+      };
+      const answering = { ...conversation, running, refuse, onerror, onOver };
+      if (await answerDirectly(direct, engine, res, answering)) return;
     }
     const answer = new WebAnswer(res, { running, ids, refuse });
     const request = await webRequest(req, body, answer.gone);
