@@ -7,7 +7,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { startFakeWeatherApi } from "../../dev/demo/fake-weather-api.ts";
-import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import { type Balancer, startBalancer } from "../support/balancer.ts";
 import { type Fault, type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
 import { freePort } from "../support/free-port.ts";
@@ -16,6 +15,7 @@ import { until } from "../support/redis-admin.ts";
 import { startRedisSentinel } from "../support/redis-sentinel.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { ALICE, AUDIENCE, SECRET_KEY } from "../support/test-server.ts";
+import { startProviderProcess } from "./provider-process.ts";
 
 export interface DeploymentOptions {
   refreshTokens: "static" | "rotating";
@@ -77,7 +77,7 @@ async function start(
   cleanUp.push(() => balancer.close());
   const upstream = await startFaultyProxy();
   cleanUp.push(() => upstream.close());
-  const provider = await startIdentityProvider({
+  const provider = await startProviderProcess({
     port: 0,
     publicUrl: `http://localhost:${upstream.port}`,
     client: { id: "proxy", secret: "proxy-secret", redirectUris: [`${balancer.url}/auth/callback`] },

@@ -46,7 +46,7 @@ const EVENTS: readonly Event[] = [
 ];
 const ROLL_CALL = 500;
 /** Whoever still waits then is written down as unexpected by the client, which has less patience. */
-/** As delivered: the provider shares the sender's process, and is slow where everything is. */
+/** As delivered: everything shares the machine, and is slow when that is busy. */
 const PATIENCE_SECONDS = 10;
 const LAST_ANSWERS_MS = 150_000;
 
