@@ -75,6 +75,11 @@ const tools = [
       return "done";
     },
   }),
+  defineTool({
+    name: "knows_its_client",
+    description: "Says what its client can be asked, also where the context is handed on",
+    run: (_input, context) => JSON.stringify([context.clientCapabilities, { ...context }.clientCapabilities]),
+  }),
 ];
 const resources = [
   defineResource({
@@ -248,6 +253,19 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.equal(refused.status, 400);
     assert.deepEqual(refused.body.error.data, { requiredCapabilities: { elicitation: { form: {} } } });
     assert.ok(!deleted.includes("five"));
+  });
+
+  test("a tool knows what its client can be asked, in both generations", async () => {
+    const told = (answer: { body: { result: { content: Array<{ text: string }> } } }) =>
+      JSON.parse(answer.body.result.content[0]?.text ?? "");
+    const call = { name: "knows_its_client", arguments: {} };
+    const before = await callTool(testServer.url, accessToken, call.name);
+    assert.deepEqual(told(before), [{}, {}], "without a session");
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const within = await openCall(testServer.url, session, "tools/call", call);
+    assert.deepEqual(told({ body: await within.next() }), [elicitation, elicitation]);
+    const now = await modern(testServer.url, accessToken, "tools/call", call);
+    assert.deepEqual(told(now), [elicitation, elicitation]);
   });
 
   test("a client that refuses to answer ends the call with words", async () => {

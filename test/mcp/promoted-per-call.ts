@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { getHeapSpaceStatistics } from "node:v8";
+import { introduce } from "../support/asking.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer } from "../support/test-server.ts";
 
@@ -14,6 +15,8 @@ const collectYoung = () => (globalThis.gc as unknown as (how: { type: "minor" })
 const testServer = await startTestServer();
 const { access_token: token } = await signInForTokens(testServer.baseUrl, await register(testServer.baseUrl));
 const { hostname, port, host } = new URL(testServer.url);
+// Clients of the 2025 generation send it with every call.
+const sessionId = await introduce(testServer.url, token, { elicitation: {} });
 // No client of HTTP: it would have old objects of its own.
 const socket = connect(Number(port), hostname);
 await once(socket, "connect");
@@ -25,6 +28,8 @@ const request = [
   `Authorization: Bearer ${token}`,
   "Content-Type: application/json",
   "Accept: application/json, text/event-stream",
+  "MCP-Protocol-Version: 2025-11-25",
+  `Mcp-Session-Id: ${sessionId}`,
   `Content-Length: ${Buffer.byteLength(body)}`,
   "",
   body,

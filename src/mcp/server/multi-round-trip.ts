@@ -45,14 +45,14 @@ export async function multiRoundTrip<Result extends object>(
   feature: Feature,
   args: unknown,
   request: McpRequest,
-  { clientCapabilities }: Pick<ServedRequest, "clientCapabilities">,
+  served: Pick<ServedRequest, "clientCapabilities">,
   { states, logLevels, log }: MultiRoundTripOptions,
   use: (call: RequestContext) => Promise<Invoked<Result | InputRequired>>,
 ): Promise<Invoked<Result | InputRequiredResult>> {
   const { sessionKey } = currentCaller("multiRoundTrip");
   const identity: CallIdentity = { sessionKey, feature, args };
   const isLegacy = envelopeOf(request)[PROTOCOL_VERSION_META_KEY] === undefined;
-  const callWith = calls(request, isLegacy, sessionKey, clientCapabilities, logLevels);
+  const callWith = calls(request, isLegacy, sessionKey, served, logLevels);
   let call = callWith(isLegacy ? {} : answersBrought(request, states, identity));
 
   for (let round = 1; ; round++) {
@@ -86,14 +86,12 @@ function calls(
   request: McpRequest,
   isLegacy: boolean,
   sessionKey: string,
-  toldBefore: ServedRequest["clientCapabilities"],
+  served: Pick<ServedRequest, "clientCapabilities">,
   logLevels: LogLevels,
 ): (answers: Answers) => RequestContext {
   const { signal, notify, _meta } = request;
   const progressToken = _meta?.progressToken;
   let wanted: ReturnType<LogLevels["filter"]> | undefined;
-  const capabilities = () =>
-    isLegacy ? (toldBefore?.() ?? {}) : (envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {});
   const same = {
     signal,
     async progress(progress, total, message) {
@@ -114,20 +112,20 @@ function calls(
       await notify({ method: "notifications/message", params: { level, data } }).catch(unlessGone);
     },
   } satisfies Partial<RequestContext>;
-  return (answers) => Object.assign(new AskedForCapabilities(capabilities), same, answers);
+  return (answers) => {
+    const call = { ...same, ...answers };
+    if (!isLegacy)
+      return { ...call, clientCapabilities: envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {} };
+    if (served.clientCapabilities === undefined) return { ...call, clientCapabilities: {} };
+    // Only for whoever asks: most calls do not, and opening a session id takes its time.
+    const ifAsked = { get: capabilitiesOf(served), enumerable: true, configurable: true };
+    return Object.defineProperty(call, "clientCapabilities", ifAsked) as RequestContext;
+  };
 }
 
-/** Only for whoever asks: most calls do not, and opening a session id takes its time. */
-class AskedForCapabilities {
-  readonly #capabilities: () => ClientCapabilities;
-
-  constructor(capabilities: () => ClientCapabilities) {
-    this.#capabilities = capabilities;
-  }
-
-  get clientCapabilities(): ClientCapabilities {
-    return this.#capabilities();
-  }
+/** By itself, because it must lead to nothing else of the call: V8 has accessors among the old objects (see direct-transport.ts). */
+function capabilitiesOf(served: Pick<ServedRequest, "clientCapabilities">): () => ClientCapabilities {
+  return () => served.clientCapabilities?.() ?? {};
 }
 
 /** Ignores the error for a client that went away: unhandled, in a tool that does not await it, it would end the process. */
