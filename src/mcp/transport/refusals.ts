@@ -27,7 +27,10 @@ export function refuseStopped(
   { resource }: Challenge,
 ): void {
   const { needs } = ending;
-  if (needs === undefined) {
+  if (needs === undefined && ids.length === 0)
+    // A stream and a notification ask for nothing: MCP 2025-11-25, Streamable HTTP, has a status say that it is refused.
+    sendJson(res, ending.reason === "call_too_long" ? 504 : 403, errorMessage(null, ending));
+  else if (needs === undefined) {
     const errors = ids.map((id) => errorMessage(id, ending));
     sendJson(res, res.statusCode, errors.length === 1 ? errors[0] : errors);
   } else if ("token" in needs) invalidToken(res, resource, ending);
