@@ -101,9 +101,9 @@ export async function answerDirectly(
 }
 
 /**
- * What the engine holds. It assigns functions to properties of its transport, and V8 puts a function that is written so among the old
- * objects: whatever it leads to survives the collections of the young, which made these cost half as much again as all of the
- * engine. So it leads to the answer only until that is over.
+ * What the engine holds of an answer, until that is over. The engine assigns functions to properties of its transport, and V8 puts a
+ * function that is written so among the old objects: all that it leads to would survive the collections of short-lived objects, which
+ * took a tenth of a call's processor time (docs/performance.md).
  */
 class EngineEnd extends PerRequestHTTPServerTransport {
   #answer: DirectAnswer | undefined;
