@@ -1,7 +1,7 @@
 /** What the image has in /app, without a container: its modules are bundled, and everything that loads others later still finds them. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -134,6 +134,18 @@ describe("in the image", { skip: skipWithoutRedisServer() }, () => {
       files.filter((name) => name.endsWith(".ts") || name.startsWith("dev")),
       [],
     );
+    assert.ok(!files.includes(".sources"), "the next build in that folder would change nothing");
+  });
+
+  test("every program that is named somewhere is there", () => {
+    const said = ["package.json", "Dockerfile"].map((name) =>
+      readFileSync(new URL(`../../${name}`, import.meta.url), "utf8"),
+    );
+    const [, commands = ""] = /^RUN for name in ([a-z ]+);/m.exec(said.join("\n")) ?? [];
+    const named = said.flatMap((text) => text.match(/dist\/src\/[\w/-]+\.js/g) ?? []);
+    const programs = new Set([...named, ...commands.split(" ").map((name) => `dist/src/cli/${name}.js`)]);
+    assert.ok(programs.size >= 5, [...programs].join(", "));
+    for (const program of programs) assert.ok(existsSync(join(image.folder, program)), program);
   });
 
   test("it serves the tools that come with it", async () => {
