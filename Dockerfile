@@ -15,8 +15,8 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
 COPY dev ./dev
-# The demo is for the package: its identity provider, where anybody signs in, has no place in the image. In a few files the rest starts in
-# half the time.
+# The demo is for the package: its identity provider, where anybody signs in, has no place in the image. The rest starts in two thirds
+# of the time when it is in a few files.
 RUN npm run build && rm -r dist/dev && node scripts/bundle.js
 
 # The server with its embedded identity provider, where anybody signs in as anybody: for one computer, never deployed.

@@ -1,7 +1,7 @@
 /**
- * For the image: puts the modules of dist/src/, and of the packages that no one else's code shares with them, into a few files, in place
- * of dist/src/. Most of what a start takes is a thousand small modules to find and to read. The programs and the package's entry
- * have their names and one common copy of everything, so that tools which import `mcp-oidc-proxy` get the server's own.
+ * For the image: puts the modules of dist/src/, and of most packages that they import, into a few files, which take the place of
+ * dist/src/. Most of what a start takes is to find and to read a thousand small modules. The programs and the package's entry keep
+ * their names, and share one copy of everything, so that tools which import `mcp-oidc-proxy` get the server's own.
  *
  * The npm package is not bundled: who installs that may update each dependency by itself.
  */
@@ -13,8 +13,9 @@ import { build } from "esbuild";
 const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
 const PROGRAMS = ["index", "cli/start", "cli/bin", "cli/doctor", "cli/admin"];
 /**
- * What a tool may use as well has to be the same for both: schemas, the SDKs, the tracer. pino finds files beside itself. A package of
- * CommonJS that is imported later (undici) would have no names. What only the demo needs is not in the image.
+ * What is not put into them. What a tool may use as well has to be the same for both: schemas, the SDKs, the tracer. pino finds files
+ * beside itself. undici is CommonJS and loaded with `import()`, which would find none of its exports by name. The demo is not in the
+ * image.
  */
 const LEFT = ["zod", "@modelcontextprotocol/*", "@opentelemetry/*", "pino", "undici", "../../dev/*"];
 /** CommonJS packages ask for Node's own modules with it. */
@@ -36,5 +37,7 @@ await build({
   banner: { js: REQUIRE },
   logLevel: "warning",
 });
+// build.js would take what follows for what it made, and bundling that once more would break it.
+rmSync(join(DIST, ".sources"), { force: true });
 rmSync(join(DIST, "src"), { recursive: true });
 renameSync(bundled, join(DIST, "src"));

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
@@ -34,6 +35,9 @@ import { startTestServer, useTestServer } from "../support/test-server.ts";
 const redis = await redisForTests();
 const elicitation = { elicitation: {} };
 const accept = (content: object) => ({ action: "accept", content });
+
+/** By a tool whose client has gone meanwhile. */
+const knownAfterwards: unknown[] = [];
 
 const tools = [
   deleteNote,
@@ -79,6 +83,17 @@ const tools = [
     name: "knows_its_client",
     description: "Says what its client can be asked, also where the context is handed on",
     run: (_input, context) => JSON.stringify([context.clientCapabilities, { ...context }.clientCapabilities]),
+  }),
+  defineTool({
+    name: "goes_on",
+    description: "Looks at what its client can be asked when that has gone",
+    async run(_input, context) {
+      await context.progress(1);
+      while (!context.signal.aborted) await delay(5);
+      await delay(20); // the response is closed
+      knownAfterwards.push(context.clientCapabilities);
+      return "done";
+    },
   }),
 ];
 const resources = [
@@ -266,6 +281,20 @@ describe("a call that asks", { skip: redis.skip }, () => {
     assert.deepEqual(told({ body: await within.next() }), [elicitation, elicitation]);
     const now = await modern(testServer.url, accessToken, "tools/call", call);
     assert.deepEqual(told(now), [elicitation, elicitation]);
+  });
+
+  test("what a client can be asked does not change when it goes: a tool may do without asking whom it cannot ask", async () => {
+    const session = { accessToken, sessionId: await introduce(testServer.url, accessToken, elicitation) };
+    const params = { name: "goes_on", _meta: { progressToken: 1 } };
+    const left = await openCall(testServer.url, session, "tools/call", params);
+    assert.equal((await left.next()).method, "notifications/progress");
+    await left.leave();
+    await eventually("the tool that was left", () => knownAfterwards.length === 1);
+    const cancelled = await openCall(testServer.url, session, "tools/call", params);
+    assert.equal((await cancelled.next()).method, "notifications/progress");
+    await cancel(testServer.url, session);
+    await eventually("the tool that was cancelled", () => knownAfterwards.length === 2);
+    assert.deepEqual(knownAfterwards, [elicitation, elicitation]);
   });
 
   test("a client that refuses to answer ends the call with words", async () => {

@@ -1,11 +1,12 @@
 /** What the image has in /app, without a container: its modules are bundled, and everything that loads others later still finds them. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
 import {
@@ -31,6 +32,8 @@ export const tools = [
     run: ({ times }) => getAccessToken().subject.repeat(times) }),
   defineTool({ name: "more", description: "More", run: async () => { await requireScopes("mcp:more"); return "more"; } }),
 ];`;
+
+const STDIO_SERVER = fileURLToPath(new URL("../support/stdio-server.js", import.meta.url));
 
 const backend = createServer(async (req, res) => {
   const server = new McpServer({ name: "notes", version: "1" });
@@ -74,6 +77,11 @@ describe("in the image", { skip: skipWithoutRedisServer() }, () => {
   /notes/mcp:
     name: Notes
     server: http://127.0.0.1:${(backend.address() as AddressInfo).port}/mcp
+    scopes: { "mcp:use": Use it }
+    needs: { tools: { "*": ["mcp:use"] } }
+  /files/mcp:
+    name: Files
+    command: [${JSON.stringify(process.execPath)}, ${JSON.stringify(STDIO_SERVER)}]
     scopes: { "mcp:use": Use it }
     needs: { tools: { "*": ["mcp:use"] } }
 `,
@@ -126,6 +134,18 @@ describe("in the image", { skip: skipWithoutRedisServer() }, () => {
       files.filter((name) => name.endsWith(".ts") || name.startsWith("dev")),
       [],
     );
+    assert.ok(!files.includes(".sources"), "the next build in that folder would change nothing");
+  });
+
+  test("every program that is named somewhere is there", () => {
+    const said = ["package.json", "Dockerfile"].map((name) =>
+      readFileSync(new URL(`../../${name}`, import.meta.url), "utf8"),
+    );
+    const [, commands = ""] = /^RUN for name in ([a-z ]+);/m.exec(said.join("\n")) ?? [];
+    const named = said.flatMap((text) => text.match(/dist\/src\/[\w/-]+\.js/g) ?? []);
+    const programs = new Set([...named, ...commands.split(" ").map((name) => `dist/src/cli/${name}.js`)]);
+    assert.ok(programs.size >= 5, [...programs].join(", "));
+    for (const program of programs) assert.ok(existsSync(join(image.folder, program)), program);
   });
 
   test("it serves the tools that come with it", async () => {
@@ -154,10 +174,15 @@ describe("in the image", { skip: skipWithoutRedisServer() }, () => {
     const notes = await signInForTokens(baseUrl, client, { path: "/notes/mcp" });
     const note = await callTool(`${baseUrl}/notes/mcp`, notes.access_token, "read_note");
     assert.equal(note.body.result.content[0].text, "a note");
+    const files = await signInForTokens(baseUrl, client, { path: "/files/mcp" });
+    const echo = await callTool(`${baseUrl}/files/mcp`, files.access_token, "echo", { said: "hello" });
+    assert.equal(echo.body.result.content[0].text, "hello");
 
     const listed = await command("admin.js", ["grants", "list", "--json"], more);
     assert.deepEqual([listed.code, listed.stderr], [0, ""]);
-    assert.equal(listed.stdout.trim().split("\n").length, 3);
+    // The other tests have sessions as well.
+    const own = listed.stdout.split("\n").filter((line) => line.includes(client.client_id));
+    assert.equal(own.length, 3, listed.stdout);
     const { code, stdout } = await command("doctor.js", ["--json"], more);
     const { canServe, findings } = JSON.parse(stdout);
     assert.ok(canServe && code === 0, stdout);

@@ -25,6 +25,7 @@ export async function startProviderProcess(
     port,
     issuer,
     async close() {
+      if (!child.connected) return; // it has ended by itself
       const exited = once(child, "exit");
       child.disconnect();
       await exited;

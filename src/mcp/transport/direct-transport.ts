@@ -77,7 +77,7 @@ export interface DirectTransportOptions {
   refuse(ending: Ending): void;
   /** Listens for the client to cancel its request; returns how to stop. */
   onCancelled(cancel: () => void): () => void;
-  /** Called when the response is closed. */
+  /** Called when the response is closed, if the handler answered: one whose client went away runs on, with all that it was given. */
   onOver(): void;
   /** Opens a server request to the client, which answers with a request of its own (2025 generation). */
   ask(): Promise<ServerRequest>;
@@ -138,6 +138,8 @@ class DirectAnswer implements Serving {
   #refused = false;
   #streaming = false;
   #over = false;
+  /** By the handler, which is over then too. */
+  #answered = false;
   /** The open server requests, by the engine's ids. */
   readonly #asked = new Map<unknown, ServerRequest>();
 
@@ -161,7 +163,7 @@ class DirectAnswer implements Serving {
       this.#over = true;
       this.#dropQuestions();
       this.engineEnd.leave();
-      options.onOver();
+      if (this.#answered) options.onOver();
     });
   }
 
@@ -263,6 +265,7 @@ class DirectAnswer implements Serving {
 
   #answer(message: JSONRPCMessage): void {
     this.#over = true;
+    this.#answered = true;
     this.#stopListening();
     if (this.#streaming) this.#res.end(event(this.#textOf(message)));
     else {
