@@ -113,11 +113,13 @@ describe("in the image", { skip: skipWithoutRedisServer() }, () => {
     };
   }
 
-  const startServer = (more: Record<string, string> = {}, ready?: string) =>
+  /** Before each process is connected, it answers 503. */
+  const startServer = (more: Record<string, string> = {}, processes = 1) =>
     programs.start(image.command, {
       cwd: image.folder,
       env: environment(more),
-      ...(ready !== undefined && { ready }),
+      ready: "Connected to Redis",
+      times: processes,
     });
   const command = (name: string, args: string[], more: Record<string, string> = {}) =>
     ranAsProcess(join(image.folder, "dist/src/cli", name), args, {
@@ -164,7 +166,7 @@ describe("in the image", { skip: skipWithoutRedisServer() }, () => {
       WORKERS: "2",
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
     };
-    const { stop } = await startServer(more, "All worker processes listen");
+    const { stop } = await startServer(more, 2);
     const client = await register(baseUrl);
     const { access_token: token } = await signInForTokens(baseUrl, client);
     const called = (name: string, args: object) => callTool(`${baseUrl}/mcp`, token, name, args);
