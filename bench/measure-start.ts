@@ -34,14 +34,17 @@ export async function measureStarts(
     { name: "npm start" as const, main: NPM_START },
     { name: "the image" as const, main: join(image.folder, ...image.command.slice(1)) },
   ].map((program) => ({ ...program, answers: [] as number[], calls: [] as number[] }));
-  for (let round = -STARTS_BEFORE; round < times; round++)
-    for (const { main, answers, calls } of programs) {
-      const { firstAnswerMs, firstCallMs } = await startOnce(main, deployment, accessToken);
-      if (round < 0) continue;
-      answers.push(firstAnswerMs);
-      calls.push(firstCallMs);
-    }
-  image.remove();
+  try {
+    for (let round = -STARTS_BEFORE; round < times; round++)
+      for (const { main, answers, calls } of programs) {
+        const { firstAnswerMs, firstCallMs } = await startOnce(main, deployment, accessToken);
+        if (round < 0) continue;
+        answers.push(firstAnswerMs);
+        calls.push(firstCallMs);
+      }
+  } finally {
+    image.remove();
+  }
   return programs.map(({ name, answers, calls }) => ({
     name,
     firstAnswerMs: spread(answers),
