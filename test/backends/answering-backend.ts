@@ -2,6 +2,8 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { remoteServerOf } from "../../src/config/remote-server.ts";
+import type { ResourceDeclaration } from "../../src/server/resources.ts";
 
 export interface AnsweringBackend {
   url: string;
@@ -34,4 +36,14 @@ export async function startAnsweringBackend(): Promise<AnsweringBackend> {
     },
   };
   return backend;
+}
+
+/** A resource in front of it whose tools need nothing. */
+export function openCrm({ url }: Pick<AnsweringBackend, "url">): ResourceDeclaration {
+  return {
+    path: "/crm/mcp",
+    name: "CRM",
+    features: { tools: [], scopes: {} },
+    backend: remoteServerOf({ server: url, needs: { tools: { "*": [] } } }),
+  };
 }

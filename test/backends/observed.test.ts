@@ -2,14 +2,13 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { pino } from "pino";
-import { remoteServerOf } from "../../src/config/remote-server.ts";
 import { reasonOf } from "../attacks/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { useTestServer } from "../support/test-server.ts";
 import { type Collector, startCollector } from "../telemetry/collector.ts";
 import { scrape } from "../telemetry/scrape.ts";
-import { type AnsweringBackend, startAnsweringBackend } from "./answering-backend.ts";
+import { type AnsweringBackend, openCrm, startAnsweringBackend } from "./answering-backend.ts";
 
 process.env.OTEL_BSP_SCHEDULE_DELAY = "50";
 
@@ -19,14 +18,7 @@ describe("what an operator sees of a backend", () => {
   const testServer = useTestServer(async () => {
     backend = await startAnsweringBackend();
     return {
-      furtherResources: [
-        {
-          path: "/crm/mcp",
-          name: "CRM",
-          features: { tools: [], scopes: {} },
-          backend: remoteServerOf({ server: backend.url, needs: { tools: { "*": [] } } }),
-        },
-      ],
+      furtherResources: [openCrm(backend)],
     };
   });
   before(async () => {

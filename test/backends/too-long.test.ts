@@ -1,10 +1,9 @@
 /** What a backend leaves without an answer, where the operator says how long a call may take. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { remoteServerOf } from "../../src/config/remote-server.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { useTestServer } from "../support/test-server.ts";
-import { type AnsweringBackend, startAnsweringBackend } from "./answering-backend.ts";
+import { type AnsweringBackend, openCrm, startAnsweringBackend } from "./answering-backend.ts";
 
 describe("what takes too long at a backend", () => {
   let backend: AnsweringBackend;
@@ -20,14 +19,7 @@ describe("what takes too long at a backend", () => {
     };
     return {
       environment: { MAX_CALL_SECONDS: "1" },
-      furtherResources: [
-        {
-          path: "/crm/mcp",
-          name: "CRM",
-          features: { tools: [], scopes: {} },
-          backend: remoteServerOf({ server: backend.url, needs: { tools: { "*": [] } } }),
-        },
-      ],
+      furtherResources: [openCrm(backend)],
     };
   });
   before(async () => {

@@ -113,13 +113,12 @@ function calls(
     },
   } satisfies Partial<RequestContext>;
   return (answers) => {
-    const call = { ...same, ...answers };
-    if (!isLegacy)
-      return { ...call, clientCapabilities: envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY] ?? {} };
-    if (served.clientCapabilities === undefined) return { ...call, clientCapabilities: {} };
+    const said = isLegacy ? undefined : envelopeOf(request)[CLIENT_CAPABILITIES_META_KEY];
+    const call: RequestContext = { ...same, ...answers, clientCapabilities: said ?? {} };
+    if (!isLegacy || served.clientCapabilities === undefined) return call;
     // Only for whoever asks: most calls do not, and opening a session id takes its time.
     const ifAsked = { get: capabilitiesOf(served), enumerable: true, configurable: true };
-    return Object.defineProperty(call, "clientCapabilities", ifAsked) as RequestContext;
+    return Object.defineProperty(call, "clientCapabilities", ifAsked);
   };
 }
 

@@ -27,19 +27,21 @@ export function refuseStopped(
   { resource }: Challenge,
 ): void {
   const { needs } = ending;
-  if (needs === undefined && ids.length === 0)
-    // A stream and a notification ask for nothing: MCP 2025-11-25, Streamable HTTP, has a status say that it is refused.
-    sendJson(res, ending.reason === "call_too_long" ? 504 : 403, errorMessage(null, ending));
-  else if (needs === undefined) {
-    const errors = ids.map((id) => errorMessage(id, ending));
-    sendJson(res, res.statusCode, errors.length === 1 ? errors[0] : errors);
-  } else if ("token" in needs) invalidToken(res, resource, ending);
+  if (needs === undefined) sendErrors(res, ending, ids);
+  else if ("token" in needs) invalidToken(res, resource, ending);
   else if ("authentication" in needs)
     insufficientAuthentication(res, resource, scopes, {
       required: needs.authentication,
       message: ending.message,
     });
   else insufficientScope(res, resource, union(scopes, needs.scopes), needs.scopes);
+}
+
+/** A stream and a notification ask for nothing: MCP 2025-11-25, Streamable HTTP, has a status say that it is refused. */
+function sendErrors(res: ServerResponse, ending: Ending, ids: readonly unknown[]): void {
+  const refused = ending.reason === "call_too_long" ? 504 : 403;
+  const errors = (ids.length > 0 ? ids : [null]).map((id) => errorMessage(id, ending));
+  sendJson(res, ids.length > 0 ? res.statusCode : refused, errors.length === 1 ? errors[0] : errors);
 }
 
 /** Where nothing says how long. */

@@ -45,9 +45,9 @@ const EVENTS: readonly Event[] = [
   { name: "Redis failover", at: 0.75, run: (on) => on.failOver() },
 ];
 const ROLL_CALL = 500;
-/** Whoever still waits then is written down as unexpected by the client, which has less patience. */
 /** As delivered: everything shares the machine, and is slow when that is busy. */
 const PATIENCE_SECONDS = 10;
+/** Whoever still waits then is written down as unexpected by the client, which has less patience. */
 const LAST_ANSWERS_MS = 150_000;
 
 export async function companyHour(settings: CompanySettings): Promise<CompanyReport> {
