@@ -139,6 +139,7 @@ async function moreSessions({
     const issued = await authorizationCode.handle(client as AuthenticatedClient, asked, {
       ...services.runtime,
       grants: services.grants,
+      presentedGrant: services.grants.find,
       upstreamRefresh: services.upstreamRefresh,
       assertions: services.assertions,
       endedMeanwhile: async () => undefined,

@@ -80,7 +80,7 @@ export function createExchangedTokens({
   log,
 }: Runtime & Dependencies): ExchangedTokens {
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, 2 * timeoutSeconds);
-  const locks = createLocks({ records, monotonicNow, randomBytes, lockSeconds });
+  const locks = createLocks({ records, shutdown, monotonicNow, randomBytes, lockSeconds });
   // One listener for errors for each exchange that is waited for.
   const released = new EventEmitter().setMaxListeners(0);
   records.watch(LOCK, (key) => released.emit(key.slice(LOCK.length + 1)));

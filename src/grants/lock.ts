@@ -1,16 +1,19 @@
 /** Locks over all replicas, kept in the store: of all processes one at a time does what has to be done once. */
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Shutdown } from "../runtime/shutdown.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 
 export interface Lock {
   /** Whether it was acquired so recently that it cannot have expired. */
   isHeldByTime(): boolean;
-  /** Keeps the lock until the work has ended, and no longer. */
+  /** Keeps the lock until the work has ended. Giving it back is not waited for. */
   during<Result>(work: () => Promise<Result>): Promise<Result>;
 }
 
 interface Dependencies extends Pick<Runtime, "randomBytes"> {
   records: Pick<KeyValueStore, "replace" | "deleteIf">;
+  /** Waits for what nobody else waits for. */
+  shutdown: Pick<Shutdown, "waitUntil">;
   monotonicNow: () => number;
   /** How long it outlasts a holder that died. */
   lockSeconds: number;
@@ -19,7 +22,7 @@ interface Dependencies extends Pick<Runtime, "randomBytes"> {
 const PROLONGED_PER_LOCK = 6;
 
 /** What is locked by a name has the record `lock:NAME`. */
-export function createLocks({ records, monotonicNow, randomBytes, lockSeconds }: Dependencies): {
+export function createLocks({ records, shutdown, monotonicNow, randomBytes, lockSeconds }: Dependencies): {
   /** The lock, if nobody has it. */
   acquire(name: string): Promise<Lock | undefined>;
 } {
@@ -50,7 +53,7 @@ export function createLocks({ records, monotonicNow, randomBytes, lockSeconds }:
           } finally {
             clearInterval(prolonging);
             isReleased = true;
-            await records.deleteIf(key, holder).catch(() => {}); // it ends by itself
+            shutdown.waitUntil(records.deleteIf(key, holder).catch(() => {})); // it ends by itself
           }
         },
       };

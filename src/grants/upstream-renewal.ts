@@ -117,7 +117,7 @@ export function createUpstreamRefresh({
   log,
 }: Runtime & Dependencies): UpstreamRefresh {
   const lockSeconds = Math.max(LEAST_LOCK_SECONDS, timeoutSeconds);
-  const locks = createLocks({ records, monotonicNow, randomBytes, lockSeconds });
+  const locks = createLocks({ records, shutdown, monotonicNow, randomBytes, lockSeconds });
 
   /** Whether nothing needs to be done, or can be. */
   function isFresh(grant: Grant, needed: Needed): boolean {

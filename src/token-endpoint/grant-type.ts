@@ -6,7 +6,6 @@ import { z } from "zod";
 import type { Audit } from "../audit/audit.ts";
 import { type AuthenticatedClient, noClient } from "../clients/authenticate-client.ts";
 import type { SignIn } from "../grants/endings.ts";
-import type { Grant } from "../grants/grant.ts";
 import type { GrantEnd, Grants } from "../grants/grants.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import type { UpstreamRefresh } from "../grants/upstream-renewal.ts";
@@ -15,6 +14,7 @@ import { OAuthError } from "../oauth/errors.ts";
 import { parse } from "../oauth/requests.ts";
 import type { ProtectedResources } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { FindGrant } from "./presented-grant.ts";
 import type { TokenResponse } from "./token-response.ts";
 
 export type GrantType<Request = unknown> = GrantTypeOfClients<Request> | GrantTypeOfAssertions<Request>;
@@ -66,8 +66,8 @@ export interface GrantTypeDependencies {
   resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
-  /** The grant of the code that was presented, as it was read while the client was looked up; absent: there is no code. */
-  grantOfCode?: Promise<Grant | undefined>;
+  /** See {@link readAhead}. */
+  presentedGrant: FindGrant;
   /** Why nothing may be issued for an assertion: what it would give was ended after the request came. */
   endedMeanwhile(signIn: SignIn): Promise<GrantEnd | undefined>;
 }

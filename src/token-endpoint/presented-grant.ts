@@ -1,17 +1,46 @@
-/** Whether a request to the token endpoint belongs to a live grant: known from its code or token, before its client is looked up. */
+/** The grant of the code or token that a request to the token endpoint presents, before its client is known. */
 
 import { codeOf, type Grant } from "../grants/grant.ts";
 import type { Grants } from "../grants/grants.ts";
 import { belongsToFamily, type PresentedToken, readToken, type TokenKind } from "../grants/opaque-token.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** Where a code or token may be in the body of a request to /token, /revoke or /introspect. */
-const PLACES: ReadonlyArray<[field: string, kind: TokenKind]> = [
+type Places = ReadonlyArray<[field: string, kind: TokenKind]>;
+
+/** Where a code or token may be in the body of a request to /token … */
+const AT_TOKEN: Places = [
   ["code", "code"],
   ["refresh_token", "refresh"],
-  ["token", "refresh"],
-  ["token", "access"],
 ];
+
+/** … and where to /revoke or /introspect as well. */
+const PLACES: Places = [...AT_TOKEN, ["token", "refresh"], ["token", "access"]];
+
+function* presentedIn(body: Readonly<Record<string, unknown>>, places: Places) {
+  for (const [field, kind] of places) {
+    const value = body[field];
+    const token = typeof value === "string" ? readToken(kind, value) : undefined;
+    if (token !== undefined) yield { kind, token };
+  }
+}
+
+export type FindGrant = Grants["find"];
+
+/**
+ * Begins to read the grants of what a request to /token presents: neither they nor its client need the other's answer.
+ * @returns finds a grant by its id, as it was read then; it may have changed since
+ */
+export function readAhead(body: Readonly<Record<string, unknown>>, grants: { find: FindGrant }): FindGrant {
+  const begun = new Map<string, Promise<Grant | undefined>>();
+  for (const { token } of presentedIn(body, AT_TOKEN)) {
+    const { grantId } = token;
+    const found = grants.find(grantId);
+    // Where the client is refused first, nobody waits for it.
+    found.catch(() => {});
+    begun.set(grantId, found);
+  }
+  return (id) => begun.get(id) ?? grants.find(id);
+}
 
 /**
  * True if the presented code or token is, or once was, one of a live grant of exactly this client: a code that was
@@ -22,13 +51,10 @@ export async function belongsToLiveGrant(
   clientId: string,
   { grants, now }: Pick<Runtime, "now"> & { grants: Pick<Grants, "find"> },
 ): Promise<boolean> {
-  for (const [field, kind] of PLACES) {
-    const value = body[field];
-    const presented = typeof value === "string" ? readToken(kind, value) : undefined;
-    if (presented === undefined) continue;
-    const grant = await grants.find(presented.grantId);
+  for (const { kind, token } of presentedIn(body, PLACES)) {
+    const grant = await grants.find(token.grantId);
     if (grant === undefined || grant.client.id !== clientId || grant.expiresAt <= now()) return false;
-    return isOf(grant, kind, presented);
+    return isOf(grant, kind, token);
   }
   return false;
 }

@@ -11,8 +11,6 @@ import {
 } from "../clients/authenticate-client.ts";
 import { documentCosts } from "../clients/metadata-documents/document-costs.ts";
 import type { Endings } from "../grants/endings.ts";
-import type { Grant } from "../grants/grant.ts";
-import type { Grants } from "../grants/grants.ts";
 import type { LastUse } from "../grants/last-use.ts";
 import type { Lifetimes } from "../grants/lifetimes.ts";
 import { readToken } from "../grants/opaque-token.ts";
@@ -34,7 +32,7 @@ import {
   parseTokenRequest,
 } from "./grant-type.ts";
 import { introspectToken } from "./introspect.ts";
-import { belongsToLiveGrant } from "./presented-grant.ts";
+import { belongsToLiveGrant, readAhead } from "./presented-grant.ts";
 import { revokeToken } from "./revoke.ts";
 
 export interface TokenEndpointSettings {
@@ -46,7 +44,7 @@ export interface TokenEndpointSettings {
 
 export interface TokenEndpointDependencies
   extends ClientAuthentication,
-    Omit<GrantTypeDependencies, "lifetimes" | "endedMeanwhile"> {
+    Omit<GrantTypeDependencies, "lifetimes" | "presentedGrant" | "endedMeanwhile"> {
   settings: TokenEndpointSettings;
   grantTypes: readonly GrantType[];
   endings: Endings;
@@ -165,8 +163,7 @@ export function tokenRoutes({
     res.set({ "Cache-Control": "no-store", Pragma: "no-cache" });
     // Before its client is looked up, which may be removed while the keys of an issuer are fetched.
     const begun = isWithAssertion(req) ? await endings.latest() : 0;
-    // Beside its client: neither needs the other's answer.
-    const grantOfCode = grantOf(req.body.code, grants);
+    const presentedGrant = readAhead(req.body, grants);
     const client = await clientOf(req, res);
     const facts = requestFacts(res);
     if (client !== undefined) facts.clientId = client.client_id;
@@ -174,7 +171,7 @@ export function tokenRoutes({
     const request = parseTokenRequest(req.body, grantTypes);
     const tokens = await answerTokenRequest(client, request, {
       ...forGrantTypes,
-      ...(grantOfCode !== undefined && { grantOfCode }),
+      presentedGrant,
       endedMeanwhile: (signIn) => endings.since(begun, signIn),
     });
     const issued = readToken("access", tokens.access_token);
@@ -223,15 +220,6 @@ export function tokenRoutes({
   router.use("/token", auditRefusals(audit));
   router.use(paths, jsonErrors(log));
   return router;
-}
-
-function grantOf(code: unknown, grants: Pick<Grants, "find">): Promise<Grant | undefined> | undefined {
-  const presented = typeof code === "string" ? readToken("code", code) : undefined;
-  if (presented === undefined) return undefined;
-  const found = grants.find(presented.grantId);
-  // Where the client is refused first, nobody waits for it.
-  found.catch(() => {});
-  return found;
 }
 
 /** An assertion says who may ask with it. */

@@ -421,6 +421,19 @@ describe("bad input at /token", () => {
       assert.equal(reply.json.scope, "weather:read");
     });
 
+    test("a code or token of another grant beside it changes nothing of what is refreshed or redeemed", async () => {
+      const [one, another] = [await newTokens(), await newTokens()];
+      const code = await newCode();
+      const refreshed = await token(refreshGrant(one.refresh_token, { code }));
+      assert.equal(refreshed.status, 200, refreshed.text);
+      const { access_token: accessToken } = secrets.keepTokens(refreshed.json);
+      const grantOf = (value: string) => value.slice("mcp_at_".length, "mcp_at_".length + 22);
+      assert.equal(grantOf(accessToken), grantOf(one.access_token));
+      const tokens = await redeemed(code, { refresh_token: another.refresh_token });
+      assert.equal(grantOf(tokens.access_token), grantOf(code));
+      assert.equal((await refresh(testServer.baseUrl, client, another.refresh_token)).status, 200);
+    });
+
     test("reuse after the grace ends the family", async () => {
       const tokens = await newTokens();
       const next = secrets.keepTokens((await token(refreshGrant(tokens.refresh_token))).json);

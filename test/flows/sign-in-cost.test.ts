@@ -1,9 +1,9 @@
-/** What a sign-in waits for and makes copies of: one more of anything fails a test. The operations are in store-operations.test.ts. */
+/** What a sign-in and a refresh wait for and make copies of: one more of anything fails a test. The operations are in store-operations.test.ts. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
-import { type Registered, register, signInForTokens } from "../support/oauth-client.ts";
+import { type Registered, refresh, register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 
 describe("a sign-in", () => {
@@ -61,19 +61,66 @@ describe("a sign-in", () => {
   });
 });
 
+describe("a refresh", () => {
+  let testServer: TestServer;
+  let client: Registered;
+  let next: string;
+
+  before(async () => {
+    testServer = await startTestServer();
+    client = await register(testServer.baseUrl);
+    next = (await signInForTokens(testServer.baseUrl, client)).refresh_token;
+  });
+  after(() => testServer.close());
+
+  async function refreshed(): Promise<void> {
+    const answer = await refresh(testServer.baseUrl, client, next);
+    assert.equal(answer.status, 200);
+    next = answer.body.refresh_token;
+  }
+
+  test("waits for the store twice: the client with the grant, and the grant's change", async () => {
+    assert.equal(await waitsDuring(testServer.records, refreshed), 2);
+  });
+
+  test("that renews at the provider waits four times: for the lock and the grant under it as well, not for the lock's end", async (t) => {
+    testServer.clock.ahead += 3_000;
+    const { deleteIf } = testServer.records;
+    let given = () => {};
+    const back = new Promise<void>((resolve) => {
+      given = resolve;
+    });
+    const ends = t.mock.method(testServer.records, "deleteIf", async (key: string, value: string) => {
+      await back;
+      return await deleteIf(key, value);
+    });
+    const waits = await waitsDuring(testServer.records, refreshed, ["deleteIf"]);
+    assert.equal(ends.mock.callCount(), 1, "the provider was asked");
+    given();
+    assert.equal(waits, 4);
+  });
+});
+
 /** The pages that the user sees at the provider. */
 function isOfBrowser(path: string): boolean {
   return /^\/(auth|interaction|login)/.test(path);
 }
 
-/** How often `work` waits: operations that are under way at the same time are waited for together. */
-async function waitsDuring(records: KeyValueStore, work: () => Promise<void>): Promise<number> {
+/**
+ * How often `work` waits: operations that are under way at the same time are waited for together.
+ * @param besides operations that nobody waits for
+ */
+async function waitsDuring(
+  records: KeyValueStore,
+  work: () => Promise<void>,
+  besides: readonly string[] = [],
+): Promise<number> {
   let waits = 0;
   let underWay = 0;
   const restore: Array<() => void> = [];
   for (const part of [records, records.indexes, records.budgets]) {
     for (const [name, operation] of Object.entries(part)) {
-      if (typeof operation !== "function" || !OPERATIONS.has(name)) continue;
+      if (typeof operation !== "function" || !OPERATIONS.has(name) || besides.includes(name)) continue;
       const counted = async (...args: unknown[]) => {
         if (underWay++ === 0) waits++;
         try {

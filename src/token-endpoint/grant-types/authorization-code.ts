@@ -28,6 +28,7 @@ import {
 } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
+import type { FindGrant } from "../presented-grant.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
 
 /** RFC 6749 §4.1.3, RFC 7636 §4.5, RFC 8707 §2.2. */
@@ -48,7 +49,7 @@ export const authorizationCode: GrantType<AuthorizationCodeRequest> = {
 
 interface Dependencies {
   grants: Grants;
-  grantOfCode?: Promise<Grant | undefined>;
+  presentedGrant: FindGrant;
   resources: ProtectedResources;
   lifetimes: Lifetimes;
   audit: Audit;
@@ -63,13 +64,13 @@ type Redemption = { issued: IssuedTokens; grant: Grant } | { replayed: Grant } |
 async function redeemCode(
   client: AuthenticatedClient,
   request: AuthorizationCodeRequest,
-  { grants, grantOfCode, resources, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
+  { grants, presentedGrant, resources, lifetimes, audit, now, randomBytes, log }: Runtime & Dependencies,
 ): Promise<TokenResponse> {
   const presented = readToken("code", request.code);
   if (presented === undefined) throw notValid("malformed_code");
 
   // What was read a moment ago; the store reads again if that is not the latest any more.
-  const read = await grantOfCode;
+  const read = await presentedGrant(presented.grantId);
   const redeem = (grant: Grant | undefined): GrantChange<Redemption> => {
     const code = grant && codeOf(grant);
     if (grant === undefined || code?.hash !== presented.hash) return refuse(notValid("unknown_code"));

@@ -31,6 +31,7 @@ import {
 } from "../../resource/protected-resource.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import type { GrantType } from "../grant-type.ts";
+import type { FindGrant } from "../presented-grant.ts";
 import { type TokenResponse, tokenResponse } from "../token-response.ts";
 
 /** RFC 6749 §6, RFC 8707 §2.2. */
@@ -50,6 +51,7 @@ export const refreshToken: GrantType<RefreshTokenRequest> = {
 
 interface Dependencies {
   grants: Grants;
+  presentedGrant: FindGrant;
   upstreamRefresh: UpstreamRefresh;
   resources: ProtectedResources;
   lifetimes: Lifetimes;
@@ -89,11 +91,11 @@ async function rotateRefreshToken(
 ): Promise<TokenResponse> {
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { grants, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
+  const { presentedGrant, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
   const statusIn = (grant: Grant | undefined) =>
     refreshTokenStatus(grant, presented, client, request, dependencies);
 
-  const before = statusIn(await grants.find(presented.grantId));
+  const before = statusIn(await presentedGrant(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, dependencies, "refresh_repeated");
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = statusIn(grant);
