@@ -23,6 +23,10 @@ function engine(revision?: string): Server {
     const { progressToken } = mcpReq._meta ?? {};
     if (params.name === "fails") throw new Error("it failed");
     if (params.name === "asks") return inputRequired({ inputRequests: { roots: inputRequired.listRoots() } });
+    if (params.name === "throws and catches") {
+      const { stack } = new Error("caught");
+      return { content: [{ type: "text", text: stack ?? "" }] };
+    }
     if (params.name === "unspeakable") return { content: [], structuredContent: { big: 1n } };
     if (progressToken !== undefined)
       await mcpReq.notify({ method: "notifications/progress", params: { progressToken, progress: 1 } });
@@ -176,6 +180,15 @@ describe("the direct transport", () => {
     ["an answer nobody waits for", "by the handler", { jsonrpc: "2.0", id: 1, result: {} }, old],
     ["both a request and an answer", "by the handler", { ...request("tools/list"), result: {} }, old],
   ];
+  test("the errors of a handler have a stack trace, those of the messages that follow as well", async () => {
+    const sent = request("tools/call", { name: "throws and catches" });
+    for (let call = 0; call < 2; call++) {
+      const { messages } = await ask("direct", sent, old);
+      assert.equal(served, "directly");
+      assert.match(messages[0].result.content[0].text, /direct-transport\.test\.ts/);
+    }
+  });
+
   test("what JSON cannot say is an error, not an answer that never comes", async () => {
     for (const _meta of [{}, { progressToken: 1 }]) {
       const { messages } = await ask("direct", request("tools/call", { name: "unspeakable", _meta }), old);

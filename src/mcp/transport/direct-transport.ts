@@ -171,9 +171,11 @@ class DirectAnswer implements Serving {
     if (this.#over) return true;
     this.#delivering = true;
     const revision = this.#revision;
-    this.engineEnd.onmessage?.(
-      message,
-      revision === undefined ? {} : { classification: { era: "modern", revision } },
+    withoutStackTraces(() =>
+      this.engineEnd.onmessage?.(
+        message,
+        revision === undefined ? {} : { classification: { era: "modern", revision } },
+      ),
     );
     this.#delivering = false;
     if (this.#refused) this.#stopListening();
@@ -303,6 +305,20 @@ class DirectAnswer implements Serving {
       });
     }
     if (!this.#res.write(text)) await drained(this.#res);
+  }
+}
+
+/**
+ * The engine tries each message as two kinds of answers first. What does not fit is an error with a stack trace that nobody reads, and
+ * to collect these was a twentieth of a call. Handlers run later: what they throw has one.
+ */
+function withoutStackTraces(work: () => void): void {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    work();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 
