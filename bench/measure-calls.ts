@@ -11,6 +11,7 @@ export interface Effort {
   rounds: number;
   /** Per subject and round. */
   requests: number;
+  /** Of each process before the first round, in all that it is asked. */
   warmUp: number;
   /** That the cold calls are spread over. */
   coldSessions: number;
@@ -55,8 +56,10 @@ export async function measureCalls(deployment: Deployment, effort: Effort): Prom
   const redis = await meterRedis(deployment.redis.url);
   const contestants = await startContestants(deployment, effort);
   const rows = contestants.map(({ name }): Row => ({ name, rounds: [] }));
-  for (const { subject, load: kind } of contestants)
-    await load(subject, redis, { ...kind, amount: effort.warmUp });
+  for (const { subject, load: kind } of contestants) {
+    const parts = contestants.filter((other) => other.subject === subject).length;
+    await load(subject, redis, { ...kind, amount: Math.ceil(effort.warmUp / parts) });
+  }
   const idle = await redis.idleCommandsPerSecond();
   for (let round = 0; round < effort.rounds; round++)
     for (const [index, contestant] of contestants.entries())
