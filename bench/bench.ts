@@ -32,7 +32,7 @@ import { scaleReport } from "./scale-report.ts";
 const isQuick = process.argv.includes("--quick");
 const effort = isQuick
   ? { rounds: 2, requests: 300, warmUp: 300, coldSessions: 1_000 }
-  : { rounds: 15, requests: 1_000, warmUp: 30_000, coldSessions: 1_000 };
+  : { rounds: 7, requests: 4_000, warmUp: 30_000, coldSessions: 1_000 };
 
 if (process.argv.includes("--growth")) {
   const growth = isQuick
