@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { z } from "zod";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
+import { UnavailableError } from "../../src/oauth/errors.ts";
 import {
   authorize,
   callTool,
@@ -467,6 +468,21 @@ describe("bad input at /token", () => {
       await assertUnauthorized(reply, reason, describes);
       assert.match(reply.headers.get("www-authenticate") ?? "", /^Basic realm="/);
     }
+
+    test("whoever is refused is refused, although the grant of their token cannot be read: nobody waits for that", async (t) => {
+      const { refresh_token: refreshToken } = await newTokens();
+      const { get } = testServer.records;
+      const cannot = t.mock.method(testServer.records, "get", async (key: string) => {
+        if (!key.startsWith("grant:")) return await get(key);
+        throw new UnavailableError("storage", { reason: "redis_unavailable" });
+      });
+      await assertUnauthorized(await token(refreshGrant(refreshToken, { client_id: "x" })), "unknown_client");
+      await assert.rejects(token(refreshGrant(refreshToken)), /answered 503/, "an outage is nobody's fault");
+      cannot.mock.restore();
+      const reply = await token(refreshGrant(refreshToken));
+      assert.equal(reply.status, 200, reply.text);
+      secrets.keepTokens(reply.json);
+    });
 
     test("an unknown client is told to register again, with 401 (RFC 6749 §5.2)", async () => {
       for (const id of ["unknown", "__proto__", "x".repeat(4000), "\u0000"])

@@ -3,6 +3,7 @@
  * providers revoke all that a user has here.
  */
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { after, beforeEach, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
@@ -125,5 +126,34 @@ describe("a grant that ended", () => {
     assert.equal((await callTool(testServer.url, access_token, "whoami")).status, 401);
     upstream.hangsAtRevocation = false;
     upstream.dropUnanswered();
+  });
+});
+
+describe("a grant that ends while a refresh looks up its client", () => {
+  const testServer = useTestServer();
+
+  test("gives nothing any more, not even the answer that was given before", async (t) => {
+    const client = await register(testServer.baseUrl);
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    const next = await refresh(testServer.baseUrl, client, tokens.refresh_token);
+    const { get } = testServer.records;
+    const moments = new EventEmitter();
+    const [lookedUp, ended] = [once(moments, "looked up"), once(moments, "ended")];
+    const held = t.mock.method(testServer.records, "get", async (key: string) => {
+      const found = await get(key);
+      if (!key.startsWith("client:")) return found;
+      held.mock.restore();
+      moments.emit("looked up");
+      await ended;
+      return found;
+    });
+    const repeated = refresh(testServer.baseUrl, client, tokens.refresh_token);
+    await lookedUp;
+    await revoke(testServer.baseUrl, client, next.body.refresh_token);
+    moments.emit("ended");
+    const { status, body } = await repeated;
+    assert.deepEqual([status, body.error], [400, "invalid_grant"]);
+    const audited = testServer.log.filter(({ audit }) => audit !== undefined);
+    assert.equal(audited.at(-1)?.audit, "grant_ended", "nothing is allowed after the end");
   });
 });

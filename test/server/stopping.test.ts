@@ -1,10 +1,17 @@
 /** A process that is about to end: whoever is connected gets their answer, and comes back to another process. */
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { request } from "node:http";
 import { describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import { loadConfig } from "../../src/config/config.ts";
 import { createShutdown } from "../../src/runtime/shutdown.ts";
+import { listenWith } from "../../src/server/serve.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
+import { freePort } from "../support/free-port.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
-import { useTestServer } from "../support/test-server.ts";
+import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
 const HANDSHAKE = {
   protocolVersion: "2025-11-25",
@@ -46,5 +53,48 @@ describe("a server that stops", () => {
     assert.deepEqual(await answers(), ["keep-alive", "keep-alive"]);
     shutdown.stop();
     assert.deepEqual(await answers(), ["close", "close"]);
+  });
+});
+
+describe("a server that runs until it is stopped", () => {
+  test("closes the store after what its last requests began and did not wait for", async () => {
+    const shutdown = createShutdown();
+    const done: string[] = [];
+    const moments = new EventEmitter();
+    const [asked, answer] = [once(moments, "asked"), once(moments, "answer")];
+    const app = {
+      async handler(_req, res) {
+        moments.emit("asked");
+        await answer;
+        // As the end of a lock, or a renewal whose caller got a 503.
+        shutdown.waitUntil(delay(100).then(() => done.push("work")));
+        res.end();
+      },
+      shutdown,
+      metrics: createMetrics(),
+      log: pino({ level: "silent" }),
+      close: async () => void done.push("closed"),
+    } satisfies Parameters<typeof listenWith>[0];
+    const config = loadConfig({
+      STORE: "memory",
+      PORT: String(await freePort()),
+      SHUTDOWN_DELAY_SECONDS: "0",
+      BASE_URL: "http://localhost",
+      SECRET_KEY,
+      OIDC_ISSUER: "http://localhost:1",
+      OIDC_CLIENT_ID: "proxy",
+      OIDC_CLIENT_SECRET: "secret",
+    });
+    const server = await listenWith(app, config, { stopOnSignals: false });
+    const sent = request({ port: server.port, headers: { Connection: "close" } }, (res) =>
+      res.resume(),
+    ).end();
+    const answered = once(sent, "response");
+    await asked;
+    const stopped = server.stop();
+    await delay(50); // it waits for the request alone
+    moments.emit("answer");
+    await Promise.all([answered, stopped]);
+    assert.deepEqual(done, ["work", "closed"]);
   });
 });

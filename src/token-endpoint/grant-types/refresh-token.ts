@@ -91,11 +91,14 @@ async function rotateRefreshToken(
 ): Promise<TokenResponse> {
   const presented = readToken("refresh", request.refresh_token);
   if (presented === undefined) throw notValid("malformed_refresh_token");
-  const { presentedGrant, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
+  const { grants, presentedGrant, upstreamRefresh, resources, lifetimes, now, randomBytes } = dependencies;
   const statusIn = (grant: Grant | undefined) =>
     refreshTokenStatus(grant, presented, client, request, dependencies);
 
-  const before = statusIn(await presentedGrant(presented.grantId));
+  let before = statusIn(await presentedGrant(presented.grantId));
+  // A rotation is made of the latest. An answer that is given again changes nothing: the grant may have ended while the client was
+  // looked up, which takes as long as its keys take to come.
+  if (before.is === "superseded") before = statusIn(await grants.find(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, dependencies, "refresh_repeated");
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
     const found = statusIn(grant);
