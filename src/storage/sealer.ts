@@ -2,7 +2,16 @@
  * Authenticated encryption under SECRET_KEY (AES-256-GCM). What is sealed for one context cannot be opened in
  * another: a record cannot be moved to another key, a consent form cannot pass as a record.
  */
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
+import {
+  type CipherKey,
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
 import { packed, unpacked } from "./packed-text.ts";
 
 export interface Sealer {
@@ -33,14 +42,15 @@ const SALT_BYTES = 32;
 
 /** What one message is encrypted with. */
 interface MessageKey {
-  key: Buffer;
+  key: CipherKey;
   iv: Buffer;
 }
 
 /** One of SECRET_KEY. */
 interface Key {
   id: string;
-  shared: Buffer;
+  /** Not the bytes: of these Node 24 would make a key for every message, which takes longer than to encrypt it. */
+  shared: KeyObject;
   secret: string;
 }
 
@@ -153,7 +163,8 @@ function decrypt(
 
 function keyOf(secret: string): Key {
   const shared = derive(secret, "", "mcp-oidc-proxy aes-256-gcm", KEY_BYTES);
-  return { id: createHash("sha256").update(shared).digest("base64url").slice(0, 8), shared, secret };
+  const id = createHash("sha256").update(shared).digest("base64url").slice(0, 8);
+  return { id, shared: createSecretKey(shared), secret };
 }
 
 /** SECRET_KEY is high-entropy text, not a password: HKDF (RFC 5869), no stretching. */
