@@ -3,10 +3,10 @@
  * providers revoke all that a user has here.
  */
 import assert from "node:assert/strict";
-import { EventEmitter, once } from "node:events";
 import { after, beforeEach, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import { held } from "../support/held.ts";
 import {
   authorize,
   authorizeUrl,
@@ -137,20 +137,18 @@ describe("a grant that ends while a refresh looks up its client", () => {
     const tokens = await signInForTokens(testServer.baseUrl, client);
     const next = await refresh(testServer.baseUrl, client, tokens.refresh_token);
     const { get } = testServer.records;
-    const moments = new EventEmitter();
-    const [lookedUp, ended] = [once(moments, "looked up"), once(moments, "ended")];
-    const held = t.mock.method(testServer.records, "get", async (key: string) => {
+    const lookUp = held();
+    const reading = t.mock.method(testServer.records, "get", async (key: string) => {
       const found = await get(key);
       if (!key.startsWith("client:")) return found;
-      held.mock.restore();
-      moments.emit("looked up");
-      await ended;
+      reading.mock.restore();
+      await lookUp.wait();
       return found;
     });
     const repeated = refresh(testServer.baseUrl, client, tokens.refresh_token);
-    await lookedUp;
+    await lookUp.reached;
     await revoke(testServer.baseUrl, client, next.body.refresh_token);
-    moments.emit("ended");
+    lookUp.letGo();
     const { status, body } = await repeated;
     assert.deepEqual([status, body.error], [400, "invalid_grant"]);
     const audited = testServer.log.filter(({ audit }) => audit !== undefined);

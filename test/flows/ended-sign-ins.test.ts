@@ -6,6 +6,7 @@ import { Browser } from "../../dev/client/browser.ts";
 
 import { endEntry, openConnections } from "../support/connections.ts";
 import type { FaultyProxy } from "../support/faulty-proxy.ts";
+import { held } from "../support/held.ts";
 import {
   authorizeUrl,
   newBrowser,
@@ -190,20 +191,3 @@ test("who ends a client's access while its sign-in is being finished is asked ag
     await testServer.close();
   }
 });
-
-/** A place where work waits to be let go. */
-function held() {
-  let arrive = () => {};
-  let letGo = () => {};
-  const reached = new Promise<void>((resolve) => {
-    arrive = resolve;
-  });
-  const free = new Promise<void>((resolve) => {
-    letGo = resolve;
-  });
-  const wait = () => {
-    arrive();
-    return free;
-  };
-  return { reached, letGo, wait };
-}

@@ -4,8 +4,9 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { KeyValueStore } from "../../src/storage/store.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
+import { held } from "../support/held.ts";
 import { type Registered, refresh, register, signInForTokens } from "../support/oauth-client.ts";
-import { startTestServer, type TestServer } from "../support/test-server.ts";
+import { startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 
 describe("a sign-in", () => {
   let testServer: TestServer;
@@ -63,16 +64,14 @@ describe("a sign-in", () => {
 });
 
 describe("a refresh", () => {
-  let testServer: TestServer;
+  const testServer = useTestServer();
   let client: Registered;
   let next: string;
 
   before(async () => {
-    testServer = await startTestServer();
     client = await register(testServer.baseUrl);
     next = (await signInForTokens(testServer.baseUrl, client)).refresh_token;
   });
-  after(() => testServer.close());
 
   async function refreshed(): Promise<void> {
     const answer = await refresh(testServer.baseUrl, client, next);
@@ -87,18 +86,15 @@ describe("a refresh", () => {
   test("that renews at the provider waits four times: for the lock and the grant under it as well, not for the lock's end", async (t) => {
     testServer.clock.ahead += 3_000;
     const { deleteIf } = testServer.records;
-    let given = () => {};
-    const back = new Promise<void>((resolve) => {
-      given = resolve;
-    });
+    const end = held();
     const ends = t.mock.method(testServer.records, "deleteIf", async (key: string, value: string) => {
-      await back;
+      await end.wait();
       return await deleteIf(key, value);
     });
     // Less than UPSTREAM_TIMEOUT_SECONDS: from then on an answer that is stored is given, whoever holds it up.
     const heldUp = delay(5_000, "held up by the lock's end", { ref: false });
     const waits = await Promise.race([waitsDuring(testServer.records, refreshed, ["deleteIf"]), heldUp]);
-    given();
+    end.letGo();
     assert.equal(waits, 4);
     assert.equal(ends.mock.callCount(), 1, "the provider was asked");
   });

@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { createLocks } from "../../src/grants/lock.ts";
 import { createShutdown } from "../../src/runtime/shutdown.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
+import { held } from "../support/held.ts";
 
 describe("the end of a lock that the store takes its time for", () => {
   const records = memoryStore();
@@ -14,14 +15,11 @@ describe("the end of a lock that the store takes its time for", () => {
   /** Of a process whose deletions are made when they are let go. */
   function slowProcess() {
     const shutdown = createShutdown();
-    let letGo = () => {};
-    const goesOn = new Promise<void>((resolve) => {
-      letGo = resolve;
-    });
+    const { wait, letGo } = held();
     const slow = {
       ...records,
       async deleteIf(key: string, holder: string) {
-        await goesOn;
+        await wait();
         return await records.deleteIf(key, holder);
       },
     };

@@ -1,6 +1,6 @@
 /** A process that is about to end: whoever is connected gets their answer, and comes back to another process. */
 import assert from "node:assert/strict";
-import { EventEmitter, once } from "node:events";
+import { once } from "node:events";
 import { request } from "node:http";
 import { describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -10,6 +10,7 @@ import { createShutdown } from "../../src/runtime/shutdown.ts";
 import { listenWith } from "../../src/server/serve.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { freePort } from "../support/free-port.ts";
+import { held } from "../support/held.ts";
 import { register, signInForTokens } from "../support/oauth-client.ts";
 import { SECRET_KEY, useTestServer } from "../support/test-server.ts";
 
@@ -60,12 +61,10 @@ describe("a server that runs until it is stopped", () => {
   test("closes the store after what its last requests began and did not wait for", async () => {
     const shutdown = createShutdown();
     const done: string[] = [];
-    const moments = new EventEmitter();
-    const [asked, answer] = [once(moments, "asked"), once(moments, "answer")];
+    const answer = held();
     const app = {
       async handler(_req, res) {
-        moments.emit("asked");
-        await answer;
+        await answer.wait();
         // As the end of a lock, or a renewal whose caller got a 503.
         shutdown.waitUntil(delay(100).then(() => done.push("work")));
         res.end();
@@ -90,10 +89,10 @@ describe("a server that runs until it is stopped", () => {
       res.resume(),
     ).end();
     const answered = once(sent, "response");
-    await asked;
+    await answer.reached;
     const stopped = server.stop();
     await delay(50); // it waits for the request alone
-    moments.emit("answer");
+    answer.letGo();
     await Promise.all([answered, stopped]);
     assert.deepEqual(done, ["work", "closed"]);
   });

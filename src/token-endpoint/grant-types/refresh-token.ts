@@ -96,8 +96,8 @@ async function rotateRefreshToken(
     refreshTokenStatus(grant, presented, client, request, dependencies);
 
   let before = statusIn(await presentedGrant(presented.grantId));
-  // A rotation is made of the latest. An answer that is given again changes nothing: the grant may have ended while the client was
-  // looked up, which takes as long as its keys take to come.
+  // A rotation is decided by the latest grant anyway; an answer that is given again is not. The grant may have ended while the client
+  // was looked up, which may have to fetch its document and keys.
   if (before.is === "superseded") before = statusIn(await grants.find(presented.grantId));
   if (before.is !== "current") return await conclude(before, presented, dependencies, "refresh_repeated");
   const rotate = (grant: Grant | undefined): GrantChange<Settled> => {
