@@ -1,7 +1,7 @@
 /** `admin clients`: list, show, remove, prune. */
 import { Command, InvalidArgumentError } from "commander";
 import type { Client } from "../../oauth/client-metadata.ts";
-import { counted } from "../counted.ts";
+import { counted } from "../../runtime/counted.ts";
 import {
   type ClientView,
   detailsOfClient,

@@ -2,7 +2,7 @@
 import type { AuditStream } from "../../audit/audit.ts";
 import type { Config } from "../../config/config.ts";
 import type { Environment } from "../../config/settings.ts";
-import { counted } from "../counted.ts";
+import { counted } from "../../runtime/counted.ts";
 import { type Deployment, withDeployment } from "./deployment.ts";
 import type { Terminal } from "./terminal.ts";
 

@@ -1,6 +1,6 @@
 /** How a backend's tools differ from those that were approved, as people read it. Pure. */
 import type { DriftedTool } from "../../mcp/backends/pins.ts";
-import { counted } from "../counted.ts";
+import { counted } from "../../runtime/counted.ts";
 
 const TITLES = {
   changed: "changed",

@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { claimsOf, isSameUser, PRINCIPAL_KINDS, subjectOf, type UserId } from "../../access/principal.ts";
 import type { Grant } from "../../grants/grant.ts";
-import { counted } from "../counted.ts";
+import { counted } from "../../runtime/counted.ts";
 import {
   type Context,
   type DestroyOptions,

@@ -4,10 +4,10 @@ import { type BackendSettings, type HttpReach, serversOf } from "../../mcp/backe
 import { offeredBy } from "../../mcp/backends/offered.ts";
 import { driftedTools, readPins } from "../../mcp/backends/pins.ts";
 import { causes } from "../../oauth/errors.ts";
+import { counted } from "../../runtime/counted.ts";
 import { InvalidValue } from "../../runtime/setting-problem.ts";
 import { harmless } from "../../runtime/terminal-text.ts";
 import { askingBackend } from "../asked-backend.ts";
-import { counted } from "../counted.ts";
 import { type Deployment, ofEach } from "./deployment.ts";
 import { checkOf, type Finding, type Found } from "./finding.ts";
 

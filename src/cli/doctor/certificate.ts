@@ -1,7 +1,7 @@
 /** Certificates that end, unless somebody renews them. */
 import { once } from "node:events";
 import { connect } from "node:tls";
-import { counted } from "../counted.ts";
+import { counted } from "../../runtime/counted.ts";
 import { checkOf, type Finding } from "./finding.ts";
 
 // Automatic renewal begins a month before the end; two weeks later it has evidently failed.

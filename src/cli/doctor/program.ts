@@ -5,6 +5,7 @@ import { createPolicy, type Policy } from "../../access/policy.ts";
 import { PolicyError } from "../../access/policy-file.ts";
 import { checkAuditFile } from "../../audit/audit.ts";
 import type { Config } from "../../config/config.ts";
+import { counted } from "../../runtime/counted.ts";
 import { packageManifest } from "../../runtime/package.ts";
 import { createShutdown } from "../../runtime/shutdown.ts";
 import { catalogueOfAll, featuresOfEach, type Offered, policyNames } from "../../server/offered.ts";
@@ -12,7 +13,6 @@ import { buildServices, type Services } from "../../server/services.ts";
 import { memoryStore } from "../../storage/memory.ts";
 import type { KeyValueStore } from "../../storage/store.ts";
 import { loadTracing } from "../../telemetry/load-tracing.ts";
-import { counted } from "../counted.ts";
 import type { DeclaredFeatures, NodeRelease } from "./deployment.ts";
 import { checkOf, type Finding, settingFailure } from "./finding.ts";
 

@@ -1,7 +1,7 @@
 /** Does this server answer at BASE_URL, as itself, and does everything get through that clients send and need? */
 import type { ConfiguredResource } from "../../config/resources.ts";
 import { authorizationServerMetadataUrl, resourceMetadataUrl } from "../../oauth/server-metadata.ts";
-import { counted } from "../counted.ts";
+import { counted } from "../../runtime/counted.ts";
 import { type Answer, ask, describeOther, type Silence } from "./ask.ts";
 import { checkCertificate } from "./certificate.ts";
 import type { Deployment } from "./deployment.ts";

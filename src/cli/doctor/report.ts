@@ -4,8 +4,8 @@ import { secretOf } from "../../config/client-elsewhere.ts";
 import type { DescribedResource } from "../../config/resources.ts";
 import { type Environment, Settings } from "../../config/settings.ts";
 import { serversOf } from "../../mcp/backends/backend-settings.ts";
+import { counted } from "../../runtime/counted.ts";
 import { readText } from "../../runtime/read-text.ts";
-import { counted } from "../counted.ts";
 import type { Examination, Section } from "./examine.ts";
 import type { Finding } from "./finding.ts";
 
