@@ -31,8 +31,8 @@ import { scaleReport } from "./scale-report.ts";
 
 const isQuick = process.argv.includes("--quick");
 const effort = isQuick
-  ? { rounds: 2, requests: 300, warmUp: 300, coldSessions: 1_000 }
-  : { rounds: 7, requests: 4_000, warmUp: 30_000, coldSessions: 1_000 };
+  ? { rounds: 2, requests: 300, warmUp: 300, settling: 100, coldSessions: 1_000 }
+  : { rounds: 7, requests: 4_000, warmUp: 30_000, settling: 3_000, coldSessions: 1_000 };
 
 if (process.argv.includes("--growth")) {
   const growth = isQuick

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Deployment, type Subject, signIn } from "./deployment.ts";
 import { type Generation, type Load, load, type Measured } from "./load.ts";
 import { signInAtPeer } from "./peer-sign-in.ts";
-import { meterRedis, type RedisMeter } from "./redis-meter.ts";
+import { meterRedis } from "./redis-meter.ts";
 
 export interface Effort {
   rounds: number;
@@ -13,6 +13,8 @@ export interface Effort {
   requests: number;
   /** Of each process before the first round, in all that it is asked. */
   warmUp: number;
+  /** Before each of the measured ones: the process stood still, or did something else. */
+  settling: number;
   /** That the cold calls are spread over. */
   coldSessions: number;
 }
@@ -62,19 +64,12 @@ export async function measureCalls(deployment: Deployment, effort: Effort): Prom
   }
   const idle = await redis.idleCommandsPerSecond();
   for (let round = 0; round < effort.rounds; round++)
-    for (const [index, contestant] of contestants.entries())
-      rows[index]?.rounds.push(await measureOnce(contestant, redis, effort.requests, idle));
+    for (const [index, { subject, load: kind }] of contestants.entries()) {
+      await load(subject, redis, { ...kind, amount: effort.settling });
+      rows[index]?.rounds.push(await load(subject, redis, { ...kind, amount: effort.requests }, idle));
+    }
   await redis.close();
   return rows;
-}
-
-function measureOnce(
-  { subject, load: kind }: Contestant,
-  redis: RedisMeter,
-  amount: number,
-  idle: number,
-): Promise<Measured> {
-  return load(subject, redis, { ...kind, amount }, idle);
 }
 
 async function startContestants(deployment: Deployment, { coldSessions }: Effort): Promise<Contestant[]> {

@@ -29,8 +29,10 @@ export async function measureMachines(deployment: Deployment, effort: Effort): P
     for (const measure of Object.values(kinds)) await measure(own, effort.warmUp, 0);
     const idle = await redis.idleCommandsPerSecond();
     for (let round = 0; round < effort.rounds; round++)
-      for (const [index, measure] of Object.values(kinds).entries())
+      for (const [index, measure] of Object.values(kinds).entries()) {
+        await measure(own, effort.settling, idle);
         rows[index]?.rounds.push(await measure(own, effort.requests, idle));
+      }
     return rows;
   } finally {
     await redis.close();

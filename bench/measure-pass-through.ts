@@ -60,8 +60,10 @@ export async function measurePassThrough(
     const rowsWith = async (connections?: number): Promise<Row[]> => {
       const rows = contestants.map(({ name }): Row => ({ name, rounds: [] }));
       for (let round = 0; round < effort.rounds; round++)
-        for (const [index, { measure }] of contestants.entries())
+        for (const [index, { measure }] of contestants.entries()) {
+          await measure(effort.settling, idle, connections);
           rows[index]?.rounds.push(await measure(effort.requests, idle, connections));
+        }
       return rows;
     };
     return { rows: await rowsWith(), crowded: await rowsWith(CROWDED) };

@@ -37,8 +37,8 @@ ${Object.entries(versions)
   .map(([name, version]) => `${name} ${version}`)
   .join(", ")}.
 
-All in one run: ${effort.rounds} rounds, every subject in turn in each, ${effort.requests} requests over 8 connections, every process
-and Redis on the same machine as the load. The median of the rounds, and in brackets the least and the most. Compare
+All in one run: ${effort.rounds} rounds, every subject in turn in each, ${effort.requests} requests over 8 connections, after ${effort.settling}
+that do not count. Every process and Redis are on the same machine as the load. The median of the rounds, and in brackets the least and the most. Compare
 the ratios: absolute times are this machine's. Ours writes its log and audit log, as in production; the others write none.
 
 ${callsReport(calls)}
