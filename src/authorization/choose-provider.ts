@@ -39,6 +39,8 @@ export interface ProviderStep {
   ): Promise<Html>;
   /** Where the same sign-in begins anew with a choice; undefined where there is none. */
   elsewhere(request: AuthorizationRequest): string | undefined;
+  /** Where the same sign-in begins anew with the same provider, whatever the browser remembers. */
+  again(request: AuthorizationRequest, provider: string | undefined): string;
 }
 
 export function providerStep({
@@ -84,6 +86,12 @@ export function providerStep({
       all.length > 1 && providerOf(request.resource) === undefined
         ? authorizationRequestUrl(baseUrl, request, { prompt: `consent ${ASK}` })
         : undefined,
+    again: (request, provider) =>
+      authorizationRequestUrl(
+        baseUrl,
+        request,
+        provider === undefined || all.length === 1 ? {} : { [CHOSEN]: provider },
+      ),
   };
 }
 

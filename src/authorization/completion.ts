@@ -28,7 +28,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { isConsentOf } from "./consent-decision.ts";
 import type { RememberedConsent } from "./remembered-consent.ts";
 
-interface Dependencies extends Pick<Runtime, "now" | "log"> {
+export interface CompletionDependencies extends Pick<Runtime, "now" | "log"> {
   /** With whom the login was begun. */
   provider: ConfiguredProvider;
   logins: Logins;
@@ -56,7 +56,7 @@ export async function finishAuthorization(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  dependencies: Dependencies,
+  dependencies: CompletionDependencies,
 ): Promise<Completed> {
   const user = await signIn(parameters, state, login, dependencies);
   if (!isConsentOf(user, login)) {
@@ -76,7 +76,7 @@ async function signIn(
   parameters: URLSearchParams,
   state: string,
   login: ClientLogin,
-  dependencies: Dependencies,
+  dependencies: CompletionDependencies,
 ): Promise<UpstreamLogin> {
   const { provider, resources, audit } = dependencies;
   const { nonce, codeVerifier, request } = login;
@@ -110,7 +110,7 @@ function whoSignsIn({ principal, client }: SignedIn, { request }: ClientLogin) {
 }
 
 /** @throws NotAdmittedError */
-function admit(requester: SignedIn, login: ClientLogin, dependencies: Dependencies): void {
+function admit(requester: SignedIn, login: ClientLogin, dependencies: CompletionDependencies): void {
   const { permissions } = resourceOf(login.request.resource, dependencies.resources);
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted === undefined) return;
@@ -129,7 +129,7 @@ function checkAuthentication(
   user: UpstreamLogin,
   requester: SignedIn,
   login: ClientLogin,
-  dependencies: Dependencies,
+  dependencies: CompletionDependencies,
 ): void {
   const { now, transactionSeconds, audit } = dependencies;
   const { authentication } = login.request;
@@ -147,7 +147,7 @@ function checkAuthentication(
 async function unmetChallenge(
   user: UpstreamLogin,
   { request, expiresAt }: ClientLogin,
-  { stepUps, now, transactionSeconds, log }: Dependencies,
+  { stepUps, now, transactionSeconds, log }: CompletionDependencies,
 ): Promise<RequiredAuthentication | undefined> {
   const { clientId, resource, authentication } = request;
   const noted = await stepUps.take(user, clientId, resource).catch((cause) => {
@@ -178,7 +178,7 @@ async function openGrant(
   user: UpstreamLogin,
   requester: SignedIn,
   login: ClientLogin,
-  dependencies: Dependencies,
+  dependencies: CompletionDependencies,
 ): Promise<Exclude<Completed, { askAgain: true }>> {
   const { grants, rememberedConsent, audit, log } = dependencies;
   const { request } = login;

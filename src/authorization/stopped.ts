@@ -14,6 +14,9 @@ import {
 import { unexpected } from "../pages/error-handler.ts";
 import type { Log } from "../runtime/log.ts";
 
+/** A link to the page that it stands on, whatever a proxy made of the URL. */
+export const SAME_PAGE = "";
+
 interface Circumstances {
   /** Where the person may try again if it was an outage. */
   tryAgain: string;
