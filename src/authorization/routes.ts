@@ -28,7 +28,7 @@ import {
 } from "../login/transaction.ts";
 import { logoutRoutes } from "../logout/front-channel.ts";
 import type { Client } from "../oauth/client-metadata.ts";
-import { type AuthorizationError, causes, OAuthError } from "../oauth/errors.ts";
+import { type AuthorizationError, CodeSpentError, causes, OAuthError } from "../oauth/errors.ts";
 import type { RedirectUriPolicy } from "../oauth/redirect-uri.ts";
 import { CallbackParameters, ConsentForm, parse } from "../oauth/requests.ts";
 import type { Brand } from "../pages/brand.ts";
@@ -333,8 +333,13 @@ export function authorizationRoutes({
     if (login.step === "connections")
       return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
+    const anew = (again: AuthorizationRequest) => {
+      const asked = { ...again, scopes: login.asked ?? again.scopes };
+      return authorizationRequestUrl(baseUrl, asked, chosen(login.provider));
+    };
     const stop = (error: unknown) => {
-      throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
+      const tryAgain = error instanceof CodeSpentError ? anew(request) : SAME_PAGE;
+      throw stopped(error, request, { tryAgain, mayReturn: true, log });
     };
     offerElsewhere(res, providerOf.elsewhere(request));
     const completed = await finishAuthorization(parameters, state, login, {
@@ -354,12 +359,13 @@ export function authorizationRoutes({
     if ("signInAgain" in completed) {
       const authentication = completed.signInAgain;
       browsers.identify(req, res);
-      return await signInAgain({ ...login, request: { ...request, authentication } }, req, res).catch(stop);
+      const again = { ...request, authentication };
+      return await signInAgain({ ...login, request: again }, req, res).catch((error) => {
+        // This callback is over, and what the tool asks for is noted no more.
+        throw stopped(error, request, { tryAgain: anew(again), mayReturn: true, log });
+      });
     }
-    if ("askAgain" in completed) {
-      const asked = { ...request, scopes: login.asked ?? request.scopes };
-      return res.redirect(302, authorizationRequestUrl(baseUrl, asked, chosen(login.provider)));
-    }
+    if ("askAgain" in completed) return res.redirect(302, anew(request));
     await keepDocument(request.clientId, req, res);
     const { redirectUri } = request;
     const answer = { code: completed.code, state: request.state, iss: baseUrl };
