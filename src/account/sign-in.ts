@@ -33,9 +33,9 @@ export async function beginSignIn(
   const { state, binding } = startLogin(browser, provider, dependencies);
   const { nonce, codeVerifier } = binding;
   const request = { redirectUri: provider.callbackUrl, state, nonce, codeVerifier };
-  const url = await provider.identificationUrl(request, another);
+  // Before the provider is asked, as in authorization/consent.ts.
   await logins.open(state, { step: "connections", ...binding }, transactionSeconds, from);
-  return url;
+  return await provider.identificationUrl(request, another);
 }
 
 /**

@@ -9,7 +9,8 @@ import type { ConnectionsEntrance } from "../login/account-entrance.ts";
 import type { BrowserCookies } from "../login/browser-binding.ts";
 import { consumeLogin } from "../login/login.ts";
 import type { RememberedProvider } from "../login/provider-choice.ts";
-import { causes, OAuthError } from "../oauth/errors.ts";
+import type { AuthorizationRequest } from "../login/transaction.ts";
+import { CodeSpentError, causes, OAuthError } from "../oauth/errors.ts";
 import { CallbackParameters, parse } from "../oauth/requests.ts";
 import { authorizationResponse, offerElsewhere } from "../pages/error-handler.ts";
 import type { KeyValueStore } from "../storage/store.ts";
@@ -82,8 +83,11 @@ export function callbackRoute({
     if (login.step === "connections")
       return await connections.enter(parameters, state, login, provider, req, res);
     const { request } = login;
+    const anew = (again: AuthorizationRequest) =>
+      providerOf.again({ ...again, scopes: login.asked ?? again.scopes }, login.provider);
     const stop = (error: unknown) => {
-      throw stopped(error, request, { tryAgain: SAME_PAGE, mayReturn: true, log });
+      const tryAgain = error instanceof CodeSpentError ? anew(request) : SAME_PAGE;
+      throw stopped(error, request, { tryAgain, mayReturn: true, log });
     };
     offerElsewhere(res, providerOf.elsewhere(request));
     const completed = await finishAuthorization(parameters, state, login, { ...completion, provider }).catch(
@@ -93,14 +97,13 @@ export function callbackRoute({
     if ("signInAgain" in completed) {
       const authentication = completed.signInAgain;
       browsers.identify(req, res);
-      return await upstream
-        .again({ ...login, request: { ...request, authentication } }, req, res)
-        .catch(stop);
+      const again = { ...request, authentication };
+      return await upstream.again({ ...login, request: again }, req, res).catch((error) => {
+        // This callback is over, and what the tool asks for is noted no more.
+        throw stopped(error, request, { tryAgain: anew(again), mayReturn: true, log });
+      });
     }
-    if ("askAgain" in completed) {
-      const asked = { ...request, scopes: login.asked ?? request.scopes };
-      return res.redirect(302, providerOf.again(asked, login.provider));
-    }
+    if ("askAgain" in completed) return res.redirect(302, anew(request));
     await keepDocument(request.clientId, req, res);
     const { redirectUri } = request;
     const answer = { code: completed.code, state: request.state, iss: baseUrl };

@@ -126,7 +126,9 @@ export async function approve(
   if (provider === undefined) throw tooOld();
   const { state, binding } = startLogin(browser, provider, dependencies);
   const { nonce, codeVerifier } = binding;
-  const url = await provider.authorizationUrl({
+  // Before the provider is asked: what is pushed to it (RFC 9126) is a request that anybody can cause, and is counted here.
+  await logins.open(state, { step: "login", request, ...approval, ...binding }, transactionSeconds, from);
+  return await provider.authorizationUrl({
     redirectUri: provider.callbackUrl,
     state,
     nonce,
@@ -134,8 +136,6 @@ export async function approve(
     scopes: request.scopes,
     authentication: request.authentication,
   });
-  await logins.open(state, { step: "login", request, ...approval, ...binding }, transactionSeconds, from);
-  return url;
 }
 
 /** The answer to a consent page that cannot be used any more. */

@@ -159,7 +159,7 @@ export interface IdentityProvider {
   authorizationUrl(request: LoginRequest): Promise<URL>;
   /**
    * Exchanges the code of a callback and validates everything that came with it.
-   * @throws UpstreamRefusal
+   * @throws UpstreamRefusal; CodeSpentError on an outage after the code was exchanged
    */
   finishLogin(callbackParameters: URLSearchParams, request: LoginRequest): Promise<UpstreamLogin>;
   /**

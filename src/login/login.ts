@@ -7,7 +7,13 @@ import type { Endings, SignIn } from "../grants/endings.ts";
 import type { GrantEnd } from "../grants/grants.ts";
 import { UnacceptableAnswer, type UpstreamRefusal } from "../identity/identity-provider.ts";
 import type { ConfiguredProvider, IdentityProviders } from "../identity/identity-providers.ts";
-import { OAuthError, type OAuthErrorCode, type Said, UnavailableError } from "../oauth/errors.ts";
+import {
+  CodeSpentError,
+  OAuthError,
+  type OAuthErrorCode,
+  type Said,
+  UnavailableError,
+} from "../oauth/errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { BrowserHash } from "./browser-binding.ts";
 import type { AwaitingLogin, LoginBinding, Logins } from "./transaction.ts";
@@ -85,7 +91,7 @@ export async function consumeLogin(
   return login;
 }
 
-/** After an outage of the provider the login is restored, and the page can be loaded again. */
+/** After an outage of the provider the login is restored, and the page can be loaded again, unless the code is used up. */
 export async function orRestore<T>(
   state: string,
   login: AwaitingLogin,
@@ -95,7 +101,8 @@ export async function orRestore<T>(
   try {
     return await finish();
   } catch (error) {
-    if (error instanceof UnavailableError) await restore(state, login, logins, now());
+    if (error instanceof UnavailableError && !(error instanceof CodeSpentError))
+      await restore(state, login, logins, now());
     throw error;
   }
 }

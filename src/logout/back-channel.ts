@@ -82,10 +82,11 @@ async function endAll(
   { grants, endings, sessions }: Pick<Dependencies, "grants" | "endings" | "sessions">,
 ): Promise<number> {
   await endings.markSignOut(logout);
-  await sessions.endOf(logout);
   const found = await grantsOf(logout, grants);
   const ids = found.map(({ id }) => id);
   const ended = await endGrants(ids, "backchannel_logout", grants);
+  // After the grants, whose end needs no room: a full store refuses this note, and the provider says it again.
+  await sessions.endOf(logout);
   return ended.length;
 }
 

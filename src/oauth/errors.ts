@@ -199,6 +199,17 @@ export class UnavailableError extends OAuthError {
   }
 }
 
+/**
+ * An outage after the identity provider's code was exchanged: a code is good once, so the same callback would be refused, and
+ * another sign-in may succeed.
+ */
+export class CodeSpentError extends UnavailableError {
+  constructor(outage: UnavailableError) {
+    const { reason, cause, message: description, retryAfterSeconds, untilRepaired } = outage;
+    super("identity provider", { reason, cause, description, retryAfterSeconds, untilRepaired });
+  }
+}
+
 /** An error and what caused it in one line, for the log. */
 export function causes(error: unknown): string {
   const messages: string[] = [];

@@ -4,6 +4,7 @@
  */
 import { html } from "hono/html";
 import {
+  CodeSpentError,
   LoginFailedError,
   NotAdmittedError,
   type OAuthError,
@@ -107,7 +108,13 @@ function details({ message, code, reason }: OAuthError, { requestId }: ErrorPage
 </div>`;
 }
 
-function explanationOf({ reason, code, status, retryAfterSeconds }: OAuthError): Explanation {
+function explanationOf(error: OAuthError): Explanation {
+  const explanation = explained(error);
+  // The page that it stands on would not be answered otherwise; where a client waits, there is a way to begin anew.
+  return error instanceof CodeSpentError ? { ...explanation, leadsTo: "connections" } : explanation;
+}
+
+function explained({ reason, code, status, retryAfterSeconds }: OAuthError): Explanation {
   const known = EXPLANATIONS[reason];
   if (known !== undefined) return known;
   if (status === 429) return tooMany(retryAfterSeconds);

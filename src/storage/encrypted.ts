@@ -105,9 +105,13 @@ export function encryptedStore<T extends object>({
    * it at the same moment; an end that is reported twice is better than one that is never reported.
    * @param late is called if that is known only after the caller got an UnavailableError
    */
-  async function removed(key: string, late: () => Promise<unknown> = async () => {}): Promise<boolean> {
+  async function removed(
+    key: string,
+    remove: () => Promise<boolean>,
+    late: () => Promise<unknown> = async () => {},
+  ): Promise<boolean> {
     try {
-      return await records.delete(key);
+      return await remove();
     } catch (error) {
       const isGone = async () => (await records.get(key)) === undefined;
       if (await inTime(isGone, { late: async (gone) => gone && late(), waitUntil })) return true;
@@ -120,21 +124,28 @@ export function encryptedStore<T extends object>({
     secondsLeft: (key) => records.secondsLeft(keyOf(key)),
     put: (key, value, ttlSeconds) => records.put(keyOf(key), seal(key, value), ttlSeconds),
     async take(key, { accept = () => {}, late = async () => {} } = {}) {
-      const value = await get(key);
-      if (value !== undefined) accept(value);
-      return value !== undefined && (await removed(keyOf(key), () => late(value))) ? value : undefined;
+      for (;;) {
+        const { record, value } = await latest(key);
+        if (record === undefined || value === undefined) return undefined;
+        accept(value);
+        // As it was read, or not at all: what somebody wrote in between would be gone, and nobody would know of it.
+        const remove = () => records.deleteIf(keyOf(key), record);
+        if (await removed(keyOf(key), remove, () => late(value))) return value;
+      }
     },
     async claim(key, { accept = () => {}, late = async () => {} } = {}) {
-      const { record, value } = await latest(key);
-      if (record === undefined || value === undefined) return undefined;
-      accept(value);
-      const mark = sealer.seal(CLAIMED, keyOf(key));
-      try {
-        return (await records.replace(keyOf(key), record, mark, CLAIMED_SECONDS)) ? value : undefined;
-      } catch (error) {
-        const isMine = async () => (await records.get(keyOf(key))) === mark;
-        if (await inTime(isMine, { late: async (mine) => mine && late(value), waitUntil })) return value;
-        throw error;
+      for (;;) {
+        const { record, value } = await latest(key);
+        if (record === undefined || value === undefined) return undefined;
+        accept(value);
+        const mark = sealer.seal(CLAIMED, keyOf(key));
+        try {
+          if (await records.replace(keyOf(key), record, mark, CLAIMED_SECONDS)) return value;
+        } catch (error) {
+          const isMine = async () => (await records.get(keyOf(key))) === mark;
+          if (await inTime(isMine, { late: async (mine) => mine && late(value), waitUntil })) return value;
+          throw error;
+        }
       }
     },
     async update(key, decide, read) {
@@ -148,7 +159,7 @@ export function encryptedStore<T extends object>({
         }
       }
     },
-    delete: (key) => removed(keyOf(key)),
+    delete: (key) => removed(keyOf(key), () => records.delete(keyOf(key))),
     deleteAll: (keys) => records.deleteAll(keys.map(keyOf)),
   };
 }

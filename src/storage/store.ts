@@ -107,7 +107,8 @@ export interface Store<T> {
   secondsLeft(key: string): Promise<number | undefined>;
   put(key: string, value: T, ttlSeconds: number): Promise<void>;
   /**
-   * Consumes a value: reads and deletes it; of any number of concurrent callers, on any replicas, only one gets it. If the
+   * Consumes a value: reads and deletes it; of any number of concurrent callers, on any replicas, only one gets it, as it was
+   * at the end: what is written between the two is read as well. If the
    * answer to the removal is lost, a value that is gone when the store answers again counts as consumed by this call.
    */
   take(key: string, options?: TakeOptions<T>): Promise<T | undefined>;

@@ -53,14 +53,15 @@ const ROUTES: Record<string, Entry> = {
   "GET /favicon.ico": NOTHING,
   "GET /authorize": {
     writes: "a login, where nobody is asked",
-    fetches: "the client's document; discovery, once an hour for all",
+    fetches:
+      "the client's document; discovery, once an hour for all; for a login, what is pushed to a provider that wants that",
     logs: "audit: consent, where a login is written",
     limit: "sign_ins and sign_ins_under_way, for a login; sign_ins, for a document",
   },
   "POST /authorize": { ...NOTHING, fetches: "the client's document", limit: "sign_ins, for a document" },
   "POST /consent": {
     writes: "a login, if approved",
-    fetches: "discovery, once an hour for all",
+    fetches: "discovery, once an hour for all; for a login, what is pushed to a provider that wants that",
     logs: "audit: consent",
     limit: "sign_ins; sign_ins_under_way for a login",
   },
@@ -82,7 +83,7 @@ const ROUTES: Record<string, Entry> = {
   },
   "POST /connections/sign-in": {
     writes: "a login",
-    fetches: "discovery, once an hour for all",
+    fetches: "discovery, once an hour for all; what is pushed to a provider that wants that",
     logs: "-",
     limit: "sign_ins, sign_ins_under_way",
   },

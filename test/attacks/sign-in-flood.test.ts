@@ -1,6 +1,8 @@
 /** Logins that strangers begin: each is stored, so every one that goes to the provider is counted, with consent or without. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { Browser } from "../../dev/client/browser.ts";
+import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { authorizeUrl, newBrowser, register } from "../support/oauth-client.ts";
 import { redisForTests } from "../support/redis.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
@@ -95,6 +97,31 @@ test("who was asked once, and is not asked again, is counted all the same", asyn
     }
   } finally {
     await testServer.close();
+  }
+});
+
+test("a provider that requests are pushed to (RFC 9126) hears of none beyond the limit", async () => {
+  const upstream = await startFaultyProxy();
+  const testServer = await startTestServer({
+    throughProxy: upstream,
+    behaviour: { pushedRequests: "of all" },
+    environment: { SIGN_INS_PER_ADDRESS_PER_HOUR: "3" },
+  });
+  const pushed = () => upstream.seen.filter(({ method, path }) => method === "POST" && path === "/request");
+  try {
+    const client = await register(testServer.baseUrl);
+    const here = new URL(testServer.baseUrl).port;
+    const browser = new Browser({ stopAt: ({ port }) => port !== here });
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
+    const connections = await browser.get(`${testServer.baseUrl}/connections`);
+    for (let n = 0; n < 4; n++) {
+      await browser.submit(consent, {}, { button: "approve" });
+      await browser.submit(connections, {}, { button: "Sign in" });
+    }
+    assert.equal(pushed().length, 3);
+  } finally {
+    await testServer.close();
+    await upstream.close();
   }
 });
 

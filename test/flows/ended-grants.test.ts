@@ -127,6 +127,28 @@ describe("a grant that ended", () => {
     upstream.hangsAtRevocation = false;
     upstream.dropUnanswered();
   });
+
+  test("just when its renewal was stored: the provider is told of the token that it gave last", async (t) => {
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    testServer.clock.ahead += 200;
+    const { deleteIf } = testServer.records;
+    const removal = held();
+    const removing = t.mock.method(testServer.records, "deleteIf", async (key: string, expected: string) => {
+      if (!key.startsWith("grant:")) return await deleteIf(key, expected);
+      removing.mock.restore();
+      await removal.wait();
+      return await deleteIf(key, expected);
+    });
+    const revoking = revoke(testServer.baseUrl, client, tokens.access_token);
+    await removal.reached;
+    const { body } = await refresh(testServer.baseUrl, client, tokens.refresh_token);
+    const kept = await testServer.grantOf(body.access_token);
+    removal.letGo();
+    await revoking;
+    await untilRevoked(1);
+    const told = upstream.seen.find(({ path }) => path.endsWith("/revocation"))?.text ?? "";
+    assert.ok(told.includes(`token=${kept?.upstream?.refreshToken}`), "and not of the one that was spent");
+  });
 });
 
 describe("a grant that ends while a refresh looks up its client", () => {

@@ -86,14 +86,14 @@ describe("logout", () => {
     logoutTokens.length = 0;
     const browser = newBrowser();
     const tokens = await signInForTokens(testServer.baseUrl, client, { browser });
-    const remove = testServer.records.delete;
-    testServer.records.delete = async (key) => {
+    const remove = testServer.records.deleteIf;
+    testServer.records.deleteIf = async (key, expected) => {
       if (key.startsWith("grant:")) throw new UnavailableError("storage", { reason: "redis_unavailable" });
-      return remove(key);
+      return remove(key, expected);
     };
     await signOutAtProvider(browser); // the provider's first report
     assert.equal(await isAlive(tokens.access_token), true);
-    testServer.records.delete = remove;
+    testServer.records.deleteIf = remove;
     assert.equal((await report(logoutTokens[0] ?? "")).status, 200);
     assert.equal(await isAlive(tokens.access_token), false);
   });

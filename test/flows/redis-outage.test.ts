@@ -1,10 +1,12 @@
 /** The whole server while its Redis is away: 503, never 401; not ready, but alive; and back by itself. */
 import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
+import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import {
   authorize,
   authorizeUrl,
   callTool,
+  postForm,
   postJson,
   redeem,
   refresh,
@@ -13,6 +15,7 @@ import {
   rpc,
   signInForTokens,
 } from "../support/oauth-client.ts";
+import { logoutClaims, publishKey } from "../support/provider-key.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
 import { startTestServer, useTestServer } from "../support/test-server.ts";
@@ -80,9 +83,12 @@ describe("the server without Redis", { skip: skipWithoutRedisServer() }, () => {
   });
 });
 
+/** Until it is told that it has less. */
+const WITH_ROOM = ["--maxmemory", "20mb", "--maxmemory-policy", "noeviction"];
+
 describe("a Redis that is full", { skip: skipWithoutRedisServer() }, () => {
   test("reads go on, what has to be written is 503 and never 401, and nothing is lost", async () => {
-    const redis = await startRedis({ args: ["--maxmemory", "20mb", "--maxmemory-policy", "noeviction"] });
+    const redis = await startRedis({ args: WITH_ROOM });
     const testServer = await startTestServer({
       redisUrl: redis.url,
       environment: { REDIS_TIMEOUT_MS: "500" },
@@ -132,6 +138,32 @@ describe("a Redis that is full", { skip: skipWithoutRedisServer() }, () => {
       await signInForTokens(testServer.baseUrl, client);
     } finally {
       await testServer.close();
+      await redis.stop();
+    }
+  });
+
+  test("a sign-out at the provider ends what it names, and is asked for again: /connections has not heard of it", async () => {
+    const redis = await startRedis({ args: WITH_ROOM });
+    const upstream = await startFaultyProxy();
+    const sign = await publishKey(upstream);
+    const testServer = await startTestServer({
+      redisUrl: redis.url,
+      throughProxy: upstream,
+      environment: { REDIS_TIMEOUT_MS: "500" },
+    });
+    try {
+      const client = await register(testServer.baseUrl);
+      const tokens = await signInForTokens(testServer.baseUrl, client);
+      const logout_token = await sign(logoutClaims(testServer.identityProvider.issuer, { sub: "alice" }));
+      const report = () => postForm(`${testServer.baseUrl}/auth/backchannel-logout`, { logout_token });
+      await tellRedis(redis.url, "CONFIG", "SET", "maxmemory", "1mb");
+      assert.equal((await report()).status, 503);
+      assert.equal((await callTool(testServer.url, tokens.access_token, "whoami")).status, 401);
+      await tellRedis(redis.url, "CONFIG", "SET", "maxmemory", "20mb");
+      await until("it is heard", async () => (await report()).status === 200);
+    } finally {
+      await testServer.close();
+      await upstream.close();
       await redis.stop();
     }
   });

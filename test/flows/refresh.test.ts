@@ -82,6 +82,19 @@ describe("refresh on two replicas", { skip: redis.skip }, () => {
     assert.ok(testServer.log.some(({ reason }) => reason === "refresh_token_reused"));
   });
 
+  test("a client that repeats a refresh when another process of it has gone on gets the refresh token that is good now", async () => {
+    const tokens = await signInForTokens(testServer.baseUrl, client);
+    const first = await refresh(testServer.baseUrl, client, tokens.refresh_token);
+    const ofTheOther = await refresh(other, client, first.body.refresh_token);
+    testServer.clock.ahead += 60;
+    const again = await refresh(other, client, tokens.refresh_token);
+    assert.equal(again.body.access_token, first.body.access_token);
+    assert.equal(again.body.refresh_token, ofTheOther.body.refresh_token);
+    testServer.clock.ahead += 121;
+    const next = await refresh(testServer.baseUrl, client, again.body.refresh_token);
+    assert.equal(next.status, 200, "who uses the newest that it was given is no thief");
+  });
+
   test("a refresh token replaced many rotations ago still counts as reuse", async () => {
     const tokens = await signInForTokens(testServer.baseUrl, client);
     let current = tokens.refresh_token;

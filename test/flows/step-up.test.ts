@@ -10,11 +10,12 @@ import { beforeEach, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import { askedBy, Browser } from "../../dev/client/browser.ts";
-import { textOf, titleOf } from "../../dev/client/html.ts";
+import { findLink, textOf, titleOf } from "../../dev/client/html.ts";
 import { ACR_VALUES } from "../../dev/identity-provider/ways-to-sign-in.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
 import { defineTool, type Tool } from "../../src/mcp/authoring/define-tool.ts";
+import { UnavailableError } from "../../src/oauth/errors.ts";
 import { getAccessToken, requireAuthentication } from "../../src/resource/access-token-context.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import {
@@ -379,6 +380,31 @@ describe("a tool that needs a fresh or strong sign-in", () => {
         page = await fillInForms(browser, page.redirectedTo);
       assert.equal(page.redirectedTo?.searchParams.get("error"), "access_denied");
       assert.ok(testServer.log.some(({ reason }) => reason === "ended_meanwhile"));
+    });
+
+    test("a second sign-in that cannot begin is begun anew by who tries again, and is as fresh as was asked", async (t) => {
+      const { access_token: weak } = await signInForTokens(testServer.baseUrl, client);
+      assert.equal((await call(weak, "delete_everything")).status, 401);
+      const { put } = testServer.records;
+      let logins = 0;
+      const putting = t.mock.method(
+        testServer.records,
+        "put",
+        async (key: string, ...rest: [string, number]) => {
+          if (key.startsWith("login:") && ++logins === 2)
+            throw new UnavailableError("storage", { reason: "redis_unavailable" });
+          return await put(key, ...rest);
+        },
+      );
+      const browser = newBrowser();
+      const page = await fillInForms(browser, authorizeUrl(testServer.baseUrl, client));
+      putting.mock.restore();
+      assert.equal(page.status, 503);
+      const again = findLink(page.body, "Try again") ?? "";
+      const { redirectedTo } = await fillInForms(browser, new URL(again, page.url));
+      const tokens = await redeem(testServer.baseUrl, client, redirectedTo?.searchParams.get("code") ?? null);
+      const done = await call(tokens.body.access_token, "delete_everything");
+      assert.equal(done.body.result.content[0].text, "deleted");
     });
 
     test("another user, and another client of this one, sign in as ever", async () => {

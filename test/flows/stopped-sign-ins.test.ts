@@ -13,7 +13,7 @@ import {
   register,
   signInForTokens,
 } from "../support/oauth-client.ts";
-import { signIn } from "../support/sign-in.ts";
+import { fillInForms, signIn } from "../support/sign-in.ts";
 import { startTestServer, type TestServer, type TestServerOptions } from "../support/test-server.ts";
 
 describe("a sign-in that stops", () => {
@@ -67,6 +67,36 @@ describe("a sign-in that stops", () => {
       const code = finished.redirectedTo?.searchParams.get("code") ?? null;
       assert.equal((await redeem(running.baseUrl, client, code)).status, 200);
     });
+
+  const tryAgainOn = ({ body }: Page) =>
+    /<a href="([^"]*)">Try again<\/a>/.exec(body)?.[1]?.replaceAll("&amp;", "&") ?? "";
+
+  test("the provider fails when its code is used up: to try again is to sign in anew, and that works", async () => {
+    proxy = await startFaultyProxy();
+    const running = await start({ throughProxy: proxy });
+    const { client, browser, callback } = await atCallback(running);
+    proxy.keysAnswer = { status: 500 };
+    const page = await browser.get(callback);
+    assert.equal(page.status, 503);
+    assertWayBack(page, running, { error: "temporarily_unavailable", says: /Try again in a moment/ });
+    proxy.keysAnswer = undefined;
+    running.clock.ahead += 20;
+    const anew = await fillInForms(browser, tryAgainOn(page));
+    const finished = await browser.get(anew.redirectedTo ?? "");
+    const code = finished.redirectedTo?.searchParams.get("code") ?? null;
+    assert.equal((await redeem(running.baseUrl, client, code)).status, 200);
+  });
+
+  test("the same at /connections: the page leads to where it is begun", async () => {
+    proxy = await startFaultyProxy();
+    const running = await start({ throughProxy: proxy });
+    const browser = newBrowser();
+    const begun = await browser.submit(await browser.get(`${running.baseUrl}/connections`));
+    proxy.keysAnswer = { status: 500 };
+    const page = await browser.submit(begun, { login: "alice" });
+    assert.equal(page.status, 503);
+    assert.equal(tryAgainOn(page), `${running.baseUrl}/connections`);
+  });
 
   test("the provider is down: said before anybody approves, and a client on this computer is told", async () => {
     const running = await start({ issuer: `http://localhost:${await freePort()}` });

@@ -143,6 +143,31 @@ for (const { name, skip, start, connect } of stores) {
       }
     });
 
+    test("who takes or claims what is written in between gets that, and nothing is removed unseen", async () => {
+      const [first, second] = [{ count: 1 }, { count: 2 }];
+      for (const verb of ["take", "claim"] as const) {
+        await storeOn(here).put("moving", first, 60);
+        let isWritten = false;
+        /** Just before the record goes. */
+        const writing =
+          <Args extends unknown[]>(operation: (...args: Args) => Promise<boolean>) =>
+          async (...args: Args) => {
+            if (!isWritten) await storeOn(elsewhere).put("moving", second, 60);
+            isWritten = true;
+            return operation(...args);
+          };
+        const records = {
+          ...here,
+          delete: writing(here.delete),
+          deleteIf: writing(here.deleteIf),
+          replace: writing(here.replace),
+        };
+        assert.deepEqual(await storeOn(records)[verb]("moving"), second, verb);
+        assert.equal(await storeOn(elsewhere).get("moving"), undefined);
+        await here.delete("client:moving");
+      }
+    });
+
     test("of many concurrent updates on two processes, none is lost", async () => {
       await storeOn(here).put("sum", { count: 0 }, 60);
       const increments = Array.from({ length: 40 }, (_, i) =>

@@ -1,6 +1,7 @@
 /** Any OpenID Connect provider, through openid-client. */
 import type { JWTPayload } from "jose";
 import * as oidc from "openid-client";
+import { CodeSpentError, UnavailableError } from "../../oauth/errors.ts";
 import { asParameters, type RequiredAuthentication } from "../../oauth/required-authentication.ts";
 import { isPatternOfTenants } from "../../oauth/tenant-issuer.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -85,7 +86,7 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
     const idClaims = response.claims();
     if (idClaims === undefined || response.id_token === undefined)
       throw new UnacceptableAnswer("no_id_token");
-    await answer(verifyIdToken(response.id_token, all, runtime));
+    await afterExchange(answer(verifyIdToken(response.id_token, all, runtime)));
     checkIdToken(idClaims, config.clientId);
     // What openid-client has compared: of a provider with many tenants, that of one of them.
     const issuer = isPatternOfTenants(config.issuer) ? idClaims.iss : config.issuer;
@@ -123,11 +124,14 @@ export function createOidcProvider(config: IdentityProviderSettings, runtime: Ru
         callbackParameters,
         request,
       );
-      const accessClaims = await answer(verifyAccessToken(found, config, response.access_token, runtime));
+      const accessToken = response.access_token;
+      const accessClaims = await afterExchange(
+        answer(verifyAccessToken(found, config, accessToken, runtime)),
+      );
       const userInfo =
         accessClaims === undefined ||
         isIncomplete(mergeClaims(idClaims, accessClaims), config, request.deciding)
-          ? await fetchUserInfo(found, config, response.access_token, idClaims.sub, runtime)
+          ? await afterExchange(fetchUserInfo(found, config, accessToken, idClaims.sub, runtime))
           : undefined;
       const authentication = authenticationOf(idClaims);
       const claims = asIdentified(mergeClaims(idClaims, userInfo ?? {}, accessClaims ?? {}), authentication);
@@ -247,6 +251,15 @@ function exchangeCode(
     pkceCodeVerifier: request.codeVerifier,
     idTokenExpected: true,
   });
+}
+
+/** Marks an outage in what is checked when the code is used up. */
+async function afterExchange<T>(check: Promise<T>): Promise<T> {
+  try {
+    return await check;
+  } catch (error) {
+    throw error instanceof UnavailableError ? new CodeSpentError(error) : error;
+  }
 }
 
 /** What a client asks for never weakens what the operator has every sign-in ask for. */

@@ -150,7 +150,7 @@ export function refreshTokenStatus(
     );
   const replaced = grant.replaced.find(({ hash }) => hash === presented.hash);
   if (replaced !== undefined && now() < replaced.until)
-    return { is: "superseded", answer: replaced.answer, grant };
+    return { is: "superseded", answer: answerAgain(replaced.answer, grant), grant };
   if (grant.refreshToken !== presented.hash)
     return belongsToFamily(presented.value, grant.familyKey)
       ? { is: "reused", grant }
@@ -168,6 +168,15 @@ export function refreshTokenStatus(
   const notAdmitted = permissions.checkAdmission(grant);
   if (notAdmitted === undefined) return { is: "current", grant };
   return { is: "refused", reason: notAdmitted.reason, error: refuseAdmission(notAdmitted, grant) };
+}
+
+/**
+ * The answer that was given before, with the refresh token that is good now: the one that was in it may have been replaced since,
+ * by another process of the client, and would be taken for a stolen one when its grace is over.
+ */
+function answerAgain(given: IssuedTokens, { replaced: [newest] }: Grant): IssuedTokens {
+  const { refreshToken } = newest?.answer ?? given;
+  return { ...given, ...(refreshToken !== undefined && { refreshToken }) };
 }
 
 /**
