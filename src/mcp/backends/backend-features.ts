@@ -152,17 +152,16 @@ function decoded(name: string): string {
 }
 
 /**
- * Whether a backend can read a URI in one way only (RFC 3986 §6.2.2): no dot segments, no empty ones, no capital letters before
- * the path, and nothing encoded that could stand there as it is.
+ * Whether a backend can read a URI in one way only (RFC 3986 §6.2.2): no dot segments, no empty ones, and nothing encoded
+ * that could stand there as it is. Capital letters do not matter here: what is alike but for case was compared before.
  */
 function isPlainUri(uri: string): boolean {
   const scheme = /^[a-z][a-z0-9+.-]*:/.exec(uri)?.[0];
   if (scheme === undefined || /[\\#]/.test(uri) || !isAsBrowsersHaveIt(uri)) return false;
   const rest = uri.slice(scheme.length);
-  const [authority = "", ...segments] = rest.startsWith("//")
+  const [, ...segments] = rest.startsWith("//")
     ? rest.slice(2).split(/[/?]/)
     : ["", ...rest.split(/[/?]/)];
-  if (/[A-Z]/.test(authority)) return false;
   const [first, ...others] = segments.slice(0, -1);
   if ((first === "" && rest.startsWith("//")) || others.includes("")) return false;
   // With parameters behind them, too (RFC 3986 §3.3), and in wide letters.
