@@ -9,6 +9,10 @@ export interface Feature {
   readonly kind: "tool" | "resource" | "prompt";
   readonly name: string;
   readonly scopes: RequiredScopes;
+  /**
+   * Whether a pattern is of another name that whoever has the feature may take for this one. Absent: nobody could take it for another.
+   */
+  isAlike?(pattern: Pattern): boolean;
 }
 
 /** A rule of the file, or its default where no rule speaks. */
@@ -113,17 +117,27 @@ export function speaksOfScope({ about }: Rule, scope: string): boolean {
 }
 
 /** Whether a rule names a tool, resource or prompt itself. */
-export function namesFeature({ about }: Rule, { kind, name }: Feature): boolean {
-  return about === "everything" || matching(about[`${kind}s`], name).length > 0;
+export function namesFeature(rule: Rule, feature: Feature): boolean {
+  return rule.about === "everything" || patternsOf(rule, feature).length > 0;
+}
+
+/** Those that name it. What is denied is denied in every spelling, and what is allowed is so as it is written. */
+function patternsOf({ effect, about }: Rule, { kind, name, isAlike }: Omit<Feature, "scopes">) {
+  if (about === "everything") return [];
+  return (about[`${kind}s`] ?? []).filter(
+    (pattern) => pattern.matches(name) || (effect === "deny" && isAlike?.(pattern) === true),
+  );
 }
 
 /** The part of a rule that applies to a feature or a scope it needs, as written in the file; undefined if none does. */
 export function whatItSays(
-  { about }: Rule,
-  { kind, name, scopes }: Omit<Feature, "scopes"> & { scopes: ReadonlyArray<readonly string[]> },
+  rule: Rule,
+  { scopes, ...feature }: Omit<Feature, "scopes"> & { scopes: ReadonlyArray<readonly string[]> },
 ): string | undefined {
+  const { about } = rule;
+  const { kind } = feature;
   if (about === "everything") return "everything";
-  const named = matching(about[`${kind}s`], name);
+  const named = patternsOf(rule, feature);
   const needed = matching(about.scopes, ...scopes.flat());
   const parts = [...written(`${kind}s`, named), ...written("scopes", needed)];
   return parts.length === 0 ? undefined : parts.join("; ");

@@ -3,10 +3,12 @@
  * nginx, `forwardAuth` of Traefik, `ext_authz` of Envoy, `forward_auth` of Caddy). The backend is a protected resource of this
  * server: its tokens, scopes, policy and metadata are here, and only the requests go another way.
  */
+import type { IncomingHttpHeaders } from "node:http";
 import type { RequestHandler } from "express";
 import type { Feature } from "../access/policy.ts";
 import { principalFields } from "../access/principal.ts";
 import { bearerToken } from "../http/bearer-token.ts";
+import { decodedHeader } from "../http/encoded-header.ts";
 import { isEqualInConstantTime } from "../oauth/constant-time.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
@@ -113,7 +115,7 @@ export function answerCheck(
   return async ({ headers }, res, authenticated) => {
     const { caller } = authenticated;
     const { principal, client, grantId } = caller;
-    const features = usedBy(String(headers["mcp-method"] ?? ""), String(headers["mcp-name"] ?? ""));
+    const features = usedBy(headers);
     const decisions = features && [
       authenticated.checkScopes(forwardAuth.scopes),
       ...features.map((feature) => caller.permissions.checkFeature(feature)),
@@ -160,22 +162,36 @@ const OTHER_METHODS = new Set([
   ...["notifications/cancelled", "tools/list", "resources/list", "resources/templates/list", "prompts/list"],
 ]);
 
+/** The revision of which a backend holds these headers against the body. It believes the body of an older one, whatever they say. */
+const CHECKED_REVISION = "2026-07-28";
+const JUDGED_BY = ["mcp-protocol-version", "mcp-method", "mcp-name"];
+
 /** Undefined: what it uses is not named by the operator, so nobody may. */
 function featuresUsed(
   needs: ForwardAuthSettings["needs"],
-): (method: string, name: string) => readonly Feature[] | undefined {
+): (headers: IncomingHttpHeaders) => readonly Feature[] | undefined {
   if (needs === undefined) return () => [];
   const named = (kind: Feature["kind"]) =>
     new Map([...needs[kind]].map(([name, scopes]): [string, Feature] => [name, { kind, name, scopes }]));
   const features = { tool: named("tool"), resource: named("resource"), prompt: named("prompt") };
   const all = Object.values(features).flatMap((each) => [...each.values()]);
-  return (method, name) => {
+  return (headers) => {
+    // A client of 2025 sends no such header, and calls what it likes in the body: that takes everything that anything needs.
+    if (!areChecked(headers)) return all;
+    const method = String(headers["mcp-method"] ?? "");
     const kind = Object.hasOwn(FEATURE_METHODS, method) ? FEATURE_METHODS[method] : undefined;
     if (kind !== undefined) {
-      const feature = features[kind].get(name);
+      const feature = features[kind].get(decodedHeader(String(headers["mcp-name"] ?? "")) ?? "");
       return feature && [feature];
     }
-    // A client of 2025 sends no such header, and calls what it likes in the body: that takes everything that anything needs.
     return OTHER_METHODS.has(method) ? [] : all;
   };
+}
+
+function areChecked(headers: IncomingHttpHeaders): boolean {
+  // Where headers are named as CGI does, `Mcp_Name` is another `Mcp-Name`, and nobody knows which of the two is found.
+  const isTwofold = Object.keys(headers).some(
+    (name) => name.includes("_") && JUDGED_BY.includes(name.replaceAll("_", "-")),
+  );
+  return headers["mcp-protocol-version"] === CHECKED_REVISION && !isTwofold;
 }

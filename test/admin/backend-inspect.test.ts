@@ -18,6 +18,7 @@ import {
 import { parse } from "yaml";
 import { runAdmin } from "../../src/cli/admin/program.ts";
 import { loadConfig } from "../../src/config/config.ts";
+import { backendFeatures } from "../../src/mcp/backends/backend-features.ts";
 import { ran } from "../support/ran.ts";
 import { SECRET_KEY } from "../support/test-server.ts";
 
@@ -56,7 +57,11 @@ describe("admin backend inspect", () => {
       resources: [{ uri: "crm://all", name: "all" }],
     }));
     server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
-      resourceTemplates: [{ uriTemplate: "crm://{id}", name: "one" }],
+      resourceTemplates: [
+        { uriTemplate: "crm://one/{id}", name: "one" },
+        { uriTemplate: "crm://one/{id}/of/{+more}{?page,size}", name: "more" },
+        { uriTemplate: "{+any}", name: "any" },
+      ],
     }));
     server.setRequestHandler(ListPromptsRequestSchema, () => ({ prompts: [{ name: "greet" }] }));
     const transport = new StreamableHTTPServerTransport();
@@ -103,7 +108,13 @@ describe("admin backend inspect", () => {
       "${HOME} : {tenantid}": ["crm:write"],
       true: ["crm:write"],
     },
-    resources: { "crm://all": ["crm:read"], "crm://{id}": ["crm:read"] },
+    resources: {
+      "crm://all": ["crm:read"],
+      "crm://one/*": ["crm:read"],
+      "crm://one/*/of/*": ["crm:read"],
+      "crm://one/{id}": ["crm:read"],
+      "crm://one/{id}/of/{+more}{?page,size}": ["crm:read"],
+    },
     prompts: { greet: ["crm:read"] },
   };
 
@@ -118,7 +129,11 @@ describe("admin backend inspect", () => {
     assert.deepEqual([...settings.needs.tools.keys()].sort(), Object.keys(NEEDS.tools).sort());
     assert.deepEqual(settings.needs.tools.get("remove"), [["crm:write"]]);
     assert.match(stderr, /7 tools/);
-    assert.match(stderr, /Left out, because needs cannot name it: "\*"/);
+    assert.match(stderr, /Left out, because needs cannot name it: "\*", "\{\+any\}"/);
+    const { feature } = backendFeatures(settings);
+    for (const uri of ["crm://all", "crm://one/5", "crm://one/{id}", "crm://one/5/of/a/b?page=1"])
+      assert.ok(feature("resource", uri), `${uri} can be read`);
+    for (const uri of ["crm://other", "crm://two/5"]) assert.equal(feature("resource", uri), undefined, uri);
   });
 
   test("the tools are grouped by what they say of themselves", async () => {

@@ -42,6 +42,8 @@ describe("what a name needs", () => {
     ["resource", "crm://public/secret", "admin"],
     ["resource", "file:///etc/hosts", "any"],
     ["resource", "urn:isbn:123", "any"],
+    ["resource", "docs://README.md", "any"],
+    ["resource", "notes://Inbox/{id}", "any"],
   ] as const)
     test(`${kind} ${name}: ${scope}`, () => assert.equal(scopeOf(kind, name), scope));
 
@@ -57,6 +59,8 @@ describe("what a name needs", () => {
     ["resource", "crm://public/secret#a"],
     ["resource", "CRM://public/secret"],
     ["resource", "crm://PUBLIC/secret"],
+    ["resource", "crm://PUBLIC/a"],
+    ["resource", "http://H/a"],
     ["resource", "crm://public//secret"],
     ["resource", "crm://public/./secret"],
     ["resource", "crm://public/a/../secret"],

@@ -28,6 +28,7 @@ describe("an answer whose session ends", () => {
         isShown: () => true,
         onlyUnambiguous: false,
         maxBytes: 10_000_000,
+        isInSession: false,
         onAnswer() {},
         onNotification() {},
       });

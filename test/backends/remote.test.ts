@@ -8,6 +8,7 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+import { createParser } from "eventsource-parser";
 import { decodeJwt } from "jose";
 import { z } from "zod";
 import { createPolicy } from "../../src/access/policy.ts";
@@ -487,6 +488,13 @@ describe("an MCP server behind this one", () => {
       ["500", 502, "backend_answer_unusable", head(500)],
       ["a page", 502, "backend_answer_unusable", head(200, { "content-type": "text/html" }, "<p>Hello")],
       ["no JSON", 502, "backend_answer_unusable", head(200, { "content-type": "application/json" }, "{")],
+      ["no answer", 502, "backend_answer_unusable", head(200, { "content-type": "application/json" }, "[]")],
+      [
+        "something else",
+        502,
+        "backend_answer_unusable",
+        head(200, { "content-type": "application/json" }, '{"jsonrpc":"2.0","method":"notifications/x"}'),
+      ],
       ["what is compressed", 502, "backend_answer_unusable", head(200, { "content-encoding": "gzip" })],
       [
         "too much",
@@ -529,6 +537,29 @@ describe("an MCP server behind this one", () => {
             ({ tool, outcome, reason: why }) => tool === "find" && outcome === "error" && why === reason,
           ),
         );
+      });
+
+    for (const [what, status, misbehaves] of [
+      ["400 in words that do not pass", 400, head(400, {}, "You forgot it")],
+      ["404 in a page", 404, head(404, { "content-type": "text/html" }, "<h1>Not found")],
+      ["413 without a word", 413, head(413)],
+    ] as const)
+      test(`${what}: whoever waits is told more than a number`, async () => {
+        answer = misbehaves;
+        const refused = await send("/raw/mcp", call("find", "a"));
+        assert.equal(refused.status, status);
+        const { id, error } = await json(refused);
+        assert.equal(id, "a");
+        assert.match(error.message, new RegExp(`refused the request with HTTP ${status}`));
+        assert.equal(await reasonOf(testServer, refused), "mcp_protocol_error");
+        assert.ok(audited.some(({ tool, outcome }) => tool === "find" && outcome === "error"));
+        const batch = await send("/raw/mcp", [call("find", 1), call("count", 2)]);
+        assert.deepEqual(
+          (await json(batch)).map((each: { id: number }) => each.id),
+          [1, 2],
+        );
+        const told = await send("/raw/mcp", { jsonrpc: "2.0", method: "notifications/initialized" });
+        assert.deepEqual([told.status, await told.text()], [status, ""]);
       });
 
     test("a redirection is told to its operator, who may have left out a slash, and to nobody else", async () => {
@@ -601,9 +632,36 @@ describe("an MCP server behind this one", () => {
       answer = (res) => res.writeHead(200, { "content-type": "text/event-stream" }).end(": hello\n\n");
       assert.match(await (await send("/raw/mcp", call("find", 7))).text(), /"id":7,"error":/);
       const resumable = "id: 1\ndata: \n\n";
+      const headers = { "mcp-session-id": await rawSession() };
       answer = (res) => res.writeHead(200, { "content-type": "text/event-stream" }).end(resumable);
-      assert.equal(await (await send("/raw/mcp", call("find", 7))).text(), resumable);
+      assert.equal(await (await send("/raw/mcp", call("find", 7), { headers })).text(), resumable);
     });
+
+    test("that could be resumed, of no session: there nobody can ask for the rest, and whoever waits is told", async () => {
+      answer = (res) => res.writeHead(200, { "content-type": "text/event-stream" }).end("id: 1\ndata: \n\n");
+      const text = await (await send("/raw/mcp", call("find", 7))).text();
+      assert.match(text, /^id: 1\ndata: \n\n.*"id":7,"error":.*backend_broke_off/s);
+    });
+
+    for (const end of ["", "\n", "\r\n"])
+      test(`whose last event nothing ends, but for ${JSON.stringify(end)}: its client finds the answer`, async () => {
+        for (const [message, method] of [
+          ['{"jsonrpc":"2.0","id":7,"result":{"content":[]}}', "tools/call"],
+          [`{"jsonrpc":"2.0","id":7,"result":{"content":["${"x".repeat(30_000)}"]}}`, "tools/call"],
+          [listed(7), "tools/list"],
+        ] as const) {
+          answer = (res) =>
+            res.writeHead(200, { "content-type": "text/event-stream" }).end(`data: ${message}${end}`);
+          const request = { jsonrpc: "2.0", id: 7, method, params: { name: "find" } };
+          const text = await (await send("/raw/mcp", request)).text();
+          const found: unknown[] = [];
+          createParser({ onEvent: ({ data }) => void found.push(JSON.parse(data)) }).feed(text);
+          assert.deepEqual(
+            found.map((each) => [(each as { id: number }).id, "result" in (each as object)]),
+            [[7, true]],
+          );
+        }
+      });
 
     test("half of an event: whoever waits is told", async () => {
       answer = (res) =>

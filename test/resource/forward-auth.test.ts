@@ -1,6 +1,11 @@
 /** /auth/check: what a reverse proxy is told of the callers of a backend behind it. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { before, describe, test } from "node:test";
+import { toNodeHandler } from "@modelcontextprotocol/node";
+import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 import { decodeJwt } from "jose";
 import { createPolicy } from "../../src/access/policy.ts";
 import { parsePolicy } from "../../src/access/policy-file.ts";
@@ -31,6 +36,7 @@ const behindProxy = (name: string, path: string, needs = false) => ({
           ["find", []],
           ["edit", [[`${name}:write`]] as const],
           ["secret", []],
+          ["für alle", []],
         ]),
         resource: new Map(),
         prompt: new Map(),
@@ -151,7 +157,8 @@ describe("/auth/check", () => {
 
   test("whoever lacks what every request needs is told so", async () => {
     const { access_token } = await tokenFor("/notes/mcp", "notes:write");
-    const answer = await check("/notes/mcp", access_token, { headers: { "mcp-method": "tools/list" } });
+    const headers = { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/list" };
+    const answer = await check("/notes/mcp", access_token, { headers });
     await refused(answer, 403, "insufficient_scope");
     assert.match(challengeOf(answer), /error="insufficient_scope".*scope="notes:write notes:read"/);
   });
@@ -208,9 +215,19 @@ describe("/auth/check", () => {
   });
 
   describe("a backend that refuses headers which its body contradicts", () => {
-    const use = (method: string | undefined, name: string | undefined, token = notes) =>
+    const use = (
+      method: string | undefined,
+      name: string | undefined,
+      token = notes,
+      more: Record<string, string> = {},
+    ) =>
       check("/notes/mcp", token, {
-        headers: { ...(method && { "mcp-method": method }), ...(name && { "mcp-name": name }) },
+        headers: {
+          "mcp-protocol-version": "2026-07-28",
+          ...(method && { "mcp-method": method }),
+          ...(name && { "mcp-name": name }),
+          ...more,
+        },
       });
 
     test("is asked for by the tool", async () => {
@@ -241,6 +258,81 @@ describe("/auth/check", () => {
       for (const name of [undefined, "other", "find, edit", "constructor"])
         await refused(await use("tools/call", name), 403, "forward_auth_feature");
       await refused(await use("resources/read", "find"), 403, "forward_auth_feature");
+    });
+
+    test("and nothing is judged by headers that it does not look at: it believes the body of an older revision", async () => {
+      for (const version of ["", "2025-11-25", "2025-06-18", "2026-07-28, 2025-11-25", "2027-01-01"])
+        for (const [method, name] of [
+          ["tools/list", undefined],
+          ["tools/call", "find"],
+        ] as const)
+          assert.equal(
+            (await use(method, name, notes, { "mcp-protocol-version": version })).status,
+            403,
+            `${version} ${method}`,
+          );
+    });
+
+    test("and nothing by headers of which it may find another: CGI has one name for Mcp-Name and Mcp_Name", async () => {
+      for (const header of ["mcp_name", "Mcp_Method", "mcp_protocol-version", "MCP-Protocol_Version"])
+        assert.equal((await use("tools/call", "find", notes, { [header]: "edit" })).status, 403, header);
+      assert.equal((await use("tools/call", "find", notes, { other_name: "edit" })).status, 200);
+    });
+
+    test("and is asked for a name that no header can have as it is", async () => {
+      const encoded = (name: string) => `=?base64?${Buffer.from(name).toString("base64")}?=`;
+      assert.equal((await use("tools/call", encoded("für alle"))).status, 200);
+      assert.equal((await use("tools/call", encoded("find"))).status, 200);
+      await refused(await use("tools/call", encoded("edit")), 403, "insufficient_scope");
+      for (const name of ["=?base64?ZmluZA?=", "=?base64?!?=", encoded("other")])
+        await refused(await use("tools/call", name), 403, "forward_auth_feature");
+    });
+
+    test("and a server of both generations, of the SDK v2, is no way around it", async () => {
+      const called: string[] = [];
+      const handler = toNodeHandler(
+        createMcpHandler(() => {
+          const server = new McpServer({ name: "notes", version: "1" });
+          for (const name of ["find", "edit"])
+            server.registerTool(name, {}, async () => {
+              called.push(name);
+              return { content: [] };
+            });
+          return server;
+        }),
+      );
+      const backend = createServer((req, res) => void handler(req as never, res));
+      await once(backend.listen(0, "127.0.0.1"), "listening");
+      try {
+        const { port } = backend.address() as AddressInfo;
+        const edit = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "edit" } };
+        for (const version of [undefined, "2025-11-25", "2026-07-28"])
+          for (const lie of [
+            { "mcp-method": "tools/list" },
+            { "mcp-method": "tools/call", "mcp-name": "find" },
+          ])
+            for (const body of [edit, [edit]]) {
+              const headers: Record<string, string> = {
+                ...(version !== undefined && { "mcp-protocol-version": version }),
+                ...lie,
+              };
+              const { status } = await check("/notes/mcp", notes, { headers });
+              if (status !== 200) continue;
+              await sendRequest(`http://127.0.0.1:${port}/`, {
+                method: "POST",
+                headers: {
+                  ...headers,
+                  "content-type": "application/json",
+                  accept: "application/json, text/event-stream",
+                },
+                body: JSON.stringify(body),
+              });
+            }
+        assert.deepEqual(called, []);
+      } finally {
+        backend.closeAllConnections();
+        backend.close();
+      }
     });
   });
 

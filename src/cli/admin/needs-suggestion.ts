@@ -30,11 +30,14 @@ type Group = (typeof GROUPS)[number]["is"];
  */
 export function suggestedEntry(name: string, offered: Offered): Suggestion {
   const [read, write] = [`${name}:read`, `${name}:write`];
+  const templates = named(offered.resourceTemplates, "uriTemplate").map((each) => each.name);
   const names = {
     tools: named(offered.tools, "name"),
-    resources: [...named(offered.resources, "uri"), ...named(offered.resourceTemplates, "uriTemplate")],
+    resources: named(offered.resources, "uri"),
     prompts: named(offered.prompts, "name"),
   };
+  const listed = [...names.resources.map((each) => each.name), ...templates.filter(hasBeginning)];
+  const whatIsRead = new Set(writable(templates.filter(hasBeginning)).map(patternOf));
   const groups = GROUPS.map((group) => ({
     ...group,
     tools: names.tools.filter(({ value }) => groupOf(value) === group.is).map((tool) => tool.name),
@@ -43,7 +46,7 @@ export function suggestedEntry(name: string, offered: Offered): Suggestion {
     tools: groups.flatMap(({ is, tools }) =>
       writable(tools).map((tool): Needed => [tool, [is === "reads" ? read : write]]),
     ),
-    resources: writable(names.resources.map((each) => each.name)).map((uri): Needed => [uri, [read]]),
+    resources: [...writable(listed), ...whatIsRead].map((uri): Needed => [uri, [read]]),
     prompts: writable(names.prompts.map((each) => each.name)).map((prompt): Needed => [prompt, [read]]),
   };
   const kinds = Object.entries(all).filter(([, needed]) => needed.length > 0);
@@ -59,10 +62,13 @@ export function suggestedEntry(name: string, offered: Offered): Suggestion {
       const [first] = writable(tools);
       return first === undefined ? [] : [{ above: ["needs", "tools", first], text: `${says}:` }];
     }),
-    leftOut: Object.values(names)
-      .flat()
-      .map((each) => each.name)
-      .filter((each) => !isWritable(each)),
+    leftOut: [
+      ...Object.values(names)
+        .flat()
+        .map((each) => each.name)
+        .filter((each) => !isWritable(each)),
+      ...templates.filter((each) => !isWritable(each) || !hasBeginning(each)),
+    ],
   };
 }
 
@@ -94,6 +100,16 @@ function groupOf({ annotations }: Record<string, unknown>): Group {
 /** `*` would stand for others, too. */
 function isWritable(name: string): boolean {
   return name !== "" && name !== "__proto__" && !name.includes("*");
+}
+
+/** A template that may become any URI would be a pattern for all. */
+function hasBeginning(template: string): boolean {
+  return !template.startsWith("{");
+}
+
+/** What is read by a template (RFC 6570) has other names than that. */
+function patternOf(template: string): string {
+  return template.replace(/(\{[^{}]*\})+/g, "*");
 }
 
 function writable(names: readonly string[]): string[] {

@@ -1,4 +1,5 @@
 /** What a backend offers, by name: nobody knows it beforehand, so what each needs follows from names and patterns. */
+import type { Pattern } from "../../access/pattern.ts";
 import type { RequiredScopes } from "../../oauth/scope-requirement.ts";
 import type { Message, UsedFeature } from "../authoring/features.ts";
 import type { BackendNeeds, BackendSettings, NeededScopes } from "./backend-settings.ts";
@@ -37,7 +38,9 @@ export function backendFeatures({
   };
   const feature: BackendFeatures["feature"] = (kind, name) => {
     const found = typeof name === "string" ? entries[kind](name) : undefined;
-    return found && { kind, name: name as string, ...found };
+    if (found === undefined) return undefined;
+    const { spellings, ...used } = found;
+    return { kind, name: name as string, ...used, ...(spellings && { isAlike: isOneOf(spellings) }) };
   };
   return {
     feature,
@@ -64,7 +67,23 @@ function namedIn({ method, params }: Message): Array<{ kind: UsedFeature["kind"]
   return use === undefined ? [] : [{ kind: use.kind, name: params?.[use.by] }];
 }
 
-type FindEntry = (name: string) => Pick<UsedFeature, "entry" | "scopes"> | undefined;
+interface Found extends Pick<UsedFeature, "scopes"> {
+  readonly entry: string;
+  /** As a backend may read it. Absent: it is named by itself, and every other spelling is refused. */
+  readonly spellings?: readonly string[];
+}
+type FindEntry = (name: string) => Found | undefined;
+
+/** A policy is asked about the same patterns again and again. */
+const foldedPatterns = new WeakMap<Pattern, string>();
+
+function isOneOf(spellings: readonly string[]): NonNullable<UsedFeature["isAlike"]> {
+  return (pattern) => {
+    const folded = foldedPatterns.get(pattern) ?? foldLetters(pattern.text);
+    foldedPatterns.set(pattern, folded);
+    return spellings.some((each) => matches(folded, each));
+  };
+}
 
 /** A server gets a name without its own before it: it is judged as that server reads it (`http://h:80/` is `http://h/`). */
 function entriesOfServers(needed: NeededScopes, kind: "name" | "uri"): FindEntry {
@@ -77,9 +96,11 @@ function entriesOfServers(needed: NeededScopes, kind: "name" | "uri"): FindEntry
   const found = new Map([...byServer].map(([server, its]) => [server, entriesIn(its, kind)]));
   return (name) => {
     const its = unprefixed(kind, name);
-    const { entry, scopes } = (its && found.get(its.server)?.(its.value)) ?? {};
-    if (its === undefined || entry === undefined || scopes === undefined) return undefined;
-    return { entry: prefixed(kind, its.server, entry), scopes };
+    const judged = its && found.get(its.server)?.(its.value);
+    if (its === undefined || judged === undefined) return undefined;
+    const { entry, scopes, spellings } = judged;
+    const here = (value: string) => prefixed(kind, its.server, value);
+    return { entry: here(entry), scopes, ...(spellings && { spellings: spellings.map(here) }) };
   };
 }
 
@@ -99,7 +120,7 @@ function entriesIn(needed: NeededScopes, kind: "name" | "uri"): FindEntry {
     if (UNSEEN.test(name) || folded.has(alike) || !mayMatch(name)) return undefined;
     const letters = foldLetters(name);
     for (const { entry, scopes, foldedPattern } of longestFirst) {
-      if (matches(entry, name)) return { entry, scopes };
+      if (matches(entry, name)) return { entry, scopes, spellings: [letters, alike] };
       // … nor what a pattern closes that goes before.
       if (matches(foldedPattern, letters) || matches(foldedPattern, alike)) return undefined;
     }
@@ -131,17 +152,16 @@ function decoded(name: string): string {
 }
 
 /**
- * Whether a backend can read a URI in one way only (RFC 3986 §6.2.2): no dot segments, no empty ones, no capital letters before
- * the path, and nothing encoded that could stand there as it is.
+ * Whether a backend can read a URI in one way only (RFC 3986 §6.2.2): no dot segments, no empty ones, and nothing encoded
+ * that could stand there as it is. Capital letters do not matter here: what is alike but for case was compared before.
  */
 function isPlainUri(uri: string): boolean {
   const scheme = /^[a-z][a-z0-9+.-]*:/.exec(uri)?.[0];
   if (scheme === undefined || /[\\#]/.test(uri) || !isAsBrowsersHaveIt(uri)) return false;
   const rest = uri.slice(scheme.length);
-  const [authority = "", ...segments] = rest.startsWith("//")
+  const [, ...segments] = rest.startsWith("//")
     ? rest.slice(2).split(/[/?]/)
     : ["", ...rest.split(/[/?]/)];
-  if (/[A-Z]/.test(authority)) return false;
   const [first, ...others] = segments.slice(0, -1);
   if ((first === "" && rest.startsWith("//")) || others.includes("")) return false;
   // With parameters behind them, too (RFC 3986 §3.3), and in wide letters.

@@ -132,6 +132,7 @@ function isNothing(held: readonly Buffer[]): boolean {
 
 const [LF, CR, SPACE] = [0x0a, 0x0d, 0x20];
 const NEW_LINE = Buffer.from("\n");
+const END_OF_EVENT = Buffer.from("\n\n");
 const DATA = "data:";
 const ID = "id:";
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
@@ -203,7 +204,11 @@ export class EventStreamFilter implements AnswerFilter {
 
   end(out: Buffer[]): void {
     if (this.#start !== undefined) out.push(this.#start);
-    if (!this.#isBetween) out.push(...this.#endEvent());
+    if (this.#isBetween) return;
+    const isMessage = this.#hasData && this.#event.scan.isComplete;
+    out.push(...this.#endEvent());
+    // A client takes no notice of an event that nothing ended (WHATWG HTML, §9.2.6), and would wait for ever.
+    if (isMessage) out.push(END_OF_EVENT);
   }
 
   /** A part of a line, without its end. */

@@ -330,6 +330,7 @@ export function backendEndpoint(options: BackendEndpointOptions): PlainAnswer {
       isShown: shownTo(caller),
       onlyUnambiguous: pinned !== undefined,
       maxBytes: maxAnswerBytes,
+      isInSession: session !== undefined,
       refuse: (ending) => refuseEnded(ending, said, res, authenticated),
       onAnswer: uses.answered,
       onNotification: (method) => {

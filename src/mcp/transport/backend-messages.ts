@@ -1,8 +1,8 @@
 /** Which messages and headers of a client go on to a backend. Pure. */
 import type { IncomingMessage } from "node:http";
+import { decodedHeader } from "../../http/encoded-header.ts";
 import type { Message } from "../authoring/features.ts";
 import type { UsedByMessages } from "./backend-uses.ts";
-import { decoded } from "./param-headers.ts";
 import { LIST_METHODS } from "./shown-lists.ts";
 
 /** What a backend may see of the client's headers: none of them can be taken for who is calling. */
@@ -65,6 +65,6 @@ export function agreesWithHeaders(
   const isNamed = !isOfNoMethod(message);
   return (
     (method === undefined || method === message.method) &&
-    (name === undefined || !isNamed || (typeof name === "string" && decoded(name) === named))
+    (name === undefined || !isNamed || (typeof name === "string" && decodedHeader(name) === named))
   );
 }

@@ -3,6 +3,7 @@
  * Streamable HTTP, custom headers). What a proxy judged must be what the tool is given.
  */
 import type { IncomingHttpHeaders } from "node:http";
+import { decodedHeader } from "../../http/encoded-header.ts";
 import type { Tool } from "../authoring/define-tool.ts";
 
 /** An argument that is repeated. */
@@ -85,18 +86,8 @@ function member(inside: unknown, key: string): unknown {
 }
 
 function says(header: string | string[] | undefined, value: unknown): boolean {
-  const text = typeof header === "string" ? decoded(header) : undefined;
+  const text = typeof header === "string" ? decodedHeader(header) : undefined;
   if (text === undefined) return false;
   if (typeof value === "number") return /^-?\d+(\.\d+)?$/.test(text) && Number(text) === value;
   return (typeof value === "string" || typeof value === "boolean") && text === String(value);
-}
-
-const ENCODED = /^=\?base64\?(.*)\?=$/;
-
-/** Undefined for what claims to be Base64 and is not, to the last character. */
-export function decoded(header: string): string | undefined {
-  const base64 = ENCODED.exec(header)?.[1];
-  if (base64 === undefined) return header;
-  const bytes = Buffer.from(base64, "base64");
-  return bytes.toString("base64") === base64 ? bytes.toString("utf8") : undefined;
 }

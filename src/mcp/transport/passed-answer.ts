@@ -5,7 +5,7 @@ import { parseJson } from "../../oauth/json.ts";
 import { type AnswerBody, drop } from "../backends/answer-body.ts";
 import { type BackendAnswer, BackendError, isEventStream } from "../backends/backend.ts";
 import type { ScannedMessage } from "../backends/json-scan.ts";
-import type { Ending } from "../server/ending.ts";
+import { type Ending, errorMessage } from "../server/ending.ts";
 import { type AnswerFilter, EventStreamFilter, jsonFilter } from "./answer-filter.ts";
 import { drained } from "./event-stream.ts";
 import type { IsShown } from "./shown-lists.ts";
@@ -16,6 +16,8 @@ export interface PassedAnswerOptions extends WatchedAnswerOptions {
   /** See {@link AnswerFilterOptions}. */
   onlyUnambiguous: boolean;
   maxBytes: number;
+  /** Its client has a session there, without which it cannot ask for the rest of a stream. */
+  isInSession: boolean;
   /** Called once for each id at most. */
   onAnswer(id: unknown, outcome: "ok" | "error"): void;
   /** What it says by itself. */
@@ -29,6 +31,7 @@ const OF_STREAMS = {
   "cache-control": "no-cache, no-transform",
   "x-accel-buffering": "no",
 };
+const SESSION_ID = "mcp-session-id";
 /** An answer that is not longer goes out as one text, in one write. */
 const ONE_WRITE_BYTES = 16_384;
 
@@ -45,6 +48,8 @@ export class PassedAnswer extends WatchedAnswer {
   #gatheredIds: unknown[] = [];
   /** Of an event a part has left. */
   #isCut = false;
+  /** Something of it answers a request, whichever it is. */
+  #answers = false;
 
   constructor(res: ServerResponse, options: PassedAnswerOptions) {
     super(res, options);
@@ -88,10 +93,19 @@ export class PassedAnswer extends WatchedAnswer {
     await this.#pass(body, jsonFilter(this.#filterOptions));
     // Python's SDK calls it JSON where it accepts a notification.
     if (this.#gathered.length === 0 && !this.isBegun) this.#headAlone(status, headers, "no body");
+    // Whoever waits would do so until their own time is over. An id may be another, which some clients do not mind.
+    else if (status < 300 && this.unanswered.size > 0 && !this.#answers && !this.isBegun)
+      throw new BackendError(
+        "backend_answer_unusable",
+        `It answered ${status} with JSON that answers nothing.`,
+      );
     await this.#leave({ isLast: true });
   }
 
-  /** @throws BackendError if somebody waits for what such an answer does not say */
+  /**
+   * What it says beside the status is not passed on. Whoever waits is told more than a number.
+   * @throws BackendError if somebody waits for what such an answer does not say
+   */
   #headAlone(
     status: number,
     { "content-type": _, ...headers }: BackendAnswer["headers"],
@@ -99,7 +113,11 @@ export class PassedAnswer extends WatchedAnswer {
   ): void {
     if (status < 300 && this.unanswered.size > 0)
       throw new BackendError("backend_answer_unusable", `It answered ${status} with ${instead}.`);
-    this.#head = { status, headers };
+    const refused = [...this.unanswered].map((id) => errorMessage(id, refusedWith(status)));
+    this.#head = { status, headers: refused.length > 0 ? { ...headers, ...OF_JSON } : headers };
+    if (refused.length === 0) return;
+    for (const id of this.unanswered) this.#options.onAnswer(id, "error");
+    this.#gathered.push(Buffer.from(JSON.stringify(refused.length > 1 ? refused : refused[0])));
   }
 
   async #events(headers: BackendAnswer["headers"], body: AnswerBody): Promise<void> {
@@ -111,8 +129,9 @@ export class PassedAnswer extends WatchedAnswer {
     // Its beginning is an answer by itself, to a client that waits for what is said much later.
     this.#leaveSoon(body);
     await this.#pass(body, filter);
-    // Without an id its client has nothing to ask for the rest by, and would wait for ever.
-    if (this.unanswered.size > 0 && !filter.isResumable && !this.gone.aborted)
+    // Without an id and a session its client has nothing to ask for the rest by, and would wait for ever.
+    const isResumable = filter.isResumable && (this.#options.isInSession || SESSION_ID in headers);
+    if (this.unanswered.size > 0 && !isResumable && !this.gone.aborted)
       throw new BackendError("backend_broke_off", "It ended its stream before it had answered.");
     await this.#leave({ isLast: true });
   }
@@ -202,6 +221,7 @@ export class PassedAnswer extends WatchedAnswer {
   #note({ isAnswer, isError, id: written, method }: ScannedMessage): void {
     if (method !== undefined && written === undefined) this.#options.onNotification(parseJson(method));
     const id = written === undefined ? undefined : parseJson(written);
+    this.#answers ||= isAnswer;
     if (!isAnswer || !this.unanswered.delete(id)) return;
     this.#gatheredIds.push(id);
     this.#options.onAnswer(id, isError ? "error" : "ok");
@@ -239,6 +259,11 @@ const WORDS = {
 /** For whoever called: what a backend's address or answer was is for the log. */
 export function wordsFor(why: Pick<Ending, "message" | "reason">): Pick<Ending, "message" | "reason"> {
   return why instanceof BackendError ? { reason: why.reason, message: WORDS[why.reason] } : why;
+}
+
+function refusedWith(status: number): Pick<Ending, "message" | "reason"> {
+  const message = `The server behind this one refused the request with HTTP ${status}, and said no more that could be passed on. Its operator can see why.`;
+  return { reason: "mcp_protocol_error", message };
 }
 
 function lost(cause: unknown): BackendError {
