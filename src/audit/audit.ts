@@ -115,8 +115,9 @@ function isAboutNobody({ event, grantId, subject }: AuditEvent): boolean {
  */
 export function openAuditStream({ destination }: AuditConfig, log: Log): AuditStream | undefined {
   if (destination === undefined) return undefined;
-  if (destination === "stdout") return process.stdout;
-  if (destination === "stderr") return process.stderr;
+  // Not process.stdout: when its reader is gone or its disk is full, that ends the process.
+  if (destination === "stdout") return appendTo(1, log);
+  if (destination === "stderr") return appendTo(2, log);
   return appendTo(openFile(destination), log);
 }
 
@@ -149,10 +150,15 @@ export function checkAuditFile(path: string): void {
  */
 function appendTo(file: number, log: Log): AuditStream {
   let failing = false;
+  /** Whether the last line was written in part: the next one must not be lost with it. */
+  let isTorn = false;
   return {
     write(line) {
       try {
-        for (let rest = Buffer.from(line); rest.length > 0; ) rest = rest.subarray(writeSync(file, rest));
+        for (let rest = Buffer.from(isTorn ? `\n${line}` : line); rest.length > 0; ) {
+          rest = rest.subarray(writeSync(file, rest));
+          isTorn = rest.length > 0;
+        }
         failing = false;
       } catch (error) {
         if (!failing)

@@ -298,6 +298,9 @@ function nameMistakes(id: string, at: Path, index: number): Mistake[] {
         remedy: "write small letters, digits and -, such as staff",
       },
     ];
+  // An object has such keys first, and the first identity provider is the default one.
+  if (/^\d+$/.test(id))
+    return [{ at, problem: "is a number, and no name", remedy: `add a letter, such as p${id}` }];
   // In records and callback URLs it stands for the first, whatever that is called.
   if (id !== DEFAULT_PROVIDER || index === 0) return [];
   return [{ at, problem: "is the name of the first identity provider", remedy: "choose another name" }];

@@ -1,4 +1,5 @@
 /** The environment, parsed once into a read-only Config, or refused with one message that lists every problem. */
+import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
 import ipaddr from "ipaddr.js";
 import type { Membership } from "../access/membership.ts";
@@ -152,6 +153,7 @@ export function loadConfig(environment: Environment): Config {
       "TRUSTED_PROXIES",
       isAddressRange,
       "addresses or ranges such as 10.0.0.0/8",
+      "name the proxies, or the network that they are in: of every address, as in 0.0.0.0/0, anybody's word would count",
     ),
     allowedOrigins: settings.list(
       "ALLOWED_ORIGINS",
@@ -226,10 +228,10 @@ function audit(settings: Settings): AuditConfig {
 
 function telemetry(settings: Settings): TelemetryConfig {
   const metricsToken = settings.optional("METRICS_TOKEN");
-  if (metricsToken !== undefined && !/^\S{16,}$/.test(metricsToken))
+  if (metricsToken !== undefined && !/^[!-~]{16,}$/.test(metricsToken))
     settings.problem(
       "METRICS_TOKEN",
-      "must have at least 16 characters, and no space",
+      "must have at least 16 characters, all of ASCII, and no space",
       "make one with: openssl rand -hex 24",
     );
   const traces = settings.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
@@ -375,8 +377,11 @@ function lifetimes(settings: Settings): Lifetimes {
   return seconds;
 }
 
+/** In the forms that express takes, too. */
 function isAddressRange(entry: string): boolean {
-  return ipaddr.isValid(entry) || ipaddr.isValidCIDR(entry);
+  const [address = "", prefix] = entry.split("/");
+  if (isIP(address) === 0) return false;
+  return prefix === undefined || (ipaddr.isValidCIDR(entry) && Number(prefix) > 0);
 }
 
 /** Also of desktop applications and browser extensions, whose schemes have no origin to `URL`: `app://obsidian.md`. */

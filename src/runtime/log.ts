@@ -17,8 +17,10 @@ export interface LogFields {
   [field: string]: unknown;
 }
 
-// More than that is written at once.
-const BUFFER_CHARACTERS = 8 * 1024;
+/** What a pipe takes as a whole (POSIX PIPE_BUF): lines of several processes that share it (WORKERS) stay whole, too. */
+const MOST_BYTES_AT_ONCE = 4 * 1024;
+/** What cannot be written, on a full disk, waits for room; what is more is dropped. */
+const MOST_BYTES_WAITING = 1024 * 1024;
 
 /**
  * What is said in one turn of the event loop is written together at its end: with many requests at once, a system call
@@ -28,19 +30,24 @@ const BUFFER_CHARACTERS = 8 * 1024;
  */
 export function createLog(level: string, base: { worker: number } | null = null): Logger {
   // Not the destination's own buffer: when the reader is gone or the disk is full, it would retry for ever and block.
-  const stdout = pino.destination({ dest: 1, sync: true });
+  const stdout = pino.destination({ dest: 1, sync: true, maxLength: MOST_BYTES_WAITING });
+  stdout.on("error", () => {}); // without a listener, a full disk would end the process
   let waiting = "";
+  let bytes = 0;
   const flushSync = () => {
     const text = waiting;
     waiting = "";
+    bytes = 0;
     if (text !== "") stdout.write(text);
   };
   process.on("exit", flushSync);
   const lines = {
     write(line: string) {
       if (waiting === "") setImmediate(flushSync);
+      const more = Buffer.byteLength(line);
+      if (bytes + more > MOST_BYTES_AT_ONCE) flushSync();
       waiting += line;
-      if (waiting.length >= BUFFER_CHARACTERS) flushSync();
+      bytes += more;
     },
     flushSync,
   };

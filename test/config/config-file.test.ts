@@ -297,6 +297,11 @@ describe("what is wrong with a configuration file", () => {
       "server.yaml:2: identityProviders.__proto__ is no name for an identity provider: write small letters, digits and -, such as staff",
     ],
     [
+      "a name that would stand before all others, whatever their order",
+      STAFF.replace("staff", "365"),
+      "server.yaml:2: identityProviders.365 is a number, and no name: add a letter, such as p365",
+    ],
+    [
       "a name that a URL would not hold",
       STAFF.replace("staff", '"a/b"'),
       /^server\.yaml:2: identityProviders\.a\/b is no name for an identity provider/,

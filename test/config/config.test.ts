@@ -118,6 +118,13 @@ describe("configuration", () => {
     ["a key list without keys", { SECRET_KEY: "," }, /SECRET_KEY has fewer than 32 bytes in key 1/],
     ["a Redis password that breaks the URL", { REDIS_URL: "redis://u:pa#ss@h:1" }, /percent-encoded/],
     ["a proxy that is no address", { TRUSTED_PROXIES: "nginx" }, /TRUSTED_PROXIES must be/],
+    [
+      "every address as a proxy",
+      { TRUSTED_PROXIES: "10.0.0.1, 0.0.0.0/0" },
+      /TRUSTED_PROXIES must be .*: name the proxies.* 0\.0\.0\.0\/0, anybody's word would count/,
+    ],
+    ["the same of IPv6", { TRUSTED_PROXIES: "::/0" }, /TRUSTED_PROXIES must be/],
+    ["a proxy whose address is not whole", { TRUSTED_PROXIES: "10" }, /TRUSTED_PROXIES must be/],
     ["an origin with a path", { ALLOWED_ORIGINS: "https://a.example/x" }, /ALLOWED_ORIGINS must be/],
     [
       "no consent with open registration",
@@ -254,6 +261,11 @@ describe("configuration", () => {
     ],
     ["an organization without Auth0", { AUTH0_ORGANIZATION: "org_a" }, /AUTH0_DOMAIN is missing/],
     ["a short token for /metrics", { METRICS_TOKEN: "guessable" }, /METRICS_TOKEN must have at least 16/],
+    [
+      "a token for /metrics that no header can carry",
+      { METRICS_TOKEN: "schlüssel-schlüssel" },
+      /METRICS_TOKEN must have .* ASCII/,
+    ],
     ["a token in two parts", { METRICS_TOKEN: "0123456789 abcdef" }, /METRICS_TOKEN must have .* no space/],
     [
       "a trace collector without its scheme",

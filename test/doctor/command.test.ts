@@ -1,17 +1,21 @@
 /** `npm run doctor` as people and programs run it: its exit code, its two forms, its limits, and what it never prints. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { startIdentityProvider } from "../../dev/identity-provider/identity-provider.ts";
 import type { Finding } from "../../src/cli/doctor/finding.ts";
 import { settingNames } from "../../src/cli/doctor/settings.ts";
+import { builtProgram } from "../support/built-program.ts";
 import { freePort } from "../support/free-port.ts";
+import { ranAsProcess } from "../support/ran.ts";
 import { type ServerHere, startServerHere } from "../support/server-here.ts";
 import {
   AUDIENCE,
@@ -39,6 +43,25 @@ describe("npm run doctor", () => {
       assert.match(stdout, new RegExp(`✗ ${name} is missing\\.\\n {6}→ (Set it to|Make one with: )`));
     assert.match(stdout, /It cannot serve like this: 6 problems to fix/);
     assert.doesNotMatch(stdout, /^\s+at /m);
+  });
+
+  test("an environment that cannot be read is told in a line, as by the server", async (t) => {
+    const cwd = mkdtempSync(join(tmpdir(), "doctor-env-"));
+    t.after(() => rmSync(cwd, { recursive: true }));
+    mkdirSync(join(cwd, ".env"));
+    const { code, stderr } = await ranAsProcess("src/cli/doctor", [], { env: {}, cwd });
+    assert.deepEqual([code, stderr], [1, "the file .env is there but cannot be read.\n"]);
+  });
+
+  test("a reader who has enough is no fault", async () => {
+    const child = spawn(process.execPath, [builtProgram("src/cli/doctor")], {
+      env: { PATH: process.env.PATH, ...NOTHING_WORKS },
+      cwd: tmpdir(),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    child.stdout.destroy();
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
+    assert.deepEqual([code, stderr], [0, ""]);
   });
 
   test("a good deployment ends with exit code 0, and words and JSON have the same findings and callback URL", async () => {

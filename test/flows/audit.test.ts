@@ -1,11 +1,14 @@
 /** The audit log: one line for each decision, in the log and in a file, without arguments, tokens or codes. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { pino } from "pino";
 import { createAudit, openAuditStream } from "../../src/audit/audit.ts";
+import { builtProgram } from "../support/built-program.ts";
 import {
   authorize,
   callTool,
@@ -180,6 +183,59 @@ describe("AUDIT_LOG", () => {
       ["one", "two"],
     );
   });
+
+  test("what was written in part, because nobody read the pipe, is a line of its own", () => {
+    const destination = join(directory, "audit.pipe");
+    execFileSync("mkfifo", [destination]);
+    const reader = openSync(destination, constants.O_RDONLY | constants.O_NONBLOCK);
+    const taken = () => {
+      const chunk = Buffer.alloc(1_000_000);
+      return chunk.toString("utf8", 0, readSync(reader, chunk));
+    };
+    const stream = openAuditStream({ destination, arguments: true }, silent);
+    const audit = createAudit(silent, stream);
+    // More than a pipe takes.
+    audit({ event: "tool_call", decision: "allow", subject: "one", arguments: "x".repeat(200_000) });
+    const begun = taken();
+    assert.match(begun, /^\{.*x$/);
+    audit({ event: "sign_in", decision: "allow", subject: "two" });
+    const [rest, ...whole] = taken().trimEnd().split("\n");
+    assert.equal(rest, "");
+    assert.deepEqual(
+      whole.map((line) => JSON.parse(line).subject),
+      ["two"],
+    );
+    closeSync(reader);
+  });
+
+  for (const [destination, fd] of [
+    ["stdout", 1],
+    ["stderr", 2],
+  ] as const)
+    test(`${destination} whose reader is gone does not end the process, and the log says so once`, async () => {
+      const module = (name: string) => JSON.stringify(builtProgram(name));
+      const child = spawn(
+        process.execPath,
+        [
+          "--input-type=module",
+          "-e",
+          `import { createAudit, openAuditStream } from ${module("src/audit/audit")};
+          const failed = [];
+          const log = { info() {}, error: ({ reason }) => failed.push(reason) };
+          const stream = openAuditStream({ destination: ${JSON.stringify(destination)}, arguments: false }, log);
+          const audit = createAudit(log, stream);
+          const deciding = setInterval(() => audit({ event: "sign_in", decision: "allow" }), 10);
+          setTimeout(() => { clearInterval(deciding); process.exit(failed.length === 1 ? 7 : 8); }, 1_500);`,
+        ],
+        { stdio: ["ignore", "pipe", "pipe"] },
+      );
+      const read = child.stdio[fd];
+      assert.ok(read);
+      await once(read, "data");
+      read.destroy();
+      const [code] = await once(child, "exit");
+      assert.equal(code, 7, "it ran until it wanted to end");
+    });
 
   test("a file that cannot be written is a start-up error that says so", () =>
     assert.throws(
