@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: the whole server beside an embedded identity provider and made-up weather. Nothing to configure, nothing
  * leaves this computer; the memory store forgets everything at the end. With `--tools FILE` it has that module's tools, with
- * `--providers 2` two identity providers, with `--backend` an MCP server of another make behind it.
+ * `--providers 2` two identity providers, with `--backend` another MCP server behind it.
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
@@ -150,7 +150,7 @@ function behind(
 ): string {
   const said = writeYaml({ resources: { [CRM_PATH]: crm } }).trimEnd();
   return `
-An MCP server of another make, which stays as it is and has no sign-in, is behind this one at ${baseUrl}${CRM_PATH}:
+Another MCP server, unchanged and without a sign-in of its own, is behind this one at ${baseUrl}${CRM_PATH}:
 
   ${walkthrough}
   claude mcp add --transport http crm ${baseUrl}${CRM_PATH}

@@ -19,7 +19,8 @@ const WHOLE = ["Config", "ReasonCode"];
 
 const HEAD = `# API
 
-Made by \`npm run api\` from the doc comments; do not edit. How it is used: [library.md](library.md).
+Every function and type that the package exports; [library.md](library.md) shows how to use them. Made by \`npm run api\` from the doc
+comments: do not edit.
 Times are in seconds unless a name says otherwise; a time of day is in seconds since the epoch.
 `;
 

@@ -40,9 +40,9 @@ export interface AuditEvent {
   /** The same codes as in the log. */
   reason?: ReasonCode | undefined;
   subject?: string | undefined;
-  /** What the subject is: a `user`, a `client` that acts for itself, or a `workload` … */
+  /** Who acts: a `user`, a `client` that acts for itself, or a `workload`. */
   principalKind?: "user" | "client" | "workload" | undefined;
-  /** … and who says so; of a client of this server's nobody else does. */
+  /** Who names the subject. Absent: a client of this server. */
   issuer?: string | undefined;
   clientId?: string | undefined;
   clientName?: string | undefined;
@@ -51,10 +51,10 @@ export interface AuditEvent {
   /** The URI of the protected resource (RFC 9728) that a grant, token or call is for, or was refused at. */
   protectedResource?: string | undefined;
   tool?: string | undefined;
-  /** Of MCP: what was read. */
+  /** The MCP resource that was read. */
   resource?: string | undefined;
   prompt?: string | undefined;
-  /** Of a backend's: the name or pattern in `needs` by which it was found. */
+  /** Of a backend's feature: the name or pattern in `needs` that fits it. */
   entry?: string | undefined;
   /** Another API, for which a user's token was exchanged. */
   audience?: string | undefined;
@@ -64,7 +64,7 @@ export interface AuditEvent {
   missing?: readonly string[] | undefined;
   /** What the client asked for. */
   asked?: readonly string[] | undefined;
-  /** Of the policy. */
+  /** The rule of the policy that decided. */
   rule?: string | undefined;
   /** Of a call that was allowed: whether the tool itself succeeded. */
   outcome?: "ok" | "error" | undefined;

@@ -42,7 +42,7 @@ export interface Config extends ClientsConfig {
   baseUrl: string;
   /** The URI of the first resource: `baseUrl/mcp`, unless CONFIG_FILE names another. */
   resource: string;
-  /** What tokens are issued for. */
+  /** The protected resources: what tokens are issued for. */
   resources: AtLeastOne<ConfiguredResource>;
   /** What people see on the pages. */
   brand: Brand;
@@ -50,7 +50,7 @@ export interface Config extends ClientsConfig {
   homePage: boolean;
   /** How many sign-ins one address may start in an hour. */
   signInsPerAddressPerHour: number;
-  /** To /token, /revoke and /introspect. */
+  /** Requests to /token, /revoke and /introspect. */
   tokenRequestsPerMinute: { perAddress: number; perClient: number };
   /** The largest body that `/mcp` takes. */
   maxRequestBytes: number;
@@ -66,9 +66,9 @@ export interface Config extends ClientsConfig {
   workers: number;
   /** Where people sign in, by their names; the first is the default. */
   identityProviders: AtLeastOne<IdentityProviderSettings>;
-  /** Whose tokens and assertions are believed, beside the identity providers. */
+  /** Other issuers whose tokens and assertions are accepted. */
   issuers: readonly TrustedIssuer[];
-  /** Those of other APIs, which believe what the identity provider asserts of a user. */
+  /** Of other APIs: those that accept the identity provider's assertions of a user (ID-JAG). */
   authorizationServers: readonly AuthorizationServerSettings[];
   /** By which identity providers and trusted issuers are reached; absent: directly. */
   outgoingProxy?: OutgoingProxy;
@@ -98,8 +98,8 @@ export interface Config extends ClientsConfig {
 const DAY = 86_400;
 
 /**
- * Everything that is wrong with the environment, each line with its remedy. A program that does not catch it ends with that
- * message, said once, and the exit code 1: no stack, because the mistake is in no line of code.
+ * Lists everything that is wrong with the settings, each with its remedy. A program that does not catch it ends with this message,
+ * without a stack trace, and the exit code 1.
  */
 export class ConfigError extends Error {
   declare readonly problems: readonly SettingProblem[];

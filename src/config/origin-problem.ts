@@ -3,7 +3,12 @@ import { isLoopbackHost } from "../oauth/redirect-uri.ts";
 
 /** Why a URL is not one that people may be sent to, and what to do; undefined for https, and http on this computer. */
 export function originProblem(value: string): [problem: string, remedy: string] | undefined {
-  if (!URL.canParse(value)) return ["is not a URL", "write it in full, beginning with https://"];
+  // `localhost:3000` can be parsed: as a URL of the scheme `localhost:`.
+  if (!URL.canParse(value) || /^[^:/]+:\d+(\/|$)/.test(value))
+    return [
+      "is not a URL",
+      `write it in full, beginning with ${isOfThisComputer(value) ? "http" : "https"}://`,
+    ];
   const url = new URL(value);
   if (url.search !== "" || url.hash !== "" || url.username !== "")
     return ["must have no query, fragment or user name", "end it after the path"];
@@ -13,6 +18,12 @@ export function originProblem(value: string): [problem: string, remedy: string] 
     "must be https; http is accepted on localhost, 127.0.0.1 and [::1] only",
     "write https:// in place of what it begins with",
   ];
+}
+
+/** Of a URL whose scheme was forgotten. */
+function isOfThisComputer(value: string): boolean {
+  const url = `http://${value}`;
+  return URL.canParse(url) && isLoopbackHost(new URL(url).hostname);
 }
 
 /** The same of an issuer, which has to equal what its tokens say byte for byte. */

@@ -1,7 +1,7 @@
 /** Another API that a tool calls in a user's name: named by its own identifier, as the identity provider knows it. */
 import { isScopeToken } from "./scope.ts";
 
-/** Another API, as the identity provider knows it: by one of the two, or by the authorization server whose tokens it takes. */
+/** Another API, by the name that the identity provider has for it, or by the authorization server whose tokens it takes. */
 export type OtherApi = (
   | { audience: string; resource?: undefined; authorizationServer?: undefined }
   /** An absolute URI (RFC 8707). */

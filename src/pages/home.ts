@@ -1,7 +1,7 @@
 /** GET /: what this server is, what it can do, and how to connect to it. HTML for people, JSON or plain text for programs and curl. */
 import { type RequestHandler, Router } from "express";
 import { html } from "hono/html";
-import { refuseOtherMethods } from "../http/methods.ts";
+import { refuseAllBut } from "../http/methods.ts";
 import type { FeatureTable } from "../mcp/authoring/features.ts";
 import type { ScopeCatalogue } from "../oauth/scope-catalogue.ts";
 import { resourceMetadataUrl } from "../oauth/server-metadata.ts";
@@ -78,7 +78,9 @@ export function homeRoutes(options: HomeOptions): Router {
         return void res.type("html").send(await page);
     }
   });
-  router.all("/", refuseOtherMethods("GET", "HEAD"));
+  // Where clients arrive whose users gave them the address without its path.
+  const endpoints = [uri, ...options.further.map((each) => each.uri)].join(", or ");
+  router.all("/", refuseAllBut(["GET", "HEAD"], `The MCP endpoint is ${endpoints}.`));
   return router;
 }
 

@@ -33,7 +33,7 @@ export interface AccessToken extends UserAuthentication {
   readonly clientId: string;
   /** What may be done now: what was granted and everything that it includes, less what the policy denies. */
   readonly scopes: readonly string[];
-  /** What the user approved and the identity provider does not give: its administrator can. */
+  /** Scopes that the user approved and the identity provider did not give; its administrator can. */
   readonly notGiven: readonly string[];
   /** What the identity provider says of the user: ID token, userinfo and access token claims, in this order. */
   readonly claims: Readonly<Record<string, unknown>>;
@@ -122,11 +122,11 @@ export async function getUpstreamAccessToken(): Promise<string> {
 }
 
 /**
- * An access token for another API in the user's name, for which the identity provider exchanges the user's own (RFC 8693; Entra's
- * on-behalf-of; Auth0's custom token exchange), or which another authorization server gives for what the identity provider asserts of
- * the user (ID-JAG). It is kept for the session until it is about to end, so ask whenever you need
- * it. A scope that this server declares too is required of the caller first, as by {@link requireScopes}. Which API it is, is for
- * you to write: do not take it from a tool's input. Send the token to that API, never back to the MCP client.
+ * An access token for another API in the user's name. The identity provider exchanges the user's own for it (RFC 8693; Entra's
+ * on-behalf-of; Auth0's ways), or another authorization server issues it for the identity provider's assertion of the user (ID-JAG).
+ * It is kept for the session until it is about to end, so ask whenever you need it. A scope that this server declares too is required
+ * of the caller first, as by {@link requireScopes}. Name the API in your code, never from a tool's input. Send the token to that API,
+ * never back to the MCP client.
  * @throws InsufficientScopeError; InsufficientAuthenticationError if the provider says which sign-in it wants; OAuthError that says
  * what the user can do if it refuses otherwise, or `invalid_grant` if their sign-in has ended; UnavailableError on an outage: let them pass, and the caller is told; Error outside of an authenticated
  * request, or if the API is not named in one way

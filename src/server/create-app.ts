@@ -31,7 +31,7 @@ import { buildApp } from "./mount.ts";
 import { catalogueOfAll, type Offered, policyNames } from "./offered.ts";
 import { loadFurtherResources } from "./tools-module.ts";
 
-/** What is not said in the configuration. */
+/** Options that are no settings. */
 export interface AppOptions {
   /**
    * Default: pino with JSON lines on stdout, at `config.logLevel`. Give your own logger `mixin: requestFields`, so that

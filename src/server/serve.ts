@@ -14,7 +14,7 @@ import type { Shutdown } from "../runtime/shutdown.ts";
 import { type AppOptions, type OpenApp, openApp } from "./create-app.ts";
 import { createListener } from "./listener.ts";
 
-/** How the server runs. */
+/** Options of {@link serve}. */
 export interface ServeOptions extends AppOptions {
   /** Whether SIGTERM and SIGINT (Ctrl+C) stop it, as {@link RunningServer.stop} does. Default: true. */
   stopOnSignals?: boolean;

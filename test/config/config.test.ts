@@ -67,6 +67,16 @@ describe("configuration", () => {
     ["http on a public host", { BASE_URL: "http://mcp.example.com" }, /BASE_URL must be https/],
     ["a look-alike of localhost", { BASE_URL: "http://localhost.evil.example" }, /BASE_URL must be https/],
     ["no URL at all", { BASE_URL: "mcp.example.com" }, /BASE_URL is not a URL/],
+    [
+      "no scheme before a host and a port",
+      { BASE_URL: "mcp.example.com:8443" },
+      /BASE_URL is not a URL: write it in full, beginning with https:\/\/$/m,
+    ],
+    [
+      "no scheme before this computer's port",
+      { BASE_URL: "localhost:3000" },
+      /BASE_URL is not a URL: write it in full, beginning with http:\/\/$/m,
+    ],
     ["a query in the base URL", { BASE_URL: "https://a.example/?x=1" }, /BASE_URL must have no query/],
     [
       "the address of a discovery document for an issuer",

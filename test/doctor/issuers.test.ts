@@ -60,6 +60,19 @@ describe("doctor: trusted issuers", () => {
     assert.match(line("issuers.audience"), /aud has to be sts\.example\.com$/);
   });
 
+  test("of other resources than /mcp, theirs are the audiences", async () => {
+    const resources = "resources:\n  /wiki/mcp: { name: Wiki }\n  /crm/mcp: { name: CRM, tools: ./crm.js }\n";
+    const [wiki, crm] = ["http://localhost:2/wiki/mcp", "http://localhost:2/crm/mcp"];
+    for (const [described, says] of [
+      [entry("access-token"), `aud has to be ${wiki} or ${crm}`],
+      [entry("access-token", ", resources: [/crm/mcp]"), `aud has to be ${crm}`],
+      [entry("id-jag"), `its resource ${wiki} or ${crm}`],
+    ] as const) {
+      const { line } = await examined(described + resources);
+      assert.ok(line("issuers.audience").endsWith(says), line("issuers.audience"));
+    }
+  });
+
   test("keys that fit none of the accepted algorithms are a failure", async () => {
     const { line } = await examined(entry("id-jag", ", algorithms: [RS256]"));
     assert.match(

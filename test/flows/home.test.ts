@@ -169,6 +169,13 @@ describe("the page for people", () => {
     assert.equal(post.headers.get("allow"), "GET, HEAD");
   });
 
+  test("a client that was given the address without /mcp is told where the endpoint is", async () => {
+    const { status, text } = await get({}, "", "POST");
+    assert.equal(status, 405);
+    const { error_description: told } = JSON.parse(text);
+    assert.equal(told, `POST is not offered here: use GET or HEAD. The MCP endpoint is ${testServer.url}.`);
+  });
+
   test("the MCP endpoint, opened in a browser, leads here; whatever else asks there is challenged as ever", async () => {
     const navigation = { ...PERSON, "sec-fetch-mode": "navigate" };
     const shown = await get(navigation, "/mcp");

@@ -3,21 +3,18 @@
  * user signs in again, and the call succeeds.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { beforeEach, describe, test } from "node:test";
-import { pathToFileURL } from "node:url";
 import { z } from "zod";
 import { askedBy, Browser } from "../../dev/client/browser.ts";
 import { findLink, textOf, titleOf } from "../../dev/client/html.ts";
 import { ACR_VALUES } from "../../dev/identity-provider/ways-to-sign-in.ts";
 import { definePrompt } from "../../src/mcp/authoring/define-prompt.ts";
 import { defineResource } from "../../src/mcp/authoring/define-resource.ts";
-import { defineTool, type Tool } from "../../src/mcp/authoring/define-tool.ts";
+import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import { getAccessToken, requireAuthentication } from "../../src/resource/access-token-context.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
+import { documentedFeatures } from "../support/documented-features.ts";
 import {
   authorizeUrl,
   callTool,
@@ -119,7 +116,7 @@ describe("a tool that needs a fresh or strong sign-in", () => {
   let client: Registered;
   const testServer = useTestServer(async () => ({
     ...options,
-    tools: [...tools, ...(await documentedTools())],
+    tools: [...tools, ...(await documentedFeatures("docs/tools.md", "## Fresh and strong sign-ins")).tools],
   }));
   beforeEach(async () => {
     client = await register(testServer.baseUrl);
@@ -563,23 +560,6 @@ async function rememberConsent(browser: Browser, url: string): Promise<void> {
   const page = await browser.get(url);
   const login = await browser.submit(page, { remember: "yes" }, { button: "approve" });
   await browser.submit(login, { login: "alice" });
-}
-
-/** Those of docs/tools.md, which are written as if they were in src/tools. */
-async function documentedTools(): Promise<Tool[]> {
-  const [, snippet = ""] =
-    /## Fresh and strong sign-ins.*?```ts\n(.*?)```/s.exec(readFileSync("docs/tools.md", "utf8")) ?? [];
-  const folder = mkdtempSync(join(tmpdir(), "step-up-"));
-  const program = snippet
-    .replaceAll('"../', `"${new URL("../../src/", import.meta.url)}`)
-    .replace('"zod"', `"${import.meta.resolve("zod")}"`);
-  try {
-    const file = join(folder, "documented.mts");
-    writeFileSync(file, program);
-    return Object.values((await import(pathToFileURL(file).href)) as Record<string, Tool>);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 /** The parameters of a challenge (RFC 6750 §3). */

@@ -9,16 +9,18 @@ import { checkOf, type Finding, type Found, notChecked } from "./finding.ts";
 import { checkKeysAt } from "./keys.ts";
 
 export async function checkIssuers(deployment: Deployment): Promise<Found> {
-  const { issuers, baseUrl = "" } = deployment;
-  if (issuers === undefined || (issuers.length > 0 && baseUrl === ""))
-    return notChecked("issuers", "the issuers in CONFIG_FILE, and BASE_URL,");
+  const { issuers, baseUrl = "", resources } = deployment;
+  if (issuers === undefined || (issuers.length > 0 && (baseUrl === "" || resources === undefined)))
+    return notChecked("issuers", "the issuers in CONFIG_FILE, its resources and BASE_URL");
+  const all = resources?.map(({ path }) => path) ?? [];
+  const uris = (paths: readonly string[] = all) => paths.map((path) => `${baseUrl}${path}`);
   return ofEach(deployment, issuers, "issuers", async (issuer) => {
     const isIntrospecting = issuer.accept === "access-token" && issuer.introspection !== undefined;
     const asked = await Promise.all([
       checkKeys(issuer),
       isIntrospecting ? checkIntrospection(issuer as IntrospectingIssuer, deployment) : undefined,
     ]);
-    return [asked, audience(issuer, baseUrl)];
+    return [asked, audience(issuer, baseUrl, uris)];
   });
 }
 
@@ -55,15 +57,22 @@ async function checkIntrospection(issuer: IntrospectingIssuer, deployment: Deplo
     → Correct introspection in CONFIG_FILE: its endpoint, and the id and the secret or key of a client that may ask there.`;
 }
 
-/** What the administrator has to type there. */
-function audience(issuer: TrustedIssuer, baseUrl: string): Finding {
+/**
+ * What the administrator has to type there.
+ * @param uris of the resources at these paths, or of all
+ */
+function audience(
+  issuer: TrustedIssuer,
+  baseUrl: string,
+  uris: (paths?: readonly string[]) => readonly string[],
+): Finding {
   const found = checkOf("issuers.audience");
   const name = nameOf(issuer);
   switch (issuer.accept) {
     case "access-token":
-      return found`✓ In access tokens of ${name} aud has to be ${issuer.audience ?? `${baseUrl}/mcp`}`;
+      return found`✓ In access tokens of ${name} aud has to be ${issuer.audience ?? uris(issuer.resources).join(" or ")}`;
     case "id-jag":
-      return found`✓ At ${name} this server's issuer (aud) is ${baseUrl} and its resource ${baseUrl}/mcp`;
+      return found`✓ At ${name} this server's issuer (aud) is ${baseUrl} and its resource ${uris().join(" or ")}`;
     case "workload":
       return found`✓ In assertions of ${name} aud has to be ${issuer.audience ?? `${baseUrl} or ${baseUrl}/token`}`;
   }

@@ -17,11 +17,11 @@ import type { RequestContext } from "./request-context.ts";
 
 /** What every resource says of itself. */
 export interface ResourceDeclaration {
-  /** For programs; unique is better. */
+  /** Its name for programs; should be unique. */
   name: string;
   title?: string;
   description: string;
-  /** Of what text is returned; `text/plain` if not said. */
+  /** The type of the text that is returned. Default: `text/plain`. */
   mimeType?: string;
   /** As for tools: without them the resource is not listed and reading it is answered with HTTP 403. */
   scopes?: ScopeRequirement;

@@ -43,8 +43,8 @@ export interface NeededScopes {
 /**
  * The tools, resources and prompts of an existing server, to be served like our own: for {@link serve}, beside others or
  * alone. They can use `getAccessToken()`, `getUpstreamAccessToken()` and `requireScopes()`, and find the caller in
- * `extra.authInfo`. What the server offers is asked once, here. Messages that it sends by itself (logs, changes of its
- * lists) reach nobody, and what it asks of a client (sampling, elicitation) is refused: `/mcp` has no sessions.
+ * `extra.authInfo`. What the server offers is asked once, here. It is called without a session: messages that it sends by itself
+ * (logs, changes of its lists) reach nobody, and what it asks of a client (sampling, elicitation) is refused.
  * @param needs names everything that the server offers, so that nothing is open to everybody by being forgotten
  * @throws Error listing what the server offers and `needs` does not name, and the other way round
  */
