@@ -8,7 +8,7 @@ import type { TrustedIssuer } from "../../src/issuers/trusted-issuer.ts";
 import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { endEntry, entriesOn, openConnections } from "../support/connections.ts";
-import { eventually } from "../support/eventually.ts";
+import { held } from "../support/held.ts";
 import { callTool, newBrowser, postForm, register, signInForTokens } from "../support/oauth-client.ts";
 import { startTestServer, type TestServer, useTestServer } from "../support/test-server.ts";
 import { type Claims, startTokenIssuer } from "../support/token-issuer.ts";
@@ -155,14 +155,9 @@ test("what a company lets in without asking ends no session that the person sign
 describe("access that is ended while an assertion is being verified", () => {
   /** The company's keys, which come when they are let go. */
   async function slowKeys(t: { after(close: () => void): void }) {
-    let asked = false;
-    let letGo = () => {};
-    const held = new Promise<void>((resolve) => {
-      letGo = resolve;
-    });
+    const { reached: wereAsked, letGo, wait } = held();
     const server = createServer(async (_req, res) => {
-      asked = true;
-      await held;
+      await wait();
       res.setHeader("content-type", "application/json");
       res.end(await (await fetch(`${company.issuer}/keys`)).text());
     });
@@ -172,7 +167,7 @@ describe("access that is ended while an assertion is being verified", () => {
       server.close();
     });
     const { port } = server.address() as AddressInfo;
-    return { jwksUri: `http://127.0.0.1:${port}/`, letGo: () => letGo(), wereAsked: () => asked };
+    return { jwksUri: `http://127.0.0.1:${port}/`, letGo, wereAsked };
   }
 
   async function start(t: Parameters<typeof slowKeys>[0]) {
@@ -195,7 +190,7 @@ describe("access that is ended while an assertion is being verified", () => {
     const { client_id } = client;
     const assertion = await identityAssertion(testServer, { iss, sub: "alice", client_id });
     const answer = ask(testServer, assertion, { client_id });
-    await eventually("its keys are asked for", keys.wereAsked);
+    await keys.wereAsked();
     const removed = await fetch(String(client.registration_client_uri), {
       method: "DELETE",
       headers: { authorization: `Bearer ${client.registration_access_token}` },
@@ -214,7 +209,7 @@ describe("access that is ended while an assertion is being verified", () => {
     await signInForTokens(testServer.baseUrl, client);
     const assertion = await identityAssertion(testServer, { iss, sub: "alice", client_id });
     const answer = ask(testServer, assertion, { client_id });
-    await eventually("its keys are asked for", keys.wereAsked);
+    await keys.wereAsked();
     const browser = newBrowser();
     const page = await openConnections(testServer.baseUrl, { browser });
     await endEntry(browser, page, entriesOn(page)[0]?.name ?? "");

@@ -20,6 +20,7 @@ import { adminOf } from "../admin/support.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import { held } from "../support/held.ts";
 import {
   authorize,
   authorizeUrl,
@@ -93,9 +94,9 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   });
   before(async () => {
     upstream.rewrite = async (body) => {
-      const held = nextAnswer;
+      const answer = nextAnswer;
       nextAnswer = undefined;
-      await held?.(body);
+      await answer?.(body);
       if (typeof body.id_token !== "string") return body;
       const claims = decodeJwt(body.id_token);
       return { ...body, id_token: await sign({ ...claims, sid: sessionOf(String(claims.sub)) }) };
@@ -270,19 +271,15 @@ describe("what ends a grant", { skip: skipWithoutRedisServer() }, () => {
   /** A refresh for which the provider is asked, and whose answer is on its way: what it brings, and what lets it come. */
   async function heldRefresh({ client }: Cell, { refresh_token }: Tokens) {
     testServer.clock.ahead += 240; // so that the provider's token is due
-    let letGo = () => {};
-    const until = new Promise<void>((resolve) => {
-      letGo = resolve;
-    });
-    let refreshing: Promise<Answer> | undefined;
-    const renewed = await new Promise<string>((resolve) => {
-      nextAnswer = async (body) => {
-        resolve(String(body.refresh_token));
-        await until;
-      };
-      refreshing = refresh(testServer.baseUrl, client, refresh_token);
-    });
-    return { renewed, letGo, refreshing: refreshing ?? assert.fail() };
+    const { reached, letGo, wait } = held();
+    let renewed = "";
+    nextAnswer = async (body) => {
+      renewed = String(body.refresh_token);
+      await wait();
+    };
+    const refreshing = refresh(testServer.baseUrl, client, refresh_token);
+    await reached();
+    return { renewed, letGo, refreshing };
   }
 
   async function grantsOf(login: string): Promise<Grant[]> {

@@ -20,6 +20,7 @@ import { introduce, reply } from "../support/asking.ts";
 import type { Cluster } from "../support/cluster.ts";
 import { endEntry, openConnections } from "../support/connections.ts";
 import { eventually } from "../support/eventually.ts";
+import { held } from "../support/held.ts";
 import { hangUpNoticed, whileLookedUp } from "../support/held-look-up.ts";
 import {
   authorizeUrl,
@@ -54,12 +55,9 @@ const works = new Map<string, Work>();
 
 /** Says something if it is to stream, waits to be finished whatever its signal says, and talks on then. */
 async function work(id: string, { signal, log }: Pick<RequestContext, "signal" | "log">, streams: boolean) {
-  let finish: () => void = () => {};
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve;
-  });
+  const { wait, letGo: finish } = held();
   if (streams) await log("error", "begun");
-  const over = finished.then(() => log("error", "too late").catch(() => {}));
+  const over = wait().then(() => log("error", "too late").catch(() => {}));
   works.set(id, { signal, finish, over });
   await over;
   return `done ${id}`;

@@ -12,6 +12,7 @@ import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { type ScopeCatalogue, scopeCatalogue } from "../../src/oauth/scope-catalogue.ts";
 import { getAccessToken, requireScopes } from "../../src/resource/access-token-context.ts";
 import { eventually } from "../support/eventually.ts";
+import { held } from "../support/held.ts";
 import {
   authorize,
   authorizeUrl,
@@ -36,8 +37,8 @@ const scopes = {
 
 /** What ran, and for whom. */
 let ran: string[] = [];
-/** Lets the tool "held" go on. */
-let release = () => {};
+/** Where the tool "held" waits. */
+const inTool = held();
 const note = (what: string) => {
   ran.push(`${what} for ${getAccessToken().subject}`);
   return what;
@@ -74,9 +75,7 @@ const tools = [
     description: "x",
     async run() {
       note("held");
-      await new Promise<void>((resolve) => {
-        release = resolve;
-      });
+      await inTool.wait();
       requireScopes("weather:read");
       return note("released");
     },
@@ -276,7 +275,7 @@ describe("attacks on scopes", () => {
       const from = testServer.log.length;
       await onSocket(httpMessage(bob, JSON.stringify(call("held"))), () => ran.includes("held for bob"));
       await eventually("a line of the log", () => lines.length >= 1);
-      release();
+      inTool.letGo();
       await eventually("two lines of the log", () => lines.length >= 2);
       assert.deepEqual(
         lines.map(({ tool, reason }) => [tool, reason]),

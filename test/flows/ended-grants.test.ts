@@ -168,7 +168,7 @@ describe("a grant that ends while a refresh looks up its client", () => {
       return found;
     });
     const repeated = refresh(testServer.baseUrl, client, tokens.refresh_token);
-    await lookUp.reached;
+    await lookUp.reached();
     await revoke(testServer.baseUrl, client, next.body.refresh_token);
     lookUp.letGo();
     const { status, body } = await repeated;

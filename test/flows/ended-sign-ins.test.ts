@@ -104,10 +104,10 @@ describe("a sign-out while a sign-in is under way", () => {
         method: "DELETE",
         headers: { authorization: `Bearer ${removed.registration_access_token}` },
       });
-      await marked.reached; // its mark is there, and it can still be found
+      await marked.reached(); // its mark is there, and it can still be found
       const login = await browser.submit(consent, {}, { button: "approve" });
       marked.letGo();
-      await deleting.reached; // what it had has ended
+      await deleting.reached(); // what it had has ended
       const { redirectedTo } = await browser.submit(login, { login: "between" });
       const code = redirectedTo?.searchParams.get("code") ?? "";
       assert.equal((await redeem(testServer.baseUrl, removed, code)).body.error, "invalid_client");
@@ -176,7 +176,7 @@ test("who ends a client's access while its sign-in is being finished is asked ag
       return found;
     };
     const finished = browser.submit(login, { login: "alice" });
-    await checked.reached; // the grant is there, and nothing that ends it was seen
+    await checked.reached(); // the grant is there, and nothing that ends it was seen
     const elsewhere = newBrowser();
     await endEntry(elsewhere, await openConnections(testServer.baseUrl, { browser: elsewhere }), "Quick");
     testServer.clock.ahead += 1;

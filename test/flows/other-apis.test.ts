@@ -16,6 +16,7 @@ import {
 import { documents } from "../support/documents.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultyProxy, startFaultyProxy } from "../support/faulty-proxy.ts";
+import { held } from "../support/held.ts";
 import {
   callTool,
   postForm,
@@ -304,20 +305,16 @@ describe("another API in the user's name", () => {
   test("a grant that ends while its token is exchanged: nothing is returned, nothing kept", async () => {
     const accessToken = await signIn();
     const id = (await testServer.grantOf(accessToken))?.id;
-    let isAsked = false;
-    let answer = () => {};
+    const answer = held();
     upstream.rewrite = async (body) => {
-      isAsked = true;
-      await new Promise<void>((resolve) => {
-        answer = resolve;
-      });
+      await answer.wait();
       return body;
     };
     const asked = ask(accessToken);
-    await eventually("the provider is asked", () => isAsked);
+    await answer.reached();
     upstream.rewrite = undefined;
     await revoke(testServer.baseUrl, client, accessToken);
-    answer();
+    answer.letGo();
     const { status, body } = await asked;
     // The running call is stopped by the end of its grant, or the tool is told of it.
     assert.ok(status === 401 || body.result?.isError === true);

@@ -6,11 +6,12 @@ import type { Grant } from "../../src/grants/grant.ts";
 import { type CachedGrant, createGrantCache, type Lookup } from "../../src/grants/grant-cache.ts";
 import { UnavailableError } from "../../src/oauth/errors.ts";
 import type { ChangeFeed } from "../../src/storage/store.ts";
+import { held } from "../support/held.ts";
 
 /** A store that counts, fails and waits as told, and whose watch can lose its connection. */
 function testServer(settings: { entries?: number; seconds?: number; outageSeconds?: number } = {}) {
   const stored = new Map<string, Grant>();
-  const state = { reads: 0, now: 1_000, down: false, gate: undefined as Promise<void> | undefined };
+  const state = { reads: 0, now: 1_000, down: false, gate: undefined as ReturnType<typeof held> | undefined };
   const watch: { epoch: number | undefined; close(): void } = { epoch: 1, close() {} };
   let tell: (key: string) => void = () => {};
   const lookups: Lookup[] = [];
@@ -23,7 +24,7 @@ function testServer(settings: { entries?: number; seconds?: number; outageSecond
       async find(id) {
         state.reads++;
         const found = stored.get(id);
-        await state.gate;
+        await state.gate?.wait();
         if (state.down) throw new UnavailableError("storage", { reason: "redis_unavailable" });
         return found;
       },
@@ -92,14 +93,11 @@ describe("the cache of grants", () => {
   test("a record that was read before a published change does not replace the change", async () => {
     const s = testServer();
     s.stored.set("g", s.grant("g"));
-    let open = () => {};
-    s.state.gate = new Promise((resolve) => {
-      open = resolve;
-    });
+    s.state.gate = held();
     const onItsWay = find(s, "g");
     s.stored.delete("g");
     s.tell("g");
-    open();
+    s.state.gate.letGo();
     await onItsWay;
     assert.equal((await reads(s)).found, undefined);
   });

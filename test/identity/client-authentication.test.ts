@@ -9,14 +9,14 @@ import * as oidc from "openid-client";
 import { pino } from "pino";
 import { createClientAuthentication } from "../../src/identity/oidc/client-authentication.ts";
 import { systemClock } from "../../src/runtime/runtime.ts";
+import { held } from "../support/held.ts";
 
 describe("a provider that takes the header alone, and does not say so", () => {
-  /** Resolves when the first refusal may be sent. */
-  let hold = Promise.resolve();
+  const firstRefusal = held();
   const server = createServer(async (req, res) => {
     const isFirst = new URLSearchParams(await text(req)).get("refresh_token") === "first";
     if (req.headers.authorization === undefined) {
-      if (isFirst) await hold;
+      if (isFirst) await firstRefusal.wait();
       return void res
         .writeHead(401, { "content-type": "application/json" })
         .end('{"error":"invalid_client"}');
@@ -48,15 +48,12 @@ describe("a provider that takes the header alone, and does not say so", () => {
     const configuration = new oidc.Configuration(metadata, "id", undefined, authentication.authenticate);
     configuration[oidc.customFetch] = authentication.fetch;
     oidc.allowInsecureRequests(configuration);
-    let release = () => {};
-    hold = new Promise<void>((resolve) => {
-      release = resolve;
-    });
     const first = oidc.refreshTokenGrant(configuration, "first");
+    await firstRefusal.reached();
     // Learns the way, and is followed by one that has learned it.
     for (const token of ["second", "third"])
       assert.equal((await oidc.refreshTokenGrant(configuration, token)).access_token, "a");
-    release();
+    firstRefusal.letGo();
     assert.equal((await first).access_token, "a");
   });
 });

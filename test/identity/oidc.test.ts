@@ -18,7 +18,7 @@ import { createProviderStorage } from "../../dev/identity-provider/storage.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import type { IdentityProviderSettings } from "../../src/identity/settings.ts";
-import { eventually } from "../support/eventually.ts";
+import { held } from "../support/held.ts";
 import { signIn } from "../support/sign-in.ts";
 
 const AUDIENCE = "https://weather.example.com";
@@ -327,17 +327,17 @@ describe("the client secret goes", () => {
     const { login, fault } = await start({
       behaviour: { clientAuthentication: "basic", advertisesClientAuthentication: false },
     });
-    let answer = () => {};
-    const held = new Promise<undefined>((resolve) => {
-      answer = () => resolve(undefined);
-    });
+    const answer = held();
     let asked = 0;
-    fault.token = () => (++asked === 1 ? held : undefined);
+    fault.token = async () => {
+      if (++asked === 1) await answer.wait();
+      return undefined;
+    };
     const slow = login();
-    await eventually("the first request", () => asked === 1);
+    await answer.reached();
     await login();
     await login();
-    answer();
+    answer.letGo();
     assert.equal((await slow).subject, "alice");
   });
 

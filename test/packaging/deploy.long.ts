@@ -21,6 +21,7 @@ import { defineTool } from "../../src/mcp/authoring/define-tool.ts";
 import { serve } from "../../src/server/serve.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/free-port.ts";
+import { held } from "../support/held.ts";
 import {
   callTool,
   getJson,
@@ -105,18 +106,15 @@ for (const proxy of proxies)
 
     test("a stream's bytes arrive before the tool has ended", async (t) => {
       const { access_token } = await signInForTokens(site.baseUrl, site.client);
-      let end = () => {};
-      t.after(() => end());
-      const ended = new Promise<void>((resolve) => {
-        end = resolve;
-      });
+      const end = held();
+      t.after(() => end.letGo());
       const port = await site.replicaWithTool(
         defineTool({
           name: "slow",
           description: "Says that it is half-way, and waits",
           async run(_input, { progress }) {
             await progress(1, 2);
-            await ended;
+            await end.wait();
             return "done";
           },
         }),
@@ -141,7 +139,7 @@ for (const proxy of proxies)
       let seen = "";
       while (!seen.includes("notifications/progress")) seen += (await reader?.read())?.value ?? "";
       assert.doesNotMatch(seen, /done/);
-      end();
+      end.letGo();
       for (let chunk = await reader?.read(); chunk?.done === false; chunk = await reader?.read())
         seen += chunk.value;
       assert.match(seen, /done/);

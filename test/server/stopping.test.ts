@@ -89,7 +89,7 @@ describe("a server that runs until it is stopped", () => {
       res.resume(),
     ).end();
     const answered = once(sent, "response");
-    await answer.reached;
+    await answer.reached();
     const stopped = server.stop();
     await delay(50); // it waits for the request alone
     answer.letGo();

@@ -1,5 +1,6 @@
 /** The store takes its time, so that something else can happen while a session is looked at. */
 import { eventually } from "./eventually.ts";
+import { held } from "./held.ts";
 import type { TestServer } from "./test-server.ts";
 
 /** Holds every look-up that `begin` causes until `meanwhile` is over. What was remembered of sessions is too old by then. */
@@ -10,24 +11,19 @@ export async function whileLookedUp(
 ): Promise<void> {
   const { records, clock } = testServer;
   const { get } = records;
+  const lookUp = held();
   clock.ahead += 61;
-  let isLooked = false;
-  let goOn = () => {};
-  const goesOn = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
   records.get = async (key) => {
-    isLooked = true;
-    await goesOn;
+    await lookUp.wait();
     return get.call(records, key);
   };
   try {
     begin();
-    await eventually("it is looked up", () => isLooked);
+    await lookUp.reached();
     await meanwhile();
   } finally {
     records.get = get;
-    goOn();
+    lookUp.letGo();
   }
 }
 

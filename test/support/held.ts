@@ -1,16 +1,17 @@
+import { eventually } from "./eventually.ts";
+
 /** A place where work waits to be let go; whoever holds it learns that it came there. */
 export function held() {
-  let arrive = () => {};
+  let isReached = false;
   let letGo = () => {};
-  const reached = new Promise<void>((resolve) => {
-    arrive = resolve;
-  });
   const free = new Promise<void>((resolve) => {
     letGo = resolve;
   });
   const wait = () => {
-    arrive();
+    isReached = true;
     return free;
   };
+  // Work that takes another way would never come: its test fails, and does not wait for ever.
+  const reached = () => eventually("what is to be held up", () => isReached);
   return { reached, letGo, wait };
 }
