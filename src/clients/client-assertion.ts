@@ -11,6 +11,7 @@ import type { Client } from "../oauth/client-metadata.ts";
 import { OAuthError, UnavailableError } from "../oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS, CLOCK_TOLERANCE_SECONDS, timeProblem, verifiedClaims } from "../oauth/jwt.ts";
 import type { ReasonCode } from "../oauth/reason-codes.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { KeyValueStore } from "../storage/store.ts";
 import { useOnce } from "../storage/use-once.ts";
 import { unavailable } from "./metadata-documents/document-cache.ts";
@@ -37,6 +38,7 @@ export interface AssertionRules {
   /** Remembers every assertion until it expires, for all replicas. */
   records: KeyValueStore;
   now: () => number;
+  randomBytes: Runtime["randomBytes"];
 }
 
 /** An assertion that could be used for longer is refused: the client can make a new one at any time. */
@@ -149,12 +151,12 @@ async function useUp(
   clientId: string,
   jti: unknown,
   expiresAt: number,
-  { records, now }: AssertionRules,
+  { records, now, randomBytes }: AssertionRules,
 ): Promise<void> {
   if (typeof jti !== "string" || jti === "")
     throw invalidAssertion("its jti must be a string of its own", "assertion_without_jti");
   const statement = { kind: "client-assertion", by: clientId, jti, expiresAt } as const;
-  if (!(await useOnce(statement, { records, now })))
+  if ((await useOnce(statement, { records, now, randomBytes })) === undefined)
     throw invalidAssertion("it was used before: make a new one for each request", "assertion_replayed");
 }
 

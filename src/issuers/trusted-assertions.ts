@@ -6,7 +6,7 @@ import type { LogoutToken } from "../identity/identity-provider.ts";
 import { verifyLogoutToken } from "../identity/oidc/logout-token.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { KeyValueStore } from "../storage/store.ts";
-import { useOnce } from "../storage/use-once.ts";
+import { type Use, useOnce } from "../storage/use-once.ts";
 import { type AssertionId, ID_JAG_TYPE, type IdentityAssertion, verifyIdJag } from "./id-jag.ts";
 import { createIssuerAccess, type TrustedIssuerAccess } from "./issuer-keys.ts";
 import { JwtRefused, readJwt } from "./jwt.ts";
@@ -21,7 +21,7 @@ export interface TrustedAssertions {
   /** @throws JwtRefused; UnavailableError while the issuer's keys are out of reach */
   verify(assertion: string): Promise<Assertion>;
   /** Before anything is issued for it. @throws JwtRefused if it was used before, on whatever replica; UnavailableError */
-  useOnce(id: AssertionId): Promise<void>;
+  useOnce(id: AssertionId): Promise<Use>;
   /**
    * Verifies a logout token of an issuer whose assertions name people; undefined: it names none of these.
    * @throws UpstreamRefusal if it is not a genuine, fresh one; UnavailableError
@@ -29,15 +29,23 @@ export interface TrustedAssertions {
   verifyLogoutToken(token: string): Promise<LogoutToken> | undefined;
 }
 
-interface Options extends Pick<Runtime, "now" | "monotonicNow" | "log" | "fetch"> {
+interface Options extends Pick<Runtime, "now" | "monotonicNow" | "randomBytes" | "log" | "fetch"> {
   issuers: ReadonlyArray<IdJagIssuer | WorkloadIssuer>;
   /** This server's issuer, and so the audience of assertions. */
   baseUrl: string;
-  records: Pick<KeyValueStore, "replace">;
+  records: Pick<KeyValueStore, "replace" | "deleteIf">;
+  /** See {@link ../runtime/shutdown.ts Shutdown.waitUntil}. */
+  waitUntil?(work: Promise<unknown>): void;
 }
 
-export function trustedAssertions({ issuers, baseUrl, records, ...runtime }: Options): TrustedAssertions {
-  const { now } = runtime;
+export function trustedAssertions({
+  issuers,
+  baseUrl,
+  records,
+  waitUntil,
+  ...runtime
+}: Options): TrustedAssertions {
+  const { now, randomBytes } = runtime;
   const access = new Map(issuers.map((issuer) => [issuer, createIssuerAccess(issuer, runtime)]));
   const keysOf = (issuer: IdJagIssuer | WorkloadIssuer) => (access.get(issuer) as TrustedIssuerAccess).keys;
 
@@ -94,8 +102,10 @@ export function trustedAssertions({ issuers, baseUrl, records, ...runtime }: Opt
       return by && logoutTokenOf(by, token);
     },
     async useOnce({ issuer, ...id }) {
-      if (!(await useOnce({ kind: "assertion", by: issuer, ...id }, { records, now })))
-        throw new JwtRefused("assertion_replayed", "it was used before");
+      const storing = { records, now, randomBytes, ...(waitUntil && { waitUntil }) };
+      const use = await useOnce({ kind: "assertion", by: issuer, ...id }, storing);
+      if (use === undefined) throw new JwtRefused("assertion_replayed", "it was used before");
+      return use;
     },
   };
 }

@@ -97,6 +97,7 @@ export function buildServices(options: AppOptions) {
     issuers: config.issuers.filter((issuer) => issuer.accept !== "access-token"),
     baseUrl,
     records,
+    waitUntil: shutdown.waitUntil,
   });
   // An issuer that people sign in at knows this server as its client, whatever else it is trusted for.
   const verifyLogoutToken = async (token: string) => {

@@ -2,9 +2,10 @@
 import type { Requester } from "../access/principal.ts";
 import { type Origin, refuseAdmission, whose } from "../grants/grant.ts";
 import type { GrantEnd } from "../grants/grants.ts";
-import type { OAuthError } from "../oauth/errors.ts";
+import { type OAuthError, UnavailableError } from "../oauth/errors.ts";
 import type { ProtectedResource } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Use } from "../storage/use-once.ts";
 import type { GrantTypeDependencies } from "./grant-type.ts";
 import { grantedScopes } from "./granted-scopes.ts";
 import { type TokenResponse, tokenResponse } from "./token-response.ts";
@@ -24,8 +25,8 @@ export interface Entitlement {
 
 /** What is special about an assertion. */
 interface Once {
-  /** Before anything is issued. */
-  useUp(): Promise<void>;
+  /** Before anything is issued. After an outage that is undone: most platforms make the next one much later. */
+  useUp(): Promise<Use>;
   /** Asked when the grant is stored: whoever ends access writes a mark first, and then ends the grants that exist. */
   endedMeanwhile(): Promise<GrantEnd | undefined>;
   /** The error for what was ended meanwhile. */
@@ -42,15 +43,21 @@ export async function issueWithoutUser(
   const notAdmitted = permissions.checkAdmission(requester);
   if (notAdmitted !== undefined) throw refuseAdmission(notAdmitted, { ...requester, resource: uri });
   const scopes = grantedScopes(asked, ceiling, catalogue, beyond);
-  await once?.useUp();
-  const { grant, issued } = await grants.issue({
-    ...requester,
-    origin,
-    resource: uri,
-    scopes,
-    permitted: permissions.permitted(requester, scopes),
+  const use = await once?.useUp();
+  const issue = async () => {
+    const made = await grants.issue({
+      ...requester,
+      origin,
+      resource: uri,
+      scopes,
+      permitted: permissions.permitted(requester, scopes),
+    });
+    return { ...made, ended: await once?.endedMeanwhile() };
+  };
+  const { grant, issued, ended } = await issue().catch((error) => {
+    if (error instanceof UnavailableError) use?.undo();
+    throw error;
   });
-  const ended = await once?.endedMeanwhile();
   if (once !== undefined && ended !== undefined) {
     await grants.end(grant.id, ended);
     throw once.ended();

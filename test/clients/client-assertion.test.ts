@@ -93,6 +93,7 @@ function verify(
     fetchJwks: rules.fetchJwks ?? noFetch,
     configuredKeys: rules.configuredKeys ?? (() => assert.fail("no configured client is asked")),
     records: rules.records ?? records,
+    randomBytes,
   });
 }
 

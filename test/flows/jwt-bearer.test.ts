@@ -4,6 +4,7 @@ import { after, describe, test } from "node:test";
 import { wildcard } from "../../src/access/pattern.ts";
 import { allowEverything, createPolicy, type Policy } from "../../src/access/policy.ts";
 import type { TrustedIssuer } from "../../src/issuers/trusted-issuer.ts";
+import { UnavailableError } from "../../src/oauth/errors.ts";
 import { ASYMMETRIC_ALGORITHMS } from "../../src/oauth/jwt.ts";
 import { reasonOf } from "../attacks/support.ts";
 import { fetchFrom, sendJson, startSite } from "../clients/support.ts";
@@ -235,6 +236,30 @@ describe("an issuer of assertions that is out of reach", () => {
     issuer.trouble = undefined;
     testServer.clock.ahead += 20;
     assert.equal((await askAt(testServer.baseUrl, assertion, asApp)).status, 200);
+  });
+});
+
+describe("an outage of the store when an assertion is used up", () => {
+  test("uses nothing up: the platform makes the next one an hour later", async (t) => {
+    const testServer = await startTestServer(trusting());
+    t.after(() => testServer.close());
+    const outages: Array<["put" | "replace", string]> = [
+      ["put", "grant:"],
+      ["replace", "assertion:"],
+    ];
+    for (const [operation, begins] of outages) {
+      const assertion = await platform.sign({ aud: `${testServer.baseUrl}/token`, sub: "batch:nightly" });
+      const carriedOut: (...args: never[]) => Promise<unknown> = testServer.records[operation];
+      const lost = t.mock.method(testServer.records, operation, async (key: never, ...rest: never[]) => {
+        const result = await carriedOut(key, ...rest);
+        if (!String(key).startsWith(begins)) return result;
+        throw new UnavailableError("storage", { reason: "redis_unavailable" });
+      });
+      assert.equal((await askAt(testServer.baseUrl, assertion)).status, 503);
+      lost.mock.restore();
+      assert.equal((await askAt(testServer.baseUrl, assertion)).status, 200, operation);
+      assert.equal((await askAt(testServer.baseUrl, assertion)).status, 400, "once");
+    }
   });
 });
 

@@ -1,5 +1,6 @@
 /** Which workloads a trusted platform vouches for, and what each may do. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { after, describe, test } from "node:test";
 import { wildcard } from "../../src/access/pattern.ts";
 import { createIssuerAccess } from "../../src/issuers/issuer-keys.ts";
@@ -186,11 +187,16 @@ describe("an assertion", { skip: redis.skip }, () => {
     const statement = { kind: "assertion", by: platform.issuer, jti: "1", expiresAt: NOW + 60 } as const;
     const attempts = await Promise.all(
       Array.from({ length: 50 }, (_, index) =>
-        useOnce(statement, { records: index % 2 === 0 ? one : other, now: () => NOW }),
+        useOnce(statement, { records: index % 2 === 0 ? one : other, now: () => NOW, randomBytes }),
       ),
     );
-    assert.equal(attempts.filter((isFirst) => isFirst).length, 1);
+    assert.equal(attempts.filter((use) => use !== undefined).length, 1);
     const anothers = { ...statement, by: "https://other.example.com" };
-    assert.equal(await useOnce(anothers, { records: one, now: () => NOW }), true);
+    const use = await useOnce(anothers, { records: one, now: () => NOW, randomBytes });
+    use?.undo();
+    await eventually("it can be used again", () =>
+      useOnce(anothers, { records: other, now: () => NOW, randomBytes }),
+    );
+    assert.equal(await useOnce(anothers, { records: one, now: () => NOW, randomBytes }), undefined);
   });
 });

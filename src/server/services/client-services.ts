@@ -117,6 +117,7 @@ function assertionVerification(
     configuredKeys: keysOfConfiguredClients(runtime),
     records,
     now: runtime.now,
+    randomBytes: runtime.randomBytes,
   };
   return (assertion, assertionType, client, requester) =>
     verifyClientAssertion(assertion, assertionType, client, {
