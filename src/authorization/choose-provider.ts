@@ -3,6 +3,7 @@ import type { Request } from "express";
 import type { ConfiguredProvider, IdentityProviders } from "../identity/identity-providers.ts";
 import {
   ASK,
+  BY_ADDRESS,
   CHOSEN,
   chooseProvider,
   HINT,
@@ -79,7 +80,9 @@ export function providerStep({
         clientName: asked.clientName,
         serverName: asked.serverName,
         providers,
-        byEmail: haveDomains ? { action, name: HINT, fields: sent, unknown } : undefined,
+        byEmail: haveDomains
+          ? { action, name: HINT, fields: [...sent, [CHOSEN, BY_ADDRESS]], unknown }
+          : undefined,
       });
     },
     elsewhere: (request) =>

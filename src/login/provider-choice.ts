@@ -11,7 +11,7 @@ import type { ConfiguredProvider, IdentityProviders } from "../identity/identity
 export interface ProviderWish {
   /** The name of the one whose users the resource is for: nobody else's choice counts. */
   ofResource?: string | undefined;
-  /** The name of the one that the person chose on our page. */
+  /** The name of the one that the person chose on our page, or {@link BY_ADDRESS}. */
   chosen?: string | undefined;
   /** The person wants to choose. */
   asksAgain?: boolean;
@@ -24,6 +24,8 @@ export interface ProviderWish {
 /** Of the request's parameters: our own page adds the first. `login_hint` is a client's, or what was typed into that page. */
 export const CHOSEN = "identity_provider";
 export const HINT = "login_hint";
+/** In place of a name, which this cannot be: the person typed their address into our page. */
+export const BY_ADDRESS = "@";
 /** The value of `prompt` by which the choice is shown. */
 export const ASK = "select_account";
 
@@ -56,7 +58,9 @@ export function chooseProvider(
   if (byPerson !== undefined || asksAgain) return byPerson;
   const [byHint, ...others] = ofEmail(all, loginHint);
   // Two that have the same domain do not tell whose account it is.
-  return byHint !== undefined && others.length === 0 ? byHint : named(remembered);
+  if (byHint !== undefined && others.length === 0) return byHint;
+  // Who typed an address did not want to go where this browser went before.
+  return chosen === BY_ADDRESS ? undefined : named(remembered);
 }
 
 /**

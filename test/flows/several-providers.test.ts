@@ -137,6 +137,20 @@ describe("the choice of an identity provider", () => {
     assert.match((await browser.submit(unknown, { login_hint: "a@example.com" })).body, /at <strong>Staff/);
   });
 
+  test("an address that nobody has is told to who signed in elsewhere before, too", async () => {
+    const client = await register(testServer.baseUrl);
+    const browser = newBrowser();
+    await signInWith("Partners", testServer, client, browser);
+    const consent = await browser.get(authorizeUrl(testServer.baseUrl, client));
+    const page = await browser.get(linkTo(consent, "Sign in with another identity provider"));
+    const unknown = await browser.submit(page, { login_hint: "alice@exmaple.com" });
+    assert.ok(isChoice(unknown), unknown.body);
+    assert.match(unknown.body, /No identity provider here is named for <bdi>alice@exmaple\.com/);
+    assert.match((await browser.submit(unknown, { login_hint: "a@example.com" })).body, /at <strong>Staff/);
+    const hinted = authorizeUrl(testServer.baseUrl, client, { login_hint: "alice@exmaple.com" });
+    assert.match((await browser.get(hinted)).body, /at <strong>Partners/, "a client's hint is a hint");
+  });
+
   test("is the client's error where it may show nothing", async () => {
     const { redirectedTo } = await newBrowser().get(await url({ prompt: "none" }));
     assert.equal(redirectedTo?.searchParams.get("error"), "interaction_required");
