@@ -20,7 +20,7 @@ export type ClientInformation = ClientMetadata & {
   client_id_issued_at: number;
   client_secret?: string;
   client_secret_expires_at?: number;
-  registration_access_token?: string;
+  registration_access_token: string;
   registration_client_uri: string;
 };
 
@@ -108,10 +108,10 @@ export function createRegistrations({
       await spend(client, from);
       await clients.add(client);
       audit({ event: "client_registered", decision: "allow", ...auditOf(client) });
-      return { ...information(client, baseUrl, secret), registration_access_token: registrationToken };
+      return information(client, baseUrl, registrationToken, secret);
     },
     read: async (clientId, registrationToken) =>
-      information(await managed(clientId, registrationToken), baseUrl),
+      information(await managed(clientId, registrationToken), baseUrl, registrationToken),
     async update(clientId, registrationToken, body, from) {
       const known = await managed(clientId, registrationToken);
       if (isNamed(body) && body.client_id !== clientId)
@@ -139,7 +139,7 @@ export function createRegistrations({
       await spend(client, from);
       await clients.change(client);
       audit({ event: "client_changed", decision: "allow", ...auditOf(client) });
-      return information(client, baseUrl, secret);
+      return information(client, baseUrl, registrationToken, secret);
     },
     async remove(clientId, registrationToken) {
       const client = await managed(clientId, registrationToken, clients.findRegistration);
@@ -167,13 +167,20 @@ function withSecret(client: Client, newSecret: () => string): { client: Client; 
   return { client: { ...rest, secretHash: sha256(secret) }, secret };
 }
 
-function information(client: Client, baseUrl: string, secret?: string): ClientInformation {
+/** Only the hash of the token is stored; who asks has just shown the token itself. */
+function information(
+  client: Client,
+  baseUrl: string,
+  registrationToken: string,
+  secret?: string,
+): ClientInformation {
   const { secretHash, basicChosen, registrationTokenHash, provenance, usedAt, removing, ...metadata } =
     client;
   return {
     ...metadata,
     ...(secret !== undefined && { client_secret: secret, client_secret_expires_at: 0 }),
     registration_client_uri: `${baseUrl}/register/${client.client_id}`,
+    registration_access_token: registrationToken,
   };
 }
 

@@ -46,6 +46,14 @@ describe("a registration", () => {
       ((await changed.json()) as { redirect_uris: string[] }).redirect_uris,
       METADATA.redirect_uris,
     );
+    for (const answer of [
+      await manage("GET", uri, token),
+      await manage("PUT", uri, token, { ...METADATA, client_name: "After" }),
+    ]) {
+      const said = (await answer.json()) as Record<string, unknown>;
+      assert.equal(said.registration_access_token, token, "RFC 7592 §3 requires it");
+      assert.equal(said.registration_client_uri, uri);
+    }
     const old = await newBrowser().get(authorizeUrl(testServer.baseUrl, client));
     assert.match(old.body, /not one that this application registered/);
     assert.equal((await manage("PUT", uri, token, { redirect_uris: ["javascript:alert(1)"] })).status, 400);
