@@ -302,6 +302,18 @@ describe("bad input at /consent", () => {
     assert.doesNotMatch(cookie, /Domain=/);
   });
 
+  test("it lasts as long as the flow where consent is remembered for less: who is slow at the provider is no other browser", async () => {
+    const short = await startTestServer({
+      environment: { CONSENT: "remember", CONSENT_REMEMBER_SECONDS: "60" },
+    });
+    try {
+      const page = await sendRequest(authorizeUrl(short.baseUrl, await register(short.baseUrl)));
+      assert.match(page.headers.getSetCookie()[0] ?? "", /; Max-Age=600/);
+    } finally {
+      await short.close();
+    }
+  });
+
   test("A39 on https it is a __Host- cookie and Secure, and its look-alike without the prefix counts for nothing", async () => {
     const https = await startTestServer({ environment: { BASE_URL: "https://mcp.example.com" } });
     try {

@@ -21,7 +21,8 @@ export function signInServices({ config, runtime, records, storing, users }: Fou
   });
   const browsers = browserCookies(
     baseUrl,
-    consent.mode === "remember" ? consent.rememberSeconds : lifetimes.transactionSeconds,
+    // Longer where consent is remembered, and never shorter than a sign-in may take.
+    Math.max(consent.mode === "remember" ? consent.rememberSeconds : 0, lifetimes.transactionSeconds),
     randomBytes,
   );
   const endings = createEndings({
