@@ -9,7 +9,7 @@ import type { BrowserCookies } from "../login/browser-binding.ts";
 import { openConsent } from "../login/transaction.ts";
 import { OAuthError } from "../oauth/errors.ts";
 import { ConsentForm, parse } from "../oauth/requests.ts";
-import { offerElsewhere } from "../pages/error-handler.ts";
+import { offerAnew, offerElsewhere } from "../pages/error-handler.ts";
 import { type ProtectedResources, resourceOf } from "../resource/protected-resource.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Sealer } from "../storage/sealer.ts";
@@ -59,14 +59,17 @@ export function consentRoute({
     const { request, decision, scope, remember } = parse(ConsentForm, req.body, ["scope"]);
     const asked = openConsent(request, sealer, baseUrl, now());
     if (asked === undefined) throw tooOld();
+    const tryAgain = providerOf.again(asked.request, asked.provider);
     // A forged form lacks the cookie, which proves that this browser was shown this page.
-    if (!browsers.isSame(req, asked.browser))
+    if (!browsers.isSame(req, asked.browser)) {
+      // So does one of two pages that a browser without a cookie opened at once. A forger gains no more by it than by a link.
+      offerAnew(res, tryAgain);
       throw new OAuthError(
         "access_denied",
         "This page was opened in another browser, or this browser refuses cookies. Start the sign-in again here.",
         { reason: "another_browser" },
       );
-    const tryAgain = providerOf.again(asked.request, asked.provider);
+    }
     offerElsewhere(res, providerOf.elsewhere(asked.request));
     const stop = (error: unknown) => {
       throw stopped(error, asked.request, { tryAgain, mayReturn: true, log });

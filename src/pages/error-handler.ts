@@ -47,6 +47,13 @@ export function offerElsewhere(res: Response, url: string | undefined): void {
   if (url !== undefined) elsewhere.set(res, url);
 }
 
+const anew = new WeakMap<Response, string>();
+
+/** If this request fails, its page leads there: where the same sign-in begins anew, for who may not go on with this one. */
+export function offerAnew(res: Response, url: string): void {
+  anew.set(res, url);
+}
+
 /** For endpoints that people see: back to the client where that is safe, otherwise a page (JSON for a program). */
 export function pageErrors(log: Log, issuer: string, pages: Pages): ErrorRequestHandler {
   return async (thrown, req, res, next) => {
@@ -70,6 +77,7 @@ export function pageErrors(log: Log, issuer: string, pages: Pages): ErrorRequest
       canReload: req.method === "GET",
       back,
       elsewhere: elsewhere.get(res),
+      anew: anew.get(res),
     });
     // A client in a terminal waits until it gets an answer, and not everybody follows a link.
     if (back?.seconds !== undefined) res.set("Refresh", `${back.seconds}; url=${back.href}`);

@@ -27,6 +27,8 @@ export interface ErrorPageOptions {
   back: WayBack | undefined;
   /** Where the same sign-in begins with a choice of the identity provider; undefined where there is none. */
   elsewhere?: string | undefined;
+  /** Where the same sign-in begins anew; undefined where there is no such place. */
+  anew?: string | undefined;
 }
 
 /** The way back to the application, with the answer that it waits for; undefined if there is no safe one. */
@@ -83,7 +85,7 @@ function whoRefused({ found }: Said): string {
 /** There is always something to do; where no button can do it, the text says what. */
 function wayOn(
   leadsTo: Explanation["leadsTo"],
-  { baseUrl, homeUrl, canReload, back }: ErrorPageOptions,
+  { baseUrl, homeUrl, canReload, back, anew }: ErrorPageOptions,
   error: OAuthError,
 ): Html | string {
   if (back !== undefined) {
@@ -92,6 +94,7 @@ function wayOn(
     const again = error instanceof ShownAuthorizationError ? error.tryAgain : undefined;
     return html`<p class="back">${again === undefined ? "" : html`<a href="${again}">Try again</a>`}<a href="${back.href}">Back to ${application}</a></p>`;
   }
+  if (anew !== undefined) return html`<p class="back"><a href="${anew}">Start the sign-in again</a></p>`;
   if (leadsTo === "connections")
     return html`<p class="back"><a href="${baseUrl}/connections">Try again</a></p>`;
   if (leadsTo === "the same page")

@@ -1,6 +1,7 @@
 /** What the user is asked, what they may leave out, and when they are not asked at all. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { findLink } from "../../dev/client/html.ts";
 import {
   authorizeUrl,
   callTool,
@@ -95,6 +96,21 @@ describe("the consent page", () => {
       assert.match(browser.cookieHeader(testServer.baseUrl), /^mcp-browser=[A-Za-z0-9_-]{43}(; |$)/);
       assert.equal((await redeem(testServer.baseUrl, client, response.get("code"))).status, 200);
     }
+  });
+
+  test("two tabs that a browser without a cookie opens at once: who is refused in the first begins it anew there", async () => {
+    const client = await register(testServer.baseUrl);
+    const browser = newBrowser();
+    const open = (state: string) => browser.get(authorizeUrl(testServer.baseUrl, client, { state }));
+    // Each answer sets a cookie, and the browser keeps the one that comes last.
+    const pages = await Promise.all([open("one"), open("other")]);
+    const answers = await Promise.all(pages.map((page) => browser.submit(page, {}, { button: "approve" })));
+    const refused = answers.filter(({ status }) => status === 403);
+    assert.equal(refused.length, 1);
+    const anew = await browser.get(findLink(refused[0]?.body ?? "", "Start the sign-in again") ?? "");
+    const response = await finish(await browser.submit(anew, {}, { button: "approve" }), browser);
+    assert.ok(["one", "other"].includes(response.get("state") ?? ""));
+    assert.equal((await redeem(testServer.baseUrl, client, response.get("code"))).status, 200);
   });
 });
 
