@@ -159,9 +159,7 @@ function isPlainUri(uri: string): boolean {
   const scheme = /^[a-z][a-z0-9+.-]*:/.exec(uri)?.[0];
   if (scheme === undefined || /[\\#]/.test(uri) || !isAsBrowsersHaveIt(uri)) return false;
   const rest = uri.slice(scheme.length);
-  const [, ...segments] = rest.startsWith("//")
-    ? rest.slice(2).split(/[/?]/)
-    : ["", ...rest.split(/[/?]/)];
+  const [, ...segments] = rest.startsWith("//") ? rest.slice(2).split(/[/?]/) : ["", ...rest.split(/[/?]/)];
   const [first, ...others] = segments.slice(0, -1);
   if ((first === "" && rest.startsWith("//")) || others.includes("")) return false;
   // With parameters behind them, too (RFC 3986 §3.3), and in wide letters.
