@@ -209,6 +209,39 @@ describe("several servers as one", () => {
     assert.deepEqual(result.tools, [{ name: "crm_find" }]);
   });
 
+  test("a list of which one server has lost its part of the session: 404, and the client begins a new one", async () => {
+    const lost = (res: ServerResponse) =>
+      res
+        .writeHead(404, { "content-type": "application/json" })
+        .end('{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}');
+    answers.wiki = lost;
+    const list = { jsonrpc: "2.0", id: 7, method: "tools/list" };
+    const answer = await send(list, { session: { crm: "one", wiki: "two" } });
+    assert.equal(answer.status, 404);
+    const { id, error } = JSON.parse(await textOf(answer.body));
+    assert.equal(id, 7);
+    assert.match(error.message, /initialize a new one/);
+    for (const session of [{ crm: "one", wiki: null }, undefined]) {
+      const { status, body } = await send(list, session && { session });
+      assert.deepEqual([status, JSON.parse(await textOf(body)).result], [200, { tools: [] }]);
+    }
+  });
+
+  test("when to come again, and an event that nothing ends, reach the client", async () => {
+    answers.crm = (res, { message }) =>
+      res
+        .writeHead(200, { "content-type": "text/event-stream" })
+        .end(
+          `id: 1\nretry: 250\ndata: \n\n: x\n\ndata: ${JSON.stringify({ jsonrpc: "2.0", id: message.id, result: {} })}\n`,
+        );
+    const call = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "crm_find" } };
+    const { body } = await send(call, { session: { crm: "one" } });
+    assert.equal(
+      await textOf(body),
+      'retry: 250\nid: crm:1\ndata: \n\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n',
+    );
+  });
+
   describe("of which one has no sessions", () => {
     const session = { crm: null, wiki: "two" };
 

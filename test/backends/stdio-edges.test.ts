@@ -1,5 +1,6 @@
 /** A program over stdio, asked directly: what it may do to us, and when its clients come and go at bad times. */
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,19 +56,31 @@ describe("a program over stdio", () => {
   };
   const callerOf = (subject: string) =>
     ({ principal: { kind: "user", issuer: "https://idp.example.com", subject } }) as unknown as Caller;
-  const send = (backend: Backend, message: unknown, { session = "s", who = "alice" } = {}) =>
+  const send = (
+    backend: Backend,
+    message: unknown,
+    { session = "s", who = "alice", signal = AbortSignal.timeout(30_000) } = {},
+  ) =>
     backend.send({
       method: "POST",
       headers: { accept: "application/json, text/event-stream", "mcp-session-id": session },
       body: Buffer.from(JSON.stringify(message)),
       caller: callerOf(who),
-      signal: AbortSignal.timeout(30_000),
+      signal,
     });
   const call = (name: string, id: unknown = 1) => ({
     jsonrpc: "2.0",
     id,
     method: "tools/call",
     params: { name },
+  });
+
+  test("leaves nothing at the signal of a request that was answered: one made of several would never be let go", async () => {
+    const backend = started(program(ECHO));
+    const { signal } = new AbortController();
+    const call = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "x" } };
+    assert.match(await textOf((await send(backend, call, { signal })).body), /"said":"x"/);
+    await eventually("it is let go", () => getEventListeners(signal, "abort").length === 0);
   });
 
   test("ends before its answer is read: whoever reads it is told, and nobody else", async () => {

@@ -10,7 +10,12 @@ import { prefixed } from "./merged-names.ts";
 /** One event of a stream, or a whole JSON body. */
 interface Said {
   readonly text: string;
-  readonly event?: EventSourceMessage;
+  readonly event?: Event;
+}
+
+/** With how long its client is to wait before it comes again, if that stands in it. */
+interface Event extends EventSourceMessage {
+  readonly retry?: number;
 }
 
 /**
@@ -30,11 +35,18 @@ export async function* messagesOf(answer: BackendAnswer, maxBytes: number): Asyn
 }
 
 async function* eventsOf(body: AnswerBody, maxBytes: number): AsyncGenerator<Said> {
-  let events: EventSourceMessage[] = [];
+  let events: Event[] = [];
+  let retry: number | undefined;
   let isTooLong = false;
   const parser = createParser({
     maxBufferSize: maxBytes,
-    onEvent: (event) => void events.push(event),
+    onEvent(event) {
+      events.push(retry === undefined ? event : { ...event, retry });
+      retry = undefined;
+    },
+    onRetry(milliseconds) {
+      retry = milliseconds;
+    },
     onError: ({ type }) => {
       isTooLong ||= type === "max-buffer-size-exceeded";
     },
@@ -46,6 +58,9 @@ async function* eventsOf(body: AnswerBody, maxBytes: number): AsyncGenerator<Sai
     events = [];
     if (isTooLong) throw tooLong(maxBytes);
   }
+  // The last event may lack its end.
+  parser.feed("\n\n");
+  for (const event of events) yield { text: event.data, event };
 }
 
 function tooLong(maxBytes: number): BackendError {
@@ -76,8 +91,9 @@ async function* renamedParts(
 }
 
 /** The client asks that server alone for what comes after an event. */
-function written({ id, event }: EventSourceMessage, message: string, server: string): string {
+function written({ id, event, retry }: Event, message: string, server: string): string {
   const fields = [
+    ...(retry === undefined ? [] : [`retry: ${retry}`]),
     ...(id === undefined ? [] : [`id: ${prefixed("id", server, id)}`]),
     ...(event === undefined ? [] : [`event: ${event}`]),
     ...message.split(/\r\n|\r|\n/).map((line) => `data: ${line}`),

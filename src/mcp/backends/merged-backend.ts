@@ -105,6 +105,11 @@ function isInSession({ session }: Member): boolean {
   return session !== null;
 }
 
+/** MCP, Streamable HTTP, session management. */
+function hasLostSession({ status }: BackendAnswer, member: Member): boolean {
+  return status === 404 && isInSession(member);
+}
+
 export function mergedBackend(options: MergedBackendOptions): Backend {
   const { name, title, servers, maxAnswerBytes, log, now } = options;
   const troubles = new Map(
@@ -255,7 +260,7 @@ export function mergedBackend(options: MergedBackendOptions): Backend {
     const cursors = typeof params?.cursor === "string" ? parted(params.cursor) : undefined;
     if (cursors === undefined && params?.cursor !== undefined)
       return json(200, written, refusal(INVALID_PARAMS, "This cursor is none of this server's."));
-    const pages = await together(
+    const found = await together(
       members.filter(({ server }) => cursors === undefined || typeof cursors[server] === "string"),
       ({ server }) => {
         const cursor = cursors?.[server];
@@ -263,11 +268,23 @@ export function mergedBackend(options: MergedBackendOptions): Backend {
         const page = { jsonrpc: "2.0", id, method, params: cursor === undefined ? {} : { cursor } };
         return { ...request, body: Buffer.from(JSON.stringify(page)) };
       },
-      async (answer, { server }) => ({
-        server,
-        ...pageIn(await answerIn(answer, id, maxAnswerBytes), list, by),
-      }),
+      async (answer, member) => {
+        if (hasLostSession(answer, member)) {
+          drop(answer.body);
+          return undefined;
+        }
+        const { server } = member;
+        return { server, ...pageIn(await answerIn(answer, id, maxAnswerBytes), list, by) };
+      },
     );
+    const pages = found.filter((page) => page !== undefined);
+    // Nobody would look for what is missing in the list.
+    if (pages.length < found.length)
+      return json(
+        404,
+        written,
+        refusal(REFUSED, "One of the servers has lost its part of this session: initialize a new one."),
+      );
     const entries = pages.flatMap(({ server, entries }) =>
       entries.map(({ text, named }) => withValue(text, [by], JSON.stringify(prefixed(kind, server, named)))),
     );

@@ -104,7 +104,9 @@ export function stdioBackend(options: StdioBackendOptions): Backend {
     body.once("close", stop);
     // It may fail before anybody reads it, who is told all the same: an error that nobody hears would end this server.
     body.on("error", () => {});
-    signal.addEventListener("abort", () => body.destroy(), { once: true });
+    const hungUp = () => void body.destroy();
+    signal.addEventListener("abort", hungUp, { once: true });
+    body.once("close", () => signal.removeEventListener("abort", hungUp));
     const ask = (request: WrittenRequest) => {
       const call = callOf(session, request.message.id);
       const cancel = connection.ask(request, {
@@ -129,6 +131,7 @@ export function stdioBackend(options: StdioBackendOptions): Backend {
       }
     } catch (error) {
       stop(); // what it was already asked
+      body.destroy();
       throw error;
     }
     if (waiting.size === 0) body.push(null);
