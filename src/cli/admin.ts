@@ -4,9 +4,11 @@ import { readEnvironment } from "../config/environment.ts";
 import { runAdmin } from "./admin/program.ts";
 import { untilWritten } from "./streams.ts";
 
-// Whoever reads may have enough: `admin grants list | head`.
-process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => process.exit(code === "EPIPE" ? 0 : 1));
+let isCutOff = false;
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+  isCutOff ||= code !== "EPIPE"; // whoever reads may have enough: `admin grants list | head`
+});
 
 const exit = await runAdmin(process.argv.slice(2), readEnvironment, process);
 await untilWritten(process);
-process.exit(exit); // a connection to the store that never came about would keep the process alive
+process.exit(isCutOff ? 1 : exit); // a connection to the store that never came about would keep the process alive

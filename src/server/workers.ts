@@ -14,6 +14,12 @@ import {
   shareMetrics,
 } from "../telemetry/sibling-metrics.ts";
 
+/** How a worker ended that never listened. */
+interface Ended {
+  code: number | null;
+  signal: string | null;
+}
+
 /** To a worker that is replaced: its port is another's now, and it ends with its last request. */
 const RETIRE = "retire";
 type Message = MetricsMessage | typeof RETIRE;
@@ -37,6 +43,7 @@ export async function runWorkers(count: number, log: Log, startMs = START_MS): P
   /** Those that are to go on. */
   const workers = new Set<Worker>();
   let delayMs = FIRST_DELAY_MS;
+  let isFirst = true;
   const stopping = new AbortController();
   const { signal: stopped } = stopping;
 
@@ -52,6 +59,7 @@ export async function runWorkers(count: number, log: Log, startMs = START_MS): P
 
   async function fork(): Promise<Worker | number> {
     const worker = cluster.fork();
+    let isLate = false;
     const startedAt = performance.now();
     const sibling = { send: (message: MetricsMessage) => tell(worker.process, message) };
     worker.once("online", () => metrics.joined(sibling));
@@ -64,10 +72,11 @@ export async function runWorkers(count: number, log: Log, startMs = START_MS): P
         { reason: "worker_died", worker: worker.id, code, signal: killedBy, nextInMs: delayMs },
         "A worker process died: another is started",
       );
-      inTurn(fillAgain);
+      void inTurn(fillAgain);
     });
-    const ended = once(worker, "exit").then(([code]): number => code ?? 1);
+    const ended = once(worker, "exit").then(([code, signal]): Ended => ({ code, signal }));
     const late = setTimeout(() => {
+      isLate = true;
       log.error(
         { reason: "worker_not_started", worker: worker.id, seconds: startMs / 1_000 },
         "A worker process did not listen in time, and is ended",
@@ -76,8 +85,19 @@ export async function runWorkers(count: number, log: Log, startMs = START_MS): P
     }, startMs);
     const listens = once(worker, "listening").then(() => worker);
     const outcome = await Promise.race([listens, ended]).finally(() => clearTimeout(late));
-    if (typeof outcome !== "number") workers.add(worker);
-    return outcome;
+    if (outcome === worker) {
+      workers.add(worker);
+      return worker;
+    }
+    const { code, signal } = outcome as Ended;
+    // The first one has said why on stderr, and its exit code is this program's.
+    const isSaid = isLate || stopped.aborted || (isFirst && signal === null);
+    if (!isSaid)
+      log.error(
+        { reason: "worker_not_started", worker: worker.id, code, signal },
+        "A worker process ended before it listened",
+      );
+    return code ?? 1;
   }
 
   async function fillAgain(): Promise<void> {
@@ -86,6 +106,11 @@ export async function runWorkers(count: number, log: Log, startMs = START_MS): P
       delayMs = Math.min(2 * delayMs, MAX_DELAY_MS);
       if (!stopped.aborted) await start();
     }
+    sayAllListen();
+  }
+
+  function sayAllListen(): void {
+    if (workers.size >= count) log.info({ workers: count }, "All worker processes listen");
   }
 
   /** No request is refused meanwhile: a worker goes when its successor listens. */
@@ -106,24 +131,28 @@ export async function runWorkers(count: number, log: Log, startMs = START_MS): P
   }
 
   let turn: Promise<unknown> = Promise.resolve();
-  const inTurn = (work: () => Promise<void>) => {
-    turn = turn.then(work);
+  const inTurn = <Result>(work: () => Promise<Result>): Promise<Result> => {
+    const done = turn.then(work);
+    turn = done;
+    return done;
   };
   const stop = () => {
     stopping.abort();
     for (const { process } of running()) process.kill("SIGTERM");
   };
-  const replace = () => inTurn(replaceAll);
+  const replace = () => void inTurn(replaceAll);
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  // From the beginning: nobody knows when the first one listens, and without a listener it would end this process.
+  process.on("SIGHUP", replace);
 
   // Alone: if the configuration is wrong, it says so once.
-  const first = await start();
-  if (typeof first === "number") return first;
-  process.on("SIGHUP", replace);
-  await Promise.all(Array.from({ length: count - 1 }, start));
-  if (workers.size < count) inTurn(fillAgain);
-  log.info({ workers: count }, "All worker processes listen");
+  const first = await inTurn(start);
+  if (typeof first === "number") return stopped.aborted ? 0 : first;
+  isFirst = false;
+  await inTurn(() => Promise.all(Array.from({ length: count - 1 }, start)));
+  if (workers.size < count) void inTurn(fillAgain);
+  else sayAllListen();
   // There may be none when it comes: then nobody ends any more.
   if (!stopped.aborted) await once(stopped, "abort");
   while (running().length > 0) await once(cluster, "exit");

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -445,6 +446,23 @@ describe("npm run admin", { skip: skipWithoutRedisServer() }, () => {
     }
     const help = await admin(["grants", "revoke", "--help"]);
     assert.deepEqual([help.code, /--dry-run/.test(help.stdout)], [0, true]);
+  });
+
+  test("a reader who goes away keeps no grant from being ended, and a list that nobody reads ends", async () => {
+    const { grantId } = await signedIn("ned");
+    for (let i = 0; i < 200; i++) await copyGrant(grantId, {});
+    for (const args of [["list"], ["revoke", "--all", "--yes"]]) {
+      const child = spawn(process.execPath, [program(), "grants", ...args, "--json"], {
+        env: { ...environmentOf(cluster), AUDIT_LOG: "/dev/null" },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      await once(child.stdout, "data");
+      child.stdout.destroy();
+      child.stderr.destroy();
+      const [code] = await once(child, "exit");
+      assert.equal(code, 0, args.join(" "));
+    }
+    assert.equal((await admin(["grants", "list"])).code, 2, "nothing is left");
   });
 
   test("while the provider is away grants end here, and what it still holds is said", async () => {

@@ -14,18 +14,28 @@ import {
   type RunningIdentityProvider,
   startIdentityProvider,
 } from "../../dev/identity-provider/identity-provider.ts";
+import { storedUsers } from "../../src/access/stored-users.ts";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
+import type { Grant } from "../../src/grants/grant.ts";
+import { grantFormat } from "../../src/grants/stored-grant.ts";
 import { createOidcProvider } from "../../src/identity/oidc/oidc.ts";
 import { causes } from "../../src/oauth/errors.ts";
 import { openProxiedFetch } from "../../src/runtime/proxied-fetch.ts";
 import { systemClock } from "../../src/runtime/runtime.ts";
+import { encryptedStore } from "../../src/storage/encrypted.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
+import { createSealer } from "../../src/storage/sealer.ts";
 import { HOST, type Site, startSite } from "../clients/support.ts";
+import { ready } from "../storage/support.ts";
 import { builtProgram } from "../support/built-program.ts";
 import { type ForwardProxy, startForwardProxy } from "../support/forward-proxy.ts";
 import { freePort } from "../support/free-port.ts";
 import { authorizeUrl, register } from "../support/oauth-client.ts";
+import { ranAsProcess } from "../support/ran.ts";
+import { skipWithoutRedisServer, startRedis } from "../support/redis.ts";
 import { startServerProcess } from "../support/server-process.ts";
 import { signIn } from "../support/sign-in.ts";
+import { REDIS_TIMEOUT_MS } from "../support/test-server.ts";
 
 const REDIRECT_URI = "http://localhost:9/auth/callback";
 const ENVIRONMENT = {
@@ -107,6 +117,56 @@ test("the doctor asks by the same way", async () => {
   const [said] = await Promise.all([text(doctor.stdout), once(doctor, "exit")]);
   assert.ok(proxy.asked.some(({ url }) => url === `${HOST}:${site.port}`));
   assert.match(said, /certificate/, "which only who reaches the site can say");
+});
+
+test("so does the operator's command line, which revokes there what it ends", {
+  skip: skipWithoutRedisServer(),
+}, async (t) => {
+  const redis = await startRedis();
+  t.after(() => redis.stop());
+  const issuer = site.url("");
+  const env = { ...ENVIRONMENT, STORE: "redis", REDIS_URL: redis.url, OIDC_ISSUER: issuer };
+  const log = pino({ level: "silent" });
+  const records = redisStore({
+    url: redis.url,
+    keyPrefix: "mcp-oidc-proxy",
+    commandTimeoutMs: Number(REDIS_TIMEOUT_MS),
+    log,
+  });
+  await ready(records);
+  const sealer = createSealer([ENVIRONMENT.SECRET_KEY]);
+  const users = storedUsers([{ issuer }]);
+  const grants = encryptedStore({ records, sealer, log, kind: "grant", ...grantFormat(users) });
+  const now = systemClock();
+  const grant: Grant = {
+    version: 2,
+    id: "of-somebody-0000000001",
+    principal: { kind: "user", issuer, subject: "alice", claims: {} },
+    client: { id: "client", redirectUri: REDIRECT_URI },
+    origin: { kind: "client_credentials", credential: "none" },
+    resource: "http://localhost:9/mcp",
+    scopes: [],
+    renewable: [],
+    createdAt: now,
+    expiresAt: now + 600,
+    familyKey: "key",
+    accessTokens: [],
+    replaced: [],
+    upstream: { accessToken: "theirs", refreshToken: "theirs, too", obtainedAt: now, expiresAt: now + 600 },
+  };
+  await grants.put(grant.id, grant, 600);
+  await records.close();
+  proxy.asked.length = 0;
+  const { code, stderr } = await ranAsProcess("src/cli/admin", ["grants", "revoke", grant.id, "--yes"], {
+    env: { ...env, HTTPS_PROXY: proxy.url.href },
+    cwd: tmpdir(),
+  });
+  assert.ok(
+    proxy.asked.some(({ url }) => url === `${HOST}:${site.port}`),
+    stderr,
+  );
+  assert.match(stderr, /Ended 1 grant\./);
+  assert.equal(code, 1, "nobody here knows the site's certificate");
 });
 
 test("everything that the provider is asked goes the same way", async () => {

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { Browser } from "../../dev/client/browser.ts";
+import { redisStore } from "../../src/storage/redis/redis.ts";
+import { keptLog, logged } from "../storage/support.ts";
 import {
   authorizeUrl,
   callTool,
@@ -12,6 +14,7 @@ import {
 } from "../support/oauth-client.ts";
 import { skipWithoutRedisServer, startRedis, type TestRedis } from "../support/redis.ts";
 import { tellRedis, until } from "../support/redis-admin.ts";
+import { startRedisCluster } from "../support/redis-cluster.ts";
 import { signIn } from "../support/sign-in.ts";
 import { startTestServer, type TestServer } from "../support/test-server.ts";
 
@@ -201,4 +204,33 @@ describe("a Redis that refuses", { skip: skipWithoutRedisServer() }, () => {
     assert.match(fix, /rename-command/);
     assert.equal((await registering(testServer)).status, 503);
   });
+});
+
+test("a user of a Redis Cluster who may nothing: the line that the log gives is enough", {
+  skip: skipWithoutRedisServer(),
+}, async (t) => {
+  const cluster = await startRedisCluster();
+  t.after(() => cluster.stop());
+  const setUser = (...rules: readonly string[]) =>
+    Promise.all(
+      cluster.masters.map((node) => tellRedis(cluster.urlOf(node), "ACL", "SETUSER", "app", ...rules)),
+    );
+  await setUser("on", ">pw", KEYS, CHANNELS);
+  const { log, lines } = keptLog();
+  const records = redisStore({
+    clusterNodes: cluster.urls.map((url) => url.replace("//", "//app:pw@")),
+    keyPrefix: PREFIX,
+    commandTimeoutMs: 2_000,
+    log,
+  });
+  t.after(() => records.close());
+  const { msg } = await logged(lines, "redis_not_permitted");
+  const line = /ACL SETUSER app ([^(]+) \(/.exec(msg)?.[1] ?? "";
+  await setUser(...line.split(" "));
+  await until("it can do all that is needed", () =>
+    records.checkReady().then(
+      () => true,
+      () => false,
+    ),
+  );
 });

@@ -26,20 +26,28 @@ describe("the primary process of workers", { skip: process.platform !== "linux" 
     await rm(folder, { recursive: true });
   });
 
-  async function start(program: string, startMs = 60_000): Promise<void> {
+  function run(program: string, startMs = 60_000): void {
     primary = spawn(program, ["--import", "tsx", "test/support/workers-here.ts"], {
       env: {
         PATH: process.env.PATH,
         PORT: String(port),
         START_MS: String(startMs),
         HANG: join(folder, "hang"),
+        DIE: join(folder, "die"),
       },
       stdio: ["ignore", "pipe", "inherit"],
     });
     primary.stdout?.on("data", (chunk: Buffer) => {
       text += chunk.toString();
     });
-    await eventually("both listen", () => text.includes("All worker processes listen"), START_SECONDS);
+  }
+
+  const bothListen = () =>
+    eventually("both listen", () => text.includes("All worker processes listen"), START_SECONDS);
+
+  async function start(program: string, startMs?: number): Promise<void> {
+    run(program, startMs);
+    await bothListen();
   }
 
   async function workers(): Promise<number[]> {
@@ -74,13 +82,48 @@ describe("the primary process of workers", { skip: process.platform !== "linux" 
 
   test("does not wait for ever for one that does not listen: the others are replaced when they die", async () => {
     await start(process.execPath, 15_000);
-    await writeFile(join(folder, "hang"), "");
+    await writeFile(join(folder, "hang"), "600000");
     primary.kill("SIGHUP");
     await eventually("it was given up", () => text.includes("worker_not_replaced"), START_SECONDS);
     assert.equal((await workers()).length, 2);
     await rm(join(folder, "hang"));
     await killAll();
     await eventually("two are there again", async () => (await workers()).length === 2, START_SECONDS);
+    assert.equal(await exitCode(), 0);
+  });
+
+  test("says that one ended before it listened, which nobody else can if it was killed, and tries again", async () => {
+    await start(process.execPath);
+    await writeFile(join(folder, "die"), "");
+    await killAll();
+    const said = /"reason":"worker_not_started".*"signal":"SIGKILL"/;
+    await eventually("it is said", () => said.test(text), START_SECONDS);
+    text = "";
+    await rm(join(folder, "die"));
+    await bothListen();
+    assert.equal((await workers()).length, 2);
+    assert.equal(await exitCode(), 0);
+  });
+
+  test("says why it ends when the first one was killed", async () => {
+    await writeFile(join(folder, "die"), "");
+    run(process.execPath);
+    const [code] = await once(primary, "close");
+    assert.equal(code, 1);
+    assert.match(text, /"reason":"worker_not_started".*"signal":"SIGKILL"/);
+  });
+
+  test("takes SIGHUP from the beginning: whoever listens by then is replaced", async () => {
+    await writeFile(join(folder, "hang"), "1500");
+    run(process.execPath);
+    await eventually(
+      "the first one is on its way",
+      async () => (await workers()).length === 1,
+      START_SECONDS,
+    );
+    primary.kill("SIGHUP");
+    await bothListen();
+    await eventually("it was replaced", () => text.includes("were replaced"), START_SECONDS);
     assert.equal(await exitCode(), 0);
   });
 

@@ -89,8 +89,10 @@ async function list({ json }: OutputOptions, deployment: Deployment, terminal: T
     else found.push(view);
   };
   for (const client of deployment.config.clients) tell(viewOfClient(client, held.get(client.client_id) ?? 0));
-  for await (const client of deployment.clients.all())
+  for await (const client of deployment.clients.all()) {
+    if (terminal.isUnread()) return EXIT.done;
     tell(viewOfClient(client, held.get(client.client_id) ?? 0));
+  }
   for (const [clientId, grants] of [...held]) tell(viewOfHolder(clientId, grants));
   if (count === 0) return nothing(terminal);
   if (!json) terminal.print(tableOfClients(found, deployment.now, terminal.columns));

@@ -21,6 +21,7 @@ import {
 } from "../../identity/identity-providers.ts";
 import { Client } from "../../oauth/client-metadata.ts";
 import { causes, UnavailableError } from "../../oauth/errors.ts";
+import { openProxiedFetch } from "../../runtime/proxied-fetch.ts";
 import { systemClock } from "../../runtime/runtime.ts";
 import { encryptedStore } from "../../storage/encrypted.ts";
 import { redisStore } from "../../storage/redis/redis.ts";
@@ -72,7 +73,9 @@ export async function withDeployment<Result>(
     );
   // Silent: the commands themselves report what matters.
   const log = pino({ level: "silent" });
-  const runtime = { now: systemClock, randomBytes, log };
+  // What has ended is revoked by the server's way to the identity provider.
+  const proxied = config.outgoingProxy && (await openProxiedFetch(config.outgoingProxy));
+  const runtime = { now: systemClock, randomBytes, log, fetch: proxied?.fetch };
   const sealer = createSealer(secretKeys);
   const audit = createAudit(log, auditStream(config, stderr));
   const records = redisStore({ ...store, log });
@@ -126,7 +129,7 @@ export async function withDeployment<Result>(
       now: systemClock(),
     });
   } finally {
-    await records.close();
+    await Promise.all([records.close(), proxied?.close()]);
   }
 }
 

@@ -93,6 +93,7 @@ async function list(options: ListOptions, deployment: Deployment, terminal: Term
   const found: GrantView[] = [];
   let count = 0;
   for await (const view of views(selected(options, deployment, terminal), deployment)) {
+    if (terminal.isUnread()) return EXIT.done;
     count++;
     if (options.json) terminal.print(jsonLine(view));
     else found.push(view);

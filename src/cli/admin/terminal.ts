@@ -8,6 +8,8 @@ export interface Terminal {
   print(text: string): void;
   /** What people should know beside it. */
   say(text: string): void;
+  /** Whether nobody reads the answer any more: `admin grants list | head`. What is being ended is ended all the same. */
+  isUnread(): boolean;
   /** How far it is: in place where somebody looks, otherwise now and then. */
   progress(text: string): void;
   /** Of standard output; undefined if that goes somewhere else. */
@@ -23,6 +25,12 @@ const COLUMNS = 80;
 export function terminalOf({ stdin, stdout, stderr }: Streams): Terminal {
   let shown = performance.now();
   let isOnALine = false;
+  let isUnread = false;
+  // Without a listener it would end the process, wherever it is.
+  stdout.on("error", () => {
+    isUnread = true;
+  });
+  stderr.on("error", () => {});
   // No text that is printed here contains control sequences.
   const lines = (text: string) => text.split("\n").map(harmless).join("\n");
   const say = (text: string) => {
@@ -32,6 +40,7 @@ export function terminalOf({ stdin, stdout, stderr }: Streams): Terminal {
   return {
     print: (text) => void stdout.write(`${lines(text)}\n`),
     say,
+    isUnread: () => isUnread,
     progress(text) {
       if (performance.now() - shown < (stderr.isTTY ? PROGRESS_MS.seen : PROGRESS_MS.logged)) return;
       shown = performance.now();

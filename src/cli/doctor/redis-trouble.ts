@@ -1,5 +1,5 @@
 /** Why Redis cannot be used, in words, and what to do about it. Pure. What Redis itself replies is in storage/redis/refusal.ts. */
-import { allCauses, refusalOf, settingOf } from "../../storage/redis/refusal.ts";
+import { allCauses, NO_SENTINEL, refusalOf, settingOf } from "../../storage/redis/refusal.ts";
 import type { RedisTopology } from "../../storage/redis/topology.ts";
 import { certificateProblem, codeOf } from "./ask.ts";
 import { type Trouble, trouble } from "./finding.ts";
@@ -14,11 +14,11 @@ export function placeOf(topology: RedisTopology): string {
 }
 
 export function redisTrouble(error: unknown, deployment: RedisTopology & { keyPrefix: string }): Trouble {
-  const [place, setting] = [placeOf(deployment), settingOf(deployment)];
+  const text = allCauses(error);
+  const [place, setting] = [placeOf(deployment), settingOf(deployment, text)];
   const refusal = refusalOf(error, deployment);
   if (refusal !== undefined) return { says: `Redis at ${place} ${refusal.says}`, fix: refusal.fix };
-  const text = allCauses(error);
-  if (/no Sentinel names the master/.test(text))
+  if (text.includes(NO_SENTINEL))
     return trouble`Redis at ${place} is not named by any Sentinel
       → Check the addresses in REDIS_SENTINELS, and that the host in REDIS_URL is the name that the Sentinels have for the master (redis-cli -p 26379 sentinel masters).`;
   if (/ERR_SSL|EPROTO|wrong version number|packet length too long/i.test(text))

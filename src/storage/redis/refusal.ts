@@ -30,19 +30,28 @@ export function refusalOf(error: unknown, deployment: Deployment): Refusal | und
   const known = KNOWN.find(([pattern]) => pattern.test(text));
   if (known === undefined) return undefined;
   const [, reason, says, fix, forClients] = known;
-  const fill = (sentence: string) => sentence.replaceAll("SETTING", settingOf(deployment));
+  const fill = (sentence: string) => sentence.replaceAll("SETTING", settingOf(deployment, text));
   const remedy = reason === "redis_not_permitted" && fix === "" ? grantLine(text, deployment) : fix;
   return { reason, says: fill(says), fix: fill(remedy), forClients };
 }
 
-/** The setting that says where Redis is, and who asks there. */
-export function settingOf(topology: RedisTopology): string {
+/**
+ * The setting that says where Redis is, and who asks there.
+ * @param text of an error, see {@link allCauses}: with Sentinels, user and password of the master are in another setting than theirs
+ */
+export function settingOf(topology: RedisTopology, text: string): string {
   if ("clusterNodes" in topology) return "REDIS_CLUSTER_NODES";
-  return "sentinels" in topology ? "REDIS_SENTINELS" : "REDIS_URL";
+  return text.includes(NO_SENTINEL) ? "REDIS_SENTINELS" : "REDIS_URL";
 }
+
+/** How an error begins that is the Sentinels', and not the master's. */
+export const NO_SENTINEL = "no Sentinel names the master";
 
 /** By category where there is one for what scripts need: TIME is in none of these. INFO is for the doctor. */
 const COMMANDS = "+@read +@write +@scripting +@pubsub +@connection +info +time";
+
+/** Which node has which slots. */
+const OF_A_CLUSTER = "+cluster|slots";
 
 /**
  * The ACL line that grants what is missing. Keys and channels are named only where they were refused: Redis takes no pattern
@@ -50,7 +59,8 @@ const COMMANDS = "+@read +@write +@scripting +@pubsub +@connection +info +time";
  */
 function grantLine(text: string, deployment: Deployment): string {
   const { keyPrefix } = deployment;
-  const [first = ""] = "clusterNodes" in deployment ? deployment.clusterNodes : [deployment.url];
+  const isCluster = "clusterNodes" in deployment;
+  const [first = ""] = isCluster ? deployment.clusterNodes : [deployment.url];
   const user = decodeURIComponent(new URL(first).username) || "default";
   const refused = (what: RegExp) => what.test(text);
   const line = [
@@ -58,8 +68,9 @@ function grantLine(text: string, deployment: Deployment): string {
     ...(refused(/\bkeys?\b/i) ? [`~${keyPrefix}:*`] : []),
     ...(refused(/\bchannels?\b/i) ? [`&${keyPrefix}:*`] : []),
     COMMANDS,
+    ...(isCluster ? [OF_A_CLUSTER] : []),
   ].join(" ");
-  const where = "clusterNodes" in deployment ? " on every node" : "";
+  const where = isCluster ? " on every node" : "";
   return `Give the user what it needs${where}: ${line} (and write it into Redis' configuration, with ACL SAVE or CONFIG REWRITE).`;
 }
 
@@ -79,6 +90,20 @@ const KNOWN: ReadonlyArray<
     "redis_login_refused",
     "refuses the user or password of SETTING",
     "Correct user and password in SETTING (special characters percent-encoded); a password alone is written redis://:PASSWORD@host.",
+    NOT_SET_UP,
+  ],
+  [
+    /unknown command .?SENTINEL/i,
+    "redis_unavailable",
+    "answers at REDIS_SENTINELS itself, where no Sentinel is",
+    "Name the Sentinels in REDIS_SENTINELS, mostly on port 26379; without Sentinels leave it out, and set REDIS_URL to the server.",
+    NOT_SET_UP,
+  ],
+  [
+    /DB index is out of range|SELECT is not allowed in cluster mode/i,
+    "redis_unavailable",
+    "has no database of the number in REDIS_URL",
+    "Correct the number behind the host in REDIS_URL, or leave it out: most servers have 0 to 15.",
     NOT_SET_UP,
   ],
   [

@@ -13,6 +13,7 @@ import {
   type RedisLink,
   withTimeLimit,
 } from "./link.ts";
+import { NO_SENTINEL } from "./refusal.ts";
 import { openServer } from "./server.ts";
 
 /** What a Sentinel believes; the higher epoch knows of the later failover. */
@@ -61,7 +62,7 @@ async function findMaster(name: string, asking: readonly AskSentinel[]): Promise
   const [latest] = answers.sort((one, other) => other.epoch - one.epoch);
   if (latest !== undefined) return latest;
   const reasons = asked.flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
-  throw new AggregateError(reasons, `no Sentinel names the master of ${name}`);
+  throw new AggregateError(reasons, `${NO_SENTINEL} of ${name}`);
 }
 
 type AskSentinel = () => Promise<Master>;
