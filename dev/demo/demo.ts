@@ -96,7 +96,7 @@ async function start(port: number, { tools, providers, backend: hasBackend }: As
     },
   );
   const server = await listenWith(app, config, { stopOnSignals: false });
-  console.log(instructions(config, issuers, backend));
+  console.log(instructions(config, issuers, { hasOrders: isOurs, backend }));
 
   const stop = async () => {
     await server.stop();
@@ -107,7 +107,11 @@ async function start(port: number, { tools, providers, backend: hasBackend }: As
   process.once("SIGTERM", () => void stop());
 }
 
-function instructions(config: Config, issuers: readonly string[], backend: DemoBackend | undefined): string {
+function instructions(
+  config: Config,
+  issuers: readonly string[],
+  { hasOrders, backend }: { hasOrders: boolean; backend: DemoBackend | undefined },
+): string {
   const { baseUrl, resource: url, port, brand } = config;
   const walkthrough = `${port === 3000 ? "" : `URL=${url} `}${commandLine("walkthrough")}`;
   return `
@@ -125,11 +129,7 @@ ${Object.entries(CALLERS)
   .filter(([as]) => as !== "person")
   .map(([as, who]) => `  ${walkthrough}${separator} --as ${as.padEnd(13)}  # ${who}`)
   .join("\n")}
-
-A tool that calls another API in the person's name:
-
-  ${walkthrough}${separator} --exchange
-${backend === undefined ? "" : behind(backend, config, `${walkthrough}${separator} --backend`)}
+${hasOrders ? exchanging(`${walkthrough}${separator} --exchange`) : ""}${backend === undefined ? "" : behind(backend, config, `${walkthrough}${separator} --backend`)}
 Or connect your own client, as ${baseUrl} shows in a browser, or so:
 
 ${connectText(connectGuides({ name: brand.name, url }))}
@@ -139,6 +139,15 @@ ${WITHOUT_BROWSER}
 ${connectText(programGuides({ url, baseUrl }, programAccess(config)))}
 
 Stop with Ctrl+C.
+`;
+}
+
+/** Of the demo's own tools. */
+function exchanging(walkthrough: string): string {
+  return `
+A tool that calls another API in the person's name:
+
+  ${walkthrough}
 `;
 }
 

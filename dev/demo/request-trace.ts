@@ -122,7 +122,7 @@ function whatOf(line: Line): string {
 function whatOfMcp({ mcpMethod, tool, resource, prompt, reason, arguments: args }: Line): string | undefined {
   const called = text(tool) ?? text(resource) ?? text(prompt);
   if (called !== undefined) return `calls ${called}${given(args)}`;
-  if (reason === "no_token") return "knocks without a token";
+  if (reason === "no_token") return "calls without a token";
   return MCP[String(mcpMethod)] ?? text(mcpMethod);
 }
 

@@ -59,7 +59,7 @@ export async function walkToBackend(walk: Walk, settings: Settings): Promise<voi
   trace.step("Call one that needs more than was granted");
   const refused = await client.legacy({ method: "tools/call", params: ADD });
   const scope = refusedFor(WRITE, refused);
-  trace.learned(`refused before anything left for the server behind: ask for "${scope}" and come again`);
+  trace.learned(`refused before anything left for the server behind: ask for "${scope}" and call again`);
   const second = await signInFor(walk, registered, scope, settings, "again, for more");
   client.useToken(second.access_token);
   trace.step("Call the same tool once more, in the same session");
@@ -72,7 +72,7 @@ export async function walkToBackend(walk: Walk, settings: Settings): Promise<voi
   trace.step("Call one that its operator named for nobody");
   await expectUnnamed(client, trace);
 
-  trace.step("Sign out: revoke, and knock again");
+  trace.step("Sign out: revoke, and call once more");
   await revoke(walk, registered.server, second.authorization, second);
   trace.learned("the server behind was not asked: it knows nothing of sign-ins");
 }

@@ -79,13 +79,13 @@ export async function revoke(
     form: { token: tokens.refresh_token, token_type_hint: "refresh_token", client_id: clientId },
   });
   expectStatus(revoked, 200);
-  trace.learned("revoked; does the access token know?");
+  trace.learned("revoked; is the access token refused?");
   await expectRefused(
     { send, trace, url },
     tokens.access_token,
-    "A revoked grant still opens the door: signing out does not work on this server.",
+    "A revoked grant is still accepted: signing out does not work on this server.",
   );
-  trace.learned("it does: the whole grant has ended");
+  trace.learned("it is: the whole grant has ended");
 }
 
 /** @throws StepFailure unless the server wants another token than this one */

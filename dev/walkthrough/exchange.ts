@@ -48,7 +48,7 @@ export async function walkWithExchange(walk: Walk, settings: Settings): Promise<
 
   trace.step("Call a tool that needs more at the API than was granted");
   const scope = refusedFor(WRITE, await client.stateless({ method: "tools/call", params: PLACE_ORDER }));
-  trace.learned(`refused before anything was exchanged: ask for "${scope}" and come again`);
+  trace.learned(`refused before anything was exchanged: ask for "${scope}" and call again`);
   const second = await signInFor(walk, registered, scope, settings, "again, for more");
   client.useToken(second.access_token);
   trace.step("Call the same tool once more");
@@ -60,7 +60,7 @@ export async function walkWithExchange(walk: Walk, settings: Settings): Promise<
     hint: "A token must be used for what it was asked for.",
   });
 
-  trace.step("Sign out: revoke, and knock again");
+  trace.step("Sign out: revoke, and call once more");
   await revoke(walk, registered.server, second.authorization, second);
   trace.learned("and with it what was exchanged for it");
 }

@@ -33,9 +33,9 @@ export async function walkAsMachine(walk: Walk, settings: Settings): Promise<voi
   trace.learned(`refused as it must be: ${expectOAuthError(wrong, 401, "invalid_client", open)}`);
 
   if (metadata.revocation_endpoint === undefined) return;
-  trace.step("Give the token back, and knock again");
+  trace.step("Revoke the token, and call once more");
   const form = { token: token.access_token, token_type_hint: "access_token" };
   expectStatus(await send({ method: "POST", url: metadata.revocation_endpoint, form, client }), 200);
-  await expectRefused(walk, token.access_token, "A revoked token still opens the door.");
+  await expectRefused(walk, token.access_token, "A revoked token is still accepted.");
   trace.learned("the token has ended; with its secret the job gets another");
 }

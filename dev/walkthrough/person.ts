@@ -52,7 +52,7 @@ export async function walkAsPerson(walk: Walk, { automatic, login }: Settings): 
     const renewed = await refresh(walk, server, authorization, tokens, names.includes("whoami"));
     trace.step("Use the replaced refresh token once more, as after a lost answer");
     await refreshAgain(walk, server, authorization, tokens, renewed);
-    trace.step("Sign out: revoke, and knock again");
+    trace.step("Sign out: revoke, and call once more");
     await revoke(walk, server, authorization, renewed);
   } finally {
     loopback.close();

@@ -177,7 +177,7 @@ async function callForbidden(client: McpClient, caller: Caller, trace: Trace): P
     came: scope || "none",
     hint,
   });
-  trace.learned(`refused as it must be: ask for "${scope}" and come again`);
+  trace.learned(`refused as it must be: ask for "${scope}" and call again`);
 }
 
 /** @throws StepFailure naming what is missing */

@@ -73,7 +73,7 @@ export function scopeCatalogue(declarations: ScopeDeclarations, uses: readonly S
     for (const scope of scopes.flat())
       if (!names.includes(scope))
         throw new Error(
-          `The ${name} names the scope "${scope}", which is not declared: describe it in scopes (src/tools/index.ts).`,
+          `The ${name} names the scope "${scope}", which is not declared: describe it in scopes, beside the list of tools.`,
         );
 
   const parts = new Map(

@@ -267,7 +267,7 @@ export function programGuides(
 }
 
 const USE_TOKEN: Sentence =
-  "Send the access token with every request to the MCP server URL, as `Authorization: Bearer`. When it ends, come again.";
+  "Send the access token with every request to the MCP server URL, as `Authorization: Bearer`. When it ends, ask for another.";
 
 function isOnThisComputer(url: string): boolean {
   return isLoopbackHost(new URL(url).hostname);

@@ -153,7 +153,8 @@ describe("npm run demo", () => {
   });
 
   test("tools of one's own come with --tools, and their scopes are known to the identity provider", async () => {
-    const { baseUrl } = await startDemo({}, "--tools", "examples/policy/tools.mts");
+    const { baseUrl, output } = await startDemo({}, "--tools", "examples/policy/tools.mts");
+    assert.doesNotMatch(output(), /--exchange/, "the tools that it needs are not there");
     const { access_token, scope } = await signInForTokens(baseUrl, await register(baseUrl));
     assert.match(scope, /wiki:read/);
     assert.ok((await toolNames(`${baseUrl}/mcp`, access_token)).includes("read_page"));

@@ -30,6 +30,20 @@ test(".env.example: what is there, and what is shown, means the same to all thre
   }
 });
 
+test("README.md: its settings for Auth0 are a good configuration, and those for a trial in .env.example as well", () => {
+  const readme = readFileSync(`${root}README.md`, "utf8");
+  const [, block = ""] = /^ *```sh\n( *BASE_URL=.*?)^ *```/ms.exec(readme) ?? [];
+  const settings = parseEnv(
+    block.replaceAll(/^ +/gm, "").replaceAll("=…", "=filled-in-by-the-reader-0123456789-abcdef"),
+  );
+  assert.equal(loadConfig(settings).identityProviders[0].preset, "auth0");
+  const example = parseEnv(readFileSync(`${root}.env.example`, "utf8"));
+  const trial = { BASE_URL: "http://localhost:3000", STORE: "memory", REDIS_URL: "" };
+  for (const [name, value] of Object.entries(trial))
+    assert.ok(readme.includes(value === "" ? `empty \`${name}\`` : `${name}=${value}`), name);
+  assert.equal(loadConfig({ ...example, ...settings, ...trial }).store.kind, "memory");
+});
+
 describe("a provider's guide", () => {
   for (const guide of guides) {
     const text = guideText(guide);

@@ -41,7 +41,7 @@ const HOPS = [
   "Call the tools",
   "Refresh the tokens",
   "Use the replaced refresh token once more",
-  "Sign out: revoke, and knock again",
+  "Sign out: revoke, and call once more",
 ];
 
 const children: ChildProcess[] = [];
@@ -267,7 +267,7 @@ describe("walkthrough against the demo", () => {
       /← 403 Forbidden\n.*insufficient_scope.*\n +→ .*ask for "crm:read crm:write"/,
       /→ customers: .* Cara's Coats$/m,
       /"delete_customers".*\n +← 200 OK\n +→ refused as it must be/,
-      /→ it does: the whole grant has ended/,
+      /→ it is: the whole grant has ended/,
       /✓ All 18 hops/,
     ])
       assert.match(stdout, seen);

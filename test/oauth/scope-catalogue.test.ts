@@ -86,7 +86,7 @@ describe("mistakes in the declaration are told at the start, with their place", 
     [
       "a tool whose alternative is not declared",
       () => scopeCatalogue({ a: "x" }, [{ name: "tool orders", scopes: [["a", "b"]] }]),
-      /tool orders names the scope "b"/,
+      /tool orders names the scope "b", .*: describe it in scopes, beside the list of tools\.$/,
     ],
   ];
   for (const [name, attempt, message] of mistakes) test(name, () => assert.throws(attempt, message));
