@@ -117,6 +117,9 @@ function explainIdentity(
   trace.learned("our access token did not come to it: no Authorization among its headers");
 }
 
+/** The demo's tool takes three quarters of a second from its first report to its end. */
+const AHEAD_MS = 200;
+
 /** What is held back until a call is over comes all at once. */
 async function readAlong(client: McpClient, trace: Trace): Promise<void> {
   const startedAt = performance.now();
@@ -133,7 +136,8 @@ async function readAlong(client: McpClient, trace: Trace): Promise<void> {
   readResult(answer);
   const [earliest = 0, ...later] = cameAfter;
   const ended = performance.now() - startedAt;
-  expect(later.length > 0 && earliest < ended / 2, {
+  // How long the first takes to get here, from far away or on a busy machine, says nothing.
+  expect(later.length > 0 && ended - earliest > AHEAD_MS, {
     expected: "reports while the tool works",
     came: cameAfter.length === 0 ? "none" : `all at the end, after ${cameAfter.join(", ")} ms`,
     hint: "Something in between collects the stream before it passes it on: a proxy that buffers?",

@@ -58,7 +58,10 @@ describe("a batch", () => {
 
   test("of 101 is one too many, of 100 is answered", async () => {
     const batch = (count: number) => Array.from({ length: count }, (_, id) => call("whoami", id));
-    assert.equal((await send(batch(101))).status, 400);
+    const refused = await send(batch(101));
+    assert.equal(refused.status, 400);
+    // The SDK refuses as many: by then each of them would have been decided.
+    assert.equal(await reasonOf(testServer, refused), "batch_too_large");
     assert.equal((await send(batch(100))).status, 200);
   });
 

@@ -277,6 +277,7 @@ describe("bad input over HTTP", () => {
         testServer,
         await sendRequest(`${testServer.baseUrl}${path}?token=${access_token}&code=${access_token}`),
       );
+    secrets.assertNotLogged(testServer);
   });
 
   test("no secret is in the log", () => secrets.assertNotLogged(testServer));

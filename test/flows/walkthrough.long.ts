@@ -281,6 +281,28 @@ describe("walkthrough against the demo", () => {
     assert.equal((await walkThrough(demo.baseUrl)).exitCode, 0);
   });
 
+  test("a stream that is held back until its end is told from one of a server that is far away", async () => {
+    const { baseUrl } = await startDemo({}, "--backend");
+    /** In the walkthrough's process, for the call that streams. */
+    const walkWith = (fetched: string) => {
+      const script = `const { fetch } = globalThis;
+        globalThis.fetch = async (url, request) =>
+          String(request?.body).includes("count_customers") ? ${fetched} : fetch(url, request);`;
+      const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(script)}`;
+      return finish(
+        start("dev/walkthrough/walkthrough", { URL: `${baseUrl}/mcp`, NODE_OPTIONS }, ["--backend"]),
+      );
+    };
+    const [far, held] = await Promise.all([
+      walkWith("new Promise((go) => setTimeout(go, 700)).then(() => fetch(url, request))"),
+      walkWith("fetch(url, request).then(async (answer) => new Response(await answer.text(), answer))"),
+    ]);
+    assert.equal(far.exitCode, 0, far.stdout + far.stderr);
+    assert.match(far.stdout, /each came when it was sent/);
+    assert.equal(held.exitCode, 1);
+    assert.match(held.stderr, /expected +reports while the tool works/);
+  });
+
   test("without a server behind it, the walk to one says which demo has it", async () => {
     const run = await finish(start("dev/walkthrough/walkthrough", { URL: url }, ["--backend"]));
     assert.equal(run.exitCode, 1);

@@ -8,6 +8,7 @@ import { type AwaitingLogin, createLogins, loginFormat } from "../../src/login/t
 import { encryptedStore } from "../../src/storage/encrypted.ts";
 import { memoryStore } from "../../src/storage/memory.ts";
 import { createSealer } from "../../src/storage/sealer.ts";
+import { held } from "../support/held.ts";
 
 const ISSUER = "https://idp.example";
 const users = storedUsers([{ issuer: ISSUER }]);
@@ -50,10 +51,21 @@ test("many sign-outs at the same time cost a few store operations each, and ever
 
 test("an ending that begins while another is being counted stops every sign-in that began before it", async () => {
   const records = memoryStore();
+  const { replace } = records;
+  const counted = held();
+  // The store has counted it, and whoever asked does not know that yet.
+  records.replace = async (key, ...rest) => {
+    const made = await replace(key, ...rest);
+    if (key === "ended:count") await counted.wait();
+    return made;
+  };
   const endings = endingsOn(records);
   const first = endings.mark(["user", person("alice")], "ended_by_operator");
+  await counted.reached();
   const begun = await endings.latest();
-  await Promise.all([first, endings.mark(["user", person("bob")], "ended_by_operator")]);
+  const second = endings.mark(["user", person("bob")], "ended_by_operator");
+  counted.letGo();
+  await Promise.all([first, second]);
   assert.equal(await endings.since(begun, person("bob")), "ended_by_operator");
   await records.close();
 });
