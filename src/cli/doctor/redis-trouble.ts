@@ -1,5 +1,6 @@
 /** Why Redis cannot be used, in words, and what to do about it. Pure. What Redis itself replies is in storage/redis/refusal.ts. */
-import { allCauses, NO_SENTINEL, refusalOf, settingOf } from "../../storage/redis/refusal.ts";
+import { allCauses, refusalOf, settingOf } from "../../storage/redis/refusal.ts";
+import { NO_SENTINEL } from "../../storage/redis/sentinel.ts";
 import type { RedisTopology } from "../../storage/redis/topology.ts";
 import { certificateProblem, codeOf } from "./ask.ts";
 import { type Trouble, trouble } from "./finding.ts";

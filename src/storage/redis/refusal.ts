@@ -2,6 +2,7 @@
 
 import { causes, UnavailableError } from "../../oauth/errors.ts";
 import type { ReasonCode } from "../../oauth/reason-codes.ts";
+import { NO_SENTINEL } from "./sentinel.ts";
 import type { RedisTopology } from "./topology.ts";
 
 /** Redis answers, and does not do what it is asked. */
@@ -43,9 +44,6 @@ export function settingOf(topology: RedisTopology, text: string): string {
   if ("clusterNodes" in topology) return "REDIS_CLUSTER_NODES";
   return text.includes(NO_SENTINEL) ? "REDIS_SENTINELS" : "REDIS_URL";
 }
-
-/** How an error begins that is the Sentinels', and not the master's. */
-export const NO_SENTINEL = "no Sentinel names the master";
 
 /** By category where there is one for what scripts need: TIME is in none of these. INFO is for the doctor. */
 const COMMANDS = "+@read +@write +@scripting +@pubsub +@connection +info +time";

@@ -13,8 +13,10 @@ import {
   type RedisLink,
   withTimeLimit,
 } from "./link.ts";
-import { NO_SENTINEL } from "./refusal.ts";
 import { openServer } from "./server.ts";
+
+/** How an error begins that is the Sentinels', and not the master's. */
+export const NO_SENTINEL = "no Sentinel names the master";
 
 /** What a Sentinel believes; the higher epoch knows of the later failover. */
 interface Master {
