@@ -32,5 +32,6 @@ function iconOf({ name, color = DEFAULT_COLOR }: Brand) {
 
 /** The first letter of a name, in place of a logo. */
 export function initialOf(name: string): string {
-  return [...new Intl.Segmenter().segment(name)][0]?.segment.toUpperCase() ?? "";
+  const [first] = new Intl.Segmenter().segment(name);
+  return first?.segment.toUpperCase() ?? "";
 }

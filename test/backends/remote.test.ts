@@ -663,6 +663,29 @@ describe("an MCP server behind this one", () => {
         }
       });
 
+    test("is for no cache that others share, in a list or not: what may be read here depends on who reads", async () => {
+      const read = { jsonrpc: "2.0", id: 1, method: "resources/read", params: { uri: "crm://public/a" } };
+      const written = (scope: string) =>
+        `{"jsonrpc":"2.0","id":1,"result":{"contents":[{"uri":"crm://public/a","cacheScope":"public"}],"ttlMs":60000,${scope}}}`;
+      for (const type of ["application/json", "text/event-stream"])
+        for (const scope of [
+          '"cacheScope":"public"',
+          '"cache\\u0053cope": null',
+          '"cacheScope":{"a":"private"}',
+        ]) {
+          const text = written(scope);
+          const [body, expected] = [text, written(scope.replace(/:.*/s, ':"private"'))].map((each) =>
+            type === "application/json" ? each : `data: ${each}\n\n`,
+          );
+          answer = (res) => res.writeHead(200, { "content-type": type }).end(body);
+          const came = await (await send("/raw/mcp", read)).text();
+          assert.equal(came.replace(': "private"', ':"private"'), expected);
+        }
+      const own = written('"cacheScope" : "private"');
+      answer = (res) => res.writeHead(200, { "content-type": "application/json" }).end(own);
+      assert.equal(await (await send("/raw/mcp", read)).text(), own, "byte for byte");
+    });
+
     test("half of an event: whoever waits is told", async () => {
       answer = (res) =>
         res

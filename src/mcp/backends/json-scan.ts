@@ -9,6 +9,9 @@ export type ListName = (typeof LISTS)[number];
 /** The member of a result in which a server introduces itself. */
 export const CAPABILITIES = "capabilities";
 
+/** The member of a result that says whose caches may keep it (MCP 2026-07-28). */
+export const CACHE_SCOPE = "cacheScope";
+
 export interface ScannedMessage {
   /** As it is written: 1, or "1". */
   id?: string;
@@ -35,6 +38,8 @@ export class MessageScan {
   isFiltered = false;
   /** Such a list, or the result around it, is called so only by clients that take no notice of case. */
   isMisspelled = false;
+  /** A result says that a cache may give it to others, or something else than that it may not. */
+  isShared = false;
   #depth = 0;
   /** 1 in a batch. */
   #base = 0;
@@ -131,7 +136,7 @@ export class MessageScan {
 
   get #isOfInterest(): boolean {
     if (this.#level === 1) return this.#member === "id" || this.#member === "method";
-    return this.#level === 2 && this.#inner === "isError";
+    return this.#level === 2 && (this.#inner === "isError" || this.#inner === CACHE_SCOPE);
   }
 
   #endName(): void {
@@ -156,6 +161,7 @@ export class MessageScan {
       this.#member = undefined;
     } else if (this.#level === 2) {
       if (this.#inner === "isError") this.#message.isError = text === "true";
+      if (this.#inner === CACHE_SCOPE && text !== '"private"') this.isShared = true;
       this.#inner = undefined;
     }
   }

@@ -49,6 +49,11 @@ class HeldText {
     return this.#isPassing;
   }
 
+  /** Whether something of it, which is whole, is not for its reader as it came. */
+  get isToBeFiltered(): boolean {
+    return this.scan.isFiltered || (this.scan.isShared && !this.#isPassing);
+  }
+
   /** Its bytes as they came; of an event those around the text, too. @returns what may be sent on by now */
   push(bytes: Buffer): Buffer[] {
     this.#bytes += bytes.length;
@@ -92,8 +97,12 @@ class HeldText {
 }
 
 /** @throws BackendError */
-function filtered(text: string, { isShown, onlyUnambiguous }: AnswerFilterOptions): string {
-  if (onlyUnambiguous && repeatsName(text))
+function filtered(
+  text: string,
+  { isFiltered }: MessageScan,
+  { isShown, onlyUnambiguous }: AnswerFilterOptions,
+): string {
+  if (isFiltered && onlyUnambiguous && repeatsName(text))
     throw new BackendError("backend_answer_unusable", "It has a name twice in a list of its tools.");
   const found = withShownOnly(text, isShown);
   if (found === undefined) throw notJson();
@@ -118,7 +127,7 @@ export function jsonFilter(options: AnswerFilterOptions): AnswerFilter {
         if (!text.isPassing && isNothing(held)) return;
         throw notJson();
       }
-      if (text.scan.isFiltered) out.push(Buffer.from(filtered(textOf(held), options)));
+      if (text.isToBeFiltered) out.push(Buffer.from(filtered(textOf(held), text.scan, options)));
       else out.push(...held);
       text.tell();
     },
@@ -256,19 +265,19 @@ export class EventStreamFilter implements AnswerFilter {
       this.#event = event;
       throw notJson();
     }
-    const sent = event.scan.isFiltered ? [Buffer.from(this.#rewritten(textOf(held)))] : held;
+    const sent = event.isToBeFiltered ? [Buffer.from(this.#rewritten(textOf(held), event.scan))] : held;
     event.tell();
     return sent;
   }
 
   /** The same event with another text: what else it says (`id`, `event`, `retry`) stays. */
-  #rewritten(event: string): string {
+  #rewritten(event: string, scan: MessageScan): string {
     const lines = linesOf(event);
     const text = lines
       .filter(isData)
       .map((line) => line.slice(DATA.length).replace(/^ /, ""))
       .join("\n");
-    const data = linesOf(filtered(text, this.#options)).map((line) => `${DATA} ${line}`);
+    const data = linesOf(filtered(text, scan, this.#options)).map((line) => `${DATA} ${line}`);
     const others = lines.filter((line) => line !== "" && !isData(line));
     return `${[...others, ...data].join("\n")}\n\n`;
   }

@@ -5,7 +5,7 @@
 
 import { type Change, changed, placesIn, skipSpace } from "../../runtime/json-text.ts";
 import type { UsedFeature } from "../authoring/features.ts";
-import { CAPABILITIES, LISTS, type ListName } from "../backends/json-scan.ts";
+import { CACHE_SCOPE, CAPABILITIES, LISTS, type ListName } from "../backends/json-scan.ts";
 
 export const LIST_METHODS: ReadonlySet<unknown> = new Set([
   "tools/list",
@@ -55,8 +55,8 @@ function changesIn(text: string, at: number, isShown: IsShown): Change[] {
     const list = LISTS.find((each) => each === name);
     return list !== undefined && text[place.from] === "[" ? [{ list, ...place }] : [];
   });
-  // MCP 2026-07-28: a cache that several people share must not give one what is another's.
-  const scopes = lists.length === 0 ? [] : members.filter(isNamed("cacheScope"));
+  // A cache that several people share must not give one what is another's, or what they may not read.
+  const scopes = members.filter(isNamed(CACHE_SCOPE));
   return [
     ...lists.flatMap(({ list, from, to }): Change[] => {
       const entries = placesIn(text, from);
