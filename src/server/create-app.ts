@@ -23,6 +23,7 @@ import { redisStore } from "../storage/redis/redis.ts";
 import { reencrypt } from "../storage/reencrypt.ts";
 import { createSealer } from "../storage/sealer.ts";
 import type { KeyValueStore } from "../storage/store.ts";
+import { untilReady } from "../storage/until-ready.ts";
 import { countDecisions } from "../telemetry/decision-metrics.ts";
 import { loadTracing } from "../telemetry/load-tracing.ts";
 import { collectProcessMetrics, createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -201,6 +202,7 @@ function watchPolicyFile(config: Config, offered: Offered, audit: Audit, log: Lo
 async function reencryptOldRecords({ secretKeys }: Config, records: KeyValueStore, log: Log): Promise<void> {
   if (secretKeys.length < 2) return;
   try {
+    await untilReady(records);
     const count = await reencrypt(records, createSealer(secretKeys));
     log.info(count, "Every record is under the first SECRET_KEY; the others can be removed");
   } catch (error) {
